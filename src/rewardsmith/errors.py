@@ -1,0 +1,20 @@
+"""The exceptions that a caller can catch.
+
+Wrong arguments raise `ValueError` or `TypeError`; the classes here are for what a caller may want to tell apart.
+"""
+
+
+class RewardsmithError(Exception):
+    """Base of everything that rewardsmith raises on purpose and that is not a plain wrong argument."""
+
+
+class TargetError(RewardsmithError):
+    """A reward could not be loaded from the name given, or its contract could not be recognized."""
+
+
+class RowsError(RewardsmithError):
+    """Rows could not be read, or lack what the job needs."""
+
+
+class ScopeError(RewardsmithError):
+    """A component was placed where it cannot see what it needs, such as a group transform in a row reward."""
