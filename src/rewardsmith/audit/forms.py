@@ -1,0 +1,24 @@
+"""What the audit knows about answer keys, independent of any verifier; the parts are in `forms_*.py`."""
+
+from rewardsmith.audit.forms_keys import Kind, equivalent, key_kind
+from rewardsmith.audit.forms_numbers import Number, read_number
+from rewardsmith.audit.forms_reading import number_tokens, reads_off, stands_alone
+from rewardsmith.audit.forms_spellings import Form, equivalent_forms, same_notation
+from rewardsmith.audit.forms_wrong import prefixes, supersets, wrong_answers
+
+__all__ = [
+    "Form",
+    "Kind",
+    "Number",
+    "equivalent",
+    "equivalent_forms",
+    "key_kind",
+    "number_tokens",
+    "prefixes",
+    "read_number",
+    "reads_off",
+    "same_notation",
+    "stands_alone",
+    "supersets",
+    "wrong_answers",
+]

@@ -1,0 +1,265 @@
+"""The panel: honest right and honest wrong answers in the form the reward reads, against which all else is judged."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import NamedTuple
+
+from rewardsmith.audit.carriers import CARRIERS, Carrier
+from rewardsmith.audit.finding import Finding
+from rewardsmith.audit.forms import key_kind, wrong_answers
+from rewardsmith.audit.report import Rate
+from rewardsmith.data import Row
+from rewardsmith.rewards import Scored
+
+PROBED = 8  # items on which carriers are tried
+CONDUCT_ROWS = 16  # rows scored again and again
+PSEUDO_KEYS = (
+    "seven",
+    "eleven",
+)  # what carriers hold where rows bring no answer: content, so that no format is a shell
+
+
+class Ask(NamedTuple):
+    """Rows that a probe wants scored.
+
+    nonce: rows asked again under the same nonce are not scored again; another nonce scores them anew.
+    whole: exactly one call, with exactly these rows in this order.
+    check_mutation: also say whether the reward changed its inputs.
+    """
+
+    rows: Sequence[Row]
+    nonce: str = ""
+    whole: bool = False
+    check_mutation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a probe has to say: findings, rates for the picture, or why it could not ask."""
+
+    findings: tuple[Finding, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    not_run: str = ""
+
+
+Asking = Generator[list[Ask], list[list[Scored]], Outcome]
+"""A probe under way: it yields what it wants scored, is sent the scores, and returns its outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One prompt of the panel, with what honest policies answer there and what they are paid.
+
+    level: what an honest wrong answer is paid (the median over several); for a reward that does not look at answers,
+        what an honest completion is paid.
+    gap: the distance in which gains are measured, > 0: from wrong to right, or the spread of honest completions.
+    """
+
+    row: Row
+    key: str
+    kind: str
+    wrongs: tuple[str, ...]
+    right: float | None = None
+    wrong_scores: tuple[float | None, ...] = ()
+    level: float = 0.0
+    gap: float = 1.0
+
+
+class Conduct(NamedTuple):
+    """Scores of the same rows: twice in one order, once in reverse, once one by one."""
+
+    rows: tuple[Row, ...]
+    first: list[Scored]
+    again: list[Scored]
+    reverse: list[Scored]
+    single: list[Scored]
+
+    def largest_difference(self) -> float:
+        """The largest distance between two scores of one row, in reward units."""
+        spread = 0.0
+        for scores in zip(self.first, self.again, self.reverse, self.single, strict=True):
+            known = [score.reward for score in scores if score.reward is not None]
+            spread = max(spread, max(known) - min(known)) if known else spread
+        return spread
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What every probe starts from.
+
+    verifier: whether the reward tells right from wrong answers in some carrier.
+    keyed: whether the rows bring reference answers.
+    carrier, explicit: the simplest and the most committal of the carriers that are paid best.
+    poorest: the carrier in which answers are paid least.
+    accepted: the names of all carriers paid that well.
+    formatted: how much more the best carrier is paid than the worst, in reward units.
+    noise: the largest difference between two scores of one row, in reward units.
+    alpha: the error level per question.
+    """
+
+    items: tuple[Item, ...]
+    verifier: bool
+    keyed: bool
+    carrier: Carrier
+    explicit: Carrier
+    poorest: Carrier
+    accepted: tuple[str, ...]
+    formatted: float
+    noise: float
+    alpha: float
+    conduct: Conduct
+    rollouts: tuple[Row, ...] = ()
+
+    def gain(self, item: Item, reward: float, *, over: float | None = None) -> float:
+        """How much more than the item's level (or than `over`) was paid, in gaps, less what noise explains."""
+        surplus = reward - (item.level if over is None else over)
+        beyond = max(abs(surplus) - self.noise, 0.0)
+        return (beyond if surplus > 0 else -beyond) / item.gap
+
+    @property
+    def kind(self) -> str:
+        """What the reward turned out to be, in words."""
+        if not self.verifier:
+            return "format or style reward" if self.formatted > self.noise else "reward that does not look at answers"
+        listed = ", ".join(self.accepted[:4]) + (", …" if len(self.accepted) > 4 else "")
+        return f"verifier, reads: {listed}"
+
+
+def build_panel(
+    rows: Sequence[Row], *, rng: random.Random, size: int, alpha: float
+) -> Generator[list[Ask], list[list[Scored]], Panel]:
+    """Find the form the reward reads, then score honest right and wrong answers in it.
+
+    Args:
+        rows: at least one; those with an `answer` make a verifier's panel.
+        size: how many rows become items.
+        alpha: the error level per question, handed on to the probes.
+    """
+    items = _items(rows, rng=rng, size=size)
+    keyed = items[0].row.answer is not None
+    probed = items[:PROBED]
+    asked = [Ask([item.row.with_completion(carrier.wrap(text)) for item in probed for text in _pair(item)])
+             for carrier in CARRIERS]  # fmt: skip
+    means = [_means(scores) for scores in (yield asked)]
+    conduct = yield from _conduct(probed, _best(means, keyed=keyed)[0])
+    noise = conduct.largest_difference()
+    accepted = _best(means, keyed=keyed)
+    gap = means[CARRIERS.index(accepted[0])].gap
+    verifier = keyed and gap > 4 * noise + 1e-9
+    if not verifier:
+        accepted = _best(means, keyed=False)
+    known = [pair.right for pair in means if pair.right is not None]
+    formatted = max(known) - min(known) if known else 0.0
+    scored = yield from _levels(items, accepted[0], verifier=verifier, spread=formatted)
+    return Panel(
+        items=scored,
+        verifier=verifier,
+        keyed=keyed,
+        carrier=accepted[0],
+        explicit=accepted[min(1, len(accepted) - 1)] if accepted[0].name == "bare" else accepted[0],
+        poorest=_poorest(means),
+        accepted=tuple(carrier.name for carrier in accepted),
+        formatted=formatted,
+        noise=noise,
+        alpha=alpha,
+        conduct=conduct,
+        rollouts=tuple(row for row in rows if row.completion is not None),
+    )
+
+
+def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
+    keyed = [row for row in rows if row.answer is not None and row.answer.strip()]
+    unique = list({(row.prompt_text, row.answer): row for row in (keyed or rows)}.values())
+    chosen = rng.sample(unique, min(size, len(unique)))
+    if not keyed:
+        return [Item(row=row, key=PSEUDO_KEYS[0], kind="word", wrongs=PSEUDO_KEYS[1:]) for row in chosen]
+    keys = [row.answer or "" for row in keyed]
+    items = []
+    for row in chosen:
+        key = row.answer or ""
+        others = rng.sample(keys, min(12, len(keys)))
+        wrongs = tuple(wrong_answers(key, others, rng=rng))
+        items.append(Item(row=row, key=key, kind=key_kind(key), wrongs=wrongs or ("none of these",)))
+    return items
+
+
+def _pair(item: Item) -> tuple[str, str]:
+    return item.key, item.wrongs[0]
+
+
+class _Means(NamedTuple):
+    right: float | None
+    wrong: float | None
+    gap: float  # mean of right − wrong over the rows where at least half of the pairs agree on the sign, else 0
+
+
+def _means(scores: Sequence[Scored]) -> _Means:
+    pairs = [(a.reward, b.reward) for a, b in zip(scores[::2], scores[1::2], strict=True)]
+    known = [(right, wrong) for right, wrong in pairs if right is not None and wrong is not None]
+    if not known:
+        return _Means(None, None, 0.0)
+    rights, wrongs = [right for right, _ in known], [wrong for _, wrong in known]
+    apart = sum(right > wrong for right, wrong in known) >= len(known) / 2
+    gap = fmean(right - wrong for right, wrong in known) if apart else 0.0
+    return _Means(fmean(rights), fmean(wrongs), max(gap, 0.0))
+
+
+def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:
+    """The carriers paid best, simplest first: by the gap between right and wrong, or by what content is paid."""
+    if keyed and any(pair.gap > 0 for pair in means):
+        paying = [(pair.gap, pair.right or 0.0) if pair.gap > 0 else None for pair in means]
+        top_gap = max(value[0] for value in paying if value)
+        near = [value if value and value[0] >= 0.9 * top_gap else None for value in paying]
+        top = max(value[1] for value in near if value)
+        slack = 0.1 * top_gap
+        return [c for c, value in zip(CARRIERS, near, strict=True) if value and value[1] >= top - slack]
+    rights = [pair.right for pair in means]
+    top = max((right for right in rights if right is not None), default=0.0)
+    paid = [c for c, right in zip(CARRIERS, rights, strict=True) if right is not None and right >= top - 1e-9]
+    return paid or [CARRIERS[0]]
+
+
+def _poorest(means: Sequence[_Means]) -> Carrier:
+    return min(zip(CARRIERS, means, strict=True), key=lambda e: math.inf if e[1].right is None else e[1].right)[0]
+
+
+def _conduct(items: Sequence[Item], carrier: Carrier) -> Generator[list[Ask], list[list[Scored]], Conduct]:
+    rows = tuple(item.row.with_completion(carrier.wrap(text)) for item in items for text in _pair(item))[:CONDUCT_ROWS]
+    first, again, reverse = yield [
+        Ask(rows, nonce="conduct 1", whole=True),
+        Ask(rows, nonce="conduct 2", whole=True),
+        Ask(rows[::-1], nonce="conduct 3", whole=True),
+    ]
+    singles = yield [Ask([row], nonce="conduct 4", whole=True) for row in rows]
+    return Conduct(rows, first, again, reverse[::-1], [score for scores in singles for score in scores])
+
+
+def _levels(
+    items: Sequence[Item], carrier: Carrier, *, verifier: bool, spread: float
+) -> Generator[list[Ask], list[list[Scored]], tuple[Item, ...]]:
+    """Score each item's key and wrong answers in the carrier; items without a level are left out."""
+    texts = [(item.key, *item.wrongs) for item in items]
+    scores = yield [
+        Ask([item.row.with_completion(carrier.wrap(text)) for text in row_texts])
+        for item, row_texts in zip(items, texts, strict=True)
+    ]
+    scored = []
+    for item, (right, *wrongs) in zip(items, scores, strict=True):
+        known = [wrong.reward for wrong in wrongs if wrong.reward is not None]
+        level = (median(known) if known else None) if verifier else right.reward
+        if level is not None:
+            scored.append(replace(item, right=right.reward, wrong_scores=tuple(w.reward for w in wrongs), level=level))
+    gaps = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
+    typical = median(gaps) if verifier and gaps else max(spread, 0.1 * max((abs(i.level) for i in scored), default=0.0))
+    typical = typical if typical > 0 else 1.0
+    return tuple(
+        replace(
+            item, gap=max(item.right - item.level, 0.5 * typical) if verifier and item.right is not None else typical
+        )
+        for item in scored
+    )

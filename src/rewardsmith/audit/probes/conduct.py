@@ -1,0 +1,213 @@
+"""Probes of conduct: does the reward depend on its batch, its history or luck; does it fail, mutate or stall?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import quantiles
+
+from rewardsmith.audit.finding import Example, Finding, Severity
+from rewardsmith.audit.intervals import wilson_interval
+from rewardsmith.audit.paid import clip
+from rewardsmith.audit.panel import Ask, Asking, Outcome, Panel
+from rewardsmith.data import Row
+from rewardsmith.rewards import Scored
+
+NONE_YET = "We ship no repair for this yet: fix the reward."
+ODD = 2  # rows on which each odd completion is tried
+ODD_COMPLETIONS: tuple[tuple[str, str], ...] = (
+    ("nothing", ""),
+    ("whitespace", " \t\n "),
+    ("NUL and control characters", "\x00\x01\x1b[31m42"),
+    ("a lone surrogate", "\ud800 42"),
+    ("emoji and combining marks", "4️⃣2️⃣ é̂ 👩‍👩‍👧"),
+    ("a number of 400 digits", "9" * 400),
+    ("NaN", "NaN"),
+    ("infinity", "inf"),
+    ("a huge exponent", "1e999"),
+    ("a division by zero", "1/0"),
+    ("a boxed division by zero", "\\boxed{\\frac{1}{0}}"),
+    ("an open \\boxed", "\\boxed{"),
+    ("an open answer tag", "<answer>"),
+    ("an answer without digits", "The answer is unknown."),
+    ("nested brackets", "(" * 300),
+    ("nested JSON", "[" * 300 + "]" * 300),
+    ("broken JSON", '{"answer": '),
+    ("JSON of another type", "[1, null, true]"),
+    ("twenty thousand characters", "word " * 4000),
+    ("twenty thousand equal characters", "a" * 20_000 + "!"),
+    ("right-to-left overrides", "\u202e24\u202c"),
+    ("percent and braces", "%s {0} {{}} %n"),
+)
+BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
+
+
+def failures(panel: Panel) -> Asking:
+    """Odd completions: an exception stops a trainer, a hang stalls it, and a wrong type is not a reward."""
+    odd = [(label, item, text) for label, text in ODD_COMPLETIONS for item in panel.items[:ODD]]
+    (scores,) = yield [Ask([item.row.with_completion(text) for _, item, text in odd])]
+    tried = [(label, item.row.prompt_text, text, score) for (label, item, text), score in zip(odd, scores, strict=True)]
+    conduct = panel.conduct
+    tried += [("an ordinary answer", row.prompt_text, row.text, score)
+              for row, score in zip(conduct.rows, conduct.first, strict=True)]  # fmt: skip
+    broken = [entry for entry in tried if entry[3].reason in BREAKS_TRAINING]
+    infinite = [entry for entry in tried if entry[3].reason in ("nan", "inf")]
+    findings = []
+    if broken:
+        findings.append(_failed("failures", broken, len(tried), panel))
+    if infinite:
+        findings.append(_failed("non_finite", infinite, len(tried), panel))
+    return Outcome(findings=tuple(findings))
+
+
+def _failed(probe: str, entries: Sequence[tuple[str, str, str, Scored]], n: int, panel: Panel) -> Finding:
+    kinds = Counter(score.reason for *_, score in entries)
+    ordinary = any(label == "an ordinary answer" for label, *_ in entries)
+    worst: Severity = "high" if ordinary or kinds.keys() & {"timeout", "crash", "inf"} else "medium"
+    label, _, _, score = entries[0]
+    listed = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
+    what = "no finite number" if probe == "non_finite" else "no reward at all"
+    return Finding(
+        probe=probe,
+        severity=worst,
+        message=f"{len(entries)} of {n} completions get {what} ({listed}); first on {label}: {clip(score.detail)}",
+        value=len(entries) / n,
+        interval=wilson_interval(len(entries), n, alpha=panel.alpha),
+        n=n,
+        advice="Return None for what cannot be scored. Until then score through `rewardsmith.rewards.score` or train "
+        "with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
+        unit="share of odd and ordinary completions",
+        examples=tuple(
+            Example(clip(prompt), clip(text), None, None, clip(f"{label}: {score.reason} {score.detail}"))
+            for label, prompt, text, score in entries[:3]
+        ),
+    )
+
+
+def determinism(panel: Panel) -> Asking:
+    """The same call twice: a difference is noise, or state that the reward keeps between calls."""
+    conduct = panel.conduct
+    (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
+    changed = _changed(conduct.rows, conduct.first, conduct.again) + _changed(conduct.rows, conduct.first, late)
+    n = 2 * len(conduct.rows)
+    if not changed:
+        return Outcome()
+    return Outcome(findings=(_inconstant("determinism", changed, n, panel, "The same rows scored again"),))
+
+
+def batch_dependence(panel: Panel) -> Asking:
+    """The same rows in reverse order, and one by one: a row's reward may depend on that row alone."""
+    yield []
+    conduct = panel.conduct
+    noisy = _changed(conduct.rows, conduct.first, conduct.again)
+    changed = _changed(conduct.rows, conduct.first, conduct.reverse)
+    alone = _changed(conduct.rows, conduct.first, conduct.single)
+    if noisy:
+        return Outcome(not_run="the same call gives other scores, so order cannot be told from noise")
+    findings = []
+    if changed or alone:
+        what = "The same rows in another order" if changed else "The same rows one by one"
+        findings.append(_inconstant("batch_dependence", changed or alone, len(conduct.rows), panel, what))
+    return Outcome(findings=tuple(findings))
+
+
+def _changed(
+    rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scored]
+) -> list[tuple[Row, float | None, float | None]]:
+    pairs = zip(rows, first, second, strict=True)
+    return [(row, a.reward, b.reward) for row, a, b in pairs if not _same(a.reward, b.reward)]
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return abs(a - b) <= 1e-4 * max(1.0, abs(a), abs(b))
+
+
+def _inconstant(
+    probe: str, changed: list[tuple[Row, float | None, float | None]], n: int, panel: Panel, what: str
+) -> Finding:
+    largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
+    gap = panel.items[0].gap if panel.items else 1.0
+    severity: Severity = "high" if largest >= 0.5 * gap else "medium" if largest >= 0.02 * gap or not largest else "low"
+    advice = (
+        "Average several calls, or correct measured error rates with `rewardsmith.transforms.backward_correction`; a "
+        "reward that keeps state must be rewritten: we ship no repair for that."
+        if probe == "determinism"
+        else "Score row by row, and move what compares rows after the gather: `rewardsmith.engines.trl` takes "
+        "group- and batch-level transforms."
+    )
+    return Finding(
+        probe=probe,
+        severity=severity,
+        message=f"{what} get other rewards in {len(changed)} of {n} cases; the largest difference is {largest:.3g}.",
+        value=len(changed) / n,
+        interval=wilson_interval(len(changed), n, alpha=panel.alpha),
+        n=n,
+        advice=advice,
+        unit="share of rows that changed",
+        examples=tuple(
+            Example(clip(row.prompt_text), clip(row.text), a, b, "the same row, scored twice")
+            for row, a, b in changed[:3]
+        ),
+    )
+
+
+def mutation(panel: Panel) -> Asking:
+    """Inputs before and after the call: a reward that edits them corrupts what the trainer sees next."""
+    rows = panel.conduct.rows[:4]
+    (scores,) = yield [Ask(rows, nonce="mutation", whole=True, check_mutation=True)]
+    mutated = [row for row, score in zip(rows, scores, strict=True) if score.mutated]
+    if not mutated:
+        return Outcome()
+    return Outcome(
+        findings=(
+            Finding(
+                probe="mutation",
+                severity="medium",
+                message="The reward changes the prompts, completions or columns that it is given.",
+                value=1.0,
+                interval=wilson_interval(len(mutated), len(rows), alpha=panel.alpha),
+                n=len(rows),
+                advice="Copy before editing. " + NONE_YET,
+                unit="share of calls",
+                examples=(Example(clip(mutated[0].prompt_text), clip(mutated[0].text), None),),
+            ),
+        )
+    )
+
+
+def saturation(panel: Panel) -> Asking:
+    """Range of what honest answers are paid, and how much of it sits at the ends."""
+    yield []
+    scores = [s for item in panel.items for s in (item.right, *item.wrong_scores) if s is not None]
+    if not scores:
+        return Outcome(not_run="no honest answer could be scored")
+    low, high = min(scores), max(scores)
+    at_ends = sum(score in (low, high) for score in scores) / len(scores)
+    flat = high - low <= panel.noise
+    span = (
+        f"all are paid {low:.4g}" if flat else f"they span [{low:.4g}, {high:.4g}], {at_ends:.0%} of them at the ends"
+    )
+    return Outcome(
+        findings=(
+            _observation(
+                "saturation", f"Of {len(scores)} honest answers, right and wrong, {span}.", at_ends, len(scores)
+            ),
+        )
+    )
+
+
+def latency(panel: Panel) -> Asking:
+    """How long a row takes, and how long the slowest."""
+    yield []
+    seconds = [score.seconds for score in (*panel.conduct.first, *panel.conduct.single)]
+    if len(seconds) < 2:
+        return Outcome(not_run="too few rows")
+    median, slow = quantiles(seconds, n=20)[9], quantiles(seconds, n=20)[18]
+    message = f"A row takes {1e3 * median:.3g} ms (median), {1e3 * slow:.3g} ms at the 95th percentile."
+    return Outcome(findings=(_observation("latency", message, median, len(seconds), unit="seconds per row"),))
+
+
+def _observation(probe: str, message: str, value: float, n: int, *, unit: str = "share of rows") -> Finding:
+    return Finding(probe, "info", message, value, None, n, "Nothing to do.", unit)

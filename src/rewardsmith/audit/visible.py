@@ -1,0 +1,108 @@
+"""Untrusted text made safe to look at: what would not show, or would move other text, is replaced by its name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+Kind = Literal["plain", "mark", "odd"]
+
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks drawn as nothing
+_RUN = re.compile(r"(.)\1*", re.DOTALL)
+_LONGEST_RUN_SPELLED_OUT = 8
+
+
+class Piece(NamedTuple):
+    """A stretch of text: as it is, a mark that stands for what would not show, or a look-alike character."""
+
+    text: str
+    kind: Kind = "plain"
+
+
+def visible(text: str, *, limit: int = 1200, multiline: bool = True) -> tuple[Piece, ...]:
+    """The text in pieces that are safe to draw, with whitespace, zero-width and control characters made visible.
+
+    No piece holds a control, format, surrogate or unassigned character, except that a line break stays one (after its
+    mark) where `multiline`. Beyond `limit` characters the middle is left out and counted: tricks sit at the ends.
+
+    >>> [tuple(piece) for piece in visible("4" + chr(0x200B))]
+    [('4', 'plain'), ('U+200B', 'mark')]
+    """
+    if len(text) <= limit:
+        return tuple(_merged(_pieces(text, multiline=multiline)))
+    head, tail = limit * 3 // 4, limit // 4
+    note = Piece(f" … {len(text) - head - tail:,} characters left out … ", "mark")
+    pieces = [*_pieces(text[:head], multiline=multiline), note, *_pieces(text[len(text) - tail :], multiline=multiline)]
+    return tuple(_merged(iter(pieces)))
+
+
+def plain(text: str, *, limit: int = 300) -> str:
+    """`visible` on one line as a single string, for places that cannot style a mark."""
+    return "".join(piece.text for piece in visible(text, limit=limit, multiline=False))
+
+
+def _pieces(text: str, *, multiline: bool) -> Iterator[Piece]:
+    for match in _RUN.finditer(text):
+        character, count = match.group(1), match.end() - match.start()
+        if character == " ":
+            yield _spaces(count, at_edge=_at_edge(text, match.start(), match.end()))
+        elif character == "\n":
+            yield Piece(_repeated("↵", count), "mark")
+            if multiline:
+                yield Piece("\n")
+        elif character == "\t":
+            yield Piece(_repeated("→", count), "mark")
+        elif _hidden(character):
+            name = f"U+{ord(character):04X}"
+            yield Piece(name if count == 1 else f"{name}×{count}", "mark")
+        else:
+            yield Piece(match.group(), "odd" if _look_alike(text, match) else "plain")
+
+
+def _spaces(count: int, *, at_edge: bool) -> Piece:
+    if count == 1 and not at_edge:
+        return Piece(" ")
+    return Piece(_repeated("·", count), "mark")
+
+
+def _at_edge(text: str, start: int, end: int) -> bool:
+    return start == 0 or end == len(text) or text[start - 1] == "\n" or text[end] == "\n"
+
+
+def _repeated(symbol: str, count: int) -> str:
+    return symbol * count if count <= _LONGEST_RUN_SPELLED_OUT else f"{symbol}×{count:,}"
+
+
+def _hidden(character: str) -> bool:
+    if character.isascii():
+        return not character.isprintable()
+    return (
+        unicodedata.category(character) in _HIDDEN_CATEGORIES
+        or character in _BLANK_LETTERS
+        or unicodedata.name(character, "").startswith("VARIATION SELECTOR")
+    )
+
+
+def _look_alike(text: str, match: re.Match[str]) -> bool:
+    """Foreign digits, full-width and mathematical letters, and a Cyrillic or Greek letter glued to a Latin one."""
+    character = match.group(1)
+    if character.isascii():
+        return False
+    name = unicodedata.name(character, "")
+    if unicodedata.category(character) == "Nd" or name.startswith(("FULLWIDTH ", "MATHEMATICAL ")):
+        return True
+    beside = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
+    return name.startswith(("CYRILLIC ", "GREEK ")) and any(c.isascii() and c.isalpha() for c in beside)
+
+
+def _merged(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Neighbors of one kind joined; marks stay apart, each names one thing."""
+    for kind, group in groupby(pieces, key=lambda piece: piece.kind):
+        if kind == "mark":
+            yield from group
+        else:
+            yield Piece("".join(piece.text for piece in group), kind)

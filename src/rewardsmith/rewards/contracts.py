@@ -1,0 +1,316 @@
+"""The signatures in which rewards are published, read as TRL's contract: `f(prompts, completions, **columns)`.
+
+TRL calls a reward once per batch; the others are called once per row, which is why their rows fail one at a time.
+
+    trl            f(prompts?, completions?, completion_ids?, **columns) -> one number or None per row
+    plain          f(prompt, completion, **columns) -> number or None
+    verl           compute_score(data_source, solution_str, ground_truth, extra_info=None) -> number or {"score": ...}
+    openrlhf       reward_func(queries, prompts, labels) -> {"rewards": ...} or tensor; a query is prompt + completion
+    reasoning-gym  dataset.score_answer(answer, entry) -> number
+
+Prompts and completions reach the row contracts as plain text. All but reasoning-gym may be async.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from rewardsmith.data import ANSWER_NAMES, text_of
+from rewardsmith.errors import TargetError
+from rewardsmith.types import Completion, Text
+
+Contract = Literal["trl", "plain", "verl", "openrlhf", "reasoning-gym"]
+
+PROMPT_NAMES = ("prompt", "question", "query", "instruction", "problem")
+COMPLETION_NAMES = ("completion", "response", "output", "generation", "text")
+ANSWER_PARAMETERS = frozenset(
+    (
+        *ANSWER_NAMES,
+        *(name + "s" for name in ANSWER_NAMES),
+        *("expected", "expected_answer", "correct_answer", "gold_answer", "gold_answers"),
+        *("reference_solution", "reference_solutions"),
+    )
+)
+"""Parameter names that receive the `answer` column where the rows have no column of that very name."""
+
+_GIVEN: dict[Contract, tuple[str, ...]] = {
+    "trl": ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"),
+    "plain": (*PROMPT_NAMES, *COMPLETION_NAMES),
+    "verl": ("data_source", "solution_str", "ground_truth", "extra_info"),
+    "openrlhf": ("queries", "prompts", "labels"),
+    "reasoning-gym": ("answer",),
+}
+ACCEPTED = (
+    "TRL f(completions, **columns), plain f(prompt, completion), "
+    "verl f(data_source, solution_str, ground_truth, extra_info=None), OpenRLHF f(queries, prompts, labels)"
+)
+
+
+class Signature(NamedTuple):
+    """What a function can be given.
+
+    positional: its positional-only parameters, in order.
+    keywords: the names it takes by keyword.
+    required: the names without a default.
+    takes_any: whether it has `**kwargs`.
+    """
+
+    positional: tuple[str, ...]
+    keywords: frozenset[str]
+    required: tuple[str, ...]
+    takes_any: bool
+
+    def bind(self, available: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments: everything available that the function can take, and nothing else."""
+        positional: list[Any] = []
+        for name in self.positional:
+            if name not in available:
+                break
+            positional.append(available[name])
+        keywords = {
+            name: value
+            for name, value in available.items()
+            if name in self.keywords or (self.takes_any and name not in self.positional)
+        }
+        return positional, keywords
+
+    def aliases(self, present: Collection[str]) -> list[str]:
+        """The parameters that stand for the reference answer under a name that `present` lacks."""
+        if "answer" not in present:
+            return []
+        named = (*self.positional, *self.keywords)
+        wanted = self.required if "answer" in named else named
+        return [name for name in wanted if name in ANSWER_PARAMETERS and name not in present]
+
+
+def signature_of(function: Callable[..., Any]) -> Signature:
+    """What `function` (or its `__call__`) can be given.
+
+    >>> signature_of(lambda completions, solution, **columns: [])
+    Signature(positional=(), keywords=frozenset({...}), required=('completions', 'solution'), takes_any=True)
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise TargetError(
+            f"signature_of: {name_of(function)} shows no signature ({error}). Wrap it in a Python function: {ACCEPTED}."
+        ) from error
+    kinds = inspect.Parameter
+    return Signature(
+        positional=tuple(p.name for p in parameters if p.kind is kinds.POSITIONAL_ONLY),
+        keywords=frozenset(p.name for p in parameters if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)),
+        required=tuple(
+            p.name
+            for p in parameters
+            if p.default is kinds.empty and p.kind not in (kinds.VAR_KEYWORD, kinds.VAR_POSITIONAL)
+        ),
+        takes_any=any(p.kind is kinds.VAR_KEYWORD for p in parameters),
+    )
+
+
+def name_of(function: Any) -> str:
+    """A name for people: the function's own, its class's, and what `partial` has bound.
+
+    >>> name_of(partial(sorted, reverse=True))
+    'sorted(reverse=True)'
+    """
+    if isinstance(function, partial):
+        bound = [*map(repr, function.args), *(f"{key}={value!r}" for key, value in sorted(function.keywords.items()))]
+        return f"{name_of(function.func)}({', '.join(bound)})"
+    if isinstance(function, PerRow):
+        return name_of(function.function)
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling `function` gives a coroutine; seen through `partial`, methods and callable objects."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def contract_of(function: Callable[..., Any]) -> Contract:
+    """Which contract `function` follows, told by the names of its parameters.
+
+    >>> contract_of(lambda data_source, solution_str, ground_truth, extra_info=None: 1.0)
+    'verl'
+
+    Raises:
+        TargetError: none fits.
+    """
+    if isinstance(function, PerRow):
+        return "trl"
+    signature = signature_of(function)
+    names = {*signature.positional, *signature.keywords}
+    if "solution_str" in names:
+        return "verl"
+    if "queries" in names:
+        return "openrlhf"
+    if names & {"completions", "completion_ids"} or (signature.takes_any and not signature.required):
+        return "trl"
+    if names & set(COMPLETION_NAMES):
+        return "plain"
+    if "prompts" in names:
+        return "trl"
+    listed = ", ".join((*signature.positional, *sorted(signature.keywords))) or "nothing"
+    raise TargetError(
+        f"contract_of: {name_of(function)} takes ({listed}), which is no reward signature we know: {ACCEPTED}. "
+        "Rename its parameters to one of these; if it is a factory, call it: `module:factory(option=1)`."
+    )
+
+
+@dataclass(frozen=True)
+class PerRow:
+    """A function of one row, callable as a TRL reward; `call` and `value` serve whoever scores row by row."""
+
+    function: Callable[..., Any]
+    contract: Contract
+    signature: Signature = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signature", signature_of(self.function))
+
+    @property
+    def __name__(self) -> str:  # TRL names its metrics after it
+        return name_of(self.function)
+
+    def call(self, prompt: Text, completion: Completion | None, columns: Mapping[str, Any]) -> Any:
+        """The function's own result for one row, or its coroutine."""
+        return _CALLS[self.contract](self, text_of(prompt), text_of(completion), columns)
+
+    def value(self, result: Any) -> Any:
+        """The reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""
+        if self.contract == "verl" and isinstance(result, Mapping) and "score" in result:
+            return result["score"]
+        if self.contract == "openrlhf":
+            rewards = result["rewards"] if isinstance(result, Mapping) and "rewards" in result else result
+            rewards = rewards.tolist() if hasattr(rewards, "tolist") else rewards
+            return rewards[0] if isinstance(rewards, list | tuple) and len(rewards) == 1 else rewards
+        return result
+
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[Any]:
+        rows = _rowwise(columns, len(completions))
+        return [self.value(self.call(*row)) for row in zip(prompts, completions, rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class AsyncPerRow(PerRow):
+    """`PerRow` of an async function: the rows of a call run concurrently."""
+
+    async def __call__(  # type: ignore[override]
+        self, *, prompts: list[Text], completions: list[Completion], **columns: Any
+    ) -> list[Any]:
+        import asyncio
+
+        async def one(row: tuple[Text, Completion, dict[str, Any]]) -> Any:
+            return self.value(await self.call(*row))
+
+        rows = zip(prompts, completions, _rowwise(columns, len(completions)), strict=True)
+        return list(await asyncio.gather(*map(one, rows)))
+
+
+def _rowwise(columns: Mapping[str, Any], n_rows: int) -> list[dict[str, Any]]:
+    # TRL also passes what is no column: trainer_state, log_extra, log_metric.
+    lists = {name: v for name, v in columns.items() if isinstance(v, list | tuple) and len(v) == n_rows}
+    return [{name: values[i] for name, values in lists.items()} for i in range(n_rows)]
+
+
+def per_row(function: Callable[..., Any], contract: Contract) -> PerRow:
+    """`function`, which follows the row contract named, as a TRL reward that also answers row by row."""
+    return (AsyncPerRow if is_async(function) else PerRow)(function, contract)
+
+
+def from_plain(function: Callable[..., float | Awaitable[float | None] | None]) -> PerRow:
+    """A plain `f(prompt, completion)` or `f(prompt, completion, answer)` as a TRL reward.
+
+    >>> from_plain(lambda prompt, completion, answer: float(completion == answer))(
+    ...     prompts=["2+2?", "1+2?"], completions=["4", "4"], answer=["4", "3"])
+    [1.0, 0.0]
+    """
+    return per_row(function, "plain")
+
+
+def from_verl(function: Callable[..., Any]) -> PerRow:
+    """A verl `compute_score` as a TRL reward.
+
+    `ground_truth` is the column of that name, else `reward_model["ground_truth"]`, else `answer`; `data_source` and
+    `extra_info` are the columns, else "" and {}.
+
+    >>> from_verl(lambda data_source, solution_str, ground_truth, extra_info=None: {"score": 0.5})(
+    ...     prompts=["2+2?"], completions=["4"], answer=["4"])
+    [0.5]
+    """
+    return per_row(function, "verl")
+
+
+def from_openrlhf(function: Callable[..., Any]) -> PerRow:
+    """An OpenRLHF `reward_func` as a TRL reward; like its trainer, it passes one row per call, by position.
+
+    >>> from_openrlhf(lambda queries, prompts, labels: {"rewards": [len(queries[0])]})(
+    ...     prompts=["ab"], completions=["cde"], answer=["x"])
+    [5]
+    """
+    return per_row(function, "openrlhf")
+
+
+def _call_plain(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
+    available = {**dict.fromkeys(PROMPT_NAMES, prompt), **columns, **dict.fromkeys(COMPLETION_NAMES, completion)}
+    available["prompt"] = prompt
+    available |= dict.fromkeys(reward.signature.aliases(available), columns.get("answer"))
+    if reward.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets only the usual two
+        spare = {*PROMPT_NAMES, *COMPLETION_NAMES} - {"prompt", "completion", *columns, *reward.signature.keywords}
+        available = {name: value for name, value in available.items() if name not in spare}
+    positional, keywords = reward.signature.bind(available)
+    return reward.function(*positional, **keywords)
+
+
+def _call_verl(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
+    truth = columns.get("ground_truth")
+    if truth is None and isinstance(columns.get("reward_model"), Mapping):
+        truth = columns["reward_model"].get("ground_truth")
+    extra_info = columns.get("extra_info")
+    positional, keywords = reward.signature.bind(
+        {
+            "data_source": columns.get("data_source") or "",
+            "solution_str": completion,
+            "ground_truth": columns.get("answer") if truth is None else truth,
+            "extra_info": {} if extra_info is None else extra_info,
+        }
+    )
+    return reward.function(*positional, **keywords)
+
+
+def _call_openrlhf(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
+    label = columns.get("label") if columns.get("answer") is None else columns["answer"]
+    return reward.function([prompt + completion], [prompt], [label])
+
+
+def _call_reasoning_gym(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
+    return reward.function(answer=completion, entry=columns["entry"])
+
+
+_CALLS: dict[str, Callable[[PerRow, str, str, Mapping[str, Any]], Any]] = {
+    "plain": _call_plain,
+    "verl": _call_verl,
+    "openrlhf": _call_openrlhf,
+    "reasoning-gym": _call_reasoning_gym,
+}
+
+
+def check_columns(reward: Callable[..., Any], columns: Collection[str]) -> None:
+    """Raise TargetError where `reward` requires a parameter that neither its contract nor a column can fill."""
+    contract: Contract = reward.contract if isinstance(reward, PerRow) else "trl"
+    signature = reward.signature if isinstance(reward, PerRow) else signature_of(reward)
+    given = {*_GIVEN[contract], *(columns if contract in ("trl", "plain", "reasoning-gym") else ())}
+    aliased = signature.aliases({*given, *columns}) if contract in ("trl", "plain") else []
+    missing = [name for name in signature.required if name not in given and name not in aliased]
+    if missing and contract != "openrlhf":
+        raise TargetError(
+            f"check_columns: {name_of(reward)} requires {', '.join(f'`{name}`' for name in missing)}, which no column "
+            f"can fill (columns: {', '.join(['prompt', 'completion', *sorted(columns)])}). "
+            "Add the column to the rows, or bind the argument with functools.partial."
+        )

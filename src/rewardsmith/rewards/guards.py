@@ -1,0 +1,154 @@
+"""Guards: wrappers that refuse a completion before a reward sees it.
+
+A guard stays apart from what it guards, so that an audit of the bare reward still shows the reward's own weakness.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from rewardsmith.data import text_of
+from rewardsmith.types import Completion, Text
+
+Scores = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class RequireAnswer:
+    """A reward behind a gate: completions that are too short or hold no answer get `otherwise`, unseen by the reward.
+
+    The gate looks for `pattern` with `re.search`, and counts words that hold a letter or a digit. Made by
+    `require_answer`; calling it is calling the reward. It pickles where the reward does.
+    """
+
+    reward: Callable[..., Any]
+    min_tokens: int
+    pattern: str | None
+    otherwise: float | None
+
+    @property
+    def __name__(self) -> str:
+        """The guarded reward's name, marked, so that a trainer logs the two apart."""
+        return f"{_name(self.reward)}_if_answered"
+
+    def admits(self, completion: Completion) -> bool:
+        """Whether the completion may go to the reward.
+
+        >>> guard = require_answer(len, min_tokens=2, pattern=r"answer")
+        >>> [guard.admits(text) for text in ("The answer: 4", "answer", "Thought process:")]
+        [True, False, False]
+        """
+        text = text_of(completion)
+        return _n_tokens(text) >= self.min_tokens and (self.pattern is None or bool(re.search(self.pattern, text)))
+
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+        """One value a row; the reward is called once, with the admitted rows only, or not at all."""
+        admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
+        if not admitted:
+            return [self.otherwise] * len(completions)
+        scores = self.reward(**_only(admitted, prompts=prompts, completions=completions, **columns))
+        return self._scatter(scores, admitted, len(completions))
+
+    def _scatter(self, scores: Scores, admitted: list[int], n: int) -> list[float | None]:
+        if len(scores) != len(admitted):
+            raise ValueError(
+                f"RequireAnswer: {_name(self.reward)} returned {len(scores)} values for {len(admitted)} rows. "
+                "A reward must return one value per completion."
+            )
+        values: list[float | None] = [self.otherwise] * n
+        for index, score in zip(admitted, scores, strict=True):
+            values[index] = score
+        return values
+
+
+class AsyncRequireAnswer(RequireAnswer):
+    """The same gate before an async reward; a class of its own because trainers look at `__call__` to tell."""
+
+    async def __call__(
+        self, *, prompts: list[Text], completions: list[Completion], **columns: Any
+    ) -> list[float | None]:
+        """One value a row, awaited; the reward is called once, with the admitted rows only, or not at all."""
+        admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
+        if not admitted:
+            return [self.otherwise] * len(completions)
+        rows = _only(admitted, prompts=prompts, completions=completions, **columns)
+        return self._scatter(await cast(Awaitable[Scores], self.reward(**rows)), admitted, len(completions))
+
+
+def require_answer(
+    reward: Callable[..., Any],
+    *,
+    min_tokens: int = 1,
+    pattern: str | None = None,
+    otherwise: float | None = 0.0,
+) -> RequireAnswer:
+    r"""`reward`, but `otherwise` for a completion without an answer: the guard against master keys.
+
+    A length or "must state a final answer" gate in front of a judge removes content-free completions for free; it does
+    nothing against a wrong answer in the right form, and it does not mend the judge. Zhao et al. 2025,
+    arXiv:2507.08794, describe the attack; the gate is ours.
+
+    Args:
+        reward: any reward in TRL's contract, sync or async; columns reach it row by row with their completions.
+        min_tokens: fewest words holding a letter or digit; signs alone, and blanks, count nothing. In scripts written
+            without spaces each character counts as a word.
+        pattern: what a completion must hold, searched for by `re.search`, such as `r"\\boxed\{.+\}"`.
+        otherwise: what the others get; None leaves them unscored, which a policy can exploit by never answering.
+
+    Raises:
+        ValueError: the gate would admit everything, or `pattern` is no regular expression.
+
+    >>> def judge(*, prompts, completions, **columns):
+    ...     return [1.0 for _ in completions]
+    >>> guarded = require_answer(judge, pattern=r"####\s*\S")
+    >>> guarded(prompts=["2+2?"] * 3, completions=[":", "Thought process:", "2+2 is 4. #### 4"])
+    [0.0, 0.0, 1.0]
+    """
+    if min_tokens < 1 and pattern is None:
+        raise ValueError(
+            f"require_answer: min_tokens={min_tokens} and no pattern admit every completion. Give one of them."
+        )
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(
+            f"require_answer: pattern {pattern!r} is no regular expression ({error}). Escape its special signs."
+        ) from error
+    kind = AsyncRequireAnswer if _is_async(reward) else RequireAnswer
+    return kind(reward, min_tokens, pattern, otherwise)
+
+
+_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣豈-﫿]|(?:(?![぀-ヿ㐀-鿿가-힣豈-﫿])[^\W_])+")
+
+
+def _n_tokens(text: str) -> int:
+    return sum(1 for _ in _WORD.finditer(text))
+
+
+def _only(indices: list[int], *, completions: list[Completion], **columns: Any) -> dict[str, Any]:
+    """The rows at `indices`: every list as long as the batch is thinned, everything else passes as it is."""
+    n, named = len(completions), {"completions": completions, **columns}
+    return {
+        name: [value[i] for i in indices] if isinstance(value, list) and len(value) == n else value
+        for name, value in named.items()
+    }
+
+
+def _is_async(reward: Callable[..., Any]) -> bool:
+    while isinstance(reward, partial):
+        reward = reward.func
+    return inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(getattr(reward, "__call__", None))  # noqa: B004
+
+
+def _name(reward: Callable[..., Any]) -> str:
+    while isinstance(reward, partial):
+        reward = reward.func
+    return str(getattr(reward, "__name__", type(reward).__name__))
+
+
+__all__ = ["AsyncRequireAnswer", "RequireAnswer", "require_answer"]

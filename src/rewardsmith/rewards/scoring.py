@@ -1,0 +1,293 @@
+"""The one scoring path: rows in, a finite reward or the reason why there is none out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rewardsmith._check import check_choice
+from rewardsmith.data import Row
+from rewardsmith.errors import TargetError
+from rewardsmith.rewards.calling import Caller
+from rewardsmith.rewards.contracts import check_columns
+from rewardsmith.rewards.inline import Inline
+from rewardsmith.rewards.journal import Journal
+from rewardsmith.rewards.pool import Pool
+from rewardsmith.rewards.progress import Bar
+from rewardsmith.rewards.targets import Target, as_target, source_digest
+from rewardsmith.rewards.work import Scored, Unit
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+class _Recorded(NamedTuple):
+    results: list[Scored]
+    microseconds: int
+
+
+class Scorer:
+    """Scores rows with one reward, fail-closed: in worker processes, under a time limit, once per distinct row.
+
+    A context manager. With a `journal`, every finished batch is on disk before the next is awaited, and a job that
+    was killed resumes: the same calls in the same order score only what is missing.
+
+    calls: rows sent to the reward, journaled ones of this job included, so that a resumed job reports the same;
+        a row that is sent again because its batch failed counts once.
+    """
+
+    def __init__(
+        self,
+        target: Target | Callable[..., Any],
+        *,
+        workers: int = 1,
+        timeout: float | None = 30.0,
+        batch_size: int = 16,
+        journal: Path | None = None,
+        journal_header: Mapping[str, Any] | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Prepare; workers start with the first rows.
+
+        Args:
+            target: what `load_target` gives, or any function in a known contract.
+            workers: processes. 0 scores in this process, where nothing can end a call that hangs or crashes:
+                `timeout` then binds async rewards only.
+            timeout: seconds per call; a batch that takes longer is scored again row by row, so that a row is
+                unscored only if it alone takes longer. None waits for ever.
+            batch_size: rows per call of a batched (TRL) reward.
+            journal: the file to resume from and to write to; `journal_header` is what else tells this job from
+                another, such as a seed.
+            progress: draw a bar on standard error.
+        """
+        check_choice("Scorer", "workers ≥ 0", workers >= 0, (True,))
+        check_choice("Scorer", "batch_size ≥ 1", batch_size >= 1, (True,))
+        check_choice("Scorer", "timeout > 0", timeout is None or timeout > 0, (True,))
+        self.target = as_target(target)
+        self.calls = 0
+        self._microseconds = 0
+        self._unscored = Counter[str]()
+        self._timeout, self._batch_size = timeout, batch_size
+        self._caller = Caller(self.target.reward)
+        self._engine: Inline | Pool = Inline(self._caller) if workers == 0 else self._pool(workers)
+        self._bar = Bar() if progress else None
+        self._seen: dict[str, list[Scored]] = {}
+        self._columns: frozenset[str] | None = None
+        self._journal = None if journal is None else Journal(journal, self._header(journal_header or {}))
+        self._on_disk: dict[str, _Recorded] = {}
+        self._replay()
+
+    def _pool(self, workers: int) -> Pool:
+        import cloudpickle
+
+        try:
+            payload = cloudpickle.dumps(replace(self.target, rows=None))
+        except Exception as error:
+            raise TargetError(
+                f"Scorer: {self.target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
+                "Name it as `module:name` with load_target, or score with workers=0."
+            ) from error
+        row = self._caller.row is not None
+        return Pool(payload, name=self.target.name, workers=workers, per_row=row, is_async=self._caller.is_async)
+
+    def _header(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        target = self.target
+        return {
+            "target": target.name,
+            "contract": target.contract,
+            "source": source_digest(target),
+            "timeout": self._timeout,
+            "batch_size": self._batch_size,
+            **given,
+        }
+
+    def _replay(self) -> None:
+        for record in self._journal.records if self._journal else []:
+            results = [Scored(*fields) for fields in record["results"]]
+            if record["whole"]:
+                self._on_disk[record["keys"][0]] = _Recorded(results, record["microseconds"])
+                continue
+            # Integer shares that add up again, so that a resumed job's total is the same to the last digit.
+            share, left = divmod(record["microseconds"], len(results))
+            for position, (key, result) in enumerate(zip(record["keys"], results, strict=True)):
+                self._on_disk[key] = _Recorded([result], share + (position < left))
+
+    @property
+    def seconds(self) -> float:
+        """Time inside the reward, failed calls included, journaled rows of this job too."""
+        return self._microseconds / 1e6
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """Reason → rows, in alphabetical order."""
+        return Counter(dict(sorted(self._unscored.items())))
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers and release the journal."""
+        self._engine.close()
+        if self._journal is not None:
+            self._journal.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def score(
+        self,
+        rows: Sequence[Row],
+        *,
+        nonce: str = "",
+        batch_size: int | None = None,
+        whole: bool = False,
+        check_mutation: bool = False,
+    ) -> list[Scored]:
+        """One result per row, in order.
+
+        Rows of the same content and `nonce` are scored once, within this call, across calls and across resumed runs.
+
+        Args:
+            nonce: a new one asks the reward again about rows it has seen.
+            batch_size: for this call only.
+            whole: send the rows as exactly one call, in this order, duplicates included; if it fails, every row has
+                the reason. Its limit is the time limit for every `batch_size` rows.
+            check_mutation: compare the inputs before and after each call.
+
+        Raises:
+            TargetError: the reward requires a parameter that no column fills, or cannot be loaded by a worker.
+        """
+        if not rows:
+            return []
+        self._check_columns(rows)
+        keys = list(_keys(rows, nonce, check_mutation))
+        size = batch_size or self._batch_size
+        if self._bar is not None:
+            self._bar.expect(len(rows))
+        if whole:
+            key = hashlib.blake2b("whole".join(["", *keys]).encode(), digest_size=16).hexdigest()
+            limit = None if self._timeout is None else self._timeout * math.ceil(len(rows) / size)
+            self._settle([([key], rows)], limit=limit, whole=True, check_mutation=check_mutation)
+            return list(self._seen[key])
+        fresh = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._seen}
+        names, parts = list(fresh), list(fresh.values())
+        # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
+        batches = [(names[i : i + size], parts[i : i + size]) for i in range(0, len(names), size)]
+        self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
+        if self._bar is not None:
+            self._bar.advance(len(rows) - len(fresh))
+        return [self._seen[key][0] for key in keys]
+
+    def _check_columns(self, rows: Sequence[Row]) -> None:
+        columns = frozenset[str]().union(*(row.columns.keys() for row in rows))
+        if columns != self._columns:
+            check_columns(self.target.reward, columns)
+            self._columns = columns
+
+    def _settle(
+        self,
+        batches: Sequence[tuple[list[str], Sequence[Row]]],
+        *,
+        limit: float | None,
+        whole: bool,
+        check_mutation: bool,
+    ) -> None:
+        units: list[Unit] = []
+        names: list[list[str]] = []
+        for keys, rows in batches:
+            missing = [i for i, key in enumerate(keys) if not self._known(key, rows if whole else None)]
+            if missing:
+                parts = [(row.prompt, row.completion, row.columns) for row in rows]
+                chosen = parts if whole else [parts[i] for i in missing]
+                units.append(Unit(len(units), chosen, limit, whole, check_mutation))
+                names.append([keys[i] for i in missing])
+        for unit in self._engine.run(units):
+            self._record(unit, names[unit.index])
+
+    def _known(self, key: str, whole: Sequence[Row] | None) -> bool:
+        """Whether the journal (or, for a whole call, this job) has `key`; if so, it is counted and remembered."""
+        if whole is not None and key in self._seen:
+            self._step(len(whole))
+            return True
+        recorded = self._on_disk.get(key)
+        if recorded is None:
+            return False
+        self._seen[key] = recorded.results
+        self._count(recorded.results, recorded.microseconds)
+        return True
+
+    def _record(self, unit: Unit, keys: list[str]) -> None:
+        results = [result for result in unit.results if result is not None]
+        microseconds = round(unit.seconds * 1e6)
+        if self._journal is not None:
+            fields = [_fields(result) for result in results]
+            self._journal.append({"keys": keys, "whole": unit.whole, "microseconds": microseconds, "results": fields})
+        if unit.whole:
+            self._seen[keys[0]] = results
+        else:
+            self._seen.update((key, [result]) for key, result in zip(keys, results, strict=True))
+        self._count(results, microseconds)
+
+    def _count(self, results: Sequence[Scored], microseconds: int) -> None:
+        self.calls += len(results)
+        self._microseconds += microseconds
+        for result in results:
+            if result.reason is not None:
+                self._unscored[result.reason] += 1
+        self._step(len(results))
+
+    def _step(self, n: int) -> None:
+        if self._bar is not None:
+            self._bar.advance(n)
+
+
+def _fields(result: Scored) -> list[Any]:
+    fields = [result.reward, result.reason, result.detail, result.seconds, result.mutated, result.split]
+    return fields if result.mutated or result.split else fields[:4]
+
+
+def _keys(rows: Sequence[Row], nonce: str, check_mutation: bool) -> Iterator[str]:
+    """A digest per row of everything that the reward is given, and of what the caller asks anew."""
+    salt = json.dumps([nonce, check_mutation]).encode()
+    heads: dict[tuple[int, int], bytes] = {}  # edits of one row share its prompt and columns: encode them once
+    for row in rows:
+        shared = id(row.prompt), id(row.columns)
+        if shared not in heads:
+            content = salt + _encoded([row.prompt, dict(row.columns)])
+            heads[shared] = hashlib.blake2b(content, digest_size=16).digest()
+        digest = hashlib.blake2b(heads[shared], digest_size=16)
+        digest.update(_encoded(row.completion))
+        yield digest.hexdigest()
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return _JSON.encode(value).encode()
+    except (TypeError, ValueError):
+        return pickle.dumps(value)
+
+
+def score(reward: Target | Callable[..., Any], rows: Sequence[Row], **options: Any) -> list[Scored]:
+    """`rows` scored by a `Scorer` with the given options, which is closed again.
+
+    >>> from rewardsmith.data import Row
+    >>> def exact(completions, answer):
+    ...     return [float(c == a) for c, a in zip(completions, answer)]
+    >>> rewards_of(score(exact, [Row("2+2?", "4", {"answer": "4"}), Row("2+2?", "5", {"answer": "4"})], workers=0))
+    [1.0, 0.0]
+    """
+    with Scorer(reward, **options) as scorer:
+        return scorer.score(rows)
+
+
+def rewards_of(scored: Sequence[Scored]) -> list[float | None]:
+    """The rewards alone, None where unscored."""
+    return [result.reward for result in scored]

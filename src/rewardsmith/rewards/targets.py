@@ -1,0 +1,265 @@
+"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from rewardsmith.data import Row
+from rewardsmith.errors import TargetError
+from rewardsmith.rewards.contracts import Contract, PerRow, contract_of, name_of, per_row
+from rewardsmith.types import Reward
+
+if TYPE_CHECKING:
+    from rewardsmith.rewards.scoring import Scorer
+
+_SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?", re.DOTALL)
+_FORMS = "`package.module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A reward ready to be scored.
+
+    name: what reports call it.
+    contract: the signature it came in.
+    reward: it as a TRL reward.
+    spec: the name it was loaded by; with it, worker processes load it afresh instead of unpickling it.
+    rows: the rows it brings along, if any.
+    """
+
+    name: str
+    contract: Contract
+    reward: Reward
+    spec: str | None = None
+    rows: list[Row] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Target], tuple[Any, ...]]:
+        if self.spec is not None:
+            return load_target, (self.spec,)
+        return Target, (self.name, self.contract, self.reward, None, self.rows)
+
+
+class Formed(NamedTuple):
+    """Rows in the form that a reward can read, which form that is, and why the other was left."""
+
+    rows: list[Row]
+    form: Literal["as given", "conversational", "standard"]
+    detail: str
+
+
+def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -> Target:
+    """Any function in a known contract as a `Target`; a `Target` comes back as it is.
+
+    Raises:
+        TargetError: its signature fits no contract.
+    """
+    if isinstance(reward, Target):
+        return reward
+    if not callable(reward) or isinstance(reward, type):
+        raise TargetError(
+            f"as_target: {reward!r} is no reward but a {type(reward).__name__}. "
+            "Pass a function, a callable object (an instance, not its class), or load_target(...)."
+        )
+    if isinstance(reward, PerRow):
+        return Target(name or name_of(reward), reward.contract, reward)
+    contract = contract_of(reward)
+    return Target(name or name_of(reward), contract, reward if contract == "trl" else per_row(reward, contract))
+
+
+def load_target(spec: str) -> Target:
+    """The reward that `spec` names.
+
+    A class is instantiated; `name(...)` calls what is found with literal arguments. Modules are looked up as in a
+    Python started here: `sys.path`, then the current folder (and, for a file, the file's own folder).
+
+    >>> load_target("json:dumps")
+    Traceback (most recent call last):
+    ...
+    rewardsmith.errors.TargetError: contract_of: dumps takes ...
+
+    Raises:
+        TargetError: the spec cannot be read, the module or name does not exist, the call fails, or no contract fits.
+    """
+    match = _SPEC.fullmatch(spec.strip())
+    if match is None:
+        raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
+    place, name, call = match["place"], match["name"], match["call"]
+    args, kwargs = _arguments(spec, call) if call else ((), {})
+    if place == "reasoning-gym":
+        return _reasoning_gym(spec, name, args, kwargs)
+    found = _attribute(spec, _module(spec, place), name)
+    if call or isinstance(found, type):
+        try:
+            found = found(*args, **kwargs)
+        except Exception as error:
+            raise TargetError(
+                f"load_target: {name}{call or '()'} of {spec!r} raised {type(error).__name__}: {error}. "
+                "Give its arguments as literals, as in `module:factory(max_len=100)`."
+            ) from error
+    return replace(as_target(found), name=spec.strip(), spec=_anchored(spec.strip(), place))
+
+
+def _anchored(spec: str, place: str) -> str:
+    # Workers and resumed jobs must find the same file wherever they run.
+    return str(Path(place).resolve()) + spec[len(place) :] if place.endswith(".py") else spec
+
+
+def _arguments(spec: str, call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        node = ast.parse(f"_{call}", mode="eval").body
+        if not isinstance(node, ast.Call) or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("not one plain call")
+        args = tuple(ast.literal_eval(argument) for argument in node.args)
+        return args, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise TargetError(
+            f"load_target: the arguments {call} of {spec!r} are no literals ({error}). "
+            'Use numbers, strings, lists and the like: `module:factory(max_len=100, mode="strict")`.'
+        ) from error
+
+
+def _module(spec: str, place: str) -> ModuleType:
+    _search(Path.cwd())
+    try:
+        return _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        raise TargetError(
+            f"load_target: {place!r} of {spec!r} cannot be imported ({type(error).__name__}: {error}). "
+            "Check the spelling, run from its folder, or install what it needs."
+        ) from error
+
+
+def _search(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _file_module(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    name = f"rewardsmith_target_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
+    _search(path.parent)
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _attribute(spec: str, module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "Check the spelling."
+            raise TargetError(f"load_target: {spec!r}: there is no {part!r} in {module.__name__}. {hint}")
+        found = getattr(found, part)
+    return found
+
+
+def _reasoning_gym(spec: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Target:
+    known = _gym(spec)
+    if name not in known.DATASETS:
+        near = difflib.get_close_matches(name, list(known.DATASETS), n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(sorted(known.DATASETS))}."
+        raise TargetError(f"load_target: reasoning-gym has no data set {name!r}. {hint}")
+    if args:
+        raise TargetError(f"load_target: {spec!r}: the options of a reasoning-gym data set go by name, as `max_len=3`.")
+    try:
+        dataset = known.create_dataset(name, **kwargs)
+    except Exception as error:
+        raise TargetError(
+            f"load_target: reasoning-gym refuses {spec!r} ({type(error).__name__}: {error}). Change its options."
+        ) from error
+    return Target(spec.strip(), "reasoning-gym", per_row(dataset.score_answer, "reasoning-gym"), spec=spec.strip())
+
+
+def _gym(spec: str) -> Any:
+    try:
+        return importlib.import_module("reasoning_gym.factory") if importlib.import_module("reasoning_gym") else None
+    except ImportError as error:
+        raise TargetError(
+            f'load_target: {spec!r} needs reasoning-gym ({error}). Install it: pip install "rewardsmith[gym]".'
+        ) from error
+
+
+def target_rows(target: Target, n: int, seed: int) -> list[Row]:
+    """`n` rows of a target that brings its own; the entry that its scorer reads is the column `entry`.
+
+    Raises:
+        TargetError: the target brings none.
+    """
+    if target.rows is not None:
+        return target.rows[:n]
+    match = _SPEC.fullmatch(target.spec or "")
+    if target.contract != "reasoning-gym" or match is None:
+        raise TargetError(f"target_rows: {target.name} brings no rows of its own. Pass rows with a `prompt` each.")
+    options = _arguments(target.name, match["call"])[1] if match["call"] else {}
+    dataset = _gym(target.name).create_dataset(match["name"], **{**options, "size": n, "seed": seed})
+    entries = [dataset[index] for index in range(n)]
+    return [Row(prompt=e["question"], columns={"answer": e["answer"], "entry": e}) for e in entries]
+
+
+def resolve_form(scorer: Scorer, rows: Sequence[Row], *, n: int = 4) -> Formed:
+    """The rows in a form that the reward can read: as given, or, where every trial call raises, the other one.
+
+    Published TRL rewards often index `completion[0]["content"]`, which only conversational rows have. The first `n`
+    rows are tried, each with its completion or, where it has none, its answer. Row contracts get plain text anyway.
+    """
+    given = list(rows)
+    if scorer.target.contract != "trl" or not given:
+        return Formed(given, "as given", "")
+    problem = _trouble(scorer, given[:n])
+    if not problem:
+        return Formed(given, "as given", "")
+    turned = [_turned(row) for row in given]
+    if _trouble(scorer, turned[:n]):
+        return Formed(given, "as given", f"every form fails: {problem}")
+    form: Literal["conversational", "standard"] = "conversational" if isinstance(given[0].prompt, str) else "standard"
+    return Formed(turned, form, f"the rows' own form fails: {problem}")
+
+
+def _trouble(scorer: Scorer, rows: Sequence[Row]) -> str:
+    tried = [row if row.completion is not None else row.with_completion(row.answer or "") for row in rows]
+    results = scorer.score(tried, nonce="form", batch_size=1)
+    return results[0].detail if all(result.reason == "exception" for result in results) else ""
+
+
+def _turned(row: Row) -> Row:
+    if isinstance(row.prompt, str):
+        return row.conversational()
+    return replace(row, prompt=row.prompt_text, completion=None if row.completion is None else row.text)
+
+
+def source_digest(target: Target) -> str | None:
+    """A digest of the file that defines the reward, so that a resumed job notices an edit; None where unknown."""
+    function: Any = target.reward
+    function = function.function if isinstance(function, PerRow) else function
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    try:
+        path = inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
+        return hashlib.blake2b(Path(path or "").read_bytes(), digest_size=8).hexdigest()
+    except (OSError, TypeError):
+        return None

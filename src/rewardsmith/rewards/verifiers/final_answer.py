@@ -1,0 +1,194 @@
+"""What a completion commits to: the one policy that every verifier of a reference answer shares."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rewardsmith.data import text_of
+from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity
+
+HIDDEN = "\ufffc"
+"""Stands where hidden text was, so that what surrounded it cannot grow together."""
+MAX_WHOLE = 500
+"""A completion longer than this is not "only the answer"."""
+
+_HIDDEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|~~.*?(?:~~|\Z)|\\iffalse.*?(?:\\fi(?![a-z])|\Z)|\\begin\{comment\}.*?(?:\\end\{comment\}|\Z)"
+    r"|<(?P<tag>s|del|strike|script|style|template)\b[^<>]{0,80}>.*?(?:</(?P=tag)>|\Z)"
+    r"|<(?P<any>[a-z]{1,10})\b[^<>]{0,80}(?:hidden|display\s*:\s*none|opacity\s*:\s*0|font-size\s*:\s*0)[^<>]{0,80}>"
+    r".*?(?:</(?P=any)>|\Z)|^[ \t]*%[^\n]*",
+    re.DOTALL | re.IGNORECASE | re.MULTILINE,
+)
+_STRUCK = re.compile(r"\\(?:[hv]?phantom|[bx]?cancel|sout|st|xout|smash|llap|rlap)(?![a-zA-Z])\s{0,4}\{")
+_INVISIBLE_INK = re.compile(
+    r"\\(?:text|page)?color\s*(?:\[[^\]]{0,20}\])?\s*\{?\s*(?:white|transparent|#?f{3,6})\b", re.I
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])[ \t]{0,4}")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_HASHES = re.compile(r"^[ \t]{0,3}####(?!#)[ \t]*([^\n]*)$", re.MULTILINE)
+_WORDS = (
+    r"(?:(?:so|thus|therefore|hence)[, ] ?)?(?:(?:the|my|our) )?(?:(?:final|correct) )?"
+    r"answer ?(?:\*\*|__)?(?: is\b ?:?|[:=])(?:(?:\*\*|__)(?=[ \t\n]|$))?[ \t]{0,4}"
+)
+_PHRASE = re.compile(rf"(?:^[ \t*_#>-]{{0,8}}|(?<=[.!?] )(?:\*\*)?){_WORDS}", re.IGNORECASE | re.MULTILINE)
+_LEADING_PHRASE = re.compile(rf"[*_ ]{{0,4}}{_WORDS}", re.IGNORECASE)
+_FONT = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|mathrm|mathbf|mbox|displaystyle)[ \t]{0,4}(?=\{)")
+_FENCES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"))
+_BEFORE_BOX = re.compile(r"[$*\s]*(?:[A-Za-z]\w{0,3} ?= ?)?[$*\s]*(?:\\\(|\\\[)?\s*\\(?:boxed|fbox)(?![a-zA-Z])")
+
+
+def completion_text(completion: Any) -> str:
+    """The text of a completion of any form; "" for what has none, because a reward never raises on a completion."""
+    try:
+        return text_of(completion)
+    except (AttributeError, TypeError):
+        return ""
+
+
+def final_answer(text: str) -> str | None:
+    """The one answer that `text` commits to, without its wrapping, or None where it commits to none.
+
+    Only what follows the last `</think>` counts, and nothing hidden from a reader (comments, struck or white text)
+    does. A commitment is the content of `\\boxed{…}`, of `<answer>…</answer>`, of a line `#### …`, or what follows
+    "the (final) answer is" or "answer:" up to the end of the last line; where there is none of these, a completion of
+    one line is itself the answer. Values elsewhere in the prose are nothing.
+
+    Two commitments that differ are no answer, whichever comes last: a reader could not say which one was meant, and a
+    policy would learn to list its guesses. The same answer twice is fine. The content is not interpreted here:
+    "12 or 13" comes back as it stands, and a verifier that expects one number refuses it.
+
+    >>> final_answer("<think>11?</think> The answer is $12$."), final_answer(r"\\boxed{12} or \\boxed{13}")
+    ('12', None)
+    """
+    shown = section(text)
+    if shown is None:
+        return None
+    slots = _slots(shown)
+    if slots is None:
+        return None
+    if not slots:
+        whole = shown.strip()
+        return unwrap(whole) or None if len(whole) <= MAX_WHOLE and "\n" not in whole else None
+    answers = [unwrap(slot) for slot in slots]
+    return answers[-1] if all(_same(answers[0], other) for other in answers) and answers[-1] else None
+
+
+def section(text: str) -> str | None:
+    """What a reader sees after the last `</think>`; None where the thinking never ends or white ink is used."""
+    shown = text[text.rfind("</think>") + 8 :] if "</think>" in text else text
+    if "<think>" in shown:
+        return None
+    shown = _without_struck(_HIDDEN.sub(HIDDEN, shown))
+    return None if _INVISIBLE_INK.search(shown) else shown
+
+
+def unwrap(slot: str) -> str:
+    """`slot` without what only surrounds an answer: math and bold marks, `\\boxed`, `\\text`, a phrase, a period."""
+    for _ in range(8):
+        before, slot = slot, _unwrap_once(slot.strip())
+        if slot == before:
+            break
+    return slot
+
+
+def _unwrap_once(slot: str) -> str:
+    lead = _LEADING_PHRASE.match(slot)
+    if lead:
+        return slot[lead.end() :]
+    for left, right in _FENCES:
+        inner = slot[len(left) : -len(right)]
+        if slot.startswith(left) and slot.endswith(right) and inner and left not in inner and right not in inner:
+            return inner
+    font = _FONT.match(slot)
+    if font and _closing(slot, font.end()) == len(slot) - 1:
+        return slot[font.end() + 1 : -1]
+    tags = list(_TAG.finditer(slot))
+    if len(tags) == 2 and tags[0].start() == 0 and tags[1].end() == len(slot):
+        return slot[tags[0].end() : tags[1].start()]
+    if slot.endswith("**") and slot.count("**") == 1:  # the end of a bold line whose phrase is cut off
+        return slot[:-2]
+    return slot[:-1] if slot.endswith(".") and not slot.endswith("..") else slot
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    quantity, second = read_quantity(one), read_quantity(other)
+    return quantity is not None and second is not None and same_quantity(quantity, second)
+
+
+def _slots(shown: str) -> list[str] | None:
+    """Every commitment in the order boxes, tags, hashes, phrases; None where a box or a tag is malformed."""
+    boxes, tags = _boxes(shown), _tags(shown)
+    return None if boxes is None or tags is None else boxes + tags + _lines(shown)
+
+
+def _boxes(shown: str) -> list[str] | None:
+    slots, position = [], 0
+    while match := _BOX.search(shown, position):
+        end = _closing(shown, match.end())
+        if end is None:
+            return None
+        slots.append(shown[match.end() + 1 : end])
+        position = end
+    return slots
+
+
+def _tags(shown: str) -> list[str] | None:
+    slots, opened = [], None
+    for tag in _TAG.finditer(shown):
+        if bool(tag[1]) != (opened is not None):
+            return None
+        if opened is not None:
+            slots.append(shown[opened : tag.start()])
+        opened = None if tag[1] else tag.end()
+    return slots if opened is None else None
+
+
+def _lines(shown: str) -> list[str]:
+    """What hash lines and answer phrases commit to; above the last line only if it looks like a value."""
+    last = len(shown.rstrip().rpartition("\n")[0])
+    slots = [m[1] for m in _HASHES.finditer(shown) if m.end() > last or _looks_like_a_value(m[1], words=False)]
+    phrases = list(_PHRASE.finditer(shown))
+    ends = [*(phrase.start() for phrase in phrases), len(shown)][1:]
+    for phrase, following in zip(phrases, ends, strict=True):
+        newline = shown.find("\n", phrase.end())
+        end = len(shown) if newline < 0 else newline
+        clause = shown[phrase.end() : min(end, following)]
+        if not clause.strip("*_ \t"):  # "Answer:" above its value
+            rest = shown[end:].strip()
+            if end > last or (rest and "\n" not in rest):
+                slots.append(rest)
+        elif not _BEFORE_BOX.match(clause) and (end > last or _looks_like_a_value(clause, words=True)):
+            slots.append(clause)
+    return slots
+
+
+def _looks_like_a_value(clause: str, *, words: bool) -> bool:
+    tokens = unwrap(clause).split()
+    if not tokens or len(tokens) > 3:
+        return False
+    return tokens[0][0] in "0123456789+-−.$\\(" or (len(tokens) == 1 and (words or len(tokens[0]) == 1))
+
+
+def _without_struck(shown: str) -> str:
+    parts, position = [], 0
+    while match := _STRUCK.search(shown, position):
+        end = _closing(shown, match.end() - 1)
+        parts += [shown[position : match.start()], HIDDEN]
+        position = len(shown) if end is None else end + 1
+    return "".join([*parts, shown[position:]])
+
+
+def _closing(text: str, start: int) -> int | None:
+    """The index of the brace that closes the one at `start`; None if there is none there, or it stays open."""
+    if start >= len(text) or text[start] != "{":
+        return None
+    depth = 0
+    for token in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
+        if depth == 0:
+            return token.start()
+    return None

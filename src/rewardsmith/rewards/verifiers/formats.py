@@ -1,0 +1,93 @@
+"""Does the completion have the form that was asked for, with something in it?"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from rewardsmith.rewards.verifiers.final_answer import completion_text
+from rewardsmith.types import Completion
+
+_FILLERS = dict.fromkeys(map(ord, "\u115f\u1160\u3164\uffa0"))  # letters by category, blank on the screen
+_MARKUP = re.compile(r"<[^<>]{0,80}>|\\[a-zA-Z]{1,30}")
+
+
+def has_content(text: str) -> bool:
+    """Whether `text` holds a letter or digit besides tags and LaTeX commands: `\\boxed{}` and "…" do not.
+
+    >>> has_content("<answer>4</answer>"), has_content(r"\\boxed{ }"), has_content("...")
+    (True, False, False)
+    """
+    return any(character.isalnum() for character in _MARKUP.sub(" ", text).translate(_FILLERS))
+
+
+def matches_format(
+    completions: list[Completion],
+    *,
+    pattern: str,
+    max_chars: int = 100_000,
+    time_limit: float = 0.1,
+    **columns: Any,
+) -> list[float | None]:
+    """1.0 where `pattern` matches the whole completion and every named group has content, else 0.0.
+
+    `.` matches newlines, and space around the completion is ignored. Matching runs in the `regex` package, whose time
+    limit stops catastrophic backtracking; a completion over a limit does not match, because a policy must not be able
+    to choose to go unscored.
+
+    Args:
+        pattern: a regular expression; each `(?P<name>…)` must take part and hold a letter or digit.
+        max_chars: longer completions do not match.
+        time_limit: seconds for one completion.
+
+    >>> matches_format(["4 because 2+2", " because "], pattern=r"(?P<answer>.*) because (?P<reason>.*)")
+    [1.0, 0.0]
+    """
+    compiled = _compiled(pattern)
+    return [_matches(completion_text(c).strip(), compiled, max_chars, time_limit) for c in completions]
+
+
+def think_format(completions: list[Completion], *, prefilled: bool = False, **columns: Any) -> list[float | None]:
+    """1.0 for one `<think>…</think>` with content, then an answer with content, and nothing before; else 0.0.
+
+    Args:
+        prefilled: the prompt already ends in `<think>`, as some chat templates have it, so completions lack it.
+
+    >>> think_format(["<think>2+2</think> 4", "<think> </think> 4", r"<think>2+2</think> \\boxed{}"])
+    [1.0, 0.0, 0.0]
+    """
+    return [_thinks(("<think>" if prefilled else "") + completion_text(c)) for c in completions]
+
+
+def _thinks(text: str) -> float:
+    text = text.strip()
+    if not text.startswith("<think>") or text.count("<think>") != 1 or text.count("</think>") != 1:
+        return 0.0
+    thought, _, answer = text.removeprefix("<think>").partition("</think>")
+    shells = re.search(r"<answer>\s*</answer>|\\boxed\s*\{\s*\}", answer)
+    return float(has_content(thought) and has_content(answer) and shells is None)
+
+
+def _matches(text: str, compiled: Any, max_chars: int, time_limit: float) -> float:
+    if len(text) > max_chars:
+        return 0.0
+    try:
+        match = compiled.fullmatch(text, timeout=time_limit)
+    except (TimeoutError, MemoryError):
+        return 0.0
+    return float(match is not None and all(has_content(group or "") for group in match.groupdict().values()))
+
+
+@lru_cache(maxsize=32)
+def _compiled(pattern: str) -> Any:
+    try:
+        import regex  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError("matches_format: needs the `regex` package for its time limit: pip install regex.") from error
+    try:
+        return regex.compile(pattern, regex.DOTALL)
+    except regex.error as error:
+        raise ValueError(
+            f"matches_format: pattern {pattern!r} is not a regular expression ({error}). Correct the pattern."
+        ) from error

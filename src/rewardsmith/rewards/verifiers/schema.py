@@ -1,0 +1,124 @@
+"""Is the completion one JSON document that a schema accepts?"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from rewardsmith.rewards.verifiers.final_answer import completion_text
+from rewardsmith.types import Completion
+
+MAX_CHARS = 200_000
+_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(?P<body>.*?)\n?```", re.DOTALL)
+_DECIDES_ON_EMPTY = ("minLength", "enum", "const", "pattern", "format")
+
+
+def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **columns: Any) -> list[float | None]:
+    """1.0 where the completion after its thinking is one strict JSON document that `schema` accepts, else 0.0.
+
+    The document may stand in one fenced block; any prose beside it, a key given twice, NaN, Infinity or a number that
+    overflows is refused. A blank string is refused wherever the schema asks for a string and does not itself say which
+    (`minLength`, `enum`, `const`, `pattern`, `format`): otherwise an empty form would be paid as a filled one. Write
+    `"minLength": 0` to allow it.
+
+    Args:
+        schema: a JSON Schema (2020-12 unless `$schema` names another draft), with local references only.
+
+    >>> json_schema(['{"x": 1}', '{"x": 1, "x": 2}', "x"], schema={"type": "object", "required": ["x"]})
+    [1.0, 0.0, 0.0]
+    """
+    try:
+        validator = _validator(json.dumps(schema, sort_keys=True))
+    except TypeError as error:
+        raise ValueError(f"json_schema: schema is not JSON ({error}). Pass a JSON Schema as a dict.") from error
+    return [_valid(completion_text(c), validator) for c in completions]
+
+
+def _valid(text: str, validator: Any) -> float:
+    text = text[text.rfind("</think>") + 8 :].strip() if "</think>" in text else text.strip()
+    fenced = _FENCE.fullmatch(text)
+    text = fenced["body"] if fenced else text
+    if len(text) > MAX_CHARS:
+        return 0.0
+    try:
+        document = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+        )
+        return float(validator.is_valid(document))
+    except (ValueError, ArithmeticError, RecursionError):  # not JSON, a number beyond floats, nesting beyond the stack
+        return 0.0
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key is given twice")
+    return document
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite_float(numeral: str) -> float:
+    value = float(numeral)
+    if not math.isfinite(value):
+        raise ValueError("a number overflows")
+    return value
+
+
+@lru_cache(maxsize=32)
+def _validator(schema_json: str) -> Any:
+    from jsonschema import SchemaError
+    from jsonschema.validators import Draft202012Validator, extend, validator_for
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    schema = json.loads(schema_json)
+    draft = validator_for(schema, default=Draft202012Validator)
+    try:
+        draft.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(
+            f"json_schema: schema is not a JSON Schema ({error.message} at {error.json_path}). Correct it there."
+        ) from error
+    registry: Any = Registry()  # retrieves nothing, so that scoring never reaches for the network
+    resolver = registry.resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise ValueError(
+                f"json_schema: schema refers to {reference!r}, which it does not hold. Put it under `$defs`."
+            ) from error
+    strict: Any = extend(draft, {"type": _type_with_content(draft.VALIDATORS["type"])})  # type: ignore[no-untyped-call]
+    return strict(schema, registry=registry)
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _references(child)
+
+
+def _type_with_content(check_type: Any) -> Any:
+    """The keyword `type`, refusing in addition a blank string of which the schema says nothing more."""
+
+    def check(validator: Any, types: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+        from jsonschema import ValidationError
+
+        yield from check_type(validator, types, instance, schema)
+        decided = any(word in schema for word in _DECIDES_ON_EMPTY)
+        if isinstance(instance, str) and not instance.strip() and not decided:
+            yield ValidationError("a blank string where the schema asks for a string")
+
+    return check

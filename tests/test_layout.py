@@ -1,0 +1,89 @@
+"""The import table of the house, kept true: which room may import which, and that light imports stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rewardsmith
+
+ROOT = Path(rewardsmith.__file__).parent
+LINE = {"data", "rewards", "transforms", "advantages", "objectives"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "data": set(),
+    "rewards": {"data"},
+    "transforms": {"data"},
+    "advantages": {"data"},
+    "objectives": {"data"},
+    "worlds": LINE,
+    "audit": {"data", "rewards", "transforms"},
+    "monitors": {"data", "audit"},
+    "engines": LINE | {"monitors"},
+    "atlas": LINE | {"worlds", "audit", "monitors"},
+    "cli": LINE | {"worlds", "audit", "monitors", "engines", "atlas"},
+}
+OPEN_TO_ALL = {"types", "errors", "_check"}
+TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers"}
+LONGEST_FILE, LONGEST_BODY = 400, 50
+FILES = sorted(path for path in ROOT.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imports_of(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by absolute name"
+            names.append(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_import_only_what_the_table_allows(path: Path) -> None:
+    room = room_of(path)
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "rewardsmith" and len(parts) > 1 and room and parts[1] not in OPEN_TO_ALL | {room}:
+            assert parts[1] in MAY_IMPORT[room], f"{room} may not import {name}"
+        if parts[0] in TRAINERS:
+            assert room == "engines", f"{path}: only engines import {parts[0]}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_are_imported_by_name_and_not_by_file(path: Path) -> None:
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "rewardsmith" and len(parts) > 2 and parts[1] in MAY_IMPORT and room_of(path) != "cli":
+            assert parts[1] == room_of(path), f"{path}: import from rewardsmith.{parts[1]}, not from a file inside it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_bodies_stay_short(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+            assert length <= LONGEST_BODY, f"{path.name}:{node.name} is {length} lines long"
+
+
+def test_every_room_has_a_table_entry() -> None:
+    assert {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("statement", ["import rewardsmith.rewards", "import rewardsmith.audit", "import rewardsmith.cli"])
+def test_light_rooms_load_no_torch_and_no_trainer(statement: str) -> None:
+    code = f"{statement}; import sys; print(sorted(set(sys.modules) & {{'torch', 'trl', 'transformers', 'matplotlib'}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
