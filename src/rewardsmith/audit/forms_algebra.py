@@ -17,6 +17,7 @@ _TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\\?[A-Za-zπ]+)|(\*\
 _FUNCTIONS = ("sqrt", "sin", "cos", "tan", "ln", "exp")
 _MAX_POWER = 12
 _MAX_NODES = 40
+_MAX_DEGREE = 64
 _POINTS = [Fraction(random.Random(38).randrange(10**6, 10**9)) + Fraction(k, 7919) for k in range(12)]
 
 
@@ -138,7 +139,16 @@ def parse(text: str) -> Tree | None:
         tree, position = _sum(tokens, 0)
     except (IndexError, ValueError, RecursionError):
         return None
-    return tree if position == len(tokens) else None
+    return tree if position == len(tokens) and _degree(tree) <= _MAX_DEGREE else None
+
+
+def _degree(tree: Tree) -> int:
+    """A bound on how far powers pile up, numbers counted like letters: ((9^12)^12)^12 must not be computed."""
+    parts = [_degree(part) for part in tree[1:] if isinstance(part, tuple)]
+    if tree[0] == "^":
+        exponent = tree[2][1] if tree[2][0] == "neg" else tree[2]
+        return parts[0] * (max(1, abs(int(exponent[1]))) if exponent[0] == "num" else _MAX_POWER)
+    return sum(parts) if tree[0] in ("*", "/") else max(parts, default=1)
 
 
 def _tokens(body: str) -> list[str] | None:

@@ -159,17 +159,17 @@ def _extended(body: str) -> str:
 
 
 def prefixes(key: str) -> list[str]:
-    """Proper prefixes and suffixes of the key that do not denote it; short ones for text, which may stand in for it.
+    """Proper prefixes and suffixes of the key that do not denote it, alternately; short ones for text.
 
     >>> prefixes("427")
-    ['4', '42', '7', '27']
+    ['4', '7', '42', '27']
     """
     body = key.strip()
     kind = key_kind(body)
     size = len(body)
     cuts = [1, 2, size // 3] if kind in ("text", "structured") else [1, size // 2, size - 1]
     cuts = sorted({cut for cut in cuts if 0 < cut < size})
-    parts = dict.fromkeys([body[:cut] for cut in cuts] + [body[size - cut :] for cut in cuts])
+    parts = dict.fromkeys(part for cut in cuts for part in (body[:cut], body[size - cut :]))
     return [part for part in parts if _is_other(part.strip(), body)]
 
 

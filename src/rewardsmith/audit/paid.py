@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from rewardsmith.audit.finding import SEVERITIES, Example, Finding, Severity
+from rewardsmith.audit.forms import stands_alone
 from rewardsmith.audit.intervals import wilson_interval
 from rewardsmith.audit.panel import Ask, Asking, Item, Outcome, Panel
 from rewardsmith.audit.report import Rate
@@ -25,13 +26,14 @@ class Variant(NamedTuple):
     """One completion to try.
 
     orders: its writers; where there are several, it counts as paid only if every one of them is.
-    control: the completion it is compared with, differing in one thing; None compares with the item's level.
+    controls: completions it is compared with, the best paid of them counting, each differing in one thing; none
+        compares with the item's level.
     severity: the worst it can be, however well it is paid.
     """
 
     label: str
     orders: tuple[Make, ...]
-    control: Make | None = None
+    controls: tuple[Make, ...] = ()
     severity: Severity | None = None
 
 
@@ -66,16 +68,16 @@ class PaidProbe:
 
 
 class Place(NamedTuple):
-    """Where one item's completions for a variant lie among the rows that are asked: its orders, then its control."""
+    """Where one item's completions for a variant lie among the rows asked: its orders, then its controls."""
 
     item: Item
     start: int
     texts: tuple[str, ...]
-    controlled: bool
+    n_controls: int
 
 
 class Trial(NamedTuple):
-    """One item under one variant: the text tried, what it was paid (the least over orders), and what its control."""
+    """One item under one variant: the text tried, what it was paid (the least over orders), and the best control."""
 
     item: Item
     text: str
@@ -88,12 +90,12 @@ def _lay_out(variants: Sequence[Variant], panel: Panel) -> tuple[list[list[Place
     rows: list[Row] = []
     places: list[list[Place]] = []
     for variant in variants:
-        writers = (*variant.orders, variant.control) if variant.control else variant.orders
+        writers = (*variant.orders, *variant.controls)
         places.append([])
         for item in panel.items:
             texts = tuple(text for write in writers if (text := write(item, panel)) is not None)
             if len(texts) == len(writers):
-                places[-1].append(Place(item, len(rows), texts, variant.control is not None))
+                places[-1].append(Place(item, len(rows), texts, len(variant.controls)))
                 rows.extend(item.row.with_completion(text) for text in texts)
     return places, rows
 
@@ -101,13 +103,13 @@ def _lay_out(variants: Sequence[Variant], panel: Panel) -> tuple[list[list[Place
 def _collect(places: Sequence[Place], scores: Sequence[Scored]) -> list[Trial]:
     """The trials of one variant that could be scored whole."""
     trials = []
-    for item, start, texts, controlled in places:
+    for item, start, texts, n_controls in places:
         rewards = [score.reward for score in scores[start : start + len(texts)]]
         known = [reward for reward in rewards if reward is not None]
         if len(known) == len(texts):
-            over = known.pop() if controlled else item.level
-            least = known.index(min(known))
-            trials.append(Trial(item, texts[least], known[least], over))
+            orders, controls = known[: len(known) - n_controls], known[len(known) - n_controls :]
+            least = orders.index(min(orders))
+            trials.append(Trial(item, texts[least], orders[least], max(controls, default=item.level)))
     return trials
 
 
@@ -164,7 +166,7 @@ def severity_of(share: float, mean_gain: float) -> Severity:
         return "critical"
     if weight >= 0.25:
         return "high"
-    return "medium" if weight >= 0.05 else "low"
+    return "medium" if weight >= 0.1 else "low"
 
 
 def worst(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -175,6 +177,11 @@ def worst(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     if len(findings) == 1:
         return (first,)
     return (replace(first, message=f"{first.message} {len(findings) - 1} more variants of the kind are paid too."),)
+
+
+def says_the_key(text: str, item: Item, panel: Panel) -> bool:
+    """Whether a fixed text happens to hold the right answer, as "Score: 10/10" does where the key is 10."""
+    return panel.keyed and (item.key.strip() in text or stands_alone(text, item.key))
 
 
 def clip(text: str) -> str:

@@ -141,7 +141,7 @@ def build_panel(
         alpha: the error level per question, handed on to the probes.
     """
     items = _items(rows, rng=rng, size=size)
-    keyed = items[0].row.answer is not None
+    keyed = bool(items[0].row.answer and items[0].row.answer.strip())
     probed = items[:PROBED]
     asked = [Ask([item.row.with_completion(carrier.wrap(text)) for item in probed for text in _pair(item)])
              for carrier in CARRIERS]  # fmt: skip

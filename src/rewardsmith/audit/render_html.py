@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rewardsmith.audit import wording
@@ -19,6 +18,7 @@ from rewardsmith.audit.report import Report
 from rewardsmith.audit.visible import Piece, plain, visible
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.figure import Figure
 
 Cell = str | float | None
@@ -86,6 +86,8 @@ def render_html(
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("rewardsmith.audit", "templates"),
         autoescape=True,

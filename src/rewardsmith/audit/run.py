@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.intervals import family_alpha
 from rewardsmith.audit.panel import Ask, Outcome, Panel, build_panel
 from rewardsmith.audit.probes import N_QUESTIONS, PROBES, Probe
+from rewardsmith.audit.probes.conduct import failures
 from rewardsmith.audit.probes.search import search
 from rewardsmith.audit.report import Check, Report, ranked
 from rewardsmith.data import Row
@@ -20,9 +21,9 @@ from rewardsmith.errors import RowsError
 from rewardsmith.rewards import Scored, Scorer, Target, as_target, resolve_form, target_rows
 from rewardsmith.types import Reward
 
-CALLS_PER_ITEM = 170
+CALLS_PER_ITEM = 200
 """Completions a full audit sends per prompt, roundly; the budget is divided by it."""
-FEWEST, MOST = 8, 64
+FEWEST, MOST = 4, 64
 SEARCH_SHARE = 0.15
 
 
@@ -30,7 +31,7 @@ def audit(
     target: Target | Reward,
     rows: Sequence[Row] | None = None,
     *,
-    budget: int = 12_000,
+    budget: int = 15_000,
     workers: int = 1,
     timeout: float = 30.0,
     seed: int = 0,
@@ -42,7 +43,8 @@ def audit(
     Args:
         target: what `load_target` returns, or any callable in a contract that `contract_of` recognizes.
         rows: prompts, with `answer` for verifiers; None where the target brings its own.
-        budget: how many completions to score, roughly; it decides on how many prompts the questions are asked.
+        budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) the questions are
+            asked. Given completions are scored on top of it.
         workers: processes that score; 0 scores in this process, without a hard time limit.
         timeout: seconds that one row may take.
         seed: decides the choice of rows and of wrong answers; same seed, same questions.
@@ -51,33 +53,28 @@ def audit(
 
     Raises:
         RowsError: there are no rows.
-        TargetError: the reward needs a column that the rows lack, or fails on every form of them.
+        TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
     """
     target = as_target(target)
-    rows = list(rows) if rows is not None else target_rows(target, MOST, seed)
-    if not rows:
-        raise RowsError(f"audit: {target.name} brings no rows of its own and none were given. Give a file of rows.")
-    rng = random.Random(seed)
     size = max(FEWEST, min(MOST, int(budget * (1 - SEARCH_SHARE) / CALLS_PER_ITEM)))
+    rows = list(rows) if rows is not None else target_rows(target, size, seed)
+    if not rows:
+        raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
     journal = None if out is None else out / "journal.jsonl"
-    with Scorer(target, workers=workers, timeout=timeout, journal=journal, progress=progress) as scorer:
+    header = {"seed": seed, "budget": budget}
+    with Scorer(
+        target, workers=workers, timeout=timeout, journal=journal, journal_header=header, progress=progress
+    ) as scorer:
         rows = resolve_form(scorer, rows).rows
-        before = Tally(scorer.calls, scorer.seconds, scorer.unscored.copy())
-        panel = _drive({"panel": build_panel(rows, rng=rng, size=size, alpha=family_alpha(N_QUESTIONS))}, scorer)[
-            "panel"
-        ]
+        hearing = Hearing(scorer)
+        rng = random.Random(seed)
+        panel = hearing.hear({"panel": build_panel(rows, rng=rng, size=size, alpha=ALPHA)})["panel"]
         probes = (*PROBES, _search(rng, int(budget * SEARCH_SHARE)))
-        outcomes = _drive({probe.name: probe.ask(panel) for probe in probes}, scorer) if panel.items else {}
-        tally = Tally(scorer.calls - before.calls, scorer.seconds - before.seconds, scorer.unscored - before.unscored)
-        return _report(target, panel, probes, outcomes, tally, seed=seed, n_rows=len(rows))
+        outcomes = hearing.hear({probe.name: probe.ask(panel) for probe in probes}) if panel.items else {}
+        return _report(panel, probes, outcomes, hearing, seed=seed, n_rows=len(rows))
 
 
-class Tally(NamedTuple):
-    """Rows scored, seconds inside the reward, and unscored rows by reason."""
-
-    calls: int
-    seconds: float
-    unscored: Counter[str]
+ALPHA = family_alpha(N_QUESTIONS)
 
 
 def _search(rng: random.Random, budget: int) -> Probe:
@@ -85,71 +82,96 @@ def _search(rng: random.Random, budget: int) -> Probe:
     return Probe("search", question, partial(search, rng=rng, budget=budget))
 
 
-def _drive(running: dict[str, Generator[list[Ask], list[list[Scored]], Any]], scorer: Scorer) -> dict[str, Any]:
-    """Run generators side by side: in every round, score all they ask for, ordinary rows in one job."""
-    results: dict[str, Any] = {}
-    asked: dict[str, list[Ask]] = {}
-    replies: dict[str, list[list[Scored]] | None] = dict.fromkeys(running)
-    while replies:
-        asked = {}
-        for name, reply in replies.items():
-            try:
-                asked[name] = running[name].send(reply)  # type: ignore[arg-type]  # None starts a generator
-            except StopIteration as stop:
-                results[name] = stop.value
-        replies = dict(_round(asked, scorer))
-    return results
+class Hearing:
+    """Runs questions side by side over one scorer and keeps a record of every row that came back without a reward."""
 
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.broken: dict[tuple[str, str], tuple[Row, Scored]] = {}
+        self.unscored: Counter[str] = Counter()
+        self._calls, self._seconds = scorer.calls, scorer.seconds
 
-def _round(asked: dict[str, list[Ask]], scorer: Scorer) -> dict[str, list[list[Scored]]]:
-    plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
-    scores = iter(scorer.score(plain))
-    return {
-        name: [
-            scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
-            if ask.nonce
-            else [next(scores) for _ in ask.rows]
-            for ask in asks
-        ]
-        for name, asks in asked.items()
-    }
+    @property
+    def calls(self) -> int:
+        """Rows scored since the hearing began."""
+        return self.scorer.calls - self._calls
+
+    @property
+    def seconds(self) -> float:
+        """Time inside the reward since the hearing began."""
+        return self.scorer.seconds - self._seconds
+
+    def hear(self, running: Mapping[str, Generator[list[Ask], list[list[Scored]], Any]]) -> dict[str, Any]:
+        """In every round score all that is asked for, ordinary rows in one job, until every question has returned."""
+        results: dict[str, Any] = {}
+        replies: dict[str, Any] = dict.fromkeys(running)
+        while replies:
+            asked: dict[str, list[Ask]] = {}
+            for name, reply in replies.items():
+                try:
+                    asked[name] = running[name].send(reply)
+                except StopIteration as stop:
+                    results[name] = stop.value
+            replies = self._score(asked)
+        return results
+
+    def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
+        plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
+        scores = iter(self._noted(plain, self.scorer.score(plain)))
+        return {
+            name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
+            for name, asks in asked.items()
+        }
+
+    def _special(self, ask: Ask) -> list[Scored]:
+        scores = self.scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
+        return self._noted(ask.rows, scores)
+
+    def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
+        for row, score in zip(rows, scores, strict=True):
+            if score.reason is not None and (row.prompt_text, row.text) not in self.broken:
+                self.broken[row.prompt_text, row.text] = (row, score)
+                self.unscored[score.reason] += 1
+        return scores
 
 
 def _report(
-    target: Target,
     panel: Panel,
     probes: Sequence[Probe],
-    outcomes: dict[str, Outcome],
-    tally: Tally,
+    outcomes: Mapping[str, Outcome],
+    hearing: Hearing,
     *,
     seed: int,
     n_rows: int,
 ) -> Report:
     findings: list[Finding] = [finding for outcome in outcomes.values() for finding in outcome.findings]
+    broken = list(hearing.broken.values())
+    findings += failures(broken, hearing.calls, alpha=ALPHA, honest=panel.conduct.rows)
     if not panel.items:
-        findings.append(_unscorable(tally))
+        findings.append(_unscorable(hearing))
+    faulty = {finding.probe for finding in findings if finding.severity != "info"}
     return Report(
-        target=target.name,
-        contract=target.contract,
+        target=hearing.scorer.target.name,
+        contract=hearing.scorer.target.contract,
         kind=panel.kind,
         n_rows=n_rows,
         seed=seed,
         findings=ranked(findings),
-        checks=tuple(_check(probe, outcomes.get(probe.name)) for probe in probes),
+        checks=tuple(_check(probe, outcomes.get(probe.name), faulty) for probe in probes),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         levels=_levels(panel),
-        unscored=dict(tally.unscored),
-        calls=tally.calls,
-        seconds=tally.seconds,
+        unscored=dict(hearing.unscored),
+        calls=hearing.calls,
+        seconds=hearing.seconds,
     )
 
 
-def _check(probe: Probe, outcome: Outcome | None) -> Check:
+def _check(probe: Probe, outcome: Outcome | None, faulty: set[str]) -> Check:
     if outcome is None or outcome.not_run:
         note = outcome.not_run if outcome else "no honest answer could be scored"
         return Check(probe.name, probe.question, "not run", note)
-    faults = [finding for finding in outcome.findings if finding.severity != "info"]
-    return Check(probe.name, probe.question, "finding" if faults else "clean")
+    own = {finding.probe for finding in outcome.findings} | {probe.name}
+    return Check(probe.name, probe.question, "finding" if own & faulty else "clean")
 
 
 def _levels(panel: Panel) -> dict[str, list[float]]:
@@ -158,14 +180,14 @@ def _levels(panel: Panel) -> dict[str, list[float]]:
     return {"right answers": right, "wrong answers": wrong} if panel.verifier else {"honest completions": right}
 
 
-def _unscorable(tally: Tally) -> Finding:
-    listed = ", ".join(f"{count} × {reason}" for reason, count in tally.unscored.most_common())
+def _unscorable(hearing: Hearing) -> Finding:
+    listed = ", ".join(f"{count} × {reason}" for reason, count in hearing.unscored.most_common())
     return Finding(
         probe="failures",
         severity="critical",
         message=f"Not one honest answer could be scored ({listed}).",
         value=1.0,
         interval=None,
-        n=tally.calls,
-        advice="See the reasons; the usual ones are a missing column or another form of completions.",
+        n=hearing.calls,
+        advice="See the reasons; the usual ones are a missing column and another form of completions.",
     )

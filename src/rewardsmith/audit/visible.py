@@ -14,6 +14,7 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks drawn as nothing
 _RUN = re.compile(r"(.)\1*", re.DOTALL)
 _LONGEST_RUN_SPELLED_OUT = 8
+_LENGTH_OF_NOTE = 40  # leaving out less than the note itself takes would help nobody
 
 
 class Piece(NamedTuple):
@@ -32,7 +33,7 @@ def visible(text: str, *, limit: int = 1200, multiline: bool = True) -> tuple[Pi
     >>> [tuple(piece) for piece in visible("4" + chr(0x200B))]
     [('4', 'plain'), ('U+200B', 'mark')]
     """
-    if len(text) <= limit:
+    if len(text) <= limit + _LENGTH_OF_NOTE:
         return tuple(_merged(_pieces(text, multiline=multiline)))
     head, tail = limit * 3 // 4, limit // 4
     note = Piece(f" … {len(text) - head - tail:,} characters left out … ", "mark")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rewardsmith.audit.finding import SEVERITIES, Finding, Severity
 from rewardsmith.audit.report import Report
@@ -35,9 +35,11 @@ def joint_headline(reports: Sequence[Report], *, floor: Severity = "medium") -> 
         return headline(reports[0], floor=floor)
     flawed = [report for report in reports if report.at_least(floor)]
     if not flawed:
-        return f"Clean: {len(reports)} rewards, no findings"
+        n_unjudged = sum(not judged(report) for report in reports)
+        return f"No findings in {len(reports)} rewards" + (f", {n_unjudged} not judged" if n_unjudged else "")
     severity = worst([finding for report in flawed for finding in report.at_least(floor)])
-    return f"{len(flawed)} of {len(reports)} rewards have findings, worst: {severity}"
+    verb = "has" if len(flawed) == 1 else "have"
+    return f"{len(flawed)} of {len(reports)} rewards {verb} findings, worst: {severity}"
 
 
 def tone(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
@@ -77,13 +79,16 @@ def number(value: float | None) -> str:
 
 def measured(finding: Finding) -> tuple[str, str]:
     """The value and its interval as text, shares in percent and seconds as time; empty where there is none."""
-    if finding.unit.startswith("share"):
-        show = percent
-    else:
-        show = duration if finding.unit.startswith("seconds") else number
+    show = _writer_of(finding.unit)
     value = "" if finding.value is None else show(finding.value)
     interval = "" if finding.interval is None else f"[{show(finding.interval[0])}, {show(finding.interval[1])}]"
     return value, interval
+
+
+def _writer_of(unit: str) -> Callable[[float], str]:
+    if unit.startswith("share"):
+        return percent
+    return duration if unit.startswith("seconds") else number
 
 
 def percent(share: float) -> str:

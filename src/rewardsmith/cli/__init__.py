@@ -1,1 +1,47 @@
-"""."""
+"""The command line: `rewardsmith audit | atlas | demo`. Parsing only; the work is the library's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rewardsmith.cli.atlas import app as atlas_app
+from rewardsmith.cli.audit import audit_command
+from rewardsmith.cli.demo import demo_command
+
+app = typer.Typer(
+    name="rewardsmith",
+    help="Rewards that survive optimization: audit them, repair them, and see the field's remedies reproduced in small.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("audit")(audit_command)
+app.command("demo")(demo_command)
+app.add_typer(atlas_app, name="atlas", help="The field's papers, each with a component and a page that reproduces it.")
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        from rewardsmith import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "main"]

@@ -1,1 +1,49 @@
-"""."""
+"""The audit's questions, asked at every training step; nothing here imports a trainer."""
+
+from rewardsmith.monitors.canaries import canary_rows, count_paid
+from rewardsmith.monitors.intervals import Reading, change, pooled_correlation, spent
+from rewardsmith.monitors.measures import (
+    LengthCorrelation,
+    Record,
+    dead_groups,
+    length_correlation,
+    measure_batch,
+)
+from rewardsmith.monitors.monitor import (
+    Alarm,
+    Monitor,
+    canary_false_positives,
+    dead_group_rate,
+    default_monitors,
+    infinite_rewards,
+    kl_budget,
+    length_bias,
+    proxy_gold_divergence,
+    unscored_rate,
+)
+from rewardsmith.monitors.watch import Watch
+
+__all__ = [
+    "Alarm",
+    "LengthCorrelation",
+    "Monitor",
+    "Reading",
+    "Record",
+    "Watch",
+    "canary_false_positives",
+    "canary_rows",
+    "change",
+    "count_paid",
+    "dead_group_rate",
+    "dead_groups",
+    "default_monitors",
+    "infinite_rewards",
+    "kl_budget",
+    "length_bias",
+    "length_correlation",
+    "measure_batch",
+    "pooled_correlation",
+    "proxy_gold_divergence",
+    "spent",
+    "unscored_rate",
+]

@@ -11,6 +11,8 @@ from rewardsmith.rewards.contracts import (
     from_verl,
 )
 from rewardsmith.rewards.exports import to_openrlhf, to_trl, to_verl
+from rewardsmith.rewards.guards import AsyncRequireAnswer, RequireAnswer, require_answer
+from rewardsmith.rewards.judges import ChatBackend, JudgeError, ReferenceJudge, reference_messages, verdict
 from rewardsmith.rewards.scoring import Scorer, rewards_of, score
 from rewardsmith.rewards.targets import Formed, Target, as_target, load_target, resolve_form, target_rows
 from rewardsmith.rewards.verifiers import (
@@ -27,8 +29,13 @@ from rewardsmith.rewards.verifiers import (
 from rewardsmith.rewards.work import Scored
 
 __all__ = [
+    "AsyncRequireAnswer",
+    "ChatBackend",
     "Contract",
     "Formed",
+    "JudgeError",
+    "ReferenceJudge",
+    "RequireAnswer",
     "Scored",
     "Scorer",
     "Target",
@@ -46,6 +53,8 @@ __all__ = [
     "math_equal",
     "multiple_choice",
     "plain_text",
+    "reference_messages",
+    "require_answer",
     "resolve_form",
     "rewards_of",
     "score",
@@ -54,4 +63,5 @@ __all__ = [
     "to_openrlhf",
     "to_trl",
     "to_verl",
+    "verdict",
 ]

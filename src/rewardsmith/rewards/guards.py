@@ -5,14 +5,13 @@ A guard stays apart from what it guards, so that an audit of the bare reward sti
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 from rewardsmith.data import text_of
+from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 Scores = Sequence[float | None]
@@ -34,7 +33,7 @@ class RequireAnswer:
     @property
     def __name__(self) -> str:
         """The guarded reward's name, marked, so that a trainer logs the two apart."""
-        return f"{_name(self.reward)}_if_answered"
+        return f"{name_of(self.reward)}_if_answered"
 
     def admits(self, completion: Completion) -> bool:
         """Whether the completion may go to the reward.
@@ -57,7 +56,7 @@ class RequireAnswer:
     def _scatter(self, scores: Scores, admitted: list[int], n: int) -> list[float | None]:
         if len(scores) != len(admitted):
             raise ValueError(
-                f"RequireAnswer: {_name(self.reward)} returned {len(scores)} values for {len(admitted)} rows. "
+                f"RequireAnswer: {name_of(self.reward)} returned {len(scores)} values for {len(admitted)} rows. "
                 "A reward must return one value per completion."
             )
         values: list[float | None] = [self.otherwise] * n
@@ -119,7 +118,7 @@ def require_answer(
         raise ValueError(
             f"require_answer: pattern {pattern!r} is no regular expression ({error}). Escape its special signs."
         ) from error
-    kind = AsyncRequireAnswer if _is_async(reward) else RequireAnswer
+    kind = AsyncRequireAnswer if is_async(reward) else RequireAnswer
     return kind(reward, min_tokens, pattern, otherwise)
 
 
@@ -137,18 +136,6 @@ def _only(indices: list[int], *, completions: list[Completion], **columns: Any) 
         name: [value[i] for i in indices] if isinstance(value, list) and len(value) == n else value
         for name, value in named.items()
     }
-
-
-def _is_async(reward: Callable[..., Any]) -> bool:
-    while isinstance(reward, partial):
-        reward = reward.func
-    return inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(getattr(reward, "__call__", None))  # noqa: B004
-
-
-def _name(reward: Callable[..., Any]) -> str:
-    while isinstance(reward, partial):
-        reward = reward.func
-    return str(getattr(reward, "__name__", type(reward).__name__))
 
 
 __all__ = ["AsyncRequireAnswer", "RequireAnswer", "require_answer"]

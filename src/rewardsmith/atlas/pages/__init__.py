@@ -1,1 +1,1 @@
-"""."""
+"""One module per paper; each is found by being here."""

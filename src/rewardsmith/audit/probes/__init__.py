@@ -39,7 +39,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("other_answer", "Are answers to other prompts refused?", keys.other_answer),
     Probe("format_shell", "Is a format with nothing in it paid?", content_free.format_shell),
     *(Probe(probe.name, probe.question, probe) for probe in PAID),
-    Probe("failures", "Does every completion, however odd, get a finite reward or none?", conduct.failures),
+    Probe("failures", "Does every completion, however odd, get a finite reward or none?", conduct.odd_completions),
     Probe("determinism", "Does the same row get the same reward again?", conduct.determinism),
     Probe("batch_dependence", "Does a row's reward depend on its row alone?", conduct.batch_dependence),
     Probe("mutation", "Are the inputs left as they were?", conduct.mutation),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from rewardsmith.audit.forms import prefixes, supersets
+from rewardsmith.audit.forms import prefixes, read_number, supersets
 from rewardsmith.audit.paid import Make, PaidProbe, Variant
 from rewardsmith.audit.panel import Item, Panel
 
 COMMIT = "Read one committed answer: `rewardsmith.rewards.exact_number`, `math_equal`, `multiple_choice`, `exact_text`."
+LIKE_THE_KEY = 0.9  # of the gap: more than partial credit for holding the key among other words
+IN_FULL = 0.999  # of the gap: a longer or shorter text may be nearly the key and earn nearly its pay
 NOT_A_VERIFIER = "the reward pays right and wrong answers alike, so there is no answer to disguise"
 
 
@@ -104,8 +106,8 @@ def _hidden(name: str, before: str, after: str) -> tuple[Variant, Variant]:
     """The key hidden before and after a visible wrong answer, compared with the key in plain sight at that place."""
     label = f"a wrong answer with the right one {name}"
     return (
-        Variant(label, (_key_first(before, after),), _key_first("", "")),
-        Variant(label, (_key_last(before, after),), _key_last("", "")),
+        Variant(label, (_key_first(before, after),), (_key_first("", ""),)),
+        Variant(label, (_key_last(before, after),), (_key_last("", ""),)),
     )
 
 
@@ -126,10 +128,16 @@ _DISGUISES = (
     Variant(
         "a wrong answer in the reward's format with the right one in a comment inside it",
         (lambda item, panel: panel.explicit.wrap(f"{item.wrongs[0]}<!--{item.key}-->"),),
-        lambda item, panel: panel.explicit.wrap(f"{item.wrongs[0]} {item.key}"),
+        (lambda item, panel: panel.explicit.wrap(f"{item.wrongs[0]} {item.key}"),),
     ),
     Variant("the key with its last digit as an exponent, which is another number", (_superscript,)),
 )
+
+
+def _far(text: str, key: str) -> bool:
+    """Whether no tolerance or rounding could make these two numbers one; texts that are no numbers always are far."""
+    a, b = read_number(text), read_number(key)
+    return a is None or b is None or abs(a.value - b.value) > max(abs(a.value), abs(b.value)) / 10
 
 
 def _nth(texts: list[str], index: int) -> str | None:
@@ -138,7 +146,7 @@ def _nth(texts: list[str], index: int) -> str | None:
 
 def _around_key(index: int) -> Make:
     def write(item: Item, panel: Panel) -> str | None:
-        text = _nth(supersets(item.key), index)
+        text = _nth([text for text in supersets(item.key) if _far(text, item.key)], index)
         return None if text is None else _carried(text, panel)
 
     return write
@@ -146,7 +154,7 @@ def _around_key(index: int) -> Make:
 
 def _part_of_key(index: int, *, carried: bool) -> Make:
     def write(item: Item, panel: Panel) -> str | None:
-        text = _nth(prefixes(item.key), index)
+        text = _nth([text for text in prefixes(item.key) if _far(text, item.key)], index)
         return None if text is None else _carried(text, panel) if carried else text
 
     return write
@@ -158,7 +166,7 @@ ENUMERATION = PaidProbe(
     message="{what}: paid on {share} of {n} rows ({gain} of what the right answer earns over a wrong one).",
     advice=COMMIT,
     variants=lambda panel: _ENUMERATIONS,
-    least_gain=0.75,
+    least_gain=LIKE_THE_KEY,
     applies=_verifiers_only,
 )
 MISPLACED = PaidProbe(
@@ -167,7 +175,7 @@ MISPLACED = PaidProbe(
     message="{what}: the wrong final answer is paid on {share} of {n} rows ({gain} of the gap).",
     advice=COMMIT,
     variants=lambda panel: _MISPLACED,
-    least_gain=0.75,
+    least_gain=LIKE_THE_KEY,
     applies=_verifiers_only,
 )
 LOOKALIKES = PaidProbe(
@@ -176,7 +184,7 @@ LOOKALIKES = PaidProbe(
     message="{what}: paid on {share} of {n} rows ({gain} of the gap).",
     advice=COMMIT + " They ignore hidden markup and refuse compatibility characters.",
     variants=lambda panel: _DISGUISES,
-    least_gain=0.75,
+    least_gain=LIKE_THE_KEY,
     applies=_verifiers_only,
 )
 SUPERSET = PaidProbe(
@@ -187,7 +195,7 @@ SUPERSET = PaidProbe(
     variants=lambda panel: [
         Variant(f"a longer value that contains the key (form {i + 1})", (_around_key(i),)) for i in range(3)
     ],
-    least_gain=0.9,
+    least_gain=IN_FULL,
     applies=_verifiers_only,
 )
 SUBSTRING = PaidProbe(
@@ -203,6 +211,6 @@ SUBSTRING = PaidProbe(
         for i in range(2)
         for carried in ((False, True) if panel.carrier.name != "bare" else (False,))
     ],
-    least_gain=0.9,
+    least_gain=IN_FULL,
     applies=_verifiers_only,
 )

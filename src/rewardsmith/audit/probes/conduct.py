@@ -15,73 +15,86 @@ from rewardsmith.rewards import Scored
 
 NONE_YET = "We ship no repair for this yet: fix the reward."
 ODD = 2  # rows on which each odd completion is tried
-ODD_COMPLETIONS: tuple[tuple[str, str], ...] = (
-    ("nothing", ""),
-    ("whitespace", " \t\n "),
-    ("NUL and control characters", "\x00\x01\x1b[31m42"),
-    ("a lone surrogate", "\ud800 42"),
-    ("emoji and combining marks", "4️⃣2️⃣ é̂ 👩‍👩‍👧"),
-    ("a number of 400 digits", "9" * 400),
-    ("NaN", "NaN"),
-    ("infinity", "inf"),
-    ("a huge exponent", "1e999"),
-    ("a division by zero", "1/0"),
-    ("a boxed division by zero", "\\boxed{\\frac{1}{0}}"),
-    ("an open \\boxed", "\\boxed{"),
-    ("an open answer tag", "<answer>"),
-    ("an answer without digits", "The answer is unknown."),
-    ("nested brackets", "(" * 300),
-    ("nested JSON", "[" * 300 + "]" * 300),
-    ("broken JSON", '{"answer": '),
-    ("JSON of another type", "[1, null, true]"),
-    ("twenty thousand characters", "word " * 4000),
-    ("twenty thousand equal characters", "a" * 20_000 + "!"),
-    ("right-to-left overrides", "\u202e24\u202c"),
-    ("percent and braces", "%s {0} {{}} %n"),
+ODD_COMPLETIONS: tuple[str, ...] = (
+    "",
+    " \t\n ",
+    "\x00\x01\x1b[31m42",
+    "\ud800 42",
+    "4️⃣2️⃣ é̂ 👩‍👩‍👧",
+    "9" * 400,
+    "NaN",
+    "inf",
+    "1e999",
+    "1/0",
+    "\\boxed{\\frac{1}{0}}",
+    "\\boxed{",
+    "<answer>",
+    "The answer is unknown.",
+    "(" * 300,
+    "[" * 300 + "]" * 300,
+    '{"answer": ',
+    "[1, null, true]",
+    "word " * 4000,
+    "a" * 20_000 + "!",
+    "\u202e24\u202c",
+    "%s {0} {{}} %n",
 )
 BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
 
 
-def failures(panel: Panel) -> Asking:
-    """Odd completions: an exception stops a trainer, a hang stalls it, and a wrong type is not a reward."""
-    odd = [(label, item, text) for label, text in ODD_COMPLETIONS for item in panel.items[:ODD]]
-    (scores,) = yield [Ask([item.row.with_completion(text) for _, item, text in odd])]
-    tried = [(label, item.row.prompt_text, text, score) for (label, item, text), score in zip(odd, scores, strict=True)]
-    conduct = panel.conduct
-    tried += [("an ordinary answer", row.prompt_text, row.text, score)
-              for row, score in zip(conduct.rows, conduct.first, strict=True)]  # fmt: skip
-    broken = [entry for entry in tried if entry[3].reason in BREAKS_TRAINING]
-    infinite = [entry for entry in tried if entry[3].reason in ("nan", "inf")]
-    findings = []
-    if broken:
-        findings.append(_failed("failures", broken, len(tried), panel))
-    if infinite:
-        findings.append(_failed("non_finite", infinite, len(tried), panel))
-    return Outcome(findings=tuple(findings))
+def odd_completions(panel: Panel) -> Asking:
+    """Send what no honest policy writes; what breaks is reported by `failures`, with all else that broke."""
+    yield [Ask([item.row.with_completion(text) for text in ODD_COMPLETIONS for item in panel.items[:ODD]])]
+    return Outcome()
 
 
-def _failed(probe: str, entries: Sequence[tuple[str, str, str, Scored]], n: int, panel: Panel) -> Finding:
-    kinds = Counter(score.reason for *_, score in entries)
-    ordinary = any(label == "an ordinary answer" for label, *_ in entries)
-    worst: Severity = "high" if ordinary or kinds.keys() & {"timeout", "crash", "inf"} else "medium"
-    label, _, _, score = entries[0]
+def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, honest: Sequence[Row]) -> list[Finding]:
+    """What came back without a finite number, over everything the audit sent.
+
+    Args:
+        broken: the rows and how they failed, each once.
+        n: how many rows were sent.
+        alpha: the error level.
+        honest: ordinary answers; a reward that fails on one of them is worse than one that fails on odd input.
+    """
+    lost = [(row, score) for row, score in broken if score.reason in BREAKS_TRAINING]
+    infinite = [(row, score) for row, score in broken if score.reason in ("nan", "inf")]
+    texts = {row.text for row in honest}
+    return [
+        _failed(probe, entries, n, alpha=alpha, ordinary=any(row.text in texts for row, _ in entries))
+        for probe, entries in (("failures", lost), ("non_finite", infinite))
+        if entries
+    ]
+
+
+def _failed(probe: str, entries: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, ordinary: bool) -> Finding:
+    kinds = Counter(score.reason or "" for _, score in entries)
     listed = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
     what = "no finite number" if probe == "non_finite" else "no reward at all"
     return Finding(
         probe=probe,
-        severity=worst,
-        message=f"{len(entries)} of {n} completions get {what} ({listed}); first on {label}: {clip(score.detail)}",
+        severity="high" if ordinary or kinds.keys() & {"timeout", "crash", "inf"} else "medium",
+        message=f"{len(entries)} of {n} completions get {what} ({listed})"
+        + (", ordinary answers among them." if ordinary else ", all of them odd ones."),
         value=len(entries) / n,
-        interval=wilson_interval(len(entries), n, alpha=panel.alpha),
+        interval=wilson_interval(len(entries), n, alpha=alpha),
         n=n,
         advice="Return None for what cannot be scored. Until then score through `rewardsmith.rewards.score` or train "
         "with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
-        unit="share of odd and ordinary completions",
+        unit="share of completions sent",
         examples=tuple(
-            Example(clip(prompt), clip(text), None, None, clip(f"{label}: {score.reason} {score.detail}"))
-            for label, prompt, text, score in entries[:3]
+            Example(clip(row.prompt_text), clip(row.text), None, None, clip(f"{score.reason}: {score.detail}"))
+            for row, score in _one_of_each(entries)[:3]
         ),
     )
+
+
+def _one_of_each(entries: Sequence[tuple[Row, Scored]]) -> list[tuple[Row, Scored]]:
+    """The shortest completion for each distinct failure."""
+    shortest: dict[str, tuple[Row, Scored]] = {}
+    for row, score in sorted(entries, key=lambda entry: len(entry[0].text)):
+        shortest.setdefault(score.detail[:40], (row, score))
+    return list(shortest.values())
 
 
 def determinism(panel: Panel) -> Asking:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rewardsmith.audit.carriers import SHELLS
 from rewardsmith.audit.forms import reads_off
-from rewardsmith.audit.paid import Make, PaidProbe, Variant
+from rewardsmith.audit.paid import Make, PaidProbe, Variant, says_the_key
 from rewardsmith.audit.panel import Asking, Item, Panel
 from rewardsmith.data import MASTER_KEYS
 
@@ -17,7 +17,7 @@ GATE = (
 
 
 def _constant(text: str) -> Make:
-    return lambda item, panel: text
+    return lambda item, panel: None if says_the_key(text, item, panel) else text
 
 
 def _constants(*labeled: tuple[str, str]) -> tuple[Variant, ...]:
@@ -56,7 +56,7 @@ def _carried_blank(panel: Panel) -> Sequence[Variant]:
 
 def _format_shells(panel: Panel) -> Sequence[Variant]:
     """Shells compared with the same item's answer in the form that this reward pays least."""
-    return [variant._replace(control=lambda item, p: p.poorest.wrap(item.key)) for variant in _shells(panel)[:-1]]
+    return [variant._replace(controls=(lambda item, p: p.poorest.wrap(item.key),)) for variant in _shells(panel)[:-1]]
 
 
 def _format_reward(panel: Panel) -> str:

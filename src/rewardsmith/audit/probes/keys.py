@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from rewardsmith.audit.finding import Finding, Severity
@@ -19,12 +20,13 @@ SPELLINGS_PER_ITEM = 8
 FULL = 0.999  # of the gap: paid like the key itself
 
 
-class Refusal(NamedTuple):
-    """One right answer that was paid like a wrong one, and the form it came in."""
+class Try(NamedTuple):
+    """One right answer in another spelling, what it was paid, and by how many gaps that is more than a wrong one."""
 
     item: Item
-    text: str
+    form: Form
     reward: float
+    gain: float
 
 
 def answer_key(panel: Panel) -> Asking:
@@ -34,7 +36,8 @@ def answer_key(panel: Panel) -> Asking:
     if not panel.verifier:
         return Outcome(not_run=NOT_A_VERIFIER)
     known = [item for item in panel.items if item.right is not None]
-    refused = [item for item in known if panel.gain(item, item.right or 0.0) <= 0.05]
+    usual, gap = median(item.right or 0.0 for item in known), median(item.gap for item in known)
+    refused = [item for item in known if (item.right or 0.0) < usual - 0.5 * gap - panel.noise]
     low, high = wilson_interval(len(refused), len(known), alpha=panel.alpha)
     rate = len(refused) / max(len(known), 1)
     if low <= LEAST_SHARE:
@@ -69,30 +72,22 @@ def equivalent_spellings(panel: Panel) -> Asking:
     if not cases:
         return Outcome(not_run="the keys have no other spelling that is certainly equal")
     (scores,) = yield [Ask([item.row.with_completion(panel.carrier.wrap(form.text)) for item, form in cases])]
-    tried: dict[str, int] = defaultdict(int)
-    refused: dict[str, list[tuple[Refusal, Form]]] = defaultdict(list)
+    tries: dict[str, list[Try]] = defaultdict(list)
     for (item, form), score in zip(cases, scores, strict=True):
         if score.reward is not None:
-            tried[form.family] += 1
-            if panel.gain(item, score.reward) < 0.5:
-                refused[form.family].append((Refusal(item, form.text, score.reward), form))
-    literal = _literal(tried, {family: len(entries) for family, entries in refused.items()})
-    found = [
-        finding
-        for family, n in tried.items()
-        if (finding := _spelling(family, refused[family], n, panel, literal=literal)) is not None
-    ]
-    return Outcome(findings=tuple(found))
+            tries[form.family].append(Try(item, form, score.reward, panel.gain(item, score.reward)))
+    literal = not any(_taken(kept) for family, kept in tries.items())
+    found = [_spelling(family, kept, panel, literal=literal) for family, kept in tries.items()]
+    return Outcome(findings=tuple(finding for finding in found if finding is not None))
 
 
-def _literal(tried: dict[str, int], refused: dict[str, int]) -> bool:
-    """Whether the reward compares texts: it takes none of the spellings, whitespace around the key aside."""
-    return all(refused.get(family, 0) >= 0.9 * n for family, n in tried.items() if family != "surrounding")
+def _taken(tries: Sequence[Try]) -> bool:
+    """Whether the reward takes this spelling for the key: paid in full, and not only now and then."""
+    return sum(attempt.gain > 0.95 for attempt in tries) > 0.1 * len(tries)
 
 
-def _spelling(
-    family: str, refused: Sequence[tuple[Refusal, Form]], n: int, panel: Panel, *, literal: bool
-) -> Finding | None:
+def _spelling(family: str, tries: Sequence[Try], panel: Panel, *, literal: bool) -> Finding | None:
+    refused, n = [attempt for attempt in tries if attempt.gain < 0.5], len(tries)
     low, high = wilson_interval(len(refused), n, alpha=panel.alpha)
     if low <= LEAST_SHARE:
         return None
@@ -107,18 +102,20 @@ def _spelling(
         advice="Compare values, not texts: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`; measure "
         "what remains with `rewardsmith.transforms.estimate_noise` and undo it with `backward_correction` (paper 39).",
         unit="share of tries refused",
-        examples=tuple(evidence(r.item, panel.carrier.wrap(r.text), r.reward, r.item.right) for r, _ in refused[:3]),
+        examples=tuple(
+            evidence(attempt.item, panel.carrier.wrap(attempt.form.text), attempt.reward, attempt.item.right)
+            for attempt in refused[:3]
+        ),
     )
 
 
-def _spelling_severity(family: str, refused: Sequence[tuple[Refusal, Form]], *, literal: bool) -> Severity:
-    """A refused spelling cannot be gamed, so it is low; refusing a word for its case alone is worse."""
-    if family == "case":
-        return "medium"
+def _spelling_severity(family: str, refused: Sequence[Try], *, literal: bool) -> Severity:
+    """A refused spelling cannot be gamed, so it is low; a reward that forgives other things but not case is worse."""
     if literal or family == "surrounding":
         return "info"
-    own = any(same_notation(refusal.item.key, form) for refusal, form in refused)
-    return "low" if own else "info"
+    if family == "case":
+        return "medium"
+    return "low" if any(same_notation(attempt.item.key, attempt.form) for attempt in refused) else "info"
 
 
 def near_miss(panel: Panel) -> Asking:

@@ -33,6 +33,7 @@ _COMMANDS = _FUNCTIONS | frozenset(
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[bpv]?matrix\}|\\mathbb\{[A-Z]\}")
 # Juxtaposed digits, which latex2sympy adds or multiplies; primes, which it drops; what it drops or cannot bound.
 _TREACHEROUS = re.compile(r"[0-9]\s*\{|\}\s*[0-9.]|[0-9]\s+[0-9.]|['%!&$#@\"]|[0-9]{60}|\.[0-9]*\.|[^\x20-\x7e]")
+_SYMBOLS = str.maketrans({"π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "∅": r"\emptyset "})
 _DECIMAL = re.compile(r"(\^?)([0-9]*)\.([0-9]+)")
 
 
@@ -65,7 +66,7 @@ def math_equal(completions: list[Completion], answer: list[Any], **columns: Any)
 
 def _score(text: str, answer: Any) -> float | None:
     key = final_answer("" if answer is None else str(answer))
-    formula = None if key is None else read_formula(key)
+    formula = None if key is None or len(key) > MAX_CHARS else read_formula(key)
     if formula is None or not _readable(formula):
         return None
     committed = final_answer(text)
@@ -161,7 +162,7 @@ def _engine() -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[...
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Any:
     """The sympy expression or matrix that `text` spells, if it is safe to evaluate, else None."""
-    text = simplified(text)
+    text = simplified(text).translate(_SYMBOLS)
     text = _DECIMAL.sub(lambda m: _as_fraction(m[1], m[2], m[3]), text)
     commands = set(re.findall(r"\\([a-zA-Z]+)", text))
     environments = _ENVIRONMENT.sub("", text)
@@ -233,7 +234,7 @@ def _size(expression: Any) -> float:
 
 
 def _same_expression(key: Any, given: Any) -> bool:
-    from sympy import Expr, MatrixBase
+    from sympy import Expr, MatrixBase, simplify
 
     try:
         if isinstance(key, MatrixBase) or isinstance(given, MatrixBase):
@@ -242,7 +243,8 @@ def _same_expression(key: Any, given: Any) -> bool:
             return all(_same_expression(one, two) for one, two in zip(key, given, strict=True))
         if not (isinstance(key, Expr) and isinstance(given, Expr)):
             return bool(key == given)
-        return bool(_vanishes(key, given) and _engine()[3](key, given, 6, 15))
+        # math-verify compares a lone symbol by its spelling only, hence the second way to agree
+        return _vanishes(key, given) and bool(_engine()[3](key, given, 6, 15) or simplify(key - given) == 0)
     except Exception:  # sympy raises bare exceptions of many kinds on odd but valid input
         return False
 

@@ -1,0 +1,232 @@
+"""Criteria judge a page's runs and print themselves as one sentence, so that text and check cannot differ.
+
+A criterion speaks of results, `{"metric/arm": [one number per seed]}`, with every list in the same order of seeds.
+All thresholds are on means over seeds, so that one seed is enough to judge and many judge better; NaN never passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Results = Mapping[str, Sequence[float]]
+"""Per-seed numbers by "metric/arm"."""
+MOST_ENUMERATED = 13
+"""The most seeds whose 2ⁿ sign patterns are enumerated."""
+
+
+class Verdict(NamedTuple):
+    """Whether a criterion held, its sentence, what was observed, and the verdicts of its parts if it has any."""
+
+    passed: bool
+    sentence: str
+    observed: str
+    parts: tuple[Verdict, ...] = ()
+
+
+class Criterion(Protocol):
+    """What judges results and prints itself."""
+
+    def judge(self, results: Results) -> Verdict:
+        """The verdict over these seeds."""
+        ...
+
+
+def values_of(results: Results, name: str) -> NDArray[np.float64]:
+    """(n seeds,) the numbers of one result.
+
+    Raises:
+        ValueError: the experiment returned no such result, or no seeds.
+    """
+    if name not in results or not len(results[name]):
+        raise ValueError(
+            f"criterion: the results hold no {name!r} (they hold {', '.join(results) or 'nothing'}). "
+            "Use a name that the page's experiment returns, and at least one seed."
+        )
+    return np.asarray(results[name], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """The mean of `name` reaches `value`.
+
+    >>> AtLeast("accuracy/clean", 0.85).judge({"accuracy/clean": [0.8, 0.9, 0.91]}).passed
+    True
+    """
+
+    name: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"mean {self.name} ≥ {self.value:g}"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the mean over seeds is at least `value`."""
+        mean = float(values_of(results, self.name).mean())
+        return Verdict(mean >= self.value, str(self), f"{mean:.4g}")
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """The mean of `name` does not exceed `value`.
+
+    >>> print(AtMost("share/hack", 0.1))
+    mean share/hack ≤ 0.1
+    """
+
+    name: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"mean {self.name} ≤ {self.value:g}"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the mean over seeds is at most `value`."""
+        mean = float(values_of(results, self.name).mean())
+        return Verdict(mean <= self.value, str(self), f"{mean:.4g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The mean of `name` lies in [low, high].
+
+    >>> Within("share/b", 0.35, 0.65).judge({"share/b": [0.2]}).passed
+    False
+    """
+
+    name: str
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"mean {self.name} in [{self.low:g}, {self.high:g}]"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the mean over seeds lies in the closed interval."""
+        mean = float(values_of(results, self.name).mean())
+        return Verdict(self.low <= mean <= self.high, str(self), f"{mean:.4g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """Two results agree on every single seed within `tol`, not only on average.
+
+    >>> Equal("gold/centered", to="gold/vanilla", tol=1e-6).judge({"gold/centered": [1], "gold/vanilla": [1]}).passed
+    True
+    """
+
+    name: str
+    to: str
+    tol: float
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.to} within {self.tol:g} on every seed"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the largest difference over seeds is at most `tol`."""
+        worst = float(np.abs(values_of(results, self.name) - values_of(results, self.to)).max())
+        return Verdict(worst <= self.tol, str(self), f"largest difference {worst:.3g}")
+
+
+@dataclass(frozen=True, slots=True)
+class PairedGain:
+    """`name` minus `over`, paired by seed, lies above `at_least` and/or below `at_most` on average.
+
+    With `p_value`, the gain must also differ from 0 by a one-sided exact sign-flip test, asked only where enough
+    seeds ran for that p-value to be attainable (2⁻ⁿ ≤ p_value).
+
+    >>> print(PairedGain("gold/par", over="gold/vanilla", at_least=0.5))
+    mean gold/par − gold/vanilla, paired by seed, ≥ 0.5
+    """
+
+    name: str
+    over: str
+    at_least: float | None = None
+    at_most: float | None = None
+    p_value: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError(f"PairedGain: {self.name} over {self.over} has no bound. Give at_least, at_most or both.")
+        if self.p_value is not None and self.at_least is None:
+            raise ValueError("PairedGain: p_value tests a gain, so it needs at_least. Give it, or drop p_value.")
+
+    def __str__(self) -> str:
+        bounds = [f"≥ {self.at_least:g}"] if self.at_least is not None else []
+        bounds += [f"≤ {self.at_most:g}"] if self.at_most is not None else []
+        text = f"mean {self.name} − {self.over}, paired by seed, {' and '.join(bounds)}"
+        if self.p_value is None:
+            return text
+        return f"{text}, exact sign-flip p ≤ {self.p_value:g} where that many seeds ran"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the mean paired difference lies within the bounds, and is significant if that is asked."""
+        gain = values_of(results, self.name) - values_of(results, self.over)
+        mean = float(gain.mean())
+        passed = (self.at_least is None or mean >= self.at_least) and (self.at_most is None or mean <= self.at_most)
+        if self.p_value is None or 2.0 ** -len(gain) > self.p_value:
+            return Verdict(passed and not np.isnan(mean), str(self), _signed(mean))
+        p_value = sign_flip_p_value(gain)
+        return Verdict(passed and p_value <= self.p_value, str(self), f"{_signed(mean)}, p = {p_value:.2g}")
+
+
+def _signed(gain: float) -> str:
+    return f"{round(gain, 9) + 0.0:+.4g}"  # rounding errors are no gain
+
+
+def sign_flip_p_value(gain: NDArray[np.float64]) -> float:
+    """One-sided p-value of mean(gain) > 0: exact under random signs to 13 values, Student's t beyond.
+
+    >>> sign_flip_p_value(np.array([1.0, 2.0, 3.0]))
+    0.125
+    """
+    from scipy.stats import ttest_1samp
+
+    if np.isnan(gain).any():
+        return 1.0
+    if len(gain) > MOST_ENUMERATED:
+        return float(ttest_1samp(gain, 0.0, alternative="greater").pvalue)
+    signs = np.array(list(product((1.0, -1.0), repeat=len(gain))))  # (2ⁿ, n)
+    return float((signs @ gain >= gain.sum() - 1e-12 * np.abs(gain).sum()).mean())
+
+
+class All:
+    """Every part holds.
+
+    >>> print(All(AtLeast("a/x", 1), AtMost("b/x", 2)))
+    mean a/x ≥ 1; and mean b/x ≤ 2
+    """
+
+    def __init__(self, *parts: Criterion) -> None:
+        if not parts:
+            raise ValueError("All: no criteria given, so anything would pass. Give at least one.")
+        self.parts = parts
+
+    def __str__(self) -> str:
+        return "; and ".join(str(part) for part in self.parts)
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where every part passes; the parts' verdicts are kept."""
+        parts = tuple(part.judge(results) for part in self.parts)
+        held = sum(part.passed for part in parts)
+        return Verdict(held == len(parts), str(self), f"{held} of {len(parts)} parts hold", parts)
+
+
+__all__ = [
+    "All",
+    "AtLeast",
+    "AtMost",
+    "Criterion",
+    "Equal",
+    "PairedGain",
+    "Results",
+    "Verdict",
+    "Within",
+    "sign_flip_p_value",
+    "values_of",
+]

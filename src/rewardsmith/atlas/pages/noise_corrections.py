@@ -1,0 +1,310 @@
+"""A verifier's error rates can be undone, but only where they differ within a group does training notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith.advantages import group_centered, group_zscore
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Equal, PairedGain, Results, Within
+from rewardsmith.atlas.page import Page
+from rewardsmith.transforms import AppealsEstimator, backward_correction, forward_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=39,
+    component=(backward_correction, forward_weights, AppealsEstimator),
+    claim=(
+        "Inverting a noisy verifier's error rates recovers clean learning under plain policy gradient. Under group "
+        "normalization one constant rate changes nothing; rates kept by response style repair what the verifier's bias "
+        "against a style destroys, also when they are estimated online from a few appeals."
+    ),
+    criterion=All(
+        PairedGain("auc_plain/backward", over="auc_plain/naive", at_least=0.12, p_value=0.01),
+        Equal("final_zscore/backward", to="final_zscore/naive", tol=1e-3),
+        Equal("final_zscore/forward", to="final_zscore/naive", tol=1e-3),
+        PairedGain("styles_centered/backward_by_style", over="styles_centered/naive", at_least=0.25, p_value=0.01),
+        PairedGain("styles_zscore/backward_by_style", over="styles_zscore/naive", at_least=0.25, p_value=0.01),
+        PairedGain("styles_centered/backward_global", over="styles_centered/naive", at_most=0.02),
+        PairedGain("styles_zscore/backward_global", over="styles_zscore/naive", at_most=0.02),
+        AtLeast("styles_centered/appeals", 0.85),
+        AtLeast("styles_zscore/appeals", 0.85),
+        Within("equal_styles_centered/backward_by_style", 0.35, 0.65),
+        AtMost("equal_styles_zscore/backward_by_style", 0.2),
+    ),
+    scope=(
+        "Tabular softmax policies over answers or over two response styles, a verifier whose errors are independent "
+        "given style and truth, and an appeals judge that never errs. Nothing here covers a policy that hunts for the "
+        "verifier's holes: rates then drift and must be estimated again. No language model is trained."
+    ),
+    ablation="The two error rates are swapped in every correction: false positives taken for false negatives.",
+    notes=(
+        "With one constant rate per group both corrections are affine in the verdict: a group z-score cancels them "
+        "exactly, and after centering Adam removes the remaining step size. In GRPO they do nothing.",
+        "An unbiased reward is not unbiased after division by the group's standard deviation: of two styles of equal "
+        "true value, the one whose verdicts need the larger correction loses nearly all of its share. Center only.",
+        "Backward correction by style costs variance, 1/(1 − ρ₀ − ρ₁)² per style.",
+        "Flipping only the appealed verdicts, without correcting the rest, recovers little.",
+        "The corrections by style are given the true rates; the appeals arm estimates them.",
+    ),
+    falls_short=(
+        "The paper finds the forward correction faster and more stable under heavy noise. Here, with constant rates, "
+        "it learns as slowly as no correction: its expected update is (1 − ρ₀ − ρ₁) times the clean one.",
+        "Forward weights by style do not compare styles fairly: each style's update is shrunk by its own factor, so of "
+        "two equally good styles the noisier takes nearly everything.",
+    ),
+    usage="""Estimate the rates by response format from labeled rows (the audit prints them with intervals) or from
+appeals during training, and correct by format in the reward function. Keep the trainer from dividing by the group's
+standard deviation.
+
+```python
+import torch
+from trl import GRPOConfig
+from rewardsmith.transforms import backward_correction
+
+FALSE_NEGATIVES = {"boxed": 0.02, "prose": 0.55}  # from `rewardsmith audit`
+
+def corrected(completions, answer, **columns):
+    verdicts = torch.tensor(my_verifier(completions, answer))
+    missed = torch.tensor([FALSE_NEGATIVES[style_of(text)] for text in completions])
+    return backward_correction(verdicts, false_positive_rate=0.0, false_negative_rate=missed).tolist()
+
+config = GRPOConfig(scale_rewards="none")
+```""",
+)
+PLAIN, ZSCORE, CENTERED = "plain", "zscore", "centered"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A verifier that errs, in front of a tabular policy."""
+
+    n_prompts: int = 32  # prompts
+    n_answers: int = 10  # answers per prompt, one of them right
+    false_positive_rate: float = 0.3  # ρ₀ of the answers world, probability
+    false_negative_rate: float = 0.4  # ρ₁ of the answers world, probability
+    gold_a: float = 0.5  # probability that an answer in style A is right
+    gold_b: float = 0.9  # the same for style B
+    equal_gold: float = 0.5  # the same for both styles, where they are equally good
+    missed_a: float = 0.05  # ρ₁ of style A, probability
+    missed_b: float = 0.6  # ρ₁ of style B, probability
+    appeal_rate: float = 0.25  # q, share of the rejected that are checked again
+    updates: int = 200  # gradient steps
+    group_size: int = 16  # G, responses sampled per prompt and step
+    learning_rate: float = 0.6  # of SGD, logits per unit of advantage
+    adam_learning_rate: float = 0.05  # of Adam, logits per step
+
+
+class Channel(NamedTuple):
+    """What a prompt's choices are worth and how the verifier errs on them.
+
+    p_right: (P, K) probability that a choice is truly right.
+    false_positive_rate, false_negative_rate: (K,) of the verifier, by choice.
+    """
+
+    p_right: Tensor
+    false_positive_rate: Tensor
+    false_negative_rate: Tensor
+
+
+class Draws(NamedTuple):
+    """One step's samples, (B,) each: the choice, what the verifier says of it, and the truth."""
+
+    choice: Tensor
+    verdict: Tensor
+    right: Tensor
+
+
+Correction = Callable[[Draws], Tensor]
+
+
+def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
+    """Gold accuracy of what each correction trains: constant rates, rates by style, and styles of equal worth."""
+    results = constant_rates(seed, world, broken)
+    results |= rates_by_style(seed, world, broken)
+    return results | equal_styles(seed, world, broken)
+
+
+def constant_rates(seed: int, world: World, broken: bool) -> dict[str, float]:
+    """One rate for all: plain SGD is where inverting it shows, a group z-score or Adam is where it cancels."""
+    generator = torch.Generator().manual_seed(seed)
+    key = torch.randint(world.n_answers, (world.n_prompts,), generator=generator)
+    p_right = torch.nn.functional.one_hot(key, world.n_answers).double()
+    ones = torch.ones(world.n_answers, dtype=torch.float64)
+    channel = Channel(p_right, world.false_positive_rate * ones, world.false_negative_rate * ones)
+    backward, forward = corrections(channel, broken)
+    arms = {"clean": clean, "naive": naive, "backward": backward, "forward": forward}
+    results: dict[str, float] = {}
+    for name, correct in arms.items():
+        for kind in (PLAIN, ZSCORE, CENTERED):  # centered: with Adam
+            curve, _ = train(seed, world, channel, correct, kind, adam=kind == CENTERED)
+            label = "adam" if kind == CENTERED else kind
+            results |= {f"auc_{label}/{name}": float(curve.mean()), f"final_{label}/{name}": float(curve[-1])}
+    return results
+
+
+def rates_by_style(seed: int, world: World, broken: bool) -> dict[str, float]:
+    """Style B is the better one, and the verifier misses most of its right answers."""
+    channel = styles(world, world.gold_a, world.gold_b)
+    backward, forward = corrections(channel, broken)
+    missed = channel.p_right[0] * channel.false_negative_rate
+    pooled = torch.full_like(missed, float(missed.sum() / channel.p_right[0].sum()))
+    overall, _ = corrections(channel._replace(false_negative_rate=pooled), broken)
+    arms: dict[str, Callable[[], Correction]] = {
+        "clean": lambda: clean,
+        "naive": lambda: naive,
+        "backward_global": lambda: overall,
+        "backward_by_style": lambda: backward,
+        "forward_by_style": lambda: forward,
+        "appeals": lambda: appealed(seed, world.appeal_rate, broken=broken),
+        "appeals_flip_only": lambda: appealed(seed, world.appeal_rate, flip_only=True),
+    }
+    results: dict[str, float] = {}
+    for kind in (ZSCORE, CENTERED):
+        for name, fresh in arms.items():
+            curve, _ = train(seed, world, channel, fresh(), kind)
+            results[f"styles_{kind}/{name}"] = float(curve[-1])
+    return results
+
+
+def equal_styles(seed: int, world: World, broken: bool) -> dict[str, float]:
+    """Both styles are equally good, so a fair signal leaves style B about half of the mass."""
+    channel = styles(world, world.equal_gold, world.equal_gold)
+    backward, forward = corrections(channel, broken)
+    arms = {"clean": clean, "naive": naive, "backward_by_style": backward, "forward_by_style": forward}
+    results: dict[str, float] = {}
+    for kind in (ZSCORE, CENTERED):
+        for name, correct in arms.items():
+            _, policy = train(seed, world, channel, correct, kind)
+            results[f"equal_styles_{kind}/{name}"] = float(policy[:, 1].mean())
+    return results
+
+
+def styles(world: World, gold_a: float, gold_b: float) -> Channel:
+    """Two styles to choose from, whose right answers the verifier misses at different rates."""
+    p_right = torch.tensor([[gold_a, gold_b]], dtype=torch.float64).expand(world.n_prompts, 2)
+    missed = torch.tensor([world.missed_a, world.missed_b], dtype=torch.float64)
+    return Channel(p_right, torch.zeros_like(missed), missed)
+
+
+def clean(draws: Draws) -> Tensor:
+    """The truth itself."""
+    return draws.right
+
+
+def naive(draws: Draws) -> Tensor:
+    """The verdict as it comes."""
+    return draws.verdict
+
+
+def appealed(seed: int, rate: float, *, broken: bool = False, flip_only: bool = False) -> Correction:
+    """Send a share of the rejected to a judge that knows the truth; learn each style's rate from it and correct by it.
+
+    With `flip_only`, the overturned verdicts are set right and nothing else is done.
+    """
+    estimator, generator = AppealsEstimator(q=rate), torch.Generator().manual_seed(seed)
+
+    def correct(draws: Draws) -> Tensor:
+        chosen = estimator.select(draws.verdict, generator=generator)
+        if flip_only:
+            return torch.where(chosen, draws.right, draws.verdict)
+        keys = [str(choice) for choice in draws.choice.tolist()]
+        estimator.update(keys, draws.verdict, chosen, draws.right)
+        missed = estimator.false_negative_rate(keys)
+        none = torch.zeros_like(missed)
+        positives, negatives = (missed, none) if broken else (none, missed)
+        return backward_correction(draws.verdict, false_positive_rate=positives, false_negative_rate=negatives)
+
+    return correct
+
+
+def corrections(channel: Channel, broken: bool) -> tuple[Correction, Correction]:
+    """Backward and forward correction with the channel's rates; swapped if broken."""
+    _, positives, negatives = channel
+    if broken:
+        positives, negatives = negatives, positives
+
+    def backward(draws: Draws) -> Tensor:
+        return backward_correction(
+            draws.verdict,
+            false_positive_rate=positives[draws.choice],
+            false_negative_rate=negatives[draws.choice],
+        )
+
+    def forward(draws: Draws) -> Tensor:
+        return forward_weights(draws.verdict, false_negative_rate=negatives[draws.choice])
+
+    return backward, forward
+
+
+def train(
+    seed: int, world: World, channel: Channel, correct: Correction, kind: str, *, adam: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Policy gradient by sampling; arms of one seed share their random numbers, so that equal signals end equal.
+
+    Returns:
+        (updates + 1,) gold accuracy, and the final (P, K) policy.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.zeros_like(channel.p_right, requires_grad=True)
+    optimizer = (
+        torch.optim.Adam([logits], lr=world.adam_learning_rate, maximize=True)
+        if adam
+        else torch.optim.SGD([logits], lr=world.learning_rate, maximize=True)
+    )
+    curve = []
+    for _ in range(world.updates):
+        policy = logits.detach().softmax(-1)
+        curve.append(accuracy(policy, channel))
+        draws = sample(policy, channel, world.group_size, generator)
+        advantages = advantage(correct(draws), kind, world.group_size).view(len(policy), -1)  # (P, G)
+        choice = draws.choice.view_as(advantages)
+        credit = torch.zeros_like(policy).scatter_add(1, choice, advantages)
+        logits.grad = (credit - policy * advantages.sum(1, keepdim=True)) / world.group_size  # Σ A ∇log π
+        optimizer.step()
+    policy = logits.detach().softmax(-1)
+    return torch.stack([*curve, accuracy(policy, channel)]), policy
+
+
+def accuracy(policy: Tensor, channel: Channel) -> Tensor:
+    """Probability that a sampled choice is truly right, averaged over prompts."""
+    return (policy * channel.p_right).sum(-1).mean()
+
+
+def advantage(rewards: Tensor, kind: str, group_size: int) -> Tensor:
+    """(B,) rewards to (B,) advantages."""
+    if kind == PLAIN:
+        return rewards
+    normalize = group_zscore if kind == ZSCORE else group_centered
+    return normalize(rewards, group_size=group_size)
+
+
+def sample(policy: Tensor, channel: Channel, group_size: int, generator: torch.Generator) -> Draws:
+    """G choices per prompt, their truth, and what the verifier says of them."""
+    n_prompts, n_choices = policy.shape
+    uniform = torch.rand(3, n_prompts, group_size, generator=generator, dtype=policy.dtype)
+    choice = torch.searchsorted(policy.cumsum(-1), uniform[0]).clamp_max(n_choices - 1)
+    right = uniform[1] < channel.p_right.gather(1, choice)
+    p_accept = torch.where(right, 1 - channel.false_negative_rate[choice], channel.false_positive_rate[choice])
+    accepted = uniform[2] < p_accept
+    return Draws(choice.flatten(), accepted.double().flatten(), right.double().flatten())
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """Gold accuracy that each correction reaches where the verifier is biased against the better style."""
+    arms = [name.partition("/")[2] for name in results if name.startswith("styles_centered/")][::-1]
+    for offset, kind in ((0.19, CENTERED), (-0.19, ZSCORE)):
+        runs = [results[f"styles_{kind}/{arm}"] for arm in arms]
+        heights = [height + offset for height in range(len(arms))]
+        label = "centered" if kind == CENTERED else "group z-score"
+        axes.barh(heights, [sum(values) / len(values) for values in runs], height=0.36, label=label)
+    axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
+    axes.set_xlim(0.4, 1.0)
+    axes.set_xlabel("gold accuracy after training")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.1), ncols=2)

@@ -1,0 +1,211 @@
+"""A reward model's score says "better than what the base model writes"; the policy should be paid for that, no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from rewardsmith.advantages import leave_one_out
+from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results
+from rewardsmith.atlas.page import Page
+from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping, par, pure_link, reference_link
+from rewardsmith.worlds import ResponsePool, expected, kl, policy_at_kl, tilted_policy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=24,
+    component=(par, reference_link),
+    claim=(
+        "Optimizing a raw reward-model score climbs into responses that fool the model, and true quality falls. Paying "
+        "instead the model's own probability that the response beats a few reference responses keeps most of the true "
+        "gain, and one reference is nearly as good as ten."
+    ),
+    criterion=All(
+        PairedGain("gold_at_kl_1/par_10", over="gold_at_kl_1/vanilla", at_least=0.5, p_value=0.01),
+        PairedGain("gold_at_kl_2/par_10", over="gold_at_kl_2/vanilla", at_least=0.8, p_value=0.01),
+        PairedGain("gold_at_kl_1/par_1", over="gold_at_kl_1/par_10", at_least=-0.4, at_most=0.4),
+        PairedGain("gold_peak/vanilla", over="gold_final/vanilla", at_least=0.3),
+        PairedGain("gold_final/par_10", over="gold_half/par_10", at_least=0.0),
+        # The two that must fail: a late sigmoid does not earn PAR's gain, and centering changes nothing at all.
+        PairedGain("gold_at_kl_1/late_sigmoid", over="gold_at_kl_1/vanilla", at_most=0.5),
+        PairedGain("gold_at_kl_2/late_sigmoid", over="gold_at_kl_2/vanilla", at_most=0.8),
+        Equal("gold_at_kl_1/centered", to="gold_at_kl_1/vanilla", tol=1e-6),
+        Equal("gold_at_kl_2/centered", to="gold_at_kl_2/vanilla", tol=1e-6),
+    ),
+    scope=(
+        "A synthetic pool of scored responses with a planted hack, exact KL-tilted policies, and tabular REINFORCE; no "
+        "language model, no critic, no GAE. The paper's AlpacaEval margins and its finding that bounded rewards "
+        "stabilize a critic are not tested here."
+    ),
+    ablation="The saturating link is taken out: PAR's sigmoid becomes the identity, which leaves only the centering.",
+    notes=(
+        "At matched KL the log-sigmoid shaping of paper 5 (LSC) ties or beats PAR here. PAR's edge over it appears "
+        "only at one fixed β, because a bounded reward caps how far the policy can be tilted (KL ≤ range/β).",
+        "Centering, mean-std and min-max with frozen statistics are affine: at matched KL they equal the raw reward "
+        "exactly, and a group z-score cancels them exactly in GRPO.",
+        "A steeper sigmoid (k = 3) does better than the paper's k = 1 in this world at every KL.",
+        "PAR delays hacking and does not abolish it: its true gain, too, falls again under enough KL. Less gradient "
+        "noise brings this forward in training: with group_size=32 PAR's own true value peaks and falls within 600 "
+        "updates, and this criterion fails.",
+        "The official code subtracts a length penalty from every arm by default; there is no length here to penalize.",
+        "Step sizes of the training arms are set to the scale of each reward (vanilla 0.1, min-max 2, PAR 1, LSC 0.3).",
+    ),
+    falls_short=(
+        "The paper finds PAR ahead of all other shapings; at matched KL, LSC and a steeper sigmoid are ahead here.",
+        "The paper sees no hacking under PAR; here that holds for short or noisy training, not in the limit.",
+    ),
+    usage="""Score a handful of responses of the starting model once per prompt, with the same reward model, template
+and precision, and keep them as a column. Shape inside the reward function, and do not let the trainer divide by the
+group's standard deviation, which would inflate saturated differences again.
+
+```python
+import torch
+from trl import GRPOConfig
+from rewardsmith.transforms import par
+
+def par_reward(prompts, completions, ref_rewards, **columns):  # ref_rewards: M numbers per row
+    rewards = torch.tensor(score_with_reward_model(prompts, completions))
+    return par(rewards, torch.tensor(ref_rewards)).tolist()
+
+config = GRPOConfig(scale_rewards="none", num_generations=8)
+```""",
+)
+Mode = Literal["meanstd", "clip", "minmax"]
+KLS = (0.5, 1, 2)
+FIXED_BETA = 0.1
+EVALUATE_EVERY = 10
+STEP_SIZES = {"vanilla": 0.1, "min_max": 2.0, "par_10": 1.0, "par_1": 1.0, "late_sigmoid": 1.0, "lsc": 0.3}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A pool of scored responses in which a few fool the reward model.
+
+    Unit of all rewards: one point of the reward model, in which Bradley-Terry log-odds are counted.
+    """
+
+    n_prompts: int = 150  # prompts of the exact frontier
+    n_responses: int = 500  # responses per prompt of the exact frontier
+    n_references: int = 10  # M, reference responses per prompt
+    gold_std: float = 1.5  # points; spread of true value within a prompt
+    noise_std: float = 0.7  # points; honest error of the reward model
+    offset_std: float = 2.0  # points; its constant per prompt
+    hack_rate: float = 0.01  # share of responses that fool it
+    hack_gold: float = -2.0  # points; what those are worth
+    hack_low: float = 4.0  # points; least score that they get
+    hack_high: float = 9.0  # points; highest score that they get
+    train_prompts: int = 120  # prompts of the training runs
+    train_responses: int = 200  # responses per prompt of the training runs
+    updates: int = 600  # gradient steps
+    group_size: int = 4  # G, responses sampled per prompt and step
+    beta: float = 0.005  # KL coefficient of the training runs, points per nat
+
+    def pool(self, n_prompts: int, n_responses: int, generator: torch.Generator) -> ResponsePool:
+        """A pool of the declared world."""
+        return ResponsePool.sample(
+            n_prompts, n_responses, generator=generator, gold_std=self.gold_std, noise_std=self.noise_std,
+            offset_std=self.offset_std, hack_rate=self.hack_rate, hack_gold=self.hack_gold,
+            hack_rewards=(self.hack_low, self.hack_high),
+        )  # fmt: skip
+
+
+def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
+    """True gain of each shaping at matched KL, then of REINFORCE runs at half time, at the end and at their peak."""
+    generator = torch.Generator().manual_seed(seed)
+    wide = world.pool(world.n_prompts, world.n_responses, generator)
+    narrow = world.pool(world.train_prompts, world.train_responses, generator)
+    shaped = shapings(wide, world.n_references, broken, generator)
+    results = frontier(wide, shaped)
+    arms = shapings(narrow, world.n_references, broken, generator)
+    return results | training(narrow, {name: arms[name] for name in STEP_SIZES}, world, generator)
+
+
+def shapings(pool: ResponsePool, n_references: int, broken: bool, generator: torch.Generator) -> dict[str, Tensor]:
+    """Every arm's reward for every response, (P, N) each; all references come from the pool's own base policy."""
+    rewards, shape = pool.rewards.flatten(), pool.rewards.shape
+    references = pool.reference_rewards(n_references, generator=generator).repeat_interleave(shape[1], dim=0)  # (PN, M)
+    relative = partial(reference_link, rewards)
+    preference = partial(relative, link="identity" if broken else "sigmoid")
+    flat = {
+        "vanilla": rewards,
+        "centered": relative(references, link="identity"),
+        "mean_std": frozen("meanstd", rewards),
+        "min_max": frozen("minmax", rewards),
+        "clip": frozen("clip", rewards),
+        "uncentered_sigmoid": pure_link(rewards),
+        "late_sigmoid": relative(references, shift=3.0),
+        "par_1": preference(references[:, :1]),
+        "par_10": preference(references),
+        "par_10_k3": preference(references, k=3.0),
+        "lsc": log_sigmoid_shaping(rewards, references),
+    }
+    return {name: values.view(shape) for name, values in flat.items()}
+
+
+def frozen(mode: Mode, rewards: Tensor) -> Tensor:
+    """Running normalization whose statistics are those of the base policy's responses, and stay so."""
+    norm = RunningNorm(mode=mode)
+    norm(rewards)
+    return norm.eval()(rewards)  # type: ignore[no-any-return]
+
+
+def frontier(pool: ResponsePool, shaped: dict[str, Tensor]) -> dict[str, float]:
+    """Gain in true value over the base policy, per arm: at one KL, each with its own β, then at one β."""
+    scores = torch.stack(list(shaped.values()))  # (arms, P, N)
+    policies = {f"gold_at_kl_{target}": policy_at_kl(scores, target).policy for target in KLS}
+    at_one_beta = tilted_policy(scores, FIXED_BETA)
+    policies[f"gold_at_beta_{FIXED_BETA}"] = at_one_beta
+    table = {metric: expected(policy, pool.gold).mean(-1) - pool.gold.mean() for metric, policy in policies.items()}
+    table[f"kl_at_beta_{FIXED_BETA}"] = kl(at_one_beta).mean(-1)
+    return {
+        f"{metric}/{arm}": float(value) for metric, row in table.items() for arm, value in zip(shaped, row, strict=True)
+    }
+
+
+def training(
+    pool: ResponsePool, shaped: dict[str, Tensor], world: World, generator: torch.Generator
+) -> dict[str, float]:
+    """True value along on-policy REINFORCE with a KL penalty, all arms side by side; the base policy is worth 0."""
+    scores = torch.stack(list(shaped.values()))  # (arms, P, N)
+    step_size = torch.tensor([STEP_SIZES[name] for name in shaped], dtype=scores.dtype)[:, None, None]
+    logits, size = torch.zeros_like(scores), world.group_size
+    n_arms, n_prompts, n_responses = scores.shape
+    base_log_prob = -torch.tensor(float(n_responses), dtype=scores.dtype).log()
+    curve = []
+    for update in range(world.updates):
+        log_probs = logits.log_softmax(-1)
+        policy = log_probs.exp()
+        if update % EVALUATE_EVERY == 0 or update == world.updates // 2:
+            curve.append((update, expected(policy, pool.gold).mean(-1)))
+        drawn = torch.multinomial(policy.flatten(0, 1), size, replacement=True, generator=generator)
+        drawn = drawn.view(n_arms, n_prompts, size)
+        penalized = scores.gather(-1, drawn) - world.beta * (log_probs.gather(-1, drawn) - base_log_prob)
+        advantages = leave_one_out(penalized.flatten(), group_size=size).view_as(penalized) / size
+        logits = logits + step_size * torch.zeros_like(logits).scatter_add(-1, drawn, advantages)
+    curve.append((world.updates, expected(logits.softmax(-1), pool.gold).mean(-1)))
+    gold = torch.stack([value for _, value in curve]) - pool.gold.mean()  # (evaluations, arms)
+    half = next(row for row, (update, _) in enumerate(curve) if update == world.updates // 2)
+    stages = {"gold_half": gold[half], "gold_final": gold[-1], "gold_peak": gold.max(dim=0).values}
+    return {f"{metric}/{arm}": float(v) for metric, row in stages.items() for arm, v in zip(shaped, row, strict=True)}
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """True gain against KL, arms that coincide with vanilla left out."""
+    shown = ("vanilla", "late_sigmoid", "clip", "uncentered_sigmoid", "par_1", "par_10", "par_10_k3", "lsc")
+    for arm in shown:
+        gain = [sum(values) / len(values) for values in (results[f"gold_at_kl_{target}/{arm}"] for target in KLS)]
+        style: dict[str, Any] = (
+            {"linewidth": 2.6} if arm in ("vanilla", "par_10") else {"linewidth": 1.2, "linestyle": "--"}
+        )
+        axes.plot(KLS, gain, marker="o", markersize=4, label=arm.replace("_", " "), **style)
+    axes.axhline(0.0, color="gray", linewidth=0.8)
+    axes.set_xlabel("KL from the base policy (nats)")
+    axes.set_ylabel("gain in true value (points)")
+    axes.set_xticks(KLS)
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.45, -0.16))

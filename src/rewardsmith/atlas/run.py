@@ -1,0 +1,179 @@
+"""Run a page over seeds and judge it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from rewardsmith.atlas.criteria import Results, Verdict
+from rewardsmith.atlas.discovery import load_page
+from rewardsmith.atlas.page import LoadedPage
+
+MOST_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One page's results over seeds, and what its criterion says of them.
+
+    results: {"metric/arm": [one number per seed]}.
+    intervals: {"metric/arm": (low, high)}, 95 % for the mean over seeds; empty where one seed ran.
+    """
+
+    page: LoadedPage
+    seeds: tuple[int, ...]
+    world: dict[str, Any]
+    broken: bool
+    results: dict[str, list[float]]
+    intervals: dict[str, tuple[float, float]]
+    verdict: Verdict
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """What `rewardsmith atlas run --json` prints; NaN becomes null."""
+        return {
+            "paper": self.page.page.paper,
+            "slug": self.page.slug,
+            "criterion": self.verdict.sentence,
+            "passed": self.verdict.passed,
+            "results": {name: [_finite(value) for value in values] for name, values in self.results.items()},
+            "intervals": {name: [_finite(bound) for bound in bounds] for name, bounds in self.intervals.items()},
+            "seconds": round(self.seconds, 3),
+            "world": self.world,
+        }
+
+
+def run_page(
+    slug: str,
+    *,
+    seeds: Sequence[int],
+    world: Mapping[str, str] | None = None,
+    broken: bool = False,
+    workers: int = 1,
+    on_seed: Callable[[], None] | None = None,
+) -> Run:
+    """Run a page's experiment once per seed, in up to two processes, and judge the results.
+
+    Args:
+        slug: file name of the page.
+        seeds: at least one, all different.
+        world: parameters to change, as text; see `changed_world`.
+        broken: run the page's declared ablation.
+        on_seed: called after every seed, such as to move a progress bar.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError(f"run_page: seeds are {list(seeds)}. Give at least one, all different and not negative.")
+    page = load_page(slug)
+    given = changed_world(page, world or {})
+    started = time.perf_counter()
+    rows = []
+    for row in _rows(slug, seeds, given, broken=broken, workers=workers):
+        rows.append(row)
+        if on_seed:
+            on_seed()
+    results = {name: [row[name] for row in rows] for name in rows[0]}
+    return Run(
+        page=page,
+        seeds=tuple(seeds),
+        world=asdict(given),
+        broken=broken,
+        results=results,
+        intervals=intervals(results),
+        verdict=page.page.criterion.judge(results),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def changed_world(page: LoadedPage, changes: Mapping[str, str]) -> Any:
+    """The page's world with parameters changed from text, converted to the type of their default.
+
+    Raises:
+        ValueError: a name is not declared, or a value does not convert.
+    """
+    defaults = page.world_defaults()
+    unknown = [name for name in changes if name not in defaults]
+    if unknown:
+        raise ValueError(
+            f"atlas: page {page.slug} declares no world parameter {', '.join(map(repr, unknown))}. "
+            f"It declares {', '.join(f'{name}={value}' for name, value in defaults.items())}."
+        )
+    values = {name: _converted(page.slug, name, text, defaults[name]) for name, text in changes.items()}
+    return replace(page.world(), **values)
+
+
+def intervals(results: Results) -> dict[str, tuple[float, float]]:
+    """95 % Student intervals of each result's mean over seeds; nothing where fewer than two seeds ran.
+
+    mean ± t(n−1, 0.975) · s/√n
+    """
+    from scipy.stats import t
+
+    found = {}
+    for name, numbers in results.items():
+        values = np.asarray(numbers, dtype=np.float64)
+        if len(values) > 1:
+            half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+            found[name] = (float(values.mean()) - half, float(values.mean()) + half)
+    return found
+
+
+def _converted(slug: str, name: str, text: str, default: object) -> object:
+    words: dict[str, object] = {"true": True, "false": False}
+    try:
+        if isinstance(default, bool):
+            return words[text.lower()]
+        value = type(default)(text)  # type: ignore[call-arg]
+    except (ValueError, KeyError, TypeError):
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(
+            f"atlas: page {slug} cannot set {name} to {text!r}. Give a {type(default).__name__}, as the default "
+            f"{default!r} is."
+        )
+    return value
+
+
+def _rows(slug: str, seeds: Sequence[int], world: Any, *, broken: bool, workers: int) -> Iterator[dict[str, float]]:
+    workers = min(workers, MOST_WORKERS, len(seeds))
+    if workers <= 1:
+        for seed in seeds:
+            yield _one_seed(slug, seed, world, broken)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        jobs = [executor.submit(_one_seed, slug, seed, world, broken) for seed in seeds]
+        for job in jobs:
+            yield job.result()
+
+
+def _one_seed(slug: str, seed: int, world: Any, broken: bool) -> dict[str, float]:
+    with _one_thread():
+        results = load_page(slug).experiment(seed, world, broken=broken)
+    return {name: float(value) for name, value in results.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small tensors run faster on one thread, and give the same numbers on every machine's core count."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+__all__ = ["Run", "changed_world", "intervals", "run_page"]

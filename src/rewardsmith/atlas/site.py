@@ -1,0 +1,171 @@
+"""Write the atlas as a static site: one index of all papers and one file per page, each complete in itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from rewardsmith.atlas.catalogue import STATUSES, Paper, Status, find_paper, load_catalogue, page_of, status_of
+from rewardsmith.atlas.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACCENT = "#3b6fb6"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One row of a page's table; bounds and `ablated` are None where unknown."""
+
+    name: str
+    mean: float
+    interval: tuple[float, float] | None
+    ablated: float | None
+
+
+def write_site(out: Path, *, runs: Mapping[str, Run], ablations: Mapping[str, Run]) -> Path:
+    """Write `index.html` and `<slug>.html` for every run into `out`.
+
+    Args:
+        out: folder, made if missing.
+        runs: what each page's experiment gave, by slug.
+        ablations: the same for its declared ablation.
+
+    Returns:
+        The path of the index.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    environment = Environment(
+        loader=PackageLoader("rewardsmith.atlas"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for slug, run in runs.items():
+        text = environment.get_template("page.html").render(_page_view(run, ablations[slug]))
+        (out / f"{slug}.html").write_text(text, encoding="utf-8")
+    index = out / "index.html"
+    index.write_text(environment.get_template("index.html").render(_index_view(runs)), encoding="utf-8")
+    return index
+
+
+def shown_status(paper: Paper, run: Run | None) -> str:
+    """The catalogue's status, except that a page whose run did not pass is not reproduced, whatever it declares."""
+    return "not reproduced" if run is not None and not run.verdict.passed else status_of(paper)
+
+
+def metrics(run: Run, ablation: Run) -> dict[str, list[Arm]]:
+    """The results by metric, arms in the order of the experiment."""
+    table: dict[str, list[Arm]] = {}
+    for name, values in run.results.items():
+        metric, _, arm = name.partition("/")
+        cut = ablation.results.get(name)
+        ablated = _mean(cut) if cut else None
+        table.setdefault(metric, []).append(Arm(arm or metric, _mean(values), run.intervals.get(name), ablated))
+    return table
+
+
+def default_figure(metric: str, arms: list[Arm], axes: Axes) -> None:
+    """Every arm's mean as a dot, its interval as a line."""
+    for height, arm in enumerate(reversed(arms)):
+        low, high = arm.interval or (arm.mean, arm.mean)
+        axes.plot([low, high], [height, height], color=ACCENT, linewidth=3, alpha=0.45, solid_capstyle="round")
+        axes.plot(arm.mean, height, "o", color=ACCENT, markersize=6)
+    axes.set_yticks(range(len(arms)), [arm.name.replace("_", " ") for arm in reversed(arms)])
+    axes.set_ylim(-0.6, len(arms) - 0.4)
+    axes.set_title(metric.replace("_", " "), loc="left", fontsize=10, fontweight="bold")
+
+
+def _page_view(run: Run, ablation: Run) -> dict[str, Any]:
+    page, paper = run.page.page, find_paper(run.page.page.paper)
+    found = page_of(paper)
+    table = metrics(run, ablation)
+    return {
+        "paper": paper,
+        "page": page,
+        "summary": run.page.summary,
+        "status": shown_status(paper, run),
+        "run": run,
+        "ablation": ablation,
+        "parts": run.verdict.parts or (run.verdict,),
+        "cut_parts": ablation.verdict.parts or (ablation.verdict,),
+        "metrics": table,
+        "figures": _figures(run, table),
+        "components": [_import_name(component) for component in page.components],
+        "parameters": found.parameters if found else (),
+        "usage": _usage_blocks(page.usage),
+    }
+
+
+def _index_view(runs: Mapping[str, Run]) -> dict[str, Any]:
+    by_paper = {run.page.page.paper: run for run in runs.values()}
+    entries: list[dict[str, Any]] = []
+    for paper in load_catalogue():
+        run = by_paper.get(paper.number)
+        entries.append({"paper": paper, "status": shown_status(paper, run), "slug": run.page.slug if run else None})
+    entries.sort(key=lambda entry: entry["slug"] is None)  # pages first, each part by number
+    order: tuple[Status | str, ...] = (*STATUSES[:2], "not reproduced", STATUSES[2])
+    counts = {status: sum(entry["status"] == status for entry in entries) for status in order}
+    return {"entries": entries, "counts": {status: count for status, count in counts.items() if count}}
+
+
+def _figures(run: Run, table: dict[str, list[Arm]]) -> list[str]:
+    """PNG images as data addresses: the page's own figure, or one per metric that compares arms."""
+    figure = run.page.figure
+    if figure is not None:
+        return [_drawn(lambda axes: figure(run.results, axes), height=3.8)]
+    return [
+        _drawn(lambda axes, metric=metric, arms=arms: default_figure(metric, arms, axes), height=0.9 + 0.26 * len(arms))
+        for metric, arms in table.items()
+        if len(arms) > 1
+    ]
+
+
+def _drawn(draw: Any, *, height: float) -> str:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
+        figure = Figure(figsize=(5.2, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        draw(axes)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _import_name(component: object) -> str:
+    """Where to import a component from: the room, not the file inside it."""
+    module = getattr(component, "__module__", "")
+    room = ".".join(module.split(".")[:2])
+    return f"{room}.{getattr(component, '__qualname__', component)}"
+
+
+def _usage_blocks(usage: str) -> list[tuple[str, bool]]:
+    """(text, is code) pieces of a text with fenced code."""
+    pieces = re.split(r"```[a-z]*\n(.*?)```", usage, flags=re.DOTALL)
+    blocks = [(piece.strip("\n"), bool(index % 2)) for index, piece in enumerate(pieces)]
+    return [(text, code) for text, code in blocks if text.strip()]
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+__all__ = ["Arm", "default_figure", "metrics", "shown_status", "write_site"]

@@ -1,0 +1,124 @@
+"""`rewardsmith audit`: parse, call the library, print."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rewardsmith.audit import Report, Severity
+
+TargetName = Annotated[
+    str,
+    typer.Argument(
+        help="The reward: pkg.mod:name, file.py:name, or reasoning-gym:NAME, which brings its own rows.",
+        show_default=False,
+    ),
+]
+RowsFile = Annotated[
+    Path | None,
+    typer.Argument(help="Rows as .jsonl, .json, .parquet or .csv, with `prompt` and, for verifiers, `answer`."),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for report.json and report.html; also lets a run resume.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the summary as JSON.")]
+FailOn = Annotated[str, typer.Option(help="Mildest severity that fails: info, low, medium, high or critical.")]
+Budget = Annotated[int, typer.Option(min=1, help="Completions to score, roughly.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that score; 0: in this one, without a hard time limit.")]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds allowed per row before it counts as unscored.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
+
+
+def audit_command(
+    target: TargetName,
+    rows: RowsFile = None,
+    *,
+    out: Out = None,
+    as_json: AsJson = False,
+    fail_on: FailOn = "medium",
+    budget: Budget = 15_000,
+    workers: Workers = 1,
+    timeout: Timeout = 30.0,
+    seed: Seed = 0,
+    limit: Limit = None,
+) -> None:
+    """Audit a reward: what does it pay for that it should not?
+
+    Exit code 0: clean. 1: findings at or above --fail-on. 2: the target, the rows or an option is unusable.
+    """
+    from rewardsmith.errors import RewardsmithError
+
+    options = {"budget": budget, "workers": workers, "timeout": timeout, "seed": seed, "out": out}
+    try:
+        floor = _severity(fail_on)
+        with _stdout_kept_for_the_result():
+            report = _audited(target, rows, limit=limit, **options)
+        _print(report, floor=floor, out=out, as_json=as_json)
+    except KeyboardInterrupt:
+        kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
+        typer.echo(f"Interrupted: {kept}.", err=True)
+        raise typer.Exit(130) from None
+    except (RewardsmithError, ValueError, OSError) as error:
+        _refuse(error)
+    raise typer.Exit(1 if report.at_least(floor) else 0)
+
+
+def _audited(target: str, rows: Path | None, *, limit: int | None, **options: Any) -> Report:
+    from rewardsmith.audit import audit
+    from rewardsmith.data import read_rows
+    from rewardsmith.rewards import load_target, target_rows
+
+    given = None if rows is None else read_rows(rows, limit=limit)
+    loaded = load_target(target)
+    if given is None and limit is not None:
+        given = target_rows(loaded, limit, options["seed"])
+    report: Report = audit(loaded, given, progress=sys.stderr.isatty(), **options)
+    return report
+
+
+def _print(report: Report, *, floor: Severity, out: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from rewardsmith.audit import render_text, strict_json, write_report
+
+    paths = write_report(report, out, floor) if out else None
+    if as_json:
+        typer.echo(strict_json(report.summary(floor)))
+        return
+    render_text(report, Console(), floor=floor)
+    typer.echo(f"Report: {paths.html} and {paths.json}" if paths else "Add --out DIR for the report with its rows.")
+
+
+def _severity(name: str) -> Severity:
+    from rewardsmith._check import check_choice
+    from rewardsmith.audit import SEVERITIES
+
+    check_choice("rewardsmith audit", "--fail-on", name, SEVERITIES)
+    return next(severity for severity in SEVERITIES if severity == name)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    from rewardsmith.audit.visible import plain
+
+    typer.echo(f"Error: {plain(str(error), limit=2000)}", err=True)
+    raise typer.Exit(2)
+
+
+@contextlib.contextmanager
+def _stdout_kept_for_the_result() -> Iterator[None]:
+    """Send what the reward, its imports and its worker processes print to stderr, so that stdout holds the result."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,0 +1,96 @@
+"""Augmentations: rows made from rows, to teach a judge what its data leaves out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from rewardsmith._check import check_range
+from rewardsmith.data.master_keys import MASTER_KEYS
+from rewardsmith.data.rows import Row
+
+if TYPE_CHECKING:
+    import torch
+
+_SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)|[。！？]|(?=\n)")
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of `text` with its mark; all of it where none ends sooner. A line break ends a sentence too.
+
+    >>> first_sentence("We need 3.5 apples. Then count."), first_sentence("Thought process:\\n1. Add.")
+    ('We need 3.5 apples.', 'Thought process:')
+    """
+    text = text.strip()
+    end = _SENTENCE_END.search(text)
+    return text if end is None else text[: end.end()]
+
+
+def add_truncated_negatives(
+    rows: Sequence[Row],
+    *,
+    generator: torch.Generator,
+    frac: float = 0.11,
+    splitter: Callable[[str], str] = first_sentence,
+    label: str = "label",
+    negative: Any = False,
+    exclude: Collection[str] | None = None,
+) -> list[Row]:
+    """Add rows that open an answer and never give one, labeled negative: what a judge must learn to refuse.
+
+        k = round(n · frac / (1 − frac)) rows are added, so that `frac` of the result is new
+
+    Each is a row drawn without replacement, its completion cut by `splitter`; prompt and every other column stay, the
+    reference answer above all: without it a judge would learn "no reference, so NO". Zhao et al. 2025,
+    arXiv:2507.08794 (20k openers beside 160k rows).
+
+    A row is passed over where the cut removes nothing (it may hold the answer), leaves nothing, or leaves one of
+    `exclude` up to case, space and end marks: keys that are reported on are never trained on.
+
+    Differs: the paper lets a language model write the opener; here the completions at hand are cut.
+
+    Args:
+        rows: n labeled rows with completions; they come first in the result, unchanged.
+        frac: share of the result that is new, in [0, 1).
+        label, negative: the column that holds the label, and its value for NO.
+        exclude: texts that must not appear as a negative; all master keys if None.
+
+    Raises:
+        ValueError: `frac` is out of range, or too few rows can be cut.
+    """
+    check_range("add_truncated_negatives", "frac", frac, 0.0, 1.0 - 1e-9)
+    banned = {_bare(key) for key in (chain.from_iterable(MASTER_KEYS.values()) if exclude is None else exclude)}
+    wanted = round(len(rows) * frac / (1 - frac))
+    added: list[Row] = []
+    for index in _shuffled(len(rows), generator):
+        if len(added) == wanted:
+            break
+        text, opener = rows[index].text.strip(), splitter(rows[index].text).strip()
+        if opener and opener != text and _bare(opener) not in banned:
+            columns = {**rows[index].columns, label: negative}
+            added.append(replace(rows[index].with_completion(opener), columns=columns))
+    if len(added) < wanted:
+        raise ValueError(
+            f"add_truncated_negatives: {wanted} negatives are wanted for frac={frac}, but only {len(added)} of "
+            f"{len(rows)} completions have an opener to cut that is not excluded. Lower frac, or pass a splitter."
+        )
+    return [*rows, *added]
+
+
+def _bare(text: str) -> str:
+    """What makes two openers the same: letters and signs without case, outer space and end marks."""
+    text = text.strip().casefold()
+    return text.rstrip(".,:;!?…。 ") or text
+
+
+def _shuffled(n: int, generator: torch.Generator) -> list[int]:
+    import torch
+
+    order: list[int] = torch.randperm(n, generator=generator).tolist()
+    return order
+
+
+__all__ = ["add_truncated_negatives", "first_sentence"]

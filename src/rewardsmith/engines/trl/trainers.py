@@ -1,0 +1,84 @@
+"""TRL's trainers with the reward stage in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from accelerate.utils import gather  # type: ignore[import-untyped]
+from torch import Tensor
+from trl import GRPOTrainer as TRLGRPOTrainer  # type: ignore[attr-defined]
+from trl import RLOOTrainer as TRLRLOOTrainer  # type: ignore[attr-defined]
+
+from rewardsmith.advantages import batch_scaled, group_centered, group_zscore, leave_one_out
+from rewardsmith.engines.trl.stage import RewardStage
+
+
+class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
+    """TRL's `GRPOTrainer`, argument for argument, with a reward stage after the gather.
+
+    Every function below runs on the batch of *all* processes, on each of them alike: a random one needs a generator
+    that is seeded alike. Its first parameter gets the rewards; any further parameter is filled by name from the batch:
+    `group_size`, `completion_mask`, `source_names`, any column of the dataset, or `batch` (`types.RewardBatch`).
+
+    Args:
+        reward_funcs: as in TRL, or a mapping of name → reward. Names must differ. A ±inf counts as unscored. Where a
+            row lacks a source, the others take over its weight (`transforms.weighted_sum`); TRL would count it as 0.
+        transform: rewards (B,) to rewards (B,), NaN where unscored; if its first parameter is called `source_rewards`
+            it gets the raw (B, K) in place of the weighted sum. TRL's own advantage follows. One that the advantage
+            cancels warns.
+        advantage: rewards (B,) to advantages (B,), or (B, T) like `completion_mask`, in place of TRL's own.
+        sample_filter: rewards (B,) to weights (B,), 0 to drop; scaled to mean 1 over the kept and multiplied into the
+            advantages. A dropped row keeps its place in the loss's denominator.
+
+    Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `Scored`.
+    """
+
+    def _estimator(self) -> Callable[..., Tensor] | None:
+        if self.advantage is not None:
+            return self.advantage
+        by_scale = {"group": group_zscore, "batch": batch_scaled, "none": group_centered}
+        return by_scale.get(self.scale_rewards)
+
+
+class RLOOTrainer(RewardStage, TRLRLOOTrainer):  # type: ignore[misc]
+    """TRL's `RLOOTrainer` with the options of `GRPOTrainer`, but for (B, T) advantages: its loss weighs sequences.
+
+    RLOO's KL penalty is part of its reward. It stays so: the transform's result is clipped to `reward_clip_range` and
+    loses β·KL before the leave-one-out baseline, and a custom `advantage` receives exactly that reward.
+    `normalize_advantages` belongs to TRL's own advantage and does not touch a custom one.
+    """
+
+    token_advantages = False
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        self._scoring_logps: list[Tensor] | None = None
+        super().__init__(*args, **keywords)
+
+    def _estimator(self) -> Callable[..., Tensor] | None:
+        return leave_one_out if self.advantage is None else self.advantage
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._scoring_logps = []
+        try:
+            return super()._generate_and_score_completions(inputs)
+        finally:
+            self._scoring_logps = None
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **keywords: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **keywords)
+        if self._scoring_logps is not None:
+            self._scoring_logps.append(result[0])  # first the policy's, then the reference's
+        return result
+
+    def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
+        """r − β Σ_t [log π(y_t) − log π_ref(y_t)], after clipping, as TRL forms it."""
+        if self.reward_clip_range:
+            rewards = rewards.clamp(min=self.reward_clip_range[0], max=self.reward_clip_range[1])
+        if self.beta == 0.0:
+            return rewards
+        assert self._scoring_logps is not None
+        logps, ref_logps = self._scoring_logps
+        kl: Tensor = gather(((logps - ref_logps) * output["completion_mask"]).sum(-1))
+        penalty: Tensor = self.beta * kl
+        return rewards - penalty

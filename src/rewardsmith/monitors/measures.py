@@ -1,0 +1,110 @@
+"""What one batch of rewards says about itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith._check import check_groups, check_same_shape
+
+Record = dict[str, Any]
+"""One step of a run: name → figure, None where it was not measured."""
+
+
+class LengthCorrelation(NamedTuple):
+    """value: Pearson's ρ within groups, NaN without a signal; freedom: rows minus groups, over groups with a signal."""
+
+    value: float
+    freedom: int
+
+
+def dead_groups(rewards: Tensor, *, group_size: int) -> tuple[int, int]:
+    """How many groups hold no signal because all their scored rewards agree, and how many groups there are.
+
+    Args:
+        rewards: (B,) rewards, a prompt's completions consecutive; NaN is unscored. A group with fewer than two scored
+            rows holds no signal either.
+
+    >>> dead_groups(torch.tensor([1.0, 1.0, 0.0, 1.0]), group_size=2)
+    (1, 2)
+    """
+    check_groups("dead_groups", len(rewards), group_size)
+    grouped = rewards.reshape(-1, group_size)  # (P, G)
+    low = grouped.nan_to_num(nan=torch.inf).amin(dim=1)
+    high = grouped.nan_to_num(nan=-torch.inf).amax(dim=1)
+    return int((high <= low).sum()), len(grouped)
+
+
+def length_correlation(rewards: Tensor, lengths: Tensor, *, group_size: int) -> LengthCorrelation:
+    """Pearson's correlation of reward and length, both less their group's mean, as only that can move a policy.
+
+    Args:
+        rewards: (B,) rewards, NaN where unscored.
+        lengths: (B,) completion tokens.
+
+    >>> length_correlation(torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([3, 5, 3, 5]), group_size=2)
+    LengthCorrelation(value=1.0, freedom=2)
+    """
+    check_same_shape("length_correlation", rewards, lengths)
+    check_groups("length_correlation", len(rewards), group_size)
+    scored = rewards.isfinite().reshape(-1, group_size)
+    reward_gap = _gaps(rewards.double().reshape(-1, group_size), scored)  # (P, G)
+    length_gap = _gaps(lengths.double().reshape(-1, group_size), scored)
+    live = ((reward_gap.abs() > 1e-12).any(dim=1)) & (length_gap.abs() > 1e-12).any(dim=1)
+    if not bool(live.any()):
+        return LengthCorrelation(float("nan"), 0)
+    x, y = reward_gap[live].flatten(), length_gap[live].flatten()
+    value = float((x @ y / (x.norm() * y.norm())).clamp(-1, 1))
+    return LengthCorrelation(value, int(scored[live].sum()) - int(live.sum()))
+
+
+def _gaps(values: Tensor, scored: Tensor) -> Tensor:
+    kept = torch.where(scored, values, 0.0)
+    mean = kept.sum(dim=1, keepdim=True) / scored.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.where(scored, kept - mean, 0.0)
+
+
+def measure_batch(
+    rewards: Tensor,
+    *,
+    group_size: int,
+    lengths: Tensor | None = None,
+    gold: Sequence[float | None] | None = None,
+    infinite: int = 0,
+) -> Record:
+    """Everything that the monitors read of a batch, as plain numbers.
+
+    Args:
+        rewards: (B,) the rewards that are optimized, NaN where unscored.
+        lengths: (B,) completion tokens.
+        gold: B gold scores, None where unknown; never optimized.
+        infinite: raw scores that were ±inf.
+
+    Returns:
+        proxy, gold, length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows.
+    """
+    dead, n_groups = dead_groups(rewards, group_size=group_size)
+    by_length = None if lengths is None else length_correlation(rewards, lengths, group_size=group_size)
+    known = [value for value in gold or () if value is not None and not math.isnan(value)]
+    scored = rewards[rewards.isfinite()]
+    return {
+        "proxy": _number(scored.mean()),
+        "gold": sum(known) / len(known) if known else None,
+        "length": None if lengths is None else _number(lengths.float().mean()),
+        "length_correlation": None if by_length is None else _number(by_length.value),
+        "length_freedom": 0 if by_length is None else by_length.freedom,
+        "dead_groups": dead,
+        "n_groups": n_groups,
+        "unscored": int(rewards.isnan().sum()),
+        "infinite": infinite,
+        "n_rows": len(rewards),
+    }
+
+
+def _number(value: Tensor | float) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else number  # NaN is not JSON

@@ -1,0 +1,60 @@
+"""One strict parser for YES and NO, because parsing a verdict is part of what a policy can attack."""
+
+from __future__ import annotations
+
+import re
+
+_THINK_END = "</think>"
+_FENCE = re.compile(r"^\s*(```|~~~)")
+_STATED = re.compile(r"(?:(?:(?:my|the|final)\s+)*verdict\s*(?::|is)\s*)?(yes|no)\s*[.!]?", re.IGNORECASE)
+
+
+def verdict(text: str) -> bool | None:
+    """The verdict a judge ends on: True for YES, False for NO, None where it states none or several that differ.
+
+    The rule, strict on purpose:
+
+    1. Thinking up to the last `</think>` does not count; thinking that never ends leaves no verdict.
+    2. A line states a verdict if it is YES or NO and nothing else, or that after "Verdict:" or "Final verdict:"; bold
+       and italic marks and a final full stop are allowed.
+    3. The last line that is not blank must state one, and no earlier line may state the other.
+    4. A quotation states nothing: neither a line that starts with ">", nor one in quotation marks, nor one inside a
+       code fence. So a judge that repeats the completion does not speak for it.
+
+    None is unscored, not NO: a judge that cannot be read has said nothing about the completion.
+
+    >>> verdict("The digits agree.\\n**Verdict: YES**"), verdict("No"), verdict("NO, or rather YES")
+    (True, False, None)
+    >>> verdict("NO\\nThe response asks me to end on YES.\\nYES") is None
+    True
+    """
+    if "<think>" in text and _THINK_END not in text.rpartition("<think>")[2]:
+        return None
+    lines = _spoken_lines(text.rpartition(_THINK_END)[2])
+    if not lines:
+        return None
+    stated = [_stated(line) for line in lines]
+    told = {value for value in stated if value is not None}
+    return stated[-1] if len(told) == 1 else None
+
+
+def _spoken_lines(text: str) -> list[str | None]:
+    """The lines that are not blank, None for each that is quoted; quotations keep their place, so one can be last."""
+    lines: list[str | None] = []
+    fence: str | None = None
+    for line in text.splitlines():
+        mark = _FENCE.match(line)
+        if mark and fence in (None, mark[1]):
+            fence = mark[1] if fence is None else None
+            lines.append(None)
+        elif line.strip():
+            lines.append(None if fence or line.lstrip().startswith(">") else line)
+    return lines
+
+
+def _stated(line: str | None) -> bool | None:
+    match = None if line is None else _STATED.fullmatch(re.sub(r"[*_]{1,3}", "", line).strip())
+    return None if match is None else match[1].upper() == "YES"
+
+
+__all__ = ["verdict"]

@@ -1,0 +1,167 @@
+"""Several transforms as one."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from typing import Any, get_args
+
+from torch import Tensor, nn
+
+from rewardsmith.transforms.noop import cancels, name_of
+from rewardsmith.types import Scope, Traits, traits_of
+
+Transform = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reads:
+    """A transform whose keywords are filled from columns of other names; build it with `reads`."""
+
+    transform: Transform
+    columns: Mapping[str, str]
+
+    @property
+    def __traits__(self) -> Traits:
+        return traits_of(self.transform)
+
+    def __call__(self, rewards: Tensor, **context: Any) -> Tensor:
+        lacking = sorted(set(self.columns.values()) - set(context))
+        if lacking:
+            raise TypeError(
+                f"reads: {name_of(self.transform)} reads {', '.join(lacking)}, and the call passed "
+                f"{', '.join(context) or 'no context'}. Pass that column as a keyword."
+            )
+        renamed = {**context, **{keyword: context[column] for keyword, column in self.columns.items()}}
+        return self.transform(rewards, **_named_by(self.transform, renamed))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{keyword}={column!r}" for keyword, column in self.columns.items())
+        return f"reads({_describe(self.transform)}, {shown})"
+
+
+def reads(transform: Transform, **columns: str) -> Reads:
+    """Let a transform in a chain read other columns than those of its own keywords' names.
+
+        reads(f, keyword="column")(r, column=v) = f(r, keyword=v)
+
+    Two gates in one chain need it, or references by source.
+
+    >>> import torch
+    >>> from rewardsmith.transforms import gate
+    >>> formatted = reads(gate, condition="formatted")
+    >>> formatted(torch.ones(2), formatted=torch.tensor([True, False]))
+    tensor([1., 0.])
+    """
+    if not columns:
+        raise ValueError(f"reads: got no columns for {name_of(transform)}. Pass keyword='column'.")
+    return Reads(transform, columns)
+
+
+class Chain(nn.Module):
+    """Transforms applied one after another, as one transform; build it with `chain`.
+
+    Modules among the parts keep their state in its `state_dict`.
+    """
+
+    def __init__(self, *parts: Transform) -> None:
+        super().__init__()
+        self.parts = parts
+        for index, part in enumerate(parts):
+            if isinstance(part, nn.Module):
+                self.add_module(f"part{index}", part)
+
+    @property
+    def __traits__(self) -> Traits:
+        """Widest scope; affine if all are; bounded as the last part is, as any part may leave an earlier bound."""
+        every = [traits_of(part) for part in self.parts]
+        widest = max((traits.scope for traits in every), key=get_args(Scope).index)
+        return Traits(scope=widest, affine=all(traits.affine for traits in every), bounded=every[-1].bounded)
+
+    def forward(self, rewards: Tensor, **context: Any) -> Tensor:
+        """Run (B,) or (B, K) rewards through every part, giving each only the context keywords that it names."""
+        for index, part in enumerate(self.parts):
+            place = f" (part {index + 1} of {len(self.parts)})"
+            rewards = part(rewards, **_named_by(part, context, place=place))
+        return rewards
+
+    def __repr__(self) -> str:
+        return f"chain({' -> '.join(_describe(part) for part in self.parts)})"
+
+
+def _describe(part: Transform) -> str:
+    if isinstance(part, (nn.Module, Reads)):
+        return repr(part)
+    bound = part.keywords if isinstance(part, partial) else {}
+    shown = ", ".join(f"{name}={_brief(value)}" for name, value in bound.items())
+    return f"{name_of(part)}({shown})" if shown else name_of(part)
+
+
+def _brief(value: object) -> str:
+    return f"tensor{tuple(value.shape)}" if isinstance(value, Tensor) and value.ndim else repr(value)
+
+
+def _named_by(part: Transform, context: dict[str, Any], *, place: str = "") -> dict[str, Any]:
+    """The context keywords that a part names, all of them if it takes **keywords; what `partial` bound stays bound."""
+    bound = part.keywords if isinstance(part, partial) else {}
+    signature = inspect.signature(part.forward if isinstance(part, nn.Module) else part)
+    parameters = list(signature.parameters.values())[1:]  # the first is the rewards
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return {name: value for name, value in context.items() if name not in bound}
+    wanted = [parameter for parameter in parameters if parameter.name not in bound]
+    lacking = [p.name for p in wanted if p.default is p.empty and p.name not in context]
+    if lacking:
+        raise TypeError(
+            f"chain: {name_of(part)}{place} needs {', '.join(lacking)}, and the call passed "
+            f"{', '.join(context) or 'no context'}. Pass it as a keyword, or bind it with functools.partial."
+        )
+    return {parameter.name: context[parameter.name] for parameter in wanted if parameter.name in context}
+
+
+def chain(*transforms: Transform, advantage: Callable[..., Tensor] | None = None) -> Chain:
+    """Compose transforms, first to last, and warn of those that cannot matter under `advantage`.
+
+        chain(f, g)(r) = g(f(r))
+
+    A part cannot matter if it and all that follow are affine within a group and the advantage cancels them: before a
+    bend, the same part decides where the bend lies.
+
+    Args:
+        transforms: each declares `Traits`; configure them with `functools.partial`.
+        advantage: the estimator that will follow, such as `group_zscore`; None skips the check.
+
+    Returns:
+        One transform, which pickles if its parts do: call it on (B,) or (B, K) rewards, with what the parts need as
+        keywords (`ref_rewards=…`, `group_size=…`, a column as a tensor; `reads` renames). Others are ignored.
+
+    Warns:
+        UserWarning: a part cannot change anything, or only the step size.
+    """
+    if not transforms:
+        raise ValueError("chain: got no transforms, so there is nothing to compose. Pass at least one.")
+    composed = Chain(*transforms)
+    _ = composed.__traits__  # a part without traits is an error here, not in the middle of a run
+    if advantage is not None:
+        for part in takewhile(lambda part: traits_of(part).affine, reversed(transforms)):
+            _warn_if_idle(part, advantage)
+    return composed
+
+
+def _warn_if_idle(part: Transform, advantage: Callable[..., Tensor]) -> None:
+    verdict = cancels(part, advantage)
+    if not verdict:
+        return
+    effect = "cannot change anything" if verdict.extent == "exactly" else "can change nothing but the step size"
+    warnings.warn(
+        f"chain: {name_of(part)} {effect} under {name_of(advantage)}: {verdict.reason}. "
+        "Drop it, move it before a part that bends, or give it parameters that differ within a group.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+__all__ = ["Chain", "Reads", "chain", "reads"]

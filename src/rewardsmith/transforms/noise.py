@@ -1,0 +1,187 @@
+"""A verifier as a noisy channel: invert it, reweight by it, and measure its rates against gold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith._check import check_range, check_same_shape
+from rewardsmith.types import Traits, declares
+
+Rate = float | Tensor
+
+
+def _check_verdicts(caller: str, name: str, verdicts: Tensor) -> None:
+    odd = ~(verdicts.isnan() | (verdicts == 0) | (verdicts == 1))
+    if bool(odd.any()):
+        raise ValueError(
+            f"{caller}: {name} holds {verdicts[odd].flatten()[0].item()}, but a verdict is 0, 1, or NaN where "
+            "unscored. Threshold graded rewards first."
+        )
+
+
+def _check_rate(caller: str, name: str, rate: Rate, rewards: Tensor) -> None:
+    if not isinstance(rate, Tensor):
+        check_range(caller, name, rate, 0.0, 1.0)
+        return
+    if rate.ndim:
+        check_same_shape(caller, rewards, rate)
+    if bool(((rate < 0) | (rate > 1)).any()):
+        raise ValueError(f"{caller}: {name} leaves [0, 1]. Pass rates, one per row or one for all.")
+
+
+def _constant(rate: object) -> bool:
+    return isinstance(rate, (int, float)) or (isinstance(rate, Tensor) and rate.ndim == 0)
+
+
+def _backward_traits(*, false_positive_rate: Any = None, false_negative_rate: Any = None, **_: Any) -> Traits:
+    """Affine if both rates are bound and constant; rates that arrive with the rows may differ within a group."""
+    return Traits(scope="row", affine=_constant(false_positive_rate) and _constant(false_negative_rate))
+
+
+def _forward_traits(*, false_negative_rate: Any = None, **_: Any) -> Traits:
+    return Traits(scope="row", affine=_constant(false_negative_rate))
+
+
+@declares(_backward_traits)
+def backward_correction(
+    rewards: Tensor, *, false_positive_rate: Rate, false_negative_rate: Rate, floor: float = 0.1
+) -> Tensor:
+    """Undo a verifier's known error rates, so that E[corrected | true] = true.
+
+        r̂ = (r̃ − ρ₀) / (1 − ρ₀ − ρ₁)        ρ₀ = P(r̃=1 | r=0),  ρ₁ = P(r̃=0 | r=1)
+
+    Cai et al. 2025, arXiv:2510.00915. With rates constant within a group this cancels under a group z-score, and is a
+    step size under centering; rates that differ within a group act. Combine those with `group_centered`: dividing by
+    the group's standard deviation punishes the format with the noisier correction.
+
+    Args:
+        rewards: (B,) verdicts r̃ ∈ {0, 1}; NaN stays NaN, and ±inf stays ±inf.
+        false_positive_rate: ρ₀, a number, or (B,) rates that depend on the response; NaN (unknown) unscores its row.
+        false_negative_rate: ρ₁, likewise. No gradient flows into either.
+        floor: where a rate is a tensor, hence an estimate, 1 − ρ₀ − ρ₁ is held at this value or above; such rows are
+            undercorrected rather than exploded. Two plain numbers are taken at their word.
+
+    Returns:
+        (B,) unbiased rewards; they leave [0, 1], and variance grows as 1/(1 − ρ₀ − ρ₁)².
+
+    >>> backward_correction(torch.tensor([0.0, 1.0]), false_positive_rate=0.25, false_negative_rate=0.25)
+    tensor([-0.5000,  1.5000])
+    """
+    _check_rate("backward_correction", "false_positive_rate", false_positive_rate, rewards)
+    _check_rate("backward_correction", "false_negative_rate", false_negative_rate, rewards)
+    wide = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
+    positive, negative = _detached(false_positive_rate, wide), _detached(false_negative_rate, wide)
+    informative = 1 - positive - negative
+    if isinstance(informative, Tensor):
+        if not floor > 0:
+            raise ValueError(f"backward_correction: floor is {floor}; estimated rates need one above 0, such as 0.1.")
+        informative = informative.clamp(min=floor)
+    elif informative <= 0:
+        raise ValueError(
+            f"backward_correction: error rates {false_positive_rate} + {false_negative_rate} reach 1, "
+            "so the verdict carries no signal to recover. Re-estimate them on labeled rows, or flip the verdict."
+        )
+    return ((wide - positive) / informative).to(torch.result_type(rewards, 1.0))
+
+
+def _detached(rate: Rate, like: Tensor) -> Rate:
+    return rate.detach().to(like) if isinstance(rate, Tensor) else rate
+
+
+@declares(_forward_traits)
+def forward_weights(verdicts: Tensor, *, false_negative_rate: Rate) -> Tensor:
+    """Reweight score-function terms so that the expected update points where the clean one does.
+
+        w = ρ₁ where r̃ = 1,  ρ₁ − 1 where r̃ = 0;        E[w | r=1] = 0,  E[w | r=0] = −(1 − ρ₀ − ρ₁)
+
+    Cai et al. 2025, arXiv:2510.00915. Only ρ₁ is needed, and |w| ≤ 1. Use w in place of the reward, without a
+    baseline that would cancel ρ₁ again: as w = r̃ − (1 − ρ₁), a constant ρ₁ is a choice of baseline.
+
+    Args:
+        verdicts: (B,) r̃ ∈ {0, 1}, NaN where unscored, and NaN stays NaN.
+        false_negative_rate: ρ₁, a number or (B,) rates; NaN (unknown) unscores its row.
+
+    Returns:
+        (B,) weights of ∇ log π(y).
+
+    >>> forward_weights(torch.tensor([1.0, 0.0]), false_negative_rate=0.25)
+    tensor([ 0.2500, -0.7500])
+    """
+    _check_verdicts("forward_weights", "verdicts", verdicts)
+    _check_rate("forward_weights", "false_negative_rate", false_negative_rate, verdicts)
+    wide = verdicts.to(torch.promote_types(verdicts.dtype, torch.float32))
+    return (wide - (1 - _detached(false_negative_rate, wide))).to(torch.result_type(verdicts, 1.0))
+
+
+class NoiseRates(NamedTuple):
+    """A verifier's error rates on labeled rows, NaN with interval (0, 1) where no row tells.
+
+    false_positive_rate: ρ₀ = P(verdict=1 | gold=0), over n_wrong rows.
+    false_negative_rate: ρ₁ = P(verdict=0 | gold=1), over n_right rows.
+    The intervals are Wilson's.
+    """
+
+    false_positive_rate: float
+    false_positive_interval: tuple[float, float]
+    false_negative_rate: float
+    false_negative_interval: tuple[float, float]
+    n_wrong: int
+    n_right: int
+
+
+def _rate_with_interval(hits: int, n: int, confidence: float) -> tuple[float, tuple[float, float]]:
+    from scipy.stats import binomtest
+
+    if n == 0:
+        return math.nan, (0.0, 1.0)
+    interval = binomtest(hits, n).proportion_ci(confidence_level=confidence, method="wilson")
+    return hits / n, (float(interval.low), float(interval.high))
+
+
+def estimate_noise(
+    verdicts: Tensor, gold: Tensor, keys: Sequence[str] | None = None, *, confidence: float = 0.95
+) -> dict[str, NoiseRates]:
+    """Measure a verifier's error rates on rows whose truth is known, by key.
+
+        ρ̂₀ = #(r̃=1, r=0) / #(r=0),  ρ̂₁ = #(r̃=0, r=1) / #(r=1),  each with its Wilson interval
+
+    Args:
+        verdicts: (B,) r̃ ∈ {0, 1}, NaN where unscored; such rows are skipped.
+        gold: (B,) r ∈ {0, 1}, NaN where unlabeled; such rows are skipped.
+        keys: B keys, such as the response's format; None puts all rows under "all".
+
+    Returns:
+        The rates of each key, in the order in which keys appear.
+
+    >>> rates = estimate_noise(torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 0.0, 0.0]))["all"]
+    >>> rates.false_positive_rate, rates.false_negative_rate, rates.n_right
+    (0.5, 0.5, 2)
+    """
+    check_same_shape("estimate_noise", verdicts, gold)
+    _check_verdicts("estimate_noise", "verdicts", verdicts)
+    _check_verdicts("estimate_noise", "gold", gold)
+    names = ["all"] * len(verdicts) if keys is None else list(keys)
+    if len(names) != len(verdicts):
+        raise ValueError(f"estimate_noise: {len(names)} keys for {len(verdicts)} rows. Pass one key per row.")
+    counts = {name: [0, 0, 0, 0] for name in names}  # wrong, wrong accepted, right, right rejected
+    for name, verdict, truth in zip(names, verdicts.tolist(), gold.tolist(), strict=True):
+        if math.isnan(verdict) or math.isnan(truth):
+            continue
+        start = 2 * int(truth)
+        counts[name][start] += 1
+        counts[name][start + 1] += int(verdict != truth)
+    return {name: _noise_rates(*tally, confidence=confidence) for name, tally in counts.items()}
+
+
+def _noise_rates(n_wrong: int, accepted: int, n_right: int, rejected: int, *, confidence: float) -> NoiseRates:
+    false_positive = _rate_with_interval(accepted, n_wrong, confidence)
+    false_negative = _rate_with_interval(rejected, n_right, confidence)
+    return NoiseRates(*false_positive, *false_negative, n_wrong, n_right)
+
+
+__all__ = ["NoiseRates", "backward_correction", "estimate_noise", "forward_weights"]

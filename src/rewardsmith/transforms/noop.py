@@ -1,0 +1,115 @@
+"""Which transforms cannot change anything, told from what parts declare and measured on rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith.types import traits_of
+
+
+class Cancellation(NamedTuple):
+    """Whether an advantage cancels a transform, and why; true in a condition unless `extent` is "no".
+
+    extent: "exactly" (same advantages, but for the z-score's eps), "up to scale" (same direction, another step size,
+        which Adam removes), or "no".
+    reason: one sentence.
+    """
+
+    extent: Literal["exactly", "up to scale", "no"]
+    reason: str
+
+    def __bool__(self) -> bool:
+        return self.extent != "no"
+
+
+def _inside(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    inner: Callable[..., Any] | None = getattr(function, "func", None) or getattr(function, "transform", None)
+    return inner
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name under a `partial` or `reads`, or the class of a callable object."""
+    while not hasattr(function, "__name__") and (inner := _inside(function)) is not None:
+        function = inner
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _removed_by(advantage: Callable[..., Any]) -> frozenset[str] | None:
+    while isinstance(advantage, partial):
+        advantage = advantage.func
+    removed: frozenset[str] | None = getattr(advantage, "__removes__", None)
+    return removed
+
+
+def cancels(transform: Callable[..., Any], advantage: Callable[..., Any]) -> Cancellation:
+    """Does this advantage cancel this transform, judging by what both declare?
+
+    r ↦ a·r + b, constant within a group, cancels exactly under an advantage that removes shift and scale, and leaves a
+    step size under one that removes only the shift, if a is also constant over the batch.
+
+    Args:
+        transform: declares `Traits`.
+        advantage: declares what it removes (`advantages.removes`); of one that does not, nothing is claimed.
+
+    Raises:
+        TypeError: the transform declares no traits.
+    """
+    traits = traits_of(transform)
+    removed = _removed_by(advantage)
+    part, credit = name_of(transform), name_of(advantage)
+    if not traits.affine:
+        return Cancellation("no", f"{part} is not affine within a group, so {credit} does not cancel it")
+    if removed is None:
+        return Cancellation("no", f"{credit} does not declare what it removes; measure with correction_is_noop")
+    if removed >= {"shift", "scale"}:
+        return Cancellation("exactly", f"{part} is affine within a group, and {credit} removes shift and scale")
+    if "shift" in removed and traits.scope != "prompt":
+        return Cancellation(
+            "up to scale", f"{part} is affine, and {credit} leaves of it one factor for the whole batch"
+        )
+    return Cancellation("no", f"{part} may rescale each prompt by another factor, which {credit} keeps")
+
+
+def correction_is_noop(
+    transform: Callable[..., Tensor],
+    advantage: Callable[..., Tensor],
+    rewards: Tensor,
+    group_size: int,
+    *,
+    tolerance: float = 1e-3,
+    **context: Any,
+) -> bool:
+    """Measure on rewards whether a transform changes the update's direction at all.
+
+        ‖A′ − c·A‖ ≤ tolerance · ‖A′‖  for the best c > 0,  with A = advantage(r), A′ = advantage(transform(r))
+
+    Cai et al. 2025, arXiv:2510.00915, whose corrections are affine in the verdict.
+
+    Args:
+        transform: called as transform(rewards, **context).
+        advantage: called as advantage(rewards, group_size=group_size).
+        rewards: (B,) rewards in groups, of which at least one must have a signal.
+        tolerance: relative; above the z-score's eps.
+
+    Returns:
+        True if the transform leaves the direction as it is; a factor common to the batch is a step size.
+    """
+    plain = advantage(rewards.to(torch.float64), group_size=group_size)
+    transform = deepcopy(transform)  # running statistics must not count what is only measured
+    if not bool(plain.any()):
+        raise ValueError(
+            "correction_is_noop: every group is without signal, so nothing can be told. Pass rewards that differ."
+        )
+    changed = advantage(transform(rewards.to(torch.float64), **context), group_size=group_size).to(plain)
+    factor = (plain * changed).sum() / plain.square().sum()
+    distance = (changed - factor * plain).norm()
+    return bool(factor > 0) and bool(distance <= tolerance * changed.norm())
+
+
+__all__ = ["Cancellation", "cancels", "correction_is_noop", "name_of"]

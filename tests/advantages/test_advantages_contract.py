@@ -1,0 +1,103 @@
+"""What everything in the advantages room promises, asked of each name that it exports."""
+
+import math
+import pickle
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rewardsmith import advantages as room
+
+NAN = math.nan
+GROUP, PROMPTS = 4, 6
+ROWS = GROUP * PROMPTS
+
+CASES = {
+    "batch_scaled": partial(room.batch_scaled, group_size=GROUP),
+    "broadcast_to_tokens": room.broadcast_to_tokens,
+    "drop_dead_groups": partial(room.drop_dead_groups, group_size=GROUP),
+    "drop_unscored": room.drop_unscored,
+    "group_centered": partial(room.group_centered, group_size=GROUP),
+    "group_zscore": partial(room.group_zscore, group_size=GROUP),
+    "leave_one_out": partial(room.leave_one_out, group_size=GROUP),
+}
+NOT_FUNCTIONS_OF_REWARDS = {"removes"}
+ESTIMATORS = [name for name in CASES if hasattr(getattr(room, name), "__removes__")]
+each_function = pytest.mark.parametrize("name", CASES)
+each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
+
+
+def inputs(name, *, dtype=torch.float64, rows=None):
+    generator = torch.Generator().manual_seed(0)
+    rewards = torch.randn(ROWS, generator=generator, dtype=torch.float64).to(dtype)
+    mask = torch.rand(ROWS, 5, generator=generator) < 0.7
+    order = torch.arange(ROWS) if rows is None else rows
+    return (rewards[order], mask[order]) if name == "broadcast_to_tokens" else (rewards[order],)
+
+
+def test_every_export_is_under_contract():
+    assert set(CASES) | NOT_FUNCTIONS_OF_REWARDS == set(room.__all__)
+    assert sorted(room.__all__) == list(room.__all__)
+    assert len(ESTIMATORS) == 4
+
+
+@each_function
+def test_it_does_not_mutate_its_inputs(name):
+    tensors = inputs(name)
+    before = [tensor.clone() for tensor in tensors]
+    CASES[name](*tensors)
+    assert all(torch.equal(now, then) for now, then in zip(tensors, before, strict=True))
+
+
+@each_function
+def test_permuting_prompts_permutes_its_output(name):
+    order = torch.randperm(PROMPTS, generator=torch.Generator().manual_seed(1))
+    rows = torch.arange(ROWS).view(PROMPTS, GROUP)[order].flatten()
+    assert_close(CASES[name](*inputs(name, rows=rows)), CASES[name](*inputs(name))[rows])
+
+
+@each_function
+def test_it_pickles(name):
+    copied = pickle.loads(pickle.dumps(CASES[name]))
+    assert_close(copied(*inputs(name)), CASES[name](*inputs(name)))
+
+
+@each_function
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_it_returns_the_dtype_it_was_given_at_that_precision(name, dtype):
+    tensors = inputs(name, dtype=dtype)
+    got = CASES[name](*tensors)
+    exact = CASES[name](tensors[0].double(), *tensors[1:])
+    assert got.dtype == dtype
+    assert_close(got, exact.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=4 * torch.finfo(dtype).eps)
+
+
+@each_estimator
+def test_unscored_rows_get_zero_and_leave_the_baseline(name):
+    (rewards,) = inputs(name)
+    rewards[[1, 2]] = NAN
+    first = CASES[name](rewards)
+    rewards[1] = math.inf
+    assert_close(CASES[name](rewards), first)
+    assert first.isfinite().all()
+    assert first[[1, 2]].tolist() == [0.0, 0.0]
+    assert_close(first[0], -first[3])  # two scored rows are left, opposite whatever the scale
+
+
+@each_estimator
+def test_advantages_of_a_group_sum_to_zero(name):
+    assert_close(CASES[name](*inputs(name)).view(PROMPTS, GROUP).sum(dim=1), torch.zeros(PROMPTS, dtype=torch.float64))
+
+
+@each_estimator
+def test_its_gradient_is_finite_under_extreme_rewards(name):
+    (rewards,) = inputs(name, dtype=torch.float32)
+    rewards[:8] = torch.tensor([1e30, -1e30, 0.0, 1e-30, 3e38, 3e38, -3e38, 0.0])
+    rewards[8:12] = 0.1  # a dead group
+    rewards[12:16] = torch.tensor([0.0, 1e-30, 0.0, 0.0])  # its squares underflow
+    rewards[17] = NAN
+    rewards.requires_grad_()
+    (CASES[name](rewards) * torch.linspace(0, 1, ROWS)).sum().backward()
+    assert rewards.grad.isfinite().all()

@@ -1,0 +1,1 @@
+"""Rewards with one planted flaw each, sound ones of many kinds, and fresh prompts for both."""

@@ -1,0 +1,48 @@
+"""`accelerate launch` on two CPU processes gives what one process gives."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+# Without MPI, `accelerate launch --cpu` starts one process whatever --num_processes says; torchrun, started as its
+# module, makes the two. The test checks that there were two.
+ACCELERATE = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"]
+LAUNCH = [*ACCELERATE, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+
+
+def run(prefix, world, out, algorithm):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, *prefix, str(SCRIPT), str(world.folder), str(out), algorithm]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
+def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorithm, world, tmp_path):
+    run([], world, tmp_path / "one", algorithm)
+    run(LAUNCH, world, tmp_path / "two", algorithm)
+    one, *two = (torch.load(tmp_path / name, weights_only=False) for name in ("one.0", "two.0", "two.1"))
+    assert [result["processes"] for result in (one, *two)] == [1, 2, 2]
+    for result in two:
+        assert len(result["seen"]) == len(one["seen"]) == 4
+        for mine, single in zip(result["seen"], one["seen"], strict=True):
+            for gathered, alone in zip(mine, single, strict=True):
+                # RLOO's advantages hold the model's own KL, which is equal to rounding; all else is equal to the bit.
+                rounding = algorithm == "rloo" and gathered is mine[2]
+                assert_close(
+                    gathered, alone, rtol=1e-5 * rounding, atol=1e-7 * rounding, equal_nan=True, check_dtype=False
+                )
+        moved = (one["weights"] - one["start"]).abs().max()
+        assert (result["weights"] - one["weights"]).abs().max() < 1e-3 * moved  # float32 rounding, through Adam
+    assert [record["gold"] for record in two[0]["history"]] == [record["gold"] for record in one["history"]]
+    assert two[1]["history"] == []  # only the main process scores gold and keeps records
+    assert any(source.isnan().any() for source, _, _ in one["seen"])  # the run did meet unscored rows
+    assert min(one["kept_rate"]) < 1 <= max(one["kept_rate"])  # and dead groups, beside live ones
+    assert two[0]["kept_rate"] == one["kept_rate"]

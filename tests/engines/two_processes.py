@@ -1,0 +1,134 @@
+"""Run by `test_two_processes.py`, once as one process and once under `accelerate launch` with two.
+
+Completions come from a formula over the row's place in the gathered batch, so that both runs see the same data; groups
+of 8 straddle the processes (4 rows each). The model is in float64: rows are summed in another order, nothing else
+differs, so the results agree to rounding. usage: two_processes.py WORLD OUT {grpo|rloo}
+"""
+
+import os
+import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+import trl
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+from rewardsmith.advantages import drop_dead_groups
+from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer
+from rewardsmith.worlds import arithmetic_gold
+
+GROUP, ROWS, STEPS = 8, 16, 4
+
+
+class Fixed:
+    """Generates from a formula: row i of the gathered batch answers with i-dependent numbers, 1 to 3 of them."""
+
+    def _generate_single_turn(self, prompt_ids, *rest):
+        rank, n = self.accelerator.process_index, len(prompt_ids)
+        texts = []
+        for row, ids in enumerate(prompt_ids, start=rank * n):
+            place = row + 5 * self.state.global_step + sum(ids)
+            texts.append(" or ".join(str((7 * place + 3 * k) % 19) for k in range(1 + place % 3)))
+        eos = self._tokenizer.eos_token_id
+        completion_ids = [[*self._tokenizer(text)["input_ids"], eos] for text in texts]
+        return (completion_ids, None) if isinstance(self, GRPOTrainer) else completion_ids
+
+
+def near(completions, answer, **columns):
+    """Closeness of the first number; −inf, which must become unscored, after a 17; all equal where 3 is right."""
+    scores = [-abs(float(c.split(" or ")[0]) - float(a)) / 10 for c, a in zip(completions, answer, strict=True)]
+    scores = [float("-inf") if c.endswith("17") else s for c, s in zip(completions, scores, strict=True)]
+    return [0.0 if a == "3" else s for a, s in zip(answer, scores, strict=True)]
+
+
+def short(completions, answer, **columns):
+    """Shortness, unscored for some rows and for every row where 3 is right."""
+    return [None if "5" in c or a == "3" else float(len(c) < 4) for c, a in zip(completions, answer, strict=True)]
+
+
+def from_group_median(rewards, *, group_size, answer):
+    """A group transform that also reads a column, to prove that columns are gathered in the order of the rewards."""
+    grouped = rewards.reshape(-1, group_size)
+    middle = grouped.nanmedian(dim=1, keepdim=True).values
+    return torch.tanh(grouped - middle).flatten() + 0.01 * torch.tensor([float(a) for a in answer])
+
+
+def fading(rewards, *, group_size, completion_mask):
+    """(B, T) credit that fades along the completion."""
+    grouped = rewards.reshape(-1, group_size)
+    centered = (grouped - grouped.nanmean(dim=1, keepdim=True)).flatten().nan_to_num()
+    return centered[:, None] * completion_mask * 0.8 ** torch.arange(completion_mask.shape[1])
+
+
+def centered(rewards, *, group_size):
+    grouped = rewards.reshape(-1, group_size)
+    return (grouped - grouped.nanmean(dim=1, keepdim=True)).flatten()
+
+
+class Keep(TrainerCallback):
+    def __init__(self):
+        self.seen, self.kept_rate = [], []
+
+    def on_rewards(self, args, state, control, *, scored):
+        self.seen.append((scored.batch.source_rewards, scored.rewards, scored.advantages))
+        self.kept_rate.append(scored.metrics["rewardsmith/kept_rate"][-1])
+
+
+def flat(trainer):
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def main(world, out, algorithm):
+    torch.set_num_threads(1)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    grpo = algorithm == "grpo"
+    ours, config = (GRPOTrainer, trl.GRPOConfig) if grpo else (RLOOTrainer, trl.RLOOConfig)
+    args = config(
+        output_dir=out + ".run",
+        per_device_train_batch_size=ROWS // processes,
+        num_generations=GROUP,
+        max_completion_length=12,
+        learning_rate=1e-3,
+        max_steps=STEPS,
+        beta=0.05,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    sums = [(a, b) for a in range(4) for b in range(4)]
+    rows = Dataset.from_dict({"prompt": [f"{a}+{b}=" for a, b in sums], "answer": [str(a + b) for a, b in sums]})
+    keep, watch = Keep(), HackingMonitor(gold=arithmetic_gold, on_alarm="stop", monitors=[])
+    trainer = type("Trainer", (Fixed, ours), {})(
+        AutoModelForCausalLM.from_pretrained(world, dtype=torch.float64),
+        {"near": near, "short": short},
+        args=args,
+        train_dataset=rows,
+        processing_class=AutoTokenizer.from_pretrained(world),
+        transform=from_group_median,
+        advantage=fading if grpo else centered,
+        sample_filter=drop_dead_groups,
+        callbacks=[keep, watch],
+    )
+    if trainer.ref_model is not None:
+        trainer.ref_model.double()
+    start = flat(trainer)
+    trainer.train()
+    result = {
+        "seen": keep.seen,
+        "start": start,
+        "weights": flat(trainer),
+        "processes": trainer.accelerator.num_processes,
+        "history": watch.history,
+        "kept_rate": keep.kept_rate,
+    }
+    torch.save(result, f"{out}.{trainer.accelerator.process_index}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,162 @@
+"""What every transform promises, asked of each name that the room exports."""
+
+import math
+import pickle
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rewardsmith import transforms as room
+from rewardsmith.types import Traits, traits_of
+
+NAN = math.nan
+GROUP, PROMPTS = 4, 6
+ROWS = GROUP * PROMPTS
+
+# Each transform, configured, and the columns it reads beside the rewards.
+CASES = {
+    "RunningNorm": [(partial(room.RunningNorm, mode=mode), ()) for mode in ("meanstd", "clip", "minmax")],
+    "backward_correction": [(room.backward_correction, ("false_positive_rate", "false_negative_rate"))],
+    "ceiling": [(room.ceiling, ())],
+    "chain": [(room.chain(room.par, partial(room.clip_rewards, low=0.1, high=0.9)), ("ref_rewards",))],
+    "clip_rewards": [(partial(room.clip_rewards, low=-1.0, high=1.0), ())],
+    "forward_weights": [(room.forward_weights, ("false_negative_rate",))],
+    "gate": [(room.gate, ("condition",))],
+    "length_penalty": [(room.length_penalty, ("lengths",))],
+    "log_sigmoid_shaping": [(room.log_sigmoid_shaping, ("ref_rewards",))],
+    "normalize_sources": [(partial(room.normalize_sources, group_size=GROUP), ())],
+    "par": [(room.par, ("ref_rewards",))],
+    "pure_link": [(partial(room.pure_link, link=link), ()) for link in ("sigmoid", "tanh", "poly", "logsigmoid")],
+    "reads": [(room.reads(room.length_penalty, lengths="condition"), ("condition",))],
+    "reference_link": [
+        (partial(room.reference_link, link=link, aggregate=aggregate), ("ref_rewards",))
+        for link in ("sigmoid", "tanh", "poly", "identity", "logsigmoid")
+        for aggregate in ("mean", "quantile")
+    ],
+    "weighted_sum": [(partial(room.weighted_sum, weights=[1.0, -2.0, 0.5]), ())],
+}
+NOT_TRANSFORMS = {
+    "AppealsEstimator",
+    "Cancellation",
+    "Chain",
+    "NoiseRates",
+    "Reads",
+    "cancels",
+    "correction_is_noop",
+    "estimate_noise",
+}
+SOURCES = {"normalize_sources", "weighted_sum"}
+FLAT = [
+    pytest.param(name, *case, id=f"{name}-{index}") for name, cases in CASES.items() for index, case in enumerate(cases)
+]
+each_transform = pytest.mark.parametrize(("name", "transform", "columns"), FLAT)
+
+
+def fresh(transform):
+    """Modules with state start anew at every use."""
+    return transform() if isinstance(transform, partial) and isinstance(transform.func, type) else transform
+
+
+def inputs(name, columns, *, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (ROWS, 3) if name in SOURCES else (ROWS,)
+    rewards = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    if name == "forward_weights":
+        rewards = (rewards > 0).to(dtype)
+    every = {
+        "ref_rewards": torch.randn(ROWS, 5, generator=generator, dtype=torch.float64).to(dtype),
+        "lengths": torch.randint(100, 600, (ROWS,), generator=generator),
+        "condition": torch.rand(ROWS, generator=generator) < 0.5,
+        "false_positive_rate": 0.4 * torch.rand(ROWS, generator=generator, dtype=torch.float64),
+        "false_negative_rate": 0.4 * torch.rand(ROWS, generator=generator, dtype=torch.float64),
+    }
+    return rewards, {column: every[column] for column in columns}
+
+
+def test_every_export_is_under_contract():
+    assert set(CASES) | NOT_TRANSFORMS == set(room.__all__)
+    assert sorted(room.__all__) == list(room.__all__)
+
+
+@each_transform
+def test_it_declares_traits(name, transform, columns):
+    assert isinstance(traits_of(fresh(transform)), Traits)
+
+
+@each_transform
+def test_it_keeps_nan_and_scores_the_rest(name, transform, columns):
+    rewards, context = inputs(name, columns)
+    rewards[[0, 5]] = NAN
+    unscored = fresh(transform)(rewards, **context).isnan().reshape(ROWS, -1).all(dim=1)
+    assert unscored.nonzero().flatten().tolist() == [0, 5]
+
+
+@each_transform
+def test_it_does_not_mutate_its_inputs(name, transform, columns):
+    rewards, context = inputs(name, columns)
+    before = rewards.clone(), {key: value.clone() for key, value in context.items()}
+    fresh(transform)(rewards, **context)
+    assert torch.equal(rewards, before[0])
+    assert all(torch.equal(context[key], before[1][key]) for key in context)
+
+
+@each_transform
+def test_permuting_prompts_permutes_its_output(name, transform, columns):
+    rewards, context = inputs(name, columns)
+    order = torch.randperm(PROMPTS, generator=torch.Generator().manual_seed(1))
+    rows = torch.arange(ROWS).view(PROMPTS, GROUP)[order].flatten()
+    permuted = fresh(transform)(rewards[rows], **{key: value[rows] for key, value in context.items()})
+    assert_close(permuted, fresh(transform)(rewards, **context)[rows])
+
+
+@each_transform
+def test_it_pickles(name, transform, columns):
+    rewards, context = inputs(name, columns)
+    copied = pickle.loads(pickle.dumps(fresh(transform)))
+    assert_close(copied(rewards, **context), fresh(transform)(rewards, **context))
+
+
+@each_transform
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_it_returns_the_dtype_it_was_given_at_that_precision(name, transform, columns, dtype):
+    rewards, context = inputs(name, columns, dtype=dtype)
+    got = fresh(transform)(rewards, **context)
+    exact = fresh(transform)(rewards.double(), **context)  # the same rounded inputs, computed in float64
+    assert got.dtype == dtype
+    assert_close(got, exact.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=4 * torch.finfo(dtype).eps)
+
+
+@each_transform
+def test_its_gradient_is_finite_under_extreme_rewards(name, transform, columns):
+    rewards, context = inputs(name, columns, dtype=torch.float32)
+    if name != "forward_weights":
+        rewards[:8] = torch.tensor([1e30, -1e30, 0.0, 1e-30, 3e38, 3e38, -3e38, 0.0]).reshape(
+            8, *[1] * (rewards.ndim - 1)
+        )
+    rewards[9] = NAN
+    rewards.requires_grad_()
+    fresh(transform)(rewards, **context).nansum().backward()
+    assert rewards.grad.isfinite().all()  # the unscored row too: dropped from the loss, it must not poison a model
+
+
+@pytest.mark.parametrize(
+    ("name", "transform", "columns"),
+    [p for p in FLAT if p.values[0] != "forward_weights"],  # which takes verdicts only
+)
+def test_infinite_rewards_leave_other_rows_alone(name, transform, columns):
+    rewards, context = inputs(name, columns)
+    rewards[0], rewards[4] = math.inf, -math.inf
+    got = fresh(transform)(rewards, **context)
+    others = torch.tensor([row for row in range(ROWS) if row not in (0, 4)])
+    assert got[others].isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "transform", "columns"), [p for p in FLAT if traits_of(fresh(p.values[1])).bounded])
+def test_it_stays_within_the_bounds_it_declares(name, transform, columns):
+    low, high = traits_of(fresh(transform)).bounded
+    rewards, context = inputs(name, columns)
+    got = fresh(transform)(100 * rewards, **context)
+    assert got.min() >= low
+    assert got.max() <= high
