@@ -135,8 +135,8 @@ def _converted(slug: str, name: str, text: str, default: object) -> object:
         value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(
-            f"atlas: page {slug} cannot set {name} to {text!r}. Give a {type(default).__name__}, as the default "
-            f"{default!r} is."
+            f"atlas: page {slug} cannot set {name} to {text!r}. Give a value of type {type(default).__name__}, as "
+            f"the default {default!r} is."
         )
     return value
 

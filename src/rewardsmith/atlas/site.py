@@ -123,7 +123,7 @@ def _figures(run: Run, table: dict[str, list[Arm]]) -> list[str]:
     """PNG images as data addresses: the page's own figure, or one per metric that compares arms."""
     figure = run.page.figure
     if figure is not None:
-        return [_drawn(lambda axes: figure(run.results, axes), height=3.8)]
+        return [_drawn(lambda axes: figure(run.results, axes), height=3.4)]
     return [
         _drawn(lambda axes, metric=metric, arms=arms: default_figure(metric, arms, axes), height=0.9 + 0.26 * len(arms))
         for metric, arms in table.items()
@@ -137,7 +137,7 @@ def _drawn(draw: Any, *, height: float) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(5.2, height), layout="constrained")
+        figure = Figure(figsize=(4.6, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right", "left"]].set_visible(False)

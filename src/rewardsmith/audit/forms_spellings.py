@@ -81,7 +81,8 @@ def _own_forms(key: str) -> Iterator[Form]:
 
 
 def _free_case(word: str) -> bool:
-    return len(word) >= 2 and word.isalpha() and (word.islower() or word.istitle())
+    varied = 2 * len(set(word)) >= len(word)  # "cbbaacabcb" is a string to get right, not a word
+    return 2 <= len(word) <= 15 and word.isalpha() and varied and (word.islower() or word.istitle())
 
 
 def _number_forms(key: str, number: Number) -> Iterator[Form]:

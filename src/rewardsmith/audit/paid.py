@@ -54,7 +54,7 @@ class PaidProbe:
     applies: Callable[[Panel], str] = lambda panel: ""
 
     def __call__(self, panel: Panel) -> Asking:
-        if reason := self.applies(panel):
+        if reason := panel.blind or self.applies(panel):
             return Outcome(not_run=reason)
         variants = self.variants(panel)
         places, rows = _lay_out(variants, panel)

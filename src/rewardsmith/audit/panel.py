@@ -71,9 +71,10 @@ class Item:
 
 
 class Conduct(NamedTuple):
-    """Scores of the same rows: twice in one order, once in reverse, once one by one."""
+    """Scores of the same rows: among the first rows ever sent, twice in one order, once in reverse, once one by one."""
 
     rows: tuple[Row, ...]
+    earliest: list[Scored]
     first: list[Scored]
     again: list[Scored]
     reverse: list[Scored]
@@ -93,7 +94,7 @@ class Panel:
     """What every probe starts from.
 
     verifier: whether the reward tells right from wrong answers in some carrier.
-    keyed: whether the rows bring reference answers.
+    keyed: whether the rows bring reference answers; reads_answers: whether the reward is known to read one.
     carrier, explicit: the simplest and the most committal of the carriers that are paid best.
     poorest: the carrier in which answers are paid least.
     accepted: the names of all carriers paid that well.
@@ -105,6 +106,7 @@ class Panel:
     items: tuple[Item, ...]
     verifier: bool
     keyed: bool
+    reads_answers: bool
     carrier: Carrier
     explicit: Carrier
     poorest: Carrier
@@ -122,8 +124,15 @@ class Panel:
         return (beyond if surplus > 0 else -beyond) / item.gap
 
     @property
+    def blind(self) -> str:
+        """Why content cannot be judged, or "": the reward reads an answer that the rows do not show."""
+        return "the reward reads an answer that the rows do not show" if self.reads_answers and not self.keyed else ""
+
+    @property
     def kind(self) -> str:
         """What the reward turned out to be, in words."""
+        if self.blind:
+            return "verifier whose answers the rows do not show"
         if not self.verifier:
             return "format or style reward" if self.formatted > self.noise else "reward that does not look at answers"
         listed = ", ".join(self.accepted[:4]) + (", …" if len(self.accepted) > 4 else "")
@@ -131,7 +140,7 @@ class Panel:
 
 
 def build_panel(
-    rows: Sequence[Row], *, rng: random.Random, size: int, alpha: float
+    rows: Sequence[Row], *, rng: random.Random, size: int, alpha: float, reads_answers: bool
 ) -> Generator[list[Ask], list[list[Scored]], Panel]:
     """Find the form the reward reads, then score honest right and wrong answers in it.
 
@@ -139,16 +148,18 @@ def build_panel(
         rows: at least one; those with an `answer` make a verifier's panel.
         size: how many rows become items.
         alpha: the error level per question, handed on to the probes.
+        reads_answers: whether the reward is known to read a reference answer.
     """
     items = _items(rows, rng=rng, size=size)
     keyed = bool(items[0].row.answer and items[0].row.answer.strip())
     probed = items[:PROBED]
-    asked = [Ask([item.row.with_completion(carrier.wrap(text)) for item in probed for text in _pair(item)])
+    asked = [Ask([item.row.with_completion(carrier.wrap(text)) for item in probed for text in _trio(item)])
              for carrier in CARRIERS]  # fmt: skip
-    means = [_means(scores) for scores in (yield asked)]
-    conduct = yield from _conduct(probed, _best(means, keyed=keyed)[0])
-    noise = conduct.largest_difference()
+    scores = yield asked
+    means = [_means(carried) for carried in scores]
     accepted = _best(means, keyed=keyed)
+    conduct = yield from _conduct(probed, accepted[0], scores[CARRIERS.index(accepted[0])])
+    noise = conduct.largest_difference()
     gap = means[CARRIERS.index(accepted[0])].gap
     verifier = keyed and gap > 4 * noise + 1e-9
     if not verifier:
@@ -160,6 +171,7 @@ def build_panel(
         items=scored,
         verifier=verifier,
         keyed=keyed,
+        reads_answers=reads_answers,
         carrier=accepted[0],
         explicit=accepted[min(1, len(accepted) - 1)] if accepted[0].name == "bare" else accepted[0],
         poorest=_poorest(means),
@@ -188,24 +200,27 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
     return items
 
 
-def _pair(item: Item) -> tuple[str, str]:
-    return item.key, item.wrongs[0]
+def _trio(item: Item) -> tuple[str, str, str]:
+    """The key, a wrong answer near it and one far from it, either of which a faulty reward may pay."""
+    return item.key, item.wrongs[0], item.wrongs[-1]
 
 
 class _Means(NamedTuple):
     right: float | None
     wrong: float | None
-    gap: float  # mean of right − wrong over the rows where at least half of the pairs agree on the sign, else 0
+    gap: float  # mean of right − wrong where a fifth of the rows tell them apart and few the wrong way, else 0
 
 
 def _means(scores: Sequence[Scored]) -> _Means:
-    pairs = [(a.reward, b.reward) for a, b in zip(scores[::2], scores[1::2], strict=True)]
-    known = [(right, wrong) for right, wrong in pairs if right is not None and wrong is not None]
+    trios = zip(scores[::3], scores[1::3], scores[2::3], strict=True)
+    pairs = [(right.reward, [s.reward for s in wrongs if s.reward is not None]) for right, *wrongs in trios]
+    known = [(right, min(wrongs)) for right, wrongs in pairs if right is not None and wrongs]
     if not known:
         return _Means(None, None, 0.0)
     rights, wrongs = [right for right, _ in known], [wrong for _, wrong in known]
-    apart = sum(right > wrong for right, wrong in known) >= len(known) / 2
-    gap = fmean(right - wrong for right, wrong in known) if apart else 0.0
+    wins, losses = sum(right > wrong for right, wrong in known), sum(right < wrong for right, wrong in known)
+    told_apart = wins >= 0.2 * len(known) and losses <= wins / 4
+    gap = fmean(right - wrong for right, wrong in known) if told_apart else 0.0
     return _Means(fmean(rights), fmean(wrongs), max(gap, 0.0))
 
 
@@ -228,15 +243,18 @@ def _poorest(means: Sequence[_Means]) -> Carrier:
     return min(zip(CARRIERS, means, strict=True), key=lambda e: math.inf if e[1].right is None else e[1].right)[0]
 
 
-def _conduct(items: Sequence[Item], carrier: Carrier) -> Generator[list[Ask], list[list[Scored]], Conduct]:
-    rows = tuple(item.row.with_completion(carrier.wrap(text)) for item in items for text in _pair(item))[:CONDUCT_ROWS]
+def _conduct(
+    items: Sequence[Item], carrier: Carrier, earliest: list[Scored]
+) -> Generator[list[Ask], list[list[Scored]], Conduct]:
+    rows = tuple(item.row.with_completion(carrier.wrap(text)) for item in items for text in _trio(item))[:CONDUCT_ROWS]
     first, again, reverse = yield [
         Ask(rows, nonce="conduct 1", whole=True),
         Ask(rows, nonce="conduct 2", whole=True),
         Ask(rows[::-1], nonce="conduct 3", whole=True),
     ]
     singles = yield [Ask([row], nonce="conduct 4", whole=True) for row in rows]
-    return Conduct(rows, first, again, reverse[::-1], [score for scores in singles for score in scores])
+    single = [score for scores in singles for score in scores]
+    return Conduct(rows, earliest[: len(rows)], first, again, reverse[::-1], single)
 
 
 def _levels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
@@ -16,7 +17,7 @@ from rewardsmith.audit.probes import N_QUESTIONS, PROBES, Probe
 from rewardsmith.audit.probes.conduct import failures
 from rewardsmith.audit.probes.search import search
 from rewardsmith.audit.report import Check, Report, ranked
-from rewardsmith.data import Row
+from rewardsmith.data import ANSWER_NAMES, Row
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards import Scored, Scorer, Target, as_target, resolve_form, target_rows
 from rewardsmith.types import Reward
@@ -68,13 +69,23 @@ def audit(
         rows = resolve_form(scorer, rows).rows
         hearing = Hearing(scorer)
         rng = random.Random(seed)
-        panel = hearing.hear({"panel": build_panel(rows, rng=rng, size=size, alpha=ALPHA)})["panel"]
+        reads = reads_answers(target)
+        building = build_panel(rows, rng=rng, size=size, alpha=ALPHA, reads_answers=reads)
+        panel = hearing.hear({"panel": building})["panel"]
         probes = (*PROBES, _search(rng, int(budget * SEARCH_SHARE)))
         outcomes = hearing.hear({probe.name: probe.ask(panel) for probe in probes}) if panel.items else {}
         return _report(panel, probes, outcomes, hearing, seed=seed, n_rows=len(rows))
 
 
 ALPHA = family_alpha(N_QUESTIONS)
+
+
+def reads_answers(target: Target) -> bool:
+    """Whether the reward is known to read a reference answer: by its contract, or by a parameter's name."""
+    if target.contract in ("verl", "openrlhf", "reasoning-gym"):
+        return True
+    function: Any = getattr(target.reward, "function", target.reward)
+    return bool(set(ANSWER_NAMES) & set(inspect.signature(function).parameters))
 
 
 def _search(rng: random.Random, budget: int) -> Probe:

@@ -82,8 +82,10 @@ class _Worker:
             pass
         return unframe(self.inbox), True
 
-    def kill(self) -> str:
-        """End the process and all it has started; say how it ended if it had already."""
+    def kill(self, *, patience: float = 0.0) -> str:
+        """End the process and all it has started; say how it ended, of itself if it does so within `patience`."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
         code = self.process.poll()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -136,9 +138,9 @@ class Pool:
             self.close()  # calls nobody waits for any more are still in the workers
             raise
 
-    def _drop(self, worker: _Worker) -> str:
+    def _drop(self, worker: _Worker, *, patience: float = 0.0) -> str:
         self._workers.remove(worker)
-        return worker.kill()
+        return worker.kill(patience=patience)
 
     def _feed(self, queue: deque[Task]) -> None:
         while len(self._workers) < min(self._size, len(queue) + sum(bool(w.tasks) for w in self._workers)):
@@ -193,8 +195,8 @@ class Pool:
         if message[0] == "broken":
             self._drop(worker)
             raise TargetError(
-                f"Scorer: {self._name} loads here but not in a worker process ({message[1]}). "
-                "Give it as `module:name` or `file.py:name`, or score with workers=0 and no time limit."
+                f"Scorer: {self._name} loads here but not in a worker process ({message[1].rstrip('.')}). "
+                "Give it as `module:name` or `file.py:name`, or score with workers=0."
             )
         number = message[1]
         task = worker.tasks[number]
@@ -217,7 +219,7 @@ class Pool:
 
     def _lost(self, worker: _Worker, queue: deque[Task], reason: str) -> Iterator[Unit]:
         """A worker overran its limit or died: blame the call it was in, put the others back, and drop it."""
-        how = self._drop(worker)
+        how = self._drop(worker, patience=1.0 if reason == "crash" else 0.0)
         if not worker.ready:
             after = f"it did not load within {START_LIMIT:g} s" if reason == "timeout" else f"it died: {how}"
             raise TargetError(
@@ -225,7 +227,6 @@ class Pool:
                 "Check that the module imports in a fresh process, or score with workers=0."
             )
         tasks = list(worker.tasks.items())
-        detail = "" if not tasks else how
         again: list[Task] = []
         for position, (number, task) in enumerate(tasks):
             suspects = len(tasks) if self._is_async else 1

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith._check import check_choice
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
 from rewardsmith.rewards.calling import Caller
@@ -66,9 +65,16 @@ class Scorer:
                 another, such as a seed.
             progress: draw a bar on standard error.
         """
-        check_choice("Scorer", "workers ≥ 0", workers >= 0, (True,))
-        check_choice("Scorer", "batch_size ≥ 1", batch_size >= 1, (True,))
-        check_choice("Scorer", "timeout > 0", timeout is None or timeout > 0, (True,))
+        for name, value, fits in (
+            ("workers", workers, workers >= 0),
+            ("batch_size", batch_size, batch_size >= 1),
+            ("timeout", timeout, timeout is None or timeout > 0),
+        ):
+            if not fits:
+                raise ValueError(
+                    f"Scorer: {name} is {value}, which cannot be. "
+                    "Pass workers ≥ 0, batch_size ≥ 1, and a timeout above 0 or None."
+                )
         self.target = as_target(target)
         self.calls = 0
         self._microseconds = 0

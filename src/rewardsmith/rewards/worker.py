@@ -6,6 +6,7 @@ Its standard output goes nowhere, so whatever the reward prints cannot reach the
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import pickle
 import signal
@@ -53,8 +54,9 @@ def main(descriptor: int, parent: int) -> None:
     _die_with(parent)
     channel = socket.socket(fileno=descriptor)
     channel.set_inheritable(False)
-    with channel, channel.makefile("rb") as stream:
-        path, payload = pickle.loads(_read(stream))
+    with channel:
+        with channel.makefile("rb", buffering=0) as first:  # unbuffered: it must not read ahead into the orders
+            path, payload = pickle.loads(_read(first))
         sys.path[:] = path
         try:
             caller = Caller(pickle.loads(payload).reward)
@@ -65,7 +67,8 @@ def main(descriptor: int, parent: int) -> None:
         if caller.is_async:
             asyncio.run(_serve_async(caller, channel))
         else:
-            _serve(caller, channel, stream)
+            with channel.makefile("rb") as stream:
+                _serve(caller, channel, stream)
 
 
 def _die_with(parent: int) -> None:
@@ -78,9 +81,20 @@ def _die_with(parent: int) -> None:
         os._exit(0)
 
 
-def _read(stream: BinaryIO) -> bytes:
-    head = stream.read(_LENGTH.size)
-    return stream.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
+def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
+    head = _exactly(stream, _LENGTH.size)
+    return _exactly(stream, _LENGTH.unpack(head)[0]) if head else b""
+
+
+def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
+    """The next `n` bytes, or nothing where the stream ends before."""
+    parts = bytearray()
+    while len(parts) < n:
+        part = stream.read(n - len(parts))
+        if not part:
+            return b""
+        parts += part
+    return bytes(parts)
 
 
 def _serve(caller: Caller, channel: socket.socket, stream: BinaryIO) -> None:

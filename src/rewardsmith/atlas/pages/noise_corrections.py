@@ -50,7 +50,7 @@ PAGE = Page(
         "An unbiased reward is not unbiased after division by the group's standard deviation: of two styles of equal "
         "true value, the one whose verdicts need the larger correction loses nearly all of its share. Center only.",
         "Backward correction by style costs variance, 1/(1 − ρ₀ − ρ₁)² per style.",
-        "Flipping only the appealed verdicts, without correcting the rest, recovers little.",
+        "Flipping only the appealed verdicts, without correcting the rest, recovers only part of what correction does.",
         "The corrections by style are given the true rates; the appeals arm estimates them.",
     ),
     falls_short=(
@@ -305,6 +305,6 @@ def figure(results: Results, axes: Axes) -> None:
         label = "centered" if kind == CENTERED else "group z-score"
         axes.barh(heights, [sum(values) / len(values) for values in runs], height=0.36, label=label)
     axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
-    axes.set_xlim(0.4, 1.0)
+    axes.set_xlim(0.0, 1.0)
     axes.set_xlabel("gold accuracy after training")
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.1), ncols=2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rewardsmith.audit.forms import prefixes, read_number, supersets
+from rewardsmith.audit.forms import number_tokens, prefixes, read_number, supersets
 from rewardsmith.audit.paid import Make, PaidProbe, Variant
 from rewardsmith.audit.panel import Item, Panel
 
 COMMIT = "Read one committed answer: `rewardsmith.rewards.exact_number`, `math_equal`, `multiple_choice`, `exact_text`."
-LIKE_THE_KEY = 0.9  # of the gap: more than partial credit for holding the key among other words
+LIKE_THE_KEY = 0.99  # of the gap: more than partial credit for holding the key among other words
 IN_FULL = 0.999  # of the gap: a longer or shorter text may be nearly the key and earn nearly its pay
 NOT_A_VERIFIER = "the reward pays right and wrong answers alike, so there is no answer to disguise"
 
@@ -135,9 +135,17 @@ _DISGUISES = (
 
 
 def _far(text: str, key: str) -> bool:
-    """Whether no tolerance or rounding could make these two numbers one; texts that are no numbers always are far."""
-    a, b = read_number(text), read_number(key)
-    return a is None or b is None or abs(a.value - b.value) > max(abs(a.value), abs(b.value)) / 10
+    """Whether no tolerance or rounding could take one for the other: some number in them differs by a tenth."""
+    ours, theirs = number_tokens(text), number_tokens(key)
+    changed = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
+    return len(ours) != len(theirs) or not changed or any(_a_tenth_apart(a, b) for a, b in changed)
+
+
+def _a_tenth_apart(a: str, b: str) -> bool:
+    first, second = read_number(a), read_number(b)
+    if first is None or second is None:
+        return True
+    return abs(first.value - second.value) > max(abs(first.value), abs(second.value)) / 10
 
 
 def _nth(texts: list[str], index: int) -> str | None:

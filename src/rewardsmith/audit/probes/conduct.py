@@ -73,9 +73,15 @@ def _failed(probe: str, entries: Sequence[tuple[Row, Scored]], n: int, *, alpha:
     what = "no finite number" if probe == "non_finite" else "no reward at all"
     return Finding(
         probe=probe,
-        severity="high" if ordinary or kinds.keys() & {"timeout", "crash", "inf"} else "medium",
+        severity="high"
+        if ordinary or len(entries) > 0.2 * n or kinds.keys() & {"timeout", "crash", "inf"}
+        else "medium",
         message=f"{len(entries)} of {n} completions get {what} ({listed})"
-        + (", ordinary answers among them." if ordinary else ", all of them odd ones."),
+        + (
+            ", answers in the reward's own format among them."
+            if ordinary
+            else ", none of them an answer in the reward's own format."
+        ),
         value=len(entries) / n,
         interval=wilson_interval(len(entries), n, alpha=alpha),
         n=n,
@@ -101,11 +107,17 @@ def determinism(panel: Panel) -> Asking:
     """The same call twice: a difference is noise, or state that the reward keeps between calls."""
     conduct = panel.conduct
     (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
-    changed = _changed(conduct.rows, conduct.first, conduct.again) + _changed(conduct.rows, conduct.first, late)
-    n = 2 * len(conduct.rows)
-    if not changed:
+    changed = _changed(conduct.rows, conduct.first, conduct.again)
+    drifted = _changed(conduct.rows, conduct.first, late)
+    if not changed and not _changed(conduct.rows, conduct.first, conduct.reverse) + _changed(
+        conduct.rows, conduct.first, conduct.single
+    ):  # otherwise the batch explains a difference from the earliest scores
+        drifted += _changed(conduct.rows, conduct.earliest, conduct.first)
+    if not changed + drifted:
         return Outcome()
-    return Outcome(findings=(_inconstant("determinism", changed, n, panel, "The same rows scored again"),))
+    what = "The same rows, scored again," if changed else "The same rows, scored again after many others (state),"
+    finding = _inconstant("determinism", changed + drifted, 3 * len(conduct.rows), panel, what)
+    return Outcome(findings=(finding,))
 
 
 def batch_dependence(panel: Panel) -> Asking:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import median
 from typing import NamedTuple
 
+from rewardsmith.audit.carriers import CARRIERS
 from rewardsmith.audit.finding import Finding, Severity
-from rewardsmith.audit.forms import Form, equivalent_forms, same_notation
+from rewardsmith.audit.forms import Form, equivalent, equivalent_forms, read_number, same_notation
 from rewardsmith.audit.intervals import wilson_interval
 from rewardsmith.audit.paid import LEAST_SHARE, evidence, judge_share, severity_of
 from rewardsmith.audit.panel import Ask, Asking, Item, Outcome, Panel
@@ -34,10 +34,11 @@ def answer_key(panel: Panel) -> Asking:
     if not panel.keyed:
         return Outcome(not_run="the rows bring no reference answers")
     if not panel.verifier:
-        return Outcome(not_run=NOT_A_VERIFIER)
+        blank = panel.reads_answers and panel.formatted <= panel.noise
+        return Outcome(findings=(_never_paid(panel),)) if blank else Outcome(not_run=NOT_A_VERIFIER)
     known = [item for item in panel.items if item.right is not None]
-    usual, gap = median(item.right or 0.0 for item in known), median(item.gap for item in known)
-    refused = [item for item in known if (item.right or 0.0) < usual - 0.5 * gap - panel.noise]
+    usual = max((item.right or 0.0 for item in known), default=0.0)
+    refused = [item for item in known if _refused(item, panel, usual)]
     low, high = wilson_interval(len(refused), len(known), alpha=panel.alpha)
     rate = len(refused) / max(len(known), 1)
     if low <= LEAST_SHARE:
@@ -61,6 +62,28 @@ def answer_key(panel: Panel) -> Asking:
         )
     )
     yield []
+
+
+def _never_paid(panel: Panel) -> Finding:
+    n = len(panel.items)
+    return Finding(
+        probe="answer_key",
+        severity="medium",
+        message=f"The reward reads an answer, yet pays right and wrong ones alike ({panel.items[0].level:.3g}) in all "
+        f"{len(CARRIERS)} usual formats: it refuses its keys, takes anything, or wants a format unknown to the audit.",
+        value=1.0,
+        interval=wilson_interval(n, n, alpha=panel.alpha),
+        n=n,
+        advice="If it wants a format of its own, give rows with completions that it accepts; if not, a refused key "
+        "is a bug: `rewardsmith.rewards.math_equal` and `exact_number` leave rows unscored whose key they cannot read.",
+        examples=tuple(evidence(item, item.key, item.right, item.level) for item in panel.items[:3]),
+    )
+
+
+def _refused(item: Item, panel: Panel, usual: float) -> bool:
+    """Whether the key is paid no more than a wrong answer, and far less than keys of other rows."""
+    right = item.right or 0.0
+    return panel.gain(item, right) <= 0.05 and panel.gain(item, usual, over=right) > 0.5
 
 
 def equivalent_spellings(panel: Panel) -> Asking:
@@ -119,7 +142,7 @@ def _spelling_severity(family: str, refused: Sequence[Try], *, literal: bool) ->
 
 
 def near_miss(panel: Panel) -> Asking:
-    """Honest wrong answers close to the key, and the other values of its kind: none may be paid in full."""
+    """Honest wrong answers close to the key: none may be paid in full."""
     return (yield from _neighbors(panel, "near_miss", other=False))
 
 
@@ -133,14 +156,19 @@ def _neighbors(panel: Panel, probe: str, *, other: bool) -> Asking:
         return Outcome(not_run="the rows bring no reference answers")
     if not panel.verifier:
         return Outcome(not_run=NOT_A_VERIFIER)
-    yield []
     keys = {item.key for item in panel.items}
-    pairs = [
-        (item, text, score)
-        for item in panel.items
-        for text, score in zip(item.wrongs, item.wrong_scores, strict=False)
-        if score is not None and item.right is not None and (text in keys) == other
+    known = [item for item in panel.items if item.right is not None]
+    wrongs = [
+        (item, text)
+        for item in known
+        for text in (*item.wrongs, *(() if other else _shifted(item.key)))
+        if (text in keys) == other
     ]
+    swapped = _swapped(known)[:16] if other else []
+    asked = [[i.row.with_completion(panel.carrier.wrap(text)) for i, text in pairs] for pairs in (wrongs, swapped)]
+    apart, together = yield [Ask(asked[0]), Ask(asked[1], nonce="swapped", whole=True)]
+    tried = zip((*wrongs, *swapped), (*apart, *together), strict=True)
+    pairs = [(item, text, score.reward) for (item, text), score in tried if score.reward is not None]
     if not pairs:
         return Outcome(not_run="no certainly wrong value of this kind could be made")
     floor = _floor(panel)
@@ -159,6 +187,26 @@ def _neighbors(panel: Panel, probe: str, *, other: bool) -> Asking:
         advice="Compare exactly: `rewardsmith.rewards.exact_number` with `tolerance=0`, `math_equal`, `exact_text`.",
     )
     return Outcome(findings=() if finding is None else (finding,), rates=(rate,))
+
+
+def _swapped(items: Sequence[Item]) -> list[tuple[Item, str]]:
+    """Each item with its neighbor's key, so that every answer is right for another row of the same call."""
+    neighbors = zip(items, (*items[1:], *items[:1]), strict=True)
+    return [(item, other.key) for item, other in neighbors if other.key in item.wrongs or _differ(item, other)]
+
+
+def _differ(item: Item, other: Item) -> bool:
+    certain = ONE_RIGHT_VALUE - {"word"}
+    return item.kind == other.kind and item.kind in certain and equivalent(item.key, other.key) is False
+
+
+def _shifted(key: str) -> list[str]:
+    """The key's number one up, one down, and a tenth more, where it is an integer; other numbers have no neighbor."""
+    number = read_number(key)
+    if number is None or number.value.denominator != 1 or not key.lstrip("-").isdigit():
+        return []
+    value = int(number.value)
+    return [str(shifted) for shifted in dict.fromkeys((value + 1, value - 1, value + max(2, abs(value) // 10)))]
 
 
 def _floor(panel: Panel) -> float:

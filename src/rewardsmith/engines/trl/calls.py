@@ -38,7 +38,7 @@ def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]
         TypeError: it needs something that the batch does not have, or does not return a tensor.
     """
     bound = function.keywords if isinstance(function, partial) else {}
-    first, *others = inspect.signature(function).parameters.values()
+    first, *others = _parameters(function)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in others):
         given = {name: value for name, value in context.items() if name not in bound and name != first.name}
     else:
@@ -60,6 +60,15 @@ def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]
     if not isinstance(result, Tensor):
         raise TypeError(f"{role}: {function!r} returned {type(result).__name__}. Return a tensor, one entry per row.")
     return result
+
+
+def _parameters(function: Stage) -> list[inspect.Parameter]:
+    """What a function asks for; a built-in such as `torch.tanh`, which does not say, asks for the rewards alone."""
+    try:
+        # A module's __call__ is (*args, **kwargs): its forward is what names them.
+        return list(inspect.signature(getattr(function, "forward", function)).parameters.values())
+    except ValueError:
+        return [inspect.Parameter("rewards", inspect.Parameter.POSITIONAL_ONLY)]
 
 
 def check_rows(role: str, function: Stage, result: Tensor, shapes: list[tuple[int, ...]], *, advice: str) -> Tensor:

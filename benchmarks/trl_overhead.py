@@ -1,0 +1,110 @@
+"""What our TRL trainers cost over TRL's own on the same work.
+
+Every repeat trains each arm once, in an order that rotates, on the same prompts from the same start. The rewards and
+the learning rate of 0 keep the work the same: no arm drifts into longer completions than another. A ratio compares an
+arm with TRL's own run of the *same* repeat, so that a machine that slows down for a while slows both.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import torch
+
+REPEATS, STEPS, WARM_UP = 7, 30, 3
+ARMS = ("trl", "ours", "options", "monitored")
+
+
+def measure(*, repeats: int = REPEATS, steps: int = STEPS) -> dict[str, Any]:
+    """Steps per second of each arm, and its time as a ratio to TRL's: median, quartiles and every repeat.
+
+    Arms: `trl` is TRL's own class, `ours` the same with no option, `options` with transform, advantage and filter,
+    `monitored` with a `HackingMonitor` that scores gold at every step besides.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from rewardsmith.worlds import ArithmeticLM
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        world = ArithmeticLM.build(f"{folder}/world", generator=torch.Generator().manual_seed(0))
+        return {
+            name: _compare(name, world, folder, repeats=repeats, steps=steps) for name in ("GRPOTrainer", "RLOOTrainer")
+        }
+
+
+def _compare(trainer: str, world: Any, folder: str, *, repeats: int, steps: int) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    for arm in ARMS:
+        _seconds(trainer, arm, world, folder, steps=WARM_UP)
+    for repeat in range(repeats):
+        shift = repeat % len(ARMS)
+        for arm in (*ARMS[shift:], *ARMS[:shift]):
+            seconds[arm].append(_seconds(trainer, arm, world, folder, steps=steps))
+    return {arm: _summary(seconds[arm], seconds["trl"], steps=steps) for arm in ARMS}
+
+
+def _summary(seconds: list[float], baseline: list[float], *, steps: int) -> dict[str, Any]:
+    ratios = [mine / theirs for mine, theirs in zip(seconds, baseline, strict=True)]
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {
+        "steps_per_second": statistics.median(steps / s for s in seconds),
+        "ratio": median,
+        "ratio_quartiles": [low, high],
+        "ratios": ratios,
+    }
+
+
+def _seconds(trainer: str, arm: str, world: Any, folder: str, *, steps: int) -> float:
+    """CPU seconds of one training run, without making the trainer; other processes on the machine do not count."""
+    run = _make(trainer, arm, world, folder, steps=steps)
+    start = time.process_time()
+    run.train()
+    return time.process_time() - start
+
+
+def _make(trainer: str, arm: str, world: Any, folder: str, *, steps: int) -> Any:
+    import trl
+    from transformers.utils import logging
+
+    from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out
+    from rewardsmith.engines import trl as ours
+    from rewardsmith.transforms import clip_rewards
+    from rewardsmith.worlds import arithmetic_gold, substring_reward
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    options: dict[str, Any] = {}
+    if arm in ("options", "monitored"):
+        advantage = group_zscore if trainer == "GRPOTrainer" else leave_one_out
+        options = {"transform": clip_rewards, "advantage": advantage, "sample_filter": drop_dead_groups}
+    if arm == "monitored":
+        options["callbacks"] = [ours.HackingMonitor(gold=arithmetic_gold, reward=substring_reward, on_alarm="log")]
+    config = getattr(trl, trainer.replace("Trainer", "Config"))(
+        output_dir=folder,
+        per_device_train_batch_size=64,
+        num_generations=8,
+        max_completion_length=16,
+        learning_rate=0.0,
+        max_steps=steps,
+        beta=0.0,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        logging_steps=1,
+        disable_tqdm=True,
+        log_level="error",
+    )
+    return getattr(trl if arm == "trl" else ours, trainer)(
+        world.reload().model,
+        substring_reward,
+        args=config,
+        train_dataset=world.rows(512, generator=torch.Generator().manual_seed(1)),
+        processing_class=world.tokenizer,
+        **options,
+    )

@@ -1,0 +1,124 @@
+"""Running a page: worlds changed from text, intervals, and what is printed as JSON."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ttest_1samp
+
+from rewardsmith.atlas import AtLeast, LoadedPage, Page, changed_world, intervals, load_page, run_page
+from rewardsmith.atlas import run as run_module
+
+
+@dataclass(frozen=True)
+class World:
+    """A coin."""
+
+    bias: float = 0.5
+    flips: int = 3
+    fair: bool = True
+    name: str = "coin"
+
+
+def experiment(seed, world, *, broken=False):
+    return {"heads/seen": -1.0 if broken else seed * world.bias, "threads/seen": float(torch.get_num_threads())}
+
+
+TOY = LoadedPage(
+    slug="toy",
+    page=Page(
+        paper=1, component=len, claim="c", criterion=AtLeast("heads/seen", 0), scope="s", ablation="a", usage="u"
+    ),
+    world=World,
+    experiment=experiment,
+    figure=None,
+    summary="A toy.",
+)
+
+
+@pytest.fixture(autouse=True)
+def _toy_is_a_page(monkeypatch):
+    monkeypatch.setattr(run_module, "load_page", lambda slug: TOY if slug == "toy" else load_page(slug))
+
+
+def test_a_run_holds_one_number_per_seed_in_the_order_given():
+    run = run_page("toy", seeds=[4, 2], world={"bias": "0.25"})
+    assert run.results["heads/seen"] == [1.0, 0.5]
+    assert run.verdict.passed
+    assert run.world == {"bias": 0.25, "flips": 3, "fair": True, "name": "coin"}
+
+
+def test_the_ablation_is_judged_by_the_same_criterion():
+    run = run_page("toy", seeds=[4], broken=True)
+    assert run.broken
+    assert not run.verdict.passed
+
+
+def test_a_run_uses_one_thread_and_gives_the_others_back():
+    before = torch.get_num_threads()
+    assert run_page("toy", seeds=[0]).results["threads/seen"] == [1.0]
+    assert torch.get_num_threads() == before
+
+
+def test_every_seed_is_announced():
+    seen = []
+    run_page("toy", seeds=[0, 1, 2], on_seed=lambda: seen.append(1))
+    assert len(seen) == 3
+
+
+def test_json_has_exactly_the_promised_keys():
+    printed = json.loads(json.dumps(run_page("toy", seeds=[1, 3]).as_json()))
+    assert list(printed) == ["paper", "slug", "criterion", "passed", "results", "intervals", "seconds", "world"]
+    assert printed["criterion"] == "mean heads/seen ≥ 0"
+    assert printed["results"]["heads/seen"] == [0.5, 1.5]
+    low, high = printed["intervals"]["heads/seen"]
+    assert low < 1.0 < high
+
+
+def test_numbers_that_are_not_finite_become_null_in_json(monkeypatch):
+    nan = LoadedPage("toy", TOY.page, World, lambda seed, world, *, broken=False: {"heads/seen": math.nan}, None, "")
+    monkeypatch.setattr(run_module, "load_page", lambda slug: nan)
+    printed = run_page("toy", seeds=[0, 1]).as_json()
+    assert printed["results"] == {"heads/seen": [None, None]}
+    assert printed["passed"] is False
+
+
+def test_intervals_are_students_and_one_seed_has_none():
+    values = np.random.default_rng(0).normal(2.0, 1.0, 9)
+    want = ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert intervals({"m/a": list(values)})["m/a"] == pytest.approx((want.low, want.high))
+    assert intervals({"m/a": [1.0]}) == {}
+
+
+def test_changes_take_the_type_of_the_default():
+    world = changed_world(TOY, {"bias": "1", "flips": "7", "fair": "False", "name": "x"})
+    assert world == World(bias=1.0, flips=7, fair=False, name="x")
+    assert isinstance(world.bias, float)
+
+
+def test_an_undeclared_parameter_is_refused_with_the_declared_ones():
+    with pytest.raises(ValueError, match=r"toy declares no world parameter 'tails'\. It declares bias=0.5, flips=3"):
+        changed_world(TOY, {"tails": "1"})
+
+
+@pytest.mark.parametrize(("name", "text"), [("flips", "2.5"), ("fair", "perhaps"), ("bias", "nan"), ("bias", "inf")])
+def test_a_value_of_another_type_is_refused(name, text):
+    with pytest.raises(ValueError, match=f"atlas: page toy cannot set {name} to '{text}'. Give a value of type "):
+        changed_world(TOY, {name: text})
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], [-1]])
+def test_seeds_that_are_none_doubled_or_negative_are_refused(seeds):
+    with pytest.raises(ValueError, match=r"run_page: seeds are .* Give at least one, all different and not negative"):
+        run_page("toy", seeds=seeds)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_results_of_one():
+    small = {"n_prompts": "4", "updates": "5"}
+    one = run_page("noise_corrections", seeds=[5, 6], world=small)
+    two = run_page("noise_corrections", seeds=[5, 6], world=small, workers=2)
+    assert one.results == two.results

@@ -1,0 +1,99 @@
+"""`rewardsmith atlas`: exit codes, and JSON alone on standard output."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from rewardsmith.cli.atlas import app
+
+SMALL = ["--set", "n_prompts=4", "--set", "updates=3"]
+
+
+def atlas(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_list_names_every_paper_and_filters_by_status_and_family():
+    assert len(json.loads(atlas("list", "--json").stdout)) == 78
+    done = json.loads(atlas("list", "--status", "partly", "--json").stdout)
+    assert {24, 39} <= {paper["number"] for paper in done}
+    judges = json.loads(atlas("list", "--family", "judges", "--json").stdout)
+    assert {paper["family"] for paper in judges} == {"judges"}
+    assert "78 papers" in atlas("list").stdout
+
+
+def test_an_unknown_filter_is_a_usage_error():
+    assert atlas("list", "--status", "done").exit_code == 2
+    assert "--family is 'nope', which is not one of" in atlas("list", "--family", "nope").stderr
+
+
+def test_show_takes_number_or_name_and_papers_without_a_page():
+    by_number, by_name = (json.loads(atlas("show", name, "--json").stdout) for name in ("24", "par"))
+    assert by_number == by_name
+    assert by_number["world"]["n_references"] == "10"
+    assert "There is no page for it yet." in atlas("show", "1").stdout
+    assert "Ablation" in atlas("show", "39").stdout
+
+
+@pytest.mark.parametrize("identifier", ["99", "nope"])
+def test_show_refuses_what_does_not_exist(identifier):
+    outcome = atlas("show", identifier)
+    assert outcome.exit_code == 2
+    assert "atlas: there is no pa" in outcome.stderr
+
+
+def test_search_exits_1_where_nothing_is_found():
+    assert json.loads(atlas("search", "min-form", "--json").stdout)[0]["number"] == 64
+    assert atlas("search", "zebra").exit_code == 1
+
+
+def test_run_prints_one_json_object_per_page_and_its_exit_code_is_the_verdict():
+    outcome = atlas("run", "39", "noise-corrections", "--seeds", "3,1", *SMALL, "--json")
+    (line,) = outcome.stdout.splitlines()  # the same page twice is one page
+    printed = json.loads(line)
+    assert (printed["paper"], printed["slug"]) == (39, "noise_corrections")
+    assert printed["world"]["updates"] == 3
+    assert {len(values) for values in printed["results"].values()} == {2}
+    assert outcome.exit_code == (0 if printed["passed"] else 1)
+
+
+def test_an_ablation_says_that_not_passing_is_right_and_exits_1():
+    outcome = atlas("run", "39", "--n-seeds", "1", *SMALL, "--ablation")
+    assert outcome.exit_code == 1
+    assert "NOT PASSED, as the ablation must" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nope"], "atlas: there is no page 'nope'"),
+        (["run", "24", "--set", "zebras=1"], "page par declares no world parameter 'zebras'. It declares n_prompts="),
+        (["run", "24", "--set", "n_prompts"], "--set is 'n_prompts', which is not name=value"),
+        (["run", "24", "--set", "n_prompts=many"], "page par cannot set n_prompts to 'many'. Give a value of type int"),
+        (["run", "24", "--seeds", "1,x"], "--seeds is '1,x', which is not a list of whole numbers"),
+    ],
+)
+def test_usage_errors_exit_2_and_say_what_to_do(arguments, message):
+    outcome = atlas(*arguments)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["show", "24"], ["search", "judge"]])
+def test_reading_commands_load_no_torch(arguments):
+    code = (
+        "import sys\nfrom rewardsmith.cli.atlas import app\n"
+        f"try: app({arguments!r})\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_build_writes_an_index_and_a_file_per_page(tmp_path):
+    outcome = atlas("build", "--out", str(tmp_path), "--n-seeds", "1")
+    assert outcome.exit_code == 0
+    assert outcome.stdout.strip() == str(tmp_path / "index.html")
+    assert (tmp_path / "par.html").is_file()
