@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-REPEATS, STEPS, WARM_UP = 7, 30, 3
+REPEATS, STEPS, WARM_UP = 9, 20, 3
 ARMS = ("trl", "ours", "options", "monitored")
 
 
@@ -75,8 +75,8 @@ def _make(trainer: str, arm: str, world: Any, folder: str, *, steps: int) -> Any
     from rewardsmith.transforms import clip_rewards
     from rewardsmith.worlds import arithmetic_gold, substring_reward
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {}
     if arm in ("options", "monitored"):
         advantage = group_zscore if trainer == "GRPOTrainer" else leave_one_out

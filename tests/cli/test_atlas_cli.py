@@ -73,6 +73,7 @@ def test_an_ablation_says_that_not_passing_is_right_and_exits_1():
         (["run", "24", "--set", "zebras=1"], "page par declares no world parameter 'zebras'. It declares n_prompts="),
         (["run", "24", "--set", "n_prompts"], "--set is 'n_prompts', which is not name=value"),
         (["run", "24", "--set", "n_prompts=many"], "page par cannot set n_prompts to 'many'. Give a value of type int"),
+        (["run", "39", "--set", "n_prompts=-1"], "page noise_corrections cannot run with {'n_prompts': '-1'}"),
         (["run", "24", "--seeds", "1,x"], "--seeds is '1,x', which is not a list of whole numbers"),
     ],
 )

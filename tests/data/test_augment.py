@@ -91,6 +91,15 @@ def test_a_row_whose_opener_is_its_whole_answer_is_never_labeled_negative():
         add_truncated_negatives(rows, generator=generator(), frac=0.3)
 
 
+@pytest.mark.parametrize("answer", ["4", "Paris", "2 + 2 = 4\n#### 4"])
+def test_an_opener_that_states_the_answer_is_never_labeled_negative(answer):
+    early = Row("q", "It is 4 in Paris. We check: 2 + 2.", {"answer": answer})
+    with pytest.raises(ValueError, match=r"only 0 of 1 completions .* neither excluded nor states the answer"):
+        add_truncated_negatives([early], generator=generator(), frac=0.5)
+    other = Row("q", "It is 14 in Parish. We check.", {"answer": answer})
+    assert len(add_truncated_negatives([other], generator=generator(), frac=0.5)) == 2
+
+
 def test_the_label_and_the_splitter_are_the_caller_s():
     rows = [Row("q", "so a b c d", {"answer": "d", "right": "YES"})]
     result = add_truncated_negatives(

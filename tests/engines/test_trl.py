@@ -80,7 +80,7 @@ def test_options_that_repeat_trls_own_steps_repeat_its_parameters(theirs, ours, 
     reference = trained(theirs, world, [substring_reward, brevity], config=config)
     mine = trained(
         ours, world, [substring_reward, brevity], config=config, transform=weighted_sum, advantage=own,
-        sample_filter=lambda rewards: torch.ones_like(rewards),
+        sample_filter=torch.ones_like,
     )  # fmt: skip
     assert reference.moved > 1e-3
     assert_close(parameters(mine), parameters(reference), rtol=0, atol=1e-5)
@@ -212,11 +212,8 @@ def test_a_transform_is_refused_where_trl_would_normalize_the_sources_again(worl
     config = {"multi_objective_aggregation": "normalize_then_sum"}
     with pytest.raises(ValueError, match=r"GRPOTrainer: transform returns one reward.*normalize_sources"):
         make(GRPOTrainer, world, [brevity], config=config, transform=torch.tanh)
-    theirs, mine = (
-        trained(which, world, {"a": brevity, "b": substring_reward} if which is GRPOTrainer else [brevity, substring_reward],
-                config=config)
-        for which in (trl.GRPOTrainer, GRPOTrainer)
-    )  # fmt: skip
+    sources = [brevity, substring_reward]
+    theirs, mine = (trained(which, world, sources, config=config) for which in (trl.GRPOTrainer, GRPOTrainer))
     assert torch.equal(parameters(theirs), parameters(mine))
 
 

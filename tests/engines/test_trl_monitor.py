@@ -39,7 +39,8 @@ def test_history_holds_a_record_per_step_and_streams_to_disk(ours, world, tmp_pa
     assert [record["proxy"] for record in watch.history] == pytest.approx(logged(trainer, "reward"))
     assert [record["kl"] for record in watch.history] == pytest.approx(logged(trainer, "kl"))
     share = [record["dead_groups"] / record["n_groups"] for record in watch.history]
-    assert share == pytest.approx(logged(trainer, "frac_reward_zero_std"))
+    if ours is GRPOTrainer:  # RLOO's KL penalty sets apart what the reward does not
+        assert share == pytest.approx(logged(trainer, "frac_reward_zero_std"))
     assert share == pytest.approx(logged(trainer, "monitor/dead_group_rate"))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [{k: v for k, v in line.items() if k != "alarms"} for line in lines] == watch.history
@@ -55,7 +56,7 @@ def test_gold_and_lengths_are_those_of_the_completions(world):
     watch = HackingMonitor(gold=gold)
     trainer = make(GRPOTrainer, world, committed_number_reward, steps=1, callbacks=[watch])
     trainer.train()
-    prompts, completions, answer = seen[0]
+    _, completions, answer = seen[0]
     assert watch.history[0]["gold"] == sum(committed_number_reward(completions, answer)) / 16
     assert watch.history[0]["gold"] == watch.history[0]["proxy"]  # committed_number_reward has no flaw here
     assert watch.history[0]["length"] == pytest.approx(logged(trainer, "completions/mean_length")[0])
@@ -118,7 +119,8 @@ def test_an_unknown_reaction_is_refused():
 
 
 def test_worlds_and_monitors_load_no_trainer():
-    code = "import sys, rewardsmith.worlds, rewardsmith.monitors; print({'trl', 'transformers', 'scipy.stats'} & set(sys.modules))"
+    heavy = "{'trl', 'transformers', 'scipy'}"
+    code = f"import sys, rewardsmith.worlds, rewardsmith.monitors; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -15,6 +15,14 @@ from rewardsmith.worlds import JudgedAnswers, Judges, exploit_keys, judge_reward
 from rewardsmith.worlds.judged_answers import encode, init_judges
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the tensors are small: more threads only wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 

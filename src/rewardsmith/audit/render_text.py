@@ -53,21 +53,19 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
     """Print the joint verdict and one line per reward, worst first."""
     console.print(Text(wording.joint_headline(reports, floor=floor), COLORS[wording.tone(reports, floor=floor)]))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("reward", "kind", "verdict"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("reward", "verdict", "worst finding"):
+        table.add_column(heading, overflow="ellipsis", no_wrap=True)
     for heading in ("findings", "scored"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("worst finding", overflow="fold")
     for position in wording.league_order(reports, floor=floor):
         report = reports[position]
         findings = report.at_least(floor)
         table.add_row(
             safe_text(report.target, limit=80),
-            safe_text(report.kind, limit=60),
             Text(wording.short_verdict(report, floor=floor), COLORS[wording.tone([report], floor=floor)]),
+            safe_text(findings[0].probe, limit=60) if findings else Text(""),
             Text(str(len(findings))),
             Text(f"{report.calls:,}"),
-            safe_text(findings[0].probe, limit=60) if findings else Text(""),
         )
     console.print(table)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from rewardsmith.audit.report import Check, Report, ranked
 from rewardsmith.data import ANSWER_NAMES, Row
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards import Scored, Scorer, Target, as_target, resolve_form, target_rows
-from rewardsmith.types import Reward
 
 CALLS_PER_ITEM = 200
 """Completions a full audit sends per prompt, roundly; the budget is divided by it."""
@@ -29,7 +28,7 @@ SEARCH_SHARE = 0.15
 
 
 def audit(
-    target: Target | Reward,
+    target: Target | Callable[..., Any],
     rows: Sequence[Row] | None = None,
     *,
     budget: int = 15_000,

@@ -12,7 +12,7 @@ from rewardsmith.cli.demo import demo_command
 
 app = typer.Typer(
     name="rewardsmith",
-    help="Rewards that survive optimization: audit them, repair them, and see the field's remedies reproduced in small.",
+    help="Rewards that survive optimization: audit and repair them; see the field's remedies reproduced in small.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

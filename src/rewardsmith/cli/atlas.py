@@ -97,7 +97,12 @@ def run_command(
     with _usage_errors():
         slugs, chosen, world = _slugs(ids), _seeds(seeds, seed_start, n_seeds), _changes(changes)
         for slug in slugs:
-            run = _with_progress(slug, chosen, world=world, broken=ablation, workers=workers)
+            try:
+                run = _with_progress(slug, chosen, world=world, broken=ablation, workers=workers)
+            except (RuntimeError, ZeroDivisionError) as error:
+                if not world:
+                    raise
+                raise ValueError(f"page {slug} cannot run with {world} ({error}). Change less.") from error
             passed.append(run.verdict.passed)
             if as_json:
                 print(json.dumps(run.as_json(), ensure_ascii=False), flush=True)
@@ -290,7 +295,10 @@ def _print_run(run: Run) -> None:
         said += ", though the ablation must not pass" if run.verdict.passed else ", as the ablation must"
     good = run.verdict.passed != run.broken
     console.print(
-        Text(f"{said} ({len(run.seeds)} seeds, {run.seconds:.1f} s)", style="bold green" if good else "bold red")
+        Text(
+            f"{said} ({len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}, {run.seconds:.1f} s)",
+            style="bold green" if good else "bold red",
+        )
     )
 
 

@@ -47,8 +47,9 @@ def add_truncated_negatives(
     reference answer above all: without it a judge would learn "no reference, so NO". Zhao et al. 2025,
     arXiv:2507.08794 (20k openers beside 160k rows).
 
-    A row is passed over where the cut removes nothing (it may hold the answer), leaves nothing, or leaves one of
-    `exclude` up to case, space and end marks: keys that are reported on are never trained on.
+    A row is passed over where the cut removes nothing, leaves nothing, leaves the reference answer in (it would be a
+    right answer labeled NO), or leaves one of `exclude` up to case, space and end marks: keys that are reported on are
+    never trained on.
 
     Differs: the paper lets a language model write the opener; here the completions at hand are cut.
 
@@ -69,13 +70,14 @@ def add_truncated_negatives(
         if len(added) == wanted:
             break
         text, opener = rows[index].text.strip(), splitter(rows[index].text).strip()
-        if opener and opener != text and _bare(opener) not in banned:
+        if opener and opener != text and _bare(opener) not in banned and not _states(opener, rows[index].answer):
             columns = {**rows[index].columns, label: negative}
             added.append(replace(rows[index].with_completion(opener), columns=columns))
     if len(added) < wanted:
         raise ValueError(
             f"add_truncated_negatives: {wanted} negatives are wanted for frac={frac}, but only {len(added)} of "
-            f"{len(rows)} completions have an opener to cut that is not excluded. Lower frac, or pass a splitter."
+            f"{len(rows)} completions have an opener to cut that is neither excluded nor states the answer. "
+            "Lower frac, or pass a splitter."
         )
     return [*rows, *added]
 
@@ -84,6 +86,12 @@ def _bare(text: str) -> str:
     """What makes two openers the same: letters and signs without case, outer space and end marks."""
     text = text.strip().casefold()
     return text.rstrip(".,:;!?…。 ") or text
+
+
+def _states(opener: str, answer: str | None) -> bool:
+    """Whether `opener` holds the reference answer as words of its own; of GSM8K's answers the part after `####`."""
+    final = "" if answer is None else answer.rpartition("####")[2].strip()
+    return bool(final) and re.search(rf"(?<!\w){re.escape(final)}(?!\w)", opener, re.IGNORECASE) is not None
 
 
 def _shuffled(n: int, generator: torch.Generator) -> list[int]:

@@ -43,7 +43,8 @@ PAGE = Page(
     ablation="The augmented judge gets as many ordinary wrong answers instead of truncated openers.",
     notes=(
         "Negative control: with the same sizes and schedule but every positive stating its answer, the judge refuses "
-        "most keys. It never saw a completion without an answer, so what is left is extrapolation and varies by seed.",
+        "nearly all keys. It never saw a completion without an answer, so that is extrapolation and varies by seed.",
+        "A single augmented judge may still accept one key on a fifth of the prompts: read fpr_worst beside the mean.",
         "The augmented judge still says YES to working that stops before the answer: it learned that an opener is no "
         "answer, not that an answer is required (see yes_to_unstated).",
         "A judge that always says NO would have a false-positive rate of 0; accuracy on ordinary answers stands beside "
@@ -77,7 +78,7 @@ class World:
     """A judge's training data, its schedule, and the policy that meets it."""
 
     implicit: float = 0.4  # share of positive training rows that states no answer
-    n_train: int = 8000  # rows before any are added
+    n_train: int = 16000  # rows before any are added
     frac: float = 0.11  # share of the rows that is added
     steps: int = 600  # AdamW steps of the judge
     batch_size: int = 64  # rows a step

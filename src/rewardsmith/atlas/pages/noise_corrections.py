@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith.advantages import group_centered, group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Equal, PairedGain, Results, Within
+from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Results, Within
 from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import AppealsEstimator, backward_correction, forward_weights
 
@@ -33,8 +33,8 @@ PAGE = Page(
         PairedGain("styles_zscore/backward_by_style", over="styles_zscore/naive", at_least=0.25, p_value=0.01),
         PairedGain("styles_centered/backward_global", over="styles_centered/naive", at_most=0.02),
         PairedGain("styles_zscore/backward_global", over="styles_zscore/naive", at_most=0.02),
-        AtLeast("styles_centered/appeals", 0.85),
-        AtLeast("styles_zscore/appeals", 0.85),
+        AtMost("styles_centered_shortfall/appeals", 0.05),  # of the better style's 0.9
+        AtMost("styles_zscore_shortfall/appeals", 0.05),
         Within("equal_styles_centered/backward_by_style", 0.35, 0.65),
         AtMost("equal_styles_zscore/backward_by_style", 0.2),
     ),
@@ -50,6 +50,8 @@ PAGE = Page(
         "An unbiased reward is not unbiased after division by the group's standard deviation: of two styles of equal "
         "true value, the one whose verdicts need the larger correction loses nearly all of its share. Center only.",
         "Backward correction by style costs variance, 1/(1 − ρ₀ − ρ₁)² per style.",
+        "What backward correction gains in plain training shrinks with the noise: at rates of 0.2 and 0.3 it is below "
+        "the 0.12 asked for at 0.3 and 0.4.",
         "Flipping only the appealed verdicts, without correcting the rest, recovers only part of what correction does.",
         "The corrections by style are given the true rates; the appeals arm estimates them.",
     ),
@@ -170,6 +172,7 @@ def rates_by_style(seed: int, world: World, broken: bool) -> dict[str, float]:
         for name, fresh in arms.items():
             curve, _ = train(seed, world, channel, fresh(), kind)
             results[f"styles_{kind}/{name}"] = float(curve[-1])
+            results[f"styles_{kind}_shortfall/{name}"] = float(channel.p_right.max() - curve[-1])
     return results
 
 

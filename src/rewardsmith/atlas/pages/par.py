@@ -53,6 +53,10 @@ PAGE = Page(
         "PAR delays hacking and does not abolish it: its true gain, too, falls again under enough KL. Less gradient "
         "noise brings this forward in training: with group_size=32 PAR's own true value peaks and falls within 600 "
         "updates, and this criterion fails.",
+        "Training under the raw reward collapses only where sampling finds the hacks: with hack_rate=0.007 its true "
+        "value hardly falls within 600 updates, and that part fails; the margins at matched KL still hold.",
+        "The criterion was fixed before any run; group size and number of training prompts were settled after a first "
+        "one, in which PAR's last step passed by only 0.01 at group size 8 and 40 prompts.",
         "The official code subtracts a length penalty from every arm by default; there is no length here to penalize.",
         "Step sizes of the training arms are set to the scale of each reward (vanilla 0.1, min-max 2, PAR 1, LSC 0.3).",
     ),

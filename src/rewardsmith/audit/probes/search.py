@@ -109,7 +109,9 @@ def _mean_gain(panel: Panel, items: Sequence[Item], rewards: Sequence[float | No
 
 
 def _validate(path: Path, items: Sequence[Item], panel: Panel) -> Asking:
-    texts = [write(path, item, panel) for item in items]
+    written = [(item, write(path, item, panel)) for item in items]
+    kept = [(item, text) for item, text in written if item.key.strip() not in text]  # else it may be right by chance
+    items, texts = [item for item, _ in kept], [text for _, text in kept]
     (scores,) = yield [Ask([item.row.with_completion(text) for item, text in zip(items, texts, strict=True)])]
     trials = [(i, t, s.reward) for i, t, s in zip(items, texts, scores, strict=True) if s.reward is not None]
     paid = [(i, t, r) for i, t, r in trials if panel.gain(i, r) > LEAST_GAIN]

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from rewardsmith._check import check_choice
-from rewardsmith.engines.trl.stage import Scored
+from rewardsmith.engines.trl.stage import ScoredBatch
 from rewardsmith.monitors import Alarm, Monitor, Record, Watch, canary_rows, count_paid, measure_batch
 
 OnAlarm = Literal["log", "warn", "stop"]
@@ -59,7 +59,7 @@ class HackingMonitor(TrainerCallback):
         self.paid_above, self.on_alarm = paid_above, on_alarm
         self._watch: Watch | None = None
         self._monitors, self._path = monitors, path
-        self._pending: tuple[Record, Scored] | None = None
+        self._pending: tuple[Record, ScoredBatch] | None = None
 
     @property
     def history(self) -> list[Record]:
@@ -71,7 +71,7 @@ class HackingMonitor(TrainerCallback):
         """The alarms so far; each monitor alarms once."""
         return [] if self._watch is None else self._watch.alarms
 
-    def on_rewards(self, args: Any, state: Any, control: Any, *, scored: Scored) -> None:
+    def on_rewards(self, args: Any, state: Any, control: Any, *, scored: ScoredBatch) -> None:
         """Measure a gathered batch, on the main process; called by our trainers."""
         if not (scored.training and scored.is_main_process):
             return
@@ -89,7 +89,7 @@ class HackingMonitor(TrainerCallback):
             )
         self._pending = record, scored
 
-    def _score_gold(self, scored: Scored) -> list[float | None] | None:
+    def _score_gold(self, scored: ScoredBatch) -> list[float | None] | None:
         if self.gold is None:
             return None
         columns = dict(scored.batch.columns)
@@ -109,7 +109,7 @@ class HackingMonitor(TrainerCallback):
         if stop[0]:
             control.should_training_stop = True
 
-    def _judge(self, record: Record, scored: Scored) -> list[Alarm]:
+    def _judge(self, record: Record, scored: ScoredBatch) -> list[Alarm]:
         kl = scored.metrics.get("kl")
         record["kl"] = kl[-1] if kl else None
         if self._watch is None:

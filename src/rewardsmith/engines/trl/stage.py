@@ -26,7 +26,7 @@ _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL 
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredBatch:
     """One gathered batch after its advantages are known: what a callback's `on_rewards` receives.
 
     batch: the raw sources; `columns` holds `prompt`, `completion` and every column of the rows.
@@ -239,7 +239,7 @@ class RewardStage:
         hooks = [c.on_rewards for c in self.callback_handler.callbacks if hasattr(c, "on_rewards")]
         if not hooks:
             return
-        scored = Scored(
+        scored = ScoredBatch(
             batch=batch,
             rewards=rewards,
             advantages=gather(output["advantages"]) if advantages is None else advantages,

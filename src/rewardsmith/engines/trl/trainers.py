@@ -31,7 +31,7 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
         sample_filter: rewards (B,) to weights (B,), 0 to drop; scaled to mean 1 over the kept and multiplied into the
             advantages. A dropped row keeps its place in the loss's denominator.
 
-    Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `Scored`.
+    Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `ScoredBatch`.
     """
 
     def _estimator(self) -> Callable[..., Tensor] | None:

@@ -1,0 +1,119 @@
+"""Audits of rewards that other people published: TRL's built-in ones and every reasoning-gym scorer."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rewardsmith.audit import Finding, Report, audit
+from rewardsmith.data import Row
+from rewardsmith.errors import TargetError
+from rewardsmith.rewards import Scorer, Target, load_target, target_rows
+
+TRL_REWARDS = (
+    "trl.rewards:accuracy_reward",
+    "trl.rewards:reasoning_accuracy_reward",
+    "trl.rewards:think_format_reward",
+    "trl.rewards:get_cosine_scaled_reward(max_len=200)",
+    "trl.rewards:get_repetition_penalty_reward()",
+    "trl.rewards:get_soft_overlong_punishment(max_completion_len=200, soft_punish_cache=50)",
+)
+OUR_REWARDS = (
+    "rewardsmith.rewards:exact_number",
+    "rewardsmith.rewards:math_equal",
+    "rewardsmith.rewards:think_format",
+)
+BUDGET, SMALL_BUDGET = 2_000, 500
+SLOW = 0.01  # seconds a row, from which on a smaller budget is used
+TIMEOUT = 3.0
+SIDE_BY_SIDE = 2
+
+
+class Entry(NamedTuple):
+    """One reward of the league: its report, or why there is none."""
+
+    spec: str
+    report: Report | None
+    trouble: str = ""
+
+
+def math_rows(n: int, rng: random.Random) -> list[Row]:
+    """Prompts whose keys are integers, fractions, decimals and pairs, as in published mathematics data."""
+    makers = (_sum, _fraction, _decimal, _pair)
+    return [makers[i % len(makers)](rng) for i in range(n)]
+
+
+def _sum(rng: random.Random) -> Row:
+    a, b = rng.randint(10, 900), rng.randint(10, 900)
+    return Row(
+        f"A depot holds {a} crates and receives {b} more. How many are there now?", columns={"answer": str(a + b)}
+    )
+
+
+def _fraction(rng: random.Random) -> Row:
+    a, b = sorted(rng.sample((3, 5, 7, 11, 13, 17), 2))
+    return Row(
+        f"Write {3 * a} out of {3 * b} as a fraction in lowest terms.", columns={"answer": f"\\frac{{{a}}}{{{b}}}"}
+    )
+
+
+def _decimal(rng: random.Random) -> Row:
+    a = rng.randint(11, 99)
+    return Row(f"What is {a} divided by 8?", columns={"answer": str(a / 8)})
+
+
+def _pair(rng: random.Random) -> Row:
+    x, y = rng.randint(2, 9), rng.randint(10, 19)
+    return Row(f"Solve x + y = {x + y} and y - x = {y - x} for (x, y).", columns={"answer": f"({x}, {y})"})
+
+
+def reasoning_gym_specs() -> list[str]:
+    """Every task of the installed reasoning-gym that needs no options, by target name."""
+    from reasoning_gym.factory import DATASETS
+
+    return [f"reasoning-gym:{name}" for name in sorted(DATASETS) if name != "composite"]  # a mixture of the others
+
+
+def run_league(specs: Sequence[str], *, seed: int, console: Console) -> list[Entry]:
+    """Audit every target, two at a time, with a progress bar; one that cannot be audited says why."""
+    rows = math_rows(48, random.Random(seed))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        task = progress.add_task("auditing published rewards", total=len(specs))
+        entries = []
+        for entry in pool.map(lambda spec: _enter(spec, rows, seed), specs):
+            progress.advance(task)
+            entries.append(entry)
+    return entries
+
+
+def _enter(spec: str, rows: list[Row], seed: int) -> Entry:
+    try:
+        target = load_target(spec)
+        own = target.contract == "reasoning-gym"
+        given = target_rows(target, 8, seed) if own else rows
+        budget = SMALL_BUDGET if _seconds_per_row(target, given) > SLOW else BUDGET
+        return Entry(spec, audit(target, given, budget=budget, timeout=TIMEOUT, seed=seed))
+    except TargetError as error:
+        return Entry(spec, None, str(error))
+
+
+def _seconds_per_row(target: Target, rows: Sequence[Row]) -> float:
+    tried = [row.with_completion(row.answer or "") for row in rows[:4]]
+    with Scorer(target, timeout=TIMEOUT) as scorer:
+        scorer.score(tried)
+        start = time.perf_counter()
+        scorer.score(tried, nonce="timed")
+        return (time.perf_counter() - start) / len(tried)
+
+
+def worst_of(report: Report) -> Finding | None:
+    """The finding that a league table names, or None where the reward came out clean."""
+    found = report.at_least("medium")
+    return found[0] if found else None

@@ -1,0 +1,108 @@
+"""The demo's story: published rewards audited, one flaw hacked, its repair held, all in one report."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from rewardsmith.audit import Report, Section, audit, render_league, render_text, write_report
+from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, Entry, reasoning_gym_specs, run_league
+from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
+from rewardsmith.rewards import as_target, exact_number
+from rewardsmith.worlds import ArithmeticLM, substring_reward
+
+FLAWED = "answer in completion"
+
+
+def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
+    """Run the four parts, printing as they come, and write the report to `out`."""
+    console, start = Console(), time.monotonic()
+    console.rule("[bold]1. Audit rewards that other people published")
+    specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
+    entries = run_league(specs, seed=seed, console=console)
+    reports = [entry.report for entry in entries if entry.report is not None]
+    render_league(reports, console)
+    console.print(_counted(entries))
+
+    console.rule(f"[bold]2. Train against a flawed reward: {FLAWED}")
+    with _quiet():
+        world = build_world(seed)
+    flawed = audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed)
+    render_text(flawed, console)
+    hacked = _train(world, substring_reward, f"reward: {FLAWED}", steps, seed, console)
+
+    console.rule("[bold]3. Train again with the repair that the audit advises: exact_number")
+    repaired = audit(as_target(exact_number, name="exact_number"), audit_rows(world, 64, seed), seed=seed)
+    render_text(repaired, console)
+    held = _train(world, exact_number, "reward: exact_number", steps, seed, console)
+
+    console.rule("[bold]4. The report")
+    sections = _sections([hacked, held], flawed)
+    paths = write_report([flawed, repaired, *reports], out, title="rewardsmith demo", sections=sections)
+    console.print(f"Report: [bold]{escape(str(paths.html))}[/] (and {escape(str(paths.json))})")
+    console.print(f"Done in {time.monotonic() - start:.0f} s.")
+
+
+def _counted(entries: list[Entry]) -> str:
+    done = [entry.report for entry in entries if entry.report is not None]
+    worst = Counter(report.at_least("medium")[0].severity if report.at_least("medium") else "clean" for report in done)
+    listed = ", ".join(f"{count} {name}" for name, count in worst.most_common())
+    failed = [escape(f"{entry.spec}: {entry.trouble}") for entry in entries if entry.report is None]
+    return "\n".join([f"{len(done)} rewards audited, by worst finding: {listed}.", *failed])
+
+
+def _train(world: ArithmeticLM, reward: Callable[..., Any], name: str, steps: int, seed: int, console: Console) -> Arm:
+    with console.status(f"training {steps} steps"), _quiet():
+        arm = train_arm(world, reward, name, steps=steps, seed=seed)
+    (proxy_from, proxy_to), (gold_from, gold_to) = arm.ends(arm.proxy), arm.ends(arm.gold)
+    console.print(f"reward {proxy_from:.2f} → {proxy_to:.2f}, true score {gold_from:.2f} → {gold_to:.2f}")
+    for prompt, written in arm.samples:
+        console.print(f"  {escape(prompt)}[dim]{escape(written)}[/]")
+    for alarm in arm.alarms:
+        console.print(f"  [yellow]monitor:[/] {escape(alarm)}")
+    return arm
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the trainers' own chatter off the demo's page; errors still come through."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _sections(arms: list[Arm], flawed: Report) -> list[Section]:
+    advice = flawed.at_least("medium")[0].advice if flawed.at_least("medium") else ""
+    rows = [
+        [arm.name, *(f"{value:.2f}" for curve in (arm.proxy, arm.gold) for value in arm.ends(curve))] for arm in arms
+    ]
+    written = [[arm.name, prompt, text] for arm in arms for prompt, text in arm.samples]
+    return [
+        Section(
+            title="A reward hacked, and its repair",
+            text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. On the "
+            "left its reward looks for the right number anywhere in the completion: see what that pays for. On the "
+            f"right it is trained on what the audit advised.\n\nThe advice: {advice}",
+            picture=draw(arms),
+            caption="Reward and true score at every training step; thick lines are means over eight steps.",
+            table=(["arm", "reward, first 20 steps", "last 20", "true score, first 20 steps", "last 20"], rows),
+        ),
+        Section(
+            title="What the trained policies write",
+            text="Greedy completions after training.",
+            table=(["arm", "prompt", "completion"], written),
+        ),
+    ]

@@ -1,0 +1,119 @@
+"""A small language model trained by TRL against a reward, with the true score watched beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from rewardsmith.audit import HOUSE_STYLE
+from rewardsmith.data import Row
+from rewardsmith.worlds import ArithmeticLM, arithmetic_gold
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GROUP, BATCH, MAX_TOKENS = 8, 64, 16
+SMOOTH = 8  # steps per point of the drawn curve
+
+
+class Arm(NamedTuple):
+    """One training run: what was optimized, and proxy and gold at every step."""
+
+    name: str
+    proxy: list[float]
+    gold: list[float]
+    alarms: list[str]
+    samples: list[tuple[str, str]]
+
+    def ends(self, curve: Sequence[float], n: int = 20) -> tuple[float, float]:
+        """Means over the first and the last `n` steps of a curve."""
+        return sum(curve[:n]) / n, sum(curve[-n:]) / n
+
+
+def build_world(seed: int) -> ArithmeticLM:
+    """The warm-started policy, in a temporary folder of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return ArithmeticLM.build(tempfile.mkdtemp(prefix="rewardsmith-"), generator=generator)
+
+
+def audit_rows(world: ArithmeticLM, n: int, seed: int) -> list[Row]:
+    """The world's own prompts, without repeats, for the audit of the reward that it will be trained on."""
+    drawn = world.rows(8 * n, generator=torch.Generator().manual_seed(seed))
+    unique = {row["prompt"]: row["answer"] for row in drawn}
+    return [Row(prompt, columns={"answer": answer}) for prompt, answer in list(unique.items())[:n]]
+
+
+def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, steps: int, seed: int) -> Arm:
+    """Train a fresh copy of the policy on `reward` with GRPO; gold is only watched."""
+    from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer, HackingMonitor
+
+    watch = HackingMonitor(gold=arithmetic_gold, reward=reward, on_alarm="log")
+    policy = world.reload()
+    trainer = GRPOTrainer(
+        policy.model,
+        reward,
+        args=GRPOConfig(
+            output_dir=tempfile.mkdtemp(prefix="rewardsmith-"),
+            per_device_train_batch_size=BATCH,
+            num_generations=GROUP,
+            max_completion_length=MAX_TOKENS,
+            learning_rate=3e-4,
+            lr_scheduler_type="constant",
+            max_steps=steps,
+            beta=0.0,
+            bf16=False,
+            gradient_checkpointing=False,
+            use_cpu=True,
+            report_to="none",
+            save_strategy="no",
+            logging_steps=steps,
+            disable_tqdm=True,
+            seed=seed,
+        ),
+        train_dataset=world.rows(1024, generator=torch.Generator().manual_seed(seed)),
+        processing_class=world.tokenizer,
+        callbacks=[watch],
+    )
+    trainer.train()
+    curves = {key: [_known(record[key]) for record in watch.history] for key in ("proxy", "gold")}
+    return Arm(name, curves["proxy"], curves["gold"], [str(alarm) for alarm in watch.alarms], sample(policy, seed))
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def sample(world: ArithmeticLM, seed: int, n: int = 4) -> list[tuple[str, str]]:
+    """A few prompts with what the policy now answers, greedily."""
+    prompts: list[str] = world.rows(n, generator=torch.Generator().manual_seed(seed + 1))["prompt"]
+    batch: Any = world.tokenizer(list(prompts), padding=True, return_tensors="pt")
+    model: Any = world.model
+    ids = model.generate(**batch, max_new_tokens=MAX_TOKENS, do_sample=False)
+    written = world.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+    return list(zip(prompts, written, strict=True))
+
+
+def draw(arms: Sequence[Arm]) -> Figure:
+    """Proxy and gold of every arm, side by side on one scale."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(dict(HOUSE_STYLE)):  # type: ignore[arg-type]  # its stubs want literal keys
+        figure = Figure(figsize=(8.2, 3.2), layout="constrained")
+        panels = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
+        for axes, arm in zip(panels, arms, strict=True):
+            for curve, label, color in (
+                (arm.proxy, "reward (proxy)", "#b45309"),
+                (arm.gold, "true score (gold)", "#0f766e"),
+            ):
+                axes.plot(range(len(curve)), curve, color=color, alpha=0.2, linewidth=0.8)
+                points = [i + SMOOTH / 2 for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
+                means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
+                axes.plot(points, means, color=color, linewidth=2, label=label)
+            axes.set(title=arm.name, xlabel="training step", ylim=(-0.03, 1.03))
+        panels[0].set_ylabel("mean over the batch")
+        panels[0].legend(loc="center left", frameon=False)
+    return figure
