@@ -10,9 +10,9 @@ from transformers import TrainerCallback
 
 from rewardsmith.advantages import broadcast_to_tokens, drop_dead_groups, group_zscore, leave_one_out
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
-from rewardsmith.engines.trl.calls import call, check_rows, filter_weights
+from rewardsmith.engines.trl.calls import call, check_rows, context_of, filter_weights
 from rewardsmith.transforms import chain, clip_rewards, normalize_sources, weighted_sum
-from rewardsmith.types import Traits, declares
+from rewardsmith.types import RewardBatch, Traits, declares
 from rewardsmith.worlds import substring_reward
 
 from .helpers import logged, make, parameters
@@ -350,3 +350,20 @@ def test_kept_weights_have_mean_one_and_nothing_kept_stays_nothing():
     """0, 1, 3 keep two of mean 2."""
     assert filter_weights(torch.tanh, torch.tensor([0.0, 1.0, 3.0])).tolist() == [0.0, 0.5, 1.5]
     assert filter_weights(torch.tanh, torch.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_columns_of_numbers_reach_a_transform_as_tensors():
+    columns = {
+        "ref_rewards": [[0.0, None], [1.0, 2.0]],
+        "formatted": [True, False],
+        "n": [1, None],
+        "answer": ["4", "5"],
+    }
+    batch = RewardBatch(torch.zeros(2, 1), ("r",), 2, columns={**columns, "ragged": [[1.0], [1.0, 2.0]]})
+    context = context_of(batch)
+    assert_close(context["ref_rewards"], torch.tensor([[0.0, float("nan")], [1.0, 2.0]]), equal_nan=True)
+    assert context["formatted"].dtype == torch.bool
+    assert_close(context["n"], torch.tensor([1.0, float("nan")]), equal_nan=True)
+    assert context["answer"] == ["4", "5"]
+    assert context["ragged"] == [[1.0], [1.0, 2.0]]
+    assert context["columns"]["n"] == [1, None]

@@ -16,9 +16,14 @@ Stage = Callable[..., Tensor]
 
 
 def context_of(batch: RewardBatch) -> dict[str, Any]:
-    """Everything that a function may ask for by name: the batch's fields, `batch` itself, and every column."""
+    """Everything that a function may ask for by name: the batch's fields, `batch` itself, and every column.
+
+    A column of numbers, or of equally many numbers per row, comes as a tensor (NaN for None) beside the rewards; what
+    `columns` and `batch` hold stays as the dataset has it.
+    """
+    device = batch.source_rewards.device
     return {
-        **batch.columns,
+        **{name: _numbers(values, device) for name, values in batch.columns.items()},
         "source_rewards": batch.source_rewards,
         "source_names": batch.source_names,
         "group_size": batch.group_size,
@@ -26,6 +31,23 @@ def context_of(batch: RewardBatch) -> dict[str, Any]:
         "columns": batch.columns,
         "batch": batch,
     }
+
+
+def _numbers(values: list[Any], device: torch.device) -> Any:
+    """(B,) or (B, M) tensor where all values are numbers or lists of M numbers, bool where all are; else as given."""
+    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    if not flat or not all(item is None or isinstance(item, int | float) for item in flat):
+        return values
+    if len({len(value) if isinstance(value, list) else -1 for value in values}) > 1:
+        return values
+    if all(isinstance(item, bool) for item in flat):
+        return torch.tensor(values, device=device)
+    filled = [[_known(item) for item in v] if isinstance(v, list) else _known(v) for v in values]
+    return torch.tensor(filled, dtype=torch.float32, device=device)
+
+
+def _known(item: float | None) -> float:
+    return float("nan") if item is None else float(item)
 
 
 def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:

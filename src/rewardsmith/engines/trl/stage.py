@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from accelerate.utils import gather, gather_object, pad_across_processes  # type: ignore[import-untyped]
+from accelerate.utils import gather, gather_object, pad_across_processes
 from torch import Tensor
 
 from rewardsmith.engines.trl.calls import Stage, call, check_rows, context_of, filter_weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from accelerate.utils import gather  # type: ignore[import-untyped]
+from accelerate.utils import gather
 from torch import Tensor
 from trl import GRPOTrainer as TRLGRPOTrainer  # type: ignore[attr-defined]
 from trl import RLOOTrainer as TRLRLOOTrainer  # type: ignore[attr-defined]
