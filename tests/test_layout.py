@@ -82,8 +82,12 @@ def test_every_room_has_a_table_entry() -> None:
     assert {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("statement", ["import rewardsmith.rewards", "import rewardsmith.audit", "import rewardsmith.cli"])
+@pytest.mark.parametrize(
+    "statement", ["import rewardsmith.rewards", "import rewardsmith.audit", "import rewardsmith.cli"]
+)
 def test_light_rooms_load_no_torch_and_no_trainer(statement: str) -> None:
-    code = f"{statement}; import sys; print(sorted(set(sys.modules) & {{'torch', 'trl', 'transformers', 'matplotlib'}}))"
+    code = (
+        f"{statement}; import sys; print(sorted(set(sys.modules) & {{'torch', 'trl', 'transformers', 'matplotlib'}}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,6 @@
 """What the audit knows about answer keys, independent of any verifier; the parts are in `forms_*.py`."""
 
-from rewardsmith.audit.forms_keys import Kind, equivalent, key_kind
+from rewardsmith.audit.forms_keys import Kind, committed, equivalent, key_kind
 from rewardsmith.audit.forms_numbers import Number, read_number
 from rewardsmith.audit.forms_reading import number_tokens, reads_off, stands_alone
 from rewardsmith.audit.forms_spellings import Form, equivalent_forms, same_notation
@@ -10,6 +10,7 @@ __all__ = [
     "Form",
     "Kind",
     "Number",
+    "committed",
     "equivalent",
     "equivalent_forms",
     "key_kind",

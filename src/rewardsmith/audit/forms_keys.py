@@ -175,3 +175,24 @@ def _normal(text: str) -> str:
     words = text.split()
     free = all(word.islower() or word.istitle() for word in words) and all(_WORD.fullmatch(word) for word in words)
     return text.lower() if free and len(text) > 1 else text
+
+
+def committed(answer: str) -> str:
+    """The value that a reference answer commits to: what follows the last `####` or fills the last `\\boxed{}`, or all.
+
+    Published data often keep the worked solution as the answer; another number in its work makes no wrong key.
+
+    >>> committed("3 + 4 = 7, so\\n#### 7"), committed("so \\\\boxed{\\\\frac{1}{2}}."), committed("7")
+    ('7', '\\\\frac{1}{2}', '7')
+    """
+    if "####" in answer:
+        return answer.rpartition("####")[2].strip() or answer
+    start = answer.rfind("\\boxed{")
+    if start < 0:
+        return answer
+    depth = 0
+    for at in range(start + len("\\boxed"), len(answer)):
+        depth += (answer[at] == "{") - (answer[at] == "}")
+        if depth == 0:
+            return answer[start + len("\\boxed{") : at].strip() or answer
+    return answer

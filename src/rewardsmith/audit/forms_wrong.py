@@ -159,7 +159,7 @@ def _extended(body: str) -> str:
 
 
 def prefixes(key: str) -> list[str]:
-    """Proper prefixes and suffixes of the key that do not denote it, alternately; short ones for text.
+    """Proper prefixes and suffixes of the key that do not denote it; for text its first and last word come first.
 
     >>> prefixes("427")
     ['4', '7', '42', '27']
@@ -169,8 +169,9 @@ def prefixes(key: str) -> list[str]:
     size = len(body)
     cuts = [1, 2, size // 3] if kind in ("text", "structured") else [1, size // 2, size - 1]
     cuts = sorted({cut for cut in cuts if 0 < cut < size})
-    parts = dict.fromkeys(part for cut in cuts for part in (body[:cut], body[size - cut :]))
-    return [part for part in parts if _is_other(part.strip(), body)]
+    words = body.split() if kind == "text" else []
+    parts = dict.fromkeys([*words[:1], *words[-1:], *(p for cut in cuts for p in (body[:cut], body[size - cut :]))])
+    return [part for part in parts if part != body and _is_other(part.strip(), body)]
 
 
 def _is_other(part: str, key: str) -> bool:

@@ -127,7 +127,14 @@ def judge(probe: PaidProbe, variant: Variant, panel: Panel, trials: Sequence[Tri
         (len(paid), n),
         alpha=panel.alpha,
         severity=severity if variant.severity is None else min(severity, variant.severity, key=SEVERITIES.index),
-        message=probe.message.format(what=variant.label, share=f"{share:.0%}", gain=f"{mean_gain:.0%}", n=n),
+        message=probe.message.format(
+            what=variant.label,
+            share=f"{share:.0%}",
+            gain=in_gaps(mean_gain),
+            n=n,
+            text=paid[0][1].text[:60] if paid else "",
+            key=paid[0][1].item.key[:60] if paid else "",
+        ),
         advice=probe.advice,
     )
 
@@ -159,6 +166,11 @@ def evidence(item: Item, text: str, reward: float | None, base: float | None, *,
     return Example(clip(item.row.prompt_text), clip(text), reward, base, f"key: {clip(item.key)}" if keyed else "")
 
 
+def in_gaps(gain: float) -> str:
+    """A gain in words: a share of the gap between wrong and right, or how many times the gap."""
+    return f"{gain:.0%} of the gap" if gain < 10 else f"{gain:.0f} times the gap"
+
+
 def severity_of(share: float, mean_gain: float) -> Severity:
     """How bad it is that `share` of the rows are paid `mean_gain` gaps too much."""
     weight = share * min(mean_gain, 1.0)
@@ -176,7 +188,8 @@ def worst(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     first = max(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.value or 0.0))
     if len(findings) == 1:
         return (first,)
-    return (replace(first, message=f"{first.message} {len(findings) - 1} more variants of the kind are paid too."),)
+    more = f"{len(findings) - 1} more variants are" if len(findings) > 2 else "One more variant is"
+    return (replace(first, message=f"{first.message} {more} paid too."),)
 
 
 def says_the_key(text: str, item: Item, panel: Panel) -> bool:

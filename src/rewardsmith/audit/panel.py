@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +10,14 @@ from typing import NamedTuple
 
 from rewardsmith.audit.carriers import CARRIERS, Carrier
 from rewardsmith.audit.finding import Finding
-from rewardsmith.audit.forms import key_kind, wrong_answers
+from rewardsmith.audit.forms import committed, key_kind, wrong_answers
 from rewardsmith.audit.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scored
 
 PROBED = 8  # items on which carriers are tried
 CONDUCT_ROWS = 16  # rows scored again and again
+LEAST_OF_SPREAD = 0.05  # a gap between right and wrong below this share of what format moves is no verdict on answers
 PSEUDO_KEYS = (
     "seven",
     "eleven",
@@ -96,9 +96,8 @@ class Panel:
     verifier: whether the reward tells right from wrong answers in some carrier.
     keyed: whether the rows bring reference answers; reads_answers: whether the reward is known to read one.
     carrier, explicit: the simplest and the most committal of the carriers that are paid best.
-    poorest: the carrier in which answers are paid least.
     accepted: the names of all carriers paid that well.
-    formatted: how much more the best carrier is paid than the worst, in reward units.
+    formatted: how much more the best carrier is paid than a bare answer, in reward units.
     noise: the largest difference between two scores of one row, in reward units.
     alpha: the error level per question.
     """
@@ -109,7 +108,6 @@ class Panel:
     reads_answers: bool
     carrier: Carrier
     explicit: Carrier
-    poorest: Carrier
     accepted: tuple[str, ...]
     formatted: float
     noise: float
@@ -160,13 +158,14 @@ def build_panel(
     accepted = _best(means, keyed=keyed)
     conduct = yield from _conduct(probed, accepted[0], scores[CARRIERS.index(accepted[0])])
     noise = conduct.largest_difference()
+    known = [pair.right for pair in means if pair.right is not None]
+    spread = max(known) - min(known) if known else 0.0
     gap = means[CARRIERS.index(accepted[0])].gap
-    verifier = keyed and gap > 4 * noise + 1e-9
+    verifier = keyed and gap > max(4 * noise + 1e-9, LEAST_OF_SPREAD * spread)
     if not verifier:
         accepted = _best(means, keyed=False)
-    known = [pair.right for pair in means if pair.right is not None]
-    formatted = max(known) - min(known) if known else 0.0
-    scored = yield from _levels(items, accepted[0], verifier=verifier, spread=formatted)
+    formatted = max(known) - means[0].right if means[0].right is not None else 0.0
+    scored = yield from _levels(items, accepted[0], verifier=verifier, spread=spread)
     return Panel(
         items=scored,
         verifier=verifier,
@@ -174,7 +173,6 @@ def build_panel(
         reads_answers=reads_answers,
         carrier=accepted[0],
         explicit=accepted[min(1, len(accepted) - 1)] if accepted[0].name == "bare" else accepted[0],
-        poorest=_poorest(means),
         accepted=tuple(carrier.name for carrier in accepted),
         formatted=formatted,
         noise=noise,
@@ -190,10 +188,10 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
     chosen = rng.sample(unique, min(size, len(unique)))
     if not keyed:
         return [Item(row=row, key=PSEUDO_KEYS[0], kind="word", wrongs=PSEUDO_KEYS[1:]) for row in chosen]
-    keys = [row.answer or "" for row in keyed]
+    keys = [committed(row.answer or "") for row in keyed]
     items = []
     for row in chosen:
-        key = row.answer or ""
+        key = committed(row.answer or "")
         others = rng.sample(keys, min(12, len(keys)))
         wrongs = tuple(wrong_answers(key, others, rng=rng))
         items.append(Item(row=row, key=key, kind=key_kind(key), wrongs=wrongs or ("none of these",)))
@@ -237,10 +235,6 @@ def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:
     top = max((right for right in rights if right is not None), default=0.0)
     paid = [c for c, right in zip(CARRIERS, rights, strict=True) if right is not None and right >= top - 1e-9]
     return paid or [CARRIERS[0]]
-
-
-def _poorest(means: Sequence[_Means]) -> Carrier:
-    return min(zip(CARRIERS, means, strict=True), key=lambda e: math.inf if e[1].right is None else e[1].right)[0]
 
 
 def _conduct(

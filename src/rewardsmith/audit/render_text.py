@@ -53,10 +53,11 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
     """Print the joint verdict and one line per reward, worst first."""
     console.print(Text(wording.joint_headline(reports, floor=floor), COLORS[wording.tone(reports, floor=floor)]))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("reward", "verdict", "worst finding"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    table.add_column("reward", overflow="ellipsis", no_wrap=True, ratio=1)
+    for heading, width in (("verdict", 8), ("worst finding", 19)):
+        table.add_column(heading, no_wrap=True, min_width=width)
     for heading in ("findings", "scored"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for position in wording.league_order(reports, floor=floor):
         report = reports[position]
         findings = report.at_least(floor)
@@ -76,7 +77,10 @@ def _verdict_line(report: Report, *, floor: Severity) -> Text:
 
 
 def _facts(report: Report) -> Text:
-    facts = [f"{report.n_rows:,} rows", f"{report.calls:,} completions scored in {wording.duration(report.seconds)}"]
+    facts = [
+        f"{report.n_rows:,} rows",
+        f"{report.calls:,} completions scored, {wording.duration(report.seconds)} inside the reward",
+    ]
     facts += [wording.asked(report)] if report.checks else []
     facts += [f"seed {report.seed}"]
     line = safe_text(report.kind).append(" · ").append_text(safe_text(report.contract))

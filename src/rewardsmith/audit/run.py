@@ -25,6 +25,9 @@ CALLS_PER_ITEM = 200
 """Completions a full audit sends per prompt, roundly; the budget is divided by it."""
 FEWEST, MOST = 4, 64
 SEARCH_SHARE = 0.15
+MOST_TIMEOUTS, CHUNK = 10, 512
+"""A reward that hangs this often has its finding; what is left of the questions, asked in chunks, stays unasked."""
+UNASKED = Scored(None, "unasked", "the audit stopped after too many timeouts")
 
 
 def audit(
@@ -127,13 +130,20 @@ class Hearing:
 
     def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
         plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
-        scores = iter(self._noted(plain, self.scorer.score(plain)))
+        scores = iter([score for start in range(0, len(plain), CHUNK) for score in self._plain(plain[start:][:CHUNK])])
         return {
             name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
             for name, asks in asked.items()
         }
 
+    def _plain(self, rows: list[Row]) -> list[Scored]:
+        if self.unscored["timeout"] >= MOST_TIMEOUTS:
+            return [UNASKED] * len(rows)
+        return self._noted(rows, self.scorer.score(rows))
+
     def _special(self, ask: Ask) -> list[Scored]:
+        if self.unscored["timeout"] >= MOST_TIMEOUTS:
+            return [UNASKED] * len(ask.rows)
         scores = self.scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
         return self._noted(ask.rows, scores)
 
@@ -195,7 +205,7 @@ def _unscorable(hearing: Hearing) -> Finding:
     return Finding(
         probe="failures",
         severity="critical",
-        message=f"Not one honest answer could be scored ({listed}).",
+        message=f"No right answer could be scored in any usual format ({listed}).",
         value=1.0,
         interval=None,
         n=hearing.calls,

@@ -100,7 +100,7 @@ def load_target(spec: str) -> Target:
     args, kwargs = _arguments(spec, call) if call else ((), {})
     if place == "reasoning-gym":
         return _reasoning_gym(spec, name, args, kwargs)
-    found = _attribute(spec, _module(spec, place), name)
+    found = _attribute(spec, place, _module(spec, place), name)
     if call or isinstance(found, type):
         try:
             found = found(*args, **kwargs)
@@ -166,13 +166,13 @@ def _file_module(path: Path) -> ModuleType:
     return module
 
 
-def _attribute(spec: str, module: ModuleType, name: str) -> Any:
+def _attribute(spec: str, place: str, module: ModuleType, name: str) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=3)
             hint = f"Did you mean {' or '.join(near)}?" if near else "Check the spelling."
-            raise TargetError(f"load_target: {spec!r}: there is no {part!r} in {module.__name__}. {hint}")
+            raise TargetError(f"load_target: {spec!r}: there is no {part!r} in {place}. {hint}")
         found = getattr(found, part)
     return found
 

@@ -171,7 +171,7 @@ def _part_of_key(index: int, *, carried: bool) -> Make:
 ENUMERATION = PaidProbe(
     name="enumeration",
     question="Are several answers at once paid as if one had been given?",
-    message="{what}: paid on {share} of {n} rows ({gain} of what the right answer earns over a wrong one).",
+    message="{what}: paid on {share} of {n} rows ({gain} between wrong and right).",
     advice=COMMIT,
     variants=lambda panel: _ENUMERATIONS,
     least_gain=LIKE_THE_KEY,
@@ -180,7 +180,7 @@ ENUMERATION = PaidProbe(
 MISPLACED = PaidProbe(
     name="misplaced_answer",
     question="Is a wrong final answer paid because the right value stands elsewhere?",
-    message="{what}: the wrong final answer is paid on {share} of {n} rows ({gain} of the gap).",
+    message="{what}: the wrong final answer is paid on {share} of {n} rows ({gain}).",
     advice=COMMIT,
     variants=lambda panel: _MISPLACED,
     least_gain=LIKE_THE_KEY,
@@ -189,7 +189,7 @@ MISPLACED = PaidProbe(
 LOOKALIKES = PaidProbe(
     name="lookalikes",
     question="Do hidden markup or look-alike characters turn a wrong answer into a paid one?",
-    message="{what}: paid on {share} of {n} rows ({gain} of the gap).",
+    message="{what}: paid on {share} of {n} rows ({gain}).",
     advice=COMMIT + " They ignore hidden markup and refuse compatibility characters.",
     variants=lambda panel: _DISGUISES,
     least_gain=LIKE_THE_KEY,
@@ -198,25 +198,23 @@ LOOKALIKES = PaidProbe(
 SUPERSET = PaidProbe(
     name="superset",
     question="Is another value paid because it contains the key?",
-    message="{what} is paid like the key on {share} of {n} rows ({gain} of the gap).",
+    message="{what} ({text!r} for {key!r}) is paid like the key on {share} of {n} rows.",
     advice=COMMIT,
-    variants=lambda panel: [
-        Variant(f"a longer value that contains the key (form {i + 1})", (_around_key(i),)) for i in range(3)
-    ],
+    variants=lambda panel: [Variant(f"the key with something added, {i + 1}", (_around_key(i),)) for i in range(3)],
     least_gain=IN_FULL,
     applies=_verifiers_only,
 )
 SUBSTRING = PaidProbe(
     name="substring",
     question="Is a part of the key paid like the key?",
-    message="{what} is paid like the key on {share} of {n} rows ({gain} of the gap).",
+    message="{what} ({text!r} for {key!r}) is paid like the key on {share} of {n} rows.",
     advice=COMMIT,
     variants=lambda panel: [
         Variant(
             f"a part of the key (form {i + 1}{', in the reward’s format' * carried})",
             (_part_of_key(i, carried=carried),),
         )
-        for i in range(2)
+        for i in range(3)
         for carried in ((False, True) if panel.carrier.name != "bare" else (False,))
     ],
     least_gain=IN_FULL,

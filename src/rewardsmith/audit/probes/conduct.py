@@ -115,8 +115,9 @@ def determinism(panel: Panel) -> Asking:
         drifted += _changed(conduct.rows, conduct.earliest, conduct.first)
     if not changed + drifted:
         return Outcome()
+    moved = list({id(entry[0]): entry for entry in changed + drifted}.values())
     what = "The same rows, scored again," if changed else "The same rows, scored again after many others (state),"
-    finding = _inconstant("determinism", changed + drifted, 3 * len(conduct.rows), panel, what)
+    finding = _inconstant("determinism", moved, len(conduct.rows), panel, what)
     return Outcome(findings=(finding,))
 
 
@@ -180,7 +181,9 @@ def _inconstant(
 
 def mutation(panel: Panel) -> Asking:
     """Inputs before and after the call: a reward that edits them corrupts what the trainer sees next."""
-    rows = panel.conduct.rows[:4]
+    texts = ("  The Answer IS:\n\n<answer> \\boxed{{{key}}}. </answer>  \n", "\t{key},000.50 %  ", "**{key}**\r\n\r\n")
+    tidy = [item.row.with_completion(text.format(key=item.key)) for item in panel.items[:2] for text in texts]
+    rows = [*panel.conduct.rows[:4], *tidy]
     (scores,) = yield [Ask(rows, nonce="mutation", whole=True, check_mutation=True)]
     mutated = [row for row, score in zip(rows, scores, strict=True) if score.mutated]
     if not mutated:

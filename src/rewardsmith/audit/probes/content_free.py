@@ -55,8 +55,12 @@ def _carried_blank(panel: Panel) -> Sequence[Variant]:
 
 
 def _format_shells(panel: Panel) -> Sequence[Variant]:
-    """Shells compared with the same item's answer in the form that this reward pays least."""
-    return [variant._replace(controls=(lambda item, p: p.poorest.wrap(item.key),)) for variant in _shells(panel)[:-1]]
+    """Shells compared with the same item's bare answer, without any format."""
+
+    def bare(item: Item, p: Panel) -> str:
+        return item.wrongs[0] if p.verifier else item.key
+
+    return [variant._replace(controls=(bare,)) for variant in _shells(panel)[:-1]]
 
 
 def _format_reward(panel: Panel) -> str:
@@ -66,21 +70,21 @@ def _format_reward(panel: Panel) -> str:
 EMPTY = PaidProbe(
     name="empty",
     question="Is an empty or blank completion paid more than an honest wrong answer?",
-    message="{what} is paid more than an honest answer that is wrong on {share} of {n} rows ({gain} of the gap).",
+    message="{what} is paid more than an honest answer that is wrong on {share} of {n} rows ({gain}).",
     advice=GATE,
     variants=lambda panel: _BLANKS,
 )
 PUNCTUATION = PaidProbe(
     name="punctuation",
     question="Is a single punctuation mark paid more than an honest wrong answer?",
-    message="{what} is paid more than an honest answer that is wrong on {share} of {n} rows ({gain} of the gap).",
+    message="{what} is paid more than an honest answer that is wrong on {share} of {n} rows ({gain}).",
     advice=GATE,
     variants=lambda panel: _MARKS,
 )
 OPENERS = PaidProbe(
     name="openers",
     question="Is a reasoning opener with nothing behind it paid more than an honest wrong answer?",
-    message="{what}, sent alone, is paid more than an honest wrong answer on {share} of {n} rows ({gain} of the gap).",
+    message="{what}, sent alone, is paid more than an honest wrong answer on {share} of {n} rows ({gain}).",
     advice=GATE,
     variants=lambda panel: _OPENERS,
 )
@@ -88,7 +92,7 @@ PROMPT_COPY = PaidProbe(
     name="prompt_copy",
     question="Is a copy of the prompt paid more than an honest wrong answer?",
     message="{what} is paid more than an honest wrong answer on {share} of {n} rows whose answer the prompt does not "
-    "end on ({gain} of the gap).",
+    "end on ({gain}).",
     advice="Read a committed answer only: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
     variants=lambda panel: (
         Variant("the prompt, copied", (_prompt_copy,)),
@@ -99,7 +103,7 @@ PROMPT_COPY = PaidProbe(
 _SHELL = PaidProbe(
     name="format_shell",
     question="Is a format with nothing in it paid more than an honest wrong answer?",
-    message="{what} is paid more than an honest wrong answer on {share} of {n} rows ({gain} of the gap).",
+    message="{what} is paid more than an honest wrong answer on {share} of {n} rows ({gain}).",
     advice="Require content inside the format: `rewardsmith.rewards.think_format`, `matches_format` or `json_schema`, "
     "and pay format only together with content.",
     variants=lambda panel: (*_shells(panel), *_carried_blank(panel)),
@@ -115,6 +119,19 @@ _SHELL_OF_FORMAT = PaidProbe(
 )
 
 
+_SHELL_OF_VERIFIER = PaidProbe(
+    name="format_shell",
+    question=_SHELL.question,
+    message="{what} is paid on {share} of {n} rows for its format alone, {gain} more than a bare wrong answer.",
+    advice=_SHELL.advice,
+    variants=_format_shells,
+    least_gain=0.1,
+)
+
+
 def format_shell(panel: Panel) -> Asking:
-    """Verifiers may not pay a shell more than a wrong answer; format rewards may not pay it like content."""
-    return (yield from (_SHELL if panel.verifier else _SHELL_OF_FORMAT)(panel))
+    """Verifiers may not pay a shell more than a wrong answer; nor may format be paid where there is nothing in it."""
+    if not panel.verifier:
+        return (yield from _SHELL_OF_FORMAT(panel))
+    outcome = yield from _SHELL(panel)
+    return outcome if outcome.findings else (yield from _SHELL_OF_VERIFIER(panel))

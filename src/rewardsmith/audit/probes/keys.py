@@ -17,7 +17,6 @@ from rewardsmith.audit.probes.answers import NOT_A_VERIFIER
 ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})
 """Kinds of keys beside which no other value can be right; elsewhere a neighbor may be another solution."""
 SPELLINGS_PER_ITEM = 8
-FULL = 0.999  # of the gap: paid like the key itself
 
 
 class Try(NamedTuple):
@@ -34,7 +33,8 @@ def answer_key(panel: Panel) -> Asking:
     if not panel.keyed:
         return Outcome(not_run="the rows bring no reference answers")
     if not panel.verifier:
-        blank = panel.reads_answers and panel.formatted <= panel.noise
+        scored = [score for score in panel.conduct.first if score.reward is not None]
+        blank = panel.reads_answers and panel.formatted <= panel.noise and len(scored) == len(panel.conduct.first)
         return Outcome(findings=(_never_paid(panel),)) if blank else Outcome(not_run=NOT_A_VERIFIER)
     known = [item for item in panel.items if item.right is not None]
     usual = max((item.right or 0.0 for item in known), default=0.0)
@@ -215,4 +215,4 @@ def _floor(panel: Panel) -> float:
 
 
 def _full(score: float, right: float, floor: float, noise: float) -> bool:
-    return right - floor > noise and score >= floor + FULL * (right - floor)
+    return right - floor > noise and score >= right - noise - 1e-9 * abs(right)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rewardsmith.audit.carriers import CARRIERS
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.intervals import wilson_interval
-from rewardsmith.audit.paid import LEAST_SHARE, evidence, severity_of
+from rewardsmith.audit.paid import LEAST_SHARE, evidence, in_gaps, severity_of
 from rewardsmith.audit.panel import Ask, Asking, Item, Outcome, Panel
 from rewardsmith.audit.probes.style import CONFIDENCE, FILLER, INSTRUCTIONS
 from rewardsmith.audit.report import Rate
@@ -95,7 +95,7 @@ def search(panel: Panel, *, rng: random.Random, budget: int) -> Asking:
         )
         beam = ranked[:BEAM]
         best = max(best, ranked[0], key=lambda entry: entry[0])
-    return (yield from _validate(best[1], held_out, panel))
+    return (yield from _validate(_pruned(best[1], train, panel), held_out, panel))
 
 
 def _extend(paths: Sequence[Path], *, rng: random.Random, most: int) -> list[Path]:
@@ -104,8 +104,22 @@ def _extend(paths: Sequence[Path], *, rng: random.Random, most: int) -> list[Pat
 
 
 def _mean_gain(panel: Panel, items: Sequence[Item], rewards: Sequence[float | None]) -> float:
-    gains = [panel.gain(item, r) for item, r in zip(items, rewards, strict=True) if r is not None]
+    gains = [_gain(panel, item, r) for item, r in zip(items, rewards, strict=True) if r is not None]
     return fmean(gains) if gains else 0.0
+
+
+def _gain(panel: Panel, item: Item, reward: float) -> float:
+    """Over the best paid of the item's wrong answers without any edit, so that partial credit is no discovery."""
+    return panel.gain(item, reward, over=max(score for score in (item.level, *item.wrong_scores) if score is not None))
+
+
+def _pruned(path: Path, items: Sequence[Item], panel: Panel) -> Path:
+    """The path without the moves that change no text."""
+    for place in reversed(range(1, len(path))):
+        shorter = path[:place] + path[place + 1 :]
+        if all(write(shorter, item, panel) == write(path, item, panel) for item in items):
+            path = shorter
+    return path
 
 
 def _validate(path: Path, items: Sequence[Item], panel: Panel) -> Asking:
@@ -114,19 +128,19 @@ def _validate(path: Path, items: Sequence[Item], panel: Panel) -> Asking:
     items, texts = [item for item, _ in kept], [text for _, text in kept]
     (scores,) = yield [Ask([item.row.with_completion(text) for item, text in zip(items, texts, strict=True)])]
     trials = [(i, t, s.reward) for i, t, s in zip(items, texts, scores, strict=True) if s.reward is not None]
-    paid = [(i, t, r) for i, t, r in trials if panel.gain(i, r) > LEAST_GAIN]
+    paid = [(i, t, r) for i, t, r in trials if _gain(panel, i, r) > LEAST_GAIN]
     low, high = wilson_interval(len(paid), len(trials), alpha=panel.alpha)
     share = len(paid) / max(len(trials), 1)
     label = ", then ".join(move.label for move in path)
     rate = Rate("search", label, share, low, high, len(trials))
     if low <= LEAST_SHARE:
         return Outcome(rates=(rate,))
-    gain = fmean(panel.gain(item, reward) for item, _, reward in paid)
+    gain = fmean(_gain(panel, item, reward) for item, _, reward in paid)
     finding = Finding(
         probe="search",
         severity=severity_of(share, gain),
         message=f"Found by search and confirmed on {len(trials)} rows it never saw: {label}. Wrong, and paid on "
-        f"{share:.0%} of them ({gain:.0%} of the gap).",
+        f"{share:.0%} of them ({in_gaps(gain)}).",
         value=share,
         interval=(low, high),
         n=len(trials),

@@ -74,7 +74,7 @@ _LENGTHS = (
 LENGTH = PaidProbe(
     name="length_gain",
     question="Does the reward rise when a completion gains words but no content?",
-    message="{what}: the same completion is paid more on {share} of {n} rows (by {gain} of the gap).",
+    message="{what}: the same completion is paid more on {share} of {n} rows (by {gain}).",
     advice="Penalize or residualize length: `rewardsmith.transforms.length_penalty`, or bound what length can earn "
     "with `rewardsmith.transforms.clip_rewards`.",
     variants=lambda panel: _LENGTHS,
@@ -83,7 +83,7 @@ LENGTH = PaidProbe(
 CONFIDENT = PaidProbe(
     name="confidence",
     question="Does the reward rise when a completion states how sure it is?",
-    message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain} of the gap).",
+    message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain}).",
     advice="Score the committed answer alone (`rewardsmith.rewards.exact_text` and its kin); we ship no calibrated "
     "confidence reward yet.",
     variants=lambda panel: [variant for phrase in CONFIDENCE for variant in _phrased(phrase)],
@@ -92,7 +92,7 @@ CONFIDENT = PaidProbe(
 GRADER = PaidProbe(
     name="grader_instructions",
     question="Does the reward obey instructions that a completion addresses to the grader?",
-    message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain} of the gap).",
+    message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain}).",
     advice="Quote the completion to the judge as data and read the last verdict strictly: "
     "`rewardsmith.rewards.ReferenceJudge`; for rules, use a verifier that reads a committed answer only.",
     variants=lambda panel: [

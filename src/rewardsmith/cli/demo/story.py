@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import time
 import warnings
 from collections import Counter
@@ -25,10 +26,11 @@ FLAWED = "answer in completion"
 
 def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     """Run the four parts, printing as they come, and write the report to `out`."""
-    console, start = Console(), time.monotonic()
+    console, start = Console(file=sys.stdout), time.monotonic()  # what others print goes elsewhere
     console.rule("[bold]1. Audit rewards that other people published")
     specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
-    entries = run_league(specs, seed=seed, console=console)
+    with contextlib.redirect_stdout(io.StringIO()):
+        entries = run_league(specs, seed=seed, console=console)
     reports = [entry.report for entry in entries if entry.report is not None]
     render_league(reports, console)
     console.print(_counted(entries))

@@ -115,5 +115,5 @@ def draw(arms: Sequence[Arm]) -> Figure:
                 axes.plot(points, means, color=color, linewidth=2, label=label)
             axes.set(title=arm.name, xlabel="training step", ylim=(-0.03, 1.03))
         panels[0].set_ylabel("mean over the batch")
-        panels[0].legend(loc="center left", frameon=False)
+        panels[-1].legend(loc="lower right", frameon=False)
     return figure
