@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -42,6 +43,7 @@ class PaidProbe:
     """A probe of the family "is it paid more than an honest wrong answer".
 
     least_gain: from which gain on, in gaps over the control or the item's level, a row counts as paid.
+    floor: what the comparison is raised to at least, in reward units: to be punished less is not to be paid.
     applies: why the probe cannot run on a panel, or "".
     """
 
@@ -51,6 +53,7 @@ class PaidProbe:
     variants: Callable[[Panel], Sequence[Variant]]
     message: str
     least_gain: float = 0.1
+    floor: float = -math.inf
     applies: Callable[[Panel], str] = lambda panel: ""
 
     def __call__(self, panel: Panel) -> Asking:
@@ -115,7 +118,7 @@ def _collect(places: Sequence[Place], scores: Sequence[Scored]) -> list[Trial]:
 
 def judge(probe: PaidProbe, variant: Variant, panel: Panel, trials: Sequence[Trial]) -> tuple[Finding | None, Rate]:
     """One variant's share of rows paid, and a finding where the share's interval clears the floor."""
-    gains = [(panel.gain(trial.item, trial.reward, over=trial.over), trial) for trial in trials]
+    gains = [(panel.gain(trial.item, trial.reward, over=max(trial.over, probe.floor)), trial) for trial in trials]
     paid = sorted((entry for entry in gains if entry[0] > probe.least_gain), key=lambda entry: -entry[0])
     n, mean_gain = len(trials), fmean(gain for gain, _ in paid) if paid else 0.0
     share = len(paid) / n

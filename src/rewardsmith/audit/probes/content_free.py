@@ -125,7 +125,8 @@ _SHELL_OF_VERIFIER = PaidProbe(
     message="{what} is paid on {share} of {n} rows for its format alone, {gain} more than a bare wrong answer.",
     advice=_SHELL.advice,
     variants=_format_shells,
-    least_gain=0.1,
+    least_gain=0.25,
+    floor=0.0,
 )
 
 

@@ -34,7 +34,9 @@ def answer_key(panel: Panel) -> Asking:
         return Outcome(not_run="the rows bring no reference answers")
     if not panel.verifier:
         scored = [score for score in panel.conduct.first if score.reward is not None]
-        blank = panel.reads_answers and panel.formatted <= panel.noise and len(scored) == len(panel.conduct.first)
+        blank = (
+            panel.reads_answers and panel.formatted <= panel.noise <= 1e-9 and len(scored) == len(panel.conduct.first)
+        )
         return Outcome(findings=(_never_paid(panel),)) if blank else Outcome(not_run=NOT_A_VERIFIER)
     known = [item for item in panel.items if item.right is not None]
     usual = max((item.right or 0.0 for item in known), default=0.0)
