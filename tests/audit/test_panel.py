@@ -124,16 +124,11 @@ def test_answers_that_the_rows_do_not_show_leave_the_panel_blind():
 
 
 def test_noise_is_the_largest_difference_between_scores_of_one_row():
-    """The reward of the k-th call is shifted by 0 or 0.03 in turn; every row is scored four times."""
-    turns = itertools.cycle((0.0, 0.03))
-
-    def reward(prompt, completion, answer):
-        return exact(prompt, completion, answer) + next(turns)
-
-    assert panel_of(reward).noise in (0.0, pytest.approx(0.03))
+    """The k-th row is shifted by 0, 0.01 or 0.03 in turn; 16 rows a call and 16 ≡ 1 (mod 3), so calls differ."""
+    shifts = itertools.cycle((0.0, 0.01, 0.03))
+    panel = panel_of(lambda prompt, completion, answer: exact("", completion, answer) + next(shifts))
+    assert panel.noise == pytest.approx(0.03)
     assert panel_of(exact).noise == 0.0
-    draws = itertools.cycle((0.0, 0.01, 0.03))  # 16 rows a call: 16 ≡ 1 (mod 3), so the shift differs between calls
-    assert panel_of(lambda prompt, completion, answer: exact("", completion, answer) + next(draws)).noise == 0.03
 
 
 def test_a_reward_noisier_than_its_gap_is_no_verifier():
@@ -157,7 +152,9 @@ def test_no_wrong_answer_of_an_item_is_its_key():
 
 def test_the_same_seed_chooses_the_same_items_and_another_one_others():
     with hearing_of(exact) as hearing:
-        chosen = [[item.row.prompt for item in panel_in(hearing, integer_rows(), seed=seed).items] for seed in (0, 0, 1)]
+        chosen = [
+            [item.row.prompt for item in panel_in(hearing, integer_rows(), seed=seed).items] for seed in (0, 0, 1)
+        ]
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]
 
