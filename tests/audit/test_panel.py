@@ -84,14 +84,14 @@ def test_level_and_gap_of_a_verifier_are_what_wrong_answers_earn_and_what_right_
     assert panel.gain(item, 0.9, over=0.6) == pytest.approx(0.5)
 
 
-def test_a_row_whose_key_is_refused_is_measured_in_half_a_typical_gap():
+def test_a_row_whose_key_is_refused_is_measured_in_the_usual_gap():
     """Odd keys earn 0 like wrong ones, so their own gap is 0; the median over the others is 1."""
 
     def reward(prompt, completion, answer):
         return exact(prompt, completion, answer) if int(answer) % 2 == 0 else 0.0
 
     gaps = {int(item.key) % 2: item.gap for item in panel_of(reward).items}
-    assert gaps == {0: 1.0, 1: 0.5}
+    assert gaps == {0: 1.0, 1: 1.0}
 
 
 def test_a_reward_for_format_is_measured_by_the_spread_over_formats():

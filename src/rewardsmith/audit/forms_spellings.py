@@ -157,4 +157,5 @@ def _unit_forms(key: str, unit: str) -> Iterator[Form]:
     value = key[: key.rindex(unit)].rstrip()
     yield Form(f"{value} {unit}", "units")
     yield Form(f"{value}{unit}", "units")
-    yield Form(f"{value}\\text{{ {unit}}}", "units")
+    if unit.isalpha():
+        yield Form(f"{value}\\text{{ {unit}}}", "units")

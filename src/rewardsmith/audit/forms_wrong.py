@@ -73,7 +73,7 @@ def _near(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
     elif any("0" <= char <= "9" for char in key):
         yield from _digits(key, rng)
     if kind in ("word", "text", "structured") and not key.strip().isdigit():
-        yield from _words(key, rng)
+        yield from _words(key, others, rng)
     if kind == "expression":
         yield from _signs(key)
 
@@ -109,14 +109,17 @@ def _another_digit(key: str, rng: random.Random) -> str:
     return key[:at] + rng.choice(digits) + key[at + 1 :]
 
 
-def _words(key: str, rng: random.Random) -> Iterator[str]:
-    """One longer word of the key becomes another word of the same case."""
+def _words(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """One longer word of the key becomes another of the same case, taken from other keys where they have any."""
     spans = list(re.finditer(r"[^\W\d_]{2,}", key))
     long = [match for match in spans if len(match[0]) >= 4] or spans
     if not long:
         yield from rng.sample(_WORDS, _SPREAD)
         return
-    for word in rng.sample(_WORDS, _SPREAD):
+    own = {match[0].casefold() for match in spans}
+    known = sorted({word.casefold() for other in others for word in re.findall(r"[^\W\d_]{2,}", other)} - own)
+    rng.shuffle(known)
+    for word in [*known[:_SPREAD], *rng.sample(_WORDS, _SPREAD)]:
         match = rng.choice(long)
         yield key[: match.start()] + _cased(word, like=match[0]) + key[match.end() :]
 
@@ -174,12 +177,17 @@ def prefixes(key: str) -> list[str]:
     return [part for part in parts if part != body and _is_other(part.strip(), body)]
 
 
+_DRESSING = "$*`()° \\\n"
+
+
 def _is_other(part: str, key: str) -> bool:
     if not any(char.isalnum() for char in part):
         return False
     if key_kind(key) == "boolean" and part.lower() in _SHORT_BOOLEANS:
         return False
     if "=" in key and part == key.rpartition("=")[2].strip():  # "5" answers "x = 5"
+        return False
+    if part.strip(_DRESSING) == key.strip(_DRESSING):  # the key less one of its dollar signs
         return False
     verdict = equivalent(part, key)
     number = read_number(key)

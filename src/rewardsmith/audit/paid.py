@@ -44,6 +44,8 @@ class PaidProbe:
 
     least_gain: from which gain on, in gaps over the control or the item's level, a row counts as paid.
     floor: what the comparison is raised to at least, in reward units: to be punished less is not to be paid.
+    over_every_wrong: compare with the best paid of the item's honest wrong answers as well, so that partial credit
+        which a text earns by chance is no finding.
     applies: why the probe cannot run on a panel, or "".
     """
 
@@ -54,6 +56,7 @@ class PaidProbe:
     message: str
     least_gain: float = 0.1
     floor: float = -math.inf
+    over_every_wrong: bool = False
     applies: Callable[[Panel], str] = lambda panel: ""
 
     def __call__(self, panel: Panel) -> Asking:
@@ -118,7 +121,7 @@ def _collect(places: Sequence[Place], scores: Sequence[Scored]) -> list[Trial]:
 
 def judge(probe: PaidProbe, variant: Variant, panel: Panel, trials: Sequence[Trial]) -> tuple[Finding | None, Rate]:
     """One variant's share of rows paid, and a finding where the share's interval clears the floor."""
-    gains = [(panel.gain(trial.item, trial.reward, over=max(trial.over, probe.floor)), trial) for trial in trials]
+    gains = [(panel.gain(t.item, t.reward, over=_compared(probe, t)), t) for t in trials]
     paid = sorted((entry for entry in gains if entry[0] > probe.least_gain), key=lambda entry: -entry[0])
     n, mean_gain = len(trials), fmean(gain for gain, _ in paid) if paid else 0.0
     share = len(paid) / n
@@ -140,6 +143,11 @@ def judge(probe: PaidProbe, variant: Variant, panel: Panel, trials: Sequence[Tri
         ),
         advice=probe.advice,
     )
+
+
+def _compared(probe: PaidProbe, trial: Trial) -> float:
+    wrongs = [score for score in trial.item.wrong_scores if score is not None] if probe.over_every_wrong else []
+    return max(trial.over, probe.floor, *wrongs)
 
 
 def judge_share(

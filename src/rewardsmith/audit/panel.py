@@ -269,9 +269,10 @@ def _levels(
     gaps = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
     typical = median(gaps) if verifier and gaps else max(spread, 0.1 * max((abs(i.level) for i in scored), default=0.0))
     typical = typical if typical > 0 else 1.0
-    return tuple(
-        replace(
-            item, gap=max(item.right - item.level, 0.5 * typical) if verifier and item.right is not None else typical
-        )
-        for item in scored
-    )
+    return tuple(replace(item, gap=_gap(item, typical) if verifier else typical) for item in scored)
+
+
+def _gap(item: Item, typical: float) -> float:
+    """From the item's wrong answers to its key; the usual gap where the key itself is hardly paid."""
+    own = item.right - item.level if item.right is not None else 0.0
+    return own if own > 0.5 * typical else typical

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from rewardsmith.audit.finding import SEVERITIES, Finding, Severity
 from rewardsmith.audit.report import Report
 
+CONDUCT = frozenset({"failures", "determinism", "batch_dependence", "mutation", "saturation", "latency"})
+"""Questions that any callable answers, whatever it pays for."""
+
 
 def worst(findings: Sequence[Finding]) -> Severity | None:
     """The worst severity among the findings, or None where there are none."""
@@ -15,8 +18,9 @@ def worst(findings: Sequence[Finding]) -> Severity | None:
 
 
 def judged(report: Report) -> bool:
-    """Whether any question got an answer: a report whose checks all failed to run says nothing of the reward."""
-    return not report.checks or any(check.status != "not run" for check in report.checks)
+    """Whether any question about content got an answer; conduct alone says nothing of what the reward pays for."""
+    asked = [check for check in report.checks if check.status != "not run"]
+    return not report.checks or any(check.probe not in CONDUCT for check in asked)
 
 
 def headline(report: Report, *, floor: Severity = "medium") -> str:

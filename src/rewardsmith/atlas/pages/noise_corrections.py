@@ -54,7 +54,7 @@ PAGE = Page(
         "the 0.12 asked for at 0.3 and 0.4.",
         "Flipping only the appealed verdicts, without correcting the rest, recovers only part of what correction does.",
         "The corrections by style are given the true rates; the appeals arm estimates them.",
-        "Appeals were to reach 0.85 where the better style is right 0.9 of the time. The criterion says within 0.05 of it, "
+        "Appeals were to reach 0.85 where the better style is right 0.9 of the time. The criterion says within 0.05, "
         "which is the same there and follows the world's parameters elsewhere.",
     ),
     falls_short=(

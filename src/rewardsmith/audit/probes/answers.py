@@ -28,8 +28,8 @@ def _middle(item: Item) -> list[str]:
     return [*wrongs[:2], item.key, *wrongs[2:4]]
 
 
-def _two(template: str, *, carried: bool) -> tuple[Make, Make]:
-    """Both orders of the key and one wrong answer, so that reading the first or the last is not paid for both."""
+def _two(template: str, *, carried: bool) -> tuple[Make, ...]:
+    """Both orders of the key and a wrong answer, near and far, so that reading the first or the last is not paid."""
 
     def write(first: str, second: str, panel: Panel) -> str:
         text = template.format(first, second)
@@ -38,6 +38,8 @@ def _two(template: str, *, carried: bool) -> tuple[Make, Make]:
     return (
         lambda item, panel: write(item.key, item.wrongs[0], panel),
         lambda item, panel: write(item.wrongs[0], item.key, panel),
+        lambda item, panel: write(item.key, item.wrongs[-1], panel),
+        lambda item, panel: write(item.wrongs[-1], item.key, panel),
     )
 
 
@@ -75,22 +77,26 @@ _ENUMERATIONS = (
 )
 
 
-def _mention_first(item: Item, panel: Panel) -> str:
-    return f"The value {item.key} came up first, but it is not the answer.\n{panel.explicit.wrap(item.wrongs[0])}"
+def _final(template: str) -> tuple[Make, Make]:
+    """A wrong answer given in the reward's format, near and far, with the key mentioned or withdrawn beside it."""
+
+    def write(item: Item, panel: Panel, wrong: str) -> str:
+        wrap = panel.explicit.wrap
+        return template.format(key=item.key, wrong=wrap(wrong), right=wrap(item.key))
+
+    return (
+        lambda item, panel: write(item, panel, item.wrongs[0]),
+        lambda item, panel: write(item, panel, item.wrongs[-1]),
+    )
 
 
-def _mention_last(item: Item, panel: Panel) -> str:
-    return f"{panel.explicit.wrap(item.wrongs[0])}\nI also considered {item.key} and rejected it"
-
-
-def _retracted(item: Item, panel: Panel) -> str:
-    return f"{panel.explicit.wrap(item.key)}\nWait, that is wrong. Corrected:\n{panel.explicit.wrap(item.wrongs[0])}"
-
-
+_FIRST = "The value {key} came up first, but it is not the answer.\n{wrong}"
+_LAST = "{wrong}\nI also considered {key} and rejected it"
+_RETRACTED = "{right}\nWait, that is wrong. Corrected:\n{wrong}"
 _MISPLACED = (
-    Variant("the right value mentioned before another answer is given (first value read)", (_mention_first,)),
-    Variant("the right value mentioned after another answer is given (last value read)", (_mention_last,)),
-    Variant("a right answer that the completion takes back", (_retracted,), severity="low"),
+    Variant("the right value mentioned before another answer is given (first value read)", _final(_FIRST)),
+    Variant("the right value mentioned after another answer is given (last value read)", _final(_LAST)),
+    Variant("a right answer that the completion takes back", _final(_RETRACTED), severity="low"),
 )
 
 
@@ -134,6 +140,11 @@ _DISGUISES = (
 )
 
 
+def _strict(item: Item) -> bool:
+    """Whether one character more makes another value: of numbers and words; elsewhere a stray one may be forgiven."""
+    return item.kind in ("integer", "decimal", "fraction", "percent") or (item.kind == "word" and item.key.islower())
+
+
 def _far(text: str, key: str) -> bool:
     """Whether no tolerance or rounding could take one for the other: some number in them differs by a tenth."""
     ours, theirs = number_tokens(text), number_tokens(key)
@@ -152,8 +163,10 @@ def _nth(texts: list[str], index: int) -> str | None:
     return texts[index] if index < len(texts) else None
 
 
-def _around_key(index: int) -> Make:
+def _around_key(index: int, *, strict: bool) -> Make:
     def write(item: Item, panel: Panel) -> str | None:
+        if _strict(item) is not strict:
+            return None
         text = _nth([text for text in supersets(item.key) if _far(text, item.key)], index)
         return None if text is None else _carried(text, panel)
 
@@ -200,7 +213,15 @@ SUPERSET = PaidProbe(
     question="Is another value paid because it contains the key?",
     message="{what} ({text!r} for {key!r}) is paid like the key on {share} of {n} rows.",
     advice=COMMIT,
-    variants=lambda panel: [Variant(f"the key with something added, {i + 1}", (_around_key(i),)) for i in range(3)],
+    variants=lambda panel: [
+        Variant(
+            f"the key with something added, {i + 1}",
+            (_around_key(i, strict=strict),),
+            severity=None if strict else "low",
+        )
+        for strict in (True, False)
+        for i in range(3)
+    ],
     least_gain=IN_FULL,
     applies=_verifiers_only,
 )

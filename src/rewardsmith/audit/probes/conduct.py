@@ -26,6 +26,7 @@ ODD_COMPLETIONS: tuple[str, ...] = (
     "inf",
     "1e999",
     "1/0",
+    "10**10**10",
     "\\boxed{\\frac{1}{0}}",
     "\\boxed{",
     "<answer>",

@@ -73,6 +73,7 @@ EMPTY = PaidProbe(
     message="{what} is paid more than an honest answer that is wrong on {share} of {n} rows ({gain}).",
     advice=GATE,
     variants=lambda panel: _BLANKS,
+    over_every_wrong=True,
 )
 PUNCTUATION = PaidProbe(
     name="punctuation",
@@ -80,6 +81,7 @@ PUNCTUATION = PaidProbe(
     message="{what} is paid more than an honest answer that is wrong on {share} of {n} rows ({gain}).",
     advice=GATE,
     variants=lambda panel: _MARKS,
+    over_every_wrong=True,
 )
 OPENERS = PaidProbe(
     name="openers",
@@ -87,6 +89,18 @@ OPENERS = PaidProbe(
     message="{what}, sent alone, is paid more than an honest wrong answer on {share} of {n} rows ({gain}).",
     advice=GATE,
     variants=lambda panel: _OPENERS,
+    over_every_wrong=True,
+)
+ODD_INPUT = PaidProbe(
+    name="odd_input",
+    question="Is NaN, infinity or another odd value paid more than an honest wrong answer?",
+    message="{what} is paid more than an honest wrong answer on {share} of {n} rows ({gain}).",
+    advice="Compare finite values only: `rewardsmith.rewards.exact_number`, `math_equal`.",
+    variants=lambda panel: [
+        Variant(repr(text), (lambda item, p, text=text: p.carrier.wrap(text),))  # type: ignore[misc]
+        for text in ("NaN", "inf", "-inf", "1e999", "0/0", "None", "null", "True", "[]")
+    ],
+    over_every_wrong=True,
 )
 PROMPT_COPY = PaidProbe(
     name="prompt_copy",
@@ -99,6 +113,7 @@ PROMPT_COPY = PaidProbe(
         Variant("the prompt, copied twice", (lambda i, p: None if (t := _prompt_copy(i, p)) is None else f"{t}\n{t}",)),
     ),
     least_gain=0.25,
+    over_every_wrong=True,
 )
 _SHELL = PaidProbe(
     name="format_shell",
@@ -107,6 +122,7 @@ _SHELL = PaidProbe(
     advice="Require content inside the format: `rewardsmith.rewards.think_format`, `matches_format` or `json_schema`, "
     "and pay format only together with content.",
     variants=lambda panel: (*_shells(panel), *_carried_blank(panel)),
+    over_every_wrong=True,
 )
 _SHELL_OF_FORMAT = PaidProbe(
     name="format_shell",

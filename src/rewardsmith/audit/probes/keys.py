@@ -13,10 +13,13 @@ from rewardsmith.audit.intervals import wilson_interval
 from rewardsmith.audit.paid import LEAST_SHARE, evidence, judge_share, severity_of
 from rewardsmith.audit.panel import Ask, Asking, Item, Outcome, Panel
 from rewardsmith.audit.probes.answers import NOT_A_VERIFIER
+from rewardsmith.audit.report import Rate
 
 ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})
 """Kinds of keys beside which no other value can be right; elsewhere a neighbor may be another solution."""
 SPELLINGS_PER_ITEM = 8
+CONSTANTS = 4
+NO_REPAIR = "We ship no repair for this: fix the scorer."
 
 
 class Try(NamedTuple):
@@ -37,7 +40,11 @@ def answer_key(panel: Panel) -> Asking:
         blank = (
             panel.reads_answers and panel.formatted <= panel.noise <= 1e-9 and len(scored) == len(panel.conduct.first)
         )
-        return Outcome(findings=(_never_paid(panel),)) if blank else Outcome(not_run=NOT_A_VERIFIER)
+        if not blank:
+            return Outcome(not_run=NOT_A_VERIFIER)
+        (nothing,) = yield [Ask([item.row.with_completion("") for item in panel.items])]
+        empty = [score.reward for score in nothing if score.reward is not None]
+        return Outcome(findings=(_paid_alike(panel, max(empty, default=0.0)),))
     known = [item for item in panel.items if item.right is not None]
     usual = max((item.right or 0.0 for item in known), default=0.0)
     refused = [item for item in known if _refused(item, panel, usual)]
@@ -66,19 +73,29 @@ def answer_key(panel: Panel) -> Asking:
     yield []
 
 
-def _never_paid(panel: Panel) -> Finding:
-    n = len(panel.items)
+def _paid_alike(panel: Panel, empty: float) -> Finding:
+    """Right and wrong are paid alike in every format: for anything at all if an empty completion gets less."""
+    n, level = len(panel.items), panel.items[0].level
+    anything = level > empty + 1e-9
+    what = f"pays right and wrong ones alike ({level:.3g}) in all {len(CARRIERS)} usual formats"
     return Finding(
         probe="answer_key",
-        severity="medium",
-        message=f"The reward reads an answer, yet pays right and wrong ones alike ({panel.items[0].level:.3g}) in all "
-        f"{len(CARRIERS)} usual formats: it refuses its keys, takes anything, or wants a format unknown to the audit.",
+        severity="critical" if anything else "medium",
+        message=f"The reward reads an answer, yet {what}: "
+        + (
+            f"it takes any answer, and only an empty one gets less ({empty:.3g})."
+            if anything
+            else "it refuses its own keys, or it wants a format that the audit does not know."
+        ),
         value=1.0,
         interval=wilson_interval(n, n, alpha=panel.alpha),
         n=n,
-        advice="If it wants a format of its own, give rows with completions that it accepts; if not, a refused key "
-        "is a bug: `rewardsmith.rewards.math_equal` and `exact_number` leave rows unscored whose key they cannot read.",
-        examples=tuple(evidence(item, item.key, item.right, item.level) for item in panel.items[:3]),
+        advice="If it wants a format of its own, give rows with completions that it accepts; if not, it is a bug: "
+        "`rewardsmith.rewards.math_equal` and `exact_number` leave rows unscored whose key they cannot read.",
+        examples=tuple(
+            evidence(item, panel.carrier.wrap(item.wrongs[0]), item.wrong_scores[0], item.right)
+            for item in panel.items[:3]
+        ),
     )
 
 
@@ -151,6 +168,51 @@ def near_miss(panel: Panel) -> Asking:
 def other_answer(panel: Panel) -> Asking:
     """The keys of other rows: an answer to another question may not be paid."""
     return (yield from _neighbors(panel, "other_answer", other=True))
+
+
+def constant_answer(panel: Panel) -> Asking:
+    """Four keys, each sent to every prompt that has another one: no constant may be paid on most prompts."""
+    if not panel.verifier:
+        return Outcome(not_run=NOT_A_VERIFIER if panel.keyed else "the rows bring no reference answers")
+    known = [item for item in panel.items if item.right is not None]
+    constants = list({item.key: item for item in known}.values())[:CONSTANTS]
+    tries = [[item for item in known if _other_key(item, constant)] for constant in constants]
+    scores = yield [
+        Ask([item.row.with_completion(panel.carrier.wrap(constant.key)) for item in items])
+        for constant, items in zip(constants, tries, strict=True)
+    ]
+    judged = [
+        _constant(panel, constant.key, [(i, s.reward) for i, s in zip(items, row, strict=True) if s.reward is not None])
+        for constant, items, row in zip(constants, tries, scores, strict=True)
+    ]
+    found = [finding for finding, _ in judged if finding is not None]
+    best = max(found, key=lambda finding: finding.value or 0.0, default=None)
+    return Outcome(findings=() if best is None else (best,), rates=tuple(rate for _, rate in judged))
+
+
+def _other_key(item: Item, constant: Item) -> bool:
+    if item.key.strip().casefold() == constant.key.strip().casefold():
+        return False
+    return item.kind == "expression" or equivalent(item.key, constant.key) is not True
+
+
+def _constant(panel: Panel, text: str, tried: Sequence[tuple[Item, float]]) -> tuple[Finding | None, Rate]:
+    floor = _floor(panel)
+    paid = [(item, score) for item, score in tried if _full(score, item.right or 0.0, floor, panel.noise)]
+    share = len(paid) / max(len(tried), 1)
+    enough = len({item.key for item, _ in paid}) >= 4 and share > 0.3
+    finding, rate = judge_share(
+        "constant_answer",
+        f"the constant {text[:40]!r}",
+        [evidence(item, panel.carrier.wrap(text), score, item.right) for item, score in paid[:3]],
+        (len(paid), len(tried)),
+        alpha=panel.alpha,
+        severity=severity_of(share, 1.0),
+        message=f"One and the same answer, {text[:60]!r}, is paid in full on {share:.0%} of {len(tried)} prompts that "
+        "have another key.",
+        advice="Check the answer against its own prompt. " + NO_REPAIR,
+    )
+    return (finding if enough else None), rate
 
 
 def _neighbors(panel: Panel, probe: str, *, other: bool) -> Asking:

@@ -79,6 +79,7 @@ LENGTH = PaidProbe(
     "with `rewardsmith.transforms.clip_rewards`.",
     variants=lambda panel: _LENGTHS,
     least_gain=0.01,
+    over_every_wrong=True,
 )
 CONFIDENT = PaidProbe(
     name="confidence",
@@ -88,6 +89,7 @@ CONFIDENT = PaidProbe(
     "confidence reward yet.",
     variants=lambda panel: [variant for phrase in CONFIDENCE for variant in _phrased(phrase)],
     least_gain=0.01,
+    over_every_wrong=True,
 )
 GRADER = PaidProbe(
     name="grader_instructions",
@@ -103,4 +105,5 @@ GRADER = PaidProbe(
         ),
     ],
     least_gain=0.05,
+    over_every_wrong=True,
 )

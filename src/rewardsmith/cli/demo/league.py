@@ -29,9 +29,9 @@ OUR_REWARDS = (
     "rewardsmith.rewards:math_equal",
     "rewardsmith.rewards:think_format",
 )
-BUDGET, SMALL_BUDGET = 2_000, 500
+SMALL_BUDGET, BUDGET, LARGE_BUDGET = 500, 2_000, 8_000
 SLOW = 0.01  # seconds a row, from which on a smaller budget is used
-TIMEOUT = 3.0
+TIMEOUT = 2.0
 SIDE_BY_SIDE = 2
 
 
@@ -98,7 +98,7 @@ def _enter(spec: str, rows: list[Row], seed: int) -> Entry:
         target = load_target(spec)
         own = target.contract == "reasoning-gym"
         given = target_rows(target, 8, seed) if own else rows
-        budget = SMALL_BUDGET if _seconds_per_row(target, given) > SLOW else BUDGET
+        budget = SMALL_BUDGET if _seconds_per_row(target, given) > SLOW else BUDGET if own else LARGE_BUDGET
         return Entry(spec, audit(target, given, budget=budget, timeout=TIMEOUT, seed=seed))
     except TargetError as error:
         return Entry(spec, None, str(error))
