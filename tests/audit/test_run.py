@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -286,3 +287,21 @@ def test_error_rates_against_gold_have_wilson_intervals():
         oracle = binomtest(errors, n).proportion_ci(confidence_level=1 - ALPHA, method="wilson")
         assert (rates[unit].value, rates[unit].n) == (errors / n, n)
         assert rates[unit].interval == pytest.approx((oracle.low, oracle.high))
+
+
+def test_a_reward_that_hangs_is_not_also_accused_of_state():
+    async def sleeps_on_long_texts(prompt, completion, answer):
+        if len(completion) > 150:
+            await asyncio.sleep(5)
+        return float(completion == answer)
+
+    rows = [Row(f"{a}+{b}=", columns={"answer": str(a + b)}) for a in range(10, 20) for b in (3, 8)]
+    report = audit(sleeps_on_long_texts, rows, timeout=0.02, workers=0, budget=1200)
+    assert {finding.probe for finding in report.at_least("medium")} == {"failures"}
+    assert {check.status for check in report.checks if check.probe == "mutation"} == {"not run"}
+
+
+def test_a_reward_equal_to_gold_has_no_error_rate_above_zero():
+    rows = [Row(f"p{i}", "yes" if i % 3 else "no", {"gold": float(bool(i % 3))}) for i in range(24)]
+    report = audit(lambda prompt, completion: float(completion == "yes"), rows, workers=0, budget=1200)
+    assert [finding.value for finding in report.findings if finding.probe == "gold_rates"] == [0.0, 0.0]

@@ -100,8 +100,9 @@ class Hearing:
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
-        self.broken: dict[tuple[str, str], tuple[Row, Scored]] = {}
+        self.broken: dict[tuple[str, str, str], tuple[Row, Scored]] = {}
         self.unscored: Counter[str] = Counter()
+        self.cut_short: set[str] = set()
         self._calls, self._seconds = scorer.calls, scorer.seconds
 
     @property
@@ -130,11 +131,15 @@ class Hearing:
 
     def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
         plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
-        scores = iter([score for start in range(0, len(plain), CHUNK) for score in self._plain(plain[start:][:CHUNK])])
-        return {
+        scores = iter(
+            [score for start in range(0, len(plain), CHUNK) for score in self._plain(plain[start : start + CHUNK])]
+        )
+        replies = {
             name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
             for name, asks in asked.items()
         }
+        self.cut_short |= {name for name, reply in replies.items() if any(UNASKED in answer for answer in reply)}
+        return replies
 
     def _plain(self, rows: list[Row]) -> list[Scored]:
         if self.unscored["timeout"] >= MOST_TIMEOUTS:
@@ -149,8 +154,9 @@ class Hearing:
 
     def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
         for row, score in zip(rows, scores, strict=True):
-            if score.reason is not None and (row.prompt_text, row.text) not in self.broken:
-                self.broken[row.prompt_text, row.text] = (row, score)
+            sent = (row.prompt_text, row.answer or "", row.text)
+            if score.reason is not None and sent not in self.broken:
+                self.broken[sent] = (row, score)
                 self.unscored[score.reason] += 1
         return scores
 
@@ -177,7 +183,7 @@ def _report(
         n_rows=n_rows,
         seed=seed,
         findings=ranked(findings),
-        checks=tuple(_check(probe, outcomes.get(probe.name), faulty) for probe in probes),
+        checks=tuple(_check(probe, outcomes.get(probe.name), faulty, hearing.cut_short) for probe in probes),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         levels=_levels(panel),
         unscored=dict(hearing.unscored),
@@ -186,10 +192,12 @@ def _report(
     )
 
 
-def _check(probe: Probe, outcome: Outcome | None, faulty: set[str]) -> Check:
+def _check(probe: Probe, outcome: Outcome | None, faulty: set[str], cut_short: set[str]) -> Check:
     if outcome is None or outcome.not_run:
         note = outcome.not_run if outcome else "no honest answer could be scored"
         return Check(probe.name, probe.question, "not run", note)
+    if probe.name in cut_short and not outcome.findings:
+        return Check(probe.name, probe.question, "not run", UNASKED.detail)
     own = {finding.probe for finding in outcome.findings} | {probe.name}
     return Check(probe.name, probe.question, "finding" if own & faulty else "clean")
 

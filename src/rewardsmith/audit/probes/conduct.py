@@ -141,8 +141,10 @@ def batch_dependence(panel: Panel) -> Asking:
 def _changed(
     rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scored]
 ) -> list[tuple[Row, float | None, float | None]]:
-    pairs = zip(rows, first, second, strict=True)
-    return [(row, a.reward, b.reward) for row, a, b in pairs if not _same(a.reward, b.reward)]
+    asked = [
+        (row, a, b) for row, a, b in zip(rows, first, second, strict=True) if "unasked" not in (a.reason, b.reason)
+    ]
+    return [(row, a.reward, b.reward) for row, a, b in asked if not _same(a.reward, b.reward)]
 
 
 def _same(a: float | None, b: float | None) -> bool:

@@ -136,17 +136,24 @@ def _gold(known: Sequence[tuple[Row, float]], panel: Panel) -> Iterable[Finding]
     labeled = [(row, reward, gold) for row, reward in known if (gold := _label(row.columns.get("gold"))) is not None]
     if not labeled:
         return
-    cut = median([reward for _, reward in known]) if not panel.verifier else _midpoint(panel)
+    cuts = _cuts(known, panel)
     by_format: dict[str, list[tuple[Row, float, bool]]] = defaultdict(list)
     for row, reward, gold in labeled:
         by_format[format_of(row.text)].append((row, reward, gold))
     for name, entries in (("all formats", labeled), *by_format.items()):
         if name == "all formats" or len(by_format) > 1:
-            yield from _errors(name, entries, cut, panel)
+            yield from _errors(name, entries, cuts, panel)
 
 
-def _midpoint(panel: Panel) -> float:
-    return median([item.level + item.gap / 2 for item in panel.items])
+def _cuts(known: Sequence[tuple[Row, float]], panel: Panel) -> Callable[[Row], float]:
+    """From which reward on a row counts as paid: halfway between wrong and right on its prompt, or on all of them."""
+    if not panel.verifier:
+        rewards = [reward for _, reward in known]
+        middle = (min(rewards) + max(rewards)) / 2
+        return lambda row: middle
+    halfway = {item.row.prompt_text: item.level + item.gap / 2 for item in panel.items}
+    usual = median(halfway.values())
+    return lambda row: halfway.get(row.prompt_text, usual)
 
 
 def _label(gold: Any) -> bool | None:
@@ -165,10 +172,12 @@ def format_of(text: str) -> str:
     return next((name for name, pattern in FORMATS if re.search(pattern, text)), "plain")
 
 
-def _errors(name: str, entries: Sequence[tuple[Row, float, bool]], cut: float, panel: Panel) -> Iterable[Finding]:
+def _errors(
+    name: str, entries: Sequence[tuple[Row, float, bool]], cuts: Callable[[Row], float], panel: Panel
+) -> Iterable[Finding]:
     for wrong_gold, kind, what in ((False, "false positive", "wrong"), (True, "false negative", "right")):
         of_kind = [(row, reward) for row, reward, gold in entries if gold is wrong_gold]
-        errors = [(row, reward) for row, reward in of_kind if (reward > cut) is not wrong_gold]
+        errors = [(row, reward) for row, reward in of_kind if (reward > cuts(row)) is not wrong_gold]
         if not of_kind:
             continue
         low, high = wilson_interval(len(errors), len(of_kind), alpha=panel.alpha)
