@@ -258,7 +258,8 @@ def test_supersets_hold_the_key_and_parts_lie_in_it_and_none_denotes_it(key):
     assert all(key.strip() in text and text != key and equivalent(text, key) is not True for text in supersets(key))
     for part in prefixes(key):
         assert 0 < len(part) < len(key.strip())
-        assert key.strip().startswith(part) or key.strip().endswith(part)
+        at_an_end = key.strip().startswith(part) or key.strip().endswith(part)
+        assert at_an_end or (key_kind(key) == "structured" and part in number_tokens(key))
         assert equivalent(part, key) is not True
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 from rewardsmith.audit.forms_keys import equivalent, key_kind
 from rewardsmith.audit.forms_numbers import read_number
+from rewardsmith.audit.forms_reading import number_tokens
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 _SHORT_BOOLEANS = frozenset("ytnf")
@@ -172,7 +173,7 @@ def prefixes(key: str) -> list[str]:
     size = len(body)
     cuts = [1, 2, size // 3] if kind in ("text", "structured") else [1, size // 2, size - 1]
     cuts = sorted({cut for cut in cuts if 0 < cut < size})
-    words = body.split() if kind == "text" else []
+    words = body.split() if kind == "text" else number_tokens(body) if kind == "structured" else []
     parts = dict.fromkeys([*words[:1], *words[-1:], *(p for cut in cuts for p in (body[:cut], body[size - cut :]))])
     return [part for part in parts if part != body and _is_other(part.strip(), body)]
 

@@ -53,7 +53,7 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
     """Print the joint verdict and one line per reward, worst first."""
     console.print(Text(wording.joint_headline(reports, floor=floor), COLORS[wording.tone(reports, floor=floor)]))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("reward", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("reward", overflow="ellipsis", no_wrap=True, max_width=max(20, console.width - 54))
     for heading, width in (("verdict", 8), ("worst finding", 19)):
         table.add_column(heading, no_wrap=True, min_width=width)
     for heading in ("findings", "scored"):

@@ -41,6 +41,13 @@ _OPENERS = _constants(
 )
 
 
+def _odd(text: str) -> Make:
+    return lambda item, panel: None if says_the_key(text, item, panel) else panel.carrier.wrap(text)
+
+
+_ODD = tuple(Variant(repr(text), (_odd(text),)) for text in ("NaN", "inf", "-inf", "1e999", "None", "null", "[]"))
+
+
 def _prompt_copy(item: Item, panel: Panel) -> str | None:
     prompt = item.row.prompt_text
     return None if panel.keyed and reads_off(prompt, item.key) else prompt
@@ -96,10 +103,7 @@ ODD_INPUT = PaidProbe(
     question="Is NaN, infinity or another odd value paid more than an honest wrong answer?",
     message="{what} is paid more than an honest wrong answer on {share} of {n} rows ({gain}).",
     advice="Compare finite values only: `rewardsmith.rewards.exact_number`, `math_equal`.",
-    variants=lambda panel: [
-        Variant(repr(text), (lambda item, p, text=text: p.carrier.wrap(text),))  # type: ignore[misc]
-        for text in ("NaN", "inf", "-inf", "1e999", "0/0", "None", "null", "True", "[]")
-    ],
+    variants=lambda panel: _ODD,
     over_every_wrong=True,
 )
 PROMPT_COPY = PaidProbe(
