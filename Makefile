@@ -37,7 +37,7 @@ test: lint
 	$(BIN)/pytest -q -n $(WORKERS) --doctest-modules src tests
 
 atlas: .venv/.installed
-	$(BIN)/rewardsmith atlas run all --seeds 0,1,2,3,4,5,6,7,8,9
+	$(BIN)/rewardsmith atlas run all --seed-start 0 --n-seeds 10 --workers 2
 	$(BIN)/rewardsmith atlas build --out site
 
 bench: .venv/.installed

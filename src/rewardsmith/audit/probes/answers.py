@@ -232,7 +232,7 @@ SUBSTRING = PaidProbe(
     advice=COMMIT,
     variants=lambda panel: [
         Variant(
-            f"a part of the key (form {i + 1}{', in the reward’s format' * carried})",
+            "a part of the key" + ", in the reward's format" * carried,
             (_part_of_key(i, carried=carried),),
         )
         for i in range(3)
