@@ -638,3 +638,24 @@ def test_the_room_loads_no_heavy_library():
     heavy = "{'torch', 'sympy', 'trl', 'numpy', 'math_verify', 'rich', 'scipy', 'reasoning_gym'}"
     code = f"import sys, rewardsmith.rewards.worker; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_after_too_many_timeouts_no_further_row_is_sent(tmp_path):
+    rows = [Row("p", str(i)) for i in range(40)]
+    journal = tmp_path / "journal.jsonl"
+
+    def hang(prompt, completion):
+        while int(completion) >= 8:
+            pass
+        return 1.0
+
+    with Scorer(hang, timeout=0.2, batch_size=4, most_timeouts=2, journal=journal) as scorer:
+        scored = scorer.score(rows)
+        assert {s.reason for s in scorer.score(rows[:1], nonce="again")} == {"unasked"}
+    reasons = [s.reason for s in scored]
+    assert reasons[:8] == [None] * 8
+    assert 2 <= reasons.count("timeout") <= 8  # batches in flight are finished or dropped whole
+    assert reasons.count("timeout") + reasons.count("unasked") == 32
+    assert "unasked" not in scorer.unscored
+    with Scorer(hang, timeout=0.2, batch_size=4, most_timeouts=2, journal=journal) as again:
+        assert [s.reason for s in again.score(rows)] == reasons

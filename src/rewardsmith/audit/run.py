@@ -25,9 +25,8 @@ CALLS_PER_ITEM = 200
 """Completions a full audit sends per prompt, roundly; the budget is divided by it."""
 FEWEST, MOST = 4, 64
 SEARCH_SHARE = 0.15
-MOST_TIMEOUTS, CHUNK = 10, 512
-"""A reward that hangs this often has its finding; what is left of the questions, asked in chunks, stays unasked."""
-UNASKED = Scored(None, "unasked", "the audit stopped after too many timeouts")
+MOST_TIMEOUTS = 5
+"""A reward that hangs this often has its finding; what is left of the questions stays unasked."""
 
 
 def audit(
@@ -66,7 +65,13 @@ def audit(
     journal = None if out is None else out / "journal.jsonl"
     header = {"seed": seed, "budget": budget}
     with Scorer(
-        target, workers=workers, timeout=timeout, journal=journal, journal_header=header, progress=progress
+        target,
+        workers=workers,
+        timeout=timeout,
+        journal=journal,
+        journal_header=header,
+        most_timeouts=MOST_TIMEOUTS,
+        progress=progress,
     ) as scorer:
         rows = resolve_form(scorer, rows).rows
         hearing = Hearing(scorer)
@@ -131,31 +136,26 @@ class Hearing:
 
     def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
         plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
-        scores = iter(
-            [score for start in range(0, len(plain), CHUNK) for score in self._plain(plain[start : start + CHUNK])]
-        )
+        scores = iter(self._noted(plain, self.scorer.score(plain)))
         replies = {
             name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
             for name, asks in asked.items()
         }
-        self.cut_short |= {name for name, reply in replies.items() if any(UNASKED in answer for answer in reply)}
+        self.cut_short |= {
+            name
+            for name, reply in replies.items()
+            if any(score.reason == "unasked" for scores in reply for score in scores)
+        }
         return replies
 
-    def _plain(self, rows: list[Row]) -> list[Scored]:
-        if self.unscored["timeout"] >= MOST_TIMEOUTS:
-            return [UNASKED] * len(rows)
-        return self._noted(rows, self.scorer.score(rows))
-
     def _special(self, ask: Ask) -> list[Scored]:
-        if self.unscored["timeout"] >= MOST_TIMEOUTS:
-            return [UNASKED] * len(ask.rows)
         scores = self.scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
         return self._noted(ask.rows, scores)
 
     def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
         for row, score in zip(rows, scores, strict=True):
             sent = (row.prompt_text, row.answer or "", row.text)
-            if score.reason is not None and sent not in self.broken:
+            if score.reason not in (None, "unasked") and sent not in self.broken:
                 self.broken[sent] = (row, score)
                 self.unscored[score.reason] += 1
         return scores
@@ -197,7 +197,7 @@ def _check(probe: Probe, outcome: Outcome | None, faulty: set[str], cut_short: s
         note = outcome.not_run if outcome else "no honest answer could be scored"
         return Check(probe.name, probe.question, "not run", note)
     if probe.name in cut_short and not outcome.findings:
-        return Check(probe.name, probe.question, "not run", UNASKED.detail)
+        return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
     own = {finding.probe for finding in outcome.findings} | {probe.name}
     return Check(probe.name, probe.question, "finding" if own & faulty else "clean")
 

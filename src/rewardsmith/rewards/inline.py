@@ -8,7 +8,7 @@ import itertools
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from rewardsmith.rewards.calling import Caller, Reply, copy_of
 from rewardsmith.rewards.pool import IN_FLIGHT
@@ -32,7 +32,7 @@ class Inline:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop = None
 
-    def run(self, units: Iterable[Unit]) -> Iterator[Unit]:
+    def run(self, units: Iterable[Unit]) -> Generator[Unit, None, None]:
         """Every unit, as it is completed."""
         if not self._caller.is_async:
             for unit in units:

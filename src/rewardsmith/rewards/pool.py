@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from rewardsmith.errors import TargetError
@@ -123,7 +123,7 @@ class Pool:
             worker.kill()
         self._workers.clear()
 
-    def run(self, units: Iterable[Unit]) -> Iterator[Unit]:
+    def run(self, units: Iterable[Unit]) -> Generator[Unit, None, None]:
         """Every unit, as it is completed."""
         queue = deque(unit.task() for unit in units)
         for worker in [w for w in self._workers if w.tasks or w.process.poll() is not None]:

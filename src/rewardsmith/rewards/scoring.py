@@ -21,7 +21,7 @@ from rewardsmith.rewards.journal import Journal
 from rewardsmith.rewards.pool import Pool
 from rewardsmith.rewards.progress import Bar
 from rewardsmith.rewards.targets import Target, as_target, source_digest
-from rewardsmith.rewards.work import Scored, Unit
+from rewardsmith.rewards.work import UNASKED, Scored, Unit
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -50,6 +50,7 @@ class Scorer:
         batch_size: int = 16,
         journal: Path | None = None,
         journal_header: Mapping[str, Any] | None = None,
+        most_timeouts: int | None = None,
         progress: bool = False,
     ) -> None:
         """Prepare; workers start with the first rows.
@@ -63,6 +64,8 @@ class Scorer:
             batch_size: rows per call of a batched (TRL) reward.
             journal: the file to resume from and to write to; `journal_header` is what else tells this job from
                 another, such as a seed.
+            most_timeouts: once this many rows have taken too long, no further batch is sent; the rest are unscored
+                with the reason "unasked", and are neither counted nor journaled. None never stops.
             progress: draw a bar on standard error.
         """
         for name, value, fits in (
@@ -80,6 +83,7 @@ class Scorer:
         self._microseconds = 0
         self._unscored = Counter[str]()
         self._timeout, self._batch_size = timeout, batch_size
+        self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
         self._caller = Caller(self.target.reward)
         self._engine: Inline | Pool = Inline(self._caller) if workers == 0 else self._pool(workers)
         self._bar = Bar() if progress else None
@@ -215,8 +219,27 @@ class Scorer:
                 chosen = parts if whole else [parts[i] for i in missing]
                 units.append(Unit(len(units), chosen, limit, whole, check_mutation))
                 names.append([keys[i] for i in missing])
-        for unit in self._engine.run(units):
+        left = set(range(len(units)))
+        finished = self._engine.run([] if self._hopeless else units)
+        for unit in finished:
             self._record(unit, names[unit.index])
+            left.remove(unit.index)
+            if self._hopeless:
+                finished.close()  # and with it the workers, whatever they still hang in
+                break
+        for index in sorted(left):
+            self._pass_over(names[index], len(units[index].rows), whole=whole)
+
+    @property
+    def _hopeless(self) -> bool:
+        return self._unscored["timeout"] >= self._most_timeouts
+
+    def _pass_over(self, keys: list[str], n_rows: int, *, whole: bool) -> None:
+        if whole:
+            self._seen[keys[0]] = [UNASKED] * n_rows
+        else:
+            self._seen.update((key, [UNASKED]) for key in keys)
+        self._step(n_rows)
 
     def _known(self, key: str, whole: Sequence[Row] | None) -> bool:
         """Whether the journal (or, for a whole call, this job) has `key`; if so, it is counted and remembered."""

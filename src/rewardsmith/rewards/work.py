@@ -14,7 +14,7 @@ class Scored:
 
     reward: finite, or None where the row is unscored.
     reason: None where scored; else "none" (the reward returned None), "nan", "inf", "type", "length", "exception",
-        "timeout" or "crash" (its process died).
+        "timeout", "crash" (its process died), or "unasked" (the job stopped after too many timeouts).
     detail: one line, such as the exception or the value of a wrong type.
     seconds: time inside the reward; a batch call's time is shared evenly by its rows.
     mutated: the reward changed its inputs (only where `check_mutation` asked).
@@ -27,6 +27,9 @@ class Scored:
     seconds: float = 0.0
     mutated: bool = False
     split: bool = False
+
+
+UNASKED = Scored(None, "unasked", "not sent: the job stopped after too many timeouts")
 
 
 @dataclass(slots=True)
