@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import rewardsmith.audit
 import rewardsmith.rewards
 from rewardsmith.audit.finding import Finding
+from rewardsmith.audit.render.write import report_schema
 from rewardsmith.audit.report import Report
-from rewardsmith.audit.write import report_schema
 from rewardsmith.cli.audit import audit_command
 from rewardsmith.errors import RowsError, TargetError
 

@@ -104,7 +104,7 @@ def _severity(name: str) -> Severity:
 
 
 def _refuse(error: Exception) -> NoReturn:
-    from rewardsmith.audit.visible import plain
+    from rewardsmith.audit.render.visible import plain
 
     typer.echo(f"Error: {plain(str(error), limit=2000)}", err=True)
     raise typer.Exit(2)

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rewardsmith.audit import wording
 from rewardsmith.audit.finding import Finding, Severity
+from rewardsmith.audit.render import wording
+from rewardsmith.audit.render.visible import visible
 from rewardsmith.audit.report import Report
-from rewardsmith.audit.visible import visible
 
 COLORS = {
     "critical": "bold red",

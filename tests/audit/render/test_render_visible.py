@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.audit.visible import Piece, plain, visible
+from rewardsmith.audit.render.visible import Piece, plain, visible
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from rewardsmith.audit.forms_keys import choice_letter, equivalent, key_kind
-from rewardsmith.audit.forms_numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
+from rewardsmith.audit.forms.keys import choice_letter, equivalent, key_kind
+from rewardsmith.audit.forms.numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
 
 _PLAIN_INTEGER = re.compile(r"-?[0-9]+")
 _OWN_NOTATION = frozenset(("thousands", "leading_zero", "units", "case", "surrounding", "choice"))

@@ -13,7 +13,7 @@ from rewardsmith.audit.finding import Severity
 from rewardsmith.audit.report import Report
 
 if TYPE_CHECKING:
-    from rewardsmith.audit.render_html import Section
+    from rewardsmith.audit.render.html import Section
 
 COLLECTION_SCHEMA = "rewardsmith.audit.collection/1"
 
@@ -38,7 +38,7 @@ def write_report(
     One report gives its own record; a sequence gives a collection, `{"schema", "reports": [...]}`. Each file is
     written beside its place and renamed into it, so that a reader never meets half of one.
     """
-    from rewardsmith.audit.render_html import render_html
+    from rewardsmith.audit.render.html import render_html
 
     several = [reports] if isinstance(reports, Report) else list(reports)
     record: dict[str, Any] = (

@@ -11,8 +11,8 @@ import re
 from functools import lru_cache
 from typing import Any, Literal
 
-from rewardsmith.audit.forms_algebra import equal_expressions, parse
-from rewardsmith.audit.forms_numbers import Number, read_number, unwrap
+from rewardsmith.audit.forms.algebra import equal_expressions, parse
+from rewardsmith.audit.forms.numbers import Number, read_number, unwrap
 
 Kind = Literal[
     "integer", "decimal", "fraction", "percent", "expression", "choice", "boolean", "word", "text", "structured"

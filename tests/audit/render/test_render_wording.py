@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from report_samples import EMPTY, ENUMERATION, LENGTH, SATURATED, clean_report, flawed_report
 
-from rewardsmith.audit import wording
+from rewardsmith.audit.render import wording
 from rewardsmith.audit.report import Check
 
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from rewardsmith.audit.forms_keys import equivalent, key_kind
-from rewardsmith.audit.forms_numbers import read_number
-from rewardsmith.audit.forms_reading import number_tokens
+from rewardsmith.audit.forms.keys import equivalent, key_kind
+from rewardsmith.audit.forms.numbers import read_number
+from rewardsmith.audit.forms.reading import number_tokens
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 _SHORT_BOOLEANS = frozenset("ytnf")

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from report_samples import EMPTY, clean_report, flawed_report
 
-from rewardsmith.audit import write
 from rewardsmith.audit.finding import Example
+from rewardsmith.audit.render import write
+from rewardsmith.audit.render.write import report_schema, strict_json, write_report
 from rewardsmith.audit.report import SCHEMA
-from rewardsmith.audit.write import report_schema, strict_json, write_report
 
 
 def refuse_constant(name: str) -> None:

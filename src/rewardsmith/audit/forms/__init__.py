@@ -1,10 +1,10 @@
 """What the audit knows about answer keys, independent of any verifier; the parts are in `forms_*.py`."""
 
-from rewardsmith.audit.forms_keys import Kind, committed, equivalent, key_kind
-from rewardsmith.audit.forms_numbers import Number, read_number
-from rewardsmith.audit.forms_reading import number_tokens, reads_off, stands_alone
-from rewardsmith.audit.forms_spellings import Form, equivalent_forms, same_notation
-from rewardsmith.audit.forms_wrong import prefixes, supersets, wrong_answers
+from rewardsmith.audit.forms.keys import Kind, committed, equivalent, key_kind
+from rewardsmith.audit.forms.numbers import Number, read_number
+from rewardsmith.audit.forms.reading import number_tokens, reads_off, stands_alone
+from rewardsmith.audit.forms.spellings import Form, equivalent_forms, same_notation
+from rewardsmith.audit.forms.wrong import prefixes, supersets, wrong_answers
 
 __all__ = [
     "Form",

@@ -9,7 +9,7 @@ import pytest
 from report_samples import ENUMERATION, clean_report, flawed_report
 from rich.console import Console
 
-from rewardsmith.audit.render_text import render_league, render_text, safe_text
+from rewardsmith.audit.render.text import render_league, render_text, safe_text
 
 
 def printed(render, *arguments, width=140, **options):

@@ -13,7 +13,7 @@ import pytest
 from report_samples import EMPTY, ENUMERATION, clean_report, flawed_report
 
 from rewardsmith.audit.finding import Example
-from rewardsmith.audit.render_html import Section, render_html
+from rewardsmith.audit.render.html import Section, render_html
 from rewardsmith.audit.report import Check, Rate
 
 VOID = {"meta", "img", "br", "hr", "rect", "input", "link"}
@@ -222,7 +222,7 @@ def test_one_report_renders_within_a_second_and_the_same_each_time():
 
 
 def test_rendering_without_pictures_loads_no_matplotlib():
-    code = "import sys, rewardsmith.audit.render_html as r; print('matplotlib' in sys.modules)"
+    code = "import sys, rewardsmith.audit.render.html as r; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

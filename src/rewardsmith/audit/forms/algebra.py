@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from rewardsmith.audit.forms_numbers import MAX_LENGTH, unwrap
+from rewardsmith.audit.forms.numbers import MAX_LENGTH, unwrap
 
 Tree = tuple[Any, ...]
 """("num", Fraction), ("var", letter), ("pi",), ("neg", t), ("+ - * / ^", t, t), or ("sqrt sin cos tan ln exp", t)."""

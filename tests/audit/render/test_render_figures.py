@@ -8,7 +8,7 @@ import math
 import pytest
 from report_samples import flawed_report
 
-from rewardsmith.audit.figures import HOUSE_STYLE, forest, histogram, picture_uri
+from rewardsmith.audit.render.figures import HOUSE_STYLE, forest, histogram, picture_uri
 from rewardsmith.audit.report import Rate
 
 

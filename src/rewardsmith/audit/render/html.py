@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from rewardsmith.audit import wording
-from rewardsmith.audit.figures import forest, histogram, picture_uri
 from rewardsmith.audit.finding import SEVERITIES, Severity
+from rewardsmith.audit.render import wording
+from rewardsmith.audit.render.figures import forest, histogram, picture_uri
+from rewardsmith.audit.render.visible import Piece, plain, visible
 from rewardsmith.audit.report import Report
-from rewardsmith.audit.visible import Piece, plain, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -89,7 +89,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("rewardsmith.audit", "templates"),
+        loader=PackageLoader("rewardsmith.audit.render", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

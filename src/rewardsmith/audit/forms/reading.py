@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rewardsmith.audit.forms_keys import equivalent
-from rewardsmith.audit.forms_numbers import read_number
+from rewardsmith.audit.forms.keys import equivalent
+from rewardsmith.audit.forms.numbers import read_number
 
 _NUMBER_TOKEN = re.compile(
     r"(?<![\w.])[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?%?|\\d?frac\{[^{}]*\}\{[^{}]*\}"

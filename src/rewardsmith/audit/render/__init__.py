@@ -1,0 +1,1 @@
+"""A report in words: for the terminal, as one HTML page, and as files."""
