@@ -35,42 +35,37 @@ def answer_key(panel: Panel) -> Asking:
     """Every key is sent in the carrier that the reward reads best; what is paid no more than a wrong one is refused."""
     if not panel.keyed:
         return Outcome(not_run="the rows bring no reference answers")
-    if not panel.verifier:
-        scored = [score for score in panel.conduct.first if score.reward is not None]
-        blank = (
-            panel.reads_answers and panel.formatted <= panel.noise <= 1e-9 and len(scored) == len(panel.conduct.first)
-        )
-        if not blank:
-            return Outcome(not_run=NOT_A_VERIFIER)
-        (nothing,) = yield [Ask([item.row.with_completion("") for item in panel.items])]
-        empty = [score.reward for score in nothing if score.reward is not None]
-        return Outcome(findings=(_paid_alike(panel, max(empty, default=0.0)),))
+    if panel.verifier:
+        return _refused_keys(panel)
+    scored = all(score.reward is not None for score in panel.conduct.first)
+    if not (scored and panel.reads_answers and panel.formatted <= panel.noise <= 1e-9):
+        return Outcome(not_run=NOT_A_VERIFIER)
+    (nothing,) = yield [Ask([item.row.with_completion("") for item in panel.items])]
+    empty = [score.reward for score in nothing if score.reward is not None]
+    return Outcome(findings=(_paid_alike(panel, max(empty, default=0.0)),))
+
+
+def _refused_keys(panel: Panel) -> Outcome:
     known = [item for item in panel.items if item.right is not None]
     usual = max((item.right or 0.0 for item in known), default=0.0)
     refused = [item for item in known if _refused(item, panel, usual)]
     low, high = wilson_interval(len(refused), len(known), alpha=panel.alpha)
-    rate = len(refused) / max(len(known), 1)
+    share = len(refused) / max(len(known), 1)
     if low <= LEAST_SHARE:
         return Outcome()
-    return Outcome(
-        findings=(
-            Finding(
-                probe="answer_key",
-                severity="high" if rate >= 0.25 else "medium",
-                message=f"The answer key itself is refused on {rate:.0%} of {len(known)} rows, in the form in which "
-                f"the reward accepts the others ({panel.carrier.name}).",
-                value=rate,
-                interval=(low, high),
-                n=len(known),
-                advice="A refused key is a bug in the data or the verifier: `rewardsmith.rewards.math_equal` and "
-                "`exact_number` leave rows unscored whose key they cannot read.",
-                examples=tuple(
-                    evidence(item, panel.carrier.wrap(item.key), item.right, item.level) for item in refused[:3]
-                ),
-            ),
-        )
+    finding = Finding(
+        probe="answer_key",
+        severity="high" if share >= 0.25 else "medium",
+        message=f"The answer key itself is refused on {share:.0%} of {len(known)} rows, in the form in which the "
+        f"reward accepts the others ({panel.carrier.name}).",
+        value=share,
+        interval=(low, high),
+        n=len(known),
+        advice="A refused key is a bug in the data or the verifier: `rewardsmith.rewards.math_equal` and "
+        "`exact_number` leave rows unscored whose key they cannot read.",
+        examples=tuple(evidence(item, panel.carrier.wrap(item.key), item.right, item.level) for item in refused[:3]),
     )
-    yield []
+    return Outcome(findings=(finding,))
 
 
 def _paid_alike(panel: Panel, empty: float) -> Finding:
