@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -86,6 +87,37 @@ def traits_of(transform: Callable[..., Any]) -> Traits:
     return traits if isinstance(traits, Traits) else traits(**keywords)
 
 
+class Named(NamedTuple):
+    """How a context fits a function: its first parameter's name, the keywords to pass, and what it needs in vain."""
+
+    first: str
+    given: dict[str, Any]
+    lacking: list[str]
+
+
+def named_by(function: Callable[..., Any], context: Mapping[str, Any]) -> Named:
+    """What of `context` a function asks for by name beside its first parameter, or all of it if it takes `**keywords`.
+
+    What `functools.partial` bound stays bound. A module is asked through its `forward`; a built-in such as
+    `torch.tanh`, which does not say what it takes, takes its first argument alone.
+
+    >>> named_by(lambda rewards, lengths, scale=1.0: rewards, {"scale": 2.0, "other": 3})
+    Named(first='rewards', given={'scale': 2.0}, lacking=['lengths'])
+    """
+    bound = function.keywords if isinstance(function, partial) else {}
+    try:
+        parameters = list(inspect.signature(getattr(function, "forward", function)).parameters.values())
+    except ValueError:
+        return Named("", {}, [])
+    first, *others = parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in others):
+        given = {name: value for name, value in context.items() if name not in bound and name != first.name}
+    else:
+        given = {p.name: context[p.name] for p in others if p.name in context and p.name not in bound}
+    needed = [p.name for p in others if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    return Named(first.name, given, [name for name in needed if name not in given and name not in bound])
+
+
 @dataclass(frozen=True, slots=True)
 class RewardBatch:
     """One gathered batch, as the advantage stage sees it; a prompt's completions are consecutive.
@@ -107,6 +139,7 @@ class RewardBatch:
 __all__ = [
     "Completion",
     "Message",
+    "Named",
     "Reward",
     "RewardBatch",
     "Scope",
@@ -114,5 +147,6 @@ __all__ = [
     "Traits",
     "TransitionReward",
     "declares",
+    "named_by",
     "traits_of",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from rewardsmith.transforms.noop import cancels, name_of
-from rewardsmith.types import Scope, Traits, traits_of
+from rewardsmith.types import Scope, Traits, named_by, traits_of
 
 Transform = Callable[..., Tensor]
 
@@ -106,20 +105,14 @@ def _brief(value: object) -> str:
 
 
 def _named_by(part: Transform, context: dict[str, Any], *, place: str = "") -> dict[str, Any]:
-    """The context keywords that a part names, all of them if it takes **keywords; what `partial` bound stays bound."""
-    bound = part.keywords if isinstance(part, partial) else {}
-    signature = inspect.signature(part.forward if isinstance(part, nn.Module) else part)
-    parameters = list(signature.parameters.values())[1:]  # the first is the rewards
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return {name: value for name, value in context.items() if name not in bound}
-    wanted = [parameter for parameter in parameters if parameter.name not in bound]
-    lacking = [p.name for p in wanted if p.default is p.empty and p.name not in context]
+    """The context keywords that a part asks for."""
+    _, given, lacking = named_by(part, context)
     if lacking:
         raise TypeError(
             f"chain: {name_of(part)}{place} needs {', '.join(lacking)}, and the call passed "
             f"{', '.join(context) or 'no context'}. Pass it as a keyword, or bind it with functools.partial."
         )
-    return {parameter.name: context[parameter.name] for parameter in wanted if parameter.name in context}
+    return given
 
 
 def chain(*transforms: Transform, advantage: Callable[..., Tensor] | None = None) -> Chain:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rewardsmith.types import RewardBatch
+from rewardsmith.types import RewardBatch, named_by
 
 Stage = Callable[..., Tensor]
 
@@ -59,38 +57,16 @@ def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]
     Raises:
         TypeError: it needs something that the batch does not have, or does not return a tensor.
     """
-    bound = function.keywords if isinstance(function, partial) else {}
-    first, *others = _parameters(function)
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in others):
-        given = {name: value for name, value in context.items() if name not in bound and name != first.name}
-    else:
-        given = {p.name: context[p.name] for p in others if p.name in context and p.name not in bound}
-    lacking = [
-        p.name
-        for p in others
-        if p.default is p.empty
-        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-        and p.name not in given
-        and p.name not in bound
-    ]
+    first, given, lacking = named_by(function, context)
     if lacking:
         raise TypeError(
             f"{role}: {function!r} needs {', '.join(lacking)}, and the batch offers {', '.join(sorted(context))}. "
             "Name a parameter after one of those, add a column to the dataset, or bind it with functools.partial."
         )
-    result = function(context["source_rewards"] if first.name == "source_rewards" else rewards, **given)
+    result = function(context["source_rewards"] if first == "source_rewards" else rewards, **given)
     if not isinstance(result, Tensor):
         raise TypeError(f"{role}: {function!r} returned {type(result).__name__}. Return a tensor, one entry per row.")
     return result
-
-
-def _parameters(function: Stage) -> list[inspect.Parameter]:
-    """What a function asks for; a built-in such as `torch.tanh`, which does not say, asks for the rewards alone."""
-    try:
-        # A module's __call__ is (*args, **kwargs): its forward is what names them.
-        return list(inspect.signature(getattr(function, "forward", function)).parameters.values())
-    except ValueError:
-        return [inspect.Parameter("rewards", inspect.Parameter.POSITIONAL_ONLY)]
 
 
 def check_rows(role: str, function: Stage, result: Tensor, shapes: list[tuple[int, ...]], *, advice: str) -> Tensor:
