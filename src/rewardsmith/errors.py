@@ -14,7 +14,3 @@ class TargetError(RewardsmithError):
 
 class RowsError(RewardsmithError):
     """Rows could not be read, or lack what the job needs."""
-
-
-class ScopeError(RewardsmithError):
-    """A component was placed where it cannot see what it needs, such as a group transform in a row reward."""

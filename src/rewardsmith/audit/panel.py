@@ -18,10 +18,8 @@ from rewardsmith.rewards import Scored
 PROBED = 8  # items on which carriers are tried
 CONDUCT_ROWS = 16  # rows scored again and again
 LEAST_OF_SPREAD = 0.05  # a gap between right and wrong below this share of what format moves is no verdict on answers
-PSEUDO_KEYS = (
-    "seven",
-    "eleven",
-)  # what carriers hold where rows bring no answer: content, so that no format is a shell
+PSEUDO_KEYS = ("seven", "eleven")
+"""What carriers hold where rows bring no answer: content, so that no format is a shell."""
 
 
 class Ask(NamedTuple):
@@ -205,7 +203,6 @@ def _trio(item: Item) -> tuple[str, str, str]:
 
 class _Means(NamedTuple):
     right: float | None
-    wrong: float | None
     gap: float  # mean of right − wrong where a fifth of the rows tell them apart and few the wrong way, else 0
 
 
@@ -214,12 +211,11 @@ def _means(scores: Sequence[Scored]) -> _Means:
     pairs = [(right.reward, [s.reward for s in wrongs if s.reward is not None]) for right, *wrongs in trios]
     known = [(right, min(wrongs)) for right, wrongs in pairs if right is not None and wrongs]
     if not known:
-        return _Means(None, None, 0.0)
-    rights, wrongs = [right for right, _ in known], [wrong for _, wrong in known]
+        return _Means(None, 0.0)
     wins, losses = sum(right > wrong for right, wrong in known), sum(right < wrong for right, wrong in known)
     told_apart = wins >= 0.2 * len(known) and losses <= wins / 4
     gap = fmean(right - wrong for right, wrong in known) if told_apart else 0.0
-    return _Means(fmean(rights), fmean(wrongs), max(gap, 0.0))
+    return _Means(fmean(right for right, _ in known), max(gap, 0.0))
 
 
 def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:

@@ -110,9 +110,10 @@ def determinism(panel: Panel) -> Asking:
     (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
     changed = _changed(conduct.rows, conduct.first, conduct.again)
     drifted = _changed(conduct.rows, conduct.first, late)
-    if not changed and not _changed(conduct.rows, conduct.first, conduct.reverse) + _changed(
-        conduct.rows, conduct.first, conduct.single
-    ):  # otherwise the batch explains a difference from the earliest scores
+    if not any(
+        _changed(conduct.rows, conduct.first, other) for other in (conduct.again, conduct.reverse, conduct.single)
+    ):
+        # otherwise the batch or noise explains a difference from the earliest scores
         drifted += _changed(conduct.rows, conduct.earliest, conduct.first)
     if not changed + drifted:
         return Outcome()

@@ -16,8 +16,13 @@ GATE = (
 )
 
 
-def _constant(text: str) -> Make:
-    return lambda item, panel: None if says_the_key(text, item, panel) else text
+def _constant(text: str, *, carried: bool = False) -> Make:
+    def write(item: Item, panel: Panel) -> str | None:
+        if says_the_key(text, item, panel):
+            return None
+        return panel.carrier.wrap(text) if carried else text
+
+    return write
 
 
 def _constants(*labeled: tuple[str, str]) -> tuple[Variant, ...]:
@@ -41,11 +46,10 @@ _OPENERS = _constants(
 )
 
 
-def _odd(text: str) -> Make:
-    return lambda item, panel: None if says_the_key(text, item, panel) else panel.carrier.wrap(text)
-
-
-_ODD = tuple(Variant(repr(text), (_odd(text),)) for text in ("NaN", "inf", "-inf", "1e999", "None", "null", "[]"))
+_ODD = tuple(
+    Variant(repr(text), (_constant(text, carried=True),))
+    for text in ("NaN", "inf", "-inf", "1e999", "None", "null", "[]")
+)
 
 
 def _prompt_copy(item: Item, panel: Panel) -> str | None:

@@ -33,16 +33,21 @@ class Try(NamedTuple):
 
 def answer_key(panel: Panel) -> Asking:
     """Every key is sent in the carrier that the reward reads best; what is paid no more than a wrong one is refused."""
-    if not panel.keyed:
-        return Outcome(not_run="the rows bring no reference answers")
     if panel.verifier:
         return _refused_keys(panel)
     scored = all(score.reward is not None for score in panel.conduct.first)
-    if not (scored and panel.reads_answers and panel.formatted <= panel.noise <= 1e-9):
-        return Outcome(not_run=NOT_A_VERIFIER)
+    if not (panel.keyed and scored and panel.reads_answers and panel.formatted <= panel.noise <= 1e-9):
+        return Outcome(not_run=_unaskable(panel))
     (nothing,) = yield [Ask([item.row.with_completion("") for item in panel.items])]
     empty = [score.reward for score in nothing if score.reward is not None]
     return Outcome(findings=(_paid_alike(panel, max(empty, default=0.0)),))
+
+
+def _unaskable(panel: Panel) -> str:
+    """Why there is no right answer to ask about, or ""."""
+    if panel.verifier:
+        return ""
+    return NOT_A_VERIFIER if panel.keyed else "the rows bring no reference answers"
 
 
 def _refused_keys(panel: Panel) -> Outcome:
@@ -102,8 +107,8 @@ def _refused(item: Item, panel: Panel, usual: float) -> bool:
 
 def equivalent_spellings(panel: Panel) -> Asking:
     """The key in other spellings, proven equal without the reward's help; a refusal costs the policy its signal."""
-    if not panel.verifier:
-        return Outcome(not_run=NOT_A_VERIFIER if panel.keyed else "the rows bring no reference answers")
+    if reason := _unaskable(panel):
+        return Outcome(not_run=reason)
     accepted = [i for i in panel.items if i.right is not None and panel.gain(i, i.right) > 0.5]
     cases = [(item, form) for item in accepted for form in equivalent_forms(item.key)[:SPELLINGS_PER_ITEM]]
     if not cases:
@@ -113,7 +118,7 @@ def equivalent_spellings(panel: Panel) -> Asking:
     for (item, form), score in zip(cases, scores, strict=True):
         if score.reward is not None:
             tries[form.family].append(Try(item, form, score.reward, panel.gain(item, score.reward)))
-    literal = not any(_taken(kept) for family, kept in tries.items())
+    literal = not any(_taken(kept) for kept in tries.values())
     found = [_spelling(family, kept, panel, literal=literal) for family, kept in tries.items()]
     return Outcome(findings=tuple(finding for finding in found if finding is not None))
 
@@ -167,8 +172,8 @@ def other_answer(panel: Panel) -> Asking:
 
 def constant_answer(panel: Panel) -> Asking:
     """Four keys, each sent to every prompt that has another one: no constant may be paid on most prompts."""
-    if not panel.verifier:
-        return Outcome(not_run=NOT_A_VERIFIER if panel.keyed else "the rows bring no reference answers")
+    if reason := _unaskable(panel):
+        return Outcome(not_run=reason)
     known = [item for item in panel.items if item.right is not None]
     constants = list({item.key: item for item in known}.values())[:CONSTANTS]
     tries = [[item for item in known if _other_key(item, constant)] for constant in constants]
@@ -211,10 +216,8 @@ def _constant(panel: Panel, text: str, tried: Sequence[tuple[Item, float]]) -> t
 
 
 def _neighbors(panel: Panel, probe: str, *, other: bool) -> Asking:
-    if not panel.keyed:
-        return Outcome(not_run="the rows bring no reference answers")
-    if not panel.verifier:
-        return Outcome(not_run=NOT_A_VERIFIER)
+    if reason := _unaskable(panel):
+        return Outcome(not_run=reason)
     keys = {item.key for item in panel.items}
     known = [item for item in panel.items if item.right is not None]
     wrongs = [

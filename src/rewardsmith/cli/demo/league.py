@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rewardsmith.audit import Finding, Report, audit
+from rewardsmith.audit import Report, audit
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
 from rewardsmith.rewards import Scorer, Target, load_target, target_rows
@@ -111,9 +111,3 @@ def _seconds_per_row(target: Target, rows: Sequence[Row]) -> float:
         start = time.perf_counter()
         scorer.score(tried, nonce="timed")
         return (time.perf_counter() - start) / len(tried)
-
-
-def worst_of(report: Report) -> Finding | None:
-    """The finding that a league table names, or None where the reward came out clean."""
-    found = report.at_least("medium")
-    return found[0] if found else None
