@@ -5,6 +5,7 @@ from rewardsmith.audit.intervals import wilson_interval
 from rewardsmith.audit.render.figures import HOUSE_STYLE
 from rewardsmith.audit.render.html import Section, render_html
 from rewardsmith.audit.render.text import render_league, render_text
+from rewardsmith.audit.render.wording import short_verdict
 from rewardsmith.audit.render.write import report_schema, strict_json, write_report
 from rewardsmith.audit.report import SCHEMA, Check, Rate, Report
 from rewardsmith.audit.run import audit
@@ -25,6 +26,7 @@ __all__ = [
     "render_league",
     "render_text",
     "report_schema",
+    "short_verdict",
     "strict_json",
     "wilson_interval",
     "write_report",

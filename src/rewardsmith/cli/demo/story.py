@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from rewardsmith.audit import Report, Section, audit, render_league, render_text, write_report
+from rewardsmith.audit import Report, Section, audit, render_league, render_text, short_verdict, write_report
 from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, Entry, reasoning_gym_specs, run_league
 from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
 from rewardsmith.rewards import as_target, exact_number
@@ -56,7 +56,7 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
 
 def _counted(entries: list[Entry]) -> str:
     done = [entry.report for entry in entries if entry.report is not None]
-    worst = Counter(report.at_least("medium")[0].severity if report.at_least("medium") else "clean" for report in done)
+    worst = Counter(short_verdict(report) for report in done)
     listed = ", ".join(f"{count} {name}" for name, count in worst.most_common())
     failed = [escape(f"{entry.spec}: {entry.trouble}") for entry in entries if entry.report is None]
     return "\n".join([f"{len(done)} rewards audited, by worst finding: {listed}.", *failed])
