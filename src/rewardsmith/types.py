@@ -35,6 +35,17 @@ class TransitionReward(Protocol):
     def __call__(self, obs: Tensor, action: Tensor, next_obs: Tensor, terminated: Tensor) -> Tensor: ...
 
 
+class ProcessReward(Protocol):
+    """Scores the steps of a completion: as `Reward`, with `steps`, each completion's list of step texts, beside it.
+
+    Returns per row one number or None (unscored) per step, in order, or None where no step could be scored.
+    """
+
+    def __call__(
+        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
+    ) -> Sequence[Sequence[float | None] | None] | Awaitable[Sequence[Sequence[float | None] | None]]: ...
+
+
 class Traits(NamedTuple):
     """What a transform declares of itself.
 
@@ -127,6 +138,9 @@ class RewardBatch:
     group_size: G, so that B = P·G.
     completion_mask: (B, T) True where a completion token counts, or None.
     columns: everything else the rows carried, each a list of B.
+    step_rewards: (B, N) raw scores of each named process reward, NaN where unscored and where there is no step.
+    step_mask: (B, N) True where a completion has a complete step, or None where nothing scores steps.
+    step_ends: (B, N) int64 index in 0…T−1 of a step's last token; 0 where masked.
     """
 
     source_rewards: Tensor
@@ -134,12 +148,16 @@ class RewardBatch:
     group_size: int
     completion_mask: Tensor | None = None
     columns: Mapping[str, list[Any]] = field(default_factory=dict)
+    step_rewards: Mapping[str, Tensor] = field(default_factory=dict)
+    step_mask: Tensor | None = None
+    step_ends: Tensor | None = None
 
 
 __all__ = [
     "Completion",
     "Message",
     "Named",
+    "ProcessReward",
     "Reward",
     "RewardBatch",
     "Scope",

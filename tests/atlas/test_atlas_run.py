@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -23,8 +23,9 @@ class World:
     name: str = "coin"
 
 
-def experiment(seed, world, *, broken=False):
-    return {"heads/seen": -1.0 if broken else seed * world.bias, "threads/seen": float(torch.get_num_threads())}
+def experiments(seeds, world, *, broken=False):
+    threads = float(torch.get_num_threads())
+    return [{"heads/seen": -1.0 if broken else seed * world.bias, "threads/seen": threads} for seed in seeds]
 
 
 TOY = LoadedPage(
@@ -33,7 +34,8 @@ TOY = LoadedPage(
         paper=1, component=len, claim="c", criterion=AtLeast("heads/seen", 0), scope="s", ablation="a", usage="u"
     ),
     world=World,
-    experiment=experiment,
+    experiments=experiments,
+    together=False,
     figure=None,
     summary="A toy.",
 )
@@ -79,7 +81,7 @@ def test_json_has_exactly_the_promised_keys():
 
 
 def test_numbers_that_are_not_finite_become_null_in_json(monkeypatch):
-    nan = LoadedPage("toy", TOY.page, World, lambda seed, world, *, broken=False: {"heads/seen": math.nan}, None, "")
+    nan = replace(TOY, experiments=lambda seeds, world, *, broken=False: [{"heads/seen": math.nan} for _ in seeds])
     monkeypatch.setattr(run_module, "load_page", lambda slug: nan)
     printed = run_page("toy", seeds=[0, 1]).as_json()
     assert printed["results"] == {"heads/seen": [None, None]}

@@ -1,5 +1,6 @@
 """Every page, whatever its paper: it says what it must, its numbers repeat, and its ablation does not pass."""
 
+import importlib
 import random
 from dataclasses import is_dataclass
 
@@ -23,7 +24,8 @@ def test_a_page_says_what_it_shows_and_what_it_does_not(slug):
     assert loaded.summary.endswith(".")
     assert is_dataclass(loaded.world)
     assert loaded.world.__doc__
-    assert loaded.experiment.__doc__
+    module = importlib.import_module(f"rewardsmith.atlas.pages.{slug}")
+    assert (module.experiments if loaded.together else module.experiment).__doc__
     assert "```" in page.usage, "show how to use it at real scale, with code"
     for component in page.components:
         assert component.__module__.startswith("rewardsmith."), "a page exercises the library, not a copy"
@@ -59,3 +61,12 @@ def test_a_page_passes_on_fresh_seeds(slug):
 def test_a_seed_gives_the_same_numbers_twice(slug):
     seed = fresh_seed()
     assert run_page(slug, seeds=[seed]).results == run_page(slug, seeds=[seed]).results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", [slug for slug in SLUGS if load_page(slug).together])
+def test_a_seed_s_numbers_do_not_depend_on_the_seeds_beside_it(slug):
+    seeds = [fresh_seed() for _ in range(3)]
+    alone, beside = run_page(slug, seeds=seeds[1:2]).results, run_page(slug, seeds=seeds).results
+    for name, (value,) in alone.items():
+        assert beside[name][1] == pytest.approx(value, abs=1e-6, nan_ok=True), f"{name}, seeds {seeds}"

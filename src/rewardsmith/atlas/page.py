@@ -14,13 +14,19 @@ A page is one module in `atlas/pages/`, found by its being there; its file name 
         """One seed's numbers, as {"metric/arm": number}; `broken` runs the page's declared ablation."""
 
     def figure(results: Results, axes: matplotlib.axes.Axes) -> None:  # optional; the default draws every arm
+
+A page whose world keeps seeds side by side in one tensor holds, in place of `experiment`,
+
+    def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+        """The same for many seeds at once; a seed's numbers must not depend on which others ran beside it."""
 '''
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -65,12 +71,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class LoadedPage:
-    """A page module, checked: its slug, declaration, world, experiment and (optional) figure."""
+    """A page module, checked: its slug, declaration, world, experiments and (optional) figure.
+
+    experiments(seeds, world, broken=False) gives one dict per seed, whether the module holds it or one seed's
+    `experiment`. together: whether the module itself runs many seeds side by side.
+    """
 
     slug: str
     page: Page
     world: type[Any]
-    experiment: Callable[..., dict[str, float]]
+    experiments: Callable[..., list[dict[str, float]]]
+    together: bool
     figure: Callable[[Results, Any], None] | None
     summary: str
 
@@ -81,23 +92,33 @@ class LoadedPage:
         Raises:
             TypeError: the module lacks a part of the interface.
         """
-        page, world, experiment = (getattr(module, name, None) for name in ("PAGE", "World", "experiment"))
+        page, world = getattr(module, "PAGE", None), getattr(module, "World", None)
         if not isinstance(page, Page) or not isinstance(world, type) or not is_dataclass(world):
             raise TypeError(
                 f"LoadedPage: {module.__name__} must hold PAGE = Page(...) and a dataclass World. Add what is missing."
             )
+        together = getattr(module, "experiments", None)
+        experiment = together or getattr(module, "experiment", None)
         if not callable(experiment) or "broken" not in inspect.signature(experiment).parameters:
             raise TypeError(
-                f"LoadedPage: {module.__name__} must hold experiment(seed, world, *, broken=False). Add it."
+                f"LoadedPage: {module.__name__} must hold experiment(seed, world, *, broken=False), or experiments "
+                "for many seeds at once. Add it."
             )
         slug = module.__name__.rpartition(".")[2]
         summary = (inspect.getdoc(module) or "").partition("\n")[0]
-        return cls(slug, page, world, experiment, getattr(module, "figure", None), summary)
+        many = together or partial(_one_by_one, experiment)
+        return cls(slug, page, world, many, together is not None, getattr(module, "figure", None), summary)
 
     def world_defaults(self) -> dict[str, Any]:
         """The declared world parameters and their defaults."""
         default = self.world()
         return {field.name: getattr(default, field.name) for field in fields(self.world)}
+
+
+def _one_by_one(
+    experiment: Callable[..., dict[str, float]], seeds: Sequence[int], world: Any, *, broken: bool = False
+) -> list[dict[str, float]]:
+    return [experiment(seed, world, broken=broken) for seed in seeds]
 
 
 __all__ = ["LoadedPage", "Page"]

@@ -142,21 +142,23 @@ def _converted(slug: str, name: str, text: str, default: object) -> object:
 
 
 def _rows(slug: str, seeds: Sequence[int], world: Any, *, broken: bool, workers: int) -> Iterator[dict[str, float]]:
-    workers = min(workers, MOST_WORKERS, len(seeds))
-    if workers <= 1:
-        for seed in seeds:
-            yield _one_seed(slug, seed, world, broken)
+    """One dict per seed, in order; seeds that a page runs side by side share a worker."""
+    workers = max(1, min(workers, MOST_WORKERS, len(seeds)))
+    size = math.ceil(len(seeds) / workers) if load_page(slug).together else 1
+    jobs = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+    if workers == 1:
+        for job in jobs:
+            yield from _some_seeds(slug, job, world, broken)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        jobs = [executor.submit(_one_seed, slug, seed, world, broken) for seed in seeds]
-        for job in jobs:
-            yield job.result()
+        for done in [executor.submit(_some_seeds, slug, job, world, broken) for job in jobs]:
+            yield from done.result()
 
 
-def _one_seed(slug: str, seed: int, world: Any, broken: bool) -> dict[str, float]:
+def _some_seeds(slug: str, seeds: Sequence[int], world: Any, broken: bool) -> list[dict[str, float]]:
     with _one_thread():
-        results = load_page(slug).experiment(seed, world, broken=broken)
-    return {name: float(value) for name, value in results.items()}
+        rows = load_page(slug).experiments(seeds, world, broken=broken)
+    return [{name: float(value) for name, value in row.items()} for row in rows]
 
 
 @contextmanager

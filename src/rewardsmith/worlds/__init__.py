@@ -25,6 +25,7 @@ from rewardsmith.worlds.response_pool import (
     policy_at_kl,
     tilted_policy,
 )
+from rewardsmith.worlds.streams import Streams, sample_index
 
 __all__ = [
     "ArithmeticLM",
@@ -33,6 +34,7 @@ __all__ = [
     "Judges",
     "PolicyAtKL",
     "ResponsePool",
+    "Streams",
     "arithmetic_gold",
     "best_of_n_curve",
     "committed_number_reward",
@@ -43,6 +45,7 @@ __all__ = [
     "kl",
     "last_number_reward",
     "policy_at_kl",
+    "sample_index",
     "substring_reward",
     "tilted_policy",
     "train_judges",
