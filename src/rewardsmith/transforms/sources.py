@@ -29,7 +29,9 @@ def weighted_sum(
 
     Args:
         source_rewards: (B, K) rewards of K sources; NaN is missing. +inf and −inf together are NaN.
-        weights: K weights, 1 each if None. A source of weight 0 is ignored, present or not.
+        weights: K weights, 1 each if None; or (B, K), each row's own, for a blend c·v + (1 − c)·m by confidence or
+            for routing (one-hot). A source of weight 0 is ignored, present or not. In (B, K) weights a NaN (unknown)
+            unscores its row, and so does a row of zeros.
         normalize: divide by W, which gives a weighted mean.
         missing: "renormalize" as above, or "unscored": a row that misses any source of nonzero weight is NaN.
 
@@ -42,24 +44,33 @@ def weighted_sum(
     check_choice("weighted_sum", "missing", missing, get_args(Missing))
     check_shape("weighted_sum", "source_rewards", source_rewards, None, None)
     wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
-    per_source = wide.new_ones(wide.shape[1]) if weights is None else torch.as_tensor(weights).to(wide)
-    _check_weights(per_source, wide.shape[1])
+    per_source = wide.new_ones(wide.shape[1]) if weights is None else _per_source("weighted_sum", weights, wide)
     present = ~wide.isnan() & (per_source != 0)  # (B, K)
     size = per_source.abs()
     found = torch.where(present, size, 0).sum(dim=1)
     total = torch.where(present, wide * per_source, 0).sum(dim=1) / found  # 0/0 is NaN: nothing present
+    total = torch.where(per_source.isnan().any(dim=-1), math.nan, total)
     if missing == "unscored":
         complete = (present | (per_source == 0)).all(dim=1)
         total = torch.where(complete, total, math.nan)
-    return (total if normalize else total * size.sum()).to(torch.result_type(source_rewards, 1.0))
+    return (total if normalize else total * size.sum(dim=-1)).to(torch.result_type(source_rewards, 1.0))
 
 
-def _check_weights(weights: Tensor, n_sources: int) -> None:
-    check_shape("weighted_sum", "weights", weights, n_sources)
-    if not bool(weights.isfinite().all()) or not bool(weights.any()):
+def _per_source(caller: str, weights: Sequence[float] | Tensor, like: Tensor) -> Tensor:
+    """Weights (K,), or (B, K) where each row has its own, checked against the (B, K) rewards `like`."""
+    given = weights if isinstance(weights, Tensor) else torch.tensor(weights, dtype=torch.float64)
+    tensor = given.to(like)
+    if tensor.ndim == 2:
+        check_shape(caller, "weights", tensor, *like.shape)
+        if bool(tensor.isinf().any()):
+            raise ValueError(f"{caller}: weights hold ±inf. Pass finite ones, and NaN where a row's is unknown.")
+        return tensor
+    check_shape(caller, "weights", tensor, like.shape[1])
+    if not bool(tensor.isfinite().all()) or not bool(tensor.any()):
         raise ValueError(
-            f"weighted_sum: weights {weights.tolist()} must be finite and not all 0. Give at least one source a weight."
+            f"{caller}: weights {tensor.tolist()} must be finite and not all 0. Give at least one source a weight."
         )
+    return tensor
 
 
 @declares(Traits(scope="prompt", affine=False))
@@ -94,4 +105,44 @@ def normalize_sources(source_rewards: Tensor, *, group_size: int, eps: float = 1
     return torch.where(scored, scores, grouped).flatten(0, 1).to(torch.result_type(source_rewards, 1.0))
 
 
-__all__ = ["normalize_sources", "weighted_sum"]
+@declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))
+def scale_sources(
+    source_rewards: Tensor, *, low: float | Sequence[float] | Tensor, high: float | Sequence[float] | Tensor
+) -> Tensor:
+    """Bring every source to [0, 1] by a range fixed beforehand, so that sources of different units can be added.
+
+        u_ik = clip( (r_ik − low_k) / (high_k − low_k), 0, 1 )
+
+    A binary rule may have a spread of ½ within a group where a cosine has 0.05; added raw, the rule is all that counts.
+    Measure the ranges once, on held-out completions. Unlike `normalize_sources` it sees one row, and it does not blow
+    the noise of a group that agrees up to a spread of 1.
+
+    Args:
+        source_rewards: (B, K) rewards; NaN stays NaN, ±inf becomes the end on its side.
+        low, high: the ends of each source's range, K numbers or one for all; low < high.
+
+    Returns:
+        (B, K) rewards in [0, 1].
+
+    >>> scale_sources(torch.tensor([[0.5, 70.0], [2.0, 90.0]]), low=[0.0, 60.0], high=[1.0, 80.0])
+    tensor([[0.5000, 0.5000],
+            [1.0000, 1.0000]])
+    """
+    check_shape("scale_sources", "source_rewards", source_rewards, None, None)
+    wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
+    n_sources = wide.shape[1]
+    ends = [torch.as_tensor(end).to(wide) for end in (low, high)]
+    for name, end in zip(("low", "high"), ends, strict=True):
+        if end.ndim:
+            check_shape("scale_sources", name, end, n_sources)
+    start, stop = (end.expand(n_sources) for end in ends)
+    if not bool(((start < stop) & (stop - start).isfinite()).all()):
+        raise ValueError(
+            f"scale_sources: low={start.tolist()} must lie below high={stop.tolist()}, all finite. "
+            "Measure each source's range, and drop a source that never varies."
+        )
+    held = torch.minimum(torch.maximum(wide, start), stop)
+    return ((held - start) / (stop - start)).to(torch.result_type(source_rewards, 1.0))
+
+
+__all__ = ["normalize_sources", "scale_sources", "weighted_sum"]

@@ -1,0 +1,145 @@
+"""A recipe as a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from rewardsmith.recipes.terms import Applied, Column, StepSource, Term
+from rewardsmith.recipes.wording import described, operation, weights_of
+from rewardsmith.types import Scope, traits_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from rewardsmith.recipes.recipe import Recipe
+
+WIDTH, HEIGHT = 1.55, 0.62  # of a box, in units in which columns lie 2.15 and rows 1 apart
+COLUMN = 2.15
+COLORS: dict[Scope, str] = {"row": "#e7eef7", "prompt": "#fdebc8", "batch": "#f9d3c5", "run": "#e6d8ef"}
+SEES: dict[Scope, str] = {"row": "one row", "prompt": "a prompt's group", "batch": "the batch", "run": "the run so far"}
+
+
+@dataclass(eq=False)
+class Box:
+    """One box: its label, what it must see, the boxes that feed it, and where it stands."""
+
+    label: str
+    scope: Scope
+    inputs: list[tuple[Box, str]]
+    faint: bool = False
+    source: bool = False
+    x: float = 0.0
+    y: float = 0.0
+
+
+def draw(recipe: Recipe) -> Figure:
+    """Sources on the left, advantage and filter on the right; a box's color says what it must see.
+
+    A dashed box is a part that the advantage cancels.
+    """
+    from matplotlib.figure import Figure
+
+    boxes = _boxes(recipe)
+    _place(boxes)
+    depth, rows = max(box.x for box in boxes) / COLUMN, max(box.y for box in boxes)
+    figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    for box in boxes:
+        _draw_box(axes, box)
+        for start, name in box.inputs:
+            _draw_arrow(axes, start, box, name)
+    _legend(axes, boxes)
+    axes.set(xlim=(-WIDTH / 2 - 0.1, depth * COLUMN + WIDTH / 2 + 0.1), ylim=(rows + 0.6, -0.6))
+    axes.set_axis_off()
+    return figure
+
+
+def _boxes(recipe: Recipe) -> list[Box]:
+    """Every term, then the advantage and the filter, inputs first."""
+    idle = {id(found.term) for found in recipe.idle()}
+    made: dict[int, Box] = {}
+    for term in recipe.terms():
+        made[id(term)] = _box(term, made, faint=id(term) in idle)
+    boxes = list(made.values())
+    feeding = [(made[id(root)], name) for root, name in ((recipe.reward, ""), (recipe.steps, "steps")) if root]
+    for label, part in (("advantage", recipe.advantage), ("filter", recipe.sample_filter)):
+        if part is not None:
+            boxes.append(Box(f"{label}\n{described(part)}", "prompt", feeding))
+            feeding = [(boxes[-1], "")]
+    return boxes
+
+
+def _box(term: Term, made: dict[int, Box], *, faint: bool) -> Box:
+    if isinstance(term, Applied):
+        weights = weights_of(term) or [1.0] * len(term.parts)
+        names = ["" if weight == 1 else f"{weight:g}·".replace("-", "−") for weight in weights]
+        inputs = [(made[id(part)], name) for part, name in zip(term.parts, names, strict=False)]
+        inputs += [(made[id(part)], name) for name, part in term.given.items()]
+        return Box(operation(term), traits_of(term.function).scope, inputs, faint)
+    note = "\n(steps)" if isinstance(term, StepSource) else "\n(column)" if isinstance(term, Column) else ""
+    return Box(f"{term}{note}", "row", [], source=True)
+
+
+def _place(boxes: list[Box]) -> None:
+    """Columns by the longest way from a source; a row for every source, what they feed at the mean of its inputs."""
+    for row, box in enumerate(box for box in boxes if not box.inputs):
+        box.y = float(row)
+    taken: dict[float, list[float]] = {}
+    for box in boxes:
+        if box.inputs:
+            box.x = max(start.x for start, _ in box.inputs) + COLUMN
+            box.y = sum(start.y for start, _ in box.inputs) / len(box.inputs)
+            while any(abs(box.y - other) < 0.95 for other in taken.get(box.x, [])):
+                box.y += 0.5
+        taken.setdefault(box.x, []).append(box.y)
+
+
+def _draw_box(axes: Axes, box: Box) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    style: dict[str, Any] = {"linestyle": "--", "edgecolor": "#9a9a9a"} if box.faint else {"edgecolor": "#4a5568"}
+    corner = (box.x - WIDTH / 2, box.y - HEIGHT / 2)
+    shape = "round,pad=0.02,rounding_size=0.28" if box.source else "round,pad=0.02,rounding_size=0.06"
+    face = "white" if box.source else COLORS[box.scope]
+    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=face, zorder=2, **style))
+    label = "\n".join(fill(line, 24) for line in box.label.split("\n")) + ("\n(cancels)" if box.faint else "")
+    size = 7.5 if label.count("\n") < 3 else 6.0
+    axes.text(
+        box.x, box.y, label, ha="center", va="center", fontsize=size, color="#777" if box.faint else "#1a202c", zorder=3
+    )
+
+
+def _draw_arrow(axes: Axes, start: Box, end: Box, name: str) -> None:
+    tail, head = (start.x + WIDTH / 2 + 0.02, start.y), (end.x - WIDTH / 2 - 0.02, end.y)
+    style = {"arrowstyle": "-|>", "color": "#4a5568", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+    if name and not name.endswith("·"):  # a tensor that a transform reads beside its rewards
+        style |= {"linestyle": (0, (3, 2))}
+    axes.annotate("", xy=head, xytext=tail, arrowprops=style, zorder=1)
+    if name:
+        middle = (tail[0] * 0.45 + head[0] * 0.55, tail[1] * 0.45 + head[1] * 0.55)
+        around = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        axes.text(
+            *middle,
+            name,
+            fontsize=6.5,
+            style="italic",
+            ha="center",
+            va="center",
+            color="#4a5568",
+            bbox=around,
+            zorder=4,
+        )
+
+
+def _legend(axes: Axes, boxes: list[Box]) -> None:
+    from matplotlib.patches import Patch
+
+    seen = {box.scope for box in boxes if not box.source}
+    handles = [Patch(facecolor=COLORS[s], edgecolor="#4a5568", label=f"sees {SEES[s]}") for s in COLORS if s in seen]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=7.5)
+
+
+__all__ = ["draw"]

@@ -1,0 +1,55 @@
+"""Which parts of a recipe its advantage cancels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from textwrap import shorten
+from typing import NamedTuple
+
+from torch import Tensor
+
+from rewardsmith.recipes.terms import Applied, Term, keywords_of, named
+from rewardsmith.recipes.wording import operation
+from rewardsmith.transforms import cancels
+from rewardsmith.types import traits_of
+
+
+class Idle(NamedTuple):
+    """A part of a recipe that its advantage cancels.
+
+    term: the part. part: what it does to its input r, in words. extent, reason: as in `transforms.Cancellation`.
+    """
+
+    term: Term
+    part: str
+    extent: str
+    reason: str
+
+
+def idle_parts(term: Term, advantage: Callable[..., Tensor], *, summed: bool = False) -> Iterator[Idle]:
+    """Walk from the root inward, as long as all that follows is affine.
+
+    Args:
+        summed: whether the term is a summand, where a factor counts and an offset alone can be idle.
+    """
+    if not isinstance(term, Applied):
+        return
+    if named(term.function) == "weighted_sum":
+        for part in term.parts:
+            yield from idle_parts(part, advantage, summed=summed or len(term.parts) > 1)
+        return
+    if not traits_of(term.function).affine or len(term.parts) > 1 or (summed and not _only_shifts(term)):
+        return
+    verdict = cancels(term.function, advantage)
+    if verdict:
+        reason = f"an offset, which {named(advantage)} removes" if summed else verdict.reason
+        words = f"{' '.join(operation(term).split())}, where r = {term.parts[0]}"
+        yield Idle(term, shorten(words, 72, placeholder=" …"), "exactly" if summed else verdict.extent, reason)
+    yield from idle_parts(term.parts[0], advantage, summed=summed)
+
+
+def _only_shifts(term: Applied) -> bool:
+    return named(term.function) == "rescale" and keywords_of(term.function).get("scale", 1.0) == 1.0
+
+
+__all__ = ["Idle", "idle_parts"]

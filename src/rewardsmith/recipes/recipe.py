@@ -1,0 +1,257 @@
+"""The recipe itself: what it is made of, what of it is idle, and what each engine is handed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+from torch import Tensor
+
+from rewardsmith.recipes.idle import Idle, idle_parts
+from rewardsmith.recipes.rows import row_context, signature_for
+from rewardsmith.recipes.terms import Applied, Column, Source, StepSource, Term, evaluate, walk
+from rewardsmith.recipes.wording import described
+from rewardsmith.rewards import to_openrlhf, to_verl
+from rewardsmith.transforms import Chain, chain
+from rewardsmith.types import Completion, RewardBatch, Scope, Text, named_by, traits_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Split(NamedTuple):
+    """A recipe in two: what a reward function computes row by row, and the transform that follows the gather."""
+
+    rows: Recipe
+    transform: Chain | None
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """From sources to the weight of every completion in the loss, as one object.
+
+        rewards (B,) = reward(sources)      steps (B, N) = steps(step sources, sources)
+        advantages   = advantage(rewards, step_rewards=steps, …) · sample_filter(rewards, …)
+
+    It prints itself, draws itself, says what its advantage cancels, and goes into an engine whole:
+
+        GRPOTrainer(model, recipe, args=…)          rewardsmith.engines.trl: any recipe
+        trl.GRPOTrainer(model, recipe, args=…)      TRL's own: a recipe whose every part sees one row
+        recipe.to_verl(…), recipe.to_openrlhf(…)    the same, for those trainers
+        engines.verl.register_recipe(name, recipe)  verl: what sees a group or batch, as an advantage estimator
+
+    Args:
+        reward: the term that is optimized, (B,).
+        advantage: rewards to advantages, (B,) or (B, T); None leaves it to the trainer.
+        sample_filter: rewards to weights (B,), 0 to drop.
+        steps: a term of step rewards (B, N), for an advantage that takes `step_rewards`, such as `step_credit`.
+        name: under which trainers log it.
+
+    >>> from rewardsmith.advantages import group_centered
+    >>> from rewardsmith.recipes import source
+    >>> def right(completions, answer, **columns):
+    ...     return [float(c == a) for c, a in zip(completions, answer)]
+    >>> def short(completions, **columns):
+    ...     return [float(len(c) < 3) for c in completions]
+    >>> print(Recipe(source(right) + 0.5 * source(short), advantage=group_centered))
+    recipe
+      right       right
+      short       short
+      reward    = right + 0.5·short
+      advantage   group_centered
+      scope       prompt: runs in rewardsmith.engines.trl
+    """
+
+    reward: Term
+    advantage: Callable[..., Tensor] | None = None
+    sample_filter: Callable[..., Tensor] | None = None
+    steps: Term | None = None
+    name: str = "recipe"
+
+    def __post_init__(self) -> None:
+        _check_kinds(self)
+        _check_names([term for term in self.terms() if isinstance(term, Source | StepSource)])
+        object.__setattr__(self, "__name__", self.name)
+        columns = [term.name for term in self.terms() if isinstance(term, Column)]
+        object.__setattr__(self, "__signature__", signature_for(self.sources.values(), columns))
+
+    def terms(self) -> tuple[Term, ...]:
+        """Every term of reward and steps, inputs before what is computed from them, each once."""
+        roots = (self.reward,) if self.steps is None else (self.reward, self.steps)
+        return tuple({id(term): term for root in roots for term in walk(root)}.values())
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """The rewards by name, in order of appearance."""
+        return {term.name: term.reward for term in self.terms() if isinstance(term, Source)}
+
+    @property
+    def step_sources(self) -> dict[str, Any]:
+        """The process rewards by name, in order of appearance."""
+        return {term.name: term.reward for term in self.terms() if isinstance(term, StepSource)}
+
+    @property
+    def scope(self) -> Scope:
+        """What the whole recipe must see: "row" if a plain reward function can compute it."""
+        needed: list[Scope] = [term.scope for term in self.terms()]
+        if self.advantage or self.sample_filter or self.steps:
+            needed.append("prompt")
+        return max(needed, key=get_args(Scope).index)
+
+    # --- evaluated -----------------------------------------------------------------------------------------------
+
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """TRL's reward contract, for a recipe whose every part sees one row.
+
+        Raises:
+            TypeError: some part needs the group, the batch or the run, or belongs to the advantage stage.
+        """
+        self._check_rows_only("a plain reward function", "Train it with rewardsmith.engines.trl.GRPOTrainer")
+        rows = {"prompts": prompts, "completions": completions, **columns}
+        values = evaluate(self.reward, row_context(self.sources, rows))
+        return [None if math.isnan(value) else value for value in values.tolist()]
+
+    def transform(self, source_rewards: Tensor, **context: Any) -> Tensor:
+        """(B, K) source rewards to (B,) rewards, as our trainers' `transform`; `context` as they fill it."""
+        return evaluate(self.reward, {**context, **_by_name(source_rewards, context["source_names"])})
+
+    def credit(self, rewards: Tensor, **context: Any) -> Tensor:
+        """(B,) rewards to (B,) or (B, T) advantages, as our trainers' `advantage`."""
+        if self.advantage is None:
+            raise TypeError("Recipe.credit: this recipe has no advantage. Give it one, or let the trainer use its own.")
+        if self.steps is not None:
+            batch: RewardBatch = context["batch"]
+            known = {**context, **_by_name(batch.source_rewards, batch.source_names), **batch.step_rewards}
+            context = {**context, "step_rewards": evaluate(self.steps, known)}
+        return self.advantage(rewards, **named_by(self.advantage, context).given)
+
+    # --- for engines ---------------------------------------------------------------------------------------------
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of our TRL trainers that run this recipe."""
+        options: dict[str, Any] = {"reward_funcs": self.sources, "transform": self.transform}
+        if self.step_sources:
+            options["process_rewards"] = self.step_sources
+        if self.advantage is not None:
+            options["advantage"] = self.credit
+        if self.sample_filter is not None:
+            options["sample_filter"] = self.sample_filter
+        return options
+
+    def to_verl(self, *, unscored: float | None) -> Callable[..., dict[str, float]]:
+        """verl's `compute_score`; see `rewards.to_verl`.
+
+        Raises:
+            TypeError: not every part sees one row.
+        """
+        self._check_rows_only("verl's compute_score", "Register it with rewardsmith.engines.verl.register_recipe")
+        return to_verl(self, unscored=unscored)
+
+    def to_openrlhf(self, *, unscored: float | None, end_tokens: Sequence[str] = ()) -> Callable[..., dict[str, Any]]:
+        """OpenRLHF's `reward_func`; see `rewards.to_openrlhf`.
+
+        Raises:
+            TypeError: not every part sees one row.
+        """
+        advice = "OpenRLHF chooses among its own estimators only. Train it with rewardsmith.engines.trl.GRPOTrainer"
+        self._check_rows_only("OpenRLHF's reward_func", advice)
+        return to_openrlhf(self, unscored=unscored, end_tokens=end_tokens)
+
+    def split(self) -> Split:
+        """The part that a reward function can compute, and the transforms that must wait for the gather.
+
+        Raises:
+            TypeError: what must wait reads several terms, so one number per row cannot carry it.
+        """
+        later: list[Callable[..., Tensor]] = []
+        term = self.reward
+        while term.scope != "row":
+            if not isinstance(term, Applied) or len(term.parts) > 1 or term.given:
+                raise TypeError(
+                    f"Recipe.split: {term} sees the {term.scope} and reads several terms, which one number per row "
+                    "cannot carry past a gather. Train it with rewardsmith.engines.trl.GRPOTrainer."
+                )
+            later.append(term.function)
+            term = term.parts[0]
+        return Split(Recipe(term, name=self.name), chain(*reversed(later)) if later else None)
+
+    def _check_rows_only(self, user: str, advice: str) -> None:
+        wide = [term for term in self.terms() if isinstance(term, Applied) and traits_of(term.function).scope != "row"]
+        stage = [self.advantage, self.sample_filter, *self.step_sources.values()]
+        if wide:
+            what = f"{described(wide[0].function)} needs the whole {traits_of(wide[0].function).scope}"
+        elif extra := [part for part in stage if part is not None]:
+            what = f"{described(extra[0])} acts after the rewards are gathered"
+        else:
+            return
+        raise TypeError(f"{self.name}: {what}, and {user} sees rows one by one or one process's share. {advice}.")
+
+    # --- what it says of itself ----------------------------------------------------------------------------------
+
+    def idle(self, advantage: Callable[..., Tensor] | None = None) -> list[Idle]:
+        """The parts that cannot matter under `advantage` (its own if None): affine, with nothing but affine after them.
+
+        Below a sum, an offset alone is idle: a factor there decides the summands' relative weight.
+        """
+        advantage = advantage or self.advantage
+        return [] if advantage is None else list(idle_parts(self.reward, advantage))
+
+    def __str__(self) -> str:
+        rows = [(name, " ", described(reward)) for name, reward in {**self.sources, **self.step_sources}.items()]
+        rows.append(("reward", "=", str(self.reward)))
+        if self.steps is not None:
+            rows.append(("steps", "=", str(self.steps)))
+        rows += [
+            (label, " ", described(part))
+            for label, part in (("advantage", self.advantage), ("filter", self.sample_filter))
+            if part is not None
+        ]
+        runs = "any trainer, as a plain reward function" if self.scope == "row" else "runs in rewardsmith.engines.trl"
+        rows.append(("scope", " ", f"{self.scope}: {runs}"))
+        rows += [("idle", " ", f"{found.part}: {found.reason}") for found in self.idle()]
+        width = max(len("advantage"), *(len(name) for name, _, _ in rows))
+        return "\n".join([self.name, *(f"  {name:<{width}} {sign} {what}" for name, sign, what in rows)])
+
+    def draw(self) -> Figure:
+        """The recipe as a picture: sources on the left, the loss on the right, colored by scope, idle parts dashed."""
+        from rewardsmith.recipes.drawing import draw
+
+        return draw(self)
+
+
+def _check_kinds(recipe: Recipe) -> None:
+    for label, term, kind in (("reward", recipe.reward, "rewards"), ("steps", recipe.steps, "steps")):
+        if term is not None and not isinstance(term, Term):
+            raise TypeError(f"Recipe: {label} is {term!r}, which is not a term. Wrap a reward with recipes.source.")
+        if term is not None and term.kind != kind:
+            raise TypeError(
+                f"Recipe: {label} is {term}, whose value has shape {'(B, N)' if term.kind == 'steps' else '(B,)'}. "
+                "Pass step rewards as steps=, beside an outcome as reward."
+            )
+    if recipe.steps is not None and (recipe.advantage is None or not _takes_steps(recipe.advantage)):
+        raise TypeError(
+            "Recipe: steps are given, and no advantage that takes step_rewards. Pass advantage=advantages.step_credit."
+        )
+
+
+def _takes_steps(advantage: Callable[..., Tensor]) -> bool:
+    return "step_rewards" in named_by(advantage, {"step_rewards": None}).given
+
+
+def _check_names(terms: Sequence[Source | StepSource]) -> None:
+    rewards: dict[str, Any] = {}
+    for term in terms:
+        if rewards.setdefault(term.name, term.reward) is not term.reward:
+            raise ValueError(
+                f"Recipe: two rewards are called {term.name!r}, and their values would be mixed up. "
+                "Name them: source(reward, 'name')."
+            )
+
+
+def _by_name(source_rewards: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    return dict(zip(names, source_rewards.unbind(dim=1), strict=True))
+
+
+__all__ = ["Recipe", "Split"]

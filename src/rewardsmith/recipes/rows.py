@@ -1,0 +1,83 @@
+"""A recipe called row by row: what its sources ask for, and what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rewardsmith.data import number_columns
+
+_GIVEN = frozenset(("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "steps"))
+"""What a trainer passes beside the rows' own columns."""
+
+
+def signature_for(rewards: Iterable[Any], columns: Iterable[str]) -> inspect.Signature:
+    """What the sources ask of a row, so that whoever calls a recipe can tell as with any reward."""
+    kinds = inspect.Parameter
+    asked: dict[str, inspect.Parameter] = {}
+    for reward in rewards:
+        for name, parameter in _parameters(reward).items():
+            if name not in _GIVEN and parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
+                asked.setdefault(name, parameter.replace(kind=kinds.KEYWORD_ONLY))
+    for name in columns:
+        asked.setdefault(name, kinds(name, kinds.KEYWORD_ONLY))
+    first = [kinds(name, kinds.KEYWORD_ONLY) for name in ("prompts", "completions")]
+    return inspect.Signature([*first, *asked.values(), kinds("columns", kinds.VAR_KEYWORD)])
+
+
+def _parameters(reward: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(reward).parameters
+    except (TypeError, ValueError):  # a model id or a built-in
+        return {}
+
+
+def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """By name: every source's scores, every numeric column, and `lengths` in tokens where the trainer passes ids."""
+    n_rows = len(rows["completions"])
+    columns = {
+        name: values
+        for name, values in rows.items()
+        if name not in _GIVEN and isinstance(values, list) and len(values) == n_rows
+    }
+    lengths = {}
+    if (ids := rows.get("completion_ids")) is not None:
+        lengths["lengths"] = torch.tensor([float(len(row)) for row in ids], dtype=torch.float64)
+    return {**lengths, **number_columns(columns), **_score_all(sources, rows)}
+
+
+def _score_all(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Tensor]:
+    """(B,) float64 scores of every source, NaN where it gave None; async sources run side by side."""
+    uncallable = [name for name, reward in sources.items() if not callable(reward) or hasattr(reward, "forward")]
+    if uncallable:
+        raise TypeError(
+            f"recipe: source {uncallable[0]!r} is a model, which only a trainer can score. Train the recipe with "
+            "rewardsmith.engines.trl.GRPOTrainer, or wrap the model in a reward function."
+        )
+    results = {name: reward(**rows) for name, reward in sources.items()}
+    waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
+    if waiting:
+        results |= dict(zip(waiting, asyncio.run(_finish(list(waiting.values()))), strict=True))
+    return {name: _column(name, scores, len(rows["completions"])) for name, scores in results.items()}
+
+
+async def _finish(results: list[Any]) -> list[Any]:
+    return list(await asyncio.gather(*results))
+
+
+def _column(name: str, scores: Sequence[float | None], n_rows: int) -> Tensor:
+    if len(scores) != n_rows:
+        raise ValueError(
+            f"recipe: source {name!r} returned {len(scores)} scores for {n_rows} completions. Return one per row."
+        )
+    known = [math.nan if score is None else float(score) for score in scores]
+    return torch.tensor(known, dtype=torch.float64)
+
+
+__all__ = ["row_context", "signature_for"]

@@ -1,0 +1,311 @@
+"""Terms: sources, columns, and transforms applied to them, composed by ordinary operators.
+
+A term describes a computation and is not its result: it is evaluated on a batch, asked for its scope, printed, drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from rewardsmith.transforms import gate, is_above, is_below, rescale, weighted_sum
+from rewardsmith.types import Scope, named_by, traits_of
+
+Kind = Literal["rewards", "steps"]
+
+
+class Term:
+    """Part of a recipe: `a + 0.2 * b`, `a.then(transform, …)`, `a.where(b > 0.5)`."""
+
+    @property
+    def inputs(self) -> tuple[Term, ...]:
+        """The terms that this one is computed from."""
+        return ()
+
+    @property
+    def scope(self) -> Scope:
+        """What has to be seen to compute this term: the widest scope of its parts."""
+        return "row"
+
+    @property
+    def kind(self) -> Kind:
+        """Whether its value is (B,) rewards or (B, N) step rewards."""
+        return "rewards"
+
+    def then(self, function: Callable[..., Tensor], **arguments: Any) -> Term:
+        """Apply a transform: `function(self, **arguments)`.
+
+        Args:
+            function: declares `Traits`; its further parameters are filled by name, from `arguments` first, then from
+                what the batch offers (`group_size`, `lengths`, a column, …).
+            arguments: numbers and words are bound; a term is evaluated and passed as a tensor.
+        """
+        return applied(function, (self,), arguments)
+
+    def where(self, condition: Term, *, below: float = 0.0) -> Term:
+        """This term where `condition` holds, `below` where it fails, unscored where it is unknown."""
+        return self.then(gate, condition=condition, below=below)
+
+    def __add__(self, other: Term | float) -> Term:
+        return added(self, other) if isinstance(other, Term) else shifted(self, float(other))
+
+    def __sub__(self, other: Term | float) -> Term:
+        return self + (-other)
+
+    def __mul__(self, factor: float) -> Term:
+        if isinstance(factor, Term):
+            raise TypeError(
+                f"recipe: {self} * {factor} multiplies two terms. Use .where(condition) to gate one by the other."
+            )
+        if isinstance(self, Applied) and named(self.function) == "rescale" and not self.given:
+            held = keywords_of(self.function)
+            return applied(
+                partial(rescale, scale=factor * held.get("scale", 1.0), shift=factor * held.get("shift", 0.0)),
+                self.parts,
+            )
+        return self.then(rescale, scale=float(factor))
+
+    def __neg__(self) -> Term:
+        return self * -1.0
+
+    def __rsub__(self, other: float) -> Term:
+        return -self + other
+
+    def __gt__(self, threshold: float) -> Term:
+        return self.then(is_above, threshold=float(threshold))
+
+    def __ge__(self, threshold: float) -> Term:
+        return self.then(is_above, threshold=float(threshold), strict=False)
+
+    def __lt__(self, threshold: float) -> Term:
+        return self.then(is_below, threshold=float(threshold))
+
+    def __le__(self, threshold: float) -> Term:
+        return self.then(is_below, threshold=float(threshold), strict=False)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+@dataclass(frozen=True, eq=False)
+class Source(Term):
+    """A named reward: (B,) scores, NaN where it gave None."""
+
+    name: str
+    reward: Any
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False)
+class StepSource(Term):
+    """A named process reward: (B, N) step scores, NaN where unscored or where there is no step."""
+
+    name: str
+    reward: Any
+
+    @property
+    def kind(self) -> Kind:
+        return "steps"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Column(Term):
+    """A numeric column of the data set, for transforms that read one under another name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Applied(Term):
+    """A transform applied to one term, or to several stacked as (B, K).
+
+    given: further tensors that it takes by name, each a term.
+    """
+
+    function: Callable[..., Tensor]
+    parts: tuple[Term, ...]
+    given: Mapping[str, Term] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> tuple[Term, ...]:
+        return (*self.parts, *self.given.values())
+
+    @property
+    def scope(self) -> Scope:
+        own = traits_of(self.function).scope
+        return max((own, *(part.scope for part in self.inputs)), key=get_args(Scope).index)
+
+    @property
+    def kind(self) -> Kind:
+        return self.parts[0].kind
+
+    def __str__(self) -> str:
+        from rewardsmith.recipes.wording import in_words
+
+        return in_words(self)
+
+
+def source(reward: Any, name: str | None = None) -> Source:
+    """A reward in TRL's contract as a term; a model id or module serves too where our TRL trainer runs the recipe.
+
+    >>> def brevity(completions, **columns):
+    ...     return [-float(len(text)) for text in completions]
+    >>> print(0.5 * source(brevity) + source(brevity, "again"))
+    0.5·brevity + again
+    """
+    return Source(_name(reward, name, "source"), reward)
+
+
+def step_source(reward: Any, name: str | None = None) -> StepSource:
+    """A process reward (`types.ProcessReward`) as a term of step rewards."""
+    return StepSource(_name(reward, name, "step_source"), reward)
+
+
+def column(name: str) -> Column:
+    """A numeric column of the rows as a term: `rm.then(par, ref_rewards=column("ref_help"))`."""
+    return Column(name)
+
+
+def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> Term:
+    """Terms stacked as (B, K) and combined by `function(source_rewards, **arguments)`, such as `logical_and`."""
+    if not terms:
+        raise ValueError(f"combine: {named(function)} was given no terms. Pass at least one.")
+    return applied(function, terms, arguments)
+
+
+def applied(function: Callable[..., Tensor], parts: tuple[Term, ...], arguments: Mapping[str, Any] = {}) -> Applied:
+    """`function` on `parts`, its term-valued arguments apart from those that are bound."""
+    strays = [part for part in parts if not isinstance(part, Term)]
+    if strays:
+        raise TypeError(
+            f"recipe: {strays[0]!r} is not a term. Wrap a reward with recipes.source, a column with column."
+        )
+    given = {name: value for name, value in arguments.items() if isinstance(value, Term)}
+    bound = {name: value for name, value in arguments.items() if name not in given}
+    traits_of(function)  # without traits nobody can tell where it may run
+    whole = partial(function, **bound) if bound else function
+    if any(part.kind == "steps" for part in parts) and len(parts) > 1:
+        raise TypeError(
+            f"recipe: {named(function)} cannot stack step rewards with {len(parts) - 1} other terms. "
+            "Combine steps with an outcome through .then(combine_process_outcome, rewards=outcome)."
+        )
+    return Applied(whole, parts, given)
+
+
+def shifted(term: Term, shift: float) -> Term:
+    """term + shift, folded into a factor and offset that is already there."""
+    if not shift:
+        return term
+    if isinstance(term, Applied) and named(term.function) == "rescale":
+        held = keywords_of(term.function)
+        return applied(partial(rescale, **{**held, "shift": held.get("shift", 0.0) + shift}), term.parts)
+    return term.then(rescale, shift=shift)
+
+
+def added(left: Term, right: Term) -> Term:
+    """One weighted sum over all summands of both sides, whose factors become its weights."""
+    weighed = [*_summands(left), *_summands(right)]
+    weights = [weight for weight, _ in weighed]
+    return applied(partial(weighted_sum, weights=weights), tuple(term for _, term in weighed))
+
+
+def _summands(term: Term) -> list[tuple[float, Term]]:
+    if isinstance(term, Applied) and not term.given:
+        held = keywords_of(term.function)
+        if named(term.function) == "weighted_sum" and set(held) <= {"weights"}:
+            return list(zip(held.get("weights", [1.0] * len(term.parts)), term.parts, strict=True))
+        if named(term.function) == "rescale" and (scale := held.get("scale", 1.0)):
+            return [(scale, shifted(term.parts[0], held.get("shift", 0.0) / scale))]
+    return [(1.0, term)]
+
+
+def evaluate(term: Term, context: Mapping[str, Any], known: dict[int, Tensor] | None = None) -> Tensor:
+    """The value of a term on one batch, each shared part computed once.
+
+    Args:
+        context: by name, the (B,) values of every source, the (B, N) of every step source, and whatever transforms
+            may ask for.
+        known: values of terms already computed, by identity.
+
+    Returns:
+        (B,) or (B, N).
+    """
+    known = {} if known is None else known
+    if id(term) not in known:
+        known[id(term)] = _apply(term, context, known) if isinstance(term, Applied) else _look_up(term, context)
+    return known[id(term)]
+
+
+def _look_up(term: Term, context: Mapping[str, Any]) -> Tensor:
+    name = term.name  # type: ignore[attr-defined]
+    value = context.get(name)
+    if not isinstance(value, Tensor):
+        what = type(term).__name__.lower()
+        raise TypeError(
+            f"recipe: {what} {name!r} is {'missing' if value is None else type(value).__name__}, and a tensor of "
+            "numbers is needed. Add a numeric column of that name to the rows."
+        )
+    return value
+
+
+def _apply(term: Applied, context: Mapping[str, Any], known: dict[int, Tensor]) -> Tensor:
+    values = [evaluate(part, context, known) for part in term.parts]
+    given = {name: evaluate(part, context, known) for name, part in term.given.items()}
+    asked = named_by(term.function, {**context, **given})
+    if asked.lacking:
+        raise TypeError(
+            f"recipe: {named(term.function)} needs {', '.join(asked.lacking)}, which the batch does not have. "
+            f"Pass it: .then({named(term.function)}, {asked.lacking[0]}=column(...)), or bind a number."
+        )
+    stacked = len(values) > 1 or (asked.first == "source_rewards" and values[0].dim() == 1)
+    first = torch.stack(values, dim=-1) if stacked else values[0]
+    return term.function(first, **asked.given)
+
+
+def walk(term: Term) -> Iterator[Term]:
+    """Every term below and including this one, inputs first, each once."""
+    seen: set[int] = set()
+
+    def visit(node: Term) -> Iterator[Term]:
+        if id(node) not in seen:
+            seen.add(id(node))
+            for part in node.inputs:
+                yield from visit(part)
+            yield node
+
+    return visit(term)
+
+
+def named(function: Any) -> str:
+    """The name under a `partial`, or the class of a callable object."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def keywords_of(function: Any) -> dict[str, Any]:
+    """What `functools.partial` has bound, over all its layers."""
+    keywords: dict[str, Any] = {}
+    while isinstance(function, partial):
+        keywords = {**function.keywords, **keywords}
+        function = function.func
+    return keywords
+
+
+def _name(reward: Any, name: str | None, caller: str) -> str:
+    found = name or (reward.rsplit("/", 1)[-1] if isinstance(reward, str) else named(reward))
+    if not found or found == "<lambda>":
+        raise ValueError(f"{caller}: {reward!r} has no name to print or log it by. Pass one: {caller}(reward, 'name').")
+    return found

@@ -1,0 +1,110 @@
+"""Confidence-adjusted reward: a reward that likes no tone, plus a bonus for confidence that the reward bears out."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from rewardsmith._check import check_choice, check_range, check_same_shape, check_shape
+from rewardsmith.transforms.scoring_rules import _check_confidence
+from rewardsmith.types import Traits
+
+Form = Literal["difference", "threshold"]
+Reference = Literal["running", "prompt"]
+
+
+class ConfidenceAdjusted(nn.Module):
+    """Pay for confidence above ½ where the reward is above its reference, charge for it where the reward is below.
+
+        difference:  u = r̂ + w (r̂ − Δ)(c − ½)
+        threshold:   u = r̂ ± w |r̂| (c − ½),  + where r̂ ≥ Δ, − elsewhere
+        Δ ← (1 − decay) Δ + decay · mean(r̂),  before the batch is adjusted
+
+    Leng et al. 2024, arXiv:2410.09724 (PPO-C). Score the completion *without* its stated confidence
+    (`rewards.without_confidence`): that alone removes the reward model's liking for a confident tone, and w = 0 is that
+    control. Linear in c, so not a proper scoring rule: the optimum is c = 0 or 1 by the sign of r̂ − Δ. It ranks answers
+    rather than calibrates them; with gold labels use `scoring_rule_reward`. In training mode a batch is counted first
+    and adjusted after; in eval mode Δ is frozen. Call it on the batch gathered over processes.
+
+    Args:
+        weight: w; 2.0 in the released scripts.
+        decay: weight of the new batch in Δ.
+        clip: r̂ is the reward held in [−clip, clip].
+        initial_mean: Δ before the first batch, such as the reward model's stored mean; None starts at the mean of the
+            first batch.
+        reference: "running" as above. It is one Δ for all prompts, so that where they differ in difficulty it pays
+            confidence on easy prompts; "prompt" takes the mean of the row's `ref_rewards` in its place.
+
+    Call it with `rewards` (B,), NaN stays NaN and ±inf is clipped, both leaving Δ alone; `confidence` (B,) c in [0, 1],
+    NaN where none was stated, which counts as ½; for reference="prompt" also `ref_rewards` (B, M), rewards of reference
+    responses, NaN skipped, a row without any being NaN. Returns (B,).
+    """
+
+    mean: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        *,
+        weight: float = 2.0,
+        decay: float = 0.1,
+        form: Form = "difference",
+        clip: float = 10.0,
+        initial_mean: float | None = None,
+        reference: Reference = "running",
+    ) -> None:
+        super().__init__()
+        check_choice("ConfidenceAdjusted", "form", form, get_args(Form))
+        check_choice("ConfidenceAdjusted", "reference", reference, get_args(Reference))
+        check_range("ConfidenceAdjusted", "decay", decay, 0.0, 1.0)
+        check_range("ConfidenceAdjusted", "clip", clip, 1e-6, math.inf)
+        self.weight, self.decay, self.form, self.clip, self.reference = weight, decay, form, clip, reference
+        self.register_buffer("mean", torch.tensor(initial_mean or 0.0, dtype=torch.float64))
+        self.register_buffer("count", torch.tensor(0 if initial_mean is None else 1))  # 0: Δ is not known yet
+
+    @property
+    def __traits__(self) -> Traits:
+        return Traits(scope="run" if self.reference == "running" else "row", affine=False)
+
+    @torch.no_grad()
+    def update(self, rewards: Tensor) -> None:
+        """Move Δ by a batch: (B,) rewards, clipped here; NaN and ±inf are skipped."""
+        batch = rewards.detach()[rewards.isfinite()].double().clamp(-self.clip, self.clip)
+        if not batch.numel():
+            return
+        share = self.decay if bool(self.count > 0) else 1.0
+        self.mean += share * (batch.mean().to(self.mean) - self.mean)
+        self.count += 1
+
+    def forward(self, rewards: Tensor, confidence: Tensor, ref_rewards: Tensor | None = None) -> Tensor:
+        check_shape("ConfidenceAdjusted", "rewards", rewards, None)
+        check_same_shape("ConfidenceAdjusted", rewards, confidence)
+        _check_confidence("ConfidenceAdjusted", confidence)
+        if self.training and self.reference == "running":
+            self.update(rewards)
+        held = rewards.double().clamp(-self.clip, self.clip)
+        lean = confidence.detach().to(held).nan_to_num(nan=0.5) - 0.5
+        gap = held - self._reference(held, ref_rewards)
+        signed = gap if self.form == "difference" else torch.where(gap >= 0, held.abs(), -held.abs())
+        adjusted = torch.where(gap.isnan(), math.nan, held + self.weight * signed * lean)
+        return adjusted.to(torch.result_type(rewards, 1.0))
+
+    def _reference(self, held: Tensor, ref_rewards: Tensor | None) -> Tensor:
+        if self.reference == "running":
+            return self.mean.to(held.device)
+        if ref_rewards is None:
+            raise ValueError(
+                "ConfidenceAdjusted: reference='prompt' got no ref_rewards. "
+                "Pass (B, M) rewards of reference responses, or use reference='running'."
+            )
+        check_shape("ConfidenceAdjusted", "ref_rewards", ref_rewards, held.shape[0], None)
+        return ref_rewards.detach().to(held).clamp(-self.clip, self.clip).nanmean(dim=1)
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}, decay={self.decay}, form={self.form!r}, reference={self.reference!r}"
+
+
+__all__ = ["ConfidenceAdjusted"]

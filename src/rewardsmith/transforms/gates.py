@@ -1,0 +1,208 @@
+"""Priority gates: what matters less counts only where what matters more has been achieved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from rewardsmith._check import check_choice, check_same_shape, check_shape
+from rewardsmith.types import Traits, declares
+
+GateSign = Literal["all", "positive"]
+Reduce = Literal["sum", "mean", "cap"]
+
+
+def _check_thresholds(caller: str, thresholds: Sequence[float] | Tensor, like: Tensor) -> Tensor:
+    limits = torch.as_tensor(thresholds).to(like)
+    check_shape(caller, "thresholds", limits, like.shape[1])
+    if bool(limits.isnan().any()):
+        raise ValueError(f"{caller}: thresholds {limits.tolist()} hold NaN. Use -inf for a level that never closes.")
+    return limits
+
+
+def _gates(levels: Tensor, limits: Tensor, strict: bool) -> Tensor:
+    """(B, L) Π over the higher levels of 1[r > δ], in which 0 · NaN is NaN."""
+    cleared = (levels > limits if strict else levels >= limits).to(levels)
+    cleared = torch.where(levels.isnan(), math.nan, cleared)
+    above = cleared[:, 1:].flip(1).cumprod(dim=1).flip(1)
+    return torch.cat([above, torch.ones_like(levels[:, :1])], dim=1)
+
+
+@declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))
+def priority_gates(level_rewards: Tensor, *, thresholds: Sequence[float] | Tensor, strict: bool = True) -> Tensor:
+    """Which levels count: a level does if every level of higher priority clears its threshold.
+
+        g_i = Π_{j>i} 1[ r_j > δ_j ]        (≥ for strict=False)
+
+    Sun et al. 2025, arXiv:2508.10548. `strict` decides where a reward *equals* its threshold: with an outcome of −1 not
+    submitted, 0 submitted, 1 solved and δ = 0, strict asks for solved, not strict for submitted.
+
+    Args:
+        level_rewards: (B, L) episode rewards, from the lowest priority to the highest.
+        thresholds: L thresholds δ; that of the lowest level is never asked for.
+
+    Returns:
+        (B, L) 1 open, 0 shut, NaN where a higher level is NaN: a timeout is not a reward below its threshold. The last
+        column is 1. Watch the mean over rows: gates that are always or never open have thresholds that do nothing.
+
+    >>> priority_gates(torch.tensor([[5.0, 1.0], [5.0, 0.0], [5.0, float("nan")]]), thresholds=[0.0, 0.0])
+    tensor([[1., 1.],
+            [0., 1.],
+            [nan, 1.]])
+    """
+    check_shape("priority_gates", "level_rewards", level_rewards, None, None)
+    wide = level_rewards.detach().to(torch.promote_types(level_rewards.dtype, torch.float32))
+    limits = _check_thresholds("priority_gates", thresholds, wide)
+    return _gates(wide, limits, strict).to(torch.result_type(level_rewards, 1.0))
+
+
+def _kept(rewards: Tensor, gate_open: Tensor, gate_sign: GateSign) -> Tensor:
+    """The reward where its gate is open; a penalty in any case if only positive rewards are gated."""
+    counts = gate_open == 1
+    return torch.where(counts | (rewards < 0) if gate_sign == "positive" else counts, rewards, 0)
+
+
+@declares(Traits(scope="row", affine=False))
+def gated_sum(
+    source_rewards: Tensor,
+    *,
+    thresholds: Sequence[float] | Tensor,
+    strict: bool = True,
+    gate_sign: GateSign = "all",
+) -> Tensor:
+    """Add levels of rising priority, each counted only where all higher ones clear their thresholds.
+
+        u = Σ_i g_i r_i        g as in `priority_gates`
+
+    Sun et al. 2025, arXiv:2508.10548 (G-RA) for one reward per level and episode; with thresholds of −inf it is the
+    plain sum. For rewards per step see `gated_step_sum`.
+
+    Args:
+        source_rewards: (B, L) sources from the lowest priority to the highest.
+        thresholds: L thresholds δ.
+        strict: ">" or, if False, "≥".
+        gate_sign: "positive" gates rewards above 0 only, so that penalties always count: an episode that fails must
+            not be sloppy for free.
+
+    Returns:
+        (B,) sums; NaN where any level is NaN, also one whose gate is shut: nothing is concluded from half an episode.
+
+    >>> gated_sum(torch.tensor([[0.5, 1.0], [0.5, 0.0], [-0.5, 0.0]]), thresholds=[0, 0], gate_sign="positive")
+    tensor([ 1.5000,  0.0000, -0.5000])
+    """
+    check_choice("gated_sum", "gate_sign", gate_sign, get_args(GateSign))
+    check_shape("gated_sum", "source_rewards", source_rewards, None, None)
+    wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
+    gate_open = _gates(wide.detach(), _check_thresholds("gated_sum", thresholds, wide), strict)
+    total = _kept(wide, gate_open, gate_sign).sum(dim=1)
+    return torch.where(wide.isnan().any(dim=1), math.nan, total).to(torch.result_type(source_rewards, 1.0))
+
+
+class GatedSteps(NamedTuple):
+    """What `gated_step_sum` returns.
+
+    step_rewards: (B, N) the sum over levels in place; NaN where there is no step, and all over a row with an unknown
+        gate.
+    gate_open: (B, L) 1 open, 0 shut, NaN unknown.
+    """
+
+    step_rewards: Tensor
+    gate_open: Tensor
+
+
+@declares(Traits(scope="row", affine=False))
+def gated_step_sum(
+    levels: Sequence[Tensor],
+    step_mask: Tensor,
+    *,
+    thresholds: Sequence[float] | Tensor,
+    strict: bool = True,
+    gate_sign: GateSign = "all",
+    reduce: Reduce = "sum",
+    cap: float | None = None,
+) -> GatedSteps:
+    """`gated_sum` for levels that are paid step by step: kept in place or zeroed in place, once the episode is over.
+
+        u_t = Σ_i g_i r_i,t,   g_i = Π_{j>i} 1[ R_j > δ_j ],   R_j = Σ_t r_j,t
+
+    Sun et al. 2025, arXiv:2508.10548. Gates see the completed episode, never a step before the outcome is known. They
+    bound *when* padding pays, not how much: in an open episode a sum over steps still grows with their number.
+
+    Args:
+        levels: L levels from the lowest priority to the highest, each (B, N) step rewards, or (B,) one reward for the
+            episode, which is paid at the last step. A row without steps has no place for it.
+        step_mask: (B, N) True where there is a complete step.
+        thresholds, strict, gate_sign: as in `gated_sum`; a step's sign decides for "positive".
+        reduce: what bounds the levels that are paid by step. "mean" divides by the row's number of steps; "cap" pays
+            until the running total reaches `cap`. R_j is the total of what is then left.
+
+    Returns:
+        Step rewards and gates. A real step that is NaN stays NaN, and as R_j is then unknown, so are the gates below
+        level j.
+    """
+    check_choice("gated_step_sum", "gate_sign", gate_sign, get_args(GateSign))
+    check_choice("gated_step_sum", "reduce", reduce, get_args(Reduce))
+    if (reduce == "cap") != (cap is not None) or (cap is not None and not cap >= 0):
+        raise ValueError(
+            f"gated_step_sum: cap is {cap} for reduce={reduce!r}. Pass a cap of at least 0 with reduce='cap' only."
+        )
+    check_shape("gated_step_sum", "step_mask", step_mask, None, None)
+    if not levels:
+        raise ValueError("gated_step_sum: got no levels, so there is nothing to add. Pass at least one.")
+    dtype = torch.result_type(sum(level.new_zeros(1) for level in levels), 1.0)
+    wide = torch.promote_types(dtype, torch.float32)
+    paid, totals = zip(*(_pay(level.to(wide), step_mask, reduce, cap) for level in levels), strict=True)
+    episode = torch.stack(totals, dim=1)  # (B, L)
+    gate_open = _gates(episode.detach(), _check_thresholds("gated_step_sum", thresholds, episode), strict)
+    kept = [_kept(steps, gate_open[:, i, None], gate_sign) for i, steps in enumerate(paid)]
+    # NaN does not pass a shut gate
+    unknown = torch.stack([steps.isnan() for steps in paid]).any(dim=0) | gate_open.isnan().any(dim=1)[:, None]
+    total = torch.where(unknown | ~step_mask, math.nan, torch.stack(kept).sum(dim=0))
+    return GatedSteps(total.to(dtype), gate_open.to(dtype))
+
+
+def _pay(level: Tensor, step_mask: Tensor, reduce: Reduce, cap: float | None) -> tuple[Tensor, Tensor]:
+    """(B, N) what a level pays at each step, 0 where there is none, and (B,) its total for the episode."""
+    if level.ndim == 1:
+        check_shape("gated_step_sum", "a level per episode", level, step_mask.shape[0])
+        steps_left = step_mask.flip(1).cumsum(dim=1).flip(1)
+        return torch.where(step_mask & (steps_left == 1), level[:, None], 0), level
+    check_same_shape("gated_step_sum", level, step_mask)
+    steps = torch.where(step_mask, level, 0)
+    if reduce == "mean":
+        steps = steps / step_mask.sum(dim=1, keepdim=True).clamp(min=1)
+    elif cap is not None:
+        running = torch.where(steps.isnan(), 0, steps).cumsum(dim=1).clamp(max=cap)
+        gained = running.diff(dim=1, prepend=torch.zeros_like(running[:, :1]))
+        steps = torch.where(steps.isnan(), math.nan, gained)
+    return steps, steps.sum(dim=1)
+
+
+@declares(Traits(scope="row", affine=False))
+def switch(rewards: Tensor, *, rewards_off: Tensor, condition: Tensor) -> Tensor:
+    """One reward where a condition holds, another where it fails.
+
+        u = r where condition, else r_off
+
+    Args:
+        rewards: (B,) rewards.
+        rewards_off: (B,) the other rewards. Only the one chosen is read: NaN in the other does not matter.
+        condition: (B,) bool, or numbers of which 0 fails and NaN is unknown; an unknown condition makes the row NaN.
+            Take it from the prompt: what depends on the response can be gamed.
+
+    Returns:
+        (B,) rewards; NaN where the chosen one is.
+
+    >>> switch(torch.tensor([1.0, 1.0]), rewards_off=torch.tensor([0.3, 0.3]), condition=torch.tensor([True, False]))
+    tensor([1.0000, 0.3000])
+    """
+    check_same_shape("switch", rewards, rewards_off, condition)
+    chosen = torch.where(condition != 0, rewards, rewards_off)
+    return torch.where(condition.isnan(), math.nan, chosen).to(torch.result_type(rewards, 1.0))
+
+
+__all__ = ["GatedSteps", "gated_step_sum", "gated_sum", "priority_gates", "switch"]
