@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -40,19 +40,61 @@ _SUM = re.compile(r"(\d+)\+(\d+)=\s*$")
 _NUMBER = re.compile(r"-?\d+")
 
 
+class Task(Protocol):
+    """What an `ArithmeticLM` is asked and how it answers before any reward has touched it.
+
+    words: pieces that its texts need beside `WORDS`, the characters and the numbers to 99.
+    """
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+    def row(self, generator: torch.Generator) -> dict[str, Any]:
+        """A row of the data set, drawn at random: `prompt`, `answer` and whatever else rewards read."""
+        ...
+
+    def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
+        """One pass of the warm start: prompts, and completions as the imitated writer gives them.
+
+        Args:
+            bare: only what is true and to the point, which is learned first.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums such as `12+7=`, answered by a writer who gives the right number with probability `accuracy` and one at
+    most 3 away otherwise, in the phrasings of `FORMS`; so the policy starts uncertain, diverse, and able to hedge.
+
+    max_operand: operands are drawn from 0 to this, both included.
+    """
+
+    max_operand: int = 9
+    accuracy: float = 0.8
+    words: tuple[str, ...] = ()
+
+    def row(self, generator: torch.Generator) -> dict[str, Any]:
+        a, b = torch.randint(self.max_operand + 1, (2,), generator=generator).tolist()
+        return {"prompt": f"{a}+{b}=", "answer": str(a + b)}
+
+    def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
+        sums = [(a, b) for a in range(self.max_operand + 1) for b in range(self.max_operand + 1)]
+        return [(f"{a}+{b}=", str(a + b) if bare else _phrase(a + b, self.accuracy, generator)) for a, b in sums]
+
+
 @dataclass(frozen=True)
 class ArithmeticLM:
-    """A policy that answers sums such as `12+7=`, right about half of the time and in many phrasings.
+    """A policy that answers sums, or another `Task` in numbers and a few words, right about half of the time.
 
     model, tokenizer: a two-layer decoder of width 64 and its tokenizer, both made here, offline; `folder` holds both
         as safetensors and JSON, so that a trainer can reload the model by path as its KL reference.
-    max_operand: operands are drawn from 0 to this, both included.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     folder: Path
-    max_operand: int
+    task: Task
 
     @classmethod
     def build(
@@ -60,25 +102,21 @@ class ArithmeticLM:
         folder: str | Path,
         *,
         generator: torch.Generator,
-        max_operand: int = 9,
-        accuracy: float = 0.8,
+        task: Task | None = None,
         steps: int = 150,
         width: int = 64,
         layers: int = 2,
     ) -> ArithmeticLM:
-        """Make the model, warm-start it, and save it to `folder`.
-
-        The warm start imitates a writer who gives the right number with probability `accuracy` and one at most 3 away
-        otherwise, in the phrasings of `FORMS`; so the policy starts uncertain, diverse, and able to hedge.
-        """
-        tokenizer = make_tokenizer()
+        """Make the model, warm-start it by imitating the task's writer, and save it to `folder`."""
+        task = task or Sums()
+        tokenizer = make_tokenizer(task.words)
         with torch.random.fork_rng(
             devices=[]
         ):  # transformers initializes from the global generator: leave it as it was
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             model = make_decoder(tokenizer, width=width, layers=layers)
-        world = cls(model=model, tokenizer=tokenizer, folder=Path(folder), max_operand=max_operand)
-        warm_start(world, steps=steps, accuracy=accuracy, generator=generator)
+        world = cls(model=model, tokenizer=tokenizer, folder=Path(folder), task=task)
+        warm_start(world, steps=steps, generator=generator)
         model.save_pretrained(world.folder)
         tokenizer.save_pretrained(world.folder)
         return world.reload()
@@ -88,29 +126,22 @@ class ArithmeticLM:
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(self.folder)
-        return ArithmeticLM(model=model, tokenizer=self.tokenizer, folder=self.folder, max_operand=self.max_operand)
+        return ArithmeticLM(model=model, tokenizer=self.tokenizer, folder=self.folder, task=self.task)
 
     def rows(self, n: int, *, generator: torch.Generator) -> Dataset:
-        """`n` rows with `prompt` and `answer`, drawn with replacement."""
+        """`n` rows of the task with `prompt` and `answer`, drawn with replacement."""
         from datasets import Dataset
 
-        operands = self._operands(n, generator)
-        return Dataset.from_dict(
-            {"prompt": [f"{a}+{b}=" for a, b in operands], "answer": [str(a + b) for a, b in operands]}
-        )
-
-    def _operands(self, n: int, generator: torch.Generator) -> list[tuple[int, int]]:
-        drawn = torch.randint(self.max_operand + 1, (n, 2), generator=generator).tolist()
-        return [(a, b) for a, b in drawn]
+        return Dataset.from_list([self.task.row(generator) for _ in range(n)])
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of characters, `WORDS` and `####`, padded on the left; decoding gives back the exact text."""
+def make_tokenizer(words: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+    """A tokenizer of characters, `WORDS`, `words` and `####`, padded on the left; decoding restores the exact text."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    pieces = ["<pad>", "<eos>", "<unk>", COMMIT, *WORDS, *CHARACTERS, *map(str, range(LARGEST + 1))]
-    longest_first = sorted([COMMIT, *WORDS], key=len, reverse=True)
+    pieces = ["<pad>", "<eos>", "<unk>", COMMIT, *WORDS, *CHARACTERS, *map(str, range(LARGEST + 1)), *words]
+    longest_first = sorted([COMMIT, *WORDS, *words], key=len, reverse=True)
     split = Regex("|".join(re.escape(piece).replace("\\ ", " ") for piece in longest_first) + r"|[1-9]\d|.|\n")
     tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(split, behavior="isolated")
@@ -145,28 +176,27 @@ def make_decoder(tokenizer: PreTrainedTokenizerFast, *, width: int, layers: int)
     return LlamaForCausalLM(config)
 
 
-def warm_start(world: ArithmeticLM, *, steps: int, accuracy: float, generator: torch.Generator) -> None:
-    """Train `world.model` in place, on every sum at each step, to imitate the writer whom `build` describes.
+def warm_start(world: ArithmeticLM, *, steps: int, generator: torch.Generator) -> None:
+    """Train `world.model` in place, on every prompt of the task at each step, to imitate its writer.
 
     The first third of the steps teaches the bare table: a hundred sums are learned at once when nothing blurs them,
     and hardly at all through noisy prose.
     """
     optimizer = torch.optim.AdamW(world.model.parameters(), lr=3e-3, weight_decay=0.0)
-    sums = [(a, b) for a in range(world.max_operand + 1) for b in range(world.max_operand + 1)]
     world.model.train()
     for step in range(steps):
-        bare = step < steps // 3
-        texts = [f"{a}+{b}=" + (str(a + b) if bare else _phrase(a + b, accuracy, generator)) for a, b in sums]
-        _imitate(world, texts, optimizer)
+        _imitate(world, world.task.texts(bare=step < steps // 3, generator=generator), optimizer)
     world.model.train(mode=False)
 
 
-def _imitate(world: ArithmeticLM, texts: list[str], optimizer: torch.optim.Optimizer) -> None:
-    """One step of maximum likelihood on the completions in `texts`; a prompt is always four pieces, `a + b =`."""
-    ended = [text + "<eos>" for text in texts]
-    batch = world.tokenizer(ended, padding=True, padding_side="right", return_tensors="pt")
+def _imitate(world: ArithmeticLM, texts: list[tuple[str, str]], optimizer: torch.optim.Optimizer) -> None:
+    """One step of maximum likelihood on the completions, given their prompts."""
+    whole = [prompt + completion + "<eos>" for prompt, completion in texts]
+    batch = world.tokenizer(whole, padding=True, padding_side="right", return_tensors="pt")
+    asked = world.tokenizer([prompt for prompt, _ in texts])["input_ids"]
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    labels[:, :4] = -100
+    starts = torch.tensor([len(ids) for ids in asked])
+    labels = labels.masked_fill(torch.arange(labels.shape[1]) < starts[:, None], -100)
     world.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
     optimizer.step()
     optimizer.zero_grad()
