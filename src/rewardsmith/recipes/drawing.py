@@ -45,14 +45,14 @@ def draw(recipe: Recipe) -> Figure:
     boxes = _boxes(recipe)
     _place(boxes)
     depth, rows = max(box.x for box in boxes) / COLUMN, max(box.y for box in boxes)
-    figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.7), layout="constrained")
+    figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.8), layout="constrained")
     axes = figure.subplots()
     for box in boxes:
         _draw_box(axes, box)
         for start, name in box.inputs:
-            _draw_arrow(axes, start, box, name)
+            _draw_arrow(axes, start, box, name, boxes)
     _legend(axes, boxes)
-    axes.set(xlim=(-WIDTH / 2 - 0.1, depth * COLUMN + WIDTH / 2 + 0.1), ylim=(rows + 0.6, -0.6))
+    axes.set(xlim=(-WIDTH / 2 - 0.1, depth * COLUMN + WIDTH / 2 + 0.1), ylim=(rows + 0.6, -0.65 - 0.12 * depth))
     axes.set_axis_off()
     return figure
 
@@ -112,26 +112,37 @@ def _draw_box(axes: Axes, box: Box) -> None:
     )
 
 
-def _draw_arrow(axes: Axes, start: Box, end: Box, name: str) -> None:
+def _draw_arrow(axes: Axes, start: Box, end: Box, name: str, boxes: list[Box]) -> None:
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
     tail, head = (start.x + WIDTH / 2 + 0.02, start.y), (end.x - WIDTH / 2 - 0.02, end.y)
-    style = {"arrowstyle": "-|>", "color": "#4a5568", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
-    if name and not name.endswith("·"):  # a tensor that a transform reads beside its rewards
-        style |= {"linestyle": (0, (3, 2))}
-    axes.annotate("", xy=head, xytext=tail, arrowprops=style, zorder=1)
-    if name:
-        middle = (tail[0] * 0.45 + head[0] * 0.55, tail[1] * 0.45 + head[1] * 0.55)
-        around = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        axes.text(
-            *middle,
-            name,
-            fontsize=6.5,
-            style="italic",
-            ha="center",
-            va="center",
-            color="#4a5568",
-            bbox=around,
-            zorder=4,
+    route, middle = [tail, head], (0.45 * tail[0] + 0.55 * head[0], 0.45 * tail[1] + 0.55 * head[1])
+    if any(_in_the_way(box, tail, head) for box in boxes):  # around, above the boxes between
+        tail, head = (start.x, start.y - HEIGHT / 2 - 0.02), (end.x, end.y - HEIGHT / 2 - 0.02)
+        top = min(tail[1], head[1]) - 0.3 - 0.15 * (end.x - start.x) / COLUMN
+        route = [tail, (tail[0] + 0.3, top), (head[0] - 0.3, top), head]
+        middle = ((tail[0] + head[0]) / 2, (tail[1] + 6 * top + head[1]) / 8)
+    path = Path(route, [Path.MOVETO, *[Path.CURVE4 if len(route) > 2 else Path.LINETO] * (len(route) - 1)])
+    reads = name and not name.endswith("·")  # a tensor that a transform reads beside its rewards
+    style: Any = (0, (3, 2)) if reads else "-"
+    axes.add_patch(
+        FancyArrowPatch(
+            path=path, arrowstyle="-|>", mutation_scale=9, color="#4a5568", linewidth=0.9, linestyle=style, zorder=1
         )
+    )
+    if name:
+        around = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        font: dict[str, Any] = {"fontsize": 6.5, "style": "italic", "color": "#4a5568", "bbox": around}
+        axes.text(*middle, name, ha="center", va="center", zorder=4, **font)
+
+
+def _in_the_way(box: Box, tail: tuple[float, float], head: tuple[float, float]) -> bool:
+    """Whether a straight arrow would cross a box."""
+    if not tail[0] < box.x < head[0]:
+        return False
+    share = (box.x - tail[0]) / (head[0] - tail[0])
+    return abs(tail[1] + share * (head[1] - tail[1]) - box.y) < HEIGHT / 2 + 0.1
 
 
 def _legend(axes: Axes, boxes: list[Box]) -> None:

@@ -1,0 +1,64 @@
+"""make .venv/.installed && .venv/bin/python -m examples.calibrated_confidence
+
+Answers that say how sure they are: with a 0/1 reward the stated confidence means nothing, with a scoring rule it comes
+true, and a scoring rule alone pays for answers known to be wrong. Damani et al. 2025, arXiv:2507.16806 (RLCR).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from examples.support import build, config, draw, seeded
+from examples.watch import Rows, Watch, by_quantity, table
+from rewardsmith.advantages import group_centered
+from rewardsmith.audit import expected_calibration_error
+from rewardsmith.engines.trl import GRPOTrainer
+from rewardsmith.recipes import Recipe, source
+from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
+from rewardsmith.transforms import incentive_compatible, scoring_rule_reward
+from rewardsmith.worlds import SmudgedSums
+
+TASK = SmudgedSums(tone=2.0)  # 2+3??= answered as "5 Confidence: 9", by a writer who mostly sounds sure
+says = partial(stated_confidence, scale=10)
+correct = source(without_confidence(exact_number), "correct")
+stated = source(says, "stated")
+RECIPES = {
+    "correct": Recipe(correct, advantage=group_centered),
+    "correct, with Brier": Recipe(
+        correct.then(scoring_rule_reward, confidence=stated, missing=-1.0), advantage=group_centered
+    ),
+    "Brier alone": Recipe(
+        correct.then(scoring_rule_reward, confidence=stated, missing=-1.0, accuracy_weight=0.0),
+        advantage=group_centered,
+    ),
+}
+
+
+def measure(rows: Rows) -> dict[str, float]:
+    """The world knows each answer's true chance, so neither figure depends on the luck of the draw."""
+    chance, confidence = TASK.gold(rows["prompts"], rows["completions"]), says(rows["completions"])
+    known = [c for c in confidence if c is not None]
+    return {
+        "accuracy": sum(chance) / len(chance),
+        "confidence": sum(known) / max(len(known), 1),
+        "calibration error": expected_calibration_error(confidence, chance),
+    }
+
+
+def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]:
+    """quantity → arm → a value per training step."""
+    world = build(TASK, seed=seed)
+    arms = {}
+    for name, recipe in RECIPES.items():
+        watch = Watch(measure, window=5)
+        policy = world.reload()
+        GRPOTrainer(
+            policy.model,
+            **recipe.options(),
+            args=config(max_steps=steps, seed=seed, max_completion_length=8, learning_rate=2e-3),
+            train_dataset=world.rows(4096, generator=seeded(seed)),
+            processing_class=world.tokenizer,
+            callbacks=[watch],
+        ).train()
+        arms[name] = watch.curves
+    return by_quantity(arms)

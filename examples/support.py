@@ -1,0 +1,97 @@
+"""What every example shares: a trainer configuration for a small model on a CPU, and how curves are drawn."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from transformers.utils import logging
+
+from rewardsmith.audit import HOUSE_STYLE
+from rewardsmith.engines.trl import GRPOConfig
+from rewardsmith.worlds import ArithmeticLM, Task
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images" / "examples"
+COLORS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#57534e")
+SMOOTH = 8  # steps per drawn point
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator of its own."""
+    return torch.Generator().manual_seed(seed)
+
+
+def build(task: Task | None = None, *, seed: int = 0, steps: int = 150) -> ArithmeticLM:
+    """A small policy for `task`, warm-started by imitation, in a temporary folder."""
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return ArithmeticLM.build(tempfile.mkdtemp(prefix="rewardsmith-"), task=task, generator=seeded(seed), steps=steps)
+
+
+def config(**changes: Any) -> GRPOConfig:
+    """TRL's configuration with what a CPU run of seconds needs; any field can be changed."""
+    settings = {
+        "output_dir": tempfile.mkdtemp(prefix="rewardsmith-"),
+        "per_device_train_batch_size": 64,
+        "num_generations": 8,
+        "max_completion_length": 24,
+        "learning_rate": 3e-4,
+        "lr_scheduler_type": "constant",
+        "max_steps": 120,
+        "beta": 0.0,
+        "scale_rewards": "none",
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": True,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_steps": 1000,
+        "disable_tqdm": True,
+        "seed": 0,
+    }
+    return GRPOConfig(**{**settings, **changes})
+
+
+def draw(
+    name: str, panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str, bounded: Sequence[str] = ()
+) -> Path:
+    """Draw one panel per quantity with one smoothed curve per arm, and save it among the pictures of the docs.
+
+    Args:
+        panels: quantity → arm → a value per training step.
+        bounded: quantities whose axis runs from 0 to 1.
+    """
+    with rc_context(dict(HOUSE_STYLE)):
+        figure = Figure(figsize=(3.5 * len(panels) + 0.4, 3.1), layout="constrained")
+        figure.suptitle(title, fontsize=11)
+        for axes, (quantity, arms) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            for color, (arm, curve) in zip(COLORS, arms.items(), strict=False):
+                starts = range(0, len(curve) - SMOOTH + 1, SMOOTH)
+                means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in starts]
+                axes.plot(range(len(curve)), curve, color=color, alpha=0.18, linewidth=0.7)
+                axes.plot([i + SMOOTH / 2 for i in starts], means, color=color, linewidth=2, label=arm)
+            axes.set(title=quantity, xlabel="training step")
+            if quantity in bounded:
+                axes.set_ylim(-0.03, 1.03)
+        figure.axes[0].legend(frameon=False, fontsize=8)
+        path = IMAGES / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+    print(f"Drawn: {path}")
+    return path
+
+
+def last(curve: Sequence[float], n: int = 20) -> float:
+    """The mean over the last `n` steps."""
+    return sum(curve[-n:]) / len(curve[-n:])
