@@ -1,0 +1,203 @@
+"""A chain of reasoning is worth its worst step, not the sum of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rewardsmith.advantages import leave_one_out, min_form_weights, step_returns, token_leave_one_out
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results
+from rewardsmith.atlas.page import Page
+from rewardsmith.transforms import combine_process_outcome
+from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=64,
+    component=(step_returns, min_form_weights, token_leave_one_out),
+    claim=(
+        "A policy trained on the sum of its process rewards pads its chains with high-scoring filler until they are "
+        "cut. Paid the minimum of the rewards to come, it learns the task from the process reward alone; a soft "
+        "minimum learns it as fast, and begins to pad later."
+    ),
+    criterion=All(
+        AtLeast("solved/min", 0.9),
+        AtMost("solved/sum", 0.2),
+        AtLeast("solved_halfway/soft_min", 0.9),
+        AtMost("solved_halfway/sum", 0.3),
+        # The two that must fail: the wrong end of the order, and a sum that a few verified outcomes should rescue.
+        AtMost("solved/max", 0.2),
+        AtMost("solved/sum_verified", 0.2),
+    ),
+    scope=(
+        "A tabular policy on chains of four sub-goals, warm-started, with plain REINFORCE and steps of one token; no "
+        "language model, no PPO clip, no KL. The paper's comparison with verifiable rewards in number of steps, and "
+        "its benchmark figures, are not repeated."
+    ),
+    ablation="The minimum becomes a maximum: a chain is paid for the best step to come.",
+    notes=(
+        "The soft minimum leaks: with one step at .7 and n fillers at .8, T = .1 gives .727 at n = 1 and .774 at n = "
+        "8. It solves the task by update 80 on every seed seen, and from update 110 on pads on about half of them; at "
+        "T = .02 it leaks less, at T = .3 it is hacked within the run.",
+        "The per-token baseline of the paper, not its minimum, is what stops late padding here: a positive baseline "
+        "charges every further step. With it the soft minimum stays solved on all of 40 seeds without any verified "
+        "outcome, and even the sum outlives update 160 on most, though it is falling. A negative baseline would reward "
+        "length instead.",
+        "All other arms are centered over the batch step by step, which is blind to length.",
+        "Means differ: one over the whole chain is raised by filler and collapses like the sum (.01); one over the "
+        "steps to come holds here (.98), as no filler pays more than the answer does.",
+        "The minimum can be gamed by too few steps: from an uninformed start it is best to answer at once. Watch the "
+        "number of steps in both directions.",
+        "The released OpenRLHF branch masks separator tokens and uses the per-token baseline; the verl branch does "
+        "neither, and users could not reproduce the paper with it.",
+    ),
+    falls_short=(
+        "To be shown was: soft-min + 10 % verifiable reward ≥ .9 at the end and ≥ soft-min alone. Over 40 seeds it "
+        "ends at .86 ± .09, above the soft minimum alone (.64 ± .13) on average but not on every seed: seven seeds pad "
+        "in the end, where alone 19 do. Success verified on one rollout in ten is worth a tenth of what being cut "
+        "costs, and near the end filler pays about as much. Eight seeds, as few as the figure to be met rests on, "
+        "would have shown none of this one time in five.",
+        "The paper's sum of rewards collapses at the start; here it first reaches .86, then collapses.",
+    ),
+    usage="""Score every step with a process reward on [−1, 1], give the trainer the chain's steps, and let one function
+turn both into one advantage per token. `outcome_weight` adds the verified outcome where there is one.
+
+```python
+from functools import partial
+from rewardsmith.advantages import step_credit
+
+pure = partial(step_credit, mode="softmin", temperature=0.1, outcome_weight=1.0)
+strict = partial(step_credit, mode="min")  # pays nothing at all for further steps
+```""",
+)
+ARMS = ("verified", "sum", "discounted", "mean_of_chain", "mean_to_come", "min", "soft_min", "soft_min_cold",
+        "soft_min_hot", "max", "soft_min_verified", "sum_verified", "soft_min_token", "soft_min_verified_token",
+        "sum_token")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Chains whose process reward likes filler best, and pays it on [−1, 1]."""
+
+    n_goals: int = 4  # sub-goals in order
+    n_contents: int = 4  # content actions, one right per goal
+    horizon: int = 12  # steps after which a chain is cut
+    right_score: float = 0.85  # points of [0, 1]; mean process score of a right step
+    filler_score: float = 0.90  # points; of a step that changes nothing
+    noise_std: float = 0.08  # points; error of the process score
+    initial_solved: float = 0.22  # probability that the first policy solves a chain
+    initial_submitted: float = 0.93  # probability that it answers before the horizon
+    temperature: float = 0.1  # T of the soft minimum
+    verified_share: float = 0.1  # share of rollouts whose outcome is verified, in the arms that use it
+    updates: int = 160  # steps of Adam
+    rollouts: int = 64  # chains per update
+    learning_rate: float = 0.05  # of Adam, logits per step
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """True success of the policy that each form of credit trains: at half time, at the end and at its best."""
+    streams = Streams(seeds)
+    chain = StepChain.sample(
+        streams, n_goals=world.n_goals, n_contents=world.n_contents, horizon=world.horizon,
+        right_score=world.right_score, filler_score=world.filler_score, noise_std=world.noise_std,
+    )  # fmt: skip
+    trained = train_chains(
+        chain, credits_of(world, broken), streams=streams,
+        start=chain.warm_start(solved=world.initial_solved, submitted=world.initial_submitted),
+        updates=world.updates, rollouts=world.rollouts, learning_rate=world.learning_rate,
+        evaluate_every=max(1, world.updates // 16),
+    )  # fmt: skip
+    stages = {
+        "solved": trained.final("solved"),
+        "solved_halfway": trained.at("solved", trained.updates[len(trained.updates) // 2]),
+        "solved_peak": trained.peak("solved"),
+        "length": trained.final("length"),
+    }
+    return [
+        {f"{metric}/{arm}": float(arms[arm][seed]) for metric, arms in stages.items() for arm in trained.arms}
+        for seed in range(len(seeds))
+    ]
+
+
+def credits_of(world: World, broken: bool) -> dict[str, Credit]:
+    """What each arm pays."""
+    soft = partial(returned, mode="softmin", temperature=world.temperature)
+    verified = partial(outcome_above_siblings, group_size=world.rollouts, share=world.verified_share)
+    token = partial(above_token_baseline, group_size=world.rollouts, temperature=world.temperature)
+    pay: tuple[Credit, ...] = (
+        outcome_alone,
+        partial(returned, mode="sum"),
+        partial(returned, mode="sum", gamma=0.9),
+        mean_of_chain,
+        partial(returned, mode="mean"),
+        partial(returned, mode="max" if broken else "min"),
+        soft,
+        partial(returned, mode="softmin", temperature=0.02),
+        partial(returned, mode="softmin", temperature=0.3),
+        partial(returned, mode="max"),
+        lambda drawn: soft(drawn) + verified(drawn),
+        lambda drawn: returned(drawn, mode="sum") + verified(drawn),
+        partial(token, soft=True),
+        lambda drawn: token(drawn, soft=True) + verified(drawn),
+        partial(token, soft=False),
+    )
+    return dict(zip(ARMS, pay, strict=True))
+
+
+def signed(drawn: Rollouts) -> Tensor:
+    """(R, T) process rewards on [−1, 1]: the probability of a good step less that of a bad one."""
+    return 2 * drawn.step_rewards - 1
+
+
+def returned(drawn: Rollouts, **form: object) -> Tensor:
+    """(R, T) returns of the process reward alone, in one of the library's forms."""
+    return step_returns(signed(drawn), drawn.step_mask, **form)  # type: ignore[arg-type]
+
+
+def mean_of_chain(drawn: Rollouts) -> Tensor:
+    """(R, T) returns that add up to the mean over the whole chain."""
+    rewards = signed(drawn) / drawn.step_mask.sum(dim=1, keepdim=True)
+    return step_returns(rewards, drawn.step_mask)
+
+
+def outcome_alone(drawn: Rollouts) -> Tensor:
+    """(R, T) returns of a verified outcome on every chain and nothing else."""
+    paid = combine_process_outcome(torch.zeros_like(drawn.step_rewards), drawn.solved - 1, drawn.step_mask)
+    return step_returns(paid, drawn.step_mask)
+
+
+def outcome_above_siblings(drawn: Rollouts, *, group_size: int, share: float) -> Tensor:
+    """(R, 1) solved − 1 on a share of each batch, above the mean of the others that are verified; 0 elsewhere."""
+    place = torch.arange(drawn.solved.shape[0]) % group_size
+    checked = torch.where(place < round(share * group_size), drawn.solved - 1, torch.nan)
+    return leave_one_out(checked, group_size=group_size)[:, None]
+
+
+def above_token_baseline(drawn: Rollouts, *, soft: bool, group_size: int, temperature: float) -> Tensor:
+    """(R, T) returns above what the other chains earn per token; a step is one token here."""
+    rewards, mask = signed(drawn), drawn.step_mask
+    if soft:
+        rewards = rewards * min_form_weights(rewards, mask, temperature=temperature)
+    return step_returns(token_leave_one_out(rewards, mask, mask.to(rewards), group_size=group_size), mask)
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """Success at half time (hollow) and at the end (filled), arm by arm."""
+    for height, arm in enumerate(reversed(ARMS)):
+        halfway, final = (
+            sum(values) / len(values) for values in (results[f"{m}/{arm}"] for m in ("solved_halfway", "solved"))
+        )
+        color = "#b3492f" if final < 0.5 else "#3b6fb6"
+        axes.plot([halfway, final], [height, height], color=color, linewidth=2, alpha=0.45)
+        axes.plot(halfway, height, "o", color=color, markerfacecolor="white", markersize=6)
+        axes.plot(final, height, "o", color=color, markersize=6)
+    axes.set_yticks(range(len(ARMS)), [arm.replace("_", " ") for arm in reversed(ARMS)], fontsize=7)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("success at half time (ring), at the end (dot)")

@@ -1,0 +1,182 @@
+"""Turns of a failed episode are never rewarded, and turns of a successful one never punished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from rewardsmith.advantages import step_returns
+from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results
+from rewardsmith.atlas.page import Page
+from rewardsmith.transforms import combine_process_outcome, renorm
+from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=25,
+    component=(renorm, combine_process_outcome),
+    claim=(
+        "Scores per turn, each joined by the episode's outcome and centered, speed up learning where the outcome is "
+        "rare and lures score high; the same scores without the centering are collected by padding the episode."
+    ),
+    criterion=All(
+        # Part A, a fixed number of turns: credit.
+        PairedGain("fixed_area/renorm", over="fixed_area/outcome_only", at_least=0.08, p_value=0.01),
+        AtMost("fixed_solved/process_only", 0.1),
+        # Part B, free length: normalization. The un-centered broadcast is the first of the two that must fail.
+        PairedGain("free_solved/renorm", over="free_solved/sum", at_least=0.4, p_value=0.01),
+        PairedGain("free_solved/renorm", over="free_solved/broadcast", at_least=0.4, p_value=0.01),
+        AtMost("free_solved/renorm_flipped", 0.1),
+    ),
+    scope=(
+        "Tabular policies on short chains with plain REINFORCE; no search agent, no generative judge, no PPO, no "
+        "critic. The paper's figures on question answering and for its process reward model are not repeated."
+    ),
+    ablation="The centering is taken out: the outcome is broadcast to every turn, and nothing is subtracted.",
+    notes=(
+        "A constant per turn is no constant where the number of turns is free: it is a price per turn. With a fixed "
+        "number of turns centering changes nothing (part A: renorm and broadcast learn alike), with free length it is "
+        "the whole difference (part B).",
+        "In part B the outcome alone still trains the best final policy (.94); what the paper gains over it shows in "
+        "speed, in part A, and only while success is rare: from an initial success of .5 % on, the outcome alone is "
+        "as fast.",
+        "Quit attractor: while success is rare, every turn of a failure costs, and ending at once is best. Warm up, or "
+        "delay the method until the batch solves some; watch turns per episode.",
+        "Padding attractor: in a success Σ_t still grows with the number of turns. Faster optimization finds it: with "
+        "rollouts=64 in part B renorm falls to .55, and dividing to .64. Cap the turns, or divide (per_step_mean).",
+        "The paper gives the turn of the final answer the outcome alone (final='outcome'); here that makes no "
+        "difference that we can tell.",
+        "How soon the outcome alone gets going in part A is a matter of its first few successes, so each seed's number "
+        "there is a mean over eight worlds. The initial success, .1 %, is our choice.",
+    ),
+    falls_short=("The paper's method beats training on the outcome in final quality; here only in speed.",),
+    usage="""Score each turn with a judge on [0, 1] (a parse failure is ½, neutral), take the outcome on [0, 1], and
+combine them before the returns. Place a turn's reward on the last token that the policy wrote, not on what the tool
+returned.
+
+```python
+from rewardsmith.advantages import step_returns
+from rewardsmith.transforms import renorm
+
+step_rewards = renorm(turn_scores, outcome, turn_mask, final="outcome")
+returns = step_returns(step_rewards, turn_mask)
+```""",
+)
+FIXED = ("outcome_only", "process_only", "sum", "broadcast", "renorm")
+FREE = ("outcome_only", "process_only", "sum", "broadcast", "renorm", "renorm_final_outcome", "renorm_per_turn_mean",
+        "renorm_flipped", "gate")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Part A: a fixed number of turns with lures. Part B: chains of free length with filler."""
+
+    turns: int = 6  # turns of part A
+    n_actions: int = 6  # actions per turn of part A, one right
+    n_lures: int = 2  # turns of part A at which a wrong action scores best
+    fixed_initial_solved: float = 0.001  # probability; first policy of part A
+    repeats: int = 8  # independent worlds of part A per seed, whose mean is the seed's number
+    fixed_updates: int = 200  # steps of Adam in part A
+    fixed_rollouts: int = 32  # episodes per update in part A
+    fixed_learning_rate: float = 0.05  # of Adam, logits per step, in part A
+    n_goals: int = 4  # sub-goals of part B
+    horizon: int = 12  # turns after which an episode of part B is cut
+    initial_solved: float = 0.10  # probability; first policy of part B
+    initial_submitted: float = 0.93  # probability that it answers before the horizon
+    updates: int = 160  # steps of Adam in part B
+    rollouts: int = 8  # episodes per update in part B
+    learning_rate: float = 0.03  # of Adam, logits per step, in part B
+    noise_std: float = 0.08  # points; error of the process score
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """True success of every combination: over training and at the end (A), at the end and with which length (B)."""
+    arms = credits_by_name(broken)
+    fixed, free = fixed_turns(seeds, world, arms), free_length(seeds, world, arms)
+    tables = {
+        "fixed_area": by_seed(fixed.area("solved"), world.repeats),
+        "fixed_solved": by_seed(fixed.final("solved"), world.repeats),
+        "free_solved": free.final("solved"),
+        "free_length": free.final("length"),
+    }
+    return [
+        {f"{metric}/{arm}": float(values[seed]) for metric, by_arm in tables.items() for arm, values in by_arm.items()}
+        for seed in range(len(seeds))
+    ]
+
+
+def fixed_turns(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> Training:
+    """Part A, in several worlds per seed."""
+    streams = Streams([world.repeats * seed + repeat for seed in seeds for repeat in range(world.repeats)])
+    chain = StepChain.fixed_turns(
+        streams, n_turns=world.turns, n_actions=world.n_actions, n_lures=world.n_lures, noise_std=world.noise_std
+    )
+    return train_chains(
+        chain, {name: arms[name] for name in FIXED}, streams=streams,
+        start=chain.warm_start(solved=world.fixed_initial_solved), updates=world.fixed_updates,
+        rollouts=world.fixed_rollouts, learning_rate=world.fixed_learning_rate, evaluate_every=5,
+    )  # fmt: skip
+
+
+def by_seed(arms: dict[str, Tensor], repeats: int) -> dict[str, Tensor]:
+    """(S,) per arm, the mean over each seed's worlds."""
+    return {name: values.view(-1, repeats).mean(dim=1) for name, values in arms.items()}
+
+
+def free_length(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> Training:
+    """Part B."""
+    streams = Streams(seeds)
+    chain = StepChain.sample(streams, n_goals=world.n_goals, horizon=world.horizon, noise_std=world.noise_std)
+    return train_chains(
+        chain, {name: arms[name] for name in FREE}, streams=streams,
+        start=chain.warm_start(solved=world.initial_solved, submitted=world.initial_submitted),
+        updates=world.updates, rollouts=world.rollouts, learning_rate=world.learning_rate, evaluate_every=world.updates,
+    )  # fmt: skip
+
+
+def credits_by_name(broken: bool) -> dict[str, Credit]:
+    """What each arm pays."""
+    center = (0.0, 0.0) if broken else (0.5, 0.5)
+    return {
+        "outcome_only": partial(combined, mode="sum", weight=0.0),
+        "process_only": lambda drawn: step_returns(drawn.step_rewards, drawn.step_mask),
+        "sum": partial(combined, mode="sum"),
+        "broadcast": partial(combined, mode="broadcast"),
+        "gate": partial(combined, mode="gate"),
+        "renorm": partial(renormed, center=center),
+        "renorm_final_outcome": partial(renormed, center=center, final="outcome"),
+        "renorm_per_turn_mean": partial(renormed, center=center, per_step_mean=True),
+        "renorm_flipped": lambda drawn: renormed(drawn._replace(step_rewards=1 - drawn.step_rewards), center=center),
+    }
+
+
+def combined(drawn: Rollouts, **how: Any) -> Tensor:
+    """(R, T) returns of process scores and outcome in one of the dispatcher's ways."""
+    return step_returns(
+        combine_process_outcome(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask
+    )
+
+
+def renormed(drawn: Rollouts, **how: Any) -> Tensor:
+    """(R, T) returns of process scores and outcome, added and centered."""
+    return step_returns(renorm(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask)
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """Part A's success over training (ring) and part B's final success (dot), arm by arm."""
+    for height, arm in enumerate(reversed(FREE)):
+        final = sum(results[f"free_solved/{arm}"]) / len(results[f"free_solved/{arm}"])
+        color = "#b3492f" if final < 0.5 else "#3b6fb6"
+        axes.plot(final, height, "o", color=color, markersize=6)
+        area = results.get(f"fixed_area/{arm}")
+        if area:
+            axes.plot(sum(area) / len(area), height, "o", color=color, markerfacecolor="none", markersize=9)
+    axes.set_yticks(range(len(FREE)), [arm.replace("_", " ") for arm in reversed(FREE)], fontsize=8)
+    axes.set_xlim(-0.04, 1.04)
+    axes.set_xlabel("fixed turns: mean success (ring); free length: final (dot)")

@@ -1,0 +1,129 @@
+"""REINFORCE on chains, seeds and arms in one tensor: arms differ in the credit that they give and in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
+from rewardsmith.worlds.streams import Streams
+
+Credit = Callable[[Rollouts], Tensor]
+"""What an arm pays: its rollouts, rows R = S·B with a seed's rows consecutive, to (R, T) returns-to-go."""
+
+
+class Training(NamedTuple):
+    """What training gave, exactly, at each evaluation.
+
+    arms: A names.
+    updates: E, how many updates came before each evaluation; the first is 0.
+    curve: `Truth` whose fields are (E, S, A).
+    """
+
+    arms: tuple[str, ...]
+    updates: tuple[int, ...]
+    curve: Truth
+
+    def final(self, field: str) -> dict[str, Tensor]:
+        """(S,) per arm, one field of the truth after the last update."""
+        return self.at(field, self.updates[-1])
+
+    def at(self, field: str, update: int) -> dict[str, Tensor]:
+        """(S,) per arm, one field of the truth after so many updates, which must be among the evaluations."""
+        if update not in self.updates:
+            listed = ", ".join(map(str, self.updates))
+            raise ValueError(
+                f"Training: no evaluation after {update} updates, only after {listed}. Ask for one of those."
+            )
+        return self._by_arm(getattr(self.curve, field)[self.updates.index(update)])
+
+    def area(self, field: str) -> dict[str, Tensor]:
+        """(S,) per arm, the mean over training of one field, by trapezoids."""
+        times = torch.tensor(self.updates, dtype=torch.float64)
+        return self._by_arm(torch.trapezoid(getattr(self.curve, field), times, dim=0) / (times[-1] - times[0]))
+
+    def peak(self, field: str) -> dict[str, Tensor]:
+        """(S,) per arm, the largest value of one field at any evaluation."""
+        return self._by_arm(getattr(self.curve, field).amax(dim=0))
+
+    def _by_arm(self, values: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.arms, values.unbind(dim=-1), strict=True))
+
+
+def train_chains(
+    chain: StepChain,
+    credits: Mapping[str, Credit],
+    *,
+    streams: Streams,
+    start: Tensor,
+    updates: int = 160,
+    rollouts: int = 64,
+    learning_rate: float = 0.05,
+    evaluate_every: int = 10,
+) -> Training:
+    """Train one tabular softmax policy per seed and arm by REINFORCE with returns-to-go and Adam.
+
+        ∇ = 1/B Σ_b Σ_t (G_bt − Ḡ_t) ∇ log π(a_bt | o_bt)        Ḡ_t: mean over the batch's chains that have a step t
+
+    All arms draw the same uniforms and the same score noise, so that two arms that give equal credit stay equal to the
+    last digit.
+
+    Args:
+        credits: what each arm pays, by name.
+        streams: of the seeds that `chain` was drawn for.
+        start: (S, A or 1, O, U) first logits.
+        updates, learning_rate: steps of Adam, and its step size in logits.
+        rollouts: B, chains sampled per update.
+        evaluate_every: updates between exact evaluations; the last update is always evaluated.
+    """
+    size = (len(streams), len(credits), *start.shape[2:])
+    logits = start.expand(size).clone()
+    optimizer = torch.optim.Adam([logits], lr=learning_rate)
+    times, truths = [0], [chain.truth(logits.softmax(dim=-1))]
+    for update in range(1, updates + 1):
+        policy = logits.softmax(dim=-1)
+        uniform, noise = streams.rand(1, rollouts, chain.horizon), streams.randn(1, rollouts, chain.horizon)
+        drawn = chain.roll(policy, uniform, noise)
+        returns = torch.stack([credit(_arm(drawn, arm)) for arm, credit in enumerate(credits.values())])  # (A, R, T)
+        returns = returns.view(size[1], size[0], rollouts, chain.horizon).transpose(0, 1)
+        logits.grad = -policy_gradient(policy, drawn, returns)
+        optimizer.step()
+        if update % evaluate_every == 0 or update == updates:
+            times.append(update)
+            truths.append(chain.truth(logits.softmax(dim=-1)))
+    curve = Truth(*(torch.stack(values) for values in zip(*truths, strict=True)))
+    return Training(tuple(credits), tuple(times), curve)
+
+
+def _arm(drawn: Rollouts, arm: int) -> Rollouts:
+    """One arm's rollouts with seeds and chains flattened to rows R."""
+    return Rollouts(*(field[:, arm].flatten(0, 1) for field in drawn))
+
+
+def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:
+    """The sampled gradient of the expected return with respect to a tabular policy's logits.
+
+        ∇_{o,u} = 1/B Σ_b Σ_t (G_bt − Ḡ_t) (1[a_bt = u] − π(u | o)) 1[o_bt = o]
+
+    Args:
+        policy: (S, A, O, U) probabilities.
+        drawn: rollouts of it, with leading dimensions (S, A, B).
+        returns: (S, A, B, T) returns-to-go; not read where there is no step.
+
+    Returns:
+        (S, A, O, U).
+    """
+    mask = drawn.step_mask
+    paid = torch.where(mask, returns, 0)
+    mean = paid.sum(dim=-2, keepdim=True) / mask.sum(dim=-2, keepdim=True).clamp(min=1)
+    advantages = torch.where(mask, paid - mean, 0)  # (S, A, B, T)
+    n_actions = policy.shape[-1]
+    cell = (drawn.observations * n_actions + drawn.actions).flatten(2)  # (S, A, B·T)
+    pull = torch.zeros_like(policy).flatten(2).scatter_add_(-1, cell, advantages.flatten(2)).view_as(policy)
+    return (pull - policy * pull.sum(dim=-1, keepdim=True)) / mask.shape[2]
+
+
+__all__ = ["Credit", "Training", "policy_gradient", "train_chains"]
