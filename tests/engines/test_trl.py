@@ -9,8 +9,8 @@ from torch.testing import assert_close
 from transformers import TrainerCallback
 
 from rewardsmith.advantages import broadcast_to_tokens, drop_dead_groups, group_zscore, leave_one_out
+from rewardsmith.engines.calls import call, check_rows, context_of, filter_weights
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
-from rewardsmith.engines.trl.calls import call, check_rows, context_of, filter_weights
 from rewardsmith.transforms import chain, clip_rewards, normalize_sources, weighted_sum
 from rewardsmith.types import RewardBatch, Traits, declares
 from rewardsmith.worlds import substring_reward

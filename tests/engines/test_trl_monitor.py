@@ -34,7 +34,8 @@ def test_history_holds_a_record_per_step_and_streams_to_disk(ours, world, tmp_pa
     trainer = make(ours, world, substring_reward, config={"beta": 0.1}, steps=4, callbacks=[watch])
     trainer.train()
     assert [record["step"] for record in watch.history] == [0, 1, 2, 3]
-    assert all(set(record) == FIELDS for record in watch.history)
+    assert all(set(record) == FIELDS | {"source/substring_reward"} for record in watch.history)
+    assert [r["source/substring_reward"] for r in watch.history] == pytest.approx([r["proxy"] for r in watch.history])
     assert [record["gold"] is None for record in watch.history] == [False, True, False, True]
     assert [record["proxy"] for record in watch.history] == pytest.approx(logged(trainer, "reward"))
     assert [record["kl"] for record in watch.history] == pytest.approx(logged(trainer, "kl"))

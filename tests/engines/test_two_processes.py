@@ -24,7 +24,7 @@ def run(prefix, world, out, algorithm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "steps"])
 def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorithm, world, tmp_path):
     run([], world, tmp_path / "one", algorithm)
     run(LAUNCH, world, tmp_path / "two", algorithm)
@@ -43,6 +43,18 @@ def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorit
         assert (result["weights"] - one["weights"]).abs().max() < 1e-3 * moved  # float32 rounding, through Adam
     assert [record["gold"] for record in two[0]["history"]] == [record["gold"] for record in one["history"]]
     assert two[1]["history"] == []  # only the main process scores gold and keeps records
-    assert any(source.isnan().any() for source, _, _ in one["seen"])  # the run did meet unscored rows
-    assert min(one["kept_rate"]) < 1 <= max(one["kept_rate"])  # and dead groups, beside live ones
     assert two[0]["kept_rate"] == one["kept_rate"]
+    if algorithm == "steps":
+        check_that_steps_differed(one["seen"])
+    else:
+        assert any(source.isnan().any() for source, *_ in one["seen"])  # the run did meet unscored rows
+        assert min(one["kept_rate"]) < 1 <= max(one["kept_rate"])  # and dead groups, beside live ones
+
+
+def check_that_steps_differed(seen):
+    """The run met what could tell two processes from one."""
+    widths = [[int(half.sum(dim=1).max()) for half in mask.chunk(2)] for *_, mask, _ in seen]
+    assert any(first != second for first, second in widths)  # so that one of them had to be padded to the other
+    assert any((source[:, 0] != rewards).any() for source, rewards, *_ in seen)  # the easiest prompt was shaped
+    assert any(scores[mask].isnan().any() for *_, scores, mask, _ in seen)
+    assert any((advantages.diff(dim=1) != 0).any() for _, _, advantages, *_ in seen)

@@ -2,11 +2,14 @@
 
 Completions come from a formula over the row's place in the gathered batch, so that both runs see the same data; groups
 of 8 straddle the processes (4 rows each). The model is in float64: rows are summed in another order, nothing else
-differs, so the results agree to rounding. usage: two_processes.py WORLD OUT {grpo|rloo}
+differs, so the results agree to rounding. usage: two_processes.py WORLD OUT {grpo|rloo|steps}
+
+"steps" is GRPO with a process reward and the library's own transform, credit and filter of groups and batches.
 """
 
 import os
 import sys
+from functools import partial
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -15,24 +18,35 @@ import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-from rewardsmith.advantages import drop_dead_groups
+from rewardsmith.advantages import drop_dead_groups, rank_filter, step_credit
+from rewardsmith.data import segment_steps
 from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer
+from rewardsmith.transforms import GRPOLambda
 from rewardsmith.worlds import arithmetic_gold
 
 GROUP, ROWS, STEPS = 8, 16, 4
 
 
 class Fixed:
-    """Generates from a formula: row i of the gathered batch answers with i-dependent numbers, 1 to 3 of them."""
+    """Generates from a formula: row i of the gathered batch answers with i-dependent numbers, 1 to 3 of them.
+
+    With steps, every fifth is cut off, and the first half has one or two numbers, so that the processes' widths differ.
+    """
+
+    cut = False
 
     def _generate_single_turn(self, prompt_ids, *rest):
         rank, n = self.accelerator.process_index, len(prompt_ids)
-        texts = []
+        texts, ended = [], []
         for row, ids in enumerate(prompt_ids, start=rank * n):
             place = row + 5 * self.state.global_step + sum(ids)
-            texts.append(" or ".join(str((7 * place + 3 * k) % 19) for k in range(1 + place % 3)))
+            parts = 1 + place % (2 if self.cut and row < ROWS // 2 else 3)
+            texts.append(" or ".join(str((7 * place + 3 * k) % 19) for k in range(parts)))
+            ended.append(not self.cut or place % 5 > 0)
         eos = self._tokenizer.eos_token_id
-        completion_ids = [[*self._tokenizer(text)["input_ids"], eos] for text in texts]
+        completion_ids = [
+            [*self._tokenizer(text)["input_ids"], *[eos] * whole] for text, whole in zip(texts, ended, strict=True)
+        ]
         return (completion_ids, None) if isinstance(self, GRPOTrainer) else completion_ids
 
 
@@ -67,12 +81,46 @@ def centered(rewards, *, group_size):
     return (grouped - grouped.nanmean(dim=1, keepdim=True)).flatten()
 
 
+def small(completions, **columns):
+    """A verdict in {0, 1}: is the first number below 12?"""
+    return [float(int(c.split(" or ")[0]) < 12) for c in completions]
+
+
+def step_size(steps, answer, **columns):
+    """Closeness of each step to the answer: unscored for a 5, infinite for a 17."""
+    near = [[-abs(float(text) - float(a)) / 10 for text in texts] for texts, a in zip(steps, answer, strict=True)]
+    special = {"5": None, "17": float("inf")}
+    return [
+        [special.get(text, score) for text, score in zip(texts, scores, strict=True)]
+        for texts, scores in zip(steps, near, strict=True)
+    ]
+
+
+def stages(algorithm):
+    """The sources and options of a run."""
+    if algorithm == "steps":
+        return {"small": small}, {
+            "process_rewards": {"size": step_size},
+            "segment": partial(segment_steps, separator=" or "),
+            "transform": GRPOLambda(fraction=0.5),
+            "advantage": partial(step_credit, mode="min", outcome_weight=1.0),
+            "sample_filter": partial(rank_filter, rule="br"),
+        }
+    return {"near": near, "short": short}, {
+        "transform": from_group_median,
+        "advantage": fading if algorithm == "grpo" else centered,
+        "sample_filter": drop_dead_groups,
+    }
+
+
 class Keep(TrainerCallback):
     def __init__(self):
         self.seen, self.kept_rate = [], []
 
     def on_rewards(self, args, state, control, *, scored):
-        self.seen.append((scored.batch.source_rewards, scored.rewards, scored.advantages))
+        batch = scored.batch
+        steps = () if batch.step_mask is None else (*batch.step_rewards.values(), batch.step_mask, batch.step_ends)
+        self.seen.append((batch.source_rewards, scored.rewards, scored.advantages, *steps))
         self.kept_rate.append(scored.metrics["rewardsmith/kept_rate"][-1])
 
 
@@ -84,8 +132,8 @@ def flat(trainer):
 def main(world, out, algorithm):
     torch.set_num_threads(1)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    grpo = algorithm == "grpo"
-    ours, config = (GRPOTrainer, trl.GRPOConfig) if grpo else (RLOOTrainer, trl.RLOOConfig)
+    ours, config = (RLOOTrainer, trl.RLOOConfig) if algorithm == "rloo" else (GRPOTrainer, trl.GRPOConfig)
+    sources, options = stages(algorithm)
     args = config(
         output_dir=out + ".run",
         per_device_train_batch_size=ROWS // processes,
@@ -104,16 +152,14 @@ def main(world, out, algorithm):
     sums = [(a, b) for a in range(4) for b in range(4)]
     rows = Dataset.from_dict({"prompt": [f"{a}+{b}=" for a, b in sums], "answer": [str(a + b) for a, b in sums]})
     keep, watch = Keep(), HackingMonitor(gold=arithmetic_gold, on_alarm="stop", monitors=[])
-    trainer = type("Trainer", (Fixed, ours), {})(
+    trainer = type("Trainer", (Fixed, ours), {"cut": algorithm == "steps"})(
         AutoModelForCausalLM.from_pretrained(world, dtype=torch.float64),
-        {"near": near, "short": short},
+        sources,
         args=args,
         train_dataset=rows,
         processing_class=AutoTokenizer.from_pretrained(world),
-        transform=from_group_median,
-        advantage=fading if grpo else centered,
-        sample_filter=drop_dead_groups,
         callbacks=[keep, watch],
+        **options,
     )
     if trainer.ref_model is not None:
         trainer.ref_model.double()

@@ -4,7 +4,19 @@ import pytest
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards import Scorer, as_target, load_target, resolve_form, rewards_of, score, target_rows
+from rewardsmith.rewards import (
+    Scorer,
+    SourceSet,
+    as_target,
+    load_reward,
+    load_target,
+    process_target,
+    resolve_form,
+    rewards_of,
+    score,
+    target_rows,
+    with_steps,
+)
 
 FILE = """
 import os
@@ -29,6 +41,17 @@ class Fixed:
 class Needy:
     def __init__(self, value):
         pass
+
+def graded(prompts, completions, steps):
+    return [[float(len(step)) for step in chain] for chain in steps]
+
+SOURCES = {"exact": exact, "capped 2": capped(2)}
+
+class Weighted:
+    sources, weights, step_sources = SOURCES, [1.0, 0.5], {"graded": graded}
+    transform = None
+
+WEIGHTED = Weighted()
 """
 
 
@@ -74,6 +97,9 @@ def test_a_module_in_the_current_folder_is_found(file, monkeypatch):
         ("{file}:capped(limit=os)", r"the arguments \(limit=os\) of .* are no literals .*Use numbers"),
         ("{file}:capped(**1)", r"are no literals"),
         ("{file}:Needy", r"Needy\(\) of .* raised TypeError: .*Give its arguments as literals"),
+        ("{file}:SOURCES", r"names 2 sources \(exact, capped 2\), not one reward\. Name one of them, as `.*\[exact\]`"),
+        ("{file}:SOURCES[exakt]", r"there is no source 'exakt' \(it has exact, capped 2\)\. Check the spelling"),
+        ("{file}:exact[exact]", r"there is no source 'exact' \(it has none\)"),
         ("{file}:LIMIT", r"^as_target: 3 is no reward but a int\. Pass a function"),
         ("{file}:capped", r"takes \(limit, name\), which is no reward signature .*if it is a factory, call it"),
         ("reasoning-gym:leg_countin", r"has no data set 'leg_countin'\. Did you mean leg_counting"),
@@ -139,3 +165,31 @@ def test_a_reward_that_fails_in_every_form_keeps_the_rows_and_says_so():
     with Scorer(lambda completions: 1 / 0, workers=0) as scorer:
         formed = resolve_form(scorer, rows)
     assert formed == (rows, "as given", "every form fails: ZeroDivisionError: division by zero")
+
+
+def test_a_mapping_is_a_set_of_sources_each_of_which_loads_by_its_own_name(file):
+    sources = load_reward(f"{file}:SOURCES")
+    assert isinstance(sources, SourceSet)
+    assert dict(sources.weights) == {"exact": 1.0, "capped 2": 1.0}
+    rows = [Row("p", "4", {"answer": "4"}), Row("p", "55555", {"answer": "4"})]
+    assert {name: rewards_of(score(target, rows, workers=1)) for name, target in sources.targets.items()} == {
+        "exact": [1.0, 0.0],
+        "capped 2": [1.0, 2.0],
+    }
+    one = load_target(f"{file}:SOURCES[capped 2]")
+    assert one.name == f"{file}:SOURCES[capped 2]"
+    assert rewards_of(score(one, rows, workers=1)) == [1.0, 2.0]
+
+
+def test_an_object_brings_its_weights_and_the_names_of_its_process_rewards(file):
+    assert dict(load_reward(f"{file}:WEIGHTED").weights) == {"exact": 1.0, "capped 2": 0.5}
+    graded = process_target(load_target(f"{file}:WEIGHTED[graded]"))
+    row = with_steps(Row("p"), ["a", "bcd"])
+    assert rewards_of(score(graded, [row], workers=1)) == [3.0]
+
+
+def test_a_process_reward_reaches_a_worker_as_one(file):
+    target = process_target(load_target(f"{file}:graded"))
+    again = pickle.loads(pickle.dumps(target))
+    assert (again.contract, again.name) == ("process", target.name)
+    assert process_target(again) is again

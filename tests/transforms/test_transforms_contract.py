@@ -17,16 +17,51 @@ ROWS = GROUP * PROMPTS
 
 # Each transform, configured, and the columns it reads beside the rewards.
 CASES = {
+    "ConfidenceAdjusted": [
+        (partial(room.ConfidenceAdjusted, form=form), ("confidence",)) for form in ("difference", "threshold")
+    ],
+    "GRPOLambda": [(partial(room.GRPOLambda(fraction=1.0), group_size=GROUP), ("lengths", "truncated"))],
     "RunningNorm": [(partial(room.RunningNorm, mode=mode), ()) for mode in ("meanstd", "clip", "minmax")],
     "backward_correction": [(room.backward_correction, ("false_positive_rate", "false_negative_rate"))],
     "ceiling": [(room.ceiling, ())],
     "chain": [(room.chain(room.par, partial(room.clip_rewards, low=0.1, high=0.9)), ("ref_rewards",))],
     "clip_rewards": [(partial(room.clip_rewards, low=-1.0, high=1.0), ())],
+    "clip_steps": [(partial(room.clip_steps, threshold=0.2), ("step_mask",))],
+    "combine_process_outcome": [
+        (partial(room.combine_process_outcome, mode=mode, weight=0.5), ("rewards", "step_mask"))
+        for mode in ("sum", "broadcast", "renorm", "gate")
+    ],
+    "delta_steps": [
+        (partial(room.delta_steps, terminal=terminal), ("step_mask",)) for terminal in ("keep", "drop")
+    ],
+    "flawed_positive_penalty": [
+        (partial(room.flawed_positive_penalty, lam=lam), ("flawed",)) for lam in (-1.0, 0.0, 1.0)
+    ],
     "forward_weights": [(room.forward_weights, ("false_negative_rate",))],
     "gate": [(room.gate, ("condition",))],
+    "gated_sum": [
+        (partial(room.gated_sum, thresholds=[0.0, 0.0, -1.0], gate_sign=sign), ()) for sign in ("all", "positive")
+    ],
+    # without ties: all prompts are chosen
+    "grpo_lambda": [
+        (partial(room.grpo_lambda, group_size=GROUP, fraction=1.0, generator=torch.Generator()), ("lengths",))
+    ],
+    "is_above": [(partial(room.is_above, threshold=0.2), ())],
+    "is_below": [(partial(room.is_below, threshold=0.2), ())],
     "length_penalty": [(room.length_penalty, ("lengths",))],
+    "length_shaped": [
+        (partial(room.length_shaped, group_size=GROUP, link=link, stats=stats), ("lengths", "truncated"))
+        for link in ("sigmoid_z", "linear", "cosine")
+        for stats in ("correct", "group")
+    ],
     "log_sigmoid_shaping": [(room.log_sigmoid_shaping, ("ref_rewards",))],
+    "logical_and": [(partial(room.logical_and, weights=[1.0, 0.0, 2.0]), ())],
+    "logical_or": [(room.logical_or, ())],
     "normalize_sources": [(partial(room.normalize_sources, group_size=GROUP), ())],
+    "overlong_penalty": [
+        (partial(room.overlong_penalty, low=200, high=400, apply_to=which), ("lengths",))
+        for which in ("correct", "all", "incorrect")
+    ],
     "par": [(room.par, ("ref_rewards",))],
     "pure_link": [(partial(room.pure_link, link=link), ()) for link in ("sigmoid", "tanh", "poly", "logsigmoid")],
     "reads": [(room.reads(room.length_penalty, lengths="condition"), ("condition",))],
@@ -35,19 +70,51 @@ CASES = {
         for link in ("sigmoid", "tanh", "poly", "identity", "logsigmoid")
         for aggregate in ("mean", "quantile")
     ],
-    "weighted_sum": [(partial(room.weighted_sum, weights=[1.0, -2.0, 0.5]), ())],
+    "relative_length_penalty": [
+        (partial(room.relative_length_penalty, group_size=GROUP, stats=stats), ("lengths",))
+        for stats in ("correct", "group")
+    ],
+    "renorm": [(partial(room.renorm, per_step_mean=True), ("rewards", "step_mask"))],
+    "scale_sources": [(partial(room.scale_sources, low=[-1.0, -1.0, 0.0], high=[1.0, 2.0, 1.0]), ())],
+    "scoring_rule_reward": [
+        (partial(room.scoring_rule_reward, rule=rule), ("confidence",))
+        for rule in ("brier", "spherical", "log", "log_clipped", "linear")
+    ],
+    "rescale": [(partial(room.rescale, scale=-2.0, shift=0.3), ())],
+    "weighted_sum": [
+        (partial(room.weighted_sum, weights=[1.0, -2.0, 0.5]), ()),
+        (room.weighted_sum, ("weights",)),
+    ],
 }
 NOT_TRANSFORMS = {
     "AppealsEstimator",
     "Cancellation",
     "Chain",
+    "GatedSteps",
+    "Incentive",
     "NoiseRates",
     "Reads",
     "cancels",
     "correction_is_noop",
+    "easiest_prompts",
     "estimate_noise",
+    "flawed_advantage",
+    "gated_step_sum",
+    "incentive_compatible",
+    "priority_gates",
+    "switch",
 }
-SOURCES = {"normalize_sources", "weighted_sum"}
+STEPS = {"clip_steps", "combine_process_outcome", "delta_steps", "renorm"}
+SOURCES = STEPS | {"gated_sum", "logical_and", "logical_or", "normalize_sources", "scale_sources", "weighted_sum"}
+VERDICTS = {
+    "GRPOLambda",
+    "flawed_positive_penalty",
+    "forward_weights",
+    "grpo_lambda",
+    "length_shaped",
+    "scoring_rule_reward",
+}
+LOG_PROBABILITIES = {"logical_and", "logical_or"}
 FLAT = [
     pytest.param(name, *case, id=f"{name}-{index}") for name, cases in CASES.items() for index, case in enumerate(cases)
 ]
@@ -59,18 +126,30 @@ def fresh(transform):
     return transform() if isinstance(transform, partial) and isinstance(transform.func, type) else transform
 
 
+def fit(name, rewards):
+    """Rewards of the kind that a transform takes."""
+    if name in VERDICTS:
+        return torch.where(rewards.isnan(), NAN, (rewards > 0).to(rewards))
+    return -rewards.abs() if name in LOG_PROBABILITIES else rewards
+
+
 def inputs(name, columns, *, dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)
     shape = (ROWS, 3) if name in SOURCES else (ROWS,)
     rewards = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
-    if name == "forward_weights":
-        rewards = (rewards > 0).to(dtype)
+    rewards = fit(name, rewards)
     every = {
         "ref_rewards": torch.randn(ROWS, 5, generator=generator, dtype=torch.float64).to(dtype),
         "lengths": torch.randint(100, 600, (ROWS,), generator=generator),
         "condition": torch.rand(ROWS, generator=generator) < 0.5,
         "false_positive_rate": 0.4 * torch.rand(ROWS, generator=generator, dtype=torch.float64),
         "false_negative_rate": 0.4 * torch.rand(ROWS, generator=generator, dtype=torch.float64),
+        "confidence": torch.rand(ROWS, generator=generator, dtype=torch.float64),
+        "flawed": torch.rand(ROWS, generator=generator) < 0.5,
+        "truncated": torch.rand(ROWS, generator=generator) < 0.2,
+        "weights": torch.rand(ROWS, 3, generator=generator, dtype=torch.float64),
+        "step_mask": torch.ones(ROWS, 3).bool(),
+        "rewards": torch.rand(ROWS, generator=generator, dtype=torch.float64),
     }
     return rewards, {column: every[column] for column in columns}
 
@@ -131,23 +210,24 @@ def test_it_returns_the_dtype_it_was_given_at_that_precision(name, transform, co
 @each_transform
 def test_its_gradient_is_finite_under_extreme_rewards(name, transform, columns):
     rewards, context = inputs(name, columns, dtype=torch.float32)
-    if name != "forward_weights":
+    if name not in VERDICTS:
         rewards[:8] = torch.tensor([1e30, -1e30, 0.0, 1e-30, 3e38, 3e38, -3e38, 0.0]).reshape(
             8, *[1] * (rewards.ndim - 1)
         )
     rewards[9] = NAN
-    rewards.requires_grad_()
+    rewards = fit(name, rewards).requires_grad_()
     fresh(transform)(rewards, **context).nansum().backward()
     assert rewards.grad.isfinite().all()  # the unscored row too: dropped from the loss, it must not poison a model
 
 
 @pytest.mark.parametrize(
     ("name", "transform", "columns"),
-    [p for p in FLAT if p.values[0] != "forward_weights"],  # which takes verdicts only
+    [p for p in FLAT if p.values[0] not in VERDICTS],  # which are 0 or 1
 )
 def test_infinite_rewards_leave_other_rows_alone(name, transform, columns):
     rewards, context = inputs(name, columns)
     rewards[0], rewards[4] = math.inf, -math.inf
+    rewards = fit(name, rewards)
     got = fresh(transform)(rewards, **context)
     others = torch.tensor([row for row in range(ROWS) if row not in (0, 4)])
     assert got[others].isfinite().all()
@@ -157,6 +237,6 @@ def test_infinite_rewards_leave_other_rows_alone(name, transform, columns):
 def test_it_stays_within_the_bounds_it_declares(name, transform, columns):
     low, high = traits_of(fresh(transform)).bounded
     rewards, context = inputs(name, columns)
-    got = fresh(transform)(100 * rewards, **context)
+    got = fresh(transform)(fit(name, 100 * rewards), **context)
     assert got.min() >= low
     assert got.max() <= high

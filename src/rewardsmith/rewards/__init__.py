@@ -3,6 +3,8 @@
 Importing this room loads neither torch nor a verifier's libraries, because every worker process does it.
 """
 
+from rewardsmith.rewards.agreement import Vote, weighted_vote
+from rewardsmith.rewards.calling import pseudo_ids
 from rewardsmith.rewards.contracts import (
     Contract,
     contract_of,
@@ -12,9 +14,46 @@ from rewardsmith.rewards.contracts import (
 )
 from rewardsmith.rewards.exports import to_openrlhf, to_trl, to_verl
 from rewardsmith.rewards.guards import AsyncRequireAnswer, RequireAnswer, require_answer
-from rewardsmith.rewards.judges import ChatBackend, JudgeError, ReferenceJudge, reference_messages, verdict
+from rewardsmith.rewards.judges import (
+    NO_ERROR,
+    PRINCIPLES,
+    ChatBackend,
+    FirstErrorJudge,
+    JudgeError,
+    Judgement,
+    PrincipleJudge,
+    ReferenceJudge,
+    first_error_index,
+    first_error_messages,
+    localization_reward,
+    parse_judgements,
+    principle_format,
+    principle_messages,
+    principle_score,
+    reference_messages,
+    verdict,
+)
+from rewardsmith.rewards.process import StepScore, process_target, steps_of, takes_steps, with_steps
+from rewardsmith.rewards.routing import AsyncRoutedReward, RoutedReward
 from rewardsmith.rewards.scoring import Scorer, rewards_of, score
-from rewardsmith.rewards.targets import Formed, Target, as_target, load_target, resolve_form, target_rows
+from rewardsmith.rewards.similarity import EmbeddingSimilarity, paraphrase_ceiling
+from rewardsmith.rewards.stated import (
+    AsyncWithoutConfidence,
+    WithoutConfidence,
+    stated_confidence,
+    without_confidence,
+)
+from rewardsmith.rewards.targets import (
+    Formed,
+    SourceSet,
+    Target,
+    as_sources,
+    as_target,
+    load_reward,
+    load_target,
+    resolve_form,
+    target_rows,
+)
 from rewardsmith.rewards.verifiers import (
     exact_number,
     exact_text,
@@ -29,39 +68,70 @@ from rewardsmith.rewards.verifiers import (
 from rewardsmith.rewards.work import Scored
 
 __all__ = [
+    "NO_ERROR",
+    "PRINCIPLES",
     "AsyncRequireAnswer",
+    "AsyncRoutedReward",
+    "AsyncWithoutConfidence",
     "ChatBackend",
     "Contract",
+    "EmbeddingSimilarity",
+    "FirstErrorJudge",
     "Formed",
     "JudgeError",
+    "Judgement",
+    "PrincipleJudge",
     "ReferenceJudge",
     "RequireAnswer",
+    "RoutedReward",
     "Scored",
     "Scorer",
+    "SourceSet",
+    "StepScore",
     "Target",
+    "Vote",
+    "WithoutConfidence",
+    "as_sources",
     "as_target",
     "contract_of",
     "exact_number",
     "exact_text",
     "final_answer",
+    "first_error_index",
+    "first_error_messages",
     "from_openrlhf",
     "from_plain",
     "from_verl",
     "json_schema",
+    "load_reward",
     "load_target",
+    "localization_reward",
     "matches_format",
     "math_equal",
     "multiple_choice",
+    "paraphrase_ceiling",
+    "parse_judgements",
     "plain_text",
+    "principle_format",
+    "principle_messages",
+    "principle_score",
+    "process_target",
+    "pseudo_ids",
     "reference_messages",
     "require_answer",
     "resolve_form",
     "rewards_of",
     "score",
+    "stated_confidence",
+    "steps_of",
+    "takes_steps",
     "target_rows",
     "think_format",
     "to_openrlhf",
     "to_trl",
     "to_verl",
     "verdict",
+    "weighted_vote",
+    "with_steps",
+    "without_confidence",
 ]

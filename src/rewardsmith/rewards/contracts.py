@@ -7,7 +7,9 @@ TRL calls a reward once per batch; the others are called once per row, which is 
     verl           compute_score(data_source, solution_str, ground_truth, extra_info=None) -> number or {"score": ...}
     openrlhf       reward_func(queries, prompts, labels) -> {"rewards": ...} or tensor; a query is prompt + completion
     reasoning-gym  dataset.score_answer(answer, entry) -> number
+    process        f(prompts?, completions?, steps, **columns) -> per row a list of numbers, one per step
 
+A process reward is a TRL reward by its parameters; that it scores steps shows in what it returns (`process_target`).
 Prompts and completions reach the row contracts as plain text. All but reasoning-gym may be async.
 """
 
@@ -23,7 +25,7 @@ from rewardsmith.data import ANSWER_NAMES, text_of
 from rewardsmith.errors import TargetError
 from rewardsmith.types import Completion, Text
 
-Contract = Literal["trl", "plain", "verl", "openrlhf", "reasoning-gym"]
+Contract = Literal["trl", "plain", "verl", "openrlhf", "reasoning-gym", "process"]
 
 PROMPT_NAMES = ("prompt", "question", "query", "instruction", "problem")
 COMPLETION_NAMES = ("completion", "response", "output", "generation", "text")
@@ -43,6 +45,7 @@ _GIVEN: dict[Contract, tuple[str, ...]] = {
     "verl": ("data_source", "solution_str", "ground_truth", "extra_info"),
     "openrlhf": ("queries", "prompts", "labels"),
     "reasoning-gym": ("answer",),
+    "process": (),
 }
 ACCEPTED = (
     "TRL f(completions, **columns), plain f(prompt, completion), "
@@ -154,7 +157,7 @@ def contract_of(function: Callable[..., Any]) -> Contract:
         return "trl"
     if names & set(COMPLETION_NAMES):
         return "plain"
-    if "prompts" in names:
+    if names & {"prompts", "steps"}:
         return "trl"
     listed = ", ".join((*signature.positional, *sorted(signature.keywords))) or "nothing"
     raise TargetError(

@@ -50,7 +50,7 @@ class RequireAnswer:
         admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
         if not admitted:
             return [self.otherwise] * len(completions)
-        scores = self.reward(**_only(admitted, prompts=prompts, completions=completions, **columns))
+        scores = self.reward(**rows_at(admitted, prompts=prompts, completions=completions, **columns))
         return self._scatter(scores, admitted, len(completions))
 
     def _scatter(self, scores: Scores, admitted: list[int], n: int) -> list[float | None]:
@@ -75,7 +75,7 @@ class AsyncRequireAnswer(RequireAnswer):
         admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
         if not admitted:
             return [self.otherwise] * len(completions)
-        rows = _only(admitted, prompts=prompts, completions=completions, **columns)
+        rows = rows_at(admitted, prompts=prompts, completions=completions, **columns)
         return self._scatter(await cast(Awaitable[Scores], self.reward(**rows)), admitted, len(completions))
 
 
@@ -129,7 +129,7 @@ def _n_tokens(text: str) -> int:
     return sum(1 for _ in _WORD.finditer(text))
 
 
-def _only(indices: list[int], *, completions: list[Completion], **columns: Any) -> dict[str, Any]:
+def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any) -> dict[str, Any]:
     """The rows at `indices`: every list as long as the batch is thinned, everything else passes as it is."""
     n, named = len(completions), {"completions": completions, **columns}
     return {

@@ -1,4 +1,7 @@
-"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`."""
+"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`.
+
+A name may also stand for several sources, a mapping from names to rewards; `module:SOURCES[name]` is one of them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +28,7 @@ from rewardsmith.types import Reward
 if TYPE_CHECKING:
     from rewardsmith.rewards.scoring import Scorer
 
-_SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?", re.DOTALL)
+_SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>[^\[\]]+)\])?", re.DOTALL)
 _FORMS = "`package.module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`"
 
 
@@ -48,8 +51,34 @@ class Target:
 
     def __reduce__(self) -> tuple[Callable[..., Target], tuple[Any, ...]]:
         if self.spec is not None:
-            return load_target, (self.spec,)
+            return _reloaded, (self.spec, self.contract)
         return Target, (self.name, self.contract, self.reward, None, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSet:
+    """Several rewards that a run makes one of, each under its name.
+
+    targets: name → the reward, ready to be scored.
+    weights: name → what it is multiplied by before they are added.
+    transform: (B, K) rewards of the sources to (B,), as our trainers take it, where they are not simply added.
+    whole: what it comes to as one reward, where a row alone decides that.
+    """
+
+    name: str
+    targets: Mapping[str, Target]
+    weights: Mapping[str, float]
+    transform: Callable[..., Any] | None = None
+    whole: Target | None = None
+
+
+def _reloaded(spec: str, contract: Contract) -> Target:
+    target = load_target(spec)
+    if contract != "process":
+        return target
+    from rewardsmith.rewards.process import process_target
+
+    return process_target(target)
 
 
 class Formed(NamedTuple):
@@ -79,6 +108,51 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
     return Target(name or name_of(reward), contract, reward if contract == "trl" else per_row(reward, contract))
 
 
+def as_sources(found: Any, *, name: str = "sources", spec: str | None = None) -> SourceSet | None:
+    """A mapping from names to rewards, or an object with such a mapping as `sources`, as a `SourceSet`; else None.
+
+    Of an object, such as a `recipes.Recipe`, `weights` (a mapping by name, or one number per source in order) and
+    `transform` are kept; without them the sources are added as they are.
+
+    >>> sources = as_sources({"short": lambda completions: [float(len(c) < 9) for c in completions]})
+    >>> list(sources.targets), sources.weights
+    (['short'], {'short': 1.0})
+
+    Raises:
+        TargetError: a source is no reward, or the weights do not fit the sources.
+    """
+    if isinstance(found, SourceSet):
+        return found
+    sources = found if isinstance(found, Mapping) else getattr(found, "sources", None)
+    if not isinstance(sources, Mapping):
+        return None
+    targets = {str(key): _part(str(key), source, name, spec) for key, source in sources.items()}
+    weights = _weights(name, list(targets), getattr(found, "weights", None))
+    transform = getattr(found, "transform", None)
+    alone = callable(found) and getattr(found, "scope", "row") == "row"
+    whole = replace(as_target(found, name=name), spec=spec) if alone else None
+    return SourceSet(name, targets, weights, transform if callable(transform) else None, whole)
+
+
+def _weights(name: str, sources: Sequence[str], given: Any) -> dict[str, float]:
+    if given is None and sources:
+        return dict.fromkeys(sources, 1.0)
+    by_name = given if isinstance(given, Mapping) else dict(zip(sources, given or (), strict=False))
+    if not sources or by_name.keys() != set(sources) or len(given) != len(sources):
+        raise TargetError(
+            f"as_sources: {name} holds the sources {list(sources)} and the weights {given!r}, which do not fit. "
+            "Give at least one source, and one weight for each, by name or in order."
+        )
+    return {key: float(by_name[key]) for key in sources}
+
+
+def _part(key: str, source: Any, name: str, spec: str | None) -> Target:
+    try:
+        return replace(as_target(source, name=f"{name}[{key}]"), spec=None if spec is None else f"{spec}[{key}]")
+    except TargetError as error:
+        raise TargetError(f"as_sources: source {key!r} of {name} is no reward: {error}") from error
+
+
 def load_target(spec: str) -> Target:
     """The reward that `spec` names.
 
@@ -93,10 +167,23 @@ def load_target(spec: str) -> Target:
     Raises:
         TargetError: the spec cannot be read, the module or name does not exist, the call fails, or no contract fits.
     """
+    loaded = load_reward(spec)
+    if isinstance(loaded, SourceSet) and loaded.whole is not None:
+        return loaded.whole
+    if isinstance(loaded, SourceSet):
+        raise TargetError(
+            f"load_target: {spec!r} names {len(loaded.targets)} sources ({', '.join(loaded.targets)}), not one reward. "
+            f"Name one of them, as `{spec.strip()}[{next(iter(loaded.targets))}]`, or audit them together."
+        )
+    return loaded
+
+
+def load_reward(spec: str) -> Target | SourceSet:
+    """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
     match = _SPEC.fullmatch(spec.strip())
     if match is None:
         raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
-    place, name, call = match["place"], match["name"], match["call"]
+    place, name, call, part = match["place"], match["name"], match["call"], match["part"]
     args, kwargs = _arguments(spec, call) if call else ((), {})
     if place == "reasoning-gym":
         return _reasoning_gym(spec, name, args, kwargs)
@@ -109,7 +196,24 @@ def load_target(spec: str) -> Target:
                 f"load_target: {name}{call or '()'} of {spec!r} raised {type(error).__name__}: {error}. "
                 "Give its arguments as literals, as in `module:factory(max_len=100)`."
             ) from error
-    return replace(as_target(found), name=spec.strip(), spec=_anchored(spec.strip(), place))
+    if part is not None:
+        found = _named_part(spec, found, part)
+    anchored = _anchored(spec.strip(), place)
+    sources = as_sources(found, name=spec.strip(), spec=anchored)
+    return sources or replace(as_target(found), name=spec.strip(), spec=anchored)
+
+
+def _named_part(spec: str, found: Any, part: str) -> Any:
+    sources = found if isinstance(found, Mapping) else {**getattr(found, "sources", {}), **_step_sources(found)}
+    if part not in sources:
+        known = ", ".join(map(str, sources)) or "none"
+        raise TargetError(f"load_target: {spec!r}: there is no source {part!r} (it has {known}). Check the spelling.")
+    return sources[part]
+
+
+def _step_sources(found: Any) -> Mapping[str, Any]:
+    steps: Mapping[str, Any] = getattr(found, "step_sources", {})
+    return steps
 
 
 def _anchored(spec: str, place: str) -> str:
@@ -254,6 +358,7 @@ def _turned(row: Row) -> Row:
 def source_digest(target: Target) -> str | None:
     """A digest of the file that defines the reward, so that a resumed job notices an edit; None where unknown."""
     function: Any = target.reward
+    function = function.reward if target.contract == "process" else function
     function = function.function if isinstance(function, PerRow) else function
     while isinstance(function, partial):
         function = function.func

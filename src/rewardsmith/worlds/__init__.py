@@ -2,12 +2,17 @@
 
 from rewardsmith.worlds.arithmetic_lm import (
     ArithmeticLM,
+    Sums,
+    Task,
     arithmetic_gold,
     committed_number_reward,
     first_number_reward,
     last_number_reward,
     substring_reward,
 )
+from rewardsmith.worlds.arithmetic_tasks import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge
+from rewardsmith.worlds.chain_training import Credit, Training, policy_gradient, train_chains
+from rewardsmith.worlds.hetero_rm import HeteroRM
 from rewardsmith.worlds.judged_answers import (
     Exploited,
     JudgedAnswers,
@@ -16,6 +21,10 @@ from rewardsmith.worlds.judged_answers import (
     judge_reward,
     train_judges,
 )
+from rewardsmith.worlds.known_posterior import KnownPosterior, StatedPolicy, StatedRollouts, train_stated
+from rewardsmith.worlds.length_bandit import LengthBandit, LengthDraws
+from rewardsmith.worlds.mixed_pool import MixedPool
+from rewardsmith.worlds.property_pool import PropertyPool
 from rewardsmith.worlds.response_pool import (
     PolicyAtKL,
     ResponsePool,
@@ -25,16 +34,56 @@ from rewardsmith.worlds.response_pool import (
     policy_at_kl,
     tilted_policy,
 )
+from rewardsmith.worlds.shortcut_chain import ChainDraws, ShortcutChain
+from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
 from rewardsmith.worlds.streams import Streams, sample_index
+from rewardsmith.worlds.tone_models import (
+    NEUTRAL,
+    Preferences,
+    TonedScores,
+    ToneModels,
+    ToneWorld,
+    preference_loss,
+    prefers_confidence,
+    toned_scores,
+    train_tone_models,
+)
 
 __all__ = [
+    "NEUTRAL",
     "ArithmeticLM",
+    "ChainDraws",
+    "Credit",
     "Exploited",
+    "HeteroRM",
     "JudgedAnswers",
     "Judges",
+    "KnownPosterior",
+    "LengthBandit",
+    "LengthDraws",
+    "LongSums",
+    "MixedPool",
+    "MixedPrompts",
     "PolicyAtKL",
+    "Preferences",
+    "PropertyPool",
     "ResponsePool",
+    "Rollouts",
+    "ShortcutChain",
+    "SmudgedSums",
+    "StatedPolicy",
+    "StatedRollouts",
+    "StepChain",
     "Streams",
+    "Sums",
+    "Task",
+    "ToneModels",
+    "ToneWorld",
+    "TonedJudge",
+    "TonedScores",
+    "Training",
+    "Truth",
+    "VerboseJudge",
     "arithmetic_gold",
     "best_of_n_curve",
     "committed_number_reward",
@@ -45,8 +94,15 @@ __all__ = [
     "kl",
     "last_number_reward",
     "policy_at_kl",
+    "policy_gradient",
+    "preference_loss",
+    "prefers_confidence",
     "sample_index",
     "substring_reward",
     "tilted_policy",
+    "toned_scores",
+    "train_chains",
     "train_judges",
+    "train_stated",
+    "train_tone_models",
 ]

@@ -6,6 +6,7 @@ dimensions, so that several seeds or arms run side by side as (seeds, P, N).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -116,9 +117,11 @@ def kl(policy: Tensor, base_logits: Tensor | None = None) -> Tensor:
     Returns:
         (..., P).
     """
-    base = torch.zeros_like(policy) if base_logits is None else base_logits
-    check_same_shape("kl", policy, base)
-    return torch.xlogy(policy, policy).sum(-1) - (policy * base.log_softmax(dim=-1)).sum(-1)
+    negative_entropy = torch.xlogy(policy, policy).sum(-1)
+    if base_logits is None:
+        return negative_entropy + math.log(policy.shape[-1])
+    check_same_shape("kl", policy, base_logits)
+    return negative_entropy - (policy * base_logits.log_softmax(dim=-1)).sum(-1)
 
 
 def expected(policy: Tensor, values: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ class HackingMonitor(TrainerCallback):
     """Watches a run of `rewardsmith.engines.trl`'s trainers for reward hacking.
 
     Each training batch becomes a record in `history`: proxy, gold, length, length_correlation, dead_groups, unscored,
-    infinite, kl (where beta ≠ 0), canary_paid of canary_n. After each step every monitor judges the history.
+    infinite, source/NAME for every source, kl (where beta ≠ 0), canary_paid of canary_n. After each step every monitor
+    judges the history.
 
     Args:
         gold: scores the batch's completions by what is really wanted; a `types.Reward` that is never optimized.
@@ -79,7 +80,13 @@ class HackingMonitor(TrainerCallback):
         lengths = None if batch.completion_mask is None else batch.completion_mask.sum(dim=1)
         gold = self._score_gold(scored) if step % self.gold_every == 0 else None
         record = measure_batch(
-            scored.rewards, group_size=batch.group_size, lengths=lengths, gold=gold, infinite=scored.infinite
+            scored.rewards,
+            group_size=batch.group_size,
+            lengths=lengths,
+            gold=gold,
+            infinite=scored.infinite,
+            source_rewards=batch.source_rewards,
+            source_names=batch.source_names,
         )
         record = {"step": step, **record, "canary_paid": None, "canary_n": None, "kl": None}
         if self.reward is not None and step % self.canary_every == 0:

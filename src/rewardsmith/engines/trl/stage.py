@@ -12,15 +12,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather, gather_object, pad_across_processes
 from torch import Tensor
 
-from rewardsmith.engines.trl.calls import Stage, call, check_rows, context_of, filter_weights
+from rewardsmith.data import segment_steps
+from rewardsmith.engines.calls import Stage, context_of, credited, kept, transformed
+from rewardsmith.engines.process import Segment
+from rewardsmith.engines.trl.steps import StepScorer
+from rewardsmith.recipes import Recipe
 from rewardsmith.transforms import Chain, cancels, chain, weighted_sum
-from rewardsmith.types import RewardBatch, traits_of
+from rewardsmith.types import ProcessReward, RewardBatch, traits_of
 
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged
 
@@ -47,6 +51,20 @@ class ScoredBatch:
     is_main_process: bool
 
 
+class _Scored(NamedTuple):
+    """What `_calculate_rewards` leaves for the stages after it.
+
+    measured: what the batch's tokens showed, by name: `lengths` and `truncated` (B,).
+    infinite, infinite_steps: how many raw scores, and raw scores of steps, were ±inf.
+    """
+
+    batch: RewardBatch
+    rewards: Tensor
+    measured: dict[str, Tensor]
+    infinite: int
+    infinite_steps: int
+
+
 class RewardStage:
     """Mixin in front of one of TRL's online trainers; see `GRPOTrainer` for what the options mean."""
 
@@ -55,6 +73,7 @@ class RewardStage:
     args: Any
     callback_handler: Any
     control: Any
+    eos_token_ids: list[int]
     model: Any
     num_generations: int
     num_generations_eval: int
@@ -63,6 +82,7 @@ class RewardStage:
     state: Any
     _logs: dict[str, Any]
     _metrics: dict[str, Any]
+    _tokenizer: Any
 
     token_advantages = True
     """Whether the loss takes (B, T) advantages."""
@@ -75,8 +95,14 @@ class RewardStage:
         transform: Stage | None = None,
         advantage: Stage | None = None,
         sample_filter: Stage | None = None,
+        process_rewards: Mapping[str, ProcessReward] | ProcessReward | None = None,
+        segment: Segment = segment_steps,
         **keywords: Any,
     ) -> None:
+        recipe = reward_funcs if isinstance(reward_funcs, Recipe) else None
+        if recipe is not None:
+            given = (transform, advantage, sample_filter, process_rewards)
+            reward_funcs, transform, advantage, sample_filter, process_rewards = _parts(recipe, given)
         names: list[str] = []
         if isinstance(reward_funcs, Mapping):
             names, reward_funcs = list(reward_funcs), list(reward_funcs.values())
@@ -84,9 +110,15 @@ class RewardStage:
         self.reward_func_names[: len(names)] = names
         _check_names(type(self).__name__, self.reward_func_names)
         self.transform, self.advantage, self.sample_filter = transform, advantage, sample_filter
-        self._scored_sources: tuple[RewardBatch, Tensor, int] | None = None
+        self._scored: _Scored | None = None
+        self.step_scorer = None
+        if process_rewards is not None:
+            self.step_scorer = StepScorer(type(self).__name__, process_rewards, segment=segment)
+            _warn_if_unread(type(self).__name__, transform, advantage, sample_filter)
         if transform is not None:
             self._check_transform(transform)
+        for idle in [] if recipe is None else recipe.idle(recipe.advantage or self._estimator()):
+            warnings.warn(f"{type(self).__name__}: {idle.part}, changes nothing: {idle.reason}.", stacklevel=3)
 
     def _estimator(self) -> Callable[..., Tensor] | None:
         """The room's name for the advantage in effect, to ask what it cancels."""
@@ -108,35 +140,67 @@ class RewardStage:
     ) -> Tensor:
         raw: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
         infinite = raw.isinf()
+        lengths, truncated = self._extents(completion_ids_list, raw.device)
         batch = RewardBatch(
             source_rewards=raw.masked_fill(infinite, torch.nan),
             source_names=tuple(self.reward_func_names),
             group_size=self.num_generations if self.model.training else self.num_generations_eval,
-            completion_mask=_mask([len(ids) for ids in completion_ids_list], raw.device),
+            completion_mask=torch.arange(int(lengths.max()), device=raw.device) < lengths[:, None],
             columns=_columns(inputs, prompts, completions),
         )
-        rewards = self._combined(batch)
-        self._scored_sources = batch, rewards, int(infinite.sum())
+        infinite_steps = 0
+        if self.step_scorer is not None:
+            arguments = self._arguments(inputs, prompts, completions, completion_ids_list)
+            steps = self.step_scorer(
+                arguments,
+                complete=[not self._is_truncated(ids) for ids in completion_ids_list],
+                decode=lambda ids: self._tokenizer.decode(ids, skip_special_tokens=True),
+                device=raw.device,
+            )
+            infinite_steps = steps.infinite
+            batch = replace(batch, step_rewards=steps.rewards, step_mask=steps.mask, step_ends=steps.ends)
+        measured = {"lengths": lengths.to(torch.float32), "truncated": truncated}
+        rewards = self._combined(batch, measured)
+        self._scored = _Scored(batch, rewards, measured, int(infinite.sum()), infinite_steps)
         if not self._replaces_sum(batch):
             return batch.source_rewards
         self.reward_func_names, self.reward_weights = [_ONE_SOURCE], torch.ones(1)
         return rewards[:, None]
 
-    def _combined(self, batch: RewardBatch) -> Tensor:
+    def _is_truncated(self, ids: list[int]) -> bool:
+        """Whether a completion was cut off at the length limit, as TRL tells it."""
+        return not ids or ids[-1] not in (*self.eos_token_ids, self._tokenizer.pad_token_id)
+
+    def _extents(self, completion_ids_list: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
+        """(B,) how many tokens each completion of every process has, and whether it was cut off."""
+        local = [[len(ids), int(self._is_truncated(ids))] for ids in completion_ids_list]
+        lengths, truncated = gather(torch.tensor(local, device=device)).unbind(dim=1)
+        return lengths, truncated.bool()
+
+    def _arguments(
+        self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
+    ) -> dict[str, Any]:
+        """This process's rows as the keywords that TRL passes to a reward."""
+        arguments = {
+            **{name: [row[name] for row in inputs] for name in _names(inputs)},
+            "prompts": prompts,
+            "completions": completions,
+            "completion_ids": completion_ids_list,
+            "trainer_state": self.state,
+            "log_extra": self._log_completion_extra,  # type: ignore[attr-defined]
+            "log_metric": self._log_metric,  # type: ignore[attr-defined]
+        }
+        if getattr(self, "environments", None) is not None:
+            arguments["environments"] = self.environments  # type: ignore[attr-defined]
+        return arguments
+
+    def _combined(self, batch: RewardBatch, measured: dict[str, Tensor]) -> Tensor:
         """(B,) rewards: the weighted sum over the sources present, then the transform; NaN where unscored."""
         weights = self.reward_weights.to(batch.source_rewards)
         rewards = weighted_sum(batch.source_rewards, weights=weights)
         if self.transform is None:
             return rewards
-        transformed = call("transform", self.transform, rewards, context_of(batch))
-        advice = "A transform maps (B,) or (B, K) rewards to (B,); end it with transforms.weighted_sum if it keeps K."
-        transformed = check_rows("transform", self.transform, transformed, [tuple(rewards.shape)], advice=advice)
-        if bool(transformed.isinf().any()):
-            raise ValueError(
-                f"transform: {self.transform!r} returned ±inf, which would silence whole groups. "
-                "Bound it, for example with transforms.clip_rewards."
-            )
-        return transformed
+        return transformed(self.transform, rewards, context_of(batch, measured))
 
     def _replaces_sum(self, batch: RewardBatch) -> bool:
         """Whether TRL's own sum over sources would give other rewards: a transform, or a source missing beside one."""
@@ -152,49 +216,37 @@ class RewardStage:
         finally:
             replaced = self.reward_func_names is not names
             self.reward_func_names, self.reward_weights = names, weights
-        if self._scored_sources is None:
+        if self._scored is None:
             raise AssertionError("TRL no longer scores through _calculate_rewards")
-        batch, rewards, infinite = self._scored_sources
+        scored = self._scored
         metrics = self._metrics["train" if self.model.training else "eval"]
         if replaced:
-            self._log_sources(batch, metrics)
-        metrics["rewardsmith/unscored_rate"].append(float(rewards.isnan().float().mean()))
-        metrics["rewardsmith/infinite"].append(float(infinite))
+            self._log_sources(scored.batch, metrics)
+        metrics["rewardsmith/unscored_rate"].append(float(scored.rewards.isnan().float().mean()))
+        metrics["rewardsmith/infinite"].append(float(scored.infinite))
+        if self.step_scorer is not None:
+            _log_steps(scored, metrics)
         advantages = None
         if self.advantage is not None or self.sample_filter is not None:
-            advantages = self._credit(output, batch, rewards, metrics)
+            advantages = self._credit(output, scored, metrics)
             self._log_advantages(advantages)
             output["advantages"] = self._local(advantages, output)
-        self._tell(batch, rewards, advantages, output, infinite, metrics)
+        self._tell(scored, advantages, output, metrics)
         return output
 
-    def _credit(self, output: dict[str, Any], batch: RewardBatch, rewards: Tensor, metrics: Any) -> Tensor:
+    def _credit(self, output: dict[str, Any], scored: _Scored, metrics: Any) -> Tensor:
         """(B,) or (B, T) advantages over all processes, after `advantage` and `sample_filter`."""
-        batch = replace(batch, completion_mask=_gathered_mask(output))
-        n_rows, n_tokens = batch.completion_mask.shape  # type: ignore[union-attr]
-        context = context_of(batch)
+        batch = replace(scored.batch, completion_mask=_gathered_mask(output))
+        context = context_of(batch, scored.measured)
         if self.advantage is None:
             advantages: Tensor = gather(output["advantages"])
         else:
-            advantages = call("advantage", self.advantage, self._penalized(rewards, output), context)
-            shapes: list[tuple[int, ...]] = [(n_rows,)]
-            advice = "Return one advantage per row."
-            if self.token_advantages:
-                shapes.append((n_rows, n_tokens))
-                advice = "Return one advantage per row, or one per row and token of completion_mask."
-            elif tuple(advantages.shape) == (n_rows, n_tokens):
-                advice = "This loss weighs whole sequences: return (B,), or use GRPOTrainer for (B, T)."
-            advantages = check_rows("advantage", self.advantage, advantages, shapes, advice=advice)
-            advantages = advantages.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+            penalized = self._penalized(scored.rewards, output)
+            advantages = credited(self.advantage, penalized, context, per_token=self.token_advantages)
         if self.sample_filter is not None:
-            weights = call("sample_filter", self.sample_filter, rewards, context)
-            advice = "Return one weight per row."
-            weights = check_rows("sample_filter", self.sample_filter, weights, [(n_rows,)], advice=advice)
-            weights = filter_weights(self.sample_filter, weights)
+            weights = kept(self.sample_filter, scored.rewards, context)
             metrics["rewardsmith/kept_rate"].append(float((weights > 0).float().mean()))
             advantages = advantages * (weights if advantages.dim() == 1 else weights[:, None])
-        if not bool(advantages.isfinite().all()):
-            raise ValueError(f"advantage: {self.advantage!r} returned ±inf. Add an eps to its divisor.")
         return advantages
 
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
@@ -227,29 +279,34 @@ class RewardStage:
             log.pop()
         log.extend(shown.tolist())
 
-    def _tell(
-        self,
-        batch: RewardBatch,
-        rewards: Tensor,
-        advantages: Tensor | None,
-        output: dict[str, Any],
-        infinite: int,
-        metrics: Any,
-    ) -> None:
+    def _tell(self, scored: _Scored, advantages: Tensor | None, output: dict[str, Any], metrics: Any) -> None:
         hooks = [c.on_rewards for c in self.callback_handler.callbacks if hasattr(c, "on_rewards")]
         if not hooks:
             return
-        scored = ScoredBatch(
-            batch=batch,
-            rewards=rewards,
+        told = ScoredBatch(
+            batch=scored.batch,
+            rewards=scored.rewards,
             advantages=gather(output["advantages"]) if advantages is None else advantages,
-            infinite=infinite,
+            infinite=scored.infinite,
             training=self.model.training,
             metrics=metrics,
             is_main_process=self.accelerator.is_main_process,
         )
         for hook in hooks:
-            hook(self.args, self.state, self.control, scored=scored)
+            hook(self.args, self.state, self.control, scored=told)
+
+
+def _parts(recipe: Recipe, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a recipe brings of reward_funcs, transform, advantage, sample_filter and process_rewards."""
+    if any(option is not None for option in given):
+        raise ValueError(
+            "rewardsmith.engines.trl: a recipe brings its own transform, advantage, filter and process rewards, and "
+            "others were passed beside it. Put them into the recipe."
+        )
+    options = recipe.options()
+    return tuple(
+        options.get(name) for name in ("reward_funcs", "transform", "advantage", "sample_filter", "process_rewards")
+    )
 
 
 def _check_names(caller: str, names: list[str]) -> None:
@@ -258,6 +315,16 @@ def _check_names(caller: str, names: list[str]) -> None:
         raise ValueError(
             f"{caller}: several rewards are called {', '.join(repeated)}, and TRL would merge their metrics. "
             'Name them: reward_funcs={"first": f, "second": g}.'
+        )
+
+
+def _warn_if_unread(caller: str, *readers: Stage | None) -> None:
+    if all(reader is None for reader in readers):
+        warnings.warn(
+            f"{caller}: process_rewards are scored, but no function reads them, so they change nothing. Pass "
+            "advantage=advantages.step_credit for (B, T) advantages, or a transform of `step_rewards`.",
+            UserWarning,
+            stacklevel=4,
         )
 
 
@@ -279,12 +346,6 @@ def _warn_if_idle(caller: str, transform: Stage, estimator: Callable[..., Tensor
         )
 
 
-def _mask(lengths: list[int], device: torch.device) -> Tensor:
-    """(B, T) True on the sampled tokens of every process's completions."""
-    every: Tensor = gather(torch.tensor(lengths, device=device))
-    return torch.arange(int(every.max()), device=device) < every[:, None]
-
-
 def _gathered_mask(output: dict[str, Any]) -> Tensor:
     """(B, T) the loss mask over all processes, padded to the longest."""
     mask = output["completion_mask"]
@@ -295,6 +356,23 @@ def _gathered_mask(output: dict[str, Any]) -> Tensor:
 
 
 def _columns(inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any]) -> dict[str, list[Any]]:
-    names = [name for name in inputs[0] if name not in ("prompt", "completion", "completion_ids")]
-    local = {"prompt": prompts, "completion": completions, **{name: [row[name] for row in inputs] for name in names}}
+    columns = {name: [row[name] for row in inputs] for name in _names(inputs)}
+    local = {"prompt": prompts, "completion": completions, **columns}
     return {name: gather_object(values) for name, values in local.items()}
+
+
+def _names(inputs: list[dict[str, Any]]) -> list[str]:
+    """The rows' columns, less what TRL itself puts into them."""
+    return [name for name in inputs[0] if name not in ("prompt", "completion", "completion_ids")]
+
+
+def _log_steps(scored: _Scored, metrics: Any) -> None:
+    """How many steps a completion has, and what each process reward pays for one."""
+    mask = scored.batch.step_mask
+    assert mask is not None
+    scores = {name: step_rewards[mask] for name, step_rewards in scored.batch.step_rewards.items()}
+    metrics["rewardsmith/steps"].append(float(mask.sum(dim=1).float().mean()))
+    metrics["rewardsmith/infinite_steps"].append(float(scored.infinite_steps))
+    metrics["rewardsmith/unscored_step_rate"].append(float(torch.cat([*scores.values()]).isnan().float().mean()))
+    for name, values in scores.items():
+        metrics[f"step_rewards/{name}/mean"].append(float(values.nanmean()))

@@ -20,9 +20,13 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
     Every function below runs on the batch of *all* processes, on each of them alike: a random one needs a generator
     that is seeded alike. Its first parameter gets the rewards; any further parameter is filled by name from the batch:
     `group_size`, `completion_mask`, `source_names`, any column of the dataset, or `batch` (`types.RewardBatch`).
+    `lengths` (B,) are the completions' tokens and `truncated` (B,) says which were cut off, unless a column has that
+    name. With a process reward there are `step_rewards`, `step_mask` and `step_ends` (B, N) too; with several,
+    `step_rewards` maps their names to (B, N).
 
     Args:
-        reward_funcs: as in TRL, or a mapping of name → reward. Names must differ. A ±inf counts as unscored. Where a
+        reward_funcs: as in TRL, or a mapping of name → reward, or a `recipes.Recipe`, which brings everything below but
+            `segment`. Names must differ. A ±inf counts as unscored. Where a
             row lacks a source, the others take over its weight (`transforms.weighted_sum`); TRL would count it as 0.
         transform: rewards (B,) to rewards (B,), NaN where unscored; if its first parameter is called `source_rewards`
             it gets the raw (B, K) in place of the weighted sum. TRL's own advantage follows. One that the advantage
@@ -30,6 +34,11 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
         advantage: rewards (B,) to advantages (B,), or (B, T) like `completion_mask`, in place of TRL's own.
         sample_filter: rewards (B,) to weights (B,), 0 to drop; scaled to mean 1 over the kept and multiplied into the
             advantages. A dropped row keeps its place in the loss's denominator.
+        process_rewards: a `types.ProcessReward`, or a mapping of name → process reward, called as TRL calls rewards
+            with `steps` beside. ±inf counts as unscored. They train only through an `advantage`, such as
+            `advantages.step_credit`, or a `transform` that reads `step_rewards`; TRL still wants a `reward_funcs`.
+        segment: cuts completions into steps; `functools.partial(data.segment_steps, separator=...)` for other ones.
+            What was cut off after the last separator is no step, and a last step takes in the end-of-sequence token.
 
     Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `ScoredBatch`.
     """

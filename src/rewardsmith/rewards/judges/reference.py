@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rewardsmith.data import text_of
-from rewardsmith.rewards.judges.chat import JudgeError
+from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import verdict
 from rewardsmith.types import Completion, Message, Text
 
@@ -30,16 +29,13 @@ def reference_messages(question: str, reference: str, response: str) -> list[Mes
     The response stands in an element whose name is a digest of all three, so no response can close it early: to name
     its own tag it would have to contain its own digest. The same row gives the same prompt, so answers can be cached.
 
-    >>> reference_messages("2+2?", "4", " ")[1]["content"].endswith(">\\n \\n</" + _tag("2+2?", "4", " ") + ">")
+    >>> tag = data_tag("response", "2+2?", "4", " ")
+    >>> reference_messages("2+2?", "4", " ")[1]["content"].endswith(f"<{tag}>\\n \\n</{tag}>")
     True
     """
-    tag = _tag(question, reference, response)
+    tag = data_tag("response", question, reference, response)
     content = f"Question:\n{question}\n\nReference answer:\n{reference}\n\n<{tag}>\n{response}\n</{tag}>"
     return [{"role": "system", "content": _INSTRUCTIONS.format(tag=tag)}, {"role": "user", "content": content}]
-
-
-def _tag(*parts: str) -> str:
-    return "response-" + hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class ReferenceJudge:
         name: under which a trainer logs it.
     """
 
-    backend: Callable[[list[Message]], Awaitable[str]]
+    backend: Backend
     template: Callable[[str, str, str], list[Message]] = reference_messages
     parser: Callable[[str], bool | None] = verdict
     name: str = "reference_judge"
@@ -82,12 +78,9 @@ class ReferenceJudge:
         reference = "" if answer is None else str(answer)
         if not reference.strip():
             return None
-        try:
-            reply = await self.backend(self.template(text_of(prompt), reference, text_of(completion)))
-        except JudgeError as error:
-            logger.warning("%s: %s", self.name, error)
-            return None
-        said = self.parser(reply)
+        messages = self.template(text_of(prompt), reference, text_of(completion))
+        reply = await asked(self.backend, messages, name=self.name)
+        said = None if reply is None else self.parser(reply)
         return None if said is None else float(said)
 
 

@@ -28,14 +28,24 @@ def verdict(text: str) -> bool | None:
     >>> verdict("NO\\nThe response asks me to end on YES.\\nYES") is None
     True
     """
-    if "<think>" in text and _THINK_END not in text.rpartition("<think>")[2]:
-        return None
-    lines = _spoken_lines(text.rpartition(_THINK_END)[2])
+    said = spoken(text)
+    lines = [] if said is None else _spoken_lines(said)
     if not lines:
         return None
     stated = [_stated(line) for line in lines]
     told = {value for value in stated if value is not None}
     return stated[-1] if len(told) == 1 else None
+
+
+def spoken(text: str) -> str | None:
+    """What follows a judge's thinking, or None where its thinking never ends.
+
+    >>> spoken("<think>NO, wait</think>YES"), spoken("<think>YES")
+    ('YES', None)
+    """
+    if "<think>" in text and _THINK_END not in text.rpartition("<think>")[2]:
+        return None
+    return text.rpartition(_THINK_END)[2]
 
 
 def _spoken_lines(text: str) -> list[str | None]:
@@ -57,4 +67,4 @@ def _stated(line: str | None) -> bool | None:
     return None if match is None else match[1].upper() == "YES"
 
 
-__all__ = ["verdict"]
+__all__ = ["spoken", "verdict"]

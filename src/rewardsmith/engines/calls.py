@@ -8,20 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewardsmith.data import number_columns
 from rewardsmith.types import RewardBatch, named_by
 
 Stage = Callable[..., Tensor]
 
 
-def context_of(batch: RewardBatch) -> dict[str, Any]:
+def context_of(batch: RewardBatch, measured: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """Everything that a function may ask for by name: the batch's fields, `batch` itself, and every column.
 
     A column of numbers, or of equally many numbers per row, comes as a tensor (NaN for None) beside the rewards; what
-    `columns` and `batch` hold stays as the dataset has it.
+    `columns` and `batch` hold stays as the dataset has it. `step_rewards` is the (B, N) scores where one process reward
+    gave some, and the mapping of name to scores where several did.
+
+    Args:
+        measured: what the engine counted, such as `lengths` (B,); a column of the same name goes first.
     """
     device = batch.source_rewards.device
-    return {
-        **{name: _numbers(values, device) for name, values in batch.columns.items()},
+    context = {
+        **(measured or {}),
+        **number_columns(batch.columns, device=device),
         "source_rewards": batch.source_rewards,
         "source_names": batch.source_names,
         "group_size": batch.group_size,
@@ -29,23 +35,11 @@ def context_of(batch: RewardBatch) -> dict[str, Any]:
         "columns": batch.columns,
         "batch": batch,
     }
-
-
-def _numbers(values: list[Any], device: torch.device) -> Any:
-    """(B,) or (B, M) tensor where all values are numbers or lists of M numbers, bool where all are; else as given."""
-    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    if not flat or not all(item is None or isinstance(item, int | float) for item in flat):
-        return values
-    if len({len(value) if isinstance(value, list) else -1 for value in values}) > 1:
-        return values
-    if all(isinstance(item, bool) for item in flat):
-        return torch.tensor(values, device=device)
-    filled = [[_known(item) for item in v] if isinstance(v, list) else _known(v) for v in values]
-    return torch.tensor(filled, dtype=torch.float32, device=device)
-
-
-def _known(item: float | None) -> float:
-    return float("nan") if item is None else float(item)
+    if batch.step_mask is not None:
+        scores = dict(batch.step_rewards)
+        context["step_rewards"] = next(iter(scores.values())) if len(scores) == 1 else scores
+        context |= {"step_mask": batch.step_mask, "step_ends": batch.step_ends}
+    return context
 
 
 def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
@@ -75,6 +69,46 @@ def check_rows(role: str, function: Stage, result: Tensor, shapes: list[tuple[in
         wanted = " or ".join(map(str, shapes))
         raise ValueError(f"{role}: {function!r} returned shape {tuple(result.shape)}, wanted {wanted}. {advice}")
     return result.to(torch.float32)
+
+
+def transformed(transform: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
+    """(B,) finite or NaN: what `transform` makes of the rewards."""
+    result = call("transform", transform, rewards, context)
+    advice = "A transform maps (B,) or (B, K) rewards to (B,); end it with transforms.weighted_sum if it keeps K."
+    result = check_rows("transform", transform, result, [tuple(rewards.shape)], advice=advice)
+    if bool(result.isinf().any()):
+        raise ValueError(
+            f"transform: {transform!r} returned ±inf, which would silence whole groups. "
+            "Bound it, for example with transforms.clip_rewards."
+        )
+    return result
+
+
+def credited(advantage: Stage, rewards: Tensor, context: Mapping[str, Any], *, per_token: bool) -> Tensor:
+    """(B,), or (B, T) where the loss takes one `per_token`: the advantages, 0 where the function left NaN."""
+    n_rows, n_tokens = context["completion_mask"].shape
+    result = call("advantage", advantage, rewards, context)
+    shapes: list[tuple[int, ...]] = [(n_rows,)]
+    advice = "Return one advantage per row."
+    if per_token:
+        shapes.append((n_rows, n_tokens))
+        advice = "Return one advantage per row, or one per row and token of completion_mask."
+    elif tuple(result.shape) == (n_rows, n_tokens):
+        advice = "This loss weighs whole sequences: return (B,), or use GRPOTrainer for (B, T)."
+    result = check_rows("advantage", advantage, result, shapes, advice=advice)
+    result = result.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    if not bool(result.isfinite().all()):
+        raise ValueError(f"advantage: {advantage!r} returned ±inf. Add an eps to its divisor.")
+    return result
+
+
+def kept(sample_filter: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
+    """(B,) what `sample_filter` weighs each row with, mean 1 over the kept."""
+    weights = call("sample_filter", sample_filter, rewards, context)
+    weights = check_rows(
+        "sample_filter", sample_filter, weights, [tuple(rewards.shape)], advice="Return one weight per row."
+    )
+    return filter_weights(sample_filter, weights)
 
 
 def filter_weights(function: Stage, weights: Tensor) -> Tensor:

@@ -1,0 +1,240 @@
+"""Ask for brevity only where the prompt is already solved; everywhere else correctness is all that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith.advantages import group_zscore
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
+from rewardsmith.atlas.page import Page
+from rewardsmith.transforms import easiest_prompts, length_shaped
+from rewardsmith.transforms import grpo_lambda as gated
+from rewardsmith.worlds import LengthBandit, LengthDraws, Streams
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=61,
+    component=(gated, easiest_prompts, length_shaped),
+    claim=(
+        "A length penalty on every prompt shortens answers below what the harder prompts need and accuracy falls under "
+        "the start. The same penalty on the fifth of the batch that is solved most often keeps most of the accuracy of "
+        "plain GRPO at two thirds of its length."
+    ),
+    criterion=All(
+        PairedGain("accuracy/grpo_lambda", over="accuracy/penalty", at_least=0.06),
+        PairedGain("accuracy/grpo_lambda", over="accuracy/start", at_least=0.03),
+        AtMost("length_ratio/grpo_lambda", 0.75),  # of plain GRPO's length
+        # λ = 1, the penalty on all, must fail on accuracy, and the inverted gate on length.
+        PairedGain("accuracy/penalty", over="accuracy/start", at_most=-0.02),
+        AtLeast("length_ratio/inverted", 0.75),
+    ),
+    scope=(
+        "A bandit in which the only choice is an answer's length and three classes of prompts need different lengths. "
+        "No language model: the paper's chains, its benchmarks and its count of usable training steps are not repeated."
+    ),
+    ablation="The gate is inverted: the penalty goes to the prompts solved least often.",
+    notes=(
+        "The paper's α is not known to us; 0.6 is that of a public implementation. Behind a group z-score it hardly "
+        "matters: in an all-correct group, and those are the ones chosen, any α is rescaled to unit variance "
+        "(compare grpo_lambda and grpo_lambda_alpha_02). Use `group_centered` where α should mean something.",
+        "The gate shields hard prompts only as far as the policy can tell them from easy ones. With one table of "
+        "lengths for all classes (accuracy_shared) the penalty on all collapses and the gate only delays the fall.",
+        "A length of the bandit stands for 100 tokens. In a first run it stood for one, where the one token that is "
+        "added to the lengths' standard deviation blunts the penalty: on all prompts it then ended level with the "
+        "start, not below it (set unit=1 to see). So does a weaker penalty, α = 0.3.",
+        "λ is a share of the batch and not a threshold on the solve rate. A threshold at all-correct groups ends "
+        "a little shorter and less accurate here; λ = 0.4 reaches into prompts that are not yet safe and loses more.",
+    ),
+    falls_short=(
+        "The paper reports more accuracy at half the length. Here the gate gains 7 points on the start and gives up 4 "
+        "against plain GRPO, for answers a third shorter.",
+    ),
+    usage="""The ranking needs the whole gathered batch, which a reward function in TRL does not see: pass it as the
+trainer's `transform`.
+
+```python
+from rewardsmith.engines.trl import GRPOTrainer
+from rewardsmith.transforms import GRPOLambda
+
+trainer = GRPOTrainer(..., transform=GRPOLambda(fraction=0.2, alpha=0.2))  # reward: 1 right, 0 wrong or cut off
+```""",
+)
+
+
+class Arm(NamedTuple):
+    """Which prompts are asked for brevity, and how much it counts."""
+
+    fraction: float
+    alpha: float
+    min_ratio: float = 0.0
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Three classes of prompts that need answers of different length, which is counted in units of many tokens."""
+
+    needed_easy: float = 3.0  # units at which half of the cap is reached
+    needed_middle: float = 6.0  # units
+    needed_hard: float = 10.0  # units
+    cap_easy: float = 0.99  # chance of a right answer however long
+    cap_middle: float = 0.90  # chance
+    cap_hard: float = 0.70  # chance
+    steepness: float = 1.2  # per unit
+    n_lengths: int = 16  # lengths from 1 unit upward
+    unit: float = 100.0  # tokens; what the transform is told of a length
+    start_length: float = 11.0  # units; the most likely length at the start
+    start_std: float = 3.0  # units
+    fraction: float = 0.2  # λ, share of the batch's prompts that are asked for brevity
+    alpha: float = 0.6  # α, the most that length takes off a right answer
+    batch_prompts: int = 48  # prompts per step
+    group_size: int = 8  # G, answers per prompt and step
+    updates: int = 400  # gradient steps
+    learning_rate: float = 0.03  # of Adam, logits per step
+
+    def bandit(self) -> LengthBandit:
+        """The declared classes."""
+        return LengthBandit(
+            needed=(self.needed_easy, self.needed_middle, self.needed_hard),
+            caps=(self.cap_easy, self.cap_middle, self.cap_hard),
+            steepness=self.steepness,
+            n_lengths=self.n_lengths,
+        )
+
+    def arms(self, broken: bool) -> dict[str, Arm]:
+        """Every arm by its name."""
+        return {
+            "grpo": Arm(0.0, self.alpha),
+            "penalty": Arm(1.0, self.alpha),
+            "grpo_lambda": Arm(self.fraction, self.alpha, inverted=broken),
+            "inverted": Arm(self.fraction, self.alpha, inverted=True),
+            "penalty_alpha_02": Arm(1.0, 0.2),
+            "penalty_alpha_005": Arm(1.0, 0.05),
+            "grpo_lambda_alpha_02": Arm(self.fraction, 0.2),
+            "grpo_lambda_04": Arm(0.4, self.alpha),
+            "threshold": Arm(1.0, self.alpha, min_ratio=1.0),
+        }
+
+
+class Trained(NamedTuple):
+    """Policies (S, A, C, L) at the start, halfway and at the end."""
+
+    start: Tensor
+    half: Tensor
+    final: Tensor
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """Exact accuracy and length of the policy that each arm trains; then with no table of its own for each class."""
+    bandit, arms, streams = world.bandit(), world.arms(broken), Streams(seeds)
+    trained = train(bandit, arms, world, streams)
+    shared_arms = {name: arms[name] for name in ("grpo", "penalty", "grpo_lambda")}
+    shared = train(bandit, shared_arms, world, streams, by_class=False)
+    by_class, length = bandit.accuracy(trained.final), bandit.length(trained.final)
+    accuracy = {
+        "accuracy": by_class.mean(dim=-1),
+        "accuracy_hard": by_class[..., -1],
+        "accuracy_half": bandit.accuracy(trained.half).mean(dim=-1),
+        "length": length,
+        "length_ratio": length / length[:, :1],  # the first arm is plain GRPO
+    }
+    stress = {
+        "accuracy_shared": bandit.accuracy(shared.final).mean(dim=-1),
+        "accuracy_shared_half": bandit.accuracy(shared.half).mean(dim=-1),
+    }
+    start = {
+        "accuracy/start": float(bandit.accuracy(trained.start)[0, 0].mean()),
+        "length/start": float(bandit.length(trained.start)[0, 0]),
+    }
+    return [start | named(arms, accuracy, index) | named(shared_arms, stress, index) for index in range(len(seeds))]
+
+
+def named(arms: dict[str, Arm], table: dict[str, Tensor], seed: int) -> dict[str, float]:
+    """One seed's row of each (S, A) result."""
+    return {
+        f"{metric}/{arm}": float(value)
+        for metric, values in table.items()
+        for arm, value in zip(arms, values[seed], strict=True)
+    }
+
+
+def train(
+    bandit: LengthBandit, arms: dict[str, Arm], world: World, streams: Streams, *, by_class: bool = True
+) -> Trained:
+    """GRPO over lengths, seeds and arms side by side; logits are a table for all classes plus, if wanted, one each."""
+    n_seeds, n_arms, n_classes = len(streams), len(arms), len(bandit.needed)
+    shape = (world.batch_prompts, world.group_size)
+    shared = -((bandit.lengths - world.start_length) ** 2) / (2 * world.start_std**2)
+    shared = shared.repeat(n_seeds, n_arms, 1, 1)  # (S, A, 1, L)
+    own = torch.zeros(n_seeds, n_arms, n_classes, bandit.n_lengths, dtype=torch.float64)
+    optimizer = torch.optim.Adam([shared, own] if by_class else [shared], lr=world.learning_rate, maximize=True)
+    policies = []
+    for _ in range(world.updates):
+        policies.append((shared + own).softmax(dim=-1))
+        classes = streams.randint(n_classes, world.batch_prompts)  # (S, P)
+        draws = bandit.sample(policies[-1], classes, streams.rand(1, *shape), streams.rand(1, *shape))
+        rewards = paid(draws, list(arms.values()), world, streams.randint(2**31, 1))
+        advantages = group_zscore(rewards.flatten(), group_size=world.group_size).view_as(rewards)  # (S, A, P, G)
+        own.grad = gradient(policies[-1], classes, draws.chosen, advantages)
+        shared.grad = own.grad.sum(dim=2, keepdim=True)
+        optimizer.step()
+    return Trained(policies[0], policies[world.updates // 2], (shared + own).softmax(dim=-1))
+
+
+def paid(draws: LengthDraws, arms: list[Arm], world: World, seeds: Tensor) -> Tensor:
+    """(S, A, P, G) rewards: a batch is one arm's prompts under one seed, whose ties (S, 1) no other seed breaks."""
+    rewards = []
+    for index, arm in enumerate(arms):
+        correct, lengths = draws.correct[:, index], world.unit * draws.lengths[:, index]
+        if arm.fraction in (0.0, 1.0):  # nothing is ranked, so that the seeds may share a call
+            rewards.append(shaped(correct, lengths, arm, 0))
+        else:
+            batches = zip(correct, lengths, seeds, strict=True)
+            rewards.append(torch.stack([shaped(z, length, arm, int(seed)) for z, length, seed in batches]))
+    return torch.stack(rewards, dim=1)
+
+
+def shaped(correct: Tensor, lengths: Tensor, arm: Arm, seed: int) -> Tensor:
+    """(..., P, G) rewards of a batch."""
+    z, n, size = correct.flatten(), lengths.flatten(), correct.shape[-1]
+    generator = torch.Generator().manual_seed(seed)
+    if not arm.inverted:
+        found = gated(
+            z, n, group_size=size, fraction=arm.fraction, min_ratio=arm.min_ratio, alpha=arm.alpha, generator=generator
+        )
+        return found.view_as(correct)
+    hardest = easiest_prompts(1 - z, group_size=size, fraction=arm.fraction, generator=generator)
+    return torch.where(hardest, length_shaped(z, n, group_size=size, alpha=arm.alpha), z).view_as(correct)
+
+
+def gradient(policy: Tensor, classes: Tensor, chosen: Tensor, advantages: Tensor) -> Tensor:
+    """(S, A, C, L) gradient of the batch's mean of A · log π(length | class)."""
+    n_seeds, n_arms, n_classes, n_lengths = policy.shape
+    credit = (advantages / advantages[0, 0].numel()).flatten(2)  # (S, A, P·G)
+    cell = classes[:, None, :, None] * n_lengths + chosen  # which entry of the table was drawn
+    flat = torch.zeros(n_seeds, n_arms, n_classes * n_lengths, dtype=policy.dtype)
+    table = flat.scatter_add(-1, cell.flatten(2), credit).view_as(policy)
+    return table - policy * table.sum(dim=-1, keepdim=True)
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """Accuracy against length: where each arm starts, and where it ends."""
+    mean = {key: sum(values) / len(values) for key, values in results.items()}
+    names = {
+        "start": "start", "grpo": "GRPO", "penalty": "penalty on all", "grpo_lambda": "GRPO-λ, λ = 0.2",
+        "grpo_lambda_04": "λ = 0.4", "threshold": "all-correct groups", "inverted": "hardest fifth",
+    }  # fmt: skip
+    for arm, name in names.items():
+        x, y = mean[f"length/{arm}"], mean[f"accuracy/{arm}"]
+        axes.plot(x, y, marker="o", color="C0" if arm == "grpo_lambda" else "black" if arm == "start" else "gray")
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, -3), fontsize=8)
+    axes.margins(x=0.2, y=0.1)
+    axes.set_xlabel("expected length (units)")
+    axes.set_ylabel("accuracy")

@@ -1,0 +1,233 @@
+"""Answers that can be checked go to the checker, the others to the learned reward: neither alone serves both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rewardsmith.advantages import group_zscore
+from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within
+from rewardsmith.atlas.page import Page
+from rewardsmith.rewards import RoutedReward
+from rewardsmith.transforms import gate, overlong_penalty, weighted_sum
+from rewardsmith.types import Completion
+from rewardsmith.worlds import MixedPool, Streams, expected, sample_index
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=10,
+    component=(RoutedReward, weighted_sum, overlong_penalty),
+    claim=(
+        "A learned reward cannot tell right from wrong answers and a checker cannot judge open ones. Routed by the "
+        "prompt's kind, each kind is served nearly as well as by its better source alone; a format term raises "
+        "compliance at little cost, and a length term takes back the length that the learned reward puts on."
+    ),
+    criterion=All(
+        PairedGain("math/hybrid", over="math/model", at_least=0.25, p_value=0.01),
+        PairedGain("open/hybrid", over="open/rule", at_least=0.25, p_value=0.01),
+        PairedGain("formatted_gold/full", over="formatted_gold/model_full", at_least=0.10, p_value=0.01),
+        PairedGain("formatted_gold/full", over="formatted_gold/hybrid", at_least=0.25, p_value=0.01),
+        Within("length/full", -0.4, 0.4),
+        # The two that must fail: the routes swapped, and the length term with its sign turned.
+        PairedGain("math/swapped", over="math/model", at_most=0.25),
+        PairedGain("open/swapped", over="open/rule", at_most=0.25),
+        AtLeast("length/length_flipped", 0.4),
+    ),
+    scope=(
+        "64 prompts with 48 candidates each, two synthetic sources, and a linear softmax policy that is told the kind "
+        "of prompt. No images, no language model; the paper's weights, its length formula and its benchmark gains are "
+        "not repeated, since they could not be read or do not fit here."
+    ),
+    ablation="The routes are swapped in every hybrid arm: the learned reward judges math, the checker open prompts.",
+    notes=(
+        "The paper states neither its weights nor its length formula, and no learned reward's noise. Ours were settled "
+        "on seeds 0 to 19, the criterion being fixed. There are 128 prompts and not the 64 of a first run, where the "
+        "gap between the two full arms is as large but varies over seeds by 0.07.",
+        "The policy weighs content by kind of prompt and length and format for all prompts alike. With shared weights "
+        "for content the two kinds compete, and hybrid and monolithic rewards both lose.",
+        "The length term is charged to right answers where there is a verdict. Charging all of them, or paying format "
+        "for right answers only, changes little here, where few groups are all wrong.",
+        "Where a whole group is right, a z-score turns any length term, however small, into the only signal: its "
+        "weight matters less than where its ramp begins. The policy ends just below that point.",
+        "The more right answers there are to begin with, the less a learned reward can spoil: with base_accuracy=0.4 "
+        "its full arm comes within 0.1 of the routed one, and the criterion fails.",
+        "Without a route a row is unscored and gets no credit: with swapped routes open prompts teach nothing, and the "
+        "length habit learned on math spreads to them.",
+        "Sum-then-normalize is safe here because routing gives one accuracy source per prompt; a binary verdict and a "
+        "similarity of small spread that are added to each other need a common scale first.",
+    ),
+    usage="""Give every row of the data set its task, route by that column, and keep format and length as reward
+functions of their own. A reward that returns None on rows that are not its own does the same routing in TRL.
+
+```python
+from rewardsmith.rewards import EmbeddingSimilarity, RoutedReward, exact_number
+from trl import GRPOConfig, GRPOTrainer
+from trl.rewards import get_soft_overlong_punishment
+
+accuracy = RoutedReward(
+    {"math": exact_number},  # by the column "task" of the prompt
+    default=EmbeddingSimilarity(encode, floor=0.2, ceiling=0.85),
+)
+config = GRPOConfig(reward_weights=[1.0, 0.5, 0.3], num_generations=8)
+trainer = GRPOTrainer(
+    model, [accuracy, my_format_reward, get_soft_overlong_punishment(1024, 256)], config, train_dataset=rows
+)
+```
+
+Where sources are *added* and not routed, bring them to one scale first: `scale_sources` with calibrated ranges, or
+`normalize_sources` within each group.""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Prompts of two kinds, half of them verifiable, and a linear softmax policy over each prompt's candidates."""
+
+    n_prompts: int = 128  # prompts, the first half verifiable
+    n_responses: int = 48  # candidate responses per prompt
+    n_content: int = 12  # content features per response
+    base_accuracy: float = 0.17  # share of right responses on verifiable prompts
+    flip_rate: float = 0.05  # share of the checker's verdicts that are wrong
+    quality_scale: float = 1.5  # logits of an open response's true value per standard deviation of its quality
+    model_on_math: float = 0.25  # logits of the learned reward per standard deviation of quality, verifiable prompts
+    model_on_open: float = 0.8  # the same on open prompts
+    model_noise: float = 1.5  # logits; spread of the learned reward's error
+    length_bias: float = 0.8  # logits that the learned reward adds per standard deviation of length
+    format_weight: float = 0.5  # of the format term; the accuracy term has weight 1
+    length_weight: float = 0.25  # of the length term at its full extent
+    length_low: float = 0.25  # standard deviations of length where the penalty starts
+    length_high: float = 2.25  # the same where it ends
+    group_size: int = 8  # G, responses sampled per prompt and update
+    updates: int = 150  # Adam steps
+    learning_rate: float = 0.1  # of Adam
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """True value on both kinds of prompt, format and length of the policies that each reward trains."""
+    streams = Streams(seeds)
+    pool = MixedPool.sample(
+        world.n_prompts, world.n_responses, streams=streams, n_content=world.n_content,
+        base_accuracy=world.base_accuracy, flip_rate=world.flip_rate,
+        quality_scale=world.quality_scale, model_slopes=(world.model_on_math, world.model_on_open),
+        model_noise=world.model_noise, length_bias=world.length_bias,
+    )  # fmt: skip
+    arms = rewards(pool, world, broken)
+    policy = train(pool, torch.stack(list(arms.values()), dim=1), world, streams)
+    gold = expected(policy, pool.gold[:, None])  # (S, arms, P)
+    measures = {
+        "math": gold[..., pool.verifiable].mean(-1),
+        "open": gold[..., ~pool.verifiable].mean(-1),
+        "format": expected(policy, pool.formatted[:, None]).mean(-1),
+        "length": expected(policy, pool.lengths[:, None]).mean(-1),
+        "formatted_gold": expected(policy, (pool.gold * pool.formatted)[:, None]).mean(-1),
+    }
+    return [
+        {
+            f"{name}/{arm}": float(values[row, column])
+            for name, values in measures.items()
+            for column, arm in enumerate(arms)
+        }
+        for row in range(len(seeds))
+    ]
+
+
+def rewards(pool: MixedPool, world: World, broken: bool) -> dict[str, Tensor]:
+    """What each arm pays for every candidate, (S, P, N) each."""
+    rule, model, lengths = pool.rule.flatten(), pool.model.flatten(), pool.lengths.flatten()
+    swapped = routed(pool, {"math": pool.model, "open": pool.rule})
+    hybrid = swapped if broken else routed(pool, {"math": pool.rule, "open": pool.model})
+    may_charge = rule.nan_to_num(nan=1.0)  # length is charged to right answers, and to all where nothing is checked
+    short = partial(overlong_penalty, lengths=lengths, low=world.length_low, high=world.length_high)
+    formatted, weights = pool.formatted.flatten(), (1.0, world.format_weight)
+
+    def with_format(accuracy: Tensor, bonus: Tensor = formatted) -> Tensor:
+        return weighted_sum(torch.stack([accuracy, bonus], dim=1), weights=weights, missing="unscored")
+
+    arms = {
+        "model": model,
+        "rule": rule,
+        "half": weighted_sum(torch.stack([rule, model], dim=1), normalize=True),
+        "hybrid": hybrid,
+        "hybrid_format": with_format(hybrid),
+        "full": short(with_format(hybrid), weight=world.length_weight, correct=may_charge),
+        "full_ungated": short(with_format(hybrid), weight=world.length_weight, apply_to="all"),
+        "full_gated": short(
+            with_format(hybrid, gate(formatted, condition=may_charge)),
+            weight=world.length_weight,
+            correct=may_charge,
+        ),
+        "model_full": short(with_format(model), weight=world.length_weight, apply_to="all"),
+        "swapped": swapped,
+        "length_flipped": short(with_format(hybrid), weight=-world.length_weight, correct=may_charge),
+    }
+    return {name: values.view(pool.rule.shape) for name, values in arms.items()}
+
+
+def routed(pool: MixedPool, tables: dict[str, Tensor]) -> Tensor:
+    """(S·P·N,) every candidate scored by the table of its prompt's kind, through the shipped router."""
+    candidates: list[Completion] = [str(index) for index in range(pool.rule.numel())]
+    kinds = ["math" if known else "open" for known in pool.verifiable.tolist()]
+    each = [kind for _ in range(len(pool.rule)) for kind in kinds for _ in range(pool.rule.shape[-1])]
+    reward = RoutedReward({kind: partial(looked_up, table=table.flatten().tolist()) for kind, table in tables.items()})
+    scores = reward(prompts=candidates, completions=candidates, task=each)
+    return torch.tensor([math.nan if score is None else score for score in scores], dtype=pool.rule.dtype)
+
+
+def looked_up(*, completions: list[str], table: list[float], **columns: Any) -> list[float | None]:
+    """A reward whose completions are places in a table; NaN there is unscored."""
+    values = [table[int(completion)] for completion in completions]
+    return [None if math.isnan(value) else value for value in values]
+
+
+def train(pool: MixedPool, rewards: Tensor, world: World, streams: Streams) -> Tensor:
+    """GRPO on a linear softmax policy over the candidates, seeds and arms side by side: (S, arms, P, N)."""
+    n_seeds, n_arms, n_prompts, _ = rewards.shape
+    features = pool.features.flatten(1, 2)  # (S, PN, D)
+    theta = torch.zeros(n_seeds, n_arms, features.shape[-1], dtype=rewards.dtype, requires_grad=True)
+    optimizer = torch.optim.Adam([theta], lr=world.learning_rate, maximize=True)
+
+    def policy() -> Tensor:
+        return (theta.detach() @ features.mT).view_as(rewards).softmax(-1)
+
+    for _ in range(world.updates):
+        probabilities = policy()
+        uniform = streams.rand(1, n_prompts, world.group_size)  # shared by the arms
+        drawn = sample_index(probabilities[..., None, :], uniform)  # (S, arms, P, G)
+        paid = rewards.gather(-1, drawn)
+        advantages = group_zscore(paid.flatten(), group_size=world.group_size).view_as(paid)
+        credit = torch.zeros_like(probabilities).scatter_add(-1, drawn, advantages)
+        credit = credit - probabilities * advantages.sum(-1, keepdim=True)  # Σ A ∇log π with respect to the logits
+        theta.grad = credit.flatten(2) @ features / (n_prompts * world.group_size)
+        optimizer.step()
+    return policy()
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """True value on both kinds of prompt, and what of it comes in the requested form."""
+    names = {
+        "model": "learned reward",
+        "rule": "checker",
+        "half": "half of each",
+        "hybrid": "routed",
+        "hybrid_format": "routed + format",
+        "full": "routed + format + length",
+        "model_full": "learned + format + length",
+        "swapped": "swapped routes",
+    }
+    metrics = {"math": "verifiable prompts", "open": "open prompts", "formatted_gold": "all, if formatted"}
+    for shift, (metric, label) in zip((0.26, 0.0, -0.26), metrics.items(), strict=True):
+        runs = [results[f"{metric}/{arm}"] for arm in names][::-1]
+        heights = [height + shift for height in range(len(names))]
+        axes.barh(heights, [sum(values) / len(values) for values in runs], height=0.24, label=label)
+    axes.set_yticks(range(len(names)), list(names.values())[::-1])
+    axes.set_xlim(0.0, 1.0)
+    axes.set_xlabel("true value after training")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.3, 1.12), ncols=3)

@@ -1,0 +1,252 @@
+"""Stated confidence: how it is read, taken out of a text, and written into preference pairs.
+
+A statement is `<confidence>0.8</confidence>` or `Confidence: 0.8`, in any case, perhaps in brackets or bold. On a
+scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
+
+from rewardsmith._check import check_choice
+from rewardsmith.types import Message, Text
+
+if TYPE_CHECKING:
+    import torch
+
+ConfidenceScale = Literal[1, 10, 100, "stated"]
+"""What certainty is written as: 1, 10 or 100; or "stated", where 9/10 and 90% say so themselves and 0.9 is of 1."""
+
+CONFIDENCE_TEMPLATES = (
+    "\n\nConfidence: {k}",
+    "\nConfidence: {k}/10",
+    " Confidence: {k}.",
+    " (Confidence: {k} out of 10)",
+    "\n\n**Confidence:** {k}",
+    "\n[confidence: {k}/10]",
+    "\nCONFIDENCE: {k}",
+    "\n<confidence>{k}</confidence>",
+)
+"""Phrasings of a confidence k on the scale of 10, as they are appended to a text."""
+
+
+def _phrase(group: str) -> str:
+    """`Confidence: 8`, bold or not; what is said of it is caught, whether or not it can be read as a number."""
+    return rf"""(?<![\w-]) \*{{0,3}}confidence\*{{0,3}} \s*[:=]\*{{0,3}} \s*\*{{0,3}}
+        (?P<{group}> (?: [-+]?\.?[0-9] | [-+]?(?:nan|inf)\b ) [^\s<>()\[\]*]*
+            (?: \s*(?:/|out\ of)\s*[0-9][0-9.]* | \s*% )? )
+        \*{{0,3}} [.,;:!?]?"""
+
+
+_TAG = r"<confidence> (?P<inside> (?: (?!</?confidence>) . )* ) </confidence>"
+_UNCLOSED = r"<confidence> (?: \s*[-+]?[0-9.]+%? )?"
+_STATEMENT = re.compile(
+    rf"{_TAG} | {_UNCLOSED} | [(\[]\s* {_phrase('bracketed')} \s*[)\]] | {_phrase('plain')}",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+_VALUE = re.compile(
+    r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:\s*(?:(?P<percent>%)|(?:/|out of)\s*(?P<top>[0-9]{1,4})))?[.,;:!?]*",
+    re.IGNORECASE,
+)
+
+
+def parse_confidence(text: str, *, scale: ConfidenceScale = 1) -> float | None:
+    """The confidence that `text` states, in [0, 1]; None where it states none, or none that can be read.
+
+    The last statement decides, also where it is unusable: out of range, no number, a tag that is never closed, or a
+    unit that `scale` does not admit. Damani et al. 2025, arXiv:2507.16806 (scale 1); Leng et al. 2024,
+    arXiv:2410.09724 (scale 10).
+
+    Differs: the latter's code takes the first match and clips it.
+
+    >>> parse_confidence("<confidence>0.2</confidence> No: <confidence>0.9</confidence>")
+    0.9
+    >>> [parse_confidence(text) for text in ("Confidence: 8", "Confidence: 80%", "Confidence: 9/10")]
+    [None, None, None]
+    >>> parse_confidence("It is 4. Confidence: 8", scale=10), parse_confidence("Confidence: 80%", scale="stated")
+    (0.8, 0.8)
+    """
+    check_choice("parse_confidence", "scale", scale, get_args(ConfidenceScale))
+    last = None
+    for last in _STATEMENT.finditer(text):  # noqa: B007
+        pass
+    said = last and (last["inside"] or last["bracketed"] or last["plain"])
+    value = _VALUE.fullmatch(said.strip()) if said else None
+    if value is None:
+        return None
+    own = 100 if value["percent"] else int(value["top"]) if value["top"] else None
+    if scale != "stated" and own is not None and own != scale:
+        return None
+    top = (own if own is not None else 1) if scale == "stated" else scale
+    number = float(value["number"])
+    return number / top if 0 <= number <= top and top else None
+
+
+@overload
+def strip_confidence(text: str) -> str: ...
+@overload
+def strip_confidence(text: list[Message]) -> list[Message]: ...
+def strip_confidence(text: Text) -> Text:
+    """`text` without its statements of confidence, all of them, and the blanks around each.
+
+    Between two parts that stay, the blanks before the statement (else those behind it) are kept. A text that states
+    nothing comes back as it is; what taking one out would newly form is taken out too. Of a list of messages, those of
+    the user and the system stay as they are.
+
+    >>> strip_confidence("It is 4.\\n\\nConfidence: 8"), strip_confidence("It is 4. (confidence: 0.8) Done. ")
+    ('It is 4.', 'It is 4. Done. ')
+    """
+    if isinstance(text, str):
+        while (shorter := _without(text)) != text:
+            text = shorter
+        return text
+    return [
+        message if message.get("role") in ("user", "system") else {**message, "content": _content(message["content"])}
+        for message in text
+    ]
+
+
+def _content(content: Any) -> Any:
+    """A message's content, stripped: a string, or multimodal parts of which the texts are."""
+    if isinstance(content, str):
+        return strip_confidence(content)
+    if not isinstance(content, list):
+        return content
+    return [{**part, "text": strip_confidence(part["text"])} if "text" in part else part for part in content]
+
+
+def _without(text: str) -> str:
+    kept, end = [], 0
+    for match in _STATEMENT.finditer(text):
+        kept.append(text[end : match.start()])
+        end = match.end()
+    joined, rest = (kept[0], [*kept[1:], text[end:]]) if kept else (text, [])
+    for part in rest:
+        left, right = joined.rstrip(), part.lstrip()
+        gap = joined[len(left) :] or part[: len(part) - len(right)]
+        joined = left + gap + right if left and right else left + right
+    return joined
+
+
+class ConfidenceVariants(NamedTuple):
+    """One preference pair four times: each text with a high and with a low confidence."""
+
+    chosen_high: Text
+    chosen_low: Text
+    rejected_high: Text
+    rejected_low: Text
+
+
+@dataclass(frozen=True)
+class ConfidenceAugment:
+    """Preference pairs that teach a reward model to like confidence on good answers only.
+
+        chosen + high ≻ chosen + low,    rejected + low ≻ rejected + high,    and chosen ≻ rejected as they were
+
+    Leng et al. 2024, arXiv:2410.09724 (PPO-M; CDPO is DPO on the same pairs). Call it on records with `chosen` and
+    `rejected`, strings or lists of messages as TRL takes them, and pass the result to `trl.RewardTrainer` (PPO-M) or
+    `trl.DPOTrainer` (CDPO with coefficient 1; other weights by repeating records). The texts of a pair share their
+    phrasing, so a confidence pair differs in its number alone; phrasing is drawn anew for each record.
+
+    Differs: `plain` is on. The paper's default loss has no chosen-against-rejected term, and the reward model then
+    forgets what it knew of quality.
+
+    high, low: closed ranges of k, on the scale of 10.
+    templates: phrasings, each with `{k}`; such as `strip_confidence` can take out again.
+    plain: whether the pair itself, without any confidence, is kept.
+    cross: whether chosen + high ≻ rejected + low is added.
+    """
+
+    high: tuple[int, int] = (7, 10)
+    low: tuple[int, int] = (0, 3)
+    templates: Sequence[str] = CONFIDENCE_TEMPLATES
+    plain: bool = True
+    cross: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low[0] <= self.low[1] < self.high[0] <= self.high[1] <= 10:
+            raise ValueError(
+                f"ConfidenceAugment: low={self.low} and high={self.high} are not two ranges within 0 to 10, the low "
+                "one below the high one. Pass them as (least, most)."
+            )
+        readable = [t for t in self.templates if parse_confidence(t.replace("{k}", "7"), scale=10) == 0.7]
+        unread = [
+            t for t in self.templates if t not in readable or strip_confidence("a" + t.replace("{k}", "7")) != "a"
+        ]
+        if unread or not self.templates:
+            raise ValueError(
+                f"ConfidenceAugment: templates {unread} are not read back as confidence {{k}}, or leave a rest when "
+                "it is stripped. Give at least one, such as ' Confidence: {k}'."
+            )
+
+    def __call__(
+        self, records: Iterable[Mapping[str, Any]], *, generator: random.Random | torch.Generator
+    ) -> list[dict[str, Any]]:
+        """Two to four records per record, in the order of the equation, with every other column kept."""
+        expanded = []
+        for record in records:
+            chosen, rejected = strip_confidence(record["chosen"]), strip_confidence(record["rejected"])
+            v = confidence_variants(chosen, rejected, generator=generator, augment=self)
+            pairs = [(v.chosen_high, v.chosen_low), (v.rejected_low, v.rejected_high)]
+            pairs += [(chosen, rejected)] if self.plain else []
+            pairs += [(v.chosen_high, v.rejected_low)] if self.cross else []
+            expanded += [{**record, "chosen": better, "rejected": worse} for better, worse in pairs]
+        return expanded
+
+
+def confidence_variants(
+    chosen: Text,
+    rejected: Text,
+    *,
+    generator: random.Random | torch.Generator,
+    augment: ConfidenceAugment | None = None,
+) -> ConfidenceVariants:
+    """A pair's four texts: a random phrasing for all, a random number for each; earlier statements are taken out.
+
+    >>> one = ConfidenceAugment(high=(9, 9), low=(1, 1), templates=(" Confidence: {k}",))
+    >>> confidence_variants("4", "5", generator=random.Random(0), augment=one).rejected_low
+    '5 Confidence: 1'
+    """
+    given = augment or ConfidenceAugment()
+    template = given.templates[_draw(generator, 0, len(given.templates) - 1)]
+    texts = [
+        _appended(strip_confidence(text), template.replace("{k}", str(_draw(generator, *levels))))
+        for text in (chosen, rejected)
+        for levels in (given.high, given.low)
+    ]
+    return ConfidenceVariants(*texts)
+
+
+def _draw(generator: random.Random | torch.Generator, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    if isinstance(generator, random.Random):
+        return generator.randint(low, high)
+    import torch
+
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def _appended(text: Text, statement: str) -> Text:
+    """`text` with the statement at its end; of a list of messages, at the end of the last one."""
+    if isinstance(text, str):
+        return text + statement
+    *earlier, last = text
+    content = last["content"]
+    if isinstance(content, list):
+        return [*earlier, {**last, "content": [*content, {"type": "text", "text": statement}]}]
+    return [*earlier, {**last, "content": f"{content}{statement}"}]
+
+
+__all__ = [
+    "CONFIDENCE_TEMPLATES",
+    "ConfidenceAugment",
+    "ConfidenceScale",
+    "ConfidenceVariants",
+    "confidence_variants",
+    "parse_confidence",
+    "strip_confidence",
+]

@@ -1,0 +1,85 @@
+"""What every engine does with a process reward: cut completions into steps, and read what the reward returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rewardsmith.data import StepTable
+
+Segment = Callable[..., StepTable]
+"""`data.segment_steps`, or a function called like it: (completion_ids, decode, *, complete)."""
+
+
+def cut(
+    segment: Segment,
+    completion_ids: Sequence[Sequence[int]],
+    decode: Callable[[list[int]], str],
+    *,
+    complete: Sequence[bool],
+) -> StepTable:
+    """The steps of completions; a last step takes in the end-of-sequence token, so that stopping is credited.
+
+    Args:
+        complete: per completion, False where it was cut off; what follows its last separator is then no step.
+    """
+    table = segment(completion_ids, decode, complete=complete)
+    _check(segment, table, [len(ids) for ids in completion_ids])
+    ends = [list(row) for row in table.step_ends]
+    for row, (ids, whole, mask) in enumerate(zip(completion_ids, complete, table.step_mask, strict=True)):
+        if whole and any(mask):
+            ends[row][max(step for step, there in enumerate(mask) if there)] = len(ids) - 1
+    return table._replace(step_ends=ends)
+
+
+def _check(segment: Segment, table: StepTable, lengths: list[int]) -> None:
+    widths = {len(row) for rows in (table.step_mask, table.step_ends) for row in rows}
+    fits = len(widths) <= 1 and len(table.steps) == len(table.step_mask) == len(table.step_ends) == len(lengths)
+    for texts, mask, ends, length in zip(table.steps, table.step_mask, table.step_ends, lengths, strict=False):
+        within = all(0 <= end < length for end, there in zip(ends, mask, strict=False) if there)
+        fits = fits and sum(mask) == len(texts) and within
+    if not fits:
+        raise ValueError(
+            f"segment: {segment!r} returned steps, ends and a mask that do not fit {len(lengths)} completions. "
+            "Return a data.StepTable: a list of texts per row, and (B, N) ends within the row and mask to match."
+        )
+
+
+def flat_scores(name: str, result: Any, steps: list[list[str]]) -> list[float]:
+    """The scores of all steps, row after row, NaN where unscored; raises where the shape is not that of the steps."""
+    rows = _listed(result)
+    if rows is None or len(rows) != len(steps):
+        got = type(result).__name__ if rows is None else f"{len(rows)} rows"
+        raise ValueError(
+            f"process_rewards: {name} returned {got} for {len(steps)} completions. "
+            "Return one list of scores per completion, or None in its place."
+        )
+    flat: list[float] = []
+    for row, texts in zip(rows, steps, strict=True):
+        scores = [None] * len(texts) if row is None else _listed(row)
+        if scores is None or len(scores) != len(texts):
+            got = type(row).__name__ if scores is None else f"{len(scores)} scores"
+            raise ValueError(
+                f"process_rewards: {name} returned {got} for a completion of {len(texts)} steps. "
+                "Return one number or None per step of `steps`, in order."
+            )
+        flat += [_number(name, score) for score in scores]
+    return flat
+
+
+def _listed(values: Any) -> list[Any] | None:
+    """`values` as a list, also from a tensor or array; None if it is no list of things."""
+    values = values.tolist() if hasattr(values, "tolist") else values
+    return list(values) if isinstance(values, list | tuple) else None
+
+
+def _number(name: str, score: Any) -> float:
+    if score is None:
+        return float("nan")
+    if hasattr(score, "item"):
+        score = score.item()
+    if not isinstance(score, int | float):
+        raise TypeError(
+            f"process_rewards: {name} scored a step {score!r}, a {type(score).__name__}. Return a number or None."
+        )
+    return float(score)

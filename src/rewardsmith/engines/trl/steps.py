@@ -1,0 +1,100 @@
+"""Process rewards: each completion cut into steps, scored where it was sampled, gathered as (B, N) of all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import gather, pad_across_processes
+from torch import Tensor
+
+from rewardsmith.engines.process import Segment, cut, flat_scores
+from rewardsmith.rewards import to_trl
+from rewardsmith.types import ProcessReward
+
+
+class GatheredSteps(NamedTuple):
+    """Steps of the completions of all processes.
+
+    rewards: name of each process reward → (B, N) scores, NaN where unscored and where there is no step.
+    mask: (B, N) True where a completion has a complete step.
+    ends: (B, N) index of a step's last token; 0 where masked.
+    infinite: how many raw scores were ±inf, which `rewards` holds as NaN.
+    """
+
+    rewards: dict[str, Tensor]
+    mask: Tensor
+    ends: Tensor
+    infinite: int
+
+
+class StepScorer:
+    """Cuts this process's completions into steps, has them scored, and gathers the result over all processes."""
+
+    def __init__(
+        self, caller: str, process_rewards: Mapping[str, ProcessReward] | ProcessReward, *, segment: Segment
+    ) -> None:
+        if callable(process_rewards):
+            process_rewards = {to_trl(process_rewards).__name__: process_rewards}
+        if not process_rewards or not isinstance(process_rewards, Mapping):
+            raise TypeError(
+                f"{caller}: process_rewards is {process_rewards!r}. Pass a function, or a mapping of name to function."
+            )
+        self.process_rewards = dict(process_rewards)
+        self.segment = segment
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        complete: Sequence[bool],
+        decode: Callable[[list[int]], str],
+        device: torch.device,
+    ) -> GatheredSteps:
+        """Score the steps.
+
+        Args:
+            arguments: this process's rows, as TRL passes them to a reward; `completion_ids` among them.
+            complete: per row, False where the completion was cut off.
+            decode: token ids to text.
+        """
+        ids = arguments["completion_ids"]
+        table = cut(self.segment, ids, decode, complete=complete)
+        mask = torch.tensor(table.step_mask, dtype=torch.bool)
+        results = self._results({**arguments, "steps": [list(row) for row in table.steps]})
+        scores = torch.full((*mask.shape, len(results)), torch.nan)
+        for source, (name, result) in enumerate(results.items()):
+            scores[..., source][mask] = torch.tensor(flat_scores(name, result, table.steps))
+        scores = _gathered(scores.to(device), pad_index=torch.nan)
+        places = torch.stack([torch.tensor(table.step_ends, dtype=torch.long), mask.long()], dim=2).to(device)
+        ends, counts = _gathered(places, pad_index=0).unbind(dim=2)
+        infinite = scores.isinf()
+        by_name = scores.masked_fill(infinite, torch.nan).unbind(dim=2)
+        return GatheredSteps(dict(zip(results, by_name, strict=True)), counts.bool(), ends, int(infinite.sum()))
+
+    def _results(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What each process reward returned; the async ones run side by side."""
+        results: dict[str, Any] = {name: reward(**arguments) for name, reward in self.process_rewards.items()}
+        waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
+        if waiting:
+            if self._loop is None:  # kept, as the connections of an async client belong to one loop
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="rewardsmith-steps", daemon=True).start()
+            done = asyncio.run_coroutine_threadsafe(_all(waiting.values()), self._loop).result()
+            results |= dict(zip(waiting, done, strict=True))
+        return results
+
+
+async def _all(waiting: Iterable[Awaitable[Any]]) -> list[Any]:
+    return await asyncio.gather(*waiting)
+
+
+def _gathered(local: Tensor, *, pad_index: float) -> Tensor:
+    """(B, N, ...) of every process, N the largest of theirs."""
+    every: Tensor = gather(pad_across_processes(local, dim=1, pad_index=pad_index))
+    return every

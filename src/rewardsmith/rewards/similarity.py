@@ -1,0 +1,134 @@
+"""EmbeddingSimilarity: a reward for open answers that asks for a reference answer instead of preferences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewardsmith._check import check_range
+from rewardsmith.data import text_of
+from rewardsmith.types import Completion
+
+Encode = Callable[[list[str]], Any]
+"""n texts in, (n, d) embeddings out, as anything that `numpy.asarray` takes; called once a batch."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSimilarity:
+    """How near the completion lies to the reference answer in an embedding's space, as a reward in [0, 1].
+
+        r = clip( (cos(e(y), e(a*)) − floor) / (ceiling − floor), 0, 1 ) · min( 1, ρ·|a*| / |y| )
+
+    Gulhane & Indurthi 2025, arXiv:2510.05283, who name the surrogate and not its formula; ours caps it and can charge
+    for length. Above the ceiling, where honest paraphrases lie (`paraphrase_ceiling`), being nearer earns nothing, so
+    that copying the reference's phrasing is not paid.
+
+    Args:
+        encode: see `Encode`; the reward pickles where it does.
+        floor: the cosine that earns 0, such as that of unrelated answers.
+        ceiling: the cosine that earns all.
+        length_ratio: ρ, how many times the reference's words a completion may have before it earns less; None charges
+            nothing for length. |·| counts words.
+
+    Raises:
+        ValueError: not −1 ≤ floor < ceiling ≤ 1, or length_ratio not above 0.
+    """
+
+    encode: Encode
+    _: KW_ONLY
+    floor: float = 0.0
+    ceiling: float = 1.0
+    length_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("floor", self.floor), ("ceiling", self.ceiling)):
+            check_range("EmbeddingSimilarity", name, value, -1.0, 1.0)
+        if self.floor >= self.ceiling:
+            raise ValueError(
+                f"EmbeddingSimilarity: floor={self.floor} is not below ceiling={self.ceiling}, so every answer would "
+                "score alike. Measure both on held-out pairs with `paraphrase_ceiling`."
+            )
+        if self.length_ratio is not None and not self.length_ratio > 0:
+            raise ValueError(
+                f"EmbeddingSimilarity: length_ratio={self.length_ratio} must be above 0. Use None to charge nothing."
+            )
+
+    @property
+    def __name__(self) -> str:
+        return "embedding_similarity"
+
+    def __call__(self, completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | None]:
+        """One value a row; None where `answer` is missing or an embedding is zero or not finite.
+
+        A completion without text gives no answer: 0, without asking.
+        """
+        texts = [text_of(completion) for completion in completions]
+        keys = ["" if key is None else str(key) for key in answer]
+        pairs = [(text, key) for text, key in zip(texts, keys, strict=True) if text.strip() and key.strip()]
+        known = dict(zip(pairs, _cosines(self.encode, pairs), strict=True))
+        return [
+            None if not key.strip() else self._score(text, key, known[text, key]) if text.strip() else 0.0
+            for text, key in zip(texts, keys, strict=True)
+        ]
+
+    def _score(self, text: str, key: str, cosine: float) -> float | None:
+        if np.isnan(cosine):
+            return None
+        share = min(max((cosine - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
+        if self.length_ratio is None:
+            return share
+        return share * min(1.0, self.length_ratio * _n_words(key) / _n_words(text))
+
+
+def paraphrase_ceiling(
+    encode: Encode, texts: Sequence[str], paraphrases: Sequence[str], *, quantile: float = 0.5
+) -> float:
+    """The cosine that a `quantile` of held-out paraphrase pairs stays below: the ceiling of what is worth paying.
+
+    Pairs of unrelated texts give a floor the same way.
+
+    Raises:
+        ValueError: no pair has two embeddings that can be compared.
+    """
+    check_range("paraphrase_ceiling", "quantile", quantile, 0.0, 1.0)
+    cosines = _cosines(encode, list(zip(texts, paraphrases, strict=True)))
+    if not len(cosines) or np.isnan(cosines).all():
+        raise ValueError(
+            f"paraphrase_ceiling: none of the {len(cosines)} pairs has two embeddings other than 0. Give pairs of "
+            "texts that the encoder knows."
+        )
+    return float(np.nanquantile(cosines, quantile))
+
+
+def _cosines(encode: Encode, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+    """(n,) cosine of each pair, NaN where an embedding is zero or not finite; every text is encoded once."""
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    if not texts:
+        return np.zeros(0)
+    embeddings = np.asarray(encode(texts), dtype=np.float64)
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise ValueError(
+            f"EmbeddingSimilarity: encode returned shape {embeddings.shape} for {len(texts)} texts, not "
+            f"({len(texts)}, d). Return one vector per text."
+        )
+    largest = np.abs(embeddings).max(axis=1, initial=0.0)  # divided by, as squares could overflow
+    usable = np.isfinite(largest) & (largest > 0)
+    scaled = embeddings[usable] / largest[usable, None]
+    units = np.full_like(embeddings, np.nan)
+    units[usable] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    row = {text: index for index, text in enumerate(texts)}
+    left, right = ([row[pair[side]] for pair in pairs] for side in (0, 1))
+    return np.asarray((units[left] * units[right]).sum(axis=1).clip(-1, 1))
+
+
+def _n_words(text: str) -> int:
+    """Words, at least 1; where a script writes no spaces a run of it counts as one."""
+    return max(1, len(re.findall(r"\S+", text)))
+
+
+__all__ = ["EmbeddingSimilarity", "paraphrase_ceiling"]

@@ -1,0 +1,77 @@
+"""Rewards about the confidence a completion states, and rewards that must not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rewardsmith.data import ConfidenceScale, parse_confidence, strip_confidence, text_of
+from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.types import Completion, Text
+
+
+def stated_confidence(
+    completions: list[Completion], *, scale: ConfidenceScale = 1, **columns: Any
+) -> list[float | None]:
+    """The confidence that each completion states, in [0, 1]; None where it states none that can be read.
+
+    Not a reward to be optimized by itself, but a source beside correctness: `transforms.scoring_rule_reward` and
+    `transforms.ConfidenceAdjusted` take both. Scale and what counts as a statement as in `data.parse_confidence`.
+
+    >>> stated_confidence(["4 <confidence>0.8</confidence>", "4", "4, 90% sure"])
+    [0.8, None, None]
+    """
+    return [parse_confidence(text_of(completion), scale=scale) for completion in completions]
+
+
+@dataclass(frozen=True)
+class WithoutConfidence:
+    """A reward that sees no stated confidence. Made by `without_confidence`; it pickles where the reward does."""
+
+    reward: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str:
+        """The reward's name, marked, so that a trainer logs the two apart."""
+        return f"{name_of(self.reward)}_without_confidence"
+
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+        """What the reward returns for the stripped completions."""
+        return self.reward(**_stripped(prompts, completions, columns))
+
+
+class AsyncWithoutConfidence(WithoutConfidence):
+    """The same around an async reward; a class of its own because trainers look at `__call__` to tell."""
+
+    async def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+        """What the reward returns for the stripped completions, awaited."""
+        return await cast(Awaitable[Any], self.reward(**_stripped(prompts, completions, columns)))
+
+
+def without_confidence(reward: Callable[..., Any]) -> WithoutConfidence:
+    """`reward`, called on completions from which every statement of confidence is taken out.
+
+    Reward models like a confident tone whatever the answer is worth; this alone removes the liking, and with it every
+    reason to state a true confidence: add one with `transforms.ConfidenceAdjusted`. Leng et al. 2024, arXiv:2410.09724.
+
+    The ids of the tokens still hold the statement, so `completion_ids` is not passed on: a reward that asks for it
+    fails rather than see what it must not.
+
+    Args:
+        reward: any reward in TRL's contract, sync or async; every other column reaches it as it is.
+
+    >>> def length(*, prompts, completions, **columns):
+    ...     return [float(len(text)) for text in completions]
+    >>> without_confidence(length)(prompts=["2+2?"], completions=["Four. Confidence: 9"])
+    [5.0]
+    """
+    return (AsyncWithoutConfidence if is_async(reward) else WithoutConfidence)(reward)
+
+
+def _stripped(prompts: list[Text], completions: list[Completion], columns: dict[str, Any]) -> dict[str, Any]:
+    others = {name: value for name, value in columns.items() if name != "completion_ids"}
+    return {"prompts": prompts, "completions": [strip_confidence(text) for text in completions], **others}
+
+
+__all__ = ["AsyncWithoutConfidence", "WithoutConfidence", "stated_confidence", "without_confidence"]

@@ -1,0 +1,280 @@
+"""Tasks for `ArithmeticLM` in which a number alone is not all that matters: confidence, length, and open questions."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, product
+from typing import Any
+
+import torch
+
+from rewardsmith.data import parse_confidence, strip_confidence, text_of
+from rewardsmith.types import Completion, Text
+
+CONFIDENCE = " Confidence: "
+COMMIT = " #### "
+OPENER = "Let's see: "
+FILLERS = ("so ", "maybe ", "and ", "the answer is ")
+_NUMBER = re.compile(r"\d+")
+_SMUDGED = re.compile(r"(\d+)\+(\d+)(\?*)=\s*$")
+_LONG = re.compile(r"(\d+(?:\+\d+)+)=\s*$")
+_OPEN = re.compile(r"(\w+) is\s*$")
+
+
+@dataclass(frozen=True)
+class SmudgedSums:
+    """Sums whose last operand may be hard to read, so that nobody can be right always, and the best chance is known.
+
+        true sum = a + b  with probability chances[m],  else a + b + 1, 2 or 3, alike        m question marks: 2+3??=
+
+    The writer gives the likeliest sum with probability `accuracy`, else one that is off, and states a confidence from
+    0 to 10 that knows nothing of the prompt: k with weight (k + 1)^tone.
+
+    max_operand: operands are drawn from 0 to this, both included.
+    """
+
+    max_operand: int = 9
+    chances: tuple[float, ...] = (1.0, 0.7, 0.4)
+    accuracy: float = 0.8
+    tone: float = 0.0
+    words: tuple[str, ...] = (CONFIDENCE,)
+
+    def row(self, generator: torch.Generator) -> dict[str, Any]:
+        a, b = torch.randint(self.max_operand + 1, (2,), generator=generator).tolist()
+        marks = _draw(len(self.chances), generator)
+        misread = _uniform(generator) >= self.chances[marks]
+        return {
+            "prompt": f"{a}+{b}{'?' * marks}=",
+            "answer": str(a + b + (1 + _draw(3, generator) if misread else 0)),
+        }
+
+    def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
+        sums = product(range(self.max_operand + 1), range(self.max_operand + 1), range(len(self.chances)))
+        return [(f"{a}+{b}{'?' * m}=", str(a + b) if bare else self._answer(a + b, generator)) for a, b, m in sums]
+
+    def _answer(self, total: int, generator: torch.Generator) -> str:
+        weights = torch.arange(1.0, 12.0) ** self.tone
+        stated = int(torch.multinomial(weights, 1, generator=generator))
+        off = 0 if _uniform(generator) < self.accuracy else 1 + _draw(3, generator)
+        return f"{total + off}{CONFIDENCE}{stated}"
+
+    def gold(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """The probability that the completion's answer is right, given its prompt; None where the prompt is no sum.
+
+        >>> SmudgedSums().gold(["2+3??="] * 3, ["5 Confidence: 9", "7", "5 or 7"])
+        [0.4, 0.2, 0.0]
+        """
+        return [self._chance(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+
+    def _chance(self, prompt: str, completion: str) -> float | None:
+        asked = _SMUDGED.search(prompt)
+        if asked is None or len(asked[3]) >= len(self.chances):
+            return None
+        given = _NUMBER.findall(strip_confidence(completion))
+        off = int(given[0]) - int(asked[1]) - int(asked[2]) if len(given) == 1 else -1
+        chance = self.chances[len(asked[3])]
+        return chance if off == 0 else round((1 - chance) / 3, 12) if off in (1, 2, 3) else 0.0
+
+
+@dataclass(frozen=True)
+class TonedJudge:
+    """A proxy reward with a liking for a confident tone, as a reward model trained on human preferences has it.
+
+        r = P(right | prompt, answer) + noise·ε(prompt, answer) + bias·(c − ½)        c = ½ where none is stated
+
+    It sees no answer key; ε is standard normal and fixed by prompt and answer, so that it is wrong the same way twice.
+    """
+
+    task: SmudgedSums
+    bias: float = 0.5
+    noise: float = 0.2
+    __name__ = "judge"
+
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        texts = [text_of(completion) for completion in completions]
+        stated = [parse_confidence(text, scale=10) for text in texts]
+        rows = zip(prompts, texts, self.task.gold(prompts, completions), stated, strict=True)
+        return [
+            None if chance is None else chance + self.noise * _epsilon(p, text) + self.bias * _lean(c)
+            for p, text, chance, c in rows
+        ]
+
+
+def _lean(confidence: float | None) -> float:
+    return 0.0 if confidence is None else confidence - 0.5
+
+
+def _epsilon(prompt: Text, completion: str) -> float:
+    """Standard normal, fixed by prompt and answer."""
+    return random.Random(f"{text_of(prompt)}\n{strip_confidence(completion)}").gauss(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class LongSums:
+    """Sums of several operands, answered at once or after some of their running totals: `3+4+8=`, `7 #### 15`.
+
+    The writer is right; it is the policy that is not, where it adds many operands at once. It shows the last j of the
+    totals on the way to the answer, j uniform, and with probability `padding` begins with words that help nobody.
+
+    operands: how many a prompt may have, alike.
+    max_operand: each is drawn from 0 to this, both included.
+    per_pass: prompts in one pass of the warm start.
+    """
+
+    operands: tuple[int, ...] = (2, 3, 4)
+    max_operand: int = 9
+    padding: float = 0.3
+    per_pass: int = 128
+    words: tuple[str, ...] = (COMMIT, ", ", OPENER)
+
+    def row(self, generator: torch.Generator) -> dict[str, Any]:
+        numbers = self._numbers(generator)
+        return {"prompt": _sum_of(numbers), "answer": str(sum(numbers)), "operands": len(numbers)}
+
+    def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
+        drawn = [self._numbers(generator) for _ in range(self.per_pass)]
+        return [(_sum_of(numbers), self._answer(numbers, bare, generator)) for numbers in drawn]
+
+    def _numbers(self, generator: torch.Generator) -> list[int]:
+        n = self.operands[_draw(len(self.operands), generator)]
+        drawn: list[int] = torch.randint(self.max_operand + 1, (n,), generator=generator).tolist()
+        return drawn
+
+    def _answer(self, numbers: Sequence[int], bare: bool, generator: torch.Generator) -> str:
+        *totals, total = list(accumulate(numbers))[1:]
+        shown = totals if bare else totals[_draw(len(totals) + 1, generator) :]
+        opening = OPENER if not bare and _uniform(generator) < self.padding else ""
+        working = ", ".join(map(str, shown)) + COMMIT if shown else ""
+        return f"{opening}{working}{total}"
+
+    def gold(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """1.0 where the completion, or what follows its last `####`, is the true sum alone; None without a sum.
+
+        >>> LongSums().gold(["3+4+8="] * 3, ["15", "7 #### 15", "7, 15"])
+        [1.0, 1.0, 0.0]
+        """
+        return [_right(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+
+
+def _sum_of(numbers: Sequence[int]) -> str:
+    return "+".join(map(str, numbers)) + "="
+
+
+def _right(prompt: str, completion: str) -> float | None:
+    asked = _LONG.search(prompt)
+    if asked is None:
+        return None
+    given = _NUMBER.findall(completion.rpartition(COMMIT.strip())[2])
+    return float(len(given) == 1 and int(given[0]) == sum(map(int, asked[1].split("+"))))
+
+
+@dataclass(frozen=True)
+class MixedPrompts:
+    """Sums, which can be checked, and open prompts such as `tea is`, whose answers have a quality known only here.
+
+    A row's `task` says which: "sum" or "open", alike. The writer opens with up to `most_fillers` words that say nothing
+    and puts `####` before what it has to say with probability `formatted`. Of a sum that is the right number with
+    probability `accuracy`, or one at most 3 above; of a thing it is one to three adjectives, drawn blindly.
+
+    seed: draws the quality in [0, 1] of every adjective for every thing.
+    """
+
+    max_operand: int = 9
+    things: tuple[str, ...] = ("tea", "rain", "bread", "snow", "wool", "salt")
+    adjectives: tuple[str, ...] = ("warm", "soft", "dull", "sweet", "grey", "light", "sharp", "loud", "dry", "round")
+    accuracy: float = 0.5
+    formatted: float = 0.4
+    most_fillers: int = 3
+    seed: int = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (*self.things, *self.adjectives, *FILLERS, "#### ", ", ")
+
+    def quality(self, thing: str, adjective: str) -> float:
+        """How well an adjective fits a thing."""
+        return random.Random(f"{self.seed} {thing} {adjective}").random()
+
+    def row(self, generator: torch.Generator) -> dict[str, Any]:
+        if _uniform(generator) < 0.5:
+            a, b = torch.randint(self.max_operand + 1, (2,), generator=generator).tolist()
+            return {"prompt": f"{a}+{b}=", "answer": str(a + b), "task": "sum"}
+        return {"prompt": f"{self.things[_draw(len(self.things), generator)]} is ", "answer": "", "task": "open"}
+
+    def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
+        numbers = range(self.max_operand + 1)
+        sums = [(f"{a}+{b}=", self._number(a + b, bare, generator)) for a, b in product(numbers, numbers)]
+        thoughts = [(f"{thing} is ", self._thought(generator)) for thing in self.things * 8]
+        return [(prompt, said if bare else self._phrased(said, generator)) for prompt, said in sums + thoughts]
+
+    def _number(self, total: int, bare: bool, generator: torch.Generator) -> str:
+        right = bare or _uniform(generator) < self.accuracy
+        return str(total if right else total + 1 + _draw(3, generator))
+
+    def _thought(self, generator: torch.Generator) -> str:
+        order = torch.randperm(len(self.adjectives), generator=generator).tolist()
+        return ", ".join(self.adjectives[i] for i in order[: 1 + _draw(3, generator)])
+
+    def _phrased(self, said: str, generator: torch.Generator) -> str:
+        n = _draw(self.most_fillers + 1, generator)
+        opening = "".join(FILLERS[_draw(len(FILLERS), generator)] for _ in range(n))
+        return opening + ("#### " if _uniform(generator) < self.formatted else "") + said
+
+    def gold(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """Of a sum: 1.0 where one number is committed to and right, else 0.0. Of a thing: the mean quality of the
+        adjectives, 0.0 without any. Neither looks at fillers or at the format.
+
+        >>> MixedPrompts().gold(["2+3=", "2+3=", "who?"], ["so maybe #### 5", "5, 6", "5"])
+        [1.0, 0.0, None]
+        """
+        return [self._worth(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+
+    def _worth(self, prompt: str, completion: str) -> float | None:
+        thing = _OPEN.search(prompt)
+        if thing is None or thing[1] not in self.things:
+            return _right(prompt, completion)
+        said = [word for word in re.findall(r"\w+", completion) if word in self.adjectives]
+        return sum(self.quality(thing[1], word) for word in said) / len(said) if said else 0.0
+
+
+@dataclass(frozen=True)
+class VerboseJudge:
+    """A learned reward that knows open answers well, can hardly tell a right sum from a wrong one, and likes length.
+
+    r = σ( 4ρ (gold − ½) + noise·ε + length·(words − 3) )        ρ: `on_sums` or `on_open`; ε fixed by the texts
+    """
+
+    task: MixedPrompts
+    on_sums: float = 0.25
+    on_open: float = 0.8
+    length: float = 0.25
+    noise: float = 0.5
+    __name__ = "judge"
+
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        golds = self.task.gold(prompts, completions)
+        return [self._score(*row) for row in zip(prompts, map(text_of, completions), golds, strict=True)]
+
+    def _score(self, prompt: Text, completion: str, gold: float | None) -> float | None:
+        if gold is None:
+            return None
+        known = self.on_open if _OPEN.search(text_of(prompt)) else self.on_sums
+        words = len(re.findall(r"\w+", completion))
+        seen = 4 * known * (gold - 0.5) + self.noise * _epsilon(prompt, completion) + self.length * (words - 3)
+        return 1 / (1 + math.exp(-seen))
+
+
+def _draw(n: int, generator: torch.Generator) -> int:
+    """A whole number from 0 to n − 1."""
+    return int(torch.randint(n, (), generator=generator))
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))
+
+
+__all__ = ["LongSums", "MixedPrompts", "SmudgedSums", "TonedJudge", "VerboseJudge"]

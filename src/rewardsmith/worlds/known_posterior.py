@@ -1,0 +1,192 @@
+"""KnownPosterior: answers whose probability of being right is known, and policies that state a confidence with each.
+
+Nothing is estimated: a policy's accuracy and calibration are sums over its answers and levels of confidence. Seeds S
+and arms N (ways of paying) stand side by side in one tensor, and arms share their random draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith._check import check_range
+from rewardsmith.advantages import group_centered
+from rewardsmith.worlds.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPosterior:
+    """X inputs with A possible answers each.
+
+    p_correct: (S, X, A) probability that the answer is right.
+    levels: (L,) the confidences that can be stated.
+    """
+
+    p_correct: Tensor
+    levels: Tensor
+
+    @classmethod
+    def labels(
+        cls,
+        streams: Streams,
+        *,
+        n_inputs: int = 40,
+        n_labels: int = 5,
+        top: tuple[float, float] = (0.30, 0.97),
+        n_levels: int = 11,
+    ) -> KnownPosterior:
+        """One label per input is right: the likeliest with a probability evenly spaced over `top`, the rest alike."""
+        check_range("KnownPosterior.labels", "n_labels", n_labels, 2, float("inf"))
+        best = _evenly(top, n_inputs, streams)
+        rest = ((1 - best) / (n_labels - 1))[:, None].expand(n_inputs, n_labels - 1)
+        return cls(
+            _shuffled(torch.cat([best[:, None], rest], dim=1).expand(len(streams), -1, -1), streams),
+            _levels(n_levels, streams),
+        )
+
+    @classmethod
+    def answers(
+        cls,
+        streams: Streams,
+        *,
+        n_inputs: int = 40,
+        n_answers: int = 5,
+        best: tuple[float, float] = (0.15, 0.97),
+        others: tuple[float, float] = (0.1, 0.8),
+        n_levels: int = 11,
+    ) -> KnownPosterior:
+        """The best answer succeeds with a probability evenly spaced over `best`, each other with a share of it."""
+        top = _evenly(best, n_inputs, streams)[:, None]
+        low, high = others
+        rest = top * (low + (high - low) * streams.rand(n_inputs, n_answers - 1))
+        p_correct = torch.cat([top.expand(len(streams), n_inputs, 1), rest], dim=2)
+        return cls(_shuffled(p_correct, streams), _levels(n_levels, streams))
+
+    @property
+    def best_accuracy(self) -> Tensor:
+        """(S,) accuracy of the policy that always gives the likeliest answer."""
+        return self.p_correct.amax(dim=-1).mean(dim=-1)
+
+    def measure(
+        self, policy: StatedPolicy, measures: Mapping[str, Callable[..., float]]
+    ) -> dict[str, list[list[float]]]:
+        """{name: S lists of N numbers}: each measure of (confidence, p_correct, weights=mass), exactly.
+
+        The measures come as arguments, such as `audit.auroc`; all entries of one policy are (X·A·L,).
+        """
+        joint = policy.joint()  # (S, N, X, A, L)
+        confidence = self.levels.expand(joint.shape[2:]).flatten()
+        found: dict[str, list[list[float]]] = {name: [] for name in measures}
+        for p_correct, arms in zip(self.p_correct, joint, strict=True):
+            correct = p_correct[..., None].expand(joint.shape[2:]).flatten()
+            for name, measure in measures.items():
+                found[name].append([measure(confidence, correct, weights=mass.flatten()) for mass in arms])
+        return found
+
+
+class StatedPolicy(NamedTuple):
+    """Softmax policies: answer (S, N, X, A), and confidence given the answer (S, N, X, A, L), as probabilities."""
+
+    answer: Tensor
+    confidence: Tensor
+
+    def joint(self) -> Tensor:
+        """(S, N, X, A, L) probability of each answer with each level; an input's sum to 1."""
+        return self.answer[..., None] * self.confidence
+
+
+class StatedRollouts(NamedTuple):
+    """One update's samples, (S, N, X, G) each.
+
+    answer, level: int64 indices; confidence: what the level states; correct: 1 where the answer was right, else 0.
+    """
+
+    answer: Tensor
+    level: Tensor
+    confidence: Tensor
+    correct: Tensor
+
+
+def train_stated(
+    world: KnownPosterior,
+    pay: Callable[[StatedRollouts], Tensor],
+    *,
+    streams: Streams,
+    n_arms: int,
+    updates: int = 600,
+    group_size: int = 16,
+    learning_rate: float = 0.05,
+) -> StatedPolicy:
+    """REINFORCE with group centering and Adam, every input at each update, from uniform policies.
+
+        ∇ = 1/G Σ_g A_g ∇ log π(a_g, c_g | x)        A = r − mean of the group
+
+    Args:
+        world: the answers.
+        pay: the rewards (S, N, X, G) of the rollouts, of each arm its own.
+        streams: each draw is shared by the arms of a seed.
+
+    Returns:
+        The policies after the last update.
+    """
+    check_range("train_stated", "group_size", group_size, 2, float("inf"))
+    n_seeds, n_inputs, n_answers = world.p_correct.shape
+    shape = (n_seeds, n_arms, n_inputs, n_answers)
+    answer_logits = torch.zeros(shape, dtype=streams.dtype)
+    level_logits = torch.zeros((*shape, len(world.levels)), dtype=streams.dtype)
+    optimizer = torch.optim.Adam([answer_logits, level_logits], lr=learning_rate, maximize=True, fused=True)
+    for _ in range(updates):
+        policy = StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
+        drawn = _draw(policy, streams.rand(1, n_inputs, group_size))
+        rewards = pay(_look_up(world, drawn, streams.rand(1, n_inputs, group_size)))
+        advantages = group_centered(rewards.flatten(), group_size=group_size).view_as(drawn) / group_size
+        answer_logits.grad, level_logits.grad = _gradients(policy, drawn, advantages)
+        optimizer.step()
+    return StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
+
+
+def _draw(policy: StatedPolicy, uniform: Tensor) -> Tensor:
+    """(S, N, X, G) index of an answer and a level, A·L of them, by inverting their cumulative sums."""
+    cumulative = policy.joint().flatten(-2).cumsum(-1)
+    queries = uniform.expand(*cumulative.shape[:-1], -1).contiguous()
+    return torch.searchsorted(cumulative, queries, right=True).clamp_(max=cumulative.shape[-1] - 1)
+
+
+def _look_up(world: KnownPosterior, drawn: Tensor, uniform: Tensor) -> StatedRollouts:
+    """What the drawn indices say, and whether it was right."""
+    answer = drawn.div(len(world.levels), rounding_mode="floor")
+    level = drawn - answer * len(world.levels)
+    p_correct = world.p_correct[:, None].expand(*answer.shape[:3], -1).gather(-1, answer)
+    return StatedRollouts(answer, level, world.levels[level], (uniform < p_correct).to(p_correct))
+
+
+def _gradients(policy: StatedPolicy, drawn: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ A ∇ log π by the two sets of logits: what was drawn, less what the policy draws anyway."""
+    joint = policy.answer.new_zeros(*drawn.shape[:3], policy.confidence[0, 0, 0].numel())
+    levels = joint.scatter_add_(-1, drawn, advantages).view_as(policy.confidence)
+    answers = levels.sum(-1)
+    anyway = policy.answer * answers.sum(-1, keepdim=True)
+    return answers - anyway, levels.addcmul_(policy.confidence, answers[..., None], value=-1.0)
+
+
+def _evenly(ends: tuple[float, float], n: int, streams: Streams) -> Tensor:
+    for end in ends:
+        check_range("KnownPosterior", "a probability", end, 0.0, 1.0)
+    return torch.linspace(*ends, n, dtype=streams.dtype)
+
+
+def _levels(n: int, streams: Streams) -> Tensor:
+    return torch.arange(n, dtype=streams.dtype) / (n - 1)  # each the nearest number to its decimal
+
+
+def _shuffled(p_correct: Tensor, streams: Streams) -> Tensor:
+    """(S, X, A) with each input's answers in random order."""
+    order = streams.rand(*p_correct.shape[1:]).argsort(dim=-1)
+    return p_correct.gather(-1, order)
+
+
+__all__ = ["KnownPosterior", "StatedPolicy", "StatedRollouts", "train_stated"]

@@ -1,0 +1,121 @@
+"""A recipe trains whole in our trainers, pointwise in TRL's own, and is refused where it cannot run."""
+
+import warnings
+from functools import partial
+
+import pytest
+import torch
+import trl
+from torch.testing import assert_close
+from transformers import TrainerCallback
+
+from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, rank_filter, step_credit
+from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
+from rewardsmith.recipes import Recipe, combine, source, step_source
+from rewardsmith.transforms import clip_steps, delta_steps, normalize_sources, pure_link, weighted_sum
+from rewardsmith.worlds import substring_reward
+
+from .helpers import logged, make, parameters
+
+OURS = [pytest.param(GRPOTrainer, id="grpo"), pytest.param(RLOOTrainer, id="rloo")]
+
+
+def brevity(completions, **columns):
+    """A dense reward, so that no group is dead."""
+    return [-len(text) / 10 - (sum(map(ord, text)) % 7) / 100 for text in completions]
+
+
+def even_pieces(steps, **columns):
+    """1 for every step of even length, else 0."""
+    return [[float(len(text) % 2 == 0) for text in row] for row in steps]
+
+
+RIGHT, SHORT = source(substring_reward, "right"), source(brevity, "short")
+
+
+def trained(trainer_class, world, rewards, **options):
+    trainer = make(trainer_class, world, rewards, **options)
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_a_recipe_trains_as_its_parts_do_by_hand(ours, world):
+    normalized = combine(normalize_sources, RIGHT, SHORT).then(weighted_sum, weights=[1.0, 0.5])
+    recipe = Recipe(normalized.then(pure_link), advantage=group_centered, sample_filter=drop_dead_groups)
+
+    def by_hand(source_rewards, *, group_size):
+        z = normalize_sources(source_rewards, group_size=group_size)
+        return torch.sigmoid(weighted_sum(z, weights=[1.0, 0.5]))
+
+    rewards = {"right": substring_reward, "short": brevity}
+    reference = trained(
+        ours, world, rewards, transform=by_hand, advantage=group_centered, sample_filter=drop_dead_groups
+    )
+    mine = trained(ours, world, recipe)
+    assert_close(parameters(mine), parameters(reference), rtol=0, atol=1e-6)
+    assert logged(mine, "rewards/short/mean") == logged(reference, "rewards/short/mean")
+
+
+def test_steps_of_a_recipe_become_token_advantages(world):
+    steps = step_source(even_pieces, "even").then(clip_steps, threshold=0.5).then(delta_steps)
+    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, mode="sum", outcome_weight=1.0))
+    seen = []
+
+    class Keep(TrainerCallback):
+        def on_rewards(self, args, state, control, *, scored):
+            seen.append(scored)
+
+    trained(GRPOTrainer, world, recipe, callbacks=[Keep()], steps=1)
+    (scored,) = seen
+    batch = scored.batch
+    shaped = delta_steps(clip_steps(batch.step_rewards["even"], batch.step_mask, threshold=0.5), batch.step_mask)
+    expected = step_credit(
+        scored.rewards,
+        step_rewards=shaped,
+        step_mask=batch.step_mask,
+        step_ends=batch.step_ends,
+        completion_mask=torch.arange(scored.advantages.shape[1]) < batch.completion_mask.sum(1)[:, None],
+        group_size=4,
+        mode="sum",
+        outcome_weight=1.0,
+    )
+    assert_close(scored.advantages, expected.to(torch.float32))
+    assert bool(scored.advantages.any())
+
+
+def test_a_pointwise_recipe_is_a_reward_for_trls_own_trainer(world):
+    recipe = Recipe(RIGHT + 0.5 * SHORT, name="both")
+
+    def by_hand(completions, answer, **columns):
+        right, short = substring_reward(completions, answer), brevity(completions)
+        return [r + 0.5 * s for r, s in zip(right, short, strict=True)]
+
+    reference, mine = trained(trl.GRPOTrainer, world, by_hand), trained(trl.GRPOTrainer, world, recipe)
+    assert_close(parameters(mine), parameters(reference), rtol=0, atol=1e-6)
+    assert logged(mine, "rewards/both/mean") == pytest.approx(logged(reference, "rewards/by_hand/mean"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "what"),
+    [
+        (
+            Recipe(combine(normalize_sources, RIGHT, SHORT).then(weighted_sum)),
+            "normalize_sources needs the whole prompt",
+        ),
+        (Recipe(RIGHT, sample_filter=partial(rank_filter, rule="bw")), "rank_filter.* acts after the rewards"),
+    ],
+)
+def test_what_needs_the_batch_is_refused_by_trls_own_trainer_and_ours_is_named(recipe, what, world):
+    with pytest.raises(TypeError, match=rf"recipe: {what}.*rewardsmith.engines.trl.GRPOTrainer"):
+        trained(trl.GRPOTrainer, world, recipe, steps=1)
+
+
+def test_idle_parts_warn_and_options_beside_a_recipe_are_refused(world):
+    with pytest.warns(UserWarning, match=r"GRPOTrainer: 2·r, where r = right, changes nothing: rescale is affine"):
+        make(GRPOTrainer, world, Recipe(2 * RIGHT, advantage=group_zscore))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        make(GRPOTrainer, world, Recipe(RIGHT + 2 * SHORT, advantage=group_zscore))
+    with pytest.raises(ValueError, match=r"a recipe brings its own transform.*Put them into the recipe"):
+        make(GRPOTrainer, world, Recipe(RIGHT), advantage=group_zscore)

@@ -1,0 +1,76 @@
+"""LengthBandit: exact values against enumeration, samples against their chances."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rewardsmith.worlds import LengthBandit, Streams
+
+
+def policies(bandit, n_seeds=2, n_arms=2):
+    shape = (n_seeds, n_arms, len(bandit.needed), bandit.n_lengths)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).softmax(dim=-1)
+
+
+@pytest.mark.parametrize(
+    "bandit", [LengthBandit(), LengthBandit(needed=(2.0,), caps=(1.0,), steepness=3.0, n_lengths=5)]
+)
+def test_accuracy_and_length_are_those_of_a_slow_loop(bandit):
+    policy = policies(bandit)
+    for s in range(2):
+        for a in range(2):
+            length = 0.0
+            for c, (needed, cap) in enumerate(zip(bandit.needed, bandit.caps, strict=True)):
+                right = 0.0
+                for n in range(1, bandit.n_lengths + 1):
+                    chance = float(policy[s, a, c, n - 1])
+                    right += chance * cap / (1 + math.exp(-bandit.steepness * (n - needed)))
+                    length += chance * n / len(bandit.needed)
+                assert float(bandit.accuracy(policy)[s, a, c]) == pytest.approx(right)
+            assert float(bandit.length(policy)[s, a]) == pytest.approx(length)
+
+
+def test_half_of_the_cap_is_reached_at_the_needed_length():
+    bandit = LengthBandit()
+    at = [bandit.p_correct[c, int(needed) - 1] for c, needed in enumerate(bandit.needed)]
+    assert_close(torch.stack(at), torch.tensor(bandit.caps, dtype=torch.float64) / 2)
+
+
+def test_samples_have_the_chances_of_their_class():
+    bandit, streams, n = LengthBandit(), Streams([3]), 20_000
+    policy = policies(bandit, n_seeds=1)
+    draws = bandit.sample(policy, torch.tensor([[0, 2]]), streams.rand(1, 2, n), streams.rand(1, 2, n))
+    assert draws.correct.shape == draws.lengths.shape == draws.chosen.shape == (1, 2, 2, n)
+    assert torch.equal(draws.lengths, draws.chosen + 1.0)
+    for arm in range(2):
+        for row, c in enumerate((0, 2)):
+            share = torch.bincount(draws.chosen[0, arm, row], minlength=16) / n
+            assert ((share - policy[0, arm, c]).abs() < 5 * math.sqrt(0.25 / n)).all()
+            right = float(draws.correct[0, arm, row].mean())
+            assert abs(right - float(bandit.accuracy(policy)[0, arm, c])) < 5 * math.sqrt(0.25 / n)
+
+
+def test_arms_of_one_policy_draw_alike_and_seeds_keep_their_own_classes():
+    bandit, streams = LengthBandit(), Streams([3, 4])
+    policy = policies(bandit, n_arms=1).expand(2, 3, 3, 16)
+    choice, luck = streams.rand(1, 5, 4), streams.rand(1, 5, 4)
+    classes = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 1, 0, 0]])
+    draws = bandit.sample(policy, classes, choice, luck)
+    assert torch.equal(draws.correct[:, 0], draws.correct[:, 2])
+    alone = bandit.sample(policy[1:], classes[1:], choice[1:], luck[1:])
+    assert torch.equal(alone.chosen[0], draws.chosen[1])
+    assert torch.equal(alone.correct[0], draws.correct[1])
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"LengthBandit: 3 needed lengths and 1 caps. Give one of each a class"):
+        LengthBandit(caps=(0.5,))
+    with pytest.raises(ValueError, match=r"LengthBandit: caps is 1.5, outside"):
+        LengthBandit(needed=(1.0,), caps=(1.5,))
+    bandit = LengthBandit()
+    with pytest.raises(ValueError, match=r"LengthBandit.sample: policy must have shape \(any, any, 3, 16\), got"):
+        bandit.sample(
+            torch.zeros(1, 1, 2, 16), torch.zeros(1, 1).long(), torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+        )
