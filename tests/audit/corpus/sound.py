@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
+
+from rewardsmith.rewards import RoutedReward, exact_number, exact_text, without_confidence
 
 from . import prompts
 from .prompts import Maker
@@ -253,5 +256,7 @@ SOUND: dict[str, Sound] = {
     "element_credit": Sound(_plainly(element_credit), prompts.list_rows),
     "async_judge": Sound(_plainly(async_judge), prompts.arithmetic_rows),
     "boxed_math_verify": Sound(BoxedMath, prompts.fraction_rows),
+    "routed": Sound(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows),
+    "without_confidence": Sound(partial(without_confidence, exact_number), prompts.arithmetic_rows),
     "chain_sum": Sound(_plainly(chain_sum), prompts.arithmetic_rows),
 }
