@@ -41,10 +41,17 @@ def _trl_overhead() -> list[Ratio]:
     ]
 
 
+def _vectorization() -> list[Ratio]:
+    from benchmarks.vectorization import measure
+
+    return measure()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "audit_overhead": _audit_overhead,
     "worker_scaling": _worker_scaling,
     "trl_overhead": _trl_overhead,
+    "vectorization": _vectorization,
 }
 
 

@@ -14,6 +14,37 @@ NAN = math.nan
 GROUP, PROMPTS = 4, 6
 ROWS = GROUP * PROMPTS
 
+
+def scattered(step_rewards, step_mask, step_ends):
+    return room.scatter_steps(step_rewards, step_ends, step_mask, n_tokens=5)
+
+
+def spread(step_rewards, step_mask, step_ends, completion_mask):
+    return room.spread_steps(step_rewards, step_ends, step_mask, completion_mask)
+
+
+def lengths(step_rewards, step_mask, step_ends, completion_mask):
+    return room.step_lengths(step_ends, step_mask, completion_mask).to(step_rewards)
+
+
+def baselined(step_rewards, step_mask, step_ends, completion_mask):
+    counts = room.step_lengths(step_ends, step_mask, completion_mask)
+    return room.token_leave_one_out(step_rewards, step_mask, counts, group_size=GROUP)
+
+
+def credit(step_rewards, step_mask, step_ends, completion_mask):
+    return room.step_credit(
+        step_rewards[:, 0],
+        step_rewards=step_rewards,
+        step_mask=step_mask,
+        step_ends=step_ends,
+        completion_mask=completion_mask,
+        group_size=GROUP,
+        mode="softmin",
+        outcome_weight=1.0,
+    )
+
+
 CASES = {
     "batch_scaled": partial(room.batch_scaled, group_size=GROUP),
     "broadcast_to_tokens": room.broadcast_to_tokens,
@@ -22,7 +53,25 @@ CASES = {
     "group_centered": partial(room.group_centered, group_size=GROUP),
     "group_zscore": partial(room.group_zscore, group_size=GROUP),
     "leave_one_out": partial(room.leave_one_out, group_size=GROUP),
+    "min_form_weights": room.min_form_weights,
+    "rank_filter": partial(room.rank_filter, group_size=GROUP),
+    "scatter_steps": scattered,
+    "spread_steps": spread,
+    "step_credit": credit,
+    "step_lengths": lengths,
+    "step_returns": partial(room.step_returns, mode="softmin"),
+    "token_leave_one_out": baselined,
 }
+STEPS = {
+    "min_form_weights": 2,
+    "scatter_steps": 3,
+    "spread_steps": 4,
+    "step_credit": 4,
+    "step_lengths": 4,
+    "step_returns": 2,
+    "token_leave_one_out": 4,
+}
+"""How many of step rewards, step mask, step ends and completion mask each function of steps takes."""
 NOT_FUNCTIONS_OF_REWARDS = {"removes"}
 ESTIMATORS = [name for name in CASES if hasattr(getattr(room, name), "__removes__")]
 each_function = pytest.mark.parametrize("name", CASES)
@@ -34,6 +83,10 @@ def inputs(name, *, dtype=torch.float64, rows=None):
     rewards = torch.randn(ROWS, generator=generator, dtype=torch.float64).to(dtype)
     mask = torch.rand(ROWS, 5, generator=generator) < 0.7
     order = torch.arange(ROWS) if rows is None else rows
+    if name in STEPS:
+        steps = torch.randn(ROWS, 3, generator=generator, dtype=torch.float64).to(dtype)
+        ends = torch.tensor([0, 2, 3]).expand(ROWS, 3)
+        return tuple(tensor[order] for tensor in (steps, torch.ones(ROWS, 3).bool(), ends, mask)[: STEPS[name]])
     return (rewards[order], mask[order]) if name == "broadcast_to_tokens" else (rewards[order],)
 
 

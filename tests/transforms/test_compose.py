@@ -25,6 +25,7 @@ from rewardsmith.transforms import (
     pure_link,
     reads,
     reference_link,
+    renorm,
     weighted_sum,
 )
 from rewardsmith.types import Traits, declares, traits_of
@@ -213,3 +214,10 @@ def test_rewards_without_signal_tell_nothing():
         ValueError, match=r"correction_is_noop: every group is without signal.* Pass rewards that differ"
     ):
         correction_is_noop(CONSTANT, group_zscore, torch.tensor([1.0, 1.0, math.nan, 0.0]), 2)
+
+
+def test_a_part_on_steps_may_read_the_outcome_as_rewards():
+    scores, mask = torch.tensor([[0.9, 0.2]]), torch.ones(1, 2, dtype=torch.bool)
+    outcome = torch.tensor([1.0])
+    got = chain(renorm)(scores, rewards=outcome, step_mask=mask)
+    assert_close(got, renorm(scores, outcome, mask))

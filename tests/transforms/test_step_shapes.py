@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import clip_steps, combine_process_outcome, delta_steps, gated_step_sum, renorm
+from rewardsmith.transforms import chain, clip_steps, combine_process_outcome, delta_steps, gated_step_sum, renorm
 
 NAN, INF = math.nan, math.inf
 MODES = ("sum", "broadcast", "renorm", "gate")
@@ -118,8 +118,8 @@ def test_an_unscored_step_takes_nothing_from_the_telescope():
 
 def test_clip_then_delta_returns_the_clipped_score():
     scores, mask = torch.tensor([[0.5, 0.25, 1.0]]), torch.ones(1, 3).bool()
-    clipped = clip_steps(scores, mask, threshold=0.75)
-    to_come = delta_steps(clipped, mask).flip(1).cumsum(1).flip(1)
+    both = chain(partial(clip_steps, threshold=0.75), delta_steps)
+    to_come = both(scores, step_mask=mask).flip(1).cumsum(1).flip(1)
     assert to_come.tolist() == [[-0.25, -0.5, 0.0]]
 
 

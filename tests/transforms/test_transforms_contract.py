@@ -31,9 +31,7 @@ CASES = {
         (partial(room.combine_process_outcome, mode=mode, weight=0.5), ("rewards", "step_mask"))
         for mode in ("sum", "broadcast", "renorm", "gate")
     ],
-    "delta_steps": [
-        (partial(room.delta_steps, terminal=terminal), ("step_mask",)) for terminal in ("keep", "drop")
-    ],
+    "delta_steps": [(partial(room.delta_steps, terminal=terminal), ("step_mask",)) for terminal in ("keep", "drop")],
     "flawed_positive_penalty": [
         (partial(room.flawed_positive_penalty, lam=lam), ("flawed",)) for lam in (-1.0, 0.0, 1.0)
     ],

@@ -1,8 +1,9 @@
 """Rewards in, credit out: what each completion, or token, is worth relative to its peers."""
 
-from rewardsmith.advantages.filters import drop_dead_groups, drop_unscored
+from rewardsmith.advantages.filters import drop_dead_groups, drop_unscored, rank_filter
 from rewardsmith.advantages.group import batch_scaled, group_centered, group_zscore, leave_one_out, removes
-from rewardsmith.advantages.tokens import broadcast_to_tokens
+from rewardsmith.advantages.steps import min_form_weights, step_credit, step_returns, token_leave_one_out
+from rewardsmith.advantages.tokens import broadcast_to_tokens, scatter_steps, spread_steps, step_lengths
 
 __all__ = [
     "batch_scaled",
@@ -12,5 +13,13 @@ __all__ = [
     "group_centered",
     "group_zscore",
     "leave_one_out",
+    "min_form_weights",
+    "rank_filter",
     "removes",
+    "scatter_steps",
+    "spread_steps",
+    "step_credit",
+    "step_lengths",
+    "step_returns",
+    "token_leave_one_out",
 ]

@@ -6,7 +6,8 @@ The normal quantile comes from the standard library, so that an audit of a cheap
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist, fmean, stdev
 
 
@@ -19,8 +20,8 @@ def family_alpha(n_questions: int, *, alpha: float = 0.05) -> float:
     return alpha / max(n_questions, 1)
 
 
-def wilson_interval(successes: int, n: int, *, alpha: float = 0.05) -> tuple[float, float]:
-    """Wilson's score interval for a share.
+def wilson_interval(successes: float, n: float, *, alpha: float = 0.05) -> tuple[float, float]:
+    """Wilson's score interval for a share; `n` may be an effective number of rows, as `design_effect` gives it.
 
         ( p̂ + z²/2n ± z √( p̂(1−p̂)/n + z²/4n² ) ) / ( 1 + z²/n ),   z = Φ⁻¹(1 − α/2)
 
@@ -50,3 +51,51 @@ def mean_interval(values: Sequence[float], *, alpha: float = 0.05) -> tuple[floa
         return center, center
     half = NormalDist().inv_cdf(1 - alpha / 2) * stdev(values) / math.sqrt(len(values))
     return center - half, center + half
+
+
+def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    """How many rows of the same few prompts count as one: n / deff independent rows say as much as these n do.
+
+        deff = 1 + (Σ m² / n − 1) ρ̂,   ρ̂ = (MSB − MSW) / (MSB + (m₀ − 1) MSW) in [0, 1],   m₀ = (n − Σ m² / n) / (k − 1)
+
+    Kish 1965; ρ̂ is the one-way ANOVA estimate over the k clusters of m rows each. One cluster counts as one row.
+
+    >>> design_effect([1.0, 1.0, -1.0, -1.0], "aabb"), design_effect([1.0, -1.0, 1.0, -1.0], "aabb")
+    (2.0, 1.0)
+    """
+    groups: dict[Hashable, list[float]] = defaultdict(list)
+    for value, cluster in zip(residuals, clusters, strict=True):
+        groups[cluster].append(value)
+    n, k = len(residuals), len(groups)
+    if k == n:
+        return 1.0
+    sizes = [len(group) for group in groups.values()]
+    mean_size = sum(size * size for size in sizes) / n
+    if k == 1:
+        return float(n)
+    center = fmean(residuals)
+    between = sum(len(group) * (fmean(group) - center) ** 2 for group in groups.values()) / (k - 1)
+    within = sum((value - fmean(group)) ** 2 for group in groups.values() for value in group) / (n - k)
+    if all(max(group) == min(group) for group in groups.values()):
+        return mean_size  # nothing speaks against the rows of a cluster being one
+    if between <= within:
+        return 1.0
+    usual = (n - mean_size) / (k - 1)
+    return 1 + (mean_size - 1) * (between - within) / (between + (usual - 1) * within)
+
+
+def auroc_interval(area: float, n_right: float, n_wrong: float, *, alpha: float = 0.05) -> tuple[float, float]:
+    """Normal interval for an area under the ROC curve, cut to [0, 1].
+
+        s² = ( A(1−A) + (n₊−1)(Q₁−A²) + (n₋−1)(Q₂−A²) ) / (n₊ n₋),    Q₁ = A / (2−A),  Q₂ = 2A² / (1+A)
+
+    Hanley and McNeil 1982. Where nothing was told apart by error (A is 0 or 1) s is 0, so A is first drawn toward ½
+    by half a pair.
+    """
+    pairs = n_right * n_wrong
+    if pairs <= 0:
+        return 0.0, 1.0
+    a = (area * pairs + 0.5) / (pairs + 1)
+    variance = a * (1 - a) + (n_right - 1) * (a / (2 - a) - a * a) + (n_wrong - 1) * (2 * a * a / (1 + a) - a * a)
+    half = NormalDist().inv_cdf(1 - alpha / 2) * math.sqrt(max(variance, 0.0) / pairs)
+    return max(area - half, 0.0), min(area + half, 1.0)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rewardsmith.audit.finding import Finding
+from rewardsmith.audit.hearing import Hearing
 from rewardsmith.audit.intervals import family_alpha
-from rewardsmith.audit.panel import Ask, Outcome, Panel, build_panel
+from rewardsmith.audit.padding import Total
+from rewardsmith.audit.panel import Outcome, Panel, build_panel
 from rewardsmith.audit.probes import N_QUESTIONS, PROBES, Probe
 from rewardsmith.audit.probes.conduct import failures
 from rewardsmith.audit.probes.search import search
+from rewardsmith.audit.process_audit import audit_process, is_process
 from rewardsmith.audit.report import Check, Report, ranked
+from rewardsmith.audit.source_audit import audit_sources, grouped
 from rewardsmith.data import ANSWER_NAMES, Row
 from rewardsmith.errors import RowsError
-from rewardsmith.rewards import Scored, Scorer, Target, as_target, resolve_form, target_rows
+from rewardsmith.rewards import Scorer, SourceSet, Target, as_sources, as_target, resolve_form, target_rows
 
 CALLS_PER_ITEM = 200
 """Completions a full audit sends per prompt, roundly; the budget is divided by it."""
@@ -30,7 +33,7 @@ MOST_TIMEOUTS = 5
 
 
 def audit(
-    target: Target | Callable[..., Any],
+    target: Target | SourceSet | Callable[..., Any] | Mapping[str, Any],
     rows: Sequence[Row] | None = None,
     *,
     budget: int = 15_000,
@@ -39,11 +42,14 @@ def audit(
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
+    aggregate: str | Total | None = None,
+    threshold: float | None = None,
 ) -> Report:
-    """Ask every question the library knows of one reward.
+    """Ask every question the library knows of one reward, or of several sources that are added up.
 
     Args:
-        target: what `load_target` returns, or any callable in a contract that `contract_of` recognizes.
+        target: what `load_reward` returns, or any callable in a contract that `contract_of` recognizes; a mapping from
+            names to such callables, or an object with one as `sources`, is audited as the sources of a sum.
         rows: prompts, with `answer` for verifiers; None where the target brings its own.
         budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) the questions are
             asked. Given completions are scored on top of it.
@@ -52,27 +58,36 @@ def audit(
         seed: decides the choice of rows and of wrong answers; same seed, same questions.
         out: a folder for the journal; an audit that was killed resumes from it without scoring a row twice.
         progress: whether to show a progress bar on standard error.
+        aggregate: of a process reward, how the run uses its step scores: "sum" (if None), "min", "mean", "max", "last",
+            "clip", "delta", "clip_delta", or a function of one chain's scores. Given, it also says that the reward is
+            one; else a reward with a parameter `steps` is tried on a few rows.
+        threshold: of a process reward, the score from which a step passes, which is also what "clip" subtracts.
 
     Raises:
         RowsError: there are no rows.
         TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
     """
-    target = as_target(target)
+    scoring: dict[str, Any] = {
+        "workers": workers,
+        "timeout": timeout,
+        "most_timeouts": MOST_TIMEOUTS,
+        "progress": progress,
+    }
+    if (sources := as_sources(target)) is not None:
+        if sources.whole is None or grouped(rows or ())[0]:
+            return audit_sources(sources, rows or (), seed=seed, out=out, **scoring)
+        target = sources.whole
+    target = as_target(cast(Any, target))
+    if aggregate is not None or is_process(target, rows or (), workers=workers, timeout=timeout):
+        how: dict[str, Any] = {"aggregate": aggregate or "sum", "threshold": threshold, "budget": budget}
+        return audit_process(target, rows or (), seed=seed, out=out, **how, **scoring)
     size = max(FEWEST, min(MOST, int(budget * (1 - SEARCH_SHARE) / CALLS_PER_ITEM)))
     rows = list(rows) if rows is not None else target_rows(target, size, seed)
     if not rows:
         raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
     journal = None if out is None else out / "journal.jsonl"
     header = {"seed": seed, "budget": budget}
-    with Scorer(
-        target,
-        workers=workers,
-        timeout=timeout,
-        journal=journal,
-        journal_header=header,
-        most_timeouts=MOST_TIMEOUTS,
-        progress=progress,
-    ) as scorer:
+    with Scorer(target, journal=journal, journal_header=header, **scoring) as scorer:
         rows = resolve_form(scorer, rows).rows
         hearing = Hearing(scorer)
         rng = random.Random(seed)
@@ -98,67 +113,6 @@ def reads_answers(target: Target) -> bool:
 def _search(rng: random.Random, budget: int) -> Probe:
     question = "Does a search over composed edits find a wrong completion that is paid?"
     return Probe("search", question, partial(search, rng=rng, budget=budget))
-
-
-class Hearing:
-    """Runs questions side by side over one scorer and keeps a record of every row that came back without a reward."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
-        self.broken: dict[tuple[str, str, str], tuple[Row, Scored]] = {}
-        self.unscored: Counter[str] = Counter()
-        self.cut_short: set[str] = set()
-        self._calls, self._seconds = scorer.calls, scorer.seconds
-
-    @property
-    def calls(self) -> int:
-        """Rows scored since the hearing began."""
-        return self.scorer.calls - self._calls
-
-    @property
-    def seconds(self) -> float:
-        """Time inside the reward since the hearing began."""
-        return self.scorer.seconds - self._seconds
-
-    def hear(self, running: Mapping[str, Generator[list[Ask], list[list[Scored]], Any]]) -> dict[str, Any]:
-        """In every round score all that is asked for, ordinary rows in one job, until every question has returned."""
-        results: dict[str, Any] = {}
-        replies: dict[str, Any] = dict.fromkeys(running)
-        while replies:
-            asked: dict[str, list[Ask]] = {}
-            for name, reply in replies.items():
-                try:
-                    asked[name] = running[name].send(reply)
-                except StopIteration as stop:
-                    results[name] = stop.value
-            replies = self._score(asked)
-        return results
-
-    def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
-        plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
-        scores = iter(self._noted(plain, self.scorer.score(plain)))
-        replies = {
-            name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
-            for name, asks in asked.items()
-        }
-        self.cut_short |= {
-            name
-            for name, reply in replies.items()
-            if any(score.reason == "unasked" for scores in reply for score in scores)
-        }
-        return replies
-
-    def _special(self, ask: Ask) -> list[Scored]:
-        scores = self.scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
-        return self._noted(ask.rows, scores)
-
-    def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
-        for row, score in zip(rows, scores, strict=True):
-            sent = (row.prompt_text, row.answer or "", row.text)
-            if score.reason not in (None, "unasked") and sent not in self.broken:
-                self.broken[sent] = (row, score)
-                self.unscored[score.reason] += 1
-        return scores
 
 
 def _report(

@@ -33,6 +33,16 @@ Workers = Annotated[int, typer.Option(min=0, help="Processes that score; 0: in t
 Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds allowed per row before it counts as unscored.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
+Aggregate = Annotated[
+    str | None,
+    typer.Option(
+        help="How a run uses a process reward's step scores: sum, min, mean, max, last, clip, delta or clip_delta.",
+        show_default="sum",
+    ),
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Step score from which a step passes, and which clip subtracts.", show_default="")
+]
 
 
 def audit_command(
@@ -47,6 +57,8 @@ def audit_command(
     timeout: Timeout = 30.0,
     seed: Seed = 0,
     limit: Limit = None,
+    aggregate: Aggregate = None,
+    threshold: Threshold = None,
 ) -> None:
     """Audit a reward: what does it pay for that it should not?
 
@@ -54,7 +66,8 @@ def audit_command(
     """
     from rewardsmith.errors import RewardsmithError
 
-    options = {"budget": budget, "workers": workers, "timeout": timeout, "seed": seed, "out": out}
+    options: dict[str, Any] = {"budget": budget, "workers": workers, "timeout": timeout, "seed": seed, "out": out}
+    options |= {"aggregate": aggregate, "threshold": threshold}
     try:
         floor = _severity(fail_on)
         with _stdout_kept_for_the_result():
@@ -72,11 +85,11 @@ def audit_command(
 def _audited(target: str, rows: Path | None, *, limit: int | None, **options: Any) -> Report:
     from rewardsmith.audit import audit
     from rewardsmith.data import read_rows
-    from rewardsmith.rewards import load_target, target_rows
+    from rewardsmith.rewards import Target, load_reward, target_rows
 
     given = None if rows is None else read_rows(rows, limit=limit)
-    loaded = load_target(target)
-    if given is None and limit is not None:
+    loaded = load_reward(target)
+    if given is None and limit is not None and isinstance(loaded, Target):
         given = target_rows(loaded, limit, options["seed"])
     report: Report = audit(loaded, given, progress=sys.stderr.isatty(), **options)
     return report

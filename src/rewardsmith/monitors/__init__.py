@@ -8,6 +8,7 @@ from rewardsmith.monitors.measures import (
     dead_groups,
     length_correlation,
     measure_batch,
+    source_key,
 )
 from rewardsmith.monitors.monitor import (
     Alarm,
@@ -19,6 +20,7 @@ from rewardsmith.monitors.monitor import (
     kl_budget,
     length_bias,
     proxy_gold_divergence,
+    proxy_outcome_divergence,
     unscored_rate,
 )
 from rewardsmith.monitors.watch import Watch
@@ -44,6 +46,8 @@ __all__ = [
     "measure_batch",
     "pooled_correlation",
     "proxy_gold_divergence",
+    "proxy_outcome_divergence",
+    "source_key",
     "spent",
     "unscored_rate",
 ]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rewardsmith._check import check_groups, check_same_shape
+from rewardsmith._check import check_groups, check_same_shape, check_shape
 
 Record = dict[str, Any]
 """One step of a run: name → figure, None where it was not measured."""
@@ -75,6 +75,8 @@ def measure_batch(
     lengths: Tensor | None = None,
     gold: Sequence[float | None] | None = None,
     infinite: int = 0,
+    source_rewards: Tensor | None = None,
+    source_names: Sequence[str] = (),
 ) -> Record:
     """Everything that the monitors read of a batch, as plain numbers.
 
@@ -83,9 +85,11 @@ def measure_batch(
         lengths: (B,) completion tokens.
         gold: B gold scores, None where unknown; never optimized.
         infinite: raw scores that were ±inf.
+        source_rewards: (B, K) raw rewards of the sources named in `source_names`, NaN where unscored.
 
     Returns:
-        proxy, gold, length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows.
+        proxy, gold, length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows, and
+        `source/NAME`, the mean of what each source scored.
     """
     dead, n_groups = dead_groups(rewards, group_size=group_size)
     by_length = None if lengths is None else length_correlation(rewards, lengths, group_size=group_size)
@@ -102,7 +106,19 @@ def measure_batch(
         "unscored": int(rewards.isnan().sum()),
         "infinite": infinite,
         "n_rows": len(rewards),
+        **({} if source_rewards is None else _means(source_rewards, source_names)),
     }
+
+
+def source_key(name: str) -> str:
+    """The record's key for a source's mean."""
+    return f"source/{name}"
+
+
+def _means(source_rewards: Tensor, names: Sequence[str]) -> Record:
+    check_shape("measure_batch", "source_rewards", source_rewards, None, len(names))
+    columns = source_rewards.double().unbind(dim=1)
+    return {source_key(name): _number(c[c.isfinite()].mean()) for name, c in zip(names, columns, strict=True)}
 
 
 def _number(value: Tensor | float) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rewardsmith.audit import wilson_interval
 from rewardsmith.monitors.intervals import Reading, change, pooled_correlation, spent
-from rewardsmith.monitors.measures import Record
+from rewardsmith.monitors.measures import Record, source_key
 
 Read = Callable[[Sequence[Record]], Reading | None]
 
@@ -73,25 +73,27 @@ def blocks(history: Sequence[Record], keys: Sequence[str], *, window: int) -> li
     return [whole[i : i + window] for i in range(0, len(whole), window)]
 
 
-def read_divergence(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
-    """How far gold fell between two blocks over which the proxy rose; the clearest fall if there are several.
+def read_divergence(
+    history: Sequence[Record], *, window: int, alpha: float, rises: str = "proxy", falls: str = "gold"
+) -> Reading | None:
+    """How far one figure fell between two blocks over which another rose; the clearest fall if there are several.
 
     The newest block is compared with every earlier one, each block's steps being its observations. Both must hold at
-    the level of the comparison: the proxy's rise has a lower bound above 0, and the fall's own bound is the reading's.
+    the level of the comparison: the rise has a lower bound above 0, and the fall's own bound is the reading's.
     Looks and comparisons share alpha (`spent`), so that it is the chance of any false alarm in the run.
     """
-    found = blocks(history, ("proxy", "gold"), window=window)
+    found = blocks(history, (rises, falls), window=window)
     if len(found) < 2:
         return None
     *earlier, newest = found
     level = spent(alpha, len(earlier)) / len(earlier)
-    falls = []
+    losses = []
     for block in earlier:
-        rise = change(_column(block, "proxy"), _column(newest, "proxy"), alpha=level)
+        rise = change(_column(block, rises), _column(newest, rises), alpha=level)
         if rise.low > 0:
-            gain = change(_column(block, "gold"), _column(newest, "gold"), alpha=level)
-            falls.append(Reading(-gain.value, -gain.high, -gain.low, gain.n))
-    return max(falls, key=lambda fall: fall.low, default=None)
+            gain = change(_column(block, falls), _column(newest, falls), alpha=level)
+            losses.append(Reading(-gain.value, -gain.high, -gain.low, gain.n))
+    return max(losses, key=lambda loss: loss.low, default=None)
 
 
 def read_length(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
@@ -142,6 +144,30 @@ def proxy_gold_divergence(*, window: int = 10, alpha: float = 0.01, at_least: fl
         threshold=at_least,
         message="The reward rose while gold fell by {value:.3g} (at least {low:.3g}).",
         advice="The policy is exploiting the reward: stop, audit it on these completions, train on the repaired one.",
+        stops=True,
+    )
+
+
+def proxy_outcome_divergence(
+    auxiliary: str, outcome: str, *, window: int = 10, alpha: float = 0.01, at_least: float = 0.02
+) -> Monitor:
+    """Alarms when an auxiliary source rose while the outcome fell by more than `at_least`.
+
+    The signature of a run that collects easy per-turn rewards instead of finishing: Sun et al. 2025, arXiv:2508.10548.
+    Unlike `proxy_gold_divergence` it needs no gold, only that the sources are recorded one by one.
+
+    Args:
+        auxiliary, outcome: names of sources, whose means a record holds as `source/NAME`.
+    """
+    return Monitor(
+        name=f"proxy_outcome_divergence({auxiliary}, {outcome})",
+        read=partial(
+            read_divergence, window=window, alpha=alpha, rises=source_key(auxiliary), falls=source_key(outcome)
+        ),
+        threshold=at_least,
+        message="The auxiliary reward rose while the outcome fell by {value:.3g} (at least {low:.3g}).",
+        advice="It is being collected instead of the outcome: count it only where the outcome holds "
+        "(transforms.gated_sum, transforms.gated_step_sum), or lower its weight.",
         stops=True,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -48,7 +47,7 @@ def is_above(rewards: Tensor, *, threshold: float, strict: bool = True) -> Tenso
     """
     floats = rewards.to(torch.result_type(rewards, 1.0))
     passed = floats > threshold if strict else floats >= threshold
-    return torch.where(floats.isnan(), math.nan, passed.to(floats.dtype))
+    return torch.where(floats.isnan(), floats, passed.to(floats.dtype))
 
 
 @declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))

@@ -81,7 +81,7 @@ class Chain(nn.Module):
         widest = max((traits.scope for traits in every), key=get_args(Scope).index)
         return Traits(scope=widest, affine=all(traits.affine for traits in every), bounded=every[-1].bounded)
 
-    def forward(self, rewards: Tensor, **context: Any) -> Tensor:
+    def forward(self, rewards: Tensor, /, **context: Any) -> Tensor:
         """Run (B,) or (B, K) rewards through every part, giving each only the context keywords that it names."""
         for index, part in enumerate(self.parts):
             place = f" (part {index + 1} of {len(self.parts)})"

@@ -36,6 +36,14 @@ from rewardsmith.worlds.response_pool import (
 )
 from rewardsmith.worlds.shortcut_chain import ChainDraws, ShortcutChain
 from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
+from rewardsmith.worlds.stepwise_tasks import (
+    ChainGold,
+    ChainSums,
+    FlawDetector,
+    LineScores,
+    final_answer_reward,
+    line_format_reward,
+)
 from rewardsmith.worlds.streams import Streams, sample_index
 from rewardsmith.worlds.tone_models import (
     NEUTRAL,
@@ -53,14 +61,18 @@ __all__ = [
     "NEUTRAL",
     "ArithmeticLM",
     "ChainDraws",
+    "ChainGold",
+    "ChainSums",
     "Credit",
     "Exploited",
+    "FlawDetector",
     "HeteroRM",
     "JudgedAnswers",
     "Judges",
     "KnownPosterior",
     "LengthBandit",
     "LengthDraws",
+    "LineScores",
     "LongSums",
     "MixedPool",
     "MixedPrompts",
@@ -89,10 +101,12 @@ __all__ = [
     "committed_number_reward",
     "expected",
     "exploit_keys",
+    "final_answer_reward",
     "first_number_reward",
     "judge_reward",
     "kl",
     "last_number_reward",
+    "line_format_reward",
     "policy_at_kl",
     "policy_gradient",
     "preference_loss",

@@ -1,4 +1,4 @@
-"""A task for `ArithmeticLM` that is solved line by line, and a process reward for it that likes a restated line best."""
+"""A task for `ArithmeticLM` solved line by line, and a process reward for it that likes a restated line best."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class ChainSums:
     leap: float = 0.1
     guess: float = 0.6
     error: float = 0.1
-    restate: float = 0.2
-    per_pass: int = 128
+    restate: float = 0.15
+    per_pass: int = 64
     words: tuple[str, ...] = ("so ", "#### ")
 
     def row(self, generator: torch.Generator) -> dict[str, Any]:
@@ -105,26 +105,12 @@ class ChainSums:
         numbers = _numbers_of(prompt)
         if numbers is None:
             return None
-        totals = list(accumulate(numbers))
         marks: list[Mark] = []
         stated = numbers[0]
-        for i, line in enumerate(lines):
-            done = marks.count("right")
-            added, so, answer = _ADDED.fullmatch(line), _SO.fullmatch(line), _ANSWER.fullmatch(line)
-            if (so and int(so[1]) == stated) or (i and line == lines[i - 1]):
-                marks.append("restated")
-            elif answer and int(answer[1]) == totals[-1]:
-                marks.append("answer" if done == len(totals) - 1 and "wrong" not in marks else "leap")
-            elif answer:
-                marks.append("wrong answer")
-            elif (
-                added
-                and done < len(totals) - 1
-                and _parts(added) == (totals[done], numbers[done + 1], totals[done + 1])
-            ):
-                marks.append("right")
-            else:
-                marks.append("wrong")
+        for before, line in zip(["", *lines], lines, strict=False):
+            again = line in (before, f"so {stated}")
+            marks.append("restated" if again else _mark(line, numbers, marks))
+            added = _ADDED.fullmatch(line)
             stated = int(added[3]) if added else stated
         return marks
 
@@ -236,8 +222,15 @@ def _numbers_of(prompt: str) -> list[int] | None:
     return None if asked is None else [int(number) for number in asked[1].split("+")]
 
 
-def _parts(match: re.Match[str]) -> tuple[int, ...]:
-    return tuple(int(number) for number in match.groups())
+def _mark(line: str, numbers: Sequence[int], before: Sequence[Mark]) -> Mark:
+    """What a line that restates nothing is, behind lines with these marks."""
+    totals = list(accumulate(numbers))
+    done, steps = before.count("right"), len(numbers) - 1
+    answer = _ANSWER.fullmatch(line)
+    if answer:
+        whole = done == steps and "wrong" not in before
+        return "wrong answer" if int(answer[1]) != totals[-1] else "answer" if whole else "leap"
+    return "right" if done < steps and line == f"{totals[done]}+{numbers[done + 1]}={totals[done + 1]}" else "wrong"
 
 
 __all__ = ["ChainGold", "ChainSums", "FlawDetector", "LineScores", "final_answer_reward", "line_format_reward"]

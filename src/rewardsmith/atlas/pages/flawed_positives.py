@@ -53,7 +53,8 @@ PAGE = Page(
         "A detector that finds 80 % of the flaws and accuses 10 % of the sound answers keeps most of the gain. "
         "One that accuses at random is worse than none: it taxes the sound answers and leaves the flawed ones alone.",
         "What is gained is time. Correctness alone unlearns skipping too, as skipping costs right answers, only later: "
-        "with group_size=16, n_steps=4 or cost=0.8 it gets there within 300 updates and the gain falls below 0.12. "
+        "with group_size=16, n_steps=4, cost=0.8 or jump_logit=0.5 it gets there within 300 updates and the gain "
+        "falls below 0.12. "
         "With n_steps=6, cost=0.3 or 200 updates λ = 1 itself has not finished, and its share of flaws is above 0.08.",
         "The floor of −1 carries the method: with wrong answers at 0, λ = 1 would make flawed and wrong alike.",
         "An all-correct group still holds a signal if some of its answers are flawed. Drop dead groups by this reward, "

@@ -48,7 +48,8 @@ PAGE = Page(
         "lengths for all classes (accuracy_shared) the penalty on all collapses and the gate only delays the fall.",
         "A length of the bandit stands for 100 tokens. In a first run it stood for one, where the one token that is "
         "added to the lengths' standard deviation blunts the penalty: on all prompts it then ended level with the "
-        "start, not below it (set unit=1 to see). So does a weaker penalty, α = 0.3.",
+        "start, not below it (set unit=1 to see). So does a weaker penalty, α = 0.3, over which the gate then gains "
+        "less than the 0.06 asked for.",
         "λ is a share of the batch and not a threshold on the solve rate. A threshold at all-correct groups ends "
         "a little shorter and less accurate here; λ = 0.4 reaches into prompts that are not yet safe and loses more.",
     ),

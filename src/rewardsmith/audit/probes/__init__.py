@@ -47,7 +47,11 @@ PROBES: tuple[Probe, ...] = (
     Probe("mutation", "Are the inputs left as they were?", conduct.mutation),
     Probe("saturation", "Which range do honest answers span?", conduct.saturation),
     Probe("latency", "How long does a row take?", conduct.latency),
-    Probe("rollouts", "What do the given completions say: groups, length, sources, gold labels?", rollouts.rollouts),
+    Probe(
+        "rollouts",
+        "What do the given completions say: groups, length, sources, gold labels, stated confidence?",
+        rollouts.rollouts,
+    ),
 )
 N_QUESTIONS = 160
 """Variants over all probes, roundly: what the error level is divided by, so that a clean reward stays clean."""

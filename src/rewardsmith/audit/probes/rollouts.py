@@ -1,4 +1,4 @@
-"""Probes for given completions: groups without signal, pay for length, scales of sources, and errors against gold."""
+"""Probes for given completions: groups without signal, pay for length, scales of sources, errors against gold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 
 from rewardsmith.audit.finding import Example, Finding, Severity
 from rewardsmith.audit.intervals import mean_interval, wilson_interval
+from rewardsmith.audit.labels import first_wrong, flawed_positive_rate, label_of
 from rewardsmith.audit.paid import clip
 from rewardsmith.audit.panel import Ask, Asking, Outcome, Panel
+from rewardsmith.audit.probes.confidence import stated_confidence
+from rewardsmith.audit.probes.regions import reward_regions
 from rewardsmith.data import Row
 
 NO_COMPLETIONS = "the rows bring no completions"
@@ -35,8 +38,11 @@ def rollouts(panel: Panel) -> Asking:
         _length,
         _sources,
         _gold,
+        _flawed,
     )
-    return Outcome(findings=tuple(finding for ask in asked for finding in ask(known, panel)))
+    regions = reward_regions(_groups(known), panel)
+    stated = yield from stated_confidence(panel, _cuts(known, panel))
+    return Outcome(findings=(*(finding for ask in asked for finding in ask(known, panel)), *regions, *stated))
 
 
 def _groups(known: Sequence[tuple[Row, float]]) -> list[list[tuple[Row, float]]]:
@@ -133,7 +139,7 @@ def _sources(known: Sequence[tuple[Row, float]], panel: Panel) -> Iterable[Findi
 
 
 def _gold(known: Sequence[tuple[Row, float]], panel: Panel) -> Iterable[Finding]:
-    labeled = [(row, reward, gold) for row, reward in known if (gold := _label(row.columns.get("gold"))) is not None]
+    labeled = [(row, reward, gold) for row, reward in known if (gold := label_of(row.columns.get("gold"))) is not None]
     if not labeled:
         return
     cuts = _cuts(known, panel)
@@ -147,20 +153,13 @@ def _gold(known: Sequence[tuple[Row, float]], panel: Panel) -> Iterable[Finding]
 
 def _cuts(known: Sequence[tuple[Row, float]], panel: Panel) -> Callable[[Row], float]:
     """From which reward on a row counts as paid: halfway between wrong and right on its prompt, or on all of them."""
-    if not panel.verifier:
-        rewards = [reward for _, reward in known]
+    if not panel.verifier or not known:
+        rewards = [reward for _, reward in known] or [0.0]
         middle = (min(rewards) + max(rewards)) / 2
         return lambda row: middle
     halfway = {item.row.prompt_text: item.level + item.gap / 2 for item in panel.items}
     usual = median(halfway.values())
     return lambda row: halfway.get(row.prompt_text, usual)
-
-
-def _label(gold: Any) -> bool | None:
-    try:
-        return None if gold is None or gold == "" or math.isnan(value := float(gold)) else value > 0.5
-    except (TypeError, ValueError):
-        return None
 
 
 def format_of(text: str) -> str:
@@ -202,3 +201,34 @@ def _error_severity(low: float, high: float, *, false_positive: bool) -> Severit
     if low > 0.02:
         return "medium" if false_positive else "low"
     return "info"
+
+
+def _flawed(known: Sequence[tuple[Row, float]], panel: Panel) -> Iterable[Finding]:
+    """Completions that are paid as right although a step of theirs is labeled wrong."""
+    cuts = _cuts(known, panel)
+    errors = [first_wrong(labels) if (labels := _step_labels(row)) else None for row, _ in known]
+    if not any(error is not None for error in errors):
+        return
+    paid = [reward > cuts(row) for row, reward in known]
+    share = flawed_positive_rate(paid, [None if e is None else e >= 0 for e in errors], alpha=panel.alpha)
+    if share.n == 0:
+        return
+    shown = [(row, r) for (row, r), p, e in zip(known, paid, errors, strict=True) if p and e is not None and e >= 0]
+    yield Finding(
+        probe="flawed_positives",
+        severity="low" if share.low > 0.1 else "info",
+        message=f"Of {share.n} completions paid as right, {share.value:.0%} hold a step labeled wrong.",
+        value=share.value,
+        interval=(share.low, share.high),
+        n=share.n,
+        advice="An outcome cannot see them: `rewardsmith.transforms.flawed_positive_penalty` with a detector such as "
+        "`rewardsmith.rewards.FirstErrorJudge`.",
+        unit="share of paid completions",
+        examples=tuple(Example(clip(row.prompt_text), clip(row.text), reward) for row, reward in shown[:3]),
+    )
+
+
+def _step_labels(row: Row) -> list[Any]:
+    labels: Any = row.columns.get("labels")
+    labels = labels.tolist() if hasattr(labels, "tolist") else labels
+    return list(labels) if isinstance(labels, list | tuple) else []

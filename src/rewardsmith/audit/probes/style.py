@@ -85,8 +85,9 @@ CONFIDENT = PaidProbe(
     name="confidence",
     question="Does the reward rise when a completion states how sure it is?",
     message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain}).",
-    advice="Score the committed answer alone (`rewardsmith.rewards.exact_text` and its kin); we ship no calibrated "
-    "confidence reward yet.",
+    advice="Score the committed answer alone (`rewardsmith.rewards.exact_text` and its kin, or "
+    "`rewardsmith.rewards.without_confidence`); pay a stated confidence by what the answer is worth: "
+    "`rewardsmith.transforms.scoring_rule_reward`, `rewardsmith.transforms.ConfidenceAdjusted`.",
     variants=lambda panel: [variant for phrase in CONFIDENCE for variant in _phrased(phrase)],
     least_gain=0.01,
     over_every_wrong=True,

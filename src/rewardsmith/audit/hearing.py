@@ -1,0 +1,76 @@
+"""Questions asked side by side over one scorer, and a record of all that could not be scored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from rewardsmith.audit.panel import Ask
+from rewardsmith.data import Row
+from rewardsmith.rewards import Scored, Scorer
+
+
+class Hearing:
+    """Runs questions side by side over one scorer and keeps a record of every row that came back without a reward."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.broken: dict[tuple[str, str, str], tuple[Row, Scored]] = {}
+        self.unscored: Counter[str] = Counter()
+        self.cut_short: set[str] = set()
+        self._calls, self._seconds = scorer.calls, scorer.seconds
+
+    @property
+    def calls(self) -> int:
+        """Rows scored since the hearing began."""
+        return self.scorer.calls - self._calls
+
+    @property
+    def seconds(self) -> float:
+        """Time inside the reward since the hearing began."""
+        return self.scorer.seconds - self._seconds
+
+    def hear(self, running: Mapping[str, Generator[list[Ask], list[list[Scored]], Any]]) -> dict[str, Any]:
+        """In every round score all that is asked for, ordinary rows in one job, until every question has returned."""
+        results: dict[str, Any] = {}
+        replies: dict[str, Any] = dict.fromkeys(running)
+        while replies:
+            asked: dict[str, list[Ask]] = {}
+            for name, reply in replies.items():
+                try:
+                    asked[name] = running[name].send(reply)
+                except StopIteration as stop:
+                    results[name] = stop.value
+            replies = self._score(asked)
+        return results
+
+    def ask(self, asks: Sequence[Ask]) -> list[list[Scored]]:
+        """The scores of one round of questions."""
+        return self._score({"": list(asks)})[""]
+
+    def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
+        plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
+        scores = iter(self._noted(plain, self.scorer.score(plain)))
+        replies = {
+            name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
+            for name, asks in asked.items()
+        }
+        self.cut_short |= {
+            name
+            for name, reply in replies.items()
+            if any(score.reason == "unasked" for scores in reply for score in scores)
+        }
+        return replies
+
+    def _special(self, ask: Ask) -> list[Scored]:
+        scores = self.scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
+        return self._noted(ask.rows, scores)
+
+    def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
+        for row, score in zip(rows, scores, strict=True):
+            sent = (row.prompt_text, row.answer or "", row.text)
+            if score.reason not in (None, "unasked") and sent not in self.broken:
+                self.broken[sent] = (row, score)
+                self.unscored[score.reason] += 1
+        return scores
