@@ -19,12 +19,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transforms": {"data"},
     "advantages": {"data"},
     "objectives": {"data"},
+    "recipes": LINE,
     "worlds": LINE,
-    "audit": {"data", "rewards", "transforms"},
+    "audit": {"data", "rewards", "transforms", "advantages"},
     "monitors": {"data", "audit"},
-    "engines": LINE | {"monitors"},
-    "atlas": LINE | {"worlds", "audit", "monitors"},
-    "cli": LINE | {"worlds", "audit", "monitors", "engines", "atlas"},
+    "engines": LINE | {"recipes", "monitors"},
+    "atlas": LINE | {"recipes", "worlds", "audit", "monitors"},
+    "cli": LINE | {"recipes", "worlds", "audit", "monitors", "engines", "atlas"},
 }
 OPEN_TO_ALL = {"types", "errors", "_check"}
 TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers"}

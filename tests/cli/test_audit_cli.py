@@ -21,8 +21,10 @@ from rewardsmith.audit.render.write import report_schema
 from rewardsmith.audit.report import Report
 from rewardsmith.cli.audit import audit_command
 from rewardsmith.errors import RowsError, TargetError
+from rewardsmith.rewards import Target
 
 FINDING = Finding("enumeration", "high", "A list is paid.", 0.9, (0.8, 1.0), 64, "Use exact_number.")
+LOADED = Target("m:f", "plain", lambda prompt, completion: 0.0)
 REPORT = Report("m:f", "TRL", "verifier", 2, 0, findings=(FINDING,))
 
 
@@ -41,8 +43,8 @@ def invoke(monkeypatch):
             return outcome
 
         monkeypatch.setattr(rewardsmith.audit, "audit", fake_audit, raising=False)
-        monkeypatch.setattr(rewardsmith.rewards, "load_target", lambda spec: f"loaded {spec}", raising=False)
-        monkeypatch.setattr(rewardsmith.rewards, "target_rows", lambda t, n, seed: [t] * n, raising=False)
+        monkeypatch.setattr(rewardsmith.rewards, "load_reward", lambda spec: replace(LOADED, name=spec))
+        monkeypatch.setattr(rewardsmith.rewards, "target_rows", lambda t, n, seed: [t.name] * n)
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     run.calls = []
@@ -82,21 +84,24 @@ def test_options_and_rows_reach_the_audit(invoke, rows_file, tmp_path):
     out = tmp_path / "out"
     invoke("m:f", rows_file, "--out", out, "--budget", 7, "--workers", 3, "--timeout", 1.5, "--seed", 5, "--limit", 2)
     [(target, rows, options)] = invoke.calls
-    assert target == "loaded m:f"
+    assert target.name == "m:f"
     assert [row.prompt for row in rows] == ["0+1", "1+1"]
-    assert options == {"budget": 7, "workers": 3, "timeout": 1.5, "seed": 5, "out": out, "progress": False}
+    given = {"budget": 7, "workers": 3, "timeout": 1.5, "seed": 5, "out": out, "progress": False}
+    assert options == {**given, "aggregate": None, "threshold": None}
+    invoke("m:f", rows_file, "--aggregate", "clip", "--threshold", 0.25)
+    assert (invoke.calls[1][2]["aggregate"], invoke.calls[1][2]["threshold"]) == ("clip", 0.25)
 
 
 def test_without_rows_the_target_brings_them(invoke):
     invoke("reasoning-gym:leg_counting")
     assert invoke.calls[0][1] is None
     invoke("reasoning-gym:leg_counting", "--limit", 2)
-    assert invoke.calls[1][1] == ["loaded reasoning-gym:leg_counting"] * 2
+    assert invoke.calls[1][1] == ["reasoning-gym:leg_counting"] * 2
 
 
 def test_the_defaults_are_those_of_the_library():
     ours, theirs = signature(audit_command).parameters, signature(rewardsmith.audit.audit).parameters
-    for name in ("budget", "workers", "timeout", "seed"):
+    for name in ("budget", "workers", "timeout", "seed", "aggregate", "threshold"):
         assert ours[name].default == theirs[name].default, name
 
 

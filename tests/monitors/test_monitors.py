@@ -23,6 +23,8 @@ from rewardsmith.monitors import (
     measure_batch,
     pooled_correlation,
     proxy_gold_divergence,
+    proxy_outcome_divergence,
+    source_key,
     spent,
     unscored_rate,
 )
@@ -125,6 +127,15 @@ def test_measures_refuse_broken_groups_and_shapes():
         length_correlation(torch.zeros(4), torch.zeros(3), group_size=2)
 
 
+def test_sources_are_measured_one_by_one_over_what_each_scored():
+    sources = torch.tensor([[1.0, NAN], [2.0, NAN], [NAN, NAN], [6.0, NAN]])
+    record = measure_batch(torch.zeros(4), group_size=2, source_rewards=sources, source_names=("steps", "done"))
+    assert record[source_key("steps")] == pytest.approx(3.0)
+    assert record[source_key("done")] is None
+    with pytest.raises(ValueError, match=r"measure_batch: source_rewards must have shape \(any, 1\), got \(4, 2\)"):
+        measure_batch(torch.zeros(4), group_size=2, source_rewards=sources, source_names=("steps",))
+
+
 # --- canaries ----------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +208,37 @@ def test_divergence_cries_wolf_less_often_than_it_says():
     means = [(0.3 + 0.006 * t, 0.4) for t in range(60)]
     false_alarms = sum(run(monitor, noisy(means, seed=seed)) is not None for seed in range(300))
     assert false_alarms <= 300 * 0.1 + 3 * math.sqrt(300 * 0.1 * 0.9)
+
+
+def outcome(means, *, seed):
+    return noisy(means, seed=seed, key_pairs=("source/tool_calls", "source/resolved"))
+
+
+def test_an_auxiliary_source_that_rises_while_the_outcome_falls_alarms_without_gold():
+    """The shape of a run that keeps acting and never submits: calls up from 0.3, resolved down from 0.5."""
+    means = [(0.3 + 0.004 * t, 0.5 - 0.004 * t) for t in range(100)]
+    monitor = proxy_outcome_divergence("tool_calls", "resolved")
+    alarm = run(monitor, outcome(means, seed=4))
+    assert alarm.stops
+    assert "The auxiliary reward rose while the outcome fell by" in alarm.message
+    assert alarm.monitor == "proxy_outcome_divergence(tool_calls, resolved)"
+    swapped = [(b, a) for a, b in means]
+    assert run(monitor, outcome(swapped, seed=4)) is None
+    assert run(proxy_outcome_divergence("other", "resolved"), outcome(means, seed=4)) is None
+
+
+def test_two_pairs_of_sources_alarm_each_for_itself():
+    means = [(0.3 + 0.004 * t, 0.5 - 0.004 * t) for t in range(100)]
+    watch = Watch([proxy_outcome_divergence("tool_calls", "resolved"), proxy_outcome_divergence("{x}", "resolved")])
+    for step, record in enumerate(outcome(means, seed=5)):
+        watch.observe({"step": step, **record, "source/{x}": record["source/tool_calls"]})
+    assert len(watch.alarms) == 2
+
+
+@pytest.mark.parametrize("means", [[(0.5, 0.5)] * 100, [(0.3 + 0.005 * t, 0.4) for t in range(100)]])
+def test_an_outcome_that_holds_is_no_divergence_of_sources(means):
+    monitor = proxy_outcome_divergence("tool_calls", "resolved")
+    assert not any(run(monitor, outcome(means, seed=seed)) for seed in range(20))
 
 
 def test_one_wild_step_is_no_divergence():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
 from rewardsmith.types import Completion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Encode = Callable[[list[str]], Any]
 """n texts in, (n, d) embeddings out, as anything that `numpy.asarray` takes; called once a batch."""
@@ -77,7 +79,7 @@ class EmbeddingSimilarity:
         ]
 
     def _score(self, text: str, key: str, cosine: float) -> float | None:
-        if np.isnan(cosine):
+        if math.isnan(cosine):
             return None
         share = min(max((cosine - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
         if self.length_ratio is None:
@@ -95,6 +97,8 @@ def paraphrase_ceiling(
     Raises:
         ValueError: no pair has two embeddings that can be compared.
     """
+    import numpy as np
+
     check_range("paraphrase_ceiling", "quantile", quantile, 0.0, 1.0)
     cosines = _cosines(encode, list(zip(texts, paraphrases, strict=True)))
     if not len(cosines) or np.isnan(cosines).all():
@@ -107,6 +111,8 @@ def paraphrase_ceiling(
 
 def _cosines(encode: Encode, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
     """(n,) cosine of each pair, NaN where an embedding is zero or not finite; every text is encoded once."""
+    import numpy as np
+
     texts = list(dict.fromkeys(text for pair in pairs for text in pair))
     if not texts:
         return np.zeros(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 from rewardsmith.data import Row
@@ -123,6 +124,13 @@ def capital_rows(n: int, rng: random.Random) -> list[Row]:
             country = rng.choice(list(_CITIES))
             rows.append(_row(f"Card {k}: which city is the capital of {country}, in one word?", _CITIES[country]))
     return rows
+
+
+def mixed_rows(n: int, rng: random.Random) -> list[Row]:
+    """Sums and capitals in turn, each with the task that says which it is."""
+    kinds = {"math": arithmetic_rows((n + 1) // 2, rng), "names": capital_rows(n // 2, rng)}
+    tasked = [[replace(row, columns={**row.columns, "task": task}) for row in rows] for task, rows in kinds.items()]
+    return [tasked[k % 2][k // 2] for k in range(n)]
 
 
 def text_rows(n: int, rng: random.Random) -> list[Row]:
