@@ -1,7 +1,8 @@
 """make .venv/.installed && .venv/bin/python -m examples.calibrated_confidence
 
-Answers that say how sure they are: with a 0/1 reward the stated confidence means nothing, with a scoring rule it comes
-true, and a scoring rule alone pays for answers known to be wrong. Damani et al. 2025, arXiv:2507.16806 (RLCR).
+Answers that say how sure they are: with a 0/1 reward the stated confidence means nothing; charged for its distance
+from the outcome it turns all or nothing; charged for the squared distance, it comes true. Damani et al. 2025,
+arXiv:2507.16806 (RLCR).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rewardsmith.audit import expected_calibration_error
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
-from rewardsmith.transforms import incentive_compatible, scoring_rule_reward
+from rewardsmith.transforms import scoring_rule_reward
 from rewardsmith.worlds import SmudgedSums
 
 TASK = SmudgedSums(tone=2.0)  # 2+3??= answered as "5 Confidence: 9", by a writer who mostly sounds sure
@@ -23,14 +24,12 @@ says = partial(stated_confidence, scale=10)
 correct = source(without_confidence(exact_number), "correct")
 stated = source(says, "stated")
 RECIPES = {
-    "correct": Recipe(correct, advantage=group_centered),
-    "correct, with Brier": Recipe(
-        correct.then(scoring_rule_reward, confidence=stated, missing=-1.0), advantage=group_centered
-    ),
-    "Brier alone": Recipe(
-        correct.then(scoring_rule_reward, confidence=stated, missing=-1.0, accuracy_weight=0.0),
-        advantage=group_centered,
-    ),
+    name: Recipe(reward, advantage=group_centered)
+    for name, reward in {
+        "0/1": correct,
+        "0/1 − |c − z|": correct.then(scoring_rule_reward, confidence=stated, rule="linear", missing=-1.0),
+        "0/1 − (c − z)²": correct.then(scoring_rule_reward, confidence=stated, rule="brier", missing=-1.0),
+    }.items()
 }
 
 
@@ -55,7 +54,7 @@ def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]
         GRPOTrainer(
             policy.model,
             **recipe.options(),
-            args=config(max_steps=steps, seed=seed, max_completion_length=8, learning_rate=2e-3),
+            args=config(max_steps=steps, seed=seed, max_completion_length=8, learning_rate=1e-3),
             train_dataset=world.rows(4096, generator=seeded(seed)),
             processing_class=world.tokenizer,
             callbacks=[watch],

@@ -51,7 +51,7 @@ def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]
         GRPOTrainer(
             policy.model,
             **recipe.options(),
-            args=config(max_steps=steps, seed=seed, max_completion_length=16, learning_rate=1e-3),
+            args=config(max_steps=steps, seed=seed, max_completion_length=16, learning_rate=5e-4, per_device_train_batch_size=128),
             train_dataset=world.rows(4096, generator=seeded(seed)),
             processing_class=world.tokenizer,
             callbacks=[watch],

@@ -125,7 +125,7 @@ class LongSums:
     per_pass: prompts in one pass of the warm start.
     """
 
-    operands: tuple[int, ...] = (2, 3, 4)
+    operands: tuple[int, ...] = (2, 3, 4, 5)
     max_operand: int = 9
     padding: float = 0.3
     per_pass: int = 128
@@ -186,7 +186,7 @@ class MixedPrompts:
     max_operand: int = 9
     things: tuple[str, ...] = ("tea", "rain", "bread", "snow", "wool", "salt")
     adjectives: tuple[str, ...] = ("warm", "soft", "dull", "sweet", "grey", "light", "sharp", "loud", "dry", "round")
-    accuracy: float = 0.5
+    accuracy: float = 0.7
     formatted: float = 0.4
     most_fillers: int = 3
     seed: int = 0
@@ -251,7 +251,7 @@ class VerboseJudge:
     task: MixedPrompts
     on_sums: float = 0.25
     on_open: float = 0.8
-    length: float = 0.25
+    length: float = 0.12
     noise: float = 0.5
     __name__ = "judge"
 
