@@ -7,10 +7,11 @@ arXiv:2507.16806 (RLCR).
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 
 from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, table
+from examples.watch import Rows, Watch, by_quantity, quietly, table
 from rewardsmith.advantages import group_centered
 from rewardsmith.audit import expected_calibration_error
 from rewardsmith.engines.trl import GRPOTrainer
@@ -39,7 +40,7 @@ def measure(rows: Rows) -> dict[str, float]:
     known = [c for c in confidence if c is not None]
     return {
         "accuracy": sum(chance) / len(chance),
-        "confidence": sum(known) / max(len(known), 1),
+        "mean confidence": sum(known) / max(len(known), 1),
         "calibration error": expected_calibration_error(confidence, chance),
     }
 
@@ -50,14 +51,32 @@ def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]
     arms = {}
     for name, recipe in RECIPES.items():
         watch = Watch(measure, window=5)
-        policy = world.reload()
-        GRPOTrainer(
-            policy.model,
-            **recipe.options(),
+        trainer = GRPOTrainer(
+            world.reload().model,
+            recipe,
             args=config(max_steps=steps, seed=seed, max_completion_length=8, learning_rate=1e-3),
             train_dataset=world.rows(4096, generator=seeded(seed)),
             processing_class=world.tokenizer,
             callbacks=[watch],
-        ).train()
+        )
+        quietly(trainer)
         arms[name] = watch.curves
     return by_quantity(arms)
+
+
+def main() -> None:
+    """Train, draw and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    panels = run(seed=parser.parse_args().seed)
+    draw(
+        "calibrated_confidence",
+        panels,
+        title="What a stated confidence comes to mean",
+        bounded=["accuracy", "mean confidence", "calibration error"],
+    )
+    print(table(panels))
+
+
+if __name__ == "__main__":
+    main()

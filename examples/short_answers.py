@@ -6,21 +6,23 @@ it; one for the batch's most often solved prompts leaves it there. Dai et al. 20
 
 from __future__ import annotations
 
+import argparse
+
 from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, table
+from examples.watch import Rows, Watch, by_quantity, quietly, table
 from rewardsmith.advantages import group_centered
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.transforms import GRPOLambda, length_shaped
 from rewardsmith.worlds import LongSums, committed_number_reward
 
-TASK = LongSums()  # 3+4+8= answered as "15", "7 #### 15" or "Let's see: 7 #### 15"
-ALPHA = 0.6
+TASK = LongSums()  # 3+4+8= answered as "15", "7 #### 15" or "Let's see: 15"
+ALPHA = 0.6  # the most that length can take off a right answer
 correct = source(committed_number_reward, "correct")
 PENALTIES = {
     "0/1": correct,
     "penalty on all": correct.then(length_shaped, alpha=ALPHA),
-    "GRPO-λ": correct.then(GRPOLambda(alpha=ALPHA, fraction=0.25)),
+    "GRPO-λ": correct.then(GRPOLambda(alpha=ALPHA)),
 }
 RECIPES = {name: Recipe(reward, advantage=group_centered) for name, reward in PENALTIES.items()}
 
@@ -28,33 +30,52 @@ RECIPES = {name: Recipe(reward, advantage=group_centered) for name, reward in PE
 def measure(rows: Rows) -> dict[str, float]:
     """Right answers, those of the longest sums apart, and length."""
     gold = TASK.gold(rows["prompts"], rows["completions"])
-    hard = [right for right, n in zip(gold, rows["operands"], strict=True) if n == max(TASK.operands)]
-    easy = [right for right, n in zip(gold, rows["operands"], strict=True) if n == min(TASK.operands)]
+    longest = [right for right, n in zip(gold, rows["operands"], strict=True) if n == max(TASK.operands)]
     return {
-        "accuracy": sum(gold) / len(gold),
-        "hard": sum(hard) / max(len(hard),1),
-        "easy": sum(easy) / max(len(easy),1),
-        "lengths": sum(rows["lengths"]) / len(gold),
-        "hardlen": sum(l for l,n in zip(rows["lengths"],rows["operands"]) if n==max(TASK.operands)) / max(len(hard),1),
-        "easylen": sum(l for l,n in zip(rows["lengths"],rows["operands"]) if n==min(TASK.operands)) / max(len(easy),1),
+        "right answers": sum(gold) / len(gold),
+        "right, longest sums": sum(longest) / max(len(longest), 1),
+        "tokens": sum(rows["lengths"]) / len(gold),
     }
 
 
 def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]:
     """quantity → arm → a value per training step."""
-    import os
-    world = build(TASK, seed=seed, steps=int(os.environ.get("WARM", 400)))
+    world = build(TASK, seed=seed, steps=800)
     arms = {}
     for name, recipe in RECIPES.items():
         watch = Watch(measure, window=5)
-        policy = world.reload()
-        GRPOTrainer(
-            policy.model,
-            **recipe.options(),
-            args=config(max_steps=steps, seed=seed, max_completion_length=16, learning_rate=5e-4, per_device_train_batch_size=128),
+        trainer = GRPOTrainer(
+            world.reload().model,
+            recipe,
+            args=config(
+                max_steps=steps,
+                seed=seed,
+                max_completion_length=16,
+                learning_rate=5e-4,
+                per_device_train_batch_size=128,
+            ),
             train_dataset=world.rows(4096, generator=seeded(seed)),
             processing_class=world.tokenizer,
             callbacks=[watch],
-        ).train()
+        )
+        quietly(trainer)
         arms[name] = watch.curves
     return by_quantity(arms)
+
+
+def main() -> None:
+    """Train, draw and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    panels = run(seed=parser.parse_args().seed)
+    draw(
+        "short_answers",
+        panels,
+        title="A length penalty on all prompts, or on those that are solved",
+        bounded=["right answers", "right, longest sums"],
+    )
+    print(table(panels))
+
+
+if __name__ == "__main__":
+    main()

@@ -251,7 +251,8 @@ class VerboseJudge:
     task: MixedPrompts
     on_sums: float = 0.25
     on_open: float = 0.8
-    length: float = 0.12
+    length: float = 0.2
+    most_words: int = 8
     noise: float = 0.5
     __name__ = "judge"
 
@@ -263,7 +264,7 @@ class VerboseJudge:
         if gold is None:
             return None
         known = self.on_open if _OPEN.search(text_of(prompt)) else self.on_sums
-        words = len(re.findall(r"\w+", completion))
+        words = min(len(re.findall(r"\w+", completion)), self.most_words)
         seen = 4 * known * (gold - 0.5) + self.noise * _epsilon(prompt, completion) + self.length * (words - 3)
         return 1 / (1 + math.exp(-seen))
 
