@@ -1,8 +1,8 @@
 """make .venv/.installed && .venv/bin/python -m examples.calibrated_confidence
 
 Answers that say how sure they are: with a 0/1 reward the stated confidence means nothing; charged for its distance
-from the outcome it turns all or nothing; charged for the squared distance, it comes true. Damani et al. 2025,
-arXiv:2507.16806 (RLCR).
+from the outcome it goes to the ends of the scale; charged for the squared distance, it comes nearer the truth. Damani
+et al. 2025, arXiv:2507.16806 (RLCR).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import partial
 from examples.support import build, config, draw, seeded
 from examples.watch import Rows, Watch, by_quantity, quietly, table
 from rewardsmith.advantages import group_centered
-from rewardsmith.audit import expected_calibration_error
+from rewardsmith.audit import auroc, expected_calibration_error
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
 from rewardsmith.transforms import scoring_rule_reward
 from rewardsmith.worlds import SmudgedSums
 
-TASK = SmudgedSums(tone=2.0)  # 2+3??= answered as "5 Confidence: 9", by a writer who mostly sounds sure
+TASK = SmudgedSums(chances=(1.0, 0.65, 0.3), tone=2.0)  # 2+3??= answered as "5 Confidence: 9", in a sure tone
 says = partial(stated_confidence, scale=10)
 correct = source(without_confidence(exact_number), "correct")
 stated = source(says, "stated")
@@ -35,17 +35,18 @@ RECIPES = {
 
 
 def measure(rows: Rows) -> dict[str, float]:
-    """The world knows each answer's true chance, so neither figure depends on the luck of the draw."""
+    """The world knows each answer's true chance, so no figure depends on the luck of the draw."""
     chance, confidence = TASK.gold(rows["prompts"], rows["completions"]), says(rows["completions"])
     known = [c for c in confidence if c is not None]
     return {
         "accuracy": sum(chance) / len(chance),
         "mean confidence": sum(known) / max(len(known), 1),
         "calibration error": expected_calibration_error(confidence, chance),
+        "AUROC": auroc(confidence, chance),
     }
 
 
-def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]:
+def run(*, steps: int = 250, seed: int = 0) -> dict[str, dict[str, list[float]]]:
     """quantity → arm → a value per training step."""
     world = build(TASK, seed=seed)
     arms = {}
@@ -54,8 +55,15 @@ def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]
         trainer = GRPOTrainer(
             world.reload().model,
             recipe,
-            args=config(max_steps=steps, seed=seed, max_completion_length=8, learning_rate=1e-3),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
+            args=config(
+                max_steps=steps,
+                seed=seed,
+                max_completion_length=8,
+                learning_rate=1e-3,
+                per_device_train_batch_size=128,
+                beta=0.02,  # a confidence that is no longer said is no longer compared
+            ),
+            train_dataset=world.rows(8192, generator=seeded(seed)),
             processing_class=world.tokenizer,
             callbacks=[watch],
         )
@@ -73,7 +81,7 @@ def main() -> None:
         "calibrated_confidence",
         panels,
         title="What a stated confidence comes to mean",
-        bounded=["accuracy", "mean confidence", "calibration error"],
+        bounded=["accuracy", "mean confidence", "calibration error", "AUROC"],
     )
     print(table(panels))
 

@@ -17,14 +17,18 @@ from rewardsmith.transforms import GRPOLambda, length_shaped
 from rewardsmith.worlds import LongSums, committed_number_reward
 
 TASK = LongSums()  # 3+4+8= answered as "15", "7 #### 15" or "Let's see: 15"
-ALPHA = 0.6  # the most that length can take off a right answer
-correct = source(committed_number_reward, "correct")
-PENALTIES = {
-    "0/1": correct,
-    "penalty on all": correct.then(length_shaped, alpha=ALPHA),
-    "GRPO-λ": correct.then(GRPOLambda(alpha=ALPHA)),
-}
-RECIPES = {name: Recipe(reward, advantage=group_centered) for name, reward in PENALTIES.items()}
+ALPHA = 0.9  # the most that length can take off a right answer
+
+
+def recipes() -> dict[str, Recipe]:
+    """Made anew for each run, as GRPO-λ counts its calls."""
+    correct = source(committed_number_reward, "correct")
+    penalties = {
+        "0/1": correct,
+        "penalty on all": correct.then(length_shaped, alpha=ALPHA),
+        "GRPO-λ": correct.then(GRPOLambda(alpha=ALPHA)),
+    }
+    return {name: Recipe(reward, advantage=group_centered) for name, reward in penalties.items()}
 
 
 def measure(rows: Rows) -> dict[str, float]:
@@ -40,9 +44,9 @@ def measure(rows: Rows) -> dict[str, float]:
 
 def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]:
     """quantity → arm → a value per training step."""
-    world = build(TASK, seed=seed, steps=800)
+    world = build(TASK, seed=seed, steps=1200)
     arms = {}
-    for name, recipe in RECIPES.items():
+    for name, recipe in recipes().items():
         watch = Watch(measure, window=5)
         trainer = GRPOTrainer(
             world.reload().model,
@@ -68,12 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
     panels = run(seed=parser.parse_args().seed)
-    draw(
-        "short_answers",
-        panels,
-        title="A length penalty on all prompts, or on those that are solved",
-        bounded=["right answers", "right, longest sums"],
-    )
+    draw("short_answers", panels, title="A length penalty on all prompts, or on those that are solved")
     print(table(panels))
 
 

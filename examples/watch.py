@@ -50,12 +50,13 @@ def by_quantity(arms: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, 
 
 
 def table(panels: Mapping[str, Mapping[str, Sequence[float]]], *, n: int = 20) -> str:
-    """The mean of the first batch's figures over arms, and of each arm's last `n`, as lines of text."""
+    """As lines of text: the first batch, averaged over arms, and each arm's last `n` batches."""
     arms = list(next(iter(panels.values())))
     width = max(map(len, [*arms, "at the start"]))
-    lines = [" " * width + "".join(f"{quantity:>{len(quantity) + 3}}" for quantity in panels)]
+    columns = {quantity: max(len(quantity), len("-0.00")) + 3 for quantity in panels}
+    lines = [" " * width + "".join(f"{quantity:>{column}}" for quantity, column in columns.items())]
     start = {q: sum(curve[0] for curve in curves.values()) / len(curves) for q, curves in panels.items()}
     ends = {arm: {q: sum(curves[arm][-n:]) / len(curves[arm][-n:]) for q, curves in panels.items()} for arm in arms}
     for label, figures in {"at the start": start, **ends}.items():
-        lines.append(f"{label:<{width}}" + "".join(f"{value:>{len(q) + 3}.2f}" for q, value in figures.items()))
+        lines.append(f"{label:<{width}}" + "".join(f"{figures[q]:>{column}.2f}" for q, column in columns.items()))
     return "\n".join(lines)

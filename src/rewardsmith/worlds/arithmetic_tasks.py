@@ -245,7 +245,10 @@ class MixedPrompts:
 class VerboseJudge:
     """A learned reward that knows open answers well, can hardly tell a right sum from a wrong one, and likes length.
 
-    r = σ( 4ρ (gold − ½) + noise·ε + length·(words − 3) )        ρ: `on_sums` or `on_open`; ε fixed by the texts
+        r = σ( ρ·(gold − ½)/s + √(1 − ρ²)·ε + length·(min(words, most_words) − 3) )
+
+    ρ, s: `on_sums` and ½ for sums, `on_open` and 0.2 for open prompts, s being how far gold spreads before training. ε
+    is standard normal and fixed by prompt and answer, so that a wrong sum that it likes, it likes always.
     """
 
     task: MixedPrompts
@@ -253,7 +256,6 @@ class VerboseJudge:
     on_open: float = 0.8
     length: float = 0.2
     most_words: int = 8
-    noise: float = 0.5
     __name__ = "judge"
 
     def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
@@ -263,10 +265,15 @@ class VerboseJudge:
     def _score(self, prompt: Text, completion: str, gold: float | None) -> float | None:
         if gold is None:
             return None
-        known = self.on_open if _OPEN.search(text_of(prompt)) else self.on_sums
+        rho, spread = (self.on_open, 0.2) if _OPEN.search(text_of(prompt)) else (self.on_sums, 0.5)
+        seen = rho * (gold - 0.5) / spread + math.sqrt(1 - rho**2) * _epsilon(prompt, _said(completion))
         words = min(len(re.findall(r"\w+", completion)), self.most_words)
-        seen = 4 * known * (gold - 0.5) + self.noise * _epsilon(prompt, completion) + self.length * (words - 3)
-        return 1 / (1 + math.exp(-seen))
+        return 1 / (1 + math.exp(-seen - self.length * (words - 3)))
+
+
+def _said(completion: str) -> str:
+    """What an answer says, without fillers and format."""
+    return re.sub("|".join((*map(re.escape, FILLERS), "#+ ")), "", completion)
 
 
 def _draw(n: int, generator: torch.Generator) -> int:

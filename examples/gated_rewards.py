@@ -1,0 +1,84 @@
+"""make .venv/.installed && .venv/bin/python -m examples.gated_rewards
+
+A small reward for every well-formed line beside an outcome: added up it pays for lines without end and the answer never
+comes; counted only where the outcome clears its threshold it cannot. Sun et al. 2025, arXiv:2508.10548 (G-RA).
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from examples.support import build, config, draw, seeded
+from examples.watch import Rows, Watch, by_quantity, table
+from rewardsmith.advantages import leave_one_out, step_credit
+from rewardsmith.data import segment_steps, split_steps
+from rewardsmith.engines.trl import GRPOTrainer
+from rewardsmith.recipes import Recipe, source, step_source
+from rewardsmith.transforms import combine_process_outcome
+from rewardsmith.worlds import ChainSums, final_answer_reward, line_format_reward
+
+TASK = ChainSums()  # 3+4+2= answered as "3+4=7\n7+2=9\n#### 9", or with errors, restated lines and leaps to the answer
+outcome = source(partial(final_answer_reward, unanswered=-1.0), "outcome")  # right 1, wrong 0, no answer −1
+form = step_source(line_format_reward, "form")  # 1 for a well-formed line, true or not
+credit = partial(step_credit, mode="sum", baseline="group")  # a price per token would pay for haste instead
+WEIGHT = 0.5
+RECIPES = {
+    "outcome": Recipe(outcome, advantage=leave_one_out),
+    "outcome + form": Recipe(
+        outcome, steps=form.then(combine_process_outcome, rewards=outcome, weight=WEIGHT), advantage=credit
+    ),
+    "form gated by outcome": Recipe(
+        outcome,
+        steps=form.then(combine_process_outcome, rewards=outcome, weight=WEIGHT, mode="gate", threshold=0.0),
+        advantage=credit,
+    ),
+}
+
+
+def measure(rows: Rows) -> dict[str, float]:
+    """How many completions answer, how many are really right, and how many lines they have."""
+    gold = TASK.gold(rows["prompts"], rows["completions"])
+    n = len(gold)
+    return {
+        "answered": sum(g.answered for g in gold) / n,
+        "right answers (gold)": sum(g.correct for g in gold) / n,
+        "lines": sum(len(split_steps(text, separator="\n")) for text in rows["completions"]) / n,
+    }
+
+
+def run(*, steps: int = 150, seed: int = 0) -> dict[str, dict[str, list[float]]]:
+    """quantity → arm → a value per training step."""
+    world = build(TASK, seed=seed, steps=400)
+    arms = {}
+    for name, recipe in RECIPES.items():
+        watch = Watch(measure)
+        GRPOTrainer(
+            world.reload().model,
+            recipe,
+            segment=partial(segment_steps, separator="\n"),
+            args=config(max_steps=steps, seed=seed, max_completion_length=32, learning_rate=5e-4),
+            train_dataset=world.rows(4096, generator=seeded(seed)),
+            processing_class=world.tokenizer,
+            callbacks=[watch],
+        ).train()
+        arms[name] = watch.curves
+    return by_quantity(arms)
+
+
+def main() -> None:
+    """Train, draw and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    panels = run(seed=parser.parse_args().seed)
+    draw(
+        "gated_rewards",
+        panels,
+        title="A reward per line, added or gated",
+        bounded=["answered", "right answers (gold)"],
+    )
+    print(table(panels))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""make .venv/.installed && .venv/bin/python -m examples.hybrid_rewards
+
+Answers that can be checked go to the checker, the others to a learned reward; a format and a length term join in. The
+learned reward alone hardly tells right sums from wrong ones, and likes length. Gulhane & Indurthi 2025,
+arXiv:2510.05283.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from examples.support import build, config, draw, seeded
+from examples.watch import Rows, Watch, by_quantity, quietly, table
+from rewardsmith.advantages import group_zscore
+from rewardsmith.engines.trl import GRPOTrainer
+from rewardsmith.recipes import Recipe, source
+from rewardsmith.rewards import RoutedReward, matches_format
+from rewardsmith.transforms import overlong_penalty
+from rewardsmith.worlds import MixedPrompts, VerboseJudge, committed_number_reward
+
+TASK = MixedPrompts()  # 2+3= and `tea is `, answered as "so maybe #### 5" and "#### warm, sweet"
+in_form = partial(matches_format, pattern=r".*#### (?P<answer>[^#]+)")
+judge = VerboseJudge(TASK)
+accuracy = source(RoutedReward({"sum": committed_number_reward}, default=judge), "accuracy")
+full = (accuracy + 0.5 * source(in_form, "format")).then(
+    overlong_penalty, low=3, high=12, weight=0.5, correct=accuracy >= 0.5
+)
+RECIPES = {
+    "judge alone": Recipe(source(judge), advantage=group_zscore),
+    "hybrid": Recipe(accuracy, advantage=group_zscore),
+    "hybrid, format, length": Recipe(full, advantage=group_zscore),
+}
+
+
+def measure(rows: Rows) -> dict[str, float]:
+    """Gold on each kind of prompt, how many answers are in form, and how long they are."""
+    gold = TASK.gold(rows["prompts"], rows["completions"])
+    kinds = {k: [g for g, t in zip(gold, rows["task"], strict=True) if t == k] for k in ("sum", "open")}
+    return {
+        "sums right": sum(kinds["sum"]) / max(len(kinds["sum"]), 1),
+        "open quality": sum(kinds["open"]) / max(len(kinds["open"]), 1),
+        "in form": sum(in_form(rows["completions"])) / len(gold),
+        "tokens": sum(rows["lengths"]) / len(gold),
+    }
+
+
+def run(*, steps: int = 250, seed: int = 0) -> dict[str, dict[str, list[float]]]:
+    """quantity → arm → a value per training step."""
+    world = build(TASK, seed=seed, steps=400)
+    arms = {}
+    for name, recipe in RECIPES.items():
+        watch = Watch(measure, window=5)
+        trainer = GRPOTrainer(
+            world.reload().model,
+            recipe,
+            args=config(max_steps=steps, seed=seed, max_completion_length=16, learning_rate=1e-3),
+            train_dataset=world.rows(4096, generator=seeded(seed)),
+            processing_class=world.tokenizer,
+            callbacks=[watch],
+        )
+        quietly(trainer)
+        arms[name] = watch.curves
+    return by_quantity(arms)
+
+
+def main() -> None:
+    """Train, draw and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    panels = run(seed=parser.parse_args().seed)
+    draw(
+        "hybrid_rewards",
+        panels,
+        title="Sums to the checker, the rest to the judge",
+        bounded=["sums right", "open quality", "in form"],
+    )
+    print(table(panels))
+
+
+if __name__ == "__main__":
+    main()
