@@ -43,11 +43,14 @@ def drawn(rng, *, prompts, group, kind):
 @pytest.mark.parametrize("kind", ["own", "average", "alike"])
 @pytest.mark.parametrize(("prompts", "group"), [(8, 4), (24, 8), (60, 1)])
 def test_calibrated_confidences_raise_no_alarm_however_few_they_are(kind, prompts, group):
+    """At an error level of ALPHA one alarm in 120 draws is bad luck; three would be an interval that is too narrow."""
     rng = random.Random(f"{SEED} {kind} {prompts}")
+    alarms = []
     for _ in range(120):
         q, z, clusters = drawn(rng, prompts=prompts, group=group, kind=kind)
         found = miscalibration(q, z, clusters=clusters, alpha=ALPHA)
-        assert found.low <= 0.05, f"seed {SEED}: {found}"
+        alarms += [found] if found.low > 0.05 else []
+    assert len(alarms) < 3, f"seed {SEED}: {alarms}"
 
 
 def test_overconfidence_is_seen_in_a_few_dozen_prompts():
