@@ -45,9 +45,15 @@ def credit(step_rewards, step_mask, step_ends, completion_mask):
     )
 
 
+def combined(step_rewards, step_mask, step_ends):
+    aspect = room.Aspect(step_rewards, step_ends, step_mask)
+    return room.combine_aspects({"a": aspect}, n_tokens=5, weights={"a": 0.5})
+
+
 CASES = {
     "batch_scaled": partial(room.batch_scaled, group_size=GROUP),
     "broadcast_to_tokens": room.broadcast_to_tokens,
+    "combine_aspects": combined,
     "drop_dead_groups": partial(room.drop_dead_groups, group_size=GROUP),
     "drop_unscored": room.drop_unscored,
     "group_centered": partial(room.group_centered, group_size=GROUP),
@@ -63,6 +69,7 @@ CASES = {
     "token_leave_one_out": baselined,
 }
 STEPS = {
+    "combine_aspects": 3,
     "min_form_weights": 2,
     "scatter_steps": 3,
     "spread_steps": 4,
@@ -72,7 +79,7 @@ STEPS = {
     "token_leave_one_out": 4,
 }
 """How many of step rewards, step mask, step ends and completion mask each function of steps takes."""
-NOT_FUNCTIONS_OF_REWARDS = {"removes"}
+NOT_FUNCTIONS_OF_REWARDS = {"Aspect", "removes"}
 ESTIMATORS = [name for name in CASES if hasattr(getattr(room, name), "__removes__")]
 each_function = pytest.mark.parametrize("name", CASES)
 each_estimator = pytest.mark.parametrize("name", ESTIMATORS)

@@ -5,8 +5,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
-from rewardsmith.atlas import All, AtLeast, AtMost, Equal, PairedGain, Within, sign_flip_p_value
+from rewardsmith.atlas import All, AtLeast, AtMost, Equal, LowerBound, PairedGain, Within, sign_flip_p_value
 
 NAN = math.nan
 
@@ -38,6 +39,8 @@ def test_bounds_hold_for_the_mean_over_seeds(criterion, values, passes):
         PairedGain("m/a", over="m/b", at_least=-9),
         PairedGain("m/a", over="m/b", at_most=9),
         PairedGain("m/a", over="m/b", at_least=-9, p_value=0.5),
+        LowerBound("m/a", above=-9),
+        LowerBound("m/a", over="m/b", above=-9, least_seeds=3),
         All(AtLeast("m/b", -9), AtLeast("m/a", -9)),
     ],
 )
@@ -65,6 +68,25 @@ def test_a_p_value_is_asked_only_where_enough_seeds_ran_to_reach_it():
     assert not criterion.judge({"m/a": noisy, "m/b": [0.0] * 5}).passed
     assert criterion.judge({"m/a": [3.0, -1.0], "m/b": [0.0] * 2}).passed  # 2⁻² > 0.05
     assert criterion.judge({"m/a": [1.0] * 5, "m/b": [0.0] * 5}).passed
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_a_lower_bound_is_that_of_the_paired_t_interval(n):
+    a, b = np.random.default_rng(n).normal([[1.0], [0.2]], 0.3, (2, n))
+    low = float(ttest_rel(a, b).confidence_interval(0.95).low)
+    for above, passes in ((low - 1e-9, True), (low + 1e-9, False)):
+        assert LowerBound("m/a", over="m/b", above=above).judge({"m/a": a, "m/b": b}).passed is passes
+        assert LowerBound("m/a", above=above).judge({"m/a": a - b}).passed is passes
+
+
+def test_a_lower_bound_of_few_seeds_is_their_mean():
+    criterion = LowerBound("m/a", above=0.1)
+    assert criterion.judge({"m/a": [0.2]}).passed
+    assert not criterion.judge({"m/a": [0.0, 0.125, 0.0625]}).passed
+    assert not LowerBound("m/a", above=0.25).judge({"m/a": [0.25]}).passed  # above, not at
+    assert criterion.judge({"m/a": [2.0, -1.0, -0.5, 0.5]}).passed  # mean 0.25; its interval reaches below 0
+    assert not criterion.judge({"m/a": [2.0, -1.0, -0.5, 0.5, 0.25]}).passed
+    assert not LowerBound("m/a", above=0.1, least_seeds=4).judge({"m/a": [2.0, -1.0, -0.5, 0.5]}).passed
 
 
 @pytest.mark.parametrize("n", [1, 4, 7])
@@ -96,6 +118,11 @@ def test_all_needs_every_part_and_keeps_their_verdicts():
         (Within("m/a", 0.35, 0.65), "mean m/a in [0.35, 0.65]"),
         (Equal("m/a", to="m/b", tol=1e-6), "m/a = m/b within 1e-06 on every seed"),
         (PairedGain("m/a", over="m/b", at_most=0.02), "mean m/a − m/b, paired by seed, ≤ 0.02"),
+        (LowerBound("m/a", above=0.1), "lower 95 % bound of m/a > 0.1 (the mean, where fewer than 5 seeds ran)"),
+        (
+            LowerBound("m/a", over="m/b", above=0, least_seeds=8),
+            "lower 95 % bound of m/a − m/b, paired by seed, > 0 (the mean, where fewer than 8 seeds ran)",
+        ),
         (
             PairedGain("m/a", over="m/b", at_least=1, p_value=0.01),
             "mean m/a − m/b, paired by seed, ≥ 1, exact sign-flip p ≤ 0.01 where that many seeds ran",
@@ -124,5 +151,7 @@ def test_criteria_that_could_not_fail_are_refused():
         PairedGain("m/a", over="m/b")
     with pytest.raises(ValueError, match="PairedGain: p_value tests a gain, so it needs at_least"):
         PairedGain("m/a", over="m/b", at_most=1, p_value=0.05)
+    with pytest.raises(ValueError, match="LowerBound: least_seeds is 1; one seed has no spread"):
+        LowerBound("m/a", above=0, least_seeds=1)
     with pytest.raises(ValueError, match="All: no criteria given"):
         All()

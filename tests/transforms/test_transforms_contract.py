@@ -22,6 +22,12 @@ CASES = {
     ],
     "GRPOLambda": [(partial(room.GRPOLambda(fraction=1.0), group_size=GROUP), ("lengths", "truncated"))],
     "RunningNorm": [(partial(room.RunningNorm, mode=mode), ()) for mode in ("meanstd", "clip", "minmax")],
+    "aggregate": [
+        *((partial(room.aggregate, how=how), ()) for how in ("mean", "median", "min", "max", "uwo", "mean_minus_std")),
+        (partial(room.aggregate, how="lower_quantile", coef=0.3), ()),
+        *((partial(room.aggregate, how="robust_mix", nominal=nominal), ()) for nominal in ("mean", 1)),
+        (partial(room.aggregate, how="robust_mix", coef=0.3, nominal="min_sigma"), ("std",)),
+    ],
     "backward_correction": [(room.backward_correction, ("false_positive_rate", "false_negative_rate"))],
     "ceiling": [(room.ceiling, ())],
     "chain": [(room.chain(room.par, partial(room.clip_rewards, low=0.1, high=0.9)), ("ref_rewards",))],
@@ -55,6 +61,10 @@ CASES = {
     "log_sigmoid_shaping": [(room.log_sigmoid_shaping, ("ref_rewards",))],
     "logical_and": [(partial(room.logical_and, weights=[1.0, 0.0, 2.0]), ())],
     "logical_or": [(room.logical_or, ())],
+    "mixture_score": [
+        (partial(room.mixture_score, center=[0.1, 0.0, -0.2], scale=[1.0, 2.0, 0.5], link=link), ("weights",))
+        for link in ("sigmoid", "identity")
+    ],
     "normalize_sources": [(partial(room.normalize_sources, group_size=GROUP), ())],
     "overlong_penalty": [
         (partial(room.overlong_penalty, low=200, high=400, apply_to=which), ("lengths",))
@@ -83,27 +93,48 @@ CASES = {
         (partial(room.weighted_sum, weights=[1.0, -2.0, 0.5]), ()),
         (room.weighted_sum, ("weights",)),
     ],
+    "zscore_members": [
+        (
+            partial(room.zscore_members, reference=torch.tensor([[-1.0, 0.0, 2.0], [1.5, 3.0, -2.0], [0.0, 4.0, 0.5]])),
+            (),
+        )
+    ],
 }
 NOT_TRANSFORMS = {
     "AppealsEstimator",
     "Cancellation",
     "Chain",
+    "ContextScale",
     "GatedSteps",
     "Incentive",
+    "MemberStatistics",
     "NoiseRates",
     "Reads",
     "cancels",
+    "context_scale",
     "correction_is_noop",
     "easiest_prompts",
     "estimate_noise",
     "flawed_advantage",
     "gated_step_sum",
     "incentive_compatible",
+    "member_statistics",
     "priority_gates",
+    "profile_posterior",
     "switch",
 }
 STEPS = {"clip_steps", "combine_process_outcome", "delta_steps", "renorm"}
-SOURCES = STEPS | {"gated_sum", "logical_and", "logical_or", "normalize_sources", "scale_sources", "weighted_sum"}
+SOURCES = STEPS | {
+    "aggregate",
+    "gated_sum",
+    "logical_and",
+    "logical_or",
+    "mixture_score",
+    "normalize_sources",
+    "scale_sources",
+    "weighted_sum",
+    "zscore_members",
+}
 VERDICTS = {
     "GRPOLambda",
     "flawed_positive_penalty",
@@ -146,6 +177,7 @@ def inputs(name, columns, *, dtype=torch.float64, seed=0):
         "flawed": torch.rand(ROWS, generator=generator) < 0.5,
         "truncated": torch.rand(ROWS, generator=generator) < 0.2,
         "weights": torch.rand(ROWS, 3, generator=generator, dtype=torch.float64),
+        "std": torch.rand(ROWS, 3, generator=generator, dtype=torch.float64),
         "step_mask": torch.ones(ROWS, 3).bool(),
         "rewards": torch.rand(ROWS, generator=generator, dtype=torch.float64),
     }

@@ -1,13 +1,16 @@
 """Rewards in, credit out: what each completion, or token, is worth relative to its peers."""
 
+from rewardsmith.advantages.aspects import Aspect, combine_aspects
 from rewardsmith.advantages.filters import drop_dead_groups, drop_unscored, rank_filter
 from rewardsmith.advantages.group import batch_scaled, group_centered, group_zscore, leave_one_out, removes
 from rewardsmith.advantages.steps import min_form_weights, step_credit, step_returns, token_leave_one_out
 from rewardsmith.advantages.tokens import broadcast_to_tokens, scatter_steps, spread_steps, step_lengths
 
 __all__ = [
+    "Aspect",
     "batch_scaled",
     "broadcast_to_tokens",
+    "combine_aspects",
     "drop_dead_groups",
     "drop_unscored",
     "group_centered",

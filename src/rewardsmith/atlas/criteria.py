@@ -1,11 +1,12 @@
 """Criteria judge a page's runs and print themselves as one sentence, so that text and check cannot differ.
 
 A criterion speaks of results, `{"metric/arm": [one number per seed]}`, with every list in the same order of seeds.
-All thresholds are on means over seeds, so that one seed is enough to judge and many judge better; NaN never passes.
+Thresholds are on means over seeds, so that one seed is enough to judge and many judge better; NaN never passes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -175,6 +176,59 @@ class PairedGain:
         return Verdict(passed and p_value <= self.p_value, str(self), f"{_signed(mean)}, p = {p_value:.2g}")
 
 
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """The lower end of the 95 % interval of `name`, or of `name` minus `over` paired by seed, lies above `above`.
+
+        x̄ − t₀.₉₇₅ s / √n > above        Student's t with n − 1 degrees of freedom
+
+    With fewer than `least_seeds` seeds an interval says little, so the mean is judged in its place.
+
+    >>> LowerBound("gold/min", over="gold/single", above=0.1).judge(
+    ...     {"gold/min": [0.5, 0.6, 0.7, 0.6, 0.6], "gold/single": [0.4, 0.4, 0.4, 0.4, 0.4]}
+    ... )[2]
+    '+0.2, lower bound +0.1122'
+    """
+
+    name: str
+    above: float
+    over: str | None = None
+    least_seeds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.least_seeds < 2:
+            raise ValueError(
+                f"LowerBound: least_seeds is {self.least_seeds}; one seed has no spread. Ask for 2 or more."
+            )
+
+    def __str__(self) -> str:
+        what = self.name if self.over is None else f"{self.name} − {self.over}, paired by seed,"
+        return f"lower 95 % bound of {what} > {self.above:g} (the mean, where fewer than {self.least_seeds} seeds ran)"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the bound lies above `above`, or the mean where too few seeds ran; NaN never passes."""
+        values = values_of(results, self.name)
+        if self.over is not None:
+            values = values - values_of(results, self.over)
+        mean = float(values.mean())
+        if len(values) < self.least_seeds:
+            return Verdict(mean > self.above, str(self), _signed(mean))
+        low = lower_95_bound(values)
+        return Verdict(low > self.above, str(self), f"{_signed(mean)}, lower bound {_signed(low)}")
+
+
+def lower_95_bound(values: NDArray[np.float64]) -> float:
+    """The lower end of Student's two-sided 95 % interval of the mean of at least two values.
+
+    >>> round(lower_95_bound(np.array([1.0, 3.0])), 3)  # 2 − 12.706 · √2/√2
+    -10.706
+    """
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(values) - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) - half
+
+
 def _signed(gain: float) -> str:
     return f"{round(gain, 9) + 0.0:+.4g}"  # rounding errors are no gain
 
@@ -223,10 +277,12 @@ __all__ = [
     "AtMost",
     "Criterion",
     "Equal",
+    "LowerBound",
     "PairedGain",
     "Results",
     "Verdict",
     "Within",
+    "lower_95_bound",
     "sign_flip_p_value",
     "values_of",
 ]

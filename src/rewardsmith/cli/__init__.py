@@ -1,4 +1,4 @@
-"""The command line: `rewardsmith audit | atlas | demo`. Parsing only; the work is the library's."""
+"""The command line: `rewardsmith audit | atlas | demo | train-reward`. Parsing only; the work is the library's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rewardsmith.cli.atlas import app as atlas_app
 from rewardsmith.cli.audit import audit_command
 from rewardsmith.cli.demo import demo_command
+from rewardsmith.cli.train_reward import train_reward_command
 
 app = typer.Typer(
     name="rewardsmith",
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command("audit")(audit_command)
 app.command("demo")(demo_command)
+app.command("train-reward")(train_reward_command)
 app.add_typer(atlas_app, name="atlas", help="The field's papers, each with a component and a page that reproduces it.")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rewardsmith.errors import RowsError
 from rewardsmith.types import Text
@@ -88,7 +89,7 @@ def read_rows(source: str | Path | Dataset | Iterable[Mapping[str, Any]], *, lim
         RowsError: the file is missing or of another kind, cannot be parsed, holds no rows, or a row has no prompt.
     """
     name = str(source) if isinstance(source, str | Path) else type(source).__name__
-    records = _records(Path(source)) if isinstance(source, str | Path) else iter(source)
+    records = file_records(Path(source)) if isinstance(source, str | Path) else iter(source)
     rows = []
     for number, record in enumerate(records, start=1):
         if limit is not None and number > limit:
@@ -99,41 +100,53 @@ def read_rows(source: str | Path | Dataset | Iterable[Mapping[str, Any]], *, lim
     return rows
 
 
-def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+def file_records(path: Path, *, caller: str = "read_rows") -> Iterator[Mapping[str, Any]]:
+    """The objects of a `.jsonl`, `.json`, `.parquet` or `.csv` file; the first two may be gzipped.
+
+    Raises:
+        RowsError: in `caller`'s name, as the file is missing or of another kind, or when a line cannot be parsed.
+    """
     if not path.is_file():
-        raise RowsError(f"read_rows: there is no file {path}. Give a .jsonl, .json, .parquet or .csv file.")
+        raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet or .csv file.")
     readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _csv}
-    reader = readers.get(path.suffix.lower())
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"] and suffixes[-2:-1] and suffixes[-2] in (".jsonl", ".ndjson", ".json")
+    reader = readers.get(suffixes[-2] if zipped else path.suffix.lower())
     if reader is None:
         raise RowsError(
-            f"read_rows: {path} ends in {path.suffix!r}, which is none of {', '.join(readers)}. Convert it to one."
+            f"{caller}: {path} ends in {path.suffix!r}, which is none of {', '.join(readers)}. Convert it to one."
         )
-    return reader(path)
+    return reader(path, caller)
 
 
-def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
+def _opened(path: Path) -> IO[str]:
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+
+
+def _jsonl(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
+    with _opened(path) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
                     yield json.loads(line)
                 except json.JSONDecodeError as error:
                     raise RowsError(
-                        f"read_rows: line {number} of {path} is not JSON ({error}). Each line must be one object."
+                        f"{caller}: line {number} of {path} is not JSON ({error}). Each line must be one object."
                     ) from error
 
 
-def _json(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RowsError(f"read_rows: {path} is not JSON ({error}). It must be one list of objects.") from error
+def _json(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
+    with _opened(path) as file:
+        try:
+            records = json.load(file)
+        except json.JSONDecodeError as error:
+            raise RowsError(f"{caller}: {path} is not JSON ({error}). It must be one list of objects.") from error
     if not isinstance(records, list):
-        raise RowsError(f"read_rows: {path} holds a {type(records).__name__}. It must be one list of objects.")
+        raise RowsError(f"{caller}: {path} holds a {type(records).__name__}. It must be one list of objects.")
     return iter(records)
 
 
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+def _parquet(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -142,10 +155,10 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
         for batch in batches:
             yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
-        raise RowsError(f"read_rows: {path} is not Parquet ({error}). Write it again, or give a .jsonl.") from error
+        raise RowsError(f"{caller}: {path} is not Parquet ({error}). Write it again, or give a .jsonl.") from error
 
 
-def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+def _csv(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8", newline="") as lines:
         yield from csv.DictReader(lines)
 

@@ -1,4 +1,4 @@
-"""Losses for reward models: scores in, one loss per pair out.
+"""Losses on stated confidence: scores in, one loss per pair out.
 
 Every argument is (B,) scores in the reward model's own unit (log-odds). A row with NaN in a score that a loss reads is
 unscored: its loss is NaN and it sends no gradient, so skip it in the reduction. ±inf gives the limit.
@@ -15,9 +15,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rewardsmith._check import check_same_shape
+from rewardsmith.objectives.pairwise import pairwise_loss
 
 
 def confidence_calibration_loss(
@@ -42,7 +42,7 @@ def confidence_calibration_loss(
     tensor([2.])
     """
     check_same_shape("confidence_calibration_loss", chosen_high, chosen_low, rejected_low, rejected_high)
-    return _preferred(chosen_high, chosen_low) + _preferred(rejected_low, rejected_high)
+    return pairwise_loss(chosen_high, chosen_low) + pairwise_loss(rejected_low, rejected_high)
 
 
 def combined_confidence_loss(
@@ -68,7 +68,7 @@ def combined_confidence_loss(
     """
     check_same_shape("combined_confidence_loss", chosen, rejected, chosen_high, chosen_low, rejected_low, rejected_high)
     tone = confidence_calibration_loss(chosen_high, chosen_low, rejected_low, rejected_high)
-    return _preferred(chosen, rejected) + tone
+    return pairwise_loss(chosen, rejected) + tone
 
 
 def crossed_confidence_loss(
@@ -83,7 +83,7 @@ def crossed_confidence_loss(
     """
     check_same_shape("crossed_confidence_loss", chosen_high, chosen_low, rejected_low, rejected_high)
     tone = confidence_calibration_loss(chosen_high, chosen_low, rejected_low, rejected_high)
-    return tone + _preferred(chosen_high, rejected_low)
+    return tone + pairwise_loss(chosen_high, rejected_low)
 
 
 def ranked_confidence_loss(
@@ -102,13 +102,6 @@ def ranked_confidence_loss(
     held = scores.masked_fill(missing[..., None], 0.0)
     rest = held.flip(-1).logcumsumexp(dim=-1).flip(-1)  # (B, 4) log Σ_{j≥k} e^{s_j}
     return (rest - held)[..., :-1].sum(dim=-1).masked_fill(missing, math.nan)
-
-
-def _preferred(better: Tensor, worse: Tensor) -> Tensor:
-    """−log σ(better − worse); NaN without a gradient where the difference is NaN."""
-    margin = better - worse
-    missing = margin.isnan()
-    return -F.logsigmoid(margin.masked_fill(missing, 0.0)).masked_fill(missing, math.nan)
 
 
 __all__ = [

@@ -3,6 +3,8 @@
 Importing this room loads neither torch nor a verifier's libraries, because every worker process does it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from rewardsmith.rewards.agreement import Vote, weighted_vote
 from rewardsmith.rewards.calling import pseudo_ids
 from rewardsmith.rewards.contracts import (
@@ -33,9 +35,29 @@ from rewardsmith.rewards.judges import (
     reference_messages,
     verdict,
 )
+from rewardsmith.rewards.models import (
+    CRITIQUE_TEMPLATE,
+    AskedCritiques,
+    AsyncCritiqueReward,
+    Batching,
+    ContextualReward,
+    CritiqueReward,
+    GaussianReward,
+    GeneratedCritiques,
+    HeadScores,
+    ImplicitReward,
+    MemberScale,
+    RewardEnsemble,
+    RewardModel,
+    SequenceReward,
+    StepReward,
+    critique_messages,
+    load_reward_model,
+)
 from rewardsmith.rewards.process import StepScore, process_target, steps_of, takes_steps, with_steps
 from rewardsmith.rewards.routing import AsyncRoutedReward, RoutedReward
 from rewardsmith.rewards.scoring import Scorer, rewards_of, score
+from rewardsmith.rewards.segments import AspectReward, AsyncAspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity, paraphrase_ceiling
 from rewardsmith.rewards.stated import (
     AsyncWithoutConfidence,
@@ -65,37 +87,65 @@ from rewardsmith.rewards.verifiers import (
     plain_text,
     think_format,
 )
+from rewardsmith.rewards.weight_space import average, extrapolate
 from rewardsmith.rewards.work import Scored
 
+if TYPE_CHECKING:
+    from rewardsmith.rewards.models import GaussianHeads, Gaussians
+from rewardsmith.rewards.fusion import RewardFusion
+
 __all__ = [
+    "CRITIQUE_TEMPLATE",
     "NO_ERROR",
     "PRINCIPLES",
+    "AskedCritiques",
+    "AspectReward",
+    "AsyncAspectReward",
+    "AsyncCritiqueReward",
     "AsyncRequireAnswer",
     "AsyncRoutedReward",
     "AsyncWithoutConfidence",
+    "Batching",
     "ChatBackend",
+    "ContextualReward",
     "Contract",
+    "CritiqueReward",
     "EmbeddingSimilarity",
     "FirstErrorJudge",
     "Formed",
+    "GaussianHeads",
+    "GaussianReward",
+    "Gaussians",
+    "GeneratedCritiques",
+    "HeadScores",
+    "ImplicitReward",
     "JudgeError",
     "Judgement",
+    "MemberScale",
     "PrincipleJudge",
     "ReferenceJudge",
     "RequireAnswer",
+    "RewardEnsemble",
+    "RewardFusion",
+    "RewardModel",
     "RoutedReward",
     "Scored",
     "Scorer",
+    "SequenceReward",
     "SourceSet",
+    "StepReward",
     "StepScore",
     "Target",
     "Vote",
     "WithoutConfidence",
     "as_sources",
     "as_target",
+    "average",
     "contract_of",
+    "critique_messages",
     "exact_number",
     "exact_text",
+    "extrapolate",
     "final_answer",
     "first_error_index",
     "first_error_messages",
@@ -104,6 +154,7 @@ __all__ = [
     "from_verl",
     "json_schema",
     "load_reward",
+    "load_reward_model",
     "load_target",
     "localization_reward",
     "matches_format",
@@ -135,3 +186,11 @@ __all__ = [
     "with_steps",
     "without_confidence",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("GaussianHeads", "Gaussians"):  # modules of torch, which this room must not load
+        from rewardsmith.rewards import models
+
+        return getattr(models, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

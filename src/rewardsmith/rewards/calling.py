@@ -31,6 +31,12 @@ class Verdict(NamedTuple):
     mutated: bool = False
 
 
+class Unscored(NamedTuple):
+    """What a reward's `reasoned` gives in place of None where it can say why."""
+
+    why: str
+
+
 class Reply(NamedTuple):
     """What one call gave: a verdict per row, or None with the reason why the call as a whole failed."""
 
@@ -69,6 +75,8 @@ def verdict(value: Any) -> Verdict:
     """
     if value is None:
         return Verdict(None, "none")
+    if isinstance(value, Unscored):
+        return Verdict(None, "none", shorten(value.why))
     if not isinstance(value, int | float) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
     if not isinstance(value, int | float):
@@ -102,10 +110,14 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
 
 
 class Caller:
-    """A reward made ready for calls: its signature is read once."""
+    """A reward made ready for calls: its signature is read once.
+
+    Where it has a method `reasoned`, that is called in its place: the same, with `Unscored` where it says why.
+    """
 
     def __init__(self, reward: Callable[..., Any]) -> None:
         self.reward = reward
+        self.call = getattr(reward, "reasoned", reward)
         self.row = reward if isinstance(reward, PerRow) else None
         self.signature = signature_of(reward)
         self.is_async = is_async(reward)
@@ -137,7 +149,7 @@ class Caller:
         positional, keywords = self.signature.bind(arguments)
         start = time.perf_counter()
         try:
-            result = self.reward(*positional, **keywords)
+            result = self.call(*positional, **keywords)
             if isinstance(result, Awaitable):  # a plain function that hands back a coroutine
                 result = asyncio.run(_awaited(result))
         except KeyboardInterrupt:
@@ -156,7 +168,7 @@ class Caller:
         positional, keywords = self.signature.bind(arguments)
         start = time.perf_counter()
         try:
-            result = await asyncio.wait_for(self.reward(*positional, **keywords), timeout)
+            result = await asyncio.wait_for(self.call(*positional, **keywords), timeout)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -61,7 +62,8 @@ class Scorer:
                 `timeout` then binds async rewards only.
             timeout: seconds per call; a batch that takes longer is scored again row by row, so that a row is
                 unscored only if it alone takes longer. None waits for ever.
-            batch_size: rows per call of a batched (TRL) reward.
+            batch_size: rows per call of a batched (TRL) reward; one with a `plan`, as reward models have, makes its
+                own batches.
             journal: the file to resume from and to write to; `journal_header` is what else tells this job from
                 another, such as a seed.
             most_timeouts: once this many rows have taken too long, no further batch is sent; the rest are unscored
@@ -190,11 +192,22 @@ class Scorer:
         fresh = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._seen}
         names, parts = list(fresh), list(fresh.values())
         # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
-        batches = [(names[i : i + size], parts[i : i + size]) for i in range(0, len(names), size)]
+        cuts = self._cuts(parts, size, planned=batch_size is None)
+        batches = [([names[i] for i in cut], [parts[i] for i in cut]) for cut in cuts]
         self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
         if self._bar is not None:
             self._bar.advance(len(rows) - len(fresh))
         return [self._seen[key][0] for key in keys]
+
+    def _cuts(self, rows: Sequence[Row], size: int, *, planned: bool) -> Sequence[Sequence[int]]:
+        """Which rows go together: as the reward's own `plan` has it, such as rows of equal length, else in order."""
+        plan = getattr(self.target.reward, "plan", None)
+        if planned and plan is not None and rows:
+            parts = [(row.prompt, row.completion, row.columns) for row in rows]
+            with contextlib.suppress(Exception):  # what breaks the plan breaks its row's call too, which records it
+                cuts: list[list[int]] = plan(**self._caller.arguments(parts))
+                return cuts
+        return [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
 
     def _check_columns(self, rows: Sequence[Row]) -> None:
         columns = frozenset[str]().union(*(row.columns.keys() for row in rows))

@@ -356,9 +356,14 @@ def _turned(row: Row) -> Row:
 
 
 def source_digest(target: Target) -> str | None:
-    """A digest of the file that defines the reward, so that a resumed job notices an edit; None where unknown."""
+    """A digest of the file that defines the reward, so that a resumed job notices an edit; None where unknown.
+
+    A reward that has a method `content_digest`, as reward models have, says itself what its scores depend on.
+    """
     function: Any = target.reward
     function = function.reward if target.contract == "process" else function
+    if callable(own := getattr(function, "content_digest", None)):
+        return str(own())
     function = function.function if isinstance(function, PerRow) else function
     while isinstance(function, partial):
         function = function.func

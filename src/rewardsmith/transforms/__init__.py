@@ -5,7 +5,9 @@ from rewardsmith.transforms.appeals import AppealsEstimator
 from rewardsmith.transforms.combine import logical_and, logical_or
 from rewardsmith.transforms.compose import Chain, Reads, chain, reads
 from rewardsmith.transforms.confidence import ConfidenceAdjusted
+from rewardsmith.transforms.contexts import ContextScale, context_scale, mixture_score, profile_posterior
 from rewardsmith.transforms.easiest import GRPOLambda, easiest_prompts, grpo_lambda
+from rewardsmith.transforms.ensemble import MemberStatistics, aggregate, member_statistics, zscore_members
 from rewardsmith.transforms.flaws import flawed_advantage, flawed_positive_penalty
 from rewardsmith.transforms.gates import GatedSteps, gated_step_sum, gated_sum, priority_gates, switch
 from rewardsmith.transforms.lengths import length_shaped, overlong_penalty, relative_length_penalty
@@ -23,12 +25,15 @@ __all__ = [
     "Cancellation",
     "Chain",
     "ConfidenceAdjusted",
+    "ContextScale",
     "GRPOLambda",
     "GatedSteps",
     "Incentive",
+    "MemberStatistics",
     "NoiseRates",
     "Reads",
     "RunningNorm",
+    "aggregate",
     "backward_correction",
     "cancels",
     "ceiling",
@@ -36,6 +41,7 @@ __all__ = [
     "clip_rewards",
     "clip_steps",
     "combine_process_outcome",
+    "context_scale",
     "correction_is_noop",
     "delta_steps",
     "easiest_prompts",
@@ -55,10 +61,13 @@ __all__ = [
     "log_sigmoid_shaping",
     "logical_and",
     "logical_or",
+    "member_statistics",
+    "mixture_score",
     "normalize_sources",
     "overlong_penalty",
     "par",
     "priority_gates",
+    "profile_posterior",
     "pure_link",
     "reads",
     "reference_link",
@@ -69,4 +78,5 @@ __all__ = [
     "scoring_rule_reward",
     "switch",
     "weighted_sum",
+    "zscore_members",
 ]

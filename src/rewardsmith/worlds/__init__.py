@@ -11,7 +11,22 @@ from rewardsmith.worlds.arithmetic_lm import (
     substring_reward,
 )
 from rewardsmith.worlds.arithmetic_tasks import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge
+from rewardsmith.worlds.batched_mlp import BatchedMLP, batched_linear
 from rewardsmith.worlds.chain_training import Credit, Training, policy_gradient, train_chains
+from rewardsmith.worlds.contextual_tastes import ContextualTastes, TastePairs, told
+from rewardsmith.worlds.critic_gpt import (
+    BAD,
+    GOOD,
+    READ,
+    CriticGPT,
+    DigitPairs,
+    DigitTask,
+    critic_scores,
+    train_critics,
+    written_critiques,
+)
+from rewardsmith.worlds.gaussian_heads import GaussianHeads, GaussianScores, fit_heads, head_scores
+from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
 from rewardsmith.worlds.hetero_rm import HeteroRM
 from rewardsmith.worlds.judged_answers import (
     Exploited,
@@ -24,6 +39,8 @@ from rewardsmith.worlds.judged_answers import (
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedPolicy, StatedRollouts, train_stated
 from rewardsmith.worlds.length_bandit import LengthBandit, LengthDraws
 from rewardsmith.worlds.mixed_pool import MixedPool
+from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
+from rewardsmith.worlds.pretrained_bodies import finetune_heads, pretrain_bodies
 from rewardsmith.worlds.property_pool import PropertyPool
 from rewardsmith.worlds.response_pool import (
     PolicyAtKL,
@@ -34,6 +51,8 @@ from rewardsmith.worlds.response_pool import (
     policy_at_kl,
     tilted_policy,
 )
+from rewardsmith.worlds.segment_task import Aspects, Outputs, SegmentTask, Worth, train_segments
+from rewardsmith.worlds.segmented_responses import BestOf, SegmentedResponses
 from rewardsmith.worlds.shortcut_chain import ChainDraws, ShortcutChain
 from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
 from rewardsmith.worlds.stepwise_tasks import (
@@ -58,14 +77,28 @@ from rewardsmith.worlds.tone_models import (
 )
 
 __all__ = [
+    "BAD",
+    "GOOD",
     "NEUTRAL",
+    "READ",
+    "AnswerPairs",
     "ArithmeticLM",
+    "Aspects",
+    "BatchedMLP",
+    "BestOf",
     "ChainDraws",
     "ChainGold",
     "ChainSums",
+    "ContextualTastes",
     "Credit",
+    "CriticGPT",
+    "DigitPairs",
+    "DigitTask",
     "Exploited",
     "FlawDetector",
+    "GaussianHeads",
+    "GaussianScores",
+    "HeavyTails",
     "HeteroRM",
     "JudgedAnswers",
     "Judges",
@@ -76,11 +109,16 @@ __all__ = [
     "LongSums",
     "MixedPool",
     "MixedPrompts",
+    "Outputs",
+    "Pairs",
     "PolicyAtKL",
+    "PreferenceWorld",
     "Preferences",
     "PropertyPool",
     "ResponsePool",
     "Rollouts",
+    "SegmentTask",
+    "SegmentedResponses",
     "ShortcutChain",
     "SmudgedSums",
     "StatedPolicy",
@@ -89,6 +127,7 @@ __all__ = [
     "Streams",
     "Sums",
     "Task",
+    "TastePairs",
     "ToneModels",
     "ToneWorld",
     "TonedJudge",
@@ -96,27 +135,43 @@ __all__ = [
     "Training",
     "Truth",
     "VerboseJudge",
+    "Worth",
     "arithmetic_gold",
+    "batched_linear",
     "best_of_n_curve",
     "committed_number_reward",
+    "critic_scores",
     "expected",
     "exploit_keys",
     "final_answer_reward",
+    "finetune_heads",
     "first_number_reward",
+    "fit_heads",
+    "head_scores",
     "judge_reward",
     "kl",
     "last_number_reward",
     "line_format_reward",
+    "margins",
+    "member_scores",
+    "pair_accuracy",
     "policy_at_kl",
     "policy_gradient",
     "preference_loss",
     "prefers_confidence",
+    "pretrain_bodies",
     "sample_index",
+    "score_pool",
     "substring_reward",
     "tilted_policy",
+    "told",
     "toned_scores",
     "train_chains",
+    "train_critics",
     "train_judges",
+    "train_pairs",
+    "train_segments",
     "train_stated",
     "train_tone_models",
+    "written_critiques",
 ]

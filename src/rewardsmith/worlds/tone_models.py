@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith._check import check_range
+from rewardsmith.worlds.batched_mlp import batched_linear
 from rewardsmith.worlds.streams import Streams
 
 NEUTRAL = 0.5
@@ -101,12 +102,10 @@ class ToneModels:
 
     def __call__(self, features: Tensor, tone: Tensor | float) -> Tensor:
         """(S, M, R) rewards of answers (S, R, D) in tones (S, R)."""
-        n_seeds, n_models = self.hidden.shape[:2]
         told = 2 * torch.as_tensor(tone, dtype=features.dtype).expand(features.shape[:-1])[..., None] - 1
         inputs = torch.cat([features, told, torch.ones_like(told)], dim=-1)  # (S, R, D + 2)
-        inputs = inputs[:, None].expand(-1, n_models, -1, -1).flatten(0, 1)
-        hidden = torch.bmm(inputs, self.hidden.flatten(0, 1)).tanh()
-        return torch.bmm(hidden, self.out.flatten(0, 1)).view(n_seeds, n_models, -1)
+        hidden = batched_linear(inputs[:, None], self.hidden).tanh()
+        return batched_linear(hidden, self.out).squeeze(-1)
 
     def table(self, features: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
         """(S, M, X, A, L) rewards of every answer (S, X, A, D) in every tone."""

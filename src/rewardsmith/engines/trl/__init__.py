@@ -1,14 +1,32 @@
-"""TRL's GRPO and RLOO trainers with a reward stage after the gather, and a callback that watches for hacking."""
+"""TRL's GRPO and RLOO trainers with a reward stage, trainers of the reward models themselves, a watch for hacking."""
 
 try:
-    from trl import GRPOConfig, RLOOConfig  # type: ignore[attr-defined]
+    from trl import GRPOConfig, RewardConfig, RLOOConfig  # type: ignore[attr-defined]
 except ImportError as error:
     raise ImportError(
         'rewardsmith.engines.trl: TRL is not installed. Install it with pip install "rewardsmith[trl]".'
     ) from error
 
+from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.monitor import HackingMonitor
+from rewardsmith.engines.trl.rating_trainer import RatingTrainer, merge_attributes
+from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.stage import ScoredBatch
+from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 from rewardsmith.engines.trl.trainers import GRPOTrainer, RLOOTrainer
 
-__all__ = ["GRPOConfig", "GRPOTrainer", "HackingMonitor", "RLOOConfig", "RLOOTrainer", "ScoredBatch"]
+__all__ = [
+    "GRPOConfig",
+    "GRPOTrainer",
+    "HackingMonitor",
+    "RLOOConfig",
+    "RLOOTrainer",
+    "RatingTrainer",
+    "RewardConfig",
+    "RewardFit",
+    "RewardTrainer",
+    "ScoredBatch",
+    "StepRewardTrainer",
+    "fit_reward_model",
+    "merge_attributes",
+]

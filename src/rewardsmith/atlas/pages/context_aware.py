@@ -1,0 +1,285 @@
+"""What looks like disagreement is often a question asked without its context: fix the context, then judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, Within
+from rewardsmith.atlas.page import Page
+from rewardsmith.audit import context_error_bound, context_sensitivity
+from rewardsmith.data import Row
+from rewardsmith.transforms import mixture_score, profile_posterior
+from rewardsmith.worlds import BatchedMLP, ContextualTastes, Pairs, Streams, TastePairs, sample_index, told, train_pairs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=67,
+    component=(context_sensitivity, mixture_score, profile_posterior, context_error_bound),
+    claim=(
+        "Where two contexts reverse a preference, a reward model that is not told the context is right half of the "
+        "time, and one trained on such reversals nearly always. With the context inferred from ten labels, it also "
+        "recovers what a single user prefers, and the error of the two steps stays below its bound."
+    ),
+    criterion=All(
+        AtLeast("rpr_both/carm", 0.85),
+        Within("rpr_row/context_free", 0.45, 0.55),
+        PairedGain("rpr_row/carm", over="rpr_row/weak", at_least=0.08),
+        Within("wrong_context/carm", 0.45, 0.55),
+        AtMost("bound_violations/carm", 0.0),
+        LowerBound("user/inferred", over="user/context_free", above=0.15),
+        # What must fail: contexts permuted in training, and the context told with the preferred response alone.
+        AtMost("rpr_both/permuted", 0.85),
+        AtMost("rpr_both/chosen_only", 0.85),
+    ),
+    scope=(
+        "A context is one of six labels and a response six numbers; reward models are perceptrons. Nobody writes or "
+        "infers a context in words, and no policy is trained. The paper's comparison with GPT-4 and Llama 3 is not "
+        "repeated."
+    ),
+    ablation="The contexts of the reversal pairs are permuted over the training rows.",
+    falls_short=(
+        "A model told the context with the preferred response alone was to be right half of the time in the test. Here "
+        "it is right on 0.83 of users' pairs, against 1.00 in the form it was trained in, and on both rows of 0.73 of "
+        "the reversals: the leak slows its learning and does not stop it.",
+    ),
+    notes=(
+        "Reversals alone pull down what the model says without a context: 0.61 of users' pairs, where training on "
+        "plain labels reaches 0.66. With the weak rows beside them it is 0.65, at no loss on reversals.",
+        "A model that was never told a context still follows the context tokens it is given, at random: its two rows "
+        "of a reversal are both right on 0.11 of the records, and not on none.",
+        "The wrong context is one of another record. Under the context that reverses the preference a perfect model is "
+        "always wrong, so that would measure something else.",
+        "With p(z) known the bound is 0.07 where the error is 0.05, and with its logits disturbed by 1 it is 0.43 "
+        "where the error is 0.14; centering the first term brings it to 0.34.",
+        "The posterior over users rests on the six profiles being the true ones.",
+    ),
+    usage="""Turn each reversal into two rows, keep both on one side of the split, and train as usual.
+
+```python
+import random
+from datasets import Dataset, load_dataset
+from trl import RewardTrainer
+from rewardsmith.data import reversal_pairs, split_whole
+
+rows = reversal_pairs(load_dataset("microsoft/rpr", split="train"), form="criteria")
+train, test = split_whole(rows, "pair", share=0.05, generator=random.Random(0))
+RewardTrainer(model=my_reward_model, train_dataset=Dataset.from_list(train), args=config).train()
+```
+
+Ask whether the trained model reads the context; then mix over contexts by who is asking.
+
+```python
+from rewardsmith.audit import context_sensitivity
+from rewardsmith.data import read_rows
+from rewardsmith.transforms import context_scale, mixture_score, profile_posterior
+
+print(context_sensitivity(my_reward, read_rows("rpr_test.jsonl")))
+
+scale = context_scale(reference_scores)  # (M, K): responses scored under each of K contexts
+user = profile_posterior(labeled_margins, profiles)  # ten of the user's own labels
+rewards = mixture_score(scores, weights=user @ profiles, center=scale.center, scale=scale.scale)
+```""",
+)
+ARMS = ("context_free", "weak", "carm", "carm_weak", "permuted", "chosen_only")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Responses of six qualities; users who mean one of them; reward models told so, or not."""
+
+    n_pairs: int = 1500  # training rows per arm; carm_weak has twice as many
+    rates: tuple[float, ...] = (0.35, 0.25, 0.15, 0.1, 0.1, 0.05)  # p(z)
+    recorded: float = 0.1  # share of the rows of weak whose context is known
+    width: int = 64  # of the hidden layer
+    steps: int = 400  # of AdamW
+    n_test: int = 2000  # test pairs per seed
+    n_reversals: int = 150  # records of the audit
+    n_users: int = 20  # simulated users per seed
+    loyalty: float = 0.8  # share of a user's questions that mean the user's own context
+    n_labels: int = 10  # pairs that a user labels
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """Accuracy of each training set's reward model with and without context, the bound, and the user study."""
+    streams = Streams(seeds)
+    tastes = ContextualTastes.sample(streams, context_rate=world.rates)
+    models = trained(tastes, world, streams, broken)
+    table = user_pairs(tastes, models, world, streams) | user_study(tastes, models, world, streams)
+    table |= bound(tastes, models, world, streams)
+    rows: list[dict[str, float]] = [{name: float(value[k]) for name, value in table.items()} for k in range(len(seeds))]
+    for row, audited in zip(rows, reversals(tastes, models, world, streams), strict=True):
+        row.update(audited)
+    return rows
+
+
+def trained(tastes: ContextualTastes, world: World, streams: Streams, broken: bool) -> BatchedMLP:
+    """One reward model per arm, all from one start; what each may see is a mask over all rows."""
+    n, none = world.n_pairs, tastes.n_contexts
+    mixed, reversed_ = tastes.pairs(n, streams=streams), tastes.reversals(n // 2, streams=streams)
+    unknown = torch.full_like(mixed.context, none)
+    weak = torch.where(streams.rand(n) < world.recorded, mixed.context, unknown)
+    shuffled = reversed_.context.gather(-1, streams.randperm(2 * (n // 2)))
+    carm = shuffled if broken else reversed_.context
+    nothing = torch.full_like(carm, none)
+    parts = [  # data, contexts told with the preferred and with the other response, arms
+        (mixed, unknown, unknown, {"context_free"}),
+        (mixed, weak, weak, {"weak", "carm_weak"}),
+        (reversed_, carm, carm, {"carm", "carm_weak"}),
+        (reversed_, shuffled, shuffled, {"permuted"}),
+        (reversed_, reversed_.context, nothing, {"chosen_only"}),
+    ]
+    chosen = torch.cat([told(data.features[:, :, 0], c, none) for data, c, _, _ in parts], dim=1)
+    rejected = torch.cat([told(data.features[:, :, 1], r, none) for data, _, r, _ in parts], dim=1)
+    mask = torch.cat(
+        [torch.tensor([arm in arms for arm in ARMS])[:, None].expand(-1, c.shape[1]) for _, c, _, arms in parts], dim=1
+    )
+    gold = torch.ones(chosen.shape[:2], dtype=streams.dtype)
+    pairs = Pairs(chosen, rejected, gold, torch.zeros_like(gold), torch.zeros_like(gold, dtype=torch.bool))
+    start = BatchedMLP((chosen.shape[-1], world.width, 1), lead=(len(streams), 1), streams=streams)
+    return train_pairs(start.take([0] * len(ARMS)), pairs, streams=streams, steps=world.steps, mask=mask)
+
+
+@torch.no_grad()
+def scores(models: BatchedMLP, features: Tensor, context: Tensor, n_contexts: int) -> Tensor:
+    """(S, M, ...) scores of responses (S, ..., J) under contexts (S, ...)."""
+    inputs = told(features, context, n_contexts).flatten(1, -2)
+    found: Tensor = models(inputs[:, None])
+    return found.view(*found.shape[:2], *features.shape[1:-1])
+
+
+def gaps(models: BatchedMLP, pairs: TastePairs, context: Tensor, n_contexts: int) -> Tensor:
+    """(S, M, n) score of the preferred response less that of the other, both under the context."""
+    both = scores(models, pairs.features, context[..., None].expand(-1, -1, 2), n_contexts)
+    return both[..., 0] - both[..., 1]
+
+
+def user_pairs(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
+    """Accuracy on pairs as users label them: told the right context, another, none, or as `chosen_only` was trained."""
+    none = tastes.n_contexts
+    pairs = tastes.pairs(world.n_test, streams=streams)
+    other = (pairs.context + 1 + streams.randint(none - 1, world.n_test)) % none
+    found: dict[str, Tensor] = {}
+    for name, context in (
+        ("row_right", pairs.context),
+        ("row_wrong", other),
+        ("row_none", torch.full_like(pairs.context, none)),
+    ):
+        right = (gaps(models, pairs, context, none) > 0).to(streams.dtype).mean(dim=-1)
+        found |= {f"{name}/{arm}": right[:, k] for k, arm in enumerate(ARMS)}
+    leak = torch.stack([pairs.context, torch.full_like(pairs.context, none)], dim=-1)
+    both = scores(models, pairs.features, leak, none)[:, ARMS.index("chosen_only")]
+    found["row_leaked/chosen_only"] = (both[..., 0] > both[..., 1]).to(streams.dtype).mean(dim=-1)
+    return found
+
+
+def reversals(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> list[dict[str, float]]:
+    """The audit on fresh reversals; responses are named by their numbers, and the reward looks their scores up."""
+    none = tastes.n_contexts
+    pairs = tastes.reversals(world.n_reversals, streams=streams)
+    first = TastePairs(*(column[:, ::2] for column in pairs))  # a record's two responses, the better under x first
+    every = torch.arange(none + 1).expand(len(streams), world.n_reversals, 2, -1)
+    looks = first.features[..., None, :].expand(-1, -1, -1, none + 1, -1)
+    table = scores(models, looks, every, none).numpy()  # (S, M, records, 2, contexts)
+    rows: list[dict[str, float]] = []
+    for seed in range(len(streams)):
+        records = [
+            Row(str(k), None, {"response_a": "0", "response_b": "1", "criteria_x": str(x), "criteria_y": str(y)})
+            for k, (x, y) in enumerate(pairs.context[seed].view(-1, 2).tolist())
+        ]
+        row: dict[str, float] = {}
+        for k, arm in enumerate(ARMS):
+            found = context_sensitivity(partial(looked_up, table=table[seed, k]), records, template=None, workers=0)
+            row |= {
+                f"rpr_row/{arm}": found.row_acc.value,
+                f"rpr_both/{arm}": found.paired_acc.value,
+                f"wrong_context/{arm}": found.wrong_context_acc.value,
+                f"no_context/{arm}": found.no_context_acc.value,
+            }
+        rows.append(row)
+    return rows
+
+
+def looked_up(
+    prompts: list[str], completions: list[str], context: list[str | None], *, table: np.ndarray[Any, Any]
+) -> list[float]:
+    """The score of response `completion` of record `prompt` under a context; the last column is for none."""
+    return [
+        float(table[int(p), int(c), -1 if z is None else int(z)])
+        for p, c, z in zip(prompts, completions, context, strict=True)
+    ]
+
+
+def bound(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
+    """Error of the two-step preference and its bound, with p(z) known and with its logits disturbed."""
+    none, carm = tastes.n_contexts, ARMS.index("carm")
+    pairs = tastes.pairs(world.n_test, streams=streams)
+    judged = torch.stack(
+        [gaps(models, pairs, torch.full_like(pairs.context, z), none)[:, carm] for z in range(none)], dim=-1
+    )
+    p_hat = torch.sigmoid(judged).numpy()  # (S, n, Z)
+    p = (pairs.values[:, :, 0] > pairs.values[:, :, 1]).to(streams.dtype).numpy()
+    noise = streams.randn(world.n_test, none)
+    found: dict[str, Tensor] = {}
+    violations = torch.zeros(len(streams), dtype=streams.dtype)
+    for spread in (0.0, 0.3, 1.0):
+        believed = (tastes.context_rate.log() + spread * noise).softmax(dim=-1).numpy()
+        result = context_error_bound(believed, tastes.context_rate.numpy(), p_hat, p)
+        violations += torch.from_numpy((result.error > result.bound + 1e-12).sum(axis=-1))
+        violations += torch.from_numpy((result.error > result.centered + 1e-12).sum(axis=-1))
+        for name in ("error", "bound", "centered"):
+            found[f"{name}/context_noise_{spread:g}"] = torch.from_numpy(getattr(result, name).mean(axis=-1))
+    return found | {"bound_violations/carm": violations}
+
+
+def user_study(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
+    """Accuracy on what each user prefers by majority, with the user known, inferred from labels, or not considered."""
+    none, free, carm = tastes.n_contexts, ARMS.index("context_free"), ARMS.index("carm")
+    own = streams.randint(none, world.n_users)  # (S, users)
+    profiles = world.loyalty * torch.eye(none, dtype=streams.dtype) + (1 - world.loyalty) / none
+    rate = profiles[own]  # (S, users, Z)
+    n = world.n_labels + world.n_test // world.n_users
+    values = streams.randn(world.n_users, n, 2, none)
+    votes = ((values[..., 0, :] > values[..., 1, :]).to(streams.dtype) * 2 - 1) @ rate[..., None]  # (S, users, n, 1)
+    context = sample_index(rate[:, :, None].expand(-1, -1, n, -1), streams.rand(world.n_users, n))
+    meant = (values[..., 0, :] - values[..., 1, :]).gather(-1, context[..., None]).sign()  # (S, users, n, 1)
+    looks = tastes.features(values)
+    under = torch.arange(none + 1).expand(*looks.shape[:4], -1)
+    table = scores(models, looks[..., None, :].expand(-1, -1, -1, -1, none + 1, -1), under, none)
+    margin = table[..., 0, :] - table[..., 1, :]  # (S, M, users, n, Z + 1) first response less second
+    labeled = (meant * margin[:, carm, ..., :none])[:, :, : world.n_labels]
+    test, truth = margin[:, :, :, world.n_labels :], votes[:, :, world.n_labels :, 0] > 0
+    posterior = profile_posterior(labeled, profiles)  # (S, users, U)
+    weights = {
+        "population": tastes.context_rate.expand_as(rate),
+        "inferred": posterior @ profiles,
+        "known": rate,
+    }
+    found = {"user/context_free": ((test[:, free, ..., none] > 0) == truth).to(streams.dtype).mean(dim=(1, 2))}
+    for name, p in weights.items():
+        each = p[:, :, None].expand(-1, -1, truth.shape[-1], -1).flatten(0, 2)
+        mixed = mixture_score(test[:, carm, ..., :none].flatten(0, 2), weights=each).view(truth.shape)
+        found[f"user/{name}"] = ((mixed > 0.5) == truth).to(streams.dtype).mean(dim=(1, 2))
+    return found
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """Accuracy on reversals: row by row and both rows, beside a wrong context and none."""
+    metrics = {"rpr_row": "row", "rpr_both": "both rows", "wrong_context": "wrong context", "no_context": "no context"}
+    width = 0.8 / len(ARMS)
+    for k, arm in enumerate(ARMS):
+        means = [float(np.mean(results[f"{name}/{arm}"])) for name in metrics]
+        axes.bar(np.arange(len(metrics)) + (k - 2.5) * width, means, width, label=arm.replace("_", " "))
+    axes.axhline(0.5, color="gray", linewidth=0.8, linestyle="--")
+    axes.set_xticks(range(len(metrics)), list(metrics.values()))
+    axes.set_ylabel("accuracy on reversals")
+    axes.set_ylim(0.0, 1.0)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.45, -0.12))

@@ -1,0 +1,222 @@
+"""Members pretrained apart err apart, so their ensemble helps more; what labels teach to all of them, it lets pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
+from rewardsmith.atlas.page import Page
+from rewardsmith.audit import shared_hack_drift, underspecification
+from rewardsmith.transforms import aggregate, zscore_members
+from rewardsmith.worlds import (
+    BatchedMLP,
+    HeavyTails,
+    Streams,
+    best_of_n_curve,
+    finetune_heads,
+    member_scores,
+    pretrain_bodies,
+    score_pool,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=6,
+    component=(aggregate, zscore_members, underspecification, shared_hack_drift),
+    claim=(
+        "Reward models of equal accuracy part under optimization, and further if their bodies were pretrained with "
+        "different seeds. The worst of four such members keeps more true quality than the worst of four fine-tunings "
+        "of one body; but responses grow long under either, because the annotators' labels like length."
+    ),
+    criterion=All(
+        PairedGain("correlation/finetune", over="correlation/pretrain", at_least=0.1),
+        LowerBound("gold_1024/pretrain_min", over="gold_1024/finetune_min", above=0.05, least_seeds=8),
+        AtMost("accuracy_spread/members", 0.03),
+        AtLeast("length_256/pretrain_min", 0.5),
+        PairedGain("length_256/pretrain_min", over="length_256/six_tenths_of_single", at_least=0.0),
+        # What must fail: without a bias in the labels, nothing drifts.
+        AtMost("length_256/unbiased_pretrain_min", 0.5),
+    ),
+    scope=(
+        "“Pretraining” is 200 steps of filling in masked features, “length” is one feature, and best-of-n takes the "
+        "place of RL. No T5 is trained, and formatting, copying and the paper's other hacks are not modeled."
+    ),
+    ablation="All bodies are pretrained with one seed, so that only the fine-tuning tells members apart.",
+    notes=(
+        "Every single, fine-tune and pretrain figure is an average over the whole 4 × 4 grid. With one body for all "
+        "fine-tune ensembles the order of arms is the same, and the noise drowns it.",
+        "min and mean − std are what helps: mean and median over pretraining seeds gain less than half as much over "
+        "their like over fine-tuning seeds, and a mean over fine-tuning seeds gains hardly anything over one model.",
+        "The ensemble mitigates and does not eliminate: past its peak, the true value of its picks falls, too, and "
+        "picking by gold is far above all.",
+        "The gap between how picks look to the member that made them and to the others (`gap_256/…`) needs no gold. "
+        "It is small for fine-tunings of one body, which share what is wrong: a small gap is no certificate.",
+        "`shared_hack_drift` finds length under every aggregate and not a feature of pure noise (`drifts/…`). It "
+        "would also find a feature that quality does ask for; a person must tell which it is.",
+        "Scale of gold, small fresh heads and the pretraining rate were not given; they were settled on seeds 0 to 9 "
+        "by the accuracy and the correlations that an earlier trial of this design had shown.",
+        "At lower pretraining rates or smaller first weights bodies differ less: correlations approach 0.87 against "
+        "0.94, and the margin of 0.1 is lost.",
+    ),
+    usage="""Few families offer several pretraining seeds (MultiBERTs, some Pythia sizes). Members on different base
+models do as well: score each through its own chat template and bring them to one scale.
+
+```python
+from rewardsmith.audit import shared_hack_drift, underspecification
+
+found = underspecification(scores, group_size=64, chosen=chosen_scores, rejected=rejected_scores)  # (B, 5) scores
+for pressure in found.by_pressure:
+    print(pressure.n, pressure.spearman, pressure.gap)
+lengths = {"characters": [len(text) for text in completions]}
+print(shared_hack_drift(lengths, {"min": scores.min(axis=1), "mean": scores.mean(axis=1)}, group_size=64))
+```
+
+Hold the additive constant down while training, `RewardConfig(center_rewards_coefficient=0.01)`, and aggregate by
+`transforms.aggregate(how="min")` after `zscore_members`, as in reward_ensembles.""",
+)
+NS = (1, 4, 16, 64, 256, 1024)
+MEMBERS = 4  # bodies, and fine-tunings of each
+WAYS: dict[str, dict[str, Any]] = {
+    "mean": {"how": "mean"},
+    "median": {"how": "median"},
+    "min": {"how": "min"},
+    "mean_minus_std": {"how": "mean_minus_std", "coef": 1.0},
+}
+ALONG = {"finetune": -2, "pretrain": -1}  # which dimension of the grid (bodies, heads) an ensemble holds fixed
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Heavy-tailed responses with correlated features and a length of which gold knows nothing, but annotators do.
+
+    Unit of gold: one standard deviation over responses of the reference policy, whose mean is 0.
+    """
+
+    dof: int = 10  # degrees of freedom of the responses
+    scale: float = 1.5  # of gold's directions: how soon it saturates
+    bias: float = 0.4  # gold that annotators grant per unit of length
+    flip: float = 0.2  # share of pairs labeled the wrong way round
+    n_pairs: int = 300  # preference pairs
+    n_unlabeled: int = 4000  # responses that bodies are pretrained on
+    width: int = 48  # units in each of the two hidden layers
+    mask_rate: float = 0.25  # share of features hidden in pretraining
+    pretrain_steps: int = 200  # of Adam per body
+    finetune_steps: int = 300  # of Adam per member
+    center: float = 0.01  # of the squared sum of a pair's scores in the loss
+    n_prompts: int = 16  # prompts of the pool
+    n_responses: int = 2048  # responses per prompt, 1024 or more
+    n_reference: int = 2048  # responses that set each member's scale
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """True value and length of best-of-n picks by ensembles over the grid, and what the two audits say of them."""
+    streams = Streams(seeds)
+    heavy = HeavyTails.sample(streams, d=12, dof=world.dof, scale=world.scale, correlated=True, length=True)
+    bodies = pretrain_bodies(
+        heavy.responses(world.n_unlabeled, streams=streams), streams=streams, n_bodies=MEMBERS, one_seed=broken,
+        widths=(world.width, world.width), mask_rate=world.mask_rate, steps=world.pretrain_steps,
+    )  # fmt: skip
+    biased = fit(bodies, heavy, streams, world, bias=world.bias, n_heads=MEMBERS)
+    unbiased = [fit(bodies, heavy, streams, world, bias=0.0, n_heads=1)]
+    features = heavy.responses(world.n_prompts, world.n_responses, streams=streams)
+    reference = heavy.responses(world.n_reference, streams=streams)
+    unbiased.append(fit(bodies, heavy, streams, world, bias=0.0, n_heads=1))  # how long picks get is chance: two draws
+    scores = member_scores(biased, features, reference)
+    grid = scores.reshape(*scores.shape[:-1], MEMBERS, MEMBERS)  # (S, P, N, bodies, heads)
+    seen = {"gold": heavy.gold(features), "length": features[..., 0]}
+    table: dict[str, Tensor] = {}
+    for arm, picked_by in {
+        **ensembles(grid),
+        "unbiased_pretrain_min": [combine(member_scores(m, features, reference), how="min") for m in unbiased],
+        "single": list(scores.unbind(-1)),
+        "gold_picker": [seen["gold"]],
+    }.items():
+        for name, values in seen.items():
+            curve = torch.stack([best_of_n_curve(picks, values, NS).mean(1) for picks in picked_by]).mean(0)  # (S, n)
+            table |= {f"{name}_{n}/{arm}": curve[:, i] for i, n in enumerate(NS)}
+    table["length_256/six_tenths_of_single"] = 0.6 * table["length_256/single"]
+    rows = [{name: float(values[seed]) for name, values in table.items()} for seed in range(len(seeds))]
+    tests = heavy.pairs(2000, streams=streams, flip=0.0, bias=world.bias)
+    sides = [score_pool(biased, x[:, None])[:, :, 0].transpose(1, 2) for x in (tests.chosen, tests.rejected)]
+    noise = streams.randn(world.n_prompts, world.n_responses)
+    return [
+        row
+        | disagreement(grid[seed], *(side[seed] for side in sides))
+        | drifts(grid[seed], {"length": features[seed, ..., 0], "noise": noise[seed]})
+        for seed, row in enumerate(rows)
+    ]
+
+
+def fit(
+    bodies: BatchedMLP, heavy: HeavyTails, streams: Streams, world: World, *, bias: float, n_heads: int
+) -> BatchedMLP:
+    """Members on every body, fine-tuned on pairs whose annotator has this bias."""
+    pairs = heavy.pairs(world.n_pairs, streams=streams, flip=world.flip, bias=bias)
+    return finetune_heads(
+        bodies, pairs, streams=streams, n_heads=n_heads, center=world.center, steps=world.finetune_steps
+    )
+
+
+def combine(scores: Tensor, **way: Any) -> Tensor:
+    """(..., K) standardized scores to (...) by `aggregate`."""
+    return aggregate(scores.flatten(0, -2), **way).view(scores.shape[:-1])
+
+
+def ensembles(grid: Tensor) -> dict[str, list[Tensor]]:
+    """Every ensemble of one kind and way: over the heads of each body, or over the bodies of each head."""
+    return {
+        f"{kind}_{name}": [combine(members, **way) for members in grid.unbind(fixed)]
+        for kind, fixed in ALONG.items()
+        for name, way in WAYS.items()
+    }
+
+
+def disagreement(grid: Tensor, chosen: Tensor, rejected: Tensor) -> dict[str, float]:
+    """Agreement of one seed's members (P, N, bodies, heads) on pairs (M, K), on the pool and on what they pick."""
+    group_size = grid.shape[1]
+    every = underspecification(grid.flatten(2).flatten(0, 1), group_size=group_size, chosen=chosen, rejected=rejected,
+                               n=[])  # fmt: skip
+    found = {"accuracy/members": every.accuracy_mean, "accuracy_spread/members": every.accuracy_spread}
+    for kind, fixed in ALONG.items():
+        reports = [
+            underspecification(members.flatten(0, 1), group_size=group_size, n=(1, 256)).by_pressure
+            for members in grid.unbind(fixed)
+        ]
+        for i, (correlation, gap) in enumerate((("correlation", "gap_1"), ("correlation_256", "gap_256"))):
+            found[f"{correlation}/{kind}"] = sum(report[i].spearman for report in reports) / len(reports)
+            found[f"{gap}/{kind}"] = sum(report[i].gap for report in reports) / len(reports)
+    return found
+
+
+def drifts(grid: Tensor, features: dict[str, Tensor]) -> dict[str, float]:
+    """1 for each of one seed's features that rises or falls under all aggregates of the first ensembles, else 0."""
+    scores = {
+        f"{kind}_{name}": combine(grid.select(fixed, 0), **way).flatten()
+        for kind, fixed in ALONG.items()
+        for name, way in WAYS.items()
+    }
+    flat = {name: values.flatten() for name, values in features.items()}
+    found = shared_hack_drift(flat, scores, group_size=grid.shape[1], n=(1, 4, 16, 64, 256))
+    return {f"drifts/{drift.feature}": float(drift.shared != 0) for drift in found}
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """True value (solid) and length (dotted) of the pick against the number of candidates."""
+    arms = {"single": "C0", "finetune_min": "C1", "pretrain_min": "C2", "pretrain_mean": "C3"}
+    for metric, style in (("gold", "o-"), ("length", "x:")):
+        for arm, color in arms.items():
+            values = [sum(v) / len(v) for v in (results[f"{metric}_{n}/{arm}"] for n in NS)]
+            axes.plot(NS, values, style, markersize=4, color=color, label=f"{metric}, {arm.replace('_', ' ')}")
+    unbiased = [sum(v) / len(v) for v in (results[f"length_{n}/unbiased_pretrain_min"] for n in NS)]
+    axes.plot(NS, unbiased, "x:", markersize=4, color="gray", label="length, unbiased labels")
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("n of best-of-n")
+    axes.set_ylabel("standard deviations")
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16))

@@ -1,0 +1,103 @@
+"""What trained reward models say of held-out rows, as figures with intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rewardsmith.data import PreferenceRow, RatedRow, StepRow
+
+Figures = dict[str, dict[str, Any]]
+
+
+def judged(rows: Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow], folders: Sequence[Path]) -> Figures:
+    """Figures of each model in its folder and, of several on pairs, of their mean, by name."""
+    if not rows:
+        return {}
+    pairs = [row for row in rows if isinstance(row, PreferenceRow)]
+    if pairs:
+        return _of_pairs([row for row in pairs if not row.is_tie], folders)
+    figures: Figures = {}
+    for folder in folders:
+        prefix = "" if len(folders) == 1 else f"{folder.name} "
+        own = _of_steps(rows, folder) if isinstance(rows[0], StepRow) else _of_ratings(rows, folder)
+        figures |= {prefix + name: figure for name, figure in own.items()}
+    return figures
+
+
+def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path]) -> Figures:
+    """The share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
+    import numpy as np
+
+    from rewardsmith.audit import acc_and_acc_plus
+
+    if not rows:
+        return {}
+    keys = [row.key for row in rows]
+    scores = np.array([_pair_scores(rows, folder) for folder in folders], dtype=float)  # (K, n, 2)
+    by_name = {"accuracy" if len(folders) == 1 else f"accuracy of {f.name}": s for f, s in zip(folders, scores,
+                                                                                              strict=True)}  # fmt: skip
+    if len(folders) > 1:
+        by_name["accuracy of their mean"] = scores.mean(axis=0)
+    shares = {name: acc_and_acc_plus(table, keys).acc for name, table in by_name.items()}
+    return {n: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for n, s in shares.items()}
+
+
+def _pair_scores(rows: Sequence[PreferenceRow], folder: Path) -> list[list[float | None]]:
+    from rewardsmith.rewards import load_reward_model
+
+    reward = load_reward_model(folder)
+    chat = bool(reward.tokenizer.chat_template)
+    asked = [row if row.context is None else row.contextual() for row in rows]
+    given = [row.conversational() if chat else row.standard() for row in asked]
+    found = reward.score([row.prompt for row in given] * 2,
+                         [row.chosen for row in given] + [row.rejected for row in given])  # fmt: skip
+    return [list(pair) for pair in zip(found[: len(rows)], found[len(rows) :], strict=True)]
+
+
+def _of_ratings(rows: Sequence[Any], folder: Path) -> Figures:
+    """Of each attribute the correlation of output and rating."""
+    import numpy as np
+
+    from rewardsmith.rewards import load_reward_model
+
+    reward = load_reward_model(folder)
+    chat = bool(reward.tokenizer.chat_template)
+    given = [row.conversational() if chat else row.standard() for row in rows]
+    found = reward.source_rewards([row.prompt for row in given], [row.completion for row in given])
+    figures: Figures = {}
+    for k, name in enumerate(reward.attributes):
+        both = [(s[k], r.ratings[name]) for s, r in zip(found, given, strict=True)
+                if isinstance(s, list) and name in r.ratings]  # fmt: skip
+        if len(both) > 2 and min(np.std(both, axis=0)) > 0:
+            value = float(np.corrcoef(np.array(both).T)[0, 1])
+            figures[f"correlation with {name}"] = {"value": value, "low": None, "high": None, "n": len(both)}
+    return figures
+
+
+def _of_steps(rows: Sequence[Any], folder: Path) -> Figures:
+    """How well first errors are found at a threshold of ½, and the share of hard step labels told."""
+    from rewardsmith.audit import first_error_f1, wilson_interval
+    from rewardsmith.audit.labels import first_below, first_wrong
+    from rewardsmith.rewards import load_reward_model
+
+    reward = load_reward_model(folder, step_end=_step_end(folder))
+    steps = [list(row.completions) for row in rows]
+    found = reward.score([row.prompt for row in rows], ["\n".join(s) for s in steps], steps=steps)
+    predicted = [None if scores is None else first_below(scores, 0.5) for scores in found]
+    f1 = first_error_f1(predicted, [first_wrong(row.labels) for row in rows])
+    hits = [(s > 0.5) == (y > 0.5) for scores, row in zip(found, rows, strict=True) if scores is not None
+            for s, y in zip(scores, row.labels, strict=True) if s is not None and y in (0.0, 1.0)]  # fmt: skip
+    low, high = wilson_interval(sum(hits), len(hits))
+    right = {"value": sum(hits) / max(len(hits), 1), "low": low, "high": high, "n": len(hits)}
+    first = {"value": f1.f1, "low": f1.low, "high": f1.high, "n": f1.n_erroneous + f1.n_correct}
+    return {"step accuracy": right, "F1 of the first error": first}
+
+
+def _step_end(folder: Path) -> str:
+    return str(json.loads((folder / "training.json").read_text(encoding="utf-8"))["settings"]["step_end"])
+
+
+__all__ = ["Figures", "judged"]

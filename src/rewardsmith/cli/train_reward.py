@@ -1,0 +1,167 @@
+"""`rewardsmith train-reward`: parse, read, train, print what the held-out rows say."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rewardsmith.data import ReadData
+    from rewardsmith.engines.trl import RewardFit
+
+KINDS = ("pairwise", "rating", "steps")
+DataName = Annotated[
+    str, typer.Argument(help="Preference data: a file, a folder, or a name on the hub.", show_default=False)
+]
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model", help="Folder or name of the model to start from; repeat it for members' own starts.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Out = Annotated[Path, typer.Option(help="Folder for the reward model; also lets a run resume.", show_default=False)]
+Kind = Annotated[str, typer.Option(help="pairwise (pairs), rating (rated answers) or steps (labeled steps).")]
+Members = Annotated[int, typer.Option(min=1, help="Train an ensemble of this many.")]
+Subset = Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")]
+HeldOut = Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the prompts to test on.")]
+SchemaName = Annotated[str | None, typer.Option(help="Schema of the data, where columns do not tell.")]
+Split = Annotated[str | None, typer.Option(help="Split to read.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many records.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="name=value of the schema, such as pairs=all.", show_default=False)
+]
+Strength = Annotated[str, typer.Option(help="What a pair's strength becomes: ignore, weight or margin.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
+
+
+def train_reward_command(
+    data: DataName,
+    *,
+    model: Models,
+    out: Out,
+    kind: Kind = "pairwise",
+    members: Members = 1,
+    subset: Subset = 1.0,
+    held_out: HeldOut = 0.1,
+    schema: SchemaName = None,
+    split: Split = None,
+    limit: Limit = None,
+    option: Options = None,
+    strength: Strength = "ignore",
+    epochs: Annotated[float, typer.Option(help="Passes over the rows.")] = 1.0,
+    max_steps: Annotated[int, typer.Option(help="Updates in place of epochs; -1: by epochs.")] = -1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows per update and device.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="At the start; it falls linearly to 0.")] = 2e-5,
+    max_length: Annotated[int, typer.Option(min=1, help="In tokens; longer rows are left out.")] = 1024,
+    center: Annotated[float, typer.Option(min=0.0, help="Weight of centering the scores of pairs.")] = 0.0,
+    head_only: Annotated[bool, typer.Option("--head-only", help="Train the head alone.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the first member; each further one adds 1.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a reward model, or an ensemble, on preference data, and test it on held-out prompts.
+
+    Run again, the same command goes on where it stopped. Exit code 2: the data, the model or an option is unusable.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from rewardsmith._check import check_choice
+    from rewardsmith.errors import RewardsmithError
+
+    try:
+        check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
+        read = _read(kind, data, schema=schema, split=split, limit=limit, **_named(option or []))
+        if not as_json:
+            typer.echo(read.card.as_text())
+        fit = _fit(
+            strength=strength, epochs=epochs, max_steps=max_steps, batch_size=batch_size, max_length=max_length,
+            learning_rate=learning_rate, center=center, head_only=head_only, seed=seed,
+        )  # fmt: skip
+        result = _train(read, model, out, fit, members=members, subset=subset, share=held_out)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: resume with the same command.", err=True)
+        raise typer.Exit(130) from None
+    except (RewardsmithError, ValueError, OSError, ImportError) as error:
+        typer.echo(f"Error: {str(error)[:2000]}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
+
+
+def _named(options: list[str]) -> dict[str, Any]:
+    pairs = [option.partition("=") for option in options]
+    bad = [name for name, equals, _ in pairs if not equals]
+    if bad:
+        raise ValueError(f"rewardsmith train-reward: --option {bad[0]} has no value. Write name=value.")
+    return {name: _value(text) for name, _, text in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _read(kind: str, data: str, **options: Any) -> ReadData[Any]:
+    from rewardsmith.data import read_preferences, read_ratings, read_steps
+
+    reader: Any = {"pairwise": read_preferences, "rating": read_ratings, "steps": read_steps}[kind]
+    found: ReadData[Any] = reader(data, **options)
+    return found
+
+
+def _fit(**settings: Any) -> RewardFit:
+    from rewardsmith.engines.trl import RewardFit
+
+    return RewardFit(**settings)
+
+
+def _train(
+    read: ReadData[Any], starts: list[str], out: Path, fit: RewardFit, *, members: int, subset: float, share: float
+) -> dict[str, Any]:
+    """Every member in its folder, `out` itself where there is one; what they say of the held-out rows."""
+    from rewardsmith.cli.held_out import judged
+    from rewardsmith.data import held_out
+    from rewardsmith.engines.trl import fit_reward_model
+
+    _silence()
+    train, test = held_out(read.rows, share=share, seed=fit.seed)
+    folders = []
+    for k in range(members):
+        seen = train if subset == 1 else held_out(train, share=subset, seed=fit.seed + 1000 + k)[1]
+        folder = out if members == 1 else out / f"member-{k}"
+        own = replace(fit, seed=fit.seed + k)
+        done = (folder / "training.json").is_file()
+        typer.echo(f"{'Found' if done else 'Training'} {folder}: {len(seen)} rows, from {starts[k % len(starts)]}.",
+                   err=True)  # fmt: skip
+        folders.append(fit_reward_model(seen, starts[k % len(starts)], folder, own))
+    return {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": judged(test, folders)}
+
+
+def _silence() -> None:
+    """No progress bars of data preparation and loading, and no warnings of what transformers will rename."""
+    import warnings
+
+    import datasets
+    from transformers.utils import logging
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [f"{result['n_train']} rows to train on, {result['n_held_out']} held out"]
+    for name, figure in result["figures"].items():
+        low, high = figure["low"], figure["high"]
+        interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        lines.append(f"  {name}: {figure['value']:.3f}{interval}, n = {figure['n']}")
+    return "\n".join([*lines, f"Saved: {result['out']}"])
+
+
+__all__ = ["train_reward_command"]

@@ -1,0 +1,232 @@
+"""Look-alike prompts that need different answers: mined to test a reward model, and light rewrites to train one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from rewardsmith._check import check_choice, check_range
+from rewardsmith.data.preferences import PreferenceRow
+from rewardsmith.data.rows import Row, text_of
+from rewardsmith.types import Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Embed = Callable[[list[str]], Any]
+"""n texts to (n, d) embeddings, as anything that `numpy.asarray` takes; called once for many texts."""
+Perturb = Callable[[str, random.Random], str]
+"""A text to a lightly changed one that means the same: a typo or a synonym in at most 5 % of its words."""
+Pick = Literal["hull", "random", "all"]
+Side = Literal["chosen", "rejected"]
+_BLOCK = 1024  # rows of the similarity matrix that are held at a time
+
+
+class ContrastPair(NamedTuple):
+    """Two prompts that look alike, and a good answer to each that is none to the other."""
+
+    first_prompt: Text
+    first_completion: Text
+    second_prompt: Text
+    second_completion: Text
+    similarity: float
+
+
+def unit_embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
+    """(n, d) embeddings of length 1; a zero or infinite one is all NaN, and so like none."""
+    import numpy as np
+
+    if not texts:
+        return np.zeros((0, 1))
+    found = np.asarray(embed(texts), dtype=np.float64)
+    if found.ndim != 2 or len(found) != len(texts):
+        raise ValueError(
+            f"{caller}: embed returned shape {found.shape} for {len(texts)} texts, not ({len(texts)}, d). "
+            "Return one vector per text."
+        )
+    largest = np.abs(found).max(axis=1, initial=0.0)
+    scaled = found / np.where(np.isfinite(largest) & (largest > 0), largest, np.nan)[:, None]  # squares could overflow
+    units: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    return units
+
+
+def mine_contrast_pairs(
+    rows: Sequence[Row | PreferenceRow], embed: Embed, *, low: float = 0.75, high: float = 0.9
+) -> list[ContrastPair]:
+    """All pairs of rows whose prompts are alike but not the same, and whose good answers differ.
+
+        low ≤ cos(e(I₁), e(I₂)) ≤ high,    r₁ ≠ r₂
+
+    Shen et al. 2023, arXiv:2309.16155 (Contrast Instructions; the band is that of their released files).
+
+    Args:
+        rows: prompts with a good answer each: a row's completion, or a preference's chosen answer. The first row of a
+            prompt speaks for it.
+        embed: see `Embed`; any sentence encoder.
+        low, high: the band; above it two prompts may well mean the same.
+
+    Returns:
+        Pairs, most alike first.
+
+    >>> rows = [Row("sum 2 3", "5"), Row("sum 2 4", "6"), Row("hello", "hi")]
+    >>> words = ["sum", "2", "3", "4", "hello"]
+    >>> count = lambda texts: [[text.split().count(word) for word in words] for text in texts]
+    >>> [(pair.first_completion, pair.second_completion) for pair in mine_contrast_pairs(rows, count, low=0.6)]
+    [('5', '6')]
+    """
+    import numpy as np
+
+    check_range("mine_contrast_pairs", "high", high, -1.0, 1.0)
+    check_range("mine_contrast_pairs", "low", low, -1.0, high)
+    by_prompt: dict[str, tuple[Text, Text]] = {}
+    for row in rows:
+        answer = row.chosen if isinstance(row, PreferenceRow) else row.completion
+        if answer is not None and text_of(answer).strip():
+            by_prompt.setdefault(text_of(row.prompt), (row.prompt, answer))
+    items = list(by_prompt.values())
+    units = unit_embeddings("mine_contrast_pairs", embed, list(by_prompt))
+    found = []
+    for start in range(0, len(items), _BLOCK):
+        similar = units[start : start + _BLOCK] @ units.T
+        for i, j in np.argwhere((similar >= low) & (similar <= high)):  # NaN is in no band
+            first, second = items[start + i], items[j]
+            if start + i < j and text_of(first[1]) != text_of(second[1]):
+                found.append(ContrastPair(first[0], first[1], second[0], second[1], float(similar[i, j])))
+    return sorted(found, key=lambda pair: -pair.similarity)
+
+
+def cross_prompt_negatives(pairs: Sequence[ContrastPair]) -> list[PreferenceRow]:
+    """Each contrast pair as two preferences: a prompt's own answer above the look-alike's. The direct cure.
+
+    >>> pair = ContrastPair("sum 2 3", "5", "sum 2 4", "6", 0.8)
+    >>> [(row.prompt, row.chosen, row.rejected) for row in cross_prompt_negatives([pair])]
+    [('sum 2 3', '5', '6'), ('sum 2 4', '6', '5')]
+    """
+    made = []
+    for one, answer, other, other_answer, _ in pairs:
+        made.append(PreferenceRow(one, answer, other_answer, columns={"kind": "cross_prompt"}))
+        made.append(PreferenceRow(other, other_answer, answer, columns={"kind": "cross_prompt"}))
+    return made
+
+
+def convex_augment(
+    pairs: Sequence[PreferenceRow],
+    perturb: Perturb,
+    embed: Embed,
+    *,
+    generator: random.Random,
+    n: int = 5,
+    sides: Sequence[Side] = ("chosen", "rejected"),
+    pick: Pick = "hull",
+) -> list[PreferenceRow]:
+    """Put a light rewrite in the place of each answer, on both sides alike.
+
+    Shen et al. 2023, arXiv:2309.16155 (ConvexDA): of n rewrites, a vertex of the convex hull of their embeddings in the
+    plane of their first two principal components. The number of pairs stays as it was.
+
+    Differs: both sides by default. The official code rewrites the chosen answer alone, and a rewrite then becomes a cue
+    for being chosen, which undoes the benefit. The choice by hull buys nothing over pick="random" where we measured it.
+
+    Args:
+        pairs: preferences; prompts and columns stay.
+        perturb: see `Perturb`.
+        embed: see `Embed`; asked for pick="hull" only, once for all rewrites.
+        n: rewrites per answer, drawn with `generator`; equal ones count once.
+        sides: which answers are rewritten.
+        pick: a vertex of the hull; any rewrite; or all of them, which gives n rows per pair (a rewrite that repeats
+            included) and asks no embedding.
+
+    Where rewrites are fewer than three, or their embeddings lie on a line, all count as vertices.
+    """
+    check_choice("convex_augment", "pick", pick, get_args(Pick))
+    check_range("convex_augment", "n", n, 1, float("inf"))
+    unknown = [side for side in sides if side not in get_args(Side)]
+    if unknown or not sides:
+        raise ValueError(f"convex_augment: sides are {tuple(sides)}. Give 'chosen', 'rejected' or both.")
+    drawn = [[[perturb(_tail(getattr(row, side)), generator) for _ in range(n)] for side in sides] for row in pairs]
+    if pick == "all":
+        return [
+            _rewritten(row, sides, [variants[k] for variants in rows])
+            for row, rows in zip(pairs, drawn, strict=True)
+            for k in range(n)
+        ]
+    kinds = [[list(dict.fromkeys(variants)) for variants in rows] for rows in drawn]
+    if pick == "hull":
+        kinds = _extremes(embed, kinds)
+    return [
+        _rewritten(row, sides, [generator.choice(variants) for variants in rows])
+        for row, rows in zip(pairs, kinds, strict=True)
+    ]
+
+
+def hull_vertices(points: NDArray[np.float64]) -> list[int]:
+    """Which of (n, d) points are vertices of their convex hull in the plane of two principal components.
+
+    All of them where there are fewer than three, or where they lie on a line.
+
+    >>> import numpy as np
+    >>> hull_vertices(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.5, 0.5]]))
+    [0, 1, 2]
+    """
+    import numpy as np
+    from scipy.spatial import ConvexHull, QhullError
+
+    everything = list(range(len(points)))
+    centered = points - points.mean(axis=0)
+    if len(points) <= 3 or not np.isfinite(centered).all():
+        return everything
+    left, spread, _ = np.linalg.svd(centered, full_matrices=False)
+    if len(spread) < 2 or spread[1] <= 1e-9 * max(spread[0], 1e-300):
+        return everything
+    try:
+        vertices: list[int] = ConvexHull(left[:, :2] * spread[:2]).vertices.tolist()  # type: ignore[assignment]
+        return sorted(vertices)
+    except QhullError:
+        return everything
+
+
+def _extremes(embed: Embed, kinds: list[list[list[str]]]) -> list[list[list[str]]]:
+    """Of every answer's distinct rewrites, those on the hull."""
+    import numpy as np
+
+    texts = list(dict.fromkeys(text for rows in kinds for variants in rows for text in variants))
+    row = {text: index for index, text in enumerate(texts)}
+    points = np.asarray(embed(texts), dtype=np.float64) if texts else np.zeros((0, 1))
+    if points.ndim != 2 or len(points) != len(texts):
+        raise ValueError(
+            f"convex_augment: embed returned shape {points.shape} for {len(texts)} texts, not ({len(texts)}, d). "
+            "Return one vector per text."
+        )
+    return [
+        [[variants[k] for k in hull_vertices(points[[row[text] for text in variants]])] for variants in rows]
+        for rows in kinds
+    ]
+
+
+def _tail(answer: Text) -> str:
+    """What of an answer is rewritten: the string, or its last message."""
+    return answer if isinstance(answer, str) else text_of(answer[-1:])
+
+
+def _rewritten(row: PreferenceRow, sides: Sequence[Side], texts: Sequence[str]) -> PreferenceRow:
+    changes: dict[str, Any] = {}
+    for side, text in zip(sides, texts, strict=True):
+        answer = getattr(row, side)
+        changes[side] = text if isinstance(answer, str) else [*answer[:-1], {**answer[-1], "content": text}]
+    return replace(row, **changes)
+
+
+__all__ = [
+    "ContrastPair",
+    "Perturb",
+    "Pick",
+    "Side",
+    "convex_augment",
+    "cross_prompt_negatives",
+    "hull_vertices",
+    "mine_contrast_pairs",
+    "unit_embeddings",
+]

@@ -1,0 +1,164 @@
+"""Responses grown as a tree of segments, whose leaves share prefixes, and the pairs to be labeled among them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
+from typing import Literal, NamedTuple, get_args
+
+from rewardsmith._check import check_choice, check_range
+
+Lca = Literal["uniform_pairs", "uniform_depth"]
+Extend = Callable[[list[str], int], list[list[str]]]
+"""From prefixes and a number n: for each prefix n continuations by one segment."""
+
+
+class Leaf(NamedTuple):
+    """A full response: its text, and the child taken at each level; two leaves share what their paths share."""
+
+    text: str
+    path: tuple[int, ...]
+
+
+class TreePair(NamedTuple):
+    """Two leaves to compare, by index, and how many segments they share."""
+
+    first: int
+    second: int
+    shared: int
+
+
+def leaf_paths(*, depth: int = 3, branching: int = 2) -> list[tuple[int, ...]]:
+    """The paths of a full tree's leaves.
+
+    >>> leaf_paths(depth=2)
+    [(0, 0), (0, 1), (1, 0), (1, 1)]
+    """
+    return list(product(range(branching), repeat=depth))
+
+
+def grow_tree(
+    prompt: str, extend: Extend, *, depth: int = 3, branching: int = 2, attempts: int = 3
+) -> tuple[list[Leaf], int]:
+    """Grow a tree of responses: each node of one level is continued by `branching` different segments.
+
+    Qiu et al. 2024, arXiv:2402.10184 (depth 3, branching 2). Branch at the ends of sentences. Children that read the
+    same, blanks aside, are asked for again, `attempts` times in all; what is still double is dropped, since a pair of
+    equal texts costs a label and says nothing. So a tree may have fewer leaves than branching ** depth.
+
+    Args:
+        extend: the policy: prefixes (the prompt and what was said so far) and n, to n next segments for each prefix;
+            a level is one call, so that an engine with a prefix cache reads each prefix once.
+
+    Returns:
+        the leaves, whose texts leave the prompt out, and the number of segments that were generated.
+
+    >>> leaves, n_segments = grow_tree("?", lambda prefixes, n: [["a", "b"][:n] for _ in prefixes], depth=2)
+    >>> [leaf.text for leaf in leaves], n_segments
+    (['aa', 'ab', 'ba', 'bb'], 6)
+    """
+    for name, value in (("depth", depth), ("branching", branching), ("attempts", attempts)):
+        check_range("grow_tree", name, value, 1, float("inf"))
+    level, generated = [Leaf("", ())], 0
+    for _ in range(depth):
+        children: list[list[str]] = [[] for _ in level]
+        for _ in range(attempts):
+            short = [index for index, own in enumerate(children) if len(own) < branching]
+            if not short:
+                break
+            most = max(branching - len(children[index]) for index in short)
+            segments = extend([prompt + level[index].text for index in short], most)
+            _check_segments(segments, len(short), most)
+            generated += most * len(short)
+            for index, offered in zip(short, segments, strict=True):
+                children[index] = _distinct([*children[index], *offered])[:branching]
+        level = [
+            Leaf(leaf.text + segment, (*leaf.path, child))
+            for leaf, own in zip(level, children, strict=True)
+            for child, segment in enumerate(own)
+        ]
+    return level, generated
+
+
+def _distinct(segments: Sequence[str]) -> list[str]:
+    """The segments that differ from those before them by more than blanks; an empty one is none."""
+    first: dict[str, str] = {}
+    for segment in segments:
+        first.setdefault(" ".join(segment.split()), segment)
+    return [segment for key, segment in first.items() if key]
+
+
+def _check_segments(segments: Sequence[Sequence[str]], n_prefixes: int, n: int) -> None:
+    sizes = [len(offered) for offered in segments]
+    if sizes != [n] * n_prefixes:
+        raise ValueError(
+            f"grow_tree: extend returned {sizes} segments for {n_prefixes} prefixes, each of which needed {n}. "
+            "Return n continuations for every prefix, in their order."
+        )
+
+
+def sample_tree_pairs(
+    paths: Sequence[tuple[int, ...]], n: int, *, lca: Lca = "uniform_pairs", generator: random.Random
+) -> list[TreePair]:
+    """Pairs of leaves to be labeled, no pair twice, in random order within each pair.
+
+    Qiu et al. 2024, arXiv:2402.10184. Of the pairs of a full binary tree of depth 3, 4/7 share nothing, 2/7 one segment
+    and 1/7 two. Leaves recur, so split train from test by tree (`split_whole`).
+
+    Args:
+        paths: the leaves' paths (`Leaf.path`, `leaf_paths`).
+        n: pairs to draw, at most all of them.
+        lca: "uniform_pairs" draws among all pairs; "uniform_depth" first draws how many segments they share, among the
+            numbers for which pairs are left, which gives near-identical responses more labels.
+
+    Returns:
+        n pairs.
+
+    >>> pairs = sample_tree_pairs(leaf_paths(), 28, generator=random.Random(0))
+    >>> sorted(Counter(pair.shared for pair in pairs).items())
+    [(0, 16), (1, 8), (2, 4)]
+    """
+    check_choice("sample_tree_pairs", "lca", lca, get_args(Lca))
+    if len(set(paths)) < len(paths):
+        raise ValueError("sample_tree_pairs: two leaves have one path, so they are the same response. Drop one.")
+    every = [TreePair(i, j, shared_prefix(paths[i], paths[j])) for i, j in combinations(range(len(paths)), 2)]
+    check_range("sample_tree_pairs", "n", n, 0, len(every))
+    if lca == "uniform_pairs":
+        chosen = generator.sample(every, n)
+    else:
+        left: dict[int, list[TreePair]] = defaultdict(list)
+        for pair in generator.sample(every, len(every)):
+            left[pair.shared].append(pair)
+        chosen = []
+        for _ in range(n):
+            depth = generator.choice(sorted(depth for depth, own in left.items() if own))
+            chosen.append(left[depth].pop())
+    return [TreePair(j, i, shared) if generator.random() < 0.5 else TreePair(i, j, shared) for i, j, shared in chosen]
+
+
+def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many leading entries two paths share.
+
+    >>> shared_prefix((0, 1, 1), (0, 1, 0))
+    2
+    """
+    same = [a == b for a, b in zip(first, second, strict=False)]
+    return next((depth for depth, equal in enumerate(same) if not equal), len(same))
+
+
+def shared_prefix_counts(pairs: Sequence[TreePair]) -> Counter[int]:
+    """How many of the pairs share 0, 1, 2, … segments: report it beside what was trained on them."""
+    return Counter(pair.shared for pair in pairs)
+
+
+__all__ = [
+    "Leaf",
+    "TreePair",
+    "grow_tree",
+    "leaf_paths",
+    "sample_tree_pairs",
+    "shared_prefix",
+    "shared_prefix_counts",
+]

@@ -1,0 +1,213 @@
+"""What reward models learn from and are tested on: preference pairs, rated answers, labeled steps, benchmark items."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rewardsmith._check import check_range
+from rewardsmith.data.contexts import CONTEXT_TEMPLATE, in_context
+from rewardsmith.data.rows import text_of
+from rewardsmith.types import Text
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TRAINING_COLUMNS = ("margin", "weight", "soft_label", "is_tie")
+"""Columns of a pair that change its loss: see `objectives.pairwise_loss`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """Two answers to one prompt, the better one named; all three strings, or all three lists of messages.
+
+    margin: by how much the scores should differ, in the reward model's unit.
+    weight: how often the pair counts, 1 where None.
+    soft_label: the probability that the label is wrong.
+    is_tie: neither is better; `chosen` and `rejected` are then in no order.
+    strength: how much better, in the annotators' unit, > 0 (HelpSteer: 1 slightly, 2 better, 3 much better).
+    ratings: attribute → (rating of `chosen`, rating of `rejected`).
+    context: under which criterion the label holds.
+    prompt_id: rows that share it belong in one split; the prompt's own text where None.
+    """
+
+    prompt: Text
+    chosen: Text
+    rejected: Text
+    margin: float | None = None
+    weight: float | None = None
+    soft_label: float | None = None
+    is_tie: bool = False
+    strength: float | None = None
+    ratings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    context: Text | None = None
+    source: str | None = None
+    split: str | None = None
+    prompt_id: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What rows of one prompt share: they must not be divided between training and test."""
+        return self.prompt_id if self.prompt_id is not None else text_of(self.prompt)
+
+    def conversational(self) -> PreferenceRow:
+        """This row with prompt and answers as lists of messages, for a model with a chat template."""
+        prompt, chosen, rejected = _messages(self.prompt, "user"), _messages(self.chosen), _messages(self.rejected)
+        return replace(self, prompt=prompt, chosen=chosen, rejected=rejected)
+
+    def standard(self) -> PreferenceRow:
+        """This row as strings, for a model without one; a longer conversation becomes a transcript as HH-RLHF's are."""
+        return replace(self, prompt=_plain(self.prompt), chosen=text_of(self.chosen), rejected=text_of(self.rejected))
+
+    def contextual(self, *, template: str = CONTEXT_TEMPLATE) -> PreferenceRow:
+        """This row with its context written into the prompt, as `in_context` does; its key stays what it was."""
+        context = None if self.context is None else text_of(self.context)
+        return replace(self, prompt=in_context(self.prompt, context, template=template), prompt_id=self.key)
+
+    def record(self) -> dict[str, Any]:
+        """The row as TRL and `engines.trl.RewardTrainer` read it, without what it lacks."""
+        optional: dict[str, Any] = {
+            "margin": self.margin,
+            "weight": self.weight,
+            "soft_label": self.soft_label,
+            "is_tie": self.is_tie or None,
+            "strength": self.strength,
+            "context": self.context,
+            "source": self.source,
+            "split": self.split,
+            "prompt_id": self.prompt_id,
+            "ratings": {name: list(pair) for name, pair in self.ratings.items()} or None,
+        }
+        given = {name: value for name, value in optional.items() if value is not None}
+        return {**self.columns, "prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected, **given}
+
+
+@dataclass(frozen=True, slots=True)
+class RatedRow:
+    """One answer and how it was rated, attribute by attribute; an attribute may be missing."""
+
+    prompt: Text
+    completion: Text
+    ratings: Mapping[str, float]
+    source: str | None = None
+    split: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What rows of one prompt share."""
+        return text_of(self.prompt)
+
+    def conversational(self) -> RatedRow:
+        """This row with prompt and completion as lists of messages."""
+        return replace(self, prompt=_messages(self.prompt, "user"), completion=_messages(self.completion))
+
+    def standard(self) -> RatedRow:
+        """This row as strings, as `PreferenceRow.standard` writes them."""
+        return replace(self, prompt=_plain(self.prompt), completion=text_of(self.completion))
+
+    def record(self) -> dict[str, Any]:
+        """The row as `engines.trl.RatingTrainer` reads it."""
+        return {"prompt": self.prompt, "completion": self.completion, "ratings": dict(self.ratings)}
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A solution in steps, each labeled, in TRL's stepwise schema.
+
+    labels: per step True or False, or the probability that it is right; None where nobody judged it.
+    """
+
+    prompt: str
+    completions: Sequence[str]
+    labels: Sequence[float | None]
+    source: str | None = None
+    split: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What rows of one prompt share."""
+        return self.prompt
+
+    def record(self) -> dict[str, Any]:
+        """The row as `engines.trl.StepRewardTrainer` reads it."""
+        labels = [None if label is None else float(label) for label in self.labels]
+        return {"prompt": self.prompt, "completions": list(self.completions), "labels": labels}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    """One item of a reward model benchmark: every completion of `chosen` should score above every one of `rejected`.
+
+    subset: what results are reported by. item_id: as published. columns: everything else the item carried.
+    """
+
+    prompt: Text
+    chosen: Sequence[Text]
+    rejected: Sequence[Text]
+    subset: str
+    item_id: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What rows of one prompt share."""
+        return text_of(self.prompt)
+
+
+AnyKeyed = TypeVar("AnyKeyed", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
+
+
+def held_out(rows: Sequence[AnyKeyed], *, share: float = 0.1, seed: int = 0) -> tuple[list[AnyKeyed], list[AnyKeyed]]:
+    """Rows to train on and rows held out, no prompt (`key`) on both sides.
+
+    Whether a prompt is held out depends on its text and the seed alone, so it stays where it is when rows are added,
+    dropped or read in another order; the share holds on average.
+
+    >>> train, test = held_out([PreferenceRow(str(k // 2), "a", "b") for k in range(400)], share=0.25)
+    >>> len(train) + len(test), {row.key for row in train} & {row.key for row in test}, 50 < len(test) < 150
+    (400, set(), True)
+    """
+    check_range("held_out", "share", share, 0.0, 1.0)
+    sides: tuple[list[AnyKeyed], list[AnyKeyed]] = ([], [])
+    for row in rows:
+        digest = hashlib.blake2b(f"{seed}\n{row.key}".encode("utf-8", "replace"), digest_size=8).digest()
+        sides[int.from_bytes(digest, "big") < share * 2**64].append(row)
+    return sides
+
+
+def _messages(text: Text, role: str = "assistant") -> Text:
+    return [{"role": role, "content": text}] if isinstance(text, str) else text
+
+
+def _plain(prompt: Text) -> str:
+    """One message as its content, several as a transcript that asks for the assistant's next turn."""
+    if isinstance(prompt, str) or len(prompt) == 1:
+        return text_of(prompt)
+    names = {"user": "Human", "assistant": "Assistant"}
+    turns = [f"\n\n{names.get(str(m.get('role')), 'System')}: {text_of([m])}" for m in prompt]
+    return "".join(turns) + "\n\nAssistant: "
+
+
+def to_dataset(rows: Sequence[PreferenceRow | RatedRow | StepRow]) -> Dataset:
+    """A `datasets.Dataset` of the rows' records; a column that some rows lack holds None there."""
+    from datasets import Dataset
+
+    if not rows:
+        raise ValueError("to_dataset: there are no rows. Read some, or check what the data card says was dropped.")
+    records = [row.record() for row in rows]
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return Dataset.from_list([{name: record.get(name) for name in names} for record in records])
+
+
+__all__ = [
+    "TRAINING_COLUMNS",
+    "BenchmarkRow",
+    "PreferenceRow",
+    "RatedRow",
+    "StepRow",
+    "held_out",
+    "to_dataset",
+]

@@ -1,0 +1,87 @@
+"""Conversations as data sets write them: transcripts of one string, HelpSteer's markers, lists of messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from rewardsmith.data.readers.schema import Drop
+from rewardsmith.types import Message, Text
+
+_TURN = re.compile(r"\n\n(Human|Assistant): ?")
+_MARK = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
+_ROLES = {"Human": "user", "User": "user", "Assistant": "assistant"}
+
+
+def transcript(text: str) -> list[Message]:
+    """The messages of an HH-RLHF transcript, a last empty turn of the assistant included.
+
+    >>> transcript("\\n\\nHuman: Hi\\n\\nAssistant: Hello")
+    [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
+    """
+    whole = "\n\n" + text.lstrip("\n")
+    marks = list(_TURN.finditer(whole))
+    if not marks or marks[0].start() > 0:
+        raise Drop("no transcript of Human and Assistant turns")
+    ends = [mark.start() for mark in marks[1:]] + [len(whole)]
+    return [
+        {"role": _ROLES[mark[1]], "content": whole[mark.end() : end].strip()}
+        for mark, end in zip(marks, ends, strict=True)
+    ]
+
+
+def marked(text: str) -> list[Message]:
+    """The messages of a HelpSteer2 prompt, whose later turns stand behind `<extra_id_1>User` and `Assistant`.
+
+    >>> [m["content"] for m in marked("Hi\\n<extra_id_1>Assistant\\nHello\\n<extra_id_1>User\\nBye")]
+    ['Hi', 'Hello', 'Bye']
+    """
+    pieces = _MARK.split(text)
+    roles = ["User", *pieces[1::2]]
+    return [{"role": _ROLES[r], "content": said.strip()} for r, said in zip(roles, pieces[::2], strict=True)]
+
+
+def messages(value: Any) -> list[Message]:
+    """A list of messages as it is published, plain dictionaries with `role` and `content`."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise Drop("no list of messages")
+    if not all(isinstance(m, Mapping) and m.get("role") and "content" in m for m in value):
+        raise Drop("a message without role or content")
+    return [{"role": str(m["role"]), "content": m["content"]} for m in value]
+
+
+def asked(text: str) -> Text:
+    """A single question as a conversation."""
+    return [{"role": "user", "content": text}]
+
+
+def said(text: str) -> Text:
+    """A single answer as a conversation."""
+    return [{"role": "assistant", "content": text}]
+
+
+def divided(chosen: list[Message], rejected: list[Message]) -> tuple[Text, Text, Text]:
+    """Prompt and two answers of two conversations that share all but the assistant's last turn.
+
+    Raises:
+        Drop: they part earlier, or do not end with the assistant.
+    """
+    if not chosen or not rejected or chosen[-1]["role"] != "assistant" or rejected[-1]["role"] != "assistant":
+        raise Drop("does not end with the assistant's turn")
+    if chosen[:-1] != rejected[:-1]:
+        raise Drop("the conversations part before the last turn")
+    if len(chosen) < 2:
+        raise Drop("no prompt")
+    return cast(Text, chosen[:-1]), cast(Text, chosen[-1:]), cast(Text, rejected[-1:])
+
+
+def number(value: Any) -> float | None:
+    """A published rating as a number; None for "N/A" and the like."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if found == found else None  # noqa: PLR0124 — NaN

@@ -1,0 +1,286 @@
+"""Preference pairs out of the public sets: one function per schema, which says what the fields mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, get_args
+
+from rewardsmith.data.contexts import ContextForm
+from rewardsmith.data.preferences import TRAINING_COLUMNS, PreferenceRow
+from rewardsmith.data.readers.conversations import asked, divided, marked, messages, number, said, transcript
+from rewardsmith.data.readers.schema import Drop, Schema
+from rewardsmith.data.rows import text_of
+from rewardsmith.types import Text
+
+Pairs = Literal["best_worst", "best_rest", "all"]
+
+
+class Graded(NamedTuple):
+    """An answer, how good it is (higher is better), and its ratings by attribute."""
+
+    text: Text
+    grade: float
+    ratings: Mapping[str, float]
+
+
+def graded_pairs(prompt: Text, answers: Sequence[Graded], *, pairs: Pairs, source: str | None) -> list[PreferenceRow]:
+    """Pairs among several graded answers to one prompt; equal grades make a tie where every pair is asked for.
+
+    Args:
+        pairs: the best against the worst, the best against every other, or all of them. All k(k−1)/2 pairs of a prompt
+            belong in one split, and a model that sees them in one epoch overfits less than with each as a prompt.
+    """
+    ordered = sorted(answers, key=lambda answer: -answer.grade)
+    if len(ordered) < 2:
+        raise Drop("fewer than two graded answers")
+    if ordered[0].grade == ordered[-1].grade:
+        raise Drop("all answers are graded alike")
+    several = {"best_worst": [(ordered[0], ordered[-1])], "best_rest": [(ordered[0], a) for a in ordered[1:]]}
+    return [
+        PreferenceRow(
+            prompt=prompt,
+            chosen=better.text,
+            rejected=worse.text,
+            is_tie=better.grade == worse.grade,
+            strength=better.grade - worse.grade or None,
+            ratings={k: (v, worse.ratings[k]) for k, v in better.ratings.items() if k in worse.ratings},
+            source=source,
+        )
+        for better, worse in several.get(pairs) or list(combinations(ordered, 2))
+    ]
+
+
+def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[PreferenceRow]:
+    """openbmb/UltraFeedback: `instruction`, `source`, and four `completions` with `annotations` per aspect.
+
+    The grade is the mean of the aspects' `Rating`s, 1 to 5, where none is "N/A" beyond repair: the published
+    `overall_score` is left out because some 10s were meant as 1s. `fine-grained_score`, the same mean, is used where
+    no annotation can be read. An answer without any is no answer to compare.
+    """
+    answers = []
+    for completion in record["completions"]:
+        aspects = {name: number(value.get("Rating")) for name, value in _annotations(completion)}
+        ratings = {name: value for name, value in aspects.items() if value is not None}
+        grade = sum(ratings.values()) / len(ratings) if ratings else number(completion.get("fine-grained_score"))
+        if grade is not None and completion.get("response"):
+            answers.append(Graded(said(str(completion["response"])), grade, ratings))
+    return graded_pairs(asked(record["instruction"]), answers, pairs=pairs, source=record.get("source"))
+
+
+def _annotations(completion: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, value in (completion.get("annotations") or {}).items():
+        first = value[0] if isinstance(value, list) and value else value  # older files hold lists of one
+        if isinstance(first, Mapping):
+            yield name, first
+
+
+def ultrafeedback_binarized(record: Mapping[str, Any]) -> list[PreferenceRow]:
+    """HuggingFaceH4/ultrafeedback_binarized (splits train_prefs, test_prefs): `chosen` and `rejected` conversations
+    with `score_chosen` and `score_rejected`; pairs whose scores are equal are ties, which their order hides."""
+    prompt, chosen, rejected = divided(messages(record["chosen"]), messages(record["rejected"]))
+    high, low = number(record["score_chosen"]), number(record["score_rejected"])
+    gap = None if high is None or low is None else high - low
+    row = PreferenceRow(prompt, chosen, rejected, is_tie=gap == 0, strength=gap or None,
+                        prompt_id=record.get("prompt_id"))  # fmt: skip
+    if gap is not None and gap < 0:
+        raise Drop("the rejected answer has the higher score")
+    return [row]
+
+
+def hh_rlhf(record: Mapping[str, Any]) -> list[PreferenceRow]:
+    """Anthropic/hh-rlhf: two whole transcripts, `chosen` and `rejected`, that share all but the last answer.
+
+    The folders harmless-base, helpful-base, helpful-online and helpful-rejection-sampled are separate sets: on the hub
+    `hub={"data_dir": "helpful-base"}`.
+    """
+    prompt, chosen, rejected = divided(transcript(record["chosen"]), transcript(record["rejected"]))
+    return [PreferenceRow(prompt, chosen, rejected, source=record.get("source"))]
+
+
+def nectar(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[PreferenceRow]:
+    """berkeley-nest/Nectar: `prompt`, a transcript that ends in "Assistant: ", and seven `answers` with a `rank`, 1 the
+    best. The strength of a pair is the difference in rank."""
+    conversation = transcript(record["prompt"])
+    if conversation[-1] == {"role": "assistant", "content": ""}:
+        conversation = conversation[:-1]
+    answers = [
+        Graded(said(str(a["answer"])), -rank, {})
+        for a in record["answers"]
+        if (rank := number(a.get("rank"))) is not None and a.get("answer")
+    ]
+    source = record.get("source")
+    named = ", ".join(map(str, source)) if isinstance(source, list) else source
+    return graded_pairs(conversation, answers, pairs=pairs, source=named)
+
+
+def conversations(record: Mapping[str, Any]) -> list[PreferenceRow]:
+    """Skywork/Skywork-Reward-Preference-80K-v0.2 and TRL's implicit-prompt sets: `chosen` and `rejected`
+    conversations that share all but the last answer, and `source`."""
+    prompt, chosen, rejected = divided(messages(record["chosen"]), messages(record["rejected"]))
+    return [PreferenceRow(prompt, chosen, rejected, source=record.get("source"), **_own(record))]
+
+
+def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
+    """TRL's own form and ours: `prompt`, `chosen`, `rejected`, all strings or all messages, and any field of
+    `PreferenceRow`. Other columns are kept."""
+    prompt: Text
+    chosen: Text
+    rejected: Text
+    prompt, chosen, rejected = record["prompt"], record["chosen"], record["rejected"]
+    if not all(isinstance(text, str) for text in (prompt, chosen, rejected)):
+        prompt, chosen, rejected = messages(prompt), messages(chosen), messages(rejected)
+        if chosen[:-1] == prompt and rejected[:-1] == prompt:  # the whole conversation beside its prompt
+            chosen, rejected = chosen[-1:], rejected[-1:]
+    ratings = {name: (float(a), float(b)) for name, (a, b) in _pairs_of_ratings(record)}
+    names = ("context", "source", "split", "prompt_id", "strength")
+    given: dict[str, Any] = {name: record[name] for name in names if record.get(name) is not None}
+    known = {*names, *TRAINING_COLUMNS, "prompt", "chosen", "rejected", "ratings"}
+    columns = {name: value for name, value in record.items() if name not in known}
+    return [PreferenceRow(prompt, chosen, rejected, ratings=ratings, columns=columns, **given, **_own(record))]
+
+
+def _pairs_of_ratings(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    for name, pair in (record.get("ratings") or {}).items():
+        if pair is not None and None not in pair:
+            yield name, pair
+
+
+def _own(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The training columns that a record has."""
+    own: dict[str, Any] = {name: number(record.get(name)) for name in ("margin", "weight", "soft_label")}
+    return own | {"is_tie": str(record.get("is_tie")).lower() in ("true", "1", "1.0")}
+
+
+def rpr(record: Mapping[str, Any], *, form: ContextForm = "criteria") -> list[PreferenceRow]:
+    """microsoft/rpr: `response_a` is better under `criteria_x` (and `scenario_x`), `response_b` under `criteria_y`.
+
+    Both rows share a `prompt_id` and belong in one split. Unsure: the field names beyond those in its card's summary;
+    `prompt`, `response_a`, `response_b`, `criteria_x`, `criteria_y`, `scenario_x` and `scenario_y` are assumed.
+    """
+    prompt, a, b = asked(record["prompt"]), said(record["response_a"]), said(record["response_b"])
+    key = "\n".join([record["prompt"], record["response_a"], record["response_b"]])
+    return [
+        PreferenceRow(prompt, chosen, rejected, context=str(record[f"{form}_{which}"]), prompt_id=key)
+        for which, chosen, rejected in (("x", a, b), ("y", b, a))
+        if record.get(f"{form}_{which}")
+    ]
+
+
+def strength_from_annotators(
+    votes: Sequence[float], *, most_similar: int = 3, drop_if_range: float | None = None
+) -> float | None:
+    """One signed strength out of several: the mean of the votes that lie closest together.
+
+    Wang et al. 2024, arXiv:2410.01257: of three to five annotators on a scale from −3 to 3 the three most similar are
+    averaged, and pairs they disagree on are dropped.
+
+    Args:
+        drop_if_range: None comes back where those votes still span more than this.
+
+    >>> strength_from_annotators([-3, 1, 2, 2]), strength_from_annotators([-3, 0, 3], drop_if_range=1)
+    (1.6666666666666667, None)
+    """
+    if not votes:
+        return None
+    ordered, width = sorted(votes), min(most_similar, len(votes))
+    windows = [ordered[i : i + width] for i in range(len(ordered) - width + 1)]
+    closest = min(windows, key=lambda window: window[-1] - window[0])
+    disagree = drop_if_range is not None and closest[-1] - closest[0] > drop_if_range
+    return None if disagree else sum(closest) / width
+
+
+def helpsteer2_preference(record: Mapping[str, Any], *, drop_if_range: float | None = None) -> list[PreferenceRow]:
+    """nvidia/HelpSteer2, `hub={"data_dir": "preference"}`: `preference_strength` from −3 (response 1 is much better) to
+    3 (response 2 is), 0 not offered; `split` inside the record.
+
+    Args:
+        drop_if_range: drop pairs whose votes in `three_most_similar_preferences` (field `strength`) span more.
+    """
+    votes = [number(vote.get("strength")) for vote in record.get("three_most_similar_preferences") or []]
+    return _signed(record, marked(record["prompt"]), record["response_1"], record["response_2"],
+                   record["preference_strength"], votes, drop_if_range=drop_if_range)  # fmt: skip
+
+
+def helpsteer3(record: Mapping[str, Any], *, drop_if_range: float | None = None) -> list[PreferenceRow]:
+    """nvidia/HelpSteer3, its preference part: `context` is the conversation, `overall_preference` runs from −3
+    (response 1 is much better) to 3, and 0, about the same, is a tie; `individual_preference` holds votes' `score`s."""
+    votes = [number(vote.get("score")) for vote in record.get("individual_preference") or []]
+    prompt = messages(record["context"])
+    return _signed(record, prompt, record["response1"], record["response2"], record["overall_preference"], votes,
+                   drop_if_range=drop_if_range)  # fmt: skip
+
+
+def _signed(record: Mapping[str, Any], prompt: Text, first: str, second: str, value: Any,
+            votes: Sequence[float | None], *, drop_if_range: float | None) -> list[PreferenceRow]:  # fmt: skip
+    """A pair from a signed strength, negative where the first answer is better."""
+    strength = number(value)
+    if strength is None:
+        raise Drop("no preference strength")
+    known = [vote for vote in votes if vote is not None]
+    if drop_if_range is not None and known and strength_from_annotators(known, drop_if_range=drop_if_range) is None:
+        raise Drop("the annotators disagree")
+    chosen, rejected = (second, first) if strength > 0 else (first, second)
+    names = [record.get(name) for name in ("domain", "language")]
+    source = "/".join(str(name) for name in names if name) or None
+    return [
+        PreferenceRow(
+            prompt=prompt,
+            chosen=said(chosen),
+            rejected=said(rejected),
+            is_tie=strength == 0,
+            strength=abs(strength) or None,
+            source=source,
+            split=record.get("split"),
+        )
+    ]
+
+
+Attribute = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity"]
+HELPSTEER = get_args(Attribute)
+
+
+def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribute = "helpfulness",
+                     pairs: Pairs = "best_worst") -> list[PreferenceRow]:  # fmt: skip
+    """nvidia/HelpSteer2's ratings as pairs: consecutive records share a `prompt`; graded by one attribute, 0 to 4."""
+    answers = []
+    for record in records:
+        ratings = {name: value for name in HELPSTEER if (value := number(record.get(name))) is not None}
+        if attribute in ratings:
+            answers.append(Graded(said(record["response"]), ratings[attribute], ratings))
+    return graded_pairs(marked(records[0]["prompt"]), answers, pairs=pairs, source=None)
+
+
+def checked(row: PreferenceRow) -> PreferenceRow:
+    """The row, unless it says nothing."""
+    if not _said(row.prompt):
+        raise Drop("no prompt")
+    if not _said(row.chosen) or not _said(row.rejected):
+        raise Drop("an empty answer")
+    if row.chosen == row.rejected:
+        raise Drop("both answers are the same")
+    return row
+
+
+def _said(text: Text) -> bool:
+    return bool(text_of(text).strip())
+
+
+PREFERENCE_SCHEMAS: tuple[Schema[PreferenceRow], ...] = (
+    Schema("ultrafeedback", frozenset({"instruction", "completions"}), ("openbmb/UltraFeedback",), ultrafeedback),
+    Schema("ultrafeedback_binarized", frozenset({"chosen", "rejected", "score_chosen", "score_rejected"}),
+           ("HuggingFaceH4/ultrafeedback_binarized", "trl-lib/ultrafeedback_binarized"), ultrafeedback_binarized),
+    Schema("helpsteer3", frozenset({"context", "response1", "response2", "overall_preference"}),
+           ("nvidia/HelpSteer3",), helpsteer3),
+    Schema("helpsteer2_preference", frozenset({"prompt", "response_1", "response_2", "preference_strength"}),
+           ("nvidia/HelpSteer2",), helpsteer2_preference),
+    Schema("helpsteer2_ratings", frozenset({"prompt", "response", "helpfulness"}), ("nvidia/HelpSteer2",),
+           helpsteer2_pairs, joined="prompt"),
+    Schema("nectar", frozenset({"prompt", "answers"}), ("berkeley-nest/Nectar",), nectar),
+    Schema("rpr", frozenset({"prompt", "response_a", "response_b", "criteria_x"}), ("microsoft/rpr",), rpr),
+    Schema("explicit", frozenset({"prompt", "chosen", "rejected"}), (), explicit),
+    Schema("hh_rlhf", frozenset({"chosen", "rejected"}), ("Anthropic/hh-rlhf",), hh_rlhf,
+           test=lambda record: isinstance(record["chosen"], str)),
+    Schema("conversations", frozenset({"chosen", "rejected"}), ("Skywork/Skywork-Reward-Preference-80K-v0.2",),
+           conversations),
+)  # fmt: skip

@@ -1,0 +1,91 @@
+"""Where records come from: an iterable, a file, a folder of files, or a name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from rewardsmith.data.rows import file_records
+from rewardsmith.errors import RowsError
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".jsonl.gz", ".json.gz")
+NO_DATA = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "config.json")
+
+Source = str | Path | Iterable[Mapping[str, Any]]
+
+
+def records_of(
+    caller: str, source: Source, *, split: str | None = None, hub: Mapping[str, Any] | None = None
+) -> Iterator[Mapping[str, Any]]:
+    """The records of `source`, of one split where the source is divided into files or splits by name.
+
+    Args:
+        hub: further arguments of `datasets.load_dataset`, such as {"data_dir": "preference"}.
+    """
+    if not isinstance(source, str | Path):
+        return iter(_part(caller, source, split))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder(caller, path, split)
+    if path.is_file() or isinstance(source, Path) or not _like_a_name(source):
+        return file_records(path, caller=caller)
+    return _from_hub(caller, source, split, dict(hub or {}))
+
+
+def _like_a_name(source: str) -> bool:
+    """Whether it can be a data set on the hub: `owner/name`, with no file's ending."""
+    return source.count("/") == 1 and not source.lower().endswith(SUFFIXES) and not source.startswith(("/", ".", "~"))
+
+
+def _part(caller: str, source: Any, split: str | None) -> Any:
+    """One split of a `DatasetDict`; anything else as it is."""
+    if not isinstance(source, Mapping):
+        return source
+    if split is None and len(source) == 1:
+        return next(iter(source.values()))
+    if split not in source:
+        raise RowsError(f"{caller}: split {split!r} is none of {', '.join(map(str, source))}. Name one of those.")
+    return source[split]
+
+
+def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
+    if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):  # written by save_to_disk
+        from datasets import load_from_disk
+
+        return iter(_part(caller, load_from_disk(str(folder)), split))
+    files = [f for f in sorted(folder.rglob("*")) if f.name.lower().endswith(SUFFIXES) and f.name not in NO_DATA]
+    fitting = [f for f in files if split is None or split in _words(f.relative_to(folder))]
+    if not fitting:
+        found = ", ".join(str(f.relative_to(folder)) for f in files[:8]) or "no such file"
+        wanted = "" if split is None else f" of split {split!r}"
+        raise RowsError(
+            f"{caller}: {folder} holds no data{wanted} ({', '.join(SUFFIXES)}; found: {found}). "
+            "Give the folder that holds the files, or a split that their names have."
+        )
+    return chain.from_iterable(file_records(file, caller=caller) for file in fitting)
+
+
+def _words(path: Path) -> set[str]:
+    """What a file's name says of its split: `data/train_prefs-00000-of-00001.parquet` is of `train_prefs`."""
+    words = set(path.parts[:-1])
+    stem = path.name.split(".")[0]
+    return words | {stem, stem.split("-")[0], stem.split("-")[-1]}
+
+
+def _from_hub(caller: str, name: str, split: str | None, options: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise ImportError(
+            f'{caller}: {name} is on the hub, and `datasets` is not installed. pip install "rewardsmith[trl]".'
+        ) from error
+    try:
+        loaded = load_dataset(name, split=split, **options)
+    except Exception as error:  # offline, unknown, gated and renamed all raise differently
+        raise RowsError(
+            f"{caller}: {name} is no file or folder here, and the hub does not give it ({type(error).__name__}: "
+            f"{str(error)[:200]}). Go online, check name, split and access, or pass a local folder."
+        ) from error
+    return iter(_part(caller, loaded, split))

@@ -1,0 +1,125 @@
+"""Labeled steps out of the public sets, in TRL's stepwise schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from rewardsmith.data.preferences import StepRow
+from rewardsmith.data.readers.conversations import number
+from rewardsmith.data.readers.schema import Drop, Schema
+
+STEP_TAG = "ки"
+"""What stands at the end of every step in Math-Shepherd's `input`."""
+_FIRST_STEP = re.compile(r"Step 1:")
+_NUMBERED = re.compile(r"^\s*Step \d+:\s*")
+
+
+def math_shepherd(record: Mapping[str, Any], *, numbered: bool = True) -> list[StepRow]:
+    """peiyi9979/Math-Shepherd: in `input` every step ends with "ки", in `label` with "+" or "-" at the same place.
+
+    The labels are estimated: "+" where at least one of several continuations from there reached the answer.
+
+    Args:
+        numbered: keep the "Step 1:" that each step begins with.
+    """
+    text, label = str(record["input"]), str(record["label"])
+    *pieces, rest = text.split(STEP_TAG)
+    if not pieces or rest.strip():
+        raise Drop("a step without an end" if pieces else "no steps")
+    labels, place = [], 0
+    for piece in pieces:
+        mark = label[place + len(piece) : place + len(piece) + 1]
+        if not label.startswith(piece, place) or mark not in ("+", "-"):
+            raise Drop("input and label do not match")
+        labels.append(1.0 if mark == "+" else 0.0)
+        place += len(piece) + 1
+    first = _FIRST_STEP.search(pieces[0])
+    if first is None:
+        raise Drop('no "Step 1:" after the question')
+    steps = [pieces[0][first.start() :], *pieces[1:]]
+    texts = [step.strip() if numbered else _NUMBERED.sub("", step).strip() for step in steps]
+    return [StepRow(pieces[0][: first.start()].strip(), texts, labels, source=record.get("task"))]
+
+
+def prm800k(
+    record: Mapping[str, Any],
+    *,
+    neutral: Literal["right", "wrong", "half", "drop"] = "right",
+    alternatives: bool = True,
+) -> list[StepRow]:
+    """OpenAI's PRM800K (phase1_train.jsonl …): `question.problem` and `label.steps`, each with rated `completions`.
+
+    A step's `chosen_completion` is an index, or null where the labeler wrote `human_completion` or the solution ended.
+    The chosen steps make one row; every rated alternative makes another one, that ends with it.
+
+    Lightman et al. 2023, arXiv:2305.20050, count a neutral rating (0) as right. Screening and quality-control questions
+    are dropped, and so are steps without a rating.
+
+    Args:
+        neutral: what a rating of 0 becomes: 1, 0, ½ (a soft label), or None (unlabeled).
+        alternatives: also give a row to each alternative that was not chosen.
+    """
+    if record.get("is_quality_control_question") or record.get("is_initial_screening_question"):
+        raise Drop("a quality-control or screening question")
+    values = {1: 1.0, -1: 0.0, 0: {"right": 1.0, "wrong": 0.0, "half": 0.5, "drop": None}[neutral]}
+    problem = record["question"]["problem"]
+    texts: list[str] = []
+    labels: list[float | None] = []
+    rows: list[StepRow] = []
+    for step in record["label"]["steps"]:
+        found = step.get("completions") or []
+        taken = _taken(step, found)
+        others = [c for i, c in enumerate(found) if i != taken and c.get("rating") in values]
+        if alternatives:
+            rows += [StepRow(problem, [*texts, c["text"]], [*labels, values[c["rating"]]]) for c in others]
+        if taken is not None:
+            texts, labels = [*texts, found[taken]["text"]], [*labels, values.get(found[taken].get("rating"))]
+        elif step.get("human_completion"):
+            human = step["human_completion"]  # a text, or an object that holds it
+            texts, labels = [*texts, human["text"] if isinstance(human, Mapping) else str(human)], [*labels, 1.0]
+        else:
+            break
+    if texts and not any(list(row.completions[: len(texts)]) == texts for row in rows):
+        rows.insert(0, StepRow(problem, texts, labels))
+    if not rows:
+        raise Drop("no rated steps")
+    return rows
+
+
+def _taken(step: Mapping[str, Any], found: list[Any]) -> int | None:
+    """Which completion the solution goes on with; a single one, too, where the labeler stopped at it."""
+    chosen: int | None = step.get("chosen_completion")
+    if chosen is None and not step.get("human_completion") and len(found) == 1:
+        return 0
+    return chosen
+
+
+def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
+    """TRL's stepwise form (trl-lib/prm800k, trl-lib/math_shepherd, HuggingFaceH4/prm800k-trl-dedup): `prompt`,
+    `completions`, a list of steps, and `labels`, a list of true and false, of probabilities, or of None."""
+    texts, labels = list(record["completions"]), list(record["labels"])
+    if len(texts) != len(labels):
+        raise Drop("as many labels as steps are wanted")
+    known = [None if label is None else number(label) for label in labels]
+    return [StepRow(record["prompt"], texts, known, source=record.get("source"), split=record.get("split"))]
+
+
+def checked(row: StepRow) -> StepRow:
+    """The row, unless nothing in it is labeled."""
+    if not row.completions or all(label is None for label in row.labels):
+        raise Drop("no labeled step")
+    if any(label is not None and not 0 <= label <= 1 for label in row.labels):
+        raise Drop("a label outside 0 to 1")
+    if not all(isinstance(step, str) and step.strip() for step in row.completions):
+        raise Drop("an empty step")
+    return row
+
+
+STEP_SCHEMAS: tuple[Schema[StepRow], ...] = (
+    Schema("stepwise", frozenset({"prompt", "completions", "labels"}),
+           ("trl-lib/prm800k", "trl-lib/math_shepherd", "HuggingFaceH4/prm800k-trl-dedup"), stepwise),
+    Schema("math_shepherd", frozenset({"input", "label"}), ("peiyi9979/Math-Shepherd",), math_shepherd),
+    Schema("prm800k", frozenset({"question", "label"}), (), prm800k),
+)  # fmt: skip

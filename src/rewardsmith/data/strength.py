@@ -1,0 +1,156 @@
+"""How sure each preference label is: reward models that did not see a pair vote on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewardsmith._check import check_range
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+Score = Callable[[Sequence[int]], ArrayLike]
+"""Margins, score of the chosen minus that of the rejected answer, of the pairs at these indices."""
+Fit = Callable[[Sequence[int], int], Score]
+"""`fit(train_index, seed)` trains one voter on those pairs, from that seed, and returns its `Score`."""
+
+
+class PreferenceStrength(NamedTuple):
+    """What the voters say of each pair; NaN where none judged it.
+
+    mean: (n,) μ, the mean margin in units of a voter's own spread; below 0 the voters contradict the label.
+    std: (n,) s, the voters' standard deviation; NaN where fewer than two judged.
+    share_negative: (n,) share of the voters that contradict the label; half a vote where the margin is 0.
+    n_votes: (n,) how many judged the pair.
+    """
+
+    mean: Floats
+    std: Floats
+    share_negative: Floats
+    n_votes: NDArray[np.int64]
+
+
+def preference_strength(
+    fit: Fit,
+    n_pairs: int,
+    *,
+    generator: torch.Generator,
+    n_voters: int = 10,
+    folds: int = 5,
+    groups: Sequence[Hashable] | None = None,
+) -> PreferenceStrength:
+    """Let voters that never saw a pair judge it, `n_voters` times each.
+
+        μ_i = mean_m d_im / σ_m,   s_i = std_m d_im / σ_m        d_im = r_m(x_i, y⁺) − r_m(x_i, y⁻)
+
+    Wang, Zheng et al. 2024, arXiv:2401.06080. Any trainer plugs in: a LoRA adapter, a head on cached states, a
+    perceptron.
+
+    Differs: the paper's voters judge the pairs they were trained on. They come to agree with every label, wrong ones
+    too, so that the sign of μ says little; here each pair is judged by voters that it was held out from
+    (n_voters · folds trainings). With folds=1 the voters see all pairs, as in the paper: then use percentiles only.
+
+    Args:
+        fit: trains a voter; see `Fit`. Its seed differs from voter to voter.
+        n_pairs: n.
+        generator: shuffles the pairs into folds.
+        n_voters: M, votes per pair.
+        folds: parts of the data, each held out once per vote.
+        groups: (n,) such as prompt ids; pairs of one group are held out together.
+
+    >>> import torch
+    >>> def fit(train_index, seed):  # a voter that finds the first pair well labeled and the second not
+    ...     return lambda index: [(3.0, -1.0, 2.0)[i] for i in index]
+    >>> preference_strength(fit, 3, folds=3, n_voters=2, generator=torch.Generator()).share_negative
+    array([0., 1., 0.])
+    """
+    masks = cross_fit_masks(n_pairs, n_voters=n_voters, folds=folds, generator=generator, groups=groups)
+    votes = np.full(masks.shape, np.nan)
+    for seed, seen in enumerate(masks):
+        judged = np.flatnonzero(~seen) if folds > 1 else np.arange(n_pairs)
+        score = fit(np.flatnonzero(seen).tolist(), seed)
+        margins = np.asarray(score(judged.tolist()), dtype=np.float64)
+        if margins.shape != judged.shape:
+            raise ValueError(
+                f"preference_strength: a voter returned margins of shape {margins.shape} for {len(judged)} pairs. "
+                "Return one number per index."
+            )
+        votes[seed, judged] = margins
+    return strength_of_votes(votes)
+
+
+def cross_fit_masks(
+    n_pairs: int,
+    *,
+    generator: torch.Generator,
+    n_voters: int = 10,
+    folds: int = 5,
+    groups: Sequence[Hashable] | None = None,
+) -> NDArray[np.bool_]:
+    """Which pairs each voter trains on, for trainers that train all voters at once; it judges the others.
+
+    Arguments as in `preference_strength`.
+
+    Returns:
+        (n_voters · folds, n) True where the voter may train. Every pair is held out from exactly n_voters of them, or
+        from none where folds is 1.
+    """
+    check_range("cross_fit_masks", "n_voters", n_voters, 1, np.inf)
+    if groups is not None and len(groups) != n_pairs:
+        raise ValueError(f"cross_fit_masks: {len(groups)} groups for {n_pairs} pairs. Give one per pair.")
+    if groups is None:
+        member = np.arange(n_pairs)
+    else:
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        member = np.array([numbers[group] for group in groups], dtype=np.int64)
+    n_groups = int(member.max()) + 1 if n_pairs else 0
+    if not 1 <= folds <= max(n_groups, 1):
+        raise ValueError(
+            f"cross_fit_masks: folds is {folds}, but there are {n_groups} groups of pairs. Pass 1 to that many."
+        )
+    if folds == 1:
+        return np.ones((n_voters, n_pairs), dtype=np.bool_)
+    fold = np.stack([_permutation(n_groups, generator) % folds for _ in range(n_voters)])[:, member]
+    seen: NDArray[np.bool_] = fold[:, None, :] != np.arange(folds)[:, None]
+    return seen.reshape(-1, n_pairs)
+
+
+def strength_of_votes(votes: ArrayLike) -> PreferenceStrength:
+    """The strength of each pair from a matrix of margins.
+
+    Each voter's margins are divided by their own standard deviation, so that no voter speaks louder. They are not
+    centered: the mean margin says how often the labels are right, and without it the sign would mean nothing.
+
+    Args:
+        votes: (M, n) margins d; NaN where a voter must not judge, such as a pair that it was trained on.
+    """
+    margins = np.asarray(votes, dtype=np.float64)
+    if margins.ndim != 2:
+        raise ValueError(f"strength_of_votes: votes must have shape (any, any), got {margins.shape}. One row a voter.")
+    given = np.isfinite(margins)
+    held = np.where(given, margins, 0.0)
+    n_judged = np.maximum(given.sum(axis=1, keepdims=True), 1)
+    center = held.sum(axis=1, keepdims=True) / n_judged
+    spread = np.sqrt((given * (held - center) ** 2).sum(axis=1, keepdims=True) / n_judged)
+    scaled = held / np.where(spread > 0, spread, 1.0)
+    n_votes = given.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = scaled.sum(axis=0) / n_votes
+        variance = (given * (scaled - mean) ** 2).sum(axis=0) / np.where(n_votes > 1, n_votes - 1, np.nan)
+        negative = (given * ((held < 0) + 0.5 * (held == 0))).sum(axis=0) / n_votes
+    return PreferenceStrength(mean, np.sqrt(variance), negative, n_votes)
+
+
+def _permutation(n: int, generator: torch.Generator) -> NDArray[np.int64]:
+    import torch
+
+    order: NDArray[np.int64] = torch.randperm(n, generator=generator).numpy()
+    return order
+
+
+__all__ = ["Fit", "PreferenceStrength", "Score", "cross_fit_masks", "preference_strength", "strength_of_votes"]

@@ -1,0 +1,188 @@
+"""A reward model from rows to a folder of safetensors, by one call that can be interrupted and repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PrinterCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+from trl import RewardConfig  # type: ignore[attr-defined]
+
+from rewardsmith._check import check_choice
+from rewardsmith.data import STEP_END, PreferenceRow, RatedRow, StepRow, to_dataset
+from rewardsmith.engines.trl.rating_trainer import RatingTrainer
+from rewardsmith.engines.trl.reading import ready
+from rewardsmith.engines.trl.reward_trainer import RewardTrainer
+from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
+
+Strength = Literal["ignore", "weight", "margin"]
+AnyRow = PreferenceRow | RatedRow | StepRow
+Rows = Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow]
+RECORD = "training.json"
+
+
+@dataclass(frozen=True)
+class RewardFit:
+    """How a reward model is trained.
+
+    epochs, max_steps: passes over the rows, or a number of updates in their place.
+    batch_size: rows per update and device. learning_rate: at the start; it falls linearly to 0. max_length: in tokens.
+    strength: what `PreferenceRow.strength` becomes where the row has no such column: nothing, its `weight` (scaled
+        Bradley-Terry, Wang et al. 2024, arXiv:2410.01257), or its `margin`, in the unit of the scores.
+    center: draws pairs' scores together around 0, which comparisons leave free (0.01 is usual).
+    head_only: leave the trunk as it is.
+    checkpoint_steps: how often the state is kept from which an interrupted training goes on.
+    """
+
+    epochs: float = 1.0
+    max_steps: int = -1
+    batch_size: int = 16
+    learning_rate: float = 2e-5
+    max_length: int | None = 1024
+    strength: Strength = "ignore"
+    center: float = 0.0
+    head_only: bool = False
+    step_end: str = STEP_END
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("RewardFit", "strength", self.strength, get_args(Strength))
+
+
+def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | None = None) -> Path:
+    """Train a reward model on rows and save it, with its tokenizer, to `out`.
+
+    Pairs train one head by `RewardTrainer`, rated answers one head per attribute by `RatingTrainer`, solutions in steps
+    a token classifier by `StepRewardTrainer`. Pairs are written as conversations where the tokenizer has a chat
+    template, else as strings; a pair's context goes into its prompt.
+
+    Interrupted, the same call goes on from the last checkpoint, and where `out` is finished it returns at once.
+
+    Args:
+        model: name on the hub or folder of the model to start from, loaded from safetensors.
+        out: folder; `training.json` says how the model was made.
+
+    Raises:
+        ValueError: no rows, or `out` holds a model of other rows, settings or start.
+    """
+    fit = fit or RewardFit()
+    if not rows:
+        raise ValueError("fit_reward_model: there are no rows to train on. Read some, or hold out fewer.")
+    record = {"start": str(model), "rows": _digest(rows), "n_rows": len(rows), "kind": type(rows[0]).__name__}
+    record |= {"settings": asdict(fit)}
+    if _finished(out, record):
+        return out
+    work = out / "checkpoints"
+    work.mkdir(parents=True, exist_ok=True)
+    (work / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+    set_seed(fit.seed)  # the head is drawn at random
+    trainer = _trainer(rows, str(model), work, fit)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))  # type: ignore[no-untyped-call]
+    if trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out)
+        trainer.processing_class.save_pretrained(out)
+        (out / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        shutil.rmtree(work)
+    trainer.accelerator.wait_for_everyone()
+    return out
+
+
+def _finished(out: Path, record: dict[str, Any]) -> bool:
+    """Whether `out` holds just this model; a half-made one of other settings is refused like a finished one."""
+    for place in (out, out / "checkpoints"):
+        if (place / RECORD).is_file():
+            found = json.loads((place / RECORD).read_text(encoding="utf-8"))
+            differing = [name for name in record if found.get(name) != record[name]]
+            if differing:
+                raise ValueError(
+                    f"fit_reward_model: {out} holds a model of other {', '.join(differing)}. "
+                    "Take another folder, or remove this one."
+                )
+    return (out / RECORD).is_file()
+
+
+def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
+    first = rows[0]
+    chat = bool(AutoTokenizer.from_pretrained(model).chat_template)
+    dataset = to_dataset([_written(row, fit, chat=chat) for row in rows])
+    trainer: Any
+    if isinstance(first, PreferenceRow):
+        loaded, tokenizer = ready(model, None, AutoModelForSequenceClassification, num_labels=1)
+        pairwise = RewardConfig(
+            **_arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
+        )
+        trainer = RewardTrainer(model=loaded, args=pairwise, train_dataset=dataset, processing_class=tokenizer)
+    else:
+        args = TrainingArguments(**_arguments(work, fit))
+        if isinstance(first, RatedRow):
+            trainer = RatingTrainer(model, args, train_dataset=dataset, max_length=fit.max_length)
+        else:
+            trainer = StepRewardTrainer(
+                model, args, train_dataset=dataset, max_length=fit.max_length, step_end=fit.step_end
+            )
+    if fit.head_only:
+        trainer.model.base_model.requires_grad_(False)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
+    """The row in the form that the tokenizer can read, its strength put to use."""
+    if isinstance(row, StepRow):
+        return row
+    if isinstance(row, PreferenceRow) and row.context is not None:
+        row = row.contextual()
+    row = row.conversational() if chat else row.standard()
+    if isinstance(row, RatedRow) or fit.strength == "ignore" or row.strength is None:
+        return row
+    if getattr(row, fit.strength) is not None:
+        return row
+    return replace(row, weight=row.strength) if fit.strength == "weight" else replace(row, margin=row.strength)
+
+
+def _arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
+    gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(work),
+        "num_train_epochs": fit.epochs,
+        "max_steps": fit.max_steps,
+        "per_device_train_batch_size": fit.batch_size,
+        "learning_rate": fit.learning_rate,
+        "seed": fit.seed,
+        "save_strategy": "steps",
+        "save_steps": fit.checkpoint_steps,
+        "save_total_limit": 1,
+        "report_to": "none",
+        "logging_steps": 50,
+        "use_cpu": not gpu,
+        "bf16": gpu and torch.cuda.is_bf16_supported(),
+        "gradient_checkpointing": fit.gradient_checkpointing,
+        "disable_tqdm": not os.isatty(2),
+    }
+
+
+def _digest(rows: Rows) -> str:
+    """Of every row's content, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        digest.update(json.dumps(row.record(), sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+__all__ = ["RewardFit", "fit_reward_model"]

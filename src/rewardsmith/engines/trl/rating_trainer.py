@@ -1,0 +1,168 @@
+"""Reward models on ratings: one head per attribute, and how it becomes the one head that preferences are fit with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, EvalPrediction, Trainer
+
+from rewardsmith.data import text_of
+from rewardsmith.engines.trl.reading import mapped, ready, token_batch
+from rewardsmith.objectives import rating_loss
+
+
+@dataclass
+class RatingCollator:
+    """Pads tokens on the right and stacks ratings, NaN where an attribute was not rated."""
+
+    pad_id: int
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        ratings = torch.tensor([[math.nan if r is None else r for r in e["labels"]] for e in examples])
+        return token_batch(examples, self.pad_id) | {"labels": ratings}
+
+
+class RatingTrainer(Trainer):
+    """`transformers.Trainer` on rated answers: `prompt`, `completion`, `ratings`, a mapping of attribute to number.
+
+    The model has one output per attribute, fit by `objectives.rating_loss`: the mean squared error over the attributes
+    that were rated. Texts are read as TRL's `RewardTrainer` reads them: conversations through the chat template,
+    strings joined and closed by the end-of-sequence token. Wang et al. 2024, arXiv:2410.01257: a model of `helpfulness`
+    alone is the best start for scaled Bradley-Terry; give its folder to `RewardTrainer`.
+
+    Args:
+        model: a `…ForSequenceClassification` with as many labels as attributes, or a name or folder, loaded with a
+            fresh head; its outputs are then called by the attributes (`config.id2label`).
+        attributes: which, in the order of the outputs; all that the training set has if None.
+        max_length: answers of more tokens are left out; None keeps all.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any = None,
+        *,
+        train_dataset: Any,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        attributes: Sequence[str] | None = None,
+        max_length: int | None = 1024,
+        **keywords: Any,
+    ) -> None:
+        self.attributes = list(attributes) if attributes is not None else _rated(train_dataset)
+        names = dict(enumerate(self.attributes))
+        options = {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
+        model, tokenizer = ready(model, processing_class, AutoModelForSequenceClassification, **options)
+        if model.config.num_labels != len(self.attributes):
+            raise ValueError(
+                f"RatingTrainer: the model has {model.config.num_labels} outputs for {len(self.attributes)} attributes "
+                f"({', '.join(self.attributes)}). Load it with as many labels, or name the attributes."
+            )
+        self.max_length = max_length
+        sets = [None if d is None else self._prepared(d, tokenizer) for d in (train_dataset, eval_dataset)]
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=RatingCollator(tokenizer.pad_token_id),
+            train_dataset=sets[0],
+            eval_dataset=sets[1],
+            processing_class=tokenizer,
+            compute_metrics=self._metrics_of,
+            **keywords,
+        )
+        self.model_accepts_loss_kwargs = False
+
+    def _prepared(self, dataset: Any, tokenizer: Any) -> Any:
+        def encode(row: Mapping[str, Any]) -> dict[str, Any]:
+            given = row["ratings"]
+            labels = [None if given.get(name) is None else float(given[name]) for name in self.attributes]
+            return {"input_ids": row_ids(tokenizer, row["prompt"], row["completion"]), "labels": labels}
+
+        most = math.inf if self.max_length is None else self.max_length
+        return mapped(
+            dataset, encode, lambda row: len(row["input_ids"]) <= most and any(r is not None for r in row["labels"])
+        )
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = rating_loss(outputs.logits.float(), labels).nanmean()
+        return (loss, {"logits": outputs.logits}) if return_outputs else loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
+        labels = inputs["labels"]  # compute_loss takes them out
+        loss, logits, _ = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        return loss, logits, None if prediction_loss_only else labels
+
+    def _metrics_of(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Each attribute's mean squared error and correlation with the ratings."""
+        scores, ratings = np.asarray(prediction.predictions, float), np.asarray(prediction.label_ids, float)
+        found = {}
+        for name, s, g in zip(self.attributes, scores.T, ratings.T, strict=True):
+            known = ~np.isnan(g)
+            if known.any():
+                found[f"mse_{name}"] = float(np.mean((s[known] - g[known]) ** 2))
+            if known.sum() > 1 and s[known].std() > 0 and g[known].std() > 0:
+                found[f"correlation_{name}"] = float(np.corrcoef(s[known], g[known])[0, 1])
+        return found
+
+
+def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
+    """Token ids of prompt and completion, as TRL's `RewardTrainer` makes them."""
+    if isinstance(prompt, str):
+        text = prompt + text_of(completion)
+        end = tokenizer.eos_token or ""
+        ids: list[int] = tokenizer(text if text.endswith(end) else text + end)["input_ids"]
+        return ids
+    found: list[int] = tokenizer.apply_chat_template([*prompt, *completion], return_dict=True)["input_ids"]
+    return found
+
+
+def merge_attributes(model: Any, weights: Mapping[str, float]) -> Any:
+    """Replace the head of several attributes by their weighted sum, in place: what `RewardTrainer` can go on with.
+
+        r = Σ_a w_a s_a        so that the one head has W = Σ_a w_a W_a and, where there is one, b = Σ_a w_a b_a
+
+    Args:
+        model: a `…ForSequenceClassification` with a linear head `score`, its outputs named by `config.id2label`.
+        weights: attribute → w; the others weigh 0.
+    """
+    names = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
+    unknown = sorted(set(weights) - set(names))
+    if unknown or not isinstance(getattr(model, "score", None), torch.nn.Linear):
+        what = f"no attribute {', '.join(unknown)} among {', '.join(names)}" if unknown else "no linear head `score`"
+        raise ValueError(f"merge_attributes: the model has {what}. Pass weights by its attributes' names.")
+    head = model.score
+    mix = torch.tensor([[float(weights.get(name, 0.0)) for name in names]], dtype=head.weight.dtype)
+    merged = torch.nn.Linear(head.in_features, 1, bias=head.bias is not None, dtype=head.weight.dtype)
+    with torch.no_grad():
+        merged.weight.copy_(mix.to(head.weight.device) @ head.weight)
+        if head.bias is not None:
+            merged.bias.copy_(mix.to(head.weight.device) @ head.bias)
+    model.score = merged.to(head.weight.device)
+    model.config.id2label, model.config.label2id = {0: "reward"}, {"reward": 0}  # and so num_labels is 1
+    model.num_labels = 1
+    return model
+
+
+def _rated(dataset: Any) -> list[str]:
+    """Every attribute that some row has a rating of, in order."""
+    names: dict[str, None] = {}
+    for given in dataset["ratings"]:
+        names |= dict.fromkeys(name for name, value in given.items() if value is not None)
+    if not names:
+        raise ValueError("RatingTrainer: no row of the training set has a rating. Check the column `ratings`.")
+    return list(names)
+
+
+__all__ = ["RatingCollator", "RatingTrainer", "merge_attributes", "row_ids"]

@@ -1,0 +1,145 @@
+"""TRL's reward model trainer with what a pair may say of its own label: margin, weight, doubt, tie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+from trl import RewardTrainer as TRLRewardTrainer  # type: ignore[attr-defined]
+from trl.trainer.reward_trainer import DataCollatorForPreference
+
+from rewardsmith._check import check_choice
+from rewardsmith.data import TRAINING_COLUMNS
+from rewardsmith.objectives import TieKind, pairwise_loss
+
+NEUTRAL = {"margin": 0.0, "weight": 1.0, "soft_label": 0.0, "is_tie": 0.0}
+"""What a missing value stands for."""
+
+
+@dataclass
+class PairCollator(DataCollatorForPreference):
+    """TRL's collator, which also keeps the columns of `TRAINING_COLUMNS` that the rows have.
+
+    A None is neutral: margin 0, weight 1, soft label 0, no tie. NaN stays NaN, and such a pair does not count.
+    """
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        kept = [name for name in TRAINING_COLUMNS if name in examples[0]]
+        filled = [
+            {**example, **{name: NEUTRAL[name] if example[name] is None else float(example[name]) for name in kept}}
+            for example in examples
+        ]
+        batch: dict[str, Any] = super().torch_call(filled)
+        return batch | {name: torch.tensor([example[name] for example in filled]) for name in kept}
+
+
+class RewardTrainer(TRLRewardTrainer):
+    """TRL's `RewardTrainer`, argument for argument, on `objectives.pairwise_loss`.
+
+    A data set may have, beside what TRL reads, the columns
+
+    - `margin`: by how much the scores should differ, in their own unit (TRL's own column);
+    - `weight`: how much the pair counts, such as its strength (scaled BT, Wang et al. 2024, arXiv:2410.01257);
+    - `soft_label`: the probability that its label is wrong (Wang, Zheng et al. 2024, arXiv:2401.06080);
+    - `is_tie`: neither answer is better (Srivastava et al. 2025, arXiv:2506.16507).
+
+    With none of them, or `margin` alone, the loss is TRL's own, bit for bit. `args.center_rewards_coefficient` centers
+    as there. A pair with NaN in a column does not count. Logged beside TRL's metrics, whose accuracy and margin then
+    speak of the strict pairs: `tie_gap`, the mean |r⁺ − r⁻| of tied pairs, and `tie_loss`, apart because it is log 2 at
+    best.
+
+    Args:
+        tie_kind: the loss of ties, "entropy" or "squared".
+        normalize_weights: divide weights by their mean over the training set, so that they change which pairs count
+            and not the learning rate. A streamed data set has to bring such weights.
+    """
+
+    def __init__(
+        self, *args: Any, tie_kind: TieKind = "entropy", normalize_weights: bool = True, **keywords: Any
+    ) -> None:
+        check_choice("RewardTrainer", "tie_kind", tie_kind, get_args(TieKind))
+        self.tie_kind = tie_kind
+        self.args: Any
+        self.model: Any
+        super().__init__(*args, **keywords)
+        if type(self.data_collator) is DataCollatorForPreference:
+            own = self.data_collator
+            self.data_collator = PairCollator(own.pad_token_id, own.pad_to_multiple_of, own.return_tensors)
+        self.weight_scale = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]
+        columns: Any = self._signature_columns
+        columns += [name for name in TRAINING_COLUMNS if name not in columns]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        own = {name for name in TRAINING_COLUMNS if name in inputs}
+        if own <= {"margin"} and not bool(inputs.get("margin", torch.zeros(1)).isnan().any()):
+            return self._plain_loss(model, inputs, return_outputs)
+        columns = {name: inputs.pop(name) for name in own}
+        _, outputs = self._plain_loss(model, inputs, True)  # and TRL's metrics
+        losses = self._losses(outputs.logits, columns)
+        loss = losses.nanmean() if bool((~losses.isnan()).any()) else outputs.logits.sum() * 0.0
+        return (loss, outputs) if return_outputs else loss
+
+    def _plain_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        return super().compute_loss(model, inputs, return_outputs)  # type: ignore[no-untyped-call]
+
+    def _losses(self, logits: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
+        """(B,) loss per pair; metrics of strict and tied pairs are noted."""
+        chosen, rejected = logits.squeeze(-1).chunk(2)
+        tie = columns["is_tie"] > 0.5 if "is_tie" in columns else None
+        weight = columns["weight"] * self.weight_scale if "weight" in columns else None
+        losses = pairwise_loss(
+            chosen,
+            rejected,
+            margin=columns.get("margin"),
+            weight=weight,
+            soft_label=columns.get("soft_label"),
+            tie=tie,
+            tie_kind=self.tie_kind,
+            center=self.args.center_rewards_coefficient or 0.0,
+        )
+        if tie is not None:
+            self._note(losses.detach(), (chosen - rejected).detach(), tie)
+        return losses
+
+    def _note(self, losses: Tensor, delta: Tensor, tie: Tensor) -> None:
+        """Put accuracy and margin of strict pairs in the place of TRL's, and note ties apart."""
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        table = torch.stack([losses, delta, tie.to(delta.dtype)], dim=1)
+        losses, delta, tied = self.accelerator.gather_for_metrics(table).unbind(dim=1)
+        ties = tied > 0.5
+        for name in ("accuracy", "margin"):
+            metrics[name].pop()
+        if bool((~ties).any()):
+            metrics["accuracy"].append(float((delta[~ties] > 0).float().mean()))
+            metrics["margin"].append(float(delta[~ties].mean()))
+        if bool(ties.any()):
+            metrics["tie_gap"].append(float(delta[ties].abs().mean()))
+            metrics["tie_loss"].append(float(losses[ties].nanmean()))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for name in [name for name, values in metrics.items() if not values]:  # a stretch of ties alone
+            del metrics[name]
+        super().log(logs, start_time)
+
+
+def _mean_weight(dataset: Any) -> float:
+    """The mean of a data set's weights; 1 where it has none, is streamed, or weighs nothing."""
+    if "weight" not in (getattr(dataset, "column_names", None) or ()) or not hasattr(dataset, "__len__"):
+        return 1.0
+    weights = [NEUTRAL["weight"] if weight is None else float(weight) for weight in dataset["weight"]]
+    known = [weight for weight in weights if not math.isnan(weight)]
+    mean = math.fsum(known) / len(known) if known else 1.0
+    return mean or 1.0
+
+
+__all__ = ["NEUTRAL", "PairCollator", "RewardTrainer"]

@@ -1,0 +1,158 @@
+"""A trainer of process reward models, which TRL no longer has: a token classifier learns the label of every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForTokenClassification, EvalPrediction, Trainer
+
+from rewardsmith.data import STEP_END, encode_steps
+from rewardsmith.engines.trl.reading import NO_STEP, UNLABELED, mapped, padded, ready, token_batch
+from rewardsmith.objectives import step_label_loss
+
+StepMetrics = Callable[[list[list[float]], list[list[float | None]]], Mapping[str, float]]
+"""From each solution's step scores and step labels to figures by name."""
+
+
+@dataclass
+class StepCollator:
+    """Pads tokens on the right, and step labels with `NO_STEP`."""
+
+    pad_id: int
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        labels = padded([example["labels"] for example in examples], NO_STEP, torch.float)
+        return token_batch(examples, self.pad_id) | {"labels": labels}
+
+
+class StepRewardTrainer(Trainer):
+    """`transformers.Trainer` on solutions in steps, in TRL's stepwise form: `prompt`, `completions`, `labels`.
+
+    A label is true or false, or the probability that the step is right, or None where nobody judged it. The model
+    reads `data.encode_steps` and is judged at each step's last token: σ of its one logit, or the softmax of its two,
+    is the probability that the step is right. The loss is the mean of `objectives.step_label_loss` over labeled steps.
+
+    Args:
+        model: a `…ForTokenClassification` with one or two labels, or the name or folder of any model that has one; its
+            safetensors are loaded with a fresh head of two labels.
+        args: `transformers.TrainingArguments`.
+        train_dataset, eval_dataset: `datasets.Dataset`; steps beyond `max_length` tokens are cut off, and solutions
+            without a labeled step are left out.
+        processing_class: the tokenizer; that of the model's name or folder if None.
+        step_end: what closes a step; scoring has to use the same.
+        max_length: in tokens; None reads all.
+        head_only: train the head alone, as a first stage before the whole (Cheng et al. 2025, arXiv:2504.15275).
+        metrics: figures of the evaluation beside `accuracy`, the share of hard labels that a score of ½ tells;
+            `audit.step_metrics` gives F1 of the first error.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any = None,
+        *,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        step_end: str = STEP_END,
+        max_length: int | None = None,
+        head_only: bool = False,
+        metrics: StepMetrics | None = None,
+        **keywords: Any,
+    ) -> None:
+        model, tokenizer = ready(model, processing_class, AutoModelForTokenClassification, num_labels=2)
+        if model.config.num_labels not in (1, 2):
+            raise ValueError(
+                f"StepRewardTrainer: the model has {model.config.num_labels} labels, but a step is right or wrong. "
+                "Load it with num_labels=2, or 1."
+            )
+        self.step_end, self.max_length, self.step_metrics = step_end, max_length, metrics
+        if head_only:
+            model.base_model.requires_grad_(False)
+        sets = [None if d is None else self._prepared(d, tokenizer) for d in (train_dataset, eval_dataset)]
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=StepCollator(tokenizer.pad_token_id),
+            train_dataset=sets[0],
+            eval_dataset=sets[1],
+            processing_class=tokenizer,
+            compute_metrics=self._metrics_of,
+            preprocess_logits_for_metrics=lambda logits, labels: _log_odds(logits).sigmoid(),
+            **keywords,
+        )
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over this batch's steps
+
+    def _prepared(self, dataset: Any, tokenizer: Any) -> Any:
+        first = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+
+        def tokenize(text: str) -> list[int]:
+            ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+            return ids
+
+        def encode(row: Mapping[str, Any]) -> dict[str, Any]:
+            ids, ends = encode_steps(row["prompt"], row["completions"], tokenize, step_end=self.step_end,
+                                     first_ids=first, max_length=self.max_length)  # fmt: skip
+            labels = [NO_STEP] * len(ids)
+            for end, label in zip(ends, row["labels"], strict=False):
+                labels[end] = UNLABELED if label is None or label != label else float(label)  # noqa: PLR0124 — NaN
+            return {"input_ids": ids[: ends[-1] + 1] if ends else [], "labels": labels[: ends[-1] + 1] if ends else []}
+
+        prepared = mapped(dataset, encode, lambda row: any(label >= 0 for label in row["labels"]))
+        if hasattr(prepared, "__len__") and len(prepared) == 0:
+            raise ValueError(
+                f"StepRewardTrainer: none of {len(dataset)} rows has a labeled step within {self.max_length} tokens. "
+                "Raise max_length, or check the labels."
+            )
+        return prepared
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        judged = labels >= 0
+        losses = step_label_loss(_log_odds(outputs.logits)[judged].float(), labels[judged])
+        loss = losses.mean() if len(losses) else outputs.logits.sum() * 0.0
+        return (loss, {"logits": outputs.logits}) if return_outputs else loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
+        labels = inputs["labels"]  # compute_loss takes them out
+        loss, logits, _ = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        return loss, logits, None if prediction_loss_only else labels
+
+    def _metrics_of(self, prediction: EvalPrediction) -> dict[str, float]:
+        scores, labels = step_lists(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+        hard = [(s > 0.5) == (y > 0.5) for row, known in zip(scores, labels, strict=True)
+                for s, y in zip(row, known, strict=True) if y in (0.0, 1.0)]  # fmt: skip
+        found = {"accuracy": float(np.mean(hard))} if hard else {}
+        return found | dict(self.step_metrics(scores, labels) if self.step_metrics is not None else {})
+
+
+def step_lists(
+    probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
+) -> tuple[list[list[float]], list[list[float | None]]]:
+    """Per solution the scores and the labels of its steps, out of padded (B, T) arrays; None where not labeled."""
+    ends = labels > NO_STEP
+    scores = [row[at].astype(float).tolist() for row, at in zip(probabilities, ends, strict=True)]
+    known = [
+        [None if label == UNLABELED else float(label) for label in row[at]]
+        for row, at in zip(labels, ends, strict=True)
+    ]
+    return scores, known
+
+
+def _log_odds(logits: Any) -> Tensor:
+    """(..., C) to (...) log-odds of the label "right", which is the last of one or two."""
+    values: Tensor = logits[0] if isinstance(logits, tuple) else logits
+    return values[..., 0] if values.shape[-1] == 1 else values[..., 1] - values[..., 0]
+
+
+__all__ = ["StepCollator", "StepMetrics", "StepRewardTrainer", "step_lists"]

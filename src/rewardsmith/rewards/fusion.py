@@ -1,0 +1,123 @@
+"""RewardFusion: a reward averaged with its own rewards of the most similar texts it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rewardsmith._check import check_range
+from rewardsmith.data import text_of, unit_embeddings
+from rewardsmith.rewards.contracts import is_async
+from rewardsmith.types import Completion, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BLOCK = 1024  # queries whose similarities to the index are held at a time
+
+
+class RewardFusion:
+    """Smooth a reward over the nearest training texts: more consistent, and less able to tell near answers apart.
+
+        R̃(q) = ( w R(q) + Σ_i s_i R(q_i) ) / ( w + Σ_i s_i )     i: the k texts nearest to q of s_i = cos ≥ threshold
+
+    Shen et al. 2023, arXiv:2309.16155 (RewardFusion), where w = 1. Of the index, equal texts count once, and the query
+    itself is not its own neighbor; the official script counts both twice. It raises consistency on look-alike prompts
+    and lowers what best-of-n gains: measure both before you switch it on in training (`audit.contrast_consistency`).
+
+    Args:
+        reward: a reward of prompt and completion in TRL's contract; other columns do not reach it for neighbors, so it
+            must need none. Not async.
+        texts: (prompt, completion) pairs that it was trained on, preferred answers; all are embedded at the first call,
+            and their rewards asked for as they become neighbors, once each.
+        embed: n texts to (n, d) embeddings; called with prompt and completion on lines of their own.
+        k: neighbors at most; 0 leaves the reward as it is.
+        threshold: the least cosine of a neighbor.
+        self_weight: w ≥ 0, the query's own; 0 asks the neighbors alone where there are any.
+    """
+
+    __name__ = "reward_fusion"
+
+    def __init__(
+        self,
+        reward: Callable[..., Any],
+        texts: Sequence[tuple[Text, Completion]],
+        embed: Callable[[list[str]], Any],
+        *,
+        k: int = 5,
+        threshold: float = 0.9,
+        self_weight: float = 1.0,
+    ) -> None:
+        check_range("RewardFusion", "k", k, 0, float("inf"))
+        check_range("RewardFusion", "threshold", threshold, -1.0, 1.0)
+        check_range("RewardFusion", "self_weight", self_weight, 0.0, float("inf"))
+        if is_async(reward):
+            raise TypeError(
+                f"RewardFusion: {getattr(reward, '__name__', reward)!r} is async, which it cannot await. "
+                "Pass a function that returns its rewards."
+            )
+        self.reward, self.embed = reward, embed
+        self.k, self.threshold, self.self_weight = k, threshold, self_weight
+        self._index = {_joined(*pair): pair for pair in texts}
+        self._units: NDArray[np.float64] | None = None
+        self._known: dict[int, float | None] = {}
+
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """One value a row; None where the reward gives none to the row itself. Neighbors without a reward are left out.
+
+        A text without an embedding has no neighbors and keeps its own reward.
+        """
+        own = list(self.reward(prompts=prompts, completions=completions, **columns))
+        if not own or not self._index or not self.k:
+            return own
+        near = self._neighbors([_joined(*pair) for pair in zip(prompts, completions, strict=True)])
+        self._learn(sorted({index for row in near for index, _ in row} - self._known.keys()))
+        return [None if value is None else self._fused(value, row) for value, row in zip(own, near, strict=True)]
+
+    def _fused(self, own: float, near: list[tuple[int, float]]) -> float:
+        total, weight = self.self_weight * own, self.self_weight
+        for index, similarity in near:
+            value = self._known[index]
+            if value is not None and similarity > 0:
+                total, weight = total + similarity * value, weight + similarity
+        return total / weight if weight > 0 else own
+
+    def _neighbors(self, queries: list[str]) -> list[list[tuple[int, float]]]:
+        """Per query the index and similarity of its neighbors, nearest first."""
+        import numpy as np
+
+        if self._units is None:
+            self._units = unit_embeddings("RewardFusion", self.embed, list(self._index))
+        place = {text: index for index, text in enumerate(self._index)}
+        distinct = list(dict.fromkeys(queries))
+        units, found = unit_embeddings("RewardFusion", self.embed, distinct), {}
+        for start in range(0, len(distinct), _BLOCK):
+            texts = distinct[start : start + _BLOCK]
+            similar = np.nan_to_num(units[start : start + _BLOCK] @ self._units.T, nan=-2.0)
+            for row, text in enumerate(texts):
+                if text in place:
+                    similar[row, place[text]] = -2.0  # a text is not its own neighbor
+            k = min(self.k, similar.shape[1])
+            nearest = np.argpartition(-similar, k - 1, axis=1)[:, :k]
+            values = np.take_along_axis(similar, nearest, axis=1)
+            for text, indices, cosines in zip(texts, nearest.tolist(), values.tolist(), strict=True):
+                kept = [(i, s) for i, s in zip(indices, cosines, strict=True) if s >= self.threshold]
+                found[text] = sorted(kept, key=lambda item: (-item[1], item[0]))
+        return [found[query] for query in queries]
+
+    def _learn(self, indices: list[int]) -> None:
+        """Ask for the rewards of these texts of the index."""
+        if not indices:
+            return
+        pairs = list(self._index.values())
+        prompts, completions = ([pairs[index][side] for index in indices] for side in (0, 1))
+        values = self.reward(prompts=prompts, completions=completions)
+        self._known.update(zip(indices, values, strict=True))
+
+
+def _joined(prompt: Text, completion: Completion) -> str:
+    return f"{text_of(prompt)}\n{text_of(completion)}"
+
+
+__all__ = ["RewardFusion"]

@@ -1,0 +1,139 @@
+"""Which rows share a forward pass: equal lengths together, a budget of tokens each, a shared prompt read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rewardsmith.rewards.models.encoding import Encoded, shared_length
+
+TOKEN_BUDGET, ACCELERATED_BUDGET = 4096, 32_768
+"""Tokens of one forward pass, padding included, on a CPU and elsewhere."""
+MOST_ROWS = 512
+LEAST_SAVED = 0.1
+"""A prompt is read apart from its completions where that saves at least this share of its rows' tokens."""
+LEFT_BEHIND = 16
+"""Prompts are read together where this share (one in ...) of the longer one's tokens is repeated at most."""
+UNIT = 8
+"""The budgets of tokens that one batch may take behind its prompts: what a killed job loses at most."""
+
+
+class Batch(NamedTuple):
+    """Rows that are read together.
+
+    rows: their indices.
+    prefix: tokens at the start of each that are read once for all rows of a prompt; 0 reads every row as a whole.
+    leaders: per distinct prefix one row that has it.
+    owner: per row which of the prefixes is its own.
+    """
+
+    rows: list[int]
+    prefix: int = 0
+    leaders: tuple[int, ...] = ()
+    owner: tuple[int, ...] = ()
+
+
+class _Group(NamedTuple):
+    prefix: int
+    rows: list[int]
+
+
+def plan_batches(
+    encoded: Sequence[Encoded], *, share: bool, budget: int = TOKEN_BUDGET, most_rows: int = MOST_ROWS
+) -> list[Batch]:
+    """Every row in exactly one batch, the longest first, so that what does not fit in memory shows at once.
+
+    Args:
+        share: read prompts with several completions once.
+        budget: tokens per batch, padding included; a row that is longer has a batch to itself.
+        most_rows: rows per batch.
+    """
+    groups = _groups(encoded) if share else []
+    grouped = {row for group in groups for row in group.rows}
+    batches = list(_shared(encoded, groups, budget=budget, most_rows=most_rows))
+    alone = [row for row in range(len(encoded)) if row not in grouped]
+    lengths = {row: len(encoded[row].ids) for row in alone}
+    ordered = sorted(alone, key=lambda row: (-lengths[row], row))
+    cuts = cut([lengths[row] for row in ordered], budget=budget, most_rows=most_rows)
+    return [*batches, *(Batch(ordered[start:stop]) for start, stop in cuts)]
+
+
+def cut(lengths: Sequence[int], *, budget: int, most_rows: int, extra: int = 0) -> list[tuple[int, int]]:
+    """Consecutive stretches whose number of rows times largest length is within `budget`.
+
+    Args:
+        extra: tokens that every row keeps in memory besides, such as its prompt's; a quarter of them counts.
+
+    >>> cut([5, 4, 4, 2, 2, 1], budget=8, most_rows=3)
+    [(0, 1), (1, 3), (3, 6)]
+    """
+    found: list[tuple[int, int]] = []
+    start, widest = 0, 0
+    for place, length in enumerate(lengths):
+        rows = place - start + 1
+        widest = max(widest, length)
+        if rows > 1 and (rows > most_rows or rows * max(widest, (widest + extra) / 4) > budget):
+            found.append((start, place))
+            start, widest = place, length
+    if start < len(lengths):
+        found.append((start, len(lengths)))
+    return found
+
+
+def _groups(encoded: Sequence[Encoded]) -> list[_Group]:
+    """The prompts worth reading once: what their rows share, at most up to the first position that is read."""
+    by_key: dict[str, list[int]] = {}
+    for row, item in enumerate(encoded):
+        by_key.setdefault(item.key, []).append(row)
+    found = []
+    for rows in by_key.values():
+        if len(rows) > 1:
+            first_read = min(encoded[row].reads[0] if encoded[row].reads else 0 for row in rows)
+            prefix = min(shared_length([encoded[row].ids for row in rows]), first_read)
+            total = sum(len(encoded[row].ids) for row in rows)
+            if (len(rows) - 1) * prefix >= LEAST_SAVED * total:
+                found.append(_Group(prefix, rows))
+    return found
+
+
+def _shared(encoded: Sequence[Encoded], groups: Sequence[_Group], *, budget: int, most_rows: int) -> Iterator[Batch]:
+    """Batches of whole prompts with prefixes of nearly one length, of which the shortest is read apart."""
+    ordered = sorted(groups, key=lambda group: (-group.prefix, group.rows[0]))
+    pending: list[_Group] = []
+    for group in ordered:
+        joined = [*pending, group]
+        prefix = group.prefix  # the shortest so far
+        tokens = sum(len(encoded[row].ids) - prefix for g in joined for row in g.rows)
+        near = joined[0].prefix - prefix <= max(4, joined[0].prefix // LEFT_BEHIND)
+        n_rows = sum(len(g.rows) for g in joined)
+        if pending and not (near and tokens <= budget and len(joined) * prefix <= budget and n_rows <= most_rows):
+            yield from _together(encoded, pending, budget)
+            joined = [group]
+        pending = joined
+    if pending:
+        yield from _together(encoded, pending, budget)
+
+
+def _together(encoded: Sequence[Encoded], groups: Sequence[_Group], budget: int) -> Iterator[Batch]:
+    prefix = groups[-1].prefix
+    owner = {row: number for number, group in enumerate(groups) for row in group.rows}
+    rows = sorted(owner, key=lambda row: (-len(encoded[row].ids), row))
+    leaders = tuple(group.rows[0] for group in groups)
+    sizes = [len(encoded[row].ids) - prefix for row in rows]
+    for start, stop in _stretches(sizes, UNIT * max(budget, prefix)):
+        part = rows[start:stop]
+        yield Batch(part, prefix, leaders, tuple(owner[row] for row in part))
+
+
+def _stretches(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Consecutive stretches that sum to at most `most`, at least one item each."""
+    start, total = 0, 0
+    for place, size in enumerate(sizes):
+        if place > start and total + size > most:
+            yield start, place
+            start, total = place, 0
+        total += size
+    yield start, len(sizes)
+
+
+__all__ = ["ACCELERATED_BUDGET", "MOST_ROWS", "TOKEN_BUDGET", "Batch", "cut", "plan_batches"]

@@ -1,0 +1,114 @@
+"""ContextualReward: a reward that is told by which criterion, or for whom, it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from rewardsmith.data import CONTEXT_TEMPLATE, in_context
+from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.types import Completion, Text
+
+
+@dataclass
+class ContextualReward:
+    """r(x ⊕ z, y): the context z of each row is written into its prompt, and another reward judges that.
+
+    Pitis et al. 2024, arXiv:2407.14916. z stands in the prompt and never in the response, where it would be a cue of
+    length and style. A row without context, and every row where the column is missing, says `data.NO_CONTEXT`, so that
+    r(x, y) stays defined; train with some such rows. Scores under different contexts have their own offsets and units:
+    `transforms.context_scale` and `mixture_score` put them together.
+
+    Args:
+        model: a reward model, or any synchronous reward in TRL's contract.
+        template: as in `data.in_context`, and as in training.
+        column: the column that holds the contexts.
+        name: under which trainers and reports list it.
+    """
+
+    model: Any
+    _: KW_ONLY
+    template: str = CONTEXT_TEMPLATE
+    column: str = "context"
+    name: str = "contextual_reward"
+
+    def __post_init__(self) -> None:
+        in_context("", None, template=self.template)  # refuses a template without its two places
+        if is_async(self.model):
+            raise ValueError(
+                f"ContextualReward: {name_of(self.model)} is async. Write the context into the prompts of your rows "
+                "with data.in_context instead."
+            )
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """TRL's contract: `score`."""
+        return self.score(prompts, completions, **columns)
+
+    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """One number a row; None where the model gives none or the context has no place in the prompt."""
+        return scored(self.name, self.reasoned(prompts, completions, **columns))
+
+    def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
+        """`score`, with the reason in place of None."""
+        written = self._written(prompts, columns)
+        kept = [place for place, prompt in enumerate(written) if not isinstance(prompt, Unscored)]
+        results: list[float | Unscored] = [Unscored("the prompt has no message of the user")] * len(prompts)
+        given = {name: [values[place] for place in kept] for name, values in columns.items() if _fits(values, prompts)}
+        if kept:
+            call = getattr(self.model, "reasoned", self.model)
+            rest = {name: value for name, value in columns.items() if name not in given}
+            values = call(
+                prompts=[written[place] for place in kept],
+                completions=[completions[place] for place in kept],
+                **rest,
+                **given,
+            )
+            for place, value in zip(kept, values, strict=True):
+                results[place] = Unscored("the model gives no number") if value is None else value
+        return results
+
+    def score_under(
+        self, prompts: list[Text], completions: list[Completion], contexts: Sequence[str | None], **columns: Any
+    ) -> list[list[float | None]]:
+        """Every row under each of K contexts, the same for all: B lists of K, as `transforms.mixture_score` takes."""
+        n, rest = len(prompts), {name: value for name, value in columns.items() if name != self.column}
+        by_context = [self.score(prompts, completions, **rest, **{self.column: [context] * n}) for context in contexts]
+        return [list(row) for row in zip(*by_context, strict=True)]
+
+    def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
+        """The batches in which a `Scorer` should send these rows: the model's."""
+        plan = getattr(self.model, "plan", None)
+        if plan is None:
+            return [list(range(len(prompts)))]
+        written = [prompt if isinstance(new, Unscored) else new
+                   for prompt, new in zip(prompts, self._written(prompts, columns), strict=True)]  # fmt: skip
+        cuts: list[list[int]] = plan(written, completions, **columns)
+        return cuts
+
+    def content_digest(self) -> str:
+        """A digest of the model and the template, by which a journal knows its job."""
+        return text_of_digest(digest_of(self.model), self.template, self.column)
+
+    def _written(self, prompts: Sequence[Text], columns: dict[str, Any]) -> list[Text | Unscored]:
+        contexts = columns.get(self.column) or [None] * len(prompts)
+        return [self._one(*row) for row in zip(prompts, contexts, strict=True)]
+
+    def _one(self, prompt: Text, context: Any) -> Text | Unscored:
+        try:
+            return in_context(prompt, None if context is None else str(context), template=self.template)
+        except ValueError as error:
+            return Unscored(str(error))
+
+
+def _fits(values: Any, prompts: Sequence[Text]) -> bool:
+    return isinstance(values, list | tuple) and len(values) == len(prompts)
+
+
+__all__ = ["ContextualReward"]

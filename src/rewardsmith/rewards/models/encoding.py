@@ -1,0 +1,189 @@
+"""Rows as token ids, as the trainers write them, so that a model is asked in the form it was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rewardsmith.data import text_of
+from rewardsmith.rewards.calling import Unscored
+from rewardsmith.types import Completion, Message, Text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ids = NDArray[np.int32]
+
+LARGEST_LENGTH = 10**9
+"""A tokenizer whose `model_max_length` is beyond this has none."""
+
+
+class Encoded(NamedTuple):
+    """One row as a model reads it.
+
+    ids: (T,) token ids, no padding.
+    reads: ascending positions whose output is wanted.
+    key: rows of one key share a prompt, and so probably a prefix.
+    types: (T,) segment ids, for models that read pairs.
+    """
+
+    ids: Ids
+    reads: Sequence[int]
+    key: str = ""
+    types: Ids | None = None
+
+
+@dataclass(frozen=True)
+class RowEncoder:
+    """Prompt and completion as token ids.
+
+    Conversational rows go through the tokenizer's chat template; strings are concatenated, and the end-of-sequence
+    token follows unless the text ends with it. Both are what TRL's trainers do.
+
+    Args:
+        tokenizer: of transformers.
+        max_length: the most tokens of a row; longer ones are unscored. None has no limit.
+        chat: True puts strings through the chat template too, as public models want; False never uses it.
+        eos: end strings with the end-of-sequence token.
+        pair: prompt and completion are the tokenizer's two texts, as some encoders were trained on.
+    """
+
+    tokenizer: Any
+    max_length: int | None = None
+    chat: bool | None = None
+    eos: bool = True
+    pair: bool = False
+
+    def rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
+        """Every row, to be read at its end (`reads` is its last position)."""
+        if self.pair:
+            return self._pairs(prompts, completions)
+        texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
+        found = zip(prompts, self._ids(texts), strict=True)
+        return [self._checked(ids, (len(ids) - 1,), key_of(prompt)) for prompt, ids in found]
+
+    def split_rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
+        """Every row, to be read at the tokens before each of its completion's: their outputs speak of those.
+
+        The completion starts where the tokens of the prompt alone and those of the whole row diverge.
+        """
+        texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
+        unique = {key_of(prompt): prompt for prompt in prompts}
+        asked = [self._text(prompt, None) for prompt in unique.values()]
+        heads = dict(zip(unique, self._ids(asked), strict=True))
+        encoded: list[Encoded | Unscored] = []
+        for prompt, ids in zip(prompts, self._ids(texts), strict=True):
+            key = key_of(prompt)
+            start = shared_length([heads[key], ids])
+            if start == 0:
+                encoded.append(Unscored("no token stands before the completion, so its first one has no probability"))
+                continue
+            encoded.append(self._checked(ids, range(start - 1, len(ids) - 1), key))
+        return encoded
+
+    def prompt_ids(self, prompt: Text) -> list[int]:
+        """The prompt alone, ready to be continued."""
+        [ids] = self._ids([self._text(prompt, None)])
+        return [int(token) for token in ids]
+
+    def _checked(self, ids: Ids, reads: Sequence[int], key: str, types: Ids | None = None) -> Encoded | Unscored:
+        return too_long(len(ids), self.max_length) or Encoded(ids, reads, key, types)
+
+    def _pairs(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
+        import numpy as np
+
+        first, second = [[_sound(text_of(text)) for text in texts] for texts in (prompts, completions)]
+        found = self.tokenizer(first, second, verbose=False)
+        types = found.get("token_type_ids") or [None] * len(first)
+        return [
+            self._checked(
+                np.asarray(ids, dtype=np.int32),
+                (len(ids) - 1,),
+                key_of(prompt),
+                None if kinds is None else np.asarray(kinds, dtype=np.int32),
+            )
+            for prompt, ids, kinds in zip(prompts, found["input_ids"], types, strict=True)
+        ]
+
+    def _text(self, prompt: Text, completion: Completion | None) -> tuple[str, bool]:
+        """What is tokenized, and whether it went through the template, which writes its own special tokens."""
+        spoken = isinstance(prompt, list) or isinstance(completion, list)
+        if self.chat or (spoken and self.chat is None):
+            messages = [*_messages(prompt, "user"), *([] if completion is None else _messages(completion, "assistant"))]
+            return _sound(self._templated(messages, completion is None)), True
+        text = text_of(prompt) + text_of(completion)
+        end = self.tokenizer.eos_token if self.eos and completion is not None else None
+        return _sound(text if not end or text.endswith(end) else text + end), False
+
+    def _templated(self, messages: list[Message], ask: bool) -> str:
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ValueError(
+                "RowEncoder: the rows are conversations and the tokenizer has no chat template to write them with. "
+                "Set tokenizer.chat_template to the one of the model's training, or pass prompts and completions as "
+                "strings."
+            )
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask))
+
+    def _ids(self, texts: Sequence[tuple[str, bool]]) -> list[Ids]:
+        import numpy as np
+
+        found: list[Ids] = [np.zeros(0, dtype=np.int32)] * len(texts)
+        for templated in (False, True):
+            places = [place for place, (_, kind) in enumerate(texts) if kind is templated]
+            if places:
+                chosen = [texts[place][0] for place in places]
+                ids = self.tokenizer(chosen, add_special_tokens=not templated, verbose=False)["input_ids"]
+                for place, row in zip(places, ids, strict=True):
+                    found[place] = np.asarray(row, dtype=np.int32)
+        return found
+
+
+def too_long(length: int, most: int | None) -> Unscored | None:
+    """Why a row of `length` tokens cannot be scored, or None where it can."""
+    if length == 0:
+        return Unscored("the row has no token")
+    if most is not None and length > most:
+        return Unscored(f"too long: {length} tokens, and the model takes {most}")
+    return None
+
+
+def longest(model: Any, tokenizer: Any) -> int | None:
+    """The most tokens that both model and tokenizer say they take, or None where neither says."""
+    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    said = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    return min((int(limit) for limit in said if limit is not None and 0 < limit < LARGEST_LENGTH), default=None)
+
+
+def key_of(prompt: Text) -> str:
+    """One text per prompt, equal for equal prompts."""
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, default=str)
+
+
+def shared_length(rows: Sequence[Ids]) -> int:
+    """How many first tokens all rows share.
+
+    >>> import numpy as np
+    >>> shared_length([np.array([1, 2, 3]), np.array([1, 2, 4, 5])])
+    2
+    """
+    import numpy as np
+
+    width = min(len(row) for row in rows)
+    table = np.stack([row[:width] for row in rows])
+    differs = (table != table[0]).any(axis=0)
+    return int(differs.argmax()) if differs.any() else width
+
+
+def _messages(text: Text, role: str) -> list[Message]:
+    return text if isinstance(text, list) else [{"role": role, "content": text}]
+
+
+def _sound(text: str) -> str:
+    """The text, lone surrogates replaced: a tokenizer refuses them."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+__all__ = ["Encoded", "RowEncoder", "key_of", "longest", "shared_length", "too_long"]

@@ -1,0 +1,200 @@
+"""RewardEnsemble: several reward models, or several heads of one, made one reward by an aggregate of the caller's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from rewardsmith._check import check_choice
+from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.types import Completion, Text, named_by
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Aggregate = Callable[..., "Tensor"]
+"""(B, K) source rewards, NaN where a member did not score, to (B,); `transforms.aggregate` bound by `partial`."""
+
+
+class MemberScale(NamedTuple):
+    """Each member's mean and standard deviation over n reference rows: K numbers each."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    n: int
+
+
+@dataclass
+class RewardEnsemble:
+    """One reward out of K.
+
+        r = aggregate( z_1, …, z_K ),   z_k = (r_k − μ_k) / s_k with μ, s over fixed reference rows
+
+    Coste et al. 2023, arXiv:2310.02743; Eisenstein et al. 2023, arXiv:2312.09244. Without one scale the least of the
+    members follows the one with the lowest offset. The statistics are those of rows of the reference policy, measured
+    once (`fit_reference`): those of a batch would move with the policy. Members that share their data share its
+    biases, so a small spread is no certificate.
+
+    Args:
+        members: reward models or any synchronous rewards in TRL's contract. One with several heads
+            (`SequenceReward` of K labels, `GaussianReward`) counts as that many members and costs one forward pass.
+        aggregate: see `Aggregate`.
+        normalize: "ref_zscore" as above, or "none".
+        scale: what `fit_reference` has measured, to be set again.
+        name: under which trainers and reports list it.
+    """
+
+    members: Sequence[Any]
+    aggregate: Aggregate
+    _: KW_ONLY
+    normalize: Literal["none", "ref_zscore"] = "none"
+    scale: MemberScale | None = None
+    name: str = "reward_ensemble"
+
+    def __post_init__(self) -> None:
+        check_choice("RewardEnsemble", "normalize", self.normalize, ("none", "ref_zscore"))
+        if not self.members:
+            raise ValueError("RewardEnsemble: there are no members. Pass at least one reward.")
+        waiting = [name_of(member) for member in self.members if is_async(member)]
+        if waiting:
+            raise ValueError(
+                f"RewardEnsemble: {waiting[0]} is async, and members are called one after the other. "
+                "Make it a source of its own and combine sources with a transform."
+            )
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """TRL's contract: `score`."""
+        return self.score(prompts, completions, **columns)
+
+    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
+        """One number a row; None where the aggregate gives none."""
+        return scored(self.name, self.reasoned(prompts, completions, **columns))
+
+    def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
+        """`score`, with the reason of the first member that has one in place of None."""
+        if self.normalize == "ref_zscore" and self.scale is None:
+            raise ValueError(
+                f"RewardEnsemble: {self.name} normalizes by reference rows and has seen none. "
+                "Call fit_reference with rows of the reference policy, or pass scale."
+            )
+        columns_of, whys = self._table(prompts, completions, columns)
+        if self.normalize == "ref_zscore" and self.scale is not None:
+            columns_of = [
+                [(value - mean) / std for value in values]
+                for values, mean, std in zip(columns_of, self.scale.mean, self.scale.std, strict=True)
+            ]
+        return aggregated(self.aggregate, list(zip(*columns_of, strict=True)), whys=whys)
+
+    def source_rewards(
+        self, prompts: list[Text], completions: list[Completion], **columns: Any
+    ) -> list[list[float] | Unscored]:
+        """Every member's own number, not normalized, NaN where it gives none: K a row."""
+        table, _ = self._table(prompts, completions, columns)
+        return [list(row) for row in zip(*table, strict=True)]
+
+    def fit_reference(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> MemberScale:
+        """Measure and keep each member's mean and standard deviation (ddof 0) over these rows.
+
+        Raises:
+            ValueError: a member scores none of them, or all alike, as an untrained one may.
+        """
+        table, _ = self._table(prompts, completions, columns)
+        self.scale = member_scale(self.name, table)
+        return self.scale
+
+    def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
+        """The batches in which a `Scorer` should send these rows: those of the first member that has a say."""
+        plan = next((member.plan for member in self.members if hasattr(member, "plan")), None)
+        cuts: list[list[int]] = [list(range(len(prompts)))] if plan is None else plan(prompts, completions, **columns)
+        return cuts
+
+    def content_digest(self) -> str:
+        """A digest of the members and what is made of them, by which a journal knows its job."""
+        own = [digest_of(member) for member in self.members]
+        return text_of_digest(own, name_of(self.aggregate), self.normalize, self.scale)
+
+    def _table(
+        self, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]
+    ) -> tuple[list[list[float]], list[str | None]]:
+        """K columns of B numbers, NaN where there is none, and per row the first reason given."""
+        table: list[list[float]] = []
+        whys: list[str | None] = [None] * len(prompts)
+        for member in self.members:
+            rows = rows_of(member, prompts, completions, columns)
+            width = next((len(row) for row in rows if not isinstance(row, Unscored)), _width(member))
+            for place, row in enumerate(rows):
+                if isinstance(row, Unscored):
+                    whys[place] = whys[place] or row.why
+            full = [[math.nan] * width if isinstance(row, Unscored) else row for row in rows]
+            table += [list(values) for values in zip(*full, strict=True)] if full else [[] for _ in range(width)]
+        return table, whys
+
+
+def rows_of(
+    member: Any, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]
+) -> list[list[float] | Unscored]:
+    """What any reward gives each row: its heads' numbers, or its one, or why there is none."""
+    if hasattr(member, "source_rewards"):
+        several: list[list[float] | Unscored] = member.source_rewards(prompts, completions, **columns)
+        return several
+    call = getattr(member, "reasoned", member)
+    values = call(prompts=prompts, completions=completions, **columns)
+    return [value if isinstance(value, Unscored) else [math.nan if value is None else float(value)] for value in values]
+
+
+def aggregated(
+    aggregate: Aggregate,
+    rows: Sequence[Sequence[float]],
+    *,
+    std: Sequence[Sequence[float]] | None = None,
+    whys: Sequence[str | None],
+) -> list[float | Unscored]:
+    """`aggregate` of (B, K) numbers, in float64; `std` goes along where it is asked for by name."""
+    import torch
+
+    if not rows:
+        return []
+    table = torch.tensor([list(row) for row in rows], dtype=torch.float64)
+    context = {} if std is None else {"std": torch.tensor([list(row) for row in std], dtype=torch.float64)}
+    result = aggregate(table, **named_by(aggregate, context).given)
+    if tuple(result.shape) != (len(rows),):
+        raise ValueError(
+            f"RewardEnsemble: {name_of(aggregate)} made shape {tuple(result.shape)} of {tuple(table.shape)} member "
+            f"scores, and one number a row is needed, ({len(rows)},). Reduce over the last axis."
+        )
+    return [
+        Unscored(why or "no member gives a number") if math.isnan(value) else value
+        for value, why in zip(result.tolist(), whys, strict=True)
+    ]
+
+
+def member_scale(name: str, table: Sequence[Sequence[float]]) -> MemberScale:
+    """Mean and standard deviation of each of K columns, over what is finite."""
+    means, stds = [], []
+    for number, values in enumerate(table):
+        known = [value for value in values if math.isfinite(value)]
+        mean = math.fsum(known) / len(known) if known else math.nan
+        std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / len(known)) if known else math.nan
+        if not std > 0:
+            raise ValueError(
+                f"fit_reference: member {number} of {name} gives {len(known)} of {len(values)} reference rows a score, "
+                f"with a standard deviation of {std}, so it has no scale. Use more rows, or train the member."
+            )
+        means.append(mean)
+        stds.append(std)
+    return MemberScale(tuple(means), tuple(stds), max(map(len, table), default=0))
+
+
+def _width(member: Any) -> int:
+    return len(getattr(member, "attributes", ("",)))
+
+
+__all__ = ["Aggregate", "MemberScale", "RewardEnsemble", "aggregated", "member_scale", "rows_of"]

@@ -1,0 +1,146 @@
+"""A reward model by its folder or hub name: the class by its config, the weights from safetensors alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rewardsmith.errors import TargetError
+from rewardsmith.rewards.models.ensemble import MemberScale
+from rewardsmith.rewards.models.gaussian import HEADS_FILE, OPTIONS_FILE, GaussianReward
+from rewardsmith.rewards.models.implicit import ImplicitReward
+from rewardsmith.rewards.models.sequence import SequenceReward
+from rewardsmith.rewards.models.steps import StepReward
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+SAFE = "*.safetensors"
+
+
+def load_reward_model(
+    path_or_name: str | Path,
+    *,
+    reference: str | Path | None = None,
+    dtype: Any = "auto",
+    device: Any = None,
+    **options: Any,
+) -> Any:
+    """The reward model in a folder or on the hub, ready to score.
+
+    `…ForSequenceClassification` becomes a `SequenceReward`, `…ForTokenClassification` a `StepReward`, a folder that
+    `GaussianReward.save` wrote that, and `…ForCausalLM` with `reference` an `ImplicitReward`. With `HF_HUB_OFFLINE=1`
+    nothing is asked of the hub. Weights that are pickled are refused, as loading them runs code, and so is a model
+    whose head is not in its file, as a fresh one scores at random.
+
+    In a command, `rewardsmith.rewards:load_reward_model("FOLDER")` names the reward.
+
+    Args:
+        reference: folder or name of the model that an implicit reward is measured against.
+        dtype: of the weights; "auto" as they are stored.
+        device: where to; the first accelerator if there is one, unless told.
+        options: of the class, such as `weights`, `chat`, `max_length` or `aggregate`.
+
+    Raises:
+        TargetError: there is no such model, it is of another kind, or its weights are missing, pickled or incomplete.
+    """
+    where = str(path_or_name)
+    hub, torch = _libraries()
+    config, tokenizer = (_found(where, partial(auto.from_pretrained, where))
+                         for auto in (hub.AutoConfig, hub.AutoTokenizer))  # fmt: skip
+    kind = next(iter(config.architectures or []), type(config).__name__)
+    options = {"name": Path(where).name, **options}
+    chosen = device or (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
+    load = partial(_weights, dtype=dtype, device=chosen)
+    if Path(where, OPTIONS_FILE).is_file():
+        return _gaussian(where, load(where, _auto(hub, kind), headless=True), tokenizer, options)
+    if kind.endswith("ForSequenceClassification"):
+        return SequenceReward(load(where, hub.AutoModelForSequenceClassification), tokenizer, **options)
+    if kind.endswith("ForTokenClassification"):
+        return StepReward(load(where, hub.AutoModelForTokenClassification), tokenizer, **options)
+    if reference is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
+        models = [load(str(place), hub.AutoModelForCausalLM) for place in (where, reference)]
+        return ImplicitReward(models[0], models[1], tokenizer, **options)
+    raise TargetError(
+        f"load_reward_model: {where} is a {kind}, which has no head that scores. Pass a …ForSequenceClassification or "
+        "…ForTokenClassification; for a causal model trained by preferences, pass `reference`, the model it started "
+        "from."
+    )
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise TargetError(
+            f'load_reward_model: needs transformers ({error}). Install it: pip install "rewardsmith[trl]".'
+        ) from error
+    return transformers, torch
+
+
+def _found(where: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (OSError, ValueError, KeyError) as error:
+        raise TargetError(
+            f"load_reward_model: {where} holds no model and tokenizer that can be read ({_line(error)}). Give a folder "
+            "with config.json, tokenizer and model.safetensors, or a hub name that is online or in the cache."
+        ) from error
+
+
+def _weights(where: str, auto: Any, *, dtype: Any, device: Any, headless: bool = False) -> Any:
+    """The model with every weight from its safetensors, in eval mode."""
+    folder = Path(where)
+    if folder.is_dir() and not any(folder.glob(SAFE)):
+        pickled = sorted({path.name for pattern in PICKLED for path in folder.glob(pattern)})
+        _refuse(where, f"holds {', '.join(pickled)}" if pickled else "holds no weights", bool(pickled))
+    try:
+        model, report = auto.from_pretrained(where, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError) as error:
+        _refuse(where, f"cannot be loaded ({_line(error)})", "safetensors" in str(error))
+    missing = sorted(report["missing_keys"]) + [str(key) for key in report.get("mismatched_keys", [])]
+    if missing and not headless:
+        raise TargetError(
+            f"load_reward_model: {where} lacks {', '.join(missing[:3])}, so its head would be fresh and score at "
+            "random. Load the model that was trained as a reward, not the one it started from."
+        )
+    return model.to(device).eval()
+
+
+def _refuse(where: str, what: str, pickled: bool) -> Any:
+    if not pickled:
+        raise TargetError(
+            f"load_reward_model: {where} {what}. Save the model there with save_pretrained, or check the name."
+        )
+    raise TargetError(
+        f"load_reward_model: {where} {what} and no safetensors; pickled weights can run any code when they are loaded. "
+        "Where you trust them, convert once: AutoModelForSequenceClassification.from_pretrained(path).save_pretrained("
+        "path, safe_serialization=True), or ask the publisher for model.safetensors."
+    )
+
+
+def _auto(hub: Any, kind: str) -> Any:
+    found = [name for name in ("SequenceClassification", "TokenClassification", "CausalLM") if kind.endswith(name)]
+    return getattr(hub, f"AutoModelFor{found[0]}") if found else hub.AutoModel
+
+
+def _gaussian(where: str, model: Any, tokenizer: Any, options: dict[str, Any]) -> GaussianReward:
+    from safetensors.torch import load_file
+
+    from rewardsmith.rewards.models.heads import GaussianHeads
+
+    stored = json.loads(Path(where, OPTIONS_FILE).read_text(encoding="utf-8"))
+    heads = GaussianHeads(stored["heads"].pop("width"), **stored["heads"])
+    heads.load_state_dict(load_file(str(Path(where, HEADS_FILE))))
+    found = stored["scale"]
+    scale = found and MemberScale(tuple(found["mean"]), tuple(found["std"]), found["n"])
+    return GaussianReward(model, heads.to(model.device).eval(), tokenizer, **{"scale": scale, **options})
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+__all__ = ["load_reward_model"]

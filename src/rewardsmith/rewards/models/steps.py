@@ -1,0 +1,149 @@
+"""StepReward: a token classifier that judges every step of a completion, in one forward pass."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from rewardsmith._check import check_choice
+from rewardsmith.data import STEP_END, encode_steps
+from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.models.base import Batching, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, key_of, longest, too_long
+from rewardsmith.rewards.models.implicit import Logits
+from rewardsmith.rewards.models.scanning import Scanner, close, evaluating
+from rewardsmith.rewards.models.sequence import pad_token
+from rewardsmith.types import Completion, Text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Scale = Literal["probability", "log_odds"]
+
+
+@dataclass
+class StepReward:
+    """A process reward model: how probable it is that each step is right, given the prompt and the steps before it.
+
+        r_j = σ(f_1 − f_0) or σ(f) at the last token of `step_end` after step j
+
+    What `engines.trl.StepRewardTrainer` trains; a `types.ProcessReward`, whose steps are tokenized as in training
+    (`data.encode_steps`).
+
+    Args:
+        model: a `…ForTokenClassification` with two labels, of which the second is "right", or with one.
+        tokenizer: its own.
+        step_end: what closed a step in training.
+        scale: "log_odds" leaves out the σ.
+        max_length: in tokens. A row that is longer is unscored as a whole: cut, its last steps would go unjudged.
+        batching, name: as in `SequenceReward`.
+    """
+
+    model: Any
+    tokenizer: Any
+    _: KW_ONLY
+    step_end: str = STEP_END
+    scale: Scale = "probability"
+    max_length: int | None = None
+    batching: Batching = field(default_factory=Batching)
+    name: str = "step_reward"
+
+    def __post_init__(self) -> None:
+        check_choice("StepReward", "scale", self.scale, ("probability", "log_odds"))
+        if self.model.config.num_labels not in (1, 2):
+            raise ValueError(
+                f"StepReward: the model has {self.model.config.num_labels} labels, but a step is right or wrong. "
+                "Pass a token classifier with two labels, or one."
+            )
+        if self.max_length is None:
+            self.max_length = longest(self.model, self.tokenizer)
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(
+        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
+    ) -> list[list[float | None] | None]:
+        """One number per step of each row, None where it is not finite; None for a row that is too long."""
+        found = self.steps_reasoned(prompts, steps)
+        scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # counts the rows that are none
+        return [
+            None if isinstance(row, Unscored) else [value if math.isfinite(value) else None for value in row]
+            for row in found
+        ]
+
+    def score(
+        self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
+    ) -> list[list[float | None] | None]:
+        """As calling it."""
+        return self(prompts=prompts, completions=completions, steps=steps)
+
+    def steps_reasoned(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[list[float] | Unscored]:
+        """A number per step of each row, or why the row has none."""
+        encoded = [self._encode(*row) for row in zip(prompts, steps, strict=True)]
+        rows = [item for item in encoded if not isinstance(item, Unscored) and item.reads]
+        found = iter(self.scanner.run(rows, self._read))
+        return [item if isinstance(item, Unscored) else next(found) if item.reads else [] for item in encoded]
+
+    def content_digest(self) -> str:
+        """A digest of weights and options, by which a journal knows its job."""
+        options = (self.step_end, self.scale, self.max_length, self.tokenizer.chat_template)
+        return text_of_digest(weights_digest(self.model), *options)
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """How rows are read."""
+        body, pad = Logits(self.model), pad_token(self.model, self.tokenizer)
+        most = {} if pad is not None else {"max_rows": 1}
+        causal = looks_left(self.model)
+        return self.batching.scanner(
+            model=self.model, body=body, trunk=self.model.base_model, causal=causal, pad_id=pad or 0, **most
+        )
+
+    def _encode(self, prompt: Text, steps: Sequence[str]) -> Encoded | Unscored:
+        import numpy as np
+
+        encoder = RowEncoder(self.tokenizer)
+        key = key_of(prompt)
+        first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        if isinstance(prompt, list):
+            first, prompt = encoder.prompt_ids(prompt), ""
+        found = encode_steps(prompt, steps, self._tokenize, step_end=self.step_end, first_ids=first)
+        ids = np.asarray(found.ids, dtype=np.int32)
+        refused = too_long(len(ids), self.max_length) if found.ends else None
+        return refused or Encoded(ids, found.ends, key)
+
+    def _tokenize(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def _read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+        import torch
+
+        wide = values.double().cpu()
+        odds = wide[:, 0] if wide.shape[1] == 1 else wide[:, 1] - wide[:, 0]
+        numbers = odds.sigmoid() if self.scale == "probability" else odds
+        return [part.tolist() for part in torch.split(numbers, [len(row.reads) for row in rows])]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "scanner"}
+
+
+def looks_left(model: Any) -> bool:
+    """Whether a model's logits depend on nothing to their right, tried on four tokens."""
+    import torch
+
+    if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
+        return False
+    ids = torch.arange(min(4, model.config.get_text_config().vocab_size), device=model.device)[None]
+    with torch.inference_mode(), evaluating(model):
+        whole, part = (model(input_ids=given).logits for given in (ids, ids[:, :-1]))
+    return close(whole[:, :-1], part)
+
+
+__all__ = ["StepReward", "looks_left"]

@@ -1,0 +1,131 @@
+"""AspectReward: what a classifier of segments says about one kind of error, as a reward per step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from rewardsmith._check import check_choice
+from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.types import Completion, Text
+
+Pay = Literal["each", "mean"]
+StepScores = list[list[float | None] | None]
+
+
+@dataclass(frozen=True)
+class AspectReward:
+    """A `types.ProcessReward`: each segment is paid `positive` where it is free of an error, else `negative`.
+
+    Wu et al. 2023, arXiv:2306.01693: ±0.3 per clause for relevance, ±0.5 per sentence for factuality. A step may hold
+    several segments (`data.split_clauses`, `data.split_sentences`); it gets the sum of theirs.
+
+    How many segments there are is up to the policy, so pay="each" pays for further good ones, and with positive=0 for
+    saying less. pay="mean" divides by the completion's number of scored segments.
+
+    Args:
+        scorer: called as a process reward, with `steps` the segments of each completion in order; one number or None
+            per segment, above `threshold` where the segment is free of the error. An error of the scorer is no verdict.
+        positive, negative: what the two are paid.
+        segmenter: from a step's text to its segments; None takes the step itself as one.
+
+    Raises:
+        ValueError: positive is not above negative, or the scorer returns another number of scores than of segments.
+
+    >>> def no_digits(completions, steps, **columns):
+    ...     return [[float(not any(c.isdigit() for c in step)) for step in row] for row in steps]
+    >>> vague = AspectReward(no_digits, positive=0.5, negative=-0.5, segmenter=lambda step: step.split(","))
+    >>> vague(prompts=["?"], completions=["a,1\\n\\nb,c"], steps=[["a,1", "b,c"]])
+    [[0.0, 1.0]]
+    """
+
+    scorer: Callable[..., Any]
+    positive: float = 0.3
+    negative: float = -0.3
+    threshold: float = 0.5
+    segmenter: Callable[[str], list[str]] | None = None
+    pay: Pay = "each"
+
+    def __new__(cls, scorer: Callable[..., Any] | None = None, *_: Any, **__: Any) -> AspectReward:
+        return object.__new__(AsyncAspectReward if scorer is not None and is_async(scorer) else cls)
+
+    def __post_init__(self) -> None:
+        check_choice("AspectReward", "pay", self.pay, get_args(Pay))
+        if not self.positive > self.negative:
+            raise ValueError(
+                f"AspectReward: positive is {self.positive} and negative {self.negative}, so errors are paid. "
+                "Pass positive above negative; to reward what the scorer calls an error, turn its scores round."
+            )
+
+    @property
+    def __name__(self) -> str:
+        """The scorer's name: a trainer logs aspects by it."""
+        return name_of(self.scorer)
+
+    def __call__(
+        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
+    ) -> Any:
+        """Per row one number or None per step, None for a row that was not scored."""
+        segments = self._segments(steps)
+        shown = [[text for own in row for text in own] for row in segments]
+        scores = self.scorer(prompts=prompts, completions=completions, steps=shown, **columns)
+        return self._paid(segments, scores)
+
+    def _segments(self, steps: list[list[str]]) -> list[list[list[str]]]:
+        """Per row and step the texts of its segments."""
+        cut = self.segmenter
+        return [[[step] if cut is None else cut(step) for step in row] for row in steps]
+
+    def _paid(self, segments: list[list[list[str]]], scores: Sequence[Any]) -> StepScores:
+        if len(scores) != len(segments):
+            raise ValueError(
+                f"AspectReward: {name_of(self.scorer)} returned {len(scores)} rows for {len(segments)} completions. "
+                "Return one list, or None, per completion."
+            )
+        return [self._row(row, own, place) for place, (row, own) in enumerate(zip(segments, scores, strict=True))]
+
+    def _row(self, row: list[list[str]], scores: Any, place: int) -> list[float | None] | None:
+        if scores is None:
+            return None
+        given = scores.tolist() if hasattr(scores, "tolist") else list(scores)
+        expected = sum(map(len, row))
+        if len(given) != expected:
+            raise ValueError(
+                f"AspectReward: {name_of(self.scorer)} returned {len(given)} scores for the {expected} segments of row "
+                f"{place}; a text cut at the model's length limit loses its last ones. Score them in pieces, or return "
+                "None for the row."
+            )
+        pays = [self._pay(score) for score in given]
+        known = sum(pay is not None for pay in pays)
+        share = 1 / known if self.pay == "mean" and known else 1.0
+        rest = iter(pays)
+        return [_total([next(rest) for _ in own], share) for own in row]
+
+    def _pay(self, score: Any) -> float | None:
+        if score is None or math.isnan(value := float(score)):
+            return None
+        return self.positive if value > self.threshold else self.negative
+
+
+class AsyncAspectReward(AspectReward):
+    """`AspectReward` of an async scorer; a class apart because trainers look at `__call__` to tell."""
+
+    async def __call__(
+        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
+    ) -> StepScores:
+        """Per row one number or None per step, awaited."""
+        segments = self._segments(steps)
+        shown = [[text for own in row for text in own] for row in segments]
+        scores = self.scorer(prompts=prompts, completions=completions, steps=shown, **columns)
+        return self._paid(segments, await scores if isinstance(scores, Awaitable) else scores)
+
+
+def _total(pays: Sequence[float | None], share: float) -> float | None:
+    """The sum over a step's scored segments; None where there is none."""
+    known = [pay for pay in pays if pay is not None]
+    return share * sum(known) if known else None
+
+
+__all__ = ["AspectReward", "AsyncAspectReward"]

@@ -1,0 +1,151 @@
+"""Scores under several contexts, put together by who is asking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewardsmith._check import check_shape
+from rewardsmith.transforms.links import Link, pure_link
+from rewardsmith.transforms.sources import Missing, weighted_sum
+from rewardsmith.types import Traits, declares
+
+Numbers = float | Sequence[float] | Tensor
+
+
+class ContextScale(NamedTuple):
+    """The mean and the spread of scores under each context, (K,) each."""
+
+    center: Tensor
+    scale: Tensor
+
+
+def context_scale(source_rewards: Tensor) -> ContextScale:
+    """Each context's mean and standard deviation over reference responses, for `mixture_score`.
+
+    Measure them once, on responses that are scored under every context: those of one batch would move with the policy.
+
+    Args:
+        source_rewards: (M, K) scores of M responses; what is not finite is left out.
+
+    Returns:
+        (K,) means and population standard deviations; NaN where no response is scored.
+
+    Raises:
+        ValueError: under some context all scores agree, so there is nothing to divide by.
+    """
+    check_shape("context_scale", "source_rewards", source_rewards, None, None)
+    wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
+    known = torch.where(wide.isfinite(), wide, math.nan)
+    center = known.nanmean(dim=0)
+    scale = (known - center).square().nanmean(dim=0).sqrt()
+    if bool((scale == 0).any()):
+        raise ValueError(
+            f"context_scale: standard deviations are {scale.tolist()}; a context under which all responses score alike "
+            "says nothing. Leave it out, or score more responses."
+        )
+    return ContextScale(center, scale)
+
+
+@declares(Traits(scope="row", affine=False))
+def mixture_score(
+    source_rewards: Tensor,
+    *,
+    weights: Sequence[float] | Tensor | None = None,
+    center: Numbers = 0.0,
+    scale: Numbers = 1.0,
+    link: Link = "sigmoid",
+    missing: Missing = "renormalize",
+) -> Tensor:
+    """The score of a response to someone whose context is not known for sure.
+
+        u = Σ_z p(z) f( (r_z − μ_z) / σ_z ) / Σ_z p(z)
+
+    Pitis et al. 2024, arXiv:2407.14916. Scores under different contexts have their own offsets and units, so bring them
+    to one (`context_scale`) before they are mixed. With r_z(y₁) − r_z(y₂) in place of r_z, f the sigmoid and neither μ
+    nor σ, it is the probability Σ_z p(z) p(y₁ ≻ y₂ | z) of the two-step model: what is averaged are probabilities.
+
+    Args:
+        source_rewards: (B, K) scores under K contexts; NaN where unscored.
+        weights: K probabilities p(z), alike if None; or (B, K), each row's own.
+        center, scale: μ and σ > 0, K numbers or one for all.
+        link: f, as in `pure_link`.
+        missing: "renormalize" gives the weight of a context that is not scored to the others, "unscored" the row NaN.
+
+    Returns:
+        (B,) scores, in the range of f; NaN where nothing of nonzero weight is scored.
+
+    >>> mixture_score(torch.tensor([[0.0, 2.0], [1.0, -1.0]]), weights=[0.5, 0.5], link="identity")
+    tensor([1., 0.])
+    """
+    check_shape("mixture_score", "source_rewards", source_rewards, None, None)
+    wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
+    ends = []
+    for name, given in (("center", center), ("scale", scale)):
+        value = torch.as_tensor(given).to(wide)
+        if value.ndim:
+            check_shape("mixture_score", name, value, wide.shape[1])
+        ends.append(value)
+    if not bool((ends[1] > 0).all()):
+        raise ValueError(
+            f"mixture_score: scale is {ends[1].tolist()}, which must be above 0. Measure it with context_scale."
+        )
+    if weights is not None and bool((torch.as_tensor(weights) < 0).any()):
+        raise ValueError(
+            "mixture_score: weights hold one below 0, which is no probability. Pass p(z), each at least 0."
+        )
+    linked = pure_link((wide - ends[0]) / ends[1], link=link)
+    return weighted_sum(linked, weights=weights, normalize=True, missing=missing).to(
+        torch.result_type(source_rewards, 1.0)
+    )
+
+
+def profile_posterior(
+    margins: Tensor, profiles: Sequence[Sequence[float]] | Tensor, *, prior: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """Who is asking, told from a few pairs that they labeled.
+
+        p(u | labels) ∝ p(u) Π_i Σ_z p(z|u) σ( r_z(y_i⁺) − r_z(y_i⁻) )
+
+    The first step of Pitis et al. 2024, arXiv:2407.14916, with a set of known profiles in place of a model that writes
+    the context. `posterior @ profiles` are the weights for `mixture_score`.
+
+    Args:
+        margins: (..., n, K) r_z of the pair's preferred response less that of the other, under each of K contexts; a
+            pair in which any is NaN is left out.
+        profiles: (U, K) p(z|u) of U kinds of users.
+        prior: (U,) p(u), alike if None.
+
+    Returns:
+        (..., U) probabilities; the prior where no pair is scored.
+
+    >>> profile_posterior(torch.tensor([[0.0, math.log(3)]]), [[1.0, 0.0], [0.0, 1.0]])  # ½ against ¾
+    tensor([0.4000, 0.6000])
+    """
+    wide = margins.to(torch.promote_types(margins.dtype, torch.float32))
+    rates = torch.as_tensor(profiles).to(wide)
+    check_shape("profile_posterior", "profiles", rates, None, wide.shape[-1] if wide.ndim else None)
+    if wide.ndim < 2:
+        raise ValueError(
+            f"profile_posterior: margins must have shape (..., n, K), got {tuple(wide.shape)}. Pass one row per pair."
+        )
+    belief = rates.new_ones(len(rates)) if prior is None else torch.as_tensor(prior).to(rates)
+    check_shape("profile_posterior", "prior", belief, len(rates))
+    for name, value in (("profiles", rates), ("prior", belief[None])):
+        if bool((value < 0).any()) or not bool((value.sum(-1) > 0).all()):
+            raise ValueError(
+                f"profile_posterior: {name} must be probabilities, each at least 0 and some above. Fix it."
+            )
+    known = ~wide.isnan().any(dim=-1, keepdim=True)  # (..., n, 1)
+    logs = F.logsigmoid(torch.where(known, wide, 0))[..., None, :]  # (..., n, 1, K)
+    likelihood = (logs + (rates / rates.sum(dim=-1, keepdim=True)).log()).logsumexp(dim=-1)  # (..., n, U)
+    total = torch.where(known, likelihood, 0).sum(dim=-2) + belief.log()
+    return total.softmax(dim=-1).to(torch.result_type(margins, 1.0))
+
+
+__all__ = ["ContextScale", "context_scale", "mixture_score", "profile_posterior"]

@@ -1,0 +1,137 @@
+"""Responses with heavy tails, whose gold saturates where a reward model's score goes on rising.
+
+Best-of-n looks where few responses lie and no pair was labeled. There gold is flat or falls, and perceptrons with
+ReLU go on in straight lines, each its own way: the hole that ensembles are to close. Seeds S stand side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rewardsmith._check import check_range
+from rewardsmith.transforms import zscore_members
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.preference_world import Pairs
+from rewardsmith.worlds.streams import Streams
+
+_REFERENCE = 8192  # draws that gold is standardized on
+_AT_ONCE = 2**22  # numbers of one hidden layer that are held while a pool is scored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeavyTails:
+    """A response is a vector x of Student's t, the reference policy; what it is worth is bounded above.
+
+        gold(x) = [ tanh(w₁·x) + ½ tanh(w₂·x) − penalty ‖Uᵀx‖² − mean ] / std        x = C t,  t ~ t_ν(0, I)
+
+    good: (S, d, 2) w₁ and w₂, with entries of variance `scale`²/d.
+    bad: (S, d, 3) U, likewise.
+    mixing: (S, d, d) C, which correlates the features, or None.
+    mean, std: (S,) that make gold standard on the reference policy.
+    dof: ν.
+    length: True where features start with one more coordinate, of which gold knows nothing.
+    """
+
+    good: Tensor
+    bad: Tensor
+    mixing: Tensor | None
+    mean: Tensor
+    std: Tensor
+    dof: int
+    penalty: float
+    length: bool
+
+    @classmethod
+    def sample(
+        cls,
+        streams: Streams,
+        *,
+        d: int = 10,
+        dof: int = 10,
+        penalty: float = 0.1,
+        scale: float = 1.0,
+        correlated: bool = False,
+        length: bool = False,
+    ) -> HeavyTails:
+        """A world per seed: its own directions."""
+        check_range("HeavyTails.sample", "dof", dof, 1, math.inf)
+        good, bad = (scale / math.sqrt(d) * streams.randn(d, n) for n in (2, 3))
+        mixing = streams.randn(d, d) / math.sqrt(d) if correlated else None
+        zero = good.new_zeros(len(streams))
+        raw = cls(good, bad, mixing, zero, zero + 1, dof, penalty, length)
+        gold = raw.gold(raw.responses(_REFERENCE, streams=streams))
+        return cls(good, bad, mixing, gold.mean(dim=-1), gold.std(dim=-1), dof, penalty, length)
+
+    @property
+    def n_features(self) -> int:
+        """How many features a response has."""
+        return self.good.shape[1] + self.length
+
+    def responses(self, *shape: int, streams: Streams) -> Tensor:
+        """(S, *shape, d) responses of the reference policy; the length, if any, comes first."""
+        normal = streams.randn(*shape, self.n_features)
+        chi_square = streams.randn(*shape, self.dof).square().sum(dim=-1, keepdim=True)
+        x = normal / (chi_square / self.dof).sqrt()
+        if self.mixing is None:
+            return x
+        content = (x[..., self.length :].flatten(1, -2) @ self.mixing).view(*x.shape[:-1], -1)
+        return torch.cat([x[..., : int(self.length)], content], dim=-1)
+
+    def gold(self, features: Tensor) -> Tensor:
+        """(S, ...) true value of responses (S, ..., d)."""
+        x = features[..., self.length :].flatten(1, -2)
+        value = torch.tanh(x @ self.good) @ x.new_tensor([1.0, 0.5]) - self.penalty * (x @ self.bad).square().sum(-1)
+        return ((value - self.mean[:, None]) / self.std[:, None]).view(features.shape[:-1])
+
+    def pairs(self, n: int, *, streams: Streams, flip: float = 0.25, bias: float = 0.0) -> Pairs:
+        """n pairs per seed; the annotator prefers the larger gold + bias·length, but errs in a share `flip` of them."""
+        check_range("HeavyTails.pairs", "flip", flip, 0.0, 1.0)
+        if bias and not self.length:
+            raise ValueError(
+                f"HeavyTails.pairs: bias is {bias}, but responses have no length. Sample with length=True."
+            )
+        x = self.responses(n, 2, streams=streams)
+        gold = self.gold(x)
+        seen = gold + bias * x[..., 0] if bias else gold
+        flipped = streams.rand(n) < flip
+        first = (seen[..., 0] > seen[..., 1]) ^ flipped
+        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+        x, gold = x.gather(2, order[..., None].expand_as(x)), gold.gather(2, order)
+        return Pairs(x[:, :, 0], x[:, :, 1], gold[..., 0], gold[..., 1], flipped)
+
+
+@torch.no_grad()
+def score_pool(models: BatchedMLP, features: Tensor) -> Tensor:
+    """(S, M, P, N) scores of responses (S, P, N, d); (S, M, P, N, k) where the models have k > 1 outputs.
+
+    A few prompts at a time, since all hidden layers of all models at once may not fit in memory.
+    """
+    n_seeds, _, n, _ = features.shape
+    width = max(bias.shape[-1] for bias in models.biases)
+    prompts = max(1, _AT_ONCE // (n_seeds * models.lead[1] * n * width))
+    parts = [models(part.flatten(1, 2)[:, None]) for part in torch.split(features, prompts, dim=1)]
+    return torch.cat([part.unflatten(2, (-1, n)) for part in parts], dim=2)
+
+
+def member_scores(models: BatchedMLP, features: Tensor, reference: Tensor) -> Tensor:
+    """(S, P, N, K) the members' scores of responses (S, P, N, d), each member on its own scale of `zscore_members`.
+
+    Args:
+        models: the members, M = K.
+        reference: (S, R, d) responses of the reference policy, which set the scales and are not in the pool.
+    """
+    scores, measured = (_columns(score_pool(models, x)) for x in (features, reference[:, None]))
+    standardized = zscore_members(scores, measured).view(*features.shape[1:3], *models.lead)
+    return standardized.permute(2, 0, 1, 3)
+
+
+def _columns(scores: Tensor) -> Tensor:
+    """(S, M, P, N) to (P·N, S·M): one column per member of every seed."""
+    return scores.flatten(2).permute(2, 0, 1).flatten(1)
+
+
+__all__ = ["HeavyTails", "member_scores", "score_pool"]

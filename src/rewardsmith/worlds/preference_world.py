@@ -1,0 +1,188 @@
+"""Noisy preferences over responses whose gold is a smooth function of their features, and reward models fit to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rewardsmith._check import check_range, check_shape
+from rewardsmith.objectives import pairwise_loss
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.streams import Streams
+
+_REFERENCE = 8192  # draws that gold is standardized on
+
+
+class Pairs(NamedTuple):
+    """n pairs per seed, the one that the label prefers first.
+
+    chosen, rejected: (S, n, d) features.
+    chosen_gold, rejected_gold: (S, n).
+    flipped: (S, n) True where the annotator's choice was turned around by accident.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_gold: Tensor
+    rejected_gold: Tensor
+    flipped: Tensor
+
+    @property
+    def right(self) -> Tensor:
+        """(S, n) True where gold agrees with the label: a wrong label is a flipped or an unlikely choice."""
+        return self.chosen_gold > self.rejected_gold
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreferenceWorld:
+    """Responses are features x in R^d, and gold is a sum of soft steps with one linear part.
+
+        gold(x) = [ Σ_i tanh(W x)_i + 0.3 (W x)_0 ] / std        x ~ N(0, I),  W ~ N(0, scale²/d)
+
+    Odd in x, hence of mean 0; `std` makes its standard deviation 1.
+
+    directions: (S, h, d) W.
+    std: (S,) that of the bracket over responses.
+    linear: 0.3, the weight of the linear part.
+    """
+
+    directions: Tensor
+    std: Tensor
+    linear: float = 0.3
+
+    @classmethod
+    def sample(
+        cls, streams: Streams, *, d: int = 16, n_units: int = 16, scale: float = 1.0, linear: float = 0.3
+    ) -> PreferenceWorld:
+        """A world per seed: its own W."""
+        directions = streams.randn(n_units, d) * (scale / math.sqrt(d))
+        return cls(directions, _raw_gold(streams.randn(_REFERENCE, d), directions, linear).std(dim=-1), linear)
+
+    @property
+    def d(self) -> int:
+        """How many features a response has."""
+        return self.directions.shape[-1]
+
+    def gold(self, features: Tensor) -> Tensor:
+        """(S, ...) true value of responses (S, ..., d)."""
+        flat = features.flatten(1, -2)
+        return (_raw_gold(flat, self.directions, self.linear) / self.std[:, None]).view(features.shape[:-1])
+
+    def pairs(
+        self, n: int, *, streams: Streams, slope: float = 3.0, flip: float = 0.0, features: Tensor | None = None
+    ) -> Pairs:
+        """n labeled pairs per seed.
+
+            P(a ≻ b) = (1 − flip) σ(slope·Δgold) + flip σ(−slope·Δgold)
+
+        Args:
+            slope: log-odds per standard deviation of gold; `math.inf` for the clean pairs that models are tested on.
+            flip: chance that a choice is turned around, whatever the pair.
+            features: (S, n, 2, d) the pairs; drawn from N(0, I) if None.
+        """
+        check_range("PreferenceWorld.pairs", "slope", slope, 0.0, math.inf)
+        check_range("PreferenceWorld.pairs", "flip", flip, 0.0, 1.0)
+        x = streams.randn(n, 2, self.d) if features is None else features
+        check_shape("PreferenceWorld.pairs", "features", x, len(streams), n, 2, self.d)
+        gold = self.gold(x)
+        gap = gold[..., 0] - gold[..., 1]
+        choice, flipped = streams.rand(n), streams.rand(n) < flip
+        first = (gap > 0 if math.isinf(slope) else choice < torch.sigmoid(slope * gap)) ^ flipped
+        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+        x = x.gather(2, order[..., None].expand_as(x))
+        gold = gold.gather(2, order)
+        return Pairs(x[:, :, 0], x[:, :, 1], gold[..., 0], gold[..., 1], flipped)
+
+
+def _raw_gold(features: Tensor, directions: Tensor, linear: float) -> Tensor:
+    """(S, n, d) features and (S, h, d) directions to (S, n)."""
+    along = torch.bmm(features, directions.transpose(-1, -2))
+    return along.tanh().sum(dim=-1) + linear * along[..., 0]
+
+
+@torch.no_grad()
+def margins(models: BatchedMLP, pairs: Pairs) -> Tensor:
+    """(S, M, n) score of the chosen minus that of the rejected response."""
+    chosen, rejected = (models(x[:, None]) for x in (pairs.chosen, pairs.rejected))
+    gap: Tensor = chosen - rejected
+    return gap
+
+
+def pair_accuracy(models: BatchedMLP, pairs: Pairs) -> Tensor:
+    """(S, M) share of the pairs in which a model prefers what gold prefers."""
+    agrees = (margins(models, pairs) > 0) == pairs.right[:, None]
+    return agrees.to(pairs.chosen.dtype).mean(dim=-1)
+
+
+def train_pairs(
+    models: BatchedMLP,
+    pairs: Pairs,
+    *,
+    streams: Streams,
+    steps: int = 250,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    weight_decay: float = 0.0,
+    order: Sequence[int] | None = None,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    margin: Tensor | None = None,
+    soft_label: Tensor | None = None,
+    center: float = 0.0,
+) -> BatchedMLP:
+    """AdamW on `pairwise_loss`, in place; no model sees another's gradient.
+
+    Args:
+        order: (M) which order of the data each model follows: models of one number see the same draws. All alike if
+            None; `range(M)` for voters that should differ.
+        mask: (S, M, n) or (S, 1, n), True on the pairs that a model may see; batches are drawn from those alone.
+        weight, margin, soft_label: (S, M, n) or (S, 1, n), as in `pairwise_loss`.
+
+    Returns:
+        The models themselves.
+    """
+    (n_seeds, n_models), n = models.lead, pairs.right.shape[-1]
+    follows = torch.as_tensor([0] * n_models if order is None else list(order))
+    columns = [None if column is None else column.expand(*models.lead, n) for column in (weight, margin, soft_label)]
+    allowed = None if mask is None else _Allowed.of(mask.expand(n_seeds, n_models, n))
+    both = torch.stack([pairs.chosen, pairs.rejected], dim=2)  # (S, n, 2, d)
+    seed = torch.arange(n_seeds)[:, None, None]
+    optimizer = torch.optim.AdamW(models.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    for _ in range(steps):
+        # float32 may round u·n up to n, hence the clamps
+        uniform = streams.rand(int(follows.max()) + 1, batch_size)[:, follows]  # (S, M, batch)
+        picks = (uniform * n).long().clamp_(max=n - 1) if allowed is None else allowed.pick(uniform)
+        scores = models(both[seed, picks].flatten(2, 3)).unflatten(-1, (batch_size, 2))
+        said = [None if column is None else column.gather(-1, picks) for column in columns]
+        losses = pairwise_loss(
+            scores[..., 0], scores[..., 1], weight=said[0], margin=said[1], soft_label=said[2], center=center
+        )
+        optimizer.zero_grad()
+        torch.autograd.backward(losses.mean(dim=-1).sum())
+        optimizer.step()
+    return models
+
+
+class _Allowed(NamedTuple):
+    """first: (S, M, n) indices, those that a model may see first; number: (S, M, 1) how many those are."""
+
+    first: Tensor
+    number: Tensor
+
+    @classmethod
+    def of(cls, mask: Tensor) -> _Allowed:
+        number = mask.sum(dim=-1, keepdim=True)
+        if not bool((number > 0).all()):
+            raise ValueError("train_pairs: mask leaves a model without a pair to train on. Leave at least one each.")
+        return cls(mask.to(torch.uint8).argsort(dim=-1, descending=True, stable=True), number)
+
+    def pick(self, uniform: Tensor) -> Tensor:
+        return self.first.gather(-1, (uniform * self.number).long().minimum(self.number - 1))
+
+
+__all__ = ["Pairs", "PreferenceWorld", "margins", "pair_accuracy", "train_pairs"]

@@ -1,0 +1,208 @@
+"""`rewardsmith train-reward` at the shell, on a model of seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import typer
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+from rewardsmith.cli.train_reward import train_reward_command
+from rewardsmith.data import PreferenceRow, read_preferences
+from rewardsmith.engines.trl import RewardFit, fit_reward_model
+from rewardsmith.engines.trl.fit import RECORD
+from rewardsmith.worlds import ArithmeticLM
+
+FAST = ["--max-steps", "12", "--learning-rate", "3e-3", "--batch-size", "8"]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("start")
+    ArithmeticLM.build(folder, generator=torch.Generator().manual_seed(0), steps=6)
+    return folder
+
+
+@pytest.fixture
+def command():
+    app = typer.Typer()
+    app.command()(train_reward_command)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def jsonl(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture
+def pairs_file(tmp_path):
+    records = [
+        {"prompt": f"{a}+{b}=", "chosen": str(a + b), "rejected": f"maybe {a} or {b}", "strength": 1 + (a + b) % 3}
+        for a in range(7)
+        for b in range(7)
+    ]
+    return jsonl(tmp_path / "pairs.jsonl", records)
+
+
+def read_json(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_pairs_train_a_reward_model_that_is_tested_on_prompts_it_never_saw(command, start, pairs_file, tmp_path):
+    out = tmp_path / "rm"
+    result = command(pairs_file, "--model", start, "--out", out, "--held-out", "0.3", *FAST)
+    assert result.exit_code == 0, result.output
+    assert "49 pairs from 49 records (explicit)" in result.stdout
+    assert "accuracy: 1.000" in result.stdout
+    assert sorted(p.name for p in out.iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", RECORD,
+    ]  # fmt: skip
+    model = AutoModelForSequenceClassification.from_pretrained(out)
+    assert model.config.num_labels == 1
+    saved = json.loads((out / RECORD).read_text())
+    assert saved["settings"]["max_steps"] == 12
+    assert saved["n_rows"] < 49
+
+
+def test_the_same_command_again_trains_nothing_and_other_settings_are_refused(command, start, pairs_file, tmp_path):
+    out = tmp_path / "rm"
+    arguments = [pairs_file, "--model", start, "--out", out, *FAST]
+    first = read_json(command(*arguments, "--json"))
+    stamp = (out / "model.safetensors").stat().st_mtime_ns
+    assert read_json(command(*arguments, "--json")) == first
+    assert (out / "model.safetensors").stat().st_mtime_ns == stamp
+    other = command(*arguments, "--seed", "9")
+    assert other.exit_code == 2
+    assert "holds a model of other" in other.stderr
+    assert "settings. Take another folder" in other.stderr
+
+
+def test_members_have_their_own_rows_heads_and_starts(command, start, pairs_file, tmp_path):
+    out = tmp_path / "rm"
+    result = read_json(
+        command(pairs_file, "--model", start, "--out", out, "--members", 2, "--subset", 0.6, "--json", *FAST)
+    )
+    assert set(result["figures"]) == {"accuracy of member-0", "accuracy of member-1", "accuracy of their mean"}
+    weights = [load_file(out / f"member-{k}" / "model.safetensors") for k in range(2)]
+    assert not torch.equal(weights[0]["score.weight"], weights[1]["score.weight"])
+    records = [json.loads((out / f"member-{k}" / RECORD).read_text()) for k in range(2)]
+    assert records[0]["rows"] != records[1]["rows"]
+    assert [record["settings"]["seed"] for record in records] == [0, 1]
+
+
+def test_steps_train_a_token_classifier(command, start, tmp_path):
+    records = [
+        {"prompt": f"{a}+{b}=", "completions": [f"{a}+{b}={a + b}", str(a + b + wrong)], "labels": [True, not wrong]}
+        for a in range(6)
+        for b in range(6)
+        for wrong in (0, 1)
+    ]
+    data, out = jsonl(tmp_path / "steps.jsonl", records), tmp_path / "prm"
+    result = read_json(command(data, "--kind", "steps", "--model", start, "--out", out, "--held-out", 0.3, "--json",
+                               *FAST))  # fmt: skip
+    assert set(result["figures"]) == {"step accuracy", "F1 of the first error"}
+    assert result["figures"]["step accuracy"]["n"] == 2 * result["n_held_out"]
+    assert result["card"]["labels"] == {"0": 36, "1": 108}
+    assert AutoModelForTokenClassification.from_pretrained(out).config.num_labels == 2
+
+
+def test_ratings_train_a_head_per_attribute(command, start, tmp_path):
+    records = [
+        {"prompt": f"{a}+{b}=", "response": str(a + b) if k else "maybe", "helpfulness": 4 * k, "correctness": 4 * k,
+         "coherence": 2, "complexity": 1, "verbosity": 2 - k}
+        for a in range(6) for b in range(6) for k in (0, 1)
+    ]  # fmt: skip
+    data, out = jsonl(tmp_path / "ratings.jsonl", records), tmp_path / "rm"
+    result = read_json(command(data, "--kind", "rating", "--model", start, "--out", out, "--held-out", 0.3, "--json",
+                               *FAST))  # fmt: skip
+    assert {"correlation with helpfulness", "correlation with verbosity"} <= set(result["figures"])
+    assert AutoModelForSequenceClassification.from_pretrained(out).config.id2label[0] == "helpfulness"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no.jsonl", "--model", "m", "--out", "o"], "there is no file no.jsonl"),
+        (["no.jsonl", "--model", "m", "--out", "o", "--kind", "listwise"], "--kind is 'listwise', which is not one of"),
+        (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs"], "--option pairs has no value. Write"),
+        (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs=all"], "schema explicit has no option pairs"),
+        (["{pairs}", "--model", "m", "--out", "o", "--strength", "twice"], "strength is 'twice', which is not one"),
+        (["{pairs}", "--model", "{nowhere}", "--out", "{out}"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_used_exits_with_2(command, pairs_file, tmp_path, arguments, message):
+    places = {"{pairs}": pairs_file, "{nowhere}": tmp_path / "nowhere", "{out}": tmp_path / "out"}
+    result = command(*(places.get(argument, argument) for argument in arguments))
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_help_loads_no_torch():
+    code = (
+        "import sys; from rewardsmith.cli import app; app(['train-reward', '--help'], standalone_mode=False); "
+        "print(sorted(set(sys.modules) & {'torch', 'trl', 'transformers', 'datasets'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+    assert "--subset" in done.stdout
+
+
+def rows_of(path):
+    return read_preferences(path, duplicates=False).rows
+
+
+def test_an_interrupted_training_goes_on_to_the_same_model(start, pairs_file, tmp_path, monkeypatch):
+    fit = RewardFit(max_steps=6, batch_size=8, learning_rate=1e-3, checkpoint_steps=2)
+    rows = rows_of(pairs_file)
+    whole = fit_reward_model(rows, start, tmp_path / "whole", fit)
+
+    from rewardsmith.engines.trl import RewardTrainer
+
+    step, seen = RewardTrainer.training_step, []
+
+    def interrupted(self, *arguments, **keywords):
+        seen.append(self.state.global_step)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(RewardTrainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_reward_model(rows, start, tmp_path / "halves", fit)
+    assert not (tmp_path / "halves" / RECORD).exists()
+    halves = fit_reward_model(rows, start, tmp_path / "halves", fit)
+    assert seen == [0, 1, 2, 3, 4, 4, 5]  # it goes on from the checkpoint after four steps
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, halves))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_strength_becomes_a_weight_or_a_margin_where_the_row_has_none(start):
+    from rewardsmith.engines.trl.fit import _written
+
+    row = PreferenceRow("a", "b", "c", strength=3.0)
+    assert _written(row, RewardFit(strength="weight"), chat=False).weight == 3.0
+    assert _written(row, RewardFit(strength="margin"), chat=False).margin == 3.0
+    assert _written(row, RewardFit(), chat=False) == row
+    own = PreferenceRow("a", "b", "c", strength=3.0, weight=0.5)
+    assert _written(own, RewardFit(strength="weight"), chat=False).weight == 0.5
+    chatty = _written(PreferenceRow("a", "b", "c", context="z"), RewardFit(), chat=True)
+    assert "z" in chatty.prompt[0]["content"]
+    assert chatty.chosen == [{"role": "assistant", "content": "b"}]
+
+
+def test_no_rows_are_refused(start, tmp_path):
+    with pytest.raises(ValueError, match=r"fit_reward_model: there are no rows to train on. Read some"):
+        fit_reward_model([], start, tmp_path)

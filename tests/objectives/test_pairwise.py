@@ -1,0 +1,297 @@
+"""Reward-model losses against mpmath, NumPy loops, SciPy, TRL's own trainer's formula, gradcheck and limits."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from torch.autograd import gradcheck
+from torch.testing import assert_close
+
+from rewardsmith.objectives import (
+    normalized_weights,
+    pairwise_loss,
+    rating_loss,
+    simcse_loss,
+    spread_regularizer,
+    thurstone_loss,
+)
+
+INF, NAN = math.inf, math.nan
+
+
+def draw(*shape, seed=0, scale=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def column(*values, **options):
+    return torch.tensor(values, **{"dtype": torch.float64, **options})
+
+
+def log_sigmoid(z):
+    """With 60 digits, so that no stable form is needed."""
+    with mpmath.workdps(60):
+        return mpmath.log(1 / (1 + mpmath.exp(-mpmath.mpf(z))))
+
+
+def slow(chosen, rejected, margin, weight, soft_label, *, tie=False, tie_kind="entropy", center=0.0):
+    """One pair, from the equation."""
+    with mpmath.workdps(60):
+        delta = mpmath.mpf(chosen) - mpmath.mpf(rejected)
+        z = delta - mpmath.mpf(margin)
+        p = mpmath.mpf(soft_label)
+        if tie and tie_kind == "squared":
+            label = delta**2
+        elif tie:
+            label = -(log_sigmoid(delta) + log_sigmoid(-delta)) / 2
+        else:
+            label = -(1 - p) * log_sigmoid(z) - p * log_sigmoid(-z)
+        return float(weight * label + center * (mpmath.mpf(chosen) + mpmath.mpf(rejected)) ** 2)
+
+
+@pytest.mark.parametrize("tie_kind", ["entropy", "squared"])
+@pytest.mark.parametrize("center", [0.0, 0.01])
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_a_pair_costs_what_its_equation_says(tie_kind, center, scale):
+    chosen, rejected, margin = draw(3, 8, scale=scale)
+    weight, soft_label = draw(2, 8, seed=1).sigmoid()
+    tie = torch.tensor([True, False] * 4)
+    expected = [
+        slow(*(float(value) for value in row), tie=bool(tied), tie_kind=tie_kind, center=center)
+        for *row, tied in zip(chosen, rejected, margin, weight, soft_label, tie, strict=True)
+    ]
+    losses = pairwise_loss(
+        chosen, rejected, margin=margin, weight=weight, soft_label=soft_label, tie=tie, tie_kind=tie_kind, center=center
+    )
+    assert_close(losses, column(*expected))
+
+
+def test_with_margin_and_center_alone_it_is_the_loss_of_trl():
+    chosen, rejected, margin = draw(3, 16)
+    theirs = -torch.nn.functional.logsigmoid(chosen - rejected - margin).mean()
+    theirs = theirs + 0.01 * torch.mean((chosen + rejected) ** 2)  # trl 1.x, RewardTrainer.compute_loss
+    assert_close(pairwise_loss(chosen, rejected, margin=margin, center=0.01).mean(), theirs)
+
+
+def test_one_number_stands_for_all_rows():
+    chosen, rejected = draw(2, 5)
+    one = pairwise_loss(chosen, rejected, margin=0.5, weight=2.0, soft_label=0.1)
+    rows = {"margin": 0.5, "weight": 2.0, "soft_label": 0.1}
+    assert_close(one, pairwise_loss(chosen, rejected, **{name: torch.full((5,), v) for name, v in rows.items()}))
+
+
+def test_gradients_are_those_of_finite_differences():
+    scores = [row.clone().requires_grad_() for row in draw(3, 6)]
+    shares = [row.clone().requires_grad_() for row in draw(2, 6, seed=1).sigmoid()]
+    tie = torch.tensor([True, False] * 3)
+
+    def loss(chosen, rejected, margin, weight, soft_label):
+        return pairwise_loss(chosen, rejected, margin=margin, weight=weight, soft_label=soft_label, tie=tie, center=0.1)
+
+    assert gradcheck(loss, [*scores, *shares])
+    assert gradcheck(lambda a, b: pairwise_loss(a, b, tie=tie, tie_kind="squared"), scores[:2])
+
+
+def test_a_sure_mistake_is_the_other_way_around():
+    chosen, rejected = draw(2, 6)
+    assert_close(pairwise_loss(chosen, rejected, soft_label=1.0), pairwise_loss(rejected, chosen))
+    flipped = pairwise_loss(chosen, rejected, soft_label=1.0, margin=-0.7)
+    assert_close(flipped, pairwise_loss(rejected, chosen, margin=0.7))
+
+
+@pytest.mark.parametrize("tie_kind", ["entropy", "squared"])
+def test_a_tie_has_no_order_and_asks_for_equal_scores(tie_kind):
+    chosen, rejected = draw(2, 6)
+    tie = torch.ones(6, dtype=torch.bool)
+    assert_close(
+        pairwise_loss(chosen, rejected, tie=tie, tie_kind=tie_kind),
+        pairwise_loss(rejected, chosen, tie=tie, tie_kind=tie_kind),
+    )
+    even = pairwise_loss(chosen, chosen, tie=tie, tie_kind=tie_kind)
+    assert_close(even, torch.full_like(even, math.log(2) if tie_kind == "entropy" else 0.0))
+    assert (pairwise_loss(chosen, rejected, tie=tie, tie_kind=tie_kind) > even).all()
+
+
+def test_two_strict_rows_in_both_orders_make_two_ties():
+    chosen, rejected = draw(2, 6)
+    both = pairwise_loss(chosen, rejected) + pairwise_loss(rejected, chosen)
+    assert_close(both, 2 * pairwise_loss(chosen, rejected, tie=torch.ones(6, dtype=torch.bool)))
+
+
+def test_a_weight_is_as_many_copies_of_the_pair():
+    chosen, rejected = draw(2, 3)
+    times = [3, 1, 2]
+    copies = torch.repeat_interleave(torch.arange(3), torch.tensor(times))
+    assert_close(
+        pairwise_loss(chosen, rejected, weight=column(*times)).sum(),
+        pairwise_loss(chosen[copies], rejected[copies]).sum(),
+    )
+
+
+@pytest.mark.parametrize("hole", ["chosen", "rejected", "margin", "weight", "soft_label"])
+def test_a_row_with_a_hole_is_unscored_and_sends_no_gradient(hole):
+    rows = dict(zip(["chosen", "rejected", "margin"], draw(3, 4), strict=True))
+    rows |= dict(zip(["weight", "soft_label"], draw(2, 4, seed=1).sigmoid(), strict=True))
+    whole = {name: value[1:].clone() for name, value in rows.items()}
+    rows[hole][0] = NAN
+    for given in (rows, whole):
+        given["chosen"].requires_grad_()
+    losses = pairwise_loss(**rows, center=0.1)
+    assert losses.isnan().tolist() == [True, False, False, False]
+    losses.nanmean().backward()
+    pairwise_loss(**whole, center=0.1).mean().backward()
+    assert rows["chosen"].grad[0] == 0.0
+    assert_close(rows["chosen"].grad[1:], whole["chosen"].grad)
+
+
+def test_infinite_scores_give_the_limit_and_a_finite_gradient():
+    chosen = column(INF, -INF, INF, -INF, 0.0).requires_grad_()
+    losses = pairwise_loss(chosen, torch.zeros(5, dtype=torch.float64), weight=column(1, 1, 0, 0, 0), soft_label=0.0)
+    assert losses.tolist() == [0.0, INF, 0.0, 0.0, 0.0]
+    losses.sum().backward()
+    assert chosen.grad.tolist() == [0.0, -1.0, 0.0, 0.0, 0.0]
+    assert pairwise_loss(column(INF), column(0.0), soft_label=0.25).item() == INF
+    assert pairwise_loss(column(INF), column(INF)).isnan().all()
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e30])
+def test_extreme_scores_give_finite_losses_and_gradients(scale):
+    scores = [row.clone().requires_grad_() for row in draw(2, 6, scale=scale)]
+    losses = pairwise_loss(*scores, margin=1.0, soft_label=0.2, tie=torch.tensor([True, False] * 3))
+    losses.sum().backward()
+    assert losses.isfinite().all()
+    assert all(row.grad.isfinite().all() for row in scores)
+
+
+def test_half_precision_stays_half_precision():
+    chosen, rejected = draw(2, 6).half()
+    losses = pairwise_loss(chosen, rejected, margin=torch.ones(6), weight=torch.full((6,), 2.0), soft_label=0.1)
+    assert losses.dtype == torch.float16
+    expected = pairwise_loss(chosen.double(), rejected.double(), margin=1.0, weight=2.0, soft_label=0.1)
+    assert_close(losses.double(), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"margin": torch.zeros(3)}, "pairwise_loss: arguments must share one shape"),
+        ({"tie": torch.zeros(3, dtype=torch.bool)}, "pairwise_loss: arguments must share one shape"),
+        ({"weight": -1.0}, r"pairwise_loss: weight holds -1.0, outside \[0.0, inf\]. Pass values in that range"),
+        ({"soft_label": column(0.0, 1.5)}, r"pairwise_loss: soft_label holds 1.5, outside \[0.0, 1.0\]"),
+        ({"tie_kind": "mean"}, "pairwise_loss: tie_kind is 'mean', which is not one of 'entropy', 'squared'"),
+        ({"center": -1.0}, r"pairwise_loss: center is -1.0, outside \[0.0, inf\]"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        pairwise_loss(torch.zeros(2), torch.zeros(2), **options)
+
+
+def test_normalized_weights_have_mean_one_and_keep_what_is_missing():
+    weight = column(1.0, NAN, 3.0, 0.0)
+    normal = normalized_weights(weight)
+    assert normal.isnan().tolist() == [False, True, False, False]
+    assert_close(normal[[0, 2, 3]], column(0.75, 2.25, 0.0))
+    assert normalized_weights(torch.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+    rows = torch.stack([weight, 3 * weight])
+    assert_close(normalized_weights(rows), torch.stack([normal, normal]), equal_nan=True)
+
+
+def test_a_rating_costs_its_mean_square_over_what_was_rated():
+    scores, ratings = draw(2, 4, 5).unbind()
+    ratings[0, 1], ratings[2], scores[3, 0] = NAN, NAN, NAN
+    mask = draw(4, 5, seed=3) > -1
+    expected = []
+    for i in range(4):
+        errors = [(scores[i, a] - ratings[i, a]).item() ** 2 for a in range(5) if mask[i, a]]
+        errors = [error for error in errors if not math.isnan(error)]
+        expected.append(np.mean(errors) if errors else NAN)
+    assert_close(rating_loss(scores, ratings, mask=mask), column(*expected), equal_nan=True)
+
+
+def test_an_unrated_attribute_sends_no_gradient():
+    scores = draw(2, 3).requires_grad_()
+    ratings = torch.tensor([[1.0, NAN, 2.0], [NAN, NAN, NAN]], dtype=torch.float64)
+    rating_loss(scores, ratings).nansum().backward()
+    assert (scores.grad != 0).tolist() == [[True, False, True], [False, False, False]]
+    assert gradcheck(lambda s: rating_loss(s, torch.zeros_like(s)), [draw(3, 2).requires_grad_()])
+    with pytest.raises(ValueError, match=r"rating_loss: scores must have shape \(any, any\)"):
+        rating_loss(scores[0], ratings[0])
+
+
+def test_the_spread_is_a_mean_over_pairs_of_scored_answers():
+    scores = draw(4, 5)
+    scores[1, 2], scores[2, 1:], scores[3] = NAN, NAN, NAN
+    expected = []
+    for row in scores.tolist():
+        kept = [score for score in row if not math.isnan(score)]
+        pairs = [-float(log_sigmoid(abs(a - b))) for i, a in enumerate(kept) for b in kept[:i]]
+        expected.append(np.mean(pairs) if pairs else NAN)
+    assert_close(spread_regularizer(scores), column(*expected), equal_nan=True)
+
+
+def test_the_spread_falls_as_scores_part_and_ties_have_no_gradient():
+    assert gradcheck(spread_regularizer, [draw(3, 4).requires_grad_()])
+    assert (spread_regularizer(2 * draw(3, 4)) < spread_regularizer(draw(3, 4))).all()
+    tied = torch.zeros(1, 4, requires_grad=True)
+    spread_regularizer(tied).sum().backward()
+    assert tied.grad.tolist() == [[0.0] * 4]
+    with pytest.raises(ValueError, match=r"spread_regularizer: scores must have shape \(any, any\), got \(4,\)"):
+        spread_regularizer(torch.zeros(4))
+
+
+def test_simcse_is_cross_entropy_over_cosines():
+    first, second = draw(2, 5, 3).unbind()
+    first[3, 0] = NAN
+    kept = [0, 1, 2, 4]
+    a, b = (x.numpy()[kept] for x in (first, second))
+    cosine = np.array([[u @ v / np.sqrt(u @ u) / np.sqrt(v @ v) for v in b] for u in a]) / 0.1
+    expected = [-math.log(math.exp(cosine[i, i]) / np.exp(cosine[i]).sum()) for i in range(4)]
+    losses = simcse_loss(first, second, temperature=0.1)
+    assert losses.isnan().tolist() == [False, False, False, True, False]
+    assert_close(losses[kept], column(*expected))
+    first = first.requires_grad_()
+    simcse_loss(first, second).nansum().backward()
+    assert first.grad.isfinite().all()
+    assert first.grad[3].tolist() == [0.0] * 3
+
+
+def test_simcse_limits_and_refusals():
+    assert gradcheck(lambda a, b: simcse_loss(a, b, temperature=0.5), list(draw(2, 4, 3).requires_grad_().unbind()))
+    assert simcse_loss(draw(1, 3), draw(1, 3)).item() == 0.0
+    same = torch.ones(4, 3, dtype=torch.float64)
+    assert_close(simcse_loss(same, same), torch.full((4,), math.log(4), dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"simcse_loss: temperature is 0.0, outside"):
+        simcse_loss(same, same, temperature=0.0)
+    with pytest.raises(ValueError, match="simcse_loss: arguments must share one shape"):
+        simcse_loss(same, same[:2])
+
+
+def test_thurstone_is_the_normal_tail_of_scipy():
+    chosen, rejected = draw(2, 6, scale=4.0)
+    chosen_std, rejected_std = draw(2, 6, seed=1).exp()
+    expected = -norm.logcdf(chosen - rejected, scale=np.sqrt(chosen_std.numpy() ** 2 + rejected_std.numpy() ** 2))
+    assert_close(thurstone_loss(chosen, rejected, chosen_std, rejected_std), torch.from_numpy(expected))
+    arguments = [row.clone().requires_grad_() for row in (chosen, rejected, chosen_std, rejected_std)]
+    assert gradcheck(thurstone_loss, arguments)
+
+
+def test_thurstone_keeps_holes_scales_freely_and_refuses_a_std_of_zero():
+    chosen, rejected = draw(2, 4)
+    std = torch.ones(4, dtype=torch.float64)
+    plain = thurstone_loss(chosen, rejected, std, std)
+    assert_close(thurstone_loss(3 * chosen, 3 * rejected, 3 * std, 3 * std), plain)
+    holed = chosen.clone()
+    holed[0] = NAN
+    holed.requires_grad_()
+    losses = thurstone_loss(holed, rejected, std, std)
+    losses.nansum().backward()
+    assert losses.isnan().tolist() == [True, False, False, False]
+    assert holed.grad[0] == 0.0
+    far = thurstone_loss(column(-1e4), column(0.0), column(1.0), column(1.0))
+    assert far.isfinite().all()
+    with pytest.raises(ValueError, match=r"thurstone_loss: a std is 0.0, which is not above 0. Pass softplus"):
+        thurstone_loss(chosen, rejected, std, 0 * std)

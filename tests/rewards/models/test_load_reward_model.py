@@ -1,0 +1,90 @@
+"""load_reward_model: the class by the config, safetensors alone, offline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import llama_classifier, llama_policy, step_classifier, tokenizer
+
+from rewardsmith.data import Row
+from rewardsmith.errors import TargetError
+from rewardsmith.rewards import ImplicitReward, SequenceReward, StepReward, load_reward_model, load_target, score
+
+
+def saved(model, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_the_config_chooses_the_class_and_the_scores_are_those_of_the_saved_model(tmp_path):
+    model = llama_classifier().float()
+    rm = load_reward_model(saved(model, tmp_path / "helpful"), device="cpu", max_length=99)
+    assert isinstance(rm, SequenceReward)
+    assert (rm.__name__, rm.max_length) == ("helpful", 99)
+    assert rm.score(["1+1="], ["2"]) == pytest.approx(SequenceReward(model, tokenizer()).score(["1+1="], ["2"]))
+    steps = load_reward_model(saved(step_classifier(), tmp_path / "steps"), device="cpu")
+    assert isinstance(steps, StepReward)
+    policy, start = (saved(llama_policy(seed), tmp_path / f"policy{seed}") for seed in (1, 2))
+    implicit = load_reward_model(policy, reference=start, device="cpu", beta=0.2)
+    assert isinstance(implicit, ImplicitReward)
+    want = ImplicitReward(llama_policy(1), llama_policy(2), tokenizer(), beta=0.2).score(["1+1="], ["2"])
+    assert implicit.score(["1+1="], ["2"]) == pytest.approx(want, abs=1e-6)
+
+
+def test_it_names_a_reward_for_commands_and_worker_processes(tmp_path):
+    folder = saved(llama_classifier().float(), tmp_path / "rm")
+    target = load_target(f'rewardsmith.rewards:load_reward_model("{folder}", device="cpu")')
+    rows = [Row("1+1=", "2"), Row("1+1=", "so 3")]
+    here, there = (score(target, rows, workers=workers, timeout=120) for workers in (0, 1))
+    assert [r.reward for r in here] == pytest.approx([r.reward for r in there])
+    assert all(r.reason is None for r in there)
+
+
+def test_pickled_weights_are_refused_with_the_way_out(tmp_path):
+    model = llama_classifier()
+    folder = saved(model, tmp_path / "rm")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(TargetError, match=r"holds no weights\. Save the model there with save_pretrained"):
+        load_reward_model(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(
+        TargetError, match=r"holds pytorch_model\.bin and no safetensors; pickled weights can run any code"
+    ):
+        load_reward_model(folder)
+
+
+def test_a_model_without_its_head_is_refused(tmp_path):
+    folder = saved(llama_policy(), tmp_path / "base")
+    config = (folder / "config.json").read_text().replace("LlamaForCausalLM", "LlamaForSequenceClassification")
+    (folder / "config.json").write_text(config)
+    with pytest.raises(TargetError, match=r"lacks score\.weight, so its head would be fresh and score at random"):
+        load_reward_model(folder, device="cpu")
+
+
+def test_what_has_no_head_or_does_not_exist_is_refused(tmp_path):
+    folder = saved(llama_policy(), tmp_path / "policy")
+    with pytest.raises(TargetError, match="is a LlamaForCausalLM, which has no head that scores"):
+        load_reward_model(folder)
+    with pytest.raises(TargetError, match="holds no model and tokenizer that can be read"):
+        load_reward_model(tmp_path / "nothing")
+
+
+def test_offline_is_enough(tmp_path):
+    folder = saved(llama_classifier().float(), tmp_path / "rm")
+    code = (
+        f"from rewardsmith.rewards import load_reward_model as load; print(load({str(folder)!r})(['1+1='], ['2'])[0])"
+    )
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=offline)
+    assert float(done.stdout) == pytest.approx(load_reward_model(folder).score(["1+1="], ["2"])[0], abs=1e-5)
+
+
+def test_the_room_loads_no_torch():
+    code = "import sys, rewardsmith.rewards; print({'torch', 'transformers', 'safetensors'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
