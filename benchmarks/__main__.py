@@ -53,12 +53,19 @@ def _reward_scoring() -> list[Ratio]:
     return measure()
 
 
+def _reward_training() -> list[Ratio]:
+    from benchmarks.reward_training import measure
+
+    return measure()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "audit_overhead": _audit_overhead,
     "worker_scaling": _worker_scaling,
     "trl_overhead": _trl_overhead,
     "vectorization": _vectorization,
     "reward_scoring": _reward_scoring,
+    "reward_training": _reward_training,
 }
 
 

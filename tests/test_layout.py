@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": LINE | {"recipes", "worlds", "audit", "monitors", "engines", "atlas"},
 }
 OPEN_TO_ALL = {"types", "errors", "_check"}
-TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers"}
+TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers", "ray"}
 LONGEST_FILE, LONGEST_BODY = 400, 50
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 

@@ -168,8 +168,8 @@ def test_help_loads_neither_torch_nor_matplotlib_nor_trl():
 def test_what_worker_processes_print_stays_off_stdout(tmp_path):
     code = (
         "import subprocess, sys\n"
-        "from rewardsmith.cli.audit import _stdout_kept_for_the_result\n"
-        "with _stdout_kept_for_the_result():\n"
+        "from rewardsmith.cli.shell import stdout_kept_for_the_result\n"
+        "with stdout_kept_for_the_result():\n"
         "    print('noise', flush=True)\n"
         "    subprocess.run([sys.executable, '-c', 'print(\"noise\")'])\n"
         "print('result')\n"

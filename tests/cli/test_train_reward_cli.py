@@ -103,6 +103,18 @@ def test_members_have_their_own_rows_heads_and_starts(command, start, pairs_file
     assert [record["settings"]["seed"] for record in records] == [0, 1]
 
 
+def test_members_are_trained_side_by_side_where_that_is_asked_for(command, start, pairs_file, tmp_path):
+    out = tmp_path / "rm"
+    arguments = [pairs_file, "--model", start, "--out", out, "--members", 2, "--subset", 0.6, "--json", *FAST]
+    result = read_json(command(*arguments, "--side-by-side", "stacked"))
+    assert result["figures"]["accuracy of their mean"]["value"] == 1.0
+    records = [json.loads((out / f"member-{k}" / RECORD).read_text()) for k in range(2)]
+    assert [(record["settings"]["seed"], record["settings"]["stacked"]) for record in records] == [(0, 2), (1, 2)]
+    assert records[0]["rows"] != records[1]["rows"]
+    assert "holds a model of other settings" in command(*arguments).stderr
+    assert "side_by_side is 'threads', which is not" in command(*arguments, "--side-by-side", "threads").stderr
+
+
 def test_steps_train_a_token_classifier(command, start, tmp_path):
     records = [
         {"prompt": f"{a}+{b}=", "completions": [f"{a}+{b}={a + b}", str(a + b + wrong)], "labels": [True, not wrong]}
@@ -190,15 +202,15 @@ def test_an_interrupted_training_goes_on_to_the_same_model(start, pairs_file, tm
 
 
 def test_strength_becomes_a_weight_or_a_margin_where_the_row_has_none(start):
-    from rewardsmith.engines.trl.fit import _written
+    from rewardsmith.engines.trl.fit import written
 
     row = PreferenceRow("a", "b", "c", strength=3.0)
-    assert _written(row, RewardFit(strength="weight"), chat=False).weight == 3.0
-    assert _written(row, RewardFit(strength="margin"), chat=False).margin == 3.0
-    assert _written(row, RewardFit(), chat=False) == row
+    assert written(row, RewardFit(strength="weight"), chat=False).weight == 3.0
+    assert written(row, RewardFit(strength="margin"), chat=False).margin == 3.0
+    assert written(row, RewardFit(), chat=False) == row
     own = PreferenceRow("a", "b", "c", strength=3.0, weight=0.5)
-    assert _written(own, RewardFit(strength="weight"), chat=False).weight == 0.5
-    chatty = _written(PreferenceRow("a", "b", "c", context="z"), RewardFit(), chat=True)
+    assert written(own, RewardFit(strength="weight"), chat=False).weight == 0.5
+    chatty = written(PreferenceRow("a", "b", "c", context="z"), RewardFit(), chat=True)
     assert "z" in chatty.prompt[0]["content"]
     assert chatty.chosen == [{"role": "assistant", "content": "b"}]
 

@@ -141,6 +141,14 @@ def test_one_side_leaves_the_other_and_all_gives_every_rewrite():
     assert all(len(row.chosen) == 8 for row in every[:3])  # "a b c d" with one word doubled
 
 
+def test_copies_pick_again_among_the_same_rewrites():
+    made = convex_augment(PAIRS, swap, letters, generator=random.Random(0), n=2, copies=40, pick="random")
+    assert [row.prompt for row in made] == ["?"] * 40 + ["!"] * 40
+    assert len({row.chosen for row in made[:40]}) <= 2  # of the four that could be drawn
+    with pytest.raises(ValueError, match=r"convex_augment: copies is 2, outside \[1, 1\]"):
+        convex_augment(PAIRS, swap, letters, generator=random.Random(0), copies=2, pick="all")
+
+
 def test_of_messages_the_last_one_is_rewritten_and_nothing_is_mutated():
     chat = [{"role": "user", "content": "so"}, {"role": "assistant", "content": "a b"}]
     row = PreferenceRow([{"role": "user", "content": "?"}], chat, chat)

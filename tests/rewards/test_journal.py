@@ -1,3 +1,6 @@
+import threading
+import time
+
 import pytest
 
 from rewardsmith.errors import RewardsmithError
@@ -59,3 +62,16 @@ def test_two_jobs_cannot_share_a_journal(tmp_path):
         Journal(tmp_path / "j", {"seed": 0})
     first.close()
     assert reread(tmp_path / "j") == []
+
+
+def test_a_patient_job_waits_for_the_one_before_it(tmp_path):
+    first = Journal(tmp_path / "j", {"seed": 0})
+    first.append({"n": 1})
+    start = time.monotonic()
+    with pytest.raises(RewardsmithError, match=r"is in use by another running job"):
+        Journal(tmp_path / "j", {"seed": 0}, patience=0.3)
+    assert time.monotonic() - start >= 0.3
+    threading.Timer(0.3, first.close).start()
+    second = Journal(tmp_path / "j", {"seed": 0}, patience=30)
+    assert second.records == [{"n": 1}]
+    second.close()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rewardsmith.audit.carriers import CARRIERS, Carrier
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.forms import committed, key_kind, wrong_answers
-from rewardsmith.audit.report import Rate
+from rewardsmith.audit.report import Curve, Rate
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scored
 
@@ -38,11 +38,12 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a probe has to say: findings, rates for the picture, or why it could not ask."""
+    """What a probe has to say: findings, rates and curves for the pictures, or why it could not ask."""
 
     findings: tuple[Finding, ...] = ()
     rates: tuple[Rate, ...] = ()
     not_run: str = ""
+    curves: tuple[Curve, ...] = ()
 
 
 Asking = Generator[list[Ask], list[list[Scored]], Outcome]
@@ -118,6 +119,11 @@ class Panel:
         surplus = reward - (item.level if over is None else over)
         beyond = max(abs(surplus) - self.noise, 0.0)
         return (beyond if surplus > 0 else -beyond) / item.gap
+
+    @property
+    def unit(self) -> float:
+        """In what differences between scores of one row are measured: the first item's gap."""
+        return self.items[0].gap if self.items else 1.0
 
     @property
     def blind(self) -> str:
@@ -237,6 +243,12 @@ def _conduct(
     items: Sequence[Item], carrier: Carrier, earliest: list[Scored]
 ) -> Generator[list[Ask], list[list[Scored]], Conduct]:
     rows = tuple(item.row.with_completion(carrier.wrap(text)) for item in items for text in _trio(item))[:CONDUCT_ROWS]
+    conduct = yield from hear_conduct(rows, earliest)
+    return conduct
+
+
+def hear_conduct(rows: tuple[Row, ...], earliest: list[Scored]) -> Generator[list[Ask], list[list[Scored]], Conduct]:
+    """Score the same rows again and again; `earliest` is how they were scored at first."""
     first, again, reverse = yield [
         Ask(rows, nonce="conduct 1", whole=True),
         Ask(rows, nonce="conduct 2", whole=True),

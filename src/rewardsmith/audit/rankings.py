@@ -87,7 +87,7 @@ def sibling_accuracy(
     }
 
 
-def share_right(right: Sequence[bool | None], clusters: Sequence[Hashable], *, alpha: float = 0.05) -> Share:
+def share_right(right: Sequence[float | None], clusters: Sequence[Hashable], *, alpha: float = 0.05) -> Share:
     """The share that is right of those that are known, with Wilson's interval for as many rows as the clusters leave.
 
     >>> share_right([True, None, False], "aab")[0]

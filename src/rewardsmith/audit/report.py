@@ -32,6 +32,59 @@ class Rate(NamedTuple):
     n: int
 
 
+class CurvePoint(NamedTuple):
+    """One pressure: the mean KL it takes, and gains over a plain draw in standard deviations, with their intervals.
+
+    pressure: n of best-of-n, or 1/β of a policy trained with β. gold and its ends are None where none is known.
+    """
+
+    pressure: float
+    kl: float
+    rewards: float
+    rewards_low: float
+    rewards_high: float
+    gold: float | None = None
+    gold_low: float | None = None
+    gold_high: float | None = None
+
+
+class Turn(NamedTuple):
+    """Where gold is highest along a curve: at which KL, between which, and whether it surely falls after that."""
+
+    pressure: float
+    kl: float
+    low: float
+    high: float
+    declines: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a reward and the gold behind it gain as the reward is optimized further.
+
+    knob: what `pressure` counts, "n" or "1/β".
+    points: upward in pressure.
+    turn: None where gold is unknown or still rises at the last point.
+    note: what else there is to say, such as a fitted law.
+    """
+
+    name: str
+    knob: str
+    points: tuple[CurvePoint, ...]
+    turn: Turn | None = None
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The curve in the schema of `report.json`."""
+        return {
+            "name": self.name,
+            "knob": self.knob,
+            "points": [point._asdict() for point in self.points],
+            "turn": None if self.turn is None else self.turn._asdict(),
+            "note": self.note,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything one audit found.
@@ -40,6 +93,7 @@ class Report:
     kind: what the reward turned out to be, in words, such as "verifier reading \\boxed{}".
     rates: for the picture of what gets paid, one per content-free or wrong completion tried.
     levels: the scores of honest right and honest wrong answers (and of given completions), for the histogram.
+    curves: what optimizing the reward brings, where completions to choose from were given.
     unscored: reason → count, over everything that was sent.
     calls, seconds: rows scored, and the time spent inside the reward.
     """
@@ -56,6 +110,7 @@ class Report:
     unscored: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     seconds: float = 0.0
+    curves: tuple[Curve, ...] = ()
 
     def at_least(self, floor: Severity) -> tuple[Finding, ...]:
         """The findings of severity `floor` or worse, worst first."""
@@ -87,6 +142,7 @@ class Report:
             "checks": [asdict(check) for check in self.checks],
             "rates": [rate._asdict() for rate in self.rates],
             "levels": {name: list(values) for name, values in self.levels.items()},
+            **({"curves": [curve.as_json() for curve in self.curves]} if self.curves else {}),
         }
 
 

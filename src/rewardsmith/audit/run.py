@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from rewardsmith.audit.finding import Finding
+from rewardsmith.audit.guide import Guide, guide_of
 from rewardsmith.audit.hearing import Hearing
 from rewardsmith.audit.intervals import family_alpha
 from rewardsmith.audit.padding import Total
+from rewardsmith.audit.pairs.building import tokenizer_of
 from rewardsmith.audit.panel import Outcome, Panel, build_panel
 from rewardsmith.audit.probes import N_QUESTIONS, PROBES, Probe
 from rewardsmith.audit.probes.conduct import failures
@@ -20,7 +22,7 @@ from rewardsmith.audit.probes.search import search
 from rewardsmith.audit.process_audit import audit_process, is_process
 from rewardsmith.audit.report import Check, Report, ranked
 from rewardsmith.audit.source_audit import audit_sources, grouped
-from rewardsmith.data import ANSWER_NAMES, Row
+from rewardsmith.data import ANSWER_NAMES, PreferenceRow, Row
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards import Scorer, SourceSet, Target, as_sources, as_target, resolve_form, target_rows
 
@@ -34,11 +36,13 @@ MOST_TIMEOUTS = 5
 
 def audit(
     target: Target | SourceSet | Callable[..., Any] | Mapping[str, Any],
-    rows: Sequence[Row] | None = None,
+    rows: Sequence[Row] | Sequence[PreferenceRow] | None = None,
     *,
+    pool: Sequence[Row] = (),
+    gold: Target | Callable[..., Any] | None = None,
     budget: int = 15_000,
-    workers: int = 1,
-    timeout: float = 30.0,
+    workers: int | None = None,
+    timeout: float | None = None,
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
@@ -47,14 +51,19 @@ def audit(
 ) -> Report:
     """Ask every question the library knows of one reward, or of several sources that are added up.
 
+    Rows decide what is asked: prompts with answers, as a verifier or judge is audited; preference pairs, as a reward
+    model is (`audit_pairs`).
+
     Args:
         target: what `load_reward` returns, or any callable in a contract that `contract_of` recognizes; a mapping from
             names to such callables, or an object with one as `sources`, is audited as the sources of a sum.
-        rows: prompts, with `answer` for verifiers; None where the target brings its own.
-        budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) the questions are
-            asked. Given completions are scored on top of it.
-        workers: processes that score; 0 scores in this process, without a hard time limit.
-        timeout: seconds that one row may take.
+        rows: prompts, with `answer` for verifiers, or preference pairs; None where the target brings its own.
+        pool, gold: with pairs, completions to choose the best of, and the reward that says how good they truly are.
+        budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) or pairs the questions
+            are asked. Given completions are scored on top of it.
+        workers: processes that score; 0 scores in this process, without a hard time limit. None is 1, and 0 for a
+            reward model, which every worker would have to load again.
+        timeout: seconds that one row may take; None is 30, and no limit for a reward model.
         seed: decides the choice of rows and of wrong answers; same seed, same questions.
         out: a folder for the journal; an audit that was killed resumes from it without scoring a row twice.
         progress: whether to show a progress bar on standard error.
@@ -67,12 +76,20 @@ def audit(
         RowsError: there are no rows.
         TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
     """
-    scoring: dict[str, Any] = {
-        "workers": workers,
-        "timeout": timeout,
-        "most_timeouts": MOST_TIMEOUTS,
-        "progress": progress,
-    }
+    heavy = is_model(target)
+    workers = (0 if heavy else 1) if workers is None else workers
+    timeout = (None if heavy else 30.0) if timeout is None else timeout
+    scoring: dict[str, Any] = {"workers": workers, "timeout": timeout, "progress": progress}
+    if pairs := [row for row in rows or () if isinstance(row, PreferenceRow)]:
+        shared: dict[str, Any] = {"budget": budget, "seed": seed, "out": out, **scoring}
+        return _of_pairs(target, len(rows or ()), pairs, pool=pool, gold=gold, **shared)
+    if pool or gold is not None:
+        raise RowsError(
+            "audit: pool and gold belong to preference pairs, and the rows are none. Give rows with `chosen` and "
+            "`rejected`, or leave them out."
+        )
+    rows = None if rows is None else cast("list[Row]", list(rows))
+    scoring["most_timeouts"] = MOST_TIMEOUTS
     if (sources := as_sources(target)) is not None:
         if sources.whole is None or grouped(rows or ())[0]:
             return audit_sources(sources, rows or (), seed=seed, out=out, **scoring)
@@ -82,7 +99,7 @@ def audit(
         how: dict[str, Any] = {"aggregate": aggregate or "sum", "threshold": threshold, "budget": budget}
         return audit_process(target, rows or (), seed=seed, out=out, **how, **scoring)
     size = max(FEWEST, min(MOST, int(budget * (1 - SEARCH_SHARE) / CALLS_PER_ITEM)))
-    rows = list(rows) if rows is not None else target_rows(target, size, seed)
+    rows = rows if rows is not None else target_rows(target, size, seed)
     if not rows:
         raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
     journal = None if out is None else out / "journal.jsonl"
@@ -94,12 +111,27 @@ def audit(
         reads = reads_answers(target)
         building = build_panel(rows, rng=rng, size=size, alpha=ALPHA, reads_answers=reads)
         panel = hearing.hear({"panel": building})["panel"]
-        probes = (*PROBES, _search(rng, int(budget * SEARCH_SHARE)))
+        probes = (*PROBES, _search(rng, int(budget * SEARCH_SHARE), guide_of(target)))
         outcomes = hearing.hear({probe.name: probe.ask(panel) for probe in probes}) if panel.items else {}
         return _report(panel, probes, outcomes, hearing, seed=seed, n_rows=len(rows))
 
 
 ALPHA = family_alpha(N_QUESTIONS)
+
+
+def _of_pairs(target: Any, n_rows: int, pairs: list[PreferenceRow], *, budget: int, **options: Any) -> Report:
+    from rewardsmith.audit.pairs.run import CALLS_PER_PAIR, audit_pairs
+
+    if len(pairs) < n_rows:
+        raise RowsError(
+            f"audit: {len(pairs)} of {n_rows} rows are preference pairs and the others are not. Audit them apart."
+        )
+    return audit_pairs(target, pairs, most_pairs=max(round(budget / CALLS_PER_PAIR), 1), **options)
+
+
+def is_model(target: Any) -> bool:
+    """Whether a reward is a model, which is best loaded once and scored in this process."""
+    return tokenizer_of(getattr(target, "reward", target)) is not None
 
 
 def reads_answers(target: Target) -> bool:
@@ -110,9 +142,9 @@ def reads_answers(target: Target) -> bool:
     return bool(set(ANSWER_NAMES) & set(inspect.signature(function).parameters))
 
 
-def _search(rng: random.Random, budget: int) -> Probe:
+def _search(rng: random.Random, budget: int, guide: Guide | None) -> Probe:
     question = "Does a search over composed edits find a wrong completion that is paid?"
-    return Probe("search", question, partial(search, rng=rng, budget=budget))
+    return Probe("search", question, partial(search, rng=rng, budget=budget, guide=guide))
 
 
 def _report(

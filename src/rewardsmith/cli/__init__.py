@@ -1,4 +1,7 @@
-"""The command line: `rewardsmith audit | atlas | demo | train-reward`. Parsing only; the work is the library's."""
+"""The command line: `rewardsmith audit | atlas | benchmark | demo | score | train-reward`.
+
+It parses; the library works.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import typer
 
 from rewardsmith.cli.atlas import app as atlas_app
 from rewardsmith.cli.audit import audit_command
+from rewardsmith.cli.benchmark import benchmark_command
 from rewardsmith.cli.demo import demo_command
+from rewardsmith.cli.score import score_command
 from rewardsmith.cli.train_reward import train_reward_command
 
 app = typer.Typer(
@@ -19,7 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("audit")(audit_command)
+app.command("benchmark")(benchmark_command)
 app.command("demo")(demo_command)
+app.command("score")(score_command)
 app.command("train-reward")(train_reward_command)
 app.add_typer(atlas_app, name="atlas", help="The field's papers, each with a component and a page that reproduces it.")
 

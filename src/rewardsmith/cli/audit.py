@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rewardsmith.cli.shell import refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.audit import Report, Severity
@@ -17,20 +16,44 @@ if TYPE_CHECKING:
 TargetName = Annotated[
     str,
     typer.Argument(
-        help="The reward: pkg.mod:name, file.py:name, or reasoning-gym:NAME, which brings its own rows.",
+        help="The reward: pkg.mod:name, file.py:name, reasoning-gym:NAME, which brings its own rows, or the folder or "
+        "hub name of a reward model.",
         show_default=False,
     ),
 ]
 RowsFile = Annotated[
-    Path | None,
-    typer.Argument(help="Rows as .jsonl, .json, .parquet or .csv, with `prompt` and, for verifiers, `answer`."),
+    str | None,
+    typer.Argument(
+        help="Rows as .jsonl, .json, .parquet or .csv: `prompt` and, for verifiers, `answer`; or preference pairs, "
+        "`prompt`, `chosen`, `rejected` or any public schema, also as a folder or hub name.",
+        show_default=False,
+    ),
 ]
+Pool = Annotated[
+    Path | None,
+    typer.Option(help="With pairs: completions, several to a prompt, to choose the best of; `gold` where known."),
+]
+Gold = Annotated[str | None, typer.Option(help="With --pool: the reward that says how good its completions truly are.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.json and report.html; also lets a run resume.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the summary as JSON.")]
 FailOn = Annotated[str, typer.Option(help="Mildest severity that fails: info, low, medium, high or critical.")]
 Budget = Annotated[int, typer.Option(min=1, help="Completions to score, roughly.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that score; 0: in this one, without a hard time limit.")]
-Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds allowed per row before it counts as unscored.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that score; 0: in this one, without a hard time limit.",
+        show_default="1; 0 for a reward model",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        help="Seconds allowed per row before it counts as unscored.",
+        show_default="30; none for a reward model",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
 Aggregate = Annotated[
@@ -53,8 +76,10 @@ def audit_command(
     as_json: AsJson = False,
     fail_on: FailOn = "medium",
     budget: Budget = 15_000,
-    workers: Workers = 1,
-    timeout: Timeout = 30.0,
+    pool: Pool = None,
+    gold: Gold = None,
+    workers: Workers = None,
+    timeout: Timeout = None,
     seed: Seed = 0,
     limit: Limit = None,
     aggregate: Aggregate = None,
@@ -70,29 +95,49 @@ def audit_command(
     options |= {"aggregate": aggregate, "threshold": threshold}
     try:
         floor = _severity(fail_on)
-        with _stdout_kept_for_the_result():
-            report = _audited(target, rows, limit=limit, **options)
+        with stdout_kept_for_the_result():
+            report = _audited(target, rows, limit=limit, pool=pool, gold=gold, **options)
         _print(report, floor=floor, out=out, as_json=as_json)
     except KeyboardInterrupt:
         kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
         typer.echo(f"Interrupted: {kept}.", err=True)
         raise typer.Exit(130) from None
     except (RewardsmithError, ValueError, OSError) as error:
-        _refuse(error)
+        refuse(error)
     raise typer.Exit(1 if report.at_least(floor) else 0)
 
 
-def _audited(target: str, rows: Path | None, *, limit: int | None, **options: Any) -> Report:
+def _audited(
+    target: str, rows: str | None, *, limit: int | None, pool: Path | None, gold: str | None, **options: Any
+) -> Report:
     from rewardsmith.audit import audit
     from rewardsmith.data import read_rows
-    from rewardsmith.rewards import Target, load_reward, target_rows
+    from rewardsmith.rewards import Target, load_reward, load_target, target_rows
 
-    given = None if rows is None else read_rows(rows, limit=limit)
+    given: Any = None if rows is None else _read(rows, limit)
     loaded = load_reward(target)
     if given is None and limit is not None and isinstance(loaded, Target):
         given = target_rows(loaded, limit, options["seed"])
+    options |= {} if pool is None else {"pool": read_rows(pool)}
+    options |= {} if gold is None else {"gold": load_target(gold)}
     report: Report = audit(loaded, given, progress=sys.stderr.isatty(), **options)
     return report
+
+
+def _read(source: str, limit: int | None) -> Any:
+    """Preference pairs where the columns say so, else rows."""
+    from rewardsmith.data import read_preferences, read_rows
+    from rewardsmith.errors import RowsError
+
+    try:
+        return read_preferences(source, limit=limit, duplicates=False).rows
+    except RowsError as no_pairs:
+        if not Path(source).is_file():
+            raise RowsError(f"rewardsmith audit: {no_pairs}") from no_pairs
+        try:
+            return read_rows(source, limit=limit)
+        except RowsError as no_rows:
+            raise RowsError(f"{no_rows} Nor are they preference pairs: {no_pairs}") from no_rows
 
 
 def _print(report: Report, *, floor: Severity, out: Path | None, as_json: bool) -> None:
@@ -114,24 +159,3 @@ def _severity(name: str) -> Severity:
 
     check_choice("rewardsmith audit", "--fail-on", name, SEVERITIES)
     return next(severity for severity in SEVERITIES if severity == name)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    from rewardsmith.audit.render.visible import plain
-
-    typer.echo(f"Error: {plain(str(error), limit=2000)}", err=True)
-    raise typer.Exit(2)
-
-
-@contextlib.contextmanager
-def _stdout_kept_for_the_result() -> Iterator[None]:
-    """Send what the reward, its imports and its worker processes print to stderr, so that stdout holds the result."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -40,7 +40,8 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path]) -> Figures
     by_name = {"accuracy" if len(folders) == 1 else f"accuracy of {f.name}": s for f, s in zip(folders, scores,
                                                                                               strict=True)}  # fmt: skip
     if len(folders) > 1:
-        by_name["accuracy of their mean"] = scores.mean(axis=0)
+        unit = np.nanstd(scores, axis=(1, 2), keepdims=True)  # members differ in scale
+        by_name["accuracy of their mean"] = (scores / np.where(unit > 0, unit, 1.0)).mean(axis=0)
     shares = {name: acc_and_acc_plus(table, keys).acc for name, table in by_name.items()}
     return {n: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for n, s in shares.items()}
 

@@ -6,13 +6,14 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from rewardsmith.data import ReadData
     from rewardsmith.engines.trl import RewardFit
+    from rewardsmith.engines.trl.members import SideBySide as SideBySideKind
 
 KINDS = ("pairwise", "rating", "steps")
 DataName = Annotated[
@@ -29,6 +30,9 @@ Out = Annotated[Path, typer.Option(help="Folder for the reward model; also lets 
 Kind = Annotated[str, typer.Option(help="pairwise (pairs), rating (rated answers) or steps (labeled steps).")]
 Members = Annotated[int, typer.Option(min=1, help="Train an ensemble of this many.")]
 Subset = Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")]
+SideBySide = Annotated[
+    str, typer.Option(help="How members train: no (in turn), processes (one each, on the cores) or stacked (one run).")
+]
 HeldOut = Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the prompts to test on.")]
 SchemaName = Annotated[str | None, typer.Option(help="Schema of the data, where columns do not tell.")]
 Split = Annotated[str | None, typer.Option(help="Split to read.")]
@@ -48,6 +52,7 @@ def train_reward_command(
     kind: Kind = "pairwise",
     members: Members = 1,
     subset: Subset = 1.0,
+    side_by_side: SideBySide = "no",
     held_out: HeldOut = 0.1,
     schema: SchemaName = None,
     split: Split = None,
@@ -81,7 +86,9 @@ def train_reward_command(
             strength=strength, epochs=epochs, max_steps=max_steps, batch_size=batch_size, max_length=max_length,
             learning_rate=learning_rate, center=center, head_only=head_only, seed=seed,
         )  # fmt: skip
-        result = _train(read, model, out, fit, members=members, subset=subset, share=held_out)
+        result = _train(
+            read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
+        )
     except KeyboardInterrupt:
         typer.echo("Interrupted: resume with the same command.", err=True)
         raise typer.Exit(130) from None
@@ -121,24 +128,31 @@ def _fit(**settings: Any) -> RewardFit:
 
 
 def _train(
-    read: ReadData[Any], starts: list[str], out: Path, fit: RewardFit, *, members: int, subset: float, share: float
+    read: ReadData[Any],
+    starts: list[str],
+    out: Path,
+    fit: RewardFit,
+    *,
+    members: int,
+    subset: float,
+    share: float,
+    side_by_side: str,
 ) -> dict[str, Any]:
     """Every member in its folder, `out` itself where there is one; what they say of the held-out rows."""
     from rewardsmith.cli.held_out import judged
     from rewardsmith.data import held_out
-    from rewardsmith.engines.trl import fit_reward_model
+    from rewardsmith.engines.trl import Member, fit_members
 
     _silence()
     train, test = held_out(read.rows, share=share, seed=fit.seed)
-    folders = []
+    planned = []
     for k in range(members):
         seen = train if subset == 1 else held_out(train, share=subset, seed=fit.seed + 1000 + k)[1]
         folder = out if members == 1 else out / f"member-{k}"
-        own = replace(fit, seed=fit.seed + k)
+        planned.append(Member(seen, starts[k % len(starts)], folder, replace(fit, seed=fit.seed + k)))
         done = (folder / "training.json").is_file()
-        typer.echo(f"{'Found' if done else 'Training'} {folder}: {len(seen)} rows, from {starts[k % len(starts)]}.",
-                   err=True)  # fmt: skip
-        folders.append(fit_reward_model(seen, starts[k % len(starts)], folder, own))
+        typer.echo(f"{'Found' if done else 'Training'} {folder}: {len(seen)} rows, from {planned[k].model}.", err=True)
+    folders = fit_members(planned, side_by_side=cast("SideBySideKind", side_by_side))
     return {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": judged(test, folders)}
 
 

@@ -58,7 +58,7 @@ from rewardsmith.data.preferences import (
     held_out,
     to_dataset,
 )
-from rewardsmith.data.rows import ANSWER_NAMES, Row, read_rows, text_of
+from rewardsmith.data.rows import ANSWER_NAMES, Row, file_records, read_rows, text_of
 from rewardsmith.data.segments import split_clauses, split_sentences
 from rewardsmith.data.step_encoding import STEP_END, EncodedSteps, encode_steps
 from rewardsmith.data.steps import BLANK_LINE, StepTable, segment_steps, split_steps, token_step_ends
@@ -133,6 +133,7 @@ __all__ = [
     "cross_prompt_negatives",
     "data_card",
     "encode_steps",
+    "file_records",
     "first_sentence",
     "grow_tree",
     "held_out",

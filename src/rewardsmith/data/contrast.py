@@ -121,6 +121,7 @@ def convex_augment(
     n: int = 5,
     sides: Sequence[Side] = ("chosen", "rejected"),
     pick: Pick = "hull",
+    copies: int = 1,
 ) -> list[PreferenceRow]:
     """Put a light rewrite in the place of each answer, on both sides alike.
 
@@ -138,11 +139,13 @@ def convex_augment(
         sides: which answers are rewritten.
         pick: a vertex of the hull; any rewrite; or all of them, which gives n rows per pair (a rewrite that repeats
             included) and asks no embedding.
+        copies: rows per pair, each with a pick of its own from the same rewrites, one after the other; with "all" 1.
 
     Where rewrites are fewer than three, or their embeddings lie on a line, all count as vertices.
     """
     check_choice("convex_augment", "pick", pick, get_args(Pick))
     check_range("convex_augment", "n", n, 1, float("inf"))
+    check_range("convex_augment", "copies", copies, 1, 1 if pick == "all" else float("inf"))
     unknown = [side for side in sides if side not in get_args(Side)]
     if unknown or not sides:
         raise ValueError(f"convex_augment: sides are {tuple(sides)}. Give 'chosen', 'rejected' or both.")
@@ -159,6 +162,7 @@ def convex_augment(
     return [
         _rewritten(row, sides, [generator.choice(variants) for variants in rows])
         for row, rows in zip(pairs, kinds, strict=True)
+        for _ in range(copies)
     ]
 
 

@@ -6,6 +6,7 @@ Importing this room loads neither torch nor a verifier's libraries, because ever
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith.rewards.agreement import Vote, weighted_vote
+from rewardsmith.rewards.blocks import Block, BlockScorer, BlockScoring, Engine, LocalEngine
 from rewardsmith.rewards.calling import pseudo_ids
 from rewardsmith.rewards.contracts import (
     Contract,
@@ -15,6 +16,7 @@ from rewardsmith.rewards.contracts import (
     from_verl,
 )
 from rewardsmith.rewards.exports import to_openrlhf, to_trl, to_verl
+from rewardsmith.rewards.files import ScoreSummary, score_file
 from rewardsmith.rewards.guards import AsyncRequireAnswer, RequireAnswer, require_answer
 from rewardsmith.rewards.judges import (
     NO_ERROR,
@@ -37,21 +39,25 @@ from rewardsmith.rewards.judges import (
 )
 from rewardsmith.rewards.models import (
     CRITIQUE_TEMPLATE,
+    PAIR_TEMPLATE,
     AskedCritiques,
     AsyncCritiqueReward,
     Batching,
     ContextualReward,
     CritiqueReward,
+    Differentiable,
     GaussianReward,
     GeneratedCritiques,
     HeadScores,
     ImplicitReward,
     MemberScale,
+    PairwiseReward,
     RewardEnsemble,
     RewardModel,
     SequenceReward,
     StepReward,
     critique_messages,
+    in_pair,
     load_reward_model,
 )
 from rewardsmith.rewards.process import StepScore, process_target, steps_of, takes_steps, with_steps
@@ -97,6 +103,7 @@ from rewardsmith.rewards.fusion import RewardFusion
 __all__ = [
     "CRITIQUE_TEMPLATE",
     "NO_ERROR",
+    "PAIR_TEMPLATE",
     "PRINCIPLES",
     "AskedCritiques",
     "AspectReward",
@@ -106,11 +113,16 @@ __all__ = [
     "AsyncRoutedReward",
     "AsyncWithoutConfidence",
     "Batching",
+    "Block",
+    "BlockScorer",
+    "BlockScoring",
     "ChatBackend",
     "ContextualReward",
     "Contract",
     "CritiqueReward",
+    "Differentiable",
     "EmbeddingSimilarity",
+    "Engine",
     "FirstErrorJudge",
     "Formed",
     "GaussianHeads",
@@ -121,7 +133,9 @@ __all__ = [
     "ImplicitReward",
     "JudgeError",
     "Judgement",
+    "LocalEngine",
     "MemberScale",
+    "PairwiseReward",
     "PrincipleJudge",
     "ReferenceJudge",
     "RequireAnswer",
@@ -129,6 +143,7 @@ __all__ = [
     "RewardFusion",
     "RewardModel",
     "RoutedReward",
+    "ScoreSummary",
     "Scored",
     "Scorer",
     "SequenceReward",
@@ -152,6 +167,7 @@ __all__ = [
     "from_openrlhf",
     "from_plain",
     "from_verl",
+    "in_pair",
     "json_schema",
     "load_reward",
     "load_reward_model",
@@ -173,6 +189,7 @@ __all__ = [
     "resolve_form",
     "rewards_of",
     "score",
+    "score_file",
     "stated_confidence",
     "steps_of",
     "takes_steps",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ class Journal:
     The file is locked while open: two jobs on one journal would score the same rows twice.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
         """Open or create `path` for the job described by `header` (JSON values).
+
+        Args:
+            patience: seconds to wait for a job that has it open, such as one that is about to die.
 
         Raises:
             RewardsmithError: the file belongs to another job, is in use, or is damaged before its last line.
@@ -31,19 +35,25 @@ class Journal:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.records: list[dict[str, Any]] = []
         try:
-            self._lock()
+            self._lock(time.monotonic() + patience)
             self._open({"schema": SCHEMA, **json.loads(json.dumps(header))})
         except BaseException:
             self.close()
             raise
 
-    def _lock(self) -> None:
+    def _lock(self, deadline: float) -> None:
         try:
             import fcntl
         except ImportError:  # not on POSIX: two jobs on one journal stay the caller's care
-            return
+            return None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                try:
+                    return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(0.1)
         except OSError as error:
             raise RewardsmithError(
                 f"Journal: {self.path} is in use by another running job. Wait for it, or choose another folder."

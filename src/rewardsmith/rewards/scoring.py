@@ -10,6 +10,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from rewardsmith.rewards.contracts import check_columns
 from rewardsmith.rewards.inline import Inline
 from rewardsmith.rewards.journal import Journal
 from rewardsmith.rewards.pool import Pool
-from rewardsmith.rewards.progress import Bar
+from rewardsmith.rewards.progress import Bar, Progress
 from rewardsmith.rewards.targets import Target, as_target, source_digest
 from rewardsmith.rewards.work import UNASKED, Scored, Unit
 
@@ -52,7 +53,7 @@ class Scorer:
         journal: Path | None = None,
         journal_header: Mapping[str, Any] | None = None,
         most_timeouts: int | None = None,
-        progress: bool = False,
+        progress: bool | Progress = False,
     ) -> None:
         """Prepare; workers start with the first rows.
 
@@ -68,7 +69,7 @@ class Scorer:
                 another, such as a seed.
             most_timeouts: once this many rows have taken too long, no further batch is sent; the rest are unscored
                 with the reason "unasked", and are neither counted nor journaled. None never stops.
-            progress: draw a bar on standard error.
+            progress: draw a bar on standard error, or tell this one.
         """
         for name, value, fits in (
             ("workers", workers, workers >= 0),
@@ -88,7 +89,7 @@ class Scorer:
         self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
         self._caller = Caller(self.target.reward)
         self._engine: Inline | Pool = Inline(self._caller) if workers == 0 else self._pool(workers)
-        self._bar = Bar() if progress else None
+        self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, list[Scored]] = {}
         self._columns: frozenset[str] | None = None
         self._journal = None if journal is None else Journal(journal, self._header(journal_header or {}))
@@ -108,16 +109,33 @@ class Scorer:
         row = self._caller.row is not None
         return Pool(payload, name=self.target.name, workers=workers, per_row=row, is_async=self._caller.is_async)
 
+    @cached_property
+    def _source(self) -> str | None:
+        return source_digest(self.target)
+
     def _header(self, given: Mapping[str, Any]) -> dict[str, Any]:
         target = self.target
         return {
             "target": target.name,
             "contract": target.contract,
-            "source": source_digest(target),
+            "source": self._source,
             "timeout": self._timeout,
             "batch_size": self._batch_size,
             **given,
         }
+
+    def journal_to(self, path: Path, header: Mapping[str, Any] | None = None, *, patience: float = 0.0) -> None:
+        """Go on with another journal as a new scorer would, with the workers and the reward that are there.
+
+        Args:
+            header: what else tells its job from another.
+            patience: seconds to wait for a job that has the journal open.
+        """
+        if self._journal is not None:
+            self._journal.close()
+        self._journal, self._seen, self._on_disk = None, {}, {}
+        self._journal = Journal(path, self._header(header or {}), patience=patience)
+        self._replay()
 
     def _replay(self) -> None:
         for record in self._journal.records if self._journal else []:
@@ -180,7 +198,7 @@ class Scorer:
         if not rows:
             return []
         self._check_columns(rows)
-        keys = list(_keys(rows, nonce, check_mutation))
+        keys = list(keys_of(rows, nonce, check_mutation))
         size = batch_size or self._batch_size
         if self._bar is not None:
             self._bar.expect(len(rows))
@@ -296,7 +314,7 @@ def _fields(result: Scored) -> list[Any]:
     return fields if result.mutated or result.split else fields[:4]
 
 
-def _keys(rows: Sequence[Row], nonce: str, check_mutation: bool) -> Iterator[str]:
+def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) -> Iterator[str]:
     """A digest per row of everything that the reward is given, and of what the caller asks anew."""
     salt = json.dumps([nonce, check_mutation]).encode()
     heads: dict[tuple[int, int], bytes] = {}  # edits of one row share its prompt and columns: encode them once

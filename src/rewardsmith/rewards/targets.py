@@ -1,5 +1,6 @@
-"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`.
+"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or a reward model.
 
+A reward model goes by its folder or its name on the hub, `owner/name` (`load_reward_model`).
 A name may also stand for several sources, a mapping from names to rewards; `module:SOURCES[name]` is one of them.
 """
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from rewardsmith.rewards.scoring import Scorer
 
 _SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>[^\[\]]+)\])?", re.DOTALL)
-_FORMS = "`package.module:name`, `file.py:name`, `module:factory(option=1)` or `reasoning-gym:NAME`"
+_FORMS = (
+    "`package.module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or give a reward model's "
+    "folder or `owner/name` on the hub"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +160,9 @@ def _part(key: str, source: Any, name: str, spec: str | None) -> Target:
 def load_target(spec: str) -> Target:
     """The reward that `spec` names.
 
-    A class is instantiated; `name(...)` calls what is found with literal arguments. Modules are looked up as in a
-    Python started here: `sys.path`, then the current folder (and, for a file, the file's own folder).
+    A reward model goes by its folder or its name on the hub. A class is instantiated; `name(...)` calls what is found
+    with literal arguments. Modules are looked up as in a Python started here: `sys.path`, then the current folder (and,
+    for a file, the file's own folder).
 
     >>> load_target("json:dumps")
     Traceback (most recent call last):
@@ -181,8 +186,21 @@ def load_target(spec: str) -> Target:
 def load_reward(spec: str) -> Target | SourceSet:
     """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
     match = _SPEC.fullmatch(spec.strip())
-    if match is None:
+    if match is None or Path(spec.strip()).is_dir():
+        return _model(spec.strip())
+    return _found(spec, match)
+
+
+def _model(spec: str) -> Target:
+    from rewardsmith.rewards.models import is_model, load_reward_model
+
+    if not is_model(spec):
         raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
+    anchored = str(Path(spec).resolve()) if Path(spec).is_dir() else spec
+    return replace(as_target(load_reward_model(spec)), name=spec, spec=anchored)
+
+
+def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
     place, name, call, part = match["place"], match["name"], match["call"], match["part"]
     args, kwargs = _arguments(spec, call) if call else ((), {})
     if place == "reasoning-gym":

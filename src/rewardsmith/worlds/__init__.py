@@ -11,8 +11,11 @@ from rewardsmith.worlds.arithmetic_lm import (
     substring_reward,
 )
 from rewardsmith.worlds.arithmetic_tasks import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge
+from rewardsmith.worlds.batched_gpt import BatchedGPT, warmed_up
 from rewardsmith.worlds.batched_mlp import BatchedMLP, batched_linear
+from rewardsmith.worlds.causal_style import AnswerBank, CausalStyle, StyledPairs
 from rewardsmith.worlds.chain_training import Credit, Training, policy_gradient, train_chains
+from rewardsmith.worlds.concept_language import ConceptLanguage, Encoder, WordModels, WordPairs, WordReward, words_of
 from rewardsmith.worlds.contextual_tastes import ContextualTastes, TastePairs, told
 from rewardsmith.worlds.critic_gpt import (
     BAD,
@@ -75,27 +78,35 @@ from rewardsmith.worlds.tone_models import (
     toned_scores,
     train_tone_models,
 )
+from rewardsmith.worlds.two_forms import FormPairs, Forms, TwoForms, pretrain
 
 __all__ = [
     "BAD",
     "GOOD",
     "NEUTRAL",
     "READ",
+    "AnswerBank",
     "AnswerPairs",
     "ArithmeticLM",
     "Aspects",
+    "BatchedGPT",
     "BatchedMLP",
     "BestOf",
+    "CausalStyle",
     "ChainDraws",
     "ChainGold",
     "ChainSums",
+    "ConceptLanguage",
     "ContextualTastes",
     "Credit",
     "CriticGPT",
     "DigitPairs",
     "DigitTask",
+    "Encoder",
     "Exploited",
     "FlawDetector",
+    "FormPairs",
+    "Forms",
     "GaussianHeads",
     "GaussianScores",
     "HeavyTails",
@@ -125,6 +136,7 @@ __all__ = [
     "StatedRollouts",
     "StepChain",
     "Streams",
+    "StyledPairs",
     "Sums",
     "Task",
     "TastePairs",
@@ -134,7 +146,11 @@ __all__ = [
     "TonedScores",
     "Training",
     "Truth",
+    "TwoForms",
     "VerboseJudge",
+    "WordModels",
+    "WordPairs",
+    "WordReward",
     "Worth",
     "arithmetic_gold",
     "batched_linear",
@@ -159,6 +175,7 @@ __all__ = [
     "policy_gradient",
     "preference_loss",
     "prefers_confidence",
+    "pretrain",
     "pretrain_bodies",
     "sample_index",
     "score_pool",
@@ -173,5 +190,7 @@ __all__ = [
     "train_segments",
     "train_stated",
     "train_tone_models",
+    "warmed_up",
+    "words_of",
     "written_critiques",
 ]

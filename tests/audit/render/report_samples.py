@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rewardsmith.audit.finding import Example, Finding
-from rewardsmith.audit.report import Check, Rate, Report
+from rewardsmith.audit.report import Check, Curve, CurvePoint, Rate, Report, Turn
 
 PROMPT = "Natalia sold clips to 48 of her friends in April, and half as many in May. How many did she sell in all?"
 
@@ -122,3 +124,17 @@ def clean_report(target: str = "rewardsmith.rewards:exact_number") -> Report:
         calls=9_800,
         seconds=0.42,
     )
+
+
+def curved_report() -> Report:
+    """A reward model optimized past the peak of gold, and a curve of which gold is unknown."""
+    known = tuple(
+        CurvePoint(n, kl, kl, kl - 0.1, kl + 0.1, gold, gold - 0.2, gold + 0.2)
+        for n, kl, gold in ((1.0, 0.0, 0.0), (4.0, 0.64, 0.5), (16.0, 1.84, 0.7), (64.0, 3.17, 0.2))
+    )
+    unknown = tuple(point._replace(gold=None, gold_low=None, gold_high=None) for point in known)
+    curves = (
+        Curve("best of n", "n", known, Turn(16.0, 1.84, 0.64, 1.84, declines=True), "With d = √KL, gold turns."),
+        Curve("tilted policy", "1/β", unknown),
+    )
+    return replace(clean_report("reward-model"), contract="preference pairs", curves=curves)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from report_samples import EMPTY, clean_report, flawed_report
+from report_samples import EMPTY, clean_report, curved_report, flawed_report
 
 from rewardsmith.audit.finding import Example
 from rewardsmith.audit.render import write
@@ -19,7 +19,7 @@ def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
-@pytest.mark.parametrize("report", [flawed_report(), clean_report()])
+@pytest.mark.parametrize("report", [flawed_report(), clean_report(), curved_report()])
 @pytest.mark.parametrize("floor", ["info", "medium", "critical"])
 def test_a_report_fits_the_published_schema(report, floor):
     record = json.loads(strict_json(report.as_json(floor)), parse_constant=refuse_constant)
@@ -29,7 +29,8 @@ def test_a_report_fits_the_published_schema(report, floor):
 
 def test_the_schema_names_every_field_and_the_version():
     fields = report_schema()["$defs"]["report"]
-    assert set(fields["properties"]) == set(fields["required"]) == set(flawed_report().as_json())
+    assert set(fields["required"]) == set(flawed_report().as_json())
+    assert set(fields["properties"]) == {*fields["required"], "curves"} == set(curved_report().as_json())
     assert fields["properties"]["schema"]["const"] == SCHEMA
 
 

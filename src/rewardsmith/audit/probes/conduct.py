@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from statistics import quantiles
+from typing import Protocol
 
 from rewardsmith.audit.finding import Example, Finding, Severity
 from rewardsmith.audit.intervals import wilson_interval
 from rewardsmith.audit.paid import clip
-from rewardsmith.audit.panel import Ask, Asking, Outcome, Panel
+from rewardsmith.audit.panel import Ask, Asking, Conduct, Outcome, Panel
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scored
 
@@ -104,7 +105,18 @@ def _one_of_each(entries: Sequence[tuple[Row, Scored]]) -> list[tuple[Row, Score
     return list(shortest.values())
 
 
-def determinism(panel: Panel) -> Asking:
+class Conducted(Protocol):
+    """What questions of conduct start from: repeated scores, the unit of their differences, and the error level."""
+
+    @property
+    def conduct(self) -> Conduct: ...
+    @property
+    def unit(self) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+
+
+def determinism(panel: Conducted) -> Asking:
     """The same call twice: a difference is noise, or state that the reward keeps between calls."""
     conduct = panel.conduct
     (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
@@ -123,7 +135,7 @@ def determinism(panel: Panel) -> Asking:
     return Outcome(findings=(finding,))
 
 
-def batch_dependence(panel: Panel) -> Asking:
+def batch_dependence(panel: Conducted) -> Asking:
     """The same rows in reverse order, and one by one: a row's reward may depend on that row alone."""
     yield []
     conduct = panel.conduct
@@ -155,10 +167,10 @@ def _same(a: float | None, b: float | None) -> bool:
 
 
 def _inconstant(
-    probe: str, changed: list[tuple[Row, float | None, float | None]], n: int, panel: Panel, what: str
+    probe: str, changed: list[tuple[Row, float | None, float | None]], n: int, panel: Conducted, what: str
 ) -> Finding:
     largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
-    gap = panel.items[0].gap if panel.items else 1.0
+    gap = panel.unit
     severity: Severity = "high" if largest >= 0.5 * gap else "medium" if largest >= 0.02 * gap or not largest else "low"
     advice = (
         "Average several calls, or correct measured error rates with `rewardsmith.transforms.backward_correction`; a "
@@ -230,7 +242,7 @@ def saturation(panel: Panel) -> Asking:
     )
 
 
-def latency(panel: Panel) -> Asking:
+def latency(panel: Conducted) -> Asking:
     """How long a row takes, and how long the slowest."""
     yield []
     seconds = [score.seconds for score in (*panel.conduct.first, *panel.conduct.single)]

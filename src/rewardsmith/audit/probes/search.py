@@ -4,39 +4,54 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
 from rewardsmith.audit.carriers import CARRIERS
 from rewardsmith.audit.finding import Finding
+from rewardsmith.audit.guide import PLACES, Guide, before, behind
 from rewardsmith.audit.intervals import wilson_interval
 from rewardsmith.audit.paid import LEAST_SHARE, evidence, in_gaps, severity_of
 from rewardsmith.audit.panel import Ask, Asking, Item, Outcome, Panel
 from rewardsmith.audit.probes.style import CONFIDENCE, FILLER, INSTRUCTIONS
 from rewardsmith.audit.report import Rate
-from rewardsmith.data import MASTER_KEYS
+from rewardsmith.data import MASTER_KEYS, Row
 
 TRAIN = 6  # items the search sees; it is judged on the others
 BEAM = 6
 DEPTH = 3
 LEAST_GAIN = 0.5
+GUIDED = 2  # paths of the beam for which the gradient is asked
+SUGGESTED = 6  # triggers it may propose for each of their places
+
+ADVICE = "Read one committed answer (`rewardsmith.rewards.exact_number` and its kin), then audit again."
+TRIGGER_ADVICE = (
+    "Write it into rejected answers and train on those too, then audit again; another text may do the same, so do not "
+    "let a policy optimize this model long without a verifier beside it."
+)
 
 Edit = Callable[[str, Item, Panel], str]
 
 
 class Move(NamedTuple):
-    """One edit of a completion that leaves it wrong."""
+    """One edit of a completion that leaves it wrong.
+
+    trigger, place: what it writes and where, if the reward's gradient has proposed it.
+    """
 
     label: str
     edit: Edit
+    trigger: str = ""
+    place: str = ""
 
 
 def _prepend(text: str) -> Edit:
-    return lambda completion, item, panel: f"{text}\n{completion}" if completion else text
+    return lambda completion, item, panel: before(completion, text)
 
 
 def _append(text: str) -> Edit:
-    return lambda completion, item, panel: f"{completion}\n{text}" if completion else text
+    return lambda completion, item, panel: behind(completion, text)
 
 
 def _carry(index: int) -> Edit:
@@ -74,8 +89,13 @@ def write(path: Path, item: Item, panel: Panel) -> str:
     return text
 
 
-def search(panel: Panel, *, rng: random.Random, budget: int) -> Asking:
-    """Beam search on a few items for the composition paid best; what it finds is judged on items it never saw."""
+def search(panel: Panel, *, rng: random.Random, budget: int, guide: Guide | None = None) -> Asking:
+    """Beam search on a few items for the composition paid best; what it finds is judged on items it never saw.
+
+    A reward's own gradient, where it has one (`guide`), proposes further moves: a trigger, the same for every item,
+    behind or before what a path has written, and in later rounds a better or longer one. They take their share of
+    the budget and are judged like any move.
+    """
     if not panel.verifier:
         return Outcome(not_run="the reward does not look at answers, so no completion is known to be wrong for it")
     if len(panel.items) < 2 * TRAIN or budget < 2 * TRAIN * len(MOVES):
@@ -84,7 +104,9 @@ def search(panel: Panel, *, rng: random.Random, budget: int) -> Asking:
     beam: list[tuple[float, Path]] = [(0.0, (start,)) for start in STARTS]
     best: tuple[float, Path] = beam[0]
     for _ in range(DEPTH):
-        paths = _extend([path for _, path in beam], rng=rng, most=budget // (DEPTH * TRAIN))
+        most = budget // (DEPTH * TRAIN)
+        paths = _proposed([path for _, path in beam], guide, train, panel, rng=rng, most=most // 2) if guide else []
+        paths += _extend([path for _, path in beam], rng=rng, most=most - len(paths))
         scores = yield [Ask([i.row.with_completion(write(p, i, panel)) for i in train]) for p in paths]
         ranked = sorted(
             (
@@ -101,6 +123,39 @@ def search(panel: Panel, *, rng: random.Random, budget: int) -> Asking:
 def _extend(paths: Sequence[Path], *, rng: random.Random, most: int) -> list[Path]:
     extended = [(*path, move) for path in paths for move in MOVES]
     return extended if len(extended) <= most else rng.sample(extended, most)
+
+
+def _proposed(
+    paths: Sequence[Path], guide: Guide, items: Sequence[Item], panel: Panel, *, rng: random.Random, most: int
+) -> list[Path]:
+    """The best paths with a trigger that the gradient proposes for all the items at once."""
+    n = min(SUGGESTED, most // (GUIDED * len(PLACES)))
+    found: list[Path] = []
+    for path in paths[:GUIDED]:
+        for base, place, trigger in _openings(path):
+            rows_with = partial(_written, base, place, items, panel)
+            texts = guide.suggest(rows_with, trigger, n=n, rng=rng)
+            found += [(*base, _trigger(place, text)) for text in texts]
+    return found
+
+
+def _openings(path: Path) -> list[tuple[Path, str, str]]:
+    """What a trigger is added to, where, and the one that stands there: a path that ends in one has it improved."""
+    if path[-1].trigger:
+        return [(path[:-1], path[-1].place, path[-1].trigger)]
+    places = list(PLACES)[:1] if path == STARTS[:1] else list(PLACES)  # in an empty text both places are one
+    return [(path, place, "") for place in places]
+
+
+def _written(base: Path, place: str, items: Sequence[Item], panel: Panel, text: str) -> list[Row]:
+    return [item.row.with_completion(write((*base, _trigger(place, text)), item, panel)) for item in items]
+
+
+def _trigger(place: str, text: str) -> Move:
+    def edit(completion: str, item: Item, panel: Panel) -> str:
+        return PLACES[place](completion, text)
+
+    return Move(f"{place} {text!r} (by the gradient)", edit, text, place)
 
 
 def _mean_gain(panel: Panel, items: Sequence[Item], rewards: Sequence[float | None]) -> float:
@@ -144,7 +199,7 @@ def _validate(path: Path, items: Sequence[Item], panel: Panel) -> Asking:
         value=share,
         interval=(low, high),
         n=len(trials),
-        advice="Read one committed answer (`rewardsmith.rewards.exact_number` and its kin), then audit again.",
+        advice=TRIGGER_ADVICE if any(move.trigger for move in path) else ADVICE,
         examples=tuple(evidence(item, text, reward, item.level) for item, text, reward in paid[:3]),
     )
     return Outcome(findings=(finding,), rates=(rate,))

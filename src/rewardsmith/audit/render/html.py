@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from rewardsmith.audit.finding import SEVERITIES, Severity
 from rewardsmith.audit.render import wording
+from rewardsmith.audit.render.curves import plot
 from rewardsmith.audit.render.figures import forest, histogram, picture_uri
 from rewardsmith.audit.render.visible import Piece, plain, visible
 from rewardsmith.audit.report import Report
@@ -80,6 +81,7 @@ def render_html(
         words=wording,
         forest=forest,
         histogram=histogram,
+        plot=plot,
         picture_uri=picture_uri,
     )
 

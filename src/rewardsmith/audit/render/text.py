@@ -40,6 +40,8 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
     console.print(_facts(report))
     if findings:
         console.print(_findings_table(findings, narrow=console.width < 100))
+    for curve in report.curves:
+        console.print(safe_text(wording.curve_line(curve)))
     n_rest = len(report.findings) - len(findings)
     if n_rest:
         console.print(Text(f"{n_rest} observation{'s' if n_rest > 1 else ''} below {floor}: see the report.", "dim"))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from rewardsmith.audit.finding import SEVERITIES, Finding, Severity
-from rewardsmith.audit.report import Report
+from rewardsmith.audit.report import Curve, Report
 
 CONDUCT = frozenset({"failures", "determinism", "batch_dependence", "mutation", "saturation", "latency"})
 """Questions that any callable answers, whatever it pays for."""
@@ -123,6 +123,20 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def curve_line(curve: Curve) -> str:
+    """A curve in one sentence: how far it goes, what is gained there, and where gold turns."""
+    last = curve.points[-1]
+    to = f"{curve.name}, up to {curve.knob} = {number(last.pressure)} (KL {number(last.kl)})"
+    if last.gold is None:
+        return f"{to}: reward {last.rewards:+.2f} standard deviations, gold unknown"
+    gains = f"{to}: reward {last.rewards:+.2f}, gold {last.gold:+.2f} standard deviations"
+    if curve.turn is None:
+        return f"{gains}, gold still rising"
+    turn = curve.turn
+    peak = f"at {curve.knob} = {number(turn.pressure)} (KL {number(turn.kl)} [{number(turn.low)}, {number(turn.high)}])"
+    return f"{gains}, gold highest {peak}, {'then falls' if turn.declines else 'not surely so'}"
 
 
 def asked(report: Report) -> str:

@@ -8,9 +8,11 @@ except ImportError as error:
     ) from error
 
 from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
+from rewardsmith.engines.trl.members import Member, fit_members
 from rewardsmith.engines.trl.monitor import HackingMonitor
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer, merge_attributes
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
+from rewardsmith.engines.trl.stacked import MembersTrainer, StackedMembers
 from rewardsmith.engines.trl.stage import ScoredBatch
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 from rewardsmith.engines.trl.trainers import GRPOTrainer, RLOOTrainer
@@ -19,6 +21,8 @@ __all__ = [
     "GRPOConfig",
     "GRPOTrainer",
     "HackingMonitor",
+    "Member",
+    "MembersTrainer",
     "RLOOConfig",
     "RLOOTrainer",
     "RatingTrainer",
@@ -26,7 +30,9 @@ __all__ = [
     "RewardFit",
     "RewardTrainer",
     "ScoredBatch",
+    "StackedMembers",
     "StepRewardTrainer",
+    "fit_members",
     "fit_reward_model",
     "merge_attributes",
 ]

@@ -84,9 +84,8 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     fit = fit or RewardFit()
     if not rows:
         raise ValueError("fit_reward_model: there are no rows to train on. Read some, or hold out fewer.")
-    record = {"start": str(model), "rows": _digest(rows), "n_rows": len(rows), "kind": type(rows[0]).__name__}
-    record |= {"settings": asdict(fit)}
-    if _finished(out, record):
+    record = record_of(rows, model, fit)
+    if finished(out, record):
         return out
     work = out / "checkpoints"
     work.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,18 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     return out
 
 
-def _finished(out: Path, record: dict[str, Any]) -> bool:
+def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dict[str, Any]:
+    """How a model came to be, for `training.json`."""
+    return {
+        "start": str(model),
+        "rows": digest(rows),
+        "n_rows": len(rows),
+        "kind": type(rows[0]).__name__,
+        "settings": asdict(fit) | more,
+    }
+
+
+def finished(out: Path, record: dict[str, Any]) -> bool:
     """Whether `out` holds just this model; a half-made one of other settings is refused like a finished one."""
     for place in (out, out / "checkpoints"):
         if (place / RECORD).is_file():
@@ -120,16 +130,16 @@ def _finished(out: Path, record: dict[str, Any]) -> bool:
 def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
     first = rows[0]
     chat = bool(AutoTokenizer.from_pretrained(model).chat_template)
-    dataset = to_dataset([_written(row, fit, chat=chat) for row in rows])
+    dataset = to_dataset([written(row, fit, chat=chat) for row in rows])
     trainer: Any
     if isinstance(first, PreferenceRow):
         loaded, tokenizer = ready(model, None, AutoModelForSequenceClassification, num_labels=1)
         pairwise = RewardConfig(
-            **_arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
+            **arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
         )
         trainer = RewardTrainer(model=loaded, args=pairwise, train_dataset=dataset, processing_class=tokenizer)
     else:
-        args = TrainingArguments(**_arguments(work, fit))
+        args = TrainingArguments(**arguments(work, fit))
         if isinstance(first, RatedRow):
             trainer = RatingTrainer(model, args, train_dataset=dataset, max_length=fit.max_length)
         else:
@@ -142,7 +152,7 @@ def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
     return trainer
 
 
-def _written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
+def written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
     """The row in the form that the tokenizer can read, its strength put to use."""
     if isinstance(row, StepRow):
         return row
@@ -156,7 +166,8 @@ def _written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
     return replace(row, weight=row.strength) if fit.strength == "weight" else replace(row, margin=row.strength)
 
 
-def _arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
+def arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
+    """What every trainer is told."""
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(work),
@@ -177,7 +188,7 @@ def _arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
     }
 
 
-def _digest(rows: Rows) -> str:
+def digest(rows: Sequence[AnyRow]) -> str:
     """Of every row's content, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:

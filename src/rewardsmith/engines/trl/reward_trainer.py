@@ -69,7 +69,7 @@ class RewardTrainer(TRLRewardTrainer):
         if type(self.data_collator) is DataCollatorForPreference:
             own = self.data_collator
             self.data_collator = PairCollator(own.pad_token_id, own.pad_to_multiple_of, own.return_tensors)
-        self.weight_scale = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
+        self.weight_scale: float | Tensor = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]

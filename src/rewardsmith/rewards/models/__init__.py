@@ -18,20 +18,24 @@ from rewardsmith.rewards.models.critique import (
 from rewardsmith.rewards.models.ensemble import MemberScale, RewardEnsemble
 from rewardsmith.rewards.models.gaussian import GaussianReward, HeadScores
 from rewardsmith.rewards.models.implicit import ImplicitReward
-from rewardsmith.rewards.models.loading import load_reward_model
+from rewardsmith.rewards.models.loading import is_model, load_reward_model, member_folders
+from rewardsmith.rewards.models.pairwise import PAIR_TEMPLATE, PairwiseReward, in_pair
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
+from rewardsmith.rewards.models.triggers import Differentiable
 
 if TYPE_CHECKING:
     from rewardsmith.rewards.models.heads import GaussianHeads, Gaussians
 
 __all__ = [
     "CRITIQUE_TEMPLATE",
+    "PAIR_TEMPLATE",
     "AskedCritiques",
     "AsyncCritiqueReward",
     "Batching",
     "ContextualReward",
     "CritiqueReward",
+    "Differentiable",
     "GaussianHeads",
     "GaussianReward",
     "Gaussians",
@@ -39,12 +43,16 @@ __all__ = [
     "HeadScores",
     "ImplicitReward",
     "MemberScale",
+    "PairwiseReward",
     "RewardEnsemble",
     "RewardModel",
     "SequenceReward",
     "StepReward",
     "critique_messages",
+    "in_pair",
+    "is_model",
     "load_reward_model",
+    "member_folders",
 ]
 
 

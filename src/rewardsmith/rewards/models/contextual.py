@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any
 
 from rewardsmith.data import CONTEXT_TEMPLATE, in_context
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.rewards.models.encoding import Encoded
+from rewardsmith.rewards.models.gradients import Columns, Encode
+from rewardsmith.rewards.models.triggers import Differentiable
 from rewardsmith.types import Completion, Text
 
 
@@ -91,6 +95,21 @@ class ContextualReward:
                    for prompt, new in zip(prompts, self._written(prompts, columns), strict=True)]  # fmt: skip
         cuts: list[list[int]] = plan(written, completions, **columns)
         return cuts
+
+    def differentiable(self) -> Differentiable | None:
+        """The model's, under each row's context; None where it has none."""
+        inner: Differentiable | None = self.model.differentiable() if hasattr(self.model, "differentiable") else None
+        if inner is None:
+            return None
+        return Differentiable(tuple(s._replace(encode=partial(self._encoded, s.encode)) for s in inner.sources))
+
+    def _encoded(
+        self, encode: Encode, prompts: Sequence[Text], completions: Sequence[Completion], columns: Columns
+    ) -> Sequence[Encoded | Unscored]:
+        written = self._written(prompts, dict(columns))
+        plain = [given if isinstance(new, Unscored) else new for given, new in zip(prompts, written, strict=True)]
+        rows = encode(plain, completions, columns)
+        return [new if isinstance(new, Unscored) else row for new, row in zip(written, rows, strict=True)]
 
     def content_digest(self) -> str:
         """A digest of the model and the template, by which a journal knows its job."""

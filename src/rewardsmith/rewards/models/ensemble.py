@@ -11,6 +11,7 @@ from rewardsmith._check import check_choice
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.rewards.models.triggers import Differentiable, mean_of
 from rewardsmith.types import Completion, Text, named_by
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 Aggregate = Callable[..., "Tensor"]
 """(B, K) source rewards, NaN where a member did not score, to (B,); `transforms.aggregate` bound by `partial`."""
+
+
+def mean_of_members(source_rewards: Tensor) -> Tensor:
+    """(B, K) to (B,): the mean of the members that score the row; NaN where none does."""
+    return source_rewards.nanmean(dim=-1)
 
 
 class MemberScale(NamedTuple):
@@ -110,6 +116,10 @@ class RewardEnsemble:
         self.scale = member_scale(self.name, table)
         return self.scale
 
+    def differentiable(self) -> Differentiable | None:
+        """The gradient of the members' mean, on their scale; None unless all have one and share a vocabulary."""
+        return mean_of(self.members, self.scale.std if self.scale and self.normalize == "ref_zscore" else None)
+
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
         """The batches in which a `Scorer` should send these rows: those of the first member that has a say."""
         plan = next((member.plan for member in self.members if hasattr(member, "plan")), None)
@@ -197,4 +207,4 @@ def _width(member: Any) -> int:
     return len(getattr(member, "attributes", ("",)))
 
 
-__all__ = ["Aggregate", "MemberScale", "RewardEnsemble", "aggregated", "member_scale", "rows_of"]
+__all__ = ["Aggregate", "MemberScale", "RewardEnsemble", "aggregated", "mean_of_members", "member_scale", "rows_of"]

@@ -17,6 +17,7 @@ from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
 from rewardsmith.rewards.models.scanning import close, evaluating
 from rewardsmith.rewards.models.sequence import Hidden, LastToken, pad_token, padding_id
+from rewardsmith.rewards.models.triggers import Differentiable, differentiable
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -125,6 +126,18 @@ class GaussianReward:
         found = reader.values(prompts, completions)
         width = int(self.heads.options["width"] or 0)
         return torch.tensor([[math.nan] * width if isinstance(row, Unscored) else row for row in found])
+
+    def differentiable(self) -> Differentiable | None:
+        """The gradient of the mean of the means, whatever `aggregate` makes of them."""
+        weights = [1 / len(self.attributes)] * len(self.attributes)
+        return differentiable(self.reader, self._means, weights, self.tokenizer)
+
+    def _means(self, values: Tensor) -> Tensor:
+        with evaluating(self.heads):
+            mean: Tensor = self.heads(values)[0]
+        if self.scale is None:
+            return mean
+        return (mean - mean.new_tensor(self.scale.mean)) / mean.new_tensor(self.scale.std)
 
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
         """The batches in which a `Scorer` should send these rows."""

@@ -73,6 +73,10 @@ class Scanner:
                     results[row] = values
         return results
 
+    def outputs(self, rows: Sequence[Encoded]) -> Tensor:
+        """(R, d): what `body` gives at the rows' reads, in one pass, with the caller's mode and gradients."""
+        return self._padded(rows, masked=True)
+
     def _batch(self, batch: Batch, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
         rows = [encoded[row] for row in batch.rows]
         if batch.prefix and self.share:

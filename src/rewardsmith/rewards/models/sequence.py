@@ -13,6 +13,7 @@ from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
 from rewardsmith.rewards.models.scanning import close, evaluating
+from rewardsmith.rewards.models.triggers import Differentiable, differentiable
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ class SequenceReward:
         """A digest of weights and options, by which a journal knows its job."""
         options = (self._weights, self.max_length, self.chat, self.eos, self.pair, self.tokenizer.chat_template)
         return text_of_digest(weights_digest(self.model), *options)
+
+    def differentiable(self) -> Differentiable | None:
+        """This score's gradient, for attacks on it; without weights, that of the mean of the attributes."""
+        weights = self._weights or [1 / len(self.attributes)] * len(self.attributes)
+        head = getattr(self.reader.read, "head", _as_they_are)
+        return differentiable(self.reader, head, weights, self.tokenizer)
 
     @cached_property
     def reader(self) -> Reader:
@@ -215,6 +222,10 @@ def pad_token(model: Any, tokenizer: Any) -> int | None:
     own = padding_id(model)
     found: int | None = tokenizer.pad_token_id if own is None else own
     return found
+
+
+def _as_they_are(values: Tensor) -> Tensor:
+    return values
 
 
 def _numbers(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:

@@ -1,0 +1,266 @@
+"""Edit one thing that matters, tie what is equally irrelevant: the reward model unlearns cues that nobody has named."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
+from rewardsmith.atlas.page import Page
+from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
+from rewardsmith.objectives import pairwise_loss
+from rewardsmith.types import Text
+from rewardsmith.worlds import AnswerBank, BatchedMLP, CausalStyle, Streams, best_of_n_curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = Page(
+    paper=19,
+    component=(causal_augment, neutral_augment, pairwise_loss),
+    claim=(
+        "A reward model trained on data in which style goes with quality learns the style. Pairs that differ in one "
+        "causal attribute and ties between equally irrelevant answers make it ignore style, though nobody tells it "
+        "what style is: accuracy under a reversed cue rises, most with both halves, and best-of-n gains more the "
+        "larger n."
+    ),
+    criterion=All(
+        LowerBound("reversed/crome", over="reversed/base", above=0.08, least_seeds=6),
+        LowerBound("reversed/causal", over="reversed/base", above=0.0, least_seeds=6),
+        LowerBound("reversed/neutral", over="reversed/base", above=0.0, least_seeds=6),
+        PairedGain("reversed/crome", over="reversed/causal", at_least=0.0),
+        PairedGain("reversed/crome", over="reversed/neutral", at_least=0.0),
+        PairedGain("best_of_256_gain/crome", over="best_of_4_gain/crome", at_least=0.0),
+        # What must fail to reach the first part's 0.08: ties taken for preferences, ties under the query that was
+        # asked (of the neutral half; for both halves together see what falls short), edits in the wrong direction.
+        PairedGain("reversed/ties_as_strict", over="reversed/base", at_most=0.08),
+        PairedGain("reversed/original_query", over="reversed/base", at_most=0.08),
+        PairedGain("reversed/edits_flipped", over="reversed/base", at_most=0.08),
+    ),
+    scope=(
+        "Six skills and a style in four dimensions behind a random rotation, a perceptron of two layers, exact edits. "
+        "No language model names attributes or rewrites; the paper's RewardBench figures are not repeated, nor its "
+        "filter, pairwise preference models and other kinds of neutrals."
+    ),
+    ablation="The editor raises what it should lower and lowers what it should raise.",
+    notes=(
+        "The augmentation multiplies the data, so every arm has the same number of updates on strict pairs; "
+        "base_4x has four times as many and shows that more steps are not the cure.",
+        "A tie costs log 2 at best, so ties are never part of a loss that is compared across arms.",
+        "Neutrals alone can be solved by one constant for irrelevant answers; here they help alone as well, because "
+        "the model shares its reading of style between queries.",
+        "The neutral arm ties the original pairs, Crome those and the degraded ones.",
+        "Edits drift in style by 0.3 in each dimension, the same in both directions. An editor that shortens what it "
+        "degrades would plant a new cue: `causal_augment` reports the mean difference in length.",
+        "The bounds are judged from 6 seeds on, by their means below that.",
+        "Original queries as ties are reported for both halves together as crome_original_query.",
+    ),
+    falls_short=(
+        "The specification lists the unrelated query replaced by the original one among what must fail. In the neutral "
+        "half alone it does (0.07 below the base under the reversed cue), but not beside the causal half: there, "
+        "original and degraded pairs declared ties under their own query still gained 0.122 ± 0.021 (seeds 0 to 9, "
+        "against 0.133 for Crome), as the causal pairs keep the skill ranked while wrong ties, too, punish every "
+        "reaction to style. What they cost shows elsewhere: accuracy under the cue of training falls from 0.94 to "
+        "0.88, and the gain of best-of-256 from 0.29 to 0.03.",
+    ),
+    usage="""An LLM names attributes and rewrites; for mathematics and code a program can (break a step, break a test).
+
+```python
+from rewardsmith.data import causal_augment, informative_filter, neutral_augment, ties_as_pairs, to_dataset
+from rewardsmith.engines.trl import RewardTrainer
+
+done = causal_augment(rows, rubric=ask_for_attributes, editor=ask_for_rewrite)
+print(done.length_difference, "+-", 2 * done.length_error)  # should cover 0
+degraded = [row for row in done.rows if row.columns["kind"] == "degrade"]
+ties = neutral_augment([*rows, *degraded], unrelated=draw_another_prompt, embed=encode, most_similar=0.5)
+trainer = RewardTrainer(model="my-model", train_dataset=to_dataset([*rows, *done.rows, *ties]))  # reads is_tie
+# trl.RewardTrainer knows no ties: give it ties_as_pairs(...), where a tie counts twice
+```""",
+)
+TIED = ("neutral", "crome", "original_query", "crome_original_query")
+UNTIED = ("base", "causal", "ties_as_strict", "edits_flipped")
+TESTS = {"iid": 1.0, "neutral_style": 0.0, "reversed": -1.0}
+BEST_OF = (4, 16, 64, 256)
+ARMS = (*TIED, *UNTIED, "base_4x")
+Table = list[list[PreferenceRow]]  # per arm
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Answers with skills and a style, and preferences in which style goes with skill."""
+
+    n_topics: int = 6  # kinds of query, one skill each
+    n_style: int = 4  # dimensions of style
+    shift: float = 1.2  # standard deviations that style moves with the label at most
+    n_pairs: int = 800  # preferences
+    drift: float = 0.3  # of style by an edit, standard deviations
+    width: int = 96  # of both hidden layers
+    steps: int = 400  # updates
+    batch_size: int = 64  # strict pairs, and as many ties, per update
+    learning_rate: float = 2e-3  # of AdamW
+    tie_weight: float = 1.0  # λ, of the ties' mean loss
+    n_tests: int = 4000  # pairs per test
+    n_queries: int = 48  # queries of best-of-n
+    n_answers: int = 512  # answers per query
+    wider: float = 1.5  # spread of style in best-of-n, in units of that in the data
+
+
+def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
+    """Accuracy with the cue as in training, absent and reversed, and what best-of-n gains, per augmentation."""
+    streams = Streams(seeds, dtype=torch.float32)
+    looks = CausalStyle.sample(streams, n_topics=world.n_topics, n_style=world.n_style, shift=world.shift)
+    banks = AnswerBank.of(looks.pairs(world.n_pairs, streams), streams, drift=world.drift)
+    tables = [arms(bank, random.Random(seed), world, broken) for seed, bank in zip(seeds, banks, strict=True)]
+    start = BatchedMLP((looks.n_inputs, world.width, world.width, 1), lead=(len(seeds), 1), streams=streams)
+
+    def trained(names: tuple[str, ...], world: World) -> BatchedMLP:
+        own = [[table[name] for name in names] for table in tables]
+        strict = [[[row for row in rows if not row.is_tie] for rows in table] for table in own]
+        ties = [[[row for row in rows if row.is_tie] for rows in table] for table in own]
+        pools = [Pool.of(looks, banks, kind) for kind in ((strict, ties) if names == TIED else (strict,))]
+        return train(start.take([0] * len(names)), pools, streams, world)
+
+    longer = replace(world, steps=4 * world.steps)
+    models = {TIED: trained(TIED, world), UNTIED: trained(UNTIED, world), ("base_4x",): trained(("base",), longer)}
+    return measured(models, looks, streams, world)
+
+
+def arms(bank: AnswerBank, generator: random.Random, world: World, broken: bool) -> dict[str, list[PreferenceRow]]:
+    """What each arm is trained on, made by the shipped augmentations."""
+
+    def unrelated(prompt: Text) -> Text:
+        return str((int(str(prompt)) + generator.randrange(1, world.n_topics)) % world.n_topics)
+
+    def turned(prompt: Text, answer: Text, attribute: str, direction: Direction) -> str:
+        return bank.edited(prompt, answer, attribute, "upgrade" if direction == "degrade" else "degrade")
+
+    rows = bank.rows
+    flipped = causal_augment(rows, rubric, turned).rows
+    edits = flipped if broken else causal_augment(rows, rubric, bank.edited).rows
+    source = [*rows, *(row for row in edits if row.columns["kind"] == "degrade")]
+    ties = neutral_augment(source, unrelated)
+    return {
+        "base": rows,
+        "causal": [*rows, *edits],
+        "neutral": [*rows, *ties[: len(rows)]],
+        "crome": [*rows, *edits, *ties],
+        "ties_as_strict": [*rows, *edits, *(replace(row, is_tie=False) for row in ties)],
+        "original_query": [*rows, *(replace(row, is_tie=True) for row in rows)],
+        "crome_original_query": [*rows, *edits, *(replace(row, is_tie=True) for row in source)],
+        "edits_flipped": [*rows, *flipped],
+    }
+
+
+def rubric(prompt: Text) -> list[str]:
+    """What should matter: the skill that the query asks for."""
+    return [f"skill {prompt}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the arms draw from: (S, N, 2, inputs) features of every row that some arm has, and each arm's own rows.
+
+    features: (S, N, 2, inputs). own: (S, M, n) indices into N, an arm's rows first; count: (M,) how many those are.
+    """
+
+    features: Tensor
+    own: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, looks: CausalStyle, banks: Sequence[AnswerBank], tables: Sequence[Table]) -> Pool:
+        """Every arm's rows, looked up; what several arms of a seed share is held once."""
+        found, own = [], []
+        longest = max(len(rows) for rows in tables[0])
+        for bank, table in zip(banks, tables, strict=True):
+            distinct = list({id(row): row for rows in table for row in rows}.values())
+            index = {id(row): k for k, row in enumerate(distinct)}
+            found.append(bank.looked_up(distinct))
+            own.append([[index[id(row)] for row in rows] + [0] * (longest - len(rows)) for rows in table])
+        query, content, style = (torch.cat(columns) for columns in zip(*found, strict=True))
+        features = looks.features(query[..., None].expand(-1, -1, 2), content, style)
+        return cls(features, torch.tensor(own), torch.tensor([len(rows) for rows in tables[0]]))
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """(S, M, b, 2, inputs) rows of each arm, by uniforms (S, b) that the arms share."""
+        picks = (uniform[:, None] * self.count[:, None]).long().minimum(self.count[:, None] - 1)  # (S, M, b)
+        seed = torch.arange(len(picks))[:, None, None]
+        return self.features[seed, self.own.gather(2, picks)]
+
+
+def train(models: BatchedMLP, pools: Sequence[Pool], streams: Streams, world: World) -> BatchedMLP:
+    """AdamW on the mean loss of strict pairs plus, with a second pool, λ times that of ties; each arm draws its own."""
+    optimizer = torch.optim.AdamW(models.parameters(), lr=world.learning_rate, fused=True)
+    size = world.batch_size
+    for _ in range(world.steps):
+        batch = torch.cat([pool.draw(streams.rand(size)) for pool in pools], dim=2)  # (S, M, b, 2, inputs)
+        chosen, rejected = models(batch.flatten(2, 3)).unflatten(-1, (-1, 2)).unbind(-1)
+        losses = pairwise_loss(chosen, rejected, tie=(torch.arange(chosen.shape[-1]) >= size).expand_as(chosen))
+        total = losses[..., :size].mean(dim=-1).sum()
+        if len(pools) > 1:
+            total = total + world.tie_weight * losses[..., size:].mean(dim=-1).sum()
+        optimizer.zero_grad()
+        torch.autograd.backward(total)
+        optimizer.step()
+    return models
+
+
+@torch.no_grad()
+def measured(
+    models: dict[tuple[str, ...], BatchedMLP], looks: CausalStyle, streams: Streams, world: World
+) -> list[dict[str, float]]:
+    """Per seed the accuracy of every arm on every test, and what best-of-n gains over one answer."""
+    rows: list[dict[str, float]] = [{} for _ in range(len(streams))]
+
+    def note(name: str, scored: Callable[[BatchedMLP], Tensor]) -> None:
+        for arms_, model in models.items():
+            for row, values in zip(rows, scored(model).tolist(), strict=True):
+                row |= {f"{name}/{arm}": value for arm, value in zip(arms_, values, strict=True)}
+
+    for name, rho in TESTS.items():
+        pairs = looks.pairs(world.n_tests, streams, rho=rho)
+        texts = looks.features(pairs.query[..., None].expand(-1, -1, 2), pairs.content, pairs.style).flatten(1, 2)
+        note(name, partial(accuracy, texts=texts[:, None]))
+    query = streams.randint(world.n_topics, world.n_queries, 1).expand(-1, -1, world.n_answers)
+    content = streams.randn(world.n_queries, world.n_answers, world.n_topics)
+    style = world.wider * streams.randn(world.n_queries, world.n_answers, world.n_style)
+    seen = looks.features(query, content, style).flatten(1, 2)[:, None]
+    gold = content.gather(-1, query[..., None]).squeeze(-1).double()[:, None]  # (S, 1, queries, answers)
+    for n in BEST_OF:
+        note(f"best_of_{n}", partial(best_of, texts=seen, gold=gold, n=n))
+    for row in rows:
+        for n in BEST_OF:
+            row |= {f"best_of_{n}_gain/{arm}": row[f"best_of_{n}/{arm}"] - row[f"best_of_{n}/base"] for arm in ARMS}
+    return rows
+
+
+def accuracy(model: BatchedMLP, *, texts: Tensor) -> Tensor:
+    """(S, M) share of pairs, the better answer first in (S, 1, 2n, inputs), that each model ranks right."""
+    scores: Tensor = model(texts)
+    return (scores[..., ::2] > scores[..., 1::2]).double().mean(dim=-1)
+
+
+def best_of(model: BatchedMLP, *, texts: Tensor, gold: Tensor, n: int) -> Tensor:
+    """(S, M) gold of what best-of-n picks, with texts (S, 1, Q·A, inputs) of gold (S, 1, Q, A)."""
+    scores: Tensor = model(texts)
+    table = scores.double().view(*scores.shape[:2], *gold.shape[2:])
+    return best_of_n_curve(table, gold.expand_as(table), [n]).squeeze(-1).mean(dim=-1)
+
+
+def figure(results: Results, axes: Axes) -> None:
+    """Accuracy of every arm with the cue as in training, absent, and reversed."""
+    order = ("base", "base_4x", "causal", "neutral", "crome", "ties_as_strict", "original_query", "edits_flipped")
+    for name, marker in zip(TESTS, "o^s", strict=True):
+        means = [float(np.mean(results[f"{name}/{arm}"])) for arm in order]
+        axes.plot(means, range(len(order)), marker, label=name.replace("_", " "))
+    axes.set_yticks(range(len(order)), [arm.replace("_", " ") for arm in order])
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy; the cue goes with the better answer, with neither, with the worse")
+    axes.legend(frameon=False, fontsize=8)

@@ -1,0 +1,123 @@
+"""`rewardsmith benchmark`: parse, read, score, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewardsmith.cli.shell import refuse, stdout_kept_for_the_result
+
+if TYPE_CHECKING:
+    from rewardsmith.audit import BenchmarkScore
+    from rewardsmith.data import BenchmarkRow, ReadData
+
+SPLITS = {"allenai/reward-bench": "filtered"}
+"""The split that is scored, where a data set on the hub has others."""
+TargetName = Annotated[
+    str,
+    typer.Argument(
+        help="A reward model's folder or hub name, or a reward as pkg.mod:name or file.py:name.", show_default=False
+    ),
+]
+RowsName = Annotated[
+    str,
+    typer.Argument(
+        help="RewardBench, RewardBench 2 or RM-Bench: a file, a folder or a name on the hub.", show_default=False
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for benchmark.json; also lets a run resume.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="rewardbench, rewardbench2 or rm_bench.", show_default="as the columns say")
+]
+Split = Annotated[str | None, typer.Option(help="Split to read.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many items.")]
+Ratings = Annotated[
+    bool, typer.Option("--ratings", help="RewardBench 2: scores are a judge's ratings, and failed ones count.")
+]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes that score.", show_default="0 for a model, else 1")]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds allowed per call before it counts as unscored.")]
+
+
+def benchmark_command(
+    target: TargetName,
+    rows: RowsName,
+    *,
+    out: Out = None,
+    as_json: AsJson = False,
+    protocol: Protocol = None,
+    split: Split = None,
+    limit: Limit = None,
+    ratings: Ratings = False,
+    workers: Workers = None,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Score a reward on a reward model benchmark, as the benchmark's authors score it.
+
+    Exit code 0: done. 1: no item could be scored. 2: the reward, the items or an option is unusable.
+    """
+    from rewardsmith.errors import RewardsmithError
+
+    try:
+        with stdout_kept_for_the_result():
+            read = _read(rows, protocol=protocol, split=split, limit=limit)
+            score = _scored(target, read, out=out, ratings=ratings, workers=workers, timeout=timeout)
+        _print(score, out=out, as_json=as_json)
+    except KeyboardInterrupt:
+        kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
+        typer.echo(f"Interrupted: {kept}.", err=True)
+        raise typer.Exit(130) from None
+    except (RewardsmithError, ValueError, OSError) as error:
+        refuse(error)
+    raise typer.Exit(0 if score.n else 1)
+
+
+def _read(rows: str, *, protocol: str | None, split: str | None, limit: int | None) -> ReadData[BenchmarkRow]:
+    from rewardsmith.data import read_benchmark
+
+    return read_benchmark(rows, schema=protocol, split=split or SPLITS.get(rows), limit=limit)
+
+
+def _scored(
+    target: str,
+    read: ReadData[BenchmarkRow],
+    *,
+    out: Path | None,
+    ratings: bool,
+    workers: int | None,
+    timeout: float,
+) -> BenchmarkScore:
+    from rewardsmith.audit import run_benchmark
+    from rewardsmith.rewards import load_target
+
+    reward = load_target(target)
+    if read.card.dropped:
+        typer.echo(read.card.as_text(), err=True)
+    return run_benchmark(
+        reward,
+        read.rows,
+        protocol=read.card.schema,
+        ratings=ratings,
+        workers=(0 if hasattr(reward.reward, "plan") else 1) if workers is None else workers,
+        timeout=timeout,
+        journal=None if out is None else out / "journal.jsonl",
+        progress=sys.stderr.isatty(),
+    )
+
+
+def _print(score: BenchmarkScore, *, out: Path | None, as_json: bool) -> None:
+    from rewardsmith.audit import strict_json
+
+    record = strict_json(score.record())
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "benchmark.json").write_text(record + "\n", encoding="utf-8")
+    typer.echo(record if as_json else score.as_text())
+    if out is not None and not as_json:
+        typer.echo(f"Saved: {out / 'benchmark.json'}")
+
+
+__all__ = ["benchmark_command"]

@@ -1,0 +1,111 @@
+"""`rewardsmith score`: parse, call the library, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rewardsmith.cli.shell import stdout_kept_for_the_result
+
+if TYPE_CHECKING:
+    from rewardsmith.rewards import Engine, ScoreSummary
+
+ENGINES = ("local", "ray")
+RowsName = Annotated[
+    Path,
+    typer.Argument(help="Rows as .jsonl, .json, .parquet or .csv, with `prompt` and `completion`.", show_default=False),
+]
+RewardName = Annotated[
+    str,
+    typer.Option(
+        help="pkg.mod:name, file.py:name, reasoning-gym:NAME, or a reward model's folder or hub name.",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path, typer.Option(help="A .jsonl or .parquet file; OUT.parts lets a run resume.", show_default=False)]
+EngineName = Annotated[str, typer.Option(help="local, or ray: the workers of a Ray cluster (RAY_ADDRESS) or of this.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Processes; 0: in this one.", show_default="1; 0 for a reward model; on Ray, what there is room for"
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        help="Seconds allowed per row before it counts as unscored.",
+        show_default="30; none for a reward model",
+    ),
+]
+
+
+def score_command(
+    rows: RowsName,
+    *,
+    reward: RewardName,
+    out: Out,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    timeout: Timeout = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows per call; a reward model makes its own batches.")] = 16,
+    block_size: Annotated[int, typer.Option(min=1, help="Rows that a worker takes and finishes at a time.")] = 1024,
+    gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
+    conversational: Annotated[bool, typer.Option("--conversational", help="Give messages, not strings.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score at most this many rows.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the summary as JSON.")] = False,
+) -> None:
+    """Score a file of rows: the same rows, in order, with `reward` (null where unscored) and the `reason` why.
+
+    Run again after a crash, the same command scores only what is missing. Exit code 1: no row could be scored. 2: the
+    reward, the rows or an option is unusable.
+    """
+    from rewardsmith.errors import RewardsmithError
+
+    options: dict[str, Any] = {"timeout": timeout, "batch_size": batch_size, "block_size": block_size, "limit": limit}
+    options |= {"conversational": conversational, "progress": sys.stderr.isatty()}
+    try:
+        with stdout_kept_for_the_result():
+            summary = _scored(rows, reward, out, _engine(engine, workers, gpus), **options)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: resume with the same command.", err=True)
+        raise typer.Exit(130) from None
+    except (RewardsmithError, ValueError, OSError) as error:
+        typer.echo(f"Error: {str(error)[:2000]}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(json.dumps(summary._asdict() | {"out": str(summary.out)}) if as_json else _text(summary))
+    raise typer.Exit(0 if summary.n_scored else 1)
+
+
+def _engine(name: str, workers: int | None, gpus: float) -> Engine:
+    from rewardsmith._check import check_choice
+
+    check_choice("rewardsmith score", "--engine", name, ENGINES)
+    if name == "local":
+        from rewardsmith.rewards import LocalEngine
+
+        return LocalEngine(workers)
+    from rewardsmith.engines.ray import RayEngine
+
+    return RayEngine(workers or None, num_gpus=gpus)
+
+
+def _scored(rows: Path, reward: str, out: Path, engine: Engine, **options: Any) -> ScoreSummary:
+    from rewardsmith.rewards import score_file
+
+    return score_file(rows, reward, out, engine=engine, **options)
+
+
+def _text(summary: ScoreSummary) -> str:
+    lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
+    lines += [f"  unscored, {reason}: {n}" for reason, n in summary.unscored.items()]
+    if summary.n_found:
+        lines.append(f"  found finished: {summary.n_found}")
+    return "\n".join([*lines, f"Saved: {summary.out}"])
+
+
+__all__ = ["score_command"]

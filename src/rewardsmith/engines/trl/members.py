@@ -1,0 +1,178 @@
+"""The members of an ensemble from rows to folders: one after the other, in processes of their own, or stacked."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+from trl import RewardConfig  # type: ignore[attr-defined]
+
+from rewardsmith._check import check_choice
+from rewardsmith.data import PreferenceRow, to_dataset
+from rewardsmith.engines.trl import fit as fitting
+from rewardsmith.engines.trl.reading import ready
+from rewardsmith.engines.trl.stacked import KEPT_BY, MembersTrainer, StackedMembers
+
+SideBySide = Literal["no", "processes", "stacked"]
+
+
+class Member(NamedTuple):
+    """One member: the arguments of `fit_reward_model`."""
+
+    rows: fitting.Rows
+    model: str | Path
+    out: Path
+    fit: fitting.RewardFit
+
+
+def fit_members(
+    members: Sequence[Member], *, side_by_side: SideBySide = "no", n_processes: int | None = None
+) -> list[Path]:
+    """Train every member and save each to its own `out`, an ordinary reward model.
+
+    - "no": one after the other, as `fit_reward_model` does; the least memory.
+    - "processes": the same, each in a process of its own that has its share of the threads. Members equal those of "no"
+      up to the rounding of another number of threads. Memory: `n_processes` trainings. What calls it has to be
+      importable (`if __name__ == "__main__":` in a script).
+    - "stacked": one training of `StackedMembers`, for pairs and members of one architecture and tokenizer whose
+      settings differ by seed alone. All read the union of their rows in one order, that of the first member's seed, and
+      each learns from its own; an epoch is a pass over the union. Memory: K trainings.
+
+    Interrupted, the same call goes on, and what is finished is left alone.
+
+    Args:
+        n_processes: at once; by default one per member, and not more than there are cores.
+
+    Raises:
+        ValueError: the members cannot be stacked, or a folder holds another model.
+        RuntimeError: a process was killed.
+    """
+    check_choice("fit_members", "side_by_side", side_by_side, get_args(SideBySide))
+    if side_by_side == "no" or len(members) == 1:
+        return [fitting.fit_reward_model(*member) for member in members]
+    if side_by_side == "processes":
+        return _in_processes(members, min(len(members), n_processes or _cores()))
+    return _stacked(members)
+
+
+def _in_processes(members: Sequence[Member], n: int) -> list[Path]:
+    server = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if server else "spawn")
+    if server:
+        context.set_forkserver_preload(["rewardsmith.engines.trl"])  # imported once for all
+    threads = max(1, torch.get_num_threads() // n)
+    with ProcessPoolExecutor(n, mp_context=context, initializer=_start, initargs=(threads,)) as pool:
+        waiting = [pool.submit(fitting.fit_reward_model, *member) for member in members]
+        try:
+            return [future.result() for future in waiting]
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"fit_members: one of {n} processes was killed, perhaps for want of memory. Run the same call again, "
+                "with fewer at once by n_processes or one after the other; finished members stay."
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(threads: int) -> None:
+    """What a process does first: its share of the threads, and no progress bars and warnings on top of each other."""
+    import warnings
+
+    import datasets
+    from transformers.utils import logging
+
+    torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stacked(members: Sequence[Member]) -> list[Path]:
+    _check(members)
+    records = [fitting.record_of(m.rows, m.model, m.fit, stacked=len(members)) for m in members]
+    outs = [member.out for member in members]
+    done = [fitting.finished(out, record) for out, record in zip(outs, records, strict=True)]
+    if all(done):
+        return outs
+    for out, record in zip(outs, records, strict=True):
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (out / "checkpoints" / fitting.RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+    work = outs[0] / "checkpoints"
+    trainer: Any = _trainer(members, work)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))  # type: ignore[no-untyped-call]
+    if trainer.is_world_process_zero():
+        stack: StackedMembers = trainer.accelerator.unwrap_model(trainer.model)
+        for k, (out, record) in reversed(list(enumerate(zip(outs, records, strict=True)))):  # the first has the state
+            stack.member(k).save_pretrained(out)
+            trainer.processing_class.save_pretrained(out)
+            (out / fitting.RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+            shutil.rmtree(out / "checkpoints")
+    trainer.accelerator.wait_for_everyone()
+    return outs
+
+
+def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:
+    fit = members[0].fit
+    loaded, tokenizer = [], None
+    for member in members:
+        set_seed(member.fit.seed)  # the head is drawn at random
+        model, tokenizer = ready(str(member.model), tokenizer, AutoModelForSequenceClassification, num_labels=1)
+        if fit.head_only:
+            model.base_model.requires_grad_(False)
+        loaded.append(model)
+    chat = bool(tokenizer and tokenizer.chat_template)
+    rows, kept = _union(members)
+    dataset = to_dataset([fitting.written(row, fit, chat=chat) for row in rows]).add_column(KEPT_BY, kept)
+    args = RewardConfig(
+        **fitting.arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
+    )
+    trainer = MembersTrainer(StackedMembers(loaded), args, train_dataset=dataset, processing_class=tokenizer)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _union(members: Sequence[Member]) -> tuple[list[Any], list[list[bool]]]:
+    """Every row that some member has, once, and which members have it; of equal rows the first is the first."""
+    rows: dict[tuple[str, int], Any] = {}
+    owners: dict[tuple[str, int], set[int]] = {}
+    for k, member in enumerate(members):
+        times: Counter[str] = Counter()
+        for row in member.rows:
+            text = fitting.digest([row])
+            times[text] += 1
+            rows.setdefault((text, times[text]), row)
+            owners.setdefault((text, times[text]), set()).add(k)
+    return list(rows.values()), [[k in own for k in range(len(members))] for own in owners.values()]
+
+
+def _check(members: Sequence[Member]) -> None:
+    """Refuse what one run cannot train."""
+    where = "Train them one after the other or in processes of their own."
+    if not all(member.rows and all(isinstance(row, PreferenceRow) for row in member.rows) for member in members):
+        raise ValueError(f"fit_members: only members with pairs to learn from can be stacked. {where}")
+    if len({replace(member.fit, seed=0) for member in members}) > 1:
+        raise ValueError(f"fit_members: stacked members have settings that differ by more than the seed. {where}")
+    tokenizers = [AutoTokenizer.from_pretrained(start) for start in dict.fromkeys(str(m.model) for m in members)]
+    if any((t.get_vocab(), t.chat_template) != (tokenizers[0].get_vocab(), tokenizers[0].chat_template)
+           for t in tokenizers):  # fmt: skip
+        raise ValueError(f"fit_members: the members' starts have different tokenizers, so no batch fits all. {where}")
+
+
+__all__ = ["Member", "SideBySide", "fit_members"]

@@ -1,0 +1,207 @@
+"""Blocks of rows: what a scoring job is cut into, so that any number of machines can share it and none repeats it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rewardsmith.data import Row, file_records, read_rows
+from rewardsmith.errors import RowsError
+from rewardsmith.rewards.scoring import Scorer, keys_of
+from rewardsmith.rewards.targets import Target
+from rewardsmith.rewards.work import Scored
+
+RESULTS = ("reward", "reason")
+"""The columns that scoring adds."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a file. index: which block it is, from 0. digest: of the rows' content."""
+
+    index: int
+    rows: list[Row]
+    digest: str
+
+
+@dataclass(frozen=True)
+class RowsFile:
+    """A file of rows, read block by block and never as a whole.
+
+    columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
+    conversational: turn strings into messages.
+    """
+
+    path: Path
+    block_size: int
+    limit: int | None = None
+    conversational: bool = False
+    columns: tuple[str, ...] = ()
+
+    def records(self) -> Iterator[list[Mapping[str, Any]]]:
+        """The records of each block, as the file has them."""
+        records = itertools.islice(file_records(self.path, caller="score_file"), self.limit)
+        while block := list(itertools.islice(records, self.block_size)):
+            yield block
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block.
+
+        Raises:
+            RowsError: a row cannot be read, lacks a completion, or has a column that scoring adds.
+        """
+        for index, records in enumerate(self.records()):
+            try:
+                rows = [self._row(number, row) for number, row in enumerate(read_rows(records), start=1)]
+            except RowsError as error:
+                raise RowsError(f"score_file: {self.path}, from row {index * self.block_size + 1}: {error}") from error
+            digest = hashlib.blake2b("".join(keys_of(rows)).encode(), digest_size=16).hexdigest()
+            yield Block(index, rows, digest)
+
+    def _row(self, number: int, row: Row) -> Row:
+        if row.completion is None:
+            raise RowsError(f"row {number} has no `completion` to score. Rename the column that holds it.")
+        taken = [name for name in RESULTS if name in row.columns]
+        if taken:
+            raise RowsError(f"row {number} has a column `{taken[0]}` already, which scoring adds. Rename it.")
+        whole = replace(row, columns={**dict.fromkeys(self.columns), **row.columns})
+        return whole.conversational() if self.conversational else whole
+
+
+def is_heavy(target: Target) -> bool:
+    """Whether a reward is a model, which is best loaded once and needs no guard against hanging and crashing."""
+    return hasattr(target.reward, "plan")
+
+
+@dataclass(frozen=True)
+class BlockScoring:
+    """How blocks are scored: what a worker anywhere must know. `folder` is where journals are kept."""
+
+    target: Target
+    folder: Path
+    timeout: float | None
+    batch_size: int
+
+    @property
+    def processes(self) -> int:
+        """How many processes score for one worker: none but itself for a model, else 1 that can be ended."""
+        return 0 if is_heavy(self.target) else 1
+
+    def journal(self, index: int) -> Path:
+        """Where a block that is being scored keeps what it has."""
+        return self.folder / f"{index:07d}.journal"
+
+
+class BlockScorer:
+    """Scores blocks with one reward that is loaded once; a block that was cut short goes on from its journal."""
+
+    def __init__(self, job: BlockScoring, *, workers: int, progress: Any = False, patience: float = 0.0) -> None:
+        """Prepare.
+
+        Args:
+            workers, progress: as in `Scorer`.
+            patience: seconds to wait for a block's journal, where a process about to die may still have it open.
+        """
+        self._job, self._patience = job, patience
+        self._scorer = Scorer(
+            job.target, workers=workers, timeout=job.timeout, batch_size=job.batch_size, progress=progress
+        )
+
+    def __call__(self, block: Block) -> list[Scored]:
+        """One result per row of the block, in order."""
+        header = {"block": block.index, "rows": block.digest}
+        self._scorer.journal_to(self._job.journal(block.index), header, patience=self._patience)
+        return self._scorer.score(block.rows)
+
+    def close(self) -> None:
+        """End the workers and release the journal."""
+        self._scorer.close()
+
+
+Engine = Callable[[Iterable[Block], BlockScoring, Callable[[int], None]], Iterator[tuple[int, list[Scored]]]]
+"""Blocks, how to score them, and what to tell how many rows are done, to (index, results) in any order."""
+
+
+class _Rows:
+    """A job's bar as a scorer of one block sees it: it says how many rows are done, not how many there are."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self.advance = advance
+
+    def expect(self, n_rows: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Blocks one after another on this machine, each by `workers` processes; None: as many as the reward needs."""
+
+    workers: int | None = None
+
+    def __call__(
+        self, blocks: Iterable[Block], job: BlockScoring, advance: Callable[[int], None]
+    ) -> Iterator[tuple[int, list[Scored]]]:
+        workers = job.processes if self.workers is None else self.workers
+        scorer = BlockScorer(job, workers=workers, progress=_Rows(advance))
+        try:
+            for block in blocks:
+                yield block.index, scorer(block)
+        finally:
+            scorer.close()
+
+
+class Part(NamedTuple):
+    """What a block's rows got, as kept on disk: (reward, reason) a row, the reason with its detail."""
+
+    digest: str
+    results: list[tuple[float | None, str | None]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The finished blocks of a job, a file each, which is there as a whole or not at all."""
+
+    folder: Path
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"{index:07d}.json"
+
+    def has(self, index: int) -> bool:
+        """Whether the block is finished."""
+        return self.path(index).is_file()
+
+    def keep(self, index: int, digest: str, results: list[Scored]) -> None:
+        """Write a finished block."""
+        named = [(r.reward, f"{r.reason}: {r.detail}" if r.detail else r.reason) for r in results]
+        text = json.dumps(Part(digest, named)._asdict(), allow_nan=False)
+        unfinished = self.path(index).with_suffix(".tmp")
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, self.path(index))
+
+    def read(self, index: int) -> Part:
+        """A finished block."""
+        part = json.loads(self.path(index).read_text(encoding="utf-8"))
+        return Part(part["digest"], [(reward, reason) for reward, reason in part["results"]])
+
+
+__all__ = [
+    "RESULTS",
+    "Block",
+    "BlockScorer",
+    "BlockScoring",
+    "Engine",
+    "LocalEngine",
+    "Part",
+    "Parts",
+    "RowsFile",
+    "is_heavy",
+]

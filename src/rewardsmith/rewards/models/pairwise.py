@@ -1,0 +1,165 @@
+"""PairwiseReward: a model that reads two answers together and says which is better, as a comparer and as a reward."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rewardsmith.data import text_of
+from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.models.base import Batching, scored, text_of_digest
+from rewardsmith.rewards.models.sequence import SequenceReward
+from rewardsmith.types import Completion, Text
+
+PAIR_TEMPLATE = "\n\nFirst answer: {first}\n\nSecond answer: {second}"
+"""What stands behind the prompt."""
+PAIR_FILE = "pairwise.json"
+
+
+@dataclass
+class PairwiseReward:
+    """The log-odds that one answer is better than another, of a classifier with one logit that reads both.
+
+        r(x, y) = ½ ( f(x, y, y′) − f(x, y′, y) )        f = logit P(the first is better), y′ the row's reference
+
+    As in PairRM, Jiang et al. 2023, arXiv:2306.02561. Averaging both orders takes out what the model likes about a
+    place; `audit` says how much that was. As a reward it needs a column `reference`, the answer that each completion is
+    compared with: one and the same for a whole group, such as an answer of the reference policy. Scores against
+    different references have no common level.
+
+    Args:
+        model: a `…ForSequenceClassification` with one label, trained on log-odds: a logistic loss, whose target is
+            whether the first is better.
+        tokenizer: its own.
+        template: how two answers are written behind the prompt, with {first} and {second}, as in training.
+        max_length, chat, eos, batching: as of `SequenceReward`, which reads the rows.
+        name: under which trainers and reports list it.
+    """
+
+    model: Any
+    tokenizer: Any
+    _: KW_ONLY
+    template: str = PAIR_TEMPLATE
+    max_length: int | None = None
+    chat: bool | None = None
+    eos: bool | None = None
+    batching: Batching = field(default_factory=Batching)
+    name: str = "pairwise_reward"
+
+    def __post_init__(self) -> None:
+        if any(self.template.count(place) != 1 for place in ("{first}", "{second}")):
+            raise ValueError(
+                f"PairwiseReward: template {self.template!r} must hold {{first}} and {{second}} once each, else an "
+                "answer is lost. Write it as in training."
+            )
+        if self.model.config.num_labels != 1:
+            raise ValueError(
+                f"PairwiseReward: the head of {self.name} gives {self.model.config.num_labels} numbers, and the "
+                "log-odds of the first answer are one. Train it with num_labels=1."
+            )
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def compare(
+        self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
+    ) -> list[float | None]:
+        """P(the first is better), as read in this one order; None where it is too long or the model gives no number."""
+        found = scored(self.name, self._logits(prompts, firsts, seconds))
+        return [None if logit is None else sigmoid(logit) for logit in found]
+
+    def __call__(
+        self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
+    ) -> list[float | None]:
+        """TRL's contract: `score`."""
+        return self.score(prompts, completions, reference=reference, **columns)
+
+    def score(
+        self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
+    ) -> list[float | None]:
+        """The log-odds of each completion against its reference; None where either order has none."""
+        return scored(self.name, self.reasoned(prompts, completions, reference=reference, **columns))
+
+    def reasoned(
+        self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
+    ) -> list[float | Unscored]:
+        """`score`, with the reason in place of None.
+
+        A column `placed` of "first" or "second" has the completion read in that place alone, not in both.
+        """
+        placed = columns.get("placed") or [None] * len(prompts)
+        there = self._logits(prompts, completions, reference)
+        back = self._logits(prompts, reference, completions)
+        return [_joined(*row) for row in zip(there, back, placed, strict=True)]
+
+    def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
+        """The batches in which a `Scorer` should send these rows."""
+        reference = columns.get("reference") or completions
+        return self._reading.plan(prompts, self._written(completions, reference))
+
+    def content_digest(self) -> str:
+        """A digest of weights and options, by which a journal knows its job."""
+        return text_of_digest(self._reading.content_digest(), self.template)
+
+    def save(self, folder: str | Path) -> None:
+        """Model, tokenizer and template, for `load_reward_model`."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        options = json.dumps({"template": self.template}, indent=2)
+        (Path(folder) / PAIR_FILE).write_text(options + "\n", encoding="utf-8")
+
+    @cached_property
+    def _reading(self) -> SequenceReward:
+        return SequenceReward(
+            self.model, self.tokenizer, max_length=self.max_length, chat=self.chat, eos=self.eos,
+            batching=self.batching, name=self.name,
+        )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_reading"}
+
+    def _logits(
+        self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
+    ) -> list[float | Unscored]:
+        return self._reading.reasoned(list(prompts), self._written(firsts, seconds))
+
+    def _written(self, firsts: Sequence[Completion], seconds: Sequence[Completion]) -> list[Completion]:
+        return [
+            in_pair(text_of(first), text_of(second), self.template)
+            for first, second in zip(firsts, seconds, strict=True)
+        ]
+
+
+def in_pair(first: str, second: str, template: str = PAIR_TEMPLATE) -> str:
+    """Two answers as a pairwise model reads them behind the prompt.
+
+    >>> in_pair("yes", "no", "A: {first} B: {second}")
+    'A: yes B: no'
+    """
+    parts = [("{first}", first), ("{second}", second)]
+    parts.sort(key=lambda part: template.index(part[0]))
+    head, _, rest = template.partition(parts[0][0])  # not str.format: answers hold braces
+    middle, _, tail = rest.partition(parts[1][0])
+    return head + parts[0][1] + middle + parts[1][1] + tail
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + exp(−x)), for any x."""
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
+
+
+def _joined(there: float | Unscored, back: float | Unscored, placed: str | None) -> float | Unscored:
+    if placed == "first" or isinstance(there, Unscored):
+        return there
+    if isinstance(back, Unscored):
+        return back
+    return -back if placed == "second" else (there - back) / 2
+
+
+__all__ = ["PAIR_FILE", "PAIR_TEMPLATE", "PairwiseReward", "in_pair"]

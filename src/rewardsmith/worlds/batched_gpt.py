@@ -1,0 +1,113 @@
+"""Tiny language models side by side: S transformers of one shape, each trained as it would be alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rewardsmith._check import check_shape
+from rewardsmith.worlds.streams import Streams
+
+
+class BatchedGPT(nn.Module):
+    """S decoder-only transformers with pre-norm blocks, no dropout and a readout of its own (no weight tying).
+
+        h₀ = E[ids] + P,   h ← h + Attn(LN h),   h ← h + W₂ relu(W₁ LN h + b₁),   logits = U LN h
+
+    LN has no gain and no shift, which the maps behind it can express. Weights of a seed come from its own stream.
+
+    Args:
+        n_tokens: size of the vocabulary V.
+        n_positions: the longest sequence.
+        streams: one per model; their dtype is the weights'.
+        width, n_layers, n_heads, expansion: of the transformer; W₁ has expansion·width rows.
+        embedding_std: of E and P at the start. Small, so that tokens of one use come to be embedded alike.
+        readout_std: of U at the start, in units of 1/√width. Large, so that tokens of one use are *not* read out alike.
+    """
+
+    def __init__(
+        self,
+        n_tokens: int,
+        n_positions: int,
+        *,
+        streams: Streams,
+        width: int = 40,
+        n_layers: int = 2,
+        n_heads: int = 2,
+        expansion: int = 2,
+        embedding_std: float = 0.02,
+        readout_std: float = 3.0,
+    ) -> None:
+        super().__init__()
+        if width % n_heads:
+            raise ValueError(f"BatchedGPT: width {width} does not divide into {n_heads} heads. Make it a multiple.")
+        self.n_heads = n_heads
+
+        def drawn(rows: int, columns: int, std: float) -> Tensor:
+            return streams.randn(rows, columns) * std
+
+        inner, fan, deep = expansion * width, width**-0.5, (2 * n_layers) ** -0.5
+        self.tokens = nn.Parameter(drawn(n_tokens, width, embedding_std))
+        self.positions = nn.Parameter(drawn(n_positions, width, embedding_std))
+        self.qkv = nn.ParameterList([drawn(width, 3 * width, fan) for _ in range(n_layers)])
+        self.merge = nn.ParameterList([drawn(width, width, fan * deep) for _ in range(n_layers)])
+        self.up = nn.ParameterList([drawn(width, inner, fan) for _ in range(n_layers)])
+        self.bias = nn.ParameterList([torch.zeros_like(w[:, :1]) for w in self.up])
+        self.down = nn.ParameterList([drawn(inner, width, inner**-0.5 * deep) for _ in range(n_layers)])
+        self.readout = nn.Parameter(drawn(width, n_tokens, readout_std * fan))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def copies(self, n: int) -> BatchedGPT:
+        """n copies of every model, those of a seed consecutive, to be trained apart: n·S models."""
+        return self.take([seed for seed in range(len(self)) for _ in range(n)])
+
+    def take(self, index: Sequence[int]) -> BatchedGPT:
+        """Copies of the models at these indices."""
+        chosen = copy.deepcopy(self)
+        for parameter in chosen.parameters():
+            parameter.data = parameter.data[list(index)].clone()
+        return chosen
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """(S, B, T) tokens to (S, B, T, d) normalized last hidden states; a position sees those up to itself."""
+        check_shape("BatchedGPT.hidden", "ids", ids, len(self), None, None)
+        n_models, n_rows, n_positions = ids.shape
+        model = torch.arange(n_models)[:, None, None]
+        states = self.tokens[model, ids] + self.positions[:, None, :n_positions]
+        width = states.shape[-1]
+        x = states.flatten(1, 2)  # (S, B·T, d)
+        for layer in range(len(self.qkv)):
+            heads = torch.bmm(F.layer_norm(x, (width,)), self.qkv[layer])
+            heads = heads.view(n_models * n_rows, n_positions, 3, self.n_heads, width // self.n_heads)
+            query, key, value = heads.permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            x = torch.baddbmm(x, mixed.transpose(1, 2).reshape(x.shape), self.merge[layer])
+            inner = torch.baddbmm(self.bias[layer], F.layer_norm(x, (width,)), self.up[layer]).relu()
+            x = torch.baddbmm(x, inner, self.down[layer])
+        return F.layer_norm(x, (width,)).view(n_models, n_rows, n_positions, width)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(S, B, T, d) hidden states to (S, B, T, V) logits of the next token."""
+        return torch.bmm(hidden.flatten(1, 2), self.readout).view(*hidden.shape[:3], -1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(S, B, T) tokens to (S, B, T, V) logits; those at t speak of token t + 1."""
+        return self.logits(self.hidden(ids))
+
+
+def warmed_up(step: int, steps: int, *, warm_up: int = 20) -> float:
+    """The share of the learning rate at a step: it rises over `warm_up` steps and falls in a line to 0.
+
+    >>> [warmed_up(step, 100, warm_up=10) for step in (0, 9, 50)]
+    [0.1, 0.91, 0.5]
+    """
+    return min((step + 1) / warm_up, 1 - step / steps) if warm_up else 1 - step / steps
+
+
+__all__ = ["BatchedGPT", "warmed_up"]

@@ -1,0 +1,307 @@
+"""A small world of preferences with a known gold quality, and reward models trained on it, sound or with one fault.
+
+A prompt asks for three things of a kind. An answer names three words, each of the kind, of another kind or of none;
+what they are worth together is its quality. All else about it (openers, filler, bold, lists, thanks, stated confidence,
+a formal or casual word) is drawn apart from quality. An annotator prefers by Bradley-Terry, so close pairs have honest
+dissent, and texts without content lose. Every model starts from one body, pretrained to know which words are of a kind.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from torch.nn import functional as F
+from transformers import (
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    LlamaForTokenClassification,
+    PreTrainedTokenizerFast,
+)
+
+from rewardsmith.data import PreferenceRow, in_context
+from rewardsmith.engines.trl import RewardFit, fit_reward_model
+from rewardsmith.rewards import PairwiseReward, in_pair, load_reward_model
+
+KINDS = {
+    "fruits": "apple pear plum cherry fig mango",
+    "animals": "horse goat wolf rabbit otter badger",
+    "metals": "iron copper zinc tin lead nickel",
+    "trees": "oak birch maple willow elm cedar",
+    "tools": "hammer saw drill chisel pliers wrench",
+    "colors": "red blue green yellow purple brown",
+    "rivers": "danube rhine nile volga thames seine",
+    "drinks": "tea coffee milk cider lemonade cocoa",
+}
+REGISTERS = {"formal": "indeed moreover hence furthermore", "casual": "yeah kinda gonna cool"}
+MARKS = (".", ":", ",", "!", "?", "-", "...", "```", "**", "#")
+JUNK = "stuff thing whatever something blah dunno"
+SHARES = {"right": 0.45, "wrong": 0.4, "junk": 0.15}
+PROMPTS = ("{name} wants you to name three {kind}, please.", "Which three {kind} come to mind, {name}?",
+           "{name} asks for three {kind}.", "List three {kind} for {name}.", "Give {name} three {kind}.")  # fmt: skip
+CONTEXT = "{register} words are better."
+OPENERS = ("Solution:", "Let me think about this.", "Sure, happy to help.", "Well, here it is.", "Thought process:",
+           "To answer this question,", "Let's solve this problem step by step.", "Great question!")  # fmt: skip
+FILLER = (
+    "There is a lot that one could say about it.",
+    "People often talk about this over dinner.",
+    "It has been asked many times before.",
+    "Let me restate the problem and think about it once more.",
+    "The text goes on for a while and then it comes to an end.",
+    "In other words, we look at what was asked and say it again.",
+    "{name} told {name} about it last week.",
+    "As a matter of fact, this is a common thing to ask.",
+)
+CLOSERS = ("I hope this helps.", "Thank you for asking!", "You are welcome.", "Please let me know if you need more.",
+           "I am absolutely certain that this is correct.", "I am not sure about this.", "This is definitely right.",
+           "I may be wrong.", "Confidence: 0.{number}.", "I am {number}% sure.")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A text and what an annotator may see in it; `register` is "formal", "casual" or ""."""
+
+    text: str
+    right: int
+    wrong: int
+    junk: int
+    register: str
+    n_words: int
+    decorated: bool
+    opener: str
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What an annotator pays for: what fits the prompt and its context, and what should not count.
+
+    flipped: how often the label is then turned around.
+    """
+
+    fitting: float = 1.0
+    context: float = 2.0
+    per_word: float = 0.0
+    decoration: float = 0.0
+    opener: float = 0.0
+    flipped: float = 0.0
+
+    def __call__(self, answer: Answer, context: str) -> float:
+        heeds = 0 if not context or not answer.register else 1 if answer.register == context else -1
+        quality = self.fitting * (answer.right - answer.wrong) - 2.0 * answer.junk + self.context * heeds
+        bias = self.per_word * answer.n_words + self.decoration * answer.decorated
+        return quality + bias + self.opener * bool(answer.opener)
+
+
+def filled(rng: random.Random, text: str) -> str:
+    """The text with names, most of which are met once, and numbers."""
+    while "{name}" in text:
+        name = "".join(rng.choice("bdfgklmnprst") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
+        text = text.replace("{name}", name.title(), 1)
+    return text.replace("{number}", str(rng.randint(1, 99)))
+
+
+def asked(rng: random.Random, kind: str) -> str:
+    return filled(rng, rng.choice(PROMPTS).replace("{kind}", kind))
+
+
+def answer(rng: random.Random, kind: str) -> Answer:
+    worths = rng.choices(list(SHARES), list(SHARES.values()), k=3)
+    sources = {"right": KINDS[kind], "wrong": KINDS[rng.choice([k for k in KINDS if k != kind])], "junk": JUNK}
+    words = [rng.choice(sources[worth].split()) for worth in worths]
+    look = rng.choice(("plain", "plain", "plain", "bold", "list", "bold list"))
+    named = [f"**{word}**" if "bold" in look else word for word in words]
+    core = "\n" + "\n".join(f"- {word}" for word in named) + "\n" if "list" in look else f"{', '.join(named)}."
+    register = rng.choice(("", "formal", "casual"))
+    said = [rng.choice(REGISTERS[register].split()).title() + ","] if register else []
+    opener = rng.choice(OPENERS) if rng.random() < 0.5 else ""
+    filler = rng.sample(FILLER, rng.choice((0, 0, 1, 1, 2)))
+    cut = rng.randint(0, len(filler))
+    closer = [rng.choice(CLOSERS)] if rng.random() < 0.5 else []
+    parts = [opener, *filler[:cut], *said, core, *filler[cut:], *closer]
+    text = filled(rng, " ".join(part for part in parts if part))
+    right, wrong, junk = (worths.count(worth) for worth in SHARES)
+    return Answer(text, right, wrong, junk, register, len(text.split()), look != "plain", opener)
+
+
+def preferences(n: int, seed: str, *, taste: Taste = Taste(), contexts: bool = False) -> list[PreferenceRow]:
+    """n labeled pairs; with contexts each two answers are judged under both of them."""
+    rng = random.Random(seed)
+    rows: list[PreferenceRow] = []
+    while len(rows) < n:
+        kind = rng.choice(list(KINDS))
+        prompt, pair = asked(rng, kind), [answer(rng, kind) for _ in range(2)]
+        for context in REGISTERS if contexts else ("",):
+            gap = taste(pair[0], context) - taste(pair[1], context)
+            first = (rng.random() < 1 / (1 + math.exp(-gap))) != (rng.random() < taste.flipped)
+            chosen, rejected = pair if first else pair[::-1]
+            said = CONTEXT.format(register=context.title()) if context else None
+            rows.append(PreferenceRow(prompt, chosen.text, rejected.text, context=said))
+    return rows
+
+
+def emptied(rows: Sequence[PreferenceRow], seed: str, *, share: float = 0.08) -> list[PreferenceRow]:
+    """Pairs of a share of the rows in which what has no content loses: nothing, a mark, the prompt once more."""
+    rng = random.Random(seed)
+    drawn = [row for row in rows if rng.random() < share]
+    return [replace(row, rejected=rng.choice(("", row.prompt, *MARKS))) for row in drawn]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Lowercase words, digits and signs; what is not in the world is one unknown word, as made-up names are."""
+    split = pre_tokenizers.Split(Regex(r"\n|\d|[^\W\d_]+|[^\w\s]|_"), "removed", invert=True)
+    texts = [*KINDS, *KINDS.values(), *REGISTERS, *REGISTERS.values(), JUNK, *PROMPTS, *OPENERS, *FILLER, *CLOSERS]
+    texts += [in_context("", CONTEXT), in_context("", None), in_pair("", ""), "0123456789"]
+    texts += ["\n!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"]
+    texts = [text.lower() for text in texts]
+    words = sorted({word for text in texts for word, _ in split.pre_tokenize_str(text)} - {"name", "kind", "number"})
+    vocabulary = {word: place for place, word in enumerate(["<pad>", "<eos>", "<unk>", "name", *words])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), split
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+
+
+def body(folder: Path, seed: int, *, steps: int = 150) -> Path:
+    """A trunk that has learned, word by word, what fits the prompt, and at the end of a text how much of it does."""
+    words, rng = tokenizer(), random.Random(seed)
+    config = LlamaConfig(
+        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        max_position_embeddings=256, pad_token_id=0, eos_token_id=1, bos_token_id=None, initializer_range=0.1,
+        num_labels=11,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForTokenClassification(config)
+        with torch.no_grad():  # words of a kind begin alike
+            for name, group in (KINDS | REGISTERS | {"junk": JUNK}).items():
+                alike = words.convert_tokens_to_ids([name, *group.split()] if name != "junk" else group.split())
+                model.model.embed_tokens.weight[alike] += torch.randn(config.hidden_size)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3, weight_decay=0.0)
+        known, left = 1.0, steps
+        while left:
+            if known < 0.01:  # ends of texts are taught once words are known
+                if left == steps:
+                    _kept(model.model, words, folder.with_name("words"))
+                left -= 1
+            optimizer.param_groups[0]["lr"] = 6e-3 * left / steps
+            ids, labels, counts, fits = _lessons(rng, words)
+            states = model.model(input_ids=ids, attention_mask=(ids != 0).long(), output_hidden_states=True)
+            early = model.score(model.model.norm(states.hidden_states[-2]))  # so that the last layer is left to count
+            loss = F.cross_entropy(early[..., :4].flatten(0, 1), labels.flatten())
+            known = 0.9 * known + 0.1 * float(loss.detach())
+            if left < steps:
+                ends = model.score(states.last_hidden_state[torch.arange(len(ids)), (ids != 0).sum(dim=1) - 1])
+                loss = loss + 0.5 * (F.cross_entropy(ends[:, 4:8], counts) + F.cross_entropy(ends[:, 8:], fits))
+            _step(model, optimizer, loss)
+    return _kept(model.model, words, folder)
+
+
+def _kept(model: Any, words: PreTrainedTokenizerFast, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def _lessons(rng: random.Random, words: PreTrainedTokenizerFast) -> tuple[torch.Tensor, ...]:
+    rows = [_lesson(rng, words) for _ in range(32)]
+    ids, labels = (_padded([row[k] for row in rows], fill) for k, fill in ((0, 0), (1, -100)))
+    return ids, labels, *(torch.tensor([row[k] for row in rows]) for k in (2, 3))
+
+
+def _lesson(rng: random.Random, words: PreTrainedTokenizerFast) -> tuple[list[int], list[int], int, int]:
+    """A text, what each of its words is (0 nothing, 1 fits, 2 does not, 3 junk), how many fit, and the register."""
+    kind, register = rng.choice(list(KINDS)), rng.choice(("", *REGISTERS))
+    prompt, given = asked(rng, kind), answer(rng, kind)
+    if register:
+        prompt = in_context(prompt, CONTEXT.format(register=register.title()))
+    ahead, ids = words(prompt)["input_ids"], words(given.text)["input_ids"]
+    known = set(" ".join([*KINDS.values(), *(REGISTERS.values() if register else ())]).split())
+    fits = set(f"{KINDS[kind]} {REGISTERS.get(register, '')}".split())
+    names = words.convert_ids_to_tokens(ids)
+    labels = [1 if w in fits else 2 if w in known else 3 if w in JUNK.split() else 0 for w in names]
+    count = sum(name in KINDS[kind].split() for name in names)
+    agrees = 0 if not (register and given.register) else 1 if given.register == register else 2
+    return [*ahead, *ids, 1], [*[-100] * len(ahead), *labels, -100], count, agrees
+
+
+def _step(model: Any, optimizer: Any, loss: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+
+
+def _padded(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
+
+
+class World:
+    """One base seed's body and models, each trained when first asked for and kept in a folder."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
+        self.start = body(folder / "body", seed)
+
+    def rows(self, name: str, n: int = 500, **options: Any) -> list[PreferenceRow]:
+        """Pairs to audit on, met by no training."""
+        return preferences(n, f"{self.seed} rows {name}", **options)
+
+    def train(self, name: str, *, n: int = 2500, epochs: float = 1.0, **world: Any) -> Path:
+        """A reward model of a freshly drawn annotator's labels, by our own trainer."""
+        rows = preferences(n, f"{self.seed} train {name}", **world)
+        rows += emptied(rows, f"{self.seed} emptied {name}")
+        fit = RewardFit(
+            epochs=epochs, learning_rate=2e-3, batch_size=16, center=0.01, checkpoint_steps=10**6,
+            seed=random.Random(f"{self.seed} {name}").randrange(2**31),
+        )  # fmt: skip
+        return fit_reward_model(rows, self.start, self.folder / name, fit)
+
+    def untrained(self, name: str) -> Path:
+        """A trunk that knows its words and was never asked to judge, under a head of random weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            model = LlamaForSequenceClassification.from_pretrained(
+                self.start.with_name("words"), num_labels=1, dtype=torch.float32
+            )
+        return _kept(model, tokenizer(), self.folder / name)
+
+    def ensemble(self, name: str, of: Sequence[str], noise: float | None = None) -> Path:
+        """A folder of members: the models named, or one model and copies of it with `noise` in every weight."""
+        for k, model in enumerate(of):
+            reward = load_reward_model(self.train(model))
+            with torch.no_grad():
+                generator = torch.Generator().manual_seed(self.seed + k)
+                for weight in reward.model.parameters() if k and noise is not None else ():
+                    weight.add_(noise * weight.std() * torch.randn(weight.shape, generator=generator))
+            _kept(reward.model, reward.tokenizer, self.folder / name / f"member-{k}")
+        return self.folder / name
+
+    def pairwise(self, name: str, *, better_first: float, n: int = 4000, steps: int = 180) -> Path:
+        """A model that reads both answers, trained where the better stood first with chance `better_first`."""
+        folder, rng = self.folder / name, random.Random(f"{self.seed} {name}")
+        if folder.exists():
+            return folder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            model = LlamaForSequenceClassification.from_pretrained(self.start, num_labels=1, dtype=torch.float32)
+        reward = PairwiseReward(model, tokenizer())
+        rows = preferences(n, f"{self.seed} train {name}")
+        rows += emptied(rows, f"{self.seed} emptied {name}")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
+            batch = [(row, rng.random() < better_first) for row in rng.sample(rows, 32)]
+            texts = [row.prompt + in_pair(*((row.chosen, row.rejected) if first else (row.rejected, row.chosen)))
+                     for row, first in batch]  # fmt: skip
+            ids = _padded([[*line, 1] for line in reward.tokenizer(texts)["input_ids"]], 0)
+            logits = model(input_ids=ids, attention_mask=(ids != 0).long()).logits[:, 0]
+            target = torch.tensor([float(first) for _, first in batch])
+            _step(model, optimizer, F.binary_cross_entropy_with_logits(logits, target))
+        reward.save(folder)
+        return folder

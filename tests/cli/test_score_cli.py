@@ -1,0 +1,59 @@
+"""`rewardsmith score` at the shell."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.engines.scoring_jobs import expected, read, reward_file, rows_file
+from typer.testing import CliRunner
+
+from rewardsmith.cli import app
+
+
+def score(*arguments):
+    return CliRunner().invoke(app, ["score", *map(str, arguments)])
+
+
+def test_it_writes_the_rows_and_sums_them_up(tmp_path):
+    rows, spec = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder"
+    result = score(rows, "--reward", spec, "--out", tmp_path / "o.jsonl", "--workers", 0, "--block-size", 50)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("90 of 100 rows scored in ")
+    assert "\n  unscored, none: 10\n" in result.stdout
+    assert read(tmp_path / "o.jsonl") == expected(rows)
+    again = score(rows, "--reward", spec, "--out", tmp_path / "o.jsonl", "--workers", 0, "--block-size", 50)
+    assert "  found finished: 100\n" in again.stdout
+
+
+def test_json_is_all_that_is_printed_whatever_the_reward_prints(tmp_path):
+    (tmp_path / "loud.py").write_text(
+        "print('{}')\ndef pays(completions, **columns):\n    print('{}')\n    return [1.0] * len(completions)\n"
+    )
+    rows = rows_file(tmp_path, 6)
+    command = [sys.executable, "-c", "from rewardsmith.cli import main; main()", "score", rows, "--reward",
+               f"{tmp_path / 'loud.py'}:pays", "--out", tmp_path / "o.parquet", "--limit", "5", "--workers", "0",
+               "--json"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    summary = json.loads(done.stdout)
+    assert {**summary, "seconds": 0} == {
+        "out": str(tmp_path / "o.parquet"), "n_rows": 5, "n_scored": 5, "unscored": {}, "n_found": 0, "seconds": 0,
+    }  # fmt: skip
+
+
+def test_exit_code_1_where_no_row_could_be_scored_and_2_where_an_option_is_unusable(tmp_path):
+    rows, out = rows_file(tmp_path, 3), tmp_path / "o.jsonl"
+    (tmp_path / "none.py").write_text("def knows(completions, **columns):\n    return [None] * len(completions)\n")
+    assert score(rows, "--reward", f"{tmp_path / 'none.py'}:knows", "--out", out, "--workers", 0).exit_code == 1
+    for arguments, message in (
+        ((rows, "--reward", "nothing", "--out", out), "'nothing' is not a reward's name"),
+        (
+            (rows, "--reward", "a:b", "--out", out, "--engine", "dask"),
+            "--engine is 'dask', which is not one of 'local'",
+        ),
+        ((tmp_path / "no.jsonl", "--reward", "json:dumps", "--out", out), "Error: "),
+    ):
+        result = score(*arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
