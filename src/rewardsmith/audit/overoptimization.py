@@ -17,6 +17,7 @@ from rewardsmith._check import check_range
 
 Array = NDArray[np.float64]
 CHUNK = 500  # bootstrap samples held in memory at a time
+MOST_HELD = 1_000_000  # completions of prompts that are weighed at a time
 
 
 class Band(NamedTuple):
@@ -35,6 +36,8 @@ class OptimizationCurve(NamedTuple):
     rewards_by_prompt, gold_by_prompt: (P, K) expectations of each prompt; gold is None where none was given.
     rewards, gold: their means. reward_gain, gold_gain: the same less what one draw from π₀ brings on the same prompt.
     reward_std, gold_std: the spread of draws within a prompt, the unit in which the gains of both compare.
+    luck: (K, K) covariance of the means of gold if rewards said nothing of it, gold being dealt out anew to a prompt's
+        completions; None without gold.
     n_left_out: prompts without enough completions that are scored.
     stopped: why there are no higher pressures, or "".
     """
@@ -50,6 +53,7 @@ class OptimizationCurve(NamedTuple):
     gold_gain: Band | None
     reward_std: float
     gold_std: float
+    luck: Array | None
     n_left_out: int
     stopped: str = ""
 
@@ -104,13 +108,16 @@ def best_of_n_curve(
     values = None if values is None else values[kept]
     paid, kl = np.zeros((2, len(kept), len(sizes)))
     worth = None if values is None else np.zeros_like(paid)
+    luck = np.zeros((len(sizes), len(sizes)))
     for where, ordered, of_gold in _by_size(scores, values):
-        weights = np.stack([_rank_weights(ordered.shape[1], int(size)) for size in sizes], axis=1)  # (m, K)
-        paid[where] = ordered @ weights
+        weights = np.stack([_shared(ordered, int(size)) for size in sizes], axis=2)  # (P', m, K)
+        paid[where] = np.einsum("pm,pmk->pk", ordered, weights)
         kl[where] = np.stack([_best_of_n_kl(ordered, size) for size in sizes], axis=1)
         if worth is not None and of_gold is not None:
-            worth[where] = _tie_means(ordered, of_gold) @ weights
+            worth[where] = np.einsum("pm,pmk->pk", of_gold, weights)
+            luck += _luck(weights, of_gold)
     parts = _summarized(scores, values, paid, worth, _Bootstrap(alpha, n_resamples, generator))
+    parts["luck"] = None if worth is None else luck / len(kept) ** 2
     return OptimizationCurve("best_of_n", sizes, kl.mean(axis=0), paid, worth, **parts, n_left_out=left_out)
 
 
@@ -154,6 +161,7 @@ def tilted_curve(
     worth = None if values is None else np.stack([_weighed(w, values) for w in weights], axis=1)
     reached = np.array([_kl(w, scores).mean() for w in weights])
     parts = _summarized(scores, values, paid, worth, _Bootstrap(alpha, n_resamples, generator))
+    parts["luck"] = None if values is None else _luck(np.stack(weights, axis=2), values) / len(kept) ** 2
     return OptimizationCurve(
         "tilted", np.array(inverse), reached, paid, worth, **parts, n_left_out=left_out, stopped=stopped
     )
@@ -208,8 +216,9 @@ def _by_size(scores: Array, values: Array | None) -> Iterator[tuple[NDArray[np.i
     of_gold = None if values is None else np.take_along_axis(values, order, axis=1)
     sizes = (~np.isnan(scores)).sum(axis=1)
     for size in np.unique(sizes):
-        where = np.flatnonzero(sizes == size)
-        yield where, ordered[where, :size], None if of_gold is None else of_gold[where, :size]
+        rows = np.flatnonzero(sizes == size)
+        for where in np.array_split(rows, math.ceil(len(rows) * size / MOST_HELD)):
+            yield where, ordered[where, :size], None if of_gold is None else of_gold[where, :size]
 
 
 def _rank_weights(size: int, n: int) -> Array:
@@ -233,15 +242,26 @@ def _runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return begin, end
 
 
-def _tie_means(ordered: Array, values: Array) -> Array:
+def _shared(ordered: Array, n: int) -> Array:
+    """(P', m) chance of each completion to be picked, those that tie sharing theirs."""
     begin, end = _runs(ordered)
+    plain = np.broadcast_to(_rank_weights(ordered.shape[1], n), ordered.shape)
     if (end - begin == 1).all():
-        return values
-    sums = np.zeros((len(values), values.shape[1] + 1))
-    sums[:, 1:] = np.cumsum(values, axis=1)
-    shared = (np.take_along_axis(sums, end, axis=1) - np.take_along_axis(sums, begin, axis=1)) / (end - begin)
-    means: Array = np.where(end - begin == 1, values, shared)
-    return means
+        return plain
+    sums = np.concatenate([[0.0], np.cumsum(plain[0])])
+    shared: Array = np.where(end - begin == 1, plain, (sums[end] - sums[begin]) / (end - begin))
+    return shared
+
+
+def _luck(weights: Array, gold: Array) -> Array:
+    """(K, K) Σ_p S_p² (W_pᵀ W_p − 1/m), S_p² the variance of a prompt's gold: of gold dealt out at random."""
+    known = ~np.isnan(gold)
+    size = known.sum(axis=1)
+    gaps = np.where(known, gold - np.nanmean(gold, axis=1, keepdims=True), 0.0)
+    variance = np.square(gaps).sum(axis=1) / np.maximum(size - 1, 1)
+    scaled = weights * np.sqrt(variance)[:, None, None]
+    products: Array = np.tensordot(scaled, scaled, axes=((0, 1), (0, 1)))
+    return products - float((variance / size).sum())
 
 
 def _best_of_n_kl(ordered: Array, n: float) -> Array:
