@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from rewardsmith.atlas import All, AtLeast, AtMost, Equal, LowerBound, PairedGain, Within, sign_flip_p_value
+from rewardsmith.atlas import (
+    All,
+    AtLeast,
+    AtMost,
+    Equal,
+    LowerBound,
+    PairedGain,
+    RankAgreement,
+    Within,
+    sign_flip_p_value,
+)
 
 NAN = math.nan
 
@@ -155,3 +165,11 @@ def test_criteria_that_could_not_fail_are_refused():
         LowerBound("m/a", above=0, least_seeds=1)
     with pytest.raises(ValueError, match="All: no criteria given"):
         All()
+
+
+def test_rank_agreement_is_of_the_arms_means():
+    results = {"m/a": [0.0, 2.0], "m/b": [2.0, 2.0], "m/c": [3.0, 3.0], "n/a": [1.0], "n/b": [3.0], "n/c": [2.0]}
+    ranks = RankAgreement("m", "n", ("a", "b", "c"), 0.5)  # 1 − 6·(0 + 1 + 1) / (3·8) = ½
+    assert ranks.judge(results).passed
+    assert not RankAgreement("m", "n", ("a", "b", "c"), 0.51).judge(results).passed
+    assert str(ranks) == "Spearman of m and n over 3 arms' means ≥ 0.5"

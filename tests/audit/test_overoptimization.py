@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from functools import partial
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -178,6 +179,18 @@ def test_the_tilted_curve_stops_where_too_few_completions_count():
     greedy = tilted_curve([[0.0, 0.0, 1.0, 1.0]], kl=[0.0, 0.5, 0.7], least_effective=1.0)
     assert len(greedy.pressure) == 2  # the two best share all weight at KL log 2 = 0.693
     assert greedy.stopped == "no β brings the mean KL to 0.7 on these completions."
+
+
+def test_luck_is_the_covariance_over_all_ways_to_deal_gold_out():
+    """Two prompts of 4, one with ties: every permutation of each prompt's gold, independently."""
+    rewards, gold = np.array([[0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 0.0, 0.0]]), np.array([[1.0, 0, 5, 2], [0.0, 1, 1, 0]])
+    for curve_of in (partial(best_of_n_curve, n=[1, 2, 4]), partial(tilted_curve, kl=[0.0, 0.3], least_effective=1.0)):
+        covariance = 0.0
+        for p in range(2):
+            dealt = [curve_of(rewards, np.array([g, g])).gold_by_prompt[p] for g in permutations(gold[p])]
+            covariance += np.cov(np.array(dealt), rowvar=False, ddof=0) / 4  # of a mean over two
+        np.testing.assert_allclose(curve_of(rewards, gold).luck, covariance, atol=1e-12)
+    assert best_of_n_curve(rewards, n=[1]).luck is None
 
 
 def test_bands_agree_with_another_bootstrap():

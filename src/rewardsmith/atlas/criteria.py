@@ -271,6 +271,27 @@ class All:
         return Verdict(held == len(parts), str(self), f"{held} of {len(parts)} parts hold", parts)
 
 
+@dataclass(frozen=True, slots=True)
+class RankAgreement:
+    """Spearman's correlation between two metrics, over the means of arms, reaches `at_least`."""
+
+    metric: str
+    other: str
+    arms: tuple[str, ...]
+    at_least: float
+
+    def __str__(self) -> str:
+        return f"Spearman of {self.metric} and {self.other} over {len(self.arms)} arms' means ≥ {self.at_least:g}"
+
+    def judge(self, results: Results) -> Verdict:
+        """Passed where the rank correlation of the arms' means over seeds is at least `at_least`."""
+        from scipy.stats import spearmanr
+
+        columns = [[values_of(results, f"{m}/{arm}").mean() for arm in self.arms] for m in (self.metric, self.other)]
+        rho = float(spearmanr(np.array(columns[0]), np.array(columns[1])).statistic)
+        return Verdict(rho >= self.at_least, str(self), f"{rho:.3g}")
+
+
 __all__ = [
     "All",
     "AtLeast",
@@ -279,6 +300,7 @@ __all__ = [
     "Equal",
     "LowerBound",
     "PairedGain",
+    "RankAgreement",
     "Results",
     "Verdict",
     "Within",

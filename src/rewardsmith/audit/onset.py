@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +53,8 @@ def onset(
     parametric bootstrap of the largest comparison, as in Dunnett's test. The interval keeps every k with no δ_jk surely
     above 0, so it holds the true peak with probability 1 − α or more. Gold declines if the largest pressure is not
     kept: a curve that truly rises or stays flat is said to decline in about α/2 of all pools at most, however often its
-    highest estimate lies before the end. With few prompts whose gold is 0 or 1 these levels are rough (α was seen).
+    highest estimate lies before the end. No ŝ_jk is below what it would be if rewards said nothing of gold (the curve's
+    `luck`): where gold is 0 or 1, a few prompts that happen to agree are no certainty.
 
     Args:
         curve: with gold, and at least two prompts: intervals are unbounded with fewer.
@@ -64,7 +67,8 @@ def onset(
         raise ValueError("onset: the curve has no gold, without which nobody knows where it turns. Pass gold to it.")
     draws = max(n_draws, math.ceil(40 / alpha))
     rng = np.random.default_rng(0) if generator is None else generator
-    bounds = [_over(gold, k, alpha, draws, rng) for k in range(gold.shape[1])]
+    critical = partial(_critical, alpha=alpha, n_draws=draws, rng=rng)
+    bounds = [_over(gold, k, floor, critical) for k, floor in enumerate(_floors(curve))]
     kept = [k for k, (low, _) in enumerate(bounds) if (low <= 0).all()]
     means = gold.mean(axis=0)
     peak, last = int(means.argmax()), gold.shape[1] - 1
@@ -112,21 +116,27 @@ def named(curve: OptimizationCurve, place: int) -> str:
     return f"KL {kl:.2f} (β = {f'{1 / pressure:.3g}' if pressure > 0 else '∞'})"
 
 
-def _over(gold: Array, k: int, alpha: float, n_draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _floors(curve: OptimizationCurve) -> Array:
+    """(K, K) standard errors of the differences between pressures if rewards said nothing of gold."""
+    luck = np.zeros((len(curve.pressure),) * 2) if curve.luck is None else curve.luck
+    alone = np.diag(luck)
+    errors: Array = np.sqrt(np.maximum(alone[:, None] + alone - 2 * luck, 0.0))
+    return errors
+
+
+def _over(gold: Array, k: int, floor: Array, critical: Callable[[Array], float]) -> tuple[Array, Array]:
     """(K,) simultaneous lower and upper bounds of how much higher gold is at each pressure than at pressure k."""
     gaps = np.delete(gold, k, axis=1) - gold[:, [k]]
     n = len(gold)
-    if n < 2 or not gaps.shape[1]:
-        half = np.full(gaps.shape[1], math.inf)
-    else:
-        rounding = 1e-12 * float(np.abs(gold).max())
-        error = np.maximum(gaps.std(axis=0, ddof=1) / math.sqrt(n), rounding)
-        half = _critical(gaps, alpha, n_draws, rng) * error
+    half = np.full(gaps.shape[1], math.inf)
+    if n > 1 and gaps.shape[1]:
+        least = np.maximum(np.delete(floor, k), 1e-12 * np.abs(gold).max())  # below it lies rounding
+        half = critical(gaps) * np.maximum(gaps.std(axis=0, ddof=1) / math.sqrt(n), least)
     means = gaps.mean(axis=0)
     return np.insert(means - half, k, 0.0), np.insert(means + half, k, 0.0)
 
 
-def _critical(gaps: Array, alpha: float, n_draws: int, rng: np.random.Generator) -> float:
+def _critical(gaps: Array, *, alpha: float, n_draws: int, rng: np.random.Generator) -> float:
     """The 1 − α quantile of the largest |T| over the columns; columns that do not vary count as independent."""
     n, size = gaps.shape
     spread = gaps.std(axis=0)
