@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from rewardsmith.audit.panel import Ask
+from rewardsmith.audit.panel import Ask, Outcome
+from rewardsmith.audit.report import Check
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scored, Scorer
 
@@ -74,3 +75,22 @@ class Hearing:
                 self.broken[sent] = (row, score)
                 self.unscored[score.reason] += 1
         return scores
+
+
+class Asked(Protocol):
+    """A question by name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def question(self) -> str: ...
+
+
+def checked(probe: Asked, outcome: Outcome | None, *, faulty: set[str], cut_short: set[str], otherwise: str) -> Check:
+    """How a question went: `faulty` are the probes with a finding, `otherwise` says why there is no outcome."""
+    if outcome is None or outcome.not_run:
+        return Check(probe.name, probe.question, "not run", outcome.not_run if outcome else otherwise)
+    if probe.name in cut_short and not outcome.findings:
+        return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
+    own = {finding.probe for finding in outcome.findings} | {probe.name}
+    return Check(probe.name, probe.question, "finding" if own & faulty else "clean")

@@ -84,6 +84,23 @@ def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> f
     return 1 + (mean_size - 1) * (between - within) / (between + (usual - 1) * within)
 
 
+def clustered_interval(
+    values: Sequence[float], clusters: Sequence[Hashable], *, alpha: float = 0.05
+) -> tuple[float, float]:
+    """Normal interval for a mean of rows that come in clusters, `mean_interval` widened by √deff; two rows at least.
+
+    >>> low, high = clustered_interval([1.0, 1.0, -1.0, -1.0], "aabb")
+    >>> one_by_one = mean_interval([1.0, 1.0, -1.0, -1.0])
+    >>> round((high - low) / (one_by_one[1] - one_by_one[0]), 6)
+    1.414214
+    """
+    if len(values) < 2:
+        return -math.inf, math.inf
+    center, wider = fmean(values), math.sqrt(design_effect(values, clusters))
+    low, high = mean_interval(values, alpha=alpha)
+    return center - (center - low) * wider, center + (high - center) * wider
+
+
 def auroc_interval(area: float, n_right: float, n_wrong: float, *, alpha: float = 0.05) -> tuple[float, float]:
     """Normal interval for an area under the ROC curve, cut to [0, 1].
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.guide import Guide, guide_of
-from rewardsmith.audit.hearing import Hearing
+from rewardsmith.audit.hearing import Hearing, checked
 from rewardsmith.audit.intervals import family_alpha
 from rewardsmith.audit.padding import Total
 from rewardsmith.audit.pairs.building import tokenizer_of
@@ -20,7 +20,7 @@ from rewardsmith.audit.probes import N_QUESTIONS, PROBES, Probe
 from rewardsmith.audit.probes.conduct import failures
 from rewardsmith.audit.probes.search import search
 from rewardsmith.audit.process_audit import audit_process, is_process
-from rewardsmith.audit.report import Check, Report, ranked
+from rewardsmith.audit.report import Report, ranked
 from rewardsmith.audit.source_audit import audit_sources, grouped
 from rewardsmith.data import ANSWER_NAMES, PreferenceRow, Row
 from rewardsmith.errors import RowsError
@@ -162,6 +162,7 @@ def _report(
     if not panel.items:
         findings.append(_unscorable(hearing))
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
+    how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no honest answer could be scored")
     return Report(
         target=hearing.scorer.target.name,
         contract=hearing.scorer.target.contract,
@@ -169,23 +170,13 @@ def _report(
         n_rows=n_rows,
         seed=seed,
         findings=ranked(findings),
-        checks=tuple(_check(probe, outcomes.get(probe.name), faulty, hearing.cut_short) for probe in probes),
+        checks=tuple(how(probe, outcomes.get(probe.name)) for probe in probes),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         levels=_levels(panel),
         unscored=dict(hearing.unscored),
         calls=hearing.calls,
         seconds=hearing.seconds,
     )
-
-
-def _check(probe: Probe, outcome: Outcome | None, faulty: set[str], cut_short: set[str]) -> Check:
-    if outcome is None or outcome.not_run:
-        note = outcome.not_run if outcome else "no honest answer could be scored"
-        return Check(probe.name, probe.question, "not run", note)
-    if probe.name in cut_short and not outcome.findings:
-        return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
-    own = {finding.probe for finding in outcome.findings} | {probe.name}
-    return Check(probe.name, probe.question, "finding" if own & faulty else "clean")
 
 
 def _levels(panel: Panel) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewardsmith.cli.shell import refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.audit import Report, Severity
@@ -100,8 +100,7 @@ def audit_command(
         _print(report, floor=floor, out=out, as_json=as_json)
     except KeyboardInterrupt:
         kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
-        typer.echo(f"Interrupted: {kept}.", err=True)
-        raise typer.Exit(130) from None
+        interrupted(kept)
     except (RewardsmithError, ValueError, OSError) as error:
         refuse(error)
     raise typer.Exit(1 if report.at_least(floor) else 0)

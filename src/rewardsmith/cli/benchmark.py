@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewardsmith.cli.shell import refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.audit import BenchmarkScore
@@ -68,8 +68,7 @@ def benchmark_command(
         _print(score, out=out, as_json=as_json)
     except KeyboardInterrupt:
         kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
-        typer.echo(f"Interrupted: {kept}.", err=True)
-        raise typer.Exit(130) from None
+        interrupted(kept)
     except (RewardsmithError, ValueError, OSError) as error:
         refuse(error)
     raise typer.Exit(0 if score.n else 1)
@@ -91,7 +90,7 @@ def _scored(
     timeout: float,
 ) -> BenchmarkScore:
     from rewardsmith.audit import run_benchmark
-    from rewardsmith.rewards import load_target
+    from rewardsmith.rewards import is_heavy, load_target
 
     reward = load_target(target)
     if read.card.dropped:
@@ -101,7 +100,7 @@ def _scored(
         read.rows,
         protocol=read.card.schema,
         ratings=ratings,
-        workers=(0 if hasattr(reward.reward, "plan") else 1) if workers is None else workers,
+        workers=(0 if is_heavy(reward) else 1) if workers is None else workers,
         timeout=timeout,
         journal=None if out is None else out / "journal.jsonl",
         progress=sys.stderr.isatty(),

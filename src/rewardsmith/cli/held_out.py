@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def _of_steps(rows: Sequence[Any], folder: Path) -> Figures:
     from rewardsmith.audit.labels import first_below, first_wrong
     from rewardsmith.rewards import load_reward_model
 
-    reward = load_reward_model(folder, step_end=_step_end(folder))
+    reward = load_reward_model(folder)
     steps = [list(row.completions) for row in rows]
     found = reward.score([row.prompt for row in rows], ["\n".join(s) for s in steps], steps=steps)
     predicted = [None if scores is None else first_below(scores, 0.5) for scores in found]
@@ -95,10 +94,6 @@ def _of_steps(rows: Sequence[Any], folder: Path) -> Figures:
     right = {"value": sum(hits) / max(len(hits), 1), "low": low, "high": high, "n": len(hits)}
     first = {"value": f1.f1, "low": f1.low, "high": f1.high, "n": f1.n_erroneous + f1.n_correct}
     return {"step accuracy": right, "F1 of the first error": first}
-
-
-def _step_end(folder: Path) -> str:
-    return str(json.loads((folder / "training.json").read_text(encoding="utf-8"))["settings"]["step_end"])
 
 
 __all__ = ["Figures", "judged"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewardsmith.cli.shell import stdout_kept_for_the_result
+from rewardsmith.cli.shell import interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.rewards import Engine, ScoreSummary
@@ -72,11 +72,9 @@ def score_command(
         with stdout_kept_for_the_result():
             summary = _scored(rows, reward, out, _engine(engine, workers, gpus), **options)
     except KeyboardInterrupt:
-        typer.echo("Interrupted: resume with the same command.", err=True)
-        raise typer.Exit(130) from None
+        interrupted("resume with the same command")
     except (RewardsmithError, ValueError, OSError) as error:
-        typer.echo(f"Error: {str(error)[:2000]}", err=True)
-        raise typer.Exit(2) from None
+        refuse(error)
     typer.echo(json.dumps(summary._asdict() | {"out": str(summary.out)}) if as_json else _text(summary))
     raise typer.Exit(0 if summary.n_scored else 1)
 

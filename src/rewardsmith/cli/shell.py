@@ -19,6 +19,12 @@ def refuse(error: Exception) -> NoReturn:
     raise typer.Exit(2)
 
 
+def interrupted(kept: str) -> NoReturn:
+    """Say on standard error what is kept, and end as a shell does on Ctrl-C."""
+    typer.echo(f"Interrupted: {kept}.", err=True)
+    raise typer.Exit(130)
+
+
 @contextlib.contextmanager
 def stdout_kept_for_the_result() -> Iterator[None]:
     """Send what the reward, its imports and its worker processes print to stderr, so that stdout holds the result."""
@@ -33,4 +39,4 @@ def stdout_kept_for_the_result() -> Iterator[None]:
         os.close(kept)
 
 
-__all__ = ["refuse", "stdout_kept_for_the_result"]
+__all__ = ["interrupted", "refuse", "stdout_kept_for_the_result"]

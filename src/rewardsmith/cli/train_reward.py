@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from rewardsmith.cli.shell import interrupted, refuse
+
 if TYPE_CHECKING:
     from rewardsmith.data import ReadData
     from rewardsmith.engines.trl import RewardFit
@@ -90,11 +92,9 @@ def train_reward_command(
             read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
         )
     except KeyboardInterrupt:
-        typer.echo("Interrupted: resume with the same command.", err=True)
-        raise typer.Exit(130) from None
+        interrupted("resume with the same command")
     except (RewardsmithError, ValueError, OSError, ImportError) as error:
-        typer.echo(f"Error: {str(error)[:2000]}", err=True)
-        raise typer.Exit(2) from None
+        refuse(error)
     typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
 
 

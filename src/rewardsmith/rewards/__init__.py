@@ -6,7 +6,7 @@ Importing this room loads neither torch nor a verifier's libraries, because ever
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith.rewards.agreement import Vote, weighted_vote
-from rewardsmith.rewards.blocks import Block, BlockScorer, BlockScoring, Engine, LocalEngine
+from rewardsmith.rewards.blocks import Block, BlockScorer, BlockScoring, Engine, LocalEngine, is_heavy
 from rewardsmith.rewards.calling import pseudo_ids
 from rewardsmith.rewards.contracts import (
     Contract,
@@ -168,6 +168,7 @@ __all__ = [
     "from_plain",
     "from_verl",
     "in_pair",
+    "is_heavy",
     "json_schema",
     "load_reward",
     "load_reward_model",

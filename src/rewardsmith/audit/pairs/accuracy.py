@@ -101,8 +101,10 @@ def _advice(severity: Severity, share: Share) -> str:
     )
 
 
-def _examples(panel: PairPanel) -> tuple[Example, ...]:
-    wrong = [int(k) for k in np.argsort(panel.margins) if panel.margins[k] <= 0]
+def _examples(panel: PairPanel, among: Sequence[int] | None = None) -> tuple[Example, ...]:
+    """The pairs that are most surely ranked wrong."""
+    pairs = range(len(panel.rows)) if among is None else among
+    wrong = sorted((k for k in pairs if panel.margins[k] <= 0), key=lambda k: float(panel.margins[k]))
     return tuple(pair_example(panel, pair) for pair in wrong[:3])
 
 
@@ -141,7 +143,6 @@ def _by_source(panel: PairPanel) -> list[Finding]:
 
 
 def _weak_source(panel: PairPanel, source: str, share: Share, others: Share, own: Sequence[int]) -> Finding:
-    worst = sorted((k for k in own if panel.margins[k] <= 0), key=lambda k: float(panel.margins[k]))
     return Finding(
         probe="accuracy",
         severity="medium",
@@ -153,7 +154,7 @@ def _weak_source(panel: PairPanel, source: str, share: Share, others: Share, own
         advice="Train on more pairs of this kind, give them more `weight`, or do not optimize on its prompts; see "
         "whether its labels are worse (`rewardsmith.audit.label_quality`).",
         unit=UNIT,
-        examples=tuple(pair_example(panel, pair) for pair in worst[:3]),
+        examples=_examples(panel, own),
     )
 
 

@@ -6,19 +6,18 @@ from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
 from rewardsmith.audit.finding import SEVERITIES, Example, Finding, Severity
+from rewardsmith.audit.labels import Share
 from rewardsmith.audit.paid import clip, worst
-from rewardsmith.audit.pairs.counterfactuals import EQUAL, FEWEST, MOST, Shift, share_of, shift_of
+from rewardsmith.audit.pairs.counterfactuals import EQUAL, FEWEST, MOST, Shift, shift_of
 from rewardsmith.audit.pairs.panel import PairPanel
 from rewardsmith.audit.pairs.phrases import Phrases
 from rewardsmith.audit.panel import Ask, Asking, Outcome
+from rewardsmith.audit.rankings import share_right
 from rewardsmith.audit.report import Rate
 from rewardsmith.data import MASTER_KEYS
 from rewardsmith.rewards import Scored
 
-OFTEN, NEARLY_ALWAYS = (
-    0.5,
-    0.8,
-)  # shares of pairs above which it surely being paid like the chosen is a fault, a grave one
+OFTEN, NEARLY_ALWAYS = 0.5, 0.8  # of the pairs surely paid like the chosen answer is a fault, a grave one
 ADVICE = (
     "Gate the reward with `rewardsmith.rewards.require_answer`, and train on answers that open and say nothing "
     "(`rewardsmith.data.add_truncated_negatives`)."
@@ -78,11 +77,15 @@ def openers_alone(panel: PairPanel, met: Sequence[str], unmet: Sequence[str], ad
 
 
 def _constant(label: str, text: str) -> Alone:
-    return Alone(label, (lambda pair: text,))
+    return Alone(label, (_always(text),))
 
 
 def _pooled(label: str, texts: Sequence[str]) -> list[Alone]:
-    return [Alone(label, tuple(_constant("", text).texts[0] for text in texts))] if len(texts) > 2 else []
+    return [Alone(label, tuple(map(_always, texts)))] if len(texts) > 2 else []
+
+
+def _always(text: str) -> Text:
+    return lambda pair: text
 
 
 def paid_alone(
@@ -138,12 +141,12 @@ def _sent(panel: PairPanel, kind: Alone, place: tuple[int, int], reward: float, 
 def _judge(
     panel: PairPanel, probe: str, kind: Alone, sent: Sequence[_Sent], advice: str
 ) -> tuple[Finding | None, Rate]:
-    def share(hits: list[bool]) -> Shift:
+    def share(hits: list[bool]) -> Shift | Share:
         if len(kind.texts) > 1:
             mean = shift_of([float(hit) for hit in hits], [one.which for one in sent], alpha=panel.alpha)
             return Shift(mean.value, max(mean.low, 0.0), min(mean.high, 1.0))
         names = panel.clusters
-        return share_of(hits, [names[one.pair] for one in sent], alpha=panel.alpha)
+        return share_right(hits, [names[one.pair] for one in sent], alpha=panel.alpha)
 
     paid, above = share([one.like_chosen for one in sent]), share([one.above_rejected for one in sent])
     rate = Rate(probe, kind.label, paid.value, paid.low, paid.high, len(sent))

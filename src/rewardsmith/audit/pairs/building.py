@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardsmith.audit.pairs.panel import Floats, PairPanel
+from rewardsmith.audit.pairs.panel import PairPanel, numbers_of
 from rewardsmith.audit.panel import Ask
 from rewardsmith.data import PreferenceRow, Row, in_context, text_of
 from rewardsmith.rewards import Scored, Scorer, Target, resolve_form
@@ -108,7 +108,7 @@ def build_pair_panel(
     replies = yield [
         Ask([draft.row(place, draft.text(place, side)) for place in places]) for side in ("chosen", "rejected")
     ]
-    chosen, rejected = (_numbers(scores) for scores in replies)
+    chosen, rejected = (numbers_of(scores) for scores in replies)
     kept = np.flatnonzero(np.isfinite(chosen) & np.isfinite(rejected))
     return replace(
         draft,
@@ -117,10 +117,6 @@ def build_pair_panel(
         rejected=rejected[kept],
         bare=tuple(bare[place] for place in kept) if bare else (),
     )
-
-
-def _numbers(scores: Sequence[Scored]) -> Floats:
-    return np.array([math.nan if score.reward is None else score.reward for score in scores], dtype=np.float64)
 
 
 def takes_context(target: Target) -> bool:

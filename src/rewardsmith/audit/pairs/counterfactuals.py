@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rewardsmith.audit.finding import SEVERITIES, Example, Finding, Severity
-from rewardsmith.audit.intervals import design_effect, wilson_interval
 from rewardsmith.audit.paid import clip, worst
 from rewardsmith.audit.pairs.panel import PairPanel
 from rewardsmith.audit.panel import Ask, Asking, Outcome
+from rewardsmith.audit.rankings import share_right
 from rewardsmith.audit.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scored
@@ -123,13 +123,6 @@ def shift_of(values: Sequence[float], groups: Sequence[Hashable], *, alpha: floa
     return Shift(fmean(means), fmean(means) - half, fmean(means) + half)
 
 
-def share_of(hits: Sequence[bool], clusters: Sequence[Hashable], *, alpha: float) -> Shift:
-    """The share of hits with Wilson's interval for as many answers as the clusters leave."""
-    n, share = len(hits), fmean(hits)
-    rows = n / design_effect([hit - share for hit in hits], clusters)
-    return Shift(share, *wilson_interval(share * rows, rows, alpha=alpha))
-
-
 def counterfactual(panel: PairPanel, probe: str, edits: Iterable[Edit], advice: str) -> Asking:
     """Every edit on up to 128 rejected answers: the worst that is paid for, else what is punished most, as `info`.
 
@@ -226,8 +219,8 @@ def _judge(
     groups: Sequence[Hashable] = [trial.way for trial in trials] if edit.draws else prompts
     over = shift_of([trial.shift for trial in trials], groups, alpha=panel.alpha)
     beyond = shift_of([trial.shift - trial.control for trial in trials], groups, alpha=panel.alpha)
-    raised = share_of([trial.shift > EQUAL for trial in trials], prompts, alpha=panel.alpha)
-    flips = share_of([trial.flips for trial in trials], prompts, alpha=panel.alpha)
+    raised = share_right([trial.shift > EQUAL for trial in trials], prompts, alpha=panel.alpha)
+    flips = share_right([trial.flips for trial in trials], prompts, alpha=panel.alpha)
     rate = Rate(probe, edit.label, flips.value, flips.low, flips.high, len(trials))
     paid = over.low >= LEAST and beyond.low > 0 and raised.low > 0.5
     if not paid and not (over.high <= -LEAST and beyond.high < 0):
@@ -270,7 +263,6 @@ __all__ = [
     "hear_edits",
     "no_unit",
     "only",
-    "share_of",
     "shift_of",
     "suits",
 ]

@@ -19,12 +19,12 @@ from rewardsmith.audit.pairs.counterfactuals import (
     hear_edits,
     no_unit,
     only,
-    share_of,
     shift_of,
 )
 from rewardsmith.audit.pairs.panel import PairPanel
 from rewardsmith.audit.pairs.phrases import Phrases
 from rewardsmith.audit.panel import Asking, Outcome
+from rewardsmith.audit.rankings import share_right
 from rewardsmith.audit.report import Rate
 
 WIDE, VERY_WIDE = 0.5, 1.0  # gaps above which a mean distance surely lies where it is a fault, a grave one
@@ -57,10 +57,9 @@ def invariance(panel: PairPanel) -> Asking:
 
 def _judge(panel: PairPanel, edit: Edit, trials: Sequence[Trial]) -> tuple[Finding | None, Rate]:
     names = panel.clusters
-    distance = shift_of(
-        [abs(trial.shift) for trial in trials], [names[trial.pair] for trial in trials], alpha=panel.alpha
-    )
-    flips = share_of([trial.flips for trial in trials], [names[trial.pair] for trial in trials], alpha=panel.alpha)
+    prompts = [names[trial.pair] for trial in trials]
+    distance = shift_of([abs(trial.shift) for trial in trials], prompts, alpha=panel.alpha)
+    flips = share_right([trial.flips for trial in trials], prompts, alpha=panel.alpha)
     rate = Rate("invariance", edit.label, flips.value, flips.low, flips.high, len(trials))
     signed = fmean(trial.shift for trial in trials)
     if distance.low <= WIDE:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from rewardsmith.audit.calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from rewardsmith.audit.finding import Example, Finding, Severity
-from rewardsmith.audit.intervals import design_effect, mean_interval, wilson_interval
+from rewardsmith.audit.intervals import clustered_interval, wilson_interval
 from rewardsmith.audit.pairs.accuracy import hits_of, pair_example
 from rewardsmith.audit.pairs.lapse import Lapse, fit_lapse
 from rewardsmith.audit.pairs.panel import Floats, PairPanel
@@ -80,20 +80,11 @@ def pair_calibration(
         float(stated.mean()) if len(kept) else math.nan,
         float(right.mean()) if len(kept) else math.nan,
         float(gaps.mean()) if len(kept) else math.nan,
-        _clustered_interval(gaps, names, alpha),
+        clustered_interval(gaps.tolist(), names, alpha=alpha),
         expected_calibration_error(stated, right, bins=BINS),
         _ece_interval(stated, right, names, seed),
         reliability_curve(stated, right, bins=BINS),
     )
-
-
-def _clustered_interval(values: Floats, names: Sequence[Hashable], alpha: float) -> tuple[float, float]:
-    if len(values) < 2:
-        return -math.inf, math.inf
-    low, high = mean_interval(values.tolist(), alpha=alpha)
-    center, effect = float(values.mean()), design_effect(values.tolist(), names)
-    half = (high - low) / 2 * math.sqrt(effect)
-    return center - half, center + half
 
 
 def _ece_interval(stated: Floats, right: Floats, names: Sequence[Hashable], seed: int) -> tuple[float, float]:

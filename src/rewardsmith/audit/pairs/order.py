@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.audit.finding import Finding, Severity
-from rewardsmith.audit.intervals import design_effect, mean_interval
+from rewardsmith.audit.intervals import clustered_interval
 from rewardsmith.audit.labels import Share
 from rewardsmith.audit.pairs.accuracy import FEWEST, hits_of, pair_example
-from rewardsmith.audit.pairs.panel import Floats, PairPanel
+from rewardsmith.audit.pairs.panel import Floats, PairPanel, numbers_of
 from rewardsmith.audit.panel import Ask, Asking, Outcome
 from rewardsmith.audit.rankings import share_right
 from rewardsmith.data import PreferenceRow, Row
@@ -74,7 +74,7 @@ def order_effect(
     turned = [float((a - 0.5) * (0.5 - b) < 0) for a, b in zip(first, second, strict=True)]
     return OrderEffect(
         float(bias.mean()) if len(bias) else math.nan,
-        clustered_interval(bias, groups, alpha=alpha),
+        clustered_interval(bias.tolist(), groups, alpha=alpha),
         share_right(turned, groups, alpha=alpha),
         share_right(hits_of(first - 0.5), groups, alpha=alpha),
         share_right(hits_of(0.5 - second), groups, alpha=alpha),
@@ -90,18 +90,10 @@ def position_bias(compare: Compare, rows: Sequence[PreferenceRow], *, alpha: flo
     """
     strict = [row for row in rows if not row.is_tie]
     prompts, chosen, rejected = ([getattr(row, name) for row in strict] for name in ("prompt", "chosen", "rejected"))
-    there, back = ([*compare(prompts, *answers)] for answers in ((chosen, rejected), (rejected, chosen)))
-    return order_effect(_numbers(there), _numbers(back), clusters=[row.key for row in strict], alpha=alpha)
-
-
-def clustered_interval(values: Floats, clusters: Sequence[Hashable], *, alpha: float) -> tuple[float, float]:
-    """Normal interval for a mean of rows that come in clusters, widened by their design effect."""
-    if len(values) < 2:
-        return -math.inf, math.inf
-    center = float(values.mean())
-    low, high = mean_interval(values.tolist(), alpha=alpha)
-    wider = math.sqrt(design_effect((values - center).tolist(), clusters))
-    return center - (center - low) * wider, center + (high - center) * wider
+    there, back = (
+        np.array(compare(prompts, *answers), dtype=np.float64) for answers in ((chosen, rejected), (rejected, chosen))
+    )
+    return order_effect(there, back, clusters=[row.key for row in strict], alpha=alpha)
 
 
 def referenced(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
@@ -114,7 +106,7 @@ def position(panel: PairPanel) -> Asking:
     if len(panel.rows) < FEWEST:
         return Outcome(not_run=f"it takes {FEWEST} pairs, and there are {len(panel.rows)}")
     replies = yield [Ask([_placed(panel, k, place) for k in range(len(panel.rows))]) for place in ("first", "second")]
-    first, second = (np.array([np.nan if s.reward is None else s.reward for s in scores]) for scores in replies)
+    first, second = (numbers_of(scores) for scores in replies)
     effect = order_effect(_sigmoid(first), _sigmoid(-second), clusters=panel.clusters, alpha=panel.alpha)
     low, high = effect.interval
     sure = low if low > 0 else -high if high < 0 else 0.0
@@ -164,13 +156,9 @@ def _probabilities(values: ArrayLike) -> Floats:
     return found
 
 
-def _numbers(values: Sequence[float | None]) -> Floats:
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-
-
 def _sigmoid(logits: Floats) -> Floats:
     found: Floats = 0.5 * (1 + np.tanh(logits / 2))
     return found
 
 
-__all__ = ["Compare", "OrderEffect", "clustered_interval", "order_effect", "position", "position_bias", "referenced"]
+__all__ = ["Compare", "OrderEffect", "order_effect", "position", "position_bias", "referenced"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rewardsmith.audit.panel import Asking
 from rewardsmith.data import PreferenceRow, Row, in_context, text_of
+from rewardsmith.rewards import Scored, rewards_of
 from rewardsmith.types import Text
 
 Floats = NDArray[np.float64]
@@ -91,6 +92,11 @@ def _columns(row: PreferenceRow) -> dict[str, object]:
     return {**row.columns, **({} if row.context is None else {"context": row.context})}
 
 
+def numbers_of(scores: Sequence[Scored]) -> Floats:
+    """(n,) the rewards, NaN where unscored."""
+    return np.array(rewards_of(scores), dtype=np.float64)
+
+
 class PairProbe(NamedTuple):
     """A question by name, and how it is asked of a panel; `of_all` of every given pair, where that takes no edits."""
 
@@ -100,4 +106,4 @@ class PairProbe(NamedTuple):
     of_all: bool = False
 
 
-__all__ = ["Floats", "PairPanel", "PairProbe", "Side"]
+__all__ = ["Floats", "PairPanel", "PairProbe", "Side", "numbers_of"]

@@ -13,7 +13,7 @@ from rewardsmith.audit.finding import Example, Finding, Severity
 from rewardsmith.audit.onset import Onset, advice, named, onset
 from rewardsmith.audit.overoptimization import OptimizationCurve, best_of_n_curve, powers_of_two, tilted_curve
 from rewardsmith.audit.paid import clip
-from rewardsmith.audit.pairs.panel import Floats, PairPanel
+from rewardsmith.audit.pairs.panel import Floats, PairPanel, numbers_of
 from rewardsmith.audit.panel import Ask, Asking, Outcome
 from rewardsmith.audit.report import Curve, CurvePoint, Turn
 from rewardsmith.audit.scaling_law import scaling_law
@@ -42,7 +42,7 @@ def pressure(panel: PairPanel) -> Asking:
     if not panel.pool:
         return Outcome(not_run="it takes several completions of a policy per prompt: give --pool")
     (scores,) = yield [Ask(panel.pool)]
-    rewards = np.array([math.nan if score.reward is None else score.reward for score in scores])
+    rewards = numbers_of(scores)
     gold = panel.gold if len(panel.gold) == len(rewards) else np.full(len(rewards), math.nan)
     pool = _pooled(panel.pool, rewards, gold) or _pooled(panel.pool, rewards, None)
     if pool is None:
@@ -71,8 +71,11 @@ def _pooled(rows: Sequence[Row], rewards: Floats, gold: Floats | None) -> _Pool 
     places = np.full((len(groups), max(map(len, groups))), -1)
     for k, group in enumerate(groups):
         places[k, : len(group)] = group
-    tables = [None if column is None else np.where(places < 0, math.nan, column[places]) for column in (rewards, gold)]
-    return _Pool(places, tables[0] if tables[0] is not None else rewards, tables[1])
+
+    def laid_out(column: Floats) -> Floats:
+        return np.where(places < 0, math.nan, column[places])
+
+    return _Pool(places, laid_out(rewards), None if gold is None else laid_out(gold))
 
 
 def _finding(curve: OptimizationCurve, found: Onset | None, pool: _Pool, panel: PairPanel) -> Finding:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from rewardsmith.audit.finding import Finding, Severity
-from rewardsmith.audit.intervals import design_effect, mean_interval
+from rewardsmith.audit.intervals import clustered_interval
 from rewardsmith.audit.pairs.accuracy import FEWEST, hits_of, pair_example, share_won
-from rewardsmith.audit.pairs.order import clustered_interval
-from rewardsmith.audit.pairs.panel import Floats, PairPanel
+from rewardsmith.audit.pairs.panel import Floats, PairPanel, numbers_of
 from rewardsmith.audit.panel import Ask, Asking, Outcome
 from rewardsmith.data import text_of
-from rewardsmith.rewards import Scored
 
 MOST = 400  # pairs asked about
 NO_LOSS = 0.1  # accuracy that exchanging surely costs less than is as good as none
@@ -27,7 +26,7 @@ NONE = 0.02
 
 
 class _Gap(NamedTuple):
-    """The mean of own less exchanged hits, with its interval over prompts."""
+    """A mean over pairs, with its interval over prompts."""
 
     value: float
     low: float
@@ -54,12 +53,12 @@ def prompt(panel: PairPanel) -> Asking:
         Ask([panel.row(other, panel.text(own, "rejected")) for own, other in pairs]),
     ]
     own = [own for own, _ in pairs]
-    contrast = share_won(panel, _whole(panel, own, panel.chosen[own] - _numbers(distractors)), own)
-    exchanged = _whole(panel, own, _numbers(chosen) - _numbers(rejected))
+    contrast = share_won(panel, _whole(panel, own, panel.chosen[own] - numbers_of(distractors)), own)
+    exchanged = _whole(panel, own, numbers_of(chosen) - numbers_of(rejected))
     gap = _paired(panel, panel.margins, exchanged, own)
     accuracy = share_won(panel, exchanged, own)
     moved = _moved(panel.margins[own], exchanged[own])
-    cost = _cost(panel, panel.chosen[own] - _numbers(chosen), own)
+    cost = _cost(panel, panel.chosen[own] - numbers_of(chosen), own)
     ignored = cost.high < CHEAP and (gap.high < NO_LOSS or moved < HARDLY)
     verdict = ": it ignores the prompt" if contrast.low <= 0.5 else ": it hardly reads the prompt"
     finding = Finding(
@@ -101,7 +100,8 @@ def context(panel: PairPanel) -> Asking:
         for contexts_of in (contexts, [None] * len(own))
         for side in ("chosen", "rejected")
     ]
-    swapped, without = (_whole(panel, own, _numbers(replies[place]) - _numbers(replies[place + 1])) for place in (0, 2))
+    numbers = [numbers_of(scores) for scores in replies]
+    swapped, without = (_whole(panel, own, numbers[place] - numbers[place + 1]) for place in (0, 2))
     return Outcome(findings=(_context_finding(panel, own, swapped, without),))
 
 
@@ -177,14 +177,11 @@ def _cost(panel: PairPanel, losses: Floats, own: Sequence[int]) -> _Gap:
     names = panel.clusters
     known = np.isfinite(losses)
     kept = losses[known] / panel.gap
-    low, high = clustered_interval(
-        kept, [names[k] for k, held in zip(own, known, strict=True) if held], alpha=panel.alpha
-    )
-    return _Gap(float(kept.mean()) if len(kept) else math.nan, low, high)
+    return _mean(kept.tolist(), [names[k] for k, held in zip(own, known, strict=True) if held], panel.alpha)
 
 
-def _numbers(scores: Sequence[Scored]) -> Floats:
-    return np.array([math.nan if score.reward is None else score.reward for score in scores], dtype=np.float64)
+def _mean(values: Sequence[float], clusters: Sequence[str], alpha: float) -> _Gap:
+    return _Gap(fmean(values) if values else math.nan, *clustered_interval(values, clusters, alpha=alpha))
 
 
 def _whole(panel: PairPanel, own: Sequence[int], values: Floats) -> Floats:
@@ -199,13 +196,7 @@ def _paired(panel: PairPanel, first: Floats, second: Floats, own: Sequence[int])
     names = panel.clusters
     hits = zip(hits_of(first[list(own)]), hits_of(second[list(own)]), own, strict=True)
     known = [(a - b, names[k]) for a, b, k in hits if a is not None and b is not None]
-    if len(known) < 2:
-        return _Gap(math.nan, -math.inf, math.inf)
-    values = [value for value, _ in known]
-    low, high = mean_interval(values, alpha=panel.alpha)
-    half = (high - low) / 2 * math.sqrt(design_effect(values, [name for _, name in known]))
-    center = (low + high) / 2
-    return _Gap(center, center - half, center + half)
+    return _mean([value for value, _ in known], [name for _, name in known], panel.alpha)
 
 
 __all__ = ["context", "prompt"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.guide import guide_of
-from rewardsmith.audit.hearing import Hearing
+from rewardsmith.audit.hearing import Hearing, checked
 from rewardsmith.audit.intervals import family_alpha
 from rewardsmith.audit.pairs import accuracy, conduct, cues, labels, members, order, pressure, reading, triggers
 from rewardsmith.audit.pairs.building import Form, build_pair_panel, drawn, tokenizer_of
@@ -18,7 +18,7 @@ from rewardsmith.audit.pairs.edits import EDIT_PROBES
 from rewardsmith.audit.pairs.panel import PairPanel, PairProbe
 from rewardsmith.audit.panel import Outcome
 from rewardsmith.audit.probes.conduct import failures
-from rewardsmith.audit.report import Check, Report, ranked
+from rewardsmith.audit.report import Report, ranked
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.errors import RowsError, TargetError
 from rewardsmith.rewards import (
@@ -185,6 +185,7 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
     findings += failures(list(hearing.broken.values()), hearing.calls, alpha=ALPHA, honest=honest)
     findings += [] if panel.rows else [_unscorable(hearing)]
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
+    how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no pair could be scored")
     target = hearing.scorer.target
     return Report(
         target=target.name,
@@ -193,7 +194,7 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
         n_rows=n_rows,
         seed=panel.seed,
         findings=ranked(findings),
-        checks=tuple(_check(probe, outcomes.get(probe.name), faulty, hearing.cut_short) for probe in probes),
+        checks=tuple(how(probe, outcomes.get(probe.name)) for probe in probes),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         curves=tuple(curve for outcome in outcomes.values() for curve in outcome.curves),
         levels={"chosen answers": panel.chosen.tolist(), "rejected answers": panel.rejected.tolist()},
@@ -201,16 +202,6 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
         calls=hearing.calls,
         seconds=hearing.seconds,
     )
-
-
-def _check(probe: PairProbe, outcome: Outcome | None, faulty: set[str], cut_short: set[str]) -> Check:
-    if outcome is None or outcome.not_run:
-        note = outcome.not_run if outcome else "no pair could be scored"
-        return Check(probe.name, probe.question, "not run", note)
-    if probe.name in cut_short and not outcome.findings:
-        return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
-    own = {finding.probe for finding in outcome.findings} | {probe.name}
-    return Check(probe.name, probe.question, "finding" if own & faulty else "clean")
 
 
 def _unscorable(hearing: Hearing) -> Finding:
