@@ -16,8 +16,6 @@ from typing import Any
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.rewards import Block, BlockScorer, BlockScoring, Scored
 
-ORPHAN = 60.0
-"""Seconds to wait for a block's journal: the worker of a driver that was killed needs some to die."""
 ATTEMPTS = ".attempts"
 
 
@@ -112,7 +110,7 @@ class RayWorker:
         sys.path += [place for place in path if place not in sys.path]
         self._job: BlockScoring = cloudpickle.loads(job)
         self._most_attempts = most_attempts
-        self._scorer = BlockScorer(self._job, workers=self._job.processes, patience=ORPHAN)
+        self._scorer = BlockScorer(self._job, workers=self._job.processes)
 
     def __call__(self, batch: Any) -> Any:
         """One block, scored."""

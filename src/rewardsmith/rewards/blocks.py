@@ -19,6 +19,8 @@ from rewardsmith.rewards.work import Scored
 
 RESULTS = ("reward", "reason")
 """The columns that scoring adds."""
+ORPHAN = 60.0
+"""Seconds to wait for a block's journal: the worker of a job that has ended, on Ray, needs some to die."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,9 @@ class BlockScoring:
 class BlockScorer:
     """Scores blocks with one reward that is loaded once; a block that was cut short goes on from its journal."""
 
-    def __init__(self, job: BlockScoring, *, workers: int, progress: Any = False, patience: float = 0.0) -> None:
-        """Prepare.
-
-        Args:
-            workers, progress: as in `Scorer`.
-            patience: seconds to wait for a block's journal, where a process about to die may still have it open.
-        """
-        self._job, self._patience = job, patience
+    def __init__(self, job: BlockScoring, *, workers: int, progress: Any = False) -> None:
+        """Prepare; `workers` and `progress` as in `Scorer`."""
+        self._job = job
         self._scorer = Scorer(
             job.target, workers=workers, timeout=job.timeout, batch_size=job.batch_size, progress=progress
         )
@@ -116,7 +113,7 @@ class BlockScorer:
     def __call__(self, block: Block) -> list[Scored]:
         """One result per row of the block, in order."""
         header = {"block": block.index, "rows": block.digest}
-        self._scorer.journal_to(self._job.journal(block.index), header, patience=self._patience)
+        self._scorer.journal_to(self._job.journal(block.index), header, patience=ORPHAN)
         return self._scorer.score(block.rows)
 
     def close(self) -> None:
