@@ -23,7 +23,7 @@ from benchmarks.ratios import Ratio, ratio
 from rewardsmith.rewards import Batching, GaussianHeads, GaussianReward, SequenceReward
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
-N_ROWS, REPEATS = 5000, 2
+N_ROWS, REPEATS = 5000, 5
 WIDTH, LAYERS = 64, 2
 PIECES = ("so ", "maybe ", "3", "14", "the answer is ", "and ")
 Rows = tuple[list[str], list[str]]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from pair_worlds import noise, outcome_of, pairs, sound, worst_of
+from pair_worlds import noise, outcome_of, pairs, quality, sound, worst_of
 from scipy.optimize import brentq, differential_evolution
 from scipy.special import expit
 from scipy.stats import binom
@@ -128,6 +128,27 @@ def test_a_reward_that_is_no_model_is_never_called_overconfident():
         return calibration(panel, logits=False)
 
     assert worst_of(outcome_of(asked, scaled(10.0), pairs(400, spread=2.0))).severity == "info"
+
+
+def test_the_picture_holds_how_often_pairs_of_like_sureness_are_right():
+    rows = pairs(400, spread=2.0)
+    outcome = outcome_of(calibration, scaled(3.0), rows)
+    said = [expit(abs(3 * (quality(row.chosen) - quality(row.rejected)))) for row in rows]
+    wins = [quality(row.chosen) > quality(row.rejected) for row in rows]
+    expected = []
+    for low in range(10, 20):
+        own = [k for k, share in enumerate(said) if min(int(share * 20), 19) == low]
+        if len(own) >= 10:
+            expected.append((np.mean([said[k] for k in own]), np.mean([wins[k] for k in own]), len(own)))
+    assert len(expected) >= 5
+    assert [(b.stated, b.right, b.n) for b in outcome.reliability] == [pytest.approx(e) for e in expected]
+    assert all(b.low <= b.right <= b.high for b in outcome.reliability)
+    assert outcome.reliability[-1].high < outcome.reliability[-1].stated  # three times as sure as is right
+
+    def asked(panel):
+        return calibration(panel, logits=False)
+
+    assert outcome_of(asked, scaled(3.0), rows).reliability == ()
 
 
 def test_calibration_is_not_asked_of_few_pairs_or_of_a_turned_sign():

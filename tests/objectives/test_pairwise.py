@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from scipy.stats import norm
 from torch.autograd import gradcheck
 from torch.testing import assert_close
@@ -14,6 +15,7 @@ from rewardsmith.objectives import (
     normalized_weights,
     pairwise_loss,
     rating_loss,
+    sampled_preference_loss,
     simcse_loss,
     spread_regularizer,
     thurstone_loss,
@@ -222,6 +224,41 @@ def test_an_unrated_attribute_sends_no_gradient():
         rating_loss(scores[0], ratings[0])
 
 
+def test_binned_ratings_are_cross_entropies_shared_between_neighbours():
+    logits = draw(6, 3, 5)
+    ratings = torch.tensor([[0.0, 4.0, 2.5], [3.25, NAN, 1.0], [NAN, NAN, NAN]] * 2, dtype=torch.float64)
+    mask = torch.tensor([[True, True, True]] * 3 + [[True, False, True]] * 3)
+    expected = []
+    for i in range(6):
+        each = []
+        for a in range(3):
+            rating = float(ratings[i, a])
+            if mask[i, a] and not math.isnan(rating):
+                p = softmax(logits[i, a].numpy())
+                share = rating % 1
+                upper = math.log(p[math.ceil(rating)])
+                each.append(-(1 - share) * math.log(p[int(rating)]) - share * upper)
+        expected.append(np.mean(each) if each else NAN)
+    losses = rating_loss(logits, ratings, mask=mask, kind="ce_bins")
+    assert_close(losses, column(*expected), equal_nan=True)
+    whole = torch.tensor([[0.0, 2.0, 4.0]] * 6, dtype=torch.float64)
+    torch_own = torch.nn.functional.cross_entropy(logits.flatten(0, 1), whole.long().flatten(), reduction="none")
+    assert_close(rating_loss(logits, whole, kind="ce_bins"), torch_own.view(6, 3).mean(dim=1))
+
+
+def test_a_rating_without_a_bin_and_an_unknown_kind_are_refused_and_holes_send_no_gradient():
+    logits = draw(2, 1, 5).requires_grad_()
+    rating_loss(logits, column(3.0, NAN)[:, None], kind="ce_bins").nansum().backward()
+    assert (logits.grad != 0).any(dim=-1).flatten().tolist() == [True, False]
+    assert logits.grad.isfinite().all()
+    with pytest.raises(ValueError, match=r"rating_loss: ratings run from 0 to 5, but 5 bins are 0 to 4. Shift"):
+        rating_loss(logits, column(5.0, 0.0)[:, None], kind="ce_bins")
+    with pytest.raises(ValueError, match=r"rating_loss: kind is 'mae', which is not one of"):
+        rating_loss(logits, column(1.0, 1.0)[:, None], kind="mae")
+    with pytest.raises(ValueError, match=r"rating_loss: scores must have shape \(any, any, any\)"):
+        rating_loss(logits[..., 0], column(1.0, 1.0)[:, None], kind="ce_bins")
+
+
 def test_the_spread_is_a_mean_over_pairs_of_scored_answers():
     scores = draw(4, 5)
     scores[1, 2], scores[2, 1:], scores[3] = NAN, NAN, NAN
@@ -268,6 +305,26 @@ def test_simcse_limits_and_refusals():
         simcse_loss(same, same, temperature=0.0)
     with pytest.raises(ValueError, match="simcse_loss: arguments must share one shape"):
         simcse_loss(same, same[:2])
+
+
+def test_a_sampled_preference_is_the_squared_error_of_a_sampled_difference():
+    chosen, rejected, noise = draw(3, 6)
+    chosen_std, rejected_std = draw(2, 6, seed=1).exp()
+    gap = chosen - rejected + (chosen_std**2 + rejected_std**2) ** 0.5 * noise
+    expected = (1 - 1 / (1 + torch.exp(-gap))) ** 2
+    losses = sampled_preference_loss(chosen, rejected, chosen_std, rejected_std, noise)
+    assert_close(losses, expected)
+    # what two independent samples would give, by their expectation over many
+    draws = draw(2, 200_000, seed=3, scale=1.0)
+    two = (0.4 + 0.7 * draws[0]) - (-0.1 + 1.1 * draws[1])
+    mean = torch.sigmoid(-two).square().mean()
+    column_of = lambda value: torch.full((200_000,), value, dtype=torch.float64)  # noqa: E731
+    ours = sampled_preference_loss(*map(column_of, (0.4, -0.1, 0.7, 1.1)), draw(200_000, seed=4, scale=1.0)).mean()
+    assert_close(ours, mean, rtol=0, atol=0.005)
+    arguments = [x.clone().requires_grad_() for x in (chosen, rejected, chosen_std, rejected_std)]
+    assert gradcheck(lambda *a: sampled_preference_loss(*a, noise), arguments)
+    with pytest.raises(ValueError, match="sampled_preference_loss: arguments must share one shape"):
+        sampled_preference_loss(chosen, rejected, chosen_std, rejected_std, noise[:2])
 
 
 def test_thurstone_is_the_normal_tail_of_scipy():

@@ -53,7 +53,7 @@ from rewardsmith.audit.render.html import Section, render_html
 from rewardsmith.audit.render.text import render_league, render_text
 from rewardsmith.audit.render.wording import short_verdict
 from rewardsmith.audit.render.write import report_schema, strict_json, write_report
-from rewardsmith.audit.report import SCHEMA, Check, Curve, CurvePoint, Rate, Report, Turn
+from rewardsmith.audit.report import SCHEMA, Bin, Check, Curve, CurvePoint, Rate, Report, Turn
 from rewardsmith.audit.run import audit
 from rewardsmith.audit.scaling_law import ScalingLaw, scaling_law
 from rewardsmith.audit.scoring_errors import ScoringDamage, over_vs_under_scoring
@@ -78,6 +78,7 @@ __all__ = [
     "Band",
     "BenchmarkScore",
     "BestOfN",
+    "Bin",
     "Check",
     "ConfidenceBias",
     "ContextBound",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rewardsmith.audit.carriers import CARRIERS, Carrier
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.forms import committed, key_kind, wrong_answers
-from rewardsmith.audit.report import Curve, Rate
+from rewardsmith.audit.report import Bin, Curve, Rate
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scored
 
@@ -38,12 +38,13 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a probe has to say: findings, rates and curves for the pictures, or why it could not ask."""
+    """What a probe has to say: findings, what there is to draw, or why it could not ask."""
 
     findings: tuple[Finding, ...] = ()
     rates: tuple[Rate, ...] = ()
     not_run: str = ""
     curves: tuple[Curve, ...] = ()
+    reliability: tuple[Bin, ...] = ()
 
 
 Asking = Generator[list[Ask], list[list[Scored]], Outcome]

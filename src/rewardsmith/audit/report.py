@@ -32,6 +32,19 @@ class Rate(NamedTuple):
     n: int
 
 
+class Bin(NamedTuple):
+    """Pairs of which a reward says about as surely that it is right: what it states on average, and how often it is.
+
+    stated: mean probability. right: share, equal scores counting half, with its interval over prompts.
+    """
+
+    stated: float
+    right: float
+    low: float
+    high: float
+    n: int
+
+
 class CurvePoint(NamedTuple):
     """One pressure: the mean KL it takes, and gains over a plain draw in standard deviations, with their intervals.
 
@@ -94,6 +107,7 @@ class Report:
     rates: for the picture of what gets paid, one per content-free or wrong completion tried.
     levels: the scores of honest right and honest wrong answers (and of given completions), for the histogram.
     curves: what optimizing the reward brings, where completions to choose from were given.
+    reliability: how often a reward that states probabilities is right, upward in what it states.
     unscored: reason → count, over everything that was sent.
     calls, seconds: rows scored, and the time spent inside the reward.
     """
@@ -111,6 +125,7 @@ class Report:
     calls: int = 0
     seconds: float = 0.0
     curves: tuple[Curve, ...] = ()
+    reliability: tuple[Bin, ...] = ()
 
     def at_least(self, floor: Severity) -> tuple[Finding, ...]:
         """The findings of severity `floor` or worse, worst first."""
@@ -143,6 +158,7 @@ class Report:
             "rates": [rate._asdict() for rate in self.rates],
             "levels": {name: list(values) for name, values in self.levels.items()},
             **({"curves": [curve.as_json() for curve in self.curves]} if self.curves else {}),
+            **({"reliability": [b._asdict() for b in self.reliability]} if self.reliability else {}),
         }
 
 

@@ -3,10 +3,12 @@
 from rewardsmith.objectives.logps import implicit_reward, sequence_logps
 from rewardsmith.objectives.meta import MetaStep, meta_rm_step
 from rewardsmith.objectives.pairwise import (
+    RatingKind,
     TieKind,
     normalized_weights,
     pairwise_loss,
     rating_loss,
+    sampled_preference_loss,
     simcse_loss,
     spread_regularizer,
     thurstone_loss,
@@ -31,6 +33,7 @@ __all__ = [
     "MetaStep",
     "OnDisagree",
     "PeerMasks",
+    "RatingKind",
     "TieKind",
     "WeightOnDisagree",
     "combined_confidence_loss",
@@ -47,6 +50,7 @@ __all__ = [
     "peer_review_masks",
     "ranked_confidence_loss",
     "rating_loss",
+    "sampled_preference_loss",
     "sequence_logps",
     "simcse_loss",
     "spread_regularizer",

@@ -7,7 +7,7 @@ reduction. Comparisons take scores of any one shape, written (B,) here, and ±in
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from rewardsmith._check import check_choice, check_range, check_same_shape, check_shape
 
 TieKind = Literal["entropy", "squared"]
+RatingKind = Literal["mse", "ce_bins"]
 Numbers = Tensor | float
 
 
@@ -91,31 +92,51 @@ def normalized_weights(weight: Tensor) -> Tensor:
     return weight / torch.where(mean > 0, mean, 1)
 
 
-def rating_loss(scores: Tensor, ratings: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    """Regression on ratings: the squared error, averaged over the attributes that were rated.
+def rating_loss(scores: Tensor, ratings: Tensor, *, mask: Tensor | None = None, kind: RatingKind = "mse") -> Tensor:
+    """What ratings teach, averaged over the attributes that were rated.
 
-        ℓ_i = Σ_a μ_ia (s_ia − g_ia)² / Σ_a μ_ia
+        ℓ_i = Σ_a μ_ia ℓ_ia / Σ_a μ_ia
 
-    Wang et al. 2024, arXiv:2410.01257 (HelpSteer2: ratings 0 to 4, five attributes or helpfulness alone).
+        mse       ℓ_ia = (s_ia − g_ia)²
+        ce_bins   ℓ_ia = −(1 − f) log p_ia⌊g⌋ − f log p_ia⌈g⌉,   p_ia = softmax(s_ia),   f = g_ia − ⌊g_ia⌋
+
+    Wang et al. 2024, arXiv:2410.01257 (HelpSteer2: ratings 0 to 4, five attributes or helpfulness alone). Bins are the
+    ratings 0, 1, …, C − 1; a mean of several annotators is shared between its two neighbours, so that the best p has
+    the rating as its mean.
 
     Args:
-        scores: (B, A) one output per attribute.
+        scores: (B, A) one output per attribute; for bins (B, A, C) logits.
         ratings: (B, A); NaN where an attribute was not rated.
         mask: (B, A) True on the attributes that count; all if None.
+        kind: "mse" or "ce_bins".
 
     Returns:
         (B,) loss per answer, NaN where no attribute counts.
 
+    Raises:
+        ValueError: shapes do not fit, or a rating has no bin.
+
     >>> rating_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, float("nan")]]))
     tensor([4.])
+    >>> rating_loss(torch.zeros(1, 1, 5), torch.tensor([[3.5]]), kind="ce_bins").exp().round()
+    tensor([5.])
     """
-    check_shape("rating_loss", "scores", scores, None, None)
-    check_same_shape("rating_loss", scores, ratings, *([] if mask is None else [mask]))
-    error = scores - ratings.to(scores.dtype)
-    rated = ~error.isnan() if mask is None else mask & ~error.isnan()
-    squares = error.masked_fill(~rated, 0.0).square().sum(dim=-1)
+    check_choice("rating_loss", "kind", kind, get_args(RatingKind))
+    binned = kind == "ce_bins"
+    check_shape("rating_loss", "scores", scores, *[None] * (3 if binned else 2))
+    one = scores[..., 0] if binned else scores
+    check_same_shape("rating_loss", one, ratings, *([] if mask is None else [mask]))
+    ratings = ratings.to(scores.dtype)
+    rated = ~(ratings.isnan() | (scores.isnan().any(dim=-1) if binned else scores.isnan()))
+    rated = rated if mask is None else mask & rated
+    known = ratings.masked_fill(~rated, 0.0)
+    if binned:
+        each = _bin_entropy(scores.masked_fill(~rated[..., None], 0.0), known)
+    else:
+        each = (scores.masked_fill(~rated, 0.0) - known).square()
     count = rated.sum(dim=-1)
-    return (squares / count.clamp_min(1)).masked_fill(count == 0, math.nan)
+    total = each.masked_fill(~rated, 0.0).sum(dim=-1)
+    return (total / count.clamp_min(1)).masked_fill(count == 0, math.nan)
 
 
 def spread_regularizer(scores: Tensor) -> Tensor:
@@ -193,6 +214,44 @@ def thurstone_loss(chosen_mean: Tensor, rejected_mean: Tensor, chosen_std: Tenso
     missing = gap.isnan()
     likelihood: Tensor = torch.special.log_ndtr(gap.masked_fill(missing, 0.0))
     return -likelihood.masked_fill(missing, math.nan)
+
+
+def sampled_preference_loss(
+    chosen_mean: Tensor, rejected_mean: Tensor, chosen_std: Tensor, rejected_std: Tensor, noise: Tensor
+) -> Tensor:
+    """The squared error of one sampled preference between two Gaussian scores.
+
+        ℓ = ( 1 − σ( μ⁺ − μ⁻ + √(σ⁺² + σ⁻²) ε ) )²
+
+    Yan et al. 2024, arXiv:2409.15360, whose squared error on reparameterized samples this reads so; the exact target
+    is not public. Deviations grow only where the order is wrong.
+
+    Args:
+        chosen_mean, rejected_mean: (B,) μ. chosen_std, rejected_std: (B,) σ.
+        noise: (B,) ε ~ N(0, 1): the difference of two independent samples needs one.
+
+    Returns:
+        (B,) loss per pair.
+    """
+    check_same_shape("sampled_preference_loss", chosen_mean, rejected_mean, chosen_std, rejected_std, noise)
+    gap = chosen_mean - rejected_mean + torch.hypot(chosen_std, rejected_std) * noise
+    return torch.sigmoid(-gap).square()
+
+
+def _bin_entropy(logits: Tensor, ratings: Tensor) -> Tensor:
+    """(B, A) cross entropy of (B, A, C) logits with ratings shared between their two neighbouring bins."""
+    last = logits.shape[-1] - 1
+    if bool(((ratings < 0) | (ratings > last)).any()):
+        low, high = float(ratings.min()), float(ratings.max())
+        raise ValueError(
+            f"rating_loss: ratings run from {low:g} to {high:g}, but {last + 1} bins are 0 to {last}. "
+            "Shift the ratings, or give the model more bins."
+        )
+    below = ratings.floor()
+    share = ratings - below
+    index = torch.stack([below, ratings.ceil()], dim=-1).long()
+    logs = logits.log_softmax(dim=-1).gather(-1, index)
+    return -((1 - share) * logs[..., 0] + share * logs[..., 1])
 
 
 def _strict(gap: Tensor, wrong: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rewardsmith._check import check_choice, check_range
-from rewardsmith.objectives import thurstone_loss
+from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
 from rewardsmith.transforms import member_statistics
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs
@@ -111,9 +111,8 @@ def fit_heads(
         if likelihood == "thurstone":
             losses = thurstone_loss(mean, rejected_mean, std, rejected_std)
         else:
-            noise = streams.randn(streams_of_data, batch_size)
-            gap = mean - rejected_mean + torch.hypot(std, rejected_std) * noise  # the difference of two samples
-            losses = torch.sigmoid(-gap).square()
+            noise = streams.randn(streams_of_data, batch_size).expand_as(mean)
+            losses = sampled_preference_loss(mean, rejected_mean, std, rejected_std, noise)
         optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
         optimizer.step()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rewardsmith.audit.finding import Example, Finding
-from rewardsmith.audit.report import Check, Curve, CurvePoint, Rate, Report, Turn
+from rewardsmith.audit.report import Bin, Check, Curve, CurvePoint, Rate, Report, Turn
 
 PROMPT = "Natalia sold clips to 48 of her friends in April, and half as many in May. How many did she sell in all?"
 
@@ -127,7 +127,7 @@ def clean_report(target: str = "rewardsmith.rewards:exact_number") -> Report:
 
 
 def curved_report() -> Report:
-    """A reward model optimized past the peak of gold, and a curve of which gold is unknown."""
+    """A reward model optimized past the peak of gold, a curve of which gold is unknown, and how sure the model is."""
     known = tuple(
         CurvePoint(n, kl, kl, kl - 0.1, kl + 0.1, gold, gold - 0.2, gold + 0.2)
         for n, kl, gold in ((1.0, 0.0, 0.0), (4.0, 0.64, 0.5), (16.0, 1.84, 0.7), (64.0, 3.17, 0.2))
@@ -137,4 +137,5 @@ def curved_report() -> Report:
         Curve("best of n", "n", known, Turn(16.0, 1.84, 0.64, 1.84, declines=True), "With d = √KL, gold turns."),
         Curve("tilted policy", "1/β", unknown),
     )
-    return replace(clean_report("reward-model"), contract="preference pairs", curves=curves)
+    reliability = (Bin(0.53, 0.55, 0.41, 0.68, 60), Bin(0.97, 0.8, 0.74, 0.85, 1240))
+    return replace(clean_report("reward-model"), contract="preference pairs", curves=curves, reliability=reliability)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -83,6 +84,16 @@ def test_a_report_without_curves_says_nothing_of_them(report):
     assert "How far it can be optimized" not in page
     assert ".curve" not in page
     assert "curves" not in report.as_json()
+
+
+def test_the_page_draws_how_often_a_model_is_right_by_how_sure_it_is():
+    page = render_html([curved_report()])
+    assert page.count('class="stated"') == 2
+    calm, sure = re.findall(r'<div class="rate([^"]*)"><span class="label">says (\S+) <small>(\S+) pairs', page)
+    assert calm == (" unsure", "53%", "60")
+    assert sure == ("", "97%", "1,240")
+    assert "<b>80%</b> [74%, 85%]" in page
+    assert "As sure as it is right?" not in render_html([clean_report()])
 
 
 def test_the_terminal_prints_a_line_for_each_curve():

@@ -30,7 +30,7 @@ def test_a_report_fits_the_published_schema(report, floor):
 def test_the_schema_names_every_field_and_the_version():
     fields = report_schema()["$defs"]["report"]
     assert set(fields["required"]) == set(flawed_report().as_json())
-    assert set(fields["properties"]) == {*fields["required"], "curves"} == set(curved_report().as_json())
+    assert set(fields["properties"]) == {*fields["required"], "curves", "reliability"} == set(curved_report().as_json())
     assert fields["properties"]["schema"]["const"] == SCHEMA
 
 

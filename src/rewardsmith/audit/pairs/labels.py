@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 from rewardsmith.audit.calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from rewardsmith.audit.finding import Example, Finding, Severity
 from rewardsmith.audit.intervals import clustered_interval, wilson_interval
-from rewardsmith.audit.pairs.accuracy import hits_of, pair_example
+from rewardsmith.audit.pairs.accuracy import hits_of, pair_example, share_won
 from rewardsmith.audit.pairs.lapse import Lapse, fit_lapse
 from rewardsmith.audit.pairs.panel import Floats, PairPanel
 from rewardsmith.audit.panel import Asking, Outcome
+from rewardsmith.audit.report import Bin
 from rewardsmith.data import text_of
 
 FEWEST = 100  # pairs from which a slope is fitted
@@ -27,6 +28,7 @@ OPEN = 0.3  # an interval of the lapse that is wider leaves it open
 BINS = 20  # of stated probability in [0, 1]; that of the preferred answer fills the upper half
 RESAMPLES = 200
 FEWEST_REPEATS = 20
+FEWEST_IN_BIN = 10  # pairs of like sureness, to be drawn
 
 
 class PairCalibration(NamedTuple):
@@ -137,7 +139,20 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Asking:
         unit="slope of labels on score differences",
         examples=_contradicted(panel, "surely wrong, by its label") if severity in ("medium", "high") else (),
     )
-    return Outcome(findings=(finding,))
+    return Outcome(findings=(finding,), reliability=_reliability(panel, found.curve) if logits else ())
+
+
+def _reliability(panel: PairPanel, curve: ReliabilityCurve) -> tuple[Bin, ...]:
+    """The bins that hold enough pairs to say something."""
+    stated = np.exp(-np.logaddexp(0.0, -np.abs(panel.margins)))
+    place = np.minimum(np.searchsorted(curve.edges, stated, side="right") - 1, BINS - 1)
+    bins = []
+    for number in range(BINS // 2, BINS):
+        pairs = np.flatnonzero(place == number)
+        if len(pairs) >= FEWEST_IN_BIN:
+            share = share_won(panel, panel.margins, pairs.tolist())
+            bins.append(Bin(float(stated[pairs].mean()), share.value, share.low, share.high, share.n))
+    return tuple(bins)
 
 
 def _calibrated(found: PairCalibration, fit: Lapse) -> tuple[Severity, str]:

@@ -197,6 +197,7 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
         checks=tuple(how(probe, outcomes.get(probe.name)) for probe in probes),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         curves=tuple(curve for outcome in outcomes.values() for curve in outcome.curves),
+        reliability=tuple(b for outcome in outcomes.values() for b in outcome.reliability),
         levels={"chosen answers": panel.chosen.tolist(), "rejected answers": panel.rejected.tolist()},
         unscored=dict(hearing.unscored),
         calls=hearing.calls,

@@ -1,0 +1,148 @@
+"""Heads that say how sure they are, fit on a reward model's own features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast, get_args
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewardsmith._check import check_choice, check_range
+from rewardsmith.data import PreferenceRow
+from rewardsmith.engines.trl.fit import RewardFit, written
+from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
+from rewardsmith.rewards import GaussianReward, SequenceReward
+from rewardsmith.types import Completion, Text
+
+Likelihood = Literal["thurstone", "mse_prob", "gaussian_nll"]
+
+
+@dataclass(frozen=True)
+class HeadsFit:
+    """How Gaussian heads are fit.
+
+    likelihood: "thurstone" (`thurstone_loss`), "mse_prob" (`sampled_preference_loss`), or "gaussian_nll" of the scores
+        that the model's own head gives.
+    subset: share of the pairs that each head sees, drawn per head: without it heads are copies.
+    steps, batch_size, learning_rate: of AdamW, pairs per update.
+    """
+
+    likelihood: Likelihood = "thurstone"
+    subset: float = 0.6
+    steps: int = 500
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("HeadsFit", "likelihood", self.likelihood, get_args(Likelihood))
+        check_range("HeadsFit", "subset", self.subset, 0.01, 1.0)
+
+
+class FittedHeads(NamedTuple):
+    """What the heads came to, on the pairs that they were fit on.
+
+    n_pairs: those that could be read.
+    accuracy: K shares of them that a head's μ ranks right.
+    correlation: between the μ of two heads, averaged; near 1 they are copies, and where they differ says nothing. NaN of
+        one head.
+    std: mean σ in units of the spread of μ; where all are at the floor, "the surest head" is an arbitrary choice.
+    """
+
+    n_pairs: int
+    accuracy: list[float]
+    correlation: float
+    std: float
+
+
+def fit_gaussian_heads(
+    reward: GaussianReward, rows: Sequence[PreferenceRow], fit: HeadsFit | None = None
+) -> FittedHeads:
+    """Fit the heads of a `GaussianReward` to pairs, in place, on a trunk that stays as it is; measure their scale.
+
+    The second stage of Yan et al. 2024, arXiv:2409.15360, after an ordinary reward model (`fit_reward_model`). Their
+    target could not be read; the options are `HeadsFit.likelihood`. Features are computed once. All heads read the same
+    batches, and each learns from its own subset. Ties are left out, and so is a pair that is too long.
+
+        heads = GaussianHeads(width, n_heads=5)
+        reward = GaussianReward(model, heads, tokenizer, aggregate=partial(aggregate, how="robust_mix", coef=0.3))
+        fit_gaussian_heads(reward, rows)
+        reward.save(folder)  # for load_reward_model
+
+    Raises:
+        ValueError: no pair can be read, or "gaussian_nll" of a model without one score.
+    """
+    fit = fit or HeadsFit()
+    chat = bool(reward.tokenizer.chat_template) if reward.chat is None else reward.chat
+    pairs = [cast("PreferenceRow", written(row, RewardFit(), chat=chat)) for row in rows if not row.is_tie]
+    prompts = [row.prompt for row in pairs] * 2
+    answers = [row.chosen for row in pairs] + [row.rejected for row in pairs]
+    features = torch.stack(reward.features(prompts, answers).float().chunk(2))  # (2, N, d)
+    targets = _targets(reward, prompts, answers) if fit.likelihood == "gaussian_nll" else torch.zeros(2, len(pairs))
+    read = (features.isfinite().all(dim=-1) & targets.isfinite()).all(dim=0)
+    if not bool(read.any()):
+        raise ValueError(f"fit_gaussian_heads: none of {len(rows)} rows can be read. Pass pairs that are not too long.")
+    _descend(reward, features[:, read], targets[:, read], fit)
+    reward.fit_reference(prompts, answers)
+    return _summary(reward, features[:, read])
+
+
+def _targets(reward: GaussianReward, prompts: list[Text], answers: list[Completion]) -> Tensor:
+    """(2, N) what the model's own head says, as standard scores."""
+    if getattr(reward.model.config, "num_labels", 0) != 1:
+        raise ValueError("fit_gaussian_heads: gaussian_nll needs a model with one score. Train it by fit_reward_model.")
+    own = SequenceReward(
+        reward.model, reward.tokenizer, max_length=reward.max_length, chat=reward.chat, eos=reward.eos,
+        batching=reward.batching,
+    )  # fmt: skip
+    found = torch.tensor([math.nan if s is None else s for s in own.score(prompts, answers)])
+    known = found[found.isfinite()]
+    return torch.stack(((found - known.mean()) / known.std().clamp_min(1e-6)).chunk(2))
+
+
+def _descend(reward: GaussianReward, features: Tensor, targets: Tensor, fit: HeadsFit) -> None:
+    """AdamW on random batches; the loss of a head is the mean over the pairs that it keeps."""
+    heads, n = reward.heads, features.shape[1]
+    device, n_heads = heads.weights[0].device, len(heads.weights[0])
+    generator = torch.Generator().manual_seed(fit.seed)
+    kept = torch.rand(n_heads, n, generator=generator).argsort(dim=1).argsort(dim=1) < max(1, round(fit.subset * n))
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=fit.learning_rate)
+    for _ in track(range(fit.steps), description="Gaussian heads", transient=True):
+        picks = torch.randint(n, (fit.batch_size,), generator=generator)
+        scores = heads(features[:, picks].flatten(0, 1).to(device))
+        mean, std = (torch.stack(s.chunk(2)) for s in scores)  # (2, b, K)
+        if fit.likelihood == "thurstone":
+            losses = thurstone_loss(mean[0], mean[1], std[0], std[1])
+        elif fit.likelihood == "mse_prob":
+            noise = torch.randn(mean.shape[1:], generator=generator).to(device)
+            losses = sampled_preference_loss(mean[0], mean[1], std[0], std[1], noise)
+        else:
+            goal = targets[:, picks, None].to(device).expand_as(mean)
+            losses = F.gaussian_nll_loss(mean, goal, std.square(), reduction="none").mean(dim=0)
+        mine = kept[:, picks].T.to(device)
+        loss = (losses.where(mine, 0.0).sum(dim=0) / mine.sum(dim=0).clamp_min(1)).sum()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+
+@torch.no_grad()
+def _summary(reward: GaussianReward, features: Tensor) -> FittedHeads:
+    mean, std = (s.double().cpu() for s in reward.heads(features.flatten(0, 1).to(reward.heads.weights[0].device)))
+    chosen, rejected = mean.chunk(2)  # (N, K)
+    correlations = torch.corrcoef(mean.T).reshape(mean.shape[1], -1)
+    apart = ~torch.eye(mean.shape[1], dtype=torch.bool)
+    return FittedHeads(
+        n_pairs=len(chosen),
+        accuracy=(chosen > rejected).double().mean(dim=0).tolist(),
+        correlation=float(correlations[apart].mean()),
+        std=float((std / mean.std(dim=0)).mean()),
+    )
+
+
+__all__ = ["FittedHeads", "HeadsFit", "Likelihood", "fit_gaussian_heads"]

@@ -1,0 +1,58 @@
+"""Ratings first, then preferences: the reward model of HelpSteer2-Preference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from rewardsmith.data import PreferenceRow, RatedRow
+from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
+from rewardsmith.engines.trl.rating_trainer import merge_attributes
+
+
+def fit_two_stages(
+    ratings: Sequence[RatedRow],
+    pairs: Sequence[PreferenceRow],
+    model: str | Path,
+    out: Path,
+    *,
+    weights: Mapping[str, float] | None = None,
+    first: RewardFit | None = None,
+    second: RewardFit | None = None,
+) -> Path:
+    """Regression on ratings, then, from its trunk and head, scaled Bradley-Terry on pairs; saved to `out`.
+
+    Wang et al. 2024, arXiv:2410.01257. Interrupted, the same call goes on. `out/regression` keeps the first stage,
+    which `rewards.extrapolate` (ExPO) needs. After the second, scores are no longer in the unit of ratings.
+
+    Args:
+        weights: attribute → weight in the head that the second stage starts from; helpfulness alone if None, which is
+            the paper's best. Only these are fit.
+        first: settings of the regression.
+        second: of the pairs; by default those of the first at half the learning rate, weighted by strength.
+
+    Raises:
+        ValueError: no row has a rating of these attributes, or a folder holds another model.
+    """
+    weights = {"helpfulness": 1.0} if weights is None else weights
+    first = first or RewardFit()
+    second = second or replace(first, strength="weight", learning_rate=first.learning_rate / 2)
+    rated = [replace(row, ratings={a: r for a, r in row.ratings.items() if a in weights}) for row in ratings]
+    rated = [row for row in rated if row.ratings]
+    if not rated:
+        raise ValueError(f"fit_two_stages: no row has a rating of {', '.join(weights)}. Pass weights of others.")
+    regression = fit_reward_model(rated, model, out / "regression", first)
+    if list(weights.values()) == [1.0]:
+        return fit_reward_model(pairs, regression, out, second)
+    start = out / "start"
+    loaded = AutoModelForSequenceClassification.from_pretrained(regression, dtype=torch.float32, use_safetensors=True)
+    merge_attributes(loaded, weights).save_pretrained(start)
+    AutoTokenizer.from_pretrained(regression).save_pretrained(start)
+    return fit_reward_model(pairs, start, out, second)
+
+
+__all__ = ["fit_two_stages"]
