@@ -49,8 +49,7 @@ class FittedHeads(NamedTuple):
 
     n_pairs: those that could be read.
     accuracy: K shares of them that a head's μ ranks right.
-    correlation: between the μ of two heads, averaged; near 1 they are copies, and where they differ says nothing. NaN of
-        one head.
+    correlation: between the μ of two heads, averaged; near 1 they are copies, and where they differ says nothing.
     std: mean σ in units of the spread of μ; where all are at the floor, "the surest head" is an arbitrary choice.
     """
 

@@ -37,7 +37,7 @@ class Batching:
     """How rows are put together for a model; scores do not depend on it.
 
     token_budget: tokens per forward pass, padding included: more is faster until the device is busy or out of memory.
-        None is 4,096 on a CPU, which has least to gain, and 32,768 elsewhere.
+        None is 1,024 on a CPU, whose caches hold no more, and 32,768 elsewhere.
     max_rows: rows per pass.
     share_prompts: read a prompt once for its completions, where the model's cache allows it.
     padding_side: of decoders, for those that cannot be padded on the right; prompts are then not shared. Encoders are

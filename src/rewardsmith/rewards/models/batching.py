@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rewardsmith.rewards.models.encoding import Encoded, shared_length
 
-TOKEN_BUDGET, ACCELERATED_BUDGET = 4096, 32_768
+TOKEN_BUDGET, ACCELERATED_BUDGET = 1024, 32_768
 """Tokens of one forward pass, padding included, on a CPU and elsewhere."""
 MOST_ROWS = 512
 LEAST_SAVED = 0.1

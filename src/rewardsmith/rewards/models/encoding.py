@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int32]
 
+ENCODED_AT_ONCE = 1024
 LARGEST_LENGTH = 10**9
 """A tokenizer whose `model_max_length` is beyond this has none."""
 
@@ -135,10 +136,32 @@ class RowEncoder:
             places = [place for place, (_, kind) in enumerate(texts) if kind is templated]
             if places:
                 chosen = [texts[place][0] for place in places]
-                ids = self.tokenizer(chosen, add_special_tokens=not templated, verbose=False)["input_ids"]
-                for place, row in zip(places, ids, strict=True):
+                for place, row in zip(places, _token_ids(self.tokenizer, chosen, not templated), strict=True):
                     found[place] = np.asarray(row, dtype=np.int32)
         return found
+
+
+def _token_ids(tokenizer: Any, texts: list[str], special: bool) -> Iterator[list[int]]:
+    """`tokenizer(texts)["input_ids"]`; a fast tokenizer of the usual kind is spared the offsets that nobody reads."""
+    if not _is_plain(type(tokenizer)):
+        yield from tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        return
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    for start in range(0, len(texts), ENCODED_AT_ONCE):
+        part = texts[start : start + ENCODED_AT_ONCE]
+        yield from (encoding.ids for encoding in backend.encode_batch_fast(part, add_special_tokens=special))
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether a tokenizer's class leaves encoding to its backend, as transformers wrote it."""
+    from transformers import PreTrainedTokenizerFast
+
+    return issubclass(kind, PreTrainedTokenizerFast) and all(
+        getattr(kind, name, None) is getattr(PreTrainedTokenizerFast, name, None)
+        for name in ("__call__", "_encode_plus", "backend_tokenizer")
+    )
 
 
 def too_long(length: int, most: int | None) -> Unscored | None:
