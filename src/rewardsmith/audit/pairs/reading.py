@@ -21,7 +21,7 @@ MOST = 400  # pairs asked about
 NO_LOSS = 0.1  # accuracy that exchanging surely costs less than is as good as none
 SEPARATED = 0.7  # an interval that holds ½ and ends below this tells nothing apart
 CHEAP = 0.5  # usual distances between two answers; answering another prompt should surely cost more
-HARDLY = 0.25  # a change of margins by less than this share of them is small, by less than `NONE` no change
+HARDLY = 0.4  # a change of margins by less than this share of them is small, by less than `NONE` no change
 NONE = 0.02
 
 
