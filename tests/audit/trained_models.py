@@ -282,8 +282,8 @@ class World:
             _kept(reward.model, reward.tokenizer, self.folder / name / f"member-{k}")
         return self.folder / name
 
-    def pairwise(self, name: str, *, better_first: float, n: int = 4000, steps: int = 180) -> Path:
-        """A model that reads both answers, trained where the better stood first with chance `better_first`."""
+    def pairwise(self, name: str, *, better_first: float | None, n: int = 4000, steps: int = 300) -> Path:
+        """A model that reads both answers, the better first with chance `better_first`; None: once in each order."""
         folder, rng = self.folder / name, random.Random(f"{self.seed} {name}")
         if folder.exists():
             return folder
@@ -296,7 +296,10 @@ class World:
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
-            batch = [(row, rng.random() < better_first) for row in rng.sample(rows, 32)]
+            if better_first is None:
+                batch = [(row, first) for row in rng.sample(rows, 16) for first in (True, False)]
+            else:
+                batch = [(row, rng.random() < better_first) for row in rng.sample(rows, 32)]
             texts = [row.prompt + in_pair(*((row.chosen, row.rejected) if first else (row.rejected, row.chosen)))
                      for row, first in batch]  # fmt: skip
             ids = _padded([[*line, 1] for line in reward.tokenizer(texts)["input_ids"]], 0)
