@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from trained_models import Taste, World
 
 from rewardsmith.audit import audit
@@ -79,6 +80,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
+    torch.set_num_threads(1)  # models this small only get in the way of the workers beside
+
     @cache
     def of(seed):
         return World(tmp_path_factory.mktemp(f"world-{seed}"), seed)
@@ -103,7 +106,8 @@ def command(case: Case, world: World, folder: Path) -> tuple[int, set[str]]:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row.record()) + "\n" for row in case.rows(world)))
     line = [COMMAND, "audit", case.model(world), path, "--json"]
-    done = subprocess.run([*map(str, line)], check=False, capture_output=True, text=True, timeout=300)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, line)], check=False, capture_output=True, text=True, timeout=300, env=alone)
     assert done.returncode in (0, 1), f"seed {world.seed}: {done.stderr}"
     return done.returncode, {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
 
