@@ -50,7 +50,8 @@ def test_an_enumeration_that_holds_the_key_is_refused(verifier, key, others, dat
     slots = glue.join(rf"\boxed{{{n}}}" for n in listed)
     bare = carrier.format(glue.join(map(str, listed)))
     if glue == "\n":  # on lines of their own, a carrier opens on the first and may close on none
-        bare = "\n".join(carrier.format(n) for n in listed)
+        *thought, said = carrier.rpartition("</think>")  # once: only what follows the last one is an answer
+        bare = "".join(thought) + "\n".join(said.format(n) for n in listed)
     assert verifier([bare, slots], [str(key)] * 2) == [0.0, 0.0]
 
 
@@ -197,3 +198,12 @@ def test_rows_are_scored_one_by_one_without_touching_the_input_and_partials_pick
 def test_the_same_commitment_twice_is_one_and_headings_are_none():
     assert final_answer("#### Step 1\n7\n#### Solution\n\\boxed{12}\nThe answer is 12.0.") == "12.0"
     assert final_answer("So 3 + 4 is 7.\nThat is it.") is None
+
+
+@pytest.mark.parametrize("verifier", [exact_number, math_equal])
+def test_answers_on_the_lines_below_their_cues_count_like_those_beside(verifier):
+    listed = ["Answer:\n{}\n\nAnswer:\n{}", "Answer: {}\nAnswer:\n{}", "Answer:\n{}\nAnswer: {}"]
+    for text in listed:
+        assert verifier([text.format(7, 12), text.format(12, 7), text.format(12, 12)], ["12"] * 3) == [0.0, 0.0, 1.0]
+    assert verifier(["Answer:\n12\n\nThat is all."], ["12"]) == [1.0]
+    assert verifier(["Answer:\nwe first add 3 and 4, which is 7.\nThe answer is 12."], ["12"]) == [1.0]

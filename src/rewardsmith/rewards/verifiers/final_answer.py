@@ -159,8 +159,11 @@ def _lines(shown: str) -> list[str]:
         clause = shown[phrase.end() : min(end, following)]
         if not clause.strip("*_ \t"):  # "Answer:" above its value
             rest = shown[end:].strip()
+            below = shown[end:following].strip().partition("\n")[0]
             if end > last or (rest and "\n" not in rest):
                 slots.append(rest)
+            elif _looks_like_a_value(below, words=False):
+                slots.append(below)
         elif not _BEFORE_BOX.match(clause) and (end > last or _looks_like_a_value(clause, words=True)):
             slots.append(clause)
     return slots
