@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
+from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.panel import Ask, Outcome
 from rewardsmith.audit.report import Check
 from rewardsmith.data import Row
@@ -75,6 +76,20 @@ class Hearing:
                 self.broken[sent] = (row, score)
                 self.unscored[score.reason] += 1
         return scores
+
+
+def unscorable(hearing: Hearing, what: str, cause: str) -> Finding:
+    """That not one of what an audit starts from could be scored; `cause` is the usual one beside a missing column."""
+    listed = ", ".join(f"{count} × {reason}" for reason, count in hearing.unscored.most_common()) or "no number given"
+    return Finding(
+        probe="failures",
+        severity="critical",
+        message=f"No {what} ({listed}).",
+        value=1.0,
+        interval=None,
+        n=hearing.calls,
+        advice=f"See the reasons; the usual ones are a missing column and {cause}.",
+    )
 
 
 class Asked(Protocol):

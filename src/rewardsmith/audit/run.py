@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.guide import Guide, guide_of
-from rewardsmith.audit.hearing import Hearing, checked
+from rewardsmith.audit.hearing import Hearing, checked, unscorable
 from rewardsmith.audit.intervals import family_alpha
 from rewardsmith.audit.padding import Total
 from rewardsmith.audit.pairs.building import tokenizer_of
@@ -160,7 +160,9 @@ def _report(
     broken = list(hearing.broken.values())
     findings += failures(broken, hearing.calls, alpha=ALPHA, honest=panel.conduct.rows)
     if not panel.items:
-        findings.append(_unscorable(hearing))
+        findings.append(
+            unscorable(hearing, "right answer could be scored in any usual format", "another form of completions")
+        )
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
     how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no honest answer could be scored")
     return Report(
@@ -183,16 +185,3 @@ def _levels(panel: Panel) -> dict[str, list[float]]:
     right = [item.right for item in panel.items if item.right is not None]
     wrong = [score for item in panel.items for score in item.wrong_scores if score is not None]
     return {"right answers": right, "wrong answers": wrong} if panel.verifier else {"honest completions": right}
-
-
-def _unscorable(hearing: Hearing) -> Finding:
-    listed = ", ".join(f"{count} × {reason}" for reason, count in hearing.unscored.most_common())
-    return Finding(
-        probe="failures",
-        severity="critical",
-        message=f"No right answer could be scored in any usual format ({listed}).",
-        value=1.0,
-        interval=None,
-        n=hearing.calls,
-        advice="See the reasons; the usual ones are a missing column and another form of completions.",
-    )

@@ -75,7 +75,7 @@ def pair_calibration(
         )
     kept = np.flatnonzero(np.isfinite(given))
     delta, names = given[kept], [names[k] for k in kept]
-    stated = np.exp(-np.logaddexp(0.0, -np.abs(delta)))
+    stated = _stated(delta)
     right = np.array(hits_of(delta), dtype=np.float64)
     gaps = stated - right
     return PairCalibration(
@@ -144,15 +144,20 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Asking:
 
 def _reliability(panel: PairPanel, curve: ReliabilityCurve) -> tuple[Bin, ...]:
     """The bins that hold enough pairs to say something."""
-    stated = np.exp(-np.logaddexp(0.0, -np.abs(panel.margins)))
-    place = np.minimum(np.searchsorted(curve.edges, stated, side="right") - 1, BINS - 1)
+    place = np.minimum(np.searchsorted(curve.edges, _stated(panel.margins), side="right") - 1, BINS - 1)
     bins = []
     for number in range(BINS // 2, BINS):
         pairs = np.flatnonzero(place == number)
         if len(pairs) >= FEWEST_IN_BIN:
             share = share_won(panel, panel.margins, pairs.tolist())
-            bins.append(Bin(float(stated[pairs].mean()), share.value, share.low, share.high, share.n))
+            bins.append(Bin(float(curve.confidence[number]), share.value, share.low, share.high, share.n))
     return tuple(bins)
+
+
+def _stated(margins: Floats) -> Floats:
+    """σ(|Δ|): how sure the reward is of the answer that it prefers."""
+    stated: Floats = np.exp(-np.logaddexp(0.0, -np.abs(margins)))
+    return stated
 
 
 def _calibrated(found: PairCalibration, fit: Lapse) -> tuple[Severity, str]:

@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.guide import guide_of
-from rewardsmith.audit.hearing import Hearing, checked
+from rewardsmith.audit.hearing import Hearing, checked, unscorable
 from rewardsmith.audit.intervals import family_alpha
 from rewardsmith.audit.pairs import accuracy, conduct, cues, labels, members, order, pressure, reading, triggers
 from rewardsmith.audit.pairs.building import Form, build_pair_panel, drawn, tokenizer_of
@@ -183,7 +182,8 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
     honest = [Row(row.prompt, answer) for row in rows for answer in (row.chosen, row.rejected)]
     findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
     findings += failures(list(hearing.broken.values()), hearing.calls, alpha=ALPHA, honest=honest)
-    findings += [] if panel.rows else [_unscorable(hearing)]
+    if not panel.rows:
+        findings.append(unscorable(hearing, "pair could be scored", "rows longer than the model takes"))
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
     how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no pair could be scored")
     target = hearing.scorer.target
@@ -202,19 +202,6 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
         unscored=dict(hearing.unscored),
         calls=hearing.calls,
         seconds=hearing.seconds,
-    )
-
-
-def _unscorable(hearing: Hearing) -> Finding:
-    listed = ", ".join(f"{count} × {reason}" for reason, count in hearing.unscored.most_common()) or "no number given"
-    return Finding(
-        probe="failures",
-        severity="critical",
-        message=f"No pair could be scored ({listed}).",
-        value=1.0,
-        interval=None,
-        n=hearing.calls,
-        advice="See the reasons; the usual ones are a missing column and rows longer than the model takes.",
     )
 
 
