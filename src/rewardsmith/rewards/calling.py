@@ -6,16 +6,19 @@ Nothing here knows processes or limits; the worker and the in-process path both 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import pickle
 import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardsmith.rewards.contracts import PerRow, is_async, signature_of
 from rewardsmith.types import Completion, Text
+
+logger = logging.getLogger(__name__)
 
 RowParts = tuple[Text, Completion | None, Mapping[str, Any]]
 """A row on its way to a worker: prompt, completion, columns."""
@@ -32,9 +35,13 @@ class Verdict(NamedTuple):
 
 
 class Unscored(NamedTuple):
-    """What a reward's `reasoned` gives in place of None where it can say why."""
+    """What a reward's `reasoned` gives in place of None where it can say why.
+
+    `reason` is "endpoint" where the server that the reward asks gave no usable answer, so that asking again may help.
+    """
 
     why: str
+    reason: str = "none"
 
 
 class Reply(NamedTuple):
@@ -76,7 +83,7 @@ def verdict(value: Any) -> Verdict:
     if value is None:
         return Verdict(None, "none")
     if isinstance(value, Unscored):
-        return Verdict(None, "none", shorten(value.why))
+        return Verdict(None, value.reason, shorten(value.why))
     if not isinstance(value, int | float) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
     if not isinstance(value, int | float):
@@ -95,6 +102,17 @@ def _shown(value: Any) -> str:
         return repr(value)
     except Exception as error:
         return f"(its repr raises {type(error).__name__})"
+
+
+def scored(name: str, values: Iterable[float | Unscored | None]) -> list[float | None]:
+    """The numbers alone, None where there is none, with a warning that counts and explains the first of those."""
+    given = list(values)
+    rewards = [None if v is None or isinstance(v, Unscored) or not math.isfinite(v) else v for v in given]
+    missing = [value for value, reward in zip(given, rewards, strict=True) if reward is None]
+    if missing:
+        why = missing[0].why if isinstance(missing[0], Unscored) else f"the reward gives {missing[0]}"
+        logger.warning("%s: %d of %d rows are unscored; the first: %s", name, len(missing), len(rewards), why)
+    return rewards
 
 
 def judge(result: Any, n_rows: int, seconds: float) -> Reply:

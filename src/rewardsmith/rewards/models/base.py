@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.calling import Unscored, scored
 from rewardsmith.rewards.contracts import name_of
 from rewardsmith.rewards.models.batching import ACCELERATED_BUDGET, MOST_ROWS, TOKEN_BUDGET
 from rewardsmith.rewards.models.encoding import Encoded, key_of
 from rewardsmith.rewards.models.scanning import Read, Scanner
 from rewardsmith.types import Completion, Text
-
-logger = logging.getLogger(__name__)
 
 MOST_PLANNED = 2**26
 """Tokens that a plan keeps for the scoring that follows it."""
@@ -104,17 +100,6 @@ class Reader:
         found = [self._planned.pop(key, None) for key in keys]
         known = [item for item in found if item is not None]
         return known if keys and len(known) == len(keys) else list(self.encode(prompts, completions))
-
-
-def scored(name: str, values: Iterable[float | Unscored]) -> list[float | None]:
-    """The numbers alone, None where there is none, with a warning that counts and explains the first of those."""
-    given = list(values)
-    rewards = [value if not isinstance(value, Unscored) and math.isfinite(value) else None for value in given]
-    missing = [value for value, reward in zip(given, rewards, strict=True) if reward is None]
-    if missing:
-        why = missing[0].why if isinstance(missing[0], Unscored) else f"the model gives {missing[0]}"
-        logger.warning("%s: %d of %d rows are unscored; the first: %s.", name, len(missing), len(rewards), why)
-    return rewards
 
 
 def text_of_digest(*parts: Any) -> str:
