@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -26,6 +27,11 @@ FLAWED = "answer in completion"
 
 def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     """Run the four parts, printing as they come, and write the report to `out`."""
+    with tempfile.TemporaryDirectory(prefix="rewardsmith-") as folder:
+        _tell(out, folder, seed=seed, steps=steps, n_tasks=n_tasks)
+
+
+def _tell(out: Path, folder: str, *, seed: int, steps: int, n_tasks: int | None) -> None:
     console, start = Console(file=sys.stdout), time.monotonic()  # what others print goes elsewhere
     console.rule("[bold]1. Audit rewards that other people published")
     specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
@@ -37,7 +43,7 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
 
     console.rule(f"[bold]2. Train against a flawed reward: {FLAWED}")
     with _quiet():
-        world = build_world(seed)
+        world = build_world(folder, seed)
     flawed = audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed)
     render_text(flawed, console)
     hacked = _train(world, substring_reward, f"reward: {FLAWED}", steps, seed, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,10 +32,9 @@ class Arm(NamedTuple):
         return sum(curve[:n]) / n, sum(curve[-n:]) / n
 
 
-def build_world(seed: int) -> ArithmeticLM:
-    """The warm-started policy, in a temporary folder of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    return ArithmeticLM.build(tempfile.mkdtemp(prefix="rewardsmith-"), generator=generator)
+def build_world(folder: str, seed: int) -> ArithmeticLM:
+    """Warm-start the policy and save it in `folder`."""
+    return ArithmeticLM.build(folder, generator=torch.Generator().manual_seed(seed))
 
 
 def audit_rows(world: ArithmeticLM, n: int, seed: int) -> list[Row]:
@@ -56,7 +54,7 @@ def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, ste
         policy.model,
         reward,
         args=GRPOConfig(
-            output_dir=tempfile.mkdtemp(prefix="rewardsmith-"),
+            output_dir=str(world.folder),
             per_device_train_batch_size=BATCH,
             num_generations=GROUP,
             max_completion_length=MAX_TOKENS,
