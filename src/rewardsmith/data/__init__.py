@@ -39,6 +39,7 @@ from rewardsmith.data.contrast import (
     mine_contrast_pairs,
     unit_embeddings,
 )
+from rewardsmith.data.keys import Key, is_missing, only_text, read_key
 from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
 from rewardsmith.data.preference_trees import (
     Leaf,
@@ -108,6 +109,7 @@ __all__ = [
     "Editor",
     "EncodedSteps",
     "Fit",
+    "Key",
     "Leaf",
     "NearDuplicate",
     "Perturb",
@@ -140,14 +142,17 @@ __all__ = [
     "hull_vertices",
     "in_context",
     "informative_filter",
+    "is_missing",
     "leaf_paths",
     "mine_contrast_pairs",
     "near_duplicates",
     "neutral_augment",
     "number_columns",
+    "only_text",
     "parse_confidence",
     "preference_strength",
     "read_benchmark",
+    "read_key",
     "read_preferences",
     "read_ratings",
     "read_rows",

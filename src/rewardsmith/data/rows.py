@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from rewardsmith.data.keys import is_missing, only_text
 from rewardsmith.errors import RowsError
 from rewardsmith.types import Text
 
@@ -35,7 +36,7 @@ def text_of(value: Text | None) -> str:
 
 def _content(content: Any) -> str:
     if isinstance(content, list):  # multimodal parts: {"type": "text", "text": ...}
-        return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return "" if content is None else str(content)
 
 
@@ -59,9 +60,8 @@ class Row:
 
     @property
     def answer(self) -> str | None:
-        """The reference answer as text, or None."""
-        value = self.columns.get("answer")
-        return None if value is None else str(value)
+        """The reference answer as text; of a dict or list the only text or number in it, else None."""
+        return only_text(self.columns.get("answer"))
 
     def with_completion(self, text: str) -> Row:
         """This row with `text` as its completion, in the form (string or messages) that its prompt has."""
@@ -173,11 +173,14 @@ def _row(record: Any, *, where: str) -> Row:
             "It must be a string or a list of messages; rename the column that holds it."
         )
     columns = {str(key): value for key, value in record.items() if key not in ("prompt", "completion")}
+    for name in ANSWER_NAMES:
+        if name in columns and is_missing(columns[name]):
+            columns[name] = None
     if columns.get("answer") is None:
         answer = next((columns[name] for name in ANSWER_NAMES if columns.get(name) is not None), None)
         if answer is None and isinstance(columns.get("reward_model"), Mapping):  # verl's Parquet schema
             answer = columns["reward_model"].get("ground_truth")
-        if answer is not None:
+        if not is_missing(answer):
             columns["answer"] = answer
     return Row(prompt=prompt, completion=completion, columns=columns)
 

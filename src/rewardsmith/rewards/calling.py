@@ -13,6 +13,7 @@ import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from rewardsmith.rewards.contracts import PerRow, is_async, signature_of
@@ -127,15 +128,24 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
     return Reply([verdict(value)._replace(seconds=each) for value in result], "", "", seconds)
 
 
-class Caller:
-    """A reward made ready for calls: its signature is read once.
+def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what to call for a reward: its `reasoned`, which gives `Unscored(why)` in place of None, or itself.
 
-    Where it has a method `reasoned`, that is called in its place: the same, with `Unscored` where it says why.
+    It is found through `functools.partial`, with what that has bound.
     """
+    if isinstance(reward, partial):
+        inner = reasoned(reward.func)
+        return reward if inner is reward.func else partial(inner, *reward.args, **reward.keywords)
+    found: Callable[..., Any] = getattr(reward, "reasoned", reward)
+    return found
+
+
+class Caller:
+    """A reward made ready for calls: its signature is read once, and `reasoned` says what is called."""
 
     def __init__(self, reward: Callable[..., Any]) -> None:
         self.reward = reward
-        self.call = getattr(reward, "reasoned", reward)
+        self.call = reasoned(reward)
         self.row = reward if isinstance(reward, PerRow) else None
         self.signature = signature_of(reward)
         self.is_async = is_async(reward)

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewardsmith.rewards.calling import ignore, verdict
+from rewardsmith.rewards.calling import ignore, reasoned, verdict
 from rewardsmith.rewards.contracts import is_async, name_of, signature_of
+from rewardsmith.rewards.verifiers import without_end_tokens
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class _ToOpenRLHF:
                 f"to_openrlhf: the query {query[:80]!r} does not contain its prompt {prompt[:80]!r}, so the completion "
                 "cannot be told apart. Train with prompts as the model sees them (chat template applied)."
             )
-        completion = query[start + len(prompt) :]
+        completion = without_end_tokens(query[start + len(prompt) :])
         for token in self.end_tokens:
             completion = completion.removesuffix(token)
         return completion
@@ -132,14 +133,15 @@ def to_openrlhf(
 ) -> Callable[..., dict[str, Any]]:
     """`reward` as OpenRLHF's `reward_func(queries, prompts, labels)`.
 
-    A completion is what follows the prompt in its query; `answer` is the label.
+    A completion is what follows the prompt in its query; `answer` is the label. OpenRLHF decodes with special tokens:
+    those that end a turn (`<|im_end|>`, `<|eot_id|>`, `</s>` and their kind) are taken off before the reward looks.
 
     Args:
         unscored: the reward of a row the reward cannot score; None raises there instead.
-        end_tokens: special tokens to take off the end of a completion, such as "</s>": OpenRLHF leaves them on.
+        end_tokens: further ones to take off, such as "[END]".
 
     >>> exported = to_openrlhf(lambda completions, answer, **columns: [float(c == a) for c, a in
-    ...     zip(completions, answer)], unscored=0.0, end_tokens=["</s>"])
+    ...     zip(completions, answer)], unscored=0.0)
     >>> exported(["<s>2+2=4</s>"], ["2+2="], ["4"])["rewards"]
     tensor([1.])
     """
@@ -172,14 +174,15 @@ def _scores(
     available |= dict.fromkeys(signature.aliases(available), lists["answer"])
     available |= {"trainer_state": None, "log_extra": ignore, "log_metric": ignore}
     positional, keywords = signature.bind(available)
-    result = reward(*positional, **keywords)
+    result = reasoned(reward)(*positional, **keywords)
     if inspect.isawaitable(result):
         result = asyncio.run(_await(result))
     verdicts = [verdict(value) for value in result]
     for completion, given in zip(completions, verdicts, strict=True):
         if given.reward is None and unscored is None:
             raise ValueError(
-                f"{caller}: {name_of(reward)} left {completion[:80]!r} unscored ({given.reason}). "
+                f"{caller}: {name_of(reward)} left {completion[:80]!r} unscored "
+                f"({given.reason}{': ' if given.detail else ''}{given.detail}). "
                 "Filter such rows out before training, or pass unscored=<the reward they get>."
             )
     scores = [unscored or 0.0 if given.reward is None else given.reward for given in verdicts]

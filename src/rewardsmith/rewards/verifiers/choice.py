@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import completion_text, final_answer, unwrap
+from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
 from rewardsmith.types import Completion
 
 _OPTION = re.compile(
@@ -15,6 +17,19 @@ _OPTION = re.compile(
 )
 
 
+def _reasoned(
+    completions: list[Completion], answer: list[Any], *, letters: str = "ABCDEFGHIJ", **columns: Any
+) -> list[float | Unscored]:
+    options = letters.upper()
+    if not (options.isascii() and options.isalpha() and len(set(options)) == len(options)):
+        raise ValueError(
+            f"multiple_choice: letters is {letters!r}, which is not a string of distinct ASCII letters. "
+            "Pass the option letters, such as 'ABCD'."
+        )
+    return [_score(completion_text(c), key_text(a), options) for c, a in zip(completions, answer, strict=True)]
+
+
+@says_why(_reasoned)
 def multiple_choice(
     completions: list[Completion], answer: list[Any], *, letters: str = "ABCDEFGHIJ", **columns: Any
 ) -> list[float | None]:
@@ -33,18 +48,14 @@ def multiple_choice(
     >>> multiple_choice(["The answer is (B).", "A or B", "B) Paris", "B"], ["B", "B", "B", "?"])
     [1.0, 0.0, 1.0, None]
     """
-    options = letters.upper()
-    if not (options.isascii() and options.isalpha() and len(set(options)) == len(options)):
-        raise ValueError(
-            f"multiple_choice: letters is {letters!r}, which is not a string of distinct ASCII letters. "
-            "Pass the option letters, such as 'ABCD'."
-        )
-    return [_score(completion_text(c), a, options) for c, a in zip(completions, answer, strict=True)]
+    return scores_of(_reasoned(completions, answer, letters=letters))
 
 
-def _score(text: str, answer: Any, options: str) -> float | None:
-    key = _letter("" if answer is None else str(answer), options)
-    return None if key is None else float(_letter(text, options) == key)
+def _score(text: str, answer: str | Unscored, options: str) -> float | Unscored:
+    if isinstance(answer, Unscored):
+        return answer
+    key = _letter(answer, options)
+    return no_key(answer, f"is none of the letters {options}") if key is None else float(_letter(text, options) == key)
 
 
 def _letter(text: str, options: str) -> str | None:

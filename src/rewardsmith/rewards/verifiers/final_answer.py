@@ -47,13 +47,40 @@ def completion_text(completion: Any) -> str:
         return ""
 
 
+_END_TOKEN = re.compile(
+    r"<[|\uff5c][A-Za-z][\w\u2581-]{0,40}[|\uff5c]>|</s>|<eos>|<pad>|<end_of_turn>|<end_of_utterance>"
+)
+
+
+def without_end_tokens(text: str) -> str:
+    """Return `text` without the special tokens that end a turn: `<|im_end|>`, `<|eot_id|>`, `</s>` and their kind.
+
+    A decoder that keeps special tokens, as OpenRLHF's does, leaves them after the answer. Only the very end counts, and
+    a text of nothing else stays as it is.
+
+    >>> without_end_tokens("The answer is 7.<|im_end|>\\n<|endoftext|>")
+    'The answer is 7.'
+    """
+    end = len(text.rstrip())
+    first = end
+    while end and text[end - 1] == ">":
+        start = text.rfind("<", max(0, end - 48), end)
+        if start < 0 or not _END_TOKEN.fullmatch(text, start, end):
+            break
+        end = start
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end] if 0 < end < first else text
+
+
 def final_answer(text: str) -> str | None:
     """The one answer that `text` commits to, without its wrapping, or None where it commits to none.
 
     Only what follows the last `</think>` counts, and nothing hidden from a reader (comments, struck or white text)
-    does. A commitment is the content of `\\boxed{…}`, of `<answer>…</answer>`, of a line `#### …`, or what follows
-    "the (final) answer is" or "answer:" up to the end of the last line; where there is none of these, a completion of
-    one line is itself the answer. Values elsewhere in the prose are nothing.
+    does; tokens that end the turn, such as `<|im_end|>`, are no part of it. A commitment is the content of
+    `\\boxed{…}`, of `<answer>…</answer>`, of a line `#### …`, or what follows "the (final) answer is" or "answer:" up
+    to the end of the last line; where there is none of these, a completion of one line is itself the answer. Values
+    elsewhere in the prose are nothing.
 
     Two commitments that differ are no answer, whichever comes last: a reader could not say which one was meant, and a
     policy would learn to list its guesses. The same answer twice is fine. The content is not interpreted here:
@@ -76,7 +103,11 @@ def final_answer(text: str) -> str | None:
 
 
 def section(text: str) -> str | None:
-    """What a reader sees after the last `</think>`; None where the thinking never ends or white ink is used."""
+    """What a reader sees after the last `</think>` and before the tokens that end the turn.
+
+    None where the thinking never ends or white ink is used.
+    """
+    text = without_end_tokens(text)
     shown = text[text.rfind("</think>") + 8 :] if "</think>" in text else text
     if "<think>" in shown:
         return None

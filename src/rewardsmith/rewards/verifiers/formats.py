@@ -32,7 +32,8 @@ def matches_format(
 ) -> list[float | None]:
     """1.0 where `pattern` matches the whole completion and every named group has content, else 0.0.
 
-    `.` matches newlines, and space around the completion is ignored. Matching runs in the `regex` package, whose time
+    `.` matches newlines, and space around the completion is ignored; a special token at its end, such as `<|im_end|>`,
+    has to be matched like any text. Matching runs in the `regex` package, whose time
     limit stops catastrophic backtracking; a completion over a limit does not match, because a policy must not be able
     to choose to go unscored.
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import completion_text, final_answer
 from rewardsmith.rewards.verifiers.formulas import Formula, Value, read_formula
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity, simplified
+from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
 from rewardsmith.rewards.verifiers.texts import plain_text
 from rewardsmith.types import Completion
 
@@ -37,6 +39,12 @@ _SYMBOLS = str.maketrans({"π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "�
 _DECIMAL = re.compile(r"(\^?)([0-9]*)\.([0-9]+)")
 
 
+def _reasoned(completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | Unscored]:
+    _engine()
+    return [_score(completion_text(c), key_text(a)) for c, a in zip(completions, answer, strict=True)]
+
+
+@says_why(_reasoned)
 def math_equal(completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | None]:
     """1.0 where the completion commits to the mathematics in `answer`, else 0.0.
 
@@ -60,15 +68,16 @@ def math_equal(completions: list[Completion], answer: list[Any], **columns: Any)
     >>> math_equal([r"$\\frac{\\sqrt{12}}{2}$", "$13=12$", "$(2, 1)$"], [r"\\sqrt{3}", "12", "(1,2)"])
     [1.0, 0.0, 0.0]
     """
-    _engine()
-    return [_score(completion_text(c), a) for c, a in zip(completions, answer, strict=True)]
+    return scores_of(_reasoned(completions, answer))
 
 
-def _score(text: str, answer: Any) -> float | None:
-    key = final_answer("" if answer is None else str(answer))
+def _score(text: str, answer: str | Unscored) -> float | Unscored:
+    if isinstance(answer, Unscored):
+        return answer
+    key = final_answer(answer)
     formula = None if key is None or len(key) > MAX_CHARS else read_formula(key)
     if formula is None or not _readable(formula):
-        return None
+        return no_key(answer, "cannot be read as mathematics")
     committed = final_answer(text)
     given = None if committed is None or len(committed) > MAX_CHARS else read_formula(committed)
     return float(given is not None and _equal(formula, given))

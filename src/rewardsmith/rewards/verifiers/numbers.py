@@ -6,11 +6,23 @@ import math
 from fractions import Fraction
 from typing import Any
 
+from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import completion_text, final_answer
 from rewardsmith.rewards.verifiers.numerals import Quantity, read_quantity, same_quantity
+from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
 from rewardsmith.types import Completion
 
 
+def _reasoned(
+    completions: list[Completion], answer: list[Any], *, tolerance: float = 0.0, **columns: Any
+) -> list[float | Unscored]:
+    if not math.isfinite(tolerance) or tolerance < 0:
+        raise ValueError(f"exact_number: tolerance is {tolerance}, which is no distance. Pass a finite number ≥ 0.")
+    allowed = Fraction(tolerance)
+    return [_score(completion_text(c), key_text(a), allowed) for c, a in zip(completions, answer, strict=True)]
+
+
+@says_why(_reasoned)
 def exact_number(
     completions: list[Completion], answer: list[Any], *, tolerance: float = 0.0, **columns: Any
 ) -> list[float | None]:
@@ -31,16 +43,15 @@ def exact_number(
     >>> exact_number(["The answer is 1/2.", r"\\boxed{0.50}", "1 or 1/2", "4"], ["0.5", "50%", "0.5", "n/a"])
     [1.0, 1.0, 0.0, None]
     """
-    if not math.isfinite(tolerance) or tolerance < 0:
-        raise ValueError(f"exact_number: tolerance is {tolerance}, which is no distance. Pass a finite number ≥ 0.")
-    allowed = Fraction(tolerance)
-    return [_score(completion_text(c), a, allowed) for c, a in zip(completions, answer, strict=True)]
+    return scores_of(_reasoned(completions, answer, tolerance=tolerance))
 
 
-def _score(text: str, answer: Any, allowed: Fraction) -> float | None:
-    key = _quantity("" if answer is None else str(answer))
+def _score(text: str, answer: str | Unscored, allowed: Fraction) -> float | Unscored:
+    if isinstance(answer, Unscored):
+        return answer
+    key = _quantity(answer)
     if key is None:
-        return None
+        return no_key(answer, "holds no number")
     given = _quantity(text)
     return float(given is not None and same_quantity(key, given, tolerance=allowed))
 

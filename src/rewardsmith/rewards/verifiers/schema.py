@@ -23,7 +23,7 @@ def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **c
     The document may stand in one fenced block; any prose beside it, a key given twice, NaN, Infinity or a number that
     overflows is refused. A blank string is refused wherever the schema asks for a string and does not itself say which
     (`minLength`, `enum`, `const`, `pattern`, `format`): otherwise an empty form would be paid as a filled one. Write
-    `"minLength": 0` to allow it.
+    `"minLength": 0` to allow it. A special token at the end, such as `<|im_end|>`, is prose too.
 
     Args:
         schema: a JSON Schema (2020-12 unless `$schema` names another draft), with local references only.

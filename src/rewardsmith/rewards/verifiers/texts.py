@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import completion_text, final_answer, section, unwrap
+from rewardsmith.rewards.verifiers.reasons import key_text, says_why, scores_of
 from rewardsmith.types import Completion
 
 
@@ -25,6 +27,13 @@ def plain_text(text: str, *, fold_case: bool = True) -> str:
     return text.lower() if fold_case else text
 
 
+def _reasoned(
+    completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
+) -> list[float | Unscored]:
+    return [_score(completion_text(c), key_text(a), normalize) for c, a in zip(completions, answer, strict=True)]
+
+
+@says_why(_reasoned)
 def exact_text(
     completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
 ) -> list[float | None]:
@@ -42,13 +51,15 @@ def exact_text(
     >>> exact_text(["Answer: Paris.", "Paris or Rome", "paris"], ["Paris", "Paris", ""])
     [1.0, 0.0, None]
     """
-    return [_score(completion_text(c), a, normalize) for c, a in zip(completions, answer, strict=True)]
+    return scores_of(_reasoned(completions, answer, normalize=normalize))
 
 
-def _score(text: str, answer: Any, normalize: Callable[[str], str]) -> float | None:
-    raw = "" if answer is None else str(answer).strip()
+def _score(text: str, answer: str | Unscored, normalize: Callable[[str], str]) -> float | Unscored:
+    if isinstance(answer, Unscored):
+        return answer
+    raw = answer.strip()
     key = normalize(unwrap(raw))
     if not key.strip():
-        return None
+        return Unscored("the key is empty")
     given = section(text) if "\n" in raw else final_answer(text)
     return float(given is not None and normalize(unwrap(given)) == key)
