@@ -14,3 +14,7 @@ class TargetError(RewardsmithError):
 
 class RowsError(RewardsmithError):
     """Rows could not be read, or lack what the job needs."""
+
+
+class EndpointError(RewardsmithError):
+    """The server that a reward asks gives no usable answer, so the reward cannot be judged."""

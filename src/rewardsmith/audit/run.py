@@ -43,6 +43,7 @@ def audit(
     budget: int = 15_000,
     workers: int | None = None,
     timeout: float | None = None,
+    concurrency: int = 16,
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
@@ -63,7 +64,8 @@ def audit(
             are asked. Given completions are scored on top of it.
         workers: processes that score; 0 scores in this process, without a hard time limit. None is 1, and 0 for a
             reward model, which every worker would have to load again.
-        timeout: seconds that one row may take; None is 30, and no limit for a reward model.
+        timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
         seed: decides the choice of rows and of wrong answers; same seed, same questions.
         out: a folder for the journal; an audit that was killed resumes from it without scoring a row twice.
         progress: whether to show a progress bar on standard error.
@@ -78,8 +80,8 @@ def audit(
     """
     heavy = is_model(target)
     workers = (0 if heavy else 1) if workers is None else workers
-    timeout = (None if heavy else 30.0) if timeout is None else timeout
     scoring: dict[str, Any] = {"workers": workers, "timeout": timeout, "progress": progress}
+    scoring["concurrency"] = concurrency
     if pairs := [row for row in rows or () if isinstance(row, PreferenceRow)]:
         shared: dict[str, Any] = {"budget": budget, "seed": seed, "out": out, **scoring}
         return _of_pairs(target, len(rows or ()), pairs, pool=pool, gold=gold, **shared)

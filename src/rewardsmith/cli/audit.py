@@ -51,9 +51,10 @@ Timeout = Annotated[
     typer.Option(
         min=0.001,
         help="Seconds allowed per row before it counts as unscored.",
-        show_default="30; none for a reward model",
+        show_default="30; none for a reward model or a judge",
     ),
 ]
+Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
 Aggregate = Annotated[
@@ -80,6 +81,7 @@ def audit_command(
     gold: Gold = None,
     workers: Workers = None,
     timeout: Timeout = None,
+    concurrency: Concurrency = 16,
     seed: Seed = 0,
     limit: Limit = None,
     aggregate: Aggregate = None,
@@ -92,7 +94,7 @@ def audit_command(
     from rewardsmith.errors import RewardsmithError
 
     options: dict[str, Any] = {"budget": budget, "workers": workers, "timeout": timeout, "seed": seed, "out": out}
-    options |= {"aggregate": aggregate, "threshold": threshold}
+    options |= {"aggregate": aggregate, "threshold": threshold, "concurrency": concurrency}
     try:
         floor = _severity(fail_on)
         with stdout_kept_for_the_result():

@@ -39,9 +39,10 @@ Timeout = Annotated[
     typer.Option(
         min=0.001,
         help="Seconds allowed per row before it counts as unscored.",
-        show_default="30; none for a reward model",
+        show_default="30; none for a reward model or a judge",
     ),
 ]
+Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
 
 
 def score_command(
@@ -53,6 +54,7 @@ def score_command(
     workers: Workers = None,
     timeout: Timeout = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows per call; a reward model makes its own batches.")] = 16,
+    concurrency: Concurrency = 16,
     block_size: Annotated[int, typer.Option(min=1, help="Rows that a worker takes and finishes at a time.")] = 1024,
     gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
     conversational: Annotated[bool, typer.Option("--conversational", help="Give messages, not strings.")] = False,
@@ -67,7 +69,7 @@ def score_command(
     from rewardsmith.errors import RewardsmithError
 
     options: dict[str, Any] = {"timeout": timeout, "batch_size": batch_size, "block_size": block_size, "limit": limit}
-    options |= {"conversational": conversational, "progress": sys.stderr.isatty()}
+    options |= {"concurrency": concurrency, "conversational": conversational, "progress": sys.stderr.isatty()}
     try:
         with stdout_kept_for_the_result():
             summary = _scored(rows, reward, out, _engine(engine, workers, gpus), **options)

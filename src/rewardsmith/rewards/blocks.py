@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.data import Row, file_records, read_rows
 from rewardsmith.errors import RowsError
+from rewardsmith.rewards.calling import CONCURRENCY
 from rewardsmith.rewards.scoring import Scorer, keys_of
 from rewardsmith.rewards.targets import Target
 from rewardsmith.rewards.work import Scored
@@ -89,6 +91,7 @@ class BlockScoring:
     folder: Path
     timeout: float | None
     batch_size: int
+    concurrency: int = CONCURRENCY
 
     @property
     def processes(self) -> int:
@@ -107,7 +110,12 @@ class BlockScorer:
         """Prepare; `workers` and `progress` as in `Scorer`."""
         self._job = job
         self._scorer = Scorer(
-            job.target, workers=workers, timeout=job.timeout, batch_size=job.batch_size, progress=progress
+            job.target,
+            workers=workers,
+            timeout=math.inf if job.timeout is None else job.timeout,
+            batch_size=job.batch_size,
+            concurrency=job.concurrency,
+            progress=progress,
         )
 
     def __call__(self, block: Block) -> list[Scored]:

@@ -84,7 +84,7 @@ def verdict(value: Any) -> Verdict:
     if value is None:
         return Verdict(None, "none")
     if isinstance(value, Unscored):
-        return Verdict(None, value.reason, shorten(value.why))
+        return Verdict(None, "endpoint" if value.reason == "endpoint" else "none", shorten(value.why))
     if not isinstance(value, int | float) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
     if not isinstance(value, int | float):
@@ -126,6 +126,38 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
         return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
     each = seconds / n_rows
     return Reply([verdict(value)._replace(seconds=each) for value in result], "", "", seconds)
+
+
+LIMIT = 30.0
+"""Seconds that a row may take where nothing else is said."""
+CONCURRENCY = 16
+"""Rows that an async reward works on at once where nothing else is said."""
+
+WRAPPED, MOST_WRAPPERS = ("func", "function", "reward"), 10
+"""Where `partial`, the row contracts and guards keep what they wrap, and how deep that is looked for."""
+
+
+def own_concurrency(reward: Any) -> int | None:
+    """How many requests a reward says that it sends at once; None where it does not say."""
+    for _ in range(MOST_WRAPPERS):
+        found = getattr(reward, "concurrency", None)
+        if isinstance(found, int) and found >= 1:
+            return found
+        reward = next((getattr(reward, name) for name in WRAPPED if hasattr(reward, name)), None)
+    return None
+
+
+def row_limit(reward: Any, timeout: float | None) -> float | None:
+    """Seconds that one row may take, None for no limit.
+
+    A `timeout` of None is 30 s, and no limit for a reward model or a reward that limits its own requests.
+
+    >>> row_limit(len, None), row_limit(len, 5.0), row_limit(len, math.inf)
+    (30.0, 5.0, None)
+    """
+    if timeout is None:
+        return None if hasattr(reward, "plan") or own_concurrency(reward) is not None else LIMIT
+    return None if math.isinf(timeout) else timeout
 
 
 def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:

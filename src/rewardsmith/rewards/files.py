@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewardsmith.errors import RewardsmithError, RowsError
-from rewardsmith.rewards.blocks import RESULTS, Block, BlockScoring, Engine, LocalEngine, Parts, RowsFile, is_heavy
+from rewardsmith.rewards.blocks import RESULTS, Block, BlockScoring, Engine, LocalEngine, Parts, RowsFile
+from rewardsmith.rewards.calling import CONCURRENCY, row_limit
 from rewardsmith.rewards.contracts import check_columns
 from rewardsmith.rewards.journal import Journal
 from rewardsmith.rewards.progress import Bar
@@ -50,6 +51,7 @@ def score_file(
     engine: Engine | None = None,
     timeout: float | None = None,
     batch_size: int = 16,
+    concurrency: int = CONCURRENCY,
     block_size: int = 1024,
     limit: int | None = None,
     conversational: bool = False,
@@ -67,8 +69,9 @@ def score_file(
         reward: a name that `load_target` knows, or what it gives.
         out: a `.jsonl` or `.parquet` file.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
-        timeout: seconds that one row may take; None is 30, and no limit for a reward model.
+        timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
         block_size: rows that are finished together.
         conversational: give the reward messages where the file has strings.
         progress: draw a bar on standard error.
@@ -82,8 +85,7 @@ def score_file(
     target = load_target(reward) if isinstance(reward, str) else as_target(reward)
     plan = _surveyed(RowsFile(Path(rows), _positive(block_size), limit, conversational))
     check_columns(target.reward, plan.rows.columns)
-    limit_s = 30.0 if timeout is None and not is_heavy(target) else timeout
-    job = BlockScoring(target, folder.resolve(), limit_s, batch_size)
+    job = BlockScoring(target, folder.resolve(), row_limit(target.reward, timeout), batch_size, concurrency)
     lock = Journal(folder / "job", _header(job, plan))
     try:
         parts = Parts(folder)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
+import queue
 import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable
+from concurrent.futures import Future
 
 from rewardsmith.rewards.calling import Caller, Reply, copy_of
-from rewardsmith.rewards.pool import IN_FLIGHT
 from rewardsmith.rewards.work import Task, Unit
 
 
 class Inline:
-    """Runs units one after another, async ones `IN_FLIGHT` at a time on an event loop of their own.
+    """Runs units one after another, async ones `concurrency` at a time on an event loop of their own.
 
     Rows are copied before the reward sees them, as a worker process would get them. What the reward prints goes to
     standard error.
     """
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    def __init__(self, caller: Caller, *, concurrency: int) -> None:
+        self._caller, self._concurrency = caller, concurrency
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
@@ -34,17 +34,32 @@ class Inline:
 
     def run(self, units: Iterable[Unit]) -> Generator[Unit, None, None]:
         """Every unit, as it is completed."""
-        if not self._caller.is_async:
-            for unit in units:
-                with contextlib.redirect_stdout(sys.stderr):
-                    self._finish(unit)
-                yield unit
+        if self._caller.is_async:
+            yield from self._run_async(deque(units))
             return
-        remaining = iter(units)
-        while chunk := list(itertools.islice(remaining, IN_FLIGHT)):
+        for unit in units:
             with contextlib.redirect_stdout(sys.stderr):
-                asyncio.run_coroutine_threadsafe(self._finish_all(chunk), self._running_loop()).result()
-            yield from chunk
+                self._finish(unit)
+            yield unit
+
+    def _run_async(self, waiting: deque[Unit]) -> Generator[Unit, None, None]:
+        loop, done = self._running_loop(), queue.SimpleQueue[tuple[Unit, Future[None]]]()
+        running: set[Future[None]] = set()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self._concurrency:
+                    unit = waiting.popleft()
+                    future = asyncio.run_coroutine_threadsafe(self._finish_async(unit), loop)
+                    running.add(future)
+                    future.add_done_callback(lambda future, unit=unit: done.put((unit, future)))  # type: ignore[misc]
+                with contextlib.redirect_stdout(sys.stderr):
+                    unit, future = done.get()
+                running.discard(future)
+                future.result()
+                yield unit
+        finally:
+            for future in running:
+                future.cancel()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         # A thread of its own, because the caller may be inside a running loop (a notebook).
@@ -64,9 +79,6 @@ class Inline:
                 verdicts = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
                 reply = Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
             queue.extendleft(reversed(task.apply(reply)))
-
-    async def _finish_all(self, units: list[Unit]) -> None:
-        await asyncio.gather(*(self._finish_async(unit) for unit in units))
 
     async def _finish_async(self, unit: Unit) -> None:
         queue = deque([unit.task()])

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards.calling import Reply, Verdict
+from rewardsmith.rewards.calling import Caller, Reply, Verdict
 from rewardsmith.rewards.work import Task, Unit
 from rewardsmith.rewards.worker import Order, frame, unframe
 
@@ -24,8 +24,6 @@ START_LIMIT = 600.0
 """Seconds a worker may take to load the reward; models load slowly, a hung import must still end."""
 ASYNC_GRACE = 1.0
 """Seconds beyond the limit that an event loop gets to time its calls out itself."""
-IN_FLIGHT = 8
-"""Batches that an async reward works on at once, per worker."""
 _BOOT = "import sys; from rewardsmith.rewards.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 
 
@@ -107,13 +105,14 @@ def _defaults() -> dict[str, str]:
 class Pool:
     """Worker processes for one reward.
 
-    A sync worker has one call running and the next one waiting in its socket; an async one has `IN_FLIGHT` running.
+    A sync worker has one call running and the next one waiting in its socket; async ones have `concurrency` running
+    among them.
     """
 
-    def __init__(self, payload: bytes, *, name: str, workers: int, per_row: bool, is_async: bool) -> None:
+    def __init__(self, payload: bytes, caller: Caller, *, name: str, workers: int, concurrency: int) -> None:
         self._payload, self._name, self._size = payload, name, workers
-        self._per_row, self._is_async = per_row, is_async
-        self._depth = IN_FLIGHT if is_async else 2
+        self._per_row, self._is_async = caller.row is not None, caller.is_async
+        self._concurrency = concurrency
         self._workers: list[_Worker] = []
         self._number = 0
 
@@ -145,17 +144,19 @@ class Pool:
     def _feed(self, queue: deque[Task]) -> None:
         while len(self._workers) < min(self._size, len(queue) + sum(bool(w.tasks) for w in self._workers)):
             self._workers.append(_Worker(self._payload, self._name))
-        for level in range(self._depth):
-            for worker in self._workers:
-                # A second call waits behind the first only while there is more than enough for everyone.
-                enough = level == 0 or self._is_async or len(queue) >= len(self._workers)
-                if queue and enough and len(worker.tasks) == level and self._may_join(worker, queue[0]):
-                    self._number += 1
-                    worker.send(self._number, queue.popleft())
+        while queue:
+            idlest = min(self._workers, key=lambda worker: len(worker.tasks))
+            if idlest.tasks and not self._joins(idlest, queue):
+                break
+            self._number += 1
+            idlest.send(self._number, queue.popleft())
 
-    @staticmethod
-    def _may_join(worker: _Worker, task: Task) -> bool:
-        return not worker.tasks or not (task.alone or any(other.alone for other in worker.tasks.values()))
+    def _joins(self, worker: _Worker, queue: deque[Task]) -> bool:
+        """Whether the next call may go to a worker that has one already."""
+        if not self._is_async:  # it waits behind the first only while there is more than enough for everyone
+            return len(worker.tasks) < 2 and len(queue) >= len(self._workers)
+        running = [task for other in self._workers for task in other.tasks.values()]
+        return len(running) < self._concurrency and not any(task.alone for task in (queue[0], *worker.tasks.values()))
 
     def _wait(self) -> None:
         with selectors.DefaultSelector() as selector:

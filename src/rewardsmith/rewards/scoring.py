@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewardsmith.data import Row
-from rewardsmith.errors import TargetError
-from rewardsmith.rewards.calling import Caller
+from rewardsmith.errors import EndpointError, TargetError
+from rewardsmith.rewards.calling import CONCURRENCY, Caller, own_concurrency, row_limit
 from rewardsmith.rewards.contracts import check_columns
 from rewardsmith.rewards.inline import Inline
 from rewardsmith.rewards.journal import Journal
@@ -28,6 +28,10 @@ from rewardsmith.rewards.work import UNASKED, Scored, Unit
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
+MOST_SILENT = 8
+"""Rows without a usable answer from a reward's endpoint, and none scored among them, after which the job ends."""
+
+
 class _Recorded(NamedTuple):
     results: list[Scored]
     microseconds: int
@@ -37,7 +41,8 @@ class Scorer:
     """Scores rows with one reward, fail-closed: in worker processes, under a time limit, once per distinct row.
 
     A context manager. With a `journal`, every finished batch is on disk before the next is awaited, and a job that
-    was killed resumes: the same calls in the same order score only what is missing.
+    was killed resumes: the same calls in the same order score only what is missing. An async reward is called row by
+    row, several rows at once, and each row is on disk as it ends.
 
     calls: rows sent to the reward, journaled ones of this job included, so that a resumed job reports the same;
         a row that is sent again because its batch failed counts once.
@@ -48,8 +53,9 @@ class Scorer:
         target: Target | Callable[..., Any],
         *,
         workers: int = 1,
-        timeout: float | None = 30.0,
+        timeout: float | None = None,
         batch_size: int = 16,
+        concurrency: int = CONCURRENCY,
         journal: Path | None = None,
         journal_header: Mapping[str, Any] | None = None,
         most_timeouts: int | None = None,
@@ -62,9 +68,12 @@ class Scorer:
             workers: processes. 0 scores in this process, where nothing can end a call that hangs or crashes:
                 `timeout` then binds async rewards only.
             timeout: seconds per call; a batch that takes longer is scored again row by row, so that a row is
-                unscored only if it alone takes longer. None waits for ever.
+                unscored only if it alone takes longer. None is 30, and no limit for a reward model or one with an
+                attribute `concurrency`; `math.inf` waits for ever.
             batch_size: rows per call of a batched (TRL) reward; one with a `plan`, as reward models have, makes its
-                own batches.
+                own batches, and an async one is called row by row.
+            concurrency: rows that an async reward works on at once, each under its own time limit from when it is
+                sent. An attribute `concurrency` of the reward, as judges have, goes before it.
             journal: the file to resume from and to write to; `journal_header` is what else tells this job from
                 another, such as a seed.
             most_timeouts: once this many rows have taken too long, no further batch is sent; the rest are unscored
@@ -74,21 +83,26 @@ class Scorer:
         for name, value, fits in (
             ("workers", workers, workers >= 0),
             ("batch_size", batch_size, batch_size >= 1),
+            ("concurrency", concurrency, concurrency >= 1),
             ("timeout", timeout, timeout is None or timeout > 0),
         ):
             if not fits:
                 raise ValueError(
                     f"Scorer: {name} is {value}, which cannot be. "
-                    "Pass workers ≥ 0, batch_size ≥ 1, and a timeout above 0 or None."
+                    "Pass workers ≥ 0, batch_size ≥ 1, concurrency ≥ 1, and a timeout above 0 or None."
                 )
         self.target = as_target(target)
         self.calls = 0
         self._microseconds = 0
         self._unscored = Counter[str]()
-        self._timeout, self._batch_size = timeout, batch_size
+        self._silent, self._any_scored, self._last_silence = 0, False, ""
+        self._timeout, self._batch_size = row_limit(self.target.reward, timeout), batch_size
+        self._concurrency = own_concurrency(self.target.reward) or concurrency
         self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
         self._caller = Caller(self.target.reward)
-        self._engine: Inline | Pool = Inline(self._caller) if workers == 0 else self._pool(workers)
+        self._engine: Inline | Pool = (
+            self._pool(workers) if workers else Inline(self._caller, concurrency=self._concurrency)
+        )
         self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, list[Scored]] = {}
         self._columns: frozenset[str] | None = None
@@ -106,8 +120,8 @@ class Scorer:
                 f"Scorer: {self.target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
                 "Name it as `module:name` with load_target, or score with workers=0."
             ) from error
-        row = self._caller.row is not None
-        return Pool(payload, name=self.target.name, workers=workers, per_row=row, is_async=self._caller.is_async)
+        workers = min(workers, self._concurrency) if self._caller.is_async else workers
+        return Pool(payload, self._caller, name=self.target.name, workers=workers, concurrency=self._concurrency)
 
     @cached_property
     def _source(self) -> str | None:
@@ -194,6 +208,7 @@ class Scorer:
 
         Raises:
             TargetError: the reward requires a parameter that no column fills, or cannot be loaded by a worker.
+            EndpointError: the server that the reward asks gives no usable answer.
         """
         if not rows:
             return []
@@ -206,7 +221,7 @@ class Scorer:
             key = hashlib.blake2b("whole".join(["", *keys]).encode(), digest_size=16).hexdigest()
             limit = None if self._timeout is None else self._timeout * math.ceil(len(rows) / size)
             self._settle([([key], rows)], limit=limit, whole=True, check_mutation=check_mutation)
-            return list(self._seen[key])
+            return list(self._taken([key])[0])
         fresh = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._seen}
         names, parts = list(fresh), list(fresh.values())
         # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
@@ -215,10 +230,20 @@ class Scorer:
         self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
         if self._bar is not None:
             self._bar.advance(len(rows) - len(fresh))
-        return [self._seen[key][0] for key in keys]
+        return [results[0] for results in self._taken(keys)]
+
+    def _taken(self, keys: Sequence[str]) -> list[list[Scored]]:
+        """The results of a call; rows that an endpoint has not answered are forgotten, so that they are asked again."""
+        found = [self._seen[key] for key in keys]
+        for key, results in zip(keys, found, strict=True):
+            if any(result.reason == "endpoint" for result in results):
+                self._seen.pop(key, None)
+        return found
 
     def _cuts(self, rows: Sequence[Row], size: int, *, planned: bool) -> Sequence[Sequence[int]]:
         """Which rows go together: as the reward's own `plan` has it, such as rows of equal length, else in order."""
+        if self._caller.is_async:
+            return [[i] for i in range(len(rows))]
         plan = getattr(self.target.reward, "plan", None)
         if planned and plan is not None and rows:
             parts = [(row.prompt, row.completion, row.columns) for row in rows]
@@ -255,11 +280,20 @@ class Scorer:
         for unit in finished:
             self._record(unit, names[unit.index])
             left.remove(unit.index)
-            if self._hopeless:
+            if self._hopeless or self._silent >= MOST_SILENT:
                 finished.close()  # and with it the workers, whatever they still hang in
                 break
+        if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
+            raise EndpointError(self._silence())
         for index in sorted(left):
             self._pass_over(names[index], len(units[index].rows), whole=whole)
+
+    def _silence(self) -> str:
+        kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
+        return (
+            f"Scorer: {self.target.name} got no usable answer from its endpoint for {self._silent} rows in a row. "
+            f"{self._last_silence.rstrip('.')}.{kept}"
+        )
 
     @property
     def _hopeless(self) -> bool:
@@ -287,9 +321,16 @@ class Scorer:
     def _record(self, unit: Unit, keys: list[str]) -> None:
         results = [result for result in unit.results if result is not None]
         microseconds = round(unit.seconds * 1e6)
-        if self._journal is not None:
-            fields = [_fields(result) for result in results]
-            self._journal.append({"keys": keys, "whole": unit.whole, "microseconds": microseconds, "results": fields})
+        answered = [result for result in results if result.reason != "endpoint"]
+        if self._journal is not None and answered and not (unit.whole and len(answered) < len(results)):
+            kept = keys if unit.whole else [k for k, r in zip(keys, results, strict=True) if r.reason != "endpoint"]
+            fields = [_fields(result) for result in answered]
+            self._journal.append({"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields})
+        for result in results:
+            if result.reason == "endpoint":
+                self._silent, self._last_silence = self._silent + 1, result.detail
+            elif result.reward is not None:
+                self._silent = 0
         if unit.whole:
             self._seen[keys[0]] = results
         else:
@@ -300,7 +341,9 @@ class Scorer:
         self.calls += len(results)
         self._microseconds += microseconds
         for result in results:
-            if result.reason is not None:
+            if result.reason is None:
+                self._any_scored = True
+            else:
                 self._unscored[result.reason] += 1
         self._step(len(results))
 

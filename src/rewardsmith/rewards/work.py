@@ -14,7 +14,8 @@ class Scored:
 
     reward: finite, or None where the row is unscored.
     reason: None where scored; else "none" (the reward returned None), "nan", "inf", "type", "length", "exception",
-        "timeout", "crash" (its process died), or "unasked" (the job stopped after too many timeouts).
+        "timeout", "crash" (its process died), "endpoint" (the server that the reward asks gave no usable answer), or
+        "unasked" (the job stopped after too many timeouts).
     detail: one line, such as the exception or the value of a wrong type.
     seconds: time inside the reward; a batch call's time is shared evenly by its rows.
     mutated: the reward changed its inputs (only where `check_mutation` asked).

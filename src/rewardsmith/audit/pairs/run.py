@@ -50,6 +50,7 @@ def audit_pairs(
     most_pairs: int = 400,
     workers: int = 0,
     timeout: float | None = None,
+    concurrency: int = 16,
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
@@ -65,7 +66,8 @@ def audit_pairs(
         most_pairs: pairs asked about, drawn by `seed`, from every `source` alike, prompts whole. Questions that take no
             edit, such as that of wrong labels, are put to 10 times as many, where there are.
         workers: processes that score; 0 scores in this one, as a model is best loaded once.
-        timeout: seconds that one batch may take; None waits, and with 0 workers it binds async rewards only.
+        timeout: seconds that one batch may take, as `Scorer` has it; with 0 workers it binds async rewards only.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
         seed: same seed, same questions.
         out: a folder for the journal; an audit that was killed resumes from it without scoring a row twice.
         progress: whether to show a progress bar on standard error.
@@ -83,6 +85,7 @@ def audit_pairs(
         )
     options: dict[str, Any] = {
         "workers": workers, "timeout": timeout, "most_timeouts": MOST_TIMEOUTS, "progress": progress,
+        "concurrency": concurrency,
     }  # fmt: skip
     true = _gold(pool, gold, seed, out, options)
     header = {"seed": seed, "most_pairs": most_pairs}
