@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import context_scale, mixture_score, profile_posterior
+from rewardsmith.objectives import pairwise_loss
+from rewardsmith.transforms import context_scale, gated_sum, mixture_score, profile_posterior, scale_sources
 
 NAN = math.nan
 
@@ -41,6 +42,21 @@ def test_of_differences_it_is_the_two_step_probability():
         p = sum(float(weights[row, z]) * sigmoid(float(first[row, z] - second[row, z])) for z in range(5))
         assert float(got[row]) == pytest.approx(p)
     assert_close(mixture_score(second - first, weights=weights), 1 - got)  # one of the two is preferred
+
+
+def test_plain_numbers_keep_the_precision_of_the_scores():
+    scores, numbers = drawn(2, 2), [0.1, 0.7]  # neither is a float32
+    got = mixture_score(scores, weights=[0.3, 0.7], center=numbers, scale=numbers, link="identity")
+    by_hand = [sum(w * (float(r) - c) / c for w, r, c in zip([0.3, 0.7], row, numbers, strict=True)) for row in scores]
+    assert_close(got, torch.tensor(by_hand, dtype=torch.float64), rtol=1e-14, atol=1e-14)
+    ends = scale_sources(torch.tensor([[0.1, 0.7]], dtype=torch.float64), low=numbers, high=[1.1, 1.7])
+    assert ends.tolist() == [[0.0, 0.0]]
+    at = torch.tensor([[0.1, 0.7, 0.0]], dtype=torch.float64)  # each level just at its threshold
+    assert gated_sum(at, thresholds=[0.1, 0.7, 0.0], strict=False).item() == pytest.approx(0.8, abs=1e-15)
+    posterior = profile_posterior(torch.zeros(1, 2, dtype=torch.float64), [[0.1, 0.9], [0.7, 0.3]], prior=numbers)
+    assert_close(posterior, torch.tensor([0.125, 0.875], dtype=torch.float64), rtol=1e-14, atol=0)  # .1 and .7 of .8
+    margin = pairwise_loss(torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), margin=0.1)
+    assert float(margin) == pytest.approx(math.log1p(math.exp(0.1)), rel=1e-14)
 
 
 def test_one_known_context_is_its_own_score():

@@ -66,12 +66,19 @@ def test_rates_by_row_correct_each_row_by_its_own():
     assert_close(got, torch.tensor([2.0, 0.8 / 0.7]))  # (1 − 0)/½ and (1 − .2)/(1 − .2 − .1)
 
 
-def test_estimated_rates_that_reach_one_are_floored_and_not_exploded():
-    fn = torch.tensor([0.95, 1.0])
+def test_estimated_rates_near_one_are_floored_and_not_exploded():
+    fn = torch.tensor([0.95, 0.99])
     got = backward_correction(torch.ones(2), false_positive_rate=0.0, false_negative_rate=fn)
     assert_close(got, torch.tensor([10.0, 10.0]))  # 1/floor with the default 0.1
     loose = backward_correction(torch.ones(2), false_positive_rate=0.0, false_negative_rate=fn, floor=0.05)
     assert_close(loose, torch.tensor([20.0, 20.0]))
+
+
+def test_a_verdict_that_says_nothing_or_the_contrary_unscores_its_row_and_is_never_trained_on():
+    fp, fn = torch.tensor([0.9, 0.5, 0.25]), torch.tensor([0.9, 0.5, 0.25])
+    for verdict, known in ((0.0, -0.5), (1.0, 1.5)):  # (0 − ¼)/½ and (1 − ¼)/½
+        got = backward_correction(torch.full((3,), verdict), false_positive_rate=fp, false_negative_rate=fn)
+        assert_close(got, torch.tensor([NAN, NAN, known]), equal_nan=True)
 
 
 def test_an_unknown_rate_unscores_its_row():
@@ -132,6 +139,7 @@ def correct(rewards, **rates):
     ("call", "message"),
     [
         (lambda v: correct(v, false_negative_rate=0.9), r"error rates 0.1 \+ 0.9 reach 1, .* flip the verdict"),
+        (lambda v: correct(v, false_negative_rate=torch.tensor(0.95)), r"error rates 0.1 \+ 0.95 reach 1, .* flip"),
         (lambda v: correct(v, false_positive_rate=-0.1), r"backward_correction: false_positive_rate is -0.1, outside"),
         (lambda v: correct(v, false_negative_rate=v + 2), r"backward_correction: false_negative_rate leaves \[0, 1\]"),
         (lambda v: correct(v, false_negative_rate=v[:1]), r"backward_correction: arguments must share one shape"),

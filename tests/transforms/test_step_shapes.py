@@ -60,6 +60,12 @@ def combine_by_loop(scores, outcomes, mask, mode, *, weight=1.0, center=(0.5, 0.
             if math.isnan(r):
                 continue
             process = weight * s[k]
+            if math.isinf(s[k]):
+                out[i, k] = s[k]
+                continue
+            if not scored and k == steps[-1]:  # nobody scored a step: the outcome alone
+                out[i, k] = r - center[1] if mode == "renorm" else r
+                continue
             at_end = r if scored and k == scored[-1] else 0.0
             out[i, k] = {
                 "sum": process + at_end,
@@ -133,6 +139,30 @@ def test_combinations_are_the_slow_loop(mode, options):
     assert_close(got, combine_by_loop(scores, outcomes, mask, mode, **options), equal_nan=True)
 
 
+@pytest.mark.parametrize(("mode", "at_end"), [("sum", 1.0), ("broadcast", 1.0), ("renorm", 0.5), ("gate", 1.0)])
+def test_a_row_whose_steps_nobody_scored_keeps_its_outcome_on_the_last_one(mode, at_end):
+    scores = torch.full((1, 4), NAN)
+    mask = torch.tensor([[True, True, True, False]])
+    wanted = torch.tensor([[NAN, NAN, at_end, NAN]])
+    for weight in (0.0, 1.0):
+        got = combine_process_outcome(scores, torch.ones(1), mask, mode=mode, weight=weight)
+        assert_close(got, wanted, equal_nan=True)
+    assert combine_process_outcome(scores, torch.tensor([NAN]), mask, mode=mode).isnan().all()
+    if mode == "renorm":
+        for options in ({}, {"per_step_mean": True}, {"final": "outcome"}):
+            assert_close(renorm(scores, torch.ones(1), mask, **options), wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_an_infinite_step_stays_infinite_whatever_the_gate_and_the_weight(mode, weight, outcome):
+    scores, mask = torch.tensor([[INF, -INF, 0.5]]), torch.ones(1, 3).bool()
+    got = combine_process_outcome(scores, torch.tensor([outcome]), mask, mode=mode, weight=weight)
+    assert got[0, :2].tolist() == [INF, -INF]
+    assert got[0, 2].isfinite()
+
+
 def test_renorm_is_the_combination_of_that_name():
     scores, mask, outcomes = chains(seed=3)
     wanted = combine_process_outcome(scores, outcomes, mask, mode="renorm")
@@ -161,7 +191,7 @@ def test_renorm_can_leave_the_answer_to_the_outcome_alone():
     whole, final = renorm(scores, outcomes, mask), renorm(scores, outcomes, mask, final="outcome")
     for i in range(len(scores)):
         _, scored = real(scores[i].tolist(), mask[i])
-        wanted = whole[i].clone()
+        wanted = whole[i].clone()  # of a row without a scored step the last one has r − c already
         if scored:
             wanted[scored[-1]] = outcomes[i] - 0.5
         assert_close(final[i], wanted, equal_nan=True)

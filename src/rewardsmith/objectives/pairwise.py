@@ -128,7 +128,7 @@ def rating_loss(scores: Tensor, ratings: Tensor, *, mask: Tensor | None = None, 
     check_same_shape("rating_loss", one, ratings, *([] if mask is None else [mask]))
     ratings = ratings.to(scores.dtype)
     rated = ~(ratings.isnan() | (scores.isnan().any(dim=-1) if binned else scores.isnan()))
-    rated = rated if mask is None else mask & rated
+    rated = rated if mask is None else mask.bool() & rated
     known = ratings.masked_fill(~rated, 0.0)
     if binned:
         each = _bin_entropy(scores.masked_fill(~rated[..., None], 0.0), known)
@@ -283,7 +283,7 @@ def _column(name: str, value: Numbers | None, scores: Tensor) -> Tensor | None:
     """(B,) in the scores' dtype, in its range or NaN; None where it was not given."""
     if value is None:
         return None
-    column = torch.as_tensor(value, device=scores.device).to(scores.dtype)
+    column = torch.as_tensor(value, dtype=scores.dtype, device=scores.device)
     if column.ndim:
         check_same_shape("pairwise_loss", scores, column)
     low, high = _RANGES[name]

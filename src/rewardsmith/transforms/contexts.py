@@ -87,7 +87,7 @@ def mixture_score(
     wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
     ends = []
     for name, given in (("center", center), ("scale", scale)):
-        value = torch.as_tensor(given).to(wide)
+        value = torch.as_tensor(given, dtype=wide.dtype, device=wide.device)
         if value.ndim:
             check_shape("mixture_score", name, value, wide.shape[1])
         ends.append(value)
@@ -128,13 +128,14 @@ def profile_posterior(
     tensor([0.4000, 0.6000])
     """
     wide = margins.to(torch.promote_types(margins.dtype, torch.float32))
-    rates = torch.as_tensor(profiles).to(wide)
+    rates = torch.as_tensor(profiles, dtype=wide.dtype, device=wide.device)
     check_shape("profile_posterior", "profiles", rates, None, wide.shape[-1] if wide.ndim else None)
     if wide.ndim < 2:
         raise ValueError(
             f"profile_posterior: margins must have shape (..., n, K), got {tuple(wide.shape)}. Pass one row per pair."
         )
-    belief = rates.new_ones(len(rates)) if prior is None else torch.as_tensor(prior).to(rates)
+    given = torch.ones(len(rates)) if prior is None else prior
+    belief = torch.as_tensor(given, dtype=rates.dtype, device=rates.device)
     check_shape("profile_posterior", "prior", belief, len(rates))
     for name, value in (("profiles", rates), ("prior", belief[None])):
         if bool((value < 0).any()) or not bool((value.sum(-1) > 0).all()):

@@ -17,7 +17,7 @@ Reduce = Literal["sum", "mean", "cap"]
 
 
 def _check_thresholds(caller: str, thresholds: Sequence[float] | Tensor, like: Tensor) -> Tensor:
-    limits = torch.as_tensor(thresholds).to(like)
+    limits = torch.as_tensor(thresholds, dtype=like.dtype, device=like.device)
     check_shape(caller, "thresholds", limits, like.shape[1])
     if bool(limits.isnan().any()):
         raise ValueError(f"{caller}: thresholds {limits.tolist()} hold NaN. Use -inf for a level that never closes.")
@@ -153,6 +153,7 @@ def gated_step_sum(
     check_shape("gated_step_sum", "step_mask", step_mask, None, None)
     if not levels:
         raise ValueError("gated_step_sum: got no levels, so there is nothing to add. Pass at least one.")
+    step_mask = step_mask.bool()
     dtype = torch.result_type(sum(level.new_zeros(1) for level in levels), 1.0)
     wide = torch.promote_types(dtype, torch.float32)
     paid, totals = zip(*(_pay(level.to(wide), step_mask, reduce, cap) for level in levels), strict=True)

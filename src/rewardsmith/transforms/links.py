@@ -66,8 +66,8 @@ def pure_link(rewards: Tensor, *, link: Link = "sigmoid", k: float = 1.0, shift:
     Returns:
         (...) shaped rewards, in the range of f.
 
-    Differs: the authors' polynomial is a quintic fitted to σ on [−5, 5], which jumps at its ends; ours is the cubic
-    with σ's value and slope at 0 and flat ends, so it is monotone and has a gradient everywhere.
+    Differs: the polynomial of the authors' code (PorUna-byte/PAR at f054b56) is a quintic fitted to σ on [−4, 4] with σ
+    itself outside, which jumps by 0.011 at ±4; ours is the cubic with σ's value and slope at 0 and flat ends.
 
     >>> pure_link(torch.tensor([0.0, float("nan")]))
     tensor([0.5000,    nan])

@@ -63,11 +63,15 @@ def backward_correction(
         rewards: (B,) verdicts r̃ ∈ {0, 1}; NaN stays NaN, and ±inf stays ±inf.
         false_positive_rate: ρ₀, a number, or (B,) rates that depend on the response; NaN (unknown) unscores its row.
         false_negative_rate: ρ₁, likewise. No gradient flows into either.
-        floor: where a rate is a tensor, hence an estimate, 1 − ρ₀ − ρ₁ is held at this value or above; such rows are
-            undercorrected rather than exploded. Two plain numbers are taken at their word.
+        floor: where a rate is a tensor, hence an estimate, and 1 − ρ₀ − ρ₁ lies between 0 and this value, it is held at
+            this value; such rows are undercorrected rather than exploded. Two plain numbers are taken at their word.
 
     Returns:
-        (B,) unbiased rewards; they leave [0, 1], and variance grows as 1/(1 − ρ₀ − ρ₁)².
+        (B,) unbiased rewards; they leave [0, 1], and variance grows as 1/(1 − ρ₀ − ρ₁)². NaN where a row's own rates
+        add up to 1 or more: its verdict says nothing, or the contrary.
+
+    Raises:
+        ValueError: the rates of all rows add up to 1 or more.
 
     >>> backward_correction(torch.tensor([0.0, 1.0]), false_positive_rate=0.25, false_negative_rate=0.25)
     tensor([-0.5000,  1.5000])
@@ -77,15 +81,16 @@ def backward_correction(
     wide = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
     positive, negative = _detached(false_positive_rate, wide), _detached(false_negative_rate, wide)
     informative = 1 - positive - negative
+    per_row = isinstance(informative, Tensor) and informative.ndim > 0
+    if not per_row and bool(informative <= 0):
+        raise ValueError(
+            f"backward_correction: error rates {float(positive):g} + {float(negative):g} reach 1, "
+            "so the verdict carries no signal to recover. Re-estimate them on labeled rows, or flip the verdict."
+        )
     if isinstance(informative, Tensor):
         if not floor > 0:
             raise ValueError(f"backward_correction: floor is {floor}; estimated rates need one above 0, such as 0.1.")
-        informative = informative.clamp(min=floor)
-    elif informative <= 0:
-        raise ValueError(
-            f"backward_correction: error rates {false_positive_rate} + {false_negative_rate} reach 1, "
-            "so the verdict carries no signal to recover. Re-estimate them on labeled rows, or flip the verdict."
-        )
+        informative = torch.where(informative > 0, informative.clamp(min=floor), math.nan)
     return ((wide - positive) / informative).to(torch.result_type(rewards, 1.0))
 
 

@@ -29,7 +29,8 @@ class RunningNorm(nn.Module):
     Call it on (...) rewards, gathered over processes. NaN stays NaN; NaN and ±inf leave the statistics, and ±inf gives
     the limit of u. A spread of at most `eps` divides by 1; before there are two rewards, "clip" changes nothing.
 
-    Differs: the official code divides by n, and its extremes start at ∓10000.
+    Differs: the authors' code (PorUna-byte/PAR at f054b56) divides by n, holds the variance and the range at 1e-8 or
+    above where ours divides by 1, and clips from the first reward on.
     """
 
     count: Tensor

@@ -53,7 +53,8 @@ def length_penalty(rewards: Tensor, lengths: Tensor, *, per_token: float = 0.01,
 
         u = r − per_token · max(0, |y| − free_tokens)
 
-    The official code of Fu et al. 2025, arXiv:2502.18770, applies this to every arm without saying so in the paper;
+    The code of Fu et al. 2025, arXiv:2502.18770 (PorUna-byte/PAR at f054b56), applies this to the raw reward of every
+    arm but ODIN's, with 550 free tokens on UltraFeedback and 400 on HH (300 at b8caf40), without a word in the paper;
     here it is a part like any other.
 
     Args:

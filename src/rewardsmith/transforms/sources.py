@@ -131,7 +131,7 @@ def scale_sources(
     check_shape("scale_sources", "source_rewards", source_rewards, None, None)
     wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
     n_sources = wide.shape[1]
-    ends = [torch.as_tensor(end).to(wide) for end in (low, high)]
+    ends = [torch.as_tensor(end, dtype=wide.dtype, device=wide.device) for end in (low, high)]
     for name, end in zip(("low", "high"), ends, strict=True):
         if end.ndim:
             check_shape("scale_sources", name, end, n_sources)

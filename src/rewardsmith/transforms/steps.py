@@ -78,7 +78,9 @@ def delta_steps(step_rewards: Tensor, step_mask: Tensor, *, terminal: Terminal =
     deltas = wide + absent
     unscored = torch.add(absent, wide.detach(), alpha=0)  # 0 or NaN, as 0 · inf is NaN
     if terminal == "drop":
-        row, column = _last(absent)
+        column = _last(absent)
+        row = (column >= 0).nonzero().flatten()
+        column = column[row]
         scored_last = unscored[row, column] == 0
         unscored.index_put_((row, column), unscored.new_tensor(math.nan))
         deltas.index_put_((row[scored_last], column[scored_last]), unscored.new_tensor(0.0))
@@ -116,6 +118,9 @@ def renorm(
     Xu et al. 2025, arXiv:2509.25598 (ReNorm). The sum over a success still grows with its steps: cap them, or divide
     with `per_step_mean`. While success is rare every step costs, and stopping at once is optimal: warm up first.
 
+    Differs: every step has both parts unless asked. In the paper the last turn is the answer and has the outcome alone,
+    which is final="outcome".
+
     Args:
         step_rewards: (B, N) process scores s; NaN stays NaN (a judge's parse failure is neutral at s = c_s: fill it in
             beforehand to read it so), ±inf stays ±inf.
@@ -126,7 +131,7 @@ def renorm(
         final: "outcome" gives the last scored step, where that is the answer, r − c_r alone.
 
     Returns:
-        (B, N) centered sums.
+        (B, N) centered sums. Of a row without a scored step the last one has r − c_r, so that the outcome is not lost.
 
     >>> renorm(torch.tensor([[0.75, 0.25]]), torch.tensor([1.0]), torch.tensor([[True, True]]))
     tensor([[0.7500, 0.2500]])
@@ -136,13 +141,12 @@ def renorm(
     outcome = _outcomes("renorm", rewards, wide)
     absent = _absent(mask, wide)
     sums = _renormed(wide, outcome, 1.0, center).add_(absent)
-    if final == "both" and not per_step_mean:
-        return sums.to(torch.result_type(step_rewards, 1.0))
-    unscored = absent.add_(wide.detach(), alpha=0)  # 0 or NaN, as 0 · inf is NaN
+    unscored = torch.add(absent, wide.detach(), alpha=0)  # 0 or NaN, as 0 · inf is NaN
     scored = (unscored + 1).nan_to_num_(0)
-    if final == "outcome":
-        row, column = _last(unscored)
-        sums = sums.index_put((row, column), outcome[row] - center[1])
+    row, column, bare = _outcome_place(wide, absent, unscored)
+    if final == "both":
+        row, column = row[bare], column[bare]
+    sums = sums.index_put((row, column), outcome[row] - center[1])
     if per_step_mean:
         sums = sums / scored.sum(dim=1, keepdim=True).clamp(min=1)
     return sums.to(torch.result_type(step_rewards, 1.0))
@@ -171,7 +175,7 @@ def combine_process_outcome(
     with one level below the outcome (`gated_step_sum` takes more).
 
     Args:
-        step_rewards: (B, N) process scores s; NaN stays NaN, ±inf stays ±inf.
+        step_rewards: (B, N) process scores s; NaN stays NaN, and ±inf stays ±inf, also behind a shut gate or w = 0.
         rewards: (B,) outcomes r. A row whose outcome is NaN is NaN: without a verdict nothing is summed or gated.
         step_mask: (B, N) True where there is a complete step.
         weight: w ≥ 0. With w times the number of steps above 1, scores in [0, 1] can outbid the outcome in a sum.
@@ -179,7 +183,8 @@ def combine_process_outcome(
         threshold: δ, read by "gate"; `strict` decides whether the outcome must exceed or only reach it.
 
     Returns:
-        (B, N) rewards per step. The outcome goes to the last scored step, so that no unscored step loses it.
+        (B, N) rewards per step. The outcome goes to the last scored step, so that no unscored step loses it. Of a row
+        without a scored step the last one has the outcome alone (less c_r for "renorm"), in every mode.
 
     >>> combine_process_outcome(torch.tensor([[0.5, 0.5]]), torch.tensor([1.0]), torch.tensor([[True, True]]))
     tensor([[0.5000, 1.5000]])
@@ -189,15 +194,21 @@ def combine_process_outcome(
     wide, mask = _steps("combine_process_outcome", step_rewards, step_mask)
     outcome = _outcomes("combine_process_outcome", rewards, wide)
     absent = _absent(mask, wide)
+    row, column, bare = _outcome_place(wide, absent, torch.add(absent, wide.detach(), alpha=0))  # 0 · inf is NaN
     if mode in ("broadcast", "renorm"):
-        sums = _renormed(wide, outcome, weight, center if mode == "renorm" else (0.0, 0.0)).add_(absent)
+        ends = center if mode == "renorm" else (0.0, 0.0)
+        sums = _renormed(wide, outcome, weight, ends).add_(absent)
+        sums.index_put_((row[bare], column[bare]), outcome[row[bare]] - ends[1])
     else:
         scale = torch.full_like(outcome, weight).masked_fill(outcome.isnan(), math.nan)
         if mode == "gate":
             scale = scale * ((outcome > threshold) if strict else (outcome >= threshold))
         sums = (wide * scale[:, None]).add_(absent)
-        row, column = _last(absent.add_(wide.detach(), alpha=0))  # 0 · inf is NaN
+        sums.index_put_((row[bare], column[bare]), sums.new_tensor(0.0))
         sums.index_put_((row, column), outcome[row], accumulate=True)
+    infinite = wide.isinf()
+    if bool(infinite.any()):  # a factor of 0 has made them NaN
+        sums = torch.where(infinite, wide.detach() + outcome.detach()[:, None] + absent, sums)
     return sums.to(torch.result_type(step_rewards, 1.0))
 
 
@@ -206,16 +217,27 @@ def _renormed(wide: Tensor, outcome: Tensor, weight: float, center: tuple[float,
     return torch.add(offset[:, None], wide, alpha=weight)
 
 
-def _last(absent: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows with an entry that is 0 rather than NaN, and the column of the last one in each; overwrites them."""
-    n_steps = absent.shape[1]
-    if not n_steps:
-        nowhere = torch.empty(0, dtype=torch.long, device=absent.device)
-        return nowhere, nowhere
-    place = torch.arange(n_steps, dtype=absent.dtype, device=absent.device)
-    column = absent.add_(place).nan_to_num_(-1).amax(dim=1)
+def _outcome_place(wide: Tensor, absent: Tensor, unscored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and columns of the steps that get the outcome, and whether each is unscored and so has nothing else.
+
+    It is a row's last scored step, else its last step, unless that is ±inf and stays so.
+    """
+    column = _last(unscored)
+    bare = column < 0
+    if bool(bare.any()):
+        column = torch.where(bare, _last(absent), column)
     row = (column >= 0).nonzero().flatten()
-    return row, column[row].long()
+    row = row[~(bare[row] & wide[row, column[row]].isinf())]
+    return row, column[row], bare[row]
+
+
+def _last(absent: Tensor) -> Tensor:
+    """(B,) the column of the last entry that is 0 rather than NaN, −1 where there is none."""
+    n_rows, n_steps = absent.shape
+    if not n_steps:
+        return torch.full((n_rows,), -1, device=absent.device)
+    place = torch.arange(n_steps, dtype=absent.dtype, device=absent.device)
+    return (absent + place).nan_to_num_(-1).amax(dim=1).long()
 
 
 def _steps(caller: str, step_rewards: Tensor, step_mask: Tensor) -> tuple[Tensor, Tensor]:
