@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rewardsmith.data import HELD_OUT_KEYS, MASTER_KEYS, Row, add_truncated_negatives, first_sentence
+from rewardsmith.data.stated_values import states
 
 PAPER_KEYS = {
     *(" ", ".", ",", ":"),
@@ -22,7 +23,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def labeled(n: int) -> list[Row]:
     return [
-        Row(f"What is {i} + 1?", f"We add one to {i}. That is {i + 1}.", {"answer": str(i + 1), "label": i % 2 == 0})
+        Row(f"What is {i} + 1?", f"We count on from {i}. That is {i + 1}.", {"answer": str(i + 1), "label": i % 2 == 0})
         for i in range(n)
     ]
 
@@ -98,6 +99,57 @@ def test_an_opener_that_states_the_answer_is_never_labeled_negative(answer):
         add_truncated_negatives([early], generator=generator(), frac=0.5)
     other = Row("q", "It is 14 in Parish. We check.", {"answer": answer})
     assert len(add_truncated_negatives([other], generator=generator(), frac=0.5)) == 2
+
+
+STATED = [
+    ("It is 0.5.", "1/2"),
+    ("The answer is 1,000.", "1000"),
+    (r"So x = \frac{1}{2}.", "1/2"),
+    (r"So x = \dfrac12.", "0.5"),
+    ("It is 1½.", "3/2"),
+    ("It is 1 1/2.", "1.5"),
+    ("It is 50%.", "1/2"),
+    ("It is 50%.", "50"),
+    ("It is 0,5.", "1/2"),
+    (r"It is 1{,}000.", "1 000"),
+    (r"It is 1.2 \times 10^3.", "1200"),
+    ("It is 1.20e3.", "1200"),
+    ("It is forty-two.", "42"),
+    ("It is two and a half.", "5/2"),
+    ("It is three hundred and five.", "305"),
+    ("It is ２.", "2"),
+    ("The pair is (2,11).", "$(2, 11)$"),
+    (r"It is \dfrac{\sqrt{3}}{2}.", r"\frac{\sqrt3}{2}"),
+    ("It is minus 5.", "-5"),
+]
+NOT_STATED = [
+    ("It is 2.5.", "5"),
+    ("It is 3.25.", "25"),
+    ("It is 1/2.", "2.5"),
+    ("It is 12.", "1"),
+    ("We take one.", "2"),
+    ("It is Paris.", "Par"),
+    ("It is 2.", "(2, 11)"),
+]
+
+
+@pytest.mark.parametrize(("opener", "answer"), STATED)
+def test_an_opener_that_states_the_value_of_the_answer_is_never_labeled_negative(opener, answer):
+    with pytest.raises(ValueError, match=r"only 0 of 1 completions"):
+        add_truncated_negatives([Row("q", f"{opener} We check.", {"answer": answer})], generator=generator(), frac=0.5)
+
+
+@pytest.mark.parametrize(("opener", "answer"), NOT_STATED)
+def test_an_opener_that_states_another_value_is_used(opener, answer):
+    rows = add_truncated_negatives(
+        [Row("q", f"{opener} We check.", {"answer": answer})], generator=generator(), frac=0.5
+    )
+    assert rows[1].text == opener
+
+
+@pytest.mark.parametrize("opener", ["1," * 20_000, "9" * 40_000, "one " * 20_000, "1/" * 20_000, "\\frac" * 10_000])
+def test_a_hostile_opener_is_read_in_linear_time(opener):
+    assert not states(opener, "7/3")
 
 
 def test_the_label_and_the_splitter_are_the_caller_s():

@@ -41,6 +41,11 @@ WORDS = st.text(alphabet="abc 4.,\n", max_size=30)
         ("Confidence: 85%", "stated", 0.85),
         ("Confidence: 3/5", "stated", 0.6),
         ("Confidence: 0.9", "stated", 0.9),
+        ("Confidence: 0.8 (80%)", 1, 0.8),
+        ("Confidence level: 9", 10, 0.9),
+        ("**Confidence score:** 0.7", 1, 0.7),
+        ("Confidence (0-10): 8", 10, 0.8),
+        ("Confidence：0.8", 1, 0.8),
     ],
 )
 def test_a_statement_is_read_on_its_scale(text, scale, expected):
@@ -50,7 +55,26 @@ def test_a_statement_is_read_on_its_scale(text, scale, expected):
 @pytest.mark.parametrize("scale", [1, 10, 100, "stated"])
 @pytest.mark.parametrize(
     "said",
-    ["high", "-1", "nan", "inf", "-inf", "1000", "1e999", "9" * 5000, "0.5.5", "0,5", "1-2", "5/0", "0/0", "7th"],
+    [
+        "high",
+        "eight",
+        "about 0.8",
+        "0.7 to 0.8",
+        "0.7-0.8",
+        "-1",
+        "nan",
+        "inf",
+        "-inf",
+        "1000",
+        "1e999",
+        "9" * 5000,
+        "0.5.5",
+        "0,5",
+        "1-2",
+        "5/0",
+        "0/0",
+        "7th",
+    ],
 )
 def test_what_is_no_number_in_range_is_unscored(said, scale):
     assert parse_confidence(f"<confidence>{said}</confidence>", scale=scale) is None
@@ -86,7 +110,11 @@ def test_the_last_statement_decides_also_where_it_is_unusable():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "I am confident.", "overconfidence: 8", "confidence 8", "A confidence: high", "<b>1</b>"]
+    "text",
+    [
+        *("", "I am confident.", "overconfidence: 8", "confidence 8", "<b>1</b>", "confidence: onerous"),
+        *("Confidence: high-quality work", "a confidence interval: 8 to 9", "Confidence: we are sure (80%)"),
+    ],
 )
 def test_no_statement_is_no_confidence_and_the_text_stays(text):
     assert parse_confidence(text, scale=10) is None
@@ -103,7 +131,17 @@ def test_no_statement_is_no_confidence_and_the_text_stays(text):
         ("a(Confidence: 8)\n b", "a\n b"),
         ("a<confidence>8</confidence>b", "ab"),
         ("a Confidence: 1 Confidence: 2 b", "a b"),
-        ("a Confidence: high", "a Confidence: high"),
+        ("a Confidence: high", "a"),
+        ("4. Confidence: 0.8 (80%)", "4."),
+        ("4. Confidence: 8/10 (very high). Done", "4. Done"),
+        ("4. Confidence level: 9", "4."),
+        ("4. Confidence（0-100）：80％。", "4."),
+        ("4. Confidence: eight out of ten", "4."),
+        ("4. Confidence: ninety-five percent", "4."),
+        ("4. Confidence: very high", "4."),
+        ("4. Confidence: about 80%", "4."),
+        ("4. Confidence: 70 to 80 %", "4."),
+        ("4. Confidence: 8 (the scale is on page 3)", "4. (the scale is on page 3)"),
         ("a <confidence>high</confidence>", "a"),
         ("a <confidence>8", "a"),
         ("a <confidence> b", "a b"),

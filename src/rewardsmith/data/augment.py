@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rewardsmith._check import check_range
 from rewardsmith.data.master_keys import MASTER_KEYS
 from rewardsmith.data.rows import Row
+from rewardsmith.data.stated_values import states
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,7 @@ def add_truncated_negatives(
     arXiv:2507.08794 (20k openers beside 160k rows).
 
     A row is passed over where the cut removes nothing, leaves nothing, leaves the reference answer in (it would be a
-    right answer labeled NO), or leaves one of `exclude` up to case, space and end marks: keys that are reported on are
+    right answer labeled NO; a number counts by value, so that 0.5 is 1/2), or leaves one of `exclude` up to case, space and end marks: keys that are reported on are
     never trained on.
 
     Differs: the paper lets a language model write the opener; here the completions at hand are cut.
@@ -89,9 +90,8 @@ def _bare(text: str) -> str:
 
 
 def _states(opener: str, answer: str | None) -> bool:
-    """Whether `opener` holds the reference answer as words of its own; of GSM8K's answers the part after `####`."""
-    final = "" if answer is None else answer.rpartition("####")[2].strip()
-    return bool(final) and re.search(rf"(?<!\w){re.escape(final)}(?!\w)", opener, re.IGNORECASE) is not None
+    """Whether `opener` gives the reference answer away; of GSM8K's answers the part after `####`."""
+    return answer is not None and states(opener, str(answer).rpartition("####")[2])
 
 
 def _shuffled(n: int, generator: torch.Generator) -> list[int]:

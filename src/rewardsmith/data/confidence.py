@@ -1,7 +1,9 @@
 """Stated confidence: how it is read, taken out of a text, and written into preference pairs.
 
 A statement is `<confidence>0.8</confidence>` or `Confidence: 0.8`, in any case, perhaps in brackets or bold. On a
-scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`.
+scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`. `Confidence level: 8`, `Confidence (0-10): 8` and
+`Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements that
+no number is read from: they count as unusable, and are taken out like any other.
 """
 
 from __future__ import annotations
@@ -34,18 +36,31 @@ CONFIDENCE_TEMPLATES = (
 """Phrasings of a confidence k on the scale of 10, as they are appended to a text."""
 
 
+_UNIT = r"(?: \s*(?:/|out\ of)\s*(?:\d[\d.]*|ten|a\ hundred|one\ hundred) | \s*(?:[%％]|percent\b|per\ cent\b) )?"
+_NUMBER = rf"(?: [-+]?\.?\d | [-+]?(?:nan|inf)\b ) [^\s<>()\[\]*（）]* {_UNIT}"
+_SPELLED = r"""(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)
+    teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|point)"""
+_WORDS = rf"{_SPELLED} (?: [\s-]+ {_SPELLED} ){{0,8}} (?![\w-]) {_UNIT}"
+_LEVEL = r"""(?: (?:very|extremely|quite|fairly|somewhat|rather|pretty|moderately|absolutely)[\s-]+ ){0,2}
+    (?:high|low|medium|moderate|middling|certain|uncertain|sure|unsure|confident|strong|weak|full|complete|absolute|total
+    |none) (?![\w-])"""
+_ROUGHLY = r"(?: (?: ~ | ≈ | about\ | around\ | approximately\ | roughly\ | over\ | at\ least\ ) \s* )?"
+_AMOUNT = rf"(?: {_ROUGHLY} (?: {_NUMBER} (?: \s*(?:-|–|to)\s* {_NUMBER} )? | {_WORDS} ) | {_LEVEL} )"
+
+
 def _phrase(group: str) -> str:
     """`Confidence: 8`, bold or not; what is said of it is caught, whether or not it can be read as a number."""
-    return rf"""(?<![\w-]) \*{{0,3}}confidence\*{{0,3}} \s*[:=]\*{{0,3}} \s*\*{{0,3}}
-        (?P<{group}> (?: [-+]?\.?[0-9] | [-+]?(?:nan|inf)\b ) [^\s<>()\[\]*]*
-            (?: \s*(?:/|out\ of)\s*[0-9][0-9.]* | \s*% )? )
-        \*{{0,3}} [.,;:!?]?"""
+    return rf"""(?<![\w-]) \*{{0,3}}confidence (?: \s+(?:level|score|rating|estimate) )? \*{{0,3}}
+        (?: \s*[(\[（] [^()\[\]（）\n]{{0,20}} [\d%] [^()\[\]（）\n]{{0,20}} [)\]）] \*{{0,3}} )?
+        \s*[:=：＝]\*{{0,3}} \s*\*{{0,3}}
+        (?P<{group}> {_AMOUNT} )
+        \*{{0,3}} (?: \s*[(\[（]\s* {_AMOUNT} \s*[)\]）] )? \*{{0,3}} [.,;:!?。]?"""
 
 
 _TAG = r"<confidence> (?P<inside> (?: (?!</?confidence>) . )* ) </confidence>"
 _UNCLOSED = r"<confidence> (?: \s*[-+]?[0-9.]+%? )?"
 _STATEMENT = re.compile(
-    rf"{_TAG} | {_UNCLOSED} | [(\[]\s* {_phrase('bracketed')} \s*[)\]] | {_phrase('plain')}",
+    rf"{_TAG} | {_UNCLOSED} | [(\[（]\s* {_phrase('bracketed')} \s*[)\]）] | {_phrase('plain')}",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _VALUE = re.compile(
