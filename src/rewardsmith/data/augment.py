@@ -49,8 +49,8 @@ def add_truncated_negatives(
     arXiv:2507.08794 (20k openers beside 160k rows).
 
     A row is passed over where the cut removes nothing, leaves nothing, leaves the reference answer in (it would be a
-    right answer labeled NO; a number counts by value, so that 0.5 is 1/2), or leaves one of `exclude` up to case, space and end marks: keys that are reported on are
-    never trained on.
+    right answer labeled NO; a number counts by value, so that 0.5 is 1/2), or leaves one of `exclude` up to case, space
+    and end marks: keys that are reported on are never trained on.
 
     Differs: the paper lets a language model write the opener; here the completions at hand are cut.
 

@@ -1,8 +1,8 @@
 """Stated confidence: how it is read, taken out of a text, and written into preference pairs.
 
 A statement is `<confidence>0.8</confidence>` or `Confidence: 0.8`, in any case, perhaps in brackets or bold. On a
-scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`. `Confidence level: 8`, `Confidence (0-10): 8` and
-`Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements that
+scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`. `Confidence level: 8`, `Confidence (0-10): 8`
+and `Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements that
 no number is read from: they count as unusable, and are taken out like any other.
 """
 
@@ -38,8 +38,8 @@ CONFIDENCE_TEMPLATES = (
 
 _UNIT = r"(?: \s*(?:/|out\ of)\s*(?:\d[\d.]*|ten|a\ hundred|one\ hundred) | \s*(?:[%％]|percent\b|per\ cent\b) )?"
 _NUMBER = rf"(?: [-+]?\.?\d | [-+]?(?:nan|inf)\b ) [^\s<>()\[\]*（）]* {_UNIT}"
-_SPELLED = r"""(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)
-    teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|point)"""
+_SPELLED = r"""(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve
+    |(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|point)"""
 _WORDS = rf"{_SPELLED} (?: [\s-]+ {_SPELLED} ){{0,8}} (?![\w-]) {_UNIT}"
 _LEVEL = r"""(?: (?:very|extremely|quite|fairly|somewhat|rather|pretty|moderately|absolutely)[\s-]+ ){0,2}
     (?:high|low|medium|moderate|middling|certain|uncertain|sure|unsure|confident|strong|weak|full|complete|absolute|total

@@ -10,11 +10,20 @@ import re
 import unicodedata
 from fractions import Fraction
 
-_ONES = dict(zip(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen".split(), range(20), strict=True,
-))  # fmt: skip
-_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
+_ONES = {
+    word: value
+    for value, word in enumerate(
+        re.findall(
+            r"\S+",
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen",
+        )
+    )
+}
+_TENS = {
+    word: 10 * (value + 2)
+    for value, word in enumerate(re.findall(r"\S+", "twenty thirty forty fifty sixty seventy eighty ninety"))
+}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _WORD = re.compile("|".join(rf"\b{word}\b" for word in [*_ONES, *_TENS, *_PARTS, *_SCALES]))
@@ -22,7 +31,8 @@ _WORD = re.compile("|".join(rf"\b{word}\b" for word in [*_ONES, *_TENS, *_PARTS,
 _DIGITS = r"(?:[0-9][0-9,]{0,40}(?:\.[0-9]{1,40})?|\.[0-9]{1,40})"
 _NUMERAL = re.compile(
     rf"(?P<whole>[0-9]{{1,20}})\ (?P<top>[0-9]{{1,20}})\ ?/\ ?(?P<bottom>[0-9]{{1,20}})"
-    rf"|(?P<number>{_DIGITS})(?:e(?P<e>[+-]?[0-9]{{1,3}})|\ ?(?:\*|×|·|\\times|\\cdot)\ ?10\^\{{?(?P<p>[+-]?[0-9]{{1,3}}))?"
+    rf"|(?P<number>{_DIGITS})"
+    r"(?:e(?P<e>[+-]?[0-9]{1,3})|\ ?(?:\*|×|·|\\times|\\cdot)\ ?10\^\{?(?P<p>[+-]?[0-9]{1,3}))?"
     rf"(?:\ ?/\ ?(?P<over>{_DIGITS}))?(?:\ ?(?P<percent>\\?%|percent|per\ cent))?"
 )
 _FRACTION = re.compile(r"\\[dtc]?frac\ ?\{?\ ?([0-9.,]{1,40}?)\ ?\}?\ ?\{?\ ?([0-9.,]{1,40})\ ?\}?")
@@ -109,11 +119,11 @@ def _spoken(words: list[str]) -> set[Fraction]:
     for word in words:
         if word in _PARTS:
             wholes.add(total + current + Fraction(1, _PARTS[word]))  # two and a half, beside two halves
-            total, current = Fraction(0), (total + current or 1) / _PARTS[word]
+            total, current = Fraction(0), (total + current or Fraction(1)) / _PARTS[word]
         elif word == "hundred":
-            current = (current or 1) * 100
+            current = (current or Fraction(1)) * 100
         elif word in _SCALES:
-            total, current = total + (current or 1) * _SCALES[word], Fraction(0)
+            total, current = total + (current or Fraction(1)) * _SCALES[word], Fraction(0)
         else:
             current += _ONES.get(word, 0) + _TENS.get(word, 0)
     alone = {Fraction({**_ONES, **_TENS}[word]) for word in words if word in _ONES or word in _TENS}
