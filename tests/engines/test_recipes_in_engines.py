@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, rank_filter, step_credit
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.recipes import Recipe, combine, source, step_source
-from rewardsmith.transforms import clip_steps, delta_steps, normalize_sources, pure_link, weighted_sum
+from rewardsmith.transforms import clip_steps, delta_steps, gated_step_sum, normalize_sources, pure_link, weighted_sum
 from rewardsmith.worlds import substring_reward
 
 from .helpers import logged, make, parameters
@@ -82,6 +82,40 @@ def test_steps_of_a_recipe_become_token_advantages(world):
     )
     assert_close(scored.advantages, expected.to(torch.float32))
     assert bool(scored.advantages.any())
+
+
+def test_levels_of_steps_and_outcome_are_gated_inside_training(world):
+    steps = combine(
+        gated_step_sum, step_source(even_pieces, "even"), RIGHT, thresholds=[0.0, 0.0], gate_sign="positive"
+    )
+    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, mode="sum", baseline="group"))
+    seen = []
+
+    class Keep(TrainerCallback):
+        def on_rewards(self, args, state, control, *, scored):
+            seen.append(scored)
+
+    trained(GRPOTrainer, world, recipe, callbacks=[Keep()], steps=1)
+    (scored,) = seen
+    batch = scored.batch
+    at = batch.source_names.index(str(RIGHT))
+    outcome = batch.source_rewards[:, at]
+    paid = batch.step_rewards["even"].where(batch.step_mask, 0) * (outcome > 0)[:, None]
+    last = batch.step_mask.sum(dim=1) - 1
+    for row, column in enumerate(last.tolist()):
+        if column >= 0:
+            paid[row, column] += outcome[row]
+    expected = step_credit(
+        scored.rewards,
+        step_rewards=paid.where(batch.step_mask, torch.nan),
+        step_mask=batch.step_mask,
+        step_ends=batch.step_ends,
+        completion_mask=torch.arange(scored.advantages.shape[1]) < batch.completion_mask.sum(1)[:, None],
+        group_size=4,
+        mode="sum",
+        baseline="group",
+    )
+    assert_close(scored.advantages, expected.to(torch.float32))
 
 
 def test_a_pointwise_recipe_is_a_reward_for_trls_own_trainer(world):

@@ -17,12 +17,15 @@ from rewardsmith.transforms import (
     RunningNorm,
     clip_rewards,
     clip_steps,
+    forward_weights,
+    gated_step_sum,
+    logical_and,
     normalize_sources,
     par,
     pure_link,
     weighted_sum,
 )
-from rewardsmith.types import RewardBatch
+from rewardsmith.types import RewardBatch, Traits, declares
 
 
 def right(completions, answer, **columns):
@@ -151,6 +154,68 @@ def test_its_credit_computes_the_step_term_and_hands_it_to_the_advantage():
     assert_close(got, expected)
     assert bool(got.any())
     assert recipe.options()["process_rewards"] == {"prm": prm}
+
+
+def test_levels_of_steps_and_outcome_are_gated_in_a_recipe_as_by_hand():
+    sources, mask = torch.tensor([[1.0], [0.0]]), torch.ones(2, 3).bool()
+    scores = torch.tensor([[0.5, 0.25, 0.125]]).repeat(2, 1)
+    term = combine(gated_step_sum, step_source(prm), RIGHT, thresholds=[0.0, 0.0])
+    recipe = Recipe(RIGHT, steps=term, advantage=partial(step_credit, mode="sum", baseline="group"))
+    assert "gated_step_sum" in str(recipe)
+    batch = RewardBatch(sources, ("right",), 2, step_rewards={"prm": scores}, step_mask=mask)
+    context = {"step_mask": mask, "step_ends": torch.tensor([[0, 1, 2]] * 2), "completion_mask": mask, "group_size": 2}
+    got = recipe.credit(sources[:, 0], batch=batch, **context)
+    paid = torch.tensor([[0.5, 0.25, 1.125], [0.0, 0.0, 0.0]])  # the failure's steps are worth nothing
+    wanted = step_credit(sources[:, 0], step_rewards=paid, mode="sum", baseline="group", **context)
+    assert_close(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (
+            lambda s: s.then(gated_step_sum, thresholds=[0, 0]),
+            r"gated_step_sum cannot make \(B, N\) step rewards of prm",
+        ),
+        (lambda s: s.then(weighted_sum), r"weighted_sum cannot make .* shape \(4,\) for \(4, 3\)\. Check its arg"),
+        (lambda s: s.then(_lists), r"_lists cannot make .* of prm: it returns list, which is no tensor"),
+        (lambda s: s.then(_one_row), r"_one_row cannot make .* of prm: RuntimeError: Boolean value of Tensor"),
+    ],
+)
+def test_what_cannot_run_on_step_rewards_is_refused_by_name_when_the_recipe_is_built(steps, message):
+    with pytest.raises(TypeError, match=f"Recipe: {message}"):
+        Recipe(RIGHT, steps=steps(step_source(prm)), advantage=step_credit)
+
+
+def test_what_cannot_run_on_rewards_is_refused_too_and_what_only_some_values_pass_is_not():
+    with pytest.raises(
+        TypeError, match=r"Recipe: normalize_sources cannot make \(B,\) rewards .*shape \(4, 2\) for \(4,\)"
+    ):
+        Recipe(combine(normalize_sources, RIGHT, SHORT))
+    Recipe(source(right).then(forward_weights, false_negative_rate=0.1))  # takes verdicts alone
+    Recipe(combine(logical_and, RIGHT - 1, SHORT))  # takes log-probabilities alone
+    Recipe(RIGHT.then(normalize_by, group_size=8))
+
+
+def test_trying_a_recipe_leaves_its_state_alone():
+    running = RunningNorm()
+    Recipe(RIGHT.then(running))
+    assert int(running.count) == 0
+
+
+@declares(Traits(scope="row", affine=False))
+def _lists(step_rewards):
+    return step_rewards.tolist()
+
+
+@declares(Traits(scope="row", affine=False))
+def _one_row(step_rewards):
+    return step_rewards if step_rewards > 0 else -step_rewards
+
+
+@declares(Traits(scope="prompt", affine=False))
+def normalize_by(rewards, *, group_size):
+    return rewards.view(-1, group_size).sub(rewards.view(-1, group_size).mean(1, keepdim=True)).flatten()
 
 
 def test_it_says_which_parts_its_advantage_cancels():

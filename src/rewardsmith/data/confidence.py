@@ -2,8 +2,8 @@
 
 A statement is `<confidence>0.8</confidence>` or `Confidence: 0.8`, in any case, perhaps in brackets or bold. On a
 scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`. `Confidence level: 8`, `Confidence (0-10): 8`
-and `Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements that
-no number is read from: they count as unusable, and are taken out like any other.
+and `Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements
+that no number is read from: they count as unusable, and are taken out like any other.
 """
 
 from __future__ import annotations

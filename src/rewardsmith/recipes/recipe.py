@@ -12,6 +12,7 @@ from torch import Tensor
 from rewardsmith.recipes.idle import Idle, idle_parts
 from rewardsmith.recipes.rows import row_context, signature_for
 from rewardsmith.recipes.terms import Applied, Column, Source, StepSource, Term, evaluate, walk
+from rewardsmith.recipes.trial import check_runs
 from rewardsmith.recipes.wording import described
 from rewardsmith.rewards import to_openrlhf, to_verl
 from rewardsmith.transforms import Chain, chain
@@ -73,6 +74,7 @@ class Recipe:
     def __post_init__(self) -> None:
         _check_kinds(self)
         _check_names([term for term in self.terms() if isinstance(term, Source | StepSource)])
+        check_runs(self.terms(), roots=(self.reward, self.steps))
         object.__setattr__(self, "__name__", self.name)
         columns = [term.name for term in self.terms() if isinstance(term, Column)]
         object.__setattr__(self, "__signature__", signature_for(self.sources.values(), columns))

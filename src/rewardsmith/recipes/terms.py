@@ -5,7 +5,7 @@ A term describes a computation and is not its result: it is evaluated on a batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -149,7 +149,7 @@ class Applied(Term):
 
     @property
     def kind(self) -> Kind:
-        return self.parts[0].kind
+        return "steps" if any(part.kind == "steps" for part in self.parts) else "rewards"
 
     def __str__(self) -> str:
         from rewardsmith.recipes.wording import in_words
@@ -179,7 +179,11 @@ def column(name: str) -> Column:
 
 
 def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> Term:
-    """Terms stacked as (B, K) and combined by `function(source_rewards, **arguments)`, such as `logical_and`."""
+    """Terms stacked as (B, K) and combined by `function(source_rewards, **arguments)`, such as `logical_and`.
+
+    A function whose first parameter is `levels` gets them as a list, and may mix rewards with step rewards:
+    `combine(gated_step_sum, prm, right, thresholds=[0.0, 0.0])`.
+    """
     if not terms:
         raise ValueError(f"combine: {named(function)} was given no terms. Pass at least one.")
     return applied(function, terms, arguments)
@@ -196,10 +200,11 @@ def applied(function: Callable[..., Tensor], parts: tuple[Term, ...], arguments:
     bound = {name: value for name, value in arguments.items() if name not in given}
     traits_of(function)  # without traits nobody can tell where it may run
     whole = partial(function, **bound) if bound else function
-    if any(part.kind == "steps" for part in parts) and len(parts) > 1:
+    if any(part.kind == "steps" for part in parts) and len(parts) > 1 and not _takes_levels(whole):
         raise TypeError(
-            f"recipe: {named(function)} cannot stack step rewards with {len(parts) - 1} other terms. "
-            "Combine steps with an outcome through .then(combine_process_outcome, rewards=outcome)."
+            f"recipe: {named(function)} cannot stack step rewards with {len(parts) - 1} other terms. Combine steps "
+            "with an outcome through .then(combine_process_outcome, rewards=outcome), or by "
+            "combine(gated_step_sum, steps, outcome)."
         )
     return Applied(whole, parts, given)
 
@@ -269,9 +274,23 @@ def _apply(term: Applied, context: Mapping[str, Any], known: dict[int, Tensor]) 
             f"recipe: {named(term.function)} needs {', '.join(asked.lacking)}, which the batch does not have. "
             f"Pass it: .then({named(term.function)}, {asked.lacking[0]}=column(...)), or bind a number."
         )
-    stacked = len(values) > 1 or (asked.first == "source_rewards" and values[0].dim() == 1)
-    first = torch.stack(values, dim=-1) if stacked else values[0]
-    return term.function(first, **asked.given)
+    return apply(term.function, values, {**context, **given})
+
+
+def apply(function: Callable[..., Any], values: Sequence[Tensor], context: Mapping[str, Any]) -> Tensor:
+    """`function` on values, stacked or as a list by what its first parameter is called; the rest comes by name."""
+    asked = named_by(function, context)
+    if _takes_levels(function):
+        result: Any = function(values, **asked.given)
+    else:
+        stacked = len(values) > 1 or (asked.first == "source_rewards" and values[0].dim() == 1)
+        result = function(torch.stack(list(values), dim=-1) if stacked else values[0], **asked.given)
+    value: Tensor = result[0] if isinstance(result, tuple) else result  # of several results the first is the rewards
+    return value
+
+
+def _takes_levels(function: Callable[..., Any]) -> bool:
+    return named_by(function, {}).first == "levels"
 
 
 def walk(term: Term) -> Iterator[Term]:

@@ -1,0 +1,108 @@
+"""A recipe tried on a handful of made-up rows when it is built, so that what cannot run does not fail in training."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rewardsmith.recipes.terms import Applied, Column, StepSource, Term, apply, keywords_of, named
+from rewardsmith.types import named_by
+
+_N_STEPS = 3
+
+
+def check_runs(terms: Sequence[Term], *, roots: Sequence[Term | None]) -> None:
+    """Raise TypeError for the first transform that no made-up values pass through, at a root in the shape it needs.
+
+    A transform is called on a copy of itself, with scores of several kinds: 0 and 1, between them, below 0, all alike.
+    It is refused where each kind fails. What reads a column of the rows, whose shape is not known, is not tried.
+    """
+    sizes = [keywords_of(term.function).get("group_size") for term in terms if isinstance(term, Applied)]
+    group = math.lcm(2, *(size for size in sizes if isinstance(size, int) and 0 < size < 1000))
+    faults = [_faults(terms, kind, group, {id(root) for root in roots}) for kind in _KINDS]
+    for term in terms:
+        if isinstance(term, Applied) and all(id(term) in found for found in faults):
+            shape = "(B, N) step rewards" if term.kind == "steps" else "(B,) rewards"
+            raise TypeError(
+                f"Recipe: {named(term.function)} cannot make {shape} of {', '.join(map(str, term.parts))}: "
+                f"{faults[0][id(term)]} Check its arguments, or choose a transform for this shape."
+            )
+
+
+_KINDS: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda noise: (noise > 0.5).to(noise),
+    lambda noise: noise,
+    lambda noise: -noise,
+    lambda noise: 2.0 * (noise > 0.5) - 1.0,
+    torch.zeros_like,
+)
+
+
+def _faults(terms: Sequence[Term], kind: Callable[[Tensor], Tensor], group: int, roots: set[int]) -> dict[int, str]:
+    """By identity, what is wrong with each transform on values of one kind. What is behind a fault is not tried."""
+    n_rows = 2 * group
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return kind(torch.rand(shape, generator=generator))
+
+    mask = torch.ones(n_rows, _N_STEPS, dtype=torch.bool)
+    offered: dict[str, Any] = {
+        "group_size": group,
+        "lengths": torch.full((n_rows,), float(_N_STEPS)),
+        "truncated": torch.zeros(n_rows, dtype=torch.bool),
+        "completion_mask": mask,
+        "step_mask": mask,
+        "step_ends": torch.arange(_N_STEPS).expand(n_rows, _N_STEPS),
+    }
+    values: dict[int, Tensor] = {}
+    faults: dict[int, str] = {}
+    for term in terms:
+        if isinstance(term, Applied):
+            if all(id(part) in values for part in term.inputs) and not _elsewhere(term.function):
+                found = _tried(term, offered, values)
+                shape = (n_rows, _N_STEPS) if term.kind == "steps" else (n_rows,)
+                if isinstance(found, Tensor) and id(term) in roots and found.shape != shape:
+                    found = f"it returns shape {tuple(found.shape)} for {shape}."
+                if isinstance(found, Tensor):
+                    values[id(term)] = found
+                elif found:
+                    faults[id(term)] = found
+        elif not isinstance(term, Column):
+            values[id(term)] = drawn(n_rows, _N_STEPS) if isinstance(term, StepSource) else drawn(n_rows)
+    return faults
+
+
+def _tried(term: Applied, offered: Mapping[str, Any], values: Mapping[int, Tensor]) -> Tensor | str | None:
+    """The value, or what is wrong with it, or None where that cannot be told."""
+    given = {name: values[id(part)] for name, part in term.given.items()}
+    if named_by(term.function, {**offered, **given}).lacking:
+        return None
+    try:
+        function = copy.deepcopy(term.function)  # a running mean must not count made-up rows
+    except Exception:
+        return None
+    parts = [values[id(part)] for part in term.parts]
+    try:
+        found: Any = apply(function, parts, {**offered, **given})
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return found if isinstance(found, Tensor) else f"it returns {type(found).__name__}, which is no tensor."
+
+
+def _elsewhere(function: Any) -> bool:
+    """Whether it holds tensors on another device than the CPU, where made-up rows are."""
+    held = [value for value in keywords_of(function).values() if isinstance(value, Tensor)]
+    while hasattr(function, "func"):
+        function = function.func
+    if isinstance(function, nn.Module):
+        held += [*function.parameters(), *function.buffers()]
+    return any(tensor.device.type != "cpu" for tensor in held)
+
+
+__all__ = ["check_runs"]
