@@ -1,25 +1,47 @@
-# Everything a newcomer needs: `make demo` and `make test` set up `.venv` on first use and reuse it afterwards.
+# Everything a newcomer needs: `make demo` and `make test` set up what they need on first use and reuse it afterwards.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
+INSTALL = python -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check atlas bench clean
+.PHONY: help demo lint check test newest engines atlas bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   audit published rewards, see one hacked, repair it, write the report (installs on first use)"
-	@echo "make test   lint, types, layout, doctests and all tests (installs on first use)"
-	@echo "make check  the same without the slow tests"
-	@echo "make atlas  every atlas page in full, and the site in site/"
-	@echo "make bench  the figures of benchmarks/README.md"
+	@echo "make demo     audit published rewards, see one hacked, repair it, write the report (installs on first use)"
+	@echo "make test     lint, types, layout, doctests and all tests (installs on first use)"
+	@echo "make check    the same without the slow tests and without the newest packages"
+	@echo "make newest   test today's newest packages, and pin them in constraints-newest.txt"
+	@echo "make engines  test against verl and OpenRLHF themselves, each in an environment of its own"
+	@echo "make atlas    every atlas page in full, and the site in site/"
+	@echo "make bench    the figures of benchmarks/README.md"
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/$(INSTALL) -c constraints.txt torch
+	$(BIN)/$(INSTALL) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml constraints-newest.txt
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/$(INSTALL) -c constraints-newest.txt -e ".[trl,test]"
+	@touch $@
+
+.venv-verl/.installed: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv --clear .venv-verl
+	.venv-verl/bin/$(INSTALL) -c constraints-verl.txt verl cachetools fastapi uvicorn -e ".[torch,test]"
+	@touch $@
+
+# OpenRLHF asks for vLLM and flash-attn, which its executor does not import.
+.venv-openrlhf/.installed: pyproject.toml constraints-openrlhf.txt
+	$(PYTHON) -m venv --clear .venv-openrlhf
+	.venv-openrlhf/bin/$(INSTALL) -c constraints-openrlhf.txt $(OPENRLHF_IMPORTS) -e ".[torch,math,test]"
+	.venv-openrlhf/bin/$(INSTALL) -c constraints-openrlhf.txt --no-deps openrlhf
 	@touch $@
 
 demo: .venv/.installed
@@ -33,8 +55,21 @@ lint: .venv/.installed
 check: lint
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --doctest-modules src tests
 
-test: lint
+test: lint .venv-newest/.installed
 	$(BIN)/pytest -q -n $(WORKERS) --doctest-modules src tests
+	.venv-newest/bin/pytest -q -n $(WORKERS) -m models tests/rewards/models
+
+# The one target that depends on what was released today. The file changes only where its tests pass.
+newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/$(INSTALL) "$(TORCH)" -e ".[trl,test]"
+	.venv-newest/bin/pytest -q -n $(WORKERS) -m "not slow" tests/rewards/models tests/engines
+	.venv-newest/bin/python -m pip freeze --exclude rewardsmith | sed -E 's/\+[a-z0-9.]+$$//' > constraints-newest.txt
+	@touch .venv-newest/.installed
+
+engines: .venv-verl/.installed .venv-openrlhf/.installed
+	.venv-verl/bin/pytest -q tests/engines/test_verl.py
+	.venv-openrlhf/bin/pytest -q tests/engines/test_openrlhf.py
 
 atlas: .venv/.installed
 	$(BIN)/rewardsmith atlas run all --seed-start 0 --n-seeds 10 --workers 2
@@ -44,4 +79,4 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv site rewardsmith-report
+	rm -rf .venv .venv-* site rewardsmith-report

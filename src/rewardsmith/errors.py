@@ -18,3 +18,14 @@ class RowsError(RewardsmithError):
 
 class EndpointError(RewardsmithError):
     """The server that a reward asks gives no usable answer, so the reward cannot be judged."""
+
+
+class MissingExtraError(RewardsmithError, ImportError):
+    """A library that an extra brings is not installed; `extra` names it, and the message says how to install it."""
+
+    def __init__(self, caller: str, extra: str, error: ImportError) -> None:
+        super().__init__(
+            f"{caller}: {error.name or 'a library'} cannot be imported ({error}). In the folder of a checkout of "
+            f'rewardsmith, run: pip install ".[{extra}]"'
+        )
+        self.extra = extra

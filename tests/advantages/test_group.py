@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.installed import part_of
 from torch.testing import assert_close
 
 from rewardsmith.advantages import batch_scaled, group_centered, group_zscore, leave_one_out, removes
@@ -63,7 +64,7 @@ def binary_and_graded():
 
 @pytest.mark.parametrize("rewards", binary_and_graded(), ids=["binary", "graded", "large"])
 def test_advantages_equal_those_of_trl(rewards):
-    nanstd = pytest.importorskip("trl.trainer.utils").nanstd
+    nanstd = part_of("trl", "trl.trainer.utils").nanstd
     grouped = rewards.view(-1, 8)
     centered = rewards - torch.nanmean(grouped, dim=1).repeat_interleave(8)
     by_group = centered / (nanstd(grouped, dim=1).repeat_interleave(8) + 1e-4)

@@ -12,12 +12,13 @@ import time
 import pytest
 import torch
 from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
+from tests.installed import part_of
 
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.rewards import LocalEngine, score_file
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
-ray = pytest.importorskip("ray")
+ray = part_of("ray", "ray.data") and part_of("ray", "ray")
 pytestmark = pytest.mark.slow
 
 from rewardsmith.engines.ray import RayEngine  # noqa: E402
@@ -152,5 +153,5 @@ def test_no_room_for_a_worker_is_said_and_so_is_a_missing_ray(tmp_path, two_work
     with pytest.raises(RewardsmithError, match=r"the cluster has 2 CPUs and 0 GPUs, no room for a worker of 3 and 0"):
         score_file(rows, spec, tmp_path / "a.jsonl", engine=RayEngine(num_cpus=3))
     monkeypatch.setitem(sys.modules, "ray.data", None)
-    with pytest.raises(RewardsmithError, match=r'needs Ray Data .*pip install "rewardsmith\[ray\]"'):
+    with pytest.raises(RewardsmithError, match=r'RayEngine: ray\.data cannot be imported .*pip install "\.\[ray\]"'):
         score_file(rows, spec, tmp_path / "b.jsonl", engine=RayEngine())

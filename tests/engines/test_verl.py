@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tests.installed import part_of
 from torch.testing import assert_close
 
 from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out, step_credit
@@ -70,9 +71,8 @@ class Real:
     """verl itself: its `compute_advantage` on a DataProto."""
 
     def __init__(self, monkeypatch):
-        pytest.importorskip("verl")
-        self.core = pytest.importorskip("verl.trainer.ppo.core_algos")
-        self.trainer = pytest.importorskip("verl.trainer.ppo.ray_trainer")
+        self.core = part_of("verl", "verl.trainer.ppo.core_algos")
+        self.trainer = part_of("verl", "verl.trainer.ppo.ray_trainer")
         monkeypatch.setattr(self.core, "ADV_ESTIMATOR_REGISTRY", dict(self.core.ADV_ESTIMATOR_REGISTRY))
 
     def Data(self, batch, non_tensor_batch):  # noqa: N802

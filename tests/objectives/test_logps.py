@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.installed import part_of
 from torch.testing import assert_close
 
 from rewardsmith.objectives import implicit_reward, sequence_logps
@@ -42,7 +43,7 @@ def test_it_is_the_sum_over_the_completion_s_tokens_each_read_from_the_position_
 
 
 def test_it_is_what_trl_computes(batch):
-    utils = pytest.importorskip("trl.trainer.utils")
+    utils = part_of("trl", "trl.trainer.utils")
     logits, ids, mask = batch
     theirs = utils.selective_log_softmax(logits[:, :-1], ids[:, 1:])
     assert_close(sequence_logps(logits, ids, mask), (theirs * mask[:, 1:]).sum(1))

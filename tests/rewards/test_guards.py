@@ -8,6 +8,7 @@ import re
 from functools import partial
 
 import pytest
+from tests.installed import part_of
 
 from rewardsmith.data import MASTER_KEYS
 from rewardsmith.rewards import RequireAnswer, exact_number, require_answer
@@ -90,7 +91,7 @@ def test_an_async_reward_stays_async_in_the_way_trl_tells():
 
 @pytest.mark.slow
 def test_trl_itself_takes_both_kinds_for_what_they_are():
-    utils = pytest.importorskip("trl.trainer.utils")
+    utils = part_of("trl", "trl.trainer.utils")
     assert utils.is_async_callable(require_answer(credulous_async))
     assert not utils.is_async_callable(require_answer(credulous))
     assert utils.get_callable_name(require_answer(credulous)) == "credulous_if_answered"

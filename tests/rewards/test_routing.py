@@ -10,6 +10,7 @@ from inspect import iscoroutinefunction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.installed import part_of
 
 from rewardsmith.rewards import AsyncRoutedReward, RoutedReward, as_target, contract_of, exact_number, exact_text
 
@@ -158,7 +159,7 @@ def test_a_reward_of_the_wrong_length_is_refused(reward):
 
 @pytest.mark.slow
 def test_trl_itself_takes_both_kinds_for_what_they_are():
-    utils = pytest.importorskip("trl.trainer.utils")
+    utils = part_of("trl", "trl.trainer.utils")
     assert utils.is_async_callable(RoutedReward(arms(noted_async, a=1.0)))
     assert not utils.is_async_callable(RoutedReward(arms(noted, a=1.0)))
     assert utils.get_callable_name(RoutedReward(arms(noted, a=1.0))) == "routed_by_task"

@@ -1,5 +1,6 @@
 """Rewards in, credit out: what each completion, or token, is worth relative to its peers."""
 
+from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.advantages.aspects import Aspect, combine_aspects
 from rewardsmith.advantages.filters import drop_dead_groups, drop_unscored, rank_filter
 from rewardsmith.advantages.group import batch_scaled, group_centered, group_zscore, leave_one_out, removes

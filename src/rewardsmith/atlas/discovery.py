@@ -36,6 +36,8 @@ def page_slugs() -> tuple[str, ...]:
 
 def load_page(slug: str) -> LoadedPage:
     """Import a page, and with it what it needs (torch)."""
+    from rewardsmith._torch import torch  # noqa: F401 - its error says how to install it
+
     return LoadedPage.of(importlib.import_module(f"{pages.__name__}.{slug}"))
 
 

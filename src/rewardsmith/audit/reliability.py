@@ -156,7 +156,7 @@ def choose_filter(
 
 def _weights_of(name: str, function: Callable[..., Any], rewards: ArrayLike, group_size: int) -> Array:
     """(B,) what a filter says of the rewards, asked as a trainer asks it."""
-    import torch
+    from rewardsmith._torch import torch
 
     _, given, lacking = named_by(function, {"group_size": group_size})
     if lacking:

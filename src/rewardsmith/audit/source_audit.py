@@ -137,7 +137,7 @@ def _table(sources: SourceSet, rewards: Floats, groups: NDArray[np.int64], rows:
 
 
 def _transformed(transform: Callable[..., Any], context: Mapping[str, Any], rewards: Floats) -> Floats:
-    import torch
+    from rewardsmith._torch import torch
 
     numbers = {
         name: torch.tensor(values, dtype=torch.float64)

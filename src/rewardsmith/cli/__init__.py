@@ -5,6 +5,7 @@ It parses; the library works.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ app = typer.Typer(
     name="rewardsmith",
     help="Rewards that survive optimization: audit and repair them; see the field's remedies reproduced in small.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # "rich", the default, swallows what stands in square brackets
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -50,7 +52,13 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    from rewardsmith.errors import MissingExtraError
+
+    try:
+        app()
+    except MissingExtraError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
 
 
 __all__ = ["app", "main"]

@@ -95,7 +95,7 @@ def _states(opener: str, answer: str | None) -> bool:
 
 
 def _shuffled(n: int, generator: torch.Generator) -> list[int]:
-    import torch
+    from rewardsmith._torch import torch
 
     order: list[int] = torch.randperm(n, generator=generator).tolist()
     return order

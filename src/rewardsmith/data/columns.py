@@ -26,7 +26,7 @@ def _numbers(values: list[Any], device: torch.device | None) -> Any:
         return values
     if len({len(value) if isinstance(value, list) else -1 for value in values}) > 1:
         return values
-    import torch
+    from rewardsmith._torch import torch
 
     if all(isinstance(item, bool) for item in flat):
         return torch.tensor(values, device=device)

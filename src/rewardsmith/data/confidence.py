@@ -240,7 +240,7 @@ def _draw(generator: random.Random | torch.Generator, low: int, high: int) -> in
     """A whole number from low to high, both included."""
     if isinstance(generator, random.Random):
         return generator.randint(low, high)
-    import torch
+    from rewardsmith._torch import torch
 
     return int(torch.randint(low, high + 1, (), generator=generator))
 

@@ -147,7 +147,7 @@ def strength_of_votes(votes: ArrayLike) -> PreferenceStrength:
 
 
 def _permutation(n: int, generator: torch.Generator) -> NDArray[np.int64]:
-    import torch
+    from rewardsmith._torch import torch
 
     order: NDArray[np.int64] = torch.randperm(n, generator=generator).numpy()
     return order

@@ -1,5 +1,6 @@
 """The audit's questions, asked at every training step; nothing here imports a trainer."""
 
+from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.monitors.canaries import canary_rows, count_paid
 from rewardsmith.monitors.intervals import Reading, change, pooled_correlation, spent
 from rewardsmith.monitors.measures import (

@@ -1,5 +1,6 @@
 """Scores or log-probabilities in, unreduced loss out. Losses that TRL has are TRL's; here are those it lacks."""
 
+from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.objectives.logps import implicit_reward, sequence_logps
 from rewardsmith.objectives.meta import MetaStep, meta_rm_step
 from rewardsmith.objectives.pairwise import (

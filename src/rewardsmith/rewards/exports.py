@@ -105,7 +105,7 @@ class _ToOpenRLHF:
     def __call__(
         self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **options: Any
     ) -> dict[str, Any]:
-        import torch
+        from rewardsmith._torch import torch
 
         completions = [self._completion(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
         columns = {"answer": list(labels), **options}

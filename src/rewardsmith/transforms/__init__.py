@@ -1,5 +1,6 @@
 """Rewards in, rewards out: shape, calibrate, denoise, gate, and combine (B, K) into (B,)."""
 
+from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.transforms.affine import is_above, is_below, rescale
 from rewardsmith.transforms.appeals import AppealsEstimator
 from rewardsmith.transforms.combine import logical_and, logical_or

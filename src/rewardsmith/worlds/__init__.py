@@ -1,5 +1,6 @@
 """Small worlds with an exact gold reward and a proxy of known flaw."""
 
+from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.worlds.arithmetic_lm import (
     ArithmeticLM,
     Sums,

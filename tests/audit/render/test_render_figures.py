@@ -54,7 +54,7 @@ def test_without_a_drawable_score_there_is_no_histogram(levels):
 
 
 def test_a_figure_becomes_one_self_contained_image_and_the_same_each_time():
-    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(dict(HOUSE_STYLE)):

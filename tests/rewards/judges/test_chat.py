@@ -225,7 +225,7 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch):
         return found(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ImportError, match=r'httpx is not installed. Run `pip install "rewardsmith\[judge\]"`'):
+    with pytest.raises(ImportError, match=r'ChatBackend: httpx cannot be imported .*pip install "\.\[judge\]"'):
         ChatBackend("tiny")
 
 

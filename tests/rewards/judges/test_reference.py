@@ -7,6 +7,7 @@ import logging
 import pickle
 
 import pytest
+from tests.installed import part_of
 
 from rewardsmith.data import MASTER_KEYS
 from rewardsmith.rewards import JudgeError, ReferenceJudge, reference_messages
@@ -98,6 +99,6 @@ def test_it_pickles():
 @pytest.mark.slow
 def test_trl_sees_an_async_reward_of_its_name():
     judge = ReferenceJudge(agreeable, name="grader")
-    utils = pytest.importorskip("trl.trainer.utils")
+    utils = part_of("trl", "trl.trainer.utils")
     assert utils.is_async_callable(judge)
     assert utils.get_callable_name(judge) == "grader"

@@ -12,6 +12,7 @@ from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.panel import Panel
 from rewardsmith.audit.reliability import FilterChoice, choose_filter
 from rewardsmith.data import Row
+from rewardsmith.errors import MissingExtraError
 
 LEAST_GROUPS, LEAST_SIZE = 10, 3
 LEAST_VALUES = 6  # a reward of fewer values has no middle to distrust
@@ -28,8 +29,11 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]], panel: Panel) 
     rows = [entry for group in whole if len(group) == size for entry in group]
     if size < LEAST_SIZE or sizes[size] < LEAST_GROUPS or len({reward for reward, _ in rows}) < LEAST_VALUES:
         return
-    from rewardsmith.advantages import rank_filter  # torch, which no other question needs
-
+    try:
+        from rewardsmith.advantages import rank_filter  # torch, which no other question needs
+    except MissingExtraError as error:
+        yield Finding("reward_regions", "info", f"Not asked. {error}", None, None, len(rows), "Install torch.")
+        return
     rewards, gold = [reward for reward, _ in rows], [gold for _, gold in rows]
     filters = {rule: partial(rank_filter, rule=rule) for rule in RULES}  # type: ignore[arg-type]
     choices = choose_filter(rewards, gold, filters, group_size=size)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rewardsmith.audit import Report, audit
 from rewardsmith.data import Row
-from rewardsmith.errors import TargetError
+from rewardsmith.errors import MissingExtraError, TargetError
 from rewardsmith.rewards import Scorer, Target, load_target, target_rows
 
 TRL_REWARDS = (
@@ -100,7 +100,7 @@ def _enter(spec: str, rows: list[Row], seed: int) -> Entry:
         given = target_rows(target, 8, seed) if own else rows
         budget = SMALL_BUDGET if _seconds_per_row(target, given) > SLOW else BUDGET if own else LARGE_BUDGET
         return Entry(spec, audit(target, given, budget=budget, timeout=TIMEOUT, seed=seed))
-    except TargetError as error:
+    except (TargetError, MissingExtraError) as error:
         return Entry(spec, None, str(error))
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewardsmith.errors import RewardsmithError
+from rewardsmith.errors import MissingExtraError, RewardsmithError
 from rewardsmith.types import Message
 
 if TYPE_CHECKING:
@@ -203,9 +203,7 @@ def _require_extra() -> None:
         import httpx  # noqa: F401
         import tenacity  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            f'ChatBackend: {error.name} is not installed. Run `pip install "rewardsmith[judge]"`.'
-        ) from error
+        raise MissingExtraError("ChatBackend", "judge", error) from error
 
 
 __all__ = ["ChatBackend", "JudgeError"]

@@ -58,6 +58,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("GaussianHeads", "Gaussians"):  # modules of torch, which this room must not load
+        from rewardsmith._torch import torch  # noqa: F401 - its error says how to install it
         from rewardsmith.rewards.models import heads
 
         return getattr(heads, name)

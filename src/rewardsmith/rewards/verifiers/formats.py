@@ -82,10 +82,8 @@ def _matches(text: str, compiled: Any, max_chars: int, time_limit: float) -> flo
 
 @lru_cache(maxsize=32)
 def _compiled(pattern: str) -> Any:
-    try:
-        import regex  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ImportError("matches_format: needs the `regex` package for its time limit: pip install regex.") from error
+    import regex  # type: ignore[import-untyped]
+
     try:
         return regex.compile(pattern, regex.DOTALL)
     except regex.error as error:
