@@ -57,7 +57,7 @@ check: lint
 
 test: lint .venv-newest/.installed
 	$(BIN)/pytest -q -n $(WORKERS) --doctest-modules src tests
-	.venv-newest/bin/pytest -q -n $(WORKERS) -m models tests/rewards/models
+	.venv-newest/bin/pytest -q -n $(WORKERS) -m "not slow" tests/rewards/models
 
 # The one target that depends on what was released today. The file changes only where its tests pass.
 newest:

@@ -11,11 +11,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.installed import part_of
 
 from rewardsmith.data import read_preferences
 from rewardsmith.errors import MissingExtraError, RewardsmithError
 from rewardsmith.rewards import load_reward_model, load_target
+from tests.installed import part_of
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -118,17 +118,11 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, module, use, mes
 
 def test_install_lines_are_those_of_a_checkout():
     """The project is on no index, so that only a line with a dot installs it; and every extra named exists."""
-    texts = [path.read_text(encoding="utf-8") for path in [*TEXTS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]]
-    assert [
-        line for text in texts for line in text.splitlines() if re.search(r"""pip install ["']?rewardsmith""", line)
-    ] == []
-    named = [
-        name
-        for text in texts
-        for names in re.findall(r"""pip install "\.\[([\w,]+)\]""", text)
-        for name in names.split(",")
-    ]
-    assert set(named) <= set(EXTRAS)
+    paths = [*TEXTS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    assert re.findall(r"""pip install ["']?rewardsmith.*""", text) == []
+    named = ",".join(re.findall(r"""pip install "\.\[([\w,]+)\]""", text))
+    assert set(named.split(",")) <= set(EXTRAS)
 
 
 def test_help_keeps_what_stands_in_brackets():

@@ -6,9 +6,9 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from tests.installed import part_of
 
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
+from tests.installed import part_of
 
 agent = part_of("openrlhf", "openrlhf.utils.agent")
 

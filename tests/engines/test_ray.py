@@ -11,12 +11,12 @@ import time
 
 import pytest
 import torch
-from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
-from tests.installed import part_of
 
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.rewards import LocalEngine, score_file
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
+from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
+from tests.installed import part_of
 
 ray = part_of("ray", "ray.data") and part_of("ray", "ray")
 pytestmark = pytest.mark.slow

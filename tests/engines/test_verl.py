@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tests.installed import part_of
 from torch.testing import assert_close
 
 from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out, step_credit
@@ -16,6 +15,7 @@ from rewardsmith.data import segment_steps
 from rewardsmith.engines.verl import STEP_WORTH_ZERO, register_advantage, register_recipe, step_reward_manager
 from rewardsmith.recipes import Recipe, combine, source, step_source
 from rewardsmith.transforms import RunningNorm, length_penalty, normalize_sources, weighted_sum
+from tests.installed import part_of
 
 NAN, INF = float("nan"), float("inf")
 
