@@ -21,11 +21,12 @@ class EndpointError(RewardsmithError):
 
 
 class MissingExtraError(RewardsmithError, ImportError):
-    """A library that an extra brings is not installed; `extra` names it, and the message says how to install it."""
+    """A library that an extra brings is not installed."""
 
-    def __init__(self, caller: str, extra: str, error: ImportError) -> None:
-        super().__init__(
-            f"{caller}: {error.name or 'a library'} cannot be imported ({error}). In the folder of a checkout of "
-            f'rewardsmith, run: pip install ".[{extra}]"'
-        )
-        self.extra = extra
+
+def missing_extra(caller: str, extra: str, error: ImportError) -> MissingExtraError:
+    """Return the error of `caller` that names the missing library and the line that installs `extra`."""
+    return MissingExtraError(
+        f"{caller}: {error.name or 'a library'} cannot be imported ({error}). In the folder of a checkout of "
+        f'rewardsmith, run: pip install ".[{extra}]"'
+    )

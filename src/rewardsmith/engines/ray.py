@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import MissingExtraError, RewardsmithError
+from rewardsmith.errors import RewardsmithError, missing_extra
 from rewardsmith.rewards import Block, BlockScorer, BlockScoring, Scored
 
 ATTEMPTS = ".attempts"
@@ -152,7 +152,7 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise MissingExtraError("RayEngine", "ray", error) from error
+        raise missing_extra("RayEngine", "ray", error) from error
     return ray
 
 

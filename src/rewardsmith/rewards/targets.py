@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rewardsmith.data import Row
-from rewardsmith.errors import MissingExtraError, TargetError
+from rewardsmith.errors import TargetError, missing_extra
 from rewardsmith.rewards.contracts import Contract, PerRow, contract_of, name_of, per_row
 from rewardsmith.types import Reward
 
@@ -320,7 +320,7 @@ def _gym(spec: str) -> Any:
     try:
         return importlib.import_module("reasoning_gym.factory") if importlib.import_module("reasoning_gym") else None
     except ImportError as error:
-        raise MissingExtraError(f"load_target: {spec!r}", "gym", error) from error
+        raise missing_extra(f"load_target: {spec!r}", "gym", error) from error
 
 
 def target_rows(target: Target, n: int, seed: int) -> list[Row]:

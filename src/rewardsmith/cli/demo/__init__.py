@@ -24,12 +24,12 @@ def demo_command(
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from rewardsmith.errors import MissingExtraError
+    from rewardsmith.errors import missing_extra
 
     try:
         from rewardsmith.cli.demo.story import tell
     except ImportError as error:
-        raise MissingExtraError("rewardsmith demo", "demo", error) from error
+        raise missing_extra("rewardsmith demo", "demo", error) from error
     tell(out, seed=seed, steps=steps, n_tasks=tasks)
 
 

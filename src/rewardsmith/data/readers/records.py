@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith.data.rows import file_records
-from rewardsmith.errors import MissingExtraError, RowsError
+from rewardsmith.errors import RowsError, missing_extra
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".jsonl.gz", ".json.gz")
 NO_DATA = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "config.json")
@@ -78,7 +78,7 @@ def _from_hub(caller: str, name: str, split: str | None, options: dict[str, Any]
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise MissingExtraError(f"{caller}: {name} of the hub", "trl", error) from error
+        raise missing_extra(f"{caller}: {name} of the hub", "trl", error) from error
     try:
         loaded = load_dataset(name, split=split, **options)
     except Exception as error:  # offline, unknown, gated and renamed all raise differently

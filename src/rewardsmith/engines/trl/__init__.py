@@ -1,11 +1,11 @@
 """TRL's GRPO and RLOO trainers with a reward stage, trainers of the reward models themselves, a watch for hacking."""
 
-from rewardsmith.errors import MissingExtraError
+from rewardsmith.errors import missing_extra
 
 try:
     from trl import GRPOConfig, RewardConfig, RLOOConfig  # type: ignore[attr-defined]
 except ImportError as error:
-    raise MissingExtraError("rewardsmith.engines.trl", "trl", error) from error
+    raise missing_extra("rewardsmith.engines.trl", "trl", error) from error
 
 from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.gaussian_heads import FittedHeads, HeadsFit, fit_gaussian_heads

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewardsmith.errors import MissingExtraError, RewardsmithError
+from rewardsmith.errors import RewardsmithError, missing_extra
 from rewardsmith.types import Message
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _require_extra() -> None:
         import httpx  # noqa: F401
         import tenacity  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("ChatBackend", "judge", error) from error
+        raise missing_extra("ChatBackend", "judge", error) from error
 
 
 __all__ = ["ChatBackend", "JudgeError"]

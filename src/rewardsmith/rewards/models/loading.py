@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import MissingExtraError, TargetError
+from rewardsmith.errors import TargetError, missing_extra
 from rewardsmith.rewards.models.ensemble import MemberScale, RewardEnsemble, mean_of_members
 from rewardsmith.rewards.models.gaussian import HEADS_FILE, OPTIONS_FILE, GaussianReward
 from rewardsmith.rewards.models.implicit import ImplicitReward
@@ -121,7 +121,7 @@ def _libraries() -> tuple[Any, Any]:
         import torch
         import transformers
     except ImportError as error:
-        raise MissingExtraError("load_reward_model", "trl", error) from error
+        raise missing_extra("load_reward_model", "trl", error) from error
     return transformers, torch
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from rewardsmith.errors import MissingExtraError
+from rewardsmith.errors import missing_extra
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import completion_text, final_answer
 from rewardsmith.rewards.verifiers.formulas import Formula, Value, read_formula
@@ -162,7 +162,7 @@ def _engine() -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[...
         from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy, normalize_latex
         from math_verify.grader import sympy_expr_eq
     except ImportError as error:
-        raise MissingExtraError("math_equal", "math", error) from error
+        raise missing_extra("math_equal", "math", error) from error
     plain = NormalizationConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none", equations=False
     )
