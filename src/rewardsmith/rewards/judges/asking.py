@@ -1,15 +1,17 @@
-"""What every judge does: put what it judges before a model as data, and take a failure for silence."""
+"""What every judge does: put what it judges before a model as data, and say why where it learns nothing."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from rewardsmith.rewards.judges.chat import JudgeError
+from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.judges.verdict import spoken
+from rewardsmith.rewards.judges.wire import JudgeError, excerpt
 from rewardsmith.types import Message
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Backend = Callable[[list[Message]], Awaitable[str]]
 """Awaited with the messages, returns the judge's text; raises `JudgeError` where there is none. See `ChatBackend`."""
@@ -27,13 +29,14 @@ def data_tag(kind: str, *parts: str) -> str:
     return f"{kind}-" + hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-async def asked(backend: Backend, messages: list[Message], *, name: str) -> str | None:
-    """The backend's reply, or None, with a warning under `name`, where it has none to give."""
+async def asked(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
+    """What `read` finds in the backend's reply, or why there is nothing: no reply, or one that says nothing."""
     try:
-        return await backend(messages)
+        reply = await backend(messages)
     except JudgeError as error:
-        logger.warning("%s: %s", name, error)
-        return None
+        return Unscored(str(error), error.reason)
+    found = read(reply)
+    return Unscored(f"no verdict in the judge's reply {excerpt(spoken(reply) or reply)}") if found is None else found
 
 
 __all__ = ["Backend", "asked", "data_tag"]

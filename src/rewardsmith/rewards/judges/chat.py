@@ -6,42 +6,52 @@ import asyncio
 import hashlib
 import json
 import os
+import random
+import re
+import threading
+import weakref
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
-from rewardsmith.errors import RewardsmithError, missing_extra
+from rewardsmith.errors import missing_extra
+from rewardsmith.rewards.judges.line import Line
+from rewardsmith.rewards.judges.wire import Answer, JudgeError, PassingError, excerpt, post, reply_of
 from rewardsmith.types import Message
 
 if TYPE_CHECKING:
     import httpx
-    import tenacity
 
-_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_OF_THE_REQUEST = frozenset({400, 413, 422})
 _LONGEST_WAIT = 30.0
-_LAZY = ("_client", "_pool", "_cache")
+_OPENING = threading.Lock()
 
 
-class JudgeError(RewardsmithError):
-    """A judge gave no usable reply; the row it was asked about is unscored."""
+class Usage(NamedTuple):
+    """What a backend has asked for so far.
 
+    requests: sent, `retries` included.
+    cached: replies found in the cache.
+    prompt_tokens, completion_tokens: as the server counts them; 0 where it does not.
+    """
 
-class _TransientError(JudgeError):
-    """A failure that may pass, and the seconds that the server asked to be left alone."""
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    requests: int = 0
+    retries: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class ChatBackend:
     """Messages in, the model's text out, over `POST {base_url}/chat/completions`.
 
-    Rate limits, server errors and broken connections are tried again with growing random pauses (and no sooner than
-    `Retry-After` asks, up to 30 s); any other refusal, a reply without text and one cut off by `max_tokens` raise
-    `JudgeError`. Safe to share between threads and event loops; pickles without its connections.
+    Rate limits, server errors, time-outs and broken connections are tried again with growing random pauses, and no
+    sooner than `Retry-After` asks, up to 30 s. A question keeps its slot until its last try, so a server that asks for
+    patience gets it. Awaiting it may be canceled, which ends the request. Safe to share between threads and event
+    loops, with one limit for all; pickles without its connections.
 
     Args:
         model: the name the endpoint knows it by.
@@ -50,13 +60,14 @@ class ChatBackend:
             empty sends none.
         concurrency: most requests under way at once.
         attempts: tries per question, at least 1.
-        timeout: seconds per try, for connecting and for each read.
-        backoff: seconds, the scale of the first pause; it doubles.
+        timeout: seconds per try, from its sending to the last byte of its answer; waiting for a slot does not count.
+        backoff: seconds, the longest that the first pause can be; it doubles.
         cache_dir: folder of a disk cache of replies; None keeps none.
         parameters: request fields; the defaults are greedy, `{"temperature": 0.0, "max_tokens": 1024}`.
 
     Raises:
         ImportError: the `judge` extra is not installed.
+        ValueError: a limit is below its least, or `base_url` is no http address.
     """
 
     def __init__(
@@ -73,12 +84,15 @@ class ChatBackend:
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         _require_extra()
-        if concurrency < 1 or attempts < 1:
+        if concurrency < 1 or attempts < 1 or not timeout > 0:
             raise ValueError(
-                f"ChatBackend: concurrency={concurrency} and attempts={attempts} must both be at least 1. Raise them."
+                f"ChatBackend: concurrency={concurrency} and attempts={attempts} must both be at least 1, and "
+                f"timeout={timeout} above 0. Raise them."
             )
         self.model = model
         self.url = base_url.rstrip("/") + "/chat/completions"
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            raise ValueError(f"ChatBackend: base_url={base_url!r} is no address. Begin it with http:// or https://.")
         self.api_key_env = api_key_env
         self.concurrency = concurrency
         self.attempts = attempts
@@ -86,12 +100,15 @@ class ChatBackend:
         self.backoff = backoff
         self.cache_dir = cache_dir
         self.parameters = {"temperature": 0.0, "max_tokens": 1024} if parameters is None else dict(parameters)
+        self.usage = Usage()
+        self._line: Line | None = None
+        self._has_answered = False
 
     def __repr__(self) -> str:
-        return f"ChatBackend({self.model!r}, url={self.url!r})"
+        return f"ChatBackend({self.model!r}, url={self._place!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in _LAZY}
+        return self.__dict__ | {"_line": None, "usage": Usage()}
 
     async def __call__(self, messages: list[Message]) -> str:
         """The reply to `messages`, from the cache if it is there.
@@ -99,111 +116,118 @@ class ChatBackend:
         Raises:
             JudgeError: there is none.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.complete, messages)
+        return await asyncio.wrap_future(self._asked(messages))
 
     def complete(self, messages: list[Message]) -> str:
         """The same, blocking."""
-        body = {"model": self.model, "messages": messages, **self.parameters}
-        key = hashlib.sha256(json.dumps([self.url, body], sort_keys=True).encode()).hexdigest()
-        if self._cache is not None and (known := self._cache.get(key)) is not None:
-            return str(known)
-        reply: str = self._retrying()(self._ask, body)
-        if self._cache is not None:
-            self._cache.set(key, reply)
-        return reply
+        future = self._asked(messages)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # nothing where it has ended; after Ctrl-C, the request
 
     def close(self) -> None:
-        """Close connections, threads and cache; the next question opens them again."""
-        for name, shut in (("_client", "close"), ("_pool", "shutdown"), ("_cache", "close")):
-            if (held := self.__dict__.pop(name, None)) is not None:
-                getattr(held, shut)()
+        """Cancel what is under way and close connections and cache; the next question opens them again."""
+        with _OPENING:
+            line, self._line = self._line, None
+            if line is not None:
+                line.hang_up(wait=False)
+        if line is not None:
+            line.hang_up()
 
-    @cached_property
-    def _client(self) -> httpx.Client:
-        import httpx
+    def _asked(self, messages: list[Message]) -> Future[str]:
+        with _OPENING:
+            if self._line is None or not self._line.alive:
+                self._line = Line(self.concurrency, self.cache_dir)
+                weakref.finalize(self, self._line.hang_up, wait=False)
+            return self._line.submit(self._answered(messages, self._line))
 
-        return httpx.Client(timeout=self.timeout, limits=httpx.Limits(max_connections=self.concurrency))
+    async def _answered(self, messages: list[Message], line: Line) -> str:
+        body = {"model": self.model, "messages": messages, **self.parameters}
+        key = hashlib.sha256(json.dumps([self.url, body], sort_keys=True).encode()).hexdigest()
+        async with line.slots:
+            if (known := line.cache.get(key)) is not None:
+                self._count(cached=1)
+                return known
+            reply = await self._tried(line.client, body)
+            line.cache.set(key, reply)
+            return reply
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.concurrency, thread_name_prefix="judge")
+    async def _tried(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
+        """The reply, after as many tries as it takes and is allowed."""
+        for attempt in range(self.attempts):
+            try:
+                return await self._reply(client, body)
+            except PassingError as error:
+                failure = error
+            except JudgeError as error:
+                raise JudgeError(f"ChatBackend: {self._place} {error}", error.reason) from None
+            if attempt + 1 < self.attempts:
+                pause = random.uniform(0.0, min(self.backoff * 2**attempt, _LONGEST_WAIT))
+                await asyncio.sleep(max(pause, min(failure.retry_after, _LONGEST_WAIT)))
+                self._count(retries=1)
+        tries = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
+        raise JudgeError(f"ChatBackend: {self._place} {failure}{tries}") from None
 
-    @cached_property
-    def _cache(self) -> Any:
-        if self.cache_dir is None:
-            return None
-        import diskcache
+    async def _reply(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
+        """The reply of one try."""
+        answer = await self._sent(client, body)
+        if answer.status != 200:
+            raise await self._refusal(client, answer)
+        self._has_answered = True
+        reply = reply_of(answer.text)
+        self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+        return reply.spoken()
 
-        return diskcache.Cache(str(self.cache_dir), disk=diskcache.JSONDisk)  # JSON: nothing is unpickled on reading
-
-    def _retrying(self) -> tenacity.Retrying:
-        import tenacity
-
-        pause = tenacity.wait_random_exponential(multiplier=self.backoff, max=_LONGEST_WAIT)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            error = None if state.outcome is None else state.outcome.exception()
-            asked = error.retry_after if isinstance(error, _TransientError) else 0.0
-            return max(pause(state), min(asked, _LONGEST_WAIT))
-
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.attempts),
-            retry=tenacity.retry_if_exception_type(_TransientError),
-            wait=wait,
-            reraise=True,
-        )
-
-    def _ask(self, body: Mapping[str, Any]) -> str:
-        import httpx
-
-        key = os.environ.get(self.api_key_env, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async def _sent(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise JudgeError(f"was not asked: {self.api_key_env} holds signs that no key can hold. Set it anew.")
+        self._count(requests=1)
         try:
-            response = self._client.post(self.url, json=body, headers=headers)
-        except httpx.TransportError as error:
-            raise _TransientError(
-                f"ChatBackend: {self.url} could not be reached ({type(error).__name__}). Check base_url and the server."
+            async with asyncio.timeout(self.timeout):
+                return await post(client, self.url, body, key)
+        except TimeoutError:
+            raise PassingError(
+                f"gave no complete answer within {self.timeout:g} s. Raise `timeout`, or lower `concurrency`."
             ) from None
-        if response.status_code != 200:
-            said = response.text[:300]
-            said = said.replace(key, "***") if key else said  # some servers repeat the key that they refuse
-            message = f"ChatBackend: {self.url} answered {response.status_code}: {said!r}. Check model, key and quota."
-            if response.status_code in _TRANSIENT:
-                raise _TransientError(message, _seconds(response.headers.get("Retry-After")))
-            raise JudgeError(message)
-        return _reply(response)
 
+    async def _refusal(self, client: httpx.AsyncClient, answer: Answer) -> JudgeError:
+        """What a status other than 200 means."""
+        status = answer.status
+        unset = "" if os.environ.get(self.api_key_env, "").strip() else ", which is not set"
+        advice = {
+            401: f"Check the key in {self.api_key_env}{unset}.",
+            403: f"Check the key in {self.api_key_env}{unset}.",
+            404: f"Check base_url and the model's name, {self.model!r}.",
+            429: "Lower `concurrency`, or check the quota.",
+        }.get(status, "Check the server." if status >= 500 else "Check base_url, model, parameters and quota.")
+        if status in _OF_THE_REQUEST and await self._answers(client):
+            return JudgeError(f"refused this question, not every one ({status}): {excerpt(answer.text)}", "none")
+        failure = f"answered {status}. {advice} It said {excerpt(answer.text)}"
+        return PassingError(failure, answer.retry_after) if status in _PASSING else JudgeError(failure)
 
-def _reply(response: httpx.Response) -> str:
-    try:
-        choice = response.json()["choices"][0]
-        text = choice["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        text, choice = None, {}
-    if not isinstance(text, str):
-        raise JudgeError(
-            f"ChatBackend: {response.url} answered without choices[0].message.content. "
-            "Check that the endpoint speaks the OpenAI chat format."
-        )
-    if choice.get("finish_reason") == "length":
-        raise JudgeError("ChatBackend: the reply was cut off at max_tokens. Raise it in `parameters`.")
-    return text
+    async def _answers(self, client: httpx.AsyncClient) -> bool:
+        """Whether the endpoint answers at all: a row that is too long is not a setting that is wrong."""
+        if not self._has_answered:
+            hello = {"model": self.model, "messages": [{"role": "user", "content": "Hello."}], **self.parameters}
+            self._has_answered = (await self._sent(client, hello)).status == 200
+        return self._has_answered
 
+    @property
+    def _place(self) -> str:
+        return re.sub("//[^/]*@", "//***@", self.url)  # an address may hold a password
 
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or 0.0))
-    except ValueError:  # a date: the growing pauses do
-        return 0.0
+    def _count(self, **more: int) -> None:
+        so_far = self.usage._asdict()
+        self.usage = Usage(**{name: n + more.get(name, 0) for name, n in so_far.items()})
 
 
 def _require_extra() -> None:
     try:
-        import diskcache  # noqa: F401
         import httpx  # noqa: F401
-        import tenacity  # noqa: F401
     except ImportError as error:
         raise missing_extra("ChatBackend", "judge", error) from error
 
 
-__all__ = ["ChatBackend", "JudgeError"]
+__all__ = ["ChatBackend", "JudgeError", "Usage"]

@@ -8,9 +8,11 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rewardsmith.data import split_steps, text_of
+from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.contracts import name_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import spoken
@@ -30,6 +32,7 @@ _INSTRUCTIONS = (
 )
 _STATED = re.compile(r"\\boxed\b|\"(?:first_error|index)\"")
 _BOX = re.compile(r"\\boxed\s*\{\s*(-?[0-9]{1,6})\s*\}")
+_NOT_ASKED = Unscored("not asked about: `correct` does not score the row above 0")
 _FIELD = re.compile(r"\"(?:first_error|index)\"\s*:\s*(-?[0-9]{1,6})\s*(?=[,}\]]|$)")
 
 
@@ -94,6 +97,11 @@ class FirstErrorJudge:
     def __name__(self) -> str:
         return self.name
 
+    @property
+    def concurrency(self) -> int:
+        """The most requests that the backend has under way, where it says so."""
+        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
+
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any] | None = None, **columns: Any
     ) -> list[float | None]:
@@ -101,38 +109,50 @@ class FirstErrorJudge:
         indices = await self.indices(prompts=prompts, completions=completions, answer=answer, **columns)
         return [None if index is None else float(index != NO_ERROR) for index in indices]
 
+    async def reasoned(
+        self, *, prompts: list[Text], completions: list[Completion], answer: list[Any] | None = None, **columns: Any
+    ) -> list[float | Unscored]:
+        """The same, with the reason in place of None."""
+        located = await self._located(prompts, completions, answer, **columns)
+        return [index if isinstance(index, Unscored) else float(index != NO_ERROR) for index in located]
+
     async def indices(
-        self,
-        *,
-        prompts: list[Text],
-        completions: list[Completion],
-        answer: list[Any] | None = None,
-        steps: list[list[str]] | None = None,
-        **columns: Any,
+        self, *, prompts: list[Text], completions: list[Completion], answer: list[Any] | None = None, **columns: Any
     ) -> list[int | None]:
         """The first wrong step of each row, counted from 0, −1 for none, None where that is not known."""
+        located = await self._located(prompts, completions, answer, **columns)
+        wanted = [index for index in located if index is not _NOT_ASKED]
+        missing = [index for index in wanted if isinstance(index, Unscored)]
+        if missing:
+            counts = (len(missing), len(wanted), missing[0].why)
+            logger.warning("%s: nothing is known of %d of %d rows asked about; the first: %s", self.name, *counts)
+        return [None if isinstance(index, Unscored) else index for index in located]
+
+    async def locate(self, question: str, answer: str, steps: Sequence[str]) -> int | Unscored:
+        """The first wrong step of one solution, or why it is not known."""
+        if not steps:
+            return Unscored("the completion has no steps")
+        messages = self.template(question, answer, steps)
+        return await asked(self.backend, messages, partial(first_error_index, n_steps=len(steps)))
+
+    async def _located(
+        self,
+        prompts: list[Text],
+        completions: list[Completion],
+        answer: list[Any] | None,
+        *,
+        steps: list[list[str]] | None = None,
+        **columns: Any,
+    ) -> list[int | Unscored]:
         keys = [None] * len(completions) if answer is None else answer
         split = [self.split(text_of(completion)) for completion in completions] if steps is None else steps
         given = {} if answer is None else {"answer": answer}
         wanted = await self._wanted(prompts=prompts, completions=completions, **given, **columns)
 
-        async def one(ask: bool, prompt: Text, key: Any, parts: Sequence[str]) -> int | None:
-            return await self.locate(text_of(prompt), "" if key is None else str(key), parts) if ask else None
+        async def one(ask: bool, prompt: Text, key: Any, parts: Sequence[str]) -> int | Unscored:
+            return await self.locate(text_of(prompt), "" if key is None else str(key), parts) if ask else _NOT_ASKED
 
-        located = await asyncio.gather(
-            *(one(*row) for row in zip(wanted, prompts, keys, split, strict=True)),
-        )
-        missing = sum(index is None and ask for index, ask in zip(located, wanted, strict=True))
-        if missing:
-            logger.warning("%s: nothing is known of %d of %d rows asked about.", self.name, missing, sum(wanted))
-        return list(located)
-
-    async def locate(self, question: str, answer: str, steps: Sequence[str]) -> int | None:
-        """The first wrong step of one solution; None, unasked, where it has no steps."""
-        if not steps:
-            return None
-        reply = await asked(self.backend, self.template(question, answer, steps), name=self.name)
-        return None if reply is None else first_error_index(reply, len(steps))
+        return list(await asyncio.gather(*(one(*row) for row in zip(wanted, prompts, keys, split, strict=True))))
 
     async def _wanted(self, *, completions: list[Completion], **columns: Any) -> list[bool]:
         """Whether each row is rule-correct, hence asked about."""

@@ -9,10 +9,12 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
+from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import spoken
 from rewardsmith.types import Completion, Message, Text
@@ -159,26 +161,43 @@ class PrincipleJudge:
     def __name__(self) -> str:
         return self.name
 
+    @property
+    def concurrency(self) -> int:
+        """The most requests that the backend has under way, where it says so."""
+        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
+
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | None]]:
         """One value per step of each row. The backend limits how many questions run at once."""
-        rows = await asyncio.gather(*(self._row(p, s) for p, s in zip(prompts, steps, strict=True)))
-        values = [value for row in rows for value in row]
-        missing = sum(value is None for value in values)
+        rows = await self._judged(prompts, steps)
+        missing = [value for row in rows for value in row if isinstance(value, Unscored)]
         if missing:
-            paid = "unscored" if self.neutral is None else f"paid {self.neutral}"
-            logger.warning("%s: %d of %d steps could not be judged and are %s.", self.name, missing, len(values), paid)
-        return [[self.neutral if value is None else value for value in row] for row in rows]
+            n, paid = sum(map(len, rows)), "unscored" if self.neutral is None else f"paid {self.neutral}"
+            logger.warning(
+                "%s: %d of %d steps could not be judged and are %s; the first: %s",
+                *(self.name, len(missing), n, paid, missing[0].why),
+            )
+        return [[self.neutral if isinstance(value, Unscored) else value for value in row] for row in rows]
 
-    async def _row(self, prompt: Text, steps: Sequence[str]) -> list[float | None]:
+    async def reasoned(
+        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
+    ) -> list[list[float | Unscored]]:
+        """The same, with the reason in place of None."""
+        rows = await self._judged(prompts, steps)
+        return [[v if isinstance(v, float) or self.neutral is None else self.neutral for v in row] for row in rows]
+
+    async def _judged(self, prompts: list[Text], steps: list[list[str]]) -> list[list[float | Unscored]]:
+        return list(await asyncio.gather(*(self._row(p, s) for p, s in zip(prompts, steps, strict=True))))
+
+    async def _row(self, prompt: Text, steps: Sequence[str]) -> list[float | Unscored]:
         question = text_of(prompt)
         return list(await asyncio.gather(*(self._step(question, steps[:t], step) for t, step in enumerate(steps))))
 
-    async def _step(self, question: str, history: Sequence[str], step: str) -> float | None:
-        reply = await asked(self.backend, self.template(question, history, step, self.principles), name=self.name)
-        judgements = None if reply is None else parse_judgements(reply, self.principles)
-        return None if judgements is None else principle_score(judgements)
+    async def _step(self, question: str, history: Sequence[str], step: str) -> float | Unscored:
+        messages = self.template(question, history, step, self.principles)
+        judgements = await asked(self.backend, messages, partial(parse_judgements, principles=self.principles))
+        return judgements if isinstance(judgements, Unscored) else principle_score(judgements)
 
 
 def _entries(said: str) -> Any:

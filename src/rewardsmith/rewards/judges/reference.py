@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rewardsmith.data import text_of
+from rewardsmith.rewards.calling import Unscored, scored
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import verdict
 from rewardsmith.types import Completion, Message, Text
-
-logger = logging.getLogger(__name__)
 
 _INSTRUCTIONS = (
     "You compare a response with a reference answer. Say YES if the response commits to a final answer that means the "
@@ -63,25 +61,32 @@ class ReferenceJudge:
     def __name__(self) -> str:
         return self.name
 
+    @property
+    def concurrency(self) -> int:
+        """The most requests that the backend has under way, where it says so."""
+        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
+
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any], **columns: Any
     ) -> list[float | None]:
         """One value a row; None also where `answer` is None or blank. The backend limits how many run at once."""
-        rows = zip(prompts, completions, answer, strict=True)
-        scores = await asyncio.gather(*(self._score(*row) for row in rows))
-        missing = sum(score is None for score in scores)
-        if missing:
-            logger.warning("%s: %d of %d rows are unscored.", self.name, missing, len(scores))
-        return list(scores)
+        found = await self.reasoned(prompts=prompts, completions=completions, answer=answer, **columns)
+        return scored(self.name, found)
 
-    async def _score(self, prompt: Text, completion: Completion, answer: Any) -> float | None:
+    async def reasoned(
+        self, *, prompts: list[Text], completions: list[Completion], answer: list[Any], **columns: Any
+    ) -> list[float | Unscored]:
+        """The same, with the reason in place of None."""
+        rows = zip(prompts, completions, answer, strict=True)
+        return list(await asyncio.gather(*(self._score(*row) for row in rows)))
+
+    async def _score(self, prompt: Text, completion: Completion, answer: Any) -> float | Unscored:
         reference = "" if answer is None else str(answer)
         if not reference.strip():
-            return None
+            return Unscored("the row has no reference answer")
         messages = self.template(text_of(prompt), reference, text_of(completion))
-        reply = await asked(self.backend, messages, name=self.name)
-        said = None if reply is None else self.parser(reply)
-        return None if said is None else float(said)
+        said = await asked(self.backend, messages, self.parser)
+        return said if isinstance(said, Unscored) else float(said)
 
 
 __all__ = ["ReferenceJudge", "reference_messages"]

@@ -17,7 +17,7 @@ from rewardsmith.rewards.models.encoding import RowEncoder
 from rewardsmith.types import Completion, Message, Text
 
 Writer = Callable[..., Any]
-"""(prompts, completions) to one critique per row, None where there is none; sync or async."""
+"""(prompts, completions) to one critique per row, None or `Unscored` where there is none; sync or async."""
 
 CRITIQUE_TEMPLATE = "{completion}\n\nCritique: {critique}"
 """How a critique stands behind a completion when both are scored."""
@@ -51,10 +51,15 @@ class AskedCritiques:
     backend: Backend
     template: Callable[[str, str], list[Message]] = critique_messages
 
-    async def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[str | None]:
-        """One critique per row, None where the backend has none to give."""
+    @property
+    def concurrency(self) -> int:
+        """The most requests that the backend has under way, where it says so."""
+        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
+
+    async def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[str | Unscored]:
+        """One critique per row, or why the backend has none to give."""
         asks = [self.template(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
-        return list(await asyncio.gather(*(asked(self.backend, messages, name="critique") for messages in asks)))
+        return list(await asyncio.gather(*(asked(self.backend, messages, str) for messages in asks)))
 
 
 @dataclass
@@ -193,11 +198,11 @@ class CritiqueReward:
         self,
         prompts: list[Text],
         completions: list[Completion],
-        drafts: Sequence[Sequence[str | None]],
+        drafts: Sequence[Sequence[str | Unscored | None]],
         columns: dict[str, Any],
     ) -> list[float | Unscored]:
         """The mean over drafts of the model's scores; one call for all of them."""
-        rows = [(place, text) for draft in drafts for place, text in enumerate(draft) if text is not None]
+        rows = [(place, text) for draft in drafts for place, text in enumerate(draft) if isinstance(text, str)]
         given = {
             name: [values[place] for place, _ in rows]
             if isinstance(values, list | tuple) and len(values) == len(prompts)
@@ -208,13 +213,15 @@ class CritiqueReward:
         shown = [self._shown(completions[place], text) for place, text in rows]
         values = call(prompts=[prompts[place] for place, _ in rows], completions=shown, **given) if rows else []
         found: list[list[float]] = [[] for _ in prompts]
-        whys: list[str] = ["there is no critique"] * len(prompts)
+        whys = [Unscored("there is no critique")] * len(prompts)
+        for draft in drafts:
+            whys = [text if isinstance(text, Unscored) else why for text, why in zip(draft, whys, strict=True)]
         for (place, _), value in zip(rows, values, strict=True):
             if isinstance(value, Unscored) or value is None or not math.isfinite(value):
-                whys[place] = value.why if isinstance(value, Unscored) else f"the model gives {value}"
+                whys[place] = value if isinstance(value, Unscored) else Unscored(f"the model gives {value}")
             else:
                 found[place].append(float(value))
-        return [math.fsum(row) / len(row) if row else Unscored(why) for row, why in zip(found, whys, strict=True)]
+        return [math.fsum(row) / len(row) if row else why for row, why in zip(found, whys, strict=True)]
 
     def _shown(self, completion: Completion, critique: str) -> Completion:
         head, _, rest = self.template.partition("{completion}")  # not str.format: texts hold braces
@@ -230,6 +237,11 @@ class CritiqueReward:
 @dataclass
 class AsyncCritiqueReward(CritiqueReward):
     """`CritiqueReward` with an async writer; a class apart because trainers look at `__call__` to tell."""
+
+    @property
+    def concurrency(self) -> int:
+        """The most requests that the writer has under way, where it says so."""
+        return self.writer.concurrency  # type: ignore[union-attr, no-any-return]
 
     async def __call__(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any

@@ -1,0 +1,122 @@
+"""ReplyCache: a judge's replies in a folder, as text that is checked before it is believed and never executed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import sqlite3
+import stat
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_NAME = "replies.sqlite"
+_OLD = "cache.db"  # the pickles of diskcache
+_TABLE = "CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, checksum TEXT NOT NULL) WITHOUT ROWID"
+_PATIENCE = 10.0
+
+
+class ReplyCache:
+    """Replies by key, shared between threads that take turns and between processes that do not.
+
+    A reply is on disk once `set` returns, and survives the end of the process. A cache that cannot be used, for
+    whatever reason, is named in a warning and left as it is: nothing is found in it and nothing is added. A record
+    whose checksum is wrong is named and asked for again.
+
+    Args:
+        folder: made where it does not exist; None keeps nothing.
+    """
+
+    def __init__(self, folder: str | Path | None) -> None:
+        self._database: sqlite3.Connection | None = None
+        if folder is None:
+            return
+        self.path = Path(folder) / _NAME
+        if (self.path.parent / _OLD).exists():
+            logger.warning("ReplyCache: %s holds pickles, which are not read. Delete it.", self.path.with_name(_OLD))
+        try:
+            self._database = self._opened()
+        except (OSError, sqlite3.Error, ValueError) as error:
+            self._give_up(error)
+
+    def get(self, key: str) -> str | None:
+        """The reply kept under `key`."""
+        if self._database is None:
+            return None
+        try:
+            found = self._database.execute("SELECT reply, checksum FROM replies WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        if found is None:
+            return None
+        reply = _checked(key, *found)
+        if reply is None:
+            logger.warning("ReplyCache: %s holds a damaged reply, which is asked for again.", self.path)
+        return reply
+
+    def set(self, key: str, reply: str) -> None:
+        """Keep `reply` under `key`."""
+        if self._database is None:
+            return
+        text = json.dumps(reply)  # ASCII, so that half an emoji can be kept too
+        try:
+            self._database.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, text, _checksum(key, text)))
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _opened(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for path in self.path.parent.glob(f"{_NAME}*"):
+            with contextlib.suppress(FileNotFoundError):  # another process has just closed the cache
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    raise ValueError(f"{path.name} is no ordinary file")
+        # One thread at a time, though not the same one: `check_same_thread` would ask for the same.
+        database = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        database.text_factory = lambda text: text.decode("utf-8", "replace")  # then its checksum is wrong
+        try:
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
+            schema = database.execute("SELECT sql FROM sqlite_master").fetchall()
+            if schema != [(_TABLE,)]:  # a trigger or a view would run what its author wrote
+                raise ValueError("it holds something else than replies")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _give_up(self, error: Exception) -> None:
+        self.close()
+        logger.warning(
+            "ReplyCache: %s cannot be used (%s), so replies are neither found nor kept. Delete it, or name another "
+            "folder as cache_dir.",
+            self.path,
+            error,
+        )
+
+
+def _checked(key: str, text: object, checksum: object) -> str | None:
+    if not isinstance(text, str) or checksum != _checksum(key, text):
+        return None
+    try:
+        reply = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return reply if isinstance(reply, str) else None
+
+
+def _checksum(key: str, text: str) -> str:
+    return hashlib.blake2b(f"{key} {text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+__all__ = ["ReplyCache"]

@@ -1,0 +1,177 @@
+"""One exchange with an OpenAI-compatible endpoint. Every failure has its words, and none of them holds the key."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rewardsmith.errors import RewardsmithError
+
+if TYPE_CHECKING:
+    import httpx
+
+MOST_BYTES = 10_000_000
+"""The longest answer that is read, unpacked."""
+_SHOWN = 200
+
+
+class JudgeError(RewardsmithError):
+    """A judge gave no usable reply; the row it was asked about is unscored for `reason`.
+
+    reason: "endpoint" where the server is at fault and may answer later; "none" where it is this question or reply.
+    """
+
+    def __init__(self, message: str, reason: str = "endpoint") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PassingError(JudgeError):
+    """A failure that may pass within seconds, and how many the server asked to be left alone."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Answer(NamedTuple):
+    """What the server sent: `text` is its body, with *** in place of the key."""
+
+    status: int
+    text: str
+    retry_after: float
+
+
+class Reply(NamedTuple):
+    """What the model said, why it stopped or refused, and the tokens as the server counts them, 0 where it does not."""
+
+    text: str | None
+    finish_reason: Any
+    refusal: Any
+    prompt_tokens: int
+    completion_tokens: int
+
+    def spoken(self) -> str:
+        """The text.
+
+        Raises:
+            JudgeError: it was cut off, or there is none.
+        """
+        if self.finish_reason == "length":
+            raise JudgeError(
+                f"cut its reply off at max_tokens. Raise it in `parameters`. It said {excerpt(self.text or '')}", "none"
+            )
+        if self.text is None:
+            why = excerpt(f"finish_reason {self.finish_reason}, refusal {self.refusal}")
+            raise JudgeError(f"answered without a text: {why}", "none")
+        return self.text
+
+
+async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key: str) -> Answer:
+    """Send `body` and read the whole answer.
+
+    Raises:
+        PassingError: the server could not be reached, or broke off.
+        JudgeError: its answer is too long or packed in a way that was not asked for.
+    """
+    import httpx
+
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    headers |= {"Authorization": f"Bearer {key}"} if key else {}
+    content = json.dumps(body).encode()  # ASCII, so that half an emoji in a completion can be sent
+    raw = bytearray()
+    try:
+        async with client.stream("POST", url, content=content, headers=headers) as response:
+            async for part in response.aiter_raw():  # raw: a packed answer is not unpacked beyond the limit
+                raw += part
+                if len(raw) > MOST_BYTES:
+                    break
+    except (httpx.HTTPError, OSError) as error:
+        why = masked(_cause(error), key)[:_SHOWN]
+        raise PassingError(f"could not be reached ({why}). Check base_url and the server.") from None
+    data = _unpacked(bytes(raw), response.headers.get("Content-Encoding", "identity").strip().lower())
+    if len(data) > MOST_BYTES:
+        raise JudgeError(f"sent more than {MOST_BYTES / 1e6:g} MB for one question. Check what answers there.")
+    return Answer(response.status_code, _readable(data, key), _seconds(response.headers.get("Retry-After")))
+
+
+def masked(text: str, key: str) -> str:
+    """`text` without the key, which some servers repeat."""
+    return text.replace(key, "***") if key else text
+
+
+def excerpt(text: str) -> str:
+    """The first 200 characters, quoted."""
+    return repr(text.strip()[:_SHOWN])
+
+
+def reply_of(text: str) -> Reply:
+    """The reply in the body of an answer.
+
+    Raises:
+        JudgeError: the body has another form.
+    """
+    try:
+        answer = json.loads(text)
+        choice, usage = answer["choices"][0], answer.get("usage")
+        message, stopped = choice["message"], choice.get("finish_reason")
+        content, refusal = message["content"], message.get("refusal")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        content = ()
+    if not isinstance(content, str | None):
+        raise JudgeError(
+            "answered without choices[0].message.content. Check that the endpoint speaks the OpenAI chat format. "
+            f"It said {excerpt(text)}"
+        )
+    counts = (_tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
+    return Reply(content, stopped, refusal, *counts)
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own words, such as "Connection refused", where it said any."""
+    found = f"{type(error).__name__}: {error}"
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            found = link.strerror
+        inner = link.exceptions[0] if isinstance(link, BaseExceptionGroup) else None
+        link = inner or link.__cause__ or link.__context__
+    return found
+
+
+def _unpacked(raw: bytes, encoding: str) -> bytes:
+    """At most `MOST_BYTES` + 1 bytes of the content."""
+    if encoding in ("", "identity") or len(raw) > MOST_BYTES:
+        return raw
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise JudgeError(f"answered in Content-Encoding {encoding[:40]!r}, which was not asked for. Turn it off there.")
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, MOST_BYTES + 1)
+    except zlib.error:
+        raise JudgeError(f"answered with damaged {encoding}. Check the server and what stands before it.") from None
+
+
+def _readable(data: bytes, key: str) -> str:
+    """The body as text. JSON is written anew, so that no escape sequence hides the key."""
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = data.decode("utf-8", "replace")
+    return masked(text, key)
+
+
+def _tokens(usage: Any, name: str) -> int:
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
+
+
+def _seconds(header: str | None) -> float:
+    try:
+        return max(0.0, float(header or 0.0))
+    except ValueError:  # a date: the growing pauses do
+        return 0.0
+
+
+__all__ = ["MOST_BYTES", "Answer", "JudgeError", "PassingError", "Reply", "excerpt", "masked", "post", "reply_of"]
