@@ -19,6 +19,7 @@ from rewardsmith.rewards import (
     first_error_messages,
     localization_reward,
 )
+from rewardsmith.rewards.calling import Unscored
 
 
 class Scripted:
@@ -57,8 +58,20 @@ def test_an_error_anywhere_is_flawed_none_is_sound_and_silence_is_none(caplog):
     judge = FirstErrorJudge(backend, name="critic")
     with caplog.at_level(logging.WARNING):
         assert call(judge, ["a\n\nb\n\n4"] * 5) == [1.0, 0.0, 1.0, None, None]
-    assert "critic: server down" in caplog.text
-    assert "critic: nothing is known of 2 of 5 rows asked about." in caplog.text
+    assert "critic: nothing is known of 2 of 5 rows asked about; the first: no verdict in" in caplog.text
+
+
+def test_every_row_without_a_value_says_why():
+    backend = Scripted(r"\boxed{1}", "I cannot tell.", JudgeError("server down"))
+    judge = FirstErrorJudge(backend, correct=exact_number)
+    rows = {"prompts": ["q"] * 5, "completions": ["4"] * 3 + ["5", "4"], "steps": [["a", "4"]] * 4 + [[]]}
+    assert asyncio.run(judge.reasoned(**rows, answer=["4"] * 5)) == [
+        1.0,
+        Unscored("no verdict in the judge's reply 'I cannot tell.'", "none"),
+        Unscored("server down", "endpoint"),
+        Unscored("not asked about: `correct` does not score the row above 0", "none"),
+        Unscored("the completion has no steps", "none"),
+    ]
 
 
 @pytest.mark.parametrize("correct", [exact_number, right_async])

@@ -23,6 +23,7 @@ from rewardsmith.rewards import (
     principle_messages,
     principle_score,
 )
+from rewardsmith.rewards.calling import Unscored
 
 
 def entry(principle="format", score=1, max_score=2, rationale="why"):
@@ -87,8 +88,18 @@ def test_a_judge_that_fails_leaves_that_step_alone_unscored_or_neutral(neutral, 
     backend = ByStep({"a": reply(entry(score=2)), "b": JudgeError("server down"), "c": "Full marks!"})
     with caplog.at_level(logging.WARNING):
         assert judge(backend, [["a", "b"], ["c"]], neutral=neutral, name="turns") == [[1.0, paid], [paid]]
-    assert "turns: server down" in caplog.text
-    assert f"turns: 2 of 3 steps could not be judged and {said}." in caplog.text
+    assert f"turns: 2 of 3 steps could not be judged and {said}; the first: server down" in caplog.text
+
+
+def test_every_step_without_a_score_says_why_and_a_failed_endpoint_is_never_neutral():
+    backend = ByStep({"a": reply(entry(score=2)), "b": JudgeError("server down"), "c": "Full marks!"})
+    down, unread = (
+        Unscored("server down", "endpoint"),
+        Unscored("no verdict in the judge's reply 'Full marks!'", "none"),
+    )
+    for neutral, third in ((None, unread), (0.5, 0.5)):
+        rows = {"prompts": ["q"] * 2, "completions": ["-"] * 2, "steps": [["a", "b"], ["c"]]}
+        assert asyncio.run(PrincipleJudge(backend, neutral=neutral).reasoned(**rows)) == [[1.0, down], [third]]
 
 
 def test_a_fault_in_our_own_code_is_not_taken_for_a_failing_judge():

@@ -10,7 +10,16 @@ import pytest
 from tests.installed import part_of
 
 from rewardsmith.data import MASTER_KEYS
-from rewardsmith.rewards import JudgeError, ReferenceJudge, reference_messages
+from rewardsmith.rewards import (
+    AskedCritiques,
+    ChatBackend,
+    FirstErrorJudge,
+    JudgeError,
+    PrincipleJudge,
+    ReferenceJudge,
+    reference_messages,
+)
+from rewardsmith.rewards.calling import Unscored
 
 
 class Scripted:
@@ -46,8 +55,29 @@ def test_a_judge_that_cannot_be_reached_leaves_that_row_alone_unscored(caplog):
     judge = ReferenceJudge(Scripted("YES", JudgeError("server down"), "NO"), name="grader")
     with caplog.at_level(logging.WARNING):
         assert ask(judge, ["4", "4", "5"]) == [1.0, None, 0.0]
-    assert "grader: server down" in caplog.text
-    assert "grader: 1 of 3 rows are unscored." in caplog.text
+    assert "grader: 1 of 3 rows are unscored; the first: server down" in caplog.text
+
+
+def test_every_row_without_a_score_says_why():
+    cut = JudgeError("cut off", "none")
+    judge = ReferenceJudge(
+        Scripted("YES", JudgeError("server down"), cut, "<think>…</think>I cannot say. " + "x" * 300)
+    )
+    rows = {"prompts": ["q"] * 5, "completions": ["4"] * 5, "answer": ["4", "4", "4", "4", None]}
+    assert asyncio.run(judge.reasoned(**rows)) == [
+        1.0,
+        Unscored("server down", "endpoint"),
+        Unscored("cut off", "none"),
+        Unscored(f"no verdict in the judge's reply 'I cannot say. {'x' * 186}'", "none"),
+        Unscored("the row has no reference answer", "none"),
+    ]
+
+
+def test_a_judge_asks_as_many_at_once_as_its_backend():
+    backend = ChatBackend("tiny", concurrency=3)
+    for judge in (ReferenceJudge(backend), PrincipleJudge(backend), FirstErrorJudge(backend), AskedCritiques(backend)):
+        assert judge.concurrency == 3
+    assert not hasattr(ReferenceJudge(agreeable), "concurrency")
 
 
 def test_a_fault_in_our_own_code_is_not_taken_for_a_failing_judge():

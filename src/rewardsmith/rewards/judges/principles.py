@@ -183,9 +183,13 @@ class PrincipleJudge:
     async def reasoned(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | Unscored]]:
-        """The same, with the reason in place of None."""
+        """The same, with the reason in place of None. Where the endpoint failed it stands in place of `neutral` too."""
         rows = await self._judged(prompts, steps)
-        return [[v if isinstance(v, float) or self.neutral is None else self.neutral for v in row] for row in rows]
+        return [[self._or_neutral(value) for value in row] for row in rows]
+
+    def _or_neutral(self, value: float | Unscored) -> float | Unscored:
+        final = not isinstance(value, Unscored) or value.reason == "endpoint" or self.neutral is None
+        return value if final else self.neutral  # type: ignore[return-value]
 
     async def _judged(self, prompts: list[Text], steps: list[list[str]]) -> list[list[float | Unscored]]:
         return list(await asyncio.gather(*(self._row(p, s) for p, s in zip(prompts, steps, strict=True))))

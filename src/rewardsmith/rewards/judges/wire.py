@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import ssl
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -134,8 +137,9 @@ def _cause(error: BaseException) -> str:
     found = f"{type(error).__name__}: {error}"
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, OSError) and link.strerror:
-            found = link.strerror
+        if isinstance(link, OSError) and link.errno and link.strerror:
+            own = isinstance(link, socket.gaierror | ssl.SSLError)  # their numbers are not the system's
+            found = link.strerror if own else os.strerror(link.errno)
         inner = link.exceptions[0] if isinstance(link, BaseExceptionGroup) else None
         link = inner or link.__cause__ or link.__context__
     return found
