@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from rewardsmith.data import text_of
+from rewardsmith.rewards.calling import reasoned
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
@@ -34,6 +35,11 @@ class RequireAnswer:
     def __name__(self) -> str:
         """The guarded reward's name, marked, so that a trainer logs the two apart."""
         return f"{name_of(self.reward)}_if_answered"
+
+    @property
+    def reasoned(self) -> RequireAnswer:
+        """The same around the reward's `reasoned`."""
+        return replace(self, reward=reasoned(self.reward))
 
     def admits(self, completion: Completion) -> bool:
         """Whether the completion may go to the reward.

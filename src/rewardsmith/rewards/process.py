@@ -6,12 +6,13 @@ So the one scoring path, with its processes, time limits and journal, serves pro
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rewardsmith.data import BLANK_LINE, Row, split_steps
-from rewardsmith.rewards.contracts import PerRow, name_of, signature_of
+from rewardsmith.rewards.calling import reasoned
+from rewardsmith.rewards.contracts import PerRow, is_async, name_of, signature_of
 from rewardsmith.rewards.targets import Target
 
 STEP_INDEX = "step_index"
@@ -32,6 +33,11 @@ class StepScore:
         return name_of(self.reward)
 
     @property
+    def reasoned(self) -> StepScore:
+        """The same around the process reward's `reasoned`."""
+        return replace(self, reward=reasoned(self.reward))
+
+    @property
     def __signature__(self) -> inspect.Signature:
         own = inspect.signature(self.reward)
         index = inspect.Parameter(STEP_INDEX, inspect.Parameter.KEYWORD_ONLY, default=None)
@@ -41,14 +47,7 @@ class StepScore:
 
     def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Any:
         """One number or None per row."""
-        result = self.reward(*positional, **columns)
-        steps = columns.get("steps")
-        if isinstance(result, Awaitable):
-            return self._awaited(result, step_index, steps)
-        return self._chosen(result, step_index, steps)
-
-    async def _awaited(self, result: Awaitable[Any], index: Sequence[int] | None, steps: Any) -> list[Any]:
-        return self._chosen(await result, index, steps)
+        return self._chosen(self.reward(*positional, **columns), step_index, columns.get("steps"))
 
     def _chosen(self, result: Any, index: Sequence[int] | None, steps: Any) -> list[Any]:
         rows = [row.tolist() if hasattr(row, "tolist") else row for row in result]
@@ -71,6 +70,14 @@ class StepScore:
         return chosen
 
 
+class AsyncStepScore(StepScore):
+    """`StepScore` of an async process reward; a class apart because who calls looks at `__call__` to tell."""
+
+    async def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Any:
+        """One number or None per row, awaited."""
+        return self._chosen(await self.reward(*positional, **columns), step_index, columns.get("steps"))
+
+
 def takes_steps(target: Target) -> bool:
     """Whether the reward has a parameter `steps`, as a process reward has; an ordinary one may read such a column."""
     signature = target.reward.signature if isinstance(target.reward, PerRow) else signature_of(target.reward)
@@ -81,7 +88,8 @@ def process_target(target: Target) -> Target:
     """The target's reward as a process reward, scored step by step (`StepScore`)."""
     if target.contract == "process":
         return target
-    return replace(target, contract="process", reward=StepScore(target.reward))
+    kind = AsyncStepScore if is_async(target.reward) else StepScore
+    return replace(target, contract="process", reward=kind(target.reward))
 
 
 def steps_of(row: Row) -> list[str]:
@@ -106,4 +114,4 @@ def with_steps(row: Row, steps: Sequence[str], index: int = -1) -> Row:
     return bare.with_completion(BLANK_LINE.join(steps))
 
 
-__all__ = ["STEP_INDEX", "StepScore", "process_target", "steps_of", "takes_steps", "with_steps"]
+__all__ = ["STEP_INDEX", "AsyncStepScore", "StepScore", "process_target", "steps_of", "takes_steps", "with_steps"]

@@ -6,16 +6,17 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from rewardsmith._check import check_choice
+from rewardsmith.rewards.calling import Unscored, own_concurrency, reasoned
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.rewards.guards import rows_at
 from rewardsmith.types import Completion, Text
 
 OnUnparsed = Literal["none", "default"]
-Scores = list[float | None]
+Scores = list[float | Unscored | None]
 _OF_THE_COMPLETION = ("completion", "completions", "completion_ids")
 
 
@@ -74,6 +75,21 @@ class RoutedReward:
     def __name__(self) -> str:
         return f"routed_by_{self.by}"
 
+    @property
+    def reasoned(self) -> RoutedReward:
+        """The same, with the reason in place of None where a reward says why."""
+        routes = {name: reasoned(reward) for name, reward in self.routes.items()}
+        return replace(self, routes=routes, default=None if self.default is None else reasoned(self.default))
+
+    @property
+    def concurrency(self) -> int:
+        """The most requests under way at once, where a reward says so: the least of those that do."""
+        rewards = [reward for reward in (*self.routes.values(), self.default) if reward is not None]
+        said = [n for reward in rewards if (n := own_concurrency(reward)) is not None]
+        if not said:
+            raise AttributeError("concurrency: no reward of this route has one")
+        return min(said)
+
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
         """One value a row."""
         rows = {"prompts": prompts, "completions": completions, **columns}
@@ -95,7 +111,7 @@ class RoutedReward:
         """The rows for the default: those of no route, and the unparsed ones if it is to have them."""
         unparsed = self.on_unparsed == "default"
         tasks = self._tasks(rows)
-        return [i for i, task in enumerate(tasks) if task not in self.routes or (unparsed and scores[i] is None)]
+        return [i for i, task in enumerate(tasks) if task not in self.routes or (unparsed and _unparsed(scores[i]))]
 
     def _tasks(self, rows: Mapping[str, Any]) -> Sequence[str | None]:
         tasks = rows.get(self.by)
@@ -132,7 +148,7 @@ async def _gathered(routed: Sequence[tuple[Callable[..., Any], list[int]]], rows
     return await asyncio.gather(*(one(reward, indices) for reward, indices in routed))
 
 
-def _fill(scores: Scores, indices: list[int], reward: Callable[..., Any], values: Sequence[float | None]) -> None:
+def _fill(scores: Scores, indices: list[int], reward: Callable[..., Any], values: Scores) -> None:
     """Put a reward's values in their rows; NaN is None, as in every list."""
     if len(values) != len(indices):
         raise ValueError(
@@ -140,7 +156,12 @@ def _fill(scores: Scores, indices: list[int], reward: Callable[..., Any], values
             "A reward must return one value per completion."
         )
     for index, value in zip(indices, values, strict=True):
-        scores[index] = None if value is None or math.isnan(value) else value
+        scores[index] = value if isinstance(value, Unscored) or (value is not None and not math.isnan(value)) else None
+
+
+def _unparsed(value: float | Unscored | None) -> bool:
+    """Whether the reward has had its say and said nothing; an endpoint that failed may still say something."""
+    return value.reason != "endpoint" if isinstance(value, Unscored) else value is None
 
 
 __all__ = ["AsyncRoutedReward", "RoutedReward"]

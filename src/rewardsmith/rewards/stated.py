@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from rewardsmith.data import ConfidenceScale, parse_confidence, strip_confidence, text_of
+from rewardsmith.rewards.calling import reasoned
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
@@ -35,6 +36,11 @@ class WithoutConfidence:
     def __name__(self) -> str:
         """The reward's name, marked, so that a trainer logs the two apart."""
         return f"{name_of(self.reward)}_without_confidence"
+
+    @property
+    def reasoned(self) -> WithoutConfidence:
+        """The same around the reward's `reasoned`."""
+        return replace(self, reward=reasoned(self.reward))
 
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
         """What the reward returns for the stripped completions."""
