@@ -88,6 +88,19 @@ def test_a_room_that_needs_torch_says_how_to_install_it(without_torch):
     assert done.stdout.splitlines() == [message] * len(imports)
 
 
+def test_the_one_question_of_an_audit_that_needs_torch_says_that_it_was_not_asked(without_torch):
+    code = """
+from rewardsmith.audit.probes.regions import reward_regions
+from rewardsmith.data import Row
+
+groups = [[(Row(prompt=str(g), columns={"gold": float(i)}), g + i / 8) for i in range(4)] for g in range(12)]
+for finding in reward_regions(groups, None):
+    print(finding.severity, finding.message)
+"""
+    done = without_torch("-c", code)
+    assert re.search(r"^info Not asked\. rewardsmith: torch cannot be imported", done.stdout), done.stderr
+
+
 def missing_gym():
     load_target("reasoning-gym:coin_flip")
 
