@@ -70,11 +70,11 @@ def test_ultrafeedback_binarized_marks_equal_scores_as_ties():
 
 
 def test_hh_rlhf_divides_transcripts_and_says_what_it_dropped():
-    rows, card = read_preferences(published.HH)
+    rows, card = read_preferences([*published.HH[:1] * 18, *published.HH[1:]])
     assert [message["content"] for message in rows[0].prompt] == ["Hi", "Hello", "A river?"]
     assert texts(rows)[0][1:] == ("The Rhine.", "The Alps.")
     assert card.dropped == {"an empty answer": 1, "the conversations part before the last turn": 1}
-    assert (card.n_records, card.n_rows) == (3, 1)
+    assert (card.n_records, card.n_rows) == (20, 18)
 
 
 def test_helpsteer2_ratings_become_pairs_of_consecutive_records_and_rated_answers():
@@ -259,13 +259,13 @@ def test_strength_is_the_mean_of_the_closest_votes(votes, options, expected):
 
 def test_what_cannot_be_read_is_counted_and_named():
     broken = [
-        published.NECTAR[0],
+        *published.NECTAR * 18,
         {"prompt": "\n\nHuman: x\n\nAssistant: ", "answers": 3},
         {"prompt": 4, "answers": []},
     ]
     rows, card = read_preferences(broken)
-    assert len(rows) == 1
-    assert Counter(name.split(":")[0] for name in card.dropped) == {"unreadable": 2}
+    assert (len(rows), card.n_records) == (18, 20)
+    assert Counter(name.split(":")[0] for name in card.dropped) == {"unreadable": 1, "no transcript but a number": 1}
 
 
 @pytest.mark.parametrize(
@@ -278,6 +278,12 @@ def test_what_cannot_be_read_is_counted_and_named():
         (published.HH, {"pairs": "all"}, ValueError, "schema hh_rlhf has no option pairs. It has none"),
         (published.NECTAR, {"pairs": "some"}, ValueError, "read_preferences: pairs is 'some', .* Choose one"),
         (published.HH[1:], {}, RowsError, "none of 2 records of list gives a row as hh_rlhf .* Check the schema"),
+        (
+            [*published.NECTAR * 17, *[{"prompt": 4, "answers": []}] * 2],
+            {},
+            RowsError,
+            r"2 of 19 records of list are broken as nectar \(2 × no transcript but a number\); more than 10% is too",
+        ),
         ("no/such.jsonl", {}, RowsError, "read_preferences: there is no file no/such.jsonl"),
     ],
 )
@@ -297,5 +303,5 @@ def test_a_folder_without_the_split_and_an_unreachable_hub_are_refused(tmp_path,
         raise ConnectionError("no route")
 
     monkeypatch.setattr("datasets.load_dataset", offline)
-    with pytest.raises(RowsError, match=r"owner/name is no file or folder here, and the hub .*no route.*local folder"):
+    with pytest.raises(RowsError, match=r"there is no file or folder owner/name here, and the hub .*no route.*local"):
         read_preferences("owner/name")

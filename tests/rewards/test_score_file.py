@@ -191,11 +191,14 @@ def test_a_part_of_other_rows_is_refused(tmp_path):
     ("records", "message"),
     [
         ([], r"score_file: .*rows\.jsonl holds no rows\. Each row needs a `prompt` and a `completion`"),
-        ([{"prompt": "p"}], r"from row 1: row 1 has no `completion` to score\. Rename the column"),
-        ([{"completion": "c"}], r"from row 1: read_rows: row 1 of list has no usable `prompt`"),
+        (
+            [{"prompt": "p"}, {"prompt": "p", "completion": [{"role": "assistant", "tool_calls": []}]}],
+            r"score_file: none of the 2 rows of .*rows\.jsonl has a `completion` with text\. Rename the column",
+        ),
+        ([{"completion": "c"}], r"score_file: row 1 of .*rows\.jsonl has no usable `prompt` \(columns: completion\)"),
         (
             [{"prompt": "p", "completion": "c"}] * 3 + [{"prompt": "p", "completion": "c", "reason": "r"}],
-            r"from row 3: row 2 has a column `reason` already, which scoring adds\. Rename it",
+            r"row 4 of .*rows\.jsonl has a column `reason` already, which scoring adds\. Rename it",
         ),
     ],
 )

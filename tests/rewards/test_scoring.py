@@ -362,7 +362,6 @@ def test_any_difference_in_prompt_form_or_columns_is_another_row():
         Row("p", [{"role": "assistant", "content": "a"}]),
         Row("p", "a", {"answer": {1, 2}}),
         Row("p", "\ud800", {}),
-        Row("p", None),
     ]
     with Scorer(lambda completions, **columns: [1.0] * len(completions), workers=0, batch_size=1) as scorer:
         scorer.score(rows + rows)

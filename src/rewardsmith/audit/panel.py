@@ -12,7 +12,7 @@ from rewardsmith.audit.carriers import CARRIERS, Carrier
 from rewardsmith.audit.finding import Finding
 from rewardsmith.audit.forms import committed, key_kind, wrong_answers
 from rewardsmith.audit.report import Bin, Curve, Rate
-from rewardsmith.data import Row
+from rewardsmith.data import Row, has_text
 from rewardsmith.rewards import Scored
 
 PROBED = 8  # items on which carriers are tried
@@ -183,7 +183,7 @@ def build_panel(
         noise=noise,
         alpha=alpha,
         conduct=conduct,
-        rollouts=tuple(row for row in rows if row.completion is not None),
+        rollouts=tuple(row for row in rows if has_text(row.completion)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from rewardsmith.audit.probes.search import search
 from rewardsmith.audit.process_audit import audit_process, is_process
 from rewardsmith.audit.report import Report, ranked
 from rewardsmith.audit.source_audit import audit_sources, grouped
-from rewardsmith.data import ANSWER_NAMES, PreferenceRow, Row
+from rewardsmith.data import ANSWER_NAMES, PreferenceRow, Row, Rows, as_rows, read_rows_or_pairs
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards import Scorer, SourceSet, Target, as_sources, as_target, resolve_form, target_rows
 
@@ -36,9 +37,9 @@ MOST_TIMEOUTS = 5
 
 def audit(
     target: Target | SourceSet | Callable[..., Any] | Mapping[str, Any],
-    rows: Sequence[Row] | Sequence[PreferenceRow] | None = None,
+    rows: Rows | Sequence[Row] | Sequence[PreferenceRow] | None = None,
     *,
-    pool: Sequence[Row] = (),
+    pool: Rows = (),
     gold: Target | Callable[..., Any] | None = None,
     budget: int = 15_000,
     workers: int | None = None,
@@ -58,7 +59,8 @@ def audit(
     Args:
         target: what `load_reward` returns, or any callable in a contract that `contract_of` recognizes; a mapping from
             names to such callables, or an object with one as `sources`, is audited as the sources of a sum.
-        rows: prompts, with `answer` for verifiers, or preference pairs; None where the target brings its own.
+        rows: prompts, with `answer` for verifiers, or preference pairs, or what `read_rows_or_pairs` reads: mappings, a
+            `datasets.Dataset`, a file's name. None where the target brings its own.
         pool, gold: with pairs, completions to choose the best of, and the reward that says how good they truly are.
         budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) or pairs the questions
             are asked. Given completions are scored on top of it.
@@ -78,19 +80,20 @@ def audit(
         RowsError: there are no rows.
         TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
     """
+    given, pool = _given(rows), as_rows(pool)
     heavy = is_model(target)
     workers = (0 if heavy else 1) if workers is None else workers
     scoring: dict[str, Any] = {"workers": workers, "timeout": timeout, "progress": progress}
     scoring["concurrency"] = concurrency
-    if pairs := [row for row in rows or () if isinstance(row, PreferenceRow)]:
+    if pairs := [row for row in given or () if isinstance(row, PreferenceRow)]:
         shared: dict[str, Any] = {"budget": budget, "seed": seed, "out": out, **scoring}
-        return _of_pairs(target, len(rows or ()), pairs, pool=pool, gold=gold, **shared)
+        return _of_pairs(target, len(given or ()), pairs, pool=pool, gold=gold, **shared)
     if pool or gold is not None:
         raise RowsError(
             "audit: pool and gold belong to preference pairs, and the rows are none. Give rows with `chosen` and "
             "`rejected`, or leave them out."
         )
-    rows = None if rows is None else cast("list[Row]", list(rows))
+    rows = None if given is None else cast("list[Row]", list(given))
     scoring["most_timeouts"] = MOST_TIMEOUTS
     if (sources := as_sources(target)) is not None:
         if sources.whole is None or grouped(rows or ())[0]:
@@ -116,6 +119,16 @@ def audit(
         probes = (*PROBES, _search(rng, int(budget * SEARCH_SHARE), guide_of(target)))
         outcomes = hearing.hear({probe.name: probe.ask(panel) for probe in probes}) if panel.items else {}
         return _report(panel, probes, outcomes, hearing, seed=seed, n_rows=len(rows))
+
+
+def _given(rows: Any) -> Sequence[Row] | Sequence[PreferenceRow] | None:
+    """Rows as they are; read where they are a file's name or mappings, with a warning of what was left out."""
+    if rows is None or (isinstance(rows, list | tuple) and not any(isinstance(row, Mapping) for row in rows)):
+        return rows
+    read = read_rows_or_pairs(rows)
+    if read.note:
+        warnings.warn(read.note, stacklevel=3)
+    return read.rows
 
 
 ALPHA = family_alpha(N_QUESTIONS)

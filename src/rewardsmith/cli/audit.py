@@ -126,19 +126,14 @@ def _audited(
 
 
 def _read(source: str, limit: int | None) -> Any:
-    """Preference pairs where the columns say so, else rows."""
-    from rewardsmith.data import read_preferences, read_rows
-    from rewardsmith.errors import RowsError
+    """Rows or preference pairs; what was left out is said on standard error."""
+    from rewardsmith.audit.render.visible import plain
+    from rewardsmith.data import read_rows_or_pairs
 
-    try:
-        return read_preferences(source, limit=limit, duplicates=False).rows
-    except RowsError as no_pairs:
-        if not Path(source).is_file():
-            raise RowsError(f"rewardsmith audit: {no_pairs}") from no_pairs
-        try:
-            return read_rows(source, limit=limit)
-        except RowsError as no_rows:
-            raise RowsError(f"{no_rows} Nor are they preference pairs: {no_pairs}") from no_rows
+    given = read_rows_or_pairs(source, limit=limit)
+    if given.note:
+        typer.echo(plain(given.note, limit=2000), err=True)
+    return given.rows
 
 
 def _print(report: Report, *, floor: Severity, out: Path | None, as_json: bool) -> None:

@@ -39,6 +39,7 @@ from rewardsmith.data.contrast import (
     mine_contrast_pairs,
     unit_embeddings,
 )
+from rewardsmith.data.files import file_records
 from rewardsmith.data.keys import Key, is_missing, only_text, read_key
 from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
 from rewardsmith.data.preference_trees import (
@@ -59,7 +60,7 @@ from rewardsmith.data.preferences import (
     held_out,
     to_dataset,
 )
-from rewardsmith.data.rows import ANSWER_NAMES, Row, file_records, read_rows, text_of
+from rewardsmith.data.rows import ANSWER_NAMES, Row, Rows, as_row, as_rows, has_text, read_rows, text_of
 from rewardsmith.data.segments import split_clauses, split_sentences
 from rewardsmith.data.step_encoding import STEP_END, EncodedSteps, encode_steps
 from rewardsmith.data.steps import BLANK_LINE, StepTable, segment_steps, split_steps, token_step_ends
@@ -69,10 +70,12 @@ if TYPE_CHECKING:
     from rewardsmith.data.duplicates import NearDuplicate, near_duplicates
     from rewardsmith.data.readers import (
         RM_BENCH_STYLES,
+        Given,
         ReadData,
         read_benchmark,
         read_preferences,
         read_ratings,
+        read_rows_or_pairs,
         read_steps,
         strength_from_annotators,
     )
@@ -109,6 +112,7 @@ __all__ = [
     "Editor",
     "EncodedSteps",
     "Fit",
+    "Given",
     "Key",
     "Leaf",
     "NearDuplicate",
@@ -120,6 +124,7 @@ __all__ = [
     "ReadData",
     "Relabeled",
     "Row",
+    "Rows",
     "Rubric",
     "Score",
     "Side",
@@ -128,6 +133,8 @@ __all__ = [
     "StepTable",
     "TreePair",
     "add_truncated_negatives",
+    "as_row",
+    "as_rows",
     "causal_augment",
     "confidence_variants",
     "convex_augment",
@@ -138,6 +145,7 @@ __all__ = [
     "file_records",
     "first_sentence",
     "grow_tree",
+    "has_text",
     "held_out",
     "hull_vertices",
     "in_context",
@@ -156,6 +164,7 @@ __all__ = [
     "read_preferences",
     "read_ratings",
     "read_rows",
+    "read_rows_or_pairs",
     "read_steps",
     "relabel",
     "relabel_rows",
@@ -181,11 +190,13 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(
         (
+            "Given",
             "RM_BENCH_STYLES",
             "ReadData",
             "read_benchmark",
             "read_preferences",
             "read_ratings",
+            "read_rows_or_pairs",
             "read_steps",
             "strength_from_annotators",
         ),

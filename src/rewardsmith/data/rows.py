@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
+from rewardsmith.data.files import file_records
 from rewardsmith.data.keys import is_missing, only_text
 from rewardsmith.errors import RowsError
 from rewardsmith.types import Text
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
+Rows = str | Path | Iterable[Any]
+"""What rows are read from: a file, a `datasets.Dataset`, a DataFrame, or any iterable of mappings or of `Row`s."""
 ANSWER_NAMES = ("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer")
 """Column names under which published data sets and rewards keep the reference answer, best first."""
 
@@ -38,6 +36,17 @@ def _content(content: Any) -> str:
     if isinstance(content, list):  # multimodal parts: {"type": "text", "text": ...}
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return "" if content is None else str(content)
+
+
+def has_text(completion: Any) -> bool:
+    """Tell whether a completion holds a text, be it empty: None and messages that only call tools hold none.
+
+    >>> has_text(""), has_text(None), has_text([{"role": "assistant", "tool_calls": []}])
+    (True, False, False)
+    """
+    if not isinstance(completion, list):
+        return completion is not None
+    return any(isinstance(message, Mapping) and message.get("content") is not None for message in completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,98 +87,52 @@ class Row:
         )
 
 
-def read_rows(source: str | Path | Dataset | Iterable[Mapping[str, Any]], *, limit: int | None = None) -> list[Row]:
-    """Rows from a `.jsonl`, `.json`, `.parquet` or `.csv` file, a `datasets.Dataset`, or any iterable of mappings.
+def read_rows(source: Rows, *, limit: int | None = None) -> list[Row]:
+    """Read rows from a `.jsonl`, `.json`, `.parquet` or `.csv` file, a `datasets.Dataset`, a pandas DataFrame or any
+    iterable of mappings; rows stay what they are.
 
     Every row needs `prompt`; `completion` is optional; all else becomes a column. Where a row has no `answer` but one
     of `solution`, `ground_truth` and the like (`ANSWER_NAMES`), or verl's `reward_model["ground_truth"]`, that value
-    is also its `answer`.
+    is also its `answer`. An answer that is NaN is None.
 
     Raises:
         RowsError: the file is missing or of another kind, cannot be parsed, holds no rows, or a row has no prompt.
     """
     name = str(source) if isinstance(source, str | Path) else type(source).__name__
-    records = file_records(Path(source)) if isinstance(source, str | Path) else iter(source)
-    rows = []
-    for number, record in enumerate(records, start=1):
-        if limit is not None and number > limit:
-            break
-        rows.append(_row(record, where=f"row {number} of {name}"))
+    if isinstance(source, Mapping):
+        raise RowsError(f"read_rows: a {name} of {', '.join(map(str, source))} is no rows. Give one of its values.")
+    table: Any = source
+    records = (
+        file_records(Path(source))
+        if isinstance(source, str | Path)
+        else iter(table.to_dict("records") if hasattr(table, "iterrows") else source)
+    )
+    rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(islice(records, limit), start=1)]
     if not rows:
         raise RowsError(f"read_rows: {name} holds no rows. Each row needs at least a `prompt`.")
     return rows
 
 
-def file_records(path: Path, *, caller: str = "read_rows") -> Iterator[Mapping[str, Any]]:
-    """The objects of a `.jsonl`, `.json`, `.parquet` or `.csv` file; the first two may be gzipped.
+def as_rows(rows: Rows) -> list[Row]:
+    """Return a list of rows as it is, an empty one too; read anything else as `read_rows` does."""
+    listed = list(rows) if isinstance(rows, list | tuple) else None
+    return listed if listed is not None and all(isinstance(row, Row) for row in listed) else read_rows(rows)
+
+
+def as_row(record: Any, *, where: str, caller: str = "read_rows") -> Row:
+    """Read one record as a row, as `read_rows` does.
 
     Raises:
-        RowsError: in `caller`'s name, as the file is missing or of another kind, or when a line cannot be parsed.
+        RowsError: in `caller`'s name; `where` says which record it is.
     """
-    if not path.is_file():
-        raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet or .csv file.")
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _csv}
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    zipped = suffixes[-1:] == [".gz"] and suffixes[-2:-1] and suffixes[-2] in (".jsonl", ".ndjson", ".json")
-    reader = readers.get(suffixes[-2] if zipped else path.suffix.lower())
-    if reader is None:
-        raise RowsError(
-            f"{caller}: {path} ends in {path.suffix!r}, which is none of {', '.join(readers)}. Convert it to one."
-        )
-    return reader(path, caller)
-
-
-def _opened(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-
-
-def _jsonl(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise RowsError(
-                        f"{caller}: line {number} of {path} is not JSON ({error}). Each line must be one object."
-                    ) from error
-
-
-def _json(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
-    with _opened(path) as file:
-        try:
-            records = json.load(file)
-        except json.JSONDecodeError as error:
-            raise RowsError(f"{caller}: {path} is not JSON ({error}). It must be one list of objects.") from error
-    if not isinstance(records, list):
-        raise RowsError(f"{caller}: {path} holds a {type(records).__name__}. It must be one list of objects.")
-    return iter(records)
-
-
-def _parquet(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        batches = pq.ParquetFile(path).iter_batches()
-        for batch in batches:
-            yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise RowsError(f"{caller}: {path} is not Parquet ({error}). Write it again, or give a .jsonl.") from error
-
-
-def _csv(path: Path, caller: str) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines)
-
-
-def _row(record: Any, *, where: str) -> Row:
+    if isinstance(record, Row):
+        return record
     if not isinstance(record, Mapping):
-        raise RowsError(f"read_rows: {where} is a {type(record).__name__}. It must be an object with a `prompt`.")
+        raise RowsError(f"{caller}: {where} is a {type(record).__name__}. It must be an object with a `prompt`.")
     prompt, completion = _text(record.get("prompt")), _text(record.get("completion"))
     if prompt is None:
         raise RowsError(
-            f"read_rows: {where} has no usable `prompt` (columns: {', '.join(map(str, record)) or 'none'}). "
+            f"{caller}: {where} has no usable `prompt` (columns: {', '.join(map(str, record)) or 'none'}). "
             "It must be a string or a list of messages; rename the column that holds it."
         )
     columns = {str(key): value for key, value in record.items() if key not in ("prompt", "completion")}
@@ -190,6 +153,10 @@ def _text(value: Any) -> Text | None:
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if isinstance(value, list) and value and all(isinstance(m, Mapping) and "content" in m for m in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(m, Mapping) and {"role", "content"} & set(m) for m in value)
+    ):
         return [dict(message) for message in value]
     return None

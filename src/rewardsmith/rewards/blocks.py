@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.data import Row, file_records, read_rows
+from rewardsmith.data import Row, as_row, file_records
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards.calling import CONCURRENCY
 from rewardsmith.rewards.scoring import Scorer, keys_of
@@ -58,22 +58,19 @@ class RowsFile:
         """Every block.
 
         Raises:
-            RowsError: a row cannot be read, lacks a completion, or has a column that scoring adds.
+            RowsError: a row cannot be read, or has a column that scoring adds.
         """
         for index, records in enumerate(self.records()):
-            try:
-                rows = [self._row(number, row) for number, row in enumerate(read_rows(records), start=1)]
-            except RowsError as error:
-                raise RowsError(f"score_file: {self.path}, from row {index * self.block_size + 1}: {error}") from error
+            start = index * self.block_size + 1
+            rows = [self._row(f"row {n} of {self.path}", record) for n, record in enumerate(records, start)]
             digest = hashlib.blake2b("".join(keys_of(rows)).encode(), digest_size=16).hexdigest()
             yield Block(index, rows, digest)
 
-    def _row(self, number: int, row: Row) -> Row:
-        if row.completion is None:
-            raise RowsError(f"row {number} has no `completion` to score. Rename the column that holds it.")
+    def _row(self, where: str, record: Mapping[str, Any]) -> Row:
+        row = as_row(record, where=where, caller="score_file")
         taken = [name for name in RESULTS if name in row.columns]
         if taken:
-            raise RowsError(f"row {number} has a column `{taken[0]}` already, which scoring adds. Rename it.")
+            raise RowsError(f"score_file: {where} has a column `{taken[0]}` already, which scoring adds. Rename it.")
         whole = replace(row, columns={**dict.fromkeys(self.columns), **row.columns})
         return whole.conversational() if self.conversational else whole
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rewardsmith.data import has_text
 from rewardsmith.errors import RewardsmithError, RowsError
 from rewardsmith.rewards.blocks import RESULTS, Block, BlockScoring, Engine, LocalEngine, Parts, RowsFile
 from rewardsmith.rewards.calling import CONCURRENCY, row_limit
@@ -65,7 +66,8 @@ def score_file(
     so results do not depend on it.
 
     Args:
-        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file; each row needs `prompt` and `completion`.
+        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file; each row needs `prompt` and `completion`; one
+            whose completion holds no text is unscored.
         reward: a name that `load_target` knows, or what it gives.
         out: a `.jsonl` or `.parquet` file.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
@@ -123,9 +125,10 @@ def _checked(out: Path) -> tuple[Path, Path]:
 def _surveyed(rows: RowsFile) -> _Plan:
     """The columns of all rows, and the digest of every block: reading errors show before anything is scored."""
     columns: dict[str, None] = {}
-    for records in rows.records():
-        columns.update(dict.fromkeys(str(name) for record in records for name in record))
-    columns = {name: None for name in columns if name not in ("prompt", "completion")}
+    n_texts = 0
+    for block in rows.blocks():
+        columns.update(dict.fromkeys(name for row in block.rows for name in row.columns))
+        n_texts += sum(has_text(row.completion) for row in block.rows)
     whole = replace(rows, columns=tuple(columns))
     n_rows, digests = 0, []
     for block in whole.blocks():
@@ -133,6 +136,11 @@ def _surveyed(rows: RowsFile) -> _Plan:
         digests.append(block.digest)
     if not digests:
         raise RowsError(f"score_file: {rows.path} holds no rows. Each row needs a `prompt` and a `completion`.")
+    if not n_texts and "completion_ids" not in columns:
+        raise RowsError(
+            f"score_file: none of the {n_rows} rows of {rows.path} has a `completion` with text. "
+            "Rename the column that holds it."
+        )
     return _Plan(whole, n_rows, digests)
 
 

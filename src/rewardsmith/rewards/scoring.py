@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.data import Row
+from rewardsmith.data import Row, Rows, as_rows, has_text
 from rewardsmith.errors import EndpointError, TargetError
 from rewardsmith.rewards.calling import CONCURRENCY, Caller, own_concurrency, row_limit
 from rewardsmith.rewards.contracts import check_columns
@@ -22,8 +22,8 @@ from rewardsmith.rewards.inline import Inline
 from rewardsmith.rewards.journal import Journal
 from rewardsmith.rewards.pool import Pool
 from rewardsmith.rewards.progress import Bar, Progress
-from rewardsmith.rewards.targets import Target, as_target, source_digest
-from rewardsmith.rewards.work import UNASKED, Scored, Unit
+from rewardsmith.rewards.targets import Target, as_target, resolve_form, source_digest
+from rewardsmith.rewards.work import NO_TEXT, UNASKED, Scored, Unit
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -197,7 +197,8 @@ class Scorer:
     ) -> list[Scored]:
         """One result per row, in order.
 
-        Rows of the same content and `nonce` are scored once, within this call, across calls and across resumed runs.
+        Rows of the same content and `nonce` are scored once, within this call, across calls and across resumed runs. A
+        row whose completion holds no text is unscored and not sent, unless it has `completion_ids`.
 
         Args:
             nonce: a new one asks the reward again about rows it has seen.
@@ -222,6 +223,10 @@ class Scorer:
             limit = None if self._timeout is None else self._timeout * math.ceil(len(rows) / size)
             self._settle([([key], rows)], limit=limit, whole=True, check_mutation=check_mutation)
             return list(self._taken([key])[0])
+        for key, row in zip(keys, rows, strict=True):
+            if not has_text(row.completion) and key not in self._seen and "completion_ids" not in row.columns:
+                self._seen[key] = [NO_TEXT]
+                self._unscored["none"] += 1
         fresh = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._seen}
         names, parts = list(fresh), list(fresh.values())
         # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
@@ -378,17 +383,26 @@ def _encoded(value: Any) -> bytes:
         return pickle.dumps(value)
 
 
-def score(reward: Target | Callable[..., Any], rows: Sequence[Row], **options: Any) -> list[Scored]:
-    """`rows` scored by a `Scorer` with the given options, which is closed again.
+def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> list[Scored]:
+    """Score rows by a `Scorer` with the given options, which is closed again.
 
-    >>> from rewardsmith.data import Row
+    Args:
+        rows: `Row`s, or what `read_rows` reads: mappings, a `datasets.Dataset`, a file's name. Where the reward raises
+            on every one of them, they are given in the other form, messages for strings or strings for messages.
+
     >>> def exact(completions, answer):
     ...     return [float(c == a) for c, a in zip(completions, answer)]
-    >>> rewards_of(score(exact, [Row("2+2?", "4", {"answer": "4"}), Row("2+2?", "5", {"answer": "4"})], workers=0))
+    >>> rows = [{"prompt": "2+2?", "completion": text, "answer": "4"} for text in ("4", "5")]
+    >>> rewards_of(score(exact, rows, workers=0))
     [1.0, 0.0]
     """
+    given = as_rows(rows)
     with Scorer(reward, **options) as scorer:
-        return scorer.score(rows)
+        found = scorer.score(given)
+        if {result.reason for result in found if result is not NO_TEXT} != {"exception"}:
+            return found
+        formed = resolve_form(scorer, given)
+        return found if formed.form == "as given" else scorer.score(formed.rows)
 
 
 def rewards_of(scored: Sequence[Scored]) -> list[float | None]:

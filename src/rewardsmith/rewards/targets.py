@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from rewardsmith.data import Row
+from rewardsmith.data import Row, has_text
 from rewardsmith.errors import TargetError, missing_extra
 from rewardsmith.rewards.contracts import Contract, PerRow, contract_of, name_of, per_row
 from rewardsmith.types import Reward
@@ -349,11 +349,12 @@ def resolve_form(scorer: Scorer, rows: Sequence[Row], *, n: int = 4) -> Formed:
     given = list(rows)
     if scorer.target.contract != "trl" or not given:
         return Formed(given, "as given", "")
-    problem = _trouble(scorer, given[:n])
+    tried = [row for row in given if row.completion is None or has_text(row.completion)][:n]
+    problem = _trouble(scorer, tried)
     if not problem:
         return Formed(given, "as given", "")
     turned = [_turned(row) for row in given]
-    if _trouble(scorer, turned[:n]):
+    if _trouble(scorer, [_turned(row) for row in tried]):
         return Formed(given, "as given", f"every form fails: {problem}")
     form: Literal["conversational", "standard"] = "conversational" if isinstance(given[0].prompt, str) else "standard"
     return Formed(turned, form, f"the rows' own form fails: {problem}")
@@ -362,13 +363,13 @@ def resolve_form(scorer: Scorer, rows: Sequence[Row], *, n: int = 4) -> Formed:
 def _trouble(scorer: Scorer, rows: Sequence[Row]) -> str:
     tried = [row if row.completion is not None else row.with_completion(row.answer or "") for row in rows]
     results = scorer.score(tried, nonce="form", batch_size=1)
-    return results[0].detail if all(result.reason == "exception" for result in results) else ""
+    return results[0].detail if results and all(result.reason == "exception" for result in results) else ""
 
 
 def _turned(row: Row) -> Row:
     if isinstance(row.prompt, str):
         return row.conversational()
-    return replace(row, prompt=row.prompt_text, completion=None if row.completion is None else row.text)
+    return replace(row, prompt=row.prompt_text, completion=row.text if has_text(row.completion) else None)
 
 
 def source_digest(target: Target) -> str | None:

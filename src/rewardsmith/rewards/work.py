@@ -30,6 +30,7 @@ class Scored:
     split: bool = False
 
 
+NO_TEXT = Scored(None, "none", "the completion holds no text")
 UNASKED = Scored(None, "unasked", "not sent: the job stopped after too many timeouts")
 
 

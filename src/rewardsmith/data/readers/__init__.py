@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rewardsmith.data.card import DataCard, data_card
@@ -12,9 +12,10 @@ from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
 from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS, RM_BENCH_STYLES
 from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS, strength_from_annotators
 from rewardsmith.data.readers.ratings import RATING_SCHEMAS
-from rewardsmith.data.readers.records import Source, records_of
-from rewardsmith.data.readers.schema import Schema, read
+from rewardsmith.data.readers.records import Source, name_of, records_of
+from rewardsmith.data.readers.schema import TRIED, Schema, read
 from rewardsmith.data.readers.step_labels import STEP_SCHEMAS
+from rewardsmith.data.rows import Row, Rows, as_row
 from rewardsmith.errors import RowsError
 
 R = TypeVar("R", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
@@ -132,7 +133,18 @@ def _read(
     check: Callable[[R], R],
     asked: Asked,
 ) -> ReadData[R]:
-    records = records_of(caller, source, split=asked.split, hub=asked.hub)
+    return _of_records(caller, name_of(source), records_of(caller, source, split=asked.split, hub=asked.hub), schemas,
+                       check, asked)  # fmt: skip
+
+
+def _of_records(
+    caller: str,
+    name: str,
+    records: Iterable[Mapping[str, Any]],
+    schemas: Sequence[Schema[R]],
+    check: Callable[[R], R],
+    asked: Asked,
+) -> ReadData[R]:
     chosen, reading = read(
         caller,
         schemas,
@@ -143,13 +155,7 @@ def _read(
         options=asked.options,
         check=check,
     )
-    name = str(source) if isinstance(source, str | Path) else type(source).__name__
-    if not reading.rows:
-        reasons = "; ".join(f"{n} × {reason}" for reason, n in reading.dropped.most_common(3))
-        raise RowsError(
-            f"{caller}: none of {reading.n_records} records of {name} gives a row as {chosen.name} ({reasons}). "
-            "Check the schema and the split."
-        )
+    reading.check(caller, name, chosen.name)
     card = data_card(
         reading.rows,
         name=name,
@@ -161,16 +167,67 @@ def _read(
     return ReadData(reading.rows, card)
 
 
+class Given(NamedTuple):
+    """Rows of one kind, and one sentence on what was left out, empty where nothing was."""
+
+    rows: list[Row] | list[PreferenceRow]
+    note: str
+
+
+PAIR_COLUMNS = ("chosen", "rejected")
+
+
+def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
+    """Read preference pairs where the columns say so, else rows, as an audit takes either.
+
+    Pairs are what `read_preferences` reads, from a file, a folder, a hub name or any iterable of mappings. Records with
+    a column `chosen` or `rejected` are never read as anything else.
+
+    Args:
+        limit: read at most this many records.
+
+    Raises:
+        RowsError: as `read_preferences` or `read_rows`, or records of both kinds stand in one source.
+    """
+    name, records = name_of(source), records_of("read_rows", source)
+    tried = list(islice(records, TRIED if limit is None else min(limit, TRIED)))
+    everything = islice(chain(tried, records), limit)
+    if _are_pairs([record for record in tried if isinstance(record, Mapping)]):
+        asked = Asked(None, None, None, None, duplicates=False, options={})
+        read = _of_records("read_preferences", name, everything, PREFERENCE_SCHEMAS, pairs.checked, asked)
+        lost = "; ".join(f"{n} × {reason}" for reason, n in read.card.dropped.items())
+        note = f"{sum(read.card.dropped.values())} of {read.card.n_records} records of {name} are left out: {lost}."
+        return Given(read.rows, note if lost else "")
+    rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(everything, start=1)]
+    if not rows:
+        raise RowsError(f"read_rows: {name} holds no rows. Each row needs at least a `prompt`.")
+    mixed = next((n for n, row in enumerate(rows, start=1) if set(PAIR_COLUMNS) & set(row.columns)), None)
+    if mixed is not None:
+        raise RowsError(
+            f"read_rows: row {mixed} of {name} has a column `chosen` or `rejected`, and row 1 has not. "
+            "Put pairs and other rows into files of their own."
+        )
+    return Given(rows, "")
+
+
+def _are_pairs(records: Sequence[Mapping[str, Any]]) -> bool:
+    if any(name in record for record in records for name in PAIR_COLUMNS):
+        return True
+    return any(schema.fits(record) for record in records[:1] for schema in PREFERENCE_SCHEMAS)
+
+
 __all__ = [
     "BENCHMARK_SCHEMAS",
     "PREFERENCE_SCHEMAS",
     "RATING_SCHEMAS",
     "RM_BENCH_STYLES",
     "STEP_SCHEMAS",
+    "Given",
     "ReadData",
     "read_benchmark",
     "read_preferences",
     "read_ratings",
+    "read_rows_or_pairs",
     "read_steps",
     "strength_from_annotators",
 ]

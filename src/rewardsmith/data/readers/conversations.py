@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from rewardsmith.data.readers.schema import Drop
+from rewardsmith.data.keys import is_missing
+from rewardsmith.data.readers.schema import Broken, Drop
 from rewardsmith.types import Message, Text
 
 _TURN = re.compile(r"\n\n(Human|Assistant): ?")
@@ -20,6 +21,8 @@ def transcript(text: str) -> list[Message]:
     >>> transcript("\\n\\nHuman: Hi\\n\\nAssistant: Hello")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
     """
+    if not isinstance(text, str):
+        raise Broken(f"no transcript but {kind_of(text)}")
     whole = "\n\n" + text.lstrip("\n")
     marks = list(_TURN.finditer(whole))
     if not marks or marks[0].start() > 0:
@@ -47,10 +50,36 @@ def messages(value: Any) -> list[Message]:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise Drop("no list of messages")
+        raise Broken(f"no list of messages but {kind_of(value)}")
     if not all(isinstance(m, Mapping) and m.get("role") and "content" in m for m in value):
-        raise Drop("a message without role or content")
+        raise Broken("a message without role or content")
     return [{"role": str(m["role"]), "content": m["content"]} for m in value]
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for a message: null, or its type with an article.
+
+    >>> kind_of(None), kind_of(3), kind_of([])
+    ('null', 'a number', 'an empty list')
+    """
+    if is_missing(value):
+        return "null"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, int | float):
+        return "a number"
+    return "an empty list" if isinstance(value, list) and not value else f"a {type(value).__name__}"
+
+
+def words(value: Any, name: str, role: str) -> list[Message]:
+    """A text or a list of messages as messages; `name` says of what column in an error."""
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, list | tuple) or not value:
+        raise Broken(f"`{name}` is {kind_of(value)}")
+    return messages(value)
 
 
 def asked(text: str) -> Text:

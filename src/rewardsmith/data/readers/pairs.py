@@ -8,10 +8,20 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from rewardsmith.data.contexts import ContextForm
 from rewardsmith.data.preferences import TRAINING_COLUMNS, PreferenceRow
-from rewardsmith.data.readers.conversations import asked, divided, marked, messages, number, said, transcript
-from rewardsmith.data.readers.schema import Drop, Schema
+from rewardsmith.data.readers.conversations import (
+    asked,
+    divided,
+    kind_of,
+    marked,
+    messages,
+    number,
+    said,
+    transcript,
+    words,
+)
+from rewardsmith.data.readers.schema import Broken, Drop, Schema
 from rewardsmith.data.rows import text_of
-from rewardsmith.types import Text
+from rewardsmith.types import Message, Text
 
 Pairs = Literal["best_worst", "best_rest", "all"]
 
@@ -122,22 +132,34 @@ def conversations(record: Mapping[str, Any]) -> list[PreferenceRow]:
 
 
 def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
-    """TRL's own form and ours: `prompt`, `chosen`, `rejected`, all strings or all messages, and any field of
-    `PreferenceRow`. Other columns are kept."""
-    prompt: Text
-    chosen: Text
-    rejected: Text
-    prompt, chosen, rejected = record["prompt"], record["chosen"], record["rejected"]
-    if not all(isinstance(text, str) for text in (prompt, chosen, rejected)):
-        prompt, chosen, rejected = messages(prompt), messages(chosen), messages(rejected)
-        if chosen[:-1] == prompt and rejected[:-1] == prompt:  # the whole conversation beside its prompt
-            chosen, rejected = chosen[-1:], rejected[-1:]
+    """TRL's own form and ours: `prompt`, `chosen`, `rejected`, each a string or messages, and any field of
+    `PreferenceRow`. Of answers that are whole conversations, the prompt is what they share. Other columns are kept."""
+    texts = [record[name] for name in ("prompt", "chosen", "rejected")]
+    prompt, chosen, rejected = texts if all(isinstance(text, str) for text in texts) else _joined(*texts)
     ratings = {name: (float(a), float(b)) for name, (a, b) in _pairs_of_ratings(record)}
     names = ("context", "source", "split", "prompt_id", "strength")
     given: dict[str, Any] = {name: record[name] for name in names if record.get(name) is not None}
     known = {*names, *TRAINING_COLUMNS, "prompt", "chosen", "rejected", "ratings"}
     columns = {name: value for name, value in record.items() if name not in known}
     return [PreferenceRow(prompt, chosen, rejected, ratings=ratings, columns=columns, **given, **_own(record))]
+
+
+def _joined(prompt: Any, chosen: Any, rejected: Any) -> tuple[Text, Text, Text]:
+    """Prompt and answers as messages; answers that repeat the prompt lose it."""
+    asking, better, worse = (
+        words(prompt, "prompt", "user"),
+        words(chosen, "chosen", "assistant"),
+        words(rejected, "rejected", "assistant"),
+    )
+    if len(better) > 1 and better[:-1] == worse[:-1] and _turns(asking) in _turns(better[:-1]):
+        return better[:-1], better[-1:], worse[-1:]  # with a system message before the prompt, or turns after it
+    n = len(asking)
+    first, second = (answer[n:] if answer[:n] == asking and answer[n:] else answer for answer in (better, worse))
+    return asking, first, second
+
+
+def _turns(conversation: Sequence[Message]) -> str:
+    return "".join(f"\0{message['role']}\0{text_of([message]).strip()}\0" for message in conversation)
 
 
 def _pairs_of_ratings(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -254,15 +276,21 @@ def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribu
 def checked(row: PreferenceRow) -> PreferenceRow:
     """The row, unless it says nothing."""
     if not _said(row.prompt):
-        raise Drop("no prompt")
+        raise Broken("no prompt")
     if not _said(row.chosen) or not _said(row.rejected):
-        raise Drop("an empty answer")
+        raise Broken("an empty answer")
     if row.chosen == row.rejected:
         raise Drop("both answers are the same")
     return row
 
 
 def _said(text: Text) -> bool:
+    if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(m, Mapping) for m in text)):
+        raise Broken(f"an answer or prompt is {kind_of(text)}")
+    contents = [text] if isinstance(text, str) else [message.get("content") for message in text]
+    for content in contents:
+        if not isinstance(content, str | list):
+            raise Broken(f"an answer or prompt is {kind_of(content)}")
     return bool(text_of(text).strip())
 
 
@@ -276,11 +304,13 @@ PREFERENCE_SCHEMAS: tuple[Schema[PreferenceRow], ...] = (
            ("nvidia/HelpSteer2",), helpsteer2_preference),
     Schema("helpsteer2_ratings", frozenset({"prompt", "response", "helpfulness"}), ("nvidia/HelpSteer2",),
            helpsteer2_pairs, joined="prompt"),
-    Schema("nectar", frozenset({"prompt", "answers"}), ("berkeley-nest/Nectar",), nectar),
+    Schema("nectar", frozenset({"prompt", "answers"}), ("berkeley-nest/Nectar",), nectar,
+           test=lambda record: all(isinstance(a, Mapping) and "rank" in a for a in list(record["answers"] or [None]))),
     Schema("rpr", frozenset({"prompt", "response_a", "response_b", "criteria_x"}), ("microsoft/rpr",), rpr),
-    Schema("explicit", frozenset({"prompt", "chosen", "rejected"}), (), explicit),
+    Schema("explicit", frozenset({"prompt", "chosen", "rejected"}), (), explicit,
+           test=lambda record: all(record[name] is not None for name in ("prompt", "chosen", "rejected"))),
     Schema("hh_rlhf", frozenset({"chosen", "rejected"}), ("Anthropic/hh-rlhf",), hh_rlhf,
-           test=lambda record: isinstance(record["chosen"], str)),
+           test=lambda record: isinstance(record["chosen"], str) and "prompt" not in record),
     Schema("conversations", frozenset({"chosen", "rejected"}), ("Skywork/Skywork-Reward-Preference-80K-v0.2",),
-           conversations),
+           conversations, test=lambda record: not isinstance(record["chosen"], str) and "prompt" not in record),
 )  # fmt: skip

@@ -7,13 +7,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.data.rows import file_records
+from rewardsmith.data.files import file_records
 from rewardsmith.errors import RowsError, missing_extra
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".jsonl.gz", ".json.gz")
 NO_DATA = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "config.json")
 
 Source = str | Path | Iterable[Mapping[str, Any]]
+
+
+def name_of(source: Any) -> str:
+    """What errors and cards call a source: its path or name, or its type."""
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
 def records_of(
@@ -29,8 +34,13 @@ def records_of(
     path = Path(source).expanduser()
     if path.is_dir():
         return _folder(caller, path, split)
-    if path.is_file() or isinstance(source, Path) or not _like_a_name(source):
+    if path.is_file() or path.name.lower().endswith(SUFFIXES):
         return file_records(path, caller=caller)
+    if isinstance(source, Path) or not _like_a_name(source):
+        raise RowsError(
+            f"{caller}: there is no file or folder {source}. Give a file ({', '.join(SUFFIXES)}), a folder that holds "
+            "some, or `owner/name` on the hub."
+        )
     return _from_hub(caller, source, split, dict(hub or {}))
 
 
@@ -40,7 +50,9 @@ def _like_a_name(source: str) -> bool:
 
 
 def _part(caller: str, source: Any, split: str | None) -> Any:
-    """One split of a `DatasetDict`; anything else as it is."""
+    """One split of a `DatasetDict`, the records of a DataFrame; anything else as it is."""
+    if hasattr(source, "iterrows"):
+        return source.to_dict("records")
     if not isinstance(source, Mapping):
         return source
     if split is None and len(source) == 1:
@@ -83,7 +95,7 @@ def _from_hub(caller: str, name: str, split: str | None, options: dict[str, Any]
         loaded = load_dataset(name, split=split, **options)
     except Exception as error:  # offline, unknown, gated and renamed all raise differently
         raise RowsError(
-            f"{caller}: {name} is no file or folder here, and the hub does not give it ({type(error).__name__}: "
+            f"{caller}: there is no file or folder {name} here, and the hub does not give it ({type(error).__name__}: "
             f"{str(error)[:200]}). Go online, check name, split and access, or pass a local folder."
         ) from error
     return iter(_part(caller, loaded, split))

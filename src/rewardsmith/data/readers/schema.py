@@ -6,7 +6,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rewardsmith._check import check_choice
@@ -18,6 +18,16 @@ Record = Mapping[str, Any]
 
 class Drop(Exception):  # noqa: N818 — a verdict on one record, never seen by a caller
     """Raised while a record is read that yields no row; the reason goes into the data card."""
+
+
+class Broken(Drop):
+    """Raised where the record itself is broken, such as a null answer: more than a few are an error, not a choice."""
+
+
+MOST_BROKEN = 0.1
+"""The share of broken records above which a data set is refused."""
+TRIED = 200
+"""Records among which one that fits a schema is looked for."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,11 @@ class Schema(Generic[R]):
 
     def fits(self, record: Record) -> bool:
         """Whether the record has the schema's columns, with values of its kind."""
-        return self.columns <= set(record) and (self.test is None or self.test(record))
+        return self.has_columns(record) and (self.test is None or self.test(record))
+
+    def has_columns(self, record: Record) -> bool:
+        """Whether the record has the schema's columns, whatever they hold."""
+        return self.columns <= set(record)
 
     def check_options(self, caller: str, options: Mapping[str, Any]) -> None:
         """Raise ValueError where the schema has no such option, or not that choice."""
@@ -59,25 +73,56 @@ class Schema(Generic[R]):
 
 @dataclass
 class Reading(Generic[R]):
-    """What came of it: the rows, how many records were read, and why some yielded none."""
+    """What came of it: the rows, how many records were read, and why some yielded none.
+
+    broken: of `dropped`, those that are no choice of the schema's; n_elsewhere: records of another split.
+    """
 
     rows: list[R]
     n_records: int
     dropped: Counter[str]
+    broken: Counter[str]
+    n_elsewhere: int = 0
+
+    def drop(self, reason: Exception) -> None:
+        """Count a record or a row that is left out."""
+        unforeseen = not isinstance(reason, Drop)
+        why = f"unreadable: {type(reason).__name__} {reason}"[:120] if unforeseen else str(reason)
+        self.dropped[why] += 1
+        if unforeseen or isinstance(reason, Broken):
+            self.broken[why] += 1
+
+    def check(self, caller: str, name: str, schema: str) -> None:
+        """Raise RowsError where nothing was read, or too much of it is broken."""
+        n, counted = self.broken.total(), self.broken if self.broken else self.dropped
+        n_read = self.n_records - self.n_elsewhere
+        reasons = "; ".join(f"{times} × {reason}" for reason, times in counted.most_common(3))
+        if not self.rows:
+            raise RowsError(
+                f"{caller}: none of {self.n_records} records of {name} gives a row as {schema} ({reasons}). "
+                "Check the schema and the split."
+            )
+        if n > MOST_BROKEN * n_read:
+            raise RowsError(
+                f"{caller}: {n} of {n_read} records of {name} are broken as {schema} ({reasons}); more than "
+                f"{MOST_BROKEN:.0%} is too many. Mend them or take them out."
+            )
 
 
-def choose(caller: str, schemas: Sequence[Schema[R]], name: str | None, first: Record) -> Schema[R]:
-    """The schema called `name`, or the first whose columns the record has."""
+def choose(caller: str, schemas: Sequence[Schema[R]], name: str | None, records: Sequence[Record]) -> Schema[R]:
+    """The schema called `name`, or the first that one of the records fits, be it by its columns alone."""
     by_name = {schema.name: schema for schema in schemas}
     if name is not None:
         if name not in by_name:
             raise ValueError(f"{caller}: schema {name!r} is none of {', '.join(by_name)}. Choose one of those.")
         return by_name[name]
-    for schema in schemas:
-        if schema.fits(first):
-            return schema
+    for fits in (Schema.fits, Schema.has_columns):
+        for record in records:
+            for schema in schemas:
+                if fits(schema, record):
+                    return schema
     raise RowsError(
-        f"{caller}: columns {', '.join(map(str, first)) or 'none'} fit none of the schemas {', '.join(by_name)}. "
+        f"{caller}: columns {', '.join(map(str, records[0])) or 'none'} fit none of the schemas {', '.join(by_name)}. "
         "Rename them to one of these, or name the schema."
     )
 
@@ -95,37 +140,43 @@ def read(
 ) -> tuple[Schema[R], Reading[R]]:
     """Read up to `limit` records by the schema that fits them; `check` may drop a row, too."""
     given = iter(records if limit is None else islice(records, limit))
-    first = next(given, None)
-    if first is None:
+    tried = list(islice(given, TRIED))
+    if not tried:
         raise RowsError(f"{caller}: there are no records. Check the file, the split and the limit.")
-    if not isinstance(first, Mapping):
-        raise RowsError(f"{caller}: a record is a {type(first).__name__}. Each must be an object with named columns.")
-    chosen = choose(caller, schemas, schema, first)
+    for record in tried:
+        if not isinstance(record, Mapping):
+            raise RowsError(
+                f"{caller}: a record is a {type(record).__name__}. Each must be an object with named columns."
+            )
+    chosen = choose(caller, schemas, schema, tried)
     chosen.check_options(caller, options)
-    reading: Reading[R] = Reading([], 0, Counter())
-    for unit in _units(chosen, _of_split(_chained(first, given), split, reading)):
+    reading: Reading[R] = Reading([], 0, Counter(), Counter())
+    for unit in _units(chosen, _of_split(chain(tried, given), split, reading)):
         try:
-            reading.rows.extend(_checked(chosen.parse(unit, **options), check, reading.dropped))
-        except Drop as reason:
-            reading.dropped[str(reason)] += 1
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            reading.dropped[f"unreadable: {type(error).__name__} {error}"[:120]] += 1
+            rows = chosen.parse(unit, **options)
+        except (Drop, KeyError, TypeError, ValueError, AttributeError, IndexError) as reason:
+            reading.drop(reason)
+            continue
+        for row in rows:
+            try:
+                reading.rows.append(check(row))
+            except Drop as reason:
+                reading.drop(reason)
     return chosen, reading
-
-
-def _chained(first: Record, rest: Iterator[Record]) -> Iterator[Record]:
-    yield first
-    yield from rest
 
 
 def _of_split(records: Iterator[Record], split: str | None, reading: Reading[R]) -> Iterator[Record]:
     """Records that name no split or this one."""
     for record in records:
         reading.n_records += 1
+        if not isinstance(record, Mapping):
+            reading.drop(Broken(f"a record is a {type(record).__name__}"))
+            continue
         named = record.get("split")
         if split is None or named is None or named == split:
             yield record
         else:
+            reading.n_elsewhere += 1
             reading.dropped[f"of split {named}"] += 1
 
 
@@ -136,11 +187,3 @@ def _units(schema: Schema[R], records: Iterator[Record]) -> Iterator[Any]:
         column = schema.joined
         for _, group in groupby(records, key=lambda record: record.get(column)):
             yield list(group)
-
-
-def _checked(rows: Iterable[R], check: Callable[[R], R], dropped: Counter[str]) -> Iterator[R]:
-    for row in rows:
-        try:
-            yield check(row)
-        except Drop as reason:
-            dropped[str(reason)] += 1

@@ -1,0 +1,159 @@
+"""Files of records. Whatever is broken in one is an error that names the file, the place in it and what to do."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+from rewardsmith.errors import RowsError
+
+MOST_CHARS = 64_000_000
+"""A longer line of JSONL or CSV is refused: it is no row but a damaged file, or a trap."""
+MOST_NESTING = 200
+"""JSON nested deeper is refused, because what handles the row later recurses into it."""
+
+Records = Iterator[Mapping[str, Any]]
+
+
+def file_records(path: Path, *, caller: str = "read_rows") -> Records:
+    """Yield the objects of a `.jsonl`, `.json`, `.parquet` or `.csv` file; the first two may be gzipped.
+
+    Text is UTF-8, with or without a byte order mark.
+
+    Raises:
+        RowsError: in `caller`'s name, as the file is missing or of another kind, or where it cannot be read further.
+    """
+    if not path.is_file():
+        raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet or .csv file.")
+    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _csv}
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"] and suffixes[-2:-1] and suffixes[-2] in (".jsonl", ".ndjson", ".json")
+    reader = readers.get(suffixes[-2] if zipped else path.suffix.lower())
+    if reader is None:
+        raise RowsError(
+            f"{caller}: {path} ends in {path.suffix!r}, which is none of {', '.join(readers)}. Convert it to one."
+        )
+    return reader(path, caller)
+
+
+def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = MOST_CHARS) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, numbered from 1."""
+    number, zipped = 0, path.suffix.lower() == ".gz"
+    how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": newline}
+    try:
+        with cast(IO[str], gzip.open(path, "rt", **how)) if zipped else path.open(**how) as file:
+            while line := file.readline(most + 1 if most else -1):
+                number += 1
+                if most and len(line) > most:
+                    raise RowsError(
+                        f"{caller}: line {number} of {path} is longer than {most:,} characters. One row is one line: "
+                        "check that the file is whole, or leave the row out."
+                    )
+                if number == 1 and "\0" in line:
+                    raise RowsError(f"{caller}: {path} is not UTF-8 but looks like UTF-16. Save the file as UTF-8.")
+                yield number, line if line.isascii() else _decoded(line, number, path, caller)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RowsError(
+            f"{caller}: {path} is no gzip file, or cut or damaged after line {number} ({error}). "
+            "Fetch or write it again, or give it unzipped and without .gz."
+        ) from error
+
+
+def _decoded(line: str, number: int, path: Path, caller: str) -> str:
+    """The line, unless it holds bytes that are no UTF-8, which were read as lone surrogates."""
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(line[error.start]) & 0xFF
+        raise RowsError(
+            f"{caller}: line {number} of {path} is not UTF-8 (byte 0x{byte:02x} at character {error.start + 1}). "
+            "Save the file as UTF-8."
+        ) from error
+    return line
+
+
+def _jsonl(path: Path, caller: str) -> Records:
+    for number, line in _lines(path, caller):
+        if line.strip():
+            yield _parsed(line, f"line {number} of {path}", caller, "Each line must be one object.")
+
+
+def _json(path: Path, caller: str) -> Records:
+    text = "".join(line for _, line in _lines(path, caller, most=0))
+    records = _parsed(text, str(path), caller, "It must be one list of objects.")
+    if not isinstance(records, list):
+        raise RowsError(f"{caller}: {path} holds a {type(records).__name__}. It must be one list of objects.")
+    yield from records
+
+
+def _parsed(text: str, where: str, caller: str, must: str) -> Any:
+    try:
+        value = json.loads(text)
+        if text.count("[") + text.count("{") > MOST_NESTING and _is_deep(value):
+            raise RecursionError
+    except json.JSONDecodeError as error:
+        raise RowsError(f"{caller}: {where} is not JSON ({error}). {must}") from error
+    except RecursionError as error:
+        raise RowsError(
+            f"{caller}: {where} is nested more than {MOST_NESTING} levels deep. Keep such a value as a string."
+        ) from error
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise RowsError(
+            f"{caller}: {where} holds an integer of too many digits ({str(error).partition(';')[0]}). "
+            "Write it as a string."
+        ) from error
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_NESTING):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in holders for child in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return False
+    return True
+
+
+def _csv(path: Path, caller: str) -> Records:
+    csv.field_size_limit(max(csv.field_size_limit(), MOST_CHARS))
+    reader = csv.DictReader(line for _, line in _lines(path, caller, newline=""))
+    while True:
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise RowsError(
+                f"{caller}: line {reader.line_num} of {path} is not CSV ({error}). Quote the field, or give a .jsonl."
+            ) from error
+        yield record
+
+
+def _parquet(path: Path, caller: str) -> Records:
+    import pyarrow.parquet as pq
+
+    n_rows = 0
+    batches: Iterator[Any] | None = None
+    while True:
+        try:
+            if batches is None:
+                batches = pq.ParquetFile(path, page_checksum_verification=True).iter_batches()
+            records = next(batches).to_pylist()
+        except StopIteration:
+            return
+        except Exception as error:  # Arrow's own, and what a flipped byte makes of a value: OSError, UnicodeError …
+            raise RowsError(
+                f"{caller}: {path} is not Parquet, or damaged after row {n_rows} ({type(error).__name__}: {error}). "
+                "Write it again, or give a .jsonl."
+            ) from error
+        n_rows += len(records)
+        yield from records
+
+
+__all__ = ["MOST_CHARS", "MOST_NESTING", "file_records"]

@@ -1,0 +1,159 @@
+"""A broken file is an error that names the file, the place and the remedy, at either command; a whole one is read."""
+
+import csv
+import gzip
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from rewardsmith.cli import app
+from rewardsmith.data import files, read_rows
+from rewardsmith.errors import RowsError
+
+LINE = '{"prompt": "2+5?", "completion": "\\\\boxed{7}", "answer": "7"}\n'
+CSV = "prompt,completion,answer\n2+5?,7,7\n"
+
+
+def lines(n):
+    return "".join(LINE.replace("2+5?", f"What is 2+5? {k}") for k in range(n))
+
+
+def deep(levels):
+    return '{"prompt": "p", "completion": "c", "x": ' + "[" * levels + "]" * levels + "}\n"
+
+
+def damaged(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 20]) + content[middle + 20 :]
+
+
+def parquet(**options):
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([json.loads(LINE)] * 500), buffer, **options)
+    return buffer.getvalue()
+
+
+BROKEN = [
+    ("a.jsonl", lines(2).encode() + b'{"prompt": "\xff"}\n', r"line 3 of .*a\.jsonl is not UTF-8 \(byte 0xff at char"),
+    ("a.jsonl", LINE.encode("utf-16"), r"a\.jsonl is not UTF-8 but looks like UTF-16\. Save the file as UTF-8"),
+    ("a.csv", CSV.encode("utf-16-be"), r"a\.csv is not UTF-8 but looks like UTF-16\. Save"),
+    (
+        "a.csv",
+        CSV.replace("2+5?", "né?").encode("latin-1"),
+        r"line 2 of .*a\.csv is not UTF-8 \(byte 0xe9 at character 2",
+    ),
+    ("a.json", b'[{"prompt": "\xe9"}]', r"line 1 of .*a\.json is not UTF-8 .*Save the file as UTF-8"),
+    (
+        "a.jsonl.gz",
+        gzip.compress(lines(2000).encode())[:-600],
+        r"a\.jsonl\.gz is no gzip file, or cut or damaged after l",
+    ),
+    (
+        "a.jsonl.gz",
+        damaged(gzip.compress(lines(500).encode())),
+        r"a\.jsonl\.gz is (no gzip file, or cut or damaged after|not JSON|not UTF-8)",
+    ),
+    (
+        "a.jsonl.gz",
+        LINE.encode(),
+        r"a\.jsonl\.gz is no gzip file, .*after line 0 .*Fetch or write it again, or give it u",
+    ),
+    ("a.json.gz", b"", r"a\.json\.gz is not JSON"),
+    (
+        "a.jsonl",
+        (LINE + deep(900)).encode(),
+        r"line 2 of .*a\.jsonl is nested more than 200 levels deep\. Keep such a v",
+    ),
+    ("a.jsonl", deep(100_000).encode(), r"line 1 of .*a\.jsonl is nested more than 200 levels deep"),
+    ("a.json", b"[" + deep(300).encode() + b"]", r"a\.json is nested more than 200 levels deep"),
+    (
+        "a.jsonl",
+        ('{"prompt": 1' + "0" * 5000 + "}").encode(),
+        r"line 1 of .*holds an integer of too many .*Write it as a",
+    ),
+    ("a.json", ('[{"prompt": 1' + "0" * 5000 + "}]").encode(), r"a\.json holds an integer of too many digits"),
+    ("a.parquet", damaged(parquet(compression="snappy")), r"a\.parquet is not Parquet, or damaged after row 0 "),
+    (
+        "a.parquet",
+        parquet()[:-200],
+        r"a\.parquet is not Parquet, or damaged after row 0 .*Write it again, or give a \.jso",
+    ),
+    ("a.jsonl", lines(1499).encode() + b'{"completion": "c"}\n', r"row 1500 of .*a\.jsonl has no usable `prompt`"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"), BROKEN, ids=[f"{k}-{case[0]}" for k, case in enumerate(BROKEN)]
+)
+def test_both_commands_and_the_library_name_file_place_and_remedy(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(RowsError, match=message):
+        read_rows(path)
+    reward, out = "rewardsmith.rewards:math_equal", tmp_path / "out.jsonl"
+    for command in (["score", path, "--reward", reward, "--out", out], ["audit", reward, path]):
+        done = CliRunner().invoke(app, [str(part) for part in command])
+        assert (done.exit_code, done.stdout) == (2, ""), done.output
+        assert done.stderr.startswith("Error: ")
+        assert done.stderr.count(name) == 1, done.stderr  # said once
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.jsonl.gz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path, name):
+    text = {"a.json": f"[{LINE}]", "a.csv": CSV}.get(name, LINE)
+    content = text.encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    (row,) = read_rows(tmp_path / name)
+    assert (row.prompt, row.answer) == ("2+5?", "7")
+
+
+def test_a_csv_field_may_be_longer_than_the_csv_module_allows_by_default(tmp_path):
+    long = "x, \n" * 50_000
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["prompt", "answer"], [long, "7"]])
+    (row,) = read_rows(tmp_path / "a.csv")
+    assert (row.prompt, row.answer) == (long, "7")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_lines_may_end_as_on_any_machine(tmp_path, name, end):
+    text = CSV + "é?,8,8\n" if name == "a.csv" else LINE + '{"prompt": "é?"}\n'
+    (tmp_path / name).write_bytes(text.replace("\n", end).encode())
+    assert [row.prompt for row in read_rows(tmp_path / name)] == ["2+5?", "é?"]
+
+
+def test_a_line_that_is_too_long_is_refused_before_it_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_CHARS", 1000)
+    monkeypatch.setattr(files._lines, "__kwdefaults__", {"newline": None, "most": 1000})
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress((LINE + '{"prompt": "' + "a" * 10**6 + '"}').encode()))
+    with pytest.raises(
+        RowsError, match=r"line 2 of .*a\.jsonl\.gz is longer than 1,000 characters\. One row is one li"
+    ):
+        read_rows(tmp_path / "a.jsonl.gz")
+
+
+def test_as_deep_as_is_allowed_and_lone_surrogates_are_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text(deep(190) + '{"prompt": "\\ud83d"}\n')
+    assert [row.prompt for row in read_rows(tmp_path / "a.jsonl")] == ["p", "\ud83d"]
+
+
+def test_any_flipped_byte_of_a_parquet_file_gives_rows_or_an_error_that_names_it(tmp_path):
+    content = parquet(compression="none", write_page_checksum=True)
+    path = tmp_path / "a.parquet"
+    for place in range(0, len(content), max(1, len(content) // 60)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
+        try:
+            assert len(read_rows(path)) > 0
+        except RowsError as error:
+            assert "a.parquet" in str(error)  # noqa: PT017
+
+
+def test_a_cut_csv_quote_does_not_end_in_a_traceback(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'prompt,answer\n"2+5?,7\n' + b"\x00" * 10)
+    assert len(read_rows(tmp_path / "a.csv")) == 1
