@@ -62,7 +62,8 @@ from rewardsmith.rewards.models import (
 )
 from rewardsmith.rewards.process import StepScore, process_target, steps_of, takes_steps, with_steps
 from rewardsmith.rewards.routing import AsyncRoutedReward, RoutedReward
-from rewardsmith.rewards.scoring import Scorer, rewards_of, score
+from rewardsmith.rewards.score_rows import rewards_of, score
+from rewardsmith.rewards.scoring import Scorer
 from rewardsmith.rewards.segments import AspectReward, AsyncAspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity, paraphrase_ceiling
 from rewardsmith.rewards.stated import (

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.data import Row, Rows, as_rows, has_text
+from rewardsmith.data import Row, has_text
 from rewardsmith.errors import EndpointError, TargetError
 from rewardsmith.rewards.calling import CONCURRENCY, Caller, own_concurrency, row_limit
 from rewardsmith.rewards.contracts import check_columns
@@ -22,7 +22,7 @@ from rewardsmith.rewards.inline import Inline
 from rewardsmith.rewards.journal import Journal
 from rewardsmith.rewards.pool import Pool
 from rewardsmith.rewards.progress import Bar, Progress
-from rewardsmith.rewards.targets import Target, as_target, resolve_form, source_digest
+from rewardsmith.rewards.targets import Target, as_target, source_digest
 from rewardsmith.rewards.work import NO_TEXT, UNASKED, Scored, Unit
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -381,30 +381,3 @@ def _encoded(value: Any) -> bytes:
         return _JSON.encode(value).encode()
     except (TypeError, ValueError):
         return pickle.dumps(value)
-
-
-def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> list[Scored]:
-    """Score rows by a `Scorer` with the given options, which is closed again.
-
-    Args:
-        rows: `Row`s, or what `read_rows` reads: mappings, a `datasets.Dataset`, a file's name. Where the reward raises
-            on every one of them, they are given in the other form, messages for strings or strings for messages.
-
-    >>> def exact(completions, answer):
-    ...     return [float(c == a) for c, a in zip(completions, answer)]
-    >>> rows = [{"prompt": "2+2?", "completion": text, "answer": "4"} for text in ("4", "5")]
-    >>> rewards_of(score(exact, rows, workers=0))
-    [1.0, 0.0]
-    """
-    given = as_rows(rows)
-    with Scorer(reward, **options) as scorer:
-        found = scorer.score(given)
-        if {result.reason for result in found if result is not NO_TEXT} != {"exception"}:
-            return found
-        formed = resolve_form(scorer, given)
-        return found if formed.form == "as given" else scorer.score(formed.rows)
-
-
-def rewards_of(scored: Sequence[Scored]) -> list[float | None]:
-    """The rewards alone, None where unscored."""
-    return [result.reward for result in scored]
