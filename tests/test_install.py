@@ -64,7 +64,7 @@ def test_a_verifier_is_audited_without_torch(without_torch):
     [
         (("atlas", "run", "39", "--n-seeds", "1"), r'^Error: rewardsmith: torch cannot .*pip install "\.\[torch\]"$'),
         (("demo",), r'^Error: rewardsmith demo: torch cannot be imported .*pip install "\.\[demo\]"$'),
-        (("audit", "."), r'^Error: load_reward_model: torch cannot be imported .*pip install "\.\[trl\]"$'),
+        (("audit", "."), r"^Error: load_reward_model: '\.': torch cannot be imported .*pip install \"\.\[trl\]\"$"),
     ],
 )
 def test_a_command_that_needs_torch_says_how_to_install_it(without_torch, command, message):
@@ -117,7 +117,11 @@ def missing_datasets():
     ("module", "use", "message"),
     [
         ("reasoning_gym", missing_gym, r'load_target: \'reasoning-gym:coin_flip\': reasoning_gym .*"\.\[gym\]"'),
-        ("transformers", missing_transformers, r'load_reward_model: transformers cannot be imported .*"\.\[trl\]"'),
+        (
+            "transformers",
+            missing_transformers,
+            r'load_reward_model: \'\.\': transformers cannot be imported .*"\.\[trl\]"',
+        ),
         ("datasets", missing_datasets, r'read_preferences: someone/pairs of the hub: datasets .*"\.\[trl\]"'),
     ],
 )

@@ -57,7 +57,7 @@ def load_reward_model(
     where = str(path_or_name)
     if members := member_folders(where):
         return _ensemble(where, members, options, reference=reference, dtype=dtype, device=device)
-    hub, torch = _libraries()
+    hub, torch = _libraries(where)
     config, tokenizer = (_found(where, partial(auto.from_pretrained, where))
                          for auto in (hub.AutoConfig, hub.AutoTokenizer))  # fmt: skip
     kind = next(iter(config.architectures or []), type(config).__name__)
@@ -116,12 +116,12 @@ def _recorded(where: str) -> dict[str, Any]:
     return {name: settings[name] for name in ("step_end",) if name in settings}
 
 
-def _libraries() -> tuple[Any, Any]:
+def _libraries(where: str) -> tuple[Any, Any]:
     try:
         import torch
         import transformers
     except ImportError as error:
-        raise missing_extra("load_reward_model", "trl", error) from error
+        raise missing_extra(f"load_reward_model: {where!r}", "trl", error) from error
     return transformers, torch
 
 
