@@ -81,10 +81,11 @@ class Hearing:
 def unscorable(hearing: Hearing, what: str, cause: str) -> Finding:
     """That not one of what an audit starts from could be scored; `cause` is the usual one beside a missing column."""
     listed = ", ".join(f"{count} × {reason}" for reason, count in hearing.unscored.most_common()) or "no number given"
+    why = next((f" The first: {score.detail}" for _, score in hearing.broken.values() if score.detail), "")
     return Finding(
         probe="failures",
         severity="critical",
-        message=f"No {what} ({listed}).",
+        message=f"No {what} ({listed}).{why}",
         value=1.0,
         interval=None,
         n=hearing.calls,

@@ -78,8 +78,8 @@ def test_retry_after_is_respected(serve):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (503, r"answered 503\. Check the server\. It said 'no' \(tried 3 times\)$"),
-        (429, r"answered 429\. Lower `concurrency`, or check the quota\. It said 'no' \(tried 3 times\)$"),
+        (503, r", tried 3 times, answered 503\. Check the server\. It said 'no'$"),
+        (429, r", tried 3 times, answered 429\. Lower `concurrency`, or check the quota\. It said 'no'$"),
     ],
 )
 def test_a_lasting_failure_is_given_up_after_the_attempts_allowed(serve, status, words):
@@ -160,17 +160,16 @@ def test_a_server_that_is_not_there_is_a_failure_with_the_system_s_words(key):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]  # free again once closed
     backend = ChatBackend("tiny", base_url=f"http://127.0.0.1:{port}/v1", attempts=2, backoff=0.001)
-    words = r"could not be reached \(.*\)\. Check base_url and the server\. \(tried 2 times\)"
+    words = r", tried 2 times, could not be reached \(Connection refused\)\. Check base_url and the server\."
     with pytest.raises(JudgeError, match=words) as error:
         backend.complete(question())
-    assert "refused" in str(error.value)
     assert error.value.reason == "endpoint"
     backend.close()
 
 
 def test_bytes_that_are_no_answer_are_a_failure_without_the_key(serve, key):
     server, backend = serve(garbage, attempts=2)
-    with pytest.raises(JudgeError, match=r"could not be reached \(RemoteProtocolError: .*tried 2 times") as error:
+    with pytest.raises(JudgeError, match=r"could not be reached \(RemoteProtocolError: .*\)\. Check base_url") as error:
         backend.complete(question())
     assert key not in str(error.value)
     assert len(server.bodies) == 2
@@ -301,7 +300,7 @@ def test_a_forgotten_backend_leaves_no_thread_behind(endpoint):
 def test_a_packed_answer_is_read_up_to_a_limit(serve, encoding):
     pack = gzip.compress if encoding == "gzip" else zlib.compress
     honest = pack(json.dumps(says("YES")[1]).encode())
-    bomb = pack(b"[" + b" " * (5 * MOST_BYTES))
+    bomb = pack(b"[" + b" " * (2 * MOST_BYTES))
     headers = {"Content-Encoding": encoding}
     server, backend = serve((200, honest, headers), (200, bomb, headers), (200, b"no", headers))
     assert backend.complete(question()) == "YES"

@@ -166,8 +166,8 @@ class ChatBackend:
                 pause = random.uniform(0.0, min(self.backoff * 2**attempt, _LONGEST_WAIT))
                 await asyncio.sleep(max(pause, min(failure.retry_after, _LONGEST_WAIT)))
                 self._count(retries=1)
-        tries = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
-        raise JudgeError(f"ChatBackend: {self._place} {failure}{tries}") from None
+        tried = f", tried {self.attempts} times," if self.attempts > 1 else ""
+        raise JudgeError(f"ChatBackend: {self._place}{tried} {failure}") from None
 
     async def _reply(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
         """The reply of one try."""
