@@ -116,13 +116,17 @@ def test_one_raising_row_is_isolated_and_the_others_keep_their_rewards(workers):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_reward_that_drops_a_row_is_asked_again_about_fewer(workers):
+def test_a_reward_that_drops_a_row_leaves_its_batch_unscored_and_is_asked_once(workers, tmp_path):
+    note = tmp_path / "asked"
+
     def dropping(completions):
+        with open(note, "a") as stream:
+            stream.write("".join(completions) + "\n")
         return [1.0 for completion in completions if completion != "x"]
 
-    scored = score(dropping, with_completions("a", "b", "x", "c"), workers=workers)
-    assert rewards_of(scored) == [1.0, 1.0, None, 1.0]
-    assert (scored[2].reason, scored[2].detail) == ("length", "0 rewards for 1 rows")
+    scored = score(dropping, with_completions("a", "b", "x", "c", "d"), workers=workers, batch_size=4)
+    assert [(s.reason, s.detail) for s in scored] == [("length", "3 rewards for 4 rows")] * 4 + [(None, "")]
+    assert note.read_text().split() == ["abxc", "d"]
 
 
 def test_a_result_that_is_no_list_is_unscored_for_every_row():
@@ -139,13 +143,13 @@ def test_a_hung_row_is_killed_alone():
             pass
         return [1.0] * len(completions)
 
-    with Scorer(hanging, workers=1, timeout=1.0) as scorer:
+    with Scorer(hanging, workers=1, timeout=0.4) as scorer:
         scored = scorer.score(with_completions("a", "hang", "b"))
         again = scorer.score(with_completions("c"))
     assert rewards_of(scored + again) == [1.0, None, 1.0, 1.0]
-    assert (scored[1].reason, scored[1].detail) == ("timeout", "no result within 1 s")
-    assert scored[1].seconds >= 1.0
-    assert scorer.seconds >= 2.0  # the batch, then the row
+    assert (scored[1].reason, scored[1].detail) == ("timeout", "no result within 0.4 s")
+    assert scored[1].seconds >= 0.4
+    assert scorer.seconds >= 0.8  # the batch, then the row
 
 
 def test_a_catastrophic_regular_expression_holds_the_interpreter_and_still_dies():
@@ -175,7 +179,7 @@ def test_a_slow_batch_of_quick_rows_is_no_timeout():
     [
         ("os._exit(3)", "its process ended: exit status 3"),
         ("os.kill(os.getpid(), 11)", "its process ended: killed by SIGSEGV"),
-        ("raise_(KeyboardInterrupt())", "its process ended: (exit status 1|killed by SIGINT)"),
+        ("raise_(KeyboardInterrupt())", "its process ended: killed by SIGINT; its .* ends: Trace.*KeyboardInterrupt"),
     ],
 )
 def test_a_row_that_ends_the_process_is_a_crash_of_that_row_alone(how, detail):
@@ -606,7 +610,7 @@ def test_a_reward_that_a_worker_cannot_load_is_an_error_not_a_crash_of_rows(tmp_
     file.write_text(
         textwrap.dedent(f"""
         import os
-        if os.environ.get("PYTEST_CURRENT_TEST") and os.getppid() == {os.getpid()}:
+        if os.environ.get("PYTEST_CURRENT_TEST") and os.getpid() != {os.getpid()}:
             {body}
         def reward(completions):
             return [1.0] * len(completions)

@@ -7,7 +7,7 @@ import pytest
 
 from rewardsmith.data import Row
 from rewardsmith.rewards import Scorer, rewards_of
-from rewardsmith.rewards.worker import frame, unframe
+from rewardsmith.rewards.channel import frame, unframe
 
 
 def ended(process: int) -> bool:
@@ -18,7 +18,7 @@ def ended(process: int) -> bool:
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 10_000])
 def test_messages_survive_any_cut_of_the_stream(chunk):
-    messages = [("row", 1, 0.1), {"text": "ü" * 50}, b"\0" * 20, None]
+    messages = [b"row", "ü".encode() * 50, b"\0" * 20, b""]
     stream = b"".join(map(frame, messages))
     buffer, received = bytearray(), []
     for start in range(0, len(stream), chunk):

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from rewardsmith.data import Row, as_row, file_records
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards.calling import CONCURRENCY
-from rewardsmith.rewards.scoring import Scorer, keys_of
+from rewardsmith.rewards.keys import keys_of
+from rewardsmith.rewards.scoring import Scorer
 from rewardsmith.rewards.targets import Target
 from rewardsmith.rewards.work import Scored
 

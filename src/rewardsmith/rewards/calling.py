@@ -81,6 +81,15 @@ def verdict(value: Any) -> Verdict:
     >>> verdict(True).reward, verdict("0.5").reason, verdict(None).reason
     (1.0, 'type', 'none')
     """
+    try:
+        return _verdict(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an object's own conversion may raise anything
+        return Verdict(None, "exception", describe(error))
+
+
+def _verdict(value: Any) -> Verdict:
     if value is None:
         return Verdict(None, "none")
     if isinstance(value, Unscored):
@@ -101,7 +110,9 @@ def verdict(value: Any) -> Verdict:
 def _shown(value: Any) -> str:
     try:
         return repr(value)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return f"(its repr raises {type(error).__name__})"
 
 
@@ -118,14 +129,19 @@ def scored(name: str, values: Iterable[float | Unscored | None]) -> list[float |
 
 def judge(result: Any, n_rows: int, seconds: float) -> Reply:
     """The result of a batch call as one verdict per row, or the reason why it cannot be read so."""
-    if hasattr(result, "tolist") and getattr(result, "shape", ()) != ():
-        result = result.tolist()
-    if not isinstance(result, list | tuple):
-        return Reply(None, "type", shorten(f"{type(result).__name__}: {_shown(result)}"), seconds)
-    if len(result) != n_rows:
-        return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
-    each = seconds / n_rows
-    return Reply([verdict(value)._replace(seconds=each) for value in result], "", "", seconds)
+    try:
+        if hasattr(result, "tolist") and getattr(result, "shape", ()) != ():
+            result = result.tolist()
+        if not isinstance(result, list | tuple):
+            return Reply(None, "type", shorten(f"{type(result).__name__}: {_shown(result)}"), seconds)
+        if len(result) != n_rows:
+            return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
+        each = seconds / n_rows
+        return Reply([verdict(value)._replace(seconds=each) for value in result], "", "", seconds)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Reply(None, "exception", describe(error), seconds)
 
 
 LIMIT = 30.0
@@ -228,9 +244,7 @@ class Caller:
         positional, keywords = self.signature.bind(arguments)
         start = time.perf_counter()
         try:
-            result = await asyncio.wait_for(self.call(*positional, **keywords), timeout)
-        except KeyboardInterrupt:
-            raise
+            result = await within(timeout, self.call(*positional, **keywords))
         except BaseException as error:
             return Reply(None, *failure(error, start, timeout), time.perf_counter() - start)
         reply = judge(result, len(rows), time.perf_counter() - start)
@@ -271,9 +285,7 @@ class Caller:
         untouched = copy_of(row) if check_mutation else None
         start = time.perf_counter()
         try:
-            value = self.row.value(await asyncio.wait_for(self.row.call(*row), timeout))
-        except KeyboardInterrupt:
-            raise
+            value = self.row.value(await within(timeout, self.row.call(*row)))
         except BaseException as error:
             return Verdict(None, *failure(error, start, timeout), time.perf_counter() - start)
         mutated = untouched is not None and not same(row, untouched)
@@ -281,7 +293,14 @@ class Caller:
 
 
 def failure(error: BaseException, start: float, timeout: float | None) -> tuple[str, str]:
-    """Reason and detail: a TimeoutError is ours where the limit has passed, otherwise the reward's own."""
+    """Reason and detail: a TimeoutError is ours where the limit has passed, otherwise the reward's own.
+
+    Raises:
+        CancelledError: the job has cancelled this call; one that the reward raises itself is a failure like any other.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
     if isinstance(error, TimeoutError) and timeout is not None and time.perf_counter() - start >= timeout:
         return "timeout", f"no result within {timeout:g} s"
     return "exception", describe(error)
@@ -289,6 +308,21 @@ def failure(error: BaseException, start: float, timeout: float | None) -> tuple[
 
 async def _awaited(result: Awaitable[Any]) -> Any:
     return await result
+
+
+async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
+    """The result of `call`, or TimeoutError; an exit that it raises is raised here and not in its own task."""
+
+    async def caught() -> tuple[Any, BaseException | None]:
+        try:
+            return await call, None
+        except (SystemExit, KeyboardInterrupt) as error:  # in a task of its own these would end the event loop
+            return None, error
+
+    result, error = await asyncio.wait_for(caught(), timeout)
+    if error is not None:
+        raise error
+    return result
 
 
 def ignore(*args: Any, **kwargs: Any) -> None:

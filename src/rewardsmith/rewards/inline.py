@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 
 from rewardsmith.rewards.calling import Caller, Reply, copy_of
@@ -32,21 +32,23 @@ class Inline:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop = None
 
-    def run(self, units: Iterable[Unit]) -> Generator[Unit, None, None]:
-        """Every unit, as it is completed."""
+    def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
+        """Every unit, as it is completed, until `stop` says that there is no use in going on."""
         if self._caller.is_async:
-            yield from self._run_async(deque(units))
+            yield from self._run_async(deque(units), stop)
             return
         for unit in units:
+            if stop():
+                return
             with contextlib.redirect_stdout(sys.stderr):
                 self._finish(unit)
             yield unit
 
-    def _run_async(self, waiting: deque[Unit]) -> Generator[Unit, None, None]:
+    def _run_async(self, waiting: deque[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
         loop, done = self._running_loop(), queue.SimpleQueue[tuple[Unit, Future[None]]]()
         running: set[Future[None]] = set()
         try:
-            while waiting or running:
+            while (waiting or running) and not stop():
                 while waiting and len(running) < self._concurrency:
                     unit = waiting.popleft()
                     future = asyncio.run_coroutine_threadsafe(self._finish_async(unit), loop)
@@ -65,7 +67,7 @@ class Inline:
         # A thread of its own, because the caller may be inside a running loop (a notebook).
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, daemon=True).start()
+            threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
         return self._loop
 
     def _finish(self, unit: Unit) -> None:
@@ -93,3 +95,10 @@ class Inline:
         calls = (self._caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
         verdicts = list(await asyncio.gather(*calls))
         return Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped, also where a task of the reward raises SystemExit."""
+    while True:
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            return loop.run_forever()

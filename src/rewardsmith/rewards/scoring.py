@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
-import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +18,11 @@ from rewardsmith.rewards.calling import CONCURRENCY, Caller, own_concurrency, ro
 from rewardsmith.rewards.contracts import check_columns
 from rewardsmith.rewards.inline import Inline
 from rewardsmith.rewards.journal import Journal
+from rewardsmith.rewards.keys import keys_of
 from rewardsmith.rewards.pool import Pool
 from rewardsmith.rewards.progress import Bar, Progress
 from rewardsmith.rewards.targets import Target, as_target, source_digest
 from rewardsmith.rewards.work import NO_TEXT, UNASKED, Scored, Unit
-
-_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-
 
 MOST_SILENT = 8
 """Rows without a usable answer from a reward's endpoint, and none scored among them, after which the job ends."""
@@ -59,6 +55,7 @@ class Scorer:
         journal: Path | None = None,
         journal_header: Mapping[str, Any] | None = None,
         most_timeouts: int | None = None,
+        memory: int | None = None,
         progress: bool | Progress = False,
     ) -> None:
         """Prepare; workers start with the first rows.
@@ -76,8 +73,10 @@ class Scorer:
                 sent. An attribute `concurrency` of the reward, as judges have, goes before it.
             journal: the file to resume from and to write to; `journal_header` is what else tells this job from
                 another, such as a seed.
-            most_timeouts: once this many rows have taken too long, no further batch is sent; the rest are unscored
-                with the reason "unasked", and are neither counted nor journaled. None never stops.
+            most_timeouts: once this many rows have taken too long, no further row is sent; the rest are unscored with
+                the reason "unasked", and are neither counted nor journaled. None never stops.
+            memory: bytes of address space that a worker may take, the reward's modules included; a row that would
+                need more is unscored and says so. None sets no limit. It needs a worker.
             progress: draw a bar on standard error, or tell this one.
         """
         for name, value, fits in (
@@ -91,17 +90,22 @@ class Scorer:
                     f"Scorer: {name} is {value}, which cannot be. "
                     "Pass workers ≥ 0, batch_size ≥ 1, concurrency ≥ 1, and a timeout above 0 or None."
                 )
+        if memory is not None and workers == 0:
+            raise ValueError(
+                "Scorer: memory limits worker processes, and workers is 0. Pass workers ≥ 1, or leave memory out."
+            )
         self.target = as_target(target)
         self.calls = 0
         self._microseconds = 0
         self._unscored = Counter[str]()
-        self._silent, self._any_scored, self._last_silence = 0, False, ""
+        self._late = self._silent = 0
+        self._any_scored, self._last_silence = False, ""
         self._timeout, self._batch_size = row_limit(self.target.reward, timeout), batch_size
         self._concurrency = own_concurrency(self.target.reward) or concurrency
         self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
         self._caller = Caller(self.target.reward)
         self._engine: Inline | Pool = (
-            self._pool(workers) if workers else Inline(self._caller, concurrency=self._concurrency)
+            self._pool(workers, memory) if workers else Inline(self._caller, concurrency=self._concurrency)
         )
         self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, list[Scored]] = {}
@@ -110,7 +114,7 @@ class Scorer:
         self._on_disk: dict[str, _Recorded] = {}
         self._replay()
 
-    def _pool(self, workers: int) -> Pool:
+    def _pool(self, workers: int, memory: int | None) -> Pool:
         import cloudpickle
 
         try:
@@ -121,7 +125,8 @@ class Scorer:
                 "Name it as `module:name` with load_target, or score with workers=0."
             ) from error
         workers = min(workers, self._concurrency) if self._caller.is_async else workers
-        return Pool(payload, self._caller, name=self.target.name, workers=workers, concurrency=self._concurrency)
+        options: dict[str, Any] = {"workers": workers, "concurrency": self._concurrency, "memory": memory}
+        return Pool(payload, self._caller, name=self.target.name, **options)
 
     @cached_property
     def _source(self) -> str | None:
@@ -278,20 +283,28 @@ class Scorer:
             if missing:
                 parts = [(row.prompt, row.completion, row.columns) for row in rows]
                 chosen = parts if whole else [parts[i] for i in missing]
-                units.append(Unit(len(units), chosen, limit, whole, check_mutation))
+                units.append(Unit(len(units), chosen, limit, whole, check_mutation, self._note))
                 names.append([keys[i] for i in missing])
         left = set(range(len(units)))
-        finished = self._engine.run([] if self._hopeless else units)
-        for unit in finished:
+        for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT):
             self._record(unit, names[unit.index])
             left.remove(unit.index)
-            if self._hopeless or self._silent >= MOST_SILENT:
-                finished.close()  # and with it the workers, whatever they still hang in
-                break
+        for index in sorted(left):  # of those that were cut short
+            if not whole:
+                self._record(units[index], names[index])
         if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
             raise EndpointError(self._silence())
         for index in sorted(left):
-            self._pass_over(names[index], len(units[index].rows), whole=whole)
+            self._pass_over(names[index], units[index].results, whole=whole)
+
+    def _note(self, result: Scored) -> None:
+        """Take in a row's result as it comes, before its unit is done."""
+        self._any_scored |= result.reward is not None
+        self._late += result.reason == "timeout"
+        if result.reason == "endpoint":
+            self._silent, self._last_silence = self._silent + 1, result.detail
+        elif result.reward is not None:
+            self._silent = 0
 
     def _silence(self) -> str:
         kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
@@ -302,14 +315,15 @@ class Scorer:
 
     @property
     def _hopeless(self) -> bool:
-        return self._unscored["timeout"] >= self._most_timeouts
+        return self._late >= self._most_timeouts
 
-    def _pass_over(self, keys: list[str], n_rows: int, *, whole: bool) -> None:
+    def _pass_over(self, keys: list[str], results: list[Scored | None], *, whole: bool) -> None:
+        missing = [result or UNASKED for result in results]
         if whole:
-            self._seen[keys[0]] = [UNASKED] * n_rows
+            self._seen[keys[0]] = missing
         else:
-            self._seen.update((key, [UNASKED]) for key in keys)
-        self._step(n_rows)
+            self._seen.update((key, [UNASKED]) for key, result in zip(keys, results, strict=True) if result is None)
+        self._step(sum(whole or result is None for result in results))
 
     def _known(self, key: str, whole: Sequence[Row] | None) -> bool:
         """Whether the journal (or, for a whole call, this job) has `key`; if so, it is counted and remembered."""
@@ -320,22 +334,22 @@ class Scorer:
         if recorded is None:
             return False
         self._seen[key] = recorded.results
+        for result in recorded.results:
+            self._note(result)
         self._count(recorded.results, recorded.microseconds)
         return True
 
     def _record(self, unit: Unit, keys: list[str]) -> None:
+        """Journal and remember the rows of a unit that have their result."""
         results = [result for result in unit.results if result is not None]
+        if not unit.whole:
+            keys = [key for key, result in zip(keys, unit.results, strict=True) if result is not None]
         microseconds = round(unit.seconds * 1e6)
         answered = [result for result in results if result.reason != "endpoint"]
         if self._journal is not None and answered and not (unit.whole and len(answered) < len(results)):
             kept = keys if unit.whole else [k for k, r in zip(keys, results, strict=True) if r.reason != "endpoint"]
             fields = [_fields(result) for result in answered]
             self._journal.append({"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields})
-        for result in results:
-            if result.reason == "endpoint":
-                self._silent, self._last_silence = self._silent + 1, result.detail
-            elif result.reward is not None:
-                self._silent = 0
         if unit.whole:
             self._seen[keys[0]] = results
         else:
@@ -346,9 +360,7 @@ class Scorer:
         self.calls += len(results)
         self._microseconds += microseconds
         for result in results:
-            if result.reason is None:
-                self._any_scored = True
-            else:
+            if result.reason is not None:
                 self._unscored[result.reason] += 1
         self._step(len(results))
 
@@ -360,24 +372,3 @@ class Scorer:
 def _fields(result: Scored) -> list[Any]:
     fields = [result.reward, result.reason, result.detail, result.seconds, result.mutated, result.split]
     return fields if result.mutated or result.split else fields[:4]
-
-
-def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) -> Iterator[str]:
-    """A digest per row of everything that the reward is given, and of what the caller asks anew."""
-    salt = json.dumps([nonce, check_mutation]).encode()
-    heads: dict[tuple[int, int], bytes] = {}  # edits of one row share its prompt and columns: encode them once
-    for row in rows:
-        shared = id(row.prompt), id(row.columns)
-        if shared not in heads:
-            content = salt + _encoded([row.prompt, dict(row.columns)])
-            heads[shared] = hashlib.blake2b(content, digest_size=16).digest()
-        digest = hashlib.blake2b(heads[shared], digest_size=16)
-        digest.update(_encoded(row.completion))
-        yield digest.hexdigest()
-
-
-def _encoded(value: Any) -> bytes:
-    try:
-        return _JSON.encode(value).encode()
-    except (TypeError, ValueError):
-        return pickle.dumps(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rewardsmith.rewards.calling import Reply, RowParts, Verdict
@@ -43,6 +43,8 @@ class Unit:
     limit: float | None
     whole: bool = False
     check_mutation: bool = False
+    settled: Callable[[Scored], None] = field(default=lambda result: None, repr=False)
+    """Told of each row's result at once, before the unit is done."""
     results: list[Scored | None] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -84,6 +86,7 @@ class Task:
         """Record the verdict on the row at `position` of this task."""
         result = Scored(*verdict[:3], round(verdict.seconds, 7), verdict.mutated, self.apart)
         self.unit.results[self.indices[position]] = result
+        self.unit.settled(result)
 
     def apply(self, reply: Reply) -> list[Task]:
         """Record a whole reply; where the call failed, the smaller calls to try instead."""
@@ -98,9 +101,11 @@ class Task:
         """Take a failed call apart, or, where that ends, record the reason.
 
         Halves find one bad row among B in 2·log₂B calls. After a timeout or a crash each call may cost the full
-        limit or a new process, so the rows are tried one by one at once: two limits per bad row, not log₂B.
+        limit or a new process, so the rows are tried one by one at once: two limits per bad row, not log₂B. A result
+        that is no list, or of the wrong length, is the reward's fault on every row: a trainer would stop at it, and
+        smaller calls would hide it.
         """
-        if self.unit.whole or len(self.indices) == 1:
+        if self.unit.whole or len(self.indices) == 1 or reason in ("type", "length"):
             each = seconds / len(self.indices)
             for position in range(len(self.indices)):
                 self.settle(position, Verdict(None, reason, detail, each))
@@ -108,6 +113,16 @@ class Task:
         size = 1 if reason in ("timeout", "crash") else (len(self.indices) + 1) // 2
         parts = [self.indices[start : start + size] for start in range(0, len(self.indices), size)]
         return [Task(self.unit, part, apart=True, alone=self.alone) for part in parts]
+
+    def waiting(self, position: int) -> int:
+        """`position` itself.
+
+        Raises:
+            LookupError: this task has no such row, or the row has its result.
+        """
+        if self.unit.results[self.indices[position]] is not None:
+            raise LookupError("the row has its result")
+        return position
 
     def remaining(self) -> list[int]:
         """The indices of this task that have no result yet."""

@@ -6,18 +6,30 @@ Its standard output goes nowhere, so whatever the reward prints cannot reach the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import pickle
-import signal
 import socket
-import struct
 import sys
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
-from rewardsmith.rewards.calling import Caller, RowParts, describe
+from rewardsmith.rewards.calling import Caller, Reply, RowParts, Verdict, describe
+from rewardsmith.rewards.channel import (
+    LENGTH,
+    Broken,
+    CallDone,
+    Message,
+    Ready,
+    RowDone,
+    frame,
+    said,
+    unframe,
+    with_tail,
+)
+from rewardsmith.rewards.guardian import Tail, stand_over
 
-_LENGTH = struct.Struct("!Q")
+Explained = TypeVar("Explained", Verdict, Reply)
 
 
 class Order(NamedTuple):
@@ -28,62 +40,54 @@ class Order(NamedTuple):
     limit: float | None
     check_mutation: bool
 
-
-def frame(message: Any) -> bytes:
-    """A message as bytes: its length, then its pickle."""
-    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(body)) + body
+    def framed(self) -> bytes:
+        """It as the parent sends it."""
+        return frame(pickle.dumps(tuple(self), pickle.HIGHEST_PROTOCOL))
 
 
-def unframe(buffer: bytearray) -> list[Any]:
-    """Every complete message at the front of `buffer`, which keeps the rest."""
-    messages, start = [], 0
-    while len(buffer) - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(buffer, start)
-        end = start + _LENGTH.size + length
-        if len(buffer) < end:
-            break
-        messages.append(pickle.loads(memoryview(buffer)[start + _LENGTH.size : end]))
-        start = end
-    del buffer[:start]
-    return messages
+def setup(path: list[str], payload: bytes, memory: int | None) -> bytes:
+    """The first frame that the parent sends: where modules are, the pickled target, and the memory limit in bytes."""
+    return frame(pickle.dumps((path, payload, memory), pickle.HIGHEST_PROTOCOL))
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve orders on the socket `descriptor` until the parent closes it."""
-    _die_with(parent)
+def main(channel: int, lifeline: int, parent: int) -> None:
+    """Serve orders on the socket `channel` until the parent closes it, under a guardian that ends with the parent."""
+    stand_over(lambda tail: _work(channel, tail), lifeline, parent)
+
+
+def _work(descriptor: int, tail: Tail) -> None:
     channel = socket.socket(fileno=descriptor)
     channel.set_inheritable(False)
     with channel:
         with channel.makefile("rb", buffering=0) as first:  # unbuffered: it must not read ahead into the orders
-            path, payload = pickle.loads(_read(first))
+            path, payload, memory = pickle.loads(_read(first))
         sys.path[:] = path
         try:
+            _limit(memory)
             caller = Caller(pickle.loads(payload).reward)
         except BaseException as error:
-            channel.sendall(frame(("broken", describe(error))))
+            channel.sendall(said(Broken(describe(error))))
             return
-        channel.sendall(frame(("ready",)))
+        channel.sendall(said(Ready()))
         if caller.is_async:
-            asyncio.run(_serve_async(caller, channel))
+            _Async(caller, channel, tail).serve()
         else:
             with channel.makefile("rb") as stream:
-                _serve(caller, channel, stream)
+                _serve(caller, channel, stream, tail)
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent is killed, however busy it is (Linux)."""
-    if sys.platform == "linux":
-        import ctypes
+def _limit(memory: int | None) -> None:
+    if memory is not None:
+        import resource
 
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        allowed = memory if most == resource.RLIM_INFINITY else min(memory, most)
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 
 
 def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
-    head = _exactly(stream, _LENGTH.size)
-    return _exactly(stream, _LENGTH.unpack(head)[0]) if head else b""
+    head = _exactly(stream, LENGTH.size)
+    return _exactly(stream, LENGTH.unpack(head)[0]) if head else b""
 
 
 def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
@@ -97,64 +101,87 @@ def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
     return bytes(parts)
 
 
-def _serve(caller: Caller, channel: socket.socket, stream: BinaryIO) -> None:
+def _serve(caller: Caller, channel: socket.socket, stream: BinaryIO, tail: Tail) -> None:
     while body := _read(stream):
         order = Order(*pickle.loads(body))
-        rows = _rows(order, channel)
-        if rows is None:
+        rows = _rows(order)
+        if isinstance(rows, Reply):
+            channel.sendall(said(CallDone(order.number, rows)))
             continue
         if caller.row is None:
+            tail.mark()
             reply = caller.batch(rows, check_mutation=order.check_mutation)
-            channel.sendall(frame(("reply", order.number, tuple(reply))))
+            channel.sendall(said(CallDone(order.number, _explained(reply, tail))))
             continue
         for position, row in enumerate(rows):
+            tail.mark()
             verdict = caller.one(row, check_mutation=order.check_mutation)
-            channel.sendall(frame(("row", order.number, position, tuple(verdict))))
+            channel.sendall(said(RowDone(order.number, position, _explained(verdict, tail))))
 
 
-def _rows(order: Order, channel: socket.socket) -> list[RowParts] | None:
+def _explained(found: Explained, tail: Tail) -> Explained:
+    """A failed call with what it wrote to standard error."""
+    return found._replace(detail=with_tail(found.detail, tail.recent())) if found.reason == "exception" else found
+
+
+def _rows(order: Order) -> list[RowParts] | Reply:
     try:
         rows: list[RowParts] = pickle.loads(order.rows)
     except Exception as error:  # a column of a class that cannot be built here
-        channel.sendall(frame(("reply", order.number, (None, "exception", describe(error), 0.0))))
-        return None
+        return Reply(None, "exception", describe(error), 0.0)
     return rows
 
 
-async def _serve_async(caller: Caller, channel: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    channel.setblocking(False)
-    buffer, running = bytearray(), set()
-    while received := await loop.sock_recv(channel, 1 << 20):
-        buffer += received
-        for message in unframe(buffer):
-            task = loop.create_task(_answer(caller, channel, Order(*message)))
-            running.add(task)
-            task.add_done_callback(running.discard)
-    for task in running:
-        task.cancel()
+class _Async:
+    """Serves an async reward: every order is a task of one event loop."""
 
+    def __init__(self, caller: Caller, channel: socket.socket, tail: Tail) -> None:
+        self._caller, self._channel, self._tail = caller, channel, tail
+        self._running: set[asyncio.Task[None]] = set()
 
-async def _answer(caller: Caller, channel: socket.socket, order: Order) -> None:
-    rows = _rows(order, channel)
-    if rows is None:
-        return
-    if caller.row is None:
-        reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
-        _send(channel, frame(("reply", order.number, tuple(reply))))
-        return
+    def serve(self) -> None:
+        """Until the parent hangs up; a task of the reward that raises SystemExit does not stop the others."""
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        listening = loop.create_task(self._listen())
+        while not listening.done():
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                loop.run_until_complete(listening)
 
-    async def one(position: int, row: RowParts) -> None:
-        verdict = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
-        _send(channel, frame(("row", order.number, position, tuple(verdict))))
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._channel.setblocking(False)
+        buffer = bytearray()
+        while received := await loop.sock_recv(self._channel, 1 << 20):
+            buffer += received
+            for body in unframe(buffer):
+                if not self._running:
+                    self._tail.mark()
+                task = loop.create_task(self._answer(Order(*pickle.loads(body))))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        os._exit(0)  # nobody waits for what is still running
 
-    await asyncio.gather(*(one(position, row) for position, row in enumerate(rows)))
+    async def _answer(self, order: Order) -> None:
+        rows, caller = _rows(order), self._caller
+        if isinstance(rows, Reply):
+            self._send(CallDone(order.number, rows))
+            return
+        if caller.row is None:
+            reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
+            self._send(CallDone(order.number, _explained(reply, self._tail)))
+            return
 
+        async def one(position: int, row: RowParts) -> None:
+            verdict = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
+            self._send(RowDone(order.number, position, _explained(verdict, self._tail)))
 
-def _send(channel: socket.socket, data: bytes) -> None:
-    # Blocking on purpose: frames of several coroutines must not interleave, and the parent always reads.
-    channel.setblocking(True)
-    try:
-        channel.sendall(data)
-    finally:
-        channel.setblocking(False)
+        await asyncio.gather(*(one(position, row) for position, row in enumerate(rows)))
+
+    def _send(self, message: Message) -> None:
+        # Blocking on purpose: frames of several coroutines must not interleave, and the parent always reads.
+        self._channel.setblocking(True)
+        try:
+            self._channel.sendall(said(message))
+        finally:
+            self._channel.setblocking(False)
