@@ -15,15 +15,27 @@ def test_no_prompt_is_on_both_sides_and_every_row_is_on_one():
     train, test = held_out(rows(), share=0.25, seed=1)
     assert len(train) + len(test) == 600
     assert not {row.key for row in train} & {row.key for row in test}
-    assert 100 < len(test) < 200  # 200 prompts, 3 rows each: 150 ± 18
+    assert len({row.key for row in test}) == 50  # of 200 prompts
+    assert len(test) == 150
 
 
-def test_a_prompt_stays_on_its_side_whatever_else_is_read():
+@pytest.mark.parametrize("share", [0.1, 0.25, 1 / 3, 0.5])
+@pytest.mark.parametrize("n_prompts", [1, 3, 10, 40])
+def test_the_share_that_was_asked_is_held_out_for_every_seed(share, n_prompts):
+    given = [PreferenceRow(f"p{k % n_prompts}", "a", "b") for k in range(2 * n_prompts)]
+    sizes = {len({row.key for row in held_out(given, share=share, seed=seed)[1]}) for seed in range(5)}
+    assert sizes == {round(share * n_prompts)}
+
+
+def test_a_prompt_stays_on_its_side_in_any_order_and_few_change_it_when_others_are_dropped():
     given = rows()
-    shuffled = random.Random(0).sample(given, 400)
     _, test = held_out(given, share=0.25)
-    _, fewer = held_out(shuffled, share=0.25)
-    assert {row.key for row in fewer} == {row.key for row in test} & {row.key for row in shuffled}
+    _, again = held_out(random.Random(0).sample(given, len(given)), share=0.25)
+    assert {row.key for row in again} == {row.key for row in test}
+    dropped = [row for row in given if int(row.key.split()[1]) >= 4]  # 4 of 200 prompts are gone
+    _, fewer = held_out(dropped, share=0.25)
+    still = {row.key for row in test} & {row.key for row in dropped}
+    assert len({row.key for row in fewer} ^ still) <= 4
     assert {row.key for row in held_out(given, share=0.25, seed=1)[1]} != {row.key for row in test}
     assert held_out(given, share=0.0)[1] == []
     assert held_out(given, share=1.0)[0] == []

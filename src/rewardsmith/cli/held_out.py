@@ -11,22 +11,27 @@ from rewardsmith.data import PreferenceRow, RatedRow, StepRow
 Figures = dict[str, dict[str, Any]]
 
 
-def judged(rows: Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow], folders: Sequence[Path]) -> Figures:
-    """Figures of each model in its folder and, of several on pairs, of their mean, by name."""
+def judged(
+    rows: Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow], folders: Sequence[Path], **loading: Any
+) -> Figures:
+    """Figures of each model in its folder and, of several on pairs, of their mean, by name.
+
+    loading: options of `load_reward_model`.
+    """
     if not rows:
         return {}
     pairs = [row for row in rows if isinstance(row, PreferenceRow)]
     if pairs:
-        return _of_pairs([row for row in pairs if not row.is_tie], folders)
+        return _of_pairs([row for row in pairs if not row.is_tie], folders, loading)
     figures: Figures = {}
     for folder in folders:
         prefix = "" if len(folders) == 1 else f"{folder.name} "
-        own = _of_steps(rows, folder) if isinstance(rows[0], StepRow) else _of_ratings(rows, folder)
+        own = (_of_steps if isinstance(rows[0], StepRow) else _of_ratings)(rows, folder, loading)
         figures |= {prefix + name: figure for name, figure in own.items()}
     return figures
 
 
-def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path]) -> Figures:
+def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: dict[str, Any]) -> Figures:
     """The share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
     import numpy as np
 
@@ -35,7 +40,7 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path]) -> Figures
     if not rows:
         return {}
     keys = [row.key for row in rows]
-    scores = np.array([_pair_scores(rows, folder) for folder in folders], dtype=float)  # (K, n, 2)
+    scores = np.array([_pair_scores(rows, folder, loading) for folder in folders], dtype=float)  # (K, n, 2)
     by_name = {"accuracy" if len(folders) == 1 else f"accuracy of {f.name}": s for f, s in zip(folders, scores,
                                                                                               strict=True)}  # fmt: skip
     if len(folders) > 1:
@@ -45,10 +50,10 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path]) -> Figures
     return {n: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for n, s in shares.items()}
 
 
-def _pair_scores(rows: Sequence[PreferenceRow], folder: Path) -> list[list[float | None]]:
+def _pair_scores(rows: Sequence[PreferenceRow], folder: Path, loading: dict[str, Any]) -> list[list[float | None]]:
     from rewardsmith.rewards import load_reward_model
 
-    reward = load_reward_model(folder)
+    reward = load_reward_model(folder, **loading)
     chat = bool(reward.tokenizer.chat_template)
     asked = [row if row.context is None else row.contextual() for row in rows]
     given = [row.conversational() if chat else row.standard() for row in asked]
@@ -57,13 +62,13 @@ def _pair_scores(rows: Sequence[PreferenceRow], folder: Path) -> list[list[float
     return [list(pair) for pair in zip(found[: len(rows)], found[len(rows) :], strict=True)]
 
 
-def _of_ratings(rows: Sequence[Any], folder: Path) -> Figures:
+def _of_ratings(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
     """Of each attribute the correlation of output and rating."""
     import numpy as np
 
     from rewardsmith.rewards import load_reward_model
 
-    reward = load_reward_model(folder)
+    reward = load_reward_model(folder, **loading)
     chat = bool(reward.tokenizer.chat_template)
     given = [row.conversational() if chat else row.standard() for row in rows]
     found = reward.source_rewards([row.prompt for row in given], [row.completion for row in given])
@@ -77,13 +82,13 @@ def _of_ratings(rows: Sequence[Any], folder: Path) -> Figures:
     return figures
 
 
-def _of_steps(rows: Sequence[Any], folder: Path) -> Figures:
+def _of_steps(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
     """How well first errors are found at a threshold of ½, and the share of hard step labels told."""
     from rewardsmith.audit import first_error_f1, wilson_interval
     from rewardsmith.audit.labels import first_below, first_wrong
     from rewardsmith.rewards import load_reward_model
 
-    reward = load_reward_model(folder)
+    reward = load_reward_model(folder, **loading)
     steps = [list(row.completions) for row in rows]
     found = reward.score([row.prompt for row in rows], ["\n".join(s) for s in steps], steps=steps)
     predicted = [None if scores is None else first_below(scores, 0.5) for scores in found]

@@ -43,6 +43,15 @@ Options = Annotated[
     list[str] | None, typer.Option("--option", help="name=value of the schema, such as pairs=all.", show_default=False)
 ]
 Strength = Annotated[str, typer.Option(help="What a pair's strength becomes: ignore, weight or margin.")]
+StepEnd = Annotated[str, typer.Option(help=r"What closes a step, for --kind steps; \\n is a line break.")]
+CheckpointSteps = Annotated[int, typer.Option(min=1, help="Updates between the states that a killed run resumes from.")]
+LoraRank = Annotated[
+    int, typer.Option(min=0, help="Train adapters of this rank and the head, not all weights; 0: all.")
+]
+LoraAlpha = Annotated[float | None, typer.Option(min=0.0, help="Scale of the adapters; twice their rank if not given.")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that the model's folder or repository brings.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
 
 
@@ -68,6 +77,11 @@ def train_reward_command(
     max_length: Annotated[int, typer.Option(min=1, help="In tokens; longer rows are left out.")] = 1024,
     center: Annotated[float, typer.Option(min=0.0, help="Weight of centering the scores of pairs.")] = 0.0,
     head_only: Annotated[bool, typer.Option("--head-only", help="Train the head alone.")] = False,
+    lora_rank: LoraRank = 0,
+    lora_alpha: LoraAlpha = None,
+    step_end: StepEnd = r"\n",
+    checkpoint_steps: CheckpointSteps = 500,
+    trust_remote_code: TrustRemoteCode = False,
     seed: Annotated[int, typer.Option(help="Of the first member; each further one adds 1.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -82,11 +96,13 @@ def train_reward_command(
     try:
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
         read = _read(kind, data, schema=schema, split=split, limit=limit, **_named(option or []))
-        if not as_json:
+        if not as_json and _main_process():
             typer.echo(read.card.as_text())
         fit = _fit(
             strength=strength, epochs=epochs, max_steps=max_steps, batch_size=batch_size, max_length=max_length,
-            learning_rate=learning_rate, center=center, head_only=head_only, seed=seed,
+            learning_rate=learning_rate, center=center, head_only=head_only, seed=seed, lora_rank=lora_rank,
+            lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"), checkpoint_steps=checkpoint_steps,
+            trust_remote_code=trust_remote_code,
         )  # fmt: skip
         result = _train(
             read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
@@ -95,6 +111,8 @@ def train_reward_command(
         interrupted("resume with the same command")
     except (RewardsmithError, ValueError, OSError, ImportError) as error:
         refuse(error)
+    if result is None:
+        return
     typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
 
 
@@ -137,8 +155,11 @@ def _train(
     subset: float,
     share: float,
     side_by_side: str,
-) -> dict[str, Any]:
-    """Every member in its folder, `out` itself where there is one; what they say of the held-out rows."""
+) -> dict[str, Any] | None:
+    """Every member in its folder, `out` itself where there is one; what they say of the held-out rows.
+
+    Of several processes the first alone says something; the others train with it and return None.
+    """
     from rewardsmith.cli.held_out import judged
     from rewardsmith.data import held_out
     from rewardsmith.engines.trl import Member, fit_members
@@ -151,9 +172,20 @@ def _train(
         folder = out if members == 1 else out / f"member-{k}"
         planned.append(Member(seen, starts[k % len(starts)], folder, replace(fit, seed=fit.seed + k)))
         done = (folder / "training.json").is_file()
-        typer.echo(f"{'Found' if done else 'Training'} {folder}: {len(seen)} rows, from {planned[k].model}.", err=True)
+        if _main_process():
+            told = f"{len(seen)} rows, from {planned[k].model}."
+            typer.echo(f"{'Found' if done else 'Training'} {folder}: {told}", err=True)
     folders = fit_members(planned, side_by_side=cast("SideBySideKind", side_by_side))
-    return {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": judged(test, folders)}
+    if not _main_process():
+        return None
+    figures = judged(test, folders, **({"trust_remote_code": True} if fit.trust_remote_code else {}))
+    return {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": figures}
+
+
+def _main_process() -> bool:
+    """Whether this is the only process, or the first of those that `accelerate launch`, torchrun or MPI started."""
+    ranks = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+    return int(next((os.environ[name] for name in ranks if os.environ.get(name)), "0")) == 0
 
 
 def _silence() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PrinterCallback,
     TrainingArguments,
@@ -22,9 +24,10 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from trl import RewardConfig  # type: ignore[attr-defined]
 
-from rewardsmith._check import check_choice
+from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import STEP_END, PreferenceRow, RatedRow, StepRow, to_dataset
-from rewardsmith.engines.trl.rating_trainer import RatingTrainer
+from rewardsmith.engines.trl.adapters import check_adapters, merged, with_adapters
+from rewardsmith.engines.trl.rating_trainer import RatingTrainer, rated_attributes
 from rewardsmith.engines.trl.reading import ready
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
@@ -45,6 +48,11 @@ class RewardFit:
         Bradley-Terry, Wang et al. 2024, arXiv:2410.01257), or its `margin`, in the unit of the scores.
     center: draws pairs' scores together around 0, which comparisons leave free (0.01 is usual).
     head_only: leave the trunk as it is.
+    lora_rank, lora_alpha: train low-rank adapters of this rank beside the trunk's linear layers, and the head, in place
+        of all weights; α is 2 · rank if None. They are merged when training ends. Learning rates are some ten times
+        larger. Needs peft.
+    step_end: what closes a step of solutions in steps.
+    trust_remote_code: run the code that the start's folder or repository brings.
     checkpoint_steps: how often the state is kept from which an interrupted training goes on.
     """
 
@@ -56,13 +64,24 @@ class RewardFit:
     strength: Strength = "ignore"
     center: float = 0.0
     head_only: bool = False
+    lora_rank: int = 0
+    lora_alpha: float | None = None
     step_end: str = STEP_END
+    trust_remote_code: bool = False
     gradient_checkpointing: bool = False
     checkpoint_steps: int = 500
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice("RewardFit", "strength", self.strength, get_args(Strength))
+        check_range("RewardFit", "lora_rank", self.lora_rank, 0, math.inf)
+        if self.lora_rank and self.head_only:
+            raise ValueError(
+                f"RewardFit: lora_rank={self.lora_rank} trains adapters of the trunk, and head_only leaves the trunk "
+                "as it is. Choose one."
+            )
+        if self.lora_rank:
+            check_adapters("RewardFit")
 
 
 def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | None = None) -> Path:
@@ -76,10 +95,12 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
 
     Args:
         model: name on the hub or folder of the model to start from, loaded from safetensors.
-        out: folder; `training.json` says how the model was made.
+        out: folder; `training.json` says how the model was made, and in `end_token` whether strings were ended with
+            the end token, so that they are scored in the same form.
 
     Raises:
-        ValueError: no rows, or `out` holds a model of other rows, settings or start.
+        ValueError: no rows, `out` holds a model of other rows, settings or start, or the start has a head of another
+            size.
     """
     fit = fit or RewardFit()
     if not rows:
@@ -88,15 +109,14 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     if finished(out, record):
         return out
     work = out / "checkpoints"
-    work.mkdir(parents=True, exist_ok=True)
-    (work / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
     set_seed(fit.seed)  # the head is drawn at random
     trainer = _trainer(rows, str(model), work, fit)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))  # type: ignore[no-untyped-call]
+    note(work, record)
+    trainer.train(resume_from_checkpoint=last_checkpoint(work))
     if trainer.is_world_process_zero():
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(out)
+        merged(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(out)
         trainer.processing_class.save_pretrained(out)
-        (out / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        note(out, record, end_token=trainer.processing_class.eos_token is not None)
         shutil.rmtree(work)
     trainer.accelerator.wait_for_everyone()
     return out
@@ -113,11 +133,24 @@ def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dic
     }
 
 
+def note(place: Path, record: dict[str, Any], **form: Any) -> None:
+    """Write the record to a folder; `form` is what scoring has to know beside the settings."""
+    place.mkdir(parents=True, exist_ok=True)
+    told = {**record, "settings": record["settings"] | form}
+    (place / RECORD).write_text(json.dumps(told, indent=2), encoding="utf-8")
+
+
+def last_checkpoint(work: Path) -> str | None:
+    """The folder that an interrupted training goes on from."""
+    return get_last_checkpoint(str(work)) if work.is_dir() else None  # type: ignore[no-untyped-call]
+
+
 def finished(out: Path, record: dict[str, Any]) -> bool:
-    """Whether `out` holds just this model; a half-made one of other settings is refused like a finished one."""
-    for place in (out, out / "checkpoints"):
+    """Whether `out` holds just this model; of other settings it is refused, also half-made if it has a checkpoint."""
+    for place in (out, *([out / "checkpoints"] if last_checkpoint(out / "checkpoints") else [])):
         if (place / RECORD).is_file():
             found = json.loads((place / RECORD).read_text(encoding="utf-8"))
+            found.get("settings", {}).pop("end_token", None)
             differing = [name for name in record if found.get(name) != record[name]]
             if differing:
                 raise ValueError(
@@ -129,25 +162,30 @@ def finished(out: Path, record: dict[str, Any]) -> bool:
 
 def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
     first = rows[0]
-    chat = bool(AutoTokenizer.from_pretrained(model).chat_template)
-    dataset = to_dataset([written(row, fit, chat=chat) for row in rows])
+    trust = {"trust_remote_code": True} if fit.trust_remote_code else {}
+    tokenizer = AutoTokenizer.from_pretrained(model, **trust)
+    dataset = to_dataset([written(row, fit, chat=bool(tokenizer.chat_template)) for row in rows])
+    names = dict(enumerate(rated_attributes(dataset))) if isinstance(first, RatedRow) else {}
+    auto = AutoModelForTokenClassification if isinstance(first, StepRow) else AutoModelForSequenceClassification
+    n_labels = 2 if isinstance(first, StepRow) else len(names) or 1
+    called = {"id2label": names, "label2id": {name: place for place, name in names.items()}} if names else {}
+    loaded, tokenizer = ready(model, tokenizer, auto, num_labels=n_labels, **called, **trust)
+    if fit.head_only:
+        loaded.base_model.requires_grad_(False)
+    if fit.lora_rank:
+        loaded = with_adapters(loaded, rank=fit.lora_rank, alpha=fit.lora_alpha)
+        if fit.gradient_checkpointing:
+            loaded.enable_input_require_grads()  # the frozen embeddings would cut the graph
+    given = {"model": loaded, "train_dataset": dataset, "processing_class": tokenizer}
     trainer: Any
     if isinstance(first, PreferenceRow):
-        loaded, tokenizer = ready(model, None, AutoModelForSequenceClassification, num_labels=1)
         pairwise = RewardConfig(
             **arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
         )
-        trainer = RewardTrainer(model=loaded, args=pairwise, train_dataset=dataset, processing_class=tokenizer)
+        trainer = RewardTrainer(args=pairwise, **given)
     else:
-        args = TrainingArguments(**arguments(work, fit))
-        if isinstance(first, RatedRow):
-            trainer = RatingTrainer(model, args, train_dataset=dataset, max_length=fit.max_length)
-        else:
-            trainer = StepRewardTrainer(
-                model, args, train_dataset=dataset, max_length=fit.max_length, step_end=fit.step_end
-            )
-    if fit.head_only:
-        trainer.model.base_model.requires_grad_(False)
+        given |= {"args": TrainingArguments(**arguments(work, fit)), "max_length": fit.max_length}
+        trainer = RatingTrainer(**given) if names else StepRewardTrainer(**given, step_end=fit.step_end)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -16,7 +15,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import RewardConfig  # type: ignore[attr-defined]
 
 from rewardsmith._check import check_choice
@@ -111,18 +109,17 @@ def _stacked(members: Sequence[Member]) -> list[Path]:
     done = [fitting.finished(out, record) for out, record in zip(outs, records, strict=True)]
     if all(done):
         return outs
-    for out, record in zip(outs, records, strict=True):
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (out / "checkpoints" / fitting.RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
     work = outs[0] / "checkpoints"
     trainer: Any = _trainer(members, work)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))  # type: ignore[no-untyped-call]
+    for out, record in zip(outs, records, strict=True):
+        fitting.note(out / "checkpoints", record)
+    trainer.train(resume_from_checkpoint=fitting.last_checkpoint(work))
     if trainer.is_world_process_zero():
         stack: StackedMembers = trainer.accelerator.unwrap_model(trainer.model)
         for k, (out, record) in reversed(list(enumerate(zip(outs, records, strict=True)))):  # the first has the state
             stack.member(k).save_pretrained(out)
             trainer.processing_class.save_pretrained(out)
-            (out / fitting.RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+            fitting.note(out, record, end_token=trainer.processing_class.eos_token is not None)
             shutil.rmtree(out / "checkpoints")
     trainer.accelerator.wait_for_everyone()
     return outs
@@ -131,9 +128,13 @@ def _stacked(members: Sequence[Member]) -> list[Path]:
 def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:
     fit = members[0].fit
     loaded, tokenizer = [], None
+    trust = {"trust_remote_code": True} if fit.trust_remote_code else {}
     for member in members:
         set_seed(member.fit.seed)  # the head is drawn at random
-        model, tokenizer = ready(str(member.model), tokenizer, AutoModelForSequenceClassification, num_labels=1)
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(str(member.model), **trust)
+        model, tokenizer = ready(
+            str(member.model), tokenizer, AutoModelForSequenceClassification, num_labels=1, **trust
+        )
         if fit.head_only:
             model.base_model.requires_grad_(False)
         loaded.append(model)
@@ -169,7 +170,14 @@ def _check(members: Sequence[Member]) -> None:
         raise ValueError(f"fit_members: only members with pairs to learn from can be stacked. {where}")
     if len({replace(member.fit, seed=0) for member in members}) > 1:
         raise ValueError(f"fit_members: stacked members have settings that differ by more than the seed. {where}")
-    tokenizers = [AutoTokenizer.from_pretrained(start) for start in dict.fromkeys(str(m.model) for m in members)]
+    if members[0].fit.lora_rank:
+        raise ValueError(
+            f"fit_members: stacked members train all their weights, and lora_rank asks for adapters. {where}"
+        )
+    trust = {"trust_remote_code": True} if members[0].fit.trust_remote_code else {}
+    tokenizers = [
+        AutoTokenizer.from_pretrained(start, **trust) for start in dict.fromkeys(str(m.model) for m in members)
+    ]
     if any((t.get_vocab(), t.chat_template) != (tokenizers[0].get_vocab(), tokenizers[0].chat_template)
            for t in tokenizers):  # fmt: skip
         raise ValueError(f"fit_members: the members' starts have different tokenizers, so no batch fits all. {where}")

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, EvalPrediction, Trainer
 
-from rewardsmith.data import text_of
-from rewardsmith.engines.trl.reading import mapped, ready, token_batch
+from rewardsmith.engines.trl.reading import mapped, ready, row_ids, token_batch
 from rewardsmith.objectives import rating_loss
 
 
@@ -55,7 +54,7 @@ class RatingTrainer(Trainer):
         max_length: int | None = 1024,
         **keywords: Any,
     ) -> None:
-        self.attributes = list(attributes) if attributes is not None else _rated(train_dataset)
+        self.attributes = list(attributes) if attributes is not None else rated_attributes(train_dataset)
         names = dict(enumerate(self.attributes))
         options = {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
         model, tokenizer = ready(model, processing_class, AutoModelForSequenceClassification, **options)
@@ -117,17 +116,6 @@ class RatingTrainer(Trainer):
         return found
 
 
-def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
-    """Token ids of prompt and completion, as TRL's `RewardTrainer` makes them."""
-    if isinstance(prompt, str):
-        text = prompt + text_of(completion)
-        end = tokenizer.eos_token or ""
-        ids: list[int] = tokenizer(text if text.endswith(end) else text + end)["input_ids"]
-        return ids
-    found: list[int] = tokenizer.apply_chat_template([*prompt, *completion], return_dict=True)["input_ids"]
-    return found
-
-
 def merge_attributes(model: Any, weights: Mapping[str, float]) -> Any:
     """Replace the head of several attributes by their weighted sum, in place: what `RewardTrainer` can go on with.
 
@@ -155,7 +143,7 @@ def merge_attributes(model: Any, weights: Mapping[str, float]) -> Any:
     return model
 
 
-def _rated(dataset: Any) -> list[str]:
+def rated_attributes(dataset: Any) -> list[str]:
     """Every attribute that some row has a rating of, in order."""
     names: dict[str, None] = {}
     for given in dataset["ratings"]:
@@ -165,4 +153,4 @@ def _rated(dataset: Any) -> list[str]:
     return list(names)
 
 
-__all__ = ["RatingCollator", "RatingTrainer", "merge_attributes", "row_ids"]
+__all__ = ["RatingCollator", "RatingTrainer", "merge_attributes", "rated_attributes"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from rewardsmith.data import text_of
 
 NO_STEP, UNLABELED = -100.0, -1.0
 """Labels of a token that ends no step, and of one that ends a step which nobody judged."""
@@ -17,15 +19,46 @@ def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **op
     """The model, loaded in float32 where a name or folder is given, and its tokenizer with a padding token.
 
     Both are told of one padding token: sequence classifiers find a row's last token by it.
+
+    Raises:
+        ValueError: the weights in the folder have other shapes, such as a head of another size.
     """
     name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "")
     if isinstance(model, str):
-        model = auto.from_pretrained(model, dtype=torch.float32, use_safetensors=True, **options)
+        model, report = auto.from_pretrained(
+            model, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
+            **options,
+        )  # fmt: skip
+        _check_shapes(name, report.get("mismatched_keys", ()))
     tokenizer = tokenizer or AutoTokenizer.from_pretrained(name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _check_shapes(name: str, mismatched: Iterable[Any]) -> None:
+    """Refuse a start whose weights would be drawn anew because their shapes do not fit."""
+    told = [
+        f"{key} is {tuple(shapes[0])}, and {tuple(shapes[1])} is needed" if len(shapes) == 2 else str(key)
+        for key, *shapes in ((entry,) if isinstance(entry, str) else entry for entry in sorted(mismatched))
+    ]
+    if told:
+        raise ValueError(
+            f"{name} has a head or weights of another size: {'; '.join(told[:3])}. Start from a model with as many "
+            "outputs, or from the base model, whose head is drawn fresh."
+        )
+
+
+def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
+    """Token ids of prompt and completion as TRL's `RewardTrainer` makes them; without an end token nothing is added."""
+    if isinstance(prompt, str):
+        text = prompt + text_of(completion)
+        end = tokenizer.eos_token or ""
+        ids: list[int] = tokenizer(text if text.endswith(end) else text + end)["input_ids"]
+        return ids
+    found: list[int] = tokenizer.apply_chat_template([*prompt, *completion], return_dict=True)["input_ids"]
+    return found
 
 
 def padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
@@ -48,4 +81,4 @@ def mapped(dataset: Any, encode: Callable[[Mapping[str, Any]], dict[str, Any]], 
     return dataset.map(encode, remove_columns=dataset.column_names).filter(kept)
 
 
-__all__ = ["NO_STEP", "UNLABELED", "mapped", "padded", "ready", "token_batch"]
+__all__ = ["NO_STEP", "UNLABELED", "mapped", "padded", "ready", "row_ids", "token_batch"]

@@ -14,6 +14,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from rewardsmith._check import check_choice
 from rewardsmith.data import TRAINING_COLUMNS
+from rewardsmith.engines.trl.reading import row_ids
 from rewardsmith.objectives import TieKind, pairwise_loss
 
 NEUTRAL = {"margin": 0.0, "weight": 1.0, "soft_label": 0.0, "is_tie": 0.0}
@@ -47,10 +48,11 @@ class RewardTrainer(TRLRewardTrainer):
     - `soft_label`: the probability that its label is wrong (Wang, Zheng et al. 2024, arXiv:2401.06080);
     - `is_tie`: neither answer is better (Srivastava et al. 2025, arXiv:2506.16507).
 
-    With none of them, or `margin` alone, the loss is TRL's own, bit for bit. `args.center_rewards_coefficient` centers
-    as there. A pair with NaN in a column does not count. Logged beside TRL's metrics, whose accuracy and margin then
-    speak of the strict pairs: `tie_gap`, the mean |r⁺ − r⁻| of tied pairs, and `tie_loss`, apart because it is log 2 at
-    best.
+    Strings are ended with the end token as TRL does; where the tokenizer has none (BERT, ELECTRA), with nothing. With
+    none of the columns, or `margin` alone, the loss is TRL's own, bit for bit. `args.center_rewards_coefficient`
+    centers as there. A pair with NaN in a column does not count. Logged beside TRL's metrics, whose accuracy and margin
+    then speak of the strict pairs: `tie_gap`, the mean |r⁺ − r⁻| of tied pairs, and `tie_loss`, apart because it is
+    log 2 at best.
 
     Args:
         tie_kind: the loss of ties, "entropy" or "squared".
@@ -70,6 +72,12 @@ class RewardTrainer(TRLRewardTrainer):
             own = self.data_collator
             self.data_collator = PairCollator(own.pad_token_id, own.pad_to_multiple_of, own.return_tensors)
         self.weight_scale: float | Tensor = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any) -> Any:
+        """TRL's own, but that a tokenizer without an end token ends no string."""
+        if processing_class.eos_token is None and isinstance(next(iter(dataset)).get("chosen"), str):
+            dataset = dataset.map(lambda pair: _pair_ids(processing_class, pair))
+        return super()._prepare_dataset(dataset, processing_class, *args)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]
@@ -130,6 +138,12 @@ class RewardTrainer(TRLRewardTrainer):
         for name in [name for name, values in metrics.items() if not values]:  # a stretch of ties alone
             del metrics[name]
         super().log(logs, start_time)
+
+
+def _pair_ids(tokenizer: Any, pair: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The columns of a tokenized pair; its prompt may be part of its answers."""
+    prompt = pair.get("prompt") or ""
+    return {f"{side}_ids": row_ids(tokenizer, prompt, pair[side]) for side in ("chosen", "rejected")}
 
 
 def _mean_weight(dataset: Any) -> float:

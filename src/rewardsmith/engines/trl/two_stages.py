@@ -49,9 +49,12 @@ def fit_two_stages(
     if list(weights.values()) == [1.0]:
         return fit_reward_model(pairs, regression, out, second)
     start = out / "start"
-    loaded = AutoModelForSequenceClassification.from_pretrained(regression, dtype=torch.float32, use_safetensors=True)
+    trust = {"trust_remote_code": True} if first.trust_remote_code else {}
+    loaded = AutoModelForSequenceClassification.from_pretrained(
+        regression, dtype=torch.float32, use_safetensors=True, **trust
+    )
     merge_attributes(loaded, weights).save_pretrained(start)
-    AutoTokenizer.from_pretrained(regression).save_pretrained(start)
+    AutoTokenizer.from_pretrained(regression, **trust).save_pretrained(start)
     return fit_reward_model(pairs, start, out, second)
 
 

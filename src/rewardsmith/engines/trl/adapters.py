@@ -1,0 +1,55 @@
+"""Low-rank adapters: a few weights beside each linear layer are trained, and then merged into an ordinary model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+
+def check_adapters(caller: str) -> None:
+    """Raise ImportError unless peft is installed."""
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'{caller}: lora_rank needs peft ({error}). Install it: pip install ".[lora]", or train without it.'
+        ) from error
+
+
+def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
+    """The model with an adapter on every linear layer of its trunk, and its head trained as a whole.
+
+        W x + (α/r) B A x        A (r, in) drawn at random, B (out, r) from 0
+
+    Hu et al. 2021, arXiv:2106.09685. What is neither trunk nor adapter is the head: it may be fresh, so all of it is
+    trained.
+
+    Args:
+        rank: r ≥ 1.
+        alpha: α; 2r if None.
+    """
+    check_adapters("with_adapters")
+    from peft import LoraConfig, get_peft_model
+
+    trunk = model.base_model
+    prefix = next(name for name, part in model.named_modules() if part is trunk)
+    layers = [
+        f"{prefix}.{name}" if prefix else name
+        for name, part in trunk.named_modules()
+        if isinstance(part, nn.Linear | Conv1D)
+    ]
+    head = [
+        name for name, part in model.named_children() if part is not trunk and next(part.parameters(), None) is not None
+    ]
+    config = LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=layers, modules_to_save=head)
+    return get_peft_model(model, config)
+
+
+def merged(model: Any) -> Any:
+    """The ordinary model that the adapters amount to; any other model as it is."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+__all__ = ["check_adapters", "merged", "with_adapters"]
