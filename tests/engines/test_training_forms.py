@@ -143,7 +143,7 @@ def test_adapters_and_a_frozen_trunk_exclude_each_other_and_stacks_have_none(tmp
 
 def test_without_peft_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(ImportError, match=r'RewardFit: lora_rank needs peft.*pip install "\.\[lora\]"'):
+    with pytest.raises(ImportError, match=r'RewardFit with lora_rank: peft cannot be.*pip install "\.\[lora\]"'):
         RewardFit(lora_rank=4)
 
 

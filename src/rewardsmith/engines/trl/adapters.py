@@ -7,15 +7,15 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from rewardsmith.errors import missing_extra
+
 
 def check_adapters(caller: str) -> None:
     """Raise ImportError unless peft is installed."""
     try:
         import peft  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            f'{caller}: lora_rank needs peft ({error}). Install it: pip install ".[lora]", or train without it.'
-        ) from error
+        raise missing_extra(f"{caller} with lora_rank", "lora", error) from error
 
 
 def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
