@@ -1,6 +1,9 @@
 """Pairs with mistakes are counted and named, refused where they are many, and never taken for bare prompts."""
 
+import contextlib
 import json
+import math
+from itertools import product
 
 import pandas as pd
 import pytest
@@ -8,7 +11,16 @@ from typer.testing import CliRunner
 
 from rewardsmith.audit import audit
 from rewardsmith.cli import app
-from rewardsmith.data import PreferenceRow, Row, read_preferences, read_rows_or_pairs
+from rewardsmith.data import (
+    PreferenceRow,
+    Row,
+    read_benchmark,
+    read_preferences,
+    read_ratings,
+    read_rows_or_pairs,
+    read_steps,
+)
+from rewardsmith.data.readers import BENCHMARK_SCHEMAS, PREFERENCE_SCHEMAS, RATING_SCHEMAS, STEP_SCHEMAS
 from rewardsmith.errors import RowsError
 
 PAIR = {"prompt": "Name a color.", "chosen": "Blue.", "rejected": "No idea."}
@@ -89,6 +101,32 @@ def test_several_accepted_answers_are_rows_and_not_nectar():
     rows, _ = read_rows_or_pairs([{"prompt": "q", "answers": ["a", "b"]}])
     assert rows == [Row("q", columns={"answers": ["a", "b"]})]
     assert read_rows_or_pairs(pd.DataFrame([PAIR])).rows[0].chosen == "Blue."
+
+
+ODD = [
+    *(None, 3, math.nan, True, "", "text", "\n\nHuman: Hi\n\nAssistant: x", [], {}, [USER], said("a"), [1], ["a", "b"]),
+    *({"a": 1}, [None], [[]], [{"content": 5, "role": "x"}], [{"role": "assistant"}], "N/A", -1, 10**400),
+    *([{"role": "assistant", "content": [{"type": "text", "text": None}]}], [{"rank": 1, "answer": "x"}]),
+]
+OPTIONAL = ("split", "source", "context", "ratings", "strength", "prompt_id", "is_tie", "margin", "domain", "subset")
+
+
+@pytest.mark.parametrize(
+    ("read", "schemas"),
+    [
+        (read_preferences, PREFERENCE_SCHEMAS),
+        (read_rows_or_pairs, PREFERENCE_SCHEMAS),
+        (read_ratings, RATING_SCHEMAS),
+        (read_steps, STEP_SCHEMAS),
+        (read_benchmark, BENCHMARK_SCHEMAS),
+    ],
+)
+def test_any_value_in_any_column_gives_rows_or_says_what_is_wrong(read, schemas):
+    for schema in schemas:
+        whole = {name: f"some {name}" for name in schema.columns}
+        for name, value in product((*schema.columns, *OPTIONAL), ODD):
+            with contextlib.suppress(RowsError):
+                read([{**whole, name: value}, {**PAIR, name: value}])
 
 
 SHAPES = [

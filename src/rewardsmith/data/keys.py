@@ -42,7 +42,10 @@ def read_key(value: Any) -> Key:
     if hasattr(value, "tolist"):
         value = value.tolist()  # numpy's numbers and arrays
     if isinstance(value, str) or not isinstance(value, Mapping | Sequence | Set | bytes | bytearray):
-        return Key(str(value)) if not is_missing(value) else Key(None, "the row has no key")
+        try:
+            return Key(str(value)) if not is_missing(value) else Key(None, "the row has no key")
+        except Exception as error:  # an integer of more digits than Python writes
+            return Key(None, f"the key cannot be written as text ({type(error).__name__}: {error})")
     kind = type(value).__name__
     held = f"with {', '.join(map(str, list(value)[:4]))}" if isinstance(value, Mapping) else f"of {len(value)}"
     return Key(None, f"the key is a {kind} {held}: give the one text or number that counts as `answer`")

@@ -69,7 +69,7 @@ def test_every_row_without_a_score_says_why():
         Unscored("server down", "endpoint"),
         Unscored("cut off", "none"),
         Unscored(f"no verdict in the judge's reply 'I cannot say. {'x' * 186}'", "none"),
-        Unscored("the row has no reference answer", "none"),
+        Unscored("the row has no key", "none"),
     ]
 
 
@@ -95,7 +95,7 @@ def test_every_key_reaches_the_judge_exactly_as_sent(key):
     assert "Reference answer:\n4\n" in head
 
 
-@pytest.mark.parametrize("answer", [None, "", "  "])
+@pytest.mark.parametrize("answer", [None, "", "  ", float("nan"), {"target": "4"}, ["4", "four"]])
 def test_a_row_without_a_reference_is_unscored_and_never_asked_about(answer):
     backend = Scripted()
     assert ask(ReferenceJudge(backend), ["4"], answer=answer) == [None]

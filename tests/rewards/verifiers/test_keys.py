@@ -29,6 +29,7 @@ NO_TEXT = [
     (np.array(["4", "four"]), "the key is a list of 2: give"),
     (("4",), "the key is a tuple of 1: give"),
     (b"4", "the key is a bytes of 1: give"),
+    (10**5000, "the key cannot be written as text (ValueError: Exceeds the limit"),
 ]
 
 
@@ -41,7 +42,9 @@ def test_a_missing_key_is_no_word_that_can_be_answered(verifier, key, completion
 
 
 @pytest.mark.parametrize("verifier", VERIFIERS)
-@pytest.mark.parametrize(("key", "why"), NO_TEXT, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize(
+    ("key", "why"), NO_TEXT, ids=lambda value: value[:24] if isinstance(value, str) else type(value).__name__
+)
 def test_a_key_that_is_no_text_is_unscored_and_never_zero(verifier, key, why):
     assert verifier([r"\boxed{4}", "A"], [key, key]) == [None, None]
     (said, _) = verifier.reasoned([r"\boxed{4}", "A"], [key, key])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardsmith.data.preferences import BenchmarkRow
-from rewardsmith.data.readers.schema import Drop, Schema
-from rewardsmith.data.rows import text_of
+from rewardsmith.data.readers.conversations import says
+from rewardsmith.data.readers.schema import Broken, Drop, Schema
 
 RM_BENCH_STYLES = ("concise", "detailed", "detailed_markdown")
 """In which order RM-Bench lists the three chosen and the three rejected answers of an item."""
@@ -50,8 +50,10 @@ def _item(record: Mapping[str, Any], chosen: list[Any], rejected: list[Any], sub
 
 def checked(row: BenchmarkRow) -> BenchmarkRow:
     """The item, unless there is nothing to compare; empty answers stay, as their authors score them too."""
-    if not text_of(row.prompt).strip():
-        raise Drop("no prompt")
+    if not says(row.prompt):
+        raise Broken("no prompt")
+    for answer in (*row.chosen, *row.rejected):
+        says(answer, "an answer")
     if not row.chosen or not row.rejected:
         raise Drop("no chosen or no rejected answer")
     return row

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from rewardsmith.data.keys import is_missing
 from rewardsmith.data.readers.schema import Broken, Drop
+from rewardsmith.data.rows import text_of
 from rewardsmith.types import Message, Text
 
 _TURN = re.compile(r"\n\n(Human|Assistant): ?")
@@ -82,6 +83,26 @@ def words(value: Any, name: str, role: str) -> list[Message]:
     return messages(value)
 
 
+def says(text: Any, what: str = "an answer or prompt") -> bool:
+    """Whether a text or a list of messages holds more than blanks.
+
+    Raises:
+        Broken: it is neither, or a message holds no text.
+    """
+    if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(m, Mapping) for m in text)):
+        raise Broken(f"{what} is {kind_of(text)}")
+    for content in [text] if isinstance(text, str) else [message.get("content") for message in text]:
+        if not isinstance(content, str | list):
+            raise Broken(f"{what} is {kind_of(content)}")
+    return bool(text_of(text).strip())
+
+
+def source_of(record: Mapping[str, Any]) -> str | None:
+    """Where a record says that it is from, as text."""
+    source = record.get("source")
+    return None if is_missing(source) else str(source)
+
+
 def asked(text: str) -> Text:
     """A single question as a conversation."""
     return [{"role": "user", "content": text}]
@@ -111,6 +132,6 @@ def number(value: Any) -> float | None:
     """A published rating as a number; None for "N/A" and the like."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if found == found else None  # noqa: PLR0124 — NaN

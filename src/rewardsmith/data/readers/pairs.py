@@ -11,11 +11,12 @@ from rewardsmith.data.preferences import TRAINING_COLUMNS, PreferenceRow
 from rewardsmith.data.readers.conversations import (
     asked,
     divided,
-    kind_of,
     marked,
     messages,
     number,
     said,
+    says,
+    source_of,
     transcript,
     words,
 )
@@ -75,7 +76,7 @@ def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> 
         grade = sum(ratings.values()) / len(ratings) if ratings else number(completion.get("fine-grained_score"))
         if grade is not None and completion.get("response"):
             answers.append(Graded(said(str(completion["response"])), grade, ratings))
-    return graded_pairs(asked(record["instruction"]), answers, pairs=pairs, source=record.get("source"))
+    return graded_pairs(asked(record["instruction"]), answers, pairs=pairs, source=source_of(record))
 
 
 def _annotations(completion: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -105,7 +106,7 @@ def hh_rlhf(record: Mapping[str, Any]) -> list[PreferenceRow]:
     `hub={"data_dir": "helpful-base"}`.
     """
     prompt, chosen, rejected = divided(transcript(record["chosen"]), transcript(record["rejected"]))
-    return [PreferenceRow(prompt, chosen, rejected, source=record.get("source"))]
+    return [PreferenceRow(prompt, chosen, rejected, source=source_of(record))]
 
 
 def nectar(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[PreferenceRow]:
@@ -128,7 +129,7 @@ def conversations(record: Mapping[str, Any]) -> list[PreferenceRow]:
     """Skywork/Skywork-Reward-Preference-80K-v0.2 and TRL's implicit-prompt sets: `chosen` and `rejected`
     conversations that share all but the last answer, and `source`."""
     prompt, chosen, rejected = divided(messages(record["chosen"]), messages(record["rejected"]))
-    return [PreferenceRow(prompt, chosen, rejected, source=record.get("source"), **_own(record))]
+    return [PreferenceRow(prompt, chosen, rejected, source=source_of(record), **_own(record))]
 
 
 def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
@@ -137,9 +138,10 @@ def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
     texts = [record[name] for name in ("prompt", "chosen", "rejected")]
     prompt, chosen, rejected = texts if all(isinstance(text, str) for text in texts) else _joined(*texts)
     ratings = {name: (float(a), float(b)) for name, (a, b) in _pairs_of_ratings(record)}
-    names = ("context", "source", "split", "prompt_id", "strength")
+    names = ("context", "split", "prompt_id")
     given: dict[str, Any] = {name: record[name] for name in names if record.get(name) is not None}
-    known = {*names, *TRAINING_COLUMNS, "prompt", "chosen", "rejected", "ratings"}
+    given |= {"source": source_of(record), "strength": number(record.get("strength"))}
+    known = {*names, "source", "strength", *TRAINING_COLUMNS, "prompt", "chosen", "rejected", "ratings"}
     columns = {name: value for name, value in record.items() if name not in known}
     return [PreferenceRow(prompt, chosen, rejected, ratings=ratings, columns=columns, **given, **_own(record))]
 
@@ -275,23 +277,15 @@ def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribu
 
 def checked(row: PreferenceRow) -> PreferenceRow:
     """The row, unless it says nothing."""
-    if not _said(row.prompt):
+    if not says(row.prompt):
         raise Broken("no prompt")
-    if not _said(row.chosen) or not _said(row.rejected):
+    if not says(row.chosen) or not says(row.rejected):
         raise Broken("an empty answer")
+    if row.context is not None and not says(row.context, "`context`"):
+        raise Broken("an empty `context`")
     if row.chosen == row.rejected:
         raise Drop("both answers are the same")
     return row
-
-
-def _said(text: Text) -> bool:
-    if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(m, Mapping) for m in text)):
-        raise Broken(f"an answer or prompt is {kind_of(text)}")
-    contents = [text] if isinstance(text, str) else [message.get("content") for message in text]
-    for content in contents:
-        if not isinstance(content, str | list):
-            raise Broken(f"an answer or prompt is {kind_of(content)}")
-    return bool(text_of(text).strip())
 
 
 PREFERENCE_SCHEMAS: tuple[Schema[PreferenceRow], ...] = (

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardsmith.data.preferences import RatedRow
-from rewardsmith.data.readers.conversations import asked, marked, messages, number, said
+from rewardsmith.data.readers.conversations import asked, marked, messages, number, said, says, source_of
 from rewardsmith.data.readers.pairs import HELPSTEER
-from rewardsmith.data.readers.schema import Drop, Schema
-from rewardsmith.data.rows import text_of
+from rewardsmith.data.readers.schema import Broken, Drop, Schema
 from rewardsmith.types import Text
 
 
@@ -27,7 +26,7 @@ def ultrafeedback_ratings(record: Mapping[str, Any]) -> list[RatedRow]:
         named = {name: number(value.get("Rating")) for name, value in aspects if isinstance(value, Mapping)}
         ratings = {name: value for name, value in named.items() if value is not None}
         rows.append(
-            RatedRow(asked(record["instruction"]), said(completion["response"]), ratings, source=record.get("source"))
+            RatedRow(asked(record["instruction"]), said(completion["response"]), ratings, source=source_of(record))
         )
     return rows
 
@@ -37,7 +36,7 @@ def rated(record: Mapping[str, Any]) -> list[RatedRow]:
     prompt, completion = _text(record["prompt"]), _text(record["completion"])
     named = {name: number(value) for name, value in record["ratings"].items()}
     ratings = {name: value for name, value in named.items() if value is not None}
-    return [RatedRow(prompt, completion, ratings, source=record.get("source"), split=record.get("split"))]
+    return [RatedRow(prompt, completion, ratings, source=source_of(record), split=record.get("split"))]
 
 
 def _text(value: Any) -> Text:
@@ -46,8 +45,10 @@ def _text(value: Any) -> Text:
 
 def checked(row: RatedRow) -> RatedRow:
     """The row, unless it says nothing."""
-    if not text_of(row.completion).strip():
-        raise Drop("an empty answer")
+    if not says(row.prompt):
+        raise Broken("no prompt")
+    if not says(row.completion):
+        raise Broken("an empty answer")
     if not row.ratings:
         raise Drop("no rating")
     return row

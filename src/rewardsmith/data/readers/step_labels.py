@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rewardsmith.data.preferences import StepRow
-from rewardsmith.data.readers.conversations import number
-from rewardsmith.data.readers.schema import Drop, Schema
+from rewardsmith.data.readers.conversations import number, says, source_of
+from rewardsmith.data.readers.schema import Broken, Drop, Schema
 
 STEP_TAG = "ки"
 """What stands at the end of every step in Math-Shepherd's `input`."""
@@ -40,7 +40,14 @@ def math_shepherd(record: Mapping[str, Any], *, numbered: bool = True) -> list[S
         raise Drop('no "Step 1:" after the question')
     steps = [pieces[0][first.start() :], *pieces[1:]]
     texts = [step.strip() if numbered else _NUMBERED.sub("", step).strip() for step in steps]
-    return [StepRow(pieces[0][: first.start()].strip(), texts, labels, source=record.get("task"))]
+    return [
+        StepRow(
+            pieces[0][: first.start()].strip(),
+            texts,
+            labels,
+            source=None if record.get("task") is None else str(record["task"]),
+        )
+    ]
 
 
 def prm800k(
@@ -103,17 +110,19 @@ def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
     if len(texts) != len(labels):
         raise Drop("as many labels as steps are wanted")
     known = [None if label is None else number(label) for label in labels]
-    return [StepRow(record["prompt"], texts, known, source=record.get("source"), split=record.get("split"))]
+    return [StepRow(record["prompt"], texts, known, source=source_of(record), split=record.get("split"))]
 
 
 def checked(row: StepRow) -> StepRow:
     """The row, unless nothing in it is labeled."""
+    if not says(row.prompt):
+        raise Broken("no prompt")
     if not row.completions or all(label is None for label in row.labels):
         raise Drop("no labeled step")
     if any(label is not None and not 0 <= label <= 1 for label in row.labels):
         raise Drop("a label outside 0 to 1")
     if not all(isinstance(step, str) and step.strip() for step in row.completions):
-        raise Drop("an empty step")
+        raise Broken("an empty step")
     return row
 
 
