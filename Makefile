@@ -29,7 +29,7 @@ help:
 
 .venv-newest/.installed: pyproject.toml constraints-newest.txt
 	$(PYTHON) -m venv --clear .venv-newest
-	.venv-newest/bin/$(INSTALL) -c constraints-newest.txt -e ".[trl,test]"
+	.venv-newest/bin/$(INSTALL) -c constraints-newest.txt -e ".[trl,lora,test]"
 	@touch $@
 
 .venv-verl/.installed: pyproject.toml constraints-verl.txt
@@ -62,7 +62,7 @@ test: lint .venv-newest/.installed
 # The one target that depends on what was released today. The file changes only where its tests pass.
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
-	.venv-newest/bin/$(INSTALL) "$(TORCH)" -e ".[trl,test]"
+	.venv-newest/bin/$(INSTALL) "$(TORCH)" -e ".[trl,lora,test]"
 	.venv-newest/bin/pytest -q -n $(WORKERS) -m "not slow" tests/rewards/models tests/engines
 	.venv-newest/bin/python -m pip freeze --exclude rewardsmith | sed -E 's/\+[a-z0-9.]+$$//' > constraints-newest.txt
 	@touch .venv-newest/.installed

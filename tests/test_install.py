@@ -154,3 +154,9 @@ def test_a_part_that_is_broken_fails_and_an_absent_package_skips():
         part_of("no-such-package", "no_such_package")
     with pytest.raises(pytest.fail.Exception, match=r"pytest is installed, and its pytest\.nothing cannot be imported"):
         part_of("pytest", "pytest.nothing")
+
+
+def test_no_test_skips_a_part_of_what_is_installed():
+    """`importorskip` skips it in silence; `part_of` does not."""
+    skipping = "pytest.import" + "orskip"
+    assert [path.name for path in (ROOT / "tests").rglob("*.py") if skipping in path.read_text(encoding="utf-8")] == []

@@ -24,6 +24,7 @@ from rewardsmith.data import PreferenceRow, RatedRow, StepRow
 from rewardsmith.engines.trl import Member, RewardConfig, RewardFit, RewardTrainer, fit_members, fit_reward_model
 from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import SequenceReward
+from tests.installed import part_of
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "is", "it", "right", "wrong", "we", "say", "so", "no", "yes"]
 SIZES = {
@@ -149,7 +150,7 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize("rows", [PAIRS, RATED, STEPS], ids=["pairs", "rating", "steps"])
 def test_adapters_become_an_ordinary_model_whose_weights_moved_by_their_rank(tmp_path, rows, world):
-    pytest.importorskip("peft")
+    part_of("peft", "peft")
     fit = RewardFit(max_steps=6, batch_size=4, learning_rate=1e-2, lora_rank=2, checkpoint_steps=4, max_length=64)
     out = fit_reward_model(rows, world.folder, tmp_path / "out", fit)
     assert sorted(p.name for p in out.iterdir()) == [
@@ -172,7 +173,7 @@ def test_adapters_become_an_ordinary_model_whose_weights_moved_by_their_rank(tmp
 
 
 def test_an_interrupted_training_of_adapters_goes_on_to_the_same_model(tmp_path, world, monkeypatch):
-    pytest.importorskip("peft")
+    part_of("peft", "peft")
     fit = RewardFit(max_steps=6, batch_size=4, learning_rate=1e-2, lora_rank=2, checkpoint_steps=2, max_length=64)
     whole = fit_reward_model(PAIRS, world.folder, tmp_path / "whole", fit)
     step, seen = RewardTrainer.training_step, []
