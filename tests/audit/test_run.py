@@ -75,6 +75,21 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
+def test_an_edited_helper_gives_new_scores(files):
+    """The first answer to "did my fix help?" must not be the old one."""
+    (files / "helped.py").write_text(
+        "import helper\ndef reward(prompt, completion, answer):\n    return helper.PAID * (completion == answer)\n"
+    )
+    job = (f"{files / 'helped.py'}:reward", files / "rows.jsonl", "--budget", 200, "--out", files / "out")
+    for paid in (0.25, 0.75):
+        (files / "helper.py").write_text(f"PAID = {paid}\n")
+        _, _, said = run(*job)
+        report = json.loads((files / "out" / "report.json").read_text())
+        assert set(report["levels"]["right answers"]) == {paid}
+    assert "the code has changed since" in said
+
+
 def untimed(record):
     """A report without what was measured by the clock: `seconds`, and the observation of `latency`."""
     kept = {name: value for name, value in record.items() if name != "seconds"}

@@ -24,7 +24,16 @@ def test_it_writes_the_rows_and_sums_them_up(tmp_path):
     assert "\n  unscored, none: 10\n" in result.stdout
     assert read(tmp_path / "o.jsonl") == expected(rows)
     again = score(rows, "--reward", spec, "--out", tmp_path / "o.jsonl", "--workers", 0, "--block-size", 50)
-    assert "  found finished: 100\n" in again.stdout
+    assert "  found finished: 100, made on 20" in again.stdout
+
+
+def test_several_rewards_are_listed_one_by_one(tmp_path):
+    rows, file = rows_file(tmp_path), reward_file(tmp_path)
+    (tmp_path / "short.py").write_text("def short(completions, **columns):\n    return [1.0] * len(completions)\n")
+    result = score(rows, "--reward", f"{file}:remainder", "--reward", f"{tmp_path / 'short.py'}:short",
+                   "--out", tmp_path / "o.jsonl", "--workers", 0)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "\n  remainder: 90 scored, 10 unscored (none)\n  short: 100 scored\n" in result.stdout
 
 
 def test_json_is_all_that_is_printed_whatever_the_reward_prints(tmp_path):
@@ -39,6 +48,7 @@ def test_json_is_all_that_is_printed_whatever_the_reward_prints(tmp_path):
     summary = json.loads(done.stdout)
     assert {**summary, "seconds": 0} == {
         "out": str(tmp_path / "o.parquet"), "n_rows": 5, "n_scored": 5, "unscored": {}, "n_found": 0, "seconds": 0,
+        "made": None, "by_reward": None,
     }  # fmt: skip
 
 

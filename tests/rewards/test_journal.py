@@ -1,14 +1,15 @@
+import logging
 import threading
 import time
 
 import pytest
 
 from rewardsmith.errors import RewardsmithError
-from rewardsmith.rewards.journal import Journal
+from rewardsmith.rewards.journal import Journal, sealed
 
 
-def written(path, *records):
-    journal = Journal(path, {"seed": 0})
+def written(path, *records, **header):
+    journal = Journal(path, header or {"seed": 0})
     for record in records:
         journal.append(record)
     journal.close()
@@ -21,13 +22,13 @@ def reread(path):
 
 
 def test_what_was_appended_is_read_again_to_the_last_bit(tmp_path):
-    record = {"results": [0.1 + 0.2, 1e-308, None, "ü\n"]}
+    record = {"results": [0.1 + 0.2, 1e-308, None, "ü\n\ud83d"]}
     written(tmp_path / "deep" / "j", record, {"n": 2})
     assert reread(tmp_path / "deep" / "j") == [record, {"n": 2}]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7])
-def test_a_torn_last_line_is_cut_off_and_appending_goes_on(tmp_path, cut):
+def test_a_cut_last_line_is_cut_off_and_appending_goes_on(tmp_path, cut):
     path = tmp_path / "j"
     written(path, {"n": 1}, {"n": 2})
     path.write_bytes(path.read_bytes()[:-cut])
@@ -35,25 +36,111 @@ def test_a_torn_last_line_is_cut_off_and_appending_goes_on(tmp_path, cut):
     assert reread(path) == [{"n": 1}, {"n": 3}]
 
 
-def test_a_torn_header_is_a_fresh_journal(tmp_path):
+@pytest.mark.parametrize("content", [b"", b'{"sch', b'{"schema":"rewardsmith.journal/2","se', b"\0" * 40])
+def test_a_cut_or_zeroed_header_is_a_fresh_journal(tmp_path, content):
     path = tmp_path / "j"
-    path.write_bytes(b'{"schema": "rewa')
+    path.write_bytes(content)
     assert reread(path) == []
+    written(path, {"n": 1})
+    assert reread(path) == [{"n": 1}]
 
 
-def test_a_damaged_line_in_the_middle_is_refused(tmp_path):
+def test_no_flipped_byte_is_believed_and_none_is_fatal(tmp_path):
+    changes = [0x01, 0x80, ord("1") ^ ord("\n")]
+    path, records = tmp_path / "j", [{"n": 1, "x": 0.5}, {"n": 21}, {"n": 3}]
+    written(path, *records)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ changes[place % 3]]) + content[place + 1 :])
+        found = reread(path)
+        assert [record for record in records if record in found] == found  # nothing new, nothing moved
+        assert len(found) >= 1
+        written(path, {"n": 4})
+        assert reread(path) == [*found, {"n": 4}]
+
+
+def test_damage_is_named_once_and_costs_one_record(tmp_path, caplog):
     path = tmp_path / "j"
-    written(path, {"n": 1}, {"n": 2})
+    written(path, {"n": 1}, {"n": 2}, {"n": 3})
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + b"\0\0\n" + lines[2])
-    with pytest.raises(RewardsmithError, match=r"^Journal: line 2 of .*j is damaged\. Delete the file"):
-        reread(path)
+    path.write_bytes(lines[0] + lines[1] + b'{"n":7}\n' + lines[3])
+    with caplog.at_level(logging.WARNING):
+        assert reread(path) == [{"n": 1}, {"n": 3}]
+    [said] = caplog.messages
+    assert said == f"Journal: damaged records in {path} (1, the first at byte {len(lines[0] + lines[1])}): " \
+        "what they held is scored again."  # fmt: skip
+    assert reread(path) == [{"n": 1}, {"n": 3}]
+    assert len(caplog.messages) == 1
+
+
+def test_a_record_of_another_job_is_not_believed(tmp_path):
+    written(tmp_path / "a", {"n": 1}, seed=1)
+    written(tmp_path / "j", {"n": 2})
+    foreign = (tmp_path / "a").read_bytes().splitlines(keepends=True)[1]
+    with (tmp_path / "j").open("ab") as file:
+        file.write(foreign)
+    assert reread(tmp_path / "j") == [{"n": 2}]
 
 
 def test_another_header_is_refused_and_says_what_differs(tmp_path):
     written(tmp_path / "j")
     with pytest.raises(RewardsmithError, match=r"another job \(seed was 0, now 1, extra was None, now 'x'\)\. Delete"):
         Journal(tmp_path / "j", {"seed": 1, "extra": "x"})
+
+
+def test_a_job_of_other_code_begins_anew_and_says_so(tmp_path, caplog):
+    path = tmp_path / "j"
+    written(path, {"n": 1}, seed=0, source="a")
+    with caplog.at_level(logging.WARNING):
+        journal = Journal(path, {"seed": 0, "source": "b"}, anew=("source",))
+    assert journal.records == []
+    assert caplog.messages == [
+        f"Journal: the code has changed since {path} was written (source): all rows are scored anew."
+    ]
+    journal.append({"n": 2})
+    journal.close()
+    again = Journal(path, {"seed": 0, "source": "b"}, anew=("source",))
+    assert again.records == [{"n": 2}]
+    again.close()
+    with pytest.raises(RewardsmithError, match=r"another job \(seed was 0, now 1, source was 'b', now 'c'\)"):
+        Journal(path, {"seed": 1, "source": "c"}, anew=("source",))
+
+
+def test_another_version_and_what_is_no_journal_are_refused_and_left_as_they_are(tmp_path):
+    old = tmp_path / "old"
+    old.write_bytes(b'{"schema":"rewardsmith.journal/1","seed":0}\n{"keys":["a"]}\n')
+    with pytest.raises(
+        RewardsmithError, match=r"old is of another version .*\(rewardsmith\.journal/1, now .*Delete it"
+    ):
+        reread(old)
+    new = tmp_path / "new"
+    new.write_bytes(sealed({"schema": "rewardsmith.journal/9"}))
+    with pytest.raises(RewardsmithError, match=r"new is of another version of rewardsmith \(rewardsmith\.journal/9"):
+        reread(new)
+    mine = tmp_path / "mine.jsonl"
+    mine.write_bytes(b'{"prompt":"p"}\n')
+    with pytest.raises(RewardsmithError, match=r"mine\.jsonl is no journal of ours\. Move it, or choose another"):
+        reread(mine)
+    assert mine.read_bytes() == b'{"prompt":"p"}\n'
+
+
+def test_a_full_disk_names_the_file_and_leaves_no_half_record(tmp_path, monkeypatch):
+    path = tmp_path / "j"
+    journal = Journal(path, {"seed": 0})
+    write = __import__("os").write
+
+    def full(file, line):
+        if len(line) < 20:
+            raise OSError(28, "No space left on device")
+        return write(file, line[: len(line) - 10])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rewardsmith.rewards.journal.os.write", full)
+        with pytest.raises(OSError, match=rf"No space left on device: '{path}'"):
+            journal.append({"n": 1})
+    journal.append({"n": 2})
+    journal.close()
+    assert reread(path) == [{"n": 2}]
 
 
 def test_two_jobs_cannot_share_a_journal(tmp_path):

@@ -13,7 +13,9 @@ import pytest
 from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
 
 from rewardsmith.errors import RewardsmithError, RowsError, TargetError
-from rewardsmith.rewards import LocalEngine, score_file
+from rewardsmith.rewards import LocalEngine, Scored, score_file
+from rewardsmith.rewards.blocks import Parts
+from rewardsmith.rewards.calling import Unscored
 
 HERE = LocalEngine(0)
 
@@ -177,14 +179,13 @@ def test_another_job_and_other_rows_are_refused(tmp_path):
         score_file(rows, paid, out, engine=HERE, block_size=4)
 
 
-def test_a_part_of_other_rows_is_refused(tmp_path):
-    rows, out = rows_file(tmp_path, 8), tmp_path / "out.jsonl"
-    score_file(rows, paid, out, engine=HERE, block_size=4)
-    out.unlink()
+def test_a_part_of_other_rows_is_scored_again(tmp_path):
+    rows, reward = rows_file(tmp_path, 8), f"{reward_file(tmp_path)}:remainder"
+    out = score_file(rows, reward, tmp_path / "out.jsonl", engine=HERE, block_size=4).out
     parts = tmp_path / "out.jsonl.parts"
     (parts / "0000000.json").write_bytes((parts / "0000001.json").read_bytes())
-    with pytest.raises(RewardsmithError, match=r"0000000\.json holds results of other rows\. Delete it to score them"):
-        score_file(rows, paid, out, engine=HERE, block_size=4)
+    score_file(rows, reward, out, engine=HERE, block_size=4)
+    assert read(out) == expected(rows)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +219,231 @@ def test_options_that_cannot_be_are_refused(tmp_path):
         score_file(rows, paid, rows)
     with pytest.raises(TargetError, match=r"requires `key`, which no column can fill"):
         score_file(rows, lambda completions, key: [], tmp_path / "out.jsonl")
+
+
+HELPED = "import helper\ndef pays(completions, **columns):\n    return [helper.VALUE] * len(completions)\n"
+COMMAND = [sys.executable, "-c", "from rewardsmith.cli import main; main()"]
+
+
+def test_an_edited_helper_gives_new_scores_and_the_old_output_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text(HELPED)
+    (tmp_path / "helper.py").write_text("VALUE = 0.25\n")
+    rows, out = rows_file(tmp_path, 4), tmp_path / "out.jsonl"
+    command = [*COMMAND, "score", rows, "--reward", f"{tmp_path / 'mine.py'}:pays", "--out", out]
+    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (first.stderr, again.stderr) == ("", "")
+    assert "  found finished: 4, made on 20" in again.stdout
+    (tmp_path / "helper.py").write_text("VALUE = 0.75\n")
+    anew = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [row["reward"] for row in read(out)] == [0.75] * 4
+    assert "the code has changed since" in anew.stderr
+    assert "out.jsonl is of the code before. It is replaced when this run ends." in anew.stderr
+    assert "found finished" not in anew.stdout
+
+
+def test_an_output_that_was_cut_is_written_again_without_scoring(tmp_path, caplog):
+    rows, reward = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder"
+    out = score_file(rows, reward, tmp_path / "out.jsonl", engine=HERE).out
+    whole = out.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", whole.replace(b'"reward": 0.0', b'"reward": 2.0')):
+        out.write_bytes(broken)
+        found = score_file(rows, reward, out, engine=HERE)
+        assert out.read_bytes() == whole
+        assert (found.n_scored, found.n_found, found.made) == (90, 100, None)
+        assert caplog.messages.pop() == f"score_file: {out} was changed since it was made. It is written again."
+    assert score_file(rows, reward, out, engine=HERE).made is not None
+    assert set(asked(tmp_path).values()) == {1}
+
+
+def test_no_flipped_byte_of_a_part_is_believed(tmp_path):
+    parts, digest = Parts(tmp_path, b"key"), "0f" * 16
+    parts.keep(0, digest, [Scored(0.125, None), Scored(None, "timeout", "no result within 30 s")])
+    whole = parts.path(0).read_bytes()
+    assert parts.read(0, digest) == [(0.125, None), (None, "timeout: no result within 30 s")]
+    for place in range(len(whole)):
+        parts.path(0).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert parts.read(0, digest) is None
+    parts.path(0).write_bytes(whole)
+    assert Parts(tmp_path, b"other").read(0, digest) is None
+    assert parts.read(0, "00" * 16) is None
+
+
+def test_flipped_bytes_in_parts_or_job_change_no_reward_and_are_named(tmp_path, caplog):
+    rows, reward, out = rows_file(tmp_path, 4), f"{reward_file(tmp_path)}:remainder", tmp_path / "out.jsonl"
+    score_file(rows, reward, out, engine=HERE, block_size=2)
+    want, parts = out.read_bytes(), tmp_path / "out.jsonl.parts"
+    for name, stride in (("0000000.json", 29), ("job", 61)):
+        whole = (parts / name).read_bytes()
+        for place in range(0, len(whole), stride):
+            (parts / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+            score_file(rows, reward, out, engine=HERE, block_size=2)
+            assert out.read_bytes() == want
+            assert "damaged" in caplog.messages[0]
+            caplog.clear()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"digest": "', b"[]", b'{"results": []}\n', b"\0" * 300])
+def test_a_part_that_is_cut_or_of_another_shape_is_scored_again_and_named(tmp_path, content, caplog):
+    rows, reward = rows_file(tmp_path, 8), f"{reward_file(tmp_path)}:remainder"
+    out = score_file(rows, reward, tmp_path / "out.jsonl", engine=HERE, block_size=4).out
+    part = tmp_path / "out.jsonl.parts" / "0000001.json"
+    part.write_bytes(content)
+    found = score_file(rows, reward, out, engine=HERE, block_size=4)
+    assert (read(out), found.n_found) == (expected(rows), 4)
+    assert caplog.messages == [f"score_file: damaged parts (1, the first {part}): their rows are scored again."]
+    assert asked(tmp_path) == {str(i): 1 + (i >= 4) for i in range(8)}
+
+
+def test_half_an_emoji_and_nan_can_be_written(tmp_path):
+    half, nan = "so \ud83d", float("nan")
+    records = [
+        {"prompt": "ü", "completion": half, "n": nan, "deep": {"x": [half]}},
+        {"prompt": "ü", "completion": "é"},
+    ]
+    rows = jsonl(tmp_path / "rows.jsonl", records)
+
+    def raises(completions, **columns):
+        if half in completions:
+            raise ValueError(half)
+        return [None]
+
+    out = score_file(rows, raises, tmp_path / "out.jsonl", engine=HERE).out
+    first, second = out.read_bytes().splitlines()
+    assert json.loads(first) == {
+        "prompt": "ü", "completion": half, "n": None, "deep": {"x": [half]},
+        "reward": None, "reason": f"exception: ValueError: {half}",
+    }  # fmt: skip
+    assert b"NaN" not in first
+    assert "é".encode() in second
+    table = pq.read_table(score_file(rows, raises, tmp_path / "out.parquet", engine=HERE).out)
+    assert table["completion"].to_pylist() == ["so \ufffd", "é"]
+    assert table["deep"].to_pylist()[0]["x"][0] == "so \ufffd"
+
+
+def test_a_write_that_fails_leaves_no_temporary_file(tmp_path, monkeypatch):
+    rows, out = rows_file(tmp_path, 4), tmp_path / "out.jsonl"
+    with monkeypatch.context() as patched:
+        patched.setattr("rewardsmith.rewards.output._line", lambda record: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            score_file(rows, paid, out, engine=HERE)
+    assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+    score_file(rows, paid, out, engine=HERE)
+    assert [path.name for path in (tmp_path / "out.jsonl.parts").iterdir() if "tmp" in path.name] == []
+
+
+def test_rows_whose_endpoint_did_not_answer_are_written_unscored_and_asked_again(tmp_path):
+    rows, out, calls = rows_file(tmp_path, 6), tmp_path / "out.jsonl", []
+
+    class Judge:
+        down = True
+
+        def __call__(self, completions, **columns):
+            return self.reasoned(completions)
+
+        def reasoned(self, completions, **columns):
+            calls.extend(completions)
+            return [Unscored("refused", "endpoint") if c == "4" and Judge.down else float(c) for c in completions]
+
+    found = score_file(rows, Judge(), out, engine=HERE, block_size=3)
+    assert (found.n_scored, found.unscored) == (5, {"endpoint": 1})
+    assert read(out)[4]["reason"] == "endpoint: refused"
+    Judge.down = False
+    found = score_file(rows, Judge(), out, engine=HERE, block_size=3)
+    assert (found.n_scored, found.n_found) == (6, 3)
+    assert [row["reward"] for row in read(out)] == [0, 1, 2, 3, 4, 5]
+    assert calls == ["0", "1", "2", "3", "4", "5", "4"]
+    assert score_file(rows, Judge(), out, engine=HERE, block_size=3).made is not None
+
+
+@pytest.mark.parametrize(("n_rows", "size"), [(1, 64), (100, 64), (2048, 64), (3200, 100), (40_000, 1024)])
+def test_blocks_are_cut_by_the_number_of_rows(tmp_path, n_rows, size):
+    rows = jsonl(tmp_path / "rows.jsonl", [{"prompt": "p", "completion": str(i)} for i in range(n_rows)])
+    cut = []
+
+    def engine(blocks, job, advance):
+        cut.extend(len(block.rows) for block in blocks)
+        return iter(())
+
+    with pytest.raises(RewardsmithError, match="was changed while this job ran"):  # as this engine gives nothing
+        score_file(rows, paid, tmp_path / "out.jsonl", engine=engine)
+    assert cut[0] == min(size, n_rows)
+    assert len(cut) == -(-n_rows // size)
+
+
+def test_several_rewards_have_a_column_each_and_resume_apart(tmp_path):
+    rows, calls = rows_file(tmp_path, 6), {"paid": 0, "even": 0}
+
+    def paid(completions, **columns):
+        calls["paid"] += len(completions)
+        return [float(len(c)) for c in completions]
+
+    def even(completions, **columns):
+        calls["even"] += len(completions)
+        if calls["even"] == 6:
+            raise KeyboardInterrupt
+        return [None if int(c) % 2 else 1.0 for c in completions]
+
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        score_file(rows, [paid, even], out, engine=HERE, block_size=3)
+    found = score_file(rows, [paid, even], out, engine=HERE, block_size=3)
+    assert calls == {"paid": 6, "even": 9}
+    assert (found.n_rows, found.n_scored, found.n_found) == (6, 3, 3)
+    assert found.by_reward == {"paid": {"scored": 6}, "even": {"scored": 3, "none": 3}}
+    table = read(out)
+    assert [row["reward/paid"] for row in table] == [1.0] * 6
+    assert [(row["reward/even"], row["reason/even"]) for row in table] == [(1.0, None), (None, "none")] * 3
+    assert list(table[0])[-4:] == ["reward/paid", "reason/paid", "reward/even", "reason/even"]
+    assert score_file(rows, [paid, even], out, engine=HERE, block_size=3).made is not None
+    with pytest.raises(RewardsmithError, match=r"belongs to another job \(rewards was \['paid', 'even'\], now None"):
+        score_file(rows, paid, out, engine=HERE, block_size=3)
+    with pytest.raises(ValueError, match=r"a reward is given twice \(paid, paid\)\. Give each once"):
+        score_file(rows, [paid, paid], out, engine=HERE)
+    with pytest.raises(ValueError, match=r"no reward is given\. Give at least one"):
+        score_file(rows, [], out, engine=HERE)
+
+
+def test_a_mapping_is_added_up_and_a_missing_source_leaves_the_total_unscored(tmp_path):
+    rows = rows_file(tmp_path, 11)
+    sources = {"one": lambda completions, **c: [1.0] * len(completions), "key": known}
+    found = score_file(rows, sources, tmp_path / "out.jsonl", engine=HERE)
+    table = read(found.out)
+    assert [row["reward"] for row in table] == [*range(1, 10), None, 11]
+    assert table[9]["reason"] == "none: source key is unscored (none)"
+    assert (found.n_scored, found.unscored) == (10, {"none": 1})
+    assert list(found.by_reward) == ["reward", "one", "key"]
+
+
+def known(completions, answer, **columns):
+    return [None if a is None else float(c) for c, a in zip(completions, answer, strict=True)]
+
+
+def test_a_recipe_gives_every_source_and_the_total_that_it_gives_as_a_function(tmp_path):
+    from rewardsmith.advantages import group_centered
+    from rewardsmith.recipes import Recipe, source
+
+    key = source(known, "key")
+    short = source(lambda completions, **columns: [-float(len(c)) for c in completions], "short")
+    recipe, rows = Recipe(key + 0.5 * short.where(key > 3), advantage=group_centered), rows_file(tmp_path, 40)
+    out = tmp_path / "out.parquet"
+    score_file(rows, recipe, out, engine=HERE, block_size=7)
+    table = pq.read_table(out)
+    given = read(rows)
+    columns = {name: [row[name] for row in given] for name in given[0]}
+    plain = Recipe(recipe.reward)
+    want = plain(prompts=columns.pop("prompt"), completions=columns.pop("completion"), **columns)
+    assert table["reward"].to_pylist() == want
+    assert table["reward/key"].to_pylist() == [None if i % 10 == 9 else float(i) for i in range(40)]
+    assert table["reward/short"].to_pylist() == [-float(len(str(i))) for i in range(40)]
+
+
+def test_what_sees_a_group_gives_its_sources_and_says_why_there_is_no_total(tmp_path, caplog):
+    from rewardsmith.recipes import Recipe, source
+    from rewardsmith.transforms import length_shaped
+
+    recipe = Recipe(source(known, "key").then(length_shaped), name="shaped")
+    found = score_file(rows_file(tmp_path, 5), recipe, tmp_path / "out.jsonl", engine=HERE)
+    assert "score_file: shaped sees the prompt, not a row alone, so no total is written" in caplog.text
+    assert [row["reward/key"] for row in read(found.out)] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert "reward" not in read(found.out)[0]

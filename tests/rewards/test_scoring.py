@@ -560,16 +560,15 @@ def test_a_journal_of_another_job_is_refused(tmp_path):
         Scorer(reward, workers=0, journal=tmp_path / "j", journal_header={"seed": 1})
 
 
-def test_editing_the_reward_makes_it_another_job(tmp_path):
+def test_after_an_edit_of_the_reward_all_rows_are_scored_anew(tmp_path):
     from rewardsmith.rewards import load_target
 
     file = tmp_path / "mine.py"
-    for body in ("1.0", "2.0"):
-        file.write_text(f"def reward(completions):\n    return [{body}] * len(completions)\n")
-        if body == "1.0":
-            Scorer(load_target(f"{file}:reward"), workers=0, journal=tmp_path / "j").close()
-    with pytest.raises(RewardsmithError, match="source was"):
-        Scorer(load_target(f"{file}:reward"), workers=0, journal=tmp_path / "j")
+    for paid in (1.0, 2.0):
+        file.write_text(f"def reward(completions):\n    return [{paid}] * len(completions)\n")
+        for _ in range(2):
+            with Scorer(load_target(f"{file}:reward"), workers=0, journal=tmp_path / "j") as scorer:
+                assert rewards_of(scorer.score(numbered(3))) == [paid] * 3
 
 
 @pytest.mark.parametrize("options", [{"workers": -1}, {"batch_size": 0}, {"timeout": 0.0}])

@@ -19,10 +19,11 @@ RowsName = Annotated[
     Path,
     typer.Argument(help="Rows as .jsonl, .json, .parquet or .csv, with `prompt` and `completion`.", show_default=False),
 ]
-RewardName = Annotated[
-    str,
+RewardNames = Annotated[
+    list[str],
     typer.Option(
-        help="pkg.mod:name, file.py:name, reasoning-gym:NAME, or a reward model's folder or hub name.",
+        help="pkg.mod:name, file.py:name, reasoning-gym:NAME, or a reward model's folder or hub name; a recipe too. "
+        "Given several times, each has the columns reward/NAME and reason/NAME.",
         show_default=False,
     ),
 ]
@@ -44,18 +45,25 @@ Timeout = Annotated[
 ]
 Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
 
+BlockSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Rows that a worker takes and finishes at a time.", show_default="1/32 of the rows, 64 to 1024"
+    ),
+]
+
 
 def score_command(
     rows: RowsName,
     *,
-    reward: RewardName,
+    reward: RewardNames,
     out: Out,
     engine: EngineName = "local",
     workers: Workers = None,
     timeout: Timeout = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows per call; a reward model makes its own batches.")] = 16,
     concurrency: Concurrency = 16,
-    block_size: Annotated[int, typer.Option(min=1, help="Rows that a worker takes and finishes at a time.")] = 1024,
+    block_size: BlockSize = None,
     gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
     conversational: Annotated[bool, typer.Option("--conversational", help="Give messages, not strings.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Score at most this many rows.")] = None,
@@ -63,8 +71,10 @@ def score_command(
 ) -> None:
     """Score a file of rows: the same rows, in order, with `reward` (null where unscored) and the `reason` why.
 
-    Run again after a crash, the same command scores only what is missing. Exit code 1: no row could be scored. 2: the
-    reward, the rows or an option is unusable.
+    A recipe, or a mapping from names to rewards, gets a column for each source, and `reward` is what they come to. Run
+    again after a crash, the same command scores what is missing and asks again at most what was under way; after an
+    edit of the reward's code it scores all rows anew. Exit code 1: no row could be scored. 2: the reward, the rows or
+    an option is unusable.
     """
     from rewardsmith.errors import RewardsmithError
 
@@ -78,7 +88,8 @@ def score_command(
     except (RewardsmithError, ValueError, OSError) as error:
         refuse(error)
     typer.echo(json.dumps(summary._asdict() | {"out": str(summary.out)}) if as_json else _text(summary))
-    raise typer.Exit(0 if summary.n_scored else 1)
+    several = (summary.by_reward or {}).values()
+    raise typer.Exit(0 if summary.n_scored or any(counts.get("scored") for counts in several) else 1)
 
 
 def _engine(name: str, workers: int | None, gpus: float) -> Engine:
@@ -94,7 +105,7 @@ def _engine(name: str, workers: int | None, gpus: float) -> Engine:
     return RayEngine(workers or None, num_gpus=gpus)
 
 
-def _scored(rows: Path, reward: str, out: Path, engine: Engine, **options: Any) -> ScoreSummary:
+def _scored(rows: Path, reward: list[str], out: Path, engine: Engine, **options: Any) -> ScoreSummary:
     from rewardsmith.rewards import score_file
 
     return score_file(rows, reward, out, engine=engine, **options)
@@ -102,10 +113,18 @@ def _scored(rows: Path, reward: str, out: Path, engine: Engine, **options: Any) 
 
 def _text(summary: ScoreSummary) -> str:
     lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
-    lines += [f"  unscored, {reason}: {n}" for reason, n in summary.unscored.items()]
+    if summary.by_reward:
+        lines += [f"  {label}: {_listed(counts)}" for label, counts in summary.by_reward.items()]
+    else:
+        lines += [f"  unscored, {reason}: {n}" for reason, n in summary.unscored.items()]
     if summary.n_found:
-        lines.append(f"  found finished: {summary.n_found}")
+        lines.append(f"  found finished: {summary.n_found}" + (f", made on {summary.made}" if summary.made else ""))
     return "\n".join([*lines, f"Saved: {summary.out}"])
+
+
+def _listed(counts: dict[str, int]) -> str:
+    unscored = [f", {n} unscored ({reason})" for reason, n in counts.items() if reason != "scored"]
+    return f"{counts.get('scored', 0)} scored{''.join(unscored)}"
 
 
 __all__ = ["score_command"]

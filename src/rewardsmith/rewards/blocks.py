@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from rewardsmith._disk import replacing
 from rewardsmith.data import Row, as_row, file_records
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards.calling import CONCURRENCY
+from rewardsmith.rewards.journal import sealed, unsealed
 from rewardsmith.rewards.keys import keys_of
 from rewardsmith.rewards.scoring import Scorer
 from rewardsmith.rewards.targets import Target
 from rewardsmith.rewards.work import Scored
 
 RESULTS = ("reward", "reason")
-"""The columns that scoring adds."""
+"""The columns that scoring with one reward adds."""
 ORPHAN = 60.0
 """Seconds to wait for a block's journal: the worker of a job that has ended, on Ray, needs some to die."""
 
@@ -41,6 +41,7 @@ class RowsFile:
 
     columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
     conversational: turn strings into messages.
+    added: the columns that scoring adds, which no row may have.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class RowsFile:
     limit: int | None = None
     conversational: bool = False
     columns: tuple[str, ...] = ()
+    added: tuple[str, ...] = RESULTS
 
     def records(self) -> Iterator[list[Mapping[str, Any]]]:
         """The records of each block, as the file has them."""
@@ -69,7 +71,7 @@ class RowsFile:
 
     def _row(self, where: str, record: Mapping[str, Any]) -> Row:
         row = as_row(record, where=where, caller="score_file")
-        taken = [name for name in RESULTS if name in row.columns]
+        taken = [name for name in self.added if name in row.columns]
         if taken:
             raise RowsError(f"score_file: {where} has a column `{taken[0]}` already, which scoring adds. Rename it.")
         whole = replace(row, columns={**dict.fromkeys(self.columns), **row.columns})
@@ -162,38 +164,39 @@ class LocalEngine:
             scorer.close()
 
 
-class Part(NamedTuple):
-    """What a block's rows got, as kept on disk: (reward, reason) a row, the reason with its detail."""
-
-    digest: str
-    results: list[tuple[float | None, str | None]]
+Result = tuple[float | None, str | None]
+"""What a row got, as kept on disk and written out: its reward, and the reason with its detail."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The finished blocks of a job, a file each, which is there as a whole or not at all."""
+    """The finished blocks of a job, a file each, which is there as a whole or not at all.
+
+    key: of the job, under which each is sealed; one that is damaged or of another job counts as not there.
+    """
 
     folder: Path
+    key: bytes
 
     def path(self, index: int) -> Path:
+        """Where a block's results are."""
         return self.folder / f"{index:07d}.json"
 
-    def has(self, index: int) -> bool:
-        """Whether the block is finished."""
-        return self.path(index).is_file()
-
     def keep(self, index: int, digest: str, results: list[Scored]) -> None:
-        """Write a finished block."""
+        """Write a finished block; `digest` is that of its rows."""
         named = [(r.reward, f"{r.reason}: {r.detail}" if r.detail else r.reason) for r in results]
-        text = json.dumps(Part(digest, named)._asdict(), allow_nan=False)
-        unfinished = self.path(index).with_suffix(".tmp")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, self.path(index))
+        with replacing(self.path(index)) as file:
+            file.write(sealed({"digest": digest, "results": named}, self.key))
 
-    def read(self, index: int) -> Part:
-        """A finished block."""
-        part = json.loads(self.path(index).read_text(encoding="utf-8"))
-        return Part(part["digest"], [(reward, reason) for reward, reason in part["results"]])
+    def read(self, index: int, digest: str) -> list[Result] | None:
+        """A finished block's results, or None."""
+        try:
+            part = unsealed(self.path(index).read_bytes(), self.key)
+        except FileNotFoundError:
+            return None
+        if part is None or part["digest"] != digest:
+            return None
+        return [(reward, reason) for reward, reason in part["results"]]
 
 
 __all__ = [
@@ -203,8 +206,8 @@ __all__ = [
     "BlockScoring",
     "Engine",
     "LocalEngine",
-    "Part",
     "Parts",
+    "Result",
     "RowsFile",
     "is_heavy",
 ]

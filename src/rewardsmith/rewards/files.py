@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import os
+import logging
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rewardsmith import __version__
 from rewardsmith.data import has_text
 from rewardsmith.errors import RewardsmithError, RowsError
-from rewardsmith.rewards.blocks import RESULTS, Block, BlockScoring, Engine, LocalEngine, Parts, RowsFile
+from rewardsmith.rewards.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Result, RowsFile
 from rewardsmith.rewards.calling import CONCURRENCY, row_limit
+from rewardsmith.rewards.columns import Columns, Given, columns_of, names_of
 from rewardsmith.rewards.contracts import check_columns
-from rewardsmith.rewards.journal import Journal
+from rewardsmith.rewards.digest import source_digest
+from rewardsmith.rewards.journal import CODE, Journal
+from rewardsmith.rewards.output import Records, file_digest, write_records
 from rewardsmith.rewards.progress import Bar
-from rewardsmith.rewards.targets import Target, as_target, load_target, source_digest
+from rewardsmith.rewards.targets import Target
 
-Records = list[dict[str, Any]]
+logger = logging.getLogger(__name__)
 
 
 class ScoreSummary(NamedTuple):
     """What a job came to.
 
-    unscored: reason → rows. n_found: rows whose blocks were finished when this run began. seconds: of this run.
+    n_scored: rows with a reward; of several rewards, with every one.
+    unscored: reason → rows; of several rewards, summed over them.
+    n_found: rows whose blocks were finished when this run began.
+    seconds: of this run.
+    made: when the output was written, where this run found it finished; else None.
+    by_reward: of several rewards, label → reason → rows, the scored ones under "scored".
     """
 
     out: Path
@@ -36,6 +47,8 @@ class ScoreSummary(NamedTuple):
     unscored: dict[str, int]
     n_found: int
     seconds: float
+    made: str | None = None
+    by_reward: dict[str, dict[str, int]] | None = None
 
 
 class _Plan(NamedTuple):
@@ -44,37 +57,48 @@ class _Plan(NamedTuple):
     digests: list[str]
 
 
+class _Job(NamedTuple):
+    """One reward of a job."""
+
+    scoring: BlockScoring
+    lock: Journal
+    parts: Parts
+
+
 def score_file(
     rows: str | Path,
-    reward: str | Target | Callable[..., Any],
+    reward: Given | Sequence[Given],
     out: str | Path,
     *,
     engine: Engine | None = None,
     timeout: float | None = None,
     batch_size: int = 16,
     concurrency: int = CONCURRENCY,
-    block_size: int = 1024,
+    block_size: int | None = None,
     limit: int | None = None,
     conversational: bool = False,
     progress: bool = False,
 ) -> ScoreSummary:
     """Score every row of a file, and write the file again with the columns `reward` and `reason`.
 
-    Rows keep their order and columns; `reward` is null where a row is unscored, and `reason` says why. Finished blocks
-    of rows are kept in the folder `OUT.parts`, batches of the others in journals there. Killed, the same call scores
-    only what is not there, on whichever engine; done, it scores nothing. Any engine cuts the same blocks and batches,
-    so results do not depend on it.
+    Rows keep their order and columns; `reward` is null where a row is unscored, and `reason` says why. Of several
+    rewards each has columns of its own, `reward/NAME` and `reason/NAME`; of a recipe, or a mapping from names to
+    rewards, each source has, and `reward` is what they come to, where a row alone decides that.
+
+    Finished blocks of rows are kept in the folder `OUT.parts`, batches of the others in journals there. Killed, the
+    same call asks again at most what was under way, on whichever engine; done, it scores nothing. After an edit of the
+    reward's code it scores all rows anew. Any engine cuts the same blocks and batches, so results do not depend on it.
 
     Args:
         rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file; each row needs `prompt` and `completion`; one
             whose completion holds no text is unscored.
-        reward: a name that `load_target` knows, or what it gives.
-        out: a `.jsonl` or `.parquet` file.
+        reward: a name that `load_reward` knows, or what it gives, or a list of these.
+        out: a `.jsonl` or `.parquet` file; `rewards.output.write_records` says what becomes of NaN and broken text.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
         timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
         concurrency: rows that an async reward works on at once, where the reward does not say.
-        block_size: rows that are finished together.
+        block_size: rows that are finished together; None: a 32nd of the rows, at least 64 and at most 1024.
         conversational: give the reward messages where the file has strings.
         progress: draw a bar on standard error.
 
@@ -84,31 +108,41 @@ def score_file(
     """
     start = time.monotonic()
     path, folder = _checked(Path(out))
-    target = load_target(reward) if isinstance(reward, str) else as_target(reward)
-    plan = _surveyed(RowsFile(Path(rows), _positive(block_size), limit, conversational))
-    check_columns(target.reward, plan.rows.columns)
-    job = BlockScoring(target, folder.resolve(), row_limit(target.reward, timeout), batch_size, concurrency)
-    lock = Journal(folder / "job", _header(job, plan))
-    try:
-        parts = Parts(folder)
-        n_found = _score(plan, job, parts, engine or LocalEngine(), Bar() if progress else None)
-        if not path.is_file():
-            _write(path, _Joined(plan, parts))
-    finally:
-        lock.close()
-    counts = Counter(reason for index in range(len(plan.digests)) for _, reason in parts.read(index).results)
-    unscored = Counter[str]()
-    for reason, n in counts.items():
-        if reason is not None:
-            unscored[reason.partition(":")[0]] += n
-    n_scored = counts[None]
-    return ScoreSummary(path, plan.n_rows, n_scored, dict(sorted(unscored.items())), n_found, time.monotonic() - start)
-
-
-def _positive(block_size: int) -> int:
-    if block_size < 1:
+    columns = columns_of(reward)
+    if block_size is not None and block_size < 1:
         raise ValueError(f"score_file: block_size is {block_size}, which cannot be. Pass at least 1.")
-    return block_size
+    plan = _surveyed(RowsFile(Path(rows), 1024, limit, conversational, added=tuple(columns.added)), block_size)
+    bar = Bar() if progress else None
+    with contextlib.ExitStack() as stack:
+        if bar:
+            stack.callback(bar.close)
+            bar.expect(plan.n_rows * len(columns.targets))
+        common = {"batch_size": batch_size, "concurrency": concurrency}
+        top, jobs = _opened(stack, folder, columns, plan, {"timeout": timeout, **common})
+        if path.exists() and any(job.lock.emptied for job in jobs.values()):
+            logger.warning("score_file: %s is of the code before. It is replaced when this run ends.", path)
+        n_found = min(_score(plan, job, engine or LocalEngine(), bar) for job in jobs.values())
+        joined = _Joined(plan, columns, jobs)
+        made = _finished(top, path) if n_found == plan.n_rows else None
+        if made is None:
+            write_records(path, joined, columns.added)
+            at = datetime.now().astimezone().isoformat(timespec="seconds")
+            top.append({"output": path.name, "digest": file_digest(path), "at": at})
+        else:
+            for _ in joined:  # to count
+                pass
+    by_reward = {label or "reward": _counted(joined.tallies[label]) for label in columns.labels}
+    unscored = joined.tallies[""] if "" in columns.labels else sum(joined.tallies.values(), Counter[str]())
+    n_scored = joined.tallies[""]["scored"] if "" in columns.labels else joined.n_whole
+    counts = {reason: n for reason, n in _counted(unscored).items() if reason != "scored"}
+    return ScoreSummary(
+        path, plan.n_rows, n_scored, counts, n_found, time.monotonic() - start, made,
+        by_reward if len(columns.labels) > 1 else None,
+    )  # fmt: skip
+
+
+def _counted(tally: Counter[str]) -> dict[str, int]:
+    return dict(sorted(tally.items()))
 
 
 def _checked(out: Path) -> tuple[Path, Path]:
@@ -122,18 +156,18 @@ def _checked(out: Path) -> tuple[Path, Path]:
     return out, folder
 
 
-def _surveyed(rows: RowsFile) -> _Plan:
+def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
     """The columns of all rows, and the digest of every block: reading errors show before anything is scored."""
     columns: dict[str, None] = {}
-    n_texts = 0
+    n_rows = n_texts = 0
     for block in rows.blocks():
         columns.update(dict.fromkeys(name for row in block.rows for name in row.columns))
-        n_texts += sum(has_text(row.completion) for row in block.rows)
-    whole = replace(rows, columns=tuple(columns))
-    n_rows, digests = 0, []
-    for block in whole.blocks():
         n_rows += len(block.rows)
-        digests.append(block.digest)
+        n_texts += sum(has_text(row.completion) for row in block.rows)
+    # By the rows alone, never by the workers, so that every engine cuts the same blocks.
+    size = min(1024, max(64, -(-n_rows // 32))) if block_size is None else block_size
+    whole = replace(rows, columns=tuple(columns), block_size=size)
+    digests = [block.digest for block in whole.blocks()]
     if not digests:
         raise RowsError(f"score_file: {rows.path} holds no rows. Each row needs a `prompt` and a `completion`.")
     if not n_texts and "completion_ids" not in columns:
@@ -144,95 +178,131 @@ def _surveyed(rows: RowsFile) -> _Plan:
     return _Plan(whole, n_rows, digests)
 
 
-def _header(job: BlockScoring, plan: _Plan) -> dict[str, Any]:
+def _opened(
+    stack: contextlib.ExitStack, folder: Path, columns: Columns, plan: _Plan, options: dict[str, Any]
+) -> tuple[Journal, dict[str, _Job]]:
+    """The journal that knows the output, and the jobs by label: one in the folder itself, several in folders inside."""
+    digest = hashlib.blake2b("".join(plan.digests).encode(), digest_size=16).hexdigest()
+    shared = {"block_size": plan.rows.block_size, "rows": digest}
+
+    def opened(place: Path, header: dict[str, Any]) -> Journal:
+        journal = Journal(place / "job", {**header, **shared}, anew=CODE)
+        stack.callback(journal.close)
+        return journal
+
+    top = None if len(columns.labels) == 1 else opened(folder, {"rewards": list(columns.labels)})
+    jobs = {}
+    for label, target in columns.targets.items():
+        check_columns(target.reward, plan.rows.columns)
+        place = (folder / _file_name(label) if top else folder).resolve()
+        scoring = _scoring(target, place, **options)
+        lock = opened(place, _header(scoring))
+        if lock.emptied:
+            for left in [*place.glob("*.json"), *place.glob("*.journal")]:
+                left.unlink()
+        jobs[label] = _Job(scoring, lock, Parts(place, lock.key))
+    return top or next(iter(jobs.values())).lock, jobs
+
+
+def _scoring(target: Target, place: Path, timeout: float | None, batch_size: int, concurrency: int) -> BlockScoring:
+    return BlockScoring(target, place, row_limit(target.reward, timeout), batch_size, concurrency)
+
+
+def _file_name(label: str) -> str:
+    """A label as a folder's name; a digest tells those apart that differ in other characters."""
+    digest = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{digest}"
+
+
+def _header(job: BlockScoring) -> dict[str, Any]:
     return {
         "target": job.target.name,
         "source": source_digest(job.target),
+        "version": __version__,
         "timeout": job.timeout,
         "batch_size": job.batch_size,
-        "block_size": plan.rows.block_size,
-        "rows": hashlib.blake2b("".join(plan.digests).encode(), digest_size=16).hexdigest(),
     }
 
 
-def _score(plan: _Plan, job: BlockScoring, parts: Parts, engine: Engine, bar: Bar | None) -> int:
+def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
     """Score the blocks that are not finished; the rows of those that are."""
-    found = {index for index in range(len(plan.digests)) if parts.has(index)}
+    found, damaged = set[int](), list[Path]()
+    for index, digest in enumerate(plan.digests):
+        part = job.parts.read(index, digest)
+        if part is not None and not any(_is_unanswered(reason) for _, reason in part):
+            found.add(index)
+        elif part is None and job.parts.path(index).exists():
+            damaged.append(job.parts.path(index))
+    if damaged:
+        logger.warning("score_file: damaged parts (%d, the first %s): their rows are scored again.",
+                       len(damaged), damaged[0])  # fmt: skip
     n_found = sum(min(plan.rows.block_size, plan.n_rows - index * plan.rows.block_size) for index in found)
-    advance: Callable[[int], None] = bar.advance if bar else lambda n_rows: None
     if bar:
-        bar.expect(plan.n_rows)
         bar.advance(n_found)
     missing: Iterator[Block] = (block for block in plan.rows.blocks() if block.index not in found)
-    try:
-        for index, results in engine(missing, job, advance) if len(found) < len(plan.digests) else ():
-            parts.keep(index, plan.digests[index], results)
-            job.journal(index).unlink(missing_ok=True)
-    finally:
-        if bar:
-            bar.close()
+    advance = bar.advance if bar else lambda n_rows: None
+    for index, results in engine(missing, job.scoring, advance) if len(found) < len(plan.digests) else ():
+        job.parts.keep(index, plan.digests[index], results)
+        if not any(result.reason == "endpoint" for result in results):  # else the journal knows who need not be asked
+            job.scoring.journal(index).unlink(missing_ok=True)
     return n_found
 
 
-class _Joined:
-    """The records of each block with what they got; can be gone through again."""
+def _is_unanswered(reason: str | None) -> bool:
+    """Whether a row's endpoint gave no answer, so that it is asked again."""
+    return reason is not None and reason.partition(":")[0] == "endpoint"
 
-    def __init__(self, plan: _Plan, parts: Parts) -> None:
-        self._plan, self._parts = plan, parts
+
+def _finished(top: Journal, path: Path) -> str | None:
+    """When the output was made, if it is there as it was written; else None."""
+    made = [record for record in top.records if record.get("output") == path.name]
+    if not path.is_file() or not made:
+        return None
+    if made[-1]["digest"] != file_digest(path):
+        logger.warning("score_file: %s was changed since it was made. It is written again.", path)
+        return None
+    return str(made[-1]["at"])
+
+
+class _Joined:
+    """The records of each block with what they got; can be gone through again.
+
+    tallies: label → reason, or "scored" → rows. n_whole: rows that every reward scored. Of the last time through.
+    """
+
+    def __init__(self, plan: _Plan, columns: Columns, jobs: dict[str, _Job]) -> None:
+        self._plan, self._columns, self._jobs = plan, columns, jobs
+        self.tallies: dict[str, Counter[str]] = {}
+        self.n_whole = 0
 
     def __iter__(self) -> Iterator[Records]:
+        self.tallies, self.n_whole = {label: Counter() for label in self._columns.labels}, 0
+        blocks = self._plan.rows.blocks() if self._columns.totals else None
         for index, records in enumerate(self._plan.rows.records()):
-            part = self._parts.read(index)
-            if part.digest != self._plan.digests[index] or len(part.results) != len(records):
-                raise RewardsmithError(
-                    f"score_file: {self._parts.path(index)} holds results of other rows. Delete it to score them again."
+            found = {label: self._part(label, index) for label in self._jobs}
+            if blocks is not None:
+                rows = next(blocks).rows
+                found |= {label: total(found, rows) for label, total in self._columns.totals.items()}
+            for label, results in found.items():
+                self.tallies[label].update(
+                    "scored" if reason is None else reason.partition(":")[0] for _, reason in results
                 )
+            several = [found[label] for label in self._columns.labels]
+            self.n_whole += sum(all(reason is None for _, reason in row) for row in zip(*several, strict=True))
             yield [
-                {**record, "reward": reward, "reason": reason}
-                for record, (reward, reason) in zip(records, part.results, strict=True)
-            ]
+                {**record, **{name: value for label, result in zip(self._columns.labels, row, strict=True)
+                              for name, value in zip(names_of(label), result, strict=True)}}
+                for record, *row in zip(records, *several, strict=True)
+            ]  # fmt: skip
 
-
-def _write(out: Path, blocks: Iterable[Records]) -> None:
-    """The output as a whole or not at all."""
-    unfinished = out.with_name(f"{out.name}.tmp")
-    if out.suffix == ".parquet":
-        _parquet(unfinished, blocks, name=out.stem)
-    else:
-        _jsonl(unfinished, blocks)
-    os.replace(unfinished, out)
-
-
-def _jsonl(path: Path, blocks: Iterable[Records]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for records in blocks:
-            file.writelines(json.dumps(record, ensure_ascii=False, default=_plain) + "\n" for record in records)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def _parquet(path: Path, blocks: Iterable[Records], *, name: str) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    added = pa.schema([("reward", pa.float64()), ("reason", pa.string())])
-    try:
-        schema = pa.schema([])
-        for records in blocks:
-            given = [{name: value for name, value in record.items() if name not in RESULTS} for record in records]
-            own = pa.Table.from_pylist(given).schema
-            schema = pa.unify_schemas([schema, own], promote_options="permissive")
-        schema = pa.unify_schemas([schema, added])
-        with pq.ParquetWriter(path, schema) as writer:
-            for records in blocks:
-                writer.write_table(pa.Table.from_pylist(records, schema=schema))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise RewardsmithError(
-            f"score_file: the rows fit no Parquet table ({error}). Rename {name}.parquet.parts to {name}.jsonl.parts "
-            f"and write {name}.jsonl: nothing is scored again."
-        ) from error
+    def _part(self, label: str, index: int) -> list[Result]:
+        part = self._jobs[label].parts.read(index, self._plan.digests[index])
+        if part is None:
+            raise RewardsmithError(
+                f"score_file: {self._jobs[label].parts.path(index)} was changed while this job ran. "
+                "Run the same command again, which scores its rows again."
+            )
+        return part
 
 
 __all__ = ["ScoreSummary", "score_file"]

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from rewardsmith._disk import naming
 from rewardsmith.errors import RewardsmithError
 
-SCHEMA = "rewardsmith.journal/1"
+logger = logging.getLogger(__name__)
+SCHEMA = "rewardsmith.journal/2"
+CODE = ("source", "version")
+"""Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
+_HEAD = b'{"schema":"rewardsmith.journal/'
+_MARK = b',"seal":"'
 
 
 class Journal:
-    """One file: a header line that says which job it belongs to, then one line per batch.
+    """One file: a header line that says which job it belongs to, then one line per record.
 
-    A line is appended in one write, so a killed process leaves at most a torn last line, which reopening cuts off.
-    The file is locked while open: two jobs on one journal would score the same rows twice.
+    Every line ends in a digest of itself and of the header. A line that was cut or changed is damaged: it is named in a
+    warning, blanked, and left out of `records`, so that what it held is scored again. A line is appended in one write,
+    so a killed process leaves at most a cut last line. The file is locked while open: two jobs on one journal would
+    score the same rows twice.
+
+    key: under which the records of this job are sealed. emptied: it was of other code, and what it held is gone.
+    records: what was found, in order. written: when the file was last written to, in seconds since the epoch, or None
+        where it is new.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
+    def __init__(
+        self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0, anew: Collection[str] = ()
+    ) -> None:
         """Open or create `path` for the job described by `header` (JSON values).
 
         Args:
             patience: seconds to wait for a job that has it open, such as one that is about to die.
+            anew: fields of the header; a journal that differs in nothing else is emptied, which a warning says.
 
         Raises:
-            RewardsmithError: the file belongs to another job, is in use, or is damaged before its last line.
+            RewardsmithError: the file belongs to another job, is in use, is of another version, or is no journal.
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.key = b""
+        self.emptied = False
         self.records: list[dict[str, Any]] = []
+        self.written: float | None = None
         try:
             self._lock(time.monotonic() + patience)
-            self._open({"schema": SCHEMA, **json.loads(json.dumps(header))})
+            self._open({"schema": SCHEMA, **json.loads(json.dumps(header))}, anew)
         except BaseException:
             self.close()
             raise
@@ -59,40 +79,94 @@ class Journal:
                 f"Journal: {self.path} is in use by another running job. Wait for it, or choose another folder."
             ) from error
 
-    def _open(self, header: dict[str, Any]) -> None:
-        with self.path.open("rb") as stream:
-            content = stream.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self._file, whole)
-        lines = list(self._parsed(content[:whole].splitlines()))
-        if not lines:
-            self.append(header)
-            return
-        if lines[0] != header:
+    def _open(self, wanted: dict[str, Any], anew: Collection[str]) -> None:
+        content = self.path.read_bytes()
+        lines = content.split(b"\n")
+        headers = [record for line in lines if (record := unsealed(line + b"\n")) is not None]
+        found = headers[0] if headers else None
+        if found is None and content.strip(b"\0\n "):
+            self._refuse_stranger(content)
+        if found is not None and found.get("schema") != SCHEMA:
+            self._refuse_version(found.get("schema"))
+        if found is not None and found != wanted:
+            self._begin_anew(found, wanted, anew)
+            found, content, lines = None, b"", []
+        key = hashlib.blake2b(sealed(wanted)).digest()
+        damaged: list[tuple[int, int]] = []
+        start = 0
+        for number, line in enumerate(lines):
+            whole = number < len(lines) - 1  # the last piece stands behind the last line end
+            record = unsealed(line + b"\n", key) if whole else None
+            if record is not None:
+                self.records.append(record)
+            elif line.strip(b" ") and not (whole and unsealed(line + b"\n") == wanted):
+                damaged.append((start, len(line)))
+            start += len(line) + 1
+        self.written = os.fstat(self._file).st_mtime if self.records else None
+        self._blank(damaged, len(content))
+        if found is None:
+            self.append(wanted)
+        self.key = key
+
+    def _refuse_stranger(self, content: bytes) -> None:
+        """Refuse a file that is no journal; one with a damaged header is ours by its records or its first bytes."""
+        try:
+            first = json.loads(content.split(b"\n", 1)[0])
+        except ValueError:
+            first = None
+        schema = first.get("schema") if isinstance(first, dict) and "seal" not in first else SCHEMA
+        if schema != SCHEMA and str(schema).startswith("rewardsmith.journal/"):
+            self._refuse_version(schema)
+        if _MARK not in content and not content.startswith(_HEAD) and not _HEAD.startswith(content):
+            raise RewardsmithError(f"Journal: {self.path} is no journal of ours. Move it, or choose another folder.")
+
+    def _refuse_version(self, schema: Any) -> NoReturn:
+        raise RewardsmithError(
+            f"Journal: {self.path} is of another version of rewardsmith ({schema}, now {SCHEMA}). "
+            "Delete it to start again, or choose another folder."
+        )
+
+    def _begin_anew(self, found: Mapping[str, Any], wanted: Mapping[str, Any], anew: Collection[str]) -> None:
+        differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+        if not set(differing) <= set(anew):
+            listed = ", ".join(f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}" for name in differing)
             raise RewardsmithError(
-                f"Journal: {self.path} belongs to another job ({_difference(lines[0], header)}). "
+                f"Journal: {self.path} belongs to another job ({listed}). "
                 "Delete it to start again, or choose another folder."
             )
-        self.records = lines[1:]
+        logger.warning(
+            "Journal: the code has changed since %s was written (%s): all rows are scored anew.",
+            self.path, ", ".join(differing),
+        )  # fmt: skip
+        os.ftruncate(self._file, 0)
+        self.emptied = True
 
-    def _parsed(self, lines: list[bytes]) -> Iterator[dict[str, Any]]:
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                raise RewardsmithError(
-                    f"Journal: line {number} of {self.path} is damaged. Delete the file to start again."
-                )
-            yield record
+    def _blank(self, damaged: list[tuple[int, int]], size: int) -> None:
+        """Name the damaged lines, and overwrite them with blanks, so that they are named once."""
+        if not damaged:
+            return
+        logger.warning(
+            "Journal: damaged records in %s (%d, the first at byte %d): what they held is scored again.",
+            self.path, len(damaged), damaged[0][0],
+        )  # fmt: skip
+        with naming(self.path), self.path.open("r+b") as file:  # appending descriptors cannot write elsewhere
+            for start, length in damaged:
+                file.seek(start)
+                file.write(b" " * length)
+            if damaged[-1][0] + damaged[-1][1] == size:  # cut: the next record must not go on in its line
+                file.truncate(damaged[-1][0])
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one line; it has reached the operating system when this returns, so killing us cannot lose it."""
-        line = memoryview(json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        while line:
-            line = line[os.write(self._file, line) :]
+        line = memoryview(sealed(record, self.key))
+        before = os.fstat(self._file).st_size
+        with naming(self.path):
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError:  # a full disk: no half of a record may stay for the next one to be glued to
+                os.ftruncate(self._file, before)
+                raise
 
     def close(self) -> None:
         """Close the file and release its lock."""
@@ -101,6 +175,28 @@ class Journal:
             self._file = -1
 
 
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-    return ", ".join(f"{key} was {found.get(key)!r}, now {wanted.get(key)!r}" for key in keys)
+def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:
+    r"""The record as one line of JSON whose last field is a digest of the rest, under `key`.
+
+    >>> sealed({"n": 1})
+    b'{"n":1,"seal":"0ef33ed9a1ea8b3a"}\n'
+    """
+    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    return body[:-1] + _MARK + _digest(body, key) + b'"}\n'
+
+
+def unsealed(line: bytes, key: bytes = b"") -> dict[str, Any] | None:
+    r"""The record of such a line; None where a byte of it has changed, or where it was sealed under another key.
+
+    >>> unsealed(sealed({"n": 1})), unsealed(sealed({"n": 1}).replace(b"1,", b"2,"))
+    ({'n': 1}, None)
+    """
+    body, mark, seal = line.rpartition(_MARK)
+    if not mark or seal != _digest(body + b"}", key) + b'"}\n':
+        return None
+    record: dict[str, Any] = json.loads(body + b"}")
+    return record
+
+
+def _digest(body: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=8, key=key).hexdigest().encode()

@@ -10,27 +10,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from rewardsmith import __version__
 from rewardsmith.data import Row, has_text
 from rewardsmith.errors import EndpointError, TargetError
 from rewardsmith.rewards.calling import CONCURRENCY, Caller, own_concurrency, row_limit
 from rewardsmith.rewards.contracts import check_columns
+from rewardsmith.rewards.digest import source_digest
 from rewardsmith.rewards.inline import Inline
-from rewardsmith.rewards.journal import Journal
+from rewardsmith.rewards.journal import CODE, Journal
 from rewardsmith.rewards.keys import keys_of
 from rewardsmith.rewards.pool import Pool
 from rewardsmith.rewards.progress import Bar, Progress
-from rewardsmith.rewards.targets import Target, as_target, source_digest
+from rewardsmith.rewards.records import Recorded, fields_of, recorded
+from rewardsmith.rewards.targets import Target, as_target
 from rewardsmith.rewards.work import NO_TEXT, UNASKED, Scored, Unit
 
 MOST_SILENT = 8
 """Rows without a usable answer from a reward's endpoint, and none scored among them, after which the job ends."""
-
-
-class _Recorded(NamedTuple):
-    results: list[Scored]
-    microseconds: int
 
 
 class Scorer:
@@ -110,8 +108,8 @@ class Scorer:
         self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, list[Scored]] = {}
         self._columns: frozenset[str] | None = None
-        self._journal = None if journal is None else Journal(journal, self._header(journal_header or {}))
-        self._on_disk: dict[str, _Recorded] = {}
+        self._journal = None if journal is None else self._opened(journal, journal_header or {})
+        self._on_disk: dict[str, Recorded] = {}
         self._replay()
 
     def _pool(self, workers: int, memory: int | None) -> Pool:
@@ -138,6 +136,7 @@ class Scorer:
             "target": target.name,
             "contract": target.contract,
             "source": self._source,
+            "version": __version__,
             "timeout": self._timeout,
             "batch_size": self._batch_size,
             **given,
@@ -153,19 +152,15 @@ class Scorer:
         if self._journal is not None:
             self._journal.close()
         self._journal, self._seen, self._on_disk = None, {}, {}
-        self._journal = Journal(path, self._header(header or {}), patience=patience)
+        self._journal = self._opened(path, header or {}, patience)
         self._replay()
+
+    def _opened(self, path: Path, header: Mapping[str, Any], patience: float = 0.0) -> Journal:
+        return Journal(path, self._header(header), patience=patience, anew=CODE)
 
     def _replay(self) -> None:
         for record in self._journal.records if self._journal else []:
-            results = [Scored(*fields) for fields in record["results"]]
-            if record["whole"]:
-                self._on_disk[record["keys"][0]] = _Recorded(results, record["microseconds"])
-                continue
-            # Integer shares that add up again, so that a resumed job's total is the same to the last digit.
-            share, left = divmod(record["microseconds"], len(results))
-            for position, (key, result) in enumerate(zip(record["keys"], results, strict=True)):
-                self._on_disk[key] = _Recorded([result], share + (position < left))
+            self._on_disk.update(recorded(record))
 
     @property
     def seconds(self) -> float:
@@ -330,13 +325,13 @@ class Scorer:
         if whole is not None and key in self._seen:
             self._step(len(whole))
             return True
-        recorded = self._on_disk.get(key)
-        if recorded is None:
+        found = self._on_disk.get(key)
+        if found is None:
             return False
-        self._seen[key] = recorded.results
-        for result in recorded.results:
+        self._seen[key] = found.results
+        for result in found.results:
             self._note(result)
-        self._count(recorded.results, recorded.microseconds)
+        self._count(found.results, found.microseconds)
         return True
 
     def _record(self, unit: Unit, keys: list[str]) -> None:
@@ -348,7 +343,7 @@ class Scorer:
         answered = [result for result in results if result.reason != "endpoint"]
         if self._journal is not None and answered and not (unit.whole and len(answered) < len(results)):
             kept = keys if unit.whole else [k for k, r in zip(keys, results, strict=True) if r.reason != "endpoint"]
-            fields = [_fields(result) for result in answered]
+            fields = [fields_of(result) for result in answered]
             self._journal.append({"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields})
         if unit.whole:
             self._seen[keys[0]] = results
@@ -367,8 +362,3 @@ class Scorer:
     def _step(self, n: int) -> None:
         if self._bar is not None:
             self._bar.advance(n)
-
-
-def _fields(result: Scored) -> list[Any]:
-    fields = [result.reward, result.reason, result.detail, result.seconds, result.mutated, result.split]
-    return fields if result.mutated or result.split else fields[:4]

@@ -11,12 +11,10 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from rewardsmith.data import Row, has_text
 from rewardsmith.errors import TargetError, missing_extra
 from rewardsmith.rewards.contracts import Contract, PerRow, contract_of, name_of, per_row
-from rewardsmith.types import Reward
+from rewardsmith.types import Reward, Scope, traits_of
 
 if TYPE_CHECKING:
     from rewardsmith.rewards.scoring import Scorer
@@ -67,6 +65,7 @@ class SourceSet:
     weights: name → what it is multiplied by before they are added.
     transform: (B, K) rewards of the sources to (B,), as our trainers take it, where they are not simply added.
     whole: what it comes to as one reward, where a row alone decides that.
+    scope: what adding or transforming them must see.
     """
 
     name: str
@@ -74,6 +73,7 @@ class SourceSet:
     weights: Mapping[str, float]
     transform: Callable[..., Any] | None = None
     whole: Target | None = None
+    scope: Scope = "row"
 
 
 def _reloaded(spec: str, contract: Contract) -> Target:
@@ -135,7 +135,18 @@ def as_sources(found: Any, *, name: str = "sources", spec: str | None = None) ->
     transform = getattr(found, "transform", None)
     alone = callable(found) and getattr(found, "scope", "row") == "row"
     whole = replace(as_target(found, name=name), spec=spec) if alone else None
-    return SourceSet(name, targets, weights, transform if callable(transform) else None, whole)
+    if not callable(transform):
+        return SourceSet(name, targets, weights, None, whole)
+    return SourceSet(name, targets, weights, transform, whole, _scope(found, transform))
+
+
+def _scope(found: Any, transform: Callable[..., Any]) -> Scope:
+    """What the transform must see: a recipe's reward term says, else its traits; unknown, the whole batch."""
+    try:
+        scope: Scope = getattr(getattr(found, "reward", None), "scope", None) or traits_of(transform).scope
+    except TypeError:
+        return "batch"
+    return scope
 
 
 def _weights(name: str, sources: Sequence[str], given: Any) -> dict[str, float]:
@@ -370,23 +381,3 @@ def _turned(row: Row) -> Row:
     if isinstance(row.prompt, str):
         return row.conversational()
     return replace(row, prompt=row.prompt_text, completion=row.text if has_text(row.completion) else None)
-
-
-def source_digest(target: Target) -> str | None:
-    """A digest of the file that defines the reward, so that a resumed job notices an edit; None where unknown.
-
-    A reward that has a method `content_digest`, as reward models have, says itself what its scores depend on.
-    """
-    function: Any = target.reward
-    function = function.reward if target.contract == "process" else function
-    if callable(own := getattr(function, "content_digest", None)):
-        return str(own())
-    function = function.function if isinstance(function, PerRow) else function
-    while isinstance(function, partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    try:
-        path = inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
-        return hashlib.blake2b(Path(path or "").read_bytes(), digest_size=8).hexdigest()
-    except (OSError, TypeError):
-        return None

@@ -10,7 +10,6 @@ import pytest
 from report_samples import EMPTY, clean_report, curved_report, flawed_report
 
 from rewardsmith.audit.finding import Example
-from rewardsmith.audit.render import write
 from rewardsmith.audit.render.write import report_schema, strict_json, write_report
 from rewardsmith.audit.report import SCHEMA
 
@@ -82,8 +81,16 @@ def test_a_failed_write_leaves_the_old_report_whole_and_no_rest(tmp_path, monkey
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(write.os, "replace", fail)
+    monkeypatch.setattr("rewardsmith._disk.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(flawed_report(), tmp_path)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_half_an_emoji_in_a_row_can_be_written(tmp_path):
+    finding = replace(flawed_report().findings[0], message="so \ud83d")
+    paths = write_report(replace(flawed_report(), findings=(finding,)), tmp_path)
+    assert json.loads(paths.json.read_text())["findings"][0]["message"] == "so \ud83d"
+    assert "so " in paths.html.read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]

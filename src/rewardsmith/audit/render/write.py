@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rewardsmith._disk import replacing
 from rewardsmith.audit.finding import Severity
 from rewardsmith.audit.report import Report
 
@@ -81,9 +81,5 @@ def _finite(value: Any) -> Any:
 
 
 def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))  # half an emoji is no UTF-8

@@ -1,0 +1,270 @@
+"""What a reward's scores depend on besides its rows: a digest of its source, by which a job knows its own results.
+
+Every `.py` file counts of the package that holds the reward or, where none does, of its folder without subfolders. So
+it is with what the reward holds (functions in a `partial`, a wrapper, an object) and with the module that names it.
+Modules of yours that these import count too, whole packages of them, wherever they are. Installed packages count only
+where the reward itself lives in one. Data files do not count, nor what is imported by a computed name from another
+folder. Of a package with more than 2,000 files only those count that the reward's module imports, which a warning says.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import rewardsmith
+from rewardsmith.rewards.contracts import PerRow
+from rewardsmith.rewards.targets import Target
+
+logger = logging.getLogger(__name__)
+MOST_FILES = 2000
+MOST_PARTS = 1000
+"""Objects inside a reward that are looked at, so that a large one does not take for ever."""
+_OURS = Path(rewardsmith.__file__).resolve().parent
+_FILE, _MODULE = re.compile(r"(.+?\.py):"), re.compile(r"([\w.]+):")
+
+
+def source_digest(target: Target) -> str | None:
+    """Return a digest of the code that gives the reward's scores; None where none can be found.
+
+    A reward that has a method `content_digest`, as reward models have, says itself what else its scores depend on.
+    """
+    reward: Any = target.reward
+    reward = reward.reward if target.contract == "process" else reward
+    starts, texts = set(_named(target.spec)), []
+    if callable(own := getattr(reward, "content_digest", None)):
+        texts.append(str(own()).encode())
+        starts |= {path for path in _homes_of(type(reward)) if not path.is_relative_to(_OURS)}
+    else:
+        paths, codes = _made_of(reward)
+        starts |= paths
+        texts += [_bytes_of(code) for code in codes]
+    if not starts and not texts:
+        return None
+    files = [(_label(path), hashlib.blake2b(path.read_bytes()).hexdigest()) for path in _files(starts)]
+    found = hashlib.blake2b(repr(sorted(files)).encode(), digest_size=8)
+    for text in texts:
+        found.update(text)
+    return found.hexdigest()
+
+
+# --- where a reward is written -------------------------------------------------------------------------------------
+
+
+def _named(spec: str | None) -> Iterator[Path]:
+    """The file of the module that a reward is named by: what it binds decides as much as what it calls."""
+    if spec is None or Path(spec).is_dir():
+        return
+    if (match := _FILE.match(spec)) and Path(match[1]).is_file():
+        yield Path(match[1]).resolve()
+    elif (match := _MODULE.match(spec)) and (path := _file_of(match[1])) is not None:
+        yield path
+
+
+def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:
+    """The files of a reward and of all it holds that can be called, and the code that no file holds."""
+    paths: set[Path] = set()
+    codes: list[CodeType] = []
+    waiting, seen, head = [reward], {id(reward)}, True
+    while waiting and len(seen) < MOST_PARTS:
+        part = waiting.pop()
+        if not isinstance(part, partial | MethodType | PerRow | Mapping | list | tuple):
+            own = [part.__module__] if isinstance(part, FunctionType) else []
+            found = [path for name in own if (path := _file_of(name)) is not None] if own else _homes_of(type(part))
+            paths.update(path for path in found if head or not _is_installed(path))
+            if own and not found:
+                codes.append(part.__code__)
+            head = False
+        for inside in _inside(part):
+            if id(inside) not in seen and (callable(inside) or isinstance(inside, Mapping | list | tuple)):
+                seen.add(id(inside))
+                waiting.append(inside)
+    return paths, codes
+
+
+def _homes_of(kind: type) -> list[Path]:
+    """The files of a class and of those of its bases that are not installed."""
+    first, *bases = kind.__mro__
+    own = [path] if (path := _file_of(first.__module__)) is not None else []
+    return own + [p for base in bases if (p := _file_of(base.__module__)) is not None and not _is_installed(p)]
+
+
+def _inside(part: Any) -> Iterator[Any]:
+    if isinstance(part, partial):
+        yield from (*part.args, *part.keywords.values(), part.func)
+    elif isinstance(part, MethodType):
+        yield from (part.__func__, part.__self__)
+    elif isinstance(part, PerRow):
+        yield part.function
+    elif isinstance(part, Mapping):
+        yield from part.values()
+    elif isinstance(part, list | tuple):
+        yield from part
+    elif not isinstance(part, ModuleType | type):
+        yield from getattr(part, "__dict__", {}).values()
+        for name in (name for kind in type(part).__mro__ for name in getattr(kind, "__slots__", ())):
+            yield getattr(part, name, None)
+        for cell in getattr(part, "__closure__", None) or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:  # not filled yet
+                continue
+
+
+def _bytes_of(code: CodeType) -> bytes:
+    """What a function does, without where it was written, as it is for a function of a notebook."""
+    constants = [_bytes_of(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
+    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])
+
+
+def _file_of(module: str | None) -> Path | None:
+    if module is None or module.split(".")[0] in sys.stdlib_module_names:
+        return None
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return Path(path).resolve() if path and path.endswith(".py") and Path(path).is_file() else None
+
+
+# --- what belongs to it --------------------------------------------------------------------------------------------
+
+
+def _files(starts: set[Path]) -> set[Path]:
+    """Every file that counts."""
+    found, homes, followed = set[Path](), set[Path](), set[Path]()
+    waiting = sorted(starts)
+    for path in waiting:
+        found |= {path} if _home(path) in homes else {path, *_around(path)}
+        homes.add(_home(path))
+    while waiting and len(followed) < MOST_FILES:
+        path = waiting.pop(0)
+        if path in followed or path.is_relative_to(_OURS):
+            continue
+        followed.add(path)
+        for imported in _imports(path):
+            if _is_installed(imported) and _home(imported) != _home(path):
+                continue
+            found.add(imported)
+            if _is_package(home := _home(imported)) and home not in homes:
+                found |= _package(home)
+                homes.add(home)
+            waiting.append(imported)
+    return found
+
+
+def _home(path: Path) -> Path:
+    """The outermost package that holds the file, or its folder where none does."""
+    folder = path.parent
+    while _is_package(folder) and _is_package(folder.parent):
+        folder = folder.parent
+    return folder
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
+
+
+def _label(path: Path) -> str:
+    """A file's name that does not say where its package or folder is."""
+    home = _home(path)
+    return str(path.relative_to(home.parent if _is_package(home) else home))
+
+
+def _around(path: Path) -> set[Path]:
+    if _is_package(home := _home(path)):
+        return _package(home)
+    if _is_installed(path):  # a module beside all other packages
+        return set()
+    return {file.resolve() for file in home.glob("*.py") if file.is_file()}
+
+
+def _package(home: Path) -> set[Path]:
+    """Every `.py` file of a package; none where there are too many."""
+    found: set[Path] = set()
+    for folder, folders, names in os.walk(home):
+        folders[:] = [f for f in folders if f[0] != "." and f not in ("__pycache__", "node_modules", "site-packages")]
+        found |= {path for name in names if name.endswith(".py") and (path := Path(folder, name)).is_file()}
+        if len(found) > MOST_FILES:
+            _say_large(home)
+            return set()
+    return found
+
+
+@cache
+def _say_large(home: Path) -> None:
+    logger.warning(
+        "source_digest: %s has more than %d files. Only those that the reward's module imports decide whether earlier "
+        "scores still hold. After an edit elsewhere in it, choose another output.", home, MOST_FILES,
+    )  # fmt: skip
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    """The files of the modules that a file imports, as far as they can be found without running anything."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first, *parts = alias.name.split(".")
+                yield from _along(_place(first, path), parts)
+        elif isinstance(node, ast.ImportFrom):
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                if node.level:
+                    yield from _along((path.parent, *path.parents)[node.level], [*parts, alias.name])
+                else:
+                    yield from _along(_place(parts[0], path), [*parts[1:], alias.name])
+
+
+def _place(name: str, path: Path) -> Path | None:
+    """The folder or the file of a top-level module that the file at `path` imports."""
+    if name in sys.stdlib_module_names or name == "rewardsmith":
+        return None
+    for beside in (path.parent / name, path.parent / f"{name}.py"):
+        if beside.is_file() or _is_package(beside):
+            return beside.resolve()
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).resolve()
+    origin = "" if spec is None else spec.origin or ""
+    return Path(origin).resolve() if origin.endswith(".py") else None
+
+
+def _along(place: Path | None, parts: list[str]) -> Iterator[Path]:
+    """The files along `place.part.part`; the last part may be a name inside a module."""
+    while place is not None:
+        if place.is_file():
+            yield place
+            return
+        if _is_package(place):
+            yield place / "__init__.py"
+        if not parts:
+            return
+        folder, file = place / parts[0], place / f"{parts[0]}.py"
+        place, parts = (folder if folder.is_dir() else file if file.is_file() else None), parts[1:]
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple({Path(place).resolve() for place in (*places, *site.getsitepackages(), site.getusersitepackages())})
+
+
+def _is_installed(path: Path) -> bool:
+    known = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(known) or any(path.is_relative_to(place) for place in _installed())
