@@ -157,16 +157,33 @@ def test_a_column_that_some_blocks_lack_is_none_there_as_in_one_block(tmp_path):
         assert "bonus" not in read(found.out)[0]
 
 
-def test_messages_are_given_where_they_are_asked_for(tmp_path):
+def test_messages_are_given_where_they_are_asked_for_or_where_strings_all_fail(tmp_path):
     def reads_messages(completions, **columns):
         return [float(len(c[0]["content"])) for c in completions]
 
-    rows = jsonl(tmp_path / "rows.jsonl", [{"prompt": "p", "completion": "four"}])
-    plain = score_file(rows, reads_messages, tmp_path / "a.jsonl", engine=HERE)
-    assert (plain.n_scored, plain.unscored) == (0, {"exception": 1})
-    assert read(plain.out)[0]["reason"].startswith("exception: TypeError: ")
-    turned = score_file(rows, reads_messages, tmp_path / "b.jsonl", engine=HERE, conversational=True)
-    assert read(turned.out) == [{"prompt": "p", "completion": "four", "reward": 4.0, "reason": None}]
+    def reads_strings(completions, **columns):
+        return [float(len(c.strip())) for c in completions]
+
+    def reads_either(completions, **columns):
+        return [float(len(c)) for c in completions]
+
+    records = [{"prompt": "p", "completion": "four"}, {"prompt": "p", "completion": None}]
+    rows = jsonl(tmp_path / "rows.jsonl", records)
+    chat = [{"role": "assistant", "content": "four"}]
+    talks = jsonl(tmp_path / "talks.jsonl", [{"prompt": chat, "completion": chat}])
+    for k, (file, reward, options, right) in enumerate(
+        [
+            (rows, reads_messages, {"conversational": True}, 4.0),
+            (rows, reads_messages, {}, 4.0),
+            (rows, reads_either, {}, 4.0),
+            (rows, reads_either, {"conversational": True}, 1.0),
+            (talks, reads_strings, {}, 4.0),
+            (talks, reads_messages, {}, 4.0),
+        ]
+    ):
+        found = read(score_file(file, reward, tmp_path / f"{k}.jsonl", engine=HERE, **options).out)
+        assert [row["reward"] for row in found] == [right, None][: len(found)], k
+    assert read(tmp_path / "1.jsonl")[0] == {**records[0], "reward": 4.0, "reason": None}
 
 
 def test_another_job_and_other_rows_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from rewardsmith.errors import RowsError
 from rewardsmith.rewards.calling import CONCURRENCY
 from rewardsmith.rewards.journal import sealed, unsealed
 from rewardsmith.rewards.keys import keys_of
+from rewardsmith.rewards.score_rows import in_either_form
 from rewardsmith.rewards.scoring import Scorer
 from rewardsmith.rewards.targets import Target
 from rewardsmith.rewards.work import Scored
@@ -122,7 +123,7 @@ class BlockScorer:
         """One result per row of the block, in order."""
         header = {"block": block.index, "rows": block.digest}
         self._scorer.journal_to(self._job.journal(block.index), header, patience=ORPHAN)
-        return self._scorer.score(block.rows)
+        return in_either_form(self._scorer, block.rows)
 
     def close(self) -> None:
         """End the workers and release the journal."""

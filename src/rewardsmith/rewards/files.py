@@ -99,7 +99,8 @@ def score_file(
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
         concurrency: rows that an async reward works on at once, where the reward does not say.
         block_size: rows that are finished together; None: a 32nd of the rows, at least 64 and at most 1024.
-        conversational: give the reward messages where the file has strings.
+        conversational: give the reward messages where the file has strings. Without it a block on whose every row the
+            reward raises is given in the other form, if that helps.
         progress: draw a bar on standard error.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rewardsmith.data import Rows, as_rows
+from rewardsmith.data import Row, Rows, as_rows
 from rewardsmith.rewards.scoring import Scorer
 from rewardsmith.rewards.targets import Target, resolve_form
 from rewardsmith.rewards.work import NO_TEXT, Scored
@@ -26,11 +26,16 @@ def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> li
     """
     given = as_rows(rows)
     with Scorer(reward, **options) as scorer:
-        found = scorer.score(given)
-        if {result.reason for result in found if result is not NO_TEXT} != {"exception"}:
-            return found
-        formed = resolve_form(scorer, given)
-        return found if formed.form == "as given" else scorer.score(formed.rows)
+        return in_either_form(scorer, given)
+
+
+def in_either_form(scorer: Scorer, rows: Sequence[Row]) -> list[Scored]:
+    """Score rows as they are or, where the reward raises on every one and not in the other form, in that."""
+    found = scorer.score(rows)
+    if {result.reason for result in found if result != NO_TEXT} != {"exception"}:
+        return found
+    formed = resolve_form(scorer, rows)
+    return found if formed.form == "as given" else scorer.score(formed.rows)
 
 
 def rewards_of(scored: Sequence[Scored]) -> list[float | None]:
@@ -38,4 +43,4 @@ def rewards_of(scored: Sequence[Scored]) -> list[float | None]:
     return [result.reward for result in scored]
 
 
-__all__ = ["rewards_of", "score"]
+__all__ = ["in_either_form", "rewards_of", "score"]
