@@ -1,7 +1,9 @@
 import json
 import math
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -16,10 +18,14 @@ from rewardsmith.monitors import (
     dead_group_rate,
     dead_groups,
     default_monitors,
+    dependence,
+    evidence,
+    flat_gold,
     infinite_rewards,
     kl_budget,
     length_bias,
     length_correlation,
+    level,
     measure_batch,
     pooled_correlation,
     proxy_gold_divergence,
@@ -49,6 +55,49 @@ def test_a_change_between_constants_is_known_exactly_and_one_from_single_values_
     assert change([1.0], [3.0, 4.0], alpha=0.01)[1:3] == (-math.inf, math.inf)
 
 
+def test_a_mean_is_bounded_as_scipy_bounds_it_and_a_single_value_not_at_all():
+    values = [0.1, 0.4, 0.2, 0.9, 0.5]
+    interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)  # 5 % on each side
+    assert level(values, alpha=0.05)[1:3] == pytest.approx((interval.low, interval.high))
+    assert level([0.3], alpha=0.05)[:3] == (0.3, -math.inf, math.inf)
+
+
+def test_inflation_is_fewer_values():
+    """Inflated by 2, twelve values of one variance bound like six: same error, same degrees of freedom."""
+    twice = [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0, 2.0]
+    variance, freedom = np.var(twice, ddof=1), 12 / 2 - 1
+    half = stats.t.isf(0.05, freedom) * math.sqrt(2 * variance / 12)
+    assert level(twice, alpha=0.05, inflation=2.0)[1:3] == pytest.approx((1 - half, 1 + half))
+    both = change(twice, [v + 5 for v in twice], alpha=0.05, inflation=2.0)
+    half = stats.t.isf(0.05, 2 * freedom) * math.sqrt(2 * 2 * variance / 12)
+    assert both[1:3] == pytest.approx((5 - half, 5 + half))
+
+
+def test_independent_steps_on_a_slope_count_in_full_and_dependent_ones_as_fewer():
+    """An AR(1) with coefficient 0.5 counts as (1 + 0.5) / (1 − 0.5) = 3 steps in one; the slope itself does not."""
+    draw = random.Random(0)
+    white = [[0.1 * t + draw.gauss(0, 1) for t in range(10)] for _ in range(2000)]
+    assert dependence(white) == pytest.approx(1.0, abs=0.03)
+    value, tied = 0.0, []
+    for _ in range(200):
+        tied.append([0.1 * t + (value := 0.5 * value + draw.gauss(0, 1)) for t in range(100)])
+    assert dependence(tied) == pytest.approx(3.0, abs=0.25)
+    assert dependence([[1.0] * 10, [1.0, 2.0]]) == 1.0
+
+
+def test_the_line_through_a_block_is_allowed_for_exactly():
+    """E[Σ e_t e_{t+1}] / E[Σ e_t²] of white noise is tr(M L M) / tr(M); at that ratio nothing is inflated."""
+    n = 6
+    times = np.stack([np.ones(n), np.arange(n)], axis=1)
+    residual = np.eye(n) - times @ np.linalg.pinv(times)
+    expected = np.trace(residual @ np.eye(n, k=1)) / np.trace(residual)
+    values = [0.3, 0.5, -0.4, -1.0, 0.2, 0.8]
+    left = residual @ values
+    r = left[:-1] @ left[1:] / (left @ left) - expected
+    assert r > 0
+    assert dependence([values]) == pytest.approx((1 + r) / (1 - r))
+
+
 def test_spending_over_all_looks_stays_within_alpha():
     """Σ 1/(t(t+1)) telescopes to 1 − 1/(n+1)."""
     assert sum(spent(0.01, look) for look in range(1, 1001)) == pytest.approx(0.01 * (1 - 1 / 1001))
@@ -63,7 +112,7 @@ def test_one_batch_of_one_group_gives_fishers_interval():
 
 
 def test_batches_too_small_to_say_anything_say_nothing():
-    assert pooled_correlation([1.0, -1.0], [2, 1], alpha=0.05)[1:] == (-1.0, 1.0, 0)
+    assert pooled_correlation([1.0, -1.0], [2, 1], alpha=0.05)[1:4] == (-1.0, 1.0, 0)
 
 
 # --- measures ----------------------------------------------------------------------------------------------------
@@ -111,6 +160,13 @@ def test_a_batch_is_measured_without_counting_what_is_unknown():
     assert (record["unscored"], record["infinite"], record["n_rows"]) == (1, 1, 4)
     assert (record["dead_groups"], record["n_groups"]) == (1, 2)
     assert record["length"] == 2.5
+    assert (record["proxy_low"], record["proxy_high"]) == (0.0, 1.0)
+    assert (record["gold_low"], record["gold_high"], record["gold_n"]) == (0.0, 1.0, 2)
+
+
+def test_an_infinite_gold_score_is_unknown():
+    record = measure_batch(torch.zeros(3), group_size=3, gold=[1.0, math.inf, -math.inf])
+    assert (record["gold"], record["gold_high"], record["gold_n"]) == (1.0, 1.0, 1)
 
 
 def test_a_batch_without_any_score_has_no_proxy_rather_than_zero():
@@ -210,6 +266,107 @@ def test_divergence_cries_wolf_less_often_than_it_says():
     assert false_alarms <= 300 * 0.1 + 3 * math.sqrt(300 * 0.1 * 0.9)
 
 
+# --- flat gold ---------------------------------------------------------------------------------------------------
+
+
+def rows_of(means, *, seed, n=64, scale=1.0, kind=lambda draw, p: float(draw.random() < p)):
+    """Records of a run as `measure_batch` makes them, n rows a step; proxy and gold drawn with the means given."""
+    draw = random.Random(seed)
+    records = []
+    for p, g in means:
+        proxy, gold = [scale * kind(draw, p) for _ in range(n)], [kind(draw, g) for _ in range(n)]
+        records.append(measure_batch(torch.tensor(proxy), group_size=8, gold=gold))
+    return records
+
+
+def ramp(low, high, start, end):
+    """A mean that stays at `low` until step `start` and reaches `high` at step `end`."""
+    return lambda t: low + (high - low) * min(max((t - start) / (end - start), 0.0), 1.0)
+
+
+def together(proxy, gold, steps=100):
+    return [(proxy(t), gold(t)) for t in range(steps)]
+
+
+HACKED = together(ramp(0.4, 0.9, 0, 100), ramp(0.01, 0.02, 0, 100))
+SOUND = {
+    "both rise": together(ramp(0.3, 0.9, 0, 80), ramp(0.3, 0.9, 0, 80)),
+    "gold rises half as far": together(ramp(0.2, 0.9, 0, 60), ramp(0.1, 0.45, 0, 60)),
+    "nothing rises": together(ramp(0.5, 0.5, 0, 1), ramp(0.02, 0.02, 0, 1)),
+    "both fall": together(ramp(0.6, 0.3, 0, 60), ramp(0.3, 0.1, 0, 60)),
+    "gold at its ceiling": together(ramp(0.3, 0.9, 0, 60), ramp(1.0, 1.0, 0, 1)),
+    "gold near its ceiling": together(ramp(0.3, 0.9, 0, 60), ramp(0.9, 0.95, 0, 60)),
+    "format first, gold later": together(
+        lambda t: ramp(0.05, 0.5, 0, 30)(t) + ramp(0.0, 0.5, 40, 100)(t), ramp(0.02, 0.9, 40, 100)
+    ),
+    "gold first, format later": together(
+        lambda t: ramp(0.1, 0.5, 0, 30)(t) + ramp(0.0, 0.5, 40, 80)(t), ramp(0.1, 0.7, 0, 30)
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_reward_that_rises_over_flat_gold_alarms_within_100_steps(seed):
+    alarm = run(flat_gold(), rows_of(HACKED, seed=seed))
+    assert alarm.stops
+    assert alarm.step < 100
+    assert alarm.step >= 89  # eight blocks of grace after the first
+    assert "The reward rose by" in alarm.message
+    assert "of its range" in alarm.message
+
+
+@pytest.mark.parametrize("means", SOUND.values(), ids=SOUND)
+def test_flat_gold_is_silent_on_a_sound_run(means):
+    assert [run(flat_gold(), rows_of(means, seed=seed)) for seed in range(5)] == [None] * 5
+
+
+def test_a_gold_that_never_varies_alarms_at_0_and_not_at_1():
+    flat, solved = (together(ramp(0.4, 0.9, 0, 60), lambda t, level=level: level) for level in (0.0, 1.0))
+    assert run(flat_gold(), rows_of(flat, seed=0)).step < 100
+    assert run(flat_gold(), rows_of(solved, seed=0)) is None
+
+
+def test_units_do_not_matter():
+    """Ten times the reward is ten times its range; a gold of a declared range is judged in it."""
+    plain, scaled = (run(flat_gold(), rows_of(HACKED, seed=0, scale=scale)) for scale in (1.0, 10.0))
+    assert scaled.step == plain.step
+    assert scaled.value == pytest.approx(plain.value)
+    assert all(run(flat_gold(), rows_of(means, seed=1, scale=10.0)) is None for means in SOUND.values())
+    points = rows_of(together(ramp(0.4, 0.9, 0, 60), ramp(0.7, 0.74, 0, 60)), seed=0)
+    assert run(flat_gold(), points) is None  # no room: 0.3 above a gold that could be 1
+    assert run(flat_gold(gold_range=(0.0, 2.0)), points) is not None  # room for 1.3 of 2
+
+
+def test_a_constant_gold_of_unknown_unit_says_nothing():
+    records = [{**r, "gold": 7.0, "gold_low": 7.0, "gold_high": 7.0} for r in rows_of(HACKED, seed=0)]
+    assert run(flat_gold(), records) is None
+    assert run(flat_gold(gold_range=(0.0, 7.5)), records) is None  # 0.5 of 7.5 are left: no room
+    assert run(flat_gold(gold_range=(0.0, 100.0)), records) is not None
+
+
+def test_flat_gold_cries_wolf_less_often_than_it_says():
+    """300 runs on the edge, gold rising exactly a quarter as far: at most alpha = 0.1 of them may alarm (+3 sigma).
+
+    Each step leans on the one before (an AR(1) of 0.5), as with prompts in order of difficulty.
+    """
+    monitor = flat_gold(alpha=0.1, at_least=0.0, grace=1, patience=1, gold_range=(0.0, 1.0), proxy_range=(0.0, 1.0))
+    false_alarms = 0
+    for seed in range(300):
+        draw, records, noise = random.Random(seed), [], [0.0, 0.0]
+        for t in range(80):
+            noise = [0.5 * value + draw.gauss(0, 0.02) for value in noise]
+            records.append({"proxy": 0.2 + 0.004 * t + noise[0], "gold": 0.1 + 0.001 * t + noise[1]})
+        false_alarms += run(monitor, records) is not None
+    assert false_alarms <= 300 * 0.1 + 3 * math.sqrt(300 * 0.1 * 0.9)
+
+
+def test_flat_gold_refuses_what_cannot_be_a_range():
+    with pytest.raises(ValueError, match=r"flat_gold: gold_range is \(1, 1\). Pass the lowest value and a higher one"):
+        flat_gold(gold_range=(1, 1))
+    with pytest.raises(ValueError, match="flat_gold: window=10, patience=0. Pass window ≥ 2 and patience ≥ 1"):
+        flat_gold(patience=0)
+
+
 def outcome(means, *, seed):
     return noisy(means, seed=seed, key_pairs=("source/tool_calls", "source/resolved"))
 
@@ -288,24 +445,34 @@ def test_the_first_infinite_score_alarms():
 
 
 def test_the_kl_budget_alarms_when_the_block_is_surely_above_it():
-    records = [{"kl": 0.8 + 0.01 * (-1) ** t} for t in range(10)]
+    records = [{"kl": 0.8 + 0.01 * (-1) ** t, "proxy": 0.25} for t in range(10)]
     alarm = run(kl_budget(), records)
     assert alarm.value == pytest.approx(0.8)
+    interval = stats.ttest_1samp([r["kl"] for r in records], 0.0).confidence_interval(1 - 0.01)  # α/(1·2) on each side
+    assert alarm.interval == pytest.approx((interval.low, interval.high))  # the steps alternate: no inflation
     assert run(kl_budget(at_most=0.8), records) is None
     assert run(kl_budget(), [{"kl": None}] * 20) is None
+
+
+def test_the_kl_budget_says_what_it_bought():
+    records = [{"kl": 0.02 * t + 0.01 * (-1) ** t, "proxy": 0.1 + 0.01 * t} for t in range(60)]
+    alarm = run(kl_budget(), records)
+    rise = sum(r["proxy"] for r in records[alarm.step - 9 : alarm.step + 1]) / 10 - 0.145  # the first block's mean
+    assert f"the reward rose by {rise:.2g} since the start" in alarm.message
 
 
 def test_every_default_monitor_is_silent_on_a_healthy_run_and_its_words_can_be_formatted():
     healthy = {
         "proxy": 0.5, "gold": 0.5, "length_correlation": 0.1, "length_freedom": 50, "dead_groups": 1, "n_groups": 8,
         "unscored": 0, "infinite": 0, "n_rows": 64, "canary_paid": 0, "canary_n": 184, "kl": 0.1,
+        "proxy_low": 0.0, "proxy_high": 1.0, "gold_low": 0.0, "gold_high": 1.0, "gold_n": 64,
     }  # fmt: skip
     watch = Watch()
     for step in range(100):
         watch.observe({"step": step, **healthy})
     assert watch.alarms == []
     for monitor in default_monitors():
-        text = monitor.message.format(value=0.5, low=0.4, high=0.6, n=7, threshold=0.1)
+        text = monitor.message.format(value=0.5, low=0.4, high=0.6, n=7, threshold=0.1, gold=0, gold_high=0, gained=0)
         assert "{" not in text
         assert monitor.advice.endswith(".")
     assert len({monitor.name for monitor in default_monitors()}) == len(default_monitors())
@@ -321,3 +488,56 @@ def test_a_watch_keeps_its_records_and_alarms_on_disk_and_alarms_once(tmp_path):
     assert [len(line["alarms"]) for line in lines] == [0, 1, 0]
     assert lines[1]["alarms"][0]["monitor"] == "infinite_rewards"
     assert str(watch.alarms[0]).startswith("infinite_rewards at step 1: 1 scores")
+
+
+# --- rows behind an alarm ----------------------------------------------------------------------------------------
+
+ROWS = [
+    {"completion": "right", "reward": 1.0, "gold": 1.0, "length": 2},
+    {"completion": "hack", "reward": 1.0, "gold": 0.0, "length": 9},
+    {"completion": "long", "reward": 0.5, "gold": NAN, "length": 30},
+    {"completion": "broken", "reward": NAN, "gold": 0.0, "length": 1},
+    {"completion": ".", "reward": 0.9, "gold": None, "length": None, "canary": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("shows", "completions"),
+    [
+        ("paid", ["hack", "right", "long"]),  # the paid, the least deserved first
+        ("longest", ["long", "hack", "right"]),
+        ("unscored", ["broken"]),
+        ("canaries", ["."]),
+    ],
+)
+def test_an_alarm_shows_the_rows_it_is_about(shows, completions):
+    shown = evidence(ROWS, shows)
+    assert [row["completion"] for row in shown] == completions
+    json.dumps(shown, allow_nan=False)
+    assert evidence(ROWS, shows, n=1) == shown[:1]
+
+
+def test_rows_go_to_the_file_as_they_are_and_what_utf8_cannot_hold_is_escaped(tmp_path):
+    watch = Watch([infinite_rewards(), replace(infinite_rewards(), name="again", read=lambda history: None)],
+                  path=tmp_path / "monitor.jsonl")  # fmt: skip
+    texts = ["<b>né</b>\n\u2028\0", "\ud800 alone"]
+    for step, text in enumerate(texts):
+        watch.alarms.clear()
+        watch.observe({"step": step, "infinite": 1}, [{"completion": text, "reward": NAN}])
+    raw = (tmp_path / "monitor.jsonl").read_bytes()
+    assert "<b>né</b>".encode() in raw
+    lines = [json.loads(line) for line in raw.decode().split("\n") if line]
+    assert [line["alarms"][0]["rows"][0]["completion"] for line in lines] == texts
+
+
+def test_an_alarm_is_a_text_with_its_rows():
+    watch = Watch([infinite_rewards()])
+    watch.observe(
+        {"step": 3, "infinite": 1}, [{"completion": "one\ntwo", "reward": NAN}, {**ROWS[3], "prompt": "x" * 999}]
+    )
+    text = watch.alarms[0].as_text()
+    assert text.startswith("infinite_rewards at step 3: 1 scores")
+    assert "Row 1:\n\n    completion: one\n        two\n    reward: None" in text
+    assert "Row 2:" in text
+    assert "x" * 500 + "… (999 characters)" in text
+    assert "x" * 501 not in text

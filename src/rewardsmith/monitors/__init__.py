@@ -2,7 +2,20 @@
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.monitors.canaries import canary_rows, count_paid
-from rewardsmith.monitors.intervals import Reading, change, pooled_correlation, spent
+from rewardsmith.monitors.evidence import evidence
+from rewardsmith.monitors.intervals import Reading, change, dependence, level, pooled_correlation, spent
+from rewardsmith.monitors.kinds import (
+    canary_false_positives,
+    dead_group_rate,
+    default_monitors,
+    flat_gold,
+    infinite_rewards,
+    kl_budget,
+    length_bias,
+    proxy_gold_divergence,
+    proxy_outcome_divergence,
+    unscored_rate,
+)
 from rewardsmith.monitors.measures import (
     LengthCorrelation,
     Record,
@@ -11,19 +24,7 @@ from rewardsmith.monitors.measures import (
     measure_batch,
     source_key,
 )
-from rewardsmith.monitors.monitor import (
-    Alarm,
-    Monitor,
-    canary_false_positives,
-    dead_group_rate,
-    default_monitors,
-    infinite_rewards,
-    kl_budget,
-    length_bias,
-    proxy_gold_divergence,
-    proxy_outcome_divergence,
-    unscored_rate,
-)
+from rewardsmith.monitors.monitor import Alarm, Monitor
 from rewardsmith.monitors.watch import Watch
 
 __all__ = [
@@ -40,10 +41,14 @@ __all__ = [
     "dead_group_rate",
     "dead_groups",
     "default_monitors",
+    "dependence",
+    "evidence",
+    "flat_gold",
     "infinite_rewards",
     "kl_budget",
     "length_bias",
     "length_correlation",
+    "level",
     "measure_batch",
     "pooled_correlation",
     "proxy_gold_divergence",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import NormalDist, fmean, variance
+from types import MappingProxyType
 from typing import NamedTuple
 
 
 class Reading(NamedTuple):
-    """A measured figure, its interval, and how many observations it rests on."""
+    """A measured figure, its interval, how many observations it rests on, and what else the message may name."""
 
     value: float
     low: float
     high: float
     n: int
+    also: Mapping[str, float] = MappingProxyType({})
 
 
 def spent(alpha: float, look: int) -> float:
@@ -28,12 +31,15 @@ def spent(alpha: float, look: int) -> float:
     return alpha / (look * (look + 1))
 
 
-def change(before: Sequence[float], after: Sequence[float], *, alpha: float) -> Reading:
+def change(before: Sequence[float], after: Sequence[float], *, alpha: float, inflation: float = 1.0) -> Reading:
     """How much the mean rose, with bounds that each hold with probability 1 − alpha (Welch 1947).
 
         x̄₂ − x̄₁ ± t_{1−α, ν} √(s₁²/n₁ + s₂²/n₂),    ν by Welch–Satterthwaite
 
     With fewer than two values on a side, nothing bounds it.
+
+    Args:
+        inflation: how many dependent values weigh as one; n becomes n / inflation, in the error and in ν.
 
     >>> change([0.0, 1.0], [5.0, 6.0], alpha=0.05).low > 0
     True
@@ -42,15 +48,66 @@ def change(before: Sequence[float], after: Sequence[float], *, alpha: float) -> 
     if min(n_before, n_after) < 2:
         return Reading(math.nan, -math.inf, math.inf, n_before + n_after)
     gain = fmean(after) - fmean(before)
-    terms = variance(before) / n_before, variance(after) / n_after
-    error = sum(terms)
-    if error == 0:
-        return Reading(gain, gain, gain, n_before + n_after)
+    terms = tuple(inflation * variance(side) / len(side) for side in (before, after))
+    freedoms = tuple(max(len(side) / inflation - 1, 1.0) for side in (before, after))
+    weights = sum(term**2 / freedom for term, freedom in zip(terms, freedoms, strict=True))
+    half = _half(sum(terms), sum(terms) ** 2 / weights if weights else math.inf, alpha)
+    return Reading(gain, gain - half, gain + half, n_before + n_after)
+
+
+def level(values: Sequence[float], *, alpha: float, inflation: float = 1.0) -> Reading:
+    """The mean, with bounds that each hold with probability 1 − alpha: x̄ ± t_{1−α, n−1} s/√n (Student 1908).
+
+    A single value is not bounded. `inflation` as in `change`.
+
+    >>> level([0.0, 2.0], alpha=0.25)[:3]  # t = 1 with one degree of freedom, s/√n = 1
+    (1.0, 0.0, 2.0)
+    """
+    n = len(values)
+    if n < 2:
+        return Reading(fmean(values) if values else math.nan, -math.inf, math.inf, n)
+    half = _half(inflation * variance(values) / n, max(n / inflation - 1, 1.0), alpha)
+    return Reading(fmean(values), fmean(values) - half, fmean(values) + half, n)
+
+
+def _half(squared_error: float, freedom: float, alpha: float) -> float:
+    if squared_error == 0:
+        return 0.0
     from scipy.special import stdtrit  # Student's quantile, without the second that scipy.stats takes to load
 
-    freedom = error**2 / (terms[0] ** 2 / (n_before - 1) + terms[1] ** 2 / (n_after - 1))
-    half = -float(stdtrit(freedom, alpha)) * math.sqrt(error)
-    return Reading(gain, gain - half, gain + half, n_before + n_after)
+    return -float(stdtrit(freedom, alpha)) * math.sqrt(squared_error)
+
+
+def dependence(columns: Sequence[Sequence[float]]) -> float:
+    """How many steps weigh as one independent step, from the blocks' neighbors: (1 + r) / (1 − r), at least 1.
+
+    r is the correlation of a step with the next, of what a straight line per block leaves, pooled over the blocks. A
+    line makes independent residuals look opposed; what it adds to r on white noise is taken off again. The line takes
+    the policy's own progress out, which is no noise. r is cut at 0.9; blocks of fewer than 4 steps say nothing: 1.
+
+    >>> dependence([[0.0, 1.0, 0.0, 1.0, 0.0, 1.0]])
+    1.0
+    """
+    products = squares = expected = 0.0
+    for values in columns:
+        n = len(values)
+        if n < 4:
+            continue
+        times = [t - (n - 1) / 2 for t in range(n)]
+        spread = sum(t * t for t in times)
+        mean = fmean(values)
+        slope = sum(t * value for t, value in zip(times, values, strict=True)) / spread
+        left = [value - mean - slope * t for t, value in zip(times, values, strict=True)]
+        power = sum(e * e for e in left)
+        products += sum(e * f for e, f in pairwise(left))
+        squares += power
+        # E[Σ e_t e_{t+1}] / E[Σ e_t²] for white noise: the hat matrix of a line, one off its diagonal, over n − 2.
+        hat = (n - 1) / n + sum(s * t for s, t in pairwise(times)) / spread
+        expected -= power * hat / (n - 2)
+    if squares == 0:
+        return 1.0
+    r = min((products - expected) / squares, 0.9)
+    return (1 + r) / (1 - r) if r > 0 else 1.0
 
 
 def pooled_correlation(correlations: Sequence[float], freedoms: Sequence[int], *, alpha: float) -> Reading:

@@ -83,21 +83,27 @@ def measure_batch(
     Args:
         rewards: (B,) the rewards that are optimized, NaN where unscored.
         lengths: (B,) completion tokens.
-        gold: B gold scores, None where unknown; never optimized.
+        gold: B gold scores, None where unknown (NaN and ±inf are unknown too); never optimized.
         infinite: raw scores that were ±inf.
         source_rewards: (B, K) raw rewards of the sources named in `source_names`, NaN where unscored.
 
     Returns:
-        proxy, gold, length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows, and
+        proxy and gold (means), proxy_low, proxy_high, gold_low, gold_high (the extreme rows), gold_n (rows with a gold
+        score), length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows, and
         `source/NAME`, the mean of what each source scored.
     """
     dead, n_groups = dead_groups(rewards, group_size=group_size)
     by_length = None if lengths is None else length_correlation(rewards, lengths, group_size=group_size)
-    known = [value for value in gold or () if value is not None and not math.isnan(value)]
-    scored = rewards[rewards.isfinite()]
+    golds = [value for value in map(known, gold or ()) if value is not None]
+    scored: list[float] = rewards[rewards.isfinite()].tolist()
     return {
-        "proxy": _number(scored.mean()),
-        "gold": sum(known) / len(known) if known else None,
+        "proxy": _number(rewards[rewards.isfinite()].mean()),
+        "proxy_low": min(scored, default=None),
+        "proxy_high": max(scored, default=None),
+        "gold": sum(golds) / len(golds) if golds else None,
+        "gold_low": min(golds, default=None),
+        "gold_high": max(golds, default=None),
+        "gold_n": len(golds),
         "length": None if lengths is None else _number(lengths.float().mean()),
         "length_correlation": None if by_length is None else _number(by_length.value),
         "length_freedom": 0 if by_length is None else by_length.freedom,
@@ -121,6 +127,10 @@ def _means(source_rewards: Tensor, names: Sequence[str]) -> Record:
     return {source_key(name): _number(c[c.isfinite()].mean()) for name, c in zip(names, columns, strict=True)}
 
 
+def known(value: float | None) -> float | None:
+    """A score, None where it is unknown: None, NaN or ±inf, none of which is JSON."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _number(value: Tensor | float) -> float | None:
-    number = float(value)
-    return None if math.isnan(number) else number  # NaN is not JSON
+    return known(float(value))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from rewardsmith.monitors.evidence import evidence
+from rewardsmith.monitors.kinds import default_monitors
 from rewardsmith.monitors.measures import Record
-from rewardsmith.monitors.monitor import Alarm, Monitor, default_monitors
+from rewardsmith.monitors.monitor import Alarm, Monitor
 
 
 class Watch:
@@ -27,14 +31,29 @@ class Watch:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text("", encoding="utf-8")
 
-    def observe(self, record: Record) -> list[Alarm]:
-        """Take in the newest record, which names its `step`; returns the alarms that it sets off."""
+    def observe(self, record: Record, rows: Sequence[Mapping[str, Any]] = ()) -> list[Alarm]:
+        """Take in the newest record, which names its `step`; returns the alarms that it sets off.
+
+        Args:
+            rows: the record's rows, of which each alarm keeps those that stand behind it (`evidence`).
+        """
         self.history.append(record)
         fired = {alarm.monitor for alarm in self.alarms}
-        judged = [monitor.judge(self.history) for monitor in self.monitors if monitor.name not in fired]
-        new = [alarm for alarm in judged if alarm is not None]
+        new: list[Alarm] = []
+        for monitor in self.monitors:
+            alarm = None if monitor.name in fired else monitor.judge(self.history)
+            if alarm is not None:
+                new.append(replace(alarm, rows=evidence(rows, monitor.shows)))
         self.alarms += new
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({**record, "alarms": [alarm.as_json() for alarm in new]}) + "\n")
+            with self.path.open("ab") as lines:
+                lines.write(_line({**record, "alarms": [alarm.as_json() for alarm in new]}))
         return new
+
+
+def _line(record: Record) -> bytes:
+    """The record as a line of JSON, its text as it is; only what UTF-8 cannot hold is escaped."""
+    try:
+        return (json.dumps(record, ensure_ascii=False, default=repr) + "\n").encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return (json.dumps(record, default=repr) + "\n").encode()

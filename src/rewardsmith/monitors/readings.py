@@ -1,0 +1,164 @@
+"""Readings of a run so far: one figure with its interval, or None where there is nothing new to judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rewardsmith.audit import wilson_interval
+from rewardsmith.monitors.intervals import Reading, change, dependence, level, pooled_correlation, spent
+from rewardsmith.monitors.measures import Record
+
+Range = tuple[float, float]
+
+
+def blocks(history: Sequence[Record], keys: Sequence[str], *, window: int) -> list[list[Record]]:
+    """Consecutive blocks of `window` records that hold all `keys`; [] unless the newest record completes a block."""
+    whole = [record for record in history if all(record.get(key) is not None for key in keys)]
+    if not whole or whole[-1] is not history[-1] or len(whole) % window:
+        return []
+    return [whole[i : i + window] for i in range(0, len(whole), window)]
+
+
+def read_divergence(
+    history: Sequence[Record], *, window: int, alpha: float, rises: str = "proxy", falls: str = "gold"
+) -> Reading | None:
+    """How far one figure fell between two blocks over which another rose; the clearest fall if there are several.
+
+    The newest block is compared with every earlier one, each block's steps being its observations, as far as they are
+    independent (`dependence`). Both must hold at the level of the comparison: the rise has a lower bound above 0, and
+    the fall's own bound is the reading's. Looks and comparisons share alpha (`spent`), so that it is the chance of any
+    false alarm in the run.
+    """
+    found = blocks(history, (rises, falls), window=window)
+    if len(found) < 2:
+        return None
+    *earlier, newest = found
+    at = spent(alpha, len(earlier)) / len(earlier)
+    ties = {key: dependence([_column(block, key) for block in found]) for key in (rises, falls)}
+    losses = []
+    for block in earlier:
+        rise = change(_column(block, rises), _column(newest, rises), alpha=at, inflation=ties[rises])
+        if rise.low > 0:
+            gain = change(_column(block, falls), _column(newest, falls), alpha=at, inflation=ties[falls])
+            losses.append(Reading(-gain.value, -gain.high, -gain.low, gain.n))
+    return max(losses, key=lambda loss: loss.low, default=None)
+
+
+def read_flat_gold(
+    history: Sequence[Record],
+    *,
+    window: int,
+    alpha: float,
+    grace: int,
+    patience: int,
+    keeps_pace: float,
+    gold_range: Range | None,
+    proxy_range: Range | None,
+) -> Reading | None:
+    """How far the proxy rose since the run's first block while gold surely did not keep pace with it.
+
+        Δp, Δg = the rises of proxy and gold since the first block, each in units of its range
+        Δp > 0 surely,   Δg < keeps_pace · Δp surely          in each of the newest `patience` blocks
+
+    The second is read off the steps' own differences keeps_pace · p − g, as both figures come from the same rows.
+    None within the first 1 + `grace` blocks, where gold had no room to rise half as far as the proxy did, and where it
+    set out to follow within the newest `patience` blocks. A range that is not declared is that of the rows' scores so
+    far (`extent`). Each look spends its share of alpha (`spent`) on the newest block, which bounds the chance of any alarm in a run
+    whose gold does keep pace; the others must hold at alpha.
+
+    Returns:
+        Δp with its bounds; `also` holds `gold`, the rise of gold, and `gold_high`, its upper bound.
+    """
+    found = blocks(history, ("proxy", "gold"), window=window)
+    proxy_extent = extent(history, "proxy", proxy_range)
+    gold_extent = extent(history, "gold", gold_range)
+    if len(found) <= max(grace, patience) or proxy_extent is None or gold_extent is None:
+        return None
+    proxy, gold = (
+        [[(value - low) / (high - low) for value in _column(block, key)] for block in found]
+        for key, (low, high) in (("proxy", proxy_extent), ("gold", gold_extent))
+    )
+    lead = [
+        [p * keeps_pace - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)
+    ]  # it rises where gold does not keep pace
+    held = range(len(found) - patience, len(found))
+    levels = [*[alpha] * (patience - 1), spent(alpha, len(found) - max(grace, patience))]
+    rises, leads = (
+        [
+            change(figure[0], figure[i], alpha=at, inflation=dependence(figure))
+            for i, at in zip(held, levels, strict=True)
+        ]
+        for figure in (proxy, lead)
+    )
+    if min(reading.low for reading in (*rises, *leads)) <= 0:
+        return None
+    gain = change(gold[0], gold[-1], alpha=levels[-1], inflation=dependence(gold))
+    followed, drawn = (_mean(figure[-1]) - _mean(figure[held[0]]) for figure in (gold, proxy))
+    has_room = 1 - _mean(gold[0]) >= rises[-1].value / 2
+    sets_out = followed > keeps_pace * max(drawn, 0.1)
+    if sets_out or not has_room:
+        return None
+    return rises[-1]._replace(also={"gold": gain.value, "gold_high": gain.high})
+
+
+def extent(history: Sequence[Record], key: str, declared: Range | None) -> Range | None:
+    """The range of a score: as declared, else of the rows so far, or (0, 1) where all have one value in it.
+
+    None where all rows have one value outside [0, 1], which says nothing about the unit.
+    """
+    if declared is not None:
+        return declared
+    lows, highs = ([r[f"{key}_{end}"] for r in history if r.get(f"{key}_{end}") is not None] for end in ("low", "high"))
+    if not lows:
+        return None
+    low, high = min(lows), max(highs)
+    if low < high:
+        return low, high
+    return (0.0, 1.0) if 0 <= low <= 1 else None
+
+
+def read_length(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
+    """The within-group correlation of reward and length over the newest block."""
+    found = blocks(history, ("length_correlation",), window=window)
+    if not found:
+        return None
+    values, freedoms = _column(found[-1], "length_correlation"), _column(found[-1], "length_freedom")
+    return pooled_correlation(values, [int(f) for f in freedoms], alpha=spent(alpha, len(found)))
+
+
+def read_share(history: Sequence[Record], *, count: str, of: str, window: int, alpha: float) -> Reading | None:
+    """A share over the newest block, `count` summed over `of` summed, with Wilson's interval."""
+    found = blocks(history, (count, of), window=window)
+    if not found:
+        return None
+    hits, n = (int(sum(_column(found[-1], key))) for key in (count, of))
+    if n == 0:
+        return None
+    low, high = wilson_interval(hits, n, alpha=2 * spent(alpha, len(found)))
+    return Reading(hits / n, low, high, n)
+
+
+def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float) -> Reading | None:
+    """The mean of `key` over the newest block; `also` holds `gained`, the proxy's rise since the first block."""
+    found = blocks(history, (key,), window=window)
+    if not found:
+        return None
+    columns = [_column(block, key) for block in found]
+    reading = level(columns[-1], alpha=spent(alpha, len(found)), inflation=dependence(columns))
+    first, newest = ([r["proxy"] for r in block if r.get("proxy") is not None] for block in (found[0], found[-1]))
+    return reading._replace(also={"gained": _mean(newest) - _mean(first) if first and newest else math.nan})
+
+
+def read_count(history: Sequence[Record], *, key: str) -> Reading | None:
+    """The newest record's own count, which needs no interval."""
+    value = history[-1].get(key) if history else None
+    return None if value is None else Reading(float(value), float(value), float(value), 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _column(records: Sequence[Record], key: str) -> list[float]:
+    return [float(record[key]) for record in records]
