@@ -14,8 +14,9 @@ from rewardsmith.worlds import ArithmeticLM, arithmetic_gold, committed_number_r
 from .helpers import logged, make
 
 FIELDS = {
-    "step", "proxy", "gold", "length", "length_correlation", "length_freedom", "dead_groups", "n_groups", "unscored",
-    "infinite", "n_rows", "canary_paid", "canary_n", "kl",
+    "step", "proxy", "proxy_low", "proxy_high", "gold", "gold_low", "gold_high", "gold_n", "length",
+    "length_correlation", "length_freedom", "dead_groups", "n_groups", "unscored", "infinite", "n_rows",
+    "canary_paid", "canary_n", "kl",
 }  # fmt: skip
 
 

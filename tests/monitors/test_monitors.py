@@ -363,7 +363,7 @@ def test_flat_gold_cries_wolf_less_often_than_it_says():
 def test_flat_gold_refuses_what_cannot_be_a_range():
     with pytest.raises(ValueError, match=r"flat_gold: gold_range is \(1, 1\). Pass the lowest value and a higher one"):
         flat_gold(gold_range=(1, 1))
-    with pytest.raises(ValueError, match="flat_gold: window=10, patience=0. Pass window ≥ 2 and patience ≥ 1"):
+    with pytest.raises(ValueError, match=r"flat_gold: window=10, patience=0. Pass window ≥ 2 and patience ≥ 1"):
         flat_gold(patience=0)
 
 

@@ -31,9 +31,11 @@ def evidence(rows: Sequence[Mapping[str, Any]], shows: Shows, *, n: int = 5) -> 
     own = [row for row in plain if bool(row.pop("canary", False)) == (shows == "canaries")]
     if shows == "unscored":
         return tuple(row for row in own if row["reward"] is None)[:n]
-    first = (lambda row: -(row.get("length") or 0)) if shows == "longest" else (lambda row: 0)
     scored = [row for row in own if row["reward"] is not None]
-    return tuple(sorted(scored, key=lambda row: (first(row), -row["reward"], _gold(row)))[:n])
+    scored.sort(key=lambda row: (-row["reward"], _gold(row)))
+    if shows == "longest":
+        scored.sort(key=lambda row: -(row.get("length") or 0))  # stable: the paid stay first among equals
+    return tuple(scored[:n])
 
 
 def _gold(row: Mapping[str, Any]) -> float:

@@ -64,8 +64,8 @@ def read_flat_gold(
     The second is read off the steps' own differences keeps_pace · p − g, as both figures come from the same rows.
     None within the first 1 + `grace` blocks, where gold had no room to rise half as far as the proxy did, and where it
     set out to follow within the newest `patience` blocks. A range that is not declared is that of the rows' scores so
-    far (`extent`). Each look spends its share of alpha (`spent`) on the newest block, which bounds the chance of any alarm in a run
-    whose gold does keep pace; the others must hold at alpha.
+    far (`extent`). Each look spends its share of alpha (`spent`) on the newest block, which bounds the chance of any
+    alarm in a run whose gold does keep pace; the others must hold at alpha.
 
     Returns:
         Δp with its bounds; `also` holds `gold`, the rise of gold, and `gold_high`, its upper bound.

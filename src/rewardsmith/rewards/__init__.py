@@ -14,6 +14,8 @@ from rewardsmith.rewards.contracts import (
     from_openrlhf,
     from_plain,
     from_verl,
+    is_async,
+    signature_of,
 )
 from rewardsmith.rewards.exports import to_openrlhf, to_trl, to_verl
 from rewardsmith.rewards.files import ScoreSummary, score_file
@@ -169,6 +171,7 @@ __all__ = [
     "from_plain",
     "from_verl",
     "in_pair",
+    "is_async",
     "is_heavy",
     "json_schema",
     "load_reward",
@@ -192,6 +195,7 @@ __all__ = [
     "rewards_of",
     "score",
     "score_file",
+    "signature_of",
     "stated_confidence",
     "steps_of",
     "takes_steps",

@@ -178,6 +178,10 @@ class Scorer:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def forget(self) -> None:
+        """Drop what is remembered of scored rows, so that the next call asks the reward about each of them anew."""
+        self._seen.clear()
+
     def close(self) -> None:
         """End the workers and release the journal."""
         self._engine.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,22 +16,25 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from rewardsmith._check import check_choice
-from rewardsmith.engines.trl.stage import ScoredBatch
+from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.monitors import Alarm, Monitor, Record, Watch, canary_rows, count_paid, measure_batch
+from rewardsmith.rewards import signature_of
 
 OnAlarm = Literal["log", "warn", "stop"]
+Rows = Mapping[str, Any]
 logger = logging.getLogger(__name__)
 
 
 class HackingMonitor(TrainerCallback):
-    """Watches a run of `rewardsmith.engines.trl`'s trainers for reward hacking.
+    """Watches a run of this room's trainers, or of one of TRL's that `watch` was given, for reward hacking.
 
     Each training batch becomes a record in `history`: proxy, gold, length, length_correlation, dead_groups, unscored,
     infinite, source/NAME for every source, kl (where beta ≠ 0), canary_paid of canary_n. After each step every monitor
-    judges the history.
+    judges the history. An alarm goes to the run's trackers and to `path` as text, with the rows behind it.
 
     Args:
-        gold: scores the batch's completions by what is really wanted; a `types.Reward` that is never optimized.
+        gold: scores the batch's completions by what is really wanted; a `types.Reward` that is never optimized. A row
+            on which it raises has no gold score, which `monitor/gold_unscored` counts.
         reward: the reward to test with content-free completions (canaries); usually the one being optimized.
         gold_every: steps between gold scorings, for a gold that is slow or costs money.
         canary_every, canary_prompts: steps between canary rounds, and how many of the batch's prompts each one uses.
@@ -39,6 +43,9 @@ class HackingMonitor(TrainerCallback):
         on_alarm: "log" keeps alarms in `alarms` and the log, "warn" also warns, "stop" also ends training where the
             monitor says that it should.
         path: a JSONL file for records and alarms, written as the run goes.
+
+    Raises:
+        RuntimeError: when training begins with a trainer that would never call it.
     """
 
     def __init__(
@@ -55,12 +62,19 @@ class HackingMonitor(TrainerCallback):
         path: str | Path | None = None,
     ) -> None:
         check_choice("HackingMonitor", "on_alarm", on_alarm, get_args(OnAlarm))
+        for name, function in (("gold", gold), ("reward", reward)):
+            if function is not None and not callable(function):
+                raise TypeError(
+                    f"HackingMonitor: {name} is {function!r}, which cannot be called. "
+                    "Pass a reward function, such as rewards.exact_number, or rewards.load_reward(name)."
+                )
         self.gold, self.reward = gold, reward
         self.gold_every, self.canary_every, self.canary_prompts = gold_every, canary_every, canary_prompts
         self.paid_above, self.on_alarm = paid_above, on_alarm
         self._watch: Watch | None = None
         self._monitors, self._path = monitors, path
-        self._pending: tuple[Record, ScoredBatch] | None = None
+        self._pending: list[tuple[Record, ScoredBatch, list[dict[str, Any]]]] = []
+        self._watched = self._gold_works = False
 
     @property
     def history(self) -> list[Record]:
@@ -72,13 +86,27 @@ class HackingMonitor(TrainerCallback):
         """The alarms so far; each monitor alarms once."""
         return [] if self._watch is None else self._watch.alarms
 
+    def on_watched(self) -> None:
+        """The trainer is about to begin and will tell of every batch; called by our trainers and by `watch`."""
+        self._watched = True
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        """Refuse a trainer that has not announced itself."""
+        if not self._watched:
+            raise RuntimeError(
+                "HackingMonitor: this trainer does not tell it of its batches, so nothing would be watched. Train with "
+                "rewardsmith.engines.trl.GRPOTrainer or RLOOTrainer, or call rewardsmith.engines.trl.watch(trainer) "
+                "before trainer.train()."
+            )
+        self._watched = False
+
     def on_rewards(self, args: Any, state: Any, control: Any, *, scored: ScoredBatch) -> None:
         """Measure a gathered batch, on the main process; called by our trainers."""
         if not (scored.training and scored.is_main_process):
             return
         step, batch = state.global_step, scored.batch
         lengths = None if batch.completion_mask is None else batch.completion_mask.sum(dim=1)
-        gold = self._score_gold(scored) if step % self.gold_every == 0 else None
+        gold = self._score_gold(scored, state) if step % self.gold_every == 0 else None
         record = measure_batch(
             scored.rewards,
             group_size=batch.group_size,
@@ -89,44 +117,62 @@ class HackingMonitor(TrainerCallback):
             source_names=batch.source_names,
         )
         record = {"step": step, **record, "canary_paid": None, "canary_n": None, "kl": None}
+        texts = {name: batch.columns[name] for name in ("prompt", "completion")}
+        rows = _as_rows(
+            {
+                **texts,
+                "reward": scored.rewards.tolist(),
+                "gold": gold or [None] * len(scored.rewards),
+                "length": [None] * len(scored.rewards) if lengths is None else lengths.tolist(),
+            }
+        )
         if self.reward is not None and step % self.canary_every == 0:
-            rows = canary_rows(batch.columns, n_prompts=self.canary_prompts)
-            record["canary_paid"], record["canary_n"] = count_paid(
-                _scores(self.reward, rows), paid_above=self.paid_above
+            sent = canary_rows(batch.columns, n_prompts=self.canary_prompts)
+            paid, _ = _scores(self.reward, sent, state)
+            record["canary_paid"], record["canary_n"] = count_paid(paid, paid_above=self.paid_above)
+            above = [score if score is not None and score > self.paid_above else None for score in paid]
+            rows += _as_rows(
+                {"prompt": sent["prompts"], "completion": sent["completions"], "reward": above}, canary=True
             )
-        self._pending = record, scored
+        self._pending.append((record, scored, rows))
 
-    def _score_gold(self, scored: ScoredBatch) -> list[float | None] | None:
+    def _score_gold(self, scored: ScoredBatch, state: Any) -> list[float | None] | None:
         if self.gold is None:
             return None
         columns = dict(scored.batch.columns)
         rows = {"prompts": columns.pop("prompt"), "completions": columns.pop("completion"), **columns}
-        return _scores(self.gold, rows)
+        scores, error = _scores(self.gold, rows, state)
+        if error is not None:
+            if not self._gold_works and all(score is None for score in scores):
+                raise error  # it has never worked: a mistake, and not one odd row
+            logger.warning("HackingMonitor: gold raised on some rows, which have no gold score: %r", error)
+        self._gold_works = self._gold_works or any(score is not None for score in scores)
+        unscored = sum(score is None or not math.isfinite(score) for score in scores)
+        scored.metrics["monitor/gold_unscored"].append(unscored / len(scores))
+        return scores
 
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Complete the record with what the loss logged, judge it, and act alike on every process."""
-        alarms: list[Alarm] = []
-        if self._pending is not None:
-            record, scored = self._pending
-            self._pending = None
-            alarms = self._judge(record, scored)
+        """Complete the records with what the loss logged, judge them, and act alike on every process."""
+        pending, self._pending = self._pending, []
+        alarms = [alarm for record, scored, rows in pending for alarm in self._judge(record, scored, rows)]
         stop = [self.on_alarm == "stop" and any(alarm.stops for alarm in alarms)]
         if self.on_alarm == "stop":
             broadcast_object_list(stop)  # only the main process judges; all must leave the loop together
         if stop[0]:
             control.should_training_stop = True
 
-    def _judge(self, record: Record, scored: ScoredBatch) -> list[Alarm]:
+    def _judge(self, record: Record, scored: ScoredBatch, rows: list[dict[str, Any]]) -> list[Alarm]:
         kl = scored.metrics.get("kl")
         record["kl"] = kl[-1] if kl else None
         if self._watch is None:
             self._watch = Watch(self._monitors, path=self._path)
-        alarms = self._watch.observe(record)
+        alarms = self._watch.observe(record, rows)
         for name, value in _logged(record, self.history[0]).items():
             scored.metrics[f"monitor/{name}"].append(value)
         scored.metrics["monitor/alarms"].append(float(len(self.alarms)))
         for alarm in alarms:
             logger.warning("%s", alarm)
+            scored.report(f"monitor/alarm/{alarm.monitor}", alarm.as_text())
             if self.on_alarm != "log":
                 warnings.warn(f"HackingMonitor: {alarm}", UserWarning, stacklevel=2)
         return alarms
@@ -145,15 +191,47 @@ def _logged(record: Record, first: Record) -> dict[str, float]:
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def _scores(reward: Callable[..., Any], rows: dict[str, list[Any]]) -> list[float | None]:
-    scores = reward(**rows)
+def _as_rows(columns: Mapping[str, Sequence[Any]], **constants: Any) -> list[dict[str, Any]]:
+    values = zip(*columns.values(), strict=True)
+    return [{**dict(zip(columns, row, strict=True)), **constants} for row in values]
+
+
+def _scores(reward: Callable[..., Any], rows: Rows, state: Any) -> tuple[list[float | None], Exception | None]:
+    """A score per row, and what the reward raised; its rows are then asked one by one, None where it raises again."""
+    n = len(rows["completions"])
+    try:
+        scores = _call(reward, rows, state)
+    except Exception as error:
+        raised = error
+    else:
+        if len(scores) != n:
+            raise ValueError(
+                f"HackingMonitor: {reward!r} gave {len(scores)} scores for {n} rows. Return one number or None per row."
+            )
+        return scores, None
+    scores = []
+    for i in range(n):
+        try:
+            (score,) = _call(reward, {name: [values[i]] for name, values in rows.items()}, state)
+        except Exception:
+            score = None
+        scores.append(score)
+    return scores, raised
+
+
+def _call(reward: Callable[..., Any], rows: Rows, state: Any) -> list[float | None]:
+    """The reward called as TRL calls it: what it names of the trainer's is there, what it cannot take is left out."""
+    given = {"trainer_state": state, "log_extra": _ignore, "log_metric": _ignore}
+    positional, keywords = signature_of(reward).bind({**given, **rows})
+    scores = reward(*positional, **keywords)
     if inspect.isawaitable(scores):
         scores = asyncio.run(_finish(scores))
-    return [float(score) if score is not None else None for score in _plain(scores)]
+    scores = scores.tolist() if isinstance(scores, Tensor) else list(scores)
+    return [float(score) if score is not None else None for score in scores]
 
 
-def _plain(scores: Any) -> list[float | None]:
-    return scores.tolist() if isinstance(scores, Tensor) else list(scores)
+def _ignore(*args: Any, **keywords: Any) -> None:
+    """Stands in for TRL's `log_extra` and `log_metric`: gold and canaries are not part of the batch."""
 
 
 async def _finish(scores: Any) -> Any:

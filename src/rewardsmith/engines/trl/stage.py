@@ -11,16 +11,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from accelerate.utils import gather, gather_object, pad_across_processes
+from accelerate.utils import gather, pad_across_processes
 from torch import Tensor
 
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.calls import Stage, context_of, credited, kept, transformed
 from rewardsmith.engines.process import Segment
+from rewardsmith.engines.trl.gathering import (
+    Announcer,
+    Gathered,
+    columns_of,
+    gathered,
+    is_truncated,
+    metrics_of,
+    tell,
+)
+from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.steps import StepScorer
 from rewardsmith.recipes import Recipe
 from rewardsmith.transforms import Chain, cancels, chain, weighted_sum
@@ -29,39 +39,14 @@ from rewardsmith.types import ProcessReward, RewardBatch, traits_of
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredBatch:
-    """One gathered batch after its advantages are known: what a callback's `on_rewards` receives.
-
-    batch: the raw sources; `columns` holds `prompt`, `completion` and every column of the rows.
-    rewards: (B,) combined and transformed, NaN where unscored; without the KL penalty.
-    advantages: (B,) or (B, T).
-    infinite: how many raw scores were ±inf, which `batch` holds as NaN.
-    training: False for an evaluation batch.
-    metrics: the trainer's running metrics, name → values since the last log; append to be logged.
-    is_main_process: whether this process should write files.
-    """
-
-    batch: RewardBatch
-    rewards: Tensor
-    advantages: Tensor
-    infinite: int
-    training: bool
-    metrics: Mapping[str, list[float]]
-    is_main_process: bool
-
-
 class _Scored(NamedTuple):
     """What `_calculate_rewards` leaves for the stages after it.
 
-    measured: what the batch's tokens showed, by name: `lengths` and `truncated` (B,).
-    infinite, infinite_steps: how many raw scores, and raw scores of steps, were ±inf.
+    infinite_steps: how many raw scores of steps were ±inf.
     """
 
-    batch: RewardBatch
+    told: Gathered
     rewards: Tensor
-    measured: dict[str, Tensor]
-    infinite: int
     infinite_steps: int
 
 
@@ -97,6 +82,7 @@ class RewardStage:
         sample_filter: Stage | None = None,
         process_rewards: Mapping[str, ProcessReward] | ProcessReward | None = None,
         segment: Segment = segment_steps,
+        reward_timeout: float | None = None,
         **keywords: Any,
     ) -> None:
         recipe = reward_funcs if isinstance(reward_funcs, Recipe) else None
@@ -109,6 +95,8 @@ class RewardStage:
         super().__init__(model, reward_funcs, *args, **keywords)  # type: ignore[call-arg]
         self.reward_func_names[: len(names)] = names
         _check_names(type(self).__name__, self.reward_func_names)
+        self._limits = Limits(self, reward_timeout)
+        Announcer(self)
         self.transform, self.advantage, self.sample_filter = transform, advantage, sample_filter
         self._scored: _Scored | None = None
         self.step_scorer = None
@@ -139,50 +127,32 @@ class RewardStage:
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> Tensor:
         raw: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
-        infinite = raw.isinf()
-        lengths, truncated = self._extents(completion_ids_list, raw.device)
-        batch = RewardBatch(
-            source_rewards=raw.masked_fill(infinite, torch.nan),
-            source_names=tuple(self.reward_func_names),
-            group_size=self.num_generations if self.model.training else self.num_generations_eval,
-            completion_mask=torch.arange(int(lengths.max()), device=raw.device) < lengths[:, None],
-            columns=_columns(inputs, prompts, completions),
-        )
+        told = gathered(self, raw, inputs, prompts, completions, completion_ids_list)
+        batch = told.batch
         infinite_steps = 0
         if self.step_scorer is not None:
             arguments = self._arguments(inputs, prompts, completions, completion_ids_list)
             steps = self.step_scorer(
                 arguments,
-                complete=[not self._is_truncated(ids) for ids in completion_ids_list],
+                complete=[not is_truncated(self, ids) for ids in completion_ids_list],
                 decode=lambda ids: self._tokenizer.decode(ids, skip_special_tokens=True),
                 device=raw.device,
             )
             infinite_steps = steps.infinite
             batch = replace(batch, step_rewards=steps.rewards, step_mask=steps.mask, step_ends=steps.ends)
-        measured = {"lengths": lengths.to(torch.float32), "truncated": truncated}
-        rewards = self._combined(batch, measured)
-        self._scored = _Scored(batch, rewards, measured, int(infinite.sum()), infinite_steps)
+        rewards = self._combined(batch, told.measured)
+        self._scored = _Scored(told._replace(batch=batch), rewards, infinite_steps)
         if not self._replaces_sum(batch):
             return batch.source_rewards
         self.reward_func_names, self.reward_weights = [_ONE_SOURCE], torch.ones(1)
         return rewards[:, None]
-
-    def _is_truncated(self, ids: list[int]) -> bool:
-        """Whether a completion was cut off at the length limit, as TRL tells it."""
-        return not ids or ids[-1] not in (*self.eos_token_ids, self._tokenizer.pad_token_id)
-
-    def _extents(self, completion_ids_list: list[Any], device: torch.device) -> tuple[Tensor, Tensor]:
-        """(B,) how many tokens each completion of every process has, and whether it was cut off."""
-        local = [[len(ids), int(self._is_truncated(ids))] for ids in completion_ids_list]
-        lengths, truncated = gather(torch.tensor(local, device=device)).unbind(dim=1)
-        return lengths, truncated.bool()
 
     def _arguments(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> dict[str, Any]:
         """This process's rows as the keywords that TRL passes to a reward."""
         arguments = {
-            **{name: [row[name] for row in inputs] for name in _names(inputs)},
+            **columns_of(inputs),
             "prompts": prompts,
             "completions": completions,
             "completion_ids": completion_ids_list,
@@ -219,11 +189,12 @@ class RewardStage:
         if self._scored is None:
             raise AssertionError("TRL no longer scores through _calculate_rewards")
         scored = self._scored
-        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics = metrics_of(self)
         if replaced:
-            self._log_sources(scored.batch, metrics)
+            self._log_sources(scored.told.batch, metrics)
         metrics["rewardsmith/unscored_rate"].append(float(scored.rewards.isnan().float().mean()))
-        metrics["rewardsmith/infinite"].append(float(scored.infinite))
+        metrics["rewardsmith/infinite"].append(float(scored.told.infinite))
+        self._limits.log(metrics)
         if self.step_scorer is not None:
             _log_steps(scored, metrics)
         advantages = None
@@ -231,13 +202,15 @@ class RewardStage:
             advantages = self._credit(output, scored, metrics)
             self._log_advantages(advantages)
             output["advantages"] = self._local(advantages, output)
-        self._tell(scored, advantages, output, metrics)
+        if advantages is None:
+            advantages = gather(output["advantages"])
+        tell(self, scored.told, scored.rewards, advantages)
         return output
 
     def _credit(self, output: dict[str, Any], scored: _Scored, metrics: Any) -> Tensor:
         """(B,) or (B, T) advantages over all processes, after `advantage` and `sample_filter`."""
-        batch = replace(scored.batch, completion_mask=_gathered_mask(output))
-        context = context_of(batch, scored.measured)
+        batch = replace(scored.told.batch, completion_mask=_gathered_mask(output))
+        context = context_of(batch, scored.told.measured)
         if self.advantage is None:
             advantages: Tensor = gather(output["advantages"])
         else:
@@ -278,22 +251,6 @@ class RewardStage:
         for _ in range(min(len(shown), len(log))):
             log.pop()
         log.extend(shown.tolist())
-
-    def _tell(self, scored: _Scored, advantages: Tensor | None, output: dict[str, Any], metrics: Any) -> None:
-        hooks = [c.on_rewards for c in self.callback_handler.callbacks if hasattr(c, "on_rewards")]
-        if not hooks:
-            return
-        told = ScoredBatch(
-            batch=scored.batch,
-            rewards=scored.rewards,
-            advantages=gather(output["advantages"]) if advantages is None else advantages,
-            infinite=scored.infinite,
-            training=self.model.training,
-            metrics=metrics,
-            is_main_process=self.accelerator.is_main_process,
-        )
-        for hook in hooks:
-            hook(self.args, self.state, self.control, scored=told)
 
 
 def _parts(recipe: Recipe, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -355,22 +312,12 @@ def _gathered_mask(output: dict[str, Any]) -> Tensor:
     return gathered.bool()
 
 
-def _columns(inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any]) -> dict[str, list[Any]]:
-    columns = {name: [row[name] for row in inputs] for name in _names(inputs)}
-    local = {"prompt": prompts, "completion": completions, **columns}
-    return {name: gather_object(values) for name, values in local.items()}
-
-
-def _names(inputs: list[dict[str, Any]]) -> list[str]:
-    """The rows' columns, less what TRL itself puts into them."""
-    return [name for name in inputs[0] if name not in ("prompt", "completion", "completion_ids")]
-
-
 def _log_steps(scored: _Scored, metrics: Any) -> None:
     """How many steps a completion has, and what each process reward pays for one."""
-    mask = scored.batch.step_mask
+    batch = scored.told.batch
+    mask = batch.step_mask
     assert mask is not None
-    scores = {name: step_rewards[mask] for name, step_rewards in scored.batch.step_rewards.items()}
+    scores = {name: step_rewards[mask] for name, step_rewards in batch.step_rewards.items()}
     metrics["rewardsmith/steps"].append(float(mask.sum(dim=1).float().mean()))
     metrics["rewardsmith/infinite_steps"].append(float(scored.infinite_steps))
     metrics["rewardsmith/unscored_step_rate"].append(float(torch.cat([*scores.values()]).isnan().float().mean()))

@@ -1,0 +1,134 @@
+"""The gathered batch of a trainer that scores as TRL's GRPO does, and who is told of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import gather, gather_object
+from torch import Tensor
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from rewardsmith.types import RewardBatch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """One gathered batch: what a callback's `on_rewards` receives.
+
+    batch: the raw sources; `columns` holds `prompt`, `completion` and every column of the rows.
+    rewards: (B,) combined and transformed, NaN where unscored; without the KL penalty.
+    advantages: (B,) or (B, T); None on a trainer of TRL's own (`watch`), which knows them only later.
+    infinite: how many raw scores were ±inf, which `batch` holds as NaN.
+    training: False for an evaluation batch.
+    metrics: the trainer's running metrics, name → values since the last log; append to be logged.
+    is_main_process: whether this process should write files.
+    report: sends a text under a name to the run's trackers, at once.
+    """
+
+    batch: RewardBatch
+    rewards: Tensor
+    advantages: Tensor | None
+    infinite: int
+    training: bool
+    metrics: Mapping[str, list[float]]
+    is_main_process: bool
+    report: Callable[[str, str], None]
+
+
+class Gathered(NamedTuple):
+    """The batch of all processes.
+
+    measured: what its tokens showed, by name: `lengths` and `truncated` (B,).
+    infinite: how many raw scores were ±inf, which `batch` holds as NaN.
+    """
+
+    batch: RewardBatch
+    measured: dict[str, Tensor]
+    infinite: int
+
+
+def gathered(
+    trainer: Any, raw: Tensor, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]
+) -> Gathered:
+    """What `_calculate_rewards` was given on every process, beside the (B, K) scores that it returned."""
+    infinite = raw.isinf()
+    local = [[len(tokens), int(is_truncated(trainer, tokens))] for tokens in ids]
+    lengths, truncated = gather(torch.tensor(local, device=raw.device)).unbind(dim=1)
+    columns = {"prompt": prompts, "completion": completions, **columns_of(inputs)}
+    batch = RewardBatch(
+        source_rewards=raw.masked_fill(infinite, torch.nan),
+        source_names=tuple(trainer.reward_func_names),
+        group_size=trainer.num_generations if trainer.model.training else trainer.num_generations_eval,
+        completion_mask=torch.arange(int(lengths.max()), device=raw.device) < lengths[:, None],
+        columns={name: gather_object(values) for name, values in columns.items()},
+    )
+    return Gathered(batch, {"lengths": lengths.to(torch.float32), "truncated": truncated.bool()}, int(infinite.sum()))
+
+
+def is_truncated(trainer: Any, ids: list[int]) -> bool:
+    """Whether a completion was cut off at the length limit, as TRL tells it."""
+    return not ids or ids[-1] not in (*trainer.eos_token_ids, trainer._tokenizer.pad_token_id)
+
+
+def columns_of(inputs: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The rows' columns, less what TRL itself puts into them."""
+    own = ("prompt", "completion", "completion_ids")
+    return {name: [row[name] for row in inputs] for name in inputs[0] if name not in own}
+
+
+def metrics_of(trainer: Any) -> Any:
+    """The running metrics of the trainer's present mode."""
+    return trainer._metrics["train" if trainer.model.training else "eval"]
+
+
+def tell(trainer: Any, told: Gathered, rewards: Tensor, advantages: Tensor | None) -> None:
+    """Call `on_rewards` of every callback that has it."""
+    hooks = [c.on_rewards for c in trainer.callback_handler.callbacks if hasattr(c, "on_rewards")]
+    scored = ScoredBatch(
+        batch=told.batch,
+        rewards=rewards,
+        advantages=advantages,
+        infinite=told.infinite,
+        training=trainer.model.training,
+        metrics=metrics_of(trainer),
+        is_main_process=trainer.accelerator.is_main_process,
+        report=partial(_report, trainer),
+    )
+    for hook in hooks:
+        hook(trainer.args, trainer.state, trainer.control, scored=scored)
+
+
+def _report(trainer: Any, name: str, text: str) -> None:
+    """Log a text with every tracker, and alert where a tracker can; none of them may end the run over it."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, PrinterCallback | ProgressCallback):
+            continue  # a console is no tracker; the alarm is in the log already
+        try:
+            callback.on_log(trainer.args, trainer.state, trainer.control, logs={name: text}, model=trainer.model)
+            for module in vars(callback).values():  # W&B's and trackio's callbacks hold the library
+                if isinstance(module, ModuleType) and callable(getattr(module, "alert", None)):
+                    module.alert(title=name, text=text)
+        except Exception as error:
+            logger.warning("%s did not take the text of %s: %r", type(callback).__name__, name, error)
+
+
+class Announcer(TrainerCallback):
+    """Tells callbacks that have `on_watched`, before training begins, that they will get every batch."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        trainer.callback_handler.callbacks.insert(0, self)  # in front of those whom it tells
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        """Called by the trainer."""
+        for callback in self.trainer.callback_handler.callbacks:
+            if hasattr(callback, "on_watched"):
+                callback.on_watched()
