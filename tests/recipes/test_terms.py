@@ -138,6 +138,17 @@ def test_what_the_batch_lacks_is_named():
         evaluate(A + B, {"a": ["x"], "b": torch.zeros(1)})
 
 
+@pytest.mark.parametrize("make", [source, step_source])
+@pytest.mark.parametrize("reward", ["exact_number", 3, None])
+def test_a_source_is_a_function_or_a_model(make, reward):
+    with pytest.raises(TypeError, match=rf"{make.__name__}: {reward!r} cannot be called. Pass the function itself"):
+        make(reward, "r")
+
+
+def test_a_models_folder_is_a_source(tmp_path):
+    assert source(str(tmp_path / ".."), "rm").name == "rm"
+
+
 def test_names_come_from_functions_and_model_ids():
     assert source(partial(one, scale=2)).name == "one"
     assert source("org/reward-model").name == "reward-model"

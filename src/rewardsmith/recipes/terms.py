@@ -5,6 +5,7 @@ A term describes a computation and is not its result: it is evaluated on a batch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -160,17 +161,21 @@ class Applied(Term):
 def source(reward: Any, name: str | None = None) -> Source:
     """A reward in TRL's contract as a term; a model id or module serves too where our TRL trainer runs the recipe.
 
+    Raises:
+        TypeError: it can neither be called nor is it a model id, `owner/name`, or a model's folder.
+
     >>> def brevity(completions, **columns):
     ...     return [-float(len(text)) for text in completions]
     >>> print(0.5 * source(brevity) + source(brevity, "again"))
     0.5·brevity + again
     """
-    return Source(_name(reward, name, "source"), reward)
+    is_model = isinstance(reward, str) and ("/" in reward or os.path.isdir(reward))
+    return Source(_name(reward if is_model else _called(reward, "source"), name, "source"), reward)
 
 
 def step_source(reward: Any, name: str | None = None) -> StepSource:
     """A process reward (`types.ProcessReward`) as a term of step rewards."""
-    return StepSource(_name(reward, name, "step_source"), reward)
+    return StepSource(_name(_called(reward, "step_source"), name, "step_source"), reward)
 
 
 def column(name: str) -> Column:
@@ -321,6 +326,15 @@ def keywords_of(function: Any) -> dict[str, Any]:
         keywords = {**function.keywords, **keywords}
         function = function.func
     return keywords
+
+
+def _called(reward: Any, caller: str) -> Any:
+    if not callable(reward):
+        raise TypeError(
+            f"{caller}: {reward!r} cannot be called. Pass the function itself, rewards.load_reward('module:name'), or, "
+            "to recipes.source, a model id such as 'owner/name'."
+        )
+    return reward
 
 
 def _name(reward: Any, name: str | None, caller: str) -> str:

@@ -36,6 +36,8 @@ class TimedReward:
     failed: reason → rows that failed since `Limits.log` read it.
     """
 
+    at_once = True
+
     def __init__(self, reward: Callable[..., Any], name: str, seconds: float) -> None:
         self.__name__ = name
         self.failed = Counter[str]()
@@ -48,7 +50,7 @@ class TimedReward:
             Row(prompt, completion, {name: values[i] for name, values in kept.items()})
             for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
-        results = self._scorer.score(rows, whole=True, batch_size=len(rows))
+        results = self._scorer.score(rows, whole=True, batch_size=len(rows)) if self.at_once else []
         if all(result.reason in FAILURES for result in results):
             results = self._scorer.score(rows, batch_size=1)
         self._scorer.forget()
@@ -66,7 +68,9 @@ class TimedReward:
 
 
 class AsyncTimedReward(TimedReward):
-    """`TimedReward` of an async reward, so that TRL goes on waiting for several at once."""
+    """An async reward in a worker process: a call per row, several under way, each with the limit of its own."""
+
+    at_once = False
 
     async def __call__(self, **columns: Any) -> list[float | None]:  # type: ignore[override]
         return await asyncio.to_thread(super().__call__, **columns)

@@ -102,6 +102,7 @@ class RewardStage:
         self.step_scorer = None
         if process_rewards is not None:
             self.step_scorer = StepScorer(type(self).__name__, process_rewards, segment=segment)
+            self._limits.in_place |= dict.fromkeys(self.step_scorer.process_rewards, "a process reward")
             _warn_if_unread(type(self).__name__, transform, advantage, sample_filter)
         if transform is not None:
             self._check_transform(transform)

@@ -39,6 +39,10 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
             `advantages.step_credit`, or a `transform` that reads `step_rewards`; TRL still wants a `reward_funcs`.
         segment: cuts completions into steps; `functools.partial(data.segment_steps, separator=...)` for other ones.
             What was cut off after the last separator is no step, and a last step takes in the end-of-sequence token.
+        reward_timeout: seconds that a call of a reward may take. With it, rewards that pickle run in a worker process
+            each; what hangs, crashes or raises there is unscored and counted in the log (`rewardsmith/timeout`, `crash`
+            and `exception`). Models, process rewards, and rewards that ask for `trainer_state`, `log_extra`,
+            `log_metric` or `environments` run in this process without a limit, which is said when training begins.
 
     Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `ScoredBatch`.
     """
