@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,12 +16,18 @@ from typer.testing import CliRunner
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertForSequenceClassification,
+)
 
 from rewardsmith.cli.train_reward import train_reward_command
 from rewardsmith.data import PreferenceRow, read_preferences
 from rewardsmith.engines.trl import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.fit import RECORD
+from rewardsmith.rewards import load_reward_model
 from rewardsmith.worlds import ArithmeticLM
 
 FAST = ["--max-steps", "12", "--learning-rate", "3e-3", "--batch-size", "8"]
@@ -74,7 +81,8 @@ def test_pairs_train_a_reward_model_that_is_tested_on_prompts_it_never_saw(comma
     assert model.config.num_labels == 1
     saved = json.loads((out / RECORD).read_text())
     assert saved["settings"]["max_steps"] == 12
-    assert saved["n_rows"] < 49
+    assert saved["n_rows"] == 34  # 15 = round(0.3 · 49) prompts are held out
+    assert saved["settings"]["end_token"] is True
 
 
 def test_the_same_command_again_trains_nothing_and_other_settings_are_refused(command, start, pairs_file, tmp_path):
@@ -144,9 +152,81 @@ def test_ratings_train_a_head_per_attribute(command, start, tmp_path):
     assert AutoModelForSequenceClassification.from_pretrained(out).config.id2label[0] == "helpfulness"
 
 
+def test_the_end_of_a_step_and_how_often_the_state_is_kept_are_options(command, start, tmp_path):
+    records = [{"prompt": f"{a}+1=", "completions": [f"{a + 1}", "so"], "labels": [True, a > 2]} for a in range(6)]
+    data, out = jsonl(tmp_path / "steps.jsonl", records), tmp_path / "prm"
+    common = [data, "--kind", "steps", "--model", start, "--held-out", 0.5, *FAST]
+    read_json(command(*common, "--out", out, "--step-end", " or", "--checkpoint-steps", 3, "--json"))
+    settings = json.loads((out / RECORD).read_text())["settings"]
+    assert (settings["step_end"], settings["checkpoint_steps"]) == (" or", 3)
+    assert load_reward_model(out).step_end == " or"
+    read_json(command(*common, "--out", tmp_path / "lines", "--step-end", r"\n\n", "--json"))
+    assert json.loads((tmp_path / "lines" / RECORD).read_text())["settings"]["step_end"] == "\n\n"
+
+
+def test_a_start_whose_head_has_another_size_exits_with_2_and_leaves_the_folder_free(
+    command, start, pairs_file, tmp_path
+):
+    first = tmp_path / "one-score"
+    read_json(command(pairs_file, "--model", start, "--out", first, "--json", *FAST))
+    records = [{"prompt": f"{a}+1=", "completions": [f"{a + 1}"], "labels": [True]} for a in range(6)]
+    data, out = jsonl(tmp_path / "steps.jsonl", records), tmp_path / "prm"
+    result = command(data, "--kind", "steps", "--model", first, "--out", out, *FAST)
+    assert result.exit_code == 2
+    assert "one-score has a head or weights of another size: score.weight is (1, " in result.stderr
+    assert not out.exists()
+    assert command(data, "--kind", "steps", "--model", start, "--out", out, *FAST).exit_code == 0
+
+
+CODE = """
+from transformers import BertConfig, BertForSequenceClassification
+
+class OwnConfig(BertConfig):
+    model_type = "own"
+
+class OwnForSequenceClassification(BertForSequenceClassification):
+    config_class = OwnConfig
+"""
+
+
+def test_code_that_a_model_brings_runs_only_where_the_command_says_so(command, start, pairs_file, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(start, own)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertForSequenceClassification(BertConfig(vocab_size=200, num_labels=1, **sizes)).save_pretrained(own)
+    (own / "modeling_own.py").write_text(CODE)
+    config = json.loads((own / "config.json").read_text())
+    places = {"AutoConfig": "OwnConfig", "AutoModelForSequenceClassification": "OwnForSequenceClassification"}
+    config |= {"model_type": "own", "auto_map": {auto: f"modeling_own.{name}" for auto, name in places.items()}}
+    (own / "config.json").write_text(json.dumps(config))
+    arguments = [pairs_file, "--model", own, "--out", tmp_path / "rm", "--held-out", 0, *FAST]
+    refused = command(*arguments)
+    assert refused.exit_code == 2
+    assert "own brings code of its own, which would run with your rights. Where you trust it, pass" in refused.stderr
+    read_json(command(*arguments, "--trust-remote-code", "--json"))
+    assert (tmp_path / "rm" / "modeling_own.py").is_file()
+
+
+TWO = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m", "torch.distributed.run",
+       "--standalone", "--nproc_per_node", "2", "-m", "rewardsmith"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_speaks(start, pairs_file, tmp_path):
+    arguments = ["train-reward", pairs_file, "--model", start, "--out", tmp_path / "rm", "--json", *FAST]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(
+        [sys.executable, *TWO, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["figures"]["accuracy"]["value"] == 1.0  # one JSON and nothing else
+    assert done.stderr.count("Training ") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["{pairs}", "--model", "m", "--out", "o", "--lora-alpha", "8"], "lora_alpha is 8.0 with lora_rank=0. Pass a"),
         (["no.jsonl", "--model", "m", "--out", "o"], "there is no file no.jsonl"),
         (["no.jsonl", "--model", "m", "--out", "o", "--kind", "listwise"], "--kind is 'listwise', which is not one of"),
         (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs"], "--option pairs has no value. Write"),

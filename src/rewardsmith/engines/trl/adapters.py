@@ -43,7 +43,9 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     head = [
         name for name, part in model.named_children() if part is not trunk and next(part.parameters(), None) is not None
     ]
-    config = LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=layers, modules_to_save=head)
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank if alpha is None else alpha, target_modules=layers, modules_to_save=head
+    )
     return get_peft_model(model, config)
 
 

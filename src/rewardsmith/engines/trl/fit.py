@@ -28,7 +28,7 @@ from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import STEP_END, PreferenceRow, RatedRow, StepRow, to_dataset
 from rewardsmith.engines.trl.adapters import check_adapters, merged, with_adapters
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer, rated_attributes
-from rewardsmith.engines.trl.reading import ready
+from rewardsmith.engines.trl.reading import loaded, ready
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 
@@ -75,6 +75,11 @@ class RewardFit:
     def __post_init__(self) -> None:
         check_choice("RewardFit", "strength", self.strength, get_args(Strength))
         check_range("RewardFit", "lora_rank", self.lora_rank, 0, math.inf)
+        if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
+            raise ValueError(
+                f"RewardFit: lora_alpha is {self.lora_alpha} with lora_rank={self.lora_rank}. Pass a scale above 0 "
+                "beside a rank of at least 1."
+            )
         if self.lora_rank and self.head_only:
             raise ValueError(
                 f"RewardFit: lora_rank={self.lora_rank} trains adapters of the trunk, and head_only leaves the trunk "
@@ -111,7 +116,8 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     work = out / "checkpoints"
     set_seed(fit.seed)  # the head is drawn at random
     trainer = _trainer(rows, str(model), work, fit)
-    note(work, record)
+    if trainer.is_world_process_zero():
+        note(work, record)
     trainer.train(resume_from_checkpoint=last_checkpoint(work))
     if trainer.is_world_process_zero():
         merged(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(out)
@@ -162,21 +168,22 @@ def finished(out: Path, record: dict[str, Any]) -> bool:
 
 def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
     first = rows[0]
-    trust = {"trust_remote_code": True} if fit.trust_remote_code else {}
-    tokenizer = AutoTokenizer.from_pretrained(model, **trust)
+    tokenizer = loaded(AutoTokenizer, model, fit.trust_remote_code)
     dataset = to_dataset([written(row, fit, chat=bool(tokenizer.chat_template)) for row in rows])
     names = dict(enumerate(rated_attributes(dataset))) if isinstance(first, RatedRow) else {}
     auto = AutoModelForTokenClassification if isinstance(first, StepRow) else AutoModelForSequenceClassification
     n_labels = 2 if isinstance(first, StepRow) else len(names) or 1
     called = {"id2label": names, "label2id": {name: place for place, name in names.items()}} if names else {}
-    loaded, tokenizer = ready(model, tokenizer, auto, num_labels=n_labels, **called, **trust)
+    learner, tokenizer = ready(
+        model, tokenizer, auto, num_labels=n_labels, trust_remote_code=fit.trust_remote_code, **called
+    )
     if fit.head_only:
-        loaded.base_model.requires_grad_(False)
+        learner.base_model.requires_grad_(False)
     if fit.lora_rank:
-        loaded = with_adapters(loaded, rank=fit.lora_rank, alpha=fit.lora_alpha)
+        learner = with_adapters(learner, rank=fit.lora_rank, alpha=fit.lora_alpha)
         if fit.gradient_checkpointing:
-            loaded.enable_input_require_grads()  # the frozen embeddings would cut the graph
-    given = {"model": loaded, "train_dataset": dataset, "processing_class": tokenizer}
+            learner.enable_input_require_grads()  # the frozen embeddings would cut the graph
+    given = {"model": learner, "train_dataset": dataset, "processing_class": tokenizer}
     trainer: Any
     if isinstance(first, PreferenceRow):
         pairwise = RewardConfig(

@@ -20,7 +20,7 @@ from trl import RewardConfig  # type: ignore[attr-defined]
 from rewardsmith._check import check_choice
 from rewardsmith.data import PreferenceRow, to_dataset
 from rewardsmith.engines.trl import fit as fitting
-from rewardsmith.engines.trl.reading import ready
+from rewardsmith.engines.trl.reading import loaded, ready
 from rewardsmith.engines.trl.stacked import KEPT_BY, MembersTrainer, StackedMembers
 
 SideBySide = Literal["no", "processes", "stacked"]
@@ -127,24 +127,21 @@ def _stacked(members: Sequence[Member]) -> list[Path]:
 
 def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:
     fit = members[0].fit
-    loaded, tokenizer = [], None
-    trust = {"trust_remote_code": True} if fit.trust_remote_code else {}
+    learners, tokenizer = [], None
     for member in members:
         set_seed(member.fit.seed)  # the head is drawn at random
-        tokenizer = tokenizer or AutoTokenizer.from_pretrained(str(member.model), **trust)
-        model, tokenizer = ready(
-            str(member.model), tokenizer, AutoModelForSequenceClassification, num_labels=1, **trust
-        )
+        options = {"num_labels": 1, "trust_remote_code": fit.trust_remote_code}
+        model, tokenizer = ready(str(member.model), tokenizer, AutoModelForSequenceClassification, **options)
         if fit.head_only:
             model.base_model.requires_grad_(False)
-        loaded.append(model)
+        learners.append(model)
     chat = bool(tokenizer and tokenizer.chat_template)
     rows, kept = _union(members)
     dataset = to_dataset([fitting.written(row, fit, chat=chat) for row in rows]).add_column(KEPT_BY, kept)
     args = RewardConfig(
         **fitting.arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
     )
-    trainer = MembersTrainer(StackedMembers(loaded), args, train_dataset=dataset, processing_class=tokenizer)
+    trainer = MembersTrainer(StackedMembers(learners), args, train_dataset=dataset, processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -174,10 +171,8 @@ def _check(members: Sequence[Member]) -> None:
         raise ValueError(
             f"fit_members: stacked members train all their weights, and lora_rank asks for adapters. {where}"
         )
-    trust = {"trust_remote_code": True} if members[0].fit.trust_remote_code else {}
-    tokenizers = [
-        AutoTokenizer.from_pretrained(start, **trust) for start in dict.fromkeys(str(m.model) for m in members)
-    ]
+    trust = members[0].fit.trust_remote_code
+    tokenizers = [loaded(AutoTokenizer, start, trust) for start in dict.fromkeys(str(m.model) for m in members)]
     if any((t.get_vocab(), t.chat_template) != (tokenizers[0].get_vocab(), tokenizers[0].chat_template)
            for t in tokenizers):  # fmt: skip
         raise ValueError(f"fit_members: the members' starts have different tokenizers, so no batch fits all. {where}")

@@ -24,17 +24,32 @@ def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **op
         ValueError: the weights in the folder have other shapes, such as a head of another size.
     """
     name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "")
+    trust = options.pop("trust_remote_code", False)
     if isinstance(model, str):
-        model, report = auto.from_pretrained(
-            model, dtype=torch.float32, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
+        model, report = loaded(
+            auto, model, trust, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **options,
         )  # fmt: skip
         _check_shapes(name, report.get("mismatched_keys", ()))
-    tokenizer = tokenizer or AutoTokenizer.from_pretrained(name)
+    tokenizer = tokenizer or loaded(AutoTokenizer, name, trust)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def loaded(auto: Any, name: str, trust_remote_code: bool, **options: Any) -> Any:
+    """`auto.from_pretrained`, which runs no code from the folder or repository unless told to, and never asks."""
+    try:
+        return auto.from_pretrained(name, trust_remote_code=trust_remote_code, **options)
+    except ValueError as error:
+        if trust_remote_code or "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} brings code of its own, which would run with your rights. Where you trust it, pass "
+            "trust_remote_code=True (--trust-remote-code)."
+        ) from error
 
 
 def _check_shapes(name: str, mismatched: Iterable[Any]) -> None:
@@ -81,4 +96,4 @@ def mapped(dataset: Any, encode: Callable[[Mapping[str, Any]], dict[str, Any]], 
     return dataset.map(encode, remove_columns=dataset.column_names).filter(kept)
 
 
-__all__ = ["NO_STEP", "UNLABELED", "mapped", "padded", "ready", "row_ids", "token_batch"]
+__all__ = ["NO_STEP", "UNLABELED", "loaded", "mapped", "padded", "ready", "row_ids", "token_batch"]

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from rewardsmith.data import PreferenceRow, RatedRow
 from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.rating_trainer import merge_attributes
+from rewardsmith.engines.trl.reading import loaded
 
 
 def fit_two_stages(
@@ -49,12 +50,11 @@ def fit_two_stages(
     if list(weights.values()) == [1.0]:
         return fit_reward_model(pairs, regression, out, second)
     start = out / "start"
-    trust = {"trust_remote_code": True} if first.trust_remote_code else {}
-    loaded = AutoModelForSequenceClassification.from_pretrained(
-        regression, dtype=torch.float32, use_safetensors=True, **trust
-    )
-    merge_attributes(loaded, weights).save_pretrained(start)
-    AutoTokenizer.from_pretrained(regression, **trust).save_pretrained(start)
+    trust = first.trust_remote_code
+    options = {"dtype": torch.float32, "use_safetensors": True}
+    regressor = loaded(AutoModelForSequenceClassification, str(regression), trust, **options)
+    merge_attributes(regressor, weights).save_pretrained(start)
+    loaded(AutoTokenizer, str(regression), trust).save_pretrained(start)
     return fit_reward_model(pairs, start, out, second)
 
 
