@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from functools import partial
 
 import pytest
@@ -210,3 +211,25 @@ def test_a_whole_call_with_a_row_that_was_not_answered_is_made_again(tmp_path):
         assert [s.reason for s in scorer.score(numbered(3), whole=True)] == [None, "endpoint", None]
         reward.replies = {}
         assert rewards_of(scorer.score(numbered(3), whole=True)) == [1.0] * 3
+
+
+def test_a_row_that_is_under_way_when_a_job_ends_is_canceled():
+    canceled = threading.Event()
+
+    class Judge:
+        concurrency = 9
+
+        async def __call__(self, completions):
+            raise AssertionError
+
+        async def reasoned(self, completions):
+            if completions != ["8"]:
+                return [Unscored("down", "endpoint")]
+            try:
+                await asyncio.sleep(600)
+            finally:
+                canceled.set()
+
+    with pytest.raises(EndpointError, match="down"):
+        score(Judge(), numbered(9), workers=0)
+    assert canceled.wait(30)

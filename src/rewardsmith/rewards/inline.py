@@ -27,9 +27,9 @@ class Inline:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
-        """Stop the event loop."""
+        """Cancel what is under way and stop the event loop."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            asyncio.run_coroutine_threadsafe(_stop(), self._loop)
             self._loop = None
 
     def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
@@ -95,6 +95,16 @@ class Inline:
         calls = (self._caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
         verdicts = list(await asyncio.gather(*calls))
         return Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
+
+
+async def _stop() -> None:
+    """End the running loop once its other tasks have had a second to end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
+    asyncio.get_running_loop().stop()
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:
