@@ -7,6 +7,7 @@ import time
 import pytest
 
 from rewardsmith.data import Row
+from rewardsmith.errors import RowsError
 from rewardsmith.rewards import Scorer, rewards_of, score
 from rewardsmith.rewards.calling import Reply, Verdict
 from rewardsmith.rewards.channel import LENGTH, Broken, CallDone, Ready, RowDone, frame, heard, said, unframe, with_tail
@@ -308,3 +309,15 @@ def test_a_limit_of_infinity_is_none():
         return 1.0
 
     assert rewards_of(score(slow, rows_of("a"), workers=1, timeout=math.inf)) == [1.0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("column", [(i for i in range(3)), [lambda: 0]])
+def test_a_column_that_cannot_be_sent_is_named(workers, column):
+    rows = [Row("p", "a", {"tags": ["x"]}), Row("p", "b", {"tags": column})]
+    message = (
+        r"^Scorer: `tags` of row 2 holds a (generator|list), which cannot be sent to a reward \(\w+: .*\)\. "
+        r"Make it a plain value, such as a list, or leave the column out\.$"
+    )
+    with Scorer(lambda completions, tags: [1.0], workers=workers) as scorer, pytest.raises(RowsError, match=message):
+        scorer.score(rows)

@@ -45,6 +45,7 @@ def audit(
     workers: int | None = None,
     timeout: float | None = None,
     concurrency: int = 16,
+    memory: int | None = None,
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
@@ -68,8 +69,9 @@ def audit(
             reward model, which every worker would have to load again.
         timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
         concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
         seed: decides the choice of rows and of wrong answers; same seed, same questions.
-        out: a folder for the journal; an audit that was killed resumes from it without scoring a row twice.
+        out: a folder for the journal; an audit that was killed resumes from it and asks only what is not there.
         progress: whether to show a progress bar on standard error.
         aggregate: of a process reward, how the run uses its step scores: "sum" (if None), "min", "mean", "max", "last",
             "clip", "delta", "clip_delta", or a function of one chain's scores. Given, it also says that the reward is
@@ -79,12 +81,13 @@ def audit(
     Raises:
         RowsError: there are no rows.
         TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
+        EndpointError: the server that the reward asks gives no usable answer.
     """
     given, pool = _given(rows), as_rows(pool)
     heavy = is_model(target)
     workers = (0 if heavy else 1) if workers is None else workers
     scoring: dict[str, Any] = {"workers": workers, "timeout": timeout, "progress": progress}
-    scoring["concurrency"] = concurrency
+    scoring |= {"concurrency": concurrency, "memory": memory}
     if pairs := [row for row in given or () if isinstance(row, PreferenceRow)]:
         shared: dict[str, Any] = {"budget": budget, "seed": seed, "out": out, **scoring}
         return _of_pairs(target, len(given or ()), pairs, pool=pool, gold=gold, **shared)
@@ -100,7 +103,7 @@ def audit(
             return audit_sources(sources, rows or (), seed=seed, out=out, **scoring)
         target = sources.whole
     target = as_target(cast(Any, target))
-    if aggregate is not None or is_process(target, rows or (), workers=workers, timeout=timeout):
+    if aggregate is not None or is_process(target, rows or (), workers=workers, timeout=timeout, memory=memory):
         how: dict[str, Any] = {"aggregate": aggregate or "sum", "threshold": threshold, "budget": budget}
         return audit_process(target, rows or (), seed=seed, out=out, **how, **scoring)
     size = max(FEWEST, min(MOST, int(budget * (1 - SEARCH_SHARE) / CALLS_PER_ITEM)))

@@ -31,7 +31,7 @@ from rewardsmith.audit.sources import (
     weighted_table,
 )
 from rewardsmith.data import Row
-from rewardsmith.errors import RowsError
+from rewardsmith.errors import EndpointError, RowsError
 from rewardsmith.rewards import Scored, Scorer, SourceSet, pseudo_ids, resolve_form
 from rewardsmith.types import named_by
 
@@ -80,12 +80,13 @@ def audit_sources(
         with Scorer(target, journal=file, journal_header={"seed": seed, **(header or {})}, **options) as scorer:
             scores[name] = scorer.score(resolve_form(scorer, given).rows)
             calls, seconds = calls + scorer.calls, seconds + scorer.seconds
+    unscored = Counter(s.reason for column in scores.values() for s in column if s.reason is not None)
+    given, groups, scores = _answered(given, groups, scores)
     rewards = np.array([[math.nan if s.reward is None else s.reward for s in scores[name]] for name in scores]).T
     findings = judge_sources(_table(sources, rewards, groups, given), given, seed=seed)
     compared = any(finding.probe == "source_scale" for finding in findings)
     findings += _failures(scores, given)
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
-    unscored = Counter(s.reason for column in scores.values() for s in column if s.reason is not None)
     return Report(
         target=sources.name,
         contract="sources",
@@ -98,6 +99,22 @@ def audit_sources(
         calls=calls,
         seconds=seconds,
     )
+
+
+def _answered(
+    rows: list[Row], groups: NDArray[np.int64], scores: dict[str, list[Scored]]
+) -> tuple[list[Row], NDArray[np.int64], dict[str, list[Scored]]]:
+    """Without the rows that an endpoint has left without an answer, and the groups of which one is left."""
+    lost = np.array([[score.reason == "endpoint" for score in column] for column in scores.values()]).any(axis=0)
+    if not lost.any():
+        return rows, groups, scores
+    several = np.bincount(groups[~lost], minlength=groups.max() + 1) > 1
+    kept = np.flatnonzero(~lost & several[groups])
+    if not len(kept):
+        first = next(s.detail for column in scores.values() for s in column if s.reason == "endpoint")
+        raise EndpointError(f"audit: no group of completions got its answers from the sources' endpoints. {first}")
+    renumbered = np.unique(groups[kept], return_inverse=True)[1].astype(np.int64)
+    return [rows[i] for i in kept], renumbered, {name: [column[i] for i in kept] for name, column in scores.items()}
 
 
 def _check(probe: str, faulty: set[str], *, compared: bool) -> Check:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewardsmith.cli.shell import interrupted, refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import gibibytes, interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.audit import Report, Severity
@@ -55,6 +55,9 @@ Timeout = Annotated[
     ),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
+Memory = Annotated[
+    float | None, typer.Option(min=0.01, help="GiB of address space that a worker may take.", show_default="no limit")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]
 Aggregate = Annotated[
@@ -82,6 +85,7 @@ def audit_command(
     workers: Workers = None,
     timeout: Timeout = None,
     concurrency: Concurrency = 16,
+    memory: Memory = None,
     seed: Seed = 0,
     limit: Limit = None,
     aggregate: Aggregate = None,
@@ -95,6 +99,7 @@ def audit_command(
 
     options: dict[str, Any] = {"budget": budget, "workers": workers, "timeout": timeout, "seed": seed, "out": out}
     options |= {"aggregate": aggregate, "threshold": threshold, "concurrency": concurrency}
+    options["memory"] = gibibytes(memory)
     try:
         floor = _severity(fail_on)
         with stdout_kept_for_the_result():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewardsmith.cli.shell import interrupted, refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import gibibytes, interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.rewards import Engine, ScoreSummary
@@ -44,7 +44,9 @@ Timeout = Annotated[
     ),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
-
+Memory = Annotated[
+    float | None, typer.Option(min=0.01, help="GiB of address space that a worker may take.", show_default="no limit")
+]
 BlockSize = Annotated[
     int | None,
     typer.Option(
@@ -63,6 +65,7 @@ def score_command(
     timeout: Timeout = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows per call; a reward model makes its own batches.")] = 16,
     concurrency: Concurrency = 16,
+    memory: Memory = None,
     block_size: BlockSize = None,
     gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
     conversational: Annotated[bool, typer.Option("--conversational", help="Give messages, not strings.")] = False,
@@ -80,6 +83,7 @@ def score_command(
 
     options: dict[str, Any] = {"timeout": timeout, "batch_size": batch_size, "block_size": block_size, "limit": limit}
     options |= {"concurrency": concurrency, "conversational": conversational, "progress": sys.stderr.isatty()}
+    options["memory"] = gibibytes(memory)
     try:
         with stdout_kept_for_the_result():
             summary = _scored(rows, reward, out, _engine(engine, workers, gpus), **options)

@@ -25,6 +25,15 @@ def interrupted(kept: str) -> NoReturn:
     raise typer.Exit(130)
 
 
+def gibibytes(amount: float | None) -> int | None:
+    """Return an amount in GiB as bytes.
+
+    >>> gibibytes(0.5), gibibytes(None)
+    (536870912, None)
+    """
+    return None if amount is None else int(amount * 2**30)
+
+
 @contextlib.contextmanager
 def stdout_kept_for_the_result() -> Iterator[None]:
     """Send what the reward, its imports and its worker processes print to stderr, so that stdout holds the result."""
@@ -39,4 +48,4 @@ def stdout_kept_for_the_result() -> Iterator[None]:
         os.close(kept)
 
 
-__all__ = ["interrupted", "refuse", "stdout_kept_for_the_result"]
+__all__ = ["gibibytes", "interrupted", "refuse", "stdout_kept_for_the_result"]

@@ -93,6 +93,7 @@ class BlockScoring:
     timeout: float | None
     batch_size: int
     concurrency: int = CONCURRENCY
+    memory: int | None = None
 
     @property
     def processes(self) -> int:
@@ -116,6 +117,7 @@ class BlockScorer:
             timeout=math.inf if job.timeout is None else job.timeout,
             batch_size=job.batch_size,
             concurrency=job.concurrency,
+            memory=job.memory,
             progress=progress,
         )
 

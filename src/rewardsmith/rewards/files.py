@@ -74,6 +74,7 @@ def score_file(
     timeout: float | None = None,
     batch_size: int = 16,
     concurrency: int = CONCURRENCY,
+    memory: int | None = None,
     block_size: int | None = None,
     limit: int | None = None,
     conversational: bool = False,
@@ -98,6 +99,7 @@ def score_file(
         timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
         concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
         block_size: rows that are finished together; None: a 32nd of the rows, at least 64 and at most 1024.
         conversational: give the reward messages where the file has strings. Without it a block on whose every row the
             reward raises is given in the other form, if that helps.
@@ -118,7 +120,7 @@ def score_file(
         if bar:
             stack.callback(bar.close)
             bar.expect(plan.n_rows * len(columns.targets))
-        common = {"batch_size": batch_size, "concurrency": concurrency}
+        common = {"batch_size": batch_size, "concurrency": concurrency, "memory": memory}
         top, jobs = _opened(stack, folder, columns, plan, {"timeout": timeout, **common})
         if path.exists() and any(job.lock.emptied for job in jobs.values()):
             logger.warning("score_file: %s is of the code before. It is replaced when this run ends.", path)
@@ -205,8 +207,8 @@ def _opened(
     return top or next(iter(jobs.values())).lock, jobs
 
 
-def _scoring(target: Target, place: Path, timeout: float | None, batch_size: int, concurrency: int) -> BlockScoring:
-    return BlockScoring(target, place, row_limit(target.reward, timeout), batch_size, concurrency)
+def _scoring(target: Target, place: Path, *, timeout: float | None, **options: Any) -> BlockScoring:
+    return BlockScoring(target, place, row_limit(target.reward, timeout), **options)
 
 
 def _file_name(label: str) -> str:
@@ -222,6 +224,7 @@ def _header(job: BlockScoring) -> dict[str, Any]:
         "version": __version__,
         "timeout": job.timeout,
         "batch_size": job.batch_size,
+        "memory": job.memory,
     }
 
 

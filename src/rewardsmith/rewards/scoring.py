@@ -97,13 +97,14 @@ class Scorer:
         self._microseconds = 0
         self._unscored = Counter[str]()
         self._late = self._silent = 0
+        self._memory = memory
         self._any_scored, self._last_silence = False, ""
         self._timeout, self._batch_size = row_limit(self.target.reward, timeout), batch_size
         self._concurrency = own_concurrency(self.target.reward) or concurrency
         self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
         self._caller = Caller(self.target.reward)
         self._engine: Inline | Pool = (
-            self._pool(workers, memory) if workers else Inline(self._caller, concurrency=self._concurrency)
+            self._pool(workers) if workers else Inline(self._caller, concurrency=self._concurrency)
         )
         self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, list[Scored]] = {}
@@ -112,7 +113,7 @@ class Scorer:
         self._on_disk: dict[str, Recorded] = {}
         self._replay()
 
-    def _pool(self, workers: int, memory: int | None) -> Pool:
+    def _pool(self, workers: int) -> Pool:
         import cloudpickle
 
         try:
@@ -123,7 +124,7 @@ class Scorer:
                 "Name it as `module:name` with load_target, or score with workers=0."
             ) from error
         workers = min(workers, self._concurrency) if self._caller.is_async else workers
-        options: dict[str, Any] = {"workers": workers, "concurrency": self._concurrency, "memory": memory}
+        options: dict[str, Any] = {"workers": workers, "concurrency": self._concurrency, "memory": self._memory}
         return Pool(payload, self._caller, name=self.target.name, **options)
 
     @cached_property
@@ -139,6 +140,7 @@ class Scorer:
             "version": __version__,
             "timeout": self._timeout,
             "batch_size": self._batch_size,
+            "memory": self._memory,
             **given,
         }
 

@@ -51,6 +51,7 @@ def audit_pairs(
     workers: int = 0,
     timeout: float | None = None,
     concurrency: int = 16,
+    memory: int | None = None,
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
@@ -68,8 +69,9 @@ def audit_pairs(
         workers: processes that score; 0 scores in this one, as a model is best loaded once.
         timeout: seconds that one batch may take, as `Scorer` has it; with 0 workers it binds async rewards only.
         concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
         seed: same seed, same questions.
-        out: a folder for the journal; an audit that was killed resumes from it without scoring a row twice.
+        out: a folder for the journal; an audit that was killed resumes from it and asks only what is not there.
         progress: whether to show a progress bar on standard error.
 
     Raises:
@@ -85,7 +87,7 @@ def audit_pairs(
         )
     options: dict[str, Any] = {
         "workers": workers, "timeout": timeout, "most_timeouts": MOST_TIMEOUTS, "progress": progress,
-        "concurrency": concurrency,
+        "concurrency": concurrency, "memory": memory,
     }  # fmt: skip
     true = _gold(pool, gold, seed, out, options)
     header = {"seed": seed, "most_pairs": most_pairs}

@@ -41,6 +41,8 @@ ODD_COMPLETIONS: tuple[str, ...] = (
     "\u202e24\u202c",
     "%s {0} {{}} %n",
 )
+NOT_ANSWERED = frozenset({"unasked", "endpoint"})
+"""Reasons that say nothing of the reward: it was not asked, or the server behind it did not answer."""
 BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
 
 
@@ -155,7 +157,7 @@ def _changed(
     rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scored]
 ) -> list[tuple[Row, float | None, float | None]]:
     asked = [
-        (row, a, b) for row, a, b in zip(rows, first, second, strict=True) if "unasked" not in (a.reason, b.reason)
+        (row, a, b) for row, a, b in zip(rows, first, second, strict=True) if not {a.reason, b.reason} & NOT_ANSWERED
     ]
     return [(row, a.reward, b.reward) for row, a, b in asked if not _same(a.reward, b.reward)]
 
