@@ -297,7 +297,10 @@ def failure(error: BaseException, start: float, timeout: float | None) -> tuple[
 
     Raises:
         CancelledError: the job has cancelled this call; one that the reward raises itself is a failure like any other.
+        GeneratorExit: the call is thrown away with its event loop.
     """
+    if isinstance(error, GeneratorExit):
+        raise error
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         raise error
