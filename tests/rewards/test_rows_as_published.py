@@ -72,8 +72,27 @@ def test_datasets_and_data_frames_are_rows():
     assert score(math_equal, [], workers=0) == []
     with pytest.raises(RowsError, match=r"row 1 of list has no usable `prompt` \(columns: question\)"):
         score(math_equal, [{"question": "q"}], workers=0)
-    with pytest.raises(RowsError, match=r"a dict of train is no rows\. Give one of its values"):
-        score(math_equal, {"train": records}, workers=0)
+    assert score(math_equal, {"train": records}, workers=0)[0].reward == 1.0
+    for given in ({"train": records, "test": records}, {"prompt": "q"}, {"prompt": "q", "completion": "7"}):
+        with pytest.raises(RowsError, match=r"read_rows: a dict of .* is no rows\. Name one of its splits,"):
+            score(math_equal, given, workers=0)
+
+
+def test_a_folder_that_datasets_saved_and_a_folder_of_files_are_scored_like_a_file(tmp_path):
+    records = [{"prompt": "q", "completion": f"\\boxed{{{n}}}", "answer": "7"} for n in (7, 8)]
+    Dataset.from_list(records).save_to_disk(tmp_path / "saved")
+    (tmp_path / "files").mkdir()
+    for n, record in enumerate(records):
+        (tmp_path / "files" / f"{n}.jsonl").write_text(json.dumps(record))
+    for name in ("saved", "files"):
+        assert [r.reward for r in score(math_equal, tmp_path / name, workers=0)] == [1.0, 0.0]
+        command = ["score", str(tmp_path / name), "--reward", "rewardsmith.rewards:math_equal"]
+        done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / f"{name}.jsonl"), "--workers", "0"])
+        assert done.exit_code == 0, done.output
+        assert [json.loads(line)["reward"] for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()] == [1, 0]
+    next((tmp_path / "saved").glob("*.arrow")).write_bytes(b"ARROW1 no more")
+    with pytest.raises(RowsError, match=r"saved cannot be loaded \(.*Save it again with `save_to_disk`"):
+        score(math_equal, tmp_path / "saved", workers=0)
 
 
 def test_python_gives_messages_where_every_string_is_refused_and_strings_where_every_message_is():

@@ -60,6 +60,7 @@ from rewardsmith.data.preferences import (
     held_out,
     to_dataset,
 )
+from rewardsmith.data.records import records_of
 from rewardsmith.data.rows import ANSWER_NAMES, Row, Rows, as_row, as_rows, has_text, read_rows, text_of
 from rewardsmith.data.segments import split_clauses, split_sentences
 from rewardsmith.data.step_encoding import STEP_END, EncodedSteps, encode_steps
@@ -166,6 +167,7 @@ __all__ = [
     "read_rows",
     "read_rows_or_pairs",
     "read_steps",
+    "records_of",
     "relabel",
     "relabel_rows",
     "reversal_pairs",

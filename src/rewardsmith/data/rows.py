@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.data.files import file_records
 from rewardsmith.data.keys import is_missing, only_text
+from rewardsmith.data.records import name_of, records_of
 from rewardsmith.errors import RowsError
 from rewardsmith.types import Text
 
 Rows = str | Path | Iterable[Any]
-"""What rows are read from: a file, a `datasets.Dataset`, a DataFrame, or any iterable of mappings or of `Row`s."""
+"""What rows are read from: a file, a folder, a hub name, a `datasets.Dataset`, a DataFrame, or an iterable of mappings
+or of `Row`s."""
 ANSWER_NAMES = ("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer")
 """Column names under which published data sets and rewards keep the reference answer, best first."""
 
@@ -88,26 +89,19 @@ class Row:
 
 
 def read_rows(source: Rows, *, limit: int | None = None) -> list[Row]:
-    """Read rows from a `.jsonl`, `.json`, `.parquet` or `.csv` file, a `datasets.Dataset`, a pandas DataFrame or any
-    iterable of mappings; rows stay what they are.
+    """Read rows from a `.jsonl`, `.json`, `.parquet` or `.csv` file, a folder of such files, a `datasets.Dataset` (in
+    hand, saved or on the hub), a pandas DataFrame or any iterable of mappings; rows stay what they are.
 
     Every row needs `prompt`; `completion` is optional; all else becomes a column. Where a row has no `answer` but one
     of `solution`, `ground_truth` and the like (`ANSWER_NAMES`), or verl's `reward_model["ground_truth"]`, that value
     is also its `answer`. An answer that is NaN is None.
 
     Raises:
-        RowsError: the file is missing or of another kind, cannot be parsed, holds no rows, or a row has no prompt.
+        RowsError: the source is missing or of another kind, cannot be parsed, holds no rows, or a row has no prompt.
     """
-    name = str(source) if isinstance(source, str | Path) else type(source).__name__
-    if isinstance(source, Mapping):
-        raise RowsError(f"read_rows: a {name} of {', '.join(map(str, source))} is no rows. Give one of its values.")
-    table: Any = source
-    records = (
-        file_records(Path(source))
-        if isinstance(source, str | Path)
-        else iter(table.to_dict("records") if hasattr(table, "iterrows") else source)
-    )
-    rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(islice(records, limit), start=1)]
+    name = name_of(source)
+    records = islice(records_of("read_rows", source), limit)
+    rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(records, start=1)]
     if not rows:
         raise RowsError(f"read_rows: {name} holds no rows. Each row needs at least a `prompt`.")
     return rows

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith._disk import replacing
-from rewardsmith.data import Row, as_row, file_records
+from rewardsmith.data import Row, as_row, records_of
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards.calling import CONCURRENCY
 from rewardsmith.rewards.journal import sealed, unsealed
@@ -38,7 +38,7 @@ class Block:
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file of rows, read block by block and never as a whole.
+    """A file of rows, or what else `records_of` reads by name, block by block and never as a whole.
 
     columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
     conversational: turn strings into messages.
@@ -54,7 +54,7 @@ class RowsFile:
 
     def records(self) -> Iterator[list[Mapping[str, Any]]]:
         """The records of each block, as the file has them."""
-        records = itertools.islice(file_records(self.path, caller="score_file"), self.limit)
+        records = itertools.islice(records_of("score_file", str(self.path)), self.limit)
         while block := list(itertools.islice(records, self.block_size)):
             yield block
 

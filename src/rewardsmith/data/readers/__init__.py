@@ -12,9 +12,9 @@ from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
 from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS, RM_BENCH_STYLES
 from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS, strength_from_annotators
 from rewardsmith.data.readers.ratings import RATING_SCHEMAS
-from rewardsmith.data.readers.records import Source, name_of, records_of
 from rewardsmith.data.readers.schema import TRIED, Schema, read
 from rewardsmith.data.readers.step_labels import STEP_SCHEMAS
+from rewardsmith.data.records import Source, name_of, records_of
 from rewardsmith.data.rows import Row, Rows, as_row
 from rewardsmith.errors import RowsError
 

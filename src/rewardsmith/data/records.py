@@ -55,8 +55,13 @@ def _part(caller: str, source: Any, split: str | None) -> Any:
         return source.to_dict("records")
     if not isinstance(source, Mapping):
         return source
-    if split is None and len(source) == 1:
+    if split is None and len(source) == 1 and not isinstance(next(iter(source.values())), str):
         return next(iter(source.values()))
+    if split is None:
+        raise RowsError(
+            f"{caller}: a {type(source).__name__} of {', '.join(map(str, source))} is no rows. Name one of its splits, "
+            "or give one of its values; a single row goes into a list."
+        )
     if split not in source:
         raise RowsError(f"{caller}: split {split!r} is none of {', '.join(map(str, source))}. Name one of those.")
     return source[split]
@@ -66,7 +71,14 @@ def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[st
     if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):  # written by save_to_disk
         from datasets import load_from_disk
 
-        return iter(_part(caller, load_from_disk(str(folder)), split))
+        try:
+            saved = load_from_disk(str(folder))
+        except Exception as error:  # a missing or damaged file, in Arrow's words
+            raise RowsError(
+                f"{caller}: {folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}). Save it again with "
+                "`save_to_disk`."
+            ) from error
+        return iter(_part(caller, saved, split))
     files = [f for f in sorted(folder.rglob("*")) if f.name.lower().endswith(SUFFIXES) and f.name not in NO_DATA]
     fitting = [f for f in files if split is None or split in _words(f.relative_to(folder))]
     if not fitting:
