@@ -22,6 +22,7 @@ from transformers import (
 
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow
 from rewardsmith.engines.trl import Member, RewardConfig, RewardFit, RewardTrainer, fit_members, fit_reward_model
+from rewardsmith.engines.trl.adapters import with_adapters
 from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import SequenceReward
 from tests.installed import part_of
@@ -170,6 +171,28 @@ def test_adapters_become_an_ordinary_model_whose_weights_moved_by_their_rank(tmp
             moved += int(spectrum[0] > 0)
     assert moved
     assert json.loads((out / RECORD).read_text())["settings"]["lora_rank"] == 2
+
+
+@pytest.mark.parametrize("kind", [BertForSequenceClassification, DebertaV2ForSequenceClassification])
+def test_adapters_of_an_encoder_leave_its_embeddings_and_train_its_whole_head(tmp_path, kind):
+    pytest.importorskip("peft")
+    start = folder(tmp_path / "start", kind, eos=False)
+    fit = RewardFit(max_steps=4, batch_size=4, learning_rate=1e-2, lora_rank=2)
+    out = fit_reward_model(PAIRS, start, tmp_path / "out", fit)
+    before, after = (load_file(each / "model.safetensors") for each in (start, out))
+    assert before.keys() == after.keys()
+    moved = {name for name in after if bool((after[name] != before[name]).any())}
+    assert "classifier.weight" in moved
+    assert not [name for name in moved if "embeddings" in name or "LayerNorm" in name]
+    assert any(name.startswith(("bert.encoder", "deberta.encoder")) for name in moved)
+
+
+def test_a_model_that_does_not_name_its_trunk_has_no_adapters():
+    pytest.importorskip("peft")
+    model = BertForSequenceClassification(BertConfig(**SIZES))
+    model.base_model_prefix = ""
+    with pytest.raises(ValueError, match="with_adapters: BertForSequenceClassification has no base_model_prefix"):
+        with_adapters(model, rank=2, alpha=None)
 
 
 def test_an_interrupted_training_of_adapters_goes_on_to_the_same_model(tmp_path, world, monkeypatch):

@@ -29,17 +29,22 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     Args:
         rank: r ≥ 1.
         alpha: α; 2r if None.
+
+    Raises:
+        ImportError: peft is not installed.
+        ValueError: the model's class does not say what its trunk is, so nobody can tell the head from it.
     """
     check_adapters("with_adapters")
     from peft import LoraConfig, get_peft_model
 
     trunk = model.base_model
+    if trunk is model:
+        raise ValueError(
+            f"with_adapters: {type(model).__name__} has no base_model_prefix that names its trunk, so its head cannot "
+            "be told from it. Train all weights, without lora_rank."
+        )
     prefix = next(name for name, part in model.named_modules() if part is trunk)
-    layers = [
-        f"{prefix}.{name}" if prefix else name
-        for name, part in trunk.named_modules()
-        if isinstance(part, nn.Linear | Conv1D)
-    ]
+    layers = [f"{prefix}.{name}" for name, part in trunk.named_modules() if isinstance(part, nn.Linear | Conv1D)]
     head = [
         name for name, part in model.named_children() if part is not trunk and next(part.parameters(), None) is not None
     ]
