@@ -101,7 +101,7 @@ def untimed(record):
 def journaled(folder):
     """How many results each key has in the journal, header and a torn last line left out."""
     lines = (folder / "journal.jsonl").read_bytes().split(b"\n")[1:-1]
-    records = [json.loads(line) for line in lines]
+    records = [record for line in lines if "results" in (record := json.loads(line))]
     return Counter(key for record in records for key in record["keys"]), sum(len(r["results"]) for r in records)
 
 

@@ -98,7 +98,7 @@ def on_disk(parts: Path, rows: Path, block_size: int) -> set[str]:
     for journal in parts.glob("*.journal"):
         start = int(journal.stem) * block_size
         whole = [line for line in journal.read_text().splitlines(keepends=True)[1:] if line.endswith("\n")]
-        done = sum(len(json.loads(line)["results"]) for line in whole)
+        done = sum(len(json.loads(line).get("results", ())) for line in whole)
         found.update(lines[start : start + done])  # batches of one worker are journaled in order
     return found
 

@@ -100,7 +100,8 @@ def test_each_async_row_is_on_disk_by_itself(workers, tmp_path):
 
     with Scorer(judged, workers=workers, journal=tmp_path / "j") as scorer:
         scorer.score(numbered(20))
-    records = [json.loads(line) for line in (tmp_path / "j").read_text().splitlines()[1:]]
+    lines = (tmp_path / "j").read_text().splitlines()[1:]
+    records = [record for line in lines if "keys" in (record := json.loads(line))]
     assert len(records) == 20
     assert all(len(record["keys"]) == 1 for record in records)
 

@@ -40,6 +40,7 @@ class Inline:
         for unit in units:
             if stop():
                 return
+            unit.begin()
             with contextlib.redirect_stdout(sys.stderr):
                 self._finish(unit)
             yield unit
@@ -51,6 +52,7 @@ class Inline:
             while (waiting or running) and not stop():
                 while waiting and len(running) < self._concurrency:
                     unit = waiting.popleft()
+                    unit.begin()
                     future = asyncio.run_coroutine_threadsafe(self._finish_async(unit), loop)
                     running.add(future)
                     future.add_done_callback(lambda future, unit=unit: done.put((unit, future)))  # type: ignore[misc]

@@ -78,6 +78,7 @@ class Pool:
                 break
             self._number += 1
             task = queue.popleft()
+            task.unit.begin()
             idlest.send(self._number, task, self._allowed(idlest, task), limits_itself=self._is_async)
 
     def _joins(self, worker: WorkerProcess, queue: deque[Task]) -> bool:

@@ -1,8 +1,8 @@
-"""What a journal's records hold: the results of a batch, by the keys of its rows."""
+"""What a journal's records hold: how many rows are sent, and later their results by key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rewardsmith.rewards.work import Scored
@@ -15,8 +15,27 @@ class Recorded(NamedTuple):
     microseconds: int
 
 
+def sent(n_rows: int, *, first: bool) -> dict[str, Any]:
+    """The record of rows that are about to be sent; `first` of a run."""
+    return {"sent": n_rows, "first": first}
+
+
+def under_way(records: Iterable[Mapping[str, Any]]) -> int:
+    """How many rows the last run had sent and got no result for.
+
+    >>> under_way([sent(2, first=True), sent(3, first=False), {"results": [0, 0]}])
+    3
+    """
+    count = 0
+    for record in records:
+        count = (0 if record.get("first") else count) + record.get("sent", 0) - len(record.get("results", ()))
+    return max(count, 0)
+
+
 def recorded(record: Mapping[str, Any]) -> dict[str, Recorded]:
-    """What a record holds, by key."""
+    """The results that a record holds, by key."""
+    if "sent" in record:
+        return {}
     results = [Scored(*fields) for fields in record["results"]]
     if record["whole"]:
         return {record["keys"][0]: Recorded(results, record["microseconds"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,11 @@ from rewardsmith.rewards.journal import CODE, Journal
 from rewardsmith.rewards.keys import keys_of
 from rewardsmith.rewards.pool import Pool
 from rewardsmith.rewards.progress import Bar, Progress
-from rewardsmith.rewards.records import Recorded, fields_of, recorded
+from rewardsmith.rewards.records import Recorded, fields_of, recorded, sent, under_way
 from rewardsmith.rewards.targets import Target, as_target
 from rewardsmith.rewards.work import NO_TEXT, UNASKED, Scored, Unit
 
+logger = logging.getLogger(__name__)
 MOST_SILENT = 8
 """Rows without a usable answer from a reward's endpoint, and none scored among them, after which the job ends."""
 
@@ -161,8 +163,21 @@ class Scorer:
         return Journal(path, self._header(header), patience=patience, anew=CODE)
 
     def _replay(self) -> None:
-        for record in self._journal.records if self._journal else []:
+        self._first = True
+        records = self._journal.records if self._journal else []
+        for record in records:
             self._on_disk.update(recorded(record))
+        if self._journal and (n_rows := under_way(records)):
+            logger.warning(
+                "Journal: %s goes on. %d rows were under way when the last run ended, and are asked again.",
+                self._journal.path, n_rows,
+            )  # fmt: skip
+
+    def _begin(self, n_rows: int) -> None:
+        """Journal that rows are about to be sent."""
+        if self._journal is not None:
+            self._journal.append(sent(n_rows, first=self._first))
+            self._first = False
 
     @property
     def seconds(self) -> float:
@@ -284,7 +299,7 @@ class Scorer:
             if missing:
                 parts = [(row.prompt, row.completion, row.columns) for row in rows]
                 chosen = parts if whole else [parts[i] for i in missing]
-                units.append(Unit(len(units), chosen, limit, whole, check_mutation, self._note))
+                units.append(Unit(len(units), chosen, limit, whole, check_mutation, self._note, self._begin))
                 names.append([keys[i] for i in missing])
         left = set(range(len(units)))
         for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT):
