@@ -143,6 +143,7 @@ def test_a_killed_audit_resumes_without_scoring_a_recorded_row_again_and_reports
 
     code, _, said = run(*job, "--out", cut, CALLS=files / "calls-again")
     assert (code, calls_of(files / "calls-again")) == (0, 0)
+    assert said.startswith("Found finished, made on 20")
     third = json.loads((cut / "report.json").read_text())
     assert third == second  # a finished audit, asked again, repeats itself to the last digit, times included
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,8 +103,12 @@ def audit_command(
     options["memory"] = gibibytes(memory)
     try:
         floor = _severity(fail_on)
+        before = _kept(out)
         with stdout_kept_for_the_result():
             report = _audited(target, rows, limit=limit, pool=pool, gold=gold, **options)
+        if before and before == _kept(out):
+            made = datetime.fromtimestamp(max(before.values())).astimezone().isoformat(timespec="seconds")
+            typer.echo(f"Found finished, made on {made}: no row was asked.", err=True)
         _print(report, floor=floor, out=out, as_json=as_json)
     except KeyboardInterrupt:
         kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
@@ -111,6 +116,11 @@ def audit_command(
     except (RewardsmithError, ValueError, OSError) as error:
         refuse(error)
     raise typer.Exit(1 if report.at_least(floor) else 0)
+
+
+def _kept(out: Path | None) -> dict[Path, float]:
+    """When each journal of an audit was last written to."""
+    return {} if out is None else {path: path.stat().st_mtime for path in out.glob("journal*.jsonl")}
 
 
 def _audited(
