@@ -71,7 +71,7 @@ def audit(
         concurrency: rows that an async reward works on at once, where the reward does not say.
         memory: bytes of address space that a worker process may take; None sets no limit.
         seed: decides the choice of rows and of wrong answers; same seed, same questions.
-        out: a folder for the journal; an audit that was killed resumes from it and asks only what is not there.
+        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
         progress: whether to show a progress bar on standard error.
         aggregate: of a process reward, how the run uses its step scores: "sum" (if None), "min", "mean", "max", "last",
             "clip", "delta", "clip_delta", or a function of one chain's scores. Given, it also says that the reward is

@@ -71,7 +71,7 @@ def audit_pairs(
         concurrency: rows that an async reward works on at once, where the reward does not say.
         memory: bytes of address space that a worker process may take; None sets no limit.
         seed: same seed, same questions.
-        out: a folder for the journal; an audit that was killed resumes from it and asks only what is not there.
+        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
         progress: whether to show a progress bar on standard error.
 
     Raises:
