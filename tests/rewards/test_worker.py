@@ -81,3 +81,18 @@ def test_a_column_that_cannot_be_read_in_the_worker_leaves_its_rows_unscored():
         scored = scorer.score([Row("p", "a", {"x": Shy()}), Row("p", "b")])
     assert [result.reason for result in scored] == ["exception", None]
     assert scored[0].detail.startswith("ValueError: invalid literal")
+
+
+def test_the_room_can_be_imported_where_there_are_no_workers():
+    code = """
+import signal, sys
+for name in ("SIGHUP", "SIGQUIT", "SIGKILL", "SIGCHLD"):
+    delattr(signal, name)
+for name in ("fcntl", "termios", "resource"):
+    sys.modules[name] = None
+from rewardsmith.data import Row
+from rewardsmith.rewards import score
+print(score(lambda completions: [0.5], [Row("p", "a")], workers=0)[0].reward)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0.5\n"

@@ -39,7 +39,14 @@ Ratings = Annotated[
     bool, typer.Option("--ratings", help="RewardBench 2: scores are a judge's ratings, and failed ones count.")
 ]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that score.", show_default="0 for a model, else 1")]
-Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds allowed per call before it counts as unscored.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        help="Seconds allowed per row before it counts as unscored.",
+        show_default="30; none for a reward model or a judge",
+    ),
+]
 
 
 def benchmark_command(
@@ -53,7 +60,7 @@ def benchmark_command(
     limit: Limit = None,
     ratings: Ratings = False,
     workers: Workers = None,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = None,
 ) -> None:
     """Score a reward on a reward model benchmark, as the benchmark's authors score it.
 
@@ -87,7 +94,7 @@ def _scored(
     out: Path | None,
     ratings: bool,
     workers: int | None,
-    timeout: float,
+    timeout: float | None,
 ) -> BenchmarkScore:
     from rewardsmith.audit import run_benchmark
     from rewardsmith.rewards import is_heavy, load_target

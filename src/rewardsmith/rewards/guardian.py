@@ -7,14 +7,12 @@ own end too; elsewhere only the worker's process group does. It keeps the last b
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import mmap
 import os
 import select
 import signal
 import struct
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 
@@ -23,7 +21,6 @@ KEPT = 2048
 PATIENCE = 10.0
 """Seconds that what is killed gets to be gone; a process in the kernel's hands cannot be waited for."""
 _HEAD = struct.Struct("=QQQ")
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 class Tail:
@@ -83,6 +80,9 @@ class Tail:
 
     def _written(self) -> int:
         """The bytes written so far, read or not; asked again while the guardian is reading."""
+        import fcntl  # not at the top: this room is importable where there are no workers, as on Windows
+        import termios
+
         while True:
             before = self._head()
             try:
@@ -172,7 +172,7 @@ def _watch(brood: _Brood, tail: Tail, lifeline: int, parent: int) -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     told: list[int] = []
     signal.signal(signal.SIGCHLD, lambda number, _: None)
-    for number in _ENDING:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda number, _: told.append(number))
     watched = {lifeline, awake, tail.reads}
     if hasattr(os, "pidfd_open"):  # the lifeline stays open in processes that the parent has forked
