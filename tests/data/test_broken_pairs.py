@@ -49,10 +49,11 @@ BROKEN = [
 
 @pytest.mark.parametrize(("broken", "why"), BROKEN, ids=[why for _, why in BROKEN])
 def test_a_few_are_left_out_and_named_and_many_are_refused(tmp_path, broken, why):
-    few = [broken, *[{**PAIR, "prompt": f"Color {n}?"} for n in range(9)]]  # one in ten is not more than a tenth
+    few = [{**PAIR, "prompt": f"Color {n}?"} for n in range(9)]
+    few.insert(2, broken)  # one in ten is not more than a tenth
     rows, note = read_rows_or_pairs(few)
     assert [type(row) for row in rows] == [PreferenceRow] * 9
-    assert note == f"1 of 10 records of list are left out: 1 × {why}."
+    assert note == f"1 of 10 records of list are left out: 1 × {why}, first in record 3."
     with pytest.raises(RowsError, match=r"1 of 9 records of list are broken as explicit .*more than 10% is too many"):
         read_rows_or_pairs(few[:9])
     path = tmp_path / "pairs.jsonl"
@@ -60,7 +61,7 @@ def test_a_few_are_left_out_and_named_and_many_are_refused(tmp_path, broken, why
     done = CliRunner().invoke(app, ["audit", "rewardsmith.rewards:exact_text", str(path)])
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(
-        f"Error: read_preferences: 1 of 3 records of {path} are broken as explicit (1 × {why})"
+        f"Error: read_preferences: 1 of 3 records of {path} are broken as explicit (1 × {why}, first in record 3)"
     )
 
 
@@ -91,7 +92,10 @@ def test_half_of_another_schema_is_refused():
 def test_what_a_schema_leaves_out_by_choice_is_not_broken():
     same = {**PAIR, "rejected": "Blue."}
     rows, note = read_rows_or_pairs([same] * 3 + [PAIR])
-    assert (len(rows), note) == (1, "3 of 4 records of list are left out: 3 × both answers are the same.")
+    assert (len(rows), note) == (
+        1,
+        "3 of 4 records of list are left out: 3 × both answers are the same, first in record 1.",
+    )
     split = [{**PAIR, "split": "test"}] * 20 + [{**PAIR, "split": "train"}, {**PAIR, "chosen": None, "split": "train"}]
     with pytest.raises(RowsError, match=r"1 of 2 records of list are broken"):
         read_preferences(split, split="train")

@@ -282,7 +282,7 @@ def test_what_cannot_be_read_is_counted_and_named():
             [*published.NECTAR * 17, *[{"prompt": 4, "answers": []}] * 2],
             {},
             RowsError,
-            r"2 of 19 records of list are broken as nectar \(2 × no transcript but a number\); more than 10% is too",
+            r"2 of 19 records of list are broken as nectar \(2 × no transcript but a number, first in record 18\); mo",
         ),
         ("no/such.jsonl", {}, RowsError, "read_preferences: there is no file no/such.jsonl"),
     ],

@@ -43,7 +43,8 @@ class Spread:
 class DataCard:
     """What a data set holds.
 
-    n_records, n_rows: read, and made of them; dropped: reason → how many records or rows.
+    n_records, n_rows: read, and made of them; dropped: reason → how many records or rows; first_dropped: reason → the
+        number of the first such record (of the last, of several that are read as one).
     n_prompts: different prompts.
     words: name of a text → its length in words.
     tie_share: of the pairs; longer_chosen: of the strict pairs whose answers differ in words, those whose longer one is
@@ -71,6 +72,7 @@ class DataCard:
     ratings: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
     near_duplicates: int | None = None
+    first_dropped: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> str:
@@ -80,7 +82,7 @@ class DataCard:
     def as_text(self) -> str:
         """The card as lines of text."""
         lines = [f"{self.name}: {self.n_rows} {self.kind} from {self.n_records} records ({self.schema})"]
-        lines += [f"  dropped {n}: {reason}" for reason, n in self.dropped.items()]
+        lines += [f"  dropped {n}: {reason}{self._first(reason)}" for reason, n in self.dropped.items()]
         lines.append(f"  {self.n_prompts} different prompts, {self.repeated} repeated rows")
         lines += [
             f"  words of {name}: median {s.median:g}, 5 % {s.p5:g}, 95 % {s.p95:g}, most {s.largest:g}"
@@ -96,6 +98,9 @@ class DataCard:
             lines.append("  mean ratings: " + ", ".join(f"{name} {mean:.2f}" for name, mean in self.ratings.items()))
         return "\n".join([*lines, *(f"  ! {warning}" for warning in self.warnings)])
 
+    def _first(self, reason: str) -> str:
+        return f" (first: record {self.first_dropped[reason]})" if reason in self.first_dropped else ""
+
 
 def data_card(
     rows: Sequence[AnyRow],
@@ -104,6 +109,7 @@ def data_card(
     schema: str = "given",
     n_records: int | None = None,
     dropped: Mapping[str, int] | None = None,
+    first_dropped: Mapping[str, int] | None = None,
     duplicates: bool = True,
 ) -> DataCard:
     """Describe rows of one kind.
@@ -119,6 +125,7 @@ def data_card(
         "n_records": len(rows) if n_records is None else n_records,
         "n_rows": len(rows),
         "dropped": reasons,
+        "first_dropped": dict(first_dropped or {}),
         "n_prompts": len({text_of(row.prompt) for row in rows}),
         "words": {k: spread for k, v in _words(rows).items() if (spread := Spread.of(v)) is not None},
         "sources": dict(Counter(s for row in rows if (s := _source(row))).most_common()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -12,7 +13,7 @@ from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
 from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS, RM_BENCH_STYLES
 from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS, strength_from_annotators
 from rewardsmith.data.readers.ratings import RATING_SCHEMAS
-from rewardsmith.data.readers.schema import TRIED, Schema, read
+from rewardsmith.data.readers.schema import TRIED, Schema, listed, read
 from rewardsmith.data.readers.step_labels import STEP_SCHEMAS
 from rewardsmith.data.records import Source, name_of, records_of
 from rewardsmith.data.rows import Row, Rows, as_row
@@ -162,6 +163,7 @@ def _of_records(
         schema=chosen.name,
         n_records=reading.n_records,
         dropped=reading.dropped,
+        first_dropped=reading.first,
         duplicates=asked.duplicates,
     )
     return ReadData(reading.rows, card)
@@ -195,7 +197,7 @@ def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
     if _are_pairs([record for record in tried if isinstance(record, Mapping)]):
         asked = Asked(None, None, None, None, duplicates=False, options={})
         read = _of_records("read_preferences", name, everything, PREFERENCE_SCHEMAS, pairs.checked, asked)
-        lost = "; ".join(f"{n} × {reason}" for reason, n in read.card.dropped.items())
+        lost = listed(Counter(read.card.dropped), read.card.first_dropped)
         note = f"{sum(read.card.dropped.values())} of {read.card.n_records} records of {name} are left out: {lost}."
         return Given(read.rows, note if lost else "")
     rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(everything, start=1)]

@@ -78,13 +78,15 @@ class Schema(Generic[R]):
 class Reading(Generic[R]):
     """What came of it: the rows, how many records were read, and why some yielded none.
 
-    broken: of `dropped`, those that are no choice of the schema's; n_elsewhere: records of another split.
+    broken: of `dropped`, those that are no choice of the schema's. first: the number of the first record with each
+    reason. n_elsewhere: records of another split.
     """
 
     rows: list[R]
     n_records: int
     dropped: Counter[str]
     broken: Counter[str]
+    first: dict[str, int]
     n_elsewhere: int = 0
 
     def drop(self, reason: Exception) -> None:
@@ -92,6 +94,7 @@ class Reading(Generic[R]):
         unforeseen = not isinstance(reason, Drop)
         why = f"unreadable: {type(reason).__name__} {reason}"[:120] if unforeseen else str(reason)
         self.dropped[why] += 1
+        self.first.setdefault(why, self.n_records)
         if unforeseen or isinstance(reason, Broken):
             self.broken[why] += 1
 
@@ -99,7 +102,7 @@ class Reading(Generic[R]):
         """Raise RowsError where nothing was read, or too much of it is broken."""
         n, counted = self.broken.total(), self.broken if self.broken else self.dropped
         n_read = self.n_records - self.n_elsewhere
-        reasons = "; ".join(f"{times} × {reason}" for reason, times in counted.most_common(3))
+        reasons = listed(counted, self.first)
         if not self.rows:
             raise RowsError(
                 f"{caller}: none of {self.n_records} records of {name} gives a row as {schema} ({reasons}). "
@@ -110,6 +113,15 @@ class Reading(Generic[R]):
                 f"{caller}: {n} of {n_read} records of {name} are broken as {schema} ({reasons}); more than "
                 f"{MOST_BROKEN:.0%} is too many. Mend them or take them out."
             )
+
+
+def listed(counted: Counter[str], first: Mapping[str, int]) -> str:
+    """The commonest reasons, with the first record of each.
+
+    >>> listed(Counter({"no prompt": 2}), {"no prompt": 7})
+    '2 × no prompt, first in record 7'
+    """
+    return "; ".join(f"{times} × {why}, first in record {first[why]}" for why, times in counted.most_common(3))
 
 
 def choose(caller: str, schemas: Sequence[Schema[R]], name: str | None, records: Sequence[Record]) -> Schema[R]:
@@ -153,7 +165,7 @@ def read(
             )
     chosen = choose(caller, schemas, schema, tried)
     chosen.check_options(caller, options)
-    reading: Reading[R] = Reading([], 0, Counter(), Counter())
+    reading: Reading[R] = Reading([], 0, Counter(), Counter(), {})
     for unit in _units(chosen, _of_split(chain(tried, given), split, reading)):
         try:
             rows = list(chosen.parse(unit, **options))
@@ -181,6 +193,7 @@ def _of_split(records: Iterator[Record], split: str | None, reading: Reading[R])
         else:
             reading.n_elsewhere += 1
             reading.dropped[f"of split {named}"] += 1
+            reading.first.setdefault(f"of split {named}", reading.n_records)
 
 
 def _units(schema: Schema[R], records: Iterator[Record]) -> Iterator[Any]:
