@@ -195,6 +195,7 @@ def test_what_cannot_run_on_rewards_is_refused_too_and_what_only_some_values_pas
     Recipe(source(right).then(forward_weights, false_negative_rate=0.1))  # takes verdicts alone
     Recipe(combine(logical_and, RIGHT - 1, SHORT))  # takes log-probabilities alone
     Recipe(RIGHT.then(normalize_by, group_size=8))
+    Recipe(RIGHT.then(par, ref_rewards=torch.zeros(7, 2)))  # the references of seven rows
 
 
 def test_trying_a_recipe_leaves_its_state_alone():

@@ -64,7 +64,7 @@ def _faults(terms: Sequence[Term], kind: Callable[[Tensor], Tensor], group: int,
     faults: dict[int, str] = {}
     for term in terms:
         if isinstance(term, Applied):
-            if all(id(part) in values for part in term.inputs) and not _elsewhere(term.function):
+            if all(id(part) in values for part in term.inputs) and not _fitted(term.function):
                 found = _tried(term, offered, values)
                 shape = (n_rows, _N_STEPS) if term.kind == "steps" else (n_rows,)
                 if isinstance(found, Tensor) and id(term) in roots and found.shape != shape:
@@ -95,14 +95,13 @@ def _tried(term: Applied, offered: Mapping[str, Any], values: Mapping[int, Tenso
     return found if isinstance(found, Tensor) else f"it returns {type(found).__name__}, which is no tensor."
 
 
-def _elsewhere(function: Any) -> bool:
-    """Whether it holds tensors on another device than the CPU, where made-up rows are."""
-    held = [value for value in keywords_of(function).values() if isinstance(value, Tensor)]
+def _fitted(function: Any) -> bool:
+    """Whether it holds tensors for particular rows, or on another device than made-up rows are."""
+    bound = [value for value in keywords_of(function).values() if isinstance(value, Tensor)]
     while hasattr(function, "func"):
         function = function.func
-    if isinstance(function, nn.Module):
-        held += [*function.parameters(), *function.buffers()]
-    return any(tensor.device.type != "cpu" for tensor in held)
+    held = [*function.parameters(), *function.buffers()] if isinstance(function, nn.Module) else []
+    return any(tensor.ndim for tensor in bound) or any(tensor.device.type != "cpu" for tensor in [*bound, *held])
 
 
 __all__ = ["check_runs"]
