@@ -142,7 +142,8 @@ def test_shapes_that_differ_are_refused(loss):
 def test_wanting_a_loss_loads_torch_and_no_other_room():
     code = (
         "import sys, rewardsmith.objectives; rooms = {name.split('.')[1] for name in sys.modules "
-        "if name.startswith('rewardsmith.')}; print(sorted(rooms - {'objectives', '_check', '_torch', 'errors'}), 'trl' in sys.modules)"
+        "if name.startswith('rewardsmith.')}; "
+        "print(sorted(rooms - {'objectives', '_check', '_torch', 'errors'}), 'trl' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] False"
