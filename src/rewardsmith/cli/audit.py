@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewardsmith.cli.shell import gibibytes, interrupted, refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import (
+    EndToken,
+    TrustRemoteCode,
+    gibibytes,
+    interrupted,
+    model_options,
+    refuse,
+    stdout_kept_for_the_result,
+)
 
 if TYPE_CHECKING:
     from rewardsmith.audit import Report, Severity
@@ -91,6 +99,8 @@ def audit_command(
     limit: Limit = None,
     aggregate: Aggregate = None,
     threshold: Threshold = None,
+    trust_remote_code: TrustRemoteCode = False,
+    end_token: EndToken = None,
 ) -> None:
     """Audit a reward: what does it pay for that it should not?
 
@@ -105,7 +115,8 @@ def audit_command(
         floor = _severity(fail_on)
         before = _kept(out)
         with stdout_kept_for_the_result():
-            report = _audited(target, rows, limit=limit, pool=pool, gold=gold, **options)
+            given = model_options(trust_remote_code, end_token)
+            report = _audited(target, given, rows, limit=limit, pool=pool, gold=gold, **options)
         if before and before == _kept(out):
             made = datetime.fromtimestamp(max(before.values())).astimezone().isoformat(timespec="seconds")
             typer.echo(f"Found finished, made on {made}: no row was asked.", err=True)
@@ -124,14 +135,21 @@ def _kept(out: Path | None) -> dict[Path, float]:
 
 
 def _audited(
-    target: str, rows: str | None, *, limit: int | None, pool: Path | None, gold: str | None, **options: Any
+    target: str,
+    model: dict[str, Any],
+    rows: str | None,
+    *,
+    limit: int | None,
+    pool: Path | None,
+    gold: str | None,
+    **options: Any,
 ) -> Report:
     from rewardsmith.audit import audit
     from rewardsmith.data import read_rows
     from rewardsmith.rewards import Target, load_reward, load_target, target_rows
 
     given: Any = None if rows is None else _read(rows, limit)
-    loaded = load_reward(target)
+    loaded = load_reward(target, **model)
     if given is None and limit is not None and isinstance(loaded, Target):
         given = target_rows(loaded, limit, options["seed"])
     options |= {} if pool is None else {"pool": read_rows(pool)}

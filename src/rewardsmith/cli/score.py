@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rewardsmith.cli.shell import gibibytes, interrupted, refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import (
+    EndToken,
+    TrustRemoteCode,
+    gibibytes,
+    interrupted,
+    model_options,
+    refuse,
+    stdout_kept_for_the_result,
+)
 
 if TYPE_CHECKING:
     from rewardsmith.rewards import Engine, ScoreSummary
@@ -70,6 +78,8 @@ def score_command(
     gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
     conversational: Annotated[bool, typer.Option("--conversational", help="Give messages, not strings.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Score at most this many rows.")] = None,
+    trust_remote_code: TrustRemoteCode = False,
+    end_token: EndToken = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the summary as JSON.")] = False,
 ) -> None:
     """Score a file of rows: the same rows, in order, with `reward` (null where unscored) and the `reason` why.
@@ -86,7 +96,8 @@ def score_command(
     options["memory"] = gibibytes(memory)
     try:
         with stdout_kept_for_the_result():
-            summary = _scored(rows, reward, out, _engine(engine, workers, gpus), **options)
+            given = model_options(trust_remote_code, end_token)
+            summary = _scored(rows, reward, given, out, _engine(engine, workers, gpus), **options)
     except KeyboardInterrupt:
         interrupted("resume with the same command")
     except (RewardsmithError, ValueError, OSError) as error:
@@ -109,10 +120,13 @@ def _engine(name: str, workers: int | None, gpus: float) -> Engine:
     return RayEngine(workers or None, num_gpus=gpus)
 
 
-def _scored(rows: Path, reward: list[str], out: Path, engine: Engine, **options: Any) -> ScoreSummary:
-    from rewardsmith.rewards import score_file
+def _scored(
+    rows: Path, reward: list[str], given: dict[str, Any], out: Path, engine: Engine, **options: Any
+) -> ScoreSummary:
+    from rewardsmith.rewards import load_reward, score_file
 
-    return score_file(rows, reward, out, engine=engine, **options)
+    loaded = [load_reward(name, **given) for name in reward] if given else reward
+    return score_file(rows, loaded, out, engine=engine, **options)
 
 
 def _text(summary: ScoreSummary) -> str:

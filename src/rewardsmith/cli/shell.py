@@ -6,9 +6,27 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the Python code that a reward model brings along.")
+]
+EndToken = Annotated[
+    bool | None,
+    typer.Option(
+        "--end-token/--no-end-token",
+        help="Whether a reward model reads strings with the tokenizer's end token behind them.",
+        show_default="as it was trained, where that is recorded; else yes, as TRL trains",
+    ),
+]
+
+
+def model_options(trust_remote_code: bool, end_token: bool | None) -> dict[str, Any]:
+    """Return what `load_reward` is told of a reward model: only what was asked for."""
+    given: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
+    return given if end_token is None else {**given, "eos": end_token}
 
 
 def refuse(error: Exception) -> NoReturn:
@@ -48,4 +66,12 @@ def stdout_kept_for_the_result() -> Iterator[None]:
         os.close(kept)
 
 
-__all__ = ["gibibytes", "interrupted", "refuse", "stdout_kept_for_the_result"]
+__all__ = [
+    "EndToken",
+    "TrustRemoteCode",
+    "gibibytes",
+    "interrupted",
+    "model_options",
+    "refuse",
+    "stdout_kept_for_the_result",
+]

@@ -14,7 +14,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -43,6 +43,7 @@ class Target:
     reward: it as a TRL reward.
     spec: the name it was loaded by; with it, worker processes load it afresh instead of unpickling it.
     rows: the rows it brings along, if any.
+    options: with which a reward model was loaded, here and by worker processes.
     """
 
     name: str
@@ -50,10 +51,11 @@ class Target:
     reward: Reward
     spec: str | None = None
     rows: list[Row] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Callable[..., Target], tuple[Any, ...]]:
         if self.spec is not None:
-            return _reloaded, (self.spec, self.contract)
+            return _reloaded, (self.spec, self.contract, dict(self.options))
         return Target, (self.name, self.contract, self.reward, None, self.rows)
 
 
@@ -76,8 +78,8 @@ class SourceSet:
     scope: Scope = "row"
 
 
-def _reloaded(spec: str, contract: Contract) -> Target:
-    target = load_target(spec)
+def _reloaded(spec: str, contract: Contract, options: Mapping[str, Any]) -> Target:
+    target = load_target(spec, **options)
     if contract != "process":
         return target
     from rewardsmith.rewards.process import process_target
@@ -168,12 +170,15 @@ def _part(key: str, source: Any, name: str, spec: str | None) -> Target:
         raise TargetError(f"as_sources: source {key!r} of {name} is no reward: {error}") from error
 
 
-def load_target(spec: str) -> Target:
+def load_target(spec: str, **options: Any) -> Target:
     """The reward that `spec` names.
 
     A reward model goes by its folder or its name on the hub. A class is instantiated; `name(...)` calls what is found
     with literal arguments. Modules are looked up as in a Python started here: `sys.path`, then the current folder (and,
     for a file, the file's own folder).
+
+    Args:
+        options: of `load_reward_model`, such as `eos` or `trust_remote_code`; only of a folder or a hub name.
 
     >>> load_target("json:dumps")
     Traceback (most recent call last):
@@ -183,7 +188,7 @@ def load_target(spec: str) -> Target:
     Raises:
         TargetError: the spec cannot be read, the module or name does not exist, the call fails, or no contract fits.
     """
-    loaded = load_reward(spec)
+    loaded = load_reward(spec, **options)
     if isinstance(loaded, SourceSet) and loaded.whole is not None:
         return loaded.whole
     if isinstance(loaded, SourceSet):
@@ -194,21 +199,26 @@ def load_target(spec: str) -> Target:
     return loaded
 
 
-def load_reward(spec: str) -> Target | SourceSet:
+def load_reward(spec: str, **options: Any) -> Target | SourceSet:
     """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
     match = _SPEC.fullmatch(spec.strip())
     if match is None or Path(spec.strip()).is_dir():
-        return _model(spec.strip())
+        return _model(spec.strip(), options)
+    if options:
+        raise TargetError(
+            f"load_reward: {', '.join(options)} is for a reward model's folder or hub name, and {spec!r} is neither. "
+            "Leave it out, or write it into the call that makes the reward."
+        )
     return _found(spec, match)
 
 
-def _model(spec: str) -> Target:
+def _model(spec: str, options: Mapping[str, Any]) -> Target:
     from rewardsmith.rewards.models import is_model, load_reward_model
 
     if not is_model(spec):
         raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
     anchored = str(Path(spec).resolve()) if Path(spec).is_dir() else spec
-    return replace(as_target(load_reward_model(spec)), name=spec, spec=anchored)
+    return replace(as_target(load_reward_model(spec, **options)), name=spec, spec=anchored, options=options)
 
 
 def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:

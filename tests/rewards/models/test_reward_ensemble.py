@@ -129,7 +129,7 @@ def test_gaussian_heads_are_the_loop_over_heads(build, depth):
     decoder = build is llama_classifier
     model.eval()
     for row, prompt, completion in zip(found, PROMPTS, COMPLETIONS, strict=True):
-        ids = tok(prompt + completion + ("<eos>" if decoder else ""), return_tensors="pt")["input_ids"]
+        ids = tok(prompt + completion + "<eos>", return_tensors="pt")["input_ids"]
         with torch.no_grad():
             states = model.base_model(input_ids=ids).last_hidden_state[0, -1 if decoder else 0].numpy()
         mean, std = heads_by_hand(rm, states)

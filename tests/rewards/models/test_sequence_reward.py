@@ -107,7 +107,7 @@ def test_an_encoder_is_masked_and_pools_by_itself(side):
     model, tok = bert(), tokenizer()
     prompts, completions = mixed_rows()
     found = SequenceReward(model, tok, batching=Batching(padding_side=side)).score(prompts, completions)
-    assert found == pytest.approx(expected(model, prompts, completions, tok, end=""), abs=1e-9)
+    assert found == pytest.approx(expected(model, prompts, completions, tok), abs=1e-9)
 
 
 def test_an_encoder_may_read_pairs():

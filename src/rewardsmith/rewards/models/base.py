@@ -36,8 +36,8 @@ class Batching:
         None is 1,024 on a CPU, whose caches hold no more, and 32,768 elsewhere.
     max_rows: rows per pass.
     share_prompts: read a prompt once for its completions, where the model's cache allows it.
-    padding_side: of decoders, for those that cannot be padded on the right; prompts are then not shared. Encoders are
-        padded on the right, as their positions count from there.
+    padding_side: the side that is tried first; the other is taken where padding on it reaches scores, and where both
+        do, rows are read one at a time. Prompts are shared only with padding on the right.
     """
 
     token_budget: int | None = None
@@ -56,8 +56,6 @@ class Batching:
         """A scanner that batches so."""
         usual = TOKEN_BUDGET if parts["model"].device.type == "cpu" else ACCELERATED_BUDGET
         options = {"budget": self.token_budget or usual, "max_rows": self.max_rows, "side": self.padding_side}
-        if not parts["causal"]:
-            options["side"] = "right"
         return Scanner(**{**options, "share": self.share_prompts, **parts})
 
 

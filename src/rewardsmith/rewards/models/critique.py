@@ -106,7 +106,7 @@ class GeneratedCritiques:
     def _written(self, ids: Sequence[Sequence[int]]) -> list[str]:
         import torch
 
-        from rewardsmith.rewards.models.scanning import evaluating
+        from rewardsmith.rewards.models.behavior import evaluating
 
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         width = max(map(len, ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ class RowEncoder:
     """Prompt and completion as token ids.
 
     Conversational rows go through the tokenizer's chat template; strings are concatenated, and the end-of-sequence
-    token follows unless the text ends with it. Both are what TRL's trainers do.
+    token follows unless the text ends with it. Both are what TRL's trainers do. The tokenizer then adds its own special
+    tokens to a string, unless its first token is already the one that begins a text: then a chat template wrote it.
 
     Args:
         tokenizer: of transformers.
@@ -69,21 +71,24 @@ class RowEncoder:
     def split_rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         """Every row, to be read at the tokens before each of its completion's: their outputs speak of those.
 
-        The completion starts where the tokens of the prompt alone and those of the whole row diverge.
+        Completions start where the tokens of the prompt alone and those of the whole row diverge, all that are given of
+        one prompt at the same token, the first of theirs, as TRL's DPOTrainer has the two answers of a pair.
         """
         texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
         unique = {key_of(prompt): prompt for prompt in prompts}
         asked = [self._text(prompt, None) for prompt in unique.values()]
         heads = dict(zip(unique, self._ids(asked), strict=True))
-        encoded: list[Encoded | Unscored] = []
-        for prompt, ids in zip(prompts, self._ids(texts), strict=True):
-            key = key_of(prompt)
-            start = shared_length([heads[key], ids])
-            if start == 0:
-                encoded.append(Unscored("no token stands before the completion, so its first one has no probability"))
-                continue
-            encoded.append(self._checked(ids, range(start - 1, len(ids) - 1), key))
-        return encoded
+        found = [(key_of(prompt), ids) for prompt, ids in zip(prompts, self._ids(texts), strict=True)]
+        starts: dict[str, int] = {}
+        for key, ids in found:
+            if start := shared_length([heads[key], ids]):
+                starts[key] = min(start, starts.get(key, start))
+        return [
+            self._checked(ids, range(starts[key] - 1, len(ids) - 1), key)
+            if shared_length([heads[key], ids])
+            else Unscored("no token stands before the completion, so its first one has no probability")
+            for key, ids in found
+        ]
 
     def prompt_ids(self, prompt: Text) -> list[int]:
         """The prompt alone, ready to be continued."""
@@ -138,7 +143,27 @@ class RowEncoder:
                 chosen = [texts[place][0] for place in places]
                 for place, row in zip(places, _token_ids(self.tokenizer, chosen, not templated), strict=True):
                     found[place] = np.asarray(row, dtype=np.int32)
+        begins, ends = (self._special(*names) for names in (("bos", "cls"), ("eos", "sep")))
+        for place, (text, templated) in enumerate(texts):
+            ids = found[place]
+            if not templated and len(ids) > 1:
+                if ids[0] == ids[1] and ids[0] in begins:
+                    found[place] = self._own_ids(text)
+                elif not self.eos and ids[-1] == ids[-2] and ids[-1] in ends:
+                    own = self._own_ids(text)
+                    ended = len(own) < len(ids) and ids[-1 - len(own) : -1].tolist() == own.tolist()
+                    found[place] = ids[:-1] if ended else ids
         return found
+
+    def _own_ids(self, text: str) -> Ids:
+        """A text's tokens without those that the tokenizer adds."""
+        import numpy as np
+
+        [ids] = _token_ids(self.tokenizer, [text], False)
+        return np.asarray(ids, dtype=np.int32)
+
+    def _special(self, *names: str) -> set[int | None]:
+        return {getattr(self.tokenizer, f"{name}_token_id", None) for name in names} - {None}
 
 
 def _token_ids(tokenizer: Any, texts: list[str], special: bool) -> Iterator[list[int]]:
@@ -174,9 +199,21 @@ def too_long(length: int, most: int | None) -> Unscored | None:
 
 
 def longest(model: Any, tokenizer: Any) -> int | None:
-    """The most tokens that both model and tokenizer say they take, or None where neither says."""
+    """The most tokens that both model and tokenizer say they take, or None where neither says.
+
+    Where positions have a padding row in their table, as RoBERTa's do, they count from the row behind it.
+    """
+    from torch import nn
+
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-    said = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    places = getattr(config, "max_position_embeddings", None)
+    words, size = None, places
+    with contextlib.suppress(AttributeError, NotImplementedError):
+        words = model.get_input_embeddings().weight
+    for table in model.modules():
+        if isinstance(table, nn.Embedding) and table.num_embeddings == size and table.weight is not words:
+            places = size if table.padding_idx is None else size - table.padding_idx - 1
+    said = [getattr(tokenizer, "model_max_length", None), places]
     return min((int(limit) for limit in said if limit is not None and 0 < limit < LARGEST_LENGTH), default=None)
 
 

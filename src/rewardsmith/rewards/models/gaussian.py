@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.behavior import evaluating, looks_left
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
-from rewardsmith.rewards.models.scanning import close, evaluating
 from rewardsmith.rewards.models.sequence import Hidden, LastToken, pad_token, padding_id
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
 from rewardsmith.types import Completion, Text
@@ -63,7 +62,7 @@ class GaussianReward:
     scale: MemberScale | None = None
     max_length: int | None = None
     chat: bool | None = None
-    eos: bool | None = None
+    eos: bool = True
     batching: Batching = field(default_factory=Batching)
     name: str = "gaussian_reward"
 
@@ -156,15 +155,16 @@ class GaussianReward:
         self.tokenizer.save_pretrained(folder)
         state = {name: value.contiguous() for name, value in self.heads.state_dict().items()}
         save_file(state, str(Path(folder) / HEADS_FILE))
-        options = {"heads": self.heads.options, "scale": None if self.scale is None else self.scale._asdict()}
+        scale = None if self.scale is None else self.scale._asdict()
+        options = {"heads": self.heads.options, "scale": scale, "end_token": self.eos}
         (Path(folder) / OPTIONS_FILE).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
 
     @cached_property
     def reader(self) -> Reader:
         """How rows are read."""
         trunk, pad = self.model.base_model, pad_token(self.model, self.tokenizer)
-        causal = _looks_left(trunk)
-        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, causal if self.eos is None else self.eos)
+        causal = looks_left(Hidden(trunk), self.model)
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos)
         most = {} if causal or pad is not None else {"max_rows": 1}
         scanner = self.batching.scanner(
             model=self.model, body=Hidden(trunk), trunk=trunk, causal=causal, pad_id=pad or 0, **most
@@ -207,18 +207,6 @@ class _FirstToken(NamedTuple):
 def _lists(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
     found: list[list[float]] = values.double().cpu().tolist()
     return found
-
-
-def _looks_left(trunk: Any) -> bool:
-    """Whether a trunk's states depend on nothing to their right, tried on four tokens."""
-    import torch
-
-    if "past_key_values" not in inspect.signature(trunk.forward).parameters:
-        return False
-    ids = torch.arange(min(4, trunk.config.get_text_config().vocab_size), device=trunk.device)[None]
-    with torch.inference_mode(), evaluating(trunk):
-        whole, part = (trunk(input_ids=given).last_hidden_state for given in (ids, ids[:, :-1]))
-    return close(whole[:, :-1], part)
 
 
 __all__ = ["HEADS_FILE", "OPTIONS_FILE", "GaussianReward", "HeadScores"]

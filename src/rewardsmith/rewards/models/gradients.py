@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.batching import cut
+from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import Encoded
-from rewardsmith.rewards.models.scanning import Scanner, evaluating
+from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequ
 
     scanner = source.scanner
     scores, gradients = [], []
+    scanner.settle(rows, lambda values, _: source.heads(values).tolist())
     with torch.inference_mode(False), torch.enable_grad(), evaluating(scanner.model):
         for start, stop in cut([len(row.ids) for row in rows], budget=scanner.budget, most_rows=scanner.max_rows):
             with _watched(source.embedding) as seen:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rewardsmith._check import check_choice
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.behavior import looks_left
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
 from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.rewards.models.sequence import pad_token
@@ -32,7 +33,9 @@ class ImplicitReward:
     Rafailov et al. 2023, arXiv:2305.18290, Eq. 5; Lin et al. 2024, arXiv:2409.03650, who find that it ranks answers
     unlike its training data worse than a reward head does: label fresh samples with that, or with a judge. It ranks
     completions of one prompt, not of two. The sum runs over the completion's tokens, the end-of-sequence token
-    included, the prompt not; both models read the very same tokens, as TRL's DPOTrainer writes them, dropout off.
+    included, the prompt not; both models read the very same tokens, as TRL's DPOTrainer writes them, dropout off. Where
+    a completion's first characters join the prompt's last token, all completions of that prompt that are scored
+    together start at that token.
 
     Args:
         policy: any causal language model.
@@ -109,9 +112,9 @@ class ImplicitReward:
         return self._scanner(self.reference)
 
     def _scanner(self, model: Any) -> Scanner:
-        pad = pad_token(model, self.tokenizer)
+        pad, body = pad_token(model, self.tokenizer), Logits(model)
         scanner = self.batching.scanner(
-            model=model, body=Logits(model), trunk=model.base_model, causal=True, pad_id=pad or 0
+            model=model, body=body, trunk=model.base_model, causal=looks_left(body, model), pad_id=pad or 0
         )
         scanner.budget = max(1, min(scanner.budget, MOST_LOGITS // model.config.get_text_config().vocab_size))
         return scanner

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.errors import TargetError, missing_extra
+from rewardsmith.errors import RewardsmithError, TargetError, missing_extra
+from rewardsmith.rewards.models.checking import check_scores
 from rewardsmith.rewards.models.ensemble import MemberScale, RewardEnsemble, mean_of_members
 from rewardsmith.rewards.models.gaussian import HEADS_FILE, OPTIONS_FILE, GaussianReward
 from rewardsmith.rewards.models.implicit import ImplicitReward
 from rewardsmith.rewards.models.pairwise import PAIR_FILE, PairwiseReward
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
+
+logger = logging.getLogger(__name__)
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 SAFE = "*.safetensors"
@@ -29,6 +34,8 @@ def load_reward_model(
     reference: str | Path | None = None,
     dtype: Any = "auto",
     device: Any = None,
+    trust_remote_code: bool = False,
+    eos: bool | None = None,
     **options: Any,
 ) -> Any:
     """The reward model in a folder or on the hub, ready to score.
@@ -37,9 +44,12 @@ def load_reward_model(
     `GaussianReward.save` or `PairwiseReward.save` wrote one of those, `…ForCausalLM` with `reference` an
     `ImplicitReward`, and a folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, a
     `RewardEnsemble`: the mean of its members as they are, unless `aggregate`, `normalize` and `scale` say otherwise.
-    What `training.json` records of a step's end is used. With `HF_HUB_OFFLINE=1` nothing is asked of the hub. Weights
-    that are pickled are refused, as loading them runs code, and so is a model whose head is not in its file, as a fresh
-    one scores at random.
+    With `HF_HUB_OFFLINE=1` nothing is asked of the hub. Weights that are pickled are refused, as loading them runs
+    code, and so is a model whose head is not in its file, as a fresh one scores at random. A sequence classifier is
+    tried on two rows: in a batch it must score what its own forward gives each alone.
+
+    What the folder records of the form of training is used: a step's end, and whether strings end with the tokenizer's
+    end token. Without a record they do, as TRL's RewardTrainer writes them, and one line of the log says so.
 
     In a command, the folder or `owner/name` itself names the reward; with options, so does
     `rewardsmith.rewards:load_reward_model("FOLDER", max_length=512)`.
@@ -48,32 +58,42 @@ def load_reward_model(
         reference: folder or name of the model that an implicit reward is measured against.
         dtype: of the weights; "auto" as they are stored.
         device: where to; the first accelerator if there is one, unless told.
+        trust_remote_code: run the Python that a model brings along; without, such a model is refused.
+        eos: strings end with the end token, or do not; None goes by the record.
         options: of the class, such as `weights`, `chat`, `max_length` or `aggregate`; an ensemble's members get all
             that are not its own.
 
     Raises:
-        TargetError: there is no such model, it is of another kind, or its weights are missing, pickled or incomplete.
+        TargetError: there is no such model, it is of another kind, its files are broken, its weights are missing,
+            pickled, incomplete or of other sizes, it brings code, or its scores are not those of its own forward.
     """
     where = str(path_or_name)
     if members := member_folders(where):
-        return _ensemble(where, members, options, reference=reference, dtype=dtype, device=device)
+        loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code, "eos": eos}
+        return _ensemble(where, members, options, reference=reference, **loading)
     hub, torch = _libraries(where)
-    config, tokenizer = (_found(where, partial(auto.from_pretrained, where))
-                         for auto in (hub.AutoConfig, hub.AutoTokenizer))  # fmt: skip
-    kind = next(iter(config.architectures or []), type(config).__name__)
+    with _reading(where):
+        config = hub.AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
+        tokenizer = hub.AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
+        kind = str(next(iter(config.architectures or []), type(config).__name__))
+        recorded = _recorded(where)
     options = {"name": Path(where).name, **options}
-    chosen = device or (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
-    load = partial(_weights, dtype=dtype, device=chosen)
+    if device is None:
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    load = partial(_weights, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     if Path(where, OPTIONS_FILE).is_file():
-        return _gaussian(where, load(where, _auto(hub, kind), headless=True), tokenizer, options)
-    if kind.endswith("ForSequenceClassification") and Path(where, PAIR_FILE).is_file():
-        options = {**json.loads(Path(where, PAIR_FILE).read_text(encoding="utf-8")), **options}
-        return PairwiseReward(load(where, hub.AutoModelForSequenceClassification), tokenizer, **options)
+        trunk = load(where, _auto(hub, kind), headless=True)
+        return _gaussian(where, trunk, tokenizer, eos, options)
     if kind.endswith("ForSequenceClassification"):
-        return SequenceReward(load(where, hub.AutoModelForSequenceClassification), tokenizer, **options)
+        return _classifier(where, load(where, hub.AutoModelForSequenceClassification), tokenizer, eos, options)
+    if eos is not None:
+        raise TargetError(
+            f"load_reward_model: {where} is a {kind}, and only of a …ForSequenceClassification may an end token be "
+            "chosen. Leave eos, --end-token and --no-end-token out."
+        )
     if kind.endswith("ForTokenClassification"):
-        options = {**_recorded(where), **options}
-        return StepReward(load(where, hub.AutoModelForTokenClassification), tokenizer, **options)
+        ends = {name: recorded[name] for name in ("step_end",) if name in recorded}
+        return StepReward(load(where, hub.AutoModelForTokenClassification), tokenizer, **{**ends, **options})
     if reference is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
         models = [load(str(place), hub.AutoModelForCausalLM) for place in (where, reference)]
         return ImplicitReward(models[0], models[1], tokenizer, **options)
@@ -109,11 +129,40 @@ def _ensemble(where: str, folders: list[Path], options: dict[str, Any], **loadin
     return RewardEnsemble(members, **own)
 
 
+def _classifier(where: str, model: Any, tokenizer: Any, eos: bool | None, options: dict[str, Any]) -> Any:
+    with _reading(where):
+        stored = _stored(where, PAIR_FILE)
+        ended = {"eos": _ends(where, tokenizer, eos, {**_recorded(where), **stored}.get("end_token"), options)}
+    template = {"template": stored["template"]} if "template" in stored else {}
+    kind = PairwiseReward if Path(where, PAIR_FILE).is_file() else SequenceReward
+    reward = kind(model, tokenizer, **{**template, **ended, **options})
+    check_scores(where, reward)
+    return reward
+
+
+def _stored(where: str, name: str) -> dict[str, Any]:
+    """What a JSON file of the folder holds; nothing where there is none."""
+    file = Path(where, name)
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
 def _recorded(where: str) -> dict[str, Any]:
-    """What the training has recorded that scoring depends on."""
-    record = Path(where, RECORD)
-    settings = json.loads(record.read_text(encoding="utf-8")).get("settings", {}) if record.is_file() else {}
-    return {name: settings[name] for name in ("step_end",) if name in settings}
+    """What the training has recorded that scoring depends on: `step_end` and `end_token`."""
+    return dict(_stored(where, RECORD).get("settings", {}))
+
+
+def _ends(where: str, tokenizer: Any, eos: bool | None, recorded: bool | None, options: dict[str, Any]) -> bool:
+    """Whether strings end with the end token: what the caller says, else the record, else as TRL trains."""
+    if eos is not None or recorded is not None:
+        return bool(recorded if eos is None else eos)
+    if tokenizer.eos_token is not None and not options.get("chat") and not options.get("pair"):
+        logger.warning(
+            "load_reward_model: %s does not record its form of training, so strings end with %r, as TRL's "
+            "RewardTrainer writes them; eos=False or --no-end-token leaves it out.",
+            where,
+            tokenizer.eos_token,
+        )
+    return True
 
 
 def _libraries(where: str) -> tuple[Any, Any]:
@@ -125,33 +174,65 @@ def _libraries(where: str) -> tuple[Any, Any]:
     return transformers, torch
 
 
-def _found(where: str, read: Callable[[], Any]) -> Any:
+@contextlib.contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn whatever broken or hostile files raise into a `TargetError`."""
     try:
-        return read()
-    except (OSError, ValueError, KeyError) as error:
+        yield
+    except RewardsmithError:
+        raise
+    except Exception as error:
+        _refuse_code(where, error)
         raise TargetError(
             f"load_reward_model: {where} holds no model and tokenizer that can be read ({_line(error)}). Give a folder "
             "with config.json, tokenizer and model.safetensors, or a hub name that is online or in the cache."
         ) from error
 
 
-def _weights(where: str, auto: Any, *, dtype: Any, device: Any, headless: bool = False) -> Any:
+def _refuse_code(where: str, error: Exception) -> None:
+    if "trust_remote_code" in str(error):
+        raise TargetError(
+            f"load_reward_model: {where} brings Python code of its own, which is not run unasked. Where you trust its "
+            "publisher, pass trust_remote_code=True, or --trust-remote-code in a command."
+        ) from error
+
+
+def _weights(
+    where: str, auto: Any, *, dtype: Any, device: Any, trust_remote_code: bool = False, headless: bool = False
+) -> Any:
     """The model with every weight from its safetensors, in eval mode."""
     folder = Path(where)
     if folder.is_dir() and not any(folder.glob(SAFE)):
         pickled = sorted({path.name for pattern in PICKLED for path in folder.glob(pattern)})
         _refuse(where, f"holds {', '.join(pickled)}" if pickled else "holds no weights", bool(pickled))
+    options = {"dtype": dtype, "trust_remote_code": trust_remote_code, "use_safetensors": True}
     try:
-        model, report = auto.from_pretrained(where, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError) as error:
-        _refuse(where, f"cannot be loaded ({_line(error)})", "safetensors" in str(error))
-    missing = sorted(report["missing_keys"]) + [str(key) for key in report.get("mismatched_keys", [])]
+        model, report = auto.from_pretrained(where, **options, output_loading_info=True, ignore_mismatched_sizes=True)
+    except Exception as error:
+        _refuse_code(where, error)
+        absent = isinstance(error, OSError | ValueError) and "safetensors" in str(error)
+        _refuse(where, f"cannot be loaded ({_line(error)})", absent)
+    trunk = f"{model.base_model_prefix}."
+    others = [_sizes(entry) for entry in report.get("mismatched_keys", ())]
+    others = [text for text in others if not headless or text.startswith(trunk) or model.base_model is model]
+    if others:
+        raise TargetError(
+            f"load_reward_model: {where} holds weights of other sizes than its config.json says: "
+            f"{'; '.join(sorted(others)[:3])}. Correct num_labels or the size there, or save the model anew."
+        )
+    missing = sorted(report["missing_keys"])
     if missing and not headless:
         raise TargetError(
             f"load_reward_model: {where} lacks {', '.join(missing[:3])}, so its head would be fresh and score at "
             "random. Load the model that was trained as a reward, not the one it started from."
         )
     return model.to(device).eval()
+
+
+def _sizes(entry: Any) -> str:
+    """A mismatched key of transformers' report, with both shapes where it gives them."""
+    key, *shapes = (entry,) if isinstance(entry, str) else entry
+    return f"{key} is {tuple(shapes[0])}, and {tuple(shapes[1])} by the config" if len(shapes) == 2 else str(key)
 
 
 def _refuse(where: str, what: str, pickled: bool) -> Any:
@@ -171,21 +252,24 @@ def _auto(hub: Any, kind: str) -> Any:
     return getattr(hub, f"AutoModelFor{found[0]}") if found else hub.AutoModel
 
 
-def _gaussian(where: str, model: Any, tokenizer: Any, options: dict[str, Any]) -> GaussianReward:
+def _gaussian(where: str, model: Any, tokenizer: Any, eos: bool | None, options: dict[str, Any]) -> GaussianReward:
     from safetensors.torch import load_file
 
     from rewardsmith.rewards.models.heads import GaussianHeads
 
-    stored = json.loads(Path(where, OPTIONS_FILE).read_text(encoding="utf-8"))
-    heads = GaussianHeads(stored["heads"].pop("width"), **stored["heads"])
-    heads.load_state_dict(load_file(str(Path(where, HEADS_FILE))))
-    found = stored["scale"]
-    scale = found and MemberScale(tuple(found["mean"]), tuple(found["std"]), found["n"])
-    return GaussianReward(model, heads.to(model.device).eval(), tokenizer, **{"scale": scale, **options})
+    with _reading(where):
+        stored = _stored(where, OPTIONS_FILE)
+        heads = GaussianHeads(stored["heads"].pop("width"), **stored["heads"])
+        heads.load_state_dict(load_file(str(Path(where, HEADS_FILE))))
+        found = stored["scale"]
+        scale = found and MemberScale(tuple(found["mean"]), tuple(found["std"]), found["n"])
+        ended = _ends(where, tokenizer, eos, stored.get("end_token"), options)
+    own = {"scale": scale, "eos": ended}
+    return GaussianReward(model, heads.to(model.device).eval(), tokenizer, **{**own, **options})
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
 __all__ = ["is_model", "load_reward_model", "member_folders"]

@@ -47,7 +47,7 @@ class PairwiseReward:
     template: str = PAIR_TEMPLATE
     max_length: int | None = None
     chat: bool | None = None
-    eos: bool | None = None
+    eos: bool = True
     batching: Batching = field(default_factory=Batching)
     name: str = "pairwise_reward"
 
@@ -101,33 +101,33 @@ class PairwiseReward:
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
         """The batches in which a `Scorer` should send these rows."""
         reference = columns.get("reference") or completions
-        return self._reading.plan(prompts, self._written(completions, reference))
+        return self.reading.plan(prompts, self._written(completions, reference))
 
     def content_digest(self) -> str:
         """A digest of weights and options, by which a journal knows its job."""
-        return text_of_digest(self._reading.content_digest(), self.template)
+        return text_of_digest(self.reading.content_digest(), self.template)
 
     def save(self, folder: str | Path) -> None:
-        """Model, tokenizer and template, for `load_reward_model`."""
+        """Model, tokenizer, template and whether an end token follows, for `load_reward_model`."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        options = json.dumps({"template": self.template}, indent=2)
+        options = json.dumps({"template": self.template, "end_token": self.eos}, indent=2)
         (Path(folder) / PAIR_FILE).write_text(options + "\n", encoding="utf-8")
 
     @cached_property
-    def _reading(self) -> SequenceReward:
+    def reading(self) -> SequenceReward:
         return SequenceReward(
             self.model, self.tokenizer, max_length=self.max_length, chat=self.chat, eos=self.eos,
             batching=self.batching, name=self.name,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_reading"}
+        return {name: value for name, value in self.__dict__.items() if name != "reading"}
 
     def _logits(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
     ) -> list[float | Unscored]:
-        return self._reading.reasoned(list(prompts), self._written(firsts, seconds))
+        return self.reading.reasoned(list(prompts), self._written(firsts, seconds))
 
     def _written(self, firsts: Sequence[Completion], seconds: Sequence[Completion]) -> list[Completion]:
         return [

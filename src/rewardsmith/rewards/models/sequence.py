@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.behavior import close, evaluating, looks_left, probes
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
-from rewardsmith.rewards.models.scanning import close, evaluating
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
 from rewardsmith.types import Completion, Text
 
@@ -37,7 +36,7 @@ class SequenceReward:
         max_length: tokens a row may have, by default what model and tokenizer say they take; longer rows are unscored
             and never cut.
         chat: True puts strings through the chat template too; None only conversations.
-        eos: end strings with the end-of-sequence token as TRL's RewardTrainer does; None: where the model is a decoder.
+        eos: end strings with the end-of-sequence token, where the tokenizer has one, as TRL's RewardTrainer does.
         pair: give the tokenizer prompt and completion as two texts.
         batching: what a forward pass holds.
         name: under which trainers and reports list it.
@@ -49,7 +48,7 @@ class SequenceReward:
     weights: Mapping[str, float] | Sequence[float] | None = None
     max_length: int | None = None
     chat: bool | None = None
-    eos: bool | None = None
+    eos: bool = True
     pair: bool = False
     batching: Batching = field(default_factory=Batching)
     name: str = "sequence_reward"
@@ -108,16 +107,12 @@ class SequenceReward:
     def reader(self) -> Reader:
         """How rows are read."""
         parts = split_head(self.model)
-        decoder = parts is not None
-        encoder = RowEncoder(
-            self.tokenizer, self.max_length, self.chat, decoder if self.eos is None else self.eos, self.pair
-        )
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, self.pair)
         pad = pad_token(self.model, self.tokenizer)
         if parts is None:
             most = {} if pad is not None else {"max_rows": 1}
-            body = _Pooled(self.model)
             scanner = self.batching.scanner(
-                model=self.model, body=body, trunk=self.model, causal=False, pad_id=pad or 0, **most
+                model=self.model, body=Pooled(self.model), trunk=self.model, causal=False, pad_id=pad or 0, **most
             )
             return Reader(scanner, encoder.rows, _numbers)
         scanner = self.batching.scanner(
@@ -157,7 +152,7 @@ class Hidden:
 
 
 @dataclass(frozen=True)
-class _Pooled:
+class Pooled:
     """A classifier that pools by itself: (n, 1, K)."""
 
     model: Any
@@ -194,21 +189,20 @@ class LastToken:
 
 
 def split_head(model: Any) -> Parts | None:
-    """A decoder's trunk and head where they make its logits as `Parts` says, tried on four tokens; else None."""
+    """A decoder's trunk and head where they make its logits as `Parts` says, tried on a few tokens; else None."""
     import torch
 
     trunk, head = getattr(model, model.base_model_prefix, None), getattr(model, "score", None)
-    if not callable(head) or trunk is None or "past_key_values" not in inspect.signature(trunk.forward).parameters:
+    if not callable(head) or trunk is None or not looks_left(Hidden(trunk), model):
         return None
-    vocabulary = model.config.get_text_config().vocab_size
-    ids = [token for token in range(min(6, vocabulary)) if token != padding_id(model)][:4]
-    probe = torch.tensor([ids], device=model.device)
+    ids, _ = probes(model)
     with torch.inference_mode(), evaluating(model):
-        states = trunk(input_ids=probe, use_cache=False).last_hidden_state
-        shorter = trunk(input_ids=probe[:, :-1], use_cache=False).last_hidden_state
-        own = model(input_ids=probe, use_cache=False).logits
-        fits = close(head(states[:, -1]), own) and close(states[:, :-1], shorter)  # reads left of itself alone
-    return Parts(trunk, head) if fits else None
+        own = model(input_ids=ids).logits
+        try:
+            read = head(Hidden(trunk)(input_ids=ids))  # (1, t, K)
+        except Exception:  # a head that takes something else
+            return None
+    return Parts(trunk, head) if own.shape == read[:, -1].shape and close(read[:, -1], own, of=read) else None
 
 
 def padding_id(model: Any) -> int | None:
@@ -253,4 +247,4 @@ def _weighed(values: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(w * v for w, v in counted) if all(math.isfinite(v) for _, v in counted) else math.nan
 
 
-__all__ = ["HeadOf", "Hidden", "LastToken", "SequenceReward", "pad_token", "padding_id", "split_head"]
+__all__ = ["HeadOf", "Hidden", "LastToken", "Pooled", "SequenceReward", "pad_token", "padding_id", "split_head"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -13,9 +12,10 @@ from rewardsmith._check import check_choice
 from rewardsmith.data import STEP_END, encode_steps
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.behavior import looks_left
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, key_of, longest, too_long
 from rewardsmith.rewards.models.implicit import Logits
-from rewardsmith.rewards.models.scanning import Scanner, close, evaluating
+from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.rewards.models.sequence import pad_token
 from rewardsmith.types import Completion, Text
 
@@ -100,7 +100,7 @@ class StepReward:
         """How rows are read."""
         body, pad = Logits(self.model), pad_token(self.model, self.tokenizer)
         most = {} if pad is not None else {"max_rows": 1}
-        causal = looks_left(self.model)
+        causal = looks_left(body, self.model)
         return self.batching.scanner(
             model=self.model, body=body, trunk=self.model.base_model, causal=causal, pad_id=pad or 0, **most
         )
@@ -113,6 +113,8 @@ class StepReward:
         first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         if isinstance(prompt, list):
             first, prompt = encoder.prompt_ids(prompt), ""
+        elif self._tokenize(prompt)[:1] == first:  # a chat template has begun the text
+            first = []
         found = encode_steps(prompt, steps, self._tokenize, step_end=self.step_end, first_ids=first)
         ids = np.asarray(found.ids, dtype=np.int32)
         refused = too_long(len(ids), self.max_length) if found.ends else None
@@ -134,16 +136,4 @@ class StepReward:
         return {name: value for name, value in self.__dict__.items() if name != "scanner"}
 
 
-def looks_left(model: Any) -> bool:
-    """Whether a model's logits depend on nothing to their right, tried on four tokens."""
-    import torch
-
-    if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
-        return False
-    ids = torch.arange(min(4, model.config.get_text_config().vocab_size), device=model.device)[None]
-    with torch.inference_mode(), evaluating(model):
-        whole, part = (model(input_ids=given).logits for given in (ids, ids[:, :-1]))
-    return close(whole[:, :-1], part)
-
-
-__all__ = ["StepReward", "looks_left"]
+__all__ = ["StepReward"]

@@ -1,0 +1,131 @@
+"""What a model does decides how it is read, whatever its arguments and its head are called."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from functools import partial
+
+import pytest
+from small_models import bert, llama_classifier, llama_policy, mixed_rows, one_by_one, step_classifier, tokenizer
+from torch import nn
+from transformers import LlamaModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from rewardsmith.rewards import Batching, ImplicitReward, SequenceReward, StepReward
+from rewardsmith.rewards.models.behavior import looks_left, shared_cache
+from rewardsmith.rewards.models.implicit import Logits
+from rewardsmith.rewards.models.sequence import Hidden
+
+pytestmark = pytest.mark.models
+PROMPTS, COMPLETIONS = ["the answer is " * 3 + "2+2="] * 4 + ["1+1="], ["4", "so 4", "", "maybe 5 or 4", "so 2"]
+CACHE = next(name for name in ("cache", "past_key_values") if name in inspect.signature(LlamaModel.forward).parameters)
+
+
+class Renamed(LlamaModel):
+    """A decoder whose cache goes in and comes out under names of its own."""
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, memory=None, use_cache=None):
+        given = {CACHE: memory, "attention_mask": attention_mask, "position_ids": position_ids}
+        out = super().forward(input_ids=input_ids, use_cache=use_cache, **given)
+        return _Out(out.last_hidden_state, getattr(out, CACHE))
+
+
+class _Out:
+    def __init__(self, states, notes):
+        self.last_hidden_state, self.notes = states, notes
+
+
+class Forgetful(Renamed):
+    """A decoder that never shows its cache."""
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None):
+        return _Out(super().forward(input_ids, attention_mask, position_ids, use_cache=False).last_hidden_state, None)
+
+
+class LastColumn(nn.Module):
+    """A decoder's head by another name, which reads the last column whatever stands in it."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.config = inner, inner.config
+        self.base_model_prefix, self.device, self.dtype = "inner", inner.device, inner.dtype
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None):
+        states = self.inner.model(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
+        return SequenceClassifierOutput(logits=self.inner.score(states[:, -1]))
+
+
+class Neighbors(LastColumn):
+    """Its scores depend on the other rows of the pass."""
+
+    def forward(self, input_ids, attention_mask=None):
+        logits = super().forward(input_ids, attention_mask).logits
+        return SequenceClassifierOutput(logits=logits + len(input_ids) - 1)
+
+
+def want(model, prompts=PROMPTS, completions=COMPLETIONS):
+    texts = [p + c + "<eos>" for p, c in zip(prompts, completions, strict=True)]
+    return [logits[0] for logits in one_by_one(model, texts, tokenizer())]
+
+
+def _own_forward(model, input_ids):
+    return SequenceClassifierOutput(logits=model.score(model.model(input_ids).last_hidden_state[:, -1]))
+
+
+def dressed(kind):
+    model = llama_classifier()
+    model.model.__class__ = kind
+    return model
+
+
+def test_the_name_of_the_cache_changes_nothing():
+    right = want(llama_classifier())
+    for kind, shared in ((Renamed, True), (Forgetful, False)):
+        model = dressed(kind)
+        model.forward = partial(_own_forward, model)
+        rm = SequenceReward(model, tokenizer())
+        assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(right, abs=1e-9)
+        assert rm.reader.scanner.causal
+        assert rm.reader.scanner.share is shared
+    found = shared_cache(Hidden(dressed(Renamed).model), dressed(Renamed).model, llama_classifier())
+    assert found == ("notes", "memory")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_head_that_reads_the_last_column_is_padded_on_the_left(side):
+    model = LastColumn(llama_classifier())
+    rm = SequenceReward(model, tokenizer(), batching=Batching(padding_side=side))
+    prompts, completions = mixed_rows()
+    assert rm.score(prompts, completions) == pytest.approx(want(model.inner, prompts, completions), abs=1e-9)
+    assert rm.reader.scanner.side == "left"
+    assert rm.reader.scanner.max_rows > 1
+
+
+def test_where_no_padding_leaves_scores_alone_rows_are_read_alone(caplog):
+    model = Neighbors(llama_classifier())
+    rm = SequenceReward(model, tokenizer())
+    with caplog.at_level(logging.WARNING):
+        assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(want(model.inner), abs=1e-9)
+    assert "padding reaches this model's scores, so its rows are read one at a time" in caplog.text
+
+
+def test_padding_is_tried_again_where_there_is_more_of_it():
+    model = bert()
+    rm = SequenceReward(model, tokenizer())
+    rows = rm.reader.encode(["1"] * 4, ["", "+", "++", "++++"])
+    tried = []
+    for most in (2, 3, 4):
+        rm.reader.scanner.settle(rows[:most], rm.reader.read)
+        tried.append(rm.reader.scanner._padding_tried)
+    assert tried == [1, 1, 4]  # the padding of rows that need more than twice what has been tried
+
+
+def test_what_looks_left_is_found_by_asking():
+    for model, left in ((llama_classifier(), True), (bert(), False)):
+        assert looks_left(Hidden(model.base_model), model) is left
+    assert looks_left(Logits(llama_policy()), llama_policy())
+    assert StepReward(step_classifier(), tokenizer()).scanner.causal
+    assert ImplicitReward(llama_policy(), llama_policy(), tokenizer()).reader.scanner.share

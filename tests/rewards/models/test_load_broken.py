@@ -1,0 +1,177 @@
+"""Folders that are broken, hostile or of another form: words that name the folder and the cause, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_models import bert, llama_classifier, step_classifier, tokenizer
+from transformers import LlamaForSequenceClassification
+from typer.testing import CliRunner
+
+from rewardsmith.cli import app
+from rewardsmith.errors import TargetError
+from rewardsmith.rewards import GaussianHeads, GaussianReward, PairwiseReward, load_reward_model, load_target
+
+
+def saved(model, folder: Path) -> Path:
+    model.float().save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return saved(llama_classifier(), tmp_path / "rm")
+
+
+def changed(folder: Path, **config) -> Path:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 64, None, b'\x08\0\0\0\0\0\0\0{"a": 1'], ids=["empty", "junk", "cut", "header"]
+)
+def test_broken_weights_are_an_error_with_their_cause(folder, content):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(TargetError, match=r"rm cannot be loaded \(SafetensorError: .*Save the model there"):
+        load_reward_model(folder)
+
+
+@pytest.mark.parametrize(
+    "config", [{"hidden_size": -4}, {"hidden_size": "wide"}, {"num_hidden_layers": None}, {"vocab_size": 0.5}]
+)
+def test_odd_sizes_are_an_error(folder, config):
+    with pytest.raises(TargetError, match=r"rm (cannot be loaded|holds no model|holds weights of other sizes)"):
+        load_reward_model(changed(folder, **config))
+
+
+def test_a_head_of_another_size_is_named_with_both(folder):
+    changed(folder, id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1})
+    why = r"of other sizes than its config.json says: score.weight is \(1, 32\), and \(2, 32\) by the config"
+    with pytest.raises(TargetError, match=why):
+        load_reward_model(folder)
+    result = CliRunner().invoke(app, ["audit", str(folder), str(folder / "none.jsonl")])
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "training.json"])
+def test_files_that_are_no_json_are_an_error(folder, name):
+    (folder / name).write_text('{"settings": ')
+    with pytest.raises(TargetError, match="rm holds no model and tokenizer that can be read"):
+        load_reward_model(folder)
+
+
+CODE = """
+from pathlib import Path
+Path({mark!r}).touch()
+from transformers import BertConfig, BertForSequenceClassification
+class OwnConfig(BertConfig):
+    model_type = "own"
+class OwnForSequenceClassification(BertForSequenceClassification):
+    config_class = OwnConfig
+"""
+
+
+def test_code_of_a_folder_runs_where_it_is_asked_for_and_nobody_is_asked(tmp_path):
+    folder, mark = saved(bert(), tmp_path / "rm"), tmp_path / "ran"
+    (folder / "own.py").write_text(CODE.format(mark=str(mark)))
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnForSequenceClassification"}
+    changed(folder, auto_map=own, model_type="own", architectures=["OwnForSequenceClassification"])
+    code = f"from rewardsmith.rewards import load_target; load_target({str(folder)!r})"
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    run = partial(subprocess.run, input="y\n" * 9, capture_output=True, text=True, env=environment, check=False)
+    assert "brings Python code of its own, which is not run unasked" in run([sys.executable, "-c", code]).stderr
+    assert not mark.exists()
+    done = run([sys.executable, "-c", code.replace("')", "', trust_remote_code=True)")])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert mark.exists()
+
+
+def test_a_model_whose_scores_are_not_those_of_its_own_forward_is_refused(folder, monkeypatch):
+    own = LlamaForSequenceClassification.forward
+
+    def restless(self, *arguments, **options):
+        found = own(self, *arguments, **options)
+        found.logits = found.logits + 3 * torch.rand(())
+        return found
+
+    monkeypatch.setattr(LlamaForSequenceClassification, "forward", restless)
+    with pytest.raises(TargetError, match=r"rm scores a row of \d+ tokens .* they differ by .*LlamaForSequenceClass"):
+        load_reward_model(folder, device="cpu")
+
+
+def scores(reward):
+    return reward.score(["1+1=", "the answer is "], ["2", "4"])
+
+
+def test_strings_end_as_the_training_has_recorded_else_as_trl_trains(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        usual = load_reward_model(folder, device="cpu")
+    assert "rm does not record its form of training, so strings end with '<eos>', as TRL's" in caplog.text
+    caplog.clear()
+    for recorded in (True, False):
+        (folder / "training.json").write_text(json.dumps({"settings": {"end_token": recorded}}))
+        with caplog.at_level(logging.WARNING):
+            assert load_reward_model(folder, device="cpu").eos is recorded
+        assert load_reward_model(folder, device="cpu", eos=not recorded).eos is not recorded
+    assert not caplog.text
+    assert usual.eos
+    assert scores(usual) != scores(load_reward_model(folder, device="cpu"))
+
+
+def test_pairs_and_gaussian_heads_keep_the_form_they_were_fitted_in(folder, tmp_path, caplog):
+    tok = tokenizer()
+    PairwiseReward(llama_classifier().float(), tok, eos=False).save(tmp_path / "pair")
+    heads = GaussianHeads(32, 2, generator=torch.Generator().manual_seed(0))
+    GaussianReward(bert().float(), heads, tok, eos=False).save(tmp_path / "heads")
+    for name in ("pair", "heads"):
+        assert load_reward_model(tmp_path / name, device="cpu").eos is False
+    assert not caplog.text
+
+
+def test_options_of_a_model_reach_workers_and_the_commands(folder, tmp_path):
+    target = load_target(str(folder), eos=False)
+    assert pickle.loads(pickle.dumps(target)).reward.eos is False
+    with pytest.raises(
+        TargetError, match=r"eos is for a reward model's folder or hub name, and 'json:dumps' is neither"
+    ):
+        load_target("json:dumps", eos=False)
+    steps = saved(step_classifier(), tmp_path / "steps")
+    with pytest.raises(
+        TargetError, match=r"ForTokenClassification, and only of a …ForSequenceClassification may an end"
+    ):
+        load_target(str(steps), eos=True)
+    rows, found = tmp_path / "rows.jsonl", {}
+    rows.write_text(json.dumps({"prompt": "1+1=", "completion": "2"}) + "\n")
+    for flag in ("--end-token", "--no-end-token"):
+        out = tmp_path / f"{flag}.jsonl"
+        result = CliRunner().invoke(app, ["score", str(rows), "--reward", str(folder), "--out", str(out), flag])
+        assert result.exit_code == 0, result.output
+        found[flag] = json.loads(out.read_text())["reward"]
+    for flag, eos in (("--end-token", True), ("--no-end-token", False)):
+        assert found[flag] == pytest.approx(
+            load_target(str(folder), eos=eos).reward.score(["1+1="], ["2"])[0], abs=1e-5
+        )
+
+
+def test_a_trunk_of_another_size_is_refused_under_gaussian_heads_too(tmp_path):
+    heads = GaussianHeads(32, 2, generator=torch.Generator().manual_seed(0))
+    GaussianReward(bert().float(), heads, tokenizer()).save(tmp_path / "heads")
+    weights = load_file(tmp_path / "heads" / "model.safetensors")
+    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    save_file(weights | {name: weights[name][:-1].clone()}, tmp_path / "heads" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TargetError, match=r"holds weights of other sizes than its config.json says"):
+        load_reward_model(tmp_path / "heads")
