@@ -8,6 +8,8 @@ OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
+# As many processes as there are cores; more threads would only wait for one another.
+check test newest engines: export OMP_NUM_THREADS := 1
 
 .PHONY: help demo lint check test newest engines atlas bench clean
 .DEFAULT_GOAL := help

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from tests.engines.scoring_jobs import expected, read, reward_file, rows_file
 from typer.testing import CliRunner
 
@@ -67,3 +68,22 @@ def test_exit_code_1_where_no_row_could_be_scored_and_2_where_an_option_is_unusa
         result = score(*arguments)
         assert result.exit_code == 2
         assert message in result.stderr
+
+
+@pytest.mark.slow
+def test_a_recipe_is_scored_by_command_in_worker_processes(tmp_path):
+    rows = rows_file(tmp_path, 20)
+    (tmp_path / "mine.py").write_text(
+        "from rewardsmith.recipes import Recipe, source\n"
+        "def size(completions, **columns):\n    return [float(len(c)) for c in completions]\n"
+        "async def known(completions, answer, **columns):\n    return [None if a is None else 1.0 for a in answer]\n"
+        "recipe = Recipe(source(size) + 0.5 * source(known))\n"
+    )
+    result = score(rows, "--reward", f"{tmp_path / 'mine.py'}:recipe", "--out", tmp_path / "o.jsonl", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert "\n  reward: 20 scored\n  size: 20 scored\n  known: 18 scored, 2 unscored (none)\n" in result.stdout
+    table = read(tmp_path / "o.jsonl")
+    lengths = [len(str(i)) for i in range(20)]  # the weight of a missing source goes to the other: 1.5 instead of 1
+    assert [row["reward"] for row in table] == [n * 1.5 if i % 10 == 9 else n + 0.5 for i, n in enumerate(lengths)]
+    assert [row["reward/size"] for row in table] == lengths
+    assert [(row["reward/known"], row["reason/known"]) for row in table[8:10]] == [(1.0, None), (None, "none")]

@@ -232,7 +232,19 @@ def test_of_two_processes_one_speaks(start, pairs_file, tmp_path):
         (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs"], "--option pairs has no value. Write"),
         (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs=all"], "schema explicit has no option pairs"),
         (["{pairs}", "--model", "m", "--out", "o", "--strength", "twice"], "strength is 'twice', which is not one"),
-        (["{pairs}", "--model", "{nowhere}", "--out", "{out}"], "nowhere"),
+        (
+            ["{pairs}", "--model", "{nowhere}", "--out", "{out}"],
+            "nowhere. Give a model's folder, or",
+        ),
+        (["no.jsonl", "--model", "./nomodel", "--out", "{out}"], "train-reward: there is no folder ./nomodel. Give a"),
+        (
+            ["{pairs}", "--model", "nomodel", "--out", "{out}"],
+            "There is no folder nomodel here, and the",
+        ),
+        (
+            ["{pairs}", "--model", "my/nomodel", "--out", "{out}"],
+            "There is no folder my/nomodel here, and",
+        ),
     ],
 )
 def test_what_cannot_be_used_exits_with_2(command, pairs_file, tmp_path, arguments, message):

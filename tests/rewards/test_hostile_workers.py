@@ -321,3 +321,8 @@ def test_a_column_that_cannot_be_sent_is_named(workers, column):
     )
     with Scorer(lambda completions, tags: [1.0], workers=workers) as scorer, pytest.raises(RowsError, match=message):
         scorer.score(rows)
+
+
+def test_the_detail_of_a_message_is_cut():
+    [body] = unframe(bytearray(said(Broken("x" * 10_000))))
+    assert heard(body) == Broken("x" * 2000)

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from rewardsmith.data import Row
 from rewardsmith.errors import RewardsmithError
+from rewardsmith.rewards import Scorer, rewards_of
 from rewardsmith.rewards.journal import Journal, sealed
 
 
@@ -162,3 +164,22 @@ def test_a_patient_job_waits_for_the_one_before_it(tmp_path):
     second = Journal(tmp_path / "j", {"seed": 0}, patience=30)
     assert second.records == [{"n": 1}]
     second.close()
+
+
+def test_no_flipped_byte_changes_a_score(tmp_path):
+    asked, space = [], {"__name__": "nowhere"}
+    exec("def pays(completions):\n    note(completions)\n    return [len(c) / 3 for c in completions]\n", space)
+    space["note"] = asked.extend
+    path, rows = tmp_path / "j", [Row("p", "a" * n) for n in range(1, 7)]
+
+    def scores():
+        with Scorer(space["pays"], workers=0, batch_size=2, journal=path) as scorer:
+            return rewards_of(scorer.score(rows)), scorer.calls
+
+    want = scores()
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        asked.clear()
+        assert scores() == want
+        assert len(asked) <= 4  # one record, or two that a changed line end has made one

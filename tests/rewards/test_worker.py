@@ -96,3 +96,12 @@ print(score(lambda completions: [0.5], [Row("p", "a")], workers=0)[0].reward)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0.5\n"
+
+
+def test_a_worker_that_had_nothing_to_do_yet_is_kept():
+    with Scorer(lambda prompt, completion: float(__import__("os").getpid()), workers=2) as scorer:
+        scorer.score([Row("p", str(i)) for i in range(64)])
+        before = {worker.process.pid for worker in scorer._engine._workers}
+        for _ in range(3):
+            scorer.score([Row("p", "a")], nonce=str(time.monotonic()))
+        assert {worker.process.pid for worker in scorer._engine._workers} == before

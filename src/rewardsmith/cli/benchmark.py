@@ -115,12 +115,14 @@ def _scored(
 
 
 def _print(score: BenchmarkScore, *, out: Path | None, as_json: bool) -> None:
+    from rewardsmith._disk import replacing
     from rewardsmith.audit import strict_json
 
     record = strict_json(score.record())
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "benchmark.json").write_text(record + "\n", encoding="utf-8")
+        with replacing(out / "benchmark.json") as file:
+            file.write(f"{record}\n".encode())
     typer.echo(record if as_json else score.as_text())
     if out is not None and not as_json:
         typer.echo(f"Saved: {out / 'benchmark.json'}")

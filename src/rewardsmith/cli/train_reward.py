@@ -95,6 +95,7 @@ def train_reward_command(
 
     try:
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
+        _check_starts(model)
         read = _read(kind, data, schema=schema, split=split, limit=limit, **_named(option or []))
         if not as_json and _main_process():
             typer.echo(read.card.as_text())
@@ -114,6 +115,16 @@ def train_reward_command(
     if result is None:
         return
     typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
+
+
+def _check_starts(names: list[str]) -> None:
+    """Refuse a folder that is not there before anything is read or the hub is asked."""
+    for name in names:
+        local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+        if local and not Path(name).is_dir():
+            raise ValueError(
+                f"rewardsmith train-reward: there is no folder {name}. Give a model's folder, or its name on the hub."
+            )
 
 
 def _named(options: list[str]) -> dict[str, Any]:

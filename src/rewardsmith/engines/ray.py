@@ -16,6 +16,7 @@ from typing import Any
 from rewardsmith.errors import RewardsmithError, missing_extra
 from rewardsmith.rewards import Block, BlockScorer, BlockScoring, Scored
 
+logger = logging.getLogger(__name__)
 ATTEMPTS = ".attempts"
 
 
@@ -52,7 +53,9 @@ class RayEngine:
         for left in job.folder.glob(f"*{ATTEMPTS}"):
             left.unlink()
         try:
-            for index, results in self._results(ray, blocks, job):
+            for index, results, said in self._results(ray, blocks, job):
+                for message in said:
+                    logger.warning("%s", message)
                 if isinstance(results, str):
                     raise RewardsmithError(_failure(f"block {index}: {results}"))
                 _attempts(job, index).unlink(missing_ok=True)
@@ -67,8 +70,8 @@ class RayEngine:
 
     def _results(
         self, ray: Any, blocks: Iterable[Block], job: BlockScoring
-    ) -> Iterator[tuple[int, list[Scored] | str]]:
-        """Every block's results, or what went wrong."""
+    ) -> Iterator[tuple[int, list[Scored] | str, list[str]]]:
+        """Every block's results, or what went wrong, and the warnings that came with it."""
         import cloudpickle
         import pyarrow as pa
 
@@ -100,6 +103,17 @@ class RayEngine:
         return int(min(room))
 
 
+class _Said(logging.Handler):
+    """Keeps warnings, such as that of a damaged journal, until they go to the driver with a block's results."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 class RayWorker:
     """What runs on a worker: blocks in, their results out, pickled both ways."""
 
@@ -110,6 +124,8 @@ class RayWorker:
         sys.path += [place for place in path if place not in sys.path]
         self._job: BlockScoring = cloudpickle.loads(job)
         self._most_attempts = most_attempts
+        self._said = _Said(logging.WARNING)
+        logging.getLogger("rewardsmith").addHandler(self._said)
         self._scorer = BlockScorer(self._job, workers=self._job.processes)
 
     def __call__(self, batch: Any) -> Any:
@@ -124,7 +140,8 @@ class RayWorker:
             found = self._begun(block)
         except Exception as error:  # as a value, so that it is neither retried nor buried in Ray's own traceback
             found = f"{type(error).__name__}: {error}"
-        return pickle.dumps((block.index, found))
+        said, self._said.messages = self._said.messages, []
+        return pickle.dumps((block.index, found, said))
 
     def _begun(self, block: Block) -> list[Scored]:
         attempts = _attempts(self._job, block.index)

@@ -19,7 +19,8 @@ LONGEST = 1 << 26
 REASONS = frozenset(
     ("none", "nan", "inf", "type", "length", "exception", "timeout", "crash", "endpoint", "unasked"),
 )
-LONGEST_TAIL = 600
+LONGEST_TAIL, LONGEST_DETAIL = 600, 2000
+"""Characters of standard error that a detail carries, and of the whole detail."""
 
 
 class Ready(NamedTuple):
@@ -116,7 +117,7 @@ def _verdict(reward: Any, reason: Any, detail: Any, seconds: Any, mutated: Any) 
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise ValueError("no text")
-    return value
+    return value[:LONGEST_DETAIL]
 
 
 def _count(value: Any) -> int:

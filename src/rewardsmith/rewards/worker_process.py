@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from rewardsmith.rewards.channel import LONGEST, Message, heard, unframe
+from rewardsmith.rewards.channel import LONGEST, Message, Ready, heard, unframe
 from rewardsmith.rewards.guardian import KEPT
 from rewardsmith.rewards.work import Task
 from rewardsmith.rewards.worker import Order, setup
@@ -102,7 +102,8 @@ class WorkerProcess:
         if self.tasks or self.process.poll() is not None:
             return False
         messages, closed = self.receive()
-        return not messages and not closed
+        self.ready = self.ready or Ready() in messages
+        return not closed and all(message == Ready() for message in messages)
 
     def dismiss(self) -> None:
         """Tell the guardian to end everything, and do not wait for it."""

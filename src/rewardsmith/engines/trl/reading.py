@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rewardsmith.data import text_of
+from rewardsmith.errors import TargetError
 
 NO_STEP, UNLABELED = -100.0, -1.0
 """Labels of a token that ends no step, and of one that ends a step which nobody judged."""
@@ -43,6 +45,14 @@ def loaded(auto: Any, name: str, trust_remote_code: bool, **options: Any) -> Any
     """`auto.from_pretrained`, which runs no code from the folder or repository unless told to, and never asks."""
     try:
         return auto.from_pretrained(name, trust_remote_code=trust_remote_code, **options)
+    except OSError as error:
+        if Path(name).is_dir():
+            raise
+        first = str(error).strip().partition("\n")[0]
+        raise TargetError(
+            f"There is no folder {name} here, and the hub gives no such model ({first[:200]}). Check the spelling, or "
+            "go online."
+        ) from error
     except ValueError as error:
         if trust_remote_code or "trust_remote_code" not in str(error):
             raise
