@@ -1,6 +1,7 @@
 """Rows in the forms that people have: scored like the rows they stand for, from a file and from Python."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from rewardsmith.audit import audit
 from rewardsmith.cli import app
 from rewardsmith.data import Row
-from rewardsmith.errors import RowsError
+from rewardsmith.errors import RewardsmithError, RowsError
 from rewardsmith.rewards import exact_number, math_equal, score
 
 ASKED = [{"role": "user", "content": "What is 2+5?"}]
@@ -78,7 +79,7 @@ def test_datasets_and_data_frames_are_rows():
             score(math_equal, given, workers=0)
 
 
-def test_a_folder_that_datasets_saved_and_a_folder_of_files_are_scored_like_a_file(tmp_path):
+def test_a_folder_that_datasets_saved_and_a_folder_of_files_are_scored_like_a_file(tmp_path, monkeypatch):
     records = [{"prompt": "q", "completion": f"\\boxed{{{n}}}", "answer": "7"} for n in (7, 8)]
     Dataset.from_list(records).save_to_disk(tmp_path / "saved")
     (tmp_path / "files").mkdir()
@@ -90,6 +91,10 @@ def test_a_folder_that_datasets_saved_and_a_folder_of_files_are_scored_like_a_fi
         done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / f"{name}.jsonl"), "--workers", "0"])
         assert done.exit_code == 0, done.output
         assert [json.loads(line)["reward"] for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()] == [1, 0]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(RewardsmithError, match=r"read_rows: .*saved, which datasets saved: datasets cannot be"):
+        score(math_equal, tmp_path / "saved", workers=0)
+    monkeypatch.undo()
     next((tmp_path / "saved").glob("*.arrow")).write_bytes(b"ARROW1 no more")
     with pytest.raises(RowsError, match=r"saved cannot be loaded \(.*Save it again with `save_to_disk`"):
         score(math_equal, tmp_path / "saved", workers=0)

@@ -69,8 +69,10 @@ def _part(caller: str, source: Any, split: str | None) -> Any:
 
 def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
     if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):  # written by save_to_disk
-        from datasets import load_from_disk
-
+        try:
+            from datasets import load_from_disk
+        except ImportError as error:
+            raise missing_extra(f"{caller}: {folder}, which datasets saved", "trl", error) from error
         try:
             saved = load_from_disk(str(folder))
         except Exception as error:  # a missing or damaged file, in Arrow's words
