@@ -58,7 +58,7 @@ def noted(note: Path) -> list[int]:
 @pytest.mark.parametrize(("then", "reason"), [("", None), ("hang", "timeout"), ("crash", "crash")])
 def test_programs_of_a_row_end_with_its_worker(tmp_path, then, reason):
     note = tmp_path / "ids"
-    [scored] = score(starting(note, then), [Row("p", "a")], timeout=1.0 if then == "hang" else 30.0)
+    [scored] = score(starting(note, then), [Row("p", "a")], timeout=0.6 if then == "hang" else 30.0)
     assert scored.reason == reason
     assert len(noted(note)) == 2
     assert wait_until(lambda: all(map(gone, noted(note))))

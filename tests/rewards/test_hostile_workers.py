@@ -77,8 +77,6 @@ class Exploit:
 
 WRITTEN = {
     "noise": b"\xff" * 64,
-    "an unknown kind": frame(b'["Shutdown"]'),
-    "a row of no call": frame(b'["RowDone", 999, 0, [1.0, null, "", 0.0, false]]'),
     "a row that is not there": frame(b'["RowDone", 1, 17, [1.0, null, "", 0.0, false]]'),
     "a reply of another length": frame(b'["CallDone", 1, [[[1.0, null, "", 0.0, false]], "", "", 0.0]]'),
 }
@@ -103,7 +101,8 @@ def test_what_a_reward_writes_into_the_channel_is_a_crash_of_its_row_and_runs_no
 
     scored = score(writing, rows_of("a", *data, "b"), workers=1)
     assert rewards_of(scored) == [1.0, *[None] * len(data), 1.0]
-    assert {(s.reason, s.detail) for s in scored[1:-1]} == {("crash", "its process ended: killed by SIGKILL")}
+    detail = "its process ended: it wrote into the channel to its parent"
+    assert {(s.reason, s.detail) for s in scored[1:-1]} == {("crash", detail)}
     assert not marker.exists()
 
 
@@ -148,7 +147,7 @@ def test_a_reward_that_never_stops_writing_is_not_held_up_and_its_end_is_kept():
     def chatty(prompt, completion):
         import sys
 
-        for number in range(200_000):
+        for number in range(50_000):
             print(f"line {number} of many, none of which anybody reads", file=sys.stderr)
         if completion == "bad":
             raise ValueError("bad")
@@ -157,7 +156,7 @@ def test_a_reward_that_never_stops_writing_is_not_held_up_and_its_end_is_kept():
     fine, bad = score(chatty, rows_of("good", "bad"), workers=1)
     assert fine.reward == 1.0
     assert bad.detail.startswith("ValueError: bad; its standard error ends: …")
-    assert bad.detail.endswith("line 199999 of many, none of which anybody reads")
+    assert bad.detail.endswith("line 49999 of many, none of which anybody reads")
     assert len(bad.detail) < 700
 
 
@@ -237,7 +236,7 @@ def test_an_async_row_that_exits_leaves_its_neighbors_alone(workers, error):
     assert [s.detail for s in scored if s.reason] == [f"{error.__name__}: bye"] * 2 + ["CancelledError"]
 
 
-def loading(hanging, seconds=0.8):
+def loading(hanging, seconds=0.6):
     """A reward that loads for a while when a process first calls it, and hangs on some rows."""
     loaded: list[bool] = []
 
@@ -256,10 +255,10 @@ def loading(hanging, seconds=0.8):
 
 @pytest.mark.parametrize("hanging", [("3", "17"), ("0",)])
 def test_a_slow_first_call_costs_no_row_and_a_row_that_hangs_still_ends(hanging):
-    scored = score(loading(hanging), rows_of(*map(str, range(30))), timeout=0.5)
+    scored = score(loading(hanging), rows_of(*map(str, range(30))), timeout=0.4)
     assert [str(i) for i, s in enumerate(scored) if s.reason] == list(hanging)
     assert {s.reason for s in scored} == {None, "timeout"}
-    assert {s.detail for s in scored if s.reason} == {"no result within 0.5 s"}
+    assert {s.detail for s in scored if s.reason} == {"no result within 0.4 s"}
 
 
 def test_a_reward_that_hangs_on_every_row_is_given_up_row_by_row(tmp_path):
@@ -272,14 +271,14 @@ def test_a_reward_that_hangs_on_every_row_is_given_up_row_by_row(tmp_path):
             file.write(f"{len(completions)}\n")
         time.sleep(60)
 
-    with Scorer(hanging, timeout=0.1, batch_size=16, most_timeouts=5, journal=tmp_path / "j") as scorer:
+    with Scorer(hanging, timeout=0.1, batch_size=16, most_timeouts=3, journal=tmp_path / "j") as scorer:
         scored = scorer.score(rows_of(*map(str, range(40))))
-        assert scorer.unscored == {"timeout": 5}
-    assert [s.reason for s in scored] == ["timeout"] * 5 + ["unasked"] * 35
-    assert note.read_text().split() == ["16", *"11111"]
-    with Scorer(hanging, timeout=0.1, batch_size=16, most_timeouts=5, journal=tmp_path / "j") as again:
+        assert scorer.unscored == {"timeout": 3}
+    assert [s.reason for s in scored] == ["timeout"] * 3 + ["unasked"] * 37
+    assert note.read_text().split() == ["16", *"111"]
+    with Scorer(hanging, timeout=0.1, batch_size=16, most_timeouts=3, journal=tmp_path / "j") as again:
         assert [s.reason for s in again.score(rows_of(*map(str, range(40))))] == [s.reason for s in scored]
-    assert len(note.read_text().split()) == 6
+    assert len(note.read_text().split()) == 4
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

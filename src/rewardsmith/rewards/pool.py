@@ -120,7 +120,7 @@ class Pool:
             try:
                 done = self._heard(worker, message, queue)
             except (LookupError, ValueError):  # well-formed, but about no call that it has
-                closed = True
+                closed = worker.garbled = True
                 break
             if done is not None:
                 yield done
@@ -197,7 +197,8 @@ class Pool:
 
     def _lost(self, worker: WorkerProcess, queue: deque[Task], reason: str) -> Iterator[Unit]:
         """A worker overran its limit or died: blame the call it was in, put the others back, and drop it."""
-        how = self._drop(worker, patience=1.0 if reason == "crash" else 0.0)
+        how = self._drop(worker, patience=1.0 if reason == "crash" and not worker.garbled else 0.0)
+        how = "it wrote into the channel to its parent" if worker.garbled else how
         if not worker.ready:
             after = f"it did not load within {START_LIMIT:g} s" if reason == "timeout" else f"it died: {how}"
             raise TargetError(

@@ -25,6 +25,7 @@ class WorkerProcess:
     """One process with the calls it has been sent, oldest first.
 
     allowed: number of a call → seconds that it may take. started: → when it began. cold: nothing has come back yet.
+    garbled: it has sent what is no message.
     """
 
     def __init__(self, payload: bytes, memory: int | None) -> None:
@@ -46,7 +47,7 @@ class WorkerProcess:
         self.tasks: dict[int, Task] = {}
         self.allowed: dict[int, float | None] = {}
         self.started: dict[int, float] = {}
-        self.ready, self.cold = False, True
+        self.ready, self.cold, self.garbled = False, True, False
         self.since = time.monotonic()
         self.tail = b""
         self.flush()
@@ -94,7 +95,7 @@ class WorkerProcess:
         try:
             messages.extend(map(heard, unframe(self._inbox, longest=LONGEST)))
         except ValueError:
-            closed = True
+            closed = self.garbled = True
         return messages, closed
 
     def is_idle(self) -> bool:
