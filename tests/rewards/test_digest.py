@@ -9,7 +9,9 @@ from functools import partial
 
 import pytest
 
-from rewardsmith.rewards import as_target, digest, load_target
+from rewardsmith.data import Row
+from rewardsmith.errors import RewardsmithError
+from rewardsmith.rewards import Scorer, as_target, digest, load_target, rewards_of
 from rewardsmith.rewards.digest import source_digest
 
 
@@ -167,3 +169,20 @@ def test_of_a_large_package_only_what_is_imported_counts_and_a_warning_says_so(f
     assert loaded("large.reward:pays") == before
     (fresh / "large" / "helper.py").write_text("VALUE = 2\n")
     assert loaded("large.reward:pays") != before
+
+
+def test_in_this_process_an_edit_that_was_not_loaded_is_refused(fresh):
+    tree(fresh, {"mine.py": REWARD, "helper.py": "VALUE = 1.0\n"})
+    rows = [Row("p", "c")]
+
+    def scores(workers):
+        with Scorer(load_target("mine.py:pays"), workers=workers, journal=fresh / f"j{workers}") as scorer:
+            return rewards_of(scorer.score(rows))
+
+    assert scores(0) == scores(1) == [1.0]
+    (fresh / "helper.py").write_text("VALUE = 2.0\n")
+    with pytest.raises(RewardsmithError, match=r"helper\.py was edited after this process had loaded it"):
+        scores(0)
+    assert scores(1) == [2.0]  # a worker loads what is there
+    importlib.reload(sys.modules["helper"])
+    assert scores(0) == [2.0]

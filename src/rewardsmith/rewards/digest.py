@@ -20,11 +20,13 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import rewardsmith
+from rewardsmith.errors import RewardsmithError
 from rewardsmith.rewards.contracts import PerRow
 from rewardsmith.rewards.targets import Target
 
@@ -32,14 +34,22 @@ logger = logging.getLogger(__name__)
 MOST_FILES = 2000
 MOST_PARTS = 1000
 """Objects inside a reward that are looked at, so that a large one does not take for ever."""
+_LOADED: dict[Path, tuple[ModuleSpec, str]] = {}
+"""File → its module's spec and its content when a digest was first taken with that spec."""
 _OURS = Path(rewardsmith.__file__).resolve().parent
 _FILE, _MODULE = re.compile(r"(.+?\.py):"), re.compile(r"([\w.]+):")
 
 
-def source_digest(target: Target) -> str | None:
+def source_digest(target: Target, *, here: bool = False) -> str | None:
     """Return a digest of the code that gives the reward's scores; None where none can be found.
 
     A reward that has a method `content_digest`, as reward models have, says itself what else its scores depend on.
+
+    Args:
+        here: the reward runs in this process, with the code that it has loaded.
+
+    Raises:
+        RewardsmithError: with `here`, a file was edited since an earlier digest, and its module was not loaded again.
     """
     reward: Any = target.reward
     reward = reward.reward if target.contract == "process" else reward
@@ -53,11 +63,28 @@ def source_digest(target: Target) -> str | None:
         texts += [_bytes_of(code) for code in codes]
     if not starts and not texts:
         return None
-    files = [(_label(path), hashlib.blake2b(path.read_bytes()).hexdigest()) for path in _files(starts)]
-    found = hashlib.blake2b(repr(sorted(files)).encode(), digest_size=8)
+    files = {path: hashlib.blake2b(path.read_bytes()).hexdigest() for path in _files(starts)}
+    if here:
+        _check_loaded(files)
+    labeled = sorted((_label(path), content) for path, content in files.items())
+    found = hashlib.blake2b(repr(labeled).encode(), digest_size=8)
     for text in texts:
         found.update(text)
     return found.hexdigest()
+
+
+def _check_loaded(files: Mapping[Path, str]) -> None:
+    """Refuse files that were edited after their modules were loaded: the scores would be of code that is gone."""
+    for module in list(sys.modules.values()):
+        path, spec = Path(getattr(module, "__file__", None) or "."), getattr(module, "__spec__", None)
+        if path in files and spec is not None:
+            loaded, content = _LOADED.setdefault(path, (spec, files[path]))
+            if content != files[path] and loaded is spec:  # a module that is loaded again has another spec
+                raise RewardsmithError(
+                    f"source_digest: {path} was edited after this process had loaded it, so that the old code runs "
+                    "here. Start Python again, reload the module, or score with workers."
+                )
+            _LOADED[path] = spec, files[path]
 
 
 # --- where a reward is written -------------------------------------------------------------------------------------

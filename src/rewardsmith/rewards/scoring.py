@@ -131,7 +131,7 @@ class Scorer:
 
     @cached_property
     def _source(self) -> str | None:
-        return source_digest(self.target)
+        return source_digest(self.target, here=isinstance(self._engine, Inline))
 
     def _header(self, given: Mapping[str, Any]) -> dict[str, Any]:
         target = self.target
