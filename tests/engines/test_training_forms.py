@@ -175,7 +175,7 @@ def test_adapters_become_an_ordinary_model_whose_weights_moved_by_their_rank(tmp
 
 @pytest.mark.parametrize("kind", [BertForSequenceClassification, DebertaV2ForSequenceClassification])
 def test_adapters_of_an_encoder_leave_its_embeddings_and_train_its_whole_head(tmp_path, kind):
-    pytest.importorskip("peft")
+    part_of("peft", "peft")
     start = folder(tmp_path / "start", kind, eos=False)
     fit = RewardFit(max_steps=4, batch_size=4, learning_rate=1e-2, lora_rank=2)
     out = fit_reward_model(PAIRS, start, tmp_path / "out", fit)
@@ -188,7 +188,7 @@ def test_adapters_of_an_encoder_leave_its_embeddings_and_train_its_whole_head(tm
 
 
 def test_a_model_that_does_not_name_its_trunk_has_no_adapters():
-    pytest.importorskip("peft")
+    part_of("peft", "peft")
     model = BertForSequenceClassification(BertConfig(**SIZES))
     model.base_model_prefix = ""
     with pytest.raises(ValueError, match="with_adapters: BertForSequenceClassification has no base_model_prefix"):
