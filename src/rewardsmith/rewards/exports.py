@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rewardsmith.rewards.calling import ignore, reasoned, verdict
@@ -27,6 +27,11 @@ class _ToTRL:
     @property
     def __name__(self) -> str:
         return self.name
+
+    @property
+    def reasoned(self) -> _ToTRL:
+        """The same around what says why in place of None."""
+        return replace(self, reward=reasoned(self.reward))
 
     def __call__(self, **columns: Any) -> Any:
         return self.reward(**columns)

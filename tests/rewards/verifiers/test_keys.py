@@ -17,6 +17,7 @@ from rewardsmith.rewards import (
     rewards_of,
     score,
     to_openrlhf,
+    to_trl,
     to_verl,
 )
 from rewardsmith.rewards.calling import Caller, Unscored, reasoned
@@ -69,6 +70,7 @@ def test_verl_and_openrlhf_are_told_that_such_a_row_was_not_scored(verifier):
         (exact_text, "  ", "the key is empty"),
         (math_equal, "", "the key cannot be read as mathematics: ''"),
         (partial(multiple_choice, letters="ABCD"), "E", "the key is none of the letters ABCD: 'E'"),
+        (to_trl(partial(exact_number, tolerance=0.5)), "n/a", "the key holds no number: 'n/a'"),
         (partial(exact_number, tolerance=0.5), {"a": 1, "b": 2}, "the key is a dict with a, b: give the one"),
     ],
 )
@@ -77,7 +79,7 @@ def test_the_reason_reaches_the_row_also_through_partial_and_a_worker(verifier, 
     assert (found.reward, found.reason) == (None, "none")
     assert found.detail.startswith(why)
     there = pickle.loads(pickle.dumps(verifier))
-    assert Caller(there).call([], []) == there([], []) == []
+    assert Caller(there).call(completions=[], answer=[]) == there(completions=[], answer=[]) == []
 
 
 def test_reasoned_is_found_through_partials_and_is_the_reward_itself_where_there_is_none():
