@@ -51,7 +51,7 @@ class Target:
     reward: Reward
     spec: str | None = None
     rows: list[Row] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __reduce__(self) -> tuple[Callable[..., Target], tuple[Any, ...]]:
         if self.spec is not None:

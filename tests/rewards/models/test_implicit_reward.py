@@ -8,6 +8,8 @@ from small_models import llama_policy, mixed_rows, token_by_token, tokenizer
 
 from rewardsmith.rewards import Batching, ImplicitReward
 
+pytestmark = pytest.mark.models
+
 
 def by_hand(policy, reference, tok, prompt, completion, beta=0.1):
     """(β Σ log ratio, number of the completion's tokens, the end-of-sequence token included)."""

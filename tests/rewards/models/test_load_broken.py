@@ -161,6 +161,13 @@ def test_options_of_a_model_reach_workers_and_the_commands(folder, tmp_path):
         result = CliRunner().invoke(app, ["score", str(rows), "--reward", str(folder), "--out", str(out), flag])
         assert result.exit_code == 0, result.output
         found[flag] = json.loads(out.read_text())["reward"]
+    for command in (
+        ["audit", "json:dumps", str(rows)],
+        ["score", str(rows), "--reward", "json:dumps", "--out", "o.jsonl"],
+    ):
+        result = CliRunner().invoke(app, [*command, "--trust-remote-code"])
+        assert result.exit_code == 2
+        assert "trust_remote_code is for a reward model's folder or hub name" in " ".join(result.stderr.split())
     for flag, eos in (("--end-token", True), ("--no-end-token", False)):
         assert found[flag] == pytest.approx(
             load_target(str(folder), eos=eos).reward.score(["1+1="], ["2"])[0], abs=1e-5

@@ -10,6 +10,8 @@ from small_models import llama_classifier, tokenizer
 from rewardsmith.data import Row
 from rewardsmith.rewards import PairwiseReward, load_reward_model, rewards_of, score
 
+pytestmark = pytest.mark.models
+
 PROMPTS = ["3 + 4 =", "12 - 5 =", "3 + 4 ="]
 FIRSTS = ["the 7", "so 9", "7"]
 SECONDS = ["8", "the 7 the 7", "so the 8"]

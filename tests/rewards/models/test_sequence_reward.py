@@ -29,6 +29,8 @@ from small_models import (
 from rewardsmith.data import Row
 from rewardsmith.rewards import Batching, Scorer, SequenceReward, rewards_of, score
 
+pytestmark = pytest.mark.models
+
 DECODERS = {
     "llama": llama_classifier,
     "gpt2": gpt2_classifier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,19 +46,23 @@ def looks_left(body: Callable[..., Tensor], model: Any) -> bool:
     return close(one[:, :HEAD], other[:, :HEAD], far=far) and close(one[:, :HEAD], short)
 
 
-def changes_nothing(body: Callable[..., Tensor], model: Any, name: str, value: Callable[[Tensor], Any]) -> bool:
-    """Return whether an input may be given too, made from a row's ids: outputs are those that the model gives without.
+def harmless(body: Callable[..., Tensor], model: Any, inputs: Mapping[str, Callable[[Tensor], Any]]) -> frozenset[str]:
+    """Return which inputs, made from a row's ids, may be given too: outputs are then those that come without.
 
     Args:
         body: input_ids (n, t) to (n, t, d), or to (n, 1, d) where it pools.
     """
     import torch
 
-    with torch.inference_mode(), evaluating(model):
-        try:
-            return all(close(body(input_ids=ids, **{name: value(ids)}), body(input_ids=ids)) for ids in probes(model))
-        except Exception:
-            return False
+    ids, _ = probes(model)
+    found = set()
+    with torch.inference_mode(), evaluating(model), contextlib.suppress(Exception):
+        plain = body(input_ids=ids)
+        for name, made in inputs.items():
+            with contextlib.suppress(Exception):
+                if close(body(input_ids=ids, **{name: made(ids)}), plain):
+                    found.add(name)
+    return frozenset(found)
 
 
 def shared_cache(body: Callable[..., Tensor], trunk: Any, model: Any) -> Cache | None:
@@ -161,10 +165,10 @@ def evaluating(*modules: Any) -> Iterator[None]:
 
 __all__ = [
     "Cache",
-    "changes_nothing",
     "close",
     "evaluating",
     "fields_of",
+    "harmless",
     "looks_left",
     "probes",
     "read_on",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rewardsmith.rewards.models.batching import MOST_ROWS, TOKEN_BUDGET, Batch, cut, plan_batches
 from rewardsmith.rewards.models.behavior import (
     Cache,
-    changes_nothing,
     evaluating,
     fields_of,
+    harmless,
     read_on,
     shared_cache,
 )
@@ -66,11 +66,12 @@ class Scanner:
     _prefix_tried: set[bool] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._positions = changes_nothing(self.body, self.model, "position_ids", _places)
-        self._mask_always = not changes_nothing(self.body, self.model, "attention_mask", _ones)
+        tried = {"position_ids": _places, "attention_mask": _ones, **({"use_cache": _no} if self.causal else {})}
+        taken = harmless(self.body, self.model, tried)
+        self._positions = "position_ids" in taken
+        self._mask_always = "attention_mask" not in taken
+        self._uncached = {"use_cache": False} if "use_cache" in taken else {}
         self.masked = not self.causal or self.side == "left"
-        if self.causal and changes_nothing(self.body, self.model, "use_cache", _no):
-            self._uncached = {"use_cache": False}
         if self.share and not self.masked:
             self._cache = shared_cache(self.body, self.trunk, self.model)
         self.share = self._cache is not None
