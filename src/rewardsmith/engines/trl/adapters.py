@@ -48,9 +48,8 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     head = [
         name for name, part in model.named_children() if part is not trunk and next(part.parameters(), None) is not None
     ]
-    config = LoraConfig(
-        r=rank, lora_alpha=2 * rank if alpha is None else alpha, target_modules=layers, modules_to_save=head
-    )
+    scale: Any = 2 * rank if alpha is None else alpha  # peft declares whole numbers, and takes any
+    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=layers, modules_to_save=head)
     return get_peft_model(model, config)
 
 
