@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -6,7 +7,7 @@ import time
 import pytest
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import Scorer, rewards_of
+from rewardsmith.rewards import Scorer, rewards_of, score
 from rewardsmith.rewards.channel import frame, unframe
 
 
@@ -105,3 +106,15 @@ def test_a_worker_that_had_nothing_to_do_yet_is_kept():
         for _ in range(3):
             scorer.score([Row("p", "a")], nonce=str(time.monotonic()))
         assert {worker.process.pid for worker in scorer._engine._workers} == before
+
+
+def test_a_parent_with_a_thousand_open_files_has_workers_too():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2048), hard), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert rewards_of(score(lambda prompt, completion: 1.0, [Row("p", "a")], workers=1, timeout=60.0)) == [1.0]
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

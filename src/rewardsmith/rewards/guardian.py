@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import select
+import selectors
 import signal
 import struct
 import sys
@@ -174,18 +174,20 @@ def _watch(brood: _Brood, tail: Tail, lifeline: int, parent: int) -> None:
     signal.signal(signal.SIGCHLD, lambda number, _: None)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda number, _: told.append(number))
-    watched = {lifeline, awake, tail.reads}
+    ends = {lifeline}
     if hasattr(os, "pidfd_open"):  # the lifeline stays open in processes that the parent has forked
         with contextlib.suppress(OSError):
-            watched.add(os.pidfd_open(parent))
-    ends = watched - {awake, tail.reads}
+            ends.add(os.pidfd_open(parent))
+    selector = selectors.DefaultSelector()  # descriptors keep the parent's numbers, too high for `select` in some
+    for descriptor in (*ends, awake, tail.reads):
+        selector.register(descriptor, selectors.EVENT_READ)
     while brood.reap() and brood.status is None and not told and os.getppid() == parent:
-        ready, _, _ = select.select(watched, (), ())
+        ready = {key.fd for key, _ in selector.select()}
         if tail.reads in ready and not tail.read():
-            watched.discard(tail.reads)
+            selector.unregister(tail.reads)
         if awake in ready:
             os.read(awake, 4096)
-        if ends & {*ready}:
+        if ends & ready:
             return
 
 
