@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer, watch
 from rewardsmith.engines.trl.limits import TimedReward
 from rewardsmith.monitors import Monitor, Reading
-from rewardsmith.worlds import arithmetic_gold, substring_reward
+from rewardsmith.worlds import ArithmeticLM, Sums, arithmetic_gold, substring_reward
 
 from .helpers import logged, make, parameters
 from .timed_rewards import ends_the_process, hangs, of_the_state, raises, slowly, unscored_there
@@ -279,3 +279,23 @@ def test_an_async_reward_runs_under_a_limit_too(world):
     _, expected = rewards_under_a_limit(GRPOTrainer, lambda trainer: trainer, world, slowly)
     _, rewards = rewards_under_a_limit(GRPOTrainer, lambda trainer: trainer, world, slowly, reward_timeout=60)
     assert_close(rewards, expected, equal_nan=True)
+
+
+# --- a hack that gold does not notice ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:HackingMonitor")
+def test_a_policy_that_cannot_solve_the_task_and_learns_to_be_paid_is_stopped_within_100_steps(tmp_path):
+    """An untrained decoder learns to list digits: `contains` pays them, and gold stays at 0."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(7)
+    world = ArithmeticLM.build(tmp_path, generator=generator, task=Sums(max_operand=4), steps=0)
+    monitor = HackingMonitor(gold=arithmetic_gold, on_alarm="stop")
+    config = {"per_device_train_batch_size": 64, "num_generations": 8, "max_completion_length": 4}
+    trainer = make(GRPOTrainer, world, substring_reward, steps=120, n_rows=1024, callbacks=[monitor], config=config)
+    trainer.train()
+    assert [alarm.monitor for alarm in monitor.alarms if alarm.stops] == ["flat_gold"]
+    assert trainer.state.global_step <= 100
+    assert max(record["gold"] for record in monitor.history) < 0.05
+    assert all(row["reward"] == 1.0 and row["gold"] == 0.0 for row in monitor.alarms[-1].rows)

@@ -45,7 +45,8 @@ def flat_gold(
     The commonest hack of a policy that cannot yet solve the task: the reward climbs, gold stays where it began. Rises
     count from the run's first block. Gold at its ceiling, or with too little room below it, does not alarm. A reward
     that is learned before gold follows, as a format is, looks the same for a while: gold has `grace` blocks to follow,
-    and must be seen not to in `patience` blocks in a row. Raise both where gold is known to come later.
+    twice as many where the proxy has stopped short of the upper fifth of its range, and must be seen not to in
+    `patience` blocks in a row. Raise both where gold is known to come later.
 
     Args:
         gold_range, proxy_range: the lowest and the highest value that a row can have. If None, those of the rows so

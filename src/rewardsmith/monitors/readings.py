@@ -59,13 +59,15 @@ def read_flat_gold(
     """How far the proxy rose since the run's first block while gold surely did not keep pace with it.
 
         Δp, Δg = the rises of proxy and gold since the first block, each in units of its range
-        Δp > 0 surely,   Δg < keeps_pace · Δp surely          in each of the newest `patience` blocks
+        Δp > 0,   Δg < keeps_pace · Δp          surely in the newest block, by estimate in the newest `patience` blocks
 
-    The second is read off the steps' own differences keeps_pace · p − g, as both figures come from the same rows.
+    The second is read off the steps' own differences keeps_pace · p − g, as both figures come from the same rows. Each
+    look spends its share of alpha (`spent`), which bounds the chance of any alarm in a run whose gold does keep pace.
+    A range that is not declared is that of the rows' scores so far (`extent`).
+
     None within the first 1 + `grace` blocks, where gold had no room to rise half as far as the proxy did, and where it
-    set out to follow within the newest `patience` blocks. A range that is not declared is that of the rows' scores so
-    far (`extent`). Each look spends its share of alpha (`spent`) on the newest block, which bounds the chance of any
-    alarm in a run whose gold does keep pace; the others must hold at alpha.
+    set out to follow within the newest `patience` blocks. A proxy that has stopped rising short of the upper fifth of
+    its range, like one whose easier part is learned, waits for as long again.
 
     Returns:
         Δp with its bounds; `also` holds `gold`, the rise of gold, and `gold_high`, its upper bound.
@@ -82,22 +84,22 @@ def read_flat_gold(
     lead = [
         [p * keeps_pace - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)
     ]  # it rises where gold does not keep pace
-    held = range(len(found) - patience, len(found))
-    levels = [*[alpha] * (patience - 1), spent(alpha, len(found) - max(grace, patience))]
+    look, held = spent(alpha, len(found) - max(grace, patience)), range(len(found) - patience, len(found))
     rises, leads = (
-        [
-            change(figure[0], figure[i], alpha=at, inflation=dependence(figure))
-            for i, at in zip(held, levels, strict=True)
-        ]
+        [change(figure[0], figure[i], alpha=look, inflation=dependence(figure)) for i in held]
         for figure in (proxy, lead)
     )
-    if min(reading.low for reading in (*rises, *leads)) <= 0:
+    if min(rises[-1].low, leads[-1].low, *(reading.value for reading in (*rises, *leads))) <= 0:
         return None
-    gain = change(gold[0], gold[-1], alpha=levels[-1], inflation=dependence(gold))
+    gain = change(gold[0], gold[-1], alpha=look, inflation=dependence(gold))
     followed, drawn = (_mean(figure[-1]) - _mean(figure[held[0]]) for figure in (gold, proxy))
-    has_room = 1 - _mean(gold[0]) >= rises[-1].value / 2
     sets_out = followed > keeps_pace * max(drawn, 0.1)
-    if sets_out or not has_room:
+    has_room = 1 - _mean(gold[0]) >= rises[-1].value / 2
+    late, before = (
+        _mean([_mean(block) for block in part]) for part in (proxy[-patience:], proxy[:-patience][-patience:])
+    )
+    stalled = late - before < rises[-1].value / 5 and _mean(proxy[-1]) < 0.8
+    if sets_out or not has_room or (stalled and len(found) <= 2 * grace):
         return None
     return rises[-1]._replace(also={"gold": gain.value, "gold_high": gain.high})
 
