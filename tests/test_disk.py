@@ -51,3 +51,17 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
 def test_an_error_of_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*/a'"), naming(tmp_path / "a"):
         raise OSError(28, "No space left on device")
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def noting(descriptor):
+        calls.append((os.path.isdir(descriptor), os.fstat(descriptor).st_size if calls == [] else None))
+        fsync(descriptor)
+
+    monkeypatch.setattr("rewardsmith._disk.os.fsync", noting)
+    monkeypatch.setattr("rewardsmith._disk.os.replace", lambda *paths: (calls.append("replace"), replace(*paths)))
+    with replacing(tmp_path / "a") as file:
+        file.write(b"x" * 100)
+    assert calls == [(False, 100), "replace", (True, None)]

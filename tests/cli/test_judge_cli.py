@@ -50,6 +50,8 @@ def shell(tmp_path, monkeypatch):
         }
         result = CliRunner().invoke(app, [command, *given[command], "--workers", str(workers)])
         assert KEY not in result.output
+        kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]  # output, parts, journals
+        assert not any(KEY.encode() in content for content in kept)
         return result.exit_code, " ".join(result.output.split()), servers[-1] if servers else None
 
     yield run

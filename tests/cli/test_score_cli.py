@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import pickle
 import subprocess
 import sys
 
 import pytest
-from tests.engines.scoring_jobs import expected, read, reward_file, rows_file
+from tests.engines.scoring_jobs import asked, expected, read, reward_file, rows_file
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
+from rewardsmith.rewards import load_reward
 
 
 def score(*arguments):
@@ -87,3 +91,60 @@ def test_a_recipe_is_scored_by_command_in_worker_processes(tmp_path):
     assert [row["reward"] for row in table] == [n * 1.5 if i % 10 == 9 else n + 0.5 for i, n in enumerate(lengths)]
     assert [row["reward/size"] for row in table] == lengths
     assert [(row["reward/known"], row["reason/known"]) for row in table[8:10]] == [(1.0, None), (None, "none")]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_with_room_the_same_command_goes_on(tmp_path, monkeypatch):
+    rows, spec, out = rows_file(tmp_path, 20), f"{reward_file(tmp_path)}:remainder", tmp_path / "o.jsonl"
+    command = (rows, "--reward", spec, "--out", out, "--workers", 0, "--batch-size", 4)
+    done = {"write": os.write, "fsync": os.fsync}
+    for name, ending in (("write", ".journal"), ("fsync", ".json."), ("fsync", ".jsonl.")):  # journal, part, output
+
+        def full(descriptor, *data, name=name, ending=ending):
+            if ending in os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")):
+                raise OSError(28, "No space left on device")
+            return done[name](descriptor, *data)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, full)
+            result = score(*command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"Error: [Errno 28] No space left on device: '{tmp_path}")
+        assert ending in f"{result.stderr.strip()[:-1]}."
+        assert not out.exists()
+    assert score(*command).exit_code == 0
+    assert read(out) == expected(rows)
+    assert set(asked(tmp_path).values()) <= {1, 2}
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_that_names_it(tmp_path):
+    rows, spec = rows_file(tmp_path, 3), f"{reward_file(tmp_path)}:remainder"
+    result = score(rows, "--reward", spec, "--out", rows / "deep" / "o.jsonl", "--workers", 0)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: [Errno 20] Not a directory: '")
+
+
+def test_sources_may_have_any_name_and_no_name_becomes_a_path_or_moves_the_terminal(tmp_path):
+    rows, names = rows_file(tmp_path, 3), ["../../x", "a/b", "n" * 300, "\x1b[31m", " ", "[x]", "f(x)", "ü:y"]
+    body = "from functools import partial\ndef pays(completions, k, **columns):\n    return [k] * len(completions)\n"
+    (tmp_path / "mine.py").write_text(
+        body + f"SOURCES = {{n: partial(pays, k=float(k)) for k, n in enumerate({names})}}\n"
+    )
+    before = {path.name for path in tmp_path.iterdir()}
+    spec, out = f"{tmp_path / 'mine.py'}:SOURCES", tmp_path / "o.jsonl"
+    result = score(rows, "--reward", spec, "--out", out, "--workers", 0)
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+    assert {path.name for path in tmp_path.iterdir()} - before - {"__pycache__"} == {"o.jsonl", "o.jsonl.parts"}
+    assert read(out)[2] == {**read(rows)[2], **{k: v for n, name in enumerate(names)
+                            for k, v in ((f"reward/{name}", float(n)), (f"reason/{name}", None))},
+                            "reward": 28.0, "reason": None}  # fmt: skip
+    targets = load_reward(spec).targets
+    for n, name in enumerate(names):  # as a worker loads it
+        assert pickle.loads(pickle.dumps(targets[name])).reward(completions=["c"]) == [float(n)]
+
+
+def test_no_control_sequence_of_a_warning_reaches_the_terminal(tmp_path):
+    score(tmp_path / "no.jsonl", "--reward", "a:b", "--out", tmp_path / "o.jsonl")
+    record = logging.makeLogRecord({"msg": "%s was\nchanged", "args": ("e\x1b[31m\u202e.jsonl",)})
+    assert logging.lastResort.format(record) == "eU+001B[31mU+202E.jsonl was\nchanged"

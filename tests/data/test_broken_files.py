@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,6 +84,19 @@ BROKEN = [
         parquet()[:-200],
         r"a\.parquet is not Parquet, or damaged after row 0 .*Write it again, or give a \.jso",
     ),
+    ("a.jsonl", b"\n \n", r"a\.jsonl holds no rows"),
+    ("a.csv", CSV.splitlines()[0].encode(), r"a\.csv holds no rows"),
+    ("a.parquet", b"", r"a\.parquet is not Parquet, or damaged after row 0"),
+    ("a.json", b"{}", r"a\.json holds a dict\. It must be one list of objects"),
+    ("a.json", b"[1]", r"row 1 of .*a\.json is a int\. It must be an object with a `prompt`"),
+    ("a.jsonl", LINE.encode() + b"[1]\n", r"row 2 of .*a\.jsonl is a list\. It must be an object with a `prompt`"),
+    ("a.jsonl", LINE.encode() + b"null\n", r"row 2 of .*a\.jsonl is a NoneType\. It must be an object"),
+    ("a.jsonl", LINE.encode() + b"\0" * 9, r"line 2 of .*a\.jsonl is not JSON .*Each line must be one object"),
+    ("a.jsonl", json.dumps(json.loads(LINE), indent=1).encode(), r"line 1 of .*a\.jsonl is not JSON"),
+    ("a.jsonl", b'{"prompt": 5, "completion": "7"}\n', r"row 1 of .*a\.jsonl has no usable `prompt`"),
+    ("a.jsonl", b'{"prompt": [], "completion": "7"}\n', r"row 1 of .*a\.jsonl has no usable `prompt`"),
+    ("a.csv", CSV.replace(",", ";").encode(), r"row 1 of .*a\.csv has no usable `prompt` .*rename the column that"),
+    ("a.xlsx", b"PK", r"a\.xlsx ends in '\.xlsx', which is none of .*Convert it to one"),
     ("a.jsonl", lines(1499).encode() + b'{"completion": "c"}\n', r"row 1500 of .*a\.jsonl has no usable `prompt`"),
 ]
 
@@ -152,6 +167,52 @@ def test_any_flipped_byte_of_a_parquet_file_gives_rows_or_an_error_that_names_it
             assert len(read_rows(path)) > 0
         except RowsError as error:
             assert "a.parquet" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to nothing", "link to itself", "folder without files", "missing"])
+def test_what_is_no_file_is_refused_by_both_commands_and_never_waited_for(tmp_path, kind):
+    path = tmp_path / "a.jsonl"
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind.startswith("link"):
+        path.symlink_to("nowhere" if kind == "link to nothing" else path)
+    if kind.startswith("folder"):
+        path.mkdir()
+    reward = "rewardsmith.rewards:math_equal"
+    for command in (["score", path, "--reward", reward, "--out", tmp_path / "o.jsonl"], ["audit", reward, path]):
+        done = CliRunner().invoke(app, [str(part) for part in command])
+        assert done.exit_code == 2
+        assert re.match(
+            r"Error: .*(there is no file .*a\.jsonl\. Give a|a\.jsonl holds no data .*Give the f)", done.stderr
+        )
+
+
+NAMES = ("self", "prompts", "completions", "completion_ids", "columns", "log_extra", "trainer_state", "__class__",
+         "", "a b", "<script>", "\\u001b[31m")  # fmt: skip
+ODD = {
+    "blank.jsonl": "\n" + LINE + "\n \n" + LINE.strip(),
+    "separators.jsonl": LINE.replace("2+5?", "a\u2028b\u2029c\x85d"),
+    "nul.jsonl": LINE.replace("2+5?", "a\\u0000b"),
+    "nul.csv": CSV.replace("2+5?", "a\0b"),
+    "twice.jsonl": LINE.replace('"prompt"', '"prompt": "other", "prompt"'),
+    "names.jsonl": LINE.replace("{", "{" + ", ".join(f'"{name}": "x"' for name in NAMES) + ", ", 1),
+    "types.jsonl": LINE + LINE.replace('"7"', "7").replace("2+5", "3+4") + LINE.replace('"7"', "7.0"),
+    "more.csv": CSV + "a,7,7,8,9\n",
+    "twice.csv": CSV.replace("prompt,", "prompt,prompt,").replace("2+5?,", "x,2+5?,"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_odd_and_can_be_read_is_scored(tmp_path, name):
+    (tmp_path / name).write_text(ODD[name], encoding="utf-8", newline="")
+    out, reward = tmp_path / "out.jsonl", "rewardsmith.rewards:math_equal"
+    done = CliRunner().invoke(
+        app, ["score", str(tmp_path / name), "--reward", reward, "--out", str(out), "--workers", "0"]
+    )
+    assert done.exit_code == 0, done.output
+    scored = [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n")[:-1]]
+    assert [row["reward"] for row in scored] == [1.0] * len(read_rows(tmp_path / name))
+    assert len(scored) == sum(map(bool, map(str.strip, ODD[name].split("\n")))) - name.endswith("csv")
 
 
 def test_a_cut_csv_quote_does_not_end_in_a_traceback(tmp_path):

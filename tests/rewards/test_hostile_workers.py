@@ -325,3 +325,48 @@ def test_a_column_that_cannot_be_sent_is_named(workers, column):
 def test_the_detail_of_a_message_is_cut():
     [body] = unframe(bytearray(said(Broken("x" * 10_000))))
     assert heard(body) == Broken("x" * 2000)
+
+
+def test_what_a_reward_does_to_its_process_stays_there():
+    """In a worker each row is one call; a copy that a fork let return must not answer for its row or the next."""
+
+    def meddling(prompt, completion):
+        import os
+        import sys
+        import threading
+        import time
+
+        if completion == "moves":
+            os.chdir("/")
+            os.umask(0o777)
+            os.environ.clear()
+        if completion == "closes":
+            for stream in (sys.stdin, sys.stdout, sys.stderr):
+                stream.close()
+            os.close(0)
+            os.close(1)
+        if completion == "stays":
+            threading.Thread(target=time.sleep, args=(1000,)).start()
+        if completion == "forks" and (child := os.fork()):
+            os.waitpid(child, 0)
+            return 1.0
+        return 0.5 if completion == "forks" else 1.0
+
+    completions = ["a", "moves", "closes", "stays", "forks", "z"]
+    scored = score(meddling, rows_of(*completions), workers=1, batch_size=1)
+    assert [(s.reward, s.reason) for s in scored] == [(1.0, None)] * len(completions)
+
+
+def test_a_worker_that_its_reward_cuts_off_or_stops_costs_that_row_alone():
+    def breaking(prompt, completion):
+        import os
+        import signal
+
+        if completion == "closes everything":
+            os.closerange(3, 64)
+        if completion == "stops":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return 1.0
+
+    scored = score(breaking, rows_of("a", "closes everything", "b", "stops", "c"), workers=1, timeout=1.0)
+    assert [s.reason for s in scored] == [None, "crash", None, "timeout", None]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pyarrow.parquet as pq
 import pytest
@@ -388,6 +389,21 @@ def test_blocks_are_cut_by_the_number_of_rows(tmp_path, n_rows, size):
     assert len(cut) == -(-n_rows // size)
 
 
+def test_of_a_long_file_only_a_block_or_two_are_held(tmp_path):
+    rows = jsonl(tmp_path / "rows.jsonl", [{"prompt": "p", "completion": str(i)} for i in range(1000)])
+    blocks, held = [], []
+
+    def engine(given, job, advance):
+        for block in given:
+            blocks.append(weakref.ref(block))
+            held.append(sum(found() is not None for found in blocks))
+            yield block.index, [Scored(1.0, None)] * len(block.rows)
+
+    score_file(rows, paid, tmp_path / "out.jsonl", engine=engine, block_size=10)
+    assert len(blocks) == 100
+    assert max(held) <= 2
+
+
 def test_several_rewards_have_a_column_each_and_resume_apart(tmp_path):
     rows, calls = rows_file(tmp_path, 6), {"paid": 0, "even": 0}
 
@@ -417,6 +433,8 @@ def test_several_rewards_have_a_column_each_and_resume_apart(tmp_path):
         score_file(rows, paid, out, engine=HERE, block_size=3)
     with pytest.raises(ValueError, match=r"a reward is given twice \(paid, paid\)\. Give each once"):
         score_file(rows, [paid, paid], out, engine=HERE)
+    with pytest.raises(ValueError, match=r"a source of sources has the name ''\. Give it one: its column is named by"):
+        score_file(rows, {"": paid, "even": even}, tmp_path / "other.jsonl", engine=HERE)
     with pytest.raises(ValueError, match=r"no reward is given\. Give at least one"):
         score_file(rows, [], out, engine=HERE)
 

@@ -5,6 +5,7 @@ It parses; the library works.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from rewardsmith.cli.audit import audit_command
 from rewardsmith.cli.benchmark import benchmark_command
 from rewardsmith.cli.demo import demo_command
 from rewardsmith.cli.score import score_command
+from rewardsmith.cli.shell import VisibleFormatter
 from rewardsmith.cli.train_reward import train_reward_command
 
 app = typer.Typer(
@@ -47,7 +49,8 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    if logging.lastResort is not None:  # what prints warnings where nobody has configured the log
+        logging.lastResort.setFormatter(VisibleFormatter())
 
 
 def main() -> None:

@@ -130,14 +130,16 @@ def _scored(
 
 
 def _text(summary: ScoreSummary) -> str:
+    from rewardsmith.audit.render.visible import plain
+
     lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
     if summary.by_reward:
-        lines += [f"  {label}: {_listed(counts)}" for label, counts in summary.by_reward.items()]
+        lines += [f"  {plain(label)}: {_listed(counts)}" for label, counts in summary.by_reward.items()]
     else:
         lines += [f"  unscored, {reason}: {n}" for reason, n in summary.unscored.items()]
     if summary.n_found:
         lines.append(f"  found finished: {summary.n_found}" + (f", made on {summary.made}" if summary.made else ""))
-    return "\n".join([*lines, f"Saved: {summary.out}"])
+    return "\n".join([*lines, f"Saved: {plain(str(summary.out), limit=2000)}"])
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,16 @@ def model_options(trust_remote_code: bool, end_token: bool | None) -> dict[str, 
     """Return what `load_reward` is told of a reward model: only what was asked for."""
     given: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
     return given if end_token is None else {**given, "eos": end_token}
+
+
+class VisibleFormatter(logging.Formatter):
+    """Formats a line of the log so that no text in it, such as a file's name, can move or color the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message with what would not show replaced by its name; line breaks stay."""
+        from rewardsmith.audit.render.visible import plain
+
+        return "\n".join(plain(line, limit=2000) for line in super().format(record).split("\n"))
 
 
 def refuse(error: Exception) -> NoReturn:
@@ -69,6 +80,7 @@ def stdout_kept_for_the_result() -> Iterator[None]:
 __all__ = [
     "EndToken",
     "TrustRemoteCode",
+    "VisibleFormatter",
     "gibibytes",
     "interrupted",
     "model_options",

@@ -98,7 +98,7 @@ def columns_of(given: Given | Sequence[Given]) -> Columns:
 
     Raises:
         TargetError: one cannot be loaded.
-        ValueError: none is given, or one twice.
+        ValueError: none is given, one twice, or a source without a name.
     """
     several = list(given) if isinstance(given, list | tuple) else [given]
     loaded = [_loaded(one) for one in several]
@@ -121,6 +121,8 @@ def _loaded(one: Any) -> Target | SourceSet:
 def _with(found: Columns, label: str, one: Target | SourceSet) -> Columns:
     if isinstance(one, Target):
         return Columns({**found.targets, label: one}, found.totals, (*found.labels, label))
+    if "" in one.targets:
+        raise ValueError(f"score_file: a source of {one.name} has the name ''. Give it one: its column is named by it.")
     labels = {f"{label}/{name}" if label else name: target for name, target in one.targets.items()}
     if one.scope == "row":
         totals, ours = {**found.totals, label: Total(one, tuple(labels))}, (label, *labels)

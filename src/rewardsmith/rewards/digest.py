@@ -92,7 +92,7 @@ def _check_loaded(files: Mapping[Path, str]) -> None:
 
 def _named(spec: str | None) -> Iterator[Path]:
     """The file of the module that a reward is named by: what it binds decides as much as what it calls."""
-    if spec is None or Path(spec).is_dir():
+    if spec is None or os.path.isdir(spec):  # Path.is_dir raises on a name too long
         return
     if (match := _FILE.match(spec)) and Path(match[1]).is_file():
         yield Path(match[1]).resolve()

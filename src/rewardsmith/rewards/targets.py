@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from rewardsmith.types import Reward, Scope, traits_of
 if TYPE_CHECKING:
     from rewardsmith.rewards.scoring import Scorer
 
-_SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>[^\[\]]+)\])?", re.DOTALL)
+_SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>.*)\])?", re.DOTALL)
 _FORMS = (
     "`package.module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or give a reward model's "
     "folder or `owner/name` on the hub"
@@ -202,7 +203,7 @@ def load_target(spec: str, **options: Any) -> Target:
 def load_reward(spec: str, **options: Any) -> Target | SourceSet:
     """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
     match = _SPEC.fullmatch(spec.strip())
-    if match is None or Path(spec.strip()).is_dir():
+    if match is None or os.path.isdir(spec.strip()):  # Path.is_dir raises on a name too long
         return _model(spec.strip(), options)
     if options:
         raise TargetError(

@@ -12,7 +12,7 @@ import os
 import pickle
 import socket
 import sys
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from rewardsmith.rewards.calling import Caller, Reply, RowParts, Verdict, describe
 from rewardsmith.rewards.channel import (
@@ -55,8 +55,22 @@ def main(channel: int, lifeline: int, parent: int) -> None:
     stand_over(lambda tail: _work(channel, tail), lifeline, parent)
 
 
+class _Channel(socket.socket):
+    """The channel to the parent. A copy of this process that a reward forked and let return speaks for no row."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(fileno=descriptor)
+        self._owner = os.getpid()
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send `data`, or end a process that is not the worker."""
+        if os.getpid() != self._owner:
+            os._exit(0)
+        super().sendall(data, flags)
+
+
 def _work(descriptor: int, tail: Tail) -> None:
-    channel = socket.socket(fileno=descriptor)
+    channel = _Channel(descriptor)
     channel.set_inheritable(False)
     with channel:
         with channel.makefile("rb", buffering=0) as first:  # unbuffered: it must not read ahead into the orders

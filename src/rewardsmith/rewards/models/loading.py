@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -106,7 +107,7 @@ def load_reward_model(
 
 def is_model(name: str) -> bool:
     """Whether `name` is a folder, or looks like a name on the hub, of a reward model."""
-    return Path(name).is_dir() or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
+    return os.path.isdir(name) or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
 
 
 def member_folders(where: str) -> list[Path]:
