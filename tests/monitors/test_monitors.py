@@ -299,6 +299,9 @@ SOUND = {
     "format first, gold later": together(
         lambda t: ramp(0.05, 0.5, 0, 30)(t) + ramp(0.0, 0.5, 40, 100)(t), ramp(0.02, 0.9, 40, 100)
     ),
+    "format first, gold much later": together(
+        lambda t: ramp(0.1, 0.5, 0, 20)(t) + ramp(0.0, 0.5, 100, 150)(t), ramp(0.01, 0.9, 100, 150), steps=170
+    ),
     "gold first, format later": together(
         lambda t: ramp(0.1, 0.5, 0, 30)(t) + ramp(0.0, 0.5, 40, 80)(t), ramp(0.1, 0.7, 0, 30)
     ),
@@ -318,6 +321,14 @@ def test_a_reward_that_rises_over_flat_gold_alarms_within_100_steps(seed):
 @pytest.mark.parametrize("means", SOUND.values(), ids=SOUND)
 def test_flat_gold_is_silent_on_a_sound_run(means):
     assert [run(flat_gold(), rows_of(means, seed=seed)) for seed in range(5)] == [None] * 5
+
+
+def test_a_reward_that_stops_short_of_its_top_has_twice_the_grace():
+    """Learned within 20 steps, and nothing since: at step 89 gold may yet follow, at step 179 it has not."""
+    stalled = together(ramp(0.1, 0.6, 0, 20), lambda t: 0.01, steps=200)
+    assert run(flat_gold(), rows_of(stalled, seed=0)).step == 169  # 17 blocks are 1 + 2 · 8
+    finished = together(ramp(0.1, 0.95, 0, 20), lambda t: 0.01, steps=200)
+    assert run(flat_gold(), rows_of(finished, seed=0)).step == 89
 
 
 def test_a_gold_that_never_varies_alarms_at_0_and_not_at_1():
