@@ -156,7 +156,7 @@ def test_a_trigger_is_judged_on_other_prompts_and_against_random_ones(seed):
 def test_where_every_text_passes_the_trigger_is_no_finding():
     class Length(Worths):
         def forward(self, input_ids, attention_mask):
-            longer = attention_mask.sum(dim=1, keepdim=True) > 4  # than prompt and answer
+            longer = attention_mask.sum(dim=1, keepdim=True) > 5  # than prompt, answer and end token
             return SequenceClassifierOutput(logits=super().forward(input_ids, attention_mask).logits + 9.0 * longer)
 
     reward = reward_model(kind=Length)
