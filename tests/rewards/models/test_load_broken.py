@@ -51,7 +51,11 @@ def test_broken_weights_are_an_error_with_their_cause(folder, content):
 
 
 @pytest.mark.parametrize(
-    "config", [{"hidden_size": -4}, {"hidden_size": "wide"}, {"num_hidden_layers": None}, {"vocab_size": 0.5}]
+    "config",
+    [
+        *({"hidden_size": -4}, {"hidden_size": "wide"}, {"num_hidden_layers": None}, {"vocab_size": 0.5}),
+        *({"model_type": "nosuch"}, {"hidden_act": "system"}, {"pad_token_id": 10**6}, {"num_attention_heads": 7}),
+    ],
 )
 def test_odd_sizes_are_an_error(folder, config):
     with pytest.raises(TargetError, match=r"rm (cannot be loaded|holds no model|holds weights of other sizes)"):
@@ -67,11 +71,31 @@ def test_a_head_of_another_size_is_named_with_both(folder):
     assert result.exit_code == 2
 
 
+@pytest.mark.parametrize("fault", ["padding below zero", "ids beyond the embedding", "template that would break out"])
+def test_what_fails_at_the_first_row_is_an_error(folder, fault):
+    if fault == "padding below zero":
+        changed(folder, pad_token_id=-5)
+    if fault == "ids beyond the embedding":
+        weights = load_file(folder / "model.safetensors")
+        embedding = weights["model.embed_tokens.weight"][:20].clone()
+        save_file(weights | {"model.embed_tokens.weight": embedding}, folder / "model.safetensors", {"format": "pt"})
+        changed(folder, vocab_size=20)
+    if fault == "template that would break out":
+        (folder / "chat_template.jinja").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    kind = "SecurityError: access to attribute '__class__'" if "template" in fault else "IndexError"
+    with pytest.raises(TargetError, match=rf"rm cannot score a plain row \({kind}.* must fit its weights: save them"):
+        load_reward_model(folder, device="cpu", chat="template" in fault)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "training.json"])
-def test_files_that_are_no_json_are_an_error(folder, name):
+def test_files_that_are_no_json_or_missing_are_an_error(folder, name):
     (folder / name).write_text('{"settings": ')
     with pytest.raises(TargetError, match="rm holds no model and tokenizer that can be read"):
         load_reward_model(folder)
+    (folder / name).unlink()
+    if name != "training.json":
+        with pytest.raises(TargetError, match="rm holds no model and tokenizer that can be read"):
+            load_reward_model(folder)
 
 
 CODE = """
@@ -98,6 +122,18 @@ def test_code_of_a_folder_runs_where_it_is_asked_for_and_nobody_is_asked(tmp_pat
     done = run([sys.executable, "-c", code.replace("')", "', trust_remote_code=True)")])
     assert done.returncode == 0, done.stderr[-2000:]
     assert mark.exists()
+
+
+def test_code_of_a_tokenizer_does_not_run_either(folder, tmp_path):
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    file = folder / "tokenizer_config.json"
+    own = {"auto_map": {"AutoTokenizer": [None, "own.OwnTokenizer"]}, "tokenizer_class": "OwnTokenizer"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | own))
+    with pytest.raises(
+        TargetError, match=r"rm brings Python code of its own, .*pass trust_remote_code=True, or --trust"
+    ):
+        load_reward_model(folder)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_model_whose_scores_are_not_those_of_its_own_forward_is_refused(folder, monkeypatch):

@@ -137,7 +137,15 @@ def _classifier(where: str, model: Any, tokenizer: Any, eos: bool | None, option
     template = {"template": stored["template"]} if "template" in stored else {}
     kind = PairwiseReward if Path(where, PAIR_FILE).is_file() else SequenceReward
     reward = kind(model, tokenizer, **{**template, **ended, **options})
-    check_scores(where, reward)
+    try:
+        check_scores(where, reward)
+    except RewardsmithError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"load_reward_model: {where} cannot score a plain row ({_line(error)}). Its config.json, tokenizer and "
+            "chat template must fit its weights: save them there together, with save_pretrained."
+        ) from error
     return reward
 
 
