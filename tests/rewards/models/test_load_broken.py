@@ -19,8 +19,9 @@ from transformers import LlamaForSequenceClassification
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
+from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards import GaussianHeads, GaussianReward, PairwiseReward, load_reward_model, load_target
+from rewardsmith.rewards import GaussianHeads, GaussianReward, PairwiseReward, load_reward_model, load_target, score
 
 
 def saved(model, folder: Path) -> Path:
@@ -85,6 +86,18 @@ def test_what_fails_at_the_first_row_is_an_error(folder, fault):
     kind = "SecurityError: access to attribute '__class__'" if "template" in fault else "IndexError"
     with pytest.raises(TargetError, match=rf"rm cannot score a plain row \({kind}.* must fit its weights: save them"):
         load_reward_model(folder, device="cpu", chat="template" in fault)
+
+
+def test_a_row_with_a_token_beyond_the_embedding_is_unscored_beside_its_neighbors(folder):
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"][:-1].clone()
+    save_file(weights | {"model.embed_tokens.weight": embedding}, folder / "model.safetensors", {"format": "pt"})
+    changed(folder, vocab_size=len(embedding))
+    beyond = tokenizer().convert_ids_to_tokens(len(embedding))
+    rows = [Row("1+1=", text) for text in ("2", beyond, "3")]
+    found = score(load_target(str(folder)), rows, workers=0)
+    assert [r.reason for r in found] == [None, "exception", None]
+    assert found[1].detail == "IndexError: index out of range in self"
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "training.json"])
