@@ -200,6 +200,14 @@ def shouted_rows(completions, **columns):
     return [float(text.isupper()) for text in completions]
 
 
+def test_sources_may_have_any_name_and_none_becomes_a_path(tmp_path):
+    names = ["../../x", "a/b", "n" * 300, "\x1b[31m", ""]
+    report = audit(dict.fromkeys(names, words), chatter(), out=tmp_path / "out", workers=0)
+    assert report.n_rows == 72
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {f"journal-2-{'n' * 40}.jsonl", "journal-4-.jsonl"}
+
+
 def test_an_exception_in_one_source_is_reported_under_its_name():
     def raises(completions, **columns):
         raise RuntimeError("no grader today")

@@ -76,7 +76,7 @@ def audit_sources(
     scores: dict[str, list[Scored]] = {}
     calls, seconds = 0, 0.0
     for place, (name, target) in enumerate(sources.targets.items()):
-        file = None if out is None else out / f"journal-{place}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)}.jsonl"
+        file = None if out is None else out / f"journal-{place}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:40]}.jsonl"
         with Scorer(target, journal=file, journal_header={"seed": seed, **(header or {})}, **options) as scorer:
             scores[name] = scorer.score(resolve_form(scorer, given).rows)
             calls, seconds = calls + scorer.calls, seconds + scorer.seconds
