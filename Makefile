@@ -9,9 +9,9 @@ export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
 # As many processes as there are cores; more threads would only wait for one another.
-check test newest engines: export OMP_NUM_THREADS := 1
+check test newest engines sweep: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo lint check test newest engines atlas bench clean
+.PHONY: help demo lint check test newest engines sweep atlas bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make check    the same without the slow tests and without the newest packages"
 	@echo "make newest   test today's newest packages, and pin them in constraints-newest.txt"
 	@echo "make engines  test against verl and OpenRLHF themselves, each in an environment of its own"
+	@echo "make sweep    the seeded tests on a fresh seed, which is printed, and jobs killed at random moments"
 	@echo "make atlas    every atlas page in full, and the site in site/"
 	@echo "make bench    the figures of benchmarks/README.md"
 
@@ -73,6 +74,14 @@ newest:
 engines: .venv-verl/.installed .venv-openrlhf/.installed
 	.venv-verl/bin/pytest -q tests/engines/test_verl.py
 	.venv-openrlhf/bin/pytest -q tests/engines/test_openrlhf.py
+
+SWEPT := tests/atlas tests/audit/test_corpus.py tests/audit/test_planted.py tests/audit/test_planted_models.py \
+	tests/audit/test_miscalibration.py
+sweep: export REWARDSMITH_SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
+sweep: .venv/.installed
+	@echo "seed $$REWARDSMITH_SEED; make sweep SEED=$$REWARDSMITH_SEED repeats it"
+	$(BIN)/pytest -q -n $(WORKERS) $(SWEPT)
+	$(BIN)/python -m tests.sweeps.kills --kills 20 --seed $$REWARDSMITH_SEED
 
 atlas: .venv/.installed
 	$(BIN)/rewardsmith atlas run all --seed-start 0 --n-seeds 10 --workers 2

@@ -49,34 +49,36 @@ def imports_of(path: Path) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_import_only_what_the_table_allows(path: Path) -> None:
-    room = room_of(path)
-    for name in imports_of(path):
-        parts = name.split(".")
-        if parts[0] == "rewardsmith" and len(parts) > 1 and room and parts[1] not in OPEN_TO_ALL | {room}:
-            assert parts[1] in MAY_IMPORT[room], f"{room} may not import {name}"
-        if parts[0] in TRAINERS:
-            assert room == "engines", f"{path}: only engines import {parts[0]}"
+def test_rooms_import_only_what_the_table_allows() -> None:
+    for path in FILES:
+        room = room_of(path)
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "rewardsmith" and len(parts) > 1 and room and parts[1] not in OPEN_TO_ALL | {room}:
+                assert parts[1] in MAY_IMPORT[room], f"{room} may not import {name}"
+            if parts[0] in TRAINERS:
+                assert room == "engines", f"{path}: only engines import {parts[0]}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_are_imported_by_name_and_not_by_file(path: Path) -> None:
-    for name in imports_of(path):
-        parts = name.split(".")
-        if parts[0] == "rewardsmith" and len(parts) > 2 and parts[1] in MAY_IMPORT and room_of(path) != "cli":
-            assert parts[1] == room_of(path), f"{path}: import from rewardsmith.{parts[1]}, not from a file inside it"
+def test_rooms_are_imported_by_name_and_not_by_file() -> None:
+    for path in FILES:
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "rewardsmith" and len(parts) > 2 and parts[1] in MAY_IMPORT and room_of(path) != "cli":
+                assert parts[1] == room_of(path), (
+                    f"{path}: import from rewardsmith.{parts[1]}, not from a file inside it"
+                )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_bodies_stay_short(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= LONGEST_FILE
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
-            assert length <= LONGEST_BODY, f"{path.name}:{node.name} is {length} lines long"
+def test_files_and_bodies_stay_short() -> None:
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        assert len(source.splitlines()) <= LONGEST_FILE, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                length = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
+                assert length <= LONGEST_BODY, f"{path.name}:{node.name} is {length} lines long"
 
 
 def test_every_room_has_a_table_entry() -> None:
@@ -104,12 +106,12 @@ NOWHERE |= {"tempfile.mktemp", "tempfile.mkdtemp"}  # TemporaryDirectory leaves 
 NOWHERE |= {"time.time"}  # durations and deadlines come from a clock that nobody sets
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_calls_that_can_harm_are_made_where_the_table_says_and_no_shell_is_started(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            place = path.relative_to(ROOT).as_posix()
-            allowed = set() if name in NOWHERE else ONLY_IN.get(name, {place})
-            assert place in allowed, f"{place}: {name}"
-            assert not any(k.arg == "shell" and ast.unparse(k.value) != "False" for k in node.keywords), place
+def test_calls_that_can_harm_are_made_where_the_table_says_and_no_shell_is_started() -> None:
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                place = path.relative_to(ROOT).as_posix()
+                allowed = set() if name in NOWHERE else ONLY_IN.get(name, {place})
+                assert place in allowed, f"{place}: {name}"
+                assert not any(k.arg == "shell" and ast.unparse(k.value) != "False" for k in node.keywords), place

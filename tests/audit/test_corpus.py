@@ -1,6 +1,6 @@
-"""Every planted flaw is found and named rightly, no sound reward is accused; from fresh prompts at every run.
+"""Every planted flaw is found and named rightly, no sound reward is accused.
 
-`REWARDSMITH_SEED=<printed seed>` repeats a run.
+Prompts are drawn by `REWARDSMITH_SEED`, by default 0.
 """
 
 import os
@@ -16,7 +16,7 @@ from corpus.sound import SOUND
 from rewardsmith.audit import audit
 from rewardsmith.audit.forms import equivalent, key_kind, reads_off
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or int.from_bytes(os.urandom(4)))
+SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
 N_ROWS, BUDGET = 48, 4_000
 MAKERS = {name: make for name, make in vars(prompts).items() if re.fullmatch(r"[a-z_]+_rows", name)}
 

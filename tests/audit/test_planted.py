@@ -1,7 +1,7 @@
 """`rewardsmith audit` at the shell on process rewards, sets of sources and confidence-stating rollouts.
 
-Each planted fault is found (exit 1) and its sound twin is clean (exit 0), on fresh data at every run;
-`REWARDSMITH_SEED=<printed seed>` repeats a run.
+Each planted fault is found (exit 1) and its sound twin is clean (exit 0), on data drawn by
+`REWARDSMITH_SEED`, by default 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from rewardsmith.audit import report_schema
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or int.from_bytes(os.urandom(4)))
+SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
 COMMAND = Path(sys.executable).with_name("rewardsmith")
 REWARDS = '''
 import re

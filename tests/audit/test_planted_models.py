@@ -1,8 +1,8 @@
 """The audit of small trained reward models: each of ten planted faults is named, and ten sound models are clean.
 
 A fault that a training did not take up, and a sound model with bad luck, are heard once more on another seed: a few in
-a hundred trainings are of the one or the other kind. Fresh data and models at every run; `REWARDSMITH_SEED=<seed>`
-repeats one, and `REWARDSMITH_SWEEP=5` also runs the four seeds after it.
+a hundred trainings are of the one or the other kind. Data and models are drawn by `REWARDSMITH_SEED`, by default
+0, and `REWARDSMITH_SWEEP=5` also runs the four seeds after it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rewardsmith.audit import audit
 from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import load_reward_model
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or int.from_bytes(os.urandom(3)))
+SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
 SWEEP = int(os.environ.get("REWARDSMITH_SWEEP") or 1)
 AGAIN = 2**24  # from one seed to the other, beyond those of a sweep
 COMMAND = Path(sys.executable).with_name("rewardsmith")
@@ -135,13 +135,12 @@ def test_a_sound_model_is_clean(world, worlds, name):
     assert not heard(SOUND[name], worlds, world.seed, lambda found: not found)
 
 
-@pytest.mark.parametrize("name", ["ignored prompt", "duplicated members", "position bias"])
-def test_the_command_names_it_and_ends_with_1(world, name, tmp_path):
-    code, found = command(PLANTED[name], world, tmp_path)
-    assert code == 1
-    assert PLANTED[name].probe in found, f"seed {world.seed}: {found}"
-
-
-@pytest.mark.parametrize("name", ["sound 0", "members of their own", "both orders"])
-def test_the_command_ends_with_0(world, name, tmp_path):
-    assert command(SOUND[name], world, tmp_path) == (0, set()), f"seed {world.seed}"
+@pytest.mark.parametrize(
+    "name",
+    ["ignored prompt", "duplicated members", "position bias", "sound 0", "members of their own", "both orders"],
+)
+def test_the_command_says_what_the_library_says_and_ends_so(world, name, tmp_path):
+    """Whether it is right is asked above; here, that 0 and 1 stand for clean and found."""
+    case = {**PLANTED, **SOUND}[name]
+    found = set(faults(case, world))
+    assert command(case, world, tmp_path) == (int(bool(found)), found), f"seed {world.seed}"
