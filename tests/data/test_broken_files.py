@@ -96,6 +96,31 @@ BROKEN = [
     ("a.jsonl", b'{"prompt": 5, "completion": "7"}\n', r"row 1 of .*a\.jsonl has no usable `prompt`"),
     ("a.jsonl", b'{"prompt": [], "completion": "7"}\n', r"row 1 of .*a\.jsonl has no usable `prompt`"),
     ("a.csv", CSV.replace(",", ";").encode(), r"row 1 of .*a\.csv has no usable `prompt` .*rename the column that"),
+    (
+        "a.csv",
+        (CSV + "2+5, and?,7,7\n").encode(),
+        r"line 3 of .*a\.csv has 4 fields, the header has 3\. Quote the field",
+    ),
+    (
+        "a.csv",
+        (CSV + "2+5?,7\n").encode(),
+        r"line 3 of .*a\.csv has 2 fields, the header has 3\. Leave a missing field e",
+    ),
+    ("a.csv", (CSV + '2+5?,"7,7\n' + "a,7,7\n" * 50 + 'b,7",7\n').encode(), r"line 3 of .*a\.csv begins a row of 52 l"),
+    (
+        "a.csv",
+        (CSV + '2+5?,"7,7\n' + "a,7,7\n" * 3).encode(),
+        r"the row that begins in line 3, is not CSV \(unexpected e",
+    ),
+    ("a.csv", (CSV + '2+5?,"7" x,7\n').encode(), r"line 3 of .*a\.csv, .* is not CSV .*take out a stray one, or give"),
+    ("a.csv", b'prompt,answer\n"2+5?,7\n' + b"\x00" * 10, r"the row that begins in line 2, is not CSV"),
+    (
+        "a.jsonl",
+        gzip.compress(LINE.encode()),
+        r"a\.jsonl is no text but gzipped\. Unzip it, or name a \.jsonl or \.json",
+    ),
+    ("a.csv", b"PK\x03\x04\0\0", r"a\.csv is no text but a zip archive\. Unzip it\."),
+    ("a.json", parquet(), r"a\.json is no text but Parquet\. Name it \.parquet\."),
     ("a.xlsx", b"PK", r"a\.xlsx ends in '\.xlsx', which is none of .*Convert it to one"),
     ("a.jsonl", lines(1499).encode() + b'{"completion": "c"}\n', r"row 1500 of .*a\.jsonl has no usable `prompt`"),
 ]
@@ -197,7 +222,6 @@ ODD = {
     "twice.jsonl": LINE.replace('"prompt"', '"prompt": "other", "prompt"'),
     "names.jsonl": LINE.replace("{", "{" + ", ".join(f'"{name}": "x"' for name in NAMES) + ", ", 1),
     "types.jsonl": LINE + LINE.replace('"7"', "7").replace("2+5", "3+4") + LINE.replace('"7"', "7.0"),
-    "more.csv": CSV + "a,7,7,8,9\n",
     "twice.csv": CSV.replace("prompt,", "prompt,prompt,").replace("2+5?,", "x,2+5?,"),
 }  # fmt: skip
 
@@ -215,6 +239,8 @@ def test_what_is_odd_and_can_be_read_is_scored(tmp_path, name):
     assert len(scored) == sum(map(bool, map(str.strip, ODD[name].split("\n")))) - name.endswith("csv")
 
 
-def test_a_cut_csv_quote_does_not_end_in_a_traceback(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b'prompt,answer\n"2+5?,7\n' + b"\x00" * 10)
-    assert len(read_rows(tmp_path / "a.csv")) == 1
+def test_a_csv_text_of_many_lines_is_one_row_where_its_lines_are_no_rows(tmp_path):
+    poem = "Roses, they say\nare red, yes\n" * 4 + 'She said "so, so"\n\nand left'
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["prompt", "completion"], ["p", poem], ["q", "a\nb, c\nd, e"]])
+    assert [row.text for row in read_rows(tmp_path / "a.csv")] == [poem, "a\nb, c\nd, e"]

@@ -16,6 +16,12 @@ MOST_CHARS = 64_000_000
 """A longer line of JSONL or CSV is refused: it is no row but a damaged file, or a trap."""
 MOST_NESTING = 200
 """JSON nested deeper is refused, because what handles the row later recurses into it."""
+MOST_SEPARATORS = 10
+"""A CSV row over several lines is refused where each line reads as a row of its own and their commas come to this many.
+
+That is a stray quote that has swallowed rows. With fewer commas it cannot be told from a text of several lines.
+"""
+OTHERS = {b"\x1f\x8b": "gzipped", b"PK\x03\x04": "a zip archive", b"PAR1": "Parquet"}
 
 Records = Iterator[Mapping[str, Any]]
 
@@ -44,6 +50,8 @@ def file_records(path: Path, *, caller: str = "read_rows") -> Records:
 def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = MOST_CHARS) -> Iterator[tuple[int, str]]:
     """The lines of a text file, numbered from 1."""
     number, zipped = 0, path.suffix.lower() == ".gz"
+    if not zipped:
+        _check_text(path, caller)
     how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": newline}
     try:
         with cast(IO[str], gzip.open(path, "rt", **how)) if zipped else path.open(**how) as file:
@@ -62,6 +70,18 @@ def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = M
             f"{caller}: {path} is no gzip file, or cut or damaged after line {number} ({error}). "
             "Fetch or write it again, or give it unzipped and without .gz."
         ) from error
+
+
+def _check_text(path: Path, caller: str) -> None:
+    with path.open("rb") as file:
+        begin = file.read(4)
+    for magic, kind in OTHERS.items():
+        if begin.startswith(magic):
+            todo = {
+                "gzipped": "Unzip it, or name a .jsonl or .json so that it ends in .gz",
+                "Parquet": "Name it .parquet",
+            }
+            raise RowsError(f"{caller}: {path} is no text but {kind}. {todo.get(kind, 'Unzip it')}.")
 
 
 def _decoded(line: str, number: int, path: Path, caller: str) -> str:
@@ -122,17 +142,51 @@ def _is_deep(value: Any) -> bool:
 
 def _csv(path: Path, caller: str) -> Records:
     csv.field_size_limit(max(csv.field_size_limit(), MOST_CHARS))
-    reader = csv.DictReader(line for _, line in _lines(path, caller, newline=""))
+    taken: list[str] = []
+    reader = csv.reader(_kept(_lines(path, caller, newline=""), taken), strict=True)
+    header: list[str] = []
     while True:
+        first = reader.line_num + 1
+        taken.clear()
         try:
-            record = next(reader)
+            fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise RowsError(
-                f"{caller}: line {reader.line_num} of {path} is not CSV ({error}). Quote the field, or give a .jsonl."
+                f"{caller}: line {reader.line_num} of {path}, in the row that begins in line {first}, is not CSV "
+                f'({error}). Double each " inside a quoted field, take out a stray one, or give a .jsonl.'
             ) from error
-        yield record
+        if not header:
+            header = fields
+        elif fields:
+            _check_fields(fields, header, taken, f"line {first} of {path}", caller)
+            yield dict(zip(header, fields, strict=True))
+
+
+def _kept(lines: Iterator[tuple[int, str]], taken: list[str]) -> Iterator[str]:
+    for _, line in lines:
+        taken.append(line)
+        yield line
+
+
+def _check_fields(fields: list[str], header: list[str], lines: list[str], where: str, caller: str) -> None:
+    """Refuse a row whose fields are not those of the header, or that has most likely swallowed the rows below it."""
+    if len(fields) != len(header):
+        todo = "Quote the field that holds a comma" if len(fields) > len(header) else "Leave a missing field empty"
+        raise RowsError(f"{caller}: {where} has {len(fields)} fields, the header has {len(header)}. {todo}.")
+    separators = (len(header) - 1) * (len(lines) - 1)
+    if separators >= MOST_SEPARATORS and all(_is_row(line, len(header)) for line in lines):
+        raise RowsError(
+            f"{caller}: {where} begins a row of {len(lines)} lines, each of which reads as a row of its own. Take out "
+            'the stray " in its first line; if it is one text, give a .jsonl.'
+        )
+
+
+def _is_row(line: str, n_fields: int) -> bool:
+    """Whether the line, read without regard to quotes, has so many fields and none is blank."""
+    parts = line.split(",")
+    return len(parts) == n_fields and all(part.strip() for part in parts)
 
 
 def _parquet(path: Path, caller: str) -> Records:
