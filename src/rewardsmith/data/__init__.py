@@ -61,7 +61,17 @@ from rewardsmith.data.preferences import (
     to_dataset,
 )
 from rewardsmith.data.records import records_of
-from rewardsmith.data.rows import ANSWER_NAMES, Row, Rows, as_row, as_rows, has_text, read_rows, text_of
+from rewardsmith.data.rows import (
+    ANSWER_NAMES,
+    Row,
+    Rows,
+    as_row,
+    as_rows,
+    completion_text,
+    has_text,
+    read_rows,
+    text_of,
+)
 from rewardsmith.data.segments import split_clauses, split_sentences
 from rewardsmith.data.step_encoding import STEP_END, EncodedSteps, encode_steps
 from rewardsmith.data.steps import BLANK_LINE, StepTable, segment_steps, split_steps, token_step_ends
@@ -137,6 +147,7 @@ __all__ = [
     "as_row",
     "as_rows",
     "causal_augment",
+    "completion_text",
     "confidence_variants",
     "convex_augment",
     "cross_fit_masks",

@@ -39,6 +39,26 @@ def _content(content: Any) -> str:
     return "" if content is None else str(content)
 
 
+def completion_text(value: Any) -> str:
+    """Return the text that a completion commits to: of messages, what the assistant says in its last turn.
+
+    What a tool or a user says is not the policy's, and pays or costs it nothing. "" for what is no completion, because
+    a reward never raises on one.
+
+    >>> completion_text([{"role": "assistant", "content": "I give up."}, {"role": "tool", "content": "4"}])
+    'I give up.'
+    """
+    if not isinstance(value, list | tuple):
+        return value if isinstance(value, str) else ""
+    end = len(value)
+    while end and not _is_assistant(value[end - 1]):
+        end -= 1
+    start = end
+    while start and _is_assistant(value[start - 1]):
+        start -= 1
+    return text_of(list(value[start:end]))
+
+
 def has_text(completion: Any) -> bool:
     """Tell whether a completion holds a text, be it empty: None and messages that only call tools hold none.
 
@@ -47,7 +67,11 @@ def has_text(completion: Any) -> bool:
     """
     if not isinstance(completion, list):
         return completion is not None
-    return any(isinstance(message, Mapping) and message.get("content") is not None for message in completion)
+    return any(_is_assistant(message) and message.get("content") is not None for message in completion)
+
+
+def _is_assistant(message: Any) -> bool:
+    return isinstance(message, Mapping) and message.get("role", "assistant") == "assistant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +89,8 @@ class Row:
 
     @property
     def text(self) -> str:
-        """The completion as plain text; empty where there is none."""
-        return text_of(self.completion)
+        """The completion's text (`completion_text`); empty where there is none."""
+        return completion_text(self.completion)
 
     @property
     def answer(self) -> str | None:

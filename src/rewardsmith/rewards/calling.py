@@ -374,6 +374,6 @@ def pseudo_ids(completion: Completion) -> list[int]:
     >>> len(pseudo_ids("The answer is 4.")), pseudo_ids("go go")[1] == pseudo_ids("so go")[1]
     (5, True)
     """
-    from rewardsmith.data import text_of
+    from rewardsmith.data import completion_text
 
-    return [_IDS[piece] for piece in _PIECES.findall(text_of(completion))]
+    return [_IDS[piece] for piece in _PIECES.findall(completion_text(completion))]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from rewardsmith.data import ANSWER_NAMES, text_of
+from rewardsmith.data import ANSWER_NAMES, completion_text, text_of
 from rewardsmith.errors import TargetError
 from rewardsmith.types import Completion, Text
 
@@ -183,7 +183,7 @@ class PerRow:
 
     def call(self, prompt: Text, completion: Completion | None, columns: Mapping[str, Any]) -> Any:
         """The function's own result for one row, or its coroutine."""
-        return _CALLS[self.contract](self, text_of(prompt), text_of(completion), columns)
+        return _CALLS[self.contract](self, text_of(prompt), completion_text(completion), columns)
 
     def value(self, result: Any) -> Any:
         """The reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
-from rewardsmith.data import text_of, unit_embeddings
+from rewardsmith.data import completion_text, text_of, unit_embeddings
 from rewardsmith.rewards.contracts import is_async
 from rewardsmith.types import Completion, Text
 
@@ -117,7 +117,7 @@ class RewardFusion:
 
 
 def _joined(prompt: Text, completion: Completion) -> str:
-    return f"{text_of(prompt)}\n{text_of(completion)}"
+    return f"{text_of(prompt)}\n{completion_text(completion)}"
 
 
 __all__ = ["RewardFusion"]

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from rewardsmith.data import text_of
+from rewardsmith.data import completion_text
 from rewardsmith.rewards.calling import reasoned
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
@@ -48,7 +48,7 @@ class RequireAnswer:
         >>> [guard.admits(text) for text in ("The answer: 4", "answer", "Thought process:")]
         [True, False, False]
         """
-        text = text_of(completion)
+        text = completion_text(completion)
         return _n_tokens(text) >= self.min_tokens and (self.pattern is None or bool(re.search(self.pattern, text)))
 
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
-from rewardsmith.data import read_key, text_of
+from rewardsmith.data import completion_text, read_key
 from rewardsmith.types import Completion
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class EmbeddingSimilarity:
 
         A completion without text gives no answer: 0, without asking.
         """
-        texts = [text_of(completion) for completion in completions]
+        texts = [completion_text(completion) for completion in completions]
         keys = [read_key(key).text or "" for key in answer]
         pairs = [(text, key) for text, key in zip(texts, keys, strict=True) if text.strip() and key.strip()]
         known = dict(zip(pairs, _cosines(self.encode, pairs), strict=True))

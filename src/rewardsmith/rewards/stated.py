@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from rewardsmith.data import ConfidenceScale, parse_confidence, strip_confidence, text_of
+from rewardsmith.data import ConfidenceScale, completion_text, parse_confidence, strip_confidence
 from rewardsmith.rewards.calling import reasoned
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
@@ -23,7 +23,7 @@ def stated_confidence(
     >>> stated_confidence(["4 <confidence>0.8</confidence>", "4", "4, 90% sure"])
     [0.8, None, None]
     """
-    return [parse_confidence(text_of(completion), scale=scale) for completion in completions]
+    return [parse_confidence(completion_text(completion), scale=scale) for completion in completions]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rewardsmith.data import split_steps, text_of
+from rewardsmith.data import completion_text, split_steps, text_of
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.contracts import name_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
@@ -145,7 +145,7 @@ class FirstErrorJudge:
         **columns: Any,
     ) -> list[int | Unscored]:
         keys = [None] * len(completions) if answer is None else answer
-        split = [self.split(text_of(completion)) for completion in completions] if steps is None else steps
+        split = [self.split(completion_text(completion)) for completion in completions] if steps is None else steps
         given = {} if answer is None else {"answer": answer}
         wanted = await self._wanted(prompts=prompts, completions=completions, **given, **columns)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rewardsmith.data import read_key, text_of
+from rewardsmith.data import completion_text, read_key, text_of
 from rewardsmith.rewards.calling import Unscored, scored
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import verdict
@@ -84,7 +84,7 @@ class ReferenceJudge:
         reference, why = read_key(answer)
         if reference is None or not reference.strip():
             return Unscored(why or "the row has no key")
-        messages = self.template(text_of(prompt), reference, text_of(completion))
+        messages = self.template(text_of(prompt), reference, completion_text(completion))
         said = await asked(self.backend, messages, self.parser)
         return said if isinstance(said, Unscored) else float(said)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from rewardsmith.data import text_of
+from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
@@ -58,7 +58,7 @@ class AskedCritiques:
 
     async def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[str | Unscored]:
         """One critique per row, or why the backend has none to give."""
-        asks = [self.template(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+        asks = [self.template(text_of(p), completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
         return list(await asyncio.gather(*(asked(self.backend, messages, str) for messages in asks)))
 
 
@@ -89,7 +89,7 @@ class GeneratedCritiques:
         """One critique per row."""
         import torch
 
-        asks = [self.template(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+        asks = [self.template(text_of(p), completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
         ids = [RowEncoder(self.tokenizer).prompt_ids(ask) for ask in asks]
         order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
         found: list[str | None] = [None] * len(ids)

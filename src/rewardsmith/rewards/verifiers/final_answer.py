@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from rewardsmith.data import text_of
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity
 
 HIDDEN = "\ufffc"
@@ -37,14 +35,6 @@ _LEADING_PHRASE = re.compile(rf"[*_ ]{{0,4}}{_WORDS}", re.IGNORECASE)
 _FONT = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|mathrm|mathbf|mbox|displaystyle)[ \t]{0,4}(?=\{)")
 _FENCES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"))
 _BEFORE_BOX = re.compile(r"[$*\s]*(?:[A-Za-z]\w{0,3} ?= ?)?[$*\s]*(?:\\\(|\\\[)?\s*\\(?:boxed|fbox)(?![a-zA-Z])")
-
-
-def completion_text(completion: Any) -> str:
-    """The text of a completion of any form; "" for what has none, because a reward never raises on a completion."""
-    try:
-        return text_of(completion)
-    except (AttributeError, TypeError):
-        return ""
 
 
 _END_TOKEN = re.compile(

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from rewardsmith.rewards.verifiers.final_answer import completion_text
+from rewardsmith.data import completion_text
 from rewardsmith.types import Completion
 
 _FILLERS = dict.fromkeys(map(ord, "\u115f\u1160\u3164\uffa0"))  # letters by category, blank on the screen

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from rewardsmith.rewards.verifiers.final_answer import completion_text
+from rewardsmith.data import completion_text
 from rewardsmith.types import Completion
 
 MAX_CHARS = 200_000
