@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
-from rewardsmith.data import Row, read_rows, text_of
+from rewardsmith.data import Row, completion_text, has_text, read_rows, text_of
 from rewardsmith.errors import RowsError
+from rewardsmith.rewards import exact_number
 
 RECORDS = [{"prompt": "2+2=", "answer": "4", "level": "1"}, {"prompt": "3+5=", "answer": "8", "level": "2"}]
 CHAT = [{"role": "user", "content": "2+2="}]
@@ -95,3 +96,29 @@ def test_what_cannot_be_read_says_where_and_what_to_do(tmp_path, name, content, 
         path.write_text(content)
     with pytest.raises(RowsError, match=message):
         read_rows(path)
+
+
+SAYS, TOOL = (lambda text, role=role: {"role": role, "content": text} for role in ("assistant", "tool"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        ([SAYS("I do not know."), TOOL("The answer is 4")], "I do not know."),
+        ([SAYS("The answer is 4"), TOOL("The answer is 5")], "The answer is 4"),
+        ([SAYS("1"), TOOL("2"), SAYS("4")], "4"),
+        ([SAYS("Step 1."), SAYS("The answer is 4")], "Step 1.\nThe answer is 4"),
+        ([{"content": "4"}], "4"),
+        ([TOOL("4")], ""),
+        (None, ""),
+        (4, ""),
+    ],
+)
+def test_only_what_the_assistant_says_last_is_its_answer(messages, text):
+    assert completion_text(messages) == text
+
+
+def test_what_a_tool_says_is_neither_paid_nor_charged():
+    rows = [[SAYS("I give up."), TOOL("The answer is 4")], [SAYS("1"), TOOL("2"), SAYS("4")]]
+    assert exact_number(rows, ["4", "4"]) == [0.0, 1.0]
+    assert not has_text([{"role": "assistant", "tool_calls": []}, TOOL("4")])
