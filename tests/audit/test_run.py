@@ -237,7 +237,7 @@ def test_a_reward_that_always_raises_cannot_be_scored():
     assert report.findings[0].severity == "critical"
     assert "could be scored" in report.findings[0].message
     assert "exception" in report.findings[0].message
-    assert {check.status for check in report.checks} == {"not run"}
+    assert {check.status for check in report.checks if check.probe != "failures"} == {"not run"}
 
 
 def test_a_reward_that_gives_nan_for_nothing_is_told_so():
@@ -321,3 +321,17 @@ def test_a_reward_equal_to_gold_has_no_error_rate_above_zero():
     rows = [Row(f"p{i}", "yes" if i % 3 else "no", {"gold": float(bool(i % 3))}) for i in range(24)]
     report = audit(lambda prompt, completion: float(completion == "yes"), rows, workers=0, budget=1200)
     assert [finding.value for finding in report.findings if finding.probe == "gold_rates"] == [0.0, 0.0]
+
+
+def test_a_share_of_failures_counts_each_completion_once_above_and_below():
+    def raises(prompt, completion, answer):
+        raise RuntimeError("no grader today")
+
+    rows = [Row(f"{a}+{b}=", columns={"answer": str(a + b)}) for a in range(10, 20) for b in (3, 8)]
+    report = audit(raises, rows, workers=0, budget=1200)
+    share = next(f for f in found(report, "failures") if f.unit == "share of different completions sent")
+    assert (share.value, share.severity) == (1.0, "high")
+    assert f"{share.n} of {share.n} different completions get no reward" in share.message
+    assert share.n < report.calls == report.unscored["exception"]  # some are sent again, to see whether they differ
+    assert report.kind == "unknown, as no honest answer could be scored"
+    assert {check.status for check in report.checks if check.probe == "failures"} == {"finding"}

@@ -101,6 +101,36 @@ def test_an_edit_counts_where_the_reward_lives_and_in_what_it_imports(fresh, spe
         assert loaded(spec) == before
 
 
+@pytest.mark.parametrize(
+    ("helper", "line"),
+    [
+        ("utils/check.py", 'importlib.import_module("utils.check").VALUE'),
+        ("utils/check.py", 'importlib.import_module(name="utils.check").VALUE'),
+        ("sub/k.py", '__import__("sub.k", fromlist=["VALUE"]).VALUE'),
+        ("sub/k.py", 'builtins.__import__("sub.k").k.VALUE'),
+        ("lib/lazy.py", "late()"),
+        ("lib/deep/lazy.py", "later()"),
+    ],
+)
+def test_an_edit_counts_in_what_is_imported_by_a_call_with_its_name(fresh, helper, line):
+    tree(
+        fresh,
+        {
+            "reward.py": "import builtins, importlib, sys\n"
+            'def late():\n    sys.path.insert(0, "lib")\n    import lazy\n    return lazy.VALUE\n'
+            'def later():\n    sys.path.append("lib")\n    from deep.lazy import VALUE\n    return VALUE\n'
+            f"def pays(completions, **columns):\n    return [{line}] * len(completions)\n",
+            helper: "VALUE = 1\n",
+            "lib/unused.py": "VALUE = 1\n",
+        },
+    )
+    before = loaded("reward.py:pays")
+    tree(fresh, {"lib/unused.py": "VALUE = 2\n"})
+    assert loaded("reward.py:pays") == before
+    tree(fresh, {helper: "VALUE = 2\n"})
+    assert loaded("reward.py:pays") != before
+
+
 def test_what_names_a_reward_counts_as_much_as_what_defines_it(fresh):
     tree(fresh, {"mine.py": "from functools import partial\nfrom rewardsmith.rewards import exact_number\n"
                             "close = partial(exact_number, tolerance=0.1)\n"})  # fmt: skip

@@ -507,7 +507,7 @@ def test_a_job_killed_with_sigkill_resumes_and_scores_nothing_twice(tmp_path):
     resumed = subprocess.run(command, capture_output=True, text=True, check=True)
     last_run = sent[max(place for place, (_, first) in enumerate(sent) if first == "true") :]
     said = re.search(
-        r"goes on\. (\d+) rows were under way when the last run ended, and are asked again", resumed.stderr
+        r"goes on\. (\d+) rows that the last run sent have no result on disk, and are asked again", resumed.stderr
     )
     under_way = sum(int(n) for n, _ in last_run) - 4 * (before - done_before_last)
     assert (int(said[1]) if said else 0) == under_way <= 4 * 2 * 2

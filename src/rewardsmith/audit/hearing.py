@@ -14,19 +14,28 @@ from rewardsmith.rewards import Scored, Scorer
 
 
 class Hearing:
-    """Runs questions side by side over one scorer and keeps a record of every row that came back without a reward."""
+    """Runs questions side by side over one scorer and keeps a record of every row that came back without a reward.
+
+    asked: each different row that was sent. broken: those of them that got no reward at least once, with the first
+        failure.
+    """
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
         self.broken: dict[tuple[str, str, str], tuple[Row, Scored]] = {}
-        self.unscored: Counter[str] = Counter()
+        self.asked: set[tuple[str, str, str]] = set()
         self.cut_short: set[str] = set()
-        self._calls, self._seconds = scorer.calls, scorer.seconds
+        self._calls, self._seconds, self._unscored = scorer.calls, scorer.seconds, scorer.unscored
 
     @property
     def calls(self) -> int:
         """Rows scored since the hearing began."""
         return self.scorer.calls - self._calls
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """Reason → how many of these calls, and of rows without text, came back without a reward."""
+        return self.scorer.unscored - self._unscored
 
     @property
     def seconds(self) -> float:
@@ -71,11 +80,16 @@ class Hearing:
 
     def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
         for row, score in zip(rows, scores, strict=True):
-            sent = (row.prompt_text, row.answer or "", row.text)
-            if score.reason not in (None, "unasked") and sent not in self.broken:
-                self.broken[sent] = (row, score)
-                self.unscored[score.reason] += 1
+            if score.reason != "unasked":
+                self.asked.add(sent := content_of(row))
+                if score.reason is not None:
+                    self.broken.setdefault(sent, (row, score))
         return scores
+
+
+def content_of(row: Row) -> tuple[str, str, str]:
+    """What tells one row from another, however often it is sent."""
+    return row.prompt_text, row.answer or "", row.text
 
 
 def unscorable(hearing: Hearing, what: str, cause: str) -> Finding:
@@ -104,9 +118,10 @@ class Asked(Protocol):
 
 def checked(probe: Asked, outcome: Outcome | None, *, faulty: set[str], cut_short: set[str], otherwise: str) -> Check:
     """How a question went: `faulty` are the probes with a finding, `otherwise` says why there is no outcome."""
-    if outcome is None or outcome.not_run:
+    if (outcome is None or outcome.not_run) and probe.name not in faulty:
         return Check(probe.name, probe.question, "not run", outcome.not_run if outcome else otherwise)
-    if probe.name in cut_short and not outcome.findings:
+    findings = outcome.findings if outcome else ()
+    if probe.name in cut_short and not findings and probe.name not in faulty:
         return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
-    own = {finding.probe for finding in outcome.findings} | {probe.name}
+    own = {finding.probe for finding in findings} | {probe.name}
     return Check(probe.name, probe.question, "finding" if own & faulty else "clean")

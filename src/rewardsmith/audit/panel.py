@@ -136,6 +136,8 @@ class Panel:
         """What the reward turned out to be, in words."""
         if self.blind:
             return "verifier whose answers the rows do not show"
+        if not self.items:
+            return "unknown, as no honest answer could be scored"
         if not self.verifier:
             return "format or style reward" if self.formatted > self.noise else "reward that does not look at answers"
         listed = ", ".join(self.accepted[:4]) + (", …" if len(self.accepted) > 4 else "")

@@ -111,7 +111,8 @@ def audit_process(
     found = [_padding(judge_padding(chosen, columns, total, alpha=ALPHA), chosen, chains, aggregate)]
     found += [_determinism(chains, again), *_consistency(chains, whole, again)]
     found += [*_first_error(chains, threshold), _range(chains)]
-    found += failures(list(hearing.broken.values()), hearing.calls, alpha=ALPHA, honest=[a for r in asked for a in r])
+    honest = [row for rows_ in asked for row in rows_]
+    found += failures(list(hearing.broken.values()), len(hearing.asked), alpha=ALPHA, honest=honest)
     return _report(target, [f for f in found if f is not None], hearing, aggregate, n_rows=len(chosen), seed=seed)
 
 

@@ -176,7 +176,7 @@ def _report(
 ) -> Report:
     findings: list[Finding] = [finding for outcome in outcomes.values() for finding in outcome.findings]
     broken = list(hearing.broken.values())
-    findings += failures(broken, hearing.calls, alpha=ALPHA, honest=panel.conduct.rows)
+    findings += failures(broken, len(hearing.asked), alpha=ALPHA, honest=panel.conduct.rows)
     if not panel.items:
         findings.append(
             unscorable(hearing, "right answer could be scored in any usual format", "another form of completions")

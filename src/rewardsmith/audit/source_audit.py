@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardsmith.audit.finding import Example, Finding, Severity
+from rewardsmith.audit.hearing import content_of
 from rewardsmith.audit.intervals import family_alpha, mean_interval, wilson_interval
 from rewardsmith.audit.paid import clip
 from rewardsmith.audit.probes.conduct import failures
@@ -309,9 +310,10 @@ def _missing_source(
 def _failures(scores: dict[str, list[Scored]], rows: Sequence[Row]) -> list[Finding]:
     found = []
     for name, column in scores.items():
-        broken = [(row, s) for row, s in zip(rows, column, strict=True) if s.reason not in (None, "unasked")]
+        asked = {content_of(row): (row, s) for row, s in zip(rows, column, strict=True) if s.reason != "unasked"}
+        broken = [(row, s) for row, s in asked.values() if s.reason is not None]
         found += [
             replace(finding, message=f"Source {name!r}: {finding.message}")
-            for finding in failures(broken, len(rows), alpha=ALPHA, honest=rows)
+            for finding in failures(broken, len(asked), alpha=ALPHA, honest=rows)
         ]
     return found

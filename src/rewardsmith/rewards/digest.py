@@ -2,9 +2,11 @@
 
 Every `.py` file counts of the package that holds the reward or, where none does, of its folder without subfolders. So
 it is with what the reward holds (functions in a `partial`, a wrapper, an object) and with the module that names it.
-Modules of yours that these import count too, whole packages of them, wherever they are. Installed packages count only
-where the reward itself lives in one. Data files do not count, nor what is imported by a computed name from another
-folder. Of a package with more than 2,000 files only those count that the reward's module imports, which a warning says.
+Modules of yours that these import count too, whole packages of them, wherever they are: by `import`, or by
+`import_module("name")`; from folders too that `sys.path.insert(0, "folder")` names. Installed packages count only where
+the reward itself lives in one. Data files do not count, nor what is imported by a computed name, or from a computed
+folder, elsewhere. Of a package with more than 2,000 files only those count that the reward's module imports, which a
+warning says.
 """
 
 from __future__ import annotations
@@ -168,7 +170,7 @@ def _file_of(module: str | None) -> Path | None:
 
 def _files(starts: set[Path]) -> set[Path]:
     """Every file that counts."""
-    found, homes, followed = set[Path](), set[Path](), set[Path]()
+    found, homes, followed, added = set[Path](), set[Path](), set[Path](), set[Path]()
     waiting = sorted(starts)
     for path in waiting:
         found |= {path} if _home(path) in homes else {path, *_around(path)}
@@ -178,7 +180,7 @@ def _files(starts: set[Path]) -> set[Path]:
         if path in followed or path.is_relative_to(_OURS):
             continue
         followed.add(path)
-        for imported in _imports(path):
+        for imported in _imports(path, added):
             if _is_installed(imported) and _home(imported) != _home(path):
                 continue
             found.add(imported)
@@ -235,41 +237,73 @@ def _say_large(home: Path) -> None:
     )  # fmt: skip
 
 
-def _imports(path: Path) -> Iterator[Path]:
-    """The files of the modules that a file imports, as far as they can be found without running anything."""
+def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
+    """The files of the modules that a file imports, as far as they can be found without running anything.
+
+    Args:
+        added: folders that the files read so far put on `sys.path`, to which those of this file come.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
         return
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    added.update(Path(folder).resolve() for node in calls if (folder := _added(node)) is not None)
+    for name in filter(None, map(_called, calls)):
+        yield from _named_in(path, len(name) - len(name.lstrip(".")), name.lstrip(".").split("."), added)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                first, *parts = alias.name.split(".")
-                yield from _along(_place(first, path), parts)
+                yield from _named_in(path, 0, alias.name.split("."), added)
         elif isinstance(node, ast.ImportFrom):
             parts = node.module.split(".") if node.module else []
             for alias in node.names:
-                if node.level:
-                    yield from _along((path.parent, *path.parents)[node.level], [*parts, alias.name])
-                else:
-                    yield from _along(_place(parts[0], path), [*parts[1:], alias.name])
+                yield from _named_in(path, node.level, [*parts, alias.name], added)
 
 
-def _place(name: str, path: Path) -> Path | None:
-    """The folder or the file of a top-level module that the file at `path` imports."""
-    if name in sys.stdlib_module_names or name == "rewardsmith":
+def _called(node: ast.Call) -> str | None:
+    """The name that a call of `import_module` or `__import__` gives as a string, if it is one."""
+    called = getattr(node.func, "attr", getattr(node.func, "id", None))
+    given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
+    return _string(given[0]) if called in ("import_module", "__import__") and given else None
+
+
+def _added(node: ast.Call) -> str | None:
+    """The folder that `sys.path.insert` or `sys.path.append` is given as a string, if the call is one."""
+    if not isinstance(node.func, ast.Attribute) or node.func.attr not in ("insert", "append") or not node.args:
         return None
-    for beside in (path.parent / name, path.parent / f"{name}.py"):
-        if beside.is_file() or _is_package(beside):
-            return beside.resolve()
+    return _string(node.args[-1]) if ast.unparse(node.func.value) == "sys.path" else None
+
+
+def _string(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value else None
+
+
+def _named_in(path: Path, level: int, parts: list[str], added: set[Path]) -> Iterator[Path]:
+    """The files along a name that the file at `path` imports, from its own place where `level` is above 0."""
+    places = [(path.parent, *path.parents)[level]] if level else _places(parts[0], path, added)
+    for place in places:
+        yield from _along(place, parts if level else parts[1:])
+
+
+def _places(name: str, path: Path, added: set[Path]) -> Iterator[Path]:
+    """The folders or the files that may be the top-level module which the file at `path` imports."""
+    if name in sys.stdlib_module_names or name == "rewardsmith":
+        return
+    beside = (path.parent / name, path.parent / f"{name}.py")
+    found = [place for place in beside if place.is_file() or _is_package(place)][:1]
+    found += [place for folder in added for place in (folder / name, folder / f"{name}.py") if place.exists()]
+    yield from (place.resolve() for place in found)
+    if found:
+        return
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
-        return None
+        return
     if spec is not None and spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))).resolve()
-    origin = "" if spec is None else spec.origin or ""
-    return Path(origin).resolve() if origin.endswith(".py") else None
+        yield Path(next(iter(spec.submodule_search_locations))).resolve()
+    elif spec is not None and (spec.origin or "").endswith(".py"):
+        yield Path(spec.origin or "").resolve()
 
 
 def _along(place: Path | None, parts: list[str]) -> Iterator[Path]:

@@ -169,7 +169,7 @@ class Scorer:
             self._on_disk.update(recorded(record))
         if self._journal and (n_rows := under_way(records)):
             logger.warning(
-                "Journal: %s goes on. %d rows were under way when the last run ended, and are asked again.",
+                "Journal: %s goes on. %d rows that the last run sent have no result on disk, and are asked again.",
                 self._journal.path, n_rows,
             )  # fmt: skip
 

@@ -186,7 +186,7 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
     panel, probes, outcomes, hearing = heard
     honest = [Row(row.prompt, answer) for row in rows for answer in (row.chosen, row.rejected)]
     findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
-    findings += failures(list(hearing.broken.values()), hearing.calls, alpha=ALPHA, honest=honest)
+    findings += failures(list(hearing.broken.values()), len(hearing.asked), alpha=ALPHA, honest=honest)
     if not panel.rows:
         findings.append(unscorable(hearing, "pair could be scored", "rows longer than the model takes"))
     faulty = {finding.probe for finding in findings if finding.severity != "info"}

@@ -57,7 +57,7 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
 
     Args:
         broken: the rows and how they failed, each once.
-        n: how many rows were sent.
+        n: how many different rows were sent.
         alpha: the error level.
         honest: ordinary answers; a reward that fails on one of them is worse than one that fails on odd input.
     """
@@ -80,7 +80,7 @@ def _failed(probe: str, entries: Sequence[tuple[Row, Scored]], n: int, *, alpha:
         severity="high"
         if ordinary or len(entries) > 0.2 * n or kinds.keys() & {"timeout", "crash", "inf"}
         else "medium",
-        message=f"{len(entries)} of {n} completions get {what} ({listed})"
+        message=f"{len(entries)} of {n} different completions get {what} ({listed})"
         + (
             ", answers in the reward's own format among them."
             if ordinary
@@ -91,7 +91,7 @@ def _failed(probe: str, entries: Sequence[tuple[Row, Scored]], n: int, *, alpha:
         n=n,
         advice="Return None for what cannot be scored. Until then score through `rewardsmith.rewards.score` or train "
         "with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
-        unit="share of completions sent",
+        unit="share of different completions sent",
         examples=tuple(
             Example(clip(row.prompt_text), clip(row.text), None, None, clip(f"{score.reason}: {score.detail}"))
             for row, score in _one_of_each(entries)[:3]

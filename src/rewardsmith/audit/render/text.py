@@ -58,7 +58,7 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
     table.add_column("reward", overflow="ellipsis", no_wrap=True, max_width=max(20, console.width - 54))
     for heading, width in (("verdict", 8), ("worst finding", 19)):
         table.add_column(heading, no_wrap=True, min_width=width)
-    for heading in ("findings", "scored"):
+    for heading in ("findings", "sent"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for position in wording.league_order(reports, floor=floor):
         report = reports[position]
@@ -81,7 +81,7 @@ def _verdict_line(report: Report, *, floor: Severity) -> Text:
 def _facts(report: Report) -> Text:
     facts = [
         f"{report.n_rows:,} rows",
-        f"{report.calls:,} completions scored, {wording.duration(report.seconds)} inside the reward",
+        f"{report.calls:,} completions sent, {wording.duration(report.seconds)} inside the reward",
     ]
     facts += [wording.asked(report)] if report.checks else []
     facts += [f"seed {report.seed}"]
