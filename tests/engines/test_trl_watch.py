@@ -75,8 +75,12 @@ def test_records_are_equal_throughout_where_every_source_scores(world):
 
 
 def test_what_cannot_be_watched_is_refused(world):
-    with pytest.raises(TypeError, match=r"watch: GRPOTrainer calls its callbacks already. Pass reward_timeout="):
+    with pytest.raises(TypeError, match=r"watch: GRPOTrainer calls its callbacks already. Give reward_timeout="):
         watch(make(GRPOTrainer, world, substring_reward))
+    with pytest.raises(TypeError, match="watch: GRPOTrainer calls its callbacks already"):
+        watch(watch(make(trl.GRPOTrainer, world, substring_reward)))
+    with pytest.raises(ValueError, match=r"GRPOTrainer: reward_timeout is 0\. Pass seconds above 0"):
+        watch(make(trl.GRPOTrainer, world, substring_reward), reward_timeout=0)
 
     class Pairs:  # as TRL's online DPO has it: rewards of this process only, its columns apart
         callback_handler = reward_funcs = reward_func_names = reward_weights = num_generations = _metrics = None
@@ -90,6 +94,12 @@ def test_what_cannot_be_watched_is_refused(world):
 
 
 # --- gold that breaks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gold_every", "canary_every", "canary_prompts"])
+def test_a_count_below_one_is_refused(name):
+    with pytest.raises(ValueError, match=f"HackingMonitor: {name} is 0. Pass at least 1"):
+        HackingMonitor(**{name: 0})
 
 
 @pytest.mark.parametrize("name", ["gold", "reward"])
@@ -246,11 +256,15 @@ def test_what_hangs_is_unscored_and_the_others_are_asked_alone():
         reward.close()
 
 
-def test_a_reward_that_raises_on_everything_is_a_mistake_and_raises():
-    reward = TimedReward(raises, "raises", 60.0)
+@pytest.mark.parametrize(
+    ("function", "completions", "seconds", "detail"),
+    [(raises, ["a", "b"], 60.0, "LookupError: no such key"), (hangs, ["hang"] * 2, 0.2, "no result within")],
+)
+def test_a_reward_that_fails_on_everything_is_a_mistake_and_raises(function, completions, seconds, detail):
+    reward = TimedReward(function, function.__name__, seconds)
     try:
-        with pytest.raises(ValueError, match=r"raises: LookupError: no such key\. Repair the reward; it scored no row"):
-            reward(prompts=["?"] * 2, completions=["a", "b"])
+        with pytest.raises(ValueError, match=rf"{function.__name__}: {detail}.*\. Repair the reward; it scored no row"):
+            reward(prompts=["?"] * 2, completions=completions)
     finally:
         reward.close()
 

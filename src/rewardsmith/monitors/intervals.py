@@ -60,8 +60,8 @@ def level(values: Sequence[float], *, alpha: float, inflation: float = 1.0) -> R
 
     A single value is not bounded. `inflation` as in `change`.
 
-    >>> level([0.0, 2.0], alpha=0.25)[:3]  # t = 1 with one degree of freedom, s/√n = 1
-    (1.0, 0.0, 2.0)
+    >>> [round(x, 6) for x in level([1.0, 3.0], alpha=0.25)[:3]]  # t = 1 with one degree of freedom, s/√n = 1
+    [2.0, 1.0, 3.0]
     """
     n = len(values)
     if n < 2:

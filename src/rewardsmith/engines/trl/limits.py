@@ -31,7 +31,7 @@ class TimedReward:
     """A reward in a worker process, called as TRL calls it: all rows at once, and under a limit.
 
     If the call takes too long, crashes or raises, its rows are asked again one by one, each with that limit, and a row
-    that fails again is unscored. A reward that raises on every row before it has ever scored one raises here.
+    that fails again is unscored. A reward that fails on every row before it has ever scored one raises here.
 
     failed: reason → rows that failed since `Limits.log` read it.
     """
@@ -55,11 +55,11 @@ class TimedReward:
             results = self._scorer.score(rows, batch_size=1)
         self._scorer.forget()
         lengths = [result for result in results if result.reason == "length"]
-        raised = [result for result in results if result.reason == "exception"]
+        failed = [result for result in results if result.reason in FAILURES]
         self._has_scored |= any(result.reward is not None for result in results)
-        if lengths or (len(raised) == len(results) and not self._has_scored):
-            raise ValueError(f"{self.__name__}: {(lengths or raised)[0].detail}. Repair the reward; it scored no row.")
-        self.failed.update(result.reason for result in results if result.reason in FAILURES)
+        if lengths or (len(failed) == len(results) and not self._has_scored):
+            raise ValueError(f"{self.__name__}: {(lengths or failed)[0].detail}. Repair the reward; it scored no row.")
+        self.failed.update(result.reason for result in failed)
         return [_value(result) for result in results]
 
     def close(self) -> None:
@@ -88,6 +88,10 @@ class Limits(TrainerCallback):
     """
 
     def __init__(self, trainer: Any, seconds: float | None) -> None:
+        if seconds is not None and (isinstance(seconds, bool | str) or not seconds > 0):
+            raise ValueError(
+                f"{type(trainer).__name__}: reward_timeout is {seconds!r}. Pass seconds above 0, or None for no limit."
+            )
         self.trainer, self.seconds = trainer, seconds
         self.timed: list[TimedReward] = []
         self.in_place: dict[str, str] = {}

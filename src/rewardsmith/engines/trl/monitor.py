@@ -68,6 +68,13 @@ class HackingMonitor(TrainerCallback):
                     f"HackingMonitor: {name} is {function!r}, which cannot be called. "
                     "Pass a reward function, such as rewards.exact_number, or rewards.load_reward(name)."
                 )
+        for name, count in (
+            ("gold_every", gold_every), ("canary_every", canary_every), ("canary_prompts", canary_prompts),
+        ):  # fmt: skip
+            if count < 1:
+                raise ValueError(
+                    f"HackingMonitor: {name} is {count}. Pass at least 1; leave gold or reward out for never."
+                )
         self.gold, self.reward = gold, reward
         self.gold_every, self.canary_every, self.canary_prompts = gold_every, canary_every, canary_prompts
         self.paid_above, self.on_alarm = paid_above, on_alarm

@@ -36,11 +36,12 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
     Raises:
         TypeError: it gathers rewards in another way, or not at all.
     """
-    if isinstance(trainer, RewardStage):
-        raise TypeError(
-            f"watch: {type(trainer).__name__} calls its callbacks already. Pass reward_timeout= to the trainer itself."
-        )
     method = getattr(trainer, "_calculate_rewards", None)
+    if isinstance(trainer, RewardStage) or "_calculate_rewards" in getattr(trainer, "__dict__", ()):
+        raise TypeError(
+            f"watch: {type(trainer).__name__} calls its callbacks already. Give reward_timeout= where it was made, or "
+            "first watched."
+        )
     takes = tuple(inspect.signature(method).parameters) if callable(method) else ()
     missing = [name for name in NEEDED if not hasattr(trainer, name)]
     if takes != GIVEN or missing or isinstance(getattr(method, "__self__", None), type(None)):
