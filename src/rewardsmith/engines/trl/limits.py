@@ -59,7 +59,7 @@ class TimedReward:
         self._has_scored |= any(result.reward is not None for result in results)
         if lengths or (len(failed) == len(results) and not self._has_scored):
             raise ValueError(f"{self.__name__}: {(lengths or failed)[0].detail}. Repair the reward; it scored no row.")
-        self.failed.update(result.reason for result in failed)
+        self.failed.update(str(result.reason) for result in failed)
         return [_value(result) for result in results]
 
     def close(self) -> None:
