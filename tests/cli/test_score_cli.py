@@ -32,6 +32,23 @@ def test_it_writes_the_rows_and_sums_them_up(tmp_path):
     assert "  found finished: 100, made on 20" in again.stdout
 
 
+def test_the_first_detail_of_each_reason_is_printed_and_moves_no_terminal(tmp_path):
+    (tmp_path / "r.py").write_text(
+        "def pays(prompt, completion):\n    if len(completion) < 9:\n"
+        "        raise ValueError('no \\x1b[31mgrader for ' + prompt)\n    return None\n"
+    )
+    rows = tmp_path / "rows.jsonl"
+    given = ["a" * 9, "b", "c"]
+    rows.write_text("".join(json.dumps({"prompt": f"p{k}", "completion": text}) + "\n" for k, text in enumerate(given)))
+    arguments = (rows, "--reward", f"{tmp_path / 'r.py'}:pays", "--out", tmp_path / "o.jsonl", "--workers", 0)
+    result = score(*arguments)
+    assert "\n  unscored, exception: 2; the first: ValueError: no U+001B[31mgrader for p1" in result.stdout
+    assert "\n  unscored, none: 1\n" in result.stdout
+    found = json.loads(score(*arguments, "--json").stdout)  # finished: read from the parts
+    assert found["first"]["exception"].startswith("ValueError: no \x1b[31mgrader for p1")
+    assert list(found["first"]) == ["exception"]
+
+
 def test_several_rewards_are_listed_one_by_one(tmp_path):
     rows, file = rows_file(tmp_path), reward_file(tmp_path)
     (tmp_path / "short.py").write_text("def short(completions, **columns):\n    return [1.0] * len(completions)\n")
@@ -53,7 +70,7 @@ def test_json_is_all_that_is_printed_whatever_the_reward_prints(tmp_path):
     summary = json.loads(done.stdout)
     assert {**summary, "seconds": 0} == {
         "out": str(tmp_path / "o.parquet"), "n_rows": 5, "n_scored": 5, "unscored": {}, "n_found": 0, "seconds": 0,
-        "made": None, "by_reward": None,
+        "made": None, "by_reward": None, "first": {},
     }  # fmt: skip
 
 

@@ -42,8 +42,8 @@ BROKEN = [
     ({**PAIR, "chosen": [{"role": "assistant", "content": None}]}, "an answer or prompt is null"),
     ({**PAIR, "chosen": [{"content": "Blue."}]}, "a message without role or content"),
     ({**PAIR, "rejected": ""}, "an empty answer"),
-    ({"prompt": "Name a color.", "chosen": "Blue."}, "unreadable: KeyError 'rejected'"),
-    ({"prompt": "Name a color."}, "unreadable: KeyError 'chosen'"),
+    ({"prompt": "Name a color.", "chosen": "Blue."}, "`rejected` is missing"),
+    ({"prompt": "Name a color."}, "`chosen` is missing"),
 ]
 
 
@@ -85,7 +85,7 @@ def test_pairs_after_many_other_rows_are_refused_too():
 
 def test_half_of_another_schema_is_refused():
     other = {"instruction": "q", "completions": []}
-    with pytest.raises(RowsError, match=r"5 of 10 records of list are broken as explicit \(5 × unreadable: KeyError"):
+    with pytest.raises(RowsError, match=r"5 of 10 records of list are broken as explicit \(5 × `"):
         read_preferences([PAIR, other] * 5)
 
 

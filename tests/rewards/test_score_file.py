@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import weakref
 
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
 
+from rewardsmith.data.rows import as_row
 from rewardsmith.errors import RewardsmithError, RowsError, TargetError
 from rewardsmith.rewards import LocalEngine, Scored, score_file
 from rewardsmith.rewards.blocks import Parts
@@ -193,8 +196,38 @@ def test_another_job_and_other_rows_are_refused(tmp_path):
     with pytest.raises(RewardsmithError, match=r"belongs to another job \(batch_size was 16, now 3\)"):
         score_file(rows, paid, out, engine=HERE, block_size=4, batch_size=3)
     rows_file(tmp_path, 11)
-    with pytest.raises(RewardsmithError, match=r"belongs to another job \(rows was '\w+', now '\w+'\)"):
+    with pytest.raises(
+        RewardsmithError, match=r"belongs to another job \(the rows have changed\)\. Delete "
+    ) as refused:
         score_file(rows, paid, out, engine=HERE, block_size=4)
+    assert f"Delete {out} and the folder {out}.parts to score anew, or choose another output." in str(refused.value)
+    out.unlink()
+    shutil.rmtree(f"{out}.parts")
+    assert score_file(rows, paid, out, engine=HERE, block_size=4).n_scored == 11
+
+
+def test_rows_in_hand_are_scored_as_those_of_a_file(tmp_path):
+    rows = rows_file(tmp_path, 10)
+    records = read(rows)
+    wanted = read(score_file(rows, paid, tmp_path / "0.jsonl", engine=HERE).out)
+    as_given = (
+        records,
+        tuple(records),
+        iter(records),
+        Dataset.from_list(records),
+        [as_row(r, where="") for r in records],
+    )
+    for k, given in enumerate(as_given, 1):
+        found = read(score_file(given, paid, tmp_path / f"{k}.jsonl", engine=HERE).out)
+        assert [(r["completion"], r["reward"]) for r in found] == [(r["completion"], r["reward"]) for r in wanted], k
+    with pytest.raises(RowsError, match=r"rows is a int\. Give a file's name, a list of mappings or a Dataset"):
+        score_file(5, paid, tmp_path / "out.jsonl", engine=HERE)
+
+
+def test_completions_that_are_numbers_are_called_so(tmp_path):
+    rows = [{"prompt": "p", "completion": None}, {"prompt": "q", "completion": 4}]
+    with pytest.raises(RowsError, match=r"none of the 2 rows .* with text\. It holds numbers \(int\): make them text"):
+        score_file(rows, paid, tmp_path / "out.jsonl", engine=HERE)
 
 
 def test_a_part_of_other_rows_is_scored_again(tmp_path):

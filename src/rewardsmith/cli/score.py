@@ -135,8 +135,9 @@ def _text(summary: ScoreSummary) -> str:
     lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
     if summary.by_reward:
         lines += [f"  {plain(label)}: {_listed(counts)}" for label, counts in summary.by_reward.items()]
-    else:
-        lines += [f"  unscored, {reason}: {n}" for reason, n in summary.unscored.items()]
+    first = {reason: f"; the first: {plain(detail, limit=600)}" for reason, detail in (summary.first or {}).items()}
+    listed = {reason: n for reason, n in summary.unscored.items() if reason in first or not summary.by_reward}
+    lines += [f"  unscored, {reason}: {n}{first.get(reason, '')}" for reason, n in listed.items()]
     if summary.n_found:
         lines.append(f"  found finished: {summary.n_found}" + (f", made on {summary.made}" if summary.made else ""))
     return "\n".join([*lines, f"Saved: {plain(str(summary.out), limit=2000)}"])

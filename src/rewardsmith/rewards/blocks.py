@@ -38,23 +38,30 @@ class Block:
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file of rows, or what else `records_of` reads by name, block by block and never as a whole.
+    """A file of rows, or what else `records_of` reads, block by block and never as a whole.
 
+    source: a `Path`, or rows in hand that can be gone through several times.
     columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
     conversational: turn strings into messages.
     added: the columns that scoring adds, which no row may have.
     """
 
-    path: Path
+    source: Any
     block_size: int
     limit: int | None = None
     conversational: bool = False
     columns: tuple[str, ...] = ()
     added: tuple[str, ...] = RESULTS
 
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return str(self.source) if isinstance(self.source, Path) else type(self.source).__name__
+
     def records(self) -> Iterator[list[Mapping[str, Any]]]:
         """The records of each block, as the file has them."""
-        records = itertools.islice(records_of("score_file", str(self.path)), self.limit)
+        source = str(self.source) if isinstance(self.source, Path) else self.source
+        records = itertools.islice(records_of("score_file", source), self.limit)
         while block := list(itertools.islice(records, self.block_size)):
             yield block
 
@@ -66,7 +73,7 @@ class RowsFile:
         """
         for index, records in enumerate(self.records()):
             start = index * self.block_size + 1
-            rows = [self._row(f"row {n} of {self.path}", record) for n, record in enumerate(records, start)]
+            rows = [self._row(f"row {n} of {self.name}", record) for n, record in enumerate(records, start)]
             digest = hashlib.blake2b("".join(keys_of(rows)).encode(), digest_size=16).hexdigest()
             yield Block(index, rows, digest)
 

@@ -8,14 +8,15 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewardsmith import __version__
-from rewardsmith.data import has_text
+from rewardsmith.data import Row, has_text, is_missing
 from rewardsmith.errors import RewardsmithError, RowsError
 from rewardsmith.rewards.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Result, RowsFile
 from rewardsmith.rewards.calling import CONCURRENCY, row_limit
@@ -39,6 +40,7 @@ class ScoreSummary(NamedTuple):
     seconds: of this run.
     made: when the output was written, where this run found it finished; else None.
     by_reward: of several rewards, label → reason → rows, the scored ones under "scored".
+    first: reason → the detail of the first row with it; of several rewards, of the first of them that has one.
     """
 
     out: Path
@@ -49,6 +51,7 @@ class ScoreSummary(NamedTuple):
     seconds: float
     made: str | None = None
     by_reward: dict[str, dict[str, int]] | None = None
+    first: dict[str, str] | None = None
 
 
 class _Plan(NamedTuple):
@@ -66,7 +69,7 @@ class _Job(NamedTuple):
 
 
 def score_file(
-    rows: str | Path,
+    rows: str | Path | Iterable[Mapping[str, Any]],
     reward: Given | Sequence[Given],
     out: str | Path,
     *,
@@ -91,8 +94,8 @@ def score_file(
     reward's code it scores all rows anew. Any engine cuts the same blocks and batches, so results do not depend on it.
 
     Args:
-        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file; each row needs `prompt` and `completion`; one
-            whose completion holds no text is unscored.
+        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame;
+            each row needs `prompt` and `completion`; one whose completion holds no text is unscored.
         reward: a name that `load_reward` knows, or what it gives, or a list of these.
         out: a `.jsonl` or `.parquet` file; `rewards.output.write_records` says what becomes of NaN and broken text.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
@@ -114,7 +117,7 @@ def score_file(
     columns = columns_of(reward)
     if block_size is not None and block_size < 1:
         raise ValueError(f"score_file: block_size is {block_size}, which cannot be. Pass at least 1.")
-    plan = _surveyed(RowsFile(Path(rows), 1024, limit, conversational, added=tuple(columns.added)), block_size)
+    plan = _surveyed(RowsFile(_source(rows), 1024, limit, conversational, added=tuple(columns.added)), block_size)
     bar = Bar() if progress else None
     with contextlib.ExitStack() as stack:
         if bar:
@@ -140,7 +143,7 @@ def score_file(
     counts = {reason: n for reason, n in _counted(unscored).items() if reason != "scored"}
     return ScoreSummary(
         path, plan.n_rows, n_scored, counts, n_found, time.monotonic() - start, made,
-        by_reward if len(columns.labels) > 1 else None,
+        by_reward if len(columns.labels) > 1 else None, joined.first,
     )  # fmt: skip
 
 
@@ -159,6 +162,19 @@ def _checked(out: Path) -> tuple[Path, Path]:
     return out, folder
 
 
+def _source(rows: Any) -> Any:
+    """What can be gone through several times."""
+    if isinstance(rows, str | Path):
+        return Path(rows)
+    if not isinstance(rows, Iterable):
+        raise RowsError(
+            f"score_file: rows is a {type(rows).__name__}. Give a file's name, a list of mappings or a Dataset."
+        )
+    if not isinstance(rows, Iterator | list | tuple):
+        return rows
+    return [{"prompt": r.prompt, "completion": r.completion, **r.columns} if isinstance(r, Row) else r for r in rows]
+
+
 def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
     """The columns of all rows, and the digest of every block: reading errors show before anything is scored."""
     columns: dict[str, None] = {}
@@ -172,12 +188,12 @@ def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
     whole = replace(rows, columns=tuple(columns), block_size=size)
     digests = [block.digest for block in whole.blocks()]
     if not digests:
-        raise RowsError(f"score_file: {rows.path} holds no rows. Each row needs a `prompt` and a `completion`.")
+        raise RowsError(f"score_file: {rows.name} holds no rows. Each row needs a `prompt` and a `completion`.")
     if not n_texts and "completion_ids" not in columns:
-        raise RowsError(
-            f"score_file: none of the {n_rows} rows of {rows.path} has a `completion` with text. "
-            "Rename the column that holds it."
-        )
+        given = (record.get("completion") for records in rows.records() for record in records)
+        numbers = [type(value).__name__ for value in given if isinstance(value, Number) and not is_missing(value)][:1]
+        todo = f"It holds numbers ({numbers[0]}): make them text" if numbers else "Rename the column that holds it"
+        raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
     return _Plan(whole, n_rows, digests)
 
 
@@ -187,9 +203,12 @@ def _opened(
     """The journal that knows the output, and the jobs by label: one in the folder itself, several in folders inside."""
     digest = hashlib.blake2b("".join(plan.digests).encode(), digest_size=16).hexdigest()
     shared = {"block_size": plan.rows.block_size, "rows": digest}
+    out = folder.with_suffix("")
+    both = f"{out} and the folder {folder}" if out.exists() else f"the folder {folder}"
+    remedy = f"Delete {both} to score anew, or choose another output."
 
     def opened(place: Path, header: dict[str, Any]) -> Journal:
-        journal = Journal(place / "job", {**header, **shared}, anew=CODE)
+        journal = Journal(place / "job", {**header, **shared}, anew=CODE, remedy=remedy)
         stack.callback(journal.close)
         return journal
 
@@ -271,16 +290,19 @@ def _finished(top: Journal, path: Path) -> str | None:
 class _Joined:
     """The records of each block with what they got; can be gone through again.
 
-    tallies: label → reason, or "scored" → rows. n_whole: rows that every reward scored. Of the last time through.
+    tallies: label → reason, or "scored" → rows. n_whole: rows that every reward scored. first: reason → the first
+        detail. Of the last time through.
     """
 
     def __init__(self, plan: _Plan, columns: Columns, jobs: dict[str, _Job]) -> None:
         self._plan, self._columns, self._jobs = plan, columns, jobs
         self.tallies: dict[str, Counter[str]] = {}
         self.n_whole = 0
+        self.first: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Records]:
         self.tallies, self.n_whole = {label: Counter() for label in self._columns.labels}, 0
+        self.first = {}
         blocks = self._plan.rows.blocks() if self._columns.totals else None
         for index, records in enumerate(self._plan.rows.records()):
             found = {label: self._part(label, index) for label in self._jobs}
@@ -288,9 +310,11 @@ class _Joined:
                 rows = next(blocks).rows
                 found |= {label: total(found, rows) for label, total in self._columns.totals.items()}
             for label, results in found.items():
-                self.tallies[label].update(
-                    "scored" if reason is None else reason.partition(":")[0] for _, reason in results
-                )
+                for _, given in results:
+                    reason, _, detail = (given or "scored").partition(":")
+                    self.tallies[label][reason] += 1
+                    if detail:
+                        self.first.setdefault(reason, detail.strip())
             several = [found[label] for label in self._columns.labels]
             self.n_whole += sum(all(reason is None for _, reason in row) for row in zip(*several, strict=True))
             yield [

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = "rewardsmith.journal/2"
 CODE = ("source", "version")
 """Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
+DIGESTS = ("rows",)
+"""Header fields whose values tell a reader nothing."""
 _HEAD = b'{"schema":"rewardsmith.journal/'
 _MARK = b',"seal":"'
 
@@ -36,18 +38,25 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0, anew: Collection[str] = ()
+        self,
+        path: Path,
+        header: Mapping[str, Any],
+        *,
+        patience: float = 0.0,
+        anew: Collection[str] = (),
+        remedy: str = "Delete it to start again, or choose another folder.",
     ) -> None:
         """Open or create `path` for the job described by `header` (JSON values).
 
         Args:
             patience: seconds to wait for a job that has it open, such as one that is about to die.
             anew: fields of the header; a journal that differs in nothing else is emptied, which a warning says.
+            remedy: what to do about one of another job or version.
 
         Raises:
             RewardsmithError: the file belongs to another job, is in use, is of another version, or is no journal.
         """
-        self.path = path
+        self.path, self._remedy = path, remedy
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.key = b""
@@ -122,18 +131,19 @@ class Journal:
 
     def _refuse_version(self, schema: Any) -> NoReturn:
         raise RewardsmithError(
-            f"Journal: {self.path} is of another version of rewardsmith ({schema}, now {SCHEMA}). "
-            "Delete it to start again, or choose another folder."
+            f"Journal: {self.path} is of another version of rewardsmith ({schema}, now {SCHEMA}). {self._remedy}"
         )
 
     def _begin_anew(self, found: Mapping[str, Any], wanted: Mapping[str, Any], anew: Collection[str]) -> None:
         differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
         if not set(differing) <= set(anew):
-            listed = ", ".join(f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}" for name in differing)
-            raise RewardsmithError(
-                f"Journal: {self.path} belongs to another job ({listed}). "
-                "Delete it to start again, or choose another folder."
+            listed = ", ".join(
+                f"the {name} have changed"
+                if name in DIGESTS
+                else f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}"
+                for name in differing
             )
+            raise RewardsmithError(f"Journal: {self.path} belongs to another job ({listed}). {self._remedy}")
         logger.warning(
             "Journal: the code has changed since %s was written (%s): all rows are scored anew.",
             self.path, ", ".join(differing),

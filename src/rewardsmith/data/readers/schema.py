@@ -93,6 +93,8 @@ class Reading(Generic[R]):
         """Count a record or a row that is left out."""
         unforeseen = not isinstance(reason, Drop)
         why = f"unreadable: {type(reason).__name__} {reason}"[:120] if unforeseen else str(reason)
+        if isinstance(reason, KeyError):
+            why = f"`{reason.args[0]}` is missing"[:120]
         self.dropped[why] += 1
         self.first.setdefault(why, self.n_records)
         if unforeseen or isinstance(reason, Broken):
