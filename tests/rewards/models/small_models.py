@@ -14,9 +14,10 @@ from transformers import (
     LlamaForSequenceClassification,
     MistralConfig,
     MistralForSequenceClassification,
+    MistralForTokenClassification,
     PreTrainedTokenizerFast,
     Qwen2Config,
-    Qwen2ForTokenClassification,
+    Qwen2ForCausalLM,
 )
 
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
@@ -83,10 +84,14 @@ def llama_policy(seed: int = 0):
     return seeded(lambda: LlamaForCausalLM(LlamaConfig(**_sizes())), seed)
 
 
-def step_classifier(n_labels: int = 2, seed: int = 0, kind=Qwen2ForTokenClassification):
+def qwen2_policy(seed: int = 0):
+    return seeded(lambda: Qwen2ForCausalLM(Qwen2Config(**_sizes(num_key_value_heads=2))), seed)
+
+
+def step_classifier(n_labels: int = 2, seed: int = 0, kind=MistralForTokenClassification):
     if kind is BertForTokenClassification:
         return bert(kind, n_labels, seed)
-    return seeded(lambda: kind(Qwen2Config(**_sizes(num_labels=n_labels, num_key_value_heads=2))), seed)
+    return seeded(lambda: kind(MistralConfig(**_sizes(num_labels=n_labels, num_key_value_heads=2))), seed)
 
 
 @torch.no_grad()

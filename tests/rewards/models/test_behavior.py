@@ -58,6 +58,13 @@ class LastColumn(nn.Module):
         return SequenceClassifierOutput(logits=self.inner.score(states[:, -1]))
 
 
+class Maskless(LastColumn):
+    """It takes token ids and nothing else."""
+
+    def forward(self, input_ids):
+        return super().forward(input_ids)
+
+
 class Neighbors(LastColumn):
     """Its scores depend on the other rows of the pass."""
 
@@ -104,8 +111,9 @@ def test_a_head_that_reads_the_last_column_is_padded_on_the_left(side):
     assert rm.reader.scanner.max_rows > 1
 
 
-def test_where_no_padding_leaves_scores_alone_rows_are_read_alone(caplog):
-    model = Neighbors(llama_classifier())
+@pytest.mark.parametrize("kind", [Neighbors, Maskless])
+def test_where_no_padding_leaves_scores_alone_rows_are_read_alone(kind, caplog):
+    model = kind(llama_classifier())
     rm = SequenceReward(model, tokenizer())
     with caplog.at_level(logging.WARNING):
         assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(want(model.inner), abs=1e-9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import math
 import os
 import pickle
 import subprocess
@@ -14,8 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import bert, llama_classifier, step_classifier, tokenizer
-from transformers import LlamaForSequenceClassification
+from small_models import bert, llama_classifier, llama_policy, qwen2_policy, step_classifier, tokenizer
+from transformers import (
+    BertModel,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    MistralForTokenClassification,
+    Qwen2ForCausalLM,
+)
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
@@ -83,8 +91,12 @@ def test_what_fails_at_the_first_row_is_an_error(folder, fault):
         changed(folder, vocab_size=20)
     if fault == "template that would break out":
         (folder / "chat_template.jinja").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
-    kind = "SecurityError: access to attribute '__class__'" if "template" in fault else "IndexError"
-    with pytest.raises(TargetError, match=rf"rm cannot score a plain row \({kind}.* must fit its weights: save them"):
+    why = {
+        "padding below zero": "IndexError",
+        "ids beyond the embedding": r"ValueError: token \d+ is beyond the model's embedding, which has 20",
+        "template that would break out": "SecurityError: access to attribute '__class__'",
+    }[fault]
+    with pytest.raises(TargetError, match=rf"rm cannot score a plain row \({why}.* must fit its weights: save them"):
         load_reward_model(folder, device="cpu", chat="template" in fault)
 
 
@@ -95,9 +107,13 @@ def test_a_row_with_a_token_beyond_the_embedding_is_unscored_beside_its_neighbor
     changed(folder, vocab_size=len(embedding))
     beyond = tokenizer().convert_ids_to_tokens(len(embedding))
     rows = [Row("1+1=", text) for text in ("2", beyond, "3")]
-    found = score(load_target(str(folder)), rows, workers=0)
-    assert [r.reason for r in found] == [None, "exception", None]
-    assert found[1].detail == "IndexError: index out of range in self"
+    target, why = load_target(str(folder)), "token 121 is beyond the model's embedding, which has 121"
+    found = score(target, rows, workers=0)
+    assert [r.reason for r in found] == [None, "none", None]
+    assert found[1].detail == why
+    direct = target.reward.reasoned([row.prompt for row in rows], [row.completion for row in rows])
+    assert direct[1].why == why
+    assert direct[::2] == pytest.approx([found[0].reward, found[2].reward], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "training.json"])
@@ -149,17 +165,41 @@ def test_code_of_a_tokenizer_does_not_run_either(folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_model_whose_scores_are_not_those_of_its_own_forward_is_refused(folder, monkeypatch):
-    own = LlamaForSequenceClassification.forward
+def gaussian(folder: Path) -> None:
+    heads = GaussianHeads(32, 2, generator=torch.Generator().manual_seed(0))
+    GaussianReward(bert().float(), heads, tokenizer()).save(folder)
+
+
+RESTLESS = {
+    LlamaForSequenceClassification: (
+        lambda folder: saved(llama_classifier(), folder),
+        "LlamaForSequenceClassification",
+    ),
+    MistralForTokenClassification: (lambda folder: saved(step_classifier(), folder), "MistralForTokenClassification"),
+    BertModel: (gaussian, "BertForSequenceClassification"),
+    LlamaForCausalLM: (lambda folder: saved(llama_policy(), folder), "LlamaForCausalLM"),
+    Qwen2ForCausalLM: (lambda folder: saved(llama_policy(), folder), "Qwen2ForCausalLM"),  # the reference's
+}
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("kind", RESTLESS)
+def test_a_model_whose_scores_are_not_those_of_its_own_forward_is_refused(kind, tmp_path, monkeypatch):
+    save, named = RESTLESS[kind]
+    save(tmp_path / "rm")
+    causal = {"reference": saved(qwen2_policy(), tmp_path / "reference")} if "CausalLM" in named else {}
+    load_reward_model(tmp_path / "rm", device="cpu", **causal)
+    own, calls = kind.forward, itertools.count()
 
     def restless(self, *arguments, **options):
         found = own(self, *arguments, **options)
-        found.logits = found.logits + 3 * torch.rand(())
+        field = "logits" if "logits" in found else "last_hidden_state"
+        found[field] = found[field] * (1 + math.sin(next(calls)))
         return found
 
-    monkeypatch.setattr(LlamaForSequenceClassification, "forward", restless)
-    with pytest.raises(TargetError, match=r"rm scores a row of \d+ tokens .* they differ by .*LlamaForSequenceClass"):
-        load_reward_model(folder, device="cpu")
+    monkeypatch.setattr(kind, "forward", restless)
+    with pytest.raises(TargetError, match=rf"rm scores a row of \d+ tokens .* they differ by .*class, {named}, "):
+        load_reward_model(tmp_path / "rm", device="cpu", **causal)
 
 
 def scores(reward):

@@ -46,8 +46,10 @@ def looks_left(body: Callable[..., Tensor], model: Any) -> bool:
     return close(one[:, :HEAD], other[:, :HEAD], far=far) and close(one[:, :HEAD], short)
 
 
-def harmless(body: Callable[..., Tensor], model: Any, inputs: Mapping[str, Callable[[Tensor], Any]]) -> frozenset[str]:
-    """Return which inputs, made from a row's ids, may be given too: outputs are then those that come without.
+def taken(body: Callable[..., Tensor], model: Any, inputs: Mapping[str, Callable[[Tensor], Any]]) -> dict[str, bool]:
+    """Return which inputs, made from a row's ids, may be given too, and whether outputs are those that come without.
+
+    A model that cannot do without them takes all.
 
     Args:
         body: input_ids (n, t) to (n, t, d), or to (n, 1, d) where it pools.
@@ -55,14 +57,16 @@ def harmless(body: Callable[..., Tensor], model: Any, inputs: Mapping[str, Calla
     import torch
 
     ids, _ = probes(model)
-    found = set()
-    with torch.inference_mode(), evaluating(model), contextlib.suppress(Exception):
-        plain = body(input_ids=ids)
+    found = {}
+    with torch.inference_mode(), evaluating(model):
+        try:
+            plain = body(input_ids=ids)
+        except Exception:
+            return dict.fromkeys(inputs, False)
         for name, made in inputs.items():
             with contextlib.suppress(Exception):
-                if close(body(input_ids=ids, **{name: made(ids)}), plain):
-                    found.add(name)
-    return frozenset(found)
+                found[name] = close(body(input_ids=ids, **{name: made(ids)}), plain)
+    return found
 
 
 def shared_cache(body: Callable[..., Tensor], trunk: Any, model: Any) -> Cache | None:
@@ -168,9 +172,9 @@ __all__ = [
     "close",
     "evaluating",
     "fields_of",
-    "harmless",
     "looks_left",
     "probes",
     "read_on",
     "shared_cache",
+    "taken",
 ]

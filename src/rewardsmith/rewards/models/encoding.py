@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Ids = NDArray[np.int32]
 
 ENCODED_AT_ONCE = 1024
+BEYOND = "is beyond the model's embedding"
 LARGEST_LENGTH = 10**9
 """A tokenizer whose `model_max_length` is beyond this has none."""
 
@@ -52,6 +53,7 @@ class RowEncoder:
         chat: True puts strings through the chat template too, as public models want; False never uses it.
         eos: end strings with the end-of-sequence token.
         pair: prompt and completion are the tokenizer's two texts, as some encoders were trained on.
+        known: the number of tokens that the model's embedding has; rows with others are unscored. None has no limit.
     """
 
     tokenizer: Any
@@ -59,6 +61,7 @@ class RowEncoder:
     chat: bool | None = None
     eos: bool = True
     pair: bool = False
+    known: int | None = None
 
     def rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         """Every row, to be read at its end (`reads` is its last position)."""
@@ -96,7 +99,7 @@ class RowEncoder:
         return [int(token) for token in ids]
 
     def _checked(self, ids: Ids, reads: Sequence[int], key: str, types: Ids | None = None) -> Encoded | Unscored:
-        return too_long(len(ids), self.max_length) or Encoded(ids, reads, key, types)
+        return unreadable(ids, self.max_length, self.known) or Encoded(ids, reads, key, types)
 
     def _pairs(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         import numpy as np
@@ -189,13 +192,24 @@ def _is_plain(kind: type) -> bool:
     )
 
 
-def too_long(length: int, most: int | None) -> Unscored | None:
-    """Why a row of `length` tokens cannot be scored, or None where it can."""
-    if length == 0:
+def unreadable(ids: Ids, most: int | None, known: int | None) -> Unscored | None:
+    """Say why a row cannot be scored by a model that takes `most` tokens and knows the first `known`, or None."""
+    if len(ids) == 0:
         return Unscored("the row has no token")
-    if most is not None and length > most:
-        return Unscored(f"too long: {length} tokens, and the model takes {most}")
+    if most is not None and len(ids) > most:
+        return Unscored(f"too long: {len(ids)} tokens, and the model takes {most}")
+    if known is not None and (highest := int(ids.max())) >= known:
+        return Unscored(f"token {highest} {BEYOND}, which has {known}")
     return None
+
+
+def embedded(*models: Any) -> int | None:
+    """Return how many tokens the embeddings of all the models have, or None where none of them says."""
+    sizes = []
+    for model in models:
+        with contextlib.suppress(AttributeError, NotImplementedError):
+            sizes.append(int(model.get_input_embeddings().num_embeddings))
+    return min(sizes, default=None)
 
 
 def longest(model: Any, tokenizer: Any) -> int | None:
@@ -246,4 +260,4 @@ def _sound(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-__all__ = ["Encoded", "RowEncoder", "key_of", "longest", "shared_length", "too_long"]
+__all__ = ["BEYOND", "Encoded", "RowEncoder", "embedded", "key_of", "longest", "shared_length", "unreadable"]

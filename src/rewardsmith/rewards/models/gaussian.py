@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import evaluating, looks_left
-from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
+from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
 from rewardsmith.rewards.models.sequence import Hidden, LastToken, pad_token, padding_id
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
@@ -164,7 +164,7 @@ class GaussianReward:
         """How rows are read."""
         trunk, pad = self.model.base_model, pad_token(self.model, self.tokenizer)
         causal = looks_left(Hidden(trunk), self.model)
-        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos)
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, known=embedded(self.model))
         most = {} if causal or pad is not None else {"max_rows": 1}
         scanner = self.batching.scanner(
             model=self.model, body=Hidden(trunk), trunk=trunk, causal=causal, pad_id=pad or 0, **most

@@ -12,7 +12,7 @@ from rewardsmith._check import check_choice
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import looks_left
-from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
+from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.rewards.models.sequence import pad_token
 from rewardsmith.types import Completion, Text
@@ -88,7 +88,7 @@ class ImplicitReward:
         """`score`, with the reason in place of None; a number that is not finite comes as it is."""
         encoded = self.reader.encoded(prompts, completions)
         rows = [item for item in encoded if not isinstance(item, Unscored)]
-        sums = [scanner.run(rows, per_token_sums) for scanner in (self.reader.scanner, self._reference_scanner)]
+        sums = [scanner.run(rows, per_token_sums) for scanner in (self.reader.scanner, self.reference_scanner)]
         found = iter([self._reward(a - b, row) for [a], [b], row in zip(*sums, rows, strict=True)])
         return [item if isinstance(item, Unscored) else next(found) for item in encoded]
 
@@ -104,11 +104,13 @@ class ImplicitReward:
     @cached_property
     def reader(self) -> Reader:
         """How rows are read by the policy."""
-        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, eos=True)
+        known = embedded(self.policy, self.reference)
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, eos=True, known=known)
         return Reader(self._scanner(self.policy), encoder.split_rows, per_token_sums)
 
     @cached_property
-    def _reference_scanner(self) -> Scanner:
+    def reference_scanner(self) -> Scanner:
+        """How rows are read by the reference."""
         return self._scanner(self.reference)
 
     def _scanner(self, model: Any) -> Scanner:
@@ -123,7 +125,7 @@ class ImplicitReward:
         return self.beta * ratio / (len(row.reads) if self.normalize and len(row.reads) else 1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("reader", "_reference_scanner")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("reader", "reference_scanner")}
 
 
 @dataclass(frozen=True)

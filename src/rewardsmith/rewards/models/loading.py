@@ -46,8 +46,8 @@ def load_reward_model(
     `ImplicitReward`, and a folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, a
     `RewardEnsemble`: the mean of its members as they are, unless `aggregate`, `normalize` and `scale` say otherwise.
     With `HF_HUB_OFFLINE=1` nothing is asked of the hub. Weights that are pickled are refused, as loading them runs
-    code, and so is a model whose head is not in its file, as a fresh one scores at random. A sequence classifier is
-    tried on two rows: in a batch it must score what its own forward gives each alone.
+    code, and so is a model whose head is not in its file, as a fresh one scores at random. A model is tried on two
+    rows: in a batch it must score what its own forward gives each alone.
 
     What the folder records of the form of training is used: a step's end, and whether strings end with the tokenizer's
     end token. Without a record they do, as TRL's RewardTrainer writes them, and one line of the log says so.
@@ -84,9 +84,10 @@ def load_reward_model(
     load = partial(_weights, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     if Path(where, OPTIONS_FILE).is_file():
         trunk = load(where, _auto(hub, kind), headless=True)
-        return _gaussian(where, trunk, tokenizer, eos, options)
+        return _tried(where, _gaussian(where, trunk, tokenizer, eos, options))
     if kind.endswith("ForSequenceClassification"):
-        return _classifier(where, load(where, hub.AutoModelForSequenceClassification), tokenizer, eos, options)
+        model = load(where, hub.AutoModelForSequenceClassification)
+        return _tried(where, _classifier(where, model, tokenizer, eos, options))
     if eos is not None:
         raise TargetError(
             f"load_reward_model: {where} is a {kind}, and only of a …ForSequenceClassification may an end token be "
@@ -94,10 +95,11 @@ def load_reward_model(
         )
     if kind.endswith("ForTokenClassification"):
         ends = {name: recorded[name] for name in ("step_end",) if name in recorded}
-        return StepReward(load(where, hub.AutoModelForTokenClassification), tokenizer, **{**ends, **options})
+        model = load(where, hub.AutoModelForTokenClassification)
+        return _tried(where, StepReward(model, tokenizer, **{**ends, **options}))
     if reference is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
         models = [load(str(place), hub.AutoModelForCausalLM) for place in (where, reference)]
-        return ImplicitReward(models[0], models[1], tokenizer, **options)
+        return _tried(where, ImplicitReward(models[0], models[1], tokenizer, **options))
     raise TargetError(
         f"load_reward_model: {where} is a {kind}, which has no head that scores. Pass a …ForSequenceClassification or "
         "…ForTokenClassification; for a causal model trained by preferences, pass `reference`, the model it started "
@@ -136,7 +138,11 @@ def _classifier(where: str, model: Any, tokenizer: Any, eos: bool | None, option
         ended = {"eos": _ends(where, tokenizer, eos, {**_recorded(where), **stored}.get("end_token"), options)}
     template = {"template": stored["template"]} if "template" in stored else {}
     kind = PairwiseReward if Path(where, PAIR_FILE).is_file() else SequenceReward
-    reward = kind(model, tokenizer, **{**template, **ended, **options})
+    return kind(model, tokenizer, **{**template, **ended, **options})
+
+
+def _tried(where: str, reward: Any) -> Any:
+    """The reward, once it has scored two plain rows."""
     try:
         check_scores(where, reward)
     except RewardsmithError:

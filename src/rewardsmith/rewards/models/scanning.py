@@ -12,9 +12,9 @@ from rewardsmith.rewards.models.behavior import (
     Cache,
     evaluating,
     fields_of,
-    harmless,
     read_on,
     shared_cache,
+    taken,
 )
 from rewardsmith.rewards.models.encoding import Encoded
 
@@ -60,6 +60,7 @@ class Scanner:
     masked: bool = field(init=False)
     _cache: Cache | None = field(default=None, init=False, repr=False)
     _positions: bool = field(init=False, repr=False)
+    _maskable: bool = field(init=False, repr=False)
     _mask_always: bool = field(init=False, repr=False)
     _uncached: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
     _padding_tried: int = field(default=0, init=False, repr=False)
@@ -67,10 +68,11 @@ class Scanner:
 
     def __post_init__(self) -> None:
         tried = {"position_ids": _places, "attention_mask": _ones, **({"use_cache": _no} if self.causal else {})}
-        taken = harmless(self.body, self.model, tried)
-        self._positions = "position_ids" in taken
-        self._mask_always = "attention_mask" not in taken
-        self._uncached = {"use_cache": False} if "use_cache" in taken else {}
+        found = taken(self.body, self.model, tried)
+        self._positions = found.get("position_ids", False)
+        self._maskable = "attention_mask" in found
+        self._mask_always = found.get("attention_mask") is False
+        self._uncached = {"use_cache": False} if found.get("use_cache") else {}
         self.masked = not self.causal or self.side == "left"
         if self.share and not self.masked:
             self._cache = shared_cache(self.body, self.trunk, self.model)
@@ -100,16 +102,16 @@ class Scanner:
         width = max(lengths)
         padded = min(lengths) < width
         given = {"input_ids": _rectangle([row.ids for row in rows], width, self.pad_id, self.side).to(device)}
-        if (padded and self.masked) or self._mask_always:
+        if (padded and self.masked and self._maskable) or self._mask_always:
             ones = [torch.ones(length, dtype=torch.int64).numpy() for length in lengths]
             given["attention_mask"] = _rectangle(ones, width, 0, self.side).to(device)
-        if padded and self.side == "left" and self._positions:
+        if padded and self.side == "left" and self._positions and self._maskable:
             given["position_ids"] = (given["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         types = [row.types for row in rows if row.types is not None]
         if len(types) == len(rows):
             given["token_type_ids"] = _rectangle(types, width, 0, self.side).to(device)
         starts = [width - length if self.side == "left" else 0 for length in lengths]
-        return _read_at(self.body(**given, **self._uncached), rows, starts)
+        return read_at(self.body(**given, **self._uncached), rows, starts)
 
     def settle(self, rows: Sequence[Encoded], read: Read) -> None:
         """Find a padding that does not reach scores, if these rows need more of it than has been tried."""
@@ -207,7 +209,7 @@ class Scanner:
             inputs = {"position_ids": prefix + _places(ids)} if self._positions else {}
             owner = list(batch.owner[start:stop])
             outputs = read_on(self.body, ids, cache.keyword, kept, owner, **inputs)
-            results += read(_read_at(outputs, part, [-prefix] * len(part)), part)
+            results += read(read_at(outputs, part, [-prefix] * len(part)), part)
         return results
 
     def _near(self, left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> bool:
@@ -252,7 +254,7 @@ def _rectangle(rows: Sequence[Ids | Any], width: int, fill: int, side: str) -> T
     return torch.from_numpy(table)
 
 
-def _read_at(outputs: Tensor, rows: Sequence[Encoded], starts: Sequence[int]) -> Tensor:
+def read_at(outputs: Tensor, rows: Sequence[Encoded], starts: Sequence[int]) -> Tensor:
     """(R, d): the outputs at each row's reads; a row's own position 0 stands at `starts` of the rectangle."""
     import torch
 
@@ -263,4 +265,4 @@ def _read_at(outputs: Tensor, rows: Sequence[Encoded], starts: Sequence[int]) ->
     return outputs[torch.tensor(line, device=outputs.device), torch.tensor(place, device=outputs.device)]
 
 
-__all__ = ["Read", "Scanner"]
+__all__ = ["Read", "Scanner", "read_at"]

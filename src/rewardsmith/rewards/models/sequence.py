@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import close, evaluating, looks_left, probes
-from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, longest
+from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
 from rewardsmith.types import Completion, Text
 
@@ -107,14 +107,14 @@ class SequenceReward:
     def reader(self) -> Reader:
         """How rows are read."""
         parts = split_head(self.model)
-        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, self.pair)
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, self.pair, embedded(self.model))
         pad = pad_token(self.model, self.tokenizer)
         if parts is None:
             most = {} if pad is not None else {"max_rows": 1}
             scanner = self.batching.scanner(
                 model=self.model, body=Pooled(self.model), trunk=self.model, causal=False, pad_id=pad or 0, **most
             )
-            return Reader(scanner, encoder.rows, _numbers)
+            return Reader(scanner, encoder.rows, numbers)
         scanner = self.batching.scanner(
             model=self.model, body=Hidden(parts.trunk), trunk=parts.trunk, causal=True, pad_id=pad or 0
         )
@@ -169,7 +169,7 @@ class HeadOf:
     head: Any
 
     def __call__(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-        return _numbers(self.head(values), rows)
+        return numbers(self.head(values), rows)
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,8 @@ def _as_they_are(values: Tensor) -> Tensor:
     return values
 
 
-def _numbers(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+def numbers(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+    """Turn (R, d) outputs into lists of d numbers."""
     found: list[list[float]] = values.double().cpu().tolist()
     return found
 
@@ -247,4 +248,6 @@ def _weighed(values: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(w * v for w, v in counted) if all(math.isfinite(v) for _, v in counted) else math.nan
 
 
-__all__ = ["HeadOf", "Hidden", "LastToken", "Pooled", "SequenceReward", "pad_token", "padding_id", "split_head"]
+__all__ = [
+    "HeadOf", "Hidden", "LastToken", "Pooled", "SequenceReward", "numbers", "pad_token", "padding_id", "split_head",
+]  # fmt: skip

@@ -13,7 +13,7 @@ from rewardsmith.data import STEP_END, encode_steps
 from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Batching, scored, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import looks_left
-from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, key_of, longest, too_long
+from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
 from rewardsmith.rewards.models.implicit import Logits
 from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.rewards.models.sequence import pad_token
@@ -85,9 +85,9 @@ class StepReward:
 
     def steps_reasoned(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[list[float] | Unscored]:
         """A number per step of each row, or why the row has none."""
-        encoded = [self._encode(*row) for row in zip(prompts, steps, strict=True)]
+        encoded = self.encode(prompts, steps)
         rows = [item for item in encoded if not isinstance(item, Unscored) and item.reads]
-        found = iter(self.scanner.run(rows, self._read))
+        found = iter(self.scanner.run(rows, self.read))
         return [item if isinstance(item, Unscored) else next(found) if item.reads else [] for item in encoded]
 
     def content_digest(self) -> str:
@@ -105,6 +105,10 @@ class StepReward:
             model=self.model, body=body, trunk=self.model.base_model, causal=causal, pad_id=pad or 0, **most
         )
 
+    def encode(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[Encoded | Unscored]:
+        """Return each row as the model reads it, with the ends of its steps."""
+        return [self._encode(*row) for row in zip(prompts, steps, strict=True)]
+
     def _encode(self, prompt: Text, steps: Sequence[str]) -> Encoded | Unscored:
         import numpy as np
 
@@ -117,14 +121,15 @@ class StepReward:
             first = []
         found = encode_steps(prompt, steps, self._tokenize, step_end=self.step_end, first_ids=first)
         ids = np.asarray(found.ids, dtype=np.int32)
-        refused = too_long(len(ids), self.max_length) if found.ends else None
+        refused = unreadable(ids, self.max_length, embedded(self.model)) if found.ends else None
         return refused or Encoded(ids, found.ends, key)
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
-    def _read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+    def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+        """Turn (R, labels) logits into a number per step of each row."""
         import torch
 
         wide = values.double().cpu()
