@@ -125,8 +125,9 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_with_room_the_same_comm
             patched.setattr(os, name, full)
             result = score(*command)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"Error: [Errno 28] No space left on device: '{tmp_path}")
-        assert ending in f"{result.stderr.strip()[:-1]}."
+        assert result.stderr.startswith(f"Error: {tmp_path}")
+        assert "cannot be used (No space left on device). Make room there, and give the same command" in result.stderr
+        assert f"{ending.rstrip('.')} cannot be used" in result.stderr
         assert not out.exists()
     assert score(*command).exit_code == 0
     assert read(out) == expected(rows)
@@ -138,7 +139,7 @@ def test_a_place_that_cannot_be_written_to_is_an_error_that_names_it(tmp_path):
     rows, spec = rows_file(tmp_path, 3), f"{reward_file(tmp_path)}:remainder"
     result = score(rows, "--reward", spec, "--out", rows / "deep" / "o.jsonl", "--workers", 0)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("Error: [Errno 20] Not a directory: '")
+    assert "cannot be used (Not a directory). A part of its path is a file and no folder: name ano" in result.stderr
 
 
 def test_sources_may_have_any_name_and_no_name_becomes_a_path_or_moves_the_terminal(tmp_path):
@@ -159,6 +160,16 @@ def test_sources_may_have_any_name_and_no_name_becomes_a_path_or_moves_the_termi
     targets = load_reward(spec).targets
     for n, name in enumerate(names):  # as a worker loads it
         assert pickle.loads(pickle.dumps(targets[name])).reward(completions=["c"]) == [float(n)]
+
+
+def test_ctrl_c_while_modules_load_ends_without_a_traceback():
+    code = (
+        "import runpy, sys\nclass Finder:\n    def find_spec(self, name, *rest):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\nrunpy.run_module('rewardsmith', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_no_control_sequence_of_a_warning_reaches_the_terminal(tmp_path):

@@ -40,7 +40,9 @@ EngineName = Annotated[str, typer.Option(help="local, or ray: the workers of a R
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Processes; 0: in this one.", show_default="1; 0 for a reward model; on Ray, what there is room for"
+        min=0,
+        help="Processes; 0: in this one, where nothing ends a call that hangs.",
+        show_default="1; 0 for a reward model; on Ray, what there is room for",
     ),
 ]
 Timeout = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -22,6 +23,15 @@ EndToken = Annotated[
         show_default="as it was trained, where that is recorded; else yes, as TRL trains",
     ),
 ]
+
+REMEDIES = {
+    errno.ENOSPC: "Make room there, and give the same command again",
+    errno.EACCES: "Change its permissions, or name another place",
+    errno.EROFS: "Name a place that can be written to",
+    errno.ENOTDIR: "A part of its path is a file and no folder: name another place",
+    errno.EISDIR: "It is a folder: name a file",
+    errno.ENAMETOOLONG: "Name a shorter path",
+}
 
 
 def model_options(trust_remote_code: bool, end_token: bool | None) -> dict[str, Any]:
@@ -44,7 +54,11 @@ def refuse(error: Exception) -> NoReturn:
     """Say on standard error what is unusable, and end with 2."""
     from rewardsmith.audit.render.visible import plain
 
-    typer.echo(f"Error: {plain(str(error), limit=2000)}", err=True)
+    said = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        todo = REMEDIES.get(error.errno or 0, "Name another place")
+        said = f"{error.filename} cannot be used ({error.strerror}). {todo}."
+    typer.echo(f"Error: {plain(said, limit=2000)}", err=True)
     raise typer.Exit(2)
 
 
