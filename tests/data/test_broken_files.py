@@ -239,6 +239,16 @@ def test_what_is_odd_and_can_be_read_is_scored(tmp_path, name):
     assert len(scored) == sum(map(bool, map(str.strip, ODD[name].split("\n")))) - name.endswith("csv")
 
 
+def test_a_csv_quote_that_may_have_swallowed_a_row_or_two_is_warned_of_once(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text(CSV + '2+5?,"7,7\n3+4?,7",7\n8?,8,8\n' + 'a,"7,7\nb,7",7\n')
+    for _ in range(2):
+        assert len(read_rows(tmp_path / "a.csv")) == 4
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert re.search(
+        r"line 3 of .*a\.csv begins a row of 2 lines, each .* take out the stray \" in its first line", said
+    )
+
+
 def test_a_csv_text_of_many_lines_is_one_row_where_its_lines_are_no_rows(tmp_path):
     poem = "Roses, they say\nare red, yes\n" * 4 + 'She said "so, so"\n\nand left'
     with (tmp_path / "a.csv").open("w", newline="") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any, cast
 
 from rewardsmith.errors import RowsError
 
+logger = logging.getLogger(__name__)
 MOST_CHARS = 64_000_000
 """A longer line of JSONL or CSV is refused: it is no row but a damaged file, or a trap."""
 MOST_NESTING = 200
@@ -19,8 +21,11 @@ MOST_NESTING = 200
 MOST_SEPARATORS = 10
 """A CSV row over several lines is refused where each line reads as a row of its own and their commas come to this many.
 
-That is a stray quote that has swallowed rows. With fewer commas it cannot be told from a text of several lines.
+That is a stray quote that has swallowed rows. With fewer commas it cannot be told from a text of several lines, and a
+warning names the first such row of a file.
 """
+_DOUBTED: set[Path] = set()
+"""Files of which that warning was given."""
 OTHERS = {b"\x1f\x8b": "gzipped", b"PK\x03\x04": "a zip archive", b"PAR1": "Parquet"}
 
 Records = Iterator[Mapping[str, Any]]
@@ -159,8 +164,13 @@ def _csv(path: Path, caller: str) -> Records:
             ) from error
         if not header:
             header = fields
+            if len(taken) > 1:
+                raise RowsError(
+                    f'{caller}: the header of {path} spans {len(taken)} lines. Take out a stray " in it, or the line '
+                    "breaks in its names."
+                )
         elif fields:
-            _check_fields(fields, header, taken, f"line {first} of {path}", caller)
+            _check_fields(fields, header, taken, first, path, caller)
             yield dict(zip(header, fields, strict=True))
 
 
@@ -170,17 +180,31 @@ def _kept(lines: Iterator[tuple[int, str]], taken: list[str]) -> Iterator[str]:
         yield line
 
 
-def _check_fields(fields: list[str], header: list[str], lines: list[str], where: str, caller: str) -> None:
+def _check_fields(fields: list[str], header: list[str], lines: list[str], first: int, path: Path, caller: str) -> None:
     """Refuse a row whose fields are not those of the header, or that has most likely swallowed the rows below it."""
+    where = f"line {first} of {path}"
     if len(fields) != len(header):
         todo = "Quote the field that holds a comma" if len(fields) > len(header) else "Leave a missing field empty"
         raise RowsError(f"{caller}: {where} has {len(fields)} fields, the header has {len(header)}. {todo}.")
     separators = (len(header) - 1) * (len(lines) - 1)
-    if separators >= MOST_SEPARATORS and all(_is_row(line, len(header)) for line in lines):
+    if separators < 2 or not all(_is_row(line, len(header)) for line in lines):
+        return
+    if separators < MOST_SEPARATORS:
+        _say_doubtful(path, first, len(lines), caller)
+    else:
         raise RowsError(
             f"{caller}: {where} begins a row of {len(lines)} lines, each of which reads as a row of its own. Take out "
             'the stray " in its first line; if it is one text, give a .jsonl.'
         )
+
+
+def _say_doubtful(path: Path, first: int, n_lines: int, caller: str) -> None:
+    if path not in _DOUBTED:
+        _DOUBTED.add(path)
+        logger.warning(
+            "%s: line %d of %s begins a row of %d lines, each of which reads as a row of its own. If it is no text of "
+            'several lines, take out the stray " in its first line.', caller, first, path, n_lines,
+        )  # fmt: skip
 
 
 def _is_row(line: str, n_fields: int) -> bool:
