@@ -119,6 +119,11 @@ BROKEN = [
         gzip.compress(LINE.encode()),
         r"a\.jsonl is no text but gzipped\. Unzip it, or name a \.jsonl or \.json",
     ),
+    (
+        "a.csv",
+        b'prompt,completion,"answer\n2+5?,7,7\n3?,8,8"\n4?,4,4\n',
+        r"the header of .*a\.csv spans 3 lines\. Take o",
+    ),
     ("a.csv", b"PK\x03\x04\0\0", r"a\.csv is no text but a zip archive\. Unzip it\."),
     ("a.json", parquet(), r"a\.json is no text but Parquet\. Name it \.parquet\."),
     ("a.xlsx", b"PK", r"a\.xlsx ends in '\.xlsx', which is none of .*Convert it to one"),
