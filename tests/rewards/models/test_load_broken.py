@@ -17,7 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_models import bert, llama_classifier, llama_policy, qwen2_policy, step_classifier, tokenizer
+from tokenizers.normalizers import Replace
 from transformers import (
+    AutoTokenizer,
     BertModel,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -200,6 +202,16 @@ def test_a_model_whose_scores_are_not_those_of_its_own_forward_is_refused(kind, 
     monkeypatch.setattr(kind, "forward", restless)
     with pytest.raises(TargetError, match=rf"rm scores a row of \d+ tokens .* they differ by .*class, {named}, "):
         load_reward_model(tmp_path / "rm", device="cpu", **causal)
+
+
+def test_a_tokenizer_that_reads_otherwise_than_its_file_is_named(folder, monkeypatch, caplog):
+    load_reward_model(folder, device="cpu")
+    assert "tokenizer.json" not in caplog.text
+    other = tokenizer()
+    other.backend_tokenizer.normalizer = Replace("1", "2")
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *arguments, **options: other)
+    load_reward_model(folder, device="cpu")
+    assert "which gives '1 + 2 = ' other tokens than its tokenizer.json. Its scores may be wrong" in caplog.text
 
 
 def scores(reward):

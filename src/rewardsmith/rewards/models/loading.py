@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith.errors import RewardsmithError, TargetError, missing_extra
-from rewardsmith.rewards.models.checking import check_scores
+from rewardsmith.rewards.models.checking import COMPLETIONS, PROMPTS, check_scores
 from rewardsmith.rewards.models.ensemble import MemberScale, RewardEnsemble, mean_of_members
 from rewardsmith.rewards.models.gaussian import HEADS_FILE, OPTIONS_FILE, GaussianReward
 from rewardsmith.rewards.models.implicit import ImplicitReward
@@ -76,6 +76,7 @@ def load_reward_model(
     with _reading(where):
         config = hub.AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
         tokenizer = hub.AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
+        _compare_tokens(where, tokenizer)
         kind = str(next(iter(config.architectures or []), type(config).__name__))
         recorded = _recorded(where)
     options = {"name": Path(where).name, **options}
@@ -202,6 +203,25 @@ def _reading(where: str) -> Iterator[None]:
             f"load_reward_model: {where} holds no model and tokenizer that can be read ({_line(error)}). Give a folder "
             "with config.json, tokenizer and model.safetensors, or a hub name that is online or in the cache."
         ) from error
+
+
+def _compare_tokens(where: str, tokenizer: Any) -> None:
+    """Warn where transformers cuts text otherwise than the folder's tokenizer.json, as its class may decide."""
+    from tokenizers import Tokenizer
+
+    if not Path(where, "tokenizer.json").is_file():
+        return
+    stored = Tokenizer.from_file(str(Path(where, "tokenizer.json")))
+    stored.no_truncation()
+    stored.no_padding()
+    for text in (*PROMPTS, *COMPLETIONS, "\n"):
+        if tokenizer(text, add_special_tokens=False)["input_ids"] != stored.encode(text, add_special_tokens=False).ids:
+            logger.warning(
+                "load_reward_model: transformers reads %s with a %s, which gives %r other tokens than its "
+                "tokenizer.json. Its scores may be wrong: save it with the tokenizer class of its model_type.",
+                *(where, type(tokenizer).__name__, text),
+            )
+            return
 
 
 def _refuse_code(where: str, error: Exception) -> None:
