@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewardsmith.cli.shell import (
+    Concurrency,
     EndToken,
+    Memory,
+    Timeout,
     TrustRemoteCode,
     gibibytes,
     interrupted,
@@ -54,18 +57,6 @@ Workers = Annotated[
         help="Processes that score; 0: in this one, without a hard time limit.",
         show_default="1; 0 for a reward model",
     ),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        min=0.001,
-        help="Seconds allowed per row before it counts as unscored.",
-        show_default="30; none for a reward model or a judge",
-    ),
-]
-Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
-Memory = Annotated[
-    float | None, typer.Option(min=0.01, help="GiB of address space that a worker may take.", show_default="no limit")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most this many rows.")]

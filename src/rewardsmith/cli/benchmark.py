@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewardsmith.cli.shell import interrupted, refuse, stdout_kept_for_the_result
+from rewardsmith.cli.shell import Timeout, interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
     from rewardsmith.audit import BenchmarkScore
@@ -39,14 +39,6 @@ Ratings = Annotated[
     bool, typer.Option("--ratings", help="RewardBench 2: scores are a judge's ratings, and failed ones count.")
 ]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that score.", show_default="0 for a model, else 1")]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        min=0.001,
-        help="Seconds allowed per row before it counts as unscored.",
-        show_default="30; none for a reward model or a judge",
-    ),
-]
 
 
 def benchmark_command(

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewardsmith.cli.shell import (
+    Concurrency,
     EndToken,
+    Memory,
+    Timeout,
     TrustRemoteCode,
     gibibytes,
     interrupted,
@@ -44,18 +47,6 @@ Workers = Annotated[
         help="Processes; 0: in this one, where nothing ends a call that hangs.",
         show_default="1; 0 for a reward model; on Ray, what there is room for",
     ),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        min=0.001,
-        help="Seconds allowed per row before it counts as unscored.",
-        show_default="30; none for a reward model or a judge",
-    ),
-]
-Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
-Memory = Annotated[
-    float | None, typer.Option(min=0.01, help="GiB of address space that a worker may take.", show_default="no limit")
 ]
 BlockSize = Annotated[
     int | None,

@@ -23,6 +23,18 @@ EndToken = Annotated[
         show_default="as it was trained, where that is recorded; else yes, as TRL trains",
     ),
 ]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        help="Seconds allowed per row before it counts as unscored.",
+        show_default="30; none for a reward model or a judge",
+    ),
+]
+Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
+Memory = Annotated[
+    float | None, typer.Option(min=0.01, help="GiB of address space that a worker may take.", show_default="no limit")
+]
 
 REMEDIES = {
     errno.ENOSPC: "Make room there, and give the same command again",
@@ -92,7 +104,10 @@ def stdout_kept_for_the_result() -> Iterator[None]:
 
 
 __all__ = [
+    "Concurrency",
     "EndToken",
+    "Memory",
+    "Timeout",
     "TrustRemoteCode",
     "VisibleFormatter",
     "gibibytes",
