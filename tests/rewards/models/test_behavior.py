@@ -21,6 +21,8 @@ pytestmark = pytest.mark.models
 PROMPTS, COMPLETIONS = ["the answer is " * 3 + "2+2="] * 4 + ["1+1="], ["4", "so 4", "", "maybe 5 or 4", "so 2"]
 CACHE = next(name for name in ("cache", "past_key_values") if name in inspect.signature(LlamaModel.forward).parameters)
 
+LONG = 30
+
 
 class Renamed(LlamaModel):
     """A decoder whose cache goes in and comes out under names of its own."""
@@ -68,9 +70,31 @@ class Maskless(LastColumn):
 class Neighbors(LastColumn):
     """Its scores depend on the other rows of the pass."""
 
+    apart = 1.0
+
     def forward(self, input_ids, attention_mask=None):
         logits = super().forward(input_ids, attention_mask).logits
-        return SequenceClassifierOutput(logits=logits + len(input_ids) - 1)
+        return SequenceClassifierOutput(logits=logits + self.apart * (len(input_ids) - 1))
+
+
+class Largest(LastColumn):
+    """Its score is the largest over all positions, padding too."""
+
+    def forward(self, input_ids, attention_mask=None):
+        states = self.inner.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return SequenceClassifierOutput(logits=self.inner.score(states).max(dim=1).values)
+
+
+class Stretching(LlamaModel):
+    """A decoder that reads otherwise once a pass is longer than its training, as those with longer rotations do."""
+
+    def forward(self, input_ids, **given):
+        kept = given.get(CACHE)
+        length = input_ids.shape[1] + (0 if kept is None else kept.get_seq_length())
+        out = super().forward(input_ids, **given)
+        if length > LONG:
+            out.last_hidden_state = out.last_hidden_state * 1.5
+        return out
 
 
 def want(model, prompts=PROMPTS, completions=COMPLETIONS):
@@ -117,18 +141,34 @@ def test_where_no_padding_leaves_scores_alone_rows_are_read_alone(kind, caplog):
     rm = SequenceReward(model, tokenizer())
     with caplog.at_level(logging.WARNING):
         assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(want(model.inner), abs=1e-9)
-    assert "padding reaches this model's scores, so its rows are read one at a time" in caplog.text
+    assert "padding or other rows reach this model's scores, so rows are read one at a time" in caplog.text
 
 
-def test_padding_is_tried_again_where_there_is_more_of_it():
-    model = bert()
+def test_a_head_of_small_scores_is_tried_as_closely_as_another():
+    model = Neighbors(llama_classifier())
+    model.inner.score.weight.data *= 1e-3
+    model.apart = 1e-4
     rm = SequenceReward(model, tokenizer())
-    rows = rm.reader.encode(["1"] * 4, ["", "+", "++", "++++"])
-    tried = []
-    for most in (2, 3, 4):
-        rm.reader.scanner.settle(rows[:most], rm.reader.read)
-        tried.append(rm.reader.scanner._padding_tried)
-    assert tried == [1, 1, 4]  # the padding of rows that need more than twice what has been tried
+    right = want(model.inner)
+    assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(right, abs=1e-3 * (max(right) - min(right)))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_what_begins_behind_some_length_is_found_in_later_passes(share):
+    model = dressed(Stretching)
+    rm = SequenceReward(model, tokenizer(), batching=Batching(share_prompts=share))
+    for more in (0, 6, 12, 18, 24):  # tokens that all rows gain: the third pass holds rows on both sides of the length
+        prompts = ["so " * more + "the answer is " * 3] * 6 + ["2+2=" + "so " * more] * 2
+        completions = ["so " * k for k in range(1, 7)] + ["4", "so 4"]
+        right = want(model, prompts, completions)
+        assert rm.score(prompts, completions) == pytest.approx(right, abs=1e-9), more
+
+
+def test_a_head_that_takes_the_largest_over_all_positions_keeps_its_scores():
+    prompts, completions = mixed_rows()
+    model = Largest(llama_classifier())
+    rm = SequenceReward(model, tokenizer())
+    assert rm.score(prompts, completions) == pytest.approx(want(model, prompts, completions), abs=1e-5)
 
 
 def test_what_looks_left_is_found_by_asking():

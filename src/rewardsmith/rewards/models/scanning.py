@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from rewardsmith.rewards.models.agreement import Spread
 from rewardsmith.rewards.models.batching import MOST_ROWS, TOKEN_BUDGET, Batch, cut, plan_batches
 from rewardsmith.rewards.models.behavior import (
     Cache,
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Side = Literal["left", "right"]
+FEW = 4
+"""Fewer rows of unequal length are read one at a time."""
+MANY = 16
+"""Of as many rows, two are read alone too."""
 Read = Callable[["Tensor", Sequence[Encoded]], list[list[float]]]
 """(R, d) outputs at the positions that the rows read, row after row, and the rows, to one list of numbers a row."""
 
@@ -34,8 +40,10 @@ Read = Callable[["Tensor", Sequence[Encoded]], list[list[float]]]
 class Scanner:
     """Runs `body` over rows and hands its outputs at the rows' `reads` to whoever asks.
 
-    Padding must not reach a score. Whether it does is tried on the row with most padding: alone, and beside the
-    longest. A side that changes its score is left for the other, and where both do, rows are read one at a time.
+    Padding must not reach a score. In every pass of rows of unequal length, the row with most padding is read alone
+    too, and of many rows a second one. A side that changes its score is left for the other, and where both do, rows
+    are read one at a time. Two or three such rows are always read so, as that costs no more. Behind a shared prompt,
+    rows are read alone too at lengths that are new, and in other batches while that costs a quarter at most.
 
     Args:
         model: put in eval mode while it runs.
@@ -63,8 +71,11 @@ class Scanner:
     _maskable: bool = field(init=False, repr=False)
     _mask_always: bool = field(init=False, repr=False)
     _uncached: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
-    _padding_tried: int = field(default=0, init=False, repr=False)
-    _prefix_tried: set[bool] = field(default_factory=set, init=False, repr=False)
+    _spread: Spread = field(default_factory=Spread, init=False, repr=False)
+    _tried: bool = field(default=False, init=False, repr=False)
+    _kinds: set[tuple[bool, int, int]] = field(default_factory=set, init=False, repr=False)
+    _read: int = field(default=0, init=False, repr=False)
+    _reread: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         tried = {"position_ids": _places, "attention_mask": _ones, **({"use_cache": _no} if self.causal else {})}
@@ -114,41 +125,13 @@ class Scanner:
         return read_at(self.body(**given, **self._uncached), rows, starts)
 
     def settle(self, rows: Sequence[Encoded], read: Read) -> None:
-        """Find a padding that does not reach scores, if these rows need more of it than has been tried."""
+        """Find a padding that does not reach the score of the shortest of these rows beside the longest."""
         import torch
 
         longest, shortest = (choose(rows, key=lambda row: len(row.ids)) for choose in (max, min))
-        padding = len(longest.ids) - len(shortest.ids)
-        if self.max_rows == 1 or padding <= 2 * self._padding_tried:
-            return
-        before = self.side, self.masked
-        with torch.inference_mode(), evaluating(self.model):
-            verdict = self._padding_that_fits(longest, shortest, read)
-        if verdict is True:
-            self._padding_tried = padding
-        else:
-            self.side, self.masked = before
-        if verdict is False:
-            self.max_rows = 1
-            logger.warning("Scanner: padding reaches this model's scores, so its rows are read one at a time.")
-        if (self.side, self.masked) != before:
-            self.share = False
-            logger.info("Scanner: padding reaches this model's scores, so it is masked and on the %s.", self.side)
-
-    def _padding_that_fits(self, longest: Encoded, shortest: Encoded, read: Read) -> bool | None:
-        """Set the first way of padding that leaves the shorter row's score; False if none does, None if unknown."""
-        alone = read(self.outputs([shortest]), [shortest])
-        verdict: bool | None = False
-        for side, masked in _ways(self.side, self.masked):
-            self.side, self.masked = side, masked
-            try:
-                found = read(self.outputs([longest, shortest]), [longest, shortest])[1:]
-            except ValueError:  # nothing is learned of padding from rows that cannot be together, whatever it is
-                verdict = None
-                continue
-            if self._near(found, alone):
-                return True
-        return verdict
+        if self.max_rows > 1 and len(longest.ids) > len(shortest.ids):
+            with torch.inference_mode(), evaluating(self.model):
+                self._checked([longest, shortest], read)
 
     def _batch(self, batch: Batch, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
         rows = [encoded[row] for row in batch.rows]
@@ -156,41 +139,82 @@ class Scanner:
             shared = self._trusted_prefix(self._cache, batch, encoded, rows, read)
             if shared is not None:
                 return shared
-        self.settle(rows, read)
         results: list[list[float]] = []
         for start, stop in cut([len(row.ids) for row in rows], budget=self.budget, most_rows=self.max_rows):
-            results += self._plain(rows[start:stop], read)
+            results += self._pass(rows[start:stop], read)
         return results
 
-    def _plain(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
+    def _pass(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
+        ragged = len({len(row.ids) for row in rows}) > 1
+        if len(rows) == 1 or self.max_rows == 1 or (ragged and len(rows) < FEW):
+            return [values for row in rows for values in self._alone(row, read)]
+        if ragged or not self._tried:
+            return self._checked(rows, read)
         try:
             return read(self.outputs(rows), rows)
         except ValueError:  # encoder-decoders want equally many end tokens in all rows of a pass
-            if len(rows) == 1:
-                raise
-            return [values for row in rows for values in self._plain([row], read)]
+            return [values for row in rows for values in self._alone(row, read)]
+
+    def _alone(self, row: Encoded, read: Read) -> list[list[float]]:
+        return read(self.outputs([row]), [row])
+
+    def _checked(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
+        """The rows in one pass, by the first way of padding that leaves the scores of its witnesses; else alone."""
+        places = _witnesses(rows)
+        alone = [values for place in places for values in self._alone(rows[place], read)]
+        before, raised = (self.side, self.masked), False
+        for side, masked in _ways(*before):
+            self.side, self.masked = side, masked
+            try:
+                found = read(self.outputs(rows), rows)
+            except ValueError:  # nothing is learned of padding from rows that cannot be together, whatever it is
+                raised = True
+                continue
+            if self._spread.near([found[place] for place in places], alone, found, self.trunk.dtype):
+                self._tried = True
+                if (side, masked) != before:
+                    self.share = False
+                    logger.info("Scanner: padding reaches this model's scores, so it is masked and on the %s.", side)
+                return found
+        self.side, self.masked = before
+        if not raised:
+            self.max_rows, self.share = 1, False
+            logger.warning("Scanner: padding or other rows reach this model's scores, so rows are read one at a time.")
+        return [values for row in rows for values in self._alone(row, read)]
 
     def _trusted_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read
     ) -> list[list[float]] | None:
         """The rows read behind their prompts' cache, or None, for ever, where that does not give the plain scores."""
-        ragged = len(rows[0].ids) > len(rows[-1].ids)
         try:
             values = self._behind_prefix(cache, batch, encoded, rows, read)
         except Exception as error:
-            if self._prefix_tried:
+            if self._kinds:
                 raise
             logger.info("Scanner: this model's cache cannot be shared (%s: %s).", type(error).__name__, error)
             self.share = False
             return None
-        if ragged not in self._prefix_tried:
-            self._prefix_tried.add(ragged)
-            ends = (0, len(rows) - 1)
-            if not all(self._near([values[place]], self._plain([rows[place]], read)) for place in ends):
-                logger.warning("Scanner: scores behind a shared prompt differ from plain ones: prompts are not shared.")
-                self.share = False
-                return None
+        places = self._prefix_witnesses(batch, rows)
+        alone = [plain for place in places for plain in self._alone(rows[place], read)]
+        if places and not self._spread.near([values[place] for place in places], alone, values, self.trunk.dtype):
+            logger.warning("Scanner: scores behind a shared prompt differ from plain ones: prompts are not shared.")
+            self.share = False
+            return None
         return values
+
+    def _prefix_witnesses(self, batch: Batch, rows: Sequence[Encoded]) -> list[int]:
+        """The rows to read alone too: both ends of a batch of new lengths, else one, within a quarter of all tokens."""
+        lengths = [len(row.ids) - batch.prefix for row in rows]
+        kind = (len(rows[0].ids) > len(rows[-1].ids), _octave(batch.prefix), _octave(len(rows[0].ids)))
+        padded = cut(lengths, budget=self.budget, most_rows=self.max_rows, extra=batch.prefix)[0][1] - 1
+        self._read += len(batch.leaders) * batch.prefix + sum(lengths)
+        if kind not in self._kinds:
+            places = sorted({0, padded, len(rows) - 1})
+        else:
+            places = [padded] if 4 * (self._reread + len(rows[padded].ids)) <= self._read else []
+        self._kinds.add(kind)
+        self._reread += sum(len(rows[place].ids) for place in places)
+        return places
 
     def _behind_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read
@@ -212,13 +236,6 @@ class Scanner:
             results += read(read_at(outputs, part, [-prefix] * len(part)), part)
         return results
 
-    def _near(self, left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> bool:
-        import numpy as np
-
-        far = 5e-2 if self.trunk.dtype.itemsize < 4 else 1e-3  # half precision depends on the shape of the batch
-        a, b = (np.asarray([value for row in rows for value in row]) for rows in (left, right))
-        return bool(np.allclose(a, b, rtol=far, atol=far, equal_nan=True))
-
 
 def _places(ids: Tensor) -> Tensor:
     import torch
@@ -238,6 +255,17 @@ def _ways(side: Side, masked: bool) -> list[tuple[Side, bool]]:
     """A side and whether padding is masked, and what may be tried after them."""
     other: Side = "left" if side == "right" else "right"
     return list(dict.fromkeys([(side, masked), (side, True), (other, True)]))
+
+
+def _witnesses(rows: Sequence[Encoded]) -> list[int]:
+    """The row with most padding, and of many the one in the middle of all lengths."""
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
+    return [order[0], order[len(order) // 2]] if len(rows) >= MANY else order[:1]
+
+
+def _octave(length: int) -> int:
+    """Lengths by quarters of an octave: a rule of a model that begins behind 2^n tokens begins with a new one."""
+    return int(4 * math.log2(max(1, length - 1)))
 
 
 def _rectangle(rows: Sequence[Ids | Any], width: int, fill: int, side: str) -> Tensor:
