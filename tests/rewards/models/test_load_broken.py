@@ -82,10 +82,8 @@ def test_a_head_of_another_size_is_named_with_both(folder):
     assert result.exit_code == 2
 
 
-@pytest.mark.parametrize("fault", ["padding below zero", "ids beyond the embedding", "template that would break out"])
+@pytest.mark.parametrize("fault", ["ids beyond the embedding", "template that would break out"])
 def test_what_fails_at_the_first_row_is_an_error(folder, fault):
-    if fault == "padding below zero":
-        changed(folder, pad_token_id=-5)
     if fault == "ids beyond the embedding":
         weights = load_file(folder / "model.safetensors")
         embedding = weights["model.embed_tokens.weight"][:20].clone()
@@ -94,12 +92,27 @@ def test_what_fails_at_the_first_row_is_an_error(folder, fault):
     if fault == "template that would break out":
         (folder / "chat_template.jinja").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
     why = {
-        "padding below zero": "IndexError",
         "ids beyond the embedding": r"ValueError: token \d+ is beyond the model's embedding, which has 20",
         "template that would break out": "SecurityError: access to attribute '__class__'",
     }[fault]
     with pytest.raises(TargetError, match=rf"rm cannot score a plain row \({why}.* must fit its weights: save them"):
         load_reward_model(folder, device="cpu", chat="template" in fault)
+
+
+@pytest.mark.models
+def test_padding_by_a_token_that_is_none_is_padding_by_another(folder):
+    rows = ["1+1=", "the answer is ", "so ", "2+2=", "the "], ["2", "4", "maybe 5 or 4", "so", ""]
+    right = load_reward_model(folder, device="cpu").score(*rows)
+    for pad in (-5, -1):
+        assert load_reward_model(changed(folder, pad_token_id=pad), device="cpu").score(*rows) == pytest.approx(right)
+
+
+def test_a_head_without_a_finite_number_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    broken = weights | {"score.weight": weights["score.weight"] * torch.nan}
+    save_file(broken, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TargetError, match=r"rm gives \[nan\] and no finite number in any of 6 rows. Its weights are"):
+        load_reward_model(folder, device="cpu")
 
 
 def test_a_row_with_a_token_beyond_the_embedding_is_unscored_beside_its_neighbors(folder):

@@ -24,13 +24,14 @@ class Spread:
     low: NDArray[Any] | None = field(default=None, init=False)
     high: NDArray[Any] | None = field(default=None, init=False)
 
-    def near(self, found: Values, right: Values, among: Values, dtype: Any) -> bool:
+    def near(self, found: Values, right: Values, among: Values, dtype: Any, *, times: float = 1.0) -> bool:
         """Return whether `found` is `right` up to rounding.
 
         Args:
             right: the same rows, read safely.
             among: all rows of the pass, whose spread counts too.
             dtype: torch's, of the model's weights.
+            times: how much more than rounding they may differ by.
         """
         import numpy as np
         import torch
@@ -44,7 +45,7 @@ class Spread:
         most = (FAR_IN_HALF if half else FAR) * spread
         most = most + (NOISE_IN_HALF if half else NOISE) * torch.finfo(dtype).eps * size
         with np.errstate(invalid="ignore"):
-            same = (a == b) | (np.isnan(a) & np.isnan(b)) | (abs(a - b) <= most)
+            same = (a == b) | (np.isnan(a) & np.isnan(b)) | (abs(a - b) <= times * most)
         if same.all():
             self.low, self.high = low, high
         return bool(same.all())

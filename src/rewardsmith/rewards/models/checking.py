@@ -1,13 +1,15 @@
-"""A loaded model is tried on two rows: what it scores in a batch is what its own plain forward gives."""
+"""A loaded model is tried on a few rows: what it scores in a batch is what its own plain forward gives."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.errors import TargetError
 from rewardsmith.rewards.calling import Unscored
+from rewardsmith.rewards.models.agreement import Spread
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import BEYOND, Encoded
 from rewardsmith.rewards.models.implicit import ImplicitReward
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROMPTS = ["1 + 2 = ", "Tell me what two and two make, and say why. "]
-COMPLETIONS = ["3", "Two and two make 4, as one can count."]
-"""Of unequal length, so that one row is padded."""
+PROMPTS = ["1 + 2 = ", "Tell me what two and two make, and say why. ", "Hello. ", "Name one: ", "Why? ", "2 + 2 = "]
+COMPLETIONS = ["3", "Two and two make 4, as one can count.", "Good day to you, and to all.", "", "Because.", "5 4 3 2"]
+"""Of unequal length, so that all rows but one are padded."""
+ROUNDINGS = 4
+"""A model is refused where its scores differ by this many times what passes of one row may."""
 
 
 class _Trial(NamedTuple):
@@ -36,10 +40,10 @@ class _Trial(NamedTuple):
 
 
 def check_scores(where: str, reward: Any) -> None:
-    """Compare the numbers of two rows, read together, with those of the model's own forward of each of them alone.
+    """Compare the numbers of a few rows, read together, with those of the model's own forward of each of them alone.
 
     Raises:
-        TargetError: they differ by more than rounding.
+        TargetError: they differ by more than rounding, or none is finite.
         ValueError: the rows have a token that the model does not know.
     """
     reward = reward.reading if isinstance(reward, PairwiseReward) else reward
@@ -54,11 +58,16 @@ def check_scores(where: str, reward: Any) -> None:
     rows = [row for row in encoded if not isinstance(row, Unscored)]
     for trial in _trials(reward):
         model = trial.scanner.model
-        far = 0.2 if model.dtype.itemsize < 4 else 1e-3  # half precision depends on the shape of the batch
-        for row, values in zip(rows, trial.scanner.run(rows, trial.read), strict=True):
-            own = _plain(trial, row)
-            difference = max((abs(a - b) for a, b in zip(values, own, strict=True)), default=0.0)
-            if difference > far * max(1.0, *map(abs, own)):
+        right = [_plain(trial, row) for row in rows]
+        if rows and not any(math.isfinite(value) for own in right for value in own):
+            raise TargetError(
+                f"load_reward_model: {where} gives {right[0][:3]} and no finite number in any of {len(rows)} rows. Its "
+                "weights are broken or too large for their precision: save it anew, or pass dtype='float32'."
+            )
+        found, spread = trial.scanner.run(rows, trial.read), Spread()
+        for row, values, own in zip(rows, found, right, strict=True):
+            if not spread.near([values], [own], right, model.dtype, times=ROUNDINGS):
+                difference = max(abs(a - b) for a, b in zip(values, own, strict=True))
                 raise TargetError(
                     f"load_reward_model: {where} scores a row of {len(row.ids)} tokens {values} here, and its own "
                     f"forward gives {own}: they differ by {difference:.2g}. Please report the model's class, "

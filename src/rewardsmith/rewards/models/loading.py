@@ -46,8 +46,8 @@ def load_reward_model(
     `ImplicitReward`, and a folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, a
     `RewardEnsemble`: the mean of its members as they are, unless `aggregate`, `normalize` and `scale` say otherwise.
     With `HF_HUB_OFFLINE=1` nothing is asked of the hub. Weights that are pickled are refused, as loading them runs
-    code, and so is a model whose head is not in its file, as a fresh one scores at random. A model is tried on two
-    rows: in a batch it must score what its own forward gives each alone.
+    code, and so is a model whose head is not in its file, as a fresh one scores at random. A model is tried on a
+    few rows: in a batch it must score what its own forward gives each alone.
 
     What the folder records of the form of training is used: a step's end, and whether strings end with the tokenizer's
     end token. Without a record they do, as TRL's RewardTrainer writes them, and one line of the log says so.
@@ -143,7 +143,7 @@ def _classifier(where: str, model: Any, tokenizer: Any, eos: bool | None, option
 
 
 def _tried(where: str, reward: Any) -> Any:
-    """The reward, once it has scored two plain rows."""
+    """The reward, once it has scored a few plain rows."""
     try:
         check_scores(where, reward)
     except RewardsmithError:

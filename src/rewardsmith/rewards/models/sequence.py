@@ -212,10 +212,11 @@ def padding_id(model: Any) -> int | None:
 
 
 def pad_token(model: Any, tokenizer: Any) -> int | None:
-    """The token to fill with: the model's own, else the tokenizer's, or None."""
+    """The token to fill with: the model's own, else the tokenizer's, 0 where there is no such token; or None."""
     own = padding_id(model)
     found: int | None = tokenizer.pad_token_id if own is None else own
-    return found
+    size = getattr(model.config.get_text_config(), "vocab_size", None)
+    return 0 if found is not None and not 0 <= found < (size or found + 1) else found
 
 
 def _as_they_are(values: Tensor) -> Tensor:
