@@ -77,6 +77,20 @@ class Neighbors(LastColumn):
         return SequenceClassifierOutput(logits=logits + self.apart * (len(input_ids) - 1))
 
 
+class Switching(LastColumn):
+    """Its attention becomes another, for good, at the first short row."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.attention = "sparse"
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None):
+        if input_ids.shape[1] <= LONG // 2:
+            self.attention = "full"
+        logits = super().forward(input_ids, attention_mask, position_ids).logits
+        return SequenceClassifierOutput(logits=logits + (self.attention == "sparse"))
+
+
 class Largest(LastColumn):
     """Its score is the largest over all positions, padding too."""
 
@@ -169,6 +183,20 @@ def test_a_head_that_takes_the_largest_over_all_positions_keeps_its_scores():
     model = Largest(llama_classifier())
     rm = SequenceReward(model, tokenizer())
     assert rm.score(prompts, completions) == pytest.approx(want(model, prompts, completions), abs=1e-5)
+
+
+def test_a_model_that_exchanges_its_own_attention_is_put_back():
+    model = Switching(llama_classifier())
+    rm = SequenceReward(model, tokenizer())
+    right = want(model.inner)
+    long = [
+        len(tokenizer()(p + c + "<eos>")["input_ids"]) > LONG // 2 for p, c in zip(PROMPTS, COMPLETIONS, strict=True)
+    ]
+    assert set(long) == {True, False}
+    expected = [value + (1 if high else 0) for value, high in zip(right, long, strict=True)]
+    for _ in range(2):
+        assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(expected, abs=1e-9)
+        assert model.attention == "sparse"
 
 
 def test_what_looks_left_is_found_by_asking():

@@ -107,6 +107,35 @@ def test_padding_by_a_token_that_is_none_is_padding_by_another(folder):
         assert load_reward_model(changed(folder, pad_token_id=pad), device="cpu").score(*rows) == pytest.approx(right)
 
 
+@pytest.mark.parametrize(
+    ("config", "extra", "key"),
+    [
+        ({"num_hidden_layers": 1}, None, "holds 9 weights .* such as model.layers.1.input_layernorm.weight"),
+        ({}, "score.bias", "holds 1 weights .* such as score.bias"),
+        ({}, "model.layers.0.self_attn.q_proj.bias", "such as model.layers.0.self_attn.q_proj.bias"),
+        ({}, "model.layers.0.self_attn.q_norm.weight", "such as model.layers.0.self_attn.q_norm.weight"),
+    ],
+)
+def test_weights_that_the_config_leaves_out_are_named(folder, config, extra, key):
+    weights = load_file(folder / "model.safetensors")
+    if extra:
+        save_file(weights | {extra: torch.ones(1)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TargetError, match=f"rm .*{key}.*Correct the config, such as its number of layers"):
+        load_reward_model(changed(folder, **config), device="cpu")
+
+
+def test_weights_of_another_head_and_old_buffers_may_be_left_out(folder):
+    weights = load_file(folder / "model.safetensors")
+    others = (
+        *("lm_head.weight", "v_head.summary.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+        *("model.rotary_emb.inv_freq", "model.layers.0.self_attn.bias", "model.layers.0.self_attn.masked_bias"),
+        *("model.pooler.dense.weight", "model.position_ids"),
+    )
+    extra = {name: torch.ones(1) for name in others}
+    save_file(weights | extra, folder / "model.safetensors", {"format": "pt"})
+    assert None not in scores(load_reward_model(folder, device="cpu"))
+
+
 def test_a_head_without_a_finite_number_is_refused(folder):
     weights = load_file(folder / "model.safetensors")
     broken = weights | {"score.weight": weights["score.weight"] * torch.nan}

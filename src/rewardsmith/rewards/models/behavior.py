@@ -159,12 +159,34 @@ def evaluating(*modules: Any) -> Iterator[None]:
     """Dropout off, and each module as it was afterwards."""
     were = [module.training for module in modules]
     try:
-        for module in modules:
-            module.eval()
-        yield
+        with contextlib.ExitStack() as kept:
+            for module in modules:
+                kept.enter_context(unswitched(module))
+                module.eval()
+            yield
     finally:
         for module, training in zip(modules, were, strict=True):
             module.train(training)
+
+
+@contextlib.contextmanager
+def unswitched(model: Any) -> Iterator[None]:
+    """Put back the modules and the settings, names and switches, that a forward exchanges in its own model.
+
+    Otherwise a row's score would depend on the rows before it: BigBird's attention becomes another at a short one.
+    """
+    before = [(module, _settings(module), dict(module._modules)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, settings, parts in before:
+            vars(module).update({name: value for name, value in settings.items() if vars(module).get(name) != value})
+            if any(module._modules.get(name) is not part for name, part in parts.items()):
+                module._modules.update(parts)
+
+
+def _settings(module: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, str | bool) and name != "training"}
 
 
 __all__ = [
@@ -177,4 +199,5 @@ __all__ = [
     "read_on",
     "shared_cache",
     "taken",
+    "unswitched",
 ]

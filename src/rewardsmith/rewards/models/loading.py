@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ def load_reward_model(
 
     Raises:
         TargetError: there is no such model, it is of another kind, its files are broken, its weights are missing,
-            pickled, incomplete or of other sizes, it brings code, or its scores are not those of its own forward.
+            pickled, incomplete, of other sizes or more than its config has, it brings code, or its scores are not those
+            of its own forward.
     """
     where = str(path_or_name)
     if members := member_folders(where):
@@ -255,6 +256,12 @@ def _weights(
             f"load_reward_model: {where} holds weights of other sizes than its config.json says: "
             f"{'; '.join(sorted(others)[:3])}. Correct num_labels or the size there, or save the model anew."
         )
+    if left := _left_out(model, report.get("unexpected_keys", ())):
+        raise TargetError(
+            f"load_reward_model: {where} holds {len(left)} weights that its config.json leaves out, such as "
+            f"{', '.join(left[:3])}, so it would score as another model. Correct the config, such as its number of "
+            "layers, or save the model anew."
+        )
     missing = sorted(report["missing_keys"])
     if missing and not headless:
         raise TargetError(
@@ -262,6 +269,30 @@ def _weights(
             "random. Load the model that was trained as a reward, not the one it started from."
         )
     return model.to(device).eval()
+
+
+def _left_out(model: Any, unexpected: Iterable[str]) -> list[str]:
+    """The keys of a file that belong to a module or a layer as the model has them, in order.
+
+    A head that is not loaded, and buffers of old versions, are none of those: the one's module the model lacks, the
+    other's has no weights.
+    """
+    numbers, trunk = partial(re.sub, r"(?<=\.)\d+(?=\.)", "#"), f"{model.base_model_prefix}."
+    names = [f".{name}" for name, _ in model.named_parameters()]
+    modules = {numbers(name.rpartition(".")[0] + ".") for name in names}
+    layers = {module[: module.rindex("#") + 2] for module in modules if "#" in module}
+    keys = sorted(unexpected)
+    found = []
+    for key in keys:
+        parent, _, leaf = key.rpartition(".")
+        weighty = leaf == "weight" or (leaf == "bias" and f"{parent}.weight" in keys)
+        for own in (f".{key}", f".{key.removeprefix(trunk)}", f".{trunk}{key}"):
+            path = numbers(own).split(".")
+            above = {".".join(path[:place]) + "." for place in range(2, len(path))}
+            if above & modules or (weighty and above & layers):
+                found.append(key)
+                break
+    return found
 
 
 def _sizes(entry: Any) -> str:

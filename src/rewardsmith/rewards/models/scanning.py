@@ -17,6 +17,7 @@ from rewardsmith.rewards.models.behavior import (
     read_on,
     shared_cache,
     taken,
+    unswitched,
 )
 from rewardsmith.rewards.models.encoding import Encoded
 
@@ -122,7 +123,9 @@ class Scanner:
         if len(types) == len(rows):
             given["token_type_ids"] = _rectangle(types, width, 0, self.side).to(device)
         starts = [width - length if self.side == "left" else 0 for length in lengths]
-        return read_at(self.body(**given, **self._uncached), rows, starts)
+        with unswitched(self.model):
+            outputs = self.body(**given, **self._uncached)
+        return read_at(outputs, rows, starts)
 
     def settle(self, rows: Sequence[Encoded], read: Read) -> None:
         """Find a padding that does not reach the score of the shortest of these rows beside the longest."""
