@@ -26,6 +26,7 @@ from transformers import (
     MistralForTokenClassification,
     Qwen2ForCausalLM,
 )
+from transformers.modeling_outputs import SequenceClassifierOutput
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
@@ -254,6 +255,21 @@ def test_a_tokenizer_that_reads_otherwise_than_its_file_is_named(folder, monkeyp
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *arguments, **options: other)
     load_reward_model(folder, device="cpu")
     assert "which gives '1 + 2 = ' other tokens than its tokenizer.json. Its scores may be wrong" in caplog.text
+
+
+@pytest.mark.models
+def test_a_head_over_all_positions_padding_too_is_loaded_and_read_alone(folder, monkeypatch):
+    def largest(self, input_ids, attention_mask=None, **options):
+        states = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return SequenceClassifierOutput(logits=self.score(states).max(dim=1).values)
+
+    monkeypatch.setattr(LlamaForSequenceClassification, "forward", largest)
+    rm = load_reward_model(folder, device="cpu")
+    rows = ["1+1=", "the answer is ", "so ", "2+2=", "the "], ["2", "4", "maybe 5 or 4", "so", ""]
+    ids = [tokenizer()(p + c + "<eos>", return_tensors="pt")["input_ids"] for p, c in zip(*rows, strict=True)]
+    with torch.inference_mode():
+        assert rm.score(*rows) == pytest.approx([largest(rm.model, row).logits.item() for row in ids], abs=1e-5)
+    assert rm.reader.scanner.max_rows == 1
 
 
 def scores(reward):

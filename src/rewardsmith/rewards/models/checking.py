@@ -64,15 +64,26 @@ def check_scores(where: str, reward: Any) -> None:
                 f"load_reward_model: {where} gives {right[0][:3]} and no finite number in any of {len(rows)} rows. Its "
                 "weights are broken or too large for their precision: save it anew, or pass dtype='float32'."
             )
-        found, spread = trial.scanner.run(rows, trial.read), Spread()
-        for row, values, own in zip(rows, found, right, strict=True):
-            if not spread.near([values], [own], right, model.dtype, times=ROUNDINGS):
-                difference = max(abs(a - b) for a, b in zip(values, own, strict=True))
-                raise TargetError(
-                    f"load_reward_model: {where} scores a row of {len(row.ids)} tokens {values} here, and its own "
-                    f"forward gives {own}: they differ by {difference:.2g}. Please report the model's class, "
-                    f"{type(model).__name__}, and your version of transformers; its scores cannot be trusted."
-                )
+        if wrong := _wrong(trial, rows, right):
+            trial.scanner.read_alone()  # padding may reach what its witness has not shown
+            wrong = _wrong(trial, rows, right)
+        for row, values, own in wrong[:1]:
+            difference = max(abs(a - b) for a, b in zip(values, own, strict=True))
+            raise TargetError(
+                f"load_reward_model: {where} scores a row of {len(row.ids)} tokens {values} here, and its own "
+                f"forward gives {own}: they differ by {difference:.2g}. Please report the model's class, "
+                f"{type(model).__name__}, and your version of transformers; its scores cannot be trusted."
+            )
+
+
+def _wrong(trial: _Trial, rows: Sequence[Encoded], right: list[list[float]]) -> list[Any]:
+    """The rows whose numbers are not the right ones, with both."""
+    found, dtype = trial.scanner.run(rows, trial.read), trial.scanner.model.dtype
+    return [
+        (row, values, own)
+        for row, values, own in zip(rows, found, right, strict=True)
+        if not Spread().near([values], [own], right, dtype, times=ROUNDINGS)
+    ]
 
 
 def _encoded(reward: Any) -> Sequence[Encoded | Unscored]:

@@ -136,6 +136,11 @@ class Scanner:
             with torch.inference_mode(), evaluating(self.model):
                 self._checked([longest, shortest], read)
 
+    def read_alone(self) -> None:
+        """Read rows one at a time from now on, because others or padding reach their scores."""
+        self.max_rows, self.share = 1, False
+        logger.warning("Scanner: padding or other rows reach this model's scores, so rows are read one at a time.")
+
     def _batch(self, batch: Batch, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
         rows = [encoded[row] for row in batch.rows]
         if batch.prefix and self.share and self._cache is not None:
@@ -181,8 +186,7 @@ class Scanner:
                 return found
         self.side, self.masked = before
         if not raised:
-            self.max_rows, self.share = 1, False
-            logger.warning("Scanner: padding or other rows reach this model's scores, so rows are read one at a time.")
+            self.read_alone()
         return [values for row in rows for values in self._alone(row, read)]
 
     def _trusted_prefix(

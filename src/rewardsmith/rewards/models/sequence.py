@@ -195,14 +195,17 @@ def split_head(model: Any) -> Parts | None:
     trunk, head = getattr(model, model.base_model_prefix, None), getattr(model, "score", None)
     if not callable(head) or trunk is None or not looks_left(Hidden(trunk), model):
         return None
-    ids, _ = probes(model)
+    first, second = probes(model)
     with torch.inference_mode(), evaluating(model):
-        own = model(input_ids=ids).logits
-        try:
-            read = head(Hidden(trunk)(input_ids=ids))  # (1, t, K)
-        except Exception:  # a head that takes something else
-            return None
-    return Parts(trunk, head) if own.shape == read[:, -1].shape and close(read[:, -1], own, of=read) else None
+        for ids in (first, second, first[:, :-2], second[:, :-3], first[:, :-5]):  # a head may read the last by chance
+            own = model(input_ids=ids).logits
+            try:
+                read = head(Hidden(trunk)(input_ids=ids))  # (1, t, K)
+            except Exception:  # a head that takes something else
+                return None
+            if own.shape != read[:, -1].shape or not close(read[:, -1], own, of=read):
+                return None
+    return Parts(trunk, head)
 
 
 def padding_id(model: Any) -> int | None:
