@@ -178,7 +178,7 @@ def test_questions_side_by_side_each_get_their_own_scores_in_order():
     assert hearing.calls == 4  # two rows as such, two under the nonce; what was known was not asked again
 
 
-def test_what_came_back_unscored_is_noted_once():
+def test_what_came_back_unscored_is_noted_once_and_each_call_counts():
     def reward(prompt, completion, answer):
         return None if completion == "7" else 1.0
 
@@ -190,5 +190,6 @@ def test_what_came_back_unscored_is_noted_once():
 
     with hearing_of(reward) as hearing:
         results = hearing.hear({nonce: asking(nonce) for nonce in ("a", "b")})
-    assert hearing.unscored == {"none": 1}
+    assert hearing.unscored == {"none": 2}
+    assert len(hearing.broken) == len(hearing.asked) == 1
     assert isinstance(results["a"][0], Scored)
