@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.busy import bare_seconds, costing, sums
 from benchmarks.ratios import Ratio, ratio
-from rewardsmith.audit import audit
+from rewardsmith.auditing import audit
 
 
 class Setting(NamedTuple):

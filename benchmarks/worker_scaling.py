@@ -6,7 +6,7 @@ import time
 
 from benchmarks.busy import bare_seconds, completed, costing, sums
 from benchmarks.ratios import Ratio, ratio
-from rewardsmith.rewards import Scorer
+from rewardsmith.scoring import Scorer
 
 SECONDS, N_ROWS, REPEATS = 0.002, 2_000, 5
 WORKERS = (0, 1, 2)

@@ -13,8 +13,8 @@ from functools import partial
 from examples.support import build, config, draw, seeded
 from examples.watch import Rows, Watch, by_quantity, quietly, table
 from rewardsmith.advantages import group_centered
-from rewardsmith.audit import auroc, expected_calibration_error
 from rewardsmith.engines.trl import GRPOTrainer
+from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
 from rewardsmith.transforms import scoring_rule_reward

@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from transformers.utils import logging
 
-from rewardsmith.audit import HOUSE_STYLE
+from rewardsmith.auditing import HOUSE_STYLE
 from rewardsmith.engines.trl import GRPOConfig
 from rewardsmith.worlds import ArithmeticLM, Task
 

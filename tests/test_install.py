@@ -14,7 +14,8 @@ import pytest
 
 from rewardsmith.data import read_preferences
 from rewardsmith.errors import MissingExtraError
-from rewardsmith.rewards import load_reward_model, load_target
+from rewardsmith.rewards import load_reward_model
+from rewardsmith.scoring import load_target
 from tests.installed import part_of
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +91,7 @@ def test_a_room_that_needs_torch_says_how_to_install_it(without_torch):
 
 def test_the_one_question_of_an_audit_that_needs_torch_says_that_it_was_not_asked(without_torch):
     code = """
-from rewardsmith.audit.probes.regions import reward_regions
+from rewardsmith.auditing.probes.regions import reward_regions
 from rewardsmith.data import Row
 
 groups = [[(Row(prompt=str(g), columns={"gold": float(i)}), g + i / 8) for i in range(4)] for g in range(12)]

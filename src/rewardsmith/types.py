@@ -151,20 +151,3 @@ class RewardBatch:
     step_rewards: Mapping[str, Tensor] = field(default_factory=dict)
     step_mask: Tensor | None = None
     step_ends: Tensor | None = None
-
-
-__all__ = [
-    "Completion",
-    "Message",
-    "Named",
-    "ProcessReward",
-    "Reward",
-    "RewardBatch",
-    "Scope",
-    "Text",
-    "Traits",
-    "TransitionReward",
-    "declares",
-    "named_by",
-    "traits_of",
-]

@@ -14,14 +14,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import rewardsmith.audit
-import rewardsmith.rewards
-from rewardsmith.audit.finding import Finding
-from rewardsmith.audit.render.write import report_schema
-from rewardsmith.audit.report import Report
+import rewardsmith.auditing
+import rewardsmith.scoring
+from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.render.write import report_schema
+from rewardsmith.auditing.report import Report
 from rewardsmith.cli.audit import audit_command
 from rewardsmith.errors import RowsError, TargetError
-from rewardsmith.rewards import Target
+from rewardsmith.scoring import Target
 
 FINDING = Finding("enumeration", "high", "A list is paid.", 0.9, (0.8, 1.0), 64, "Use exact_number.")
 LOADED = Target("m:f", "plain", lambda prompt, completion: 0.0)
@@ -42,9 +42,9 @@ def invoke(monkeypatch):
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(rewardsmith.audit, "audit", fake_audit, raising=False)
-        monkeypatch.setattr(rewardsmith.rewards, "load_reward", lambda spec: replace(LOADED, name=spec))
-        monkeypatch.setattr(rewardsmith.rewards, "target_rows", lambda t, n, seed: [t.name] * n)
+        monkeypatch.setattr(rewardsmith.auditing, "audit", fake_audit, raising=False)
+        monkeypatch.setattr(rewardsmith.scoring, "load_reward", lambda spec: replace(LOADED, name=spec))
+        monkeypatch.setattr(rewardsmith.scoring, "target_rows", lambda t, n, seed: [t.name] * n)
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     run.calls = []
@@ -102,7 +102,7 @@ def test_without_rows_the_target_brings_them(invoke):
 
 
 def test_the_defaults_are_those_of_the_library():
-    ours, theirs = signature(audit_command).parameters, signature(rewardsmith.audit.audit).parameters
+    ours, theirs = signature(audit_command).parameters, signature(rewardsmith.auditing.audit).parameters
     for name in ("budget", "workers", "timeout", "concurrency", "memory", "seed", "aggregate", "threshold"):
         assert ours[name].default == theirs[name].default, name
 

@@ -14,7 +14,7 @@ from tests.engines.scoring_jobs import asked, expected, read, reward_file, rows_
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
-from rewardsmith.rewards import load_reward
+from rewardsmith.scoring import load_reward
 
 
 def score(*arguments):

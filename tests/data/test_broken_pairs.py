@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from rewardsmith.audit import audit
+from rewardsmith.auditing import audit
 from rewardsmith.cli import app
 from rewardsmith.data import (
     PreferenceRow,

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rewardsmith.errors import RewardsmithError
-from rewardsmith.rewards import LocalEngine, score_file
+from rewardsmith.scoring import LocalEngine, score_file
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
 from tests.installed import part_of

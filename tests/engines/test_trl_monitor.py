@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer
-from rewardsmith.monitors import Monitor, Reading, canary_false_positives
+from rewardsmith.measures.sequential import Reading
+from rewardsmith.monitors import Monitor, canary_false_positives
 from rewardsmith.worlds import ArithmeticLM, arithmetic_gold, committed_number_reward, substring_reward
 
 from .helpers import logged, make

@@ -12,7 +12,8 @@ from transformers import TrainerCallback
 
 from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer, watch
 from rewardsmith.engines.trl.limits import TimedReward
-from rewardsmith.monitors import Monitor, Reading
+from rewardsmith.measures.sequential import Reading
+from rewardsmith.monitors import Monitor
 from rewardsmith.worlds import ArithmeticLM, Sums, arithmetic_gold, substring_reward
 
 from .helpers import logged, make, parameters

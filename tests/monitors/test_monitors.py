@@ -9,29 +9,25 @@ import torch
 from scipy import stats
 
 from rewardsmith.data import MASTER_KEYS
+from rewardsmith.measures.sequential import change, dependence, level, pooled_correlation, spent
 from rewardsmith.monitors import (
     Watch,
     canary_false_positives,
     canary_rows,
-    change,
     count_paid,
     dead_group_rate,
     dead_groups,
     default_monitors,
-    dependence,
     evidence,
     flat_gold,
     infinite_rewards,
     kl_budget,
     length_bias,
     length_correlation,
-    level,
     measure_batch,
-    pooled_correlation,
     proxy_gold_divergence,
     proxy_outcome_divergence,
     source_key,
-    spent,
     unscored_rate,
 )
 

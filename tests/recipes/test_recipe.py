@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, step_credit
 from rewardsmith.recipes import Recipe, column, combine, source, step_source
-from rewardsmith.rewards import contract_of
+from rewardsmith.scoring import contract_of
 from rewardsmith.transforms import (
     RunningNorm,
     clip_rewards,

@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 
 from rewardsmith.data import Row, split_clauses
-from rewardsmith.rewards import AspectReward, AsyncAspectReward, process_target, rewards_of, score
-from rewardsmith.rewards import as_target as target_of
+from rewardsmith.rewards import AspectReward, AsyncAspectReward
+from rewardsmith.scoring import as_target as target_of
+from rewardsmith.scoring import process_target, rewards_of, score
 
 NAN = float("nan")
 

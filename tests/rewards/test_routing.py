@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.installed import part_of
 
-from rewardsmith.rewards import AsyncRoutedReward, RoutedReward, as_target, contract_of, exact_number, exact_text
+from rewardsmith.rewards import AsyncRoutedReward, RoutedReward, exact_number, exact_text
+from rewardsmith.scoring import as_target, contract_of
 
 SEEN: list[tuple[str, dict]] = []
 

@@ -6,8 +6,9 @@ import pickle
 import pytest
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import contract_of, rewards_of, score, stated_confidence, to_trl, without_confidence
-from rewardsmith.rewards.contracts import is_async
+from rewardsmith.rewards import stated_confidence, without_confidence
+from rewardsmith.scoring import contract_of, rewards_of, score, to_trl
+from rewardsmith.scoring.contracts import is_async
 
 ANSWERED = "4\n\n<confidence>0.7</confidence>"
 

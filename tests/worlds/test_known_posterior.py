@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.audit import brier_score, expected_calibration_error
+from rewardsmith.measures import brier_score, expected_calibration_error
 from rewardsmith.worlds import KnownPosterior, StatedPolicy, Streams, train_stated
 
 

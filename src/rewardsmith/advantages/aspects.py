@@ -74,6 +74,3 @@ def combine_aspects(
             values = values / scored.sum(dim=1, keepdim=True).clamp_min(1)
         placed.append((weights or {}).get(name, 1.0) * values)
     return torch.stack(placed).sum(dim=0)
-
-
-__all__ = ["Aspect", "combine_aspects"]

@@ -73,7 +73,7 @@ def rank_filter(
         "random" any n · "middle" the n nearest the median rank · "pow" all, by |r|^p · "all" all, equally
 
     Zhang, Shen et al. 2024, arXiv:2409.06957, Sec. 3 (BW, BR, BoN, pow). Which rule suits a reward model is measured,
-    not assumed: `rewardsmith.audit.choose_filter`. "random", "wr" and "middle" are there to compare with.
+    not assumed: `rewardsmith.auditing.choose_filter`. "random", "wr" and "middle" are there to compare with.
     Compute advantages on the full group and multiply: within the kept pair alone every advantage is ± one constant,
     and "bon" leaves nothing to compare with.
     Differs: "br" draws one other row, where the official reweighting samples with 0.4 for the best and 0.1 for each
@@ -140,6 +140,3 @@ def _rank(keys: Tensor, ties: Tensor) -> Tensor:
     shuffled = ties.argsort(dim=1)
     order = shuffled.gather(1, keys.gather(1, shuffled).argsort(dim=1, stable=True))  # entries, best placed last
     return order.argsort(dim=1)
-
-
-__all__ = ["drop_dead_groups", "drop_unscored", "rank_filter"]

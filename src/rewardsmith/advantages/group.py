@@ -144,6 +144,3 @@ def batch_scaled(rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tens
     batch = grouped.reshape(1, -1) if grouped.numel() else grouped.new_zeros(1, 1)
     unit = _largest(batch)
     return _like(_compare(grouped, unit).gaps / (_compare(batch, unit).std() + eps / unit), rewards)
-
-
-__all__ = ["batch_scaled", "group_centered", "group_zscore", "leave_one_out", "removes"]

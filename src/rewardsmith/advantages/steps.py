@@ -283,6 +283,3 @@ def _steps(caller: str, step_rewards: Tensor, step_mask: Tensor) -> tuple[Tensor
     whole = torch.int64 if wide.dtype == torch.float64 else torch.int32
     absent = (mask.view(torch.int8) - 1).to(whole).view(wide.dtype)  # −1 has all bits set, and so has a NaN
     return mask, absent, torch.add(wide, wide.detach(), alpha=0).add_(absent)  # 0 · inf is NaN
-
-
-__all__ = ["min_form_weights", "step_credit", "step_returns", "token_leave_one_out"]

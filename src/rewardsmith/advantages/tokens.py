@@ -162,6 +162,3 @@ def _check_ends(caller: str, ends: Tensor, n_tokens: int) -> None:
             f"{caller}: step_ends reach from {int(first)} to {int(last)}, outside the {n_tokens} tokens. "
             "Pass token indices within the completion, counted from 0 without the prompt."
         )
-
-
-__all__ = ["broadcast_to_tokens", "scatter_steps", "spread_steps", "step_lengths"]

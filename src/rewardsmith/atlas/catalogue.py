@@ -83,15 +83,3 @@ def search_catalogue(words: list[str]) -> tuple[Paper, ...]:
         if all(word in (body + page).lower() for word in wanted):
             hits.append((-sum(word in head for word in wanted), paper.number, paper))
     return tuple(paper for _, _, paper in sorted(hits))
-
-
-__all__ = [
-    "STATUSES",
-    "Paper",
-    "Status",
-    "find_paper",
-    "load_catalogue",
-    "page_of",
-    "search_catalogue",
-    "status_of",
-]

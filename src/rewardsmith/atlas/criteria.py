@@ -290,21 +290,3 @@ class RankAgreement:
         columns = [[values_of(results, f"{m}/{arm}").mean() for arm in self.arms] for m in (self.metric, self.other)]
         rho = float(spearmanr(np.array(columns[0]), np.array(columns[1])).statistic)
         return Verdict(rho >= self.at_least, str(self), f"{rho:.3g}")
-
-
-__all__ = [
-    "All",
-    "AtLeast",
-    "AtMost",
-    "Criterion",
-    "Equal",
-    "LowerBound",
-    "PairedGain",
-    "RankAgreement",
-    "Results",
-    "Verdict",
-    "Within",
-    "lower_95_bound",
-    "sign_flip_p_value",
-    "values_of",
-]

@@ -107,6 +107,3 @@ def _parameters(world: ast.ClassDef, lines: list[str]) -> tuple[tuple[str, str, 
             comment = lines[(node.end_lineno or node.lineno) - 1].partition("#")[2].strip()
             found.append((node.target.id, ast.unparse(node.value), comment))
     return tuple(found)
-
-
-__all__ = ["Declaration", "declarations", "find_declaration", "load_page", "page_slugs"]

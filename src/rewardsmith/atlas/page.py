@@ -119,6 +119,3 @@ def _one_by_one(
     experiment: Callable[..., dict[str, float]], seeds: Sequence[int], world: Any, *, broken: bool = False
 ) -> list[dict[str, float]]:
     return [experiment(seed, world, broken=broken) for seed in seeds]
-
-
-__all__ = ["LoadedPage", "Page"]

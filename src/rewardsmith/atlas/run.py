@@ -176,6 +176,3 @@ def _one_thread() -> Iterator[None]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-__all__ = ["Run", "changed_world", "intervals", "run_page"]

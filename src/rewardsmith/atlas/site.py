@@ -166,6 +166,3 @@ def _usage_blocks(usage: str) -> list[tuple[str, bool]]:
 
 def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
-
-
-__all__ = ["Arm", "default_figure", "metrics", "shown_status", "write_site"]

@@ -314,6 +314,3 @@ def _results_table(run: Run) -> RenderableType:
         shown = f"[{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "one seed"
         table.add_row(name, f"{sum(values) / len(values):.3f}", shown.replace("[", "\\["))
     return table
-
-
-__all__ = ["app"]

@@ -23,7 +23,7 @@ from rewardsmith.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from rewardsmith.audit import Report, Severity
+    from rewardsmith.auditing import Report, Severity
 
 TargetName = Annotated[
     str,
@@ -135,9 +135,9 @@ def _audited(
     gold: str | None,
     **options: Any,
 ) -> Report:
-    from rewardsmith.audit import audit
+    from rewardsmith.auditing import audit
     from rewardsmith.data import read_rows
-    from rewardsmith.rewards import Target, load_reward, load_target, target_rows
+    from rewardsmith.scoring import Target, load_reward, load_target, target_rows
 
     given: Any = None if rows is None else _read(rows, limit)
     loaded = load_reward(target, **model)
@@ -151,7 +151,7 @@ def _audited(
 
 def _read(source: str, limit: int | None) -> Any:
     """Rows or preference pairs; what was left out is said on standard error."""
-    from rewardsmith.audit.render.visible import plain
+    from rewardsmith.auditing.render.visible import plain
     from rewardsmith.data import read_rows_or_pairs
 
     given = read_rows_or_pairs(source, limit=limit)
@@ -163,7 +163,7 @@ def _read(source: str, limit: int | None) -> Any:
 def _print(report: Report, *, floor: Severity, out: Path | None, as_json: bool) -> None:
     from rich.console import Console
 
-    from rewardsmith.audit import render_text, strict_json, write_report
+    from rewardsmith.auditing import render_text, strict_json, write_report
 
     paths = write_report(report, out, floor) if out else None
     if as_json:
@@ -175,7 +175,7 @@ def _print(report: Report, *, floor: Severity, out: Path | None, as_json: bool) 
 
 def _severity(name: str) -> Severity:
     from rewardsmith._check import check_choice
-    from rewardsmith.audit import SEVERITIES
+    from rewardsmith.auditing import SEVERITIES
 
     check_choice("rewardsmith audit", "--fail-on", name, SEVERITIES)
     return next(severity for severity in SEVERITIES if severity == name)

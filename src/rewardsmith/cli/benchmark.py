@@ -11,7 +11,7 @@ import typer
 from rewardsmith.cli.shell import Timeout, interrupted, refuse, stdout_kept_for_the_result
 
 if TYPE_CHECKING:
-    from rewardsmith.audit import BenchmarkScore
+    from rewardsmith.auditing import BenchmarkScore
     from rewardsmith.data import BenchmarkRow, ReadData
 
 SPLITS = {"allenai/reward-bench": "filtered"}
@@ -88,8 +88,9 @@ def _scored(
     workers: int | None,
     timeout: float | None,
 ) -> BenchmarkScore:
-    from rewardsmith.audit import run_benchmark
-    from rewardsmith.rewards import is_heavy, load_target
+    from rewardsmith.auditing import run_benchmark
+    from rewardsmith.scoring import load_target
+    from rewardsmith.scoring.blocks import is_heavy
 
     reward = load_target(target)
     if read.card.dropped:
@@ -108,7 +109,7 @@ def _scored(
 
 def _print(score: BenchmarkScore, *, out: Path | None, as_json: bool) -> None:
     from rewardsmith._disk import replacing
-    from rewardsmith.audit import strict_json
+    from rewardsmith.auditing import strict_json
 
     record = strict_json(score.record())
     if out is not None:
@@ -118,6 +119,3 @@ def _print(score: BenchmarkScore, *, out: Path | None, as_json: bool) -> None:
     typer.echo(record if as_json else score.as_text())
     if out is not None and not as_json:
         typer.echo(f"Saved: {out / 'benchmark.json'}")
-
-
-__all__ = ["benchmark_command"]

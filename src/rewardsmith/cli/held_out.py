@@ -35,7 +35,7 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: d
     """The share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
     import numpy as np
 
-    from rewardsmith.audit import acc_and_acc_plus
+    from rewardsmith.measures import acc_and_acc_plus
 
     if not rows:
         return {}
@@ -84,8 +84,8 @@ def _of_ratings(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> F
 
 def _of_steps(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
     """How well first errors are found at a threshold of ½, and the share of hard step labels told."""
-    from rewardsmith.audit import first_error_f1, wilson_interval
-    from rewardsmith.audit.labels import first_below, first_wrong
+    from rewardsmith.measures import first_error_f1, wilson_interval
+    from rewardsmith.measures.labels import first_below, first_wrong
     from rewardsmith.rewards import load_reward_model
 
     reward = load_reward_model(folder, **loading)
@@ -99,6 +99,3 @@ def _of_steps(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Fig
     right = {"value": sum(hits) / max(len(hits), 1), "low": low, "high": high, "n": len(hits)}
     first = {"value": f1.f1, "low": f1.low, "high": f1.high, "n": f1.n_erroneous + f1.n_correct}
     return {"step accuracy": right, "F1 of the first error": first}
-
-
-__all__ = ["Figures", "judged"]

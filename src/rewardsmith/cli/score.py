@@ -23,7 +23,7 @@ from rewardsmith.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from rewardsmith.rewards import Engine, ScoreSummary
+    from rewardsmith.scoring import Engine, ScoreSummary
 
 ENGINES = ("local", "ray")
 RowsName = Annotated[
@@ -105,7 +105,7 @@ def _engine(name: str, workers: int | None, gpus: float) -> Engine:
 
     check_choice("rewardsmith score", "--engine", name, ENGINES)
     if name == "local":
-        from rewardsmith.rewards import LocalEngine
+        from rewardsmith.scoring import LocalEngine
 
         return LocalEngine(workers)
     from rewardsmith.engines.ray import RayEngine
@@ -116,14 +116,14 @@ def _engine(name: str, workers: int | None, gpus: float) -> Engine:
 def _scored(
     rows: Path, reward: list[str], given: dict[str, Any], out: Path, engine: Engine, **options: Any
 ) -> ScoreSummary:
-    from rewardsmith.rewards import load_reward, score_file
+    from rewardsmith.scoring import load_reward, score_file
 
     loaded = [load_reward(name, **given) for name in reward] if given else reward
     return score_file(rows, loaded, out, engine=engine, **options)
 
 
 def _text(summary: ScoreSummary) -> str:
-    from rewardsmith.audit.render.visible import plain
+    from rewardsmith.auditing.render.visible import plain
 
     lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
     if summary.by_reward:
@@ -139,6 +139,3 @@ def _text(summary: ScoreSummary) -> str:
 def _listed(counts: dict[str, int]) -> str:
     unscored = [f", {n} unscored ({reason})" for reason, n in counts.items() if reason != "scored"]
     return f"{counts.get('scored', 0)} scored{''.join(unscored)}"
-
-
-__all__ = ["score_command"]

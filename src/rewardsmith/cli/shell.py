@@ -57,14 +57,14 @@ class VisibleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message with what would not show replaced by its name; line breaks stay."""
-        from rewardsmith.audit.render.visible import plain
+        from rewardsmith.auditing.render.visible import plain
 
         return "\n".join(plain(line, limit=2000) for line in super().format(record).split("\n"))
 
 
 def refuse(error: Exception) -> NoReturn:
     """Say on standard error what is unusable, and end with 2."""
-    from rewardsmith.audit.render.visible import plain
+    from rewardsmith.auditing.render.visible import plain
 
     said = str(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -101,18 +101,3 @@ def stdout_kept_for_the_result() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-__all__ = [
-    "Concurrency",
-    "EndToken",
-    "Memory",
-    "Timeout",
-    "TrustRemoteCode",
-    "VisibleFormatter",
-    "gibibytes",
-    "interrupted",
-    "model_options",
-    "refuse",
-    "stdout_kept_for_the_result",
-]

@@ -219,6 +219,3 @@ def _text(result: dict[str, Any]) -> str:
         interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
         lines.append(f"  {name}: {figure['value']:.3f}{interval}, n = {figure['n']}")
     return "\n".join([*lines, f"Saved: {result['out']}"])
-
-
-__all__ = ["train_reward_command"]

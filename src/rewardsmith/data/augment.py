@@ -99,6 +99,3 @@ def _shuffled(n: int, generator: torch.Generator) -> list[int]:
 
     order: list[int] = torch.randperm(n, generator=generator).tolist()
     return order
-
-
-__all__ = ["add_truncated_negatives", "first_sentence"]

@@ -243,6 +243,3 @@ def _warnings(card: Mapping[str, Any]) -> tuple[str, ...]:
 def _listed(table: Mapping[str, int]) -> str:
     shown = [f"{name} {n}" for name, n in list(table.items())[:MOST_SHOWN]]
     return ", ".join(shown) + (f", and {len(table) - MOST_SHOWN} more" if len(table) > MOST_SHOWN else "")
-
-
-__all__ = ["DataCard", "Spread", "data_card"]

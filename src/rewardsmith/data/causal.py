@@ -200,15 +200,3 @@ def _cosines(embed: Callable[[list[str]], Any], pairs: Sequence[tuple[str, str]]
     left, right = ([row[pair[side]] for pair in pairs] for side in (0, 1))
     cosines: NDArray[np.float64] = (units[left] * units[right]).sum(axis=1)
     return cosines
-
-
-__all__ = [
-    "CausalAugmentation",
-    "Direction",
-    "Editor",
-    "Rubric",
-    "causal_augment",
-    "informative_filter",
-    "neutral_augment",
-    "ties_as_pairs",
-]

@@ -36,6 +36,3 @@ def _numbers(values: list[Any], device: torch.device | None) -> Any:
 
 def _known(item: float | None) -> float:
     return float("nan") if item is None else float(item)
-
-
-__all__ = ["number_columns"]

@@ -254,14 +254,3 @@ def _appended(text: Text, statement: str) -> Text:
     if isinstance(content, list):
         return [*earlier, {**last, "content": [*content, {"type": "text", "text": statement}]}]
     return [*earlier, {**last, "content": f"{content}{statement}"}]
-
-
-__all__ = [
-    "CONFIDENCE_TEMPLATES",
-    "ConfidenceAugment",
-    "ConfidenceScale",
-    "ConfidenceVariants",
-    "confidence_variants",
-    "parse_confidence",
-    "strip_confidence",
-]

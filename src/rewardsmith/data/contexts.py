@@ -141,6 +141,3 @@ def split_whole(
         [row for row, name in zip(rows, groups, strict=True) if name not in second],
         [row for row, name in zip(rows, groups, strict=True) if name in second],
     )
-
-
-__all__ = ["CONTEXT_TEMPLATE", "NO_CONTEXT", "ContextForm", "in_context", "reversal_pairs", "split_whole"]

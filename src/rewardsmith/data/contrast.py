@@ -221,16 +221,3 @@ def _rewritten(row: PreferenceRow, sides: Sequence[Side], texts: Sequence[str]) 
         answer = getattr(row, side)
         changes[side] = text if isinstance(answer, str) else [*answer[:-1], {**answer[-1], "content": text}]
     return replace(row, **changes)
-
-
-__all__ = [
-    "ContrastPair",
-    "Perturb",
-    "Pick",
-    "Side",
-    "convex_augment",
-    "cross_prompt_negatives",
-    "hull_vertices",
-    "mine_contrast_pairs",
-    "unit_embeddings",
-]

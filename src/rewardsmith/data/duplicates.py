@@ -96,6 +96,3 @@ def _hash(text: str) -> int:
 
 def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b)
-
-
-__all__ = ["NearDuplicate", "near_duplicates", "shingles"]

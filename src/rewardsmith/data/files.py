@@ -232,6 +232,3 @@ def _parquet(path: Path, caller: str) -> Records:
             ) from error
         n_rows += len(records)
         yield from records
-
-
-__all__ = ["MOST_CHARS", "MOST_NESTING", "file_records"]

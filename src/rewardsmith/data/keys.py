@@ -68,6 +68,3 @@ def only_text(value: Any) -> str | None:
             return None
         value = value[0]
     return read_key(value).text
-
-
-__all__ = ["Key", "is_missing", "only_text", "read_key"]

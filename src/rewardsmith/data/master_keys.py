@@ -23,6 +23,3 @@ that a judge trained against the published list is still asked something new.
 
 HELD_OUT_KEYS: dict[str, tuple[str, ...]] = {family: keys[1::2] for family, keys in MASTER_KEYS.items()}
 """Every second key of each family: report on these, and train on none of the keys at all."""
-
-
-__all__ = ["HELD_OUT_KEYS", "MASTER_KEYS"]

@@ -151,14 +151,3 @@ def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 def shared_prefix_counts(pairs: Sequence[TreePair]) -> Counter[int]:
     """How many of the pairs share 0, 1, 2, … segments: report it beside what was trained on them."""
     return Counter(pair.shared for pair in pairs)
-
-
-__all__ = [
-    "Leaf",
-    "TreePair",
-    "grow_tree",
-    "leaf_paths",
-    "sample_tree_pairs",
-    "shared_prefix",
-    "shared_prefix_counts",
-]

@@ -202,14 +202,3 @@ def to_dataset(rows: Sequence[PreferenceRow | RatedRow | StepRow]) -> Dataset:
     records = [row.record() for row in rows]
     names = list(dict.fromkeys(name for record in records for name in record))
     return Dataset.from_list([{name: record.get(name) for name in names} for record in records])
-
-
-__all__ = [
-    "TRAINING_COLUMNS",
-    "BenchmarkRow",
-    "PreferenceRow",
-    "RatedRow",
-    "StepRow",
-    "held_out",
-    "to_dataset",
-]

@@ -122,6 +122,3 @@ def _share_below(mean: Floats) -> Floats:
     judged = mean[~np.isnan(mean)]
     ranks = np.searchsorted(np.sort(judged), mean, side="right") / max(len(judged), 1)
     return np.where(np.isnan(mean), np.nan, ranks)
-
-
-__all__ = ["Relabeled", "relabel", "relabel_rows"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -178,3 +179,29 @@ def _text(value: Any) -> Text | None:
     ):
         return [dict(message) for message in value]
     return None
+
+
+_END_TOKEN = re.compile(
+    r"<[|\uff5c][A-Za-z][\w\u2581-]{0,40}[|\uff5c]>|</s>|<eos>|<pad>|<end_of_turn>|<end_of_utterance>"
+)
+
+
+def without_end_tokens(text: str) -> str:
+    """Return `text` without the special tokens that end a turn: `<|im_end|>`, `<|eot_id|>`, `</s>` and their kind.
+
+    A decoder that keeps special tokens, as OpenRLHF's does, leaves them after the answer. Only the very end counts, and
+    a text of nothing else stays as it is.
+
+    >>> without_end_tokens("The answer is 7.<|im_end|>\\n<|endoftext|>")
+    'The answer is 7.'
+    """
+    end = len(text.rstrip())
+    first = end
+    while end and text[end - 1] == ">":
+        start = text.rfind("<", max(0, end - 48), end)
+        if start < 0 or not _END_TOKEN.fullmatch(text, start, end):
+            break
+        end = start
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end] if 0 < end < first else text

@@ -36,6 +36,3 @@ def _pieces(text: str, end: re.Pattern[str]) -> list[str]:
     cuts = [0, *(match.end() for match in end.finditer(text)), len(text)]
     pieces = [text[start:stop].strip() for start, stop in pairwise(cuts)]
     return [piece for piece in pieces if piece]
-
-
-__all__ = ["split_clauses", "split_sentences"]

@@ -128,6 +128,3 @@ def _spoken(words: list[str]) -> set[Fraction]:
             current += _ONES.get(word, 0) + _TENS.get(word, 0)
     alone = {Fraction({**_ONES, **_TENS}[word]) for word in words if word in _ONES or word in _TENS}
     return alone | wholes | {total + current}
-
-
-__all__ = ["numbers", "states"]

@@ -59,6 +59,3 @@ def _bare(step: str, step_end: str) -> str:
     while step.endswith(step_end):
         step = step.removesuffix(step_end)
     return step.rstrip("\n")
-
-
-__all__ = ["STEP_END", "EncodedSteps", "encode_steps"]

@@ -130,6 +130,3 @@ def _spans(caller: str, text: str, separator: str, complete: bool) -> list[tuple
             spans.append((start, end))
         start = end + len(separator)
     return spans
-
-
-__all__ = ["BLANK_LINE", "StepTable", "segment_steps", "split_steps", "token_step_ends"]

@@ -151,6 +151,3 @@ def _permutation(n: int, generator: torch.Generator) -> NDArray[np.int64]:
 
     order: NDArray[np.int64] = torch.randperm(n, generator=generator).numpy()
     return order
-
-
-__all__ = ["Fit", "PreferenceStrength", "Score", "cross_fit_masks", "preference_strength", "strength_of_votes"]

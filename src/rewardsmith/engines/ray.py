@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith.errors import RewardsmithError, missing_extra
-from rewardsmith.rewards import Block, BlockScorer, BlockScoring, Scored
+from rewardsmith.scoring import Block, BlockScoring, Scored
+from rewardsmith.scoring.blocks import BlockScorer
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = ".attempts"
@@ -182,6 +183,3 @@ def _start(ray: Any, num_cpus: int | None) -> None:
         ray.init(**quiet)
     else:
         ray.init(num_cpus=num_cpus, include_dashboard=False, **quiet)
-
-
-__all__ = ["RayEngine", "RayWorker"]

@@ -21,7 +21,7 @@ from rewardsmith.data import segment_steps
 from rewardsmith.engines.calls import Stage, context_of, credited, kept, transformed
 from rewardsmith.engines.process import Segment, cut, flat_scores
 from rewardsmith.recipes import Recipe
-from rewardsmith.rewards import to_trl
+from rewardsmith.scoring import to_trl
 from rewardsmith.types import ProcessReward, RewardBatch, named_by
 
 STEP_WORTH_ZERO = float(torch.finfo(torch.float32).tiny)
@@ -317,6 +317,3 @@ def _verl(module: str) -> Any:
             f"rewardsmith.engines.verl: {module} cannot be imported ({error}). Install verl as its documentation says "
             "for your GPU and inference engine; 0.9.1 is the version followed here."
         ) from error
-
-
-__all__ = ["STEP_WORTH_ZERO", "Estimator", "register_advantage", "register_recipe", "step_reward_manager"]

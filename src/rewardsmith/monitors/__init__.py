@@ -3,7 +3,6 @@
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.monitors.canaries import canary_rows, count_paid
 from rewardsmith.monitors.evidence import evidence
-from rewardsmith.monitors.intervals import Reading, change, dependence, level, pooled_correlation, spent
 from rewardsmith.monitors.kinds import (
     canary_false_positives,
     dead_group_rate,
@@ -31,29 +30,23 @@ __all__ = [
     "Alarm",
     "LengthCorrelation",
     "Monitor",
-    "Reading",
     "Record",
     "Watch",
     "canary_false_positives",
     "canary_rows",
-    "change",
     "count_paid",
     "dead_group_rate",
     "dead_groups",
     "default_monitors",
-    "dependence",
     "evidence",
     "flat_gold",
     "infinite_rewards",
     "kl_budget",
     "length_bias",
     "length_correlation",
-    "level",
     "measure_batch",
-    "pooled_correlation",
     "proxy_gold_divergence",
     "proxy_outcome_divergence",
     "source_key",
-    "spent",
     "unscored_rate",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rewardsmith.measures.sequential import Reading
 from rewardsmith.monitors.evidence import Shows
-from rewardsmith.monitors.intervals import Reading
 from rewardsmith.monitors.measures import Record
 
 Read = Callable[[Sequence[Record]], Reading | None]

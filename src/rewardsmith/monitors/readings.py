@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rewardsmith.audit import wilson_interval
-from rewardsmith.monitors.intervals import Reading, change, dependence, level, pooled_correlation, spent
+from rewardsmith.measures import wilson_interval
+from rewardsmith.measures.sequential import Reading, change, dependence, level, pooled_correlation, spent
 from rewardsmith.monitors.measures import Record
 
 Range = tuple[float, float]

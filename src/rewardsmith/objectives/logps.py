@@ -77,6 +77,3 @@ def implicit_reward(logps: Tensor, ref_logps: Tensor, *, beta: float = 0.1, leng
         return rewards
     check_same_shape("implicit_reward", logps, lengths)
     return rewards / lengths.to(rewards.dtype).masked_fill(lengths <= 0, math.nan)
-
-
-__all__ = ["implicit_reward", "sequence_logps"]

@@ -65,6 +65,3 @@ def meta_rm_step(
         if slope is not None:
             parameter.grad = slope if parameter.grad is None else parameter.grad + slope
     return MetaStep(spread.detach(), loss.detach())
-
-
-__all__ = ["MetaStep", "meta_rm_step"]

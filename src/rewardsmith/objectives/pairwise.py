@@ -294,14 +294,3 @@ def _column(name: str, value: Numbers | None, scores: Tensor) -> Tensor | None:
             "Pass values in that range, and NaN where a row is not to count."
         )
     return column.expand_as(scores)
-
-
-__all__ = [
-    "TieKind",
-    "normalized_weights",
-    "pairwise_loss",
-    "rating_loss",
-    "simcse_loss",
-    "spread_regularizer",
-    "thurstone_loss",
-]

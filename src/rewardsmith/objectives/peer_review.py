@@ -97,6 +97,3 @@ def _kept(margins: Tensor, everything: Tensor | None, keep: float) -> Tensor:
 def _sortable(margins: Tensor) -> Tensor:
     detached = margins.detach()
     return detached.masked_fill(detached.isnan(), -math.inf)
-
-
-__all__ = ["PeerMasks", "keep_schedule", "peer_review_masks"]

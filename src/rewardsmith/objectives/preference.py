@@ -134,6 +134,3 @@ def _strength(caller: str, margin: Tensor, scale: float, rate: float, on_disagre
         delta = delta.clamp_min(0.0)
     factor = 1 - scale * torch.expm1(-rate * delta)
     return factor.masked_fill(delta < 0, 0.0) if on_disagree == "drop" else factor
-
-
-__all__ = ["OnDisagree", "WeightOnDisagree", "dpo_loss", "dynamic_beta", "margin_weight"]

@@ -102,11 +102,3 @@ def ranked_confidence_loss(
     held = scores.masked_fill(missing[..., None], 0.0)
     rest = held.flip(-1).logcumsumexp(dim=-1).flip(-1)  # (B, 4) log Σ_{j≥k} e^{s_j}
     return (rest - held)[..., :-1].sum(dim=-1).masked_fill(missing, math.nan)
-
-
-__all__ = [
-    "combined_confidence_loss",
-    "confidence_calibration_loss",
-    "crossed_confidence_loss",
-    "ranked_confidence_loss",
-]

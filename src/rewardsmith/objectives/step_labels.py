@@ -40,6 +40,3 @@ def step_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     z, y = logits.masked_fill(missing, 0.0), labels.masked_fill(missing, 0.0).to(logits.dtype)
     right, wrong = -F.logsigmoid(z) * y, -F.logsigmoid(-z) * (1 - y)
     return (right.masked_fill(y == 0, 0.0) + wrong.masked_fill(y == 1, 0.0)).masked_fill(missing, math.nan)
-
-
-__all__ = ["step_label_loss"]

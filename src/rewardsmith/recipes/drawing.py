@@ -151,6 +151,3 @@ def _legend(axes: Axes, boxes: list[Box]) -> None:
     seen = {box.scope for box in boxes if not box.source}
     handles = [Patch(facecolor=COLORS[s], edgecolor="#4a5568", label=f"sees {SEES[s]}") for s in COLORS if s in seen]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=7.5)
-
-
-__all__ = ["draw"]

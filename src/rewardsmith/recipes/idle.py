@@ -50,6 +50,3 @@ def idle_parts(term: Term, advantage: Callable[..., Tensor], *, summed: bool = F
 
 def _only_shifts(term: Applied) -> bool:
     return named(term.function) == "rescale" and keywords_of(term.function).get("scale", 1.0) == 1.0
-
-
-__all__ = ["Idle", "idle_parts"]

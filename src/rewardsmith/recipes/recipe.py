@@ -14,7 +14,7 @@ from rewardsmith.recipes.rows import row_context, signature_for
 from rewardsmith.recipes.terms import Applied, Column, Source, StepSource, Term, evaluate, walk
 from rewardsmith.recipes.trial import check_runs
 from rewardsmith.recipes.wording import described
-from rewardsmith.rewards import to_openrlhf, to_verl
+from rewardsmith.scoring import to_openrlhf, to_verl
 from rewardsmith.transforms import Chain, chain
 from rewardsmith.types import Completion, RewardBatch, Scope, Text, named_by, traits_of
 
@@ -254,6 +254,3 @@ def _check_names(terms: Sequence[Source | StepSource]) -> None:
 
 def _by_name(source_rewards: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     return dict(zip(names, source_rewards.unbind(dim=1), strict=True))
-
-
-__all__ = ["Recipe", "Split"]

@@ -78,6 +78,3 @@ def _column(name: str, scores: Sequence[float | None], n_rows: int) -> Tensor:
         )
     known = [math.nan if score is None else float(score) for score in scores]
     return torch.tensor(known, dtype=torch.float64)
-
-
-__all__ = ["row_context", "signature_for"]

@@ -102,6 +102,3 @@ def _fitted(function: Any) -> bool:
         function = function.func
     held = [*function.parameters(), *function.buffers()] if isinstance(function, nn.Module) else []
     return any(tensor.ndim for tensor in bound) or any(tensor.device.type != "cpu" for tensor in [*bound, *held])
-
-
-__all__ = ["check_runs"]

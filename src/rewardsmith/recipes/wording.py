@@ -116,5 +116,3 @@ _INFIX: dict[str, Callable[[Applied], str | None]] = {
     "is_below": _compared,
     "gate": _gated,
 }
-
-__all__ = ["brief", "described", "in_words", "operation", "weights_of"]

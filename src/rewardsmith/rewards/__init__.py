@@ -6,19 +6,6 @@ Importing this room loads neither torch nor a verifier's libraries, because ever
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith.rewards.agreement import Vote, weighted_vote
-from rewardsmith.rewards.blocks import Block, BlockScorer, BlockScoring, Engine, LocalEngine, is_heavy
-from rewardsmith.rewards.calling import pseudo_ids
-from rewardsmith.rewards.contracts import (
-    Contract,
-    contract_of,
-    from_openrlhf,
-    from_plain,
-    from_verl,
-    is_async,
-    signature_of,
-)
-from rewardsmith.rewards.exports import to_openrlhf, to_trl, to_verl
-from rewardsmith.rewards.files import ScoreSummary, score_file
 from rewardsmith.rewards.guards import AsyncRequireAnswer, RequireAnswer, require_answer
 from rewardsmith.rewards.judges import (
     NO_ERROR,
@@ -62,10 +49,7 @@ from rewardsmith.rewards.models import (
     in_pair,
     load_reward_model,
 )
-from rewardsmith.rewards.process import StepScore, process_target, steps_of, takes_steps, with_steps
 from rewardsmith.rewards.routing import AsyncRoutedReward, RoutedReward
-from rewardsmith.rewards.score_rows import rewards_of, score
-from rewardsmith.rewards.scoring import Scorer
 from rewardsmith.rewards.segments import AspectReward, AsyncAspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity, paraphrase_ceiling
 from rewardsmith.rewards.stated import (
@@ -73,17 +57,6 @@ from rewardsmith.rewards.stated import (
     WithoutConfidence,
     stated_confidence,
     without_confidence,
-)
-from rewardsmith.rewards.targets import (
-    Formed,
-    SourceSet,
-    Target,
-    as_sources,
-    as_target,
-    load_reward,
-    load_target,
-    resolve_form,
-    target_rows,
 )
 from rewardsmith.rewards.verifiers import (
     exact_number,
@@ -97,7 +70,6 @@ from rewardsmith.rewards.verifiers import (
     think_format,
 )
 from rewardsmith.rewards.weight_space import average, extrapolate
-from rewardsmith.rewards.work import Scored
 
 if TYPE_CHECKING:
     from rewardsmith.rewards.models import GaussianHeads, Gaussians
@@ -116,18 +88,12 @@ __all__ = [
     "AsyncRoutedReward",
     "AsyncWithoutConfidence",
     "Batching",
-    "Block",
-    "BlockScorer",
-    "BlockScoring",
     "ChatBackend",
     "ContextualReward",
-    "Contract",
     "CritiqueReward",
     "Differentiable",
     "EmbeddingSimilarity",
-    "Engine",
     "FirstErrorJudge",
-    "Formed",
     "GaussianHeads",
     "GaussianReward",
     "Gaussians",
@@ -136,7 +102,6 @@ __all__ = [
     "ImplicitReward",
     "JudgeError",
     "Judgement",
-    "LocalEngine",
     "MemberScale",
     "PairwiseReward",
     "PrincipleJudge",
@@ -146,20 +111,11 @@ __all__ = [
     "RewardFusion",
     "RewardModel",
     "RoutedReward",
-    "ScoreSummary",
-    "Scored",
-    "Scorer",
     "SequenceReward",
-    "SourceSet",
     "StepReward",
-    "StepScore",
-    "Target",
     "Vote",
     "WithoutConfidence",
-    "as_sources",
-    "as_target",
     "average",
-    "contract_of",
     "critique_messages",
     "exact_number",
     "exact_text",
@@ -167,16 +123,9 @@ __all__ = [
     "final_answer",
     "first_error_index",
     "first_error_messages",
-    "from_openrlhf",
-    "from_plain",
-    "from_verl",
     "in_pair",
-    "is_async",
-    "is_heavy",
     "json_schema",
-    "load_reward",
     "load_reward_model",
-    "load_target",
     "localization_reward",
     "matches_format",
     "math_equal",
@@ -187,26 +136,12 @@ __all__ = [
     "principle_format",
     "principle_messages",
     "principle_score",
-    "process_target",
-    "pseudo_ids",
     "reference_messages",
     "require_answer",
-    "resolve_form",
-    "rewards_of",
-    "score",
-    "score_file",
-    "signature_of",
     "stated_confidence",
-    "steps_of",
-    "takes_steps",
-    "target_rows",
     "think_format",
-    "to_openrlhf",
-    "to_trl",
-    "to_verl",
     "verdict",
     "weighted_vote",
-    "with_steps",
     "without_confidence",
 ]
 

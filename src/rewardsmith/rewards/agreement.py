@@ -67,6 +67,3 @@ def _checked(answers: Sequence[Hashable], confidence: Sequence[float | None]) ->
             f"weighted_vote: confidence holds {odd[0]}, which is no weight. Pass numbers from 0 up, None where unknown."
         )
     return weights
-
-
-__all__ = ["Vote", "weighted_vote"]

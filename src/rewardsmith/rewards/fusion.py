@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
 from rewardsmith.data import completion_text, text_of, unit_embeddings
-from rewardsmith.rewards.contracts import is_async
+from rewardsmith.scoring.contracts import is_async
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -118,6 +118,3 @@ class RewardFusion:
 
 def _joined(prompt: Text, completion: Completion) -> str:
     return f"{text_of(prompt)}\n{completion_text(completion)}"
-
-
-__all__ = ["RewardFusion"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from rewardsmith.data import completion_text
-from rewardsmith.rewards.calling import reasoned
-from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.scoring.calling import reasoned
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 Scores = Sequence[float | None]
@@ -142,6 +142,3 @@ def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any
         name: [value[i] for i in indices] if isinstance(value, list) and len(value) == n else value
         for name, value in named.items()
     }
-
-
-__all__ = ["AsyncRequireAnswer", "RequireAnswer", "require_answer"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.calling import Unscored, own_concurrency, reasoned
-from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.rewards.guards import rows_at
+from rewardsmith.scoring.calling import Unscored, own_concurrency, reasoned
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 OnUnparsed = Literal["none", "default"]
@@ -162,6 +162,3 @@ def _fill(scores: Scores, indices: list[int], reward: Callable[..., Any], values
 def _unparsed(value: float | Unscored | None) -> bool:
     """Whether the reward has had its say and said nothing; an endpoint that failed may still say something."""
     return value.reason != "endpoint" if isinstance(value, Unscored) else value is None
-
-
-__all__ = ["AsyncRoutedReward", "RoutedReward"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 Pay = Literal["each", "mean"]
@@ -126,6 +126,3 @@ def _total(pays: Sequence[float | None], share: float) -> float | None:
     """The sum over a step's scored segments; None where there is none."""
     known = [pay for pay in pays if pay is not None]
     return share * sum(known) if known else None
-
-
-__all__ = ["AspectReward", "AsyncAspectReward"]

@@ -135,6 +135,3 @@ def _cosines(encode: Encode, pairs: Sequence[tuple[str, str]]) -> NDArray[np.flo
 def _n_words(text: str) -> int:
     """Words, at least 1; where a script writes no spaces a run of it counts as one."""
     return max(1, len(re.findall(r"\S+", text)))
-
-
-__all__ = ["EmbeddingSimilarity", "paraphrase_ceiling"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from rewardsmith.data import ConfidenceScale, completion_text, parse_confidence, strip_confidence
-from rewardsmith.rewards.calling import reasoned
-from rewardsmith.rewards.contracts import is_async, name_of
+from rewardsmith.scoring.calling import reasoned
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 
@@ -78,6 +78,3 @@ def without_confidence(reward: Callable[..., Any]) -> WithoutConfidence:
 def _stripped(prompts: list[Text], completions: list[Completion], columns: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in columns.items() if name != "completion_ids"}
     return {"prompts": prompts, "completions": [strip_confidence(text) for text in completions], **others}
-
-
-__all__ = ["AsyncWithoutConfidence", "WithoutConfidence", "stated_confidence", "without_confidence"]

@@ -77,6 +77,3 @@ def _check_states(caller: str, thetas: Sequence[State]) -> None:
                 f"{caller}: {name} has shape {first.get(name)} in the first model and {shapes.get(name)} in another "
                 f"({len(differing)} entries differ). Combine models of one architecture."
             )
-
-
-__all__ = ["average", "extrapolate"]

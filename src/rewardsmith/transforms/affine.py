@@ -58,6 +58,3 @@ def is_below(rewards: Tensor, *, threshold: float, strict: bool = True) -> Tenso
     tensor([1., 0., nan])
     """
     return is_above(-rewards, threshold=-threshold, strict=strict)
-
-
-__all__ = ["is_above", "is_below", "rescale"]

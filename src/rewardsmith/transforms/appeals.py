@@ -123,6 +123,3 @@ class AppealsEstimator(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self._counts = {key: list(counts) for key, counts in state["counts"].items()}
-
-
-__all__ = ["AppealsEstimator"]

@@ -105,6 +105,3 @@ def logical_or(source_rewards: Tensor) -> Tensor:
         moved = torch.where(logs.isfinite(), filled - logs, 0)
         any_holds = any_holds + (_share(logs, any_holds) * moved).sum(dim=1)
     return torch.where(missing, math.nan, any_holds).to(torch.result_type(source_rewards, 1.0))
-
-
-__all__ = ["logical_and", "logical_or"]

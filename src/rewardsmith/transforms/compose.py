@@ -155,6 +155,3 @@ def _warn_if_idle(part: Transform, advantage: Callable[..., Tensor]) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-__all__ = ["Chain", "Reads", "chain", "reads"]

@@ -108,6 +108,3 @@ class ConfidenceAdjusted(nn.Module):
 
     def extra_repr(self) -> str:
         return f"weight={self.weight}, decay={self.decay}, form={self.form!r}, reference={self.reference!r}"
-
-
-__all__ = ["ConfidenceAdjusted"]

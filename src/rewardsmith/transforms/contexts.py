@@ -147,6 +147,3 @@ def profile_posterior(
     likelihood = (logs + (rates / rates.sum(dim=-1, keepdim=True)).log()).logsumexp(dim=-1)  # (..., n, U)
     total = torch.where(known, likelihood, 0).sum(dim=-2) + belief.log()
     return total.softmax(dim=-1).to(torch.result_type(margins, 1.0))
-
-
-__all__ = ["ContextScale", "context_scale", "mixture_score", "profile_posterior"]

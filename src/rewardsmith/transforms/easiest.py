@@ -165,6 +165,3 @@ class GRPOLambda(nn.Module):
 
     def extra_repr(self) -> str:
         return f"fraction={self.fraction}, min_ratio={self.min_ratio}, alpha={self.alpha}, seed={self.seed}"
-
-
-__all__ = ["GRPOLambda", "easiest_prompts", "grpo_lambda"]

@@ -204,6 +204,3 @@ def zscore_members(source_rewards: Tensor, reference: Tensor) -> Tensor:
     wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
     mean, std = (statistic.to(wide) for statistic in member_statistics(reference))
     return ((wide - mean) / std).to(torch.result_type(source_rewards, 1.0))
-
-
-__all__ = ["MemberStatistics", "aggregate", "member_statistics", "zscore_members"]

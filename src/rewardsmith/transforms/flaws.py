@@ -86,6 +86,3 @@ def flawed_advantage(
 def _shown(x: Tensor) -> float | list[Any]:
     value: float | list[Any] = x.tolist()
     return value
-
-
-__all__ = ["flawed_advantage", "flawed_positive_penalty"]

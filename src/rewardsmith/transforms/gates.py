@@ -204,6 +204,3 @@ def switch(rewards: Tensor, *, rewards_off: Tensor, condition: Tensor) -> Tensor
     check_same_shape("switch", rewards, rewards_off, condition)
     chosen = torch.where(condition != 0, rewards, rewards_off)
     return torch.where(condition.isnan(), math.nan, chosen).to(torch.result_type(rewards, 1.0))
-
-
-__all__ = ["GatedSteps", "gated_step_sum", "gated_sum", "priority_gates", "switch"]

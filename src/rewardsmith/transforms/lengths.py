@@ -228,6 +228,3 @@ def _solved(caller: str, rewards: Tensor, group_size: int, truncated: Tensor | N
     check_same_shape(caller, rewards, truncated)
     cut = (truncated == 1).reshape(-1, group_size)
     return torch.where(cut & ~wide.isnan(), 0, wide), cut
-
-
-__all__ = ["length_shaped", "overlong_penalty", "relative_length_penalty"]

@@ -166,6 +166,3 @@ def log_sigmoid_shaping(
     return reference_link(
         rewards, ref_rewards, link="logsigmoid", aggregate="quantile", quantile=quantile, estimator=estimator
     )
-
-
-__all__ = ["log_sigmoid_shaping", "par", "pure_link", "reference_link"]

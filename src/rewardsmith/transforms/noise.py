@@ -187,6 +187,3 @@ def _noise_rates(n_wrong: int, accepted: int, n_right: int, rejected: int, *, co
     false_positive = _rate_with_interval(accepted, n_wrong, confidence)
     false_negative = _rate_with_interval(rejected, n_right, confidence)
     return NoiseRates(*false_positive, *false_negative, n_wrong, n_right)
-
-
-__all__ = ["NoiseRates", "backward_correction", "estimate_noise", "forward_weights"]

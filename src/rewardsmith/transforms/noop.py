@@ -110,6 +110,3 @@ def correction_is_noop(
     factor = (plain * changed).sum() / plain.square().sum()
     distance = (changed - factor * plain).norm()
     return bool(factor > 0) and bool(distance <= tolerance * changed.norm())
-
-
-__all__ = ["Cancellation", "cancels", "correction_is_noop", "name_of"]

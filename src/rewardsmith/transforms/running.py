@@ -88,6 +88,3 @@ class RunningNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"mode={self.mode!r}"
-
-
-__all__ = ["RunningNorm"]

@@ -146,6 +146,3 @@ def incentive_compatible(
     steepest = math.log(eps / (1 - eps)) if rule == "log_clipped" else -1.0
     margin = accuracy_weight + weight * steepest
     return Incentive(margin >= 0, margin)
-
-
-__all__ = ["Incentive", "incentive_compatible", "scoring_rule_reward"]

@@ -92,6 +92,3 @@ def gate(rewards: Tensor, *, condition: Tensor, below: float = 0.0) -> Tensor:
     unknown = condition.isnan() | rewards.isnan()
     gated = torch.where(condition != 0, floats, below)
     return torch.where(unknown, math.nan, gated).to(floats.dtype)
-
-
-__all__ = ["ceiling", "clip_rewards", "gate", "length_penalty"]

@@ -143,6 +143,3 @@ def scale_sources(
         )
     held = torch.minimum(torch.maximum(wide, start), stop)
     return ((held - start) / (stop - start)).to(torch.result_type(source_rewards, 1.0))
-
-
-__all__ = ["normalize_sources", "scale_sources", "weighted_sum"]

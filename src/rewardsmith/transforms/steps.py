@@ -256,6 +256,3 @@ def _absent(mask: Tensor, wide: Tensor) -> Tensor:
     """(B, N) 0 where there is a step and NaN where there is none, to be added: on a CPU faster than to fill by mask."""
     whole = torch.int64 if wide.dtype == torch.float64 else torch.int32
     return (mask.view(torch.int8) - 1).to(whole).view(wide.dtype)  # −1 has all bits set, and so has a NaN
-
-
-__all__ = ["clip_steps", "combine_process_outcome", "delta_steps", "renorm"]

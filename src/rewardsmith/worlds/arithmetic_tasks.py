@@ -283,6 +283,3 @@ def _draw(n: int, generator: torch.Generator) -> int:
 
 def _uniform(generator: torch.Generator) -> float:
     return float(torch.rand((), generator=generator))
-
-
-__all__ = ["LongSums", "MixedPrompts", "SmudgedSums", "TonedJudge", "VerboseJudge"]

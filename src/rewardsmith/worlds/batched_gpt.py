@@ -108,6 +108,3 @@ def warmed_up(step: int, steps: int, *, warm_up: int = 20) -> float:
     [0.1, 0.91, 0.5]
     """
     return min((step + 1) / warm_up, 1 - step / steps) if warm_up else 1 - step / steps
-
-
-__all__ = ["BatchedGPT", "warmed_up"]

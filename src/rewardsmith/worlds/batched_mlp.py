@@ -97,6 +97,3 @@ class BatchedMLP(nn.Module):
         chosen.weights = nn.ParameterList([value.detach()[:, picks] for value in self.weights])
         chosen.biases = nn.ParameterList([value.detach()[:, picks] for value in self.biases])
         return chosen
-
-
-__all__ = ["BatchedMLP", "batched_linear"]

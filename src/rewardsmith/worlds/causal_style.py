@@ -134,6 +134,3 @@ class AnswerBank:
         asked = torch.nn.functional.one_hot(query, content.shape[-1]).bool() & neutral[:, None]
         content = content.masked_fill(asked[:, None], irrelevant)
         return StyledPairs(query[None], content[None], self.style[numbers][None])
-
-
-__all__ = ["AnswerBank", "CausalStyle", "StyledPairs"]

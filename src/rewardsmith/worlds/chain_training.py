@@ -124,6 +124,3 @@ def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:
     cell = (drawn.observations * n_actions + drawn.actions).flatten(2)  # (S, A, B·T)
     pull = torch.zeros_like(policy).flatten(2).scatter_add_(-1, cell, advantages.flatten(2)).view_as(policy)
     return (pull - policy * pull.sum(dim=-1, keepdim=True)) / mask.shape[2]
-
-
-__all__ = ["Credit", "Training", "policy_gradient", "train_chains"]

@@ -232,6 +232,3 @@ class WordReward:
         prompt, answer = (torch.from_numpy(words_of(texts))[None, None] for texts in (prompts, completions))
         rewards: list[float] = self.model(prompt, answer)[0, 0].tolist()
         return rewards
-
-
-__all__ = ["ConceptLanguage", "Encoder", "WordModels", "WordPairs", "WordReward", "words_of"]

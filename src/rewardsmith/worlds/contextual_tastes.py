@@ -102,6 +102,3 @@ def told(features: Tensor, context: Tensor, n_contexts: int) -> Tensor:
     """
     one_hot = torch.nn.functional.one_hot(context, n_contexts + 1).to(features)
     return torch.cat([one_hot, features, (one_hot[..., None] * features[..., None, :]).flatten(-2)], dim=-1)
-
-
-__all__ = ["ContextualTastes", "TastePairs", "told"]

@@ -186,16 +186,3 @@ def critic_scores(models: CriticGPT, prompts: Tensor, answers: Tensor, critiques
     asked, given = (digits.expand(len(critiques), -1, -1) for digits in (prompts, answers))
     scores: Tensor = models(asked, _sequences(given, critiques))[1]
     return scores[..., -1]
-
-
-__all__ = [
-    "BAD",
-    "GOOD",
-    "READ",
-    "CriticGPT",
-    "DigitPairs",
-    "DigitTask",
-    "critic_scores",
-    "train_critics",
-    "written_critiques",
-]

@@ -132,6 +132,3 @@ def head_scores(models: GaussianHeads, features: Tensor, reference: Tensor) -> G
     parts = [models(prompt[:, None]) for prompt in features.unbind(1)]
     mean, std = (torch.stack(column, dim=1).transpose(2, 3) for column in zip(*parts, strict=True))
     return GaussianScores((mean - center) / scale, std / scale)
-
-
-__all__ = ["GaussianHeads", "GaussianScores", "fit_heads", "head_scores"]

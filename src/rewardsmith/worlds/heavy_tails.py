@@ -132,6 +132,3 @@ def member_scores(models: BatchedMLP, features: Tensor, reference: Tensor) -> Te
 def _columns(scores: Tensor) -> Tensor:
     """(S, M, P, N) to (P·N, S·M): one column per member of every seed."""
     return scores.flatten(2).permute(2, 0, 1).flatten(1)
-
-
-__all__ = ["HeavyTails", "member_scores", "score_pool"]

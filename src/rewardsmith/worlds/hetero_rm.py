@@ -92,6 +92,3 @@ def _unit(vectors: Tensor) -> Tensor:
 def _along(features: Tensor, direction: Tensor) -> Tensor:
     """(S, P, N, D) and (S, D) to the inner products (S, P, N)."""
     return (features * direction[:, None, None]).sum(dim=-1)
-
-
-__all__ = ["HeteroRM"]

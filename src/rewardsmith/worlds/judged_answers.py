@@ -255,15 +255,3 @@ def exploit_keys(
         theta = theta + learning_rate * (advantages @ (F.one_hot(arms, n_arms) - policy)) / batch_size
         policy = theta.softmax(0)
     return Exploited(float(policy[0]), float(policy @ rewards.mean(1)), float(policy @ gold.mean(1)))
-
-
-__all__ = [
-    "Exploited",
-    "JudgedAnswers",
-    "Judges",
-    "encode",
-    "exploit_keys",
-    "init_judges",
-    "judge_reward",
-    "train_judges",
-]

@@ -187,6 +187,3 @@ def _shuffled(p_correct: Tensor, streams: Streams) -> Tensor:
     """(S, X, A) with each input's answers in random order."""
     order = streams.rand(*p_correct.shape[1:]).argsort(dim=-1)
     return p_correct.gather(-1, order)
-
-
-__all__ = ["KnownPosterior", "StatedPolicy", "StatedRollouts", "train_stated"]

@@ -86,6 +86,3 @@ class LengthBandit:
     def length(self, policy: Tensor) -> Tensor:
         """(S, A) expected length, exactly, over all classes."""
         return (policy * self.lengths).sum(dim=-1).mean(dim=-1)
-
-
-__all__ = ["LengthBandit", "LengthDraws"]

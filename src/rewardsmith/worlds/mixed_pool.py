@@ -88,6 +88,3 @@ class MixedPool:
             formatted=formatted,
             verifiable=verifiable,
         )
-
-
-__all__ = ["MixedPool"]

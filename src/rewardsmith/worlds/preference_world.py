@@ -183,6 +183,3 @@ class _Allowed(NamedTuple):
 
     def pick(self, uniform: Tensor) -> Tensor:
         return self.first.gather(-1, (uniform * self.number).long().minimum(self.number - 1))
-
-
-__all__ = ["Pairs", "PreferenceWorld", "margins", "pair_accuracy", "train_pairs"]

@@ -109,6 +109,3 @@ def finetune_heads(
         torch.autograd.backward(losses.mean(dim=-1).sum())
         optimizer.step()
     return models
-
-
-__all__ = ["finetune_heads", "pretrain_bodies"]

@@ -74,6 +74,3 @@ class PropertyPool:
     def p_all_good(self, *, quantile: float = 0.85) -> Tensor:
         """(P, N) the true probability of both properties, which are independent given the response: Π_k p_k."""
         return self.p_good(quantile=quantile).prod(dim=0)
-
-
-__all__ = ["PropertyPool"]

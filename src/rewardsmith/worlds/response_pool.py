@@ -210,14 +210,3 @@ def _log_choose(top: Tensor, bottom: Tensor) -> Tensor:
     """log C(top, bottom), −inf where bottom > top."""
     log = torch.lgamma(top + 1) - torch.lgamma(bottom + 1) - torch.lgamma((top - bottom).clamp_min(0) + 1)
     return torch.where(bottom > top, -torch.inf, log)
-
-
-__all__ = [
-    "PolicyAtKL",
-    "ResponsePool",
-    "best_of_n_curve",
-    "expected",
-    "kl",
-    "policy_at_kl",
-    "tilted_policy",
-]

@@ -169,6 +169,3 @@ def train_segments(
         if update in snapshots:
             found[update] = task.worth(logits)
     return found
-
-
-__all__ = ["Aspects", "Outputs", "SegmentTask", "Worth", "train_segments"]

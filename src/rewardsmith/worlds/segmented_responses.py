@@ -138,6 +138,3 @@ def _picks(seed: int, n_groups: int, depth: int) -> list[list[tuple[int, int]]]:
         [(pair.first, pair.second) for pair in sample_tree_pairs(paths, len(paths), generator=generator)]
         for _ in range(n_groups)
     ]
-
-
-__all__ = ["BestOf", "SegmentedResponses", "Shape"]

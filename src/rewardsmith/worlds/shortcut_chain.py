@@ -100,6 +100,3 @@ class ShortcutChain:
 
 def _without(values: Tensor, index: int) -> Tensor:
     return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)
-
-
-__all__ = ["ChainDraws", "ShortcutChain"]

@@ -290,6 +290,3 @@ def _bisect(reached: Callable[[float], float], target: float, name: str) -> floa
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) > target else (middle, high)
     return (low + high) / 2
-
-
-__all__ = ["Rollouts", "StepChain", "Truth"]

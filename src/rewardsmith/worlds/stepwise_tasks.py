@@ -231,6 +231,3 @@ def _mark(line: str, numbers: Sequence[int], before: Sequence[Mark]) -> Mark:
         whole = done == steps and "wrong" not in before
         return "wrong answer" if int(answer[1]) != totals[-1] else "answer" if whole else "leap"
     return "right" if done < steps and line == f"{totals[done]}+{numbers[done + 1]}={totals[done + 1]}" else "wrong"
-
-
-__all__ = ["ChainGold", "ChainSums", "FlawDetector", "LineScores", "final_answer_reward", "line_format_reward"]

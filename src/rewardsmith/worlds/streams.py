@@ -63,6 +63,3 @@ def sample_index(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """
     below = (probabilities.cumsum(dim=-1) <= uniform[..., None]).sum(dim=-1)
     return below.clamp(max=probabilities.shape[-1] - 1)  # a sum that rounds to below 1
-
-
-__all__ = ["Streams", "sample_index"]

@@ -181,16 +181,3 @@ def _tones(streams: Streams, *shape: int) -> tuple[Tensor, Tensor]:
     """Confidences in tenths: high ones, 0.7 to 1, and low ones, 0 to 0.3."""
     high, low = streams.randint(4, *shape), streams.randint(4, *shape)
     return (high.to(streams.dtype) + 7) / 10, low.to(streams.dtype) / 10
-
-
-__all__ = [
-    "NEUTRAL",
-    "Preferences",
-    "ToneModels",
-    "ToneWorld",
-    "TonedScores",
-    "preference_loss",
-    "prefers_confidence",
-    "toned_scores",
-    "train_tone_models",
-]

@@ -146,6 +146,3 @@ def pretrain(
         torch.autograd.backward(losses.mean(dim=(1, 2)).sum())
         optimizer.step()
     return models
-
-
-__all__ = ["FormPairs", "Forms", "TwoForms", "pretrain"]

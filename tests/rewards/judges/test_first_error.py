@@ -19,7 +19,7 @@ from rewardsmith.rewards import (
     first_error_messages,
     localization_reward,
 )
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.scoring.calling import Unscored
 
 
 class Scripted:

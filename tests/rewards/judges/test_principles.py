@@ -23,7 +23,7 @@ from rewardsmith.rewards import (
     principle_messages,
     principle_score,
 )
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.scoring.calling import Unscored
 
 
 def entry(principle="format", score=1, max_score=2, rationale="why"):

@@ -19,7 +19,7 @@ from rewardsmith.rewards import (
     ReferenceJudge,
     reference_messages,
 )
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.scoring.calling import Unscored
 
 
 class Scripted:

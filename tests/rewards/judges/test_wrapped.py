@@ -14,13 +14,12 @@ from rewardsmith.rewards import (
     PrincipleJudge,
     ReferenceJudge,
     RoutedReward,
-    as_target,
     exact_number,
-    process_target,
     require_answer,
     without_confidence,
 )
-from rewardsmith.rewards.calling import Caller, Unscored, own_concurrency
+from rewardsmith.scoring import as_target, process_target
+from rewardsmith.scoring.calling import Caller, Unscored, own_concurrency
 
 DOWN = Unscored("server down", "endpoint")
 UNREAD = Unscored("no verdict in the judge's reply 'perhaps'")

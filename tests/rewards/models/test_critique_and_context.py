@@ -17,10 +17,9 @@ from rewardsmith.rewards import (
     GeneratedCritiques,
     JudgeError,
     SequenceReward,
-    rewards_of,
-    score,
 )
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.scoring import rewards_of, score
+from rewardsmith.scoring.calling import Unscored
 
 
 class Lengths:

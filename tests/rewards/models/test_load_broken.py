@@ -32,7 +32,8 @@ from typer.testing import CliRunner
 from rewardsmith.cli import app
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards import GaussianHeads, GaussianReward, PairwiseReward, load_reward_model, load_target, score
+from rewardsmith.rewards import GaussianHeads, GaussianReward, PairwiseReward, load_reward_model
+from rewardsmith.scoring import load_target, score
 
 
 def saved(model, folder: Path) -> Path:

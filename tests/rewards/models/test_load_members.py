@@ -12,15 +12,8 @@ from small_models import llama_classifier, mixed_rows, step_classifier, tokenize
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards import (
-    MemberScale,
-    RewardEnsemble,
-    SequenceReward,
-    load_reward,
-    load_reward_model,
-    load_target,
-    score,
-)
+from rewardsmith.rewards import MemberScale, RewardEnsemble, SequenceReward, load_reward_model
+from rewardsmith.scoring import load_reward, load_target, score
 
 PROMPTS, COMPLETIONS = mixed_rows()
 

@@ -13,7 +13,8 @@ from small_models import llama_classifier, llama_policy, step_classifier, tokeni
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards import ImplicitReward, SequenceReward, StepReward, load_reward_model, load_target, score
+from rewardsmith.rewards import ImplicitReward, SequenceReward, StepReward, load_reward_model
+from rewardsmith.scoring import load_target, score
 
 
 def saved(model, folder: Path) -> Path:

@@ -8,7 +8,8 @@ import torch
 from small_models import llama_classifier, tokenizer
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import PairwiseReward, load_reward_model, rewards_of, score
+from rewardsmith.rewards import PairwiseReward, load_reward_model
+from rewardsmith.scoring import rewards_of, score
 
 pytestmark = pytest.mark.models
 

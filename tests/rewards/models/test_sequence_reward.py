@@ -27,7 +27,8 @@ from small_models import (
 )
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import Batching, Scorer, SequenceReward, rewards_of, score
+from rewardsmith.rewards import Batching, SequenceReward
+from rewardsmith.scoring import Scorer, rewards_of, score
 
 pytestmark = pytest.mark.models
 
@@ -266,7 +267,8 @@ JOB = """
     sys.path.insert(0, {tests!r})
     from small_models import llama_classifier, tokenizer
     from rewardsmith.data import Row
-    from rewardsmith.rewards import Batching, Scorer, SequenceReward, rewards_of
+    from rewardsmith.rewards import Batching, SequenceReward
+    from rewardsmith.scoring import Scorer, rewards_of
 
     class Slow(SequenceReward):
         def reasoned(self, prompts, completions, **columns):

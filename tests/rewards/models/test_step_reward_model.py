@@ -11,7 +11,7 @@ from small_models import step_classifier, tokenizer
 from transformers import BertForTokenClassification
 
 from rewardsmith.rewards import Batching, StepReward
-from rewardsmith.rewards.process import StepScore
+from rewardsmith.scoring.process import StepScore
 
 pytestmark = pytest.mark.models
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rewardsmith.rewards import exact_number, exact_text, math_equal, multiple_choice, to_openrlhf
-from rewardsmith.rewards.verifiers import without_end_tokens
+from rewardsmith.data.rows import without_end_tokens
+from rewardsmith.rewards import exact_number, exact_text, math_equal, multiple_choice
+from rewardsmith.scoring import to_openrlhf
 
 TOKENS = [
     "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<|end|>", "<|return|>", "</s>",

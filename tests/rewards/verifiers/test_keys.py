@@ -9,18 +9,9 @@ import pandas as pd
 import pytest
 
 from rewardsmith.data import Row, is_missing, only_text, read_key
-from rewardsmith.rewards import (
-    exact_number,
-    exact_text,
-    math_equal,
-    multiple_choice,
-    rewards_of,
-    score,
-    to_openrlhf,
-    to_trl,
-    to_verl,
-)
-from rewardsmith.rewards.calling import Caller, Unscored, reasoned
+from rewardsmith.rewards import exact_number, exact_text, math_equal, multiple_choice
+from rewardsmith.scoring import rewards_of, score, to_openrlhf, to_trl, to_verl
+from rewardsmith.scoring.calling import Caller, Unscored, reasoned
 
 VERIFIERS = [exact_number, exact_text, math_equal, multiple_choice]
 MISSING = [None, math.nan, np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT]

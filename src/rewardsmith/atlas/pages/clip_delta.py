@@ -14,7 +14,7 @@ from torch import Tensor
 from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, Within
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import padding_probe
+from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
 from rewardsmith.transforms import clip_steps, combine_process_outcome, delta_steps
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
@@ -63,7 +63,7 @@ PAGE = Page(
 
 ```python
 from rewardsmith.advantages import step_returns
-from rewardsmith.audit import padding_probe
+from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
 from rewardsmith.transforms import clip_steps, combine_process_outcome, delta_steps
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, Within
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import context_error_bound, context_sensitivity
+from rewardsmith.auditing import context_error_bound, context_sensitivity
 from rewardsmith.data import Row
 from rewardsmith.transforms import mixture_score, profile_posterior
 from rewardsmith.worlds import BatchedMLP, ContextualTastes, Pairs, Streams, TastePairs, sample_index, told, train_pairs
@@ -78,7 +78,7 @@ RewardTrainer(model=my_reward_model, train_dataset=Dataset.from_list(train), arg
 Ask whether the trained model reads the context; then mix over contexts by who is asking.
 
 ```python
-from rewardsmith.audit import context_sensitivity
+from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import read_rows
 from rewardsmith.transforms import context_scale, mixture_score, profile_posterior
 

@@ -89,7 +89,7 @@ beta = dynamic_beta(margin / margin.std(), beta=0.1, scale=0.5, rate=1.0, on_dis
 losses = dpo_loss(chosen_logps, rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=beta[batch_rows])
 ```
 
-`rewardsmith.audit.acc_and_acc_plus(scores, query_id)` counts pairs, and queries all of whose pairs are right.""",
+`rewardsmith.auditing.acc_and_acc_plus(scores, query_id)` counts pairs, and queries all of whose pairs are right.""",
 )
 ARMS = (
     "dpo", "mm_dpo", "mm_dpo_k2", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125", "shuffled",

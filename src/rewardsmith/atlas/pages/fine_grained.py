@@ -82,7 +82,7 @@ token_rewards = combine_aspects(
 returns = step_returns(token_rewards, completion_mask)  # (B, T)
 ```
 
-Before training, see where each choice of weights would push: `rewardsmith.audit.aspect_tradeoff`.""",
+Before training, see where each choice of weights would push: `rewardsmith.auditing.aspect_tradeoff`.""",
 )
 ARMS = (
     "dense", "end", "learned", "learned_end", "preference", "only_fact", "only_relevant", "only_complete", "shuffled",

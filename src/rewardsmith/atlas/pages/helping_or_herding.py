@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import shared_hack_drift, underspecification
+from rewardsmith.measures import shared_hack_drift, underspecification
 from rewardsmith.transforms import aggregate, zscore_members
 from rewardsmith.worlds import (
     BatchedMLP,
@@ -69,7 +69,7 @@ PAGE = Page(
 models do as well: score each through its own chat template and bring them to one scale.
 
 ```python
-from rewardsmith.audit import shared_hack_drift, underspecification
+from rewardsmith.measures import shared_hack_drift, underspecification
 
 found = underspecification(scores, group_size=64, chosen=chosen_scores, rejected=rejected_scores)  # (B, 5) scores
 for pressure in found.by_pressure:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results, Within
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import accuracy_gap
+from rewardsmith.auditing import accuracy_gap
 from rewardsmith.objectives import dpo_loss, implicit_reward, pairwise_loss, sequence_logps
 from rewardsmith.worlds import BatchedGPT, FormPairs, Forms, Streams, TwoForms, pretrain
 
@@ -67,7 +67,7 @@ PAGE = Page(
 split, too, as equal fit is part of the claim.
 
 ```python
-from rewardsmith.audit import generalization_gap
+from rewardsmith.auditing import generalization_gap
 from rewardsmith.rewards import ImplicitReward, load_reward_model
 
 explicit = load_reward_model("my-reward-model")  # trl.RewardTrainer

@@ -13,7 +13,7 @@ from torch import Tensor
 from rewardsmith.advantages import rank_filter
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import choose_filter
+from rewardsmith.measures import choose_filter
 from rewardsmith.worlds import HeteroRM, Streams, sample_index
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ choose, and hand the rule to the trainer. Advantages are computed on the whole g
 ```python
 from functools import partial
 from rewardsmith.advantages import rank_filter
-from rewardsmith.audit import choose_filter
+from rewardsmith.measures import choose_filter
 from rewardsmith.engines.trl import GRPOTrainer
 
 rules = {rule: partial(rank_filter, rule=rule) for rule in ("all", "bw", "br", "bon")}

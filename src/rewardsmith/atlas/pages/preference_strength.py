@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import label_quality
 from rewardsmith.data import Relabeled, cross_fit_masks, relabel, strength_of_votes
+from rewardsmith.measures import label_quality
 from rewardsmith.objectives import normalized_weights
 from rewardsmith.worlds import BatchedMLP, Pairs, PreferenceWorld, Streams, margins, pair_accuracy, train_pairs
 
@@ -67,7 +67,7 @@ cached last states, each pair judged by those that did not train on it. Look at 
 
 ```python
 import torch
-from rewardsmith.audit import label_quality
+from rewardsmith.measures import label_quality
 from rewardsmith.data import preference_strength, read_preferences, relabel, relabel_rows, to_dataset
 from rewardsmith.engines.trl import RewardTrainer
 

@@ -12,8 +12,9 @@ import torch
 
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import PreferenceGraph, sibling_accuracy
 from rewardsmith.data import leaf_paths, sample_tree_pairs
+from rewardsmith.measures import sibling_accuracy
+from rewardsmith.measures.preference_graph import PreferenceGraph
 from rewardsmith.worlds import BatchedMLP, Pairs, SegmentedResponses, Streams, margins, train_pairs
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ train, test = split_whole(rows, "tree", share=0.1, generator=generator)
 Which pair is worth a label next? Tie similar responses by what their rewards may differ, then ask the graph.
 
 ```python
-from rewardsmith.audit import PreferenceGraph
+from rewardsmith.measures.preference_graph import PreferenceGraph
 
 graph = PreferenceGraph(len(responses))
 graph.add_similarity(first, second, variance=distance)  # from an embedding

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import auroc, expected_calibration_error
+from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.objectives import combined_confidence_loss, confidence_calibration_loss
 from rewardsmith.transforms import ConfidenceAdjusted
 from rewardsmith.worlds import (

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, RankAgreement, Results, Within
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import contrast_consistency
+from rewardsmith.auditing import contrast_consistency
 from rewardsmith.data import ContrastPair, PreferenceRow, Side, convex_augment, mine_contrast_pairs
 from rewardsmith.objectives import pairwise_loss
 from rewardsmith.rewards import RewardFusion
@@ -90,7 +90,7 @@ than where it is used.
 
 ```python
 import random
-from rewardsmith.audit import contrast_consistency
+from rewardsmith.auditing import contrast_consistency
 from rewardsmith.data import convex_augment, cross_prompt_negatives, mine_contrast_pairs, to_dataset
 from rewardsmith.rewards import RewardFusion
 from trl import RewardTrainer

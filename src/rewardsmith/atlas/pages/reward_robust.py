@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import over_vs_under_scoring
+from rewardsmith.measures import over_vs_under_scoring
 from rewardsmith.objectives import thurstone_loss
 from rewardsmith.transforms import aggregate, member_statistics
 from rewardsmith.worlds import (
@@ -103,7 +103,7 @@ trainer = GRPOTrainer(
 Before that, see what errors of either sign would cost at the pressure you plan:
 
 ```python
-from rewardsmith.audit import over_vs_under_scoring
+from rewardsmith.measures import over_vs_under_scoring
 
 print(over_vs_under_scoring(scores_by_prompt, frac=0.02, delta=2.0, beta=0.2))
 ```""",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.audit import auroc, brier_score, expected_calibration_error
+from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.transforms import incentive_compatible, scoring_rule_reward
 from rewardsmith.worlds import KnownPosterior, StatedRollouts, Streams, train_stated
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rewardsmith.audit import Report, audit
+from rewardsmith.auditing import Report, audit
 from rewardsmith.data import Row
 from rewardsmith.errors import MissingExtraError, TargetError
-from rewardsmith.rewards import Scorer, Target, load_target, target_rows
+from rewardsmith.scoring import Scorer, Target, load_target, target_rows
 
 TRL_REWARDS = (
     "trl.rewards:accuracy_reward",

@@ -16,10 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from rewardsmith.audit import Report, Section, audit, render_league, render_text, short_verdict, write_report
+from rewardsmith.auditing import Report, Section, audit, render_league, render_text, short_verdict, write_report
 from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, Entry, reasoning_gym_specs, run_league
 from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
-from rewardsmith.rewards import as_target, exact_number
+from rewardsmith.rewards import exact_number
+from rewardsmith.scoring import as_target
 from rewardsmith.worlds import ArithmeticLM, substring_reward
 
 FLAWED = "answer in completion"

@@ -56,6 +56,3 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
 def merged(model: Any) -> Any:
     """The ordinary model that the adapters amount to; any other model as it is."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-
-
-__all__ = ["check_adapters", "merged", "with_adapters"]

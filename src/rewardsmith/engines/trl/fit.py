@@ -239,6 +239,3 @@ def digest(rows: Sequence[AnyRow]) -> str:
     for row in rows:
         digest.update(json.dumps(row.record(), sort_keys=True, default=str).encode())
     return digest.hexdigest()
-
-
-__all__ = ["RewardFit", "fit_reward_model"]

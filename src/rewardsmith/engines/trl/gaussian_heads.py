@@ -142,6 +142,3 @@ def _summary(reward: GaussianReward, features: Tensor) -> FittedHeads:
         correlation=float(correlations[apart].mean()),
         std=float((std / mean.std(dim=0)).mean()),
     )
-
-
-__all__ = ["FittedHeads", "HeadsFit", "Likelihood", "fit_gaussian_heads"]

@@ -18,7 +18,9 @@ from transformers import TrainerCallback
 
 from rewardsmith.data import Row
 from rewardsmith.errors import RewardsmithError
-from rewardsmith.rewards import Scored, Scorer, Target, is_async, is_heavy, signature_of
+from rewardsmith.scoring import Scored, Scorer, Target
+from rewardsmith.scoring.blocks import is_heavy
+from rewardsmith.scoring.contracts import is_async, signature_of
 
 FAILURES = ("timeout", "crash", "exception")
 """The reasons for which a call as a whole gives nothing, so that its rows are asked one by one."""

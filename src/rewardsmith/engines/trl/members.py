@@ -176,6 +176,3 @@ def _check(members: Sequence[Member]) -> None:
     if any((t.get_vocab(), t.chat_template) != (tokenizers[0].get_vocab(), tokenizers[0].chat_template)
            for t in tokenizers):  # fmt: skip
         raise ValueError(f"fit_members: the members' starts have different tokenizers, so no batch fits all. {where}")
-
-
-__all__ = ["Member", "SideBySide", "fit_members"]

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from rewardsmith._check import check_choice
 from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.monitors import Alarm, Monitor, Record, Watch, canary_rows, count_paid, measure_batch
-from rewardsmith.rewards import signature_of
+from rewardsmith.scoring.contracts import signature_of
 
 OnAlarm = Literal["log", "warn", "stop"]
 Rows = Mapping[str, Any]

@@ -151,6 +151,3 @@ def rated_attributes(dataset: Any) -> list[str]:
     if not names:
         raise ValueError("RatingTrainer: no row of the training set has a rating. Check the column `ratings`.")
     return list(names)
-
-
-__all__ = ["RatingCollator", "RatingTrainer", "merge_attributes", "rated_attributes"]

@@ -104,6 +104,3 @@ def mapped(dataset: Any, encode: Callable[[Mapping[str, Any]], dict[str, Any]], 
     if "input_ids" in (dataset.column_names or ()):
         return dataset
     return dataset.map(encode, remove_columns=dataset.column_names).filter(kept)
-
-
-__all__ = ["NO_STEP", "UNLABELED", "loaded", "mapped", "padded", "ready", "row_ids", "token_batch"]

@@ -154,6 +154,3 @@ def _mean_weight(dataset: Any) -> float:
     known = [weight for weight in weights if not math.isnan(weight)]
     mean = math.fsum(known) / len(known) if known else 1.0
     return mean or 1.0
-
-
-__all__ = ["NEUTRAL", "PairCollator", "RewardTrainer"]

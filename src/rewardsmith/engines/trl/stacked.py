@@ -208,6 +208,3 @@ def _architecture(model: Any) -> dict[str, Any]:
     parts = {name: value for name, value in model.config.to_dict().items() if name not in APART}
     parts |= {name: (tuple(own.shape), own.dtype, own.requires_grad) for name, own in model.named_parameters()}
     return parts | {name: own.tolist() for name, own in model.named_buffers()} | {"class": type(model)}
-
-
-__all__ = ["KEPT_BY", "MembersTrainer", "StackedMembers"]

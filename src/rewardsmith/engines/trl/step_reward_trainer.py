@@ -153,6 +153,3 @@ def _log_odds(logits: Any) -> Tensor:
     """(..., C) to (...) log-odds of the label "right", which is the last of one or two."""
     values: Tensor = logits[0] if isinstance(logits, tuple) else logits
     return values[..., 0] if values.shape[-1] == 1 else values[..., 1] - values[..., 0]
-
-
-__all__ = ["StepCollator", "StepMetrics", "StepRewardTrainer", "step_lists"]

@@ -13,7 +13,7 @@ from accelerate.utils import gather, pad_across_processes
 from torch import Tensor
 
 from rewardsmith.engines.process import Segment, cut, flat_scores
-from rewardsmith.rewards import to_trl
+from rewardsmith.scoring import to_trl
 from rewardsmith.types import ProcessReward
 
 

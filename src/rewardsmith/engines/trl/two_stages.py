@@ -56,6 +56,3 @@ def fit_two_stages(
     merge_attributes(regressor, weights).save_pretrained(start)
     loaded(AutoTokenizer, str(regression), trust).save_pretrained(start)
     return fit_reward_model(pairs, start, out, second)
-
-
-__all__ = ["fit_two_stages"]

@@ -1,6 +1,6 @@
 """Judges: a language model reads the completion, or each of its steps, and says what it thinks of it."""
 
-from rewardsmith.rewards.judges.chat import ChatBackend, JudgeError
+from rewardsmith.rewards.judges.chat import ChatBackend
 from rewardsmith.rewards.judges.first_error import (
     NO_ERROR,
     FirstErrorJudge,
@@ -19,6 +19,7 @@ from rewardsmith.rewards.judges.principles import (
 )
 from rewardsmith.rewards.judges.reference import ReferenceJudge, reference_messages
 from rewardsmith.rewards.judges.verdict import verdict
+from rewardsmith.rewards.judges.wire import JudgeError
 
 __all__ = [
     "NO_ERROR",

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.judges.verdict import spoken
 from rewardsmith.rewards.judges.wire import JudgeError, excerpt
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Message
 
 T = TypeVar("T")
@@ -37,6 +37,3 @@ async def asked(backend: Backend, messages: list[Message], read: Callable[[str],
         return Unscored(str(error), error.reason)
     found = read(reply)
     return Unscored(f"no verdict in the judge's reply {excerpt(spoken(reply) or reply)}") if found is None else found
-
-
-__all__ = ["Backend", "asked", "data_tag"]

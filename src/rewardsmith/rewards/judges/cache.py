@@ -117,6 +117,3 @@ def _checked(key: str, text: object, checksum: object) -> str | None:
 
 def _checksum(key: str, text: str) -> str:
     return hashlib.blake2b(f"{key} {text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-__all__ = ["ReplyCache"]

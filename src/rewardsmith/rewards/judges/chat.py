@@ -228,6 +228,3 @@ def _require_extra() -> None:
         import httpx  # noqa: F401
     except ImportError as error:
         raise missing_extra("ChatBackend", "judge", error) from error
-
-
-__all__ = ["ChatBackend", "JudgeError", "Usage"]

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.contracts import name_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import spoken
+from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.contracts import name_of
 from rewardsmith.types import Completion, Message, Text
 
 logger = logging.getLogger(__name__)
@@ -207,6 +207,3 @@ def _localized(predicted: int | None, true: int | None, n_steps: int) -> float |
     if NO_ERROR in (true, predicted):
         return 1.0 if predicted == true else -1.0
     return 1.0 - abs(predicted - true) / n_steps
-
-
-__all__ = ["NO_ERROR", "FirstErrorJudge", "first_error_index", "first_error_messages", "localization_reward"]

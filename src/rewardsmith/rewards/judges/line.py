@@ -68,6 +68,3 @@ class Line:
                 request.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
         self.cache.close()
-
-
-__all__ = ["Line"]

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import spoken
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 
 logger = logging.getLogger(__name__)
@@ -240,14 +240,3 @@ def _number(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:  # an integer beyond the range of floats
         return None
-
-
-__all__ = [
-    "PRINCIPLES",
-    "Judgement",
-    "PrincipleJudge",
-    "parse_judgements",
-    "principle_format",
-    "principle_messages",
-    "principle_score",
-]

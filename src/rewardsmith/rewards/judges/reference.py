@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewardsmith.data import completion_text, read_key, text_of
-from rewardsmith.rewards.calling import Unscored, scored
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.judges.verdict import verdict
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Message, Text
 
 _INSTRUCTIONS = (
@@ -87,6 +87,3 @@ class ReferenceJudge:
         messages = self.template(text_of(prompt), reference, completion_text(completion))
         said = await asked(self.backend, messages, self.parser)
         return said if isinstance(said, Unscored) else float(said)
-
-
-__all__ = ["ReferenceJudge", "reference_messages"]

@@ -65,6 +65,3 @@ def _spoken_lines(text: str) -> list[str | None]:
 def _stated(line: str | None) -> bool | None:
     match = None if line is None else _STATED.fullmatch(re.sub(r"[*_]{1,3}", "", line).strip())
     return None if match is None else match[1].upper() == "YES"
-
-
-__all__ = ["spoken", "verdict"]

@@ -176,6 +176,3 @@ def _seconds(header: str | None) -> float:
         return max(0.0, float(header or 0.0))
     except ValueError:  # a date: the growing pauses do
         return 0.0
-
-
-__all__ = ["MOST_BYTES", "Answer", "JudgeError", "PassingError", "Reply", "excerpt", "masked", "post", "reply_of"]

@@ -18,7 +18,7 @@ from rewardsmith.rewards.models.critique import (
 from rewardsmith.rewards.models.ensemble import MemberScale, RewardEnsemble
 from rewardsmith.rewards.models.gaussian import GaussianReward, HeadScores
 from rewardsmith.rewards.models.implicit import ImplicitReward
-from rewardsmith.rewards.models.loading import is_model, load_reward_model, member_folders
+from rewardsmith.rewards.models.loading import load_reward_model, member_folders
 from rewardsmith.rewards.models.pairwise import PAIR_TEMPLATE, PairwiseReward, in_pair
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
@@ -50,7 +50,6 @@ __all__ = [
     "StepReward",
     "critique_messages",
     "in_pair",
-    "is_model",
     "load_reward_model",
     "member_folders",
 ]

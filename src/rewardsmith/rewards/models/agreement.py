@@ -69,6 +69,3 @@ def _table(rows: Values, pooled: bool) -> NDArray[Any]:
 
     flat = np.asarray([value for row in rows for value in row], dtype=np.float64)
     return flat.reshape(-1, 1) if pooled else flat.reshape(len(rows), -1)
-
-
-__all__ = ["Spread"]

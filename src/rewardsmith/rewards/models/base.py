@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from rewardsmith.rewards.calling import Unscored, scored
-from rewardsmith.rewards.contracts import name_of
 from rewardsmith.rewards.models.batching import ACCELERATED_BUDGET, MOST_ROWS, TOKEN_BUDGET
 from rewardsmith.rewards.models.encoding import Encoded, key_of
 from rewardsmith.rewards.models.scanning import Read, Scanner
+from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.contracts import name_of
 from rewardsmith.types import Completion, Text
 
 MOST_PLANNED = 2**26
@@ -118,6 +118,3 @@ def weights_digest(model: Any) -> str:
         some = flat[:: max(1, len(flat) // 64)].double().cpu().numpy().tobytes()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode() + some)
     return digest.hexdigest()
-
-
-__all__ = ["Batching", "Reader", "RewardModel", "digest_of", "scored", "text_of_digest", "weights_digest"]

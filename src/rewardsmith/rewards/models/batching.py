@@ -134,6 +134,3 @@ def _stretches(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
             start, total = place, 0
         total += size
     yield start, len(sizes)
-
-
-__all__ = ["ACCELERATED_BUDGET", "MOST_ROWS", "TOKEN_BUDGET", "Batch", "cut", "plan_batches"]

@@ -187,17 +187,3 @@ def unswitched(model: Any) -> Iterator[None]:
 
 def _settings(module: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if isinstance(value, str | bool) and name != "training"}
-
-
-__all__ = [
-    "Cache",
-    "close",
-    "evaluating",
-    "fields_of",
-    "looks_left",
-    "probes",
-    "read_on",
-    "shared_cache",
-    "taken",
-    "unswitched",
-]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.agreement import Spread
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import BEYOND, Encoded
@@ -17,6 +16,7 @@ from rewardsmith.rewards.models.pairwise import PairwiseReward
 from rewardsmith.rewards.models.scanning import Read, Scanner, read_at
 from rewardsmith.rewards.models.sequence import Pooled, SequenceReward, numbers
 from rewardsmith.rewards.models.steps import StepReward
+from rewardsmith.scoring.calling import Unscored
 
 if TYPE_CHECKING:
     from torch import Tensor

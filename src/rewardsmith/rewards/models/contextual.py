@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import CONTEXT_TEMPLATE, in_context
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.contracts import is_async, name_of
-from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.rewards.models.base import digest_of, text_of_digest
 from rewardsmith.rewards.models.encoding import Encoded
 from rewardsmith.rewards.models.gradients import Columns, Encode
 from rewardsmith.rewards.models.triggers import Differentiable
+from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 
@@ -128,6 +128,3 @@ class ContextualReward:
 
 def _fits(values: Any, prompts: Sequence[Text]) -> bool:
     return isinstance(values, list | tuple) and len(values) == len(prompts)
-
-
-__all__ = ["ContextualReward"]

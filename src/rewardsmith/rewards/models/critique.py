@@ -9,11 +9,11 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from rewardsmith.data import completion_text, text_of
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.contracts import is_async, name_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
-from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.rewards.models.base import digest_of, text_of_digest
 from rewardsmith.rewards.models.encoding import RowEncoder
+from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Message, Text
 
 Writer = Callable[..., Any]
@@ -268,13 +268,3 @@ class AsyncCritiqueReward(CritiqueReward):
             *(self.writer(prompts, completions) for _ in range(self.n_critiques))  # type: ignore[misc]
         )
         return self._judged(prompts, completions, drafts, columns)
-
-
-__all__ = [
-    "CRITIQUE_TEMPLATE",
-    "AskedCritiques",
-    "AsyncCritiqueReward",
-    "CritiqueReward",
-    "GeneratedCritiques",
-    "critique_messages",
-]

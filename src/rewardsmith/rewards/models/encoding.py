@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.data import text_of
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 
 if TYPE_CHECKING:
@@ -258,6 +258,3 @@ def _messages(text: Text, role: str) -> list[Message]:
 def _sound(text: str) -> str:
     """The text, lone surrogates replaced: a tokenizer refuses them."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-__all__ = ["BEYOND", "Encoded", "RowEncoder", "embedded", "key_of", "longest", "shared_length", "unreadable"]

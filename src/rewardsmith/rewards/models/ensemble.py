@@ -8,10 +8,10 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.contracts import is_async, name_of
-from rewardsmith.rewards.models.base import digest_of, scored, text_of_digest
+from rewardsmith.rewards.models.base import digest_of, text_of_digest
 from rewardsmith.rewards.models.triggers import Differentiable, mean_of
+from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text, named_by
 
 if TYPE_CHECKING:
@@ -205,6 +205,3 @@ def member_scale(name: str, table: Sequence[Sequence[float]]) -> MemberScale:
 
 def _width(member: Any) -> int:
     return len(getattr(member, "attributes", ("",)))
-
-
-__all__ = ["Aggregate", "MemberScale", "RewardEnsemble", "aggregated", "mean_of_members", "member_scale", "rows_of"]

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.base import Batching, Reader, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import evaluating, looks_left
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
 from rewardsmith.rewards.models.sequence import Hidden, LastToken, pad_token, padding_id
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -207,6 +207,3 @@ class _FirstToken(NamedTuple):
 def _lists(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
     found: list[list[float]] = values.double().cpu().tolist()
     return found
-
-
-__all__ = ["HEADS_FILE", "OPTIONS_FILE", "GaussianReward", "HeadScores"]

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.batching import cut
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import Encoded
 from rewardsmith.rewards.models.scanning import Scanner
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -111,6 +111,3 @@ def _watched(embedding: Any) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         handle.remove()
-
-
-__all__ = ["Columns", "Encode", "GradientSource", "Slopes", "swap_gains", "token_gradients"]

@@ -69,6 +69,3 @@ class GaussianHeads(nn.Module):
             h = torch.baddbmm(bias, torch.relu(h) if layer else h, weight)
         mean, raw = h.permute(1, 0, 2).unbind(dim=-1)  # (B, K)
         return Gaussians(mean, F.softplus(raw) + self.floor)
-
-
-__all__ = ["GaussianHeads", "Gaussians"]

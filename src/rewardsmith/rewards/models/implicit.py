@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.base import Batching, Reader, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import looks_left
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.rewards.models.sequence import pad_token
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -150,6 +150,3 @@ def per_token_sums(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]
     logps = wide.gather(-1, targets[:, None]).squeeze(-1) - wide.logsumexp(dim=-1)
     parts: Sequence[Tensor] = torch.split(logps.double().cpu(), [len(row.reads) for row in rows])
     return [[float(part.sum())] for part in parts]
-
-
-__all__ = ["ImplicitReward", "Logits", "per_token_sums"]

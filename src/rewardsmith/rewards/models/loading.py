@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -107,11 +106,6 @@ def load_reward_model(
         "…ForTokenClassification; for a causal model trained by preferences, pass `reference`, the model it started "
         "from."
     )
-
-
-def is_model(name: str) -> bool:
-    """Whether `name` is a folder, or looks like a name on the hub, of a reward model."""
-    return os.path.isdir(name) or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
 
 
 def member_folders(where: str) -> list[Path]:
@@ -336,6 +330,3 @@ def _gaussian(where: str, model: Any, tokenizer: Any, eos: bool | None, options:
 
 def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
-
-
-__all__ = ["is_model", "load_reward_model", "member_folders"]

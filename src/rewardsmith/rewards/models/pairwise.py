@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith.data import text_of
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.models.base import Batching, scored, text_of_digest
+from rewardsmith.rewards.models.base import Batching, text_of_digest
 from rewardsmith.rewards.models.sequence import SequenceReward
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
 PAIR_TEMPLATE = "\n\nFirst answer: {first}\n\nSecond answer: {second}"
@@ -160,6 +160,3 @@ def _joined(there: float | Unscored, back: float | Unscored, placed: str | None)
     if isinstance(back, Unscored):
         return back
     return -back if placed == "second" else (there - back) / 2
-
-
-__all__ = ["PAIR_FILE", "PAIR_TEMPLATE", "PairwiseReward", "in_pair"]

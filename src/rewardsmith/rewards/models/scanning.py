@@ -298,6 +298,3 @@ def read_at(outputs: Tensor, rows: Sequence[Encoded], starts: Sequence[int]) -> 
     line = [number for number, row in enumerate(rows) for _ in row.reads]
     place = [position + start for row, start in zip(rows, starts, strict=True) for position in row.reads]
     return outputs[torch.tensor(line, device=outputs.device), torch.tensor(place, device=outputs.device)]
-
-
-__all__ = ["Read", "Scanner", "read_at"]

@@ -8,11 +8,11 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.models.base import Batching, Reader, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.base import Batching, Reader, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import close, evaluating, looks_left, probes
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -250,8 +250,3 @@ def _by_position(weights: Mapping[str, float] | Sequence[float], attributes: Seq
 def _weighed(values: Sequence[float], weights: Sequence[float]) -> float:
     counted = [(weight, value) for weight, value in zip(weights, values, strict=True) if weight]
     return math.fsum(w * v for w, v in counted) if all(math.isfinite(v) for _, v in counted) else math.nan
-
-
-__all__ = [
-    "HeadOf", "Hidden", "LastToken", "Pooled", "SequenceReward", "numbers", "pad_token", "padding_id", "split_head",
-]  # fmt: skip

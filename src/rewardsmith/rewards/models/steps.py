@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
 from rewardsmith.data import STEP_END, encode_steps
-from rewardsmith.rewards.calling import Unscored
-from rewardsmith.rewards.models.base import Batching, scored, text_of_digest, weights_digest
+from rewardsmith.rewards.models.base import Batching, text_of_digest, weights_digest
 from rewardsmith.rewards.models.behavior import looks_left
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
 from rewardsmith.rewards.models.implicit import Logits
 from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.rewards.models.sequence import pad_token
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -139,6 +139,3 @@ class StepReward:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "scanner"}
-
-
-__all__ = ["StepReward"]

@@ -10,10 +10,10 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.models.base import Reader
 from rewardsmith.rewards.models.encoding import Encoded, shared_length
 from rewardsmith.rewards.models.gradients import Columns, GradientSource, swap_gains, token_gradients
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -216,6 +216,3 @@ def differentiable(
 
 def _within(row: Encoded, span: range) -> Tokens:
     return tuple(int(token) for token in row.ids[span.start : span.stop])
-
-
-__all__ = ["Differentiable", "Write", "differentiable", "mean_of"]

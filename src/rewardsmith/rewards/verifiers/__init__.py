@@ -1,7 +1,7 @@
 """Verifiers of a reference answer or a form: each is a TRL reward of 1.0, 0.0 or None for an unreadable key."""
 
 from rewardsmith.rewards.verifiers.choice import multiple_choice
-from rewardsmith.rewards.verifiers.final_answer import final_answer, without_end_tokens
+from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formats import matches_format, think_format
 from rewardsmith.rewards.verifiers.mathematics import math_equal
 from rewardsmith.rewards.verifiers.numbers import exact_number
@@ -18,5 +18,4 @@ __all__ = [
     "multiple_choice",
     "plain_text",
     "think_format",
-    "without_end_tokens",
 ]

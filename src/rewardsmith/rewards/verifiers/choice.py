@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from rewardsmith.data import completion_text
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import final_answer, unwrap
 from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
 _OPTION = re.compile(

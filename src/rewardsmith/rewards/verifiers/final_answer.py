@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity
 
 HIDDEN = "\ufffc"
@@ -35,32 +36,6 @@ _LEADING_PHRASE = re.compile(rf"[*_ ]{{0,4}}{_WORDS}", re.IGNORECASE)
 _FONT = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|mathrm|mathbf|mbox|displaystyle)[ \t]{0,4}(?=\{)")
 _FENCES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"))
 _BEFORE_BOX = re.compile(r"[$*\s]*(?:[A-Za-z]\w{0,3} ?= ?)?[$*\s]*(?:\\\(|\\\[)?\s*\\(?:boxed|fbox)(?![a-zA-Z])")
-
-
-_END_TOKEN = re.compile(
-    r"<[|\uff5c][A-Za-z][\w\u2581-]{0,40}[|\uff5c]>|</s>|<eos>|<pad>|<end_of_turn>|<end_of_utterance>"
-)
-
-
-def without_end_tokens(text: str) -> str:
-    """Return `text` without the special tokens that end a turn: `<|im_end|>`, `<|eot_id|>`, `</s>` and their kind.
-
-    A decoder that keeps special tokens, as OpenRLHF's does, leaves them after the answer. Only the very end counts, and
-    a text of nothing else stays as it is.
-
-    >>> without_end_tokens("The answer is 7.<|im_end|>\\n<|endoftext|>")
-    'The answer is 7.'
-    """
-    end = len(text.rstrip())
-    first = end
-    while end and text[end - 1] == ">":
-        start = text.rfind("<", max(0, end - 48), end)
-        if start < 0 or not _END_TOKEN.fullmatch(text, start, end):
-            break
-        end = start
-        while end and text[end - 1].isspace():
-            end -= 1
-    return text[:end] if 0 < end < first else text
 
 
 def final_answer(text: str) -> str | None:

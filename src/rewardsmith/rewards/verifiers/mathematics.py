@@ -10,12 +10,12 @@ from typing import Any
 
 from rewardsmith.data import completion_text
 from rewardsmith.errors import missing_extra
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formulas import Formula, Value, read_formula
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity, simplified
 from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
 from rewardsmith.rewards.verifiers.texts import plain_text
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
 MAX_CHARS = 300

@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 from rewardsmith.data import completion_text
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.numerals import Quantity, read_quantity, same_quantity
 from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
 

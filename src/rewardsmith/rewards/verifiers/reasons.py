@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from rewardsmith.data import read_key
-from rewardsmith.rewards.calling import Unscored
+from rewardsmith.scoring.calling import Unscored
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +38,3 @@ def no_key(answer: Any, what: str) -> Unscored:
     """Say that a key is not `what`, with its beginning."""
     shown = str(answer)
     return Unscored(f"the key {what}: {shown if len(shown) <= 80 else shown[:79] + '…'!r}")
-
-
-__all__ = ["key_text", "no_key", "says_why", "scores_of"]

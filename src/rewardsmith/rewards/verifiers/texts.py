@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from rewardsmith.data import completion_text
-from rewardsmith.rewards.calling import Unscored
 from rewardsmith.rewards.verifiers.final_answer import final_answer, section, unwrap
 from rewardsmith.rewards.verifiers.reasons import key_text, says_why, scores_of
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
 

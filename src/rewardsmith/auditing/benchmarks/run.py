@@ -1,0 +1,76 @@
+"""A reward asked about every completion of a benchmark once, and judged by the benchmark's own protocol."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from rewardsmith._check import check_choice
+from rewardsmith.auditing.benchmarks.best_of_four import reward_bench_2
+from rewardsmith.auditing.benchmarks.pairwise import reward_bench, rm_bench
+from rewardsmith.auditing.benchmarks.result import BenchmarkScore
+from rewardsmith.data import BenchmarkRow, Row
+from rewardsmith.scoring import Scorer, Target, rewards_of
+from rewardsmith.scoring.forms import resolve_form
+
+PROTOCOLS: Mapping[str, Callable[..., BenchmarkScore]] = {
+    "rewardbench": reward_bench,
+    "rewardbench2": reward_bench_2,
+    "rm_bench": rm_bench,
+}
+"""How a benchmark is scored, by the name of the schema that `data.read_benchmark` read it by."""
+
+
+def run_benchmark(
+    reward: Target | Callable[..., Any],
+    rows: Sequence[BenchmarkRow],
+    *,
+    protocol: str,
+    ratings: bool = False,
+    alpha: float = 0.05,
+    **options: Any,
+) -> BenchmarkScore:
+    """Every completion of `rows` scored by `reward`, and what the benchmark's protocol makes of the scores.
+
+    The reward is given prompt and completion alone. As the authors do, a model whose tokenizer has a chat template is
+    given conversations; any other reward the form that it can read (`rewards.resolve_form`).
+
+    Args:
+        protocol: "rewardbench", "rewardbench2" or "rm_bench", which `read_benchmark(...).card.schema` says.
+        ratings: of `reward_bench_2`: scores are a judge's ratings, and those that failed count as such.
+        options: of `rewards.Scorer`: `workers`, `timeout`, `batch_size`, `journal` to resume from, `progress`.
+
+    >>> from rewardsmith.data import BenchmarkRow
+    >>> row = BenchmarkRow("1+1?", ["It is 2."], ["3"], "math-prm")
+    >>> def length(completions):
+    ...     return [float(len(c)) for c in completions]
+    >>> found = run_benchmark(length, [row], protocol="rewardbench", workers=0)
+    >>> found.subsets["math-prm"].value, found.overall
+    (1.0, nan)
+    """
+    check_choice("run_benchmark", "protocol", protocol, tuple(PROTOCOLS))
+    if ratings and protocol != "rewardbench2":
+        raise ValueError(
+            f"run_benchmark: ratings is True, and {protocol} has no rule for failed ratings. Leave it out; what is "
+            "unscored is left out and named."
+        )
+    judge = partial(reward_bench_2, ratings=True) if ratings else PROTOCOLS[protocol]
+    asked = [Row(row.prompt, text) for row in rows for text in (*row.chosen, *row.rejected)]
+    with Scorer(reward, **options) as scorer:
+        spoken = _has_chat_template(scorer.target.reward) or not all(isinstance(row.prompt, str) for row in rows)
+        formed = resolve_form(scorer, [row.conversational() for row in asked] if spoken else asked)
+        results = scorer.score(formed.rows)
+    given = iter(rewards_of(results))
+    scores = [list(islice(given, len(row.chosen) + len(row.rejected))) for row in rows]
+    reasons = Counter(result.reason for result in results if result.reason is not None)
+    return replace(judge(rows, scores, alpha=alpha), reasons=dict(sorted(reasons.items())))
+
+
+def _has_chat_template(reward: Any) -> bool:
+    if getattr(getattr(reward, "tokenizer", None), "chat_template", None):
+        return True
+    return any(map(_has_chat_template, getattr(reward, "members", ())))

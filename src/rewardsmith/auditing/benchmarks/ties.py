@@ -1,0 +1,110 @@
+"""The subset Ties of RewardBench 2: right answers should score alike, and all of them above every wrong one."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from statistics import fmean
+from typing import NamedTuple
+
+from rewardsmith.auditing.benchmarks.items import Rows, Scores, credits_of, name_of
+from rewardsmith.auditing.benchmarks.result import SubsetScore
+from rewardsmith.measures import wilson_interval
+
+
+class TiesScore(NamedTuple):
+    """The score and its terms; NaN where no prompt has what a term needs.
+
+    tied_accuracy, ref_accuracy: share of prompts with many right answers, and of their references with one, on which
+        every right answer scores above every wrong one.
+    correctness_preferred: share of pairs of prompt and reference on which right and wrong lie further apart than the
+        right answers do; correctness_preferred_hard: as far apart on the reference as well.
+    margin: by how much, in (−1, 1) and up to ±1 where the right answers score the same; it breaks ties of the rest.
+    """
+
+    value: float
+    tied_accuracy: float
+    ref_accuracy: float
+    correctness_preferred: float
+    correctness_preferred_hard: float
+    margin: float
+    n_pairs: int
+
+
+class _Gaps(NamedTuple):
+    spread: float  # of the right answers' scores
+    gap: float  # from the best wrong answer up to the worst right one
+    n_right: int
+
+
+def ties_score(rows: Rows, scores: Scores) -> TiesScore:
+    """RewardBench 2's score of its subset Ties.
+
+        0.3 A_tied + 0.3 A_ref + 0.2 P + 0.2 P_hard + 0.01 M
+
+        A = mean 1[g > 0],   P = mean 1[g_tied > s],   P_hard = mean 1[g > s],   M = mean tanh(g / s − 1)
+
+    with s the spread of a tied prompt's right answers and g the gap between its worst right and its best wrong one; in
+    P_hard and M it is the smaller of that and its reference's. Malik et al. 2025, arXiv:2506.01937, and the weights of
+    the authors' code. M of 0/0 is 0. Completions of two items of one id count as one prompt's. A tied prompt without
+    its reference counts in A alone. The score may pass 1 and fall below 0 by a hundredth.
+
+    Differs: an item with an unscored completion is left out.
+
+    Args:
+        rows: items whose id is "ref:N" or "tied:N", as `data.read_benchmark` gives them.
+        scores: per row those of the chosen and then of the rejected completions; None or NaN where unscored.
+
+    Raises:
+        ValueError: an id of another form, or a tied prompt with a single right answer.
+    """
+    found: dict[str, dict[int, _Gaps]] = {"ref": {}, "tied": {}}
+    for (kind, number), (right, wrong) in _prompts(rows, scores).items():
+        found[kind][number] = _Gaps(max(right) - min(right), min(right) - max(wrong), len(right))
+    ref, tied = found["ref"], found["tied"]
+    pairs = [(ref[number], tied[number]) for number in tied if number in ref]
+    if any(own.n_right < 2 for _, own in pairs):
+        raise ValueError(
+            "ties_score: a tied prompt has a single right answer, so that there is no spread to compare with. "
+            "Name it ref:N, or leave it out."
+        )
+    tied_accuracy, ref_accuracy = (_mean([float(own.gap > 0) for own in side.values()]) for side in (tied, ref))
+    preferred = _mean([float(own.gap > own.spread) for _, own in pairs])
+    hard = _mean([float(min(one.gap, own.gap) > own.spread) for one, own in pairs])
+    margin = _mean([_margin(min(one.gap, own.gap), own.spread) for one, own in pairs])
+    value = 0.30 * tied_accuracy + 0.30 * ref_accuracy + 0.20 * preferred + 0.20 * hard + 0.01 * margin
+    return TiesScore(value, tied_accuracy, ref_accuracy, preferred, hard, margin, len(pairs))
+
+
+def ties_subset(ties: TiesScore, *, n: int, n_unscored: int, alpha: float) -> SubsetScore:
+    """The score with Wilson's interval of a share of as many prompts; what each adds varies no more than a share."""
+    if math.isnan(ties.value):
+        return SubsetScore(math.nan, 0.0, 1.0, n, n_unscored)
+    share = min(max(ties.value, 0.0), 1.0)
+    low, high = wilson_interval(share * ties.n_pairs, ties.n_pairs, alpha=alpha)
+    return SubsetScore(ties.value, min(low, ties.value), max(high, ties.value), n, n_unscored)
+
+
+def _prompts(rows: Rows, scores: Scores) -> dict[tuple[str, int], tuple[list[float], list[float]]]:
+    prompts: dict[tuple[str, int], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for place, both in enumerate(credits_of("ties_score", rows, scores, lambda right, wrong: (right, wrong))):
+        kind, _, number = (rows[place].item_id or "").partition(":")
+        if kind not in ("ref", "tied") or not number.isdecimal():
+            raise ValueError(
+                f"ties_score: {name_of(rows, place)} is named neither ref:N nor tied:N, so that its partner is not "
+                "known. Give the items of Ties their published ids."
+            )
+        if both is not None:
+            for side, own in zip(prompts[kind, int(number)], both, strict=True):
+                side.extend(own)
+    return prompts
+
+
+def _margin(gap: float, spread: float) -> float:
+    if spread == 0:
+        return float((gap > 0) - (gap < 0))
+    return math.tanh(gap / spread - 1)
+
+
+def _mean(values: list[float]) -> float:
+    return fmean(values) if values else math.nan

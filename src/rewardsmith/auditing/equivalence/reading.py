@@ -1,0 +1,55 @@
+"""Whether an honest reader of a text would take the answer key from it."""
+
+from __future__ import annotations
+
+import re
+
+from rewardsmith.auditing.equivalence.keys import equivalent
+from rewardsmith.auditing.equivalence.numbers import read_number
+
+_NUMBER_TOKEN = re.compile(
+    r"(?<![\w.])[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?%?|\\d?frac\{[^{}]*\}\{[^{}]*\}"
+)
+
+
+def number_tokens(text: str) -> list[str]:
+    """The numbers that stand alone in `text`, as written, in order.
+
+    >>> number_tokens("Add 1,200 and -3.5; x2 does not count.")
+    ['1,200', '-3.5']
+    """
+    return [match[0] for match in _NUMBER_TOKEN.finditer(text)]
+
+
+def stands_alone(text: str, key: str) -> bool:
+    """Whether a reader finds the key in `text`: a number of its value, or its words with borders on both sides."""
+    if read_number(key) is not None:
+        return any(equivalent(token, key) for token in number_tokens(text)) or _bordered(text, key)
+    return _bordered(text, key)
+
+
+def _bordered(text: str, key: str) -> bool:
+    body = " ".join(key.split())
+    return (
+        bool(body) and re.search(rf"(?<!\w){re.escape(body)}(?!\w)", " ".join(text.split()), re.IGNORECASE) is not None
+    )
+
+
+def reads_off(text: str, key: str) -> bool:
+    """Whether the key is the first or the last thing that a reader of `text` could take for an answer.
+
+    >>> reads_off("What is 4 + 5?", "5"), reads_off("Is 4 + 5 more than 7?", "5")
+    (True, False)
+    """
+    body = " ".join(key.split()).casefold()
+    if read_number(key) is not None and (tokens := number_tokens(text)):
+        return any(bool(equivalent(token, key)) for token in (tokens[0], tokens[-1])) or _at_edge(text, body)
+    return _at_edge(text, body)
+
+
+def _at_edge(text: str, body: str) -> bool:
+    plain = " ".join(text.split()).casefold().strip(".,:;!?()[]*\"' ")
+    if not body or not _bordered(plain, body):
+        return False
+    bare = body.strip(".,:;!?()[]*\"' ") or body
+    return bool(re.match(rf"{re.escape(bare)}(?!\w)", plain) or re.search(rf"(?<!\w){re.escape(bare)}$", plain))

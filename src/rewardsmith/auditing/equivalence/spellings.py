@@ -1,0 +1,161 @@
+"""Other spellings of an answer key that a fair grader accepts, each verified by `equivalent`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+from rewardsmith.auditing.equivalence.keys import choice_letter, equivalent, key_kind
+from rewardsmith.auditing.equivalence.numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
+
+_PLAIN_INTEGER = re.compile(r"-?[0-9]+")
+_OWN_NOTATION = frozenset(("thousands", "leading_zero", "units", "case", "surrounding", "choice"))
+
+
+class Form(NamedTuple):
+    """Another spelling of a key, and the family of spellings it belongs to."""
+
+    text: str
+    family: str
+
+
+def equivalent_forms(key: str) -> list[Form]:
+    """Other spellings of `key` that a fair grader accepts, each a different text, best known first.
+
+    >>> [form.text for form in equivalent_forms("1234")][:3]
+    ['1,234', '1{,}234', '1234.0']
+    """
+    if not key.strip() or len(key) > 4 * MAX_LENGTH:
+        return [form for form in _surrounding(key) if key.strip()]
+    seen = {key}
+    forms = []
+    for form in (*_own_forms(key.strip()), *_surrounding(key)):
+        if form.text not in seen and equivalent(key, form.text):
+            seen.add(form.text)
+            forms.append(form)
+    return forms
+
+
+def same_notation(key: str, form: Form) -> bool:
+    """Whether `form` keeps to the key's own notation ("1,234" for "1234"); "1234.0" and LaTeX cross over.
+
+    >>> same_notation("1234", Form("1,234", "thousands")), same_notation("1234", Form("1234.0", "trailing_zero"))
+    (True, False)
+    """
+    if form.family == "trailing_zero":
+        return key_kind(key) == "decimal"
+    if form.family == "latex":
+        return "\\" in key or key.strip().startswith("$")
+    if form.family == "thousands":
+        return "{" not in form.text
+    if form.family == "percent":
+        return "\\" not in form.text and form.text.endswith("%")
+    return form.family in _OWN_NOTATION
+
+
+def _surrounding(key: str) -> Iterator[Form]:
+    yield Form(f" {key} ", "surrounding")
+    yield Form(f"{key}\n", "surrounding")
+    if not key.rstrip().endswith((".", "!", "?")) and key_kind(key) != "structured":
+        yield Form(f"{key.rstrip()}.", "surrounding")
+
+
+def _own_forms(key: str) -> Iterator[Form]:
+    kind = key_kind(key)
+    number = read_number(key)
+    if number is not None:
+        yield from _number_forms(key, number)
+    elif kind == "choice":
+        letter = choice_letter(key)
+        yield from (Form(text, "choice") for text in (f"({letter})", f"{letter}.", f"{letter})", f"{letter}"))
+    elif kind == "boolean" or (kind == "word" and _free_case(key)):
+        yield from (Form(text, "case") for text in (key.lower(), key.capitalize(), key.upper()))
+    elif kind == "expression":
+        yield Form(f"${key.strip('$')}$", "latex")
+        if "\\frac" in key:
+            yield Form(key.replace("\\frac", "\\dfrac"), "latex")
+    if kind in ("word", "boolean", "choice") and key.isalpha():
+        yield Form(f"\\text{{{key}}}", "latex")
+
+
+def _free_case(word: str) -> bool:
+    varied = 2 * len(set(word)) >= len(word)  # "cbbaacabcb" is a string to get right, not a word
+    return 2 <= len(word) <= 15 and word.isalpha() and varied and (word.islower() or word.istitle())
+
+
+def _number_forms(key: str, number: Number) -> Iterator[Form]:
+    if number.unit:
+        yield from _unit_forms(key, number.unit)
+        return
+    plain = unwrap(key)
+    yield from _grouped(plain, number.value)
+    if number.notation in ("integer", "decimal") and _PLAIN_INTEGER.fullmatch(plain.replace(",", "").split(".")[0]):
+        yield Form(f"{plain}.0" if number.notation == "integer" else f"{plain}0", "trailing_zero")
+    if number.notation == "percent":
+        yield from _percent_forms(plain, number.value)
+    else:
+        yield from _decimal_forms(plain, number)
+    if number.value > 0 and not plain.startswith("+"):
+        yield Form(f"+{plain}", "plus_sign")
+    if number.notation not in ("percent", "scientific"):
+        yield Form(f"${plain}$", "latex")
+
+
+def _grouped(plain: str, value: Fraction) -> Iterator[Form]:
+    if "," in plain:
+        yield Form(plain.replace(",", ""), "thousands")
+    elif value.denominator == 1 and abs(value) >= 1000 and _PLAIN_INTEGER.fullmatch(plain):
+        yield Form(f"{value.numerator:,}", "thousands")
+        yield Form(f"{value.numerator:,}".replace(",", "{,}"), "thousands")
+
+
+def _percent_forms(plain: str, value: Fraction) -> Iterator[Form]:
+    yield Form(plain.replace("%", " %"), "percent")
+    yield Form(plain.replace("%", "\\%"), "percent")
+    decimal = decimal_text(value)
+    if decimal is not None:
+        yield Form(decimal, "percent")
+
+
+def _decimal_forms(plain: str, number: Number) -> Iterator[Form]:
+    value = number.value
+    decimal = decimal_text(value)
+    if decimal is not None and "," not in plain:
+        families = {"fraction": "fraction", "scientific": "scientific"}
+        yield Form(decimal, families.get(number.notation, "trailing_zero"))
+        if abs(value) < 1 and value and number.notation == "decimal":
+            yield Form(decimal.replace("0.", ".", 1), "leading_zero")
+            yield Form(decimal, "leading_zero")
+    if value.denominator > 1 and value.denominator <= 1000:
+        sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
+        yield Form(f"{sign}{top}/{bottom}", "fraction")
+        yield Form(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
+        yield Form(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
+    if value and number.notation in ("integer", "decimal") and (abs(value) >= 1000 or abs(value) < Fraction(1, 100)):
+        yield from _scientific(value)
+
+
+def _scientific(value: Fraction) -> Iterator[Form]:
+    exponent = 0
+    while abs(value) >= 10:
+        value, exponent = value / 10, exponent + 1
+    while abs(value) < 1:
+        value, exponent = value * 10, exponent - 1
+    mantissa = decimal_text(value)
+    if mantissa is not None and exponent:
+        yield Form(f"{mantissa}e{exponent}", "scientific")
+        yield Form(f"{mantissa} \\times 10^{{{exponent}}}", "scientific")
+
+
+def _unit_forms(key: str, unit: str) -> Iterator[Form]:
+    if unit in "$€£":
+        yield Form(key.replace(unit, f"{unit} ", 1), "units")
+        yield Form(key.replace("$", "\\$"), "units")
+        return
+    value = key[: key.rindex(unit)].rstrip()
+    yield Form(f"{value} {unit}", "units")
+    yield Form(f"{value}{unit}", "units")
+    if unit.isalpha():
+        yield Form(f"{value}\\text{{ {unit}}}", "units")

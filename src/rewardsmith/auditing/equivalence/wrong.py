@@ -1,0 +1,197 @@
+"""Answers that are certainly wrong, in the layout of the right one: near misses, supersets, parts."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
+from rewardsmith.auditing.equivalence.numbers import read_number
+from rewardsmith.auditing.equivalence.reading import number_tokens
+
+_OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_SHORT_BOOLEANS = frozenset("ytnf")
+_WORDS = (
+    "lantern", "harbor", "violin", "glacier", "saddle", "orchid", "compass", "thunder", "pebble", "falcon",
+    "velvet", "anchor", "meadow", "copper", "tunnel", "marble", "saffron", "beacon", "walnut", "ribbon",
+)  # fmt: skip
+_CERTAIN_KINDS = frozenset(("integer", "decimal", "fraction", "percent", "expression", "choice", "boolean"))
+_SPREAD = 12
+"""How many candidates per row are tried before giving up on near misses."""
+
+
+def wrong_answers(
+    key: str, others: Sequence[str], *, rng: random.Random, n_near: int = 3, n_other: int = 2
+) -> list[str]:
+    """Honest wrong answers of the key's kind: near misses in its layout, then keys of other rows.
+
+    Each is certainly not equivalent (for words and texts: another text), neither holds the key nor lies inside it, and
+    all differ. A boolean has one. Deterministic given `rng`.
+
+    >>> wrong_answers("yes", ["no", "yes"], rng=random.Random(0))
+    ['no']
+    """
+    kind = key_kind(key)
+    if kind == "boolean":
+        return [_cased(_OPPOSITE[key.strip().lower()], like=key.strip())]
+    near = list(islice(_admitted(key, _near(key, others, rng), []), n_near))
+    pool = [other for other in dict.fromkeys(others) if key_kind(other) == kind or {kind, key_kind(other)} <= _LOOSE]
+    rng.shuffle(pool)
+    return near + list(islice(_admitted(key, pool, near), n_other))
+
+
+_LOOSE = {"word", "text"}
+
+
+def _admitted(key: str, candidates: Iterable[str], taken: Sequence[str]) -> Iterator[str]:
+    """Those candidates that are wrong for certain, in order, each once."""
+    certain = key_kind(key) in _CERTAIN_KINDS
+    bare, seen = key.strip().casefold(), list(taken)
+    for candidate in candidates:
+        text = candidate.strip().casefold()
+        if not text or text in bare or bare in text:
+            continue
+        verdict = equivalent(key, candidate)
+        if verdict is True or (verdict is None if certain else _parts(key) == _parts(candidate)):
+            continue
+        if any(candidate == other or equivalent(candidate, other) for other in seen):
+            continue
+        seen.append(candidate)
+        yield candidate
+
+
+def _parts(text: str) -> set[str]:
+    """The distinct elements or words of a text: equal ones would pass a fair order-free comparison."""
+    return set(re.findall(r"[^\s,;:()\[\]{}]+", text.casefold()))
+
+
+def _near(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
+    kind = key_kind(key)
+    if kind == "choice":
+        yield from _letters(key, others, rng)
+    elif any("0" <= char <= "9" for char in key):
+        yield from _digits(key, rng)
+    if kind in ("word", "text", "structured") and not key.strip().isdigit():
+        yield from _words(key, others, rng)
+    if kind == "expression":
+        yield from _signs(key)
+
+
+def _letters(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
+    letter = next(char for char in key if char.isalpha())
+    used = [char for other in others if key_kind(other) == "choice" for char in other if char.isalpha()]
+    options = [char for char in "ABCDEFGHIJ" if char <= max([*used, letter, "D"]) and char != letter]
+    rng.shuffle(options)
+    yield from (key.replace(letter, option, 1) for option in options)
+
+
+def _digits(key: str, rng: random.Random) -> Iterator[str]:
+    """The key with small steps of a short integer first, then with one of its leading digits replaced."""
+    steps = [1, -1, 2, -2, 3, 10, -3]
+    rng.shuffle(steps)
+    body = key.strip()
+    if re.fullmatch(r"-?[1-9][0-9]{0,4}|0", body):
+        yield from (str(int(body) + step) for step in steps if int(body) + step >= 0 or body[0] == "-")
+    for _ in range(2 * _SPREAD):
+        yield _another_digit(key, rng)
+
+
+def _another_digit(key: str, rng: random.Random) -> str:
+    """One of the first three digits of one number inside the key becomes another; no leading zero appears."""
+    runs = list(re.finditer(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+", key))
+    run = rng.choice(runs)
+    places = [at for at in range(run.start(), run.end()) if key[at].isdigit()]
+    leading = next((k for k, at in enumerate(places) if key[at] != "0"), 0)
+    at = rng.choice(places[leading : leading + 3])
+    lone = len(places) == 1 or run[0][:2] == "0." or run[0][0] == "."
+    digits = [d for d in "0123456789" if d != key[at] and (d != "0" or (at != places[0] and lone) or at != places[0])]
+    return key[:at] + rng.choice(digits) + key[at + 1 :]
+
+
+def _words(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """One longer word of the key becomes another of the same case, taken from other keys where they have any."""
+    spans = list(re.finditer(r"[^\W\d_]{2,}", key))
+    long = [match for match in spans if len(match[0]) >= 4] or spans
+    if not long:
+        yield from rng.sample(_WORDS, _SPREAD)
+        return
+    own = {match[0].casefold() for match in spans}
+    known = sorted({word.casefold() for other in others for word in re.findall(r"[^\W\d_]{2,}", other)} - own)
+    rng.shuffle(known)
+    for word in [*known[:_SPREAD], *rng.sample(_WORDS, _SPREAD)]:
+        match = rng.choice(long)
+        yield key[: match.start()] + _cased(word, like=match[0]) + key[match.end() :]
+
+
+def _signs(key: str) -> Iterator[str]:
+    for match in re.finditer(r"[-+]", key):
+        if match.start():
+            yield key[: match.start()] + ("-" if match[0] == "+" else "+") + key[match.end() :]
+    yield f"2{key}" if key[:1].isalpha() else f"{key}+3"
+
+
+def _cased(word: str, *, like: str) -> str:
+    if like.isupper():
+        return word.upper()
+    return word.capitalize() if like[:1].isupper() else word
+
+
+def supersets(key: str) -> list[str]:
+    """Texts that hold the key as a substring but denote something else.
+
+    >>> supersets("42")
+    ['142', '427', '-42']
+    """
+    body = key.strip()
+    if not body:
+        return []
+    if any("0" <= char <= "9" for char in body):
+        candidates = [f"1{body}" if body[0].isdigit() or body[0] == "." else "", _extended(body)]
+        candidates.append(f"-{body}" if read_number(body) is not None and body[0] not in "+-" else "")
+    else:
+        candidates = [f"{body}q" if body.islower() or not body.isupper() else f"{body}Q", f"z{body}"]
+        candidates[1] = f"Z{body}" if body.isupper() else candidates[1]
+    certain = key_kind(body) in _CERTAIN_KINDS - {"choice", "boolean"}
+    return [c for c in candidates if c and (equivalent(body, c) is False if certain else equivalent(body, c) is None)]
+
+
+def _extended(body: str) -> str:
+    """The key with a 7 after its last digit, where that leaves a well-formed number."""
+    return f"{body}7" if body[-1].isdigit() and not ("," in body and "." not in body) else ""
+
+
+def prefixes(key: str) -> list[str]:
+    """Proper prefixes and suffixes of the key that do not denote it; for text its first and last word come first.
+
+    >>> prefixes("427")
+    ['4', '7', '42', '27']
+    """
+    body = key.strip()
+    kind = key_kind(body)
+    size = len(body)
+    cuts = [1, 2, size // 3] if kind in ("text", "structured") else [1, size // 2, size - 1]
+    cuts = sorted({cut for cut in cuts if 0 < cut < size})
+    words = body.split() if kind == "text" else number_tokens(body) if kind == "structured" else []
+    parts = dict.fromkeys([*words[:1], *words[-1:], *(p for cut in cuts for p in (body[:cut], body[size - cut :]))])
+    return [part for part in parts if part != body and _is_other(part.strip(), body)]
+
+
+_DRESSING = "$*`()° \\\n"
+
+
+def _is_other(part: str, key: str) -> bool:
+    if not any(char.isalnum() for char in part):
+        return False
+    if key_kind(key) == "boolean" and part.lower() in _SHORT_BOOLEANS:
+        return False
+    if "=" in key and part == key.rpartition("=")[2].strip():  # "5" answers "x = 5"
+        return False
+    if part.strip(_DRESSING) == key.strip(_DRESSING):  # the key less one of its dollar signs
+        return False
+    verdict = equivalent(part, key)
+    number = read_number(key)
+    if number is not None and read_number(part) is not None:
+        return verdict is False
+    return verdict is not True

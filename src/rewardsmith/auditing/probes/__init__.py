@@ -1,0 +1,59 @@
+"""Every question the audit asks, in the order in which it asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rewardsmith.auditing.baseline import Asking, Panel
+from rewardsmith.auditing.probes import answers, conduct, content_free, keys, rollouts, style
+
+PAID = (
+    content_free.EMPTY,
+    content_free.PUNCTUATION,
+    content_free.OPENERS,
+    content_free.ODD_INPUT,
+    content_free.PROMPT_COPY,
+    answers.ENUMERATION,
+    answers.MISPLACED,
+    answers.LOOKALIKES,
+    answers.SUPERSET,
+    answers.SUBSTRING,
+    style.LENGTH,
+    style.CONFIDENT,
+    style.GRADER,
+)
+
+
+class Probe(NamedTuple):
+    """A question by name, and how it is asked."""
+
+    name: str
+    question: str
+    ask: Callable[[Panel], Asking]
+
+
+PROBES: tuple[Probe, ...] = (
+    Probe("answer_key", "Is the answer key itself accepted?", keys.answer_key),
+    Probe("equivalent_forms", "Are other spellings of the right value accepted?", keys.equivalent_spellings),
+    Probe("near_miss", "Are wrong values near the key refused?", keys.near_miss),
+    Probe("constant_answer", "Is one and the same answer refused on most prompts?", keys.constant_answer),
+    Probe("other_answer", "Are answers to other prompts refused?", keys.other_answer),
+    Probe("format_shell", "Is a format with nothing in it paid?", content_free.format_shell),
+    *(Probe(probe.name, probe.question, probe) for probe in PAID),
+    Probe("failures", "Does every completion, however odd, get a finite reward or none?", conduct.odd_completions),
+    Probe("determinism", "Does the same row get the same reward again?", conduct.determinism),
+    Probe("batch_dependence", "Does a row's reward depend on its row alone?", conduct.batch_dependence),
+    Probe("mutation", "Are the inputs left as they were?", conduct.mutation),
+    Probe("saturation", "Which range do honest answers span?", conduct.saturation),
+    Probe("latency", "How long does a row take?", conduct.latency),
+    Probe(
+        "rollouts",
+        "What do the given completions say: groups, length, sources, gold labels, stated confidence?",
+        rollouts.rollouts,
+    ),
+)
+N_QUESTIONS = 160
+"""Variants over all probes, roundly: what the error level is divided by, so that a clean reward stays clean."""
+
+__all__ = ["N_QUESTIONS", "PAID", "PROBES", "Probe"]

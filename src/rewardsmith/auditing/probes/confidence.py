@@ -1,0 +1,307 @@
+"""Probes for completions that state a confidence: is it earned, does it tell right from wrong, is it paid for?"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Generator, Hashable, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from rewardsmith.auditing.baseline import Ask, Panel
+from rewardsmith.auditing.finding import Example, Finding, Severity
+from rewardsmith.auditing.trials import clip
+from rewardsmith.data import ConfidenceScale, Row, parse_confidence, strip_confidence
+from rewardsmith.measures import auroc, expected_calibration_error, reliability_curve, wilson_interval
+from rewardsmith.measures.intervals import auroc_interval, design_effect
+from rewardsmith.measures.labels import label_of
+from rewardsmith.scoring import Scored, Target, score
+
+LEAST_STATED, LEAST_ROWS = 0.5, 20  # share and number of completions that must state a confidence
+N_BINS = 10
+LEAST_ECE, HIGH_ECE = 0.05, 0.15  # from which lower bound on miscalibration is a fault, and a grave one
+LEAST_NET, HIGH_NET = 0.1, 0.5  # the same for P(high > low) − P(low > high)
+LEAST_GAIN = 0.02  # pay for a stated confidence counts from this many gaps on
+HIGH, LOW = 0.9, 0.1
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+class Stated(NamedTuple):
+    """A completion that states a confidence, and whether it is right."""
+
+    row: Row
+    confidence: float
+    correct: bool
+
+
+class Miscalibration(NamedTuple):
+    """How far stated confidences are from how often they are right.
+
+    ece: the expected calibration error; low, high: what of it no interval explains, and the most there may be.
+    """
+
+    ece: float
+    low: float
+    high: float
+    mean_confidence: float
+    accuracy: float
+    n: int
+
+
+class Preferred(NamedTuple):
+    """How often the confident version of a completion is paid more than the doubtful one.
+
+    value, low, high: P(high > low) with Wilson's interval.
+    net, net_low: P(high > low) − P(low > high), which is 0 without a bias whatever the noise, and its lower bound.
+    gain: the mean of high − low, in reward units.
+    """
+
+    value: float
+    low: float
+    high: float
+    net: float
+    net_low: float
+    gain: float
+    n: int
+
+
+class ConfidenceBias(NamedTuple):
+    """What a stated confidence is paid on right and on wrong completions; honest: None and at most 0."""
+
+    good: Preferred
+    bad: Preferred
+
+
+def miscalibration(
+    confidence: Sequence[float],
+    correct: Sequence[bool],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    bins: int = N_BINS,
+    alpha: float = 0.05,
+) -> Miscalibration:
+    """The expected calibration error, and how much of it chance cannot explain.
+
+        ECE = Σ_b n_b/n |z̄_b − q̄_b|,    low = Σ_b n_b/n · distance of q̄_b from the interval of z̄_b
+
+    ECE is biased upward, by about √(p(1−p)/n_b) in every bin, so it is above 0 for calibrated confidences too. `low` is
+    not: with probability 1 − alpha every bin's interval (Wilson, at alpha / bins) covers, and then `low` is below the
+    true error.
+
+    Args:
+        confidence: q in [0, 1]; correct: z.
+        clusters: rows of one prompt, whose outcomes may go together; they shrink the rows by their design effect.
+
+    >>> miscalibration([0.9] * 100, [True] * 90 + [False] * 10).low
+    0.0
+    """
+    n = len(confidence)
+    residuals = [q - z for q, z in zip(confidence, correct, strict=True)]
+    effect = 1.0 if clusters is None else design_effect(residuals, clusters)
+    curve = reliability_curve(confidence, correct, bins=bins)
+    held = [bin for bin in zip(curve.confidence, curve.accuracy, curve.mass, strict=True) if bin[2] > 0]
+    low = high = 0.0
+    for stated, accuracy, mass in held:
+        m = mass * n / effect
+        least, most = wilson_interval(accuracy * m, m, alpha=alpha / len(held))
+        low += float(mass * max(least - stated, stated - most, 0.0))
+        high += float(mass * max(stated - least, most - stated))
+    ece = expected_calibration_error(confidence, correct, bins=bins)
+    return Miscalibration(ece, low, high, fmean(confidence), fmean(correct), n)
+
+
+def confidence_bias(
+    reward: Target | Callable[..., Any],
+    rows: Sequence[Row],
+    *,
+    correct: Sequence[bool | None] | None = None,
+    tolerance: float = 0.0,
+    alpha: float = 0.05,
+    **options: Any,
+) -> ConfidenceBias:
+    """Counterfactual pairs: every completion with its stated confidence replaced by 0.9 and by 0.1, all else as it was.
+
+    A reward that pays the confident version of a *wrong* completion more teaches overconfidence, whatever it does on
+    right ones. Leng et al. 2024, arXiv:2410.09724, who append the two to plain answers; `restate` does that to a
+    completion that states none.
+
+    Args:
+        rows: rows with completions.
+        correct: whether each is right, None where unknown; the rows' `gold` column if None.
+        tolerance: differences up to this, in reward units, are ties.
+        options: for `rewards.score`, such as `workers` and `timeout`.
+
+    >>> confident = lambda prompt, completion: float("0.9" in completion)
+    >>> rows = [Row("2+2?", f"{k}. Confidence: 0.5", {"gold": k == 4}) for k in range(8)]
+    >>> confidence_bias(confident, rows, workers=0).bad.value
+    1.0
+    """
+    known = [label_of(row.columns.get("gold")) for row in rows] if correct is None else list(correct)
+    scale = scale_of([row.text for row in rows])
+    pairs = [restate(row, level, scale=scale) for level in (HIGH, LOW) for row in rows]
+    scores = score(reward, pairs, **options)
+    high, low = scores[: len(rows)], scores[len(rows) :]
+    return bias_of(high, low, known, tolerance=tolerance, alpha=alpha)
+
+
+def bias_of(
+    high: Sequence[Scored], low: Sequence[Scored], correct: Sequence[bool | None], *, tolerance: float, alpha: float
+) -> ConfidenceBias:
+    """`confidence_bias` from the scores of both versions; a pair with an unscored side is left out."""
+    gains: dict[bool, list[float]] = {True: [], False: []}
+    for a, b, right in zip(high, low, correct, strict=True):
+        if right is not None and a.reward is not None and b.reward is not None:
+            gains[bool(right)].append(a.reward - b.reward)
+    good, bad = (_preferred(gains[kind], tolerance, alpha) for kind in (True, False))
+    return ConfidenceBias(good, bad)
+
+
+def _preferred(gains: Sequence[float], tolerance: float, alpha: float) -> Preferred:
+    n = len(gains)
+    if n == 0:
+        return Preferred(math.nan, 0.0, 1.0, math.nan, -1.0, math.nan, 0)
+    up, down = sum(gain > tolerance for gain in gains), sum(gain < -tolerance for gain in gains)
+    low, high = wilson_interval(up, n, alpha=alpha)
+    net_low = low - wilson_interval(down, n, alpha=alpha)[1]
+    return Preferred(up / n, low, high, (up - down) / n, net_low, fmean(gains), n)
+
+
+def scale_of(texts: Sequence[str]) -> ConfidenceScale:
+    """The scale on which most of the texts' stated confidences can be read, preferring what they say themselves.
+
+    >>> scale_of(["Confidence: 8", "Confidence: 10"]), scale_of(["Confidence: 80%", "Confidence: 0.7", "None"])
+    (10, 'stated')
+    """
+    scales: tuple[ConfidenceScale, ...] = ("stated", 10, 100)
+    return max(scales, key=lambda scale: sum(parse_confidence(text, scale=scale) is not None for text in texts))
+
+
+def restate(row: Row, level: float, *, scale: ConfidenceScale = "stated") -> Row:
+    """The row with its stated confidence replaced by `level`, in place and as it is written; appended if there is none.
+
+    >>> restate(Row("?", "Four, I am 85% sure. Confidence: 85%"), 0.9).completion
+    'Four, I am 85% sure. Confidence: 90%'
+    >>> restate(Row("?", "Four."), 0.1).completion
+    'Four.\\nConfidence: 0.1'
+    """
+    text = row.text
+    stated = parse_confidence(text, scale=scale)
+    for match in reversed(list(_NUMBER.finditer(text)) if stated is not None else []):
+        for top in (1, 10, 100):
+            if math.isclose(float(match[0]), (stated or 0.0) * top, abs_tol=1e-9):
+                changed = f"{text[: match.start()]}{level * top:g}{text[match.end() :]}"
+                said = parse_confidence(changed, scale=scale)
+                if said is not None and math.isclose(said, level, abs_tol=1e-9):
+                    return row.with_completion(changed)
+    top = 1 if scale == "stated" else scale
+    return row.with_completion(f"{strip_confidence(text)}\nConfidence: {level * top:g}")
+
+
+def stated_confidence(
+    panel: Panel, cut: Callable[[Row], float]
+) -> Generator[list[Ask], list[list[Scored]], tuple[Finding, ...]]:
+    """What the given completions' stated confidences are worth, where at least half of them state one.
+
+    Right is what the `gold` column calls so; without it, what a verifier pays for the completion without its
+    confidence.
+    """
+    scale = scale_of([row.text for row in panel.rollouts])
+    stated = [(row, q) for row in panel.rollouts if (q := parse_confidence(row.text, scale=scale)) is not None]
+    if len(stated) < max(LEAST_ROWS, LEAST_STATED * len(panel.rollouts)):
+        return ()
+    rows = [row for row, _ in stated]
+    stripped = [row.with_completion(strip_confidence(row.text)) for row in rows]
+    bare, high, low = yield [
+        Ask(stripped),
+        Ask([restate(row, HIGH, scale=scale) for row in rows]),
+        Ask([restate(row, LOW, scale=scale) for row in rows]),
+    ]
+    labels = [label_of(row.columns.get("gold")) for row in rows]
+    by_gold = any(label is not None for label in labels)
+    if not by_gold and panel.verifier:
+        labels = [None if s.reward is None else s.reward > cut(row) for row, s in zip(rows, bare, strict=True)]
+    known = [Stated(*entry, label) for entry, label in zip(stated, labels, strict=True) if label is not None]
+    if len(known) < LEAST_ROWS:
+        return ()
+    told = "by the gold labels" if by_gold else "by this reward's own verdicts"
+    gap = panel.items[0].gap if panel.items else 1.0
+    bias = bias_of(high, low, labels, tolerance=panel.noise + LEAST_GAIN * gap, alpha=panel.alpha)
+    confident = [restate(row, HIGH, scale=scale) for row in rows]
+    paid = [(row, a.reward, b.reward) for row, a, b, z in zip(confident, high, low, labels, strict=True) if z is False]
+    return (*_calibration(known, panel, told), *_bias(bias, paid, panel))
+
+
+def _calibration(known: Sequence[Stated], panel: Panel, told: str) -> tuple[Finding, ...]:
+    confidence, correct = [s.confidence for s in known], [s.correct for s in known]
+    clusters = [s.row.columns.get("group", s.row.prompt_text) for s in known]
+    found = miscalibration(confidence, correct, clusters=clusters, alpha=panel.alpha)
+    kind = "more" if found.mean_confidence > found.accuracy else "less"
+    sure_and_wrong = sorted((s for s in known if not s.correct), key=lambda s: -s.confidence)
+    calibration = Finding(
+        probe="calibration",
+        severity="high" if found.low > HIGH_ECE else "medium" if found.low > LEAST_ECE else "info",
+        message=f"The given completions state a confidence of {found.mean_confidence:.0%} on average and are right in "
+        f"{found.accuracy:.0%} of {found.n} cases {told}: {kind} sure than right, expected calibration error "
+        f"{found.ece:.2f}.",
+        value=found.ece,
+        interval=(found.low, found.high),
+        n=found.n,
+        advice="Pay a proper scoring rule of the stated confidence beside correctness: "
+        "`rewardsmith.transforms.scoring_rule_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
+        unit="expected calibration error",
+        examples=tuple(_shown(s) for s in sure_and_wrong[:3]),
+    )
+    n_right = sum(correct)
+    if n_right in (0, len(known)):
+        return (calibration,)
+    effect = design_effect([q - z for q, z in zip(confidence, correct, strict=True)], clusters)
+    area = auroc(confidence, correct)
+    low, high = auroc_interval(area, n_right / effect, (len(known) - n_right) / effect, alpha=panel.alpha)
+    ranking = Finding(
+        probe="confidence_ranking",
+        severity="medium" if high < 0.5 else "info",
+        message=f"A right completion states more confidence than a wrong one in {area:.0%} of pairs {told}.",
+        value=area,
+        interval=(low, high),
+        n=len(known),
+        advice="`rewardsmith.transforms.scoring_rule_reward`, or without gold labels "
+        "`rewardsmith.transforms.ConfidenceAdjusted`, pay for telling the two apart.",
+        unit="AUROC",
+    )
+    return calibration, ranking
+
+
+def _shown(stated: Stated) -> Example:
+    note = f"states {stated.confidence:.0%}, is {'right' if stated.correct else 'wrong'}"
+    return Example(clip(stated.row.prompt_text), clip(stated.row.text), None, None, note)
+
+
+def _bias(
+    bias: ConfidenceBias, paid: Sequence[tuple[Row, float | None, float | None]], panel: Panel
+) -> tuple[Finding, ...]:
+    good, bad = bias
+    if bad.n == 0:
+        return ()
+    gap = panel.items[0].gap if panel.items else 1.0
+    severity: Severity = "high" if bad.net_low > HIGH_NET else "medium" if bad.net_low > LEAST_NET else "info"
+    on_good = f" (on right ones: {good.value:.0%})" if good.n else ""
+    shown = sorted((p for p in paid if p[1] is not None and p[2] is not None), key=lambda p: (p[2] or 0) - (p[1] or 0))
+    return (
+        Finding(
+            probe="confidence_bias",
+            severity=severity,
+            message=f"The same wrong completion is paid more when it states a confidence of {HIGH:g} than of {LOW:g} "
+            f"in {bad.value:.0%} of {bad.n} cases{on_good}, by {bad.gain / gap:.0%} of the gap on average.",
+            value=bad.value,
+            interval=(bad.low, bad.high),
+            n=bad.n,
+            advice="Score the completion without its confidence (`rewardsmith.rewards.without_confidence`) and pay the "
+            "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
+            "`rewardsmith.transforms.scoring_rule_reward`.",
+            unit="share of pairs",
+            examples=tuple(
+                Example(clip(row.prompt_text), clip(row.text), high, low, f"compared with {LOW:g}")
+                for row, high, low in shown[:3]
+            ),
+        ),
+    )

@@ -1,0 +1,187 @@
+"""What happens to true quality as the reward is optimized, on completions sampled beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rewardsmith.auditing.baseline import Ask, Asking, Outcome
+from rewardsmith.auditing.finding import Example, Finding, Severity
+from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
+from rewardsmith.auditing.report import Curve, CurvePoint, Turn
+from rewardsmith.auditing.trials import clip
+from rewardsmith.data import Row
+from rewardsmith.measures import advice, best_of_n_curve, onset, scaling_law, tilted_curve
+from rewardsmith.measures.best_of_n import OptimizationCurve, powers_of_two
+from rewardsmith.measures.turning_points import Onset, named
+
+FEWEST_PROMPTS, FEWEST_COMPLETIONS = 8, 4
+COVERED = 0.8  # the share of prompts that have enough completions for the largest n
+LEAST_DROP = 0.05  # standard deviations of gold within a prompt; a smaller one, however sure, is no fault
+
+
+class _Pool(NamedTuple):
+    """(P, M) places in the panel's pool, −1 where a prompt has fewer; rewards and gold, NaN where unknown."""
+
+    places: np.ndarray[tuple[int, ...], np.dtype[np.intp]]
+    rewards: Floats
+    gold: Floats | None
+
+    def largest(self) -> int:
+        """The most candidates that COVERED of the prompts can offer."""
+        known = np.isfinite(self.rewards if self.gold is None else self.rewards + self.gold).sum(axis=1)
+        return int(np.quantile(known, 1 - COVERED, method="lower"))
+
+
+def pressure(panel: PairPanel) -> Asking:
+    """Whether best-of-n by the reward goes on raising gold, up to as many candidates as were sampled."""
+    if not panel.pool:
+        return Outcome(not_run="it takes several completions of a policy per prompt: give --pool")
+    (scores,) = yield [Ask(panel.pool)]
+    rewards = numbers_of(scores)
+    gold = panel.gold if len(panel.gold) == len(rewards) else np.full(len(rewards), math.nan)
+    pool = _pooled(panel.pool, rewards, gold) or _pooled(panel.pool, rewards, None)
+    if pool is None:
+        return Outcome(
+            not_run=f"the pool has fewer than {FEWEST_PROMPTS} prompts with {FEWEST_COMPLETIONS} scored completions"
+        )
+    sizes = powers_of_two(pool.largest())
+    n_resamples = max(2000, math.ceil(20 / panel.alpha))
+    best = best_of_n_curve(pool.rewards, pool.gold, n=sizes, alpha=panel.alpha, n_resamples=n_resamples)
+    nats = [math.log(n) - (n - 1) / n for n in sizes]
+    tilted = tilted_curve(pool.rewards, pool.gold, kl=nats, alpha=panel.alpha, n_resamples=n_resamples)
+    found = {curve.kind: None if pool.gold is None else onset(curve, alpha=panel.alpha) for curve in (best, tilted)}
+    curves = tuple(_drawn(curve, found[curve.kind], panel.alpha) for curve in (best, tilted))
+    return Outcome(findings=(_finding(best, found["best_of_n"], pool, panel),), curves=curves)
+
+
+def _pooled(rows: Sequence[Row], rewards: Floats, gold: Floats | None) -> _Pool | None:
+    """The prompts with enough completions known; None if there are too few of them."""
+    by_prompt: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        if math.isfinite(rewards[place]) and (gold is None or math.isfinite(gold[place])):
+            by_prompt[row.prompt_text, str(row.columns.get("context"))].append(place)
+    groups = [places for places in by_prompt.values() if len(places) >= FEWEST_COMPLETIONS]
+    if len(groups) < FEWEST_PROMPTS:
+        return None
+    places = np.full((len(groups), max(map(len, groups))), -1)
+    for k, group in enumerate(groups):
+        places[k, : len(group)] = group
+
+    def laid_out(column: Floats) -> Floats:
+        return np.where(places < 0, math.nan, column[places])
+
+    return _Pool(places, laid_out(rewards), None if gold is None else laid_out(gold))
+
+
+def _finding(curve: OptimizationCurve, found: Onset | None, pool: _Pool, panel: PairPanel) -> Finding:
+    if found is None:
+        return _unknown(curve)
+    severity = _severity(found, curve.gold_std)
+    value, ends = (found.drop, found.drop_interval) if found.declines else (found.final_gain, found.final_interval)
+    return Finding(
+        probe="overoptimization",
+        severity=severity,
+        message=_message(curve, found),
+        value=value / curve.gold_std,
+        interval=(ends[0] / curve.gold_std, ends[1] / curve.gold_std),
+        n=len(curve.rewards_by_prompt),
+        advice=advice(found, curve),
+        unit="standard deviations of gold within a prompt",
+        examples=() if severity == "info" else _examples(pool, panel),
+    )
+
+
+def _unknown(curve: OptimizationCurve) -> Finding:
+    last = len(curve.pressure) - 1
+    gain, low, high = (float(band[last]) / curve.reward_std for band in curve.reward_gain)
+    return Finding(
+        probe="overoptimization",
+        severity="info",
+        message=f"Up to {named(curve, last)} the reward rises by {gain:.2f} standard deviations; what that is worth is "
+        "not known.",
+        value=gain,
+        interval=(low, high),
+        n=len(curve.rewards_by_prompt),
+        advice="Say how good the pool's completions truly are: `--gold` (a verifier, say) or a column `gold`, for "
+        f"{FEWEST_PROMPTS} prompts or more with {FEWEST_COMPLETIONS} completions each.",
+        unit="standard deviations of the reward within a prompt",
+    )
+
+
+def _severity(found: Onset, unit: float) -> Severity:
+    """Past its peak, and by more than a trifle; high where a plain draw would be better."""
+    if not found.declines or found.drop_interval[0] < LEAST_DROP * unit:
+        return "info"
+    return "high" if found.final_interval[1] < 0 else "medium"
+
+
+def _message(curve: OptimizationCurve, found: Onset) -> str:
+    last = len(curve.pressure) - 1
+    far, gained = named(curve, last), found.final_gain / curve.gold_std
+    peak = last if found.pressure is None else int(np.searchsorted(curve.pressure, found.pressure))
+    if found.declines:
+        below = f" and {-gained:.2f} below a plain draw" if found.final_interval[1] < 0 else ""
+        first, end = found.interval
+        return (
+            f"Gold is highest at {named(curve, peak)}, for sure in n = {first:.0f} to {end:.0f}; optimized further, "
+            f"answers get worse while the reward rises: at {far} gold is {found.drop / curve.gold_std:.2f} standard "
+            f"deviations below its peak{below}."
+        )
+    paid = float(curve.reward_gain.mean[last]) / curve.reward_std
+    where = "is still rising" if found.pressure is None else f"is highest at {named(curve, peak)}, but not surely so"
+    return (
+        f"Up to {far} the reward rises by {paid:.2f} and gold by {gained:.2f} standard deviations of a prompt's "
+        f"answers; gold {where}."
+    )
+
+
+def _examples(pool: _Pool, panel: PairPanel) -> tuple[Example, ...]:
+    """The prompts whose best-paid completion falls furthest below their mean gold."""
+    assert pool.gold is not None
+    best = np.nanargmax(pool.rewards, axis=1)[:, None]
+    mean = np.nanmean(pool.gold, axis=1)
+    worth = np.take_along_axis(pool.gold, best, axis=1)[:, 0]
+    examples = []
+    for k in np.argsort(worth - mean)[:3]:
+        row = panel.pool[pool.places[k, best[k, 0]]]
+        paid, usual = float(pool.rewards[k, best[k, 0]]), float(np.nanmean(pool.rewards[k]))
+        note = f"gold {worth[k]:.3g}, the prompt's mean {mean[k]:.3g}"
+        examples.append(Example(clip(row.prompt_text), clip(row.text), paid, usual, note))
+    return tuple(examples)
+
+
+def _drawn(curve: OptimizationCurve, found: Onset | None, alpha: float) -> Curve:
+    """The curve as the report draws it, in standard deviations."""
+    columns = [band / curve.reward_std for band in curve.reward_gain]
+    columns += [] if curve.gold_gain is None else [band / curve.gold_std for band in curve.gold_gain]
+    numbers = np.stack([curve.pressure, curve.kl, *columns], axis=1).tolist()
+    turn = None
+    if found is not None and found.pressure is not None and found.kl is not None:
+        turn = Turn(found.pressure, found.kl, *found.kl_interval, found.declines)
+    names = {"best_of_n": ("best of n", "n"), "tilted": ("tilted policy", "1/β")}
+    notes = [_law(curve, alpha), f"It ends there: {curve.stopped}" if curve.stopped else ""]
+    return Curve(*names[curve.kind], tuple(CurvePoint(*row) for row in numbers), turn, " ".join(filter(None, notes)))
+
+
+def _law(curve: OptimizationCurve, alpha: float) -> str:
+    """The fitted scaling law in a sentence; nothing where there are too few points."""
+    if curve.gold_by_prompt is None or len(np.unique(curve.kl[curve.kl > 1e-9])) < 3:
+        return ""
+    gains = (curve.gold_by_prompt - curve.gold_by_prompt[:, :1]) / curve.gold_std
+    best = curve.kind == "best_of_n"
+    law, bend = scaling_law(curve.kl, gains, kind="best_of_n" if best else "rl", level=alpha), "d" if best else "log d"
+    low, high = law.beta_interval
+    sign = "−" if law.beta >= 0 else "+"
+    fit = (
+        f"With d = √KL, gold follows d ({law.alpha:.2f} {sign} {abs(law.beta):.2f} {bend}) to within {law.residual:.2f}"
+    )
+    if not law.overoptimizes:
+        return f"{fit}; no turn is seen (β in [{low:.2f}, {high:.2f}])."
+    if law.peak_kl > curve.kl[-1]:
+        return f"{fit} and would turn beyond what was sampled."
+    return f"{fit}, highest at KL {law.peak_kl:.2f} [{law.peak_interval[0]:.2f}, {law.peak_interval[1]:.2f}]."

@@ -1,0 +1,72 @@
+"""Where on its scale a reward can be trusted, and the filter which that suggests."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from rewardsmith.auditing.baseline import Panel
+from rewardsmith.auditing.finding import Finding
+from rewardsmith.data import Row
+from rewardsmith.errors import MissingExtraError
+from rewardsmith.measures import choose_filter
+from rewardsmith.measures.reliability import FilterChoice
+
+LEAST_GROUPS, LEAST_SIZE = 10, 3
+LEAST_VALUES = 6  # a reward of fewer values has no middle to distrust
+LEAST_BEHIND = 0.1  # R² that keeping every row must lose for certain before a filter is worth naming
+RULES = ("all", "bw", "br", "wr")  # not "bon", which leaves nothing to compare with
+
+
+def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]], panel: Panel) -> Iterable[Finding]:
+    """R² of gold by reward, over all rows and over those that each rank filter keeps; groups of the commonest size."""
+    labeled = [[(reward, _number(row.columns.get("gold"))) for row, reward in group] for group in groups]
+    whole = [group for group in labeled if all(gold is not None for _, gold in group)]
+    sizes = Counter(len(group) for group in whole)
+    size = max(sizes, key=lambda s: (sizes[s], s), default=0)
+    rows = [entry for group in whole if len(group) == size for entry in group]
+    if size < LEAST_SIZE or sizes[size] < LEAST_GROUPS or len({reward for reward, _ in rows}) < LEAST_VALUES:
+        return
+    try:
+        from rewardsmith.advantages import rank_filter  # torch, which no other question needs
+    except MissingExtraError as error:
+        yield Finding("reward_regions", "info", f"Not asked. {error}", None, None, len(rows), "Install torch.")
+        return
+    rewards, gold = [reward for reward, _ in rows], [gold for _, gold in rows]
+    filters = {rule: partial(rank_filter, rule=rule) for rule in RULES}  # type: ignore[arg-type]
+    choices = choose_filter(rewards, gold, filters, group_size=size)  # type: ignore[arg-type]
+    standing = {choice.name: choice for choice in choices if not math.isnan(choice.reliability.r2)}
+    if "all" in standing:
+        yield _finding(next(iter(standing.values())), standing["all"], n=len(rows))
+
+
+def _number(gold: Any) -> float | None:
+    try:
+        value = float(gold)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _finding(best: FilterChoice, everything: FilterChoice, *, n: int) -> Finding:
+    r2 = everything.reliability.r2
+    low, high = everything.behind_interval
+    better = best.name != "all" and low > LEAST_BEHIND
+    kept = f"R² {best.reliability.r2:.2f} on the rows that {best.name!r} keeps" if best.name != "all" else "none better"
+    return Finding(
+        probe="reward_regions",
+        severity="low" if better else "info",
+        message=f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
+        f"{len(RULES)} rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
+        value=r2,
+        interval=everything.reliability.interval,
+        n=n,
+        advice=f'Train on the ranks it is right about: `rewardsmith.advantages.rank_filter(rule="{best.name}")`, '
+        "advantages computed before on whole groups."
+        if better
+        else "No filter is clearly more reliable: train on all rows.",
+        unit="R² of gold",
+    )

@@ -1,0 +1,117 @@
+"""A report in the terminal: the verdict line, then what was found, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rewardsmith.auditing.finding import Finding, Severity
+from rewardsmith.auditing.render import wording
+from rewardsmith.auditing.render.visible import visible
+from rewardsmith.auditing.report import Report
+
+COLORS = {
+    "critical": "bold red",
+    "high": "red",
+    "medium": "yellow",
+    "low": "blue",
+    "info": "dim",
+    "clean": "bold green",
+    "unasked": "dim",
+}
+_STYLES = {"plain": "", "mark": "magenta", "odd": "underline"}
+
+
+def safe_text(text: str, *, limit: int = 300, style: str = "") -> Text:
+    """Untrusted text for rich: no markup read, no escape code or control character left, on one line."""
+    result = Text(style=style)
+    for piece in visible(text, limit=limit, multiline=False):
+        result.append(piece.text, style=_STYLES[piece.kind])
+    return result
+
+
+def render_text(report: Report, console: Console, *, floor: Severity = "medium") -> None:
+    """Print the verdict at `floor`, what was audited, and the findings; observations are counted, not listed."""
+    findings = report.at_least(floor)
+    console.print(_verdict_line(report, floor=floor))
+    console.print(_facts(report))
+    if findings:
+        console.print(_findings_table(findings, narrow=console.width < 100))
+    for curve in report.curves:
+        console.print(safe_text(wording.curve_line(curve)))
+    n_rest = len(report.findings) - len(findings)
+    if n_rest:
+        console.print(Text(f"{n_rest} observation{'s' if n_rest > 1 else ''} below {floor}: see the report.", "dim"))
+    for check in report.checks:
+        if check.status == "not run":
+            line = Text("not run: ", "dim").append_text(safe_text(check.probe, limit=80))
+            console.print(line.append(": ").append_text(safe_text(check.note, limit=200)) if check.note else line)
+
+
+def render_league(reports: Sequence[Report], console: Console, *, floor: Severity = "medium") -> None:
+    """Print the joint verdict and one line per reward, worst first."""
+    console.print(Text(wording.joint_headline(reports, floor=floor), COLORS[wording.tone(reports, floor=floor)]))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("reward", overflow="ellipsis", no_wrap=True, max_width=max(20, console.width - 54))
+    for heading, width in (("verdict", 8), ("worst finding", 19)):
+        table.add_column(heading, no_wrap=True, min_width=width)
+    for heading in ("findings", "sent"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    for position in wording.league_order(reports, floor=floor):
+        report = reports[position]
+        findings = report.at_least(floor)
+        table.add_row(
+            safe_text(report.target, limit=80),
+            Text(wording.short_verdict(report, floor=floor), COLORS[wording.tone([report], floor=floor)]),
+            safe_text(findings[0].probe, limit=60) if findings else Text(""),
+            Text(str(len(findings))),
+            Text(f"{report.calls:,}"),
+        )
+    console.print(table)
+
+
+def _verdict_line(report: Report, *, floor: Severity) -> Text:
+    line = Text(wording.headline(report, floor=floor), COLORS[wording.tone([report], floor=floor)])
+    return line.append("  ").append_text(safe_text(report.target, style="not bold default"))
+
+
+def _facts(report: Report) -> Text:
+    facts = [
+        f"{report.n_rows:,} rows",
+        f"{report.calls:,} completions sent, {wording.duration(report.seconds)} inside the reward",
+    ]
+    facts += [wording.asked(report)] if report.checks else []
+    facts += [f"seed {report.seed}"]
+    line = safe_text(report.kind).append(" · ").append_text(safe_text(report.contract))
+    line.append(" · " + " · ".join(facts))
+    for reason, count in report.unscored.items():
+        line.append(f" · {count:,} unscored: ", "yellow").append_text(safe_text(reason, limit=80))
+    line.stylize("dim")
+    return line
+
+
+def _findings_table(findings: Sequence[Finding], *, narrow: bool) -> Table:
+    """One row per finding; on a narrow terminal the advice goes below its message."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 1, 0))
+    table.add_column("severity", no_wrap=True)
+    table.add_column("probe", overflow="fold", max_width=24)
+    table.add_column("what was found" if not narrow else "what was found, and what to do", overflow="fold", ratio=3)
+    table.add_column("value", justify="right")
+    table.add_column("n", justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("what to do", overflow="fold", ratio=2)
+    for finding in findings:
+        message, advice = safe_text(finding.message), safe_text(finding.advice)
+        value, interval = wording.measured(finding)
+        cells = [
+            Text(finding.severity, COLORS[finding.severity]),
+            safe_text(finding.probe, limit=60),
+            message.append("\n").append_text(Text("→ ", "green")).append_text(advice) if narrow else message,
+            Text(value, "bold").append(f"\n{interval}" if interval else "", "not bold dim"),
+            Text(f"{finding.n:,}"),
+        ]
+        table.add_row(*cells, *([] if narrow else [advice]))
+    return table

@@ -1,0 +1,155 @@
+"""The words and figures of a report, shared by the terminal and the page so that the two never differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity
+from rewardsmith.auditing.report import Curve, Report
+
+CONDUCT = frozenset({"failures", "determinism", "batch_dependence", "mutation", "saturation", "latency"})
+"""Questions that any callable answers, whatever it pays for."""
+
+
+def worst(findings: Sequence[Finding]) -> Severity | None:
+    """The worst severity among the findings, or None where there are none."""
+    return max((finding.severity for finding in findings), key=SEVERITIES.index, default=None)
+
+
+def judged(report: Report) -> bool:
+    """Whether any question about content got an answer; conduct alone says nothing of what the reward pays for."""
+    asked = [check for check in report.checks if check.status != "not run"]
+    return not report.checks or any(check.probe not in CONDUCT for check in asked)
+
+
+def headline(report: Report, *, floor: Severity = "medium") -> str:
+    """The verdict in a few plain words: "Clean", "1 finding, high", "3 findings, worst: critical"."""
+    findings = report.at_least(floor)
+    if not findings:
+        return "Clean" if judged(report) else "Not judged: no question could be asked"
+    if len(findings) == 1:
+        return f"1 finding, {findings[0].severity}"
+    return f"{len(findings)} findings, worst: {worst(findings)}"
+
+
+def joint_headline(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
+    """The verdict over many rewards: how many have findings, and the worst severity."""
+    if len(reports) == 1:
+        return headline(reports[0], floor=floor)
+    flawed = [report for report in reports if report.at_least(floor)]
+    if not flawed:
+        n_unjudged = sum(not judged(report) for report in reports)
+        return f"No findings in {len(reports)} rewards" + (f", {n_unjudged} not judged" if n_unjudged else "")
+    severity = worst([finding for report in flawed for finding in report.at_least(floor)])
+    verb = "has" if len(flawed) == 1 else "have"
+    return f"{len(flawed)} of {len(reports)} rewards {verb} findings, worst: {severity}"
+
+
+def tone(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
+    """The worst severity at or above `floor` over the reports, "unasked" where nothing was judged, else "clean"."""
+    severity = worst([finding for report in reports for finding in report.at_least(floor)])
+    if severity is not None:
+        return severity
+    return "clean" if any(judged(report) for report in reports) or not reports else "unasked"
+
+
+def league_order(reports: Sequence[Report], *, floor: Severity = "medium") -> list[int]:
+    """Positions of the reports, worst first: by severity, then number of findings, then name."""
+
+    def key(position: int) -> tuple[int, int, str]:
+        findings = reports[position].at_least(floor)
+        severity = worst(findings)
+        rank = -1 if severity is None else SEVERITIES.index(severity)
+        return -rank, -len(findings), reports[position].target
+
+    return sorted(range(len(reports)), key=key)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; a score that is missing or not finite says so.
+
+    >>> number(0.12345), number(1234567.0), number(None), number(1.0)
+    ('0.123', '1,234,567', 'unscored', '1')
+    """
+    if value is None or math.isnan(value):
+        return "unscored"
+    if math.isinf(value):
+        return "+∞" if value > 0 else "−∞"
+    if value and (abs(value) >= 1e9 or abs(value) < 1e-4):
+        return f"{value:.2e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def measured(finding: Finding) -> tuple[str, str]:
+    """The value and its interval as text, shares in percent and seconds as time; empty where there is none."""
+    show = _writer_of(finding.unit)
+    value = "" if finding.value is None else show(finding.value)
+    interval = "" if finding.interval is None else f"[{show(finding.interval[0])}, {show(finding.interval[1])}]"
+    return value, interval
+
+
+def _writer_of(unit: str) -> Callable[[float], str]:
+    if unit.startswith("share"):
+        return percent
+    return duration if unit.startswith("seconds") else number
+
+
+def percent(share: float) -> str:
+    """A share in whole percents, but never 0% or 100% for what is neither.
+
+    >>> percent(0.934), percent(0.0), percent(0.001), percent(0.999)
+    ('93%', '0%', '0.1%', '99.9%')
+    """
+    if not math.isfinite(share):
+        return number(share)
+    rounded = f"{share:.0%}"
+    return f"{share:.1%}" if rounded in ("0%", "100%") and share not in (0.0, 1.0) else rounded
+
+
+def duration(seconds: float) -> str:
+    """Time as a person says it.
+
+    >>> duration(0.0000024), duration(0.0042), duration(3.25), duration(75), duration(7320)
+    ('2.4 µs', '4.2 ms', '3.2 s', '1 min 15 s', '2 h 2 min')
+    """
+    if not math.isfinite(seconds):
+        return number(seconds)
+    if 0 < seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    if seconds < 1:
+        return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def curve_line(curve: Curve) -> str:
+    """A curve in one sentence: how far it goes, what is gained there, and where gold turns."""
+    last = curve.points[-1]
+    to = f"{curve.name}, up to {curve.knob} = {number(last.pressure)} (KL {number(last.kl)})"
+    if last.gold is None:
+        return f"{to}: reward {last.rewards:+.2f} standard deviations, gold unknown"
+    gains = f"{to}: reward {last.rewards:+.2f}, gold {last.gold:+.2f} standard deviations"
+    if curve.turn is None:
+        return f"{gains}, gold still rising"
+    turn = curve.turn
+    peak = f"at {curve.knob} = {number(turn.pressure)} (KL {number(turn.kl)} [{number(turn.low)}, {number(turn.high)}])"
+    return f"{gains}, gold highest {peak}, {'then falls' if turn.declines else 'not surely so'}"
+
+
+def asked(report: Report) -> str:
+    """How the questions went, in one line: "31 questions: 27 clean, 3 with findings, 1 not run"."""
+    counts = {status: sum(c.status == status for c in report.checks) for status in ("clean", "finding", "not run")}
+    parts = [f"{counts['clean']} clean"]
+    parts += [f"{counts['finding']} with findings"] if counts["finding"] else []
+    parts += [f"{counts['not run']} not run"] if counts["not run"] else []
+    noun = "question" if len(report.checks) == 1 else "questions"
+    return f"{len(report.checks)} {noun}: {', '.join(parts)}"
+
+
+def short_verdict(report: Report, *, floor: Severity = "medium") -> str:
+    """One word for a table: the worst severity at or above `floor`, "clean" or "not judged"."""
+    severity = worst(report.at_least(floor))
+    return severity or ("clean" if judged(report) else "not judged")

@@ -1,0 +1,85 @@
+"""Reports on disk: `report.json` for programs and `report.html` for people, each replaced in one step."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rewardsmith._disk import replacing
+from rewardsmith.auditing.finding import Severity
+from rewardsmith.auditing.report import Report
+
+if TYPE_CHECKING:
+    from rewardsmith.auditing.render.html import Section
+
+COLLECTION_SCHEMA = "rewardsmith.audit.collection/1"
+
+
+class ReportPaths(NamedTuple):
+    """Where a report was written."""
+
+    json: Path
+    html: Path
+
+
+def write_report(
+    reports: Report | Sequence[Report],
+    folder: Path,
+    floor: Severity = "medium",
+    *,
+    title: str = "",
+    sections: Sequence[Section] = (),
+) -> ReportPaths:
+    """Write `report.json` and `report.html` into `folder`, which is made where it is missing.
+
+    One report gives its own record; a sequence gives a collection, `{"schema", "reports": [...]}`. Each file is
+    written beside its place and renamed into it, so that a reader never meets half of one.
+    """
+    from rewardsmith.auditing.render.html import render_html
+
+    several = [reports] if isinstance(reports, Report) else list(reports)
+    record: dict[str, Any] = (
+        reports.as_json(floor)
+        if isinstance(reports, Report)
+        else {"schema": COLLECTION_SCHEMA, "reports": [report.as_json(floor) for report in several]}
+    )
+    html = render_html(several, title=title, sections=sections, floor=floor)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = ReportPaths(json=folder / "report.json", html=folder / "report.html")
+    _replace(paths.json, strict_json(record) + "\n")
+    _replace(paths.html, html)
+    return paths
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `report.json`, for one report or a collection."""
+    schema: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def strict_json(record: Mapping[str, Any]) -> str:
+    """The record as JSON that every parser reads: what is not finite becomes null, non-ASCII is spelled `\\uXXXX`.
+
+    >>> print(strict_json({"reward": float("nan")}))
+    {
+      "reward": null
+    }
+    """
+    return json.dumps(_finite(record), indent=2, ensure_ascii=True, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN and ±inf, which JSON cannot hold, as None: unscored."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _replace(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))  # half an emoji is no UTF-8

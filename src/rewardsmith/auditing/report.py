@@ -1,0 +1,167 @@
+"""The result of an audit, in the versioned schema of `report.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, at_least
+
+SCHEMA = "rewardsmith.audit/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question that the audit knows how to ask, and how it went for this reward."""
+
+    probe: str
+    question: str
+    status: Literal["clean", "finding", "not run"]
+    note: str = ""
+
+
+class Rate(NamedTuple):
+    """How often one kind of completion was paid more than an honest wrong answer, with its interval."""
+
+    probe: str
+    label: str
+    rate: float
+    low: float
+    high: float
+    n: int
+
+
+class Bin(NamedTuple):
+    """Pairs of which a reward says about as surely that it is right: what it states on average, and how often it is.
+
+    stated: mean probability. right: share, equal scores counting half, with its interval over prompts.
+    """
+
+    stated: float
+    right: float
+    low: float
+    high: float
+    n: int
+
+
+class CurvePoint(NamedTuple):
+    """One pressure: the mean KL it takes, and gains over a plain draw in standard deviations, with their intervals.
+
+    pressure: n of best-of-n, or 1/β of a policy trained with β. gold and its ends are None where none is known.
+    """
+
+    pressure: float
+    kl: float
+    rewards: float
+    rewards_low: float
+    rewards_high: float
+    gold: float | None = None
+    gold_low: float | None = None
+    gold_high: float | None = None
+
+
+class Turn(NamedTuple):
+    """Where gold is highest along a curve: at which KL, between which, and whether it surely falls after that."""
+
+    pressure: float
+    kl: float
+    low: float
+    high: float
+    declines: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a reward and the gold behind it gain as the reward is optimized further.
+
+    knob: what `pressure` counts, "n" or "1/β".
+    points: upward in pressure.
+    turn: None where gold is unknown or still rises at the last point.
+    note: what else there is to say, such as a fitted law.
+    """
+
+    name: str
+    knob: str
+    points: tuple[CurvePoint, ...]
+    turn: Turn | None = None
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The curve in the schema of `report.json`."""
+        return {
+            "name": self.name,
+            "knob": self.knob,
+            "points": [point._asdict() for point in self.points],
+            "turn": None if self.turn is None else self.turn._asdict(),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything one audit found.
+
+    findings: worst first; those of severity `info` are observations and never make a verdict.
+    kind: what the reward turned out to be, in words, such as "verifier reading \\boxed{}".
+    rates: for the picture of what gets paid, one per content-free or wrong completion tried.
+    levels: the scores of honest right and honest wrong answers (and of given completions), for the histogram.
+    curves: what optimizing the reward brings, where completions to choose from were given.
+    reliability: how often a reward that states probabilities is right, upward in what it states.
+    unscored: reason → count, over everything that was sent.
+    calls, seconds: rows scored, and the time spent inside the reward.
+    """
+
+    target: str
+    contract: str
+    kind: str
+    n_rows: int
+    seed: int
+    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    levels: Mapping[str, list[float]] = field(default_factory=dict)
+    unscored: Mapping[str, int] = field(default_factory=dict)
+    calls: int = 0
+    seconds: float = 0.0
+    curves: tuple[Curve, ...] = ()
+    reliability: tuple[Bin, ...] = ()
+
+    def at_least(self, floor: Severity) -> tuple[Finding, ...]:
+        """The findings of severity `floor` or worse, worst first."""
+        return tuple(finding for finding in self.findings if at_least(finding.severity, floor))
+
+    def summary(self, floor: Severity = "medium") -> dict[str, Any]:
+        """What `--json` prints: the verdict at `floor`, its findings, unscored counts, calls, seconds."""
+        findings = [finding.as_json() for finding in self.at_least(floor)]
+        return {
+            "schema": SCHEMA,
+            "target": self.target,
+            "verdict": "findings" if findings else "clean",
+            "findings": findings,
+            "unscored": dict(self.unscored),
+            "calls": self.calls,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def as_json(self, floor: Severity = "medium") -> dict[str, Any]:
+        """The whole report, as `report.json` holds it; `summary` plus observations, checks, rates and levels."""
+        return {
+            **self.summary(floor),
+            "fail_on": floor,
+            "contract": self.contract,
+            "kind": self.kind,
+            "n_rows": self.n_rows,
+            "seed": self.seed,
+            "observations": [f.as_json() for f in self.findings if not at_least(f.severity, floor)],
+            "checks": [asdict(check) for check in self.checks],
+            "rates": [rate._asdict() for rate in self.rates],
+            "levels": {name: list(values) for name, values in self.levels.items()},
+            **({"curves": [curve.as_json() for curve in self.curves]} if self.curves else {}),
+            **({"reliability": [b._asdict() for b in self.reliability]} if self.reliability else {}),
+        }
+
+
+def ranked(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Findings worst first; within a severity the larger value first, then by name."""
+    return tuple(sorted(findings, key=lambda f: (-SEVERITIES.index(f.severity), -abs(f.value or 0.0), f.probe)))

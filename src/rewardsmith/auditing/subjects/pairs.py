@@ -1,0 +1,228 @@
+"""The audit of a reward on preference pairs: draw the pairs, score them, ask every question side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rewardsmith.auditing.asking import Hearing, checked, unscorable
+from rewardsmith.auditing.baseline import Outcome
+from rewardsmith.auditing.guide import guide_of
+from rewardsmith.auditing.pair_baseline import PairPanel, PairProbe
+from rewardsmith.auditing.pair_building import Form, build_pair_panel, drawn, tokenizer_of
+from rewardsmith.auditing.probes import accuracy, cues, order, pressure, reading, triggers
+from rewardsmith.auditing.probes import pair_conduct as conduct
+from rewardsmith.auditing.probes import pair_labels as labels
+from rewardsmith.auditing.probes import pair_members as members
+from rewardsmith.auditing.probes.conduct import failures
+from rewardsmith.auditing.probes.edits import EDIT_PROBES
+from rewardsmith.auditing.report import Report, ranked
+from rewardsmith.data import PreferenceRow, Row
+from rewardsmith.errors import RowsError, TargetError
+from rewardsmith.measures.intervals import family_alpha
+from rewardsmith.rewards import ImplicitReward, PairwiseReward, SequenceReward
+from rewardsmith.scoring import Scorer, Target, as_sources, as_target
+from rewardsmith.scoring.forms import resolve_form
+
+MOST_TIMEOUTS = 5
+N_QUESTIONS = 100
+"""Variants over all questions, roundly: what the error level is divided by, so that a sound reward stays clean."""
+ALPHA = family_alpha(N_QUESTIONS)
+CALLS_PER_PAIR = 37.5
+"""Scores that all questions together take per pair, roundly."""
+GIVEN = 10
+"""Times as many pairs as are edited are scored as they stand: wrong labels and overconfidence show in thousands."""
+
+
+def audit_pairs(
+    target: Target | Callable[..., Any],
+    rows: Sequence[PreferenceRow],
+    *,
+    pool: Sequence[Row] = (),
+    gold: Target | Callable[..., Any] | None = None,
+    most_pairs: int = 400,
+    workers: int = 0,
+    timeout: float | None = None,
+    concurrency: int = 16,
+    memory: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: bool = False,
+) -> Report:
+    """Ask of a reward what it makes of preference pairs: a reward model, an ensemble, or any reward.
+
+    Args:
+        target: a reward model, what `load_reward` returns, or any callable in a known contract.
+        rows: pairs; ties among them are set aside. Contexts are written into the prompts, as our trainers do, unless
+            the reward reads a column `context`.
+        pool: completions, several to a prompt, to choose the best of: for questions about optimization.
+        gold: a reward that says how good the pool's completions truly are; their column `gold` if None.
+        most_pairs: pairs asked about, drawn by `seed`, from every `source` alike, prompts whole. Questions that take no
+            edit, such as that of wrong labels, are put to 10 times as many, where there are.
+        workers: processes that score; 0 scores in this one, as a model is best loaded once.
+        timeout: seconds that one batch may take, as `Scorer` has it; with 0 workers it binds async rewards only.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
+        seed: same seed, same questions.
+        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
+        progress: whether to show a progress bar on standard error.
+
+    Raises:
+        RowsError: there is no pair with a better answer.
+        TargetError: the target is no single reward, or needs a column that the rows lack.
+    """
+    target = single(target)
+    pairs = [row for row in rows if not row.is_tie]
+    if not pairs:
+        raise RowsError(
+            f"audit: {target.name} was given {len(rows)} rows and no pair of which one answer is better. Give rows "
+            "with `prompt`, `chosen` and `rejected`."
+        )
+    options: dict[str, Any] = {
+        "workers": workers, "timeout": timeout, "most_timeouts": MOST_TIMEOUTS, "progress": progress,
+        "concurrency": concurrency, "memory": memory,
+    }  # fmt: skip
+    true = _gold(pool, gold, seed, out, options)
+    header = {"seed": seed, "most_pairs": most_pairs}
+    with Scorer(target, journal=_journal(out, "journal"), journal_header=header, **options) as scorer:
+        given = drawn(pairs, GIVEN * most_pairs, seed)
+        given = order.referenced(given) if compares(target) else given
+        asked = drawn(given, most_pairs, seed)
+        form = Form(scorer, asked)
+        hearing = Hearing(scorer)
+        extra: dict[str, Any] = {"ties": [row for row in rows if row.is_tie], "pool": pool, "gold": true}
+        build: Callable[..., Any] = partial(build_pair_panel, form=form, alpha=ALPHA, seed=seed, **extra)
+        panels = hearing.hear({"asked": build(asked), "given": build(given)})
+        panel, probes = panels["asked"], probes_of(target)
+        asks = {probe.name: probe.ask(panels["given" if probe.of_all else "asked"]) for probe in probes}
+        outcomes = hearing.hear(asks) if panel.rows else {}
+        return _report(_Heard(panel, probes, outcomes, hearing), asked, n_rows=len(rows))
+
+
+def single(target: Target | Callable[..., Any]) -> Target:
+    """The target as one reward; several sources that make no whole are refused."""
+    sources = as_sources(target)
+    if sources is None:
+        return as_target(target)
+    if sources.whole is None:
+        raise TargetError(
+            f"audit: {sources.name} holds {len(sources.targets)} sources ({', '.join(sources.targets)}), and pairs are "
+            f"judged by one reward. Name one of them, or a recipe that adds them up."
+        )
+    return sources.whole
+
+
+def probes_of(target: Target) -> tuple[PairProbe, ...]:
+    """Every question that can be asked of this reward, in the order of the report."""
+    calibrated = partial(labels.calibration, logits=scores_in_logits(target.reward))
+    return (
+        PairProbe("accuracy", "Does the better answer score more, in every subset?", accuracy.accuracy, of_all=True),
+        PairProbe("calibration", "Are score differences as sure as they are right?", calibrated, of_all=True),
+        PairProbe("label_noise", "How many of the labels are wrong?", labels.label_noise, of_all=True),
+        PairProbe("prompt", "Does the reward read the prompt?", reading.prompt, of_all=True),
+        PairProbe("context", "Does the preference follow its context?", reading.context, of_all=True),
+        PairProbe("cues", "Is it as often right where a surface cue points the other way?", cues.cues, of_all=True),
+        *EDIT_PROBES,
+        *_of_some(target),
+        PairProbe("overoptimization", "Does gold rise as far as the reward is optimized?", pressure.pressure),
+        PairProbe("determinism", "Does the same row get the same reward again?", conduct.determinism),
+        PairProbe("batch_dependence", "Does a row's reward depend on its row alone?", conduct.batch_dependence),
+        PairProbe("latency", "How long does a row take?", conduct.latency),
+    )
+
+
+def _of_some(target: Target) -> Iterator[PairProbe]:
+    """The questions of ensembles, of rewards that compare, and of rewards with a gradient."""
+    if members.has_members(target):
+        ask = partial(members.members, reward=target.reward)
+        yield PairProbe("members", "Do the members differ, and what do they share?", ask)
+    if compares(target):
+        yield PairProbe("position", "Does it favor the answer that it reads first, or second?", order.position)
+    if (guide := guide_of(target)) is not None:
+        ask = partial(triggers.triggers, guide=guide)
+        yield PairProbe("triggers", "Does a short text get rejected answers past the chosen ones?", ask)
+
+
+def compares(target: Target) -> bool:
+    """Whether the reward compares two answers, as `PairwiseReward` does."""
+    return hasattr(target.reward, "compare")
+
+
+def scores_in_logits(reward: Any) -> bool:
+    """Whether score differences are log-odds of being better, as of a model trained by Bradley-Terry."""
+    inner = getattr(reward, "model", None)
+    if isinstance(inner, SequenceReward | ImplicitReward):
+        return scores_in_logits(inner)
+    return isinstance(reward, ImplicitReward | PairwiseReward) or (
+        isinstance(reward, SequenceReward) and len(reward.attributes) == 1
+    )
+
+
+def kind_of(reward: Any) -> str:
+    """What the reward is, in words."""
+    if members := getattr(reward, "members", None):
+        return f"ensemble of {len(members)} members"
+    heads = len(getattr(reward, "attributes", ()))
+    if heads > 1:
+        return f"reward model, {heads} attributes"
+    return "reward model, one score" if tokenizer_of(reward) is not None else "function"
+
+
+class _Heard(NamedTuple):
+    panel: PairPanel
+    probes: Sequence[PairProbe]
+    outcomes: dict[str, Outcome]
+    hearing: Hearing
+
+
+def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Report:
+    panel, probes, outcomes, hearing = heard
+    honest = [Row(row.prompt, answer) for row in rows for answer in (row.chosen, row.rejected)]
+    findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
+    findings += failures(list(hearing.broken.values()), len(hearing.asked), alpha=ALPHA, honest=honest)
+    if not panel.rows:
+        findings.append(unscorable(hearing, "pair could be scored", "rows longer than the model takes"))
+    faulty = {finding.probe for finding in findings if finding.severity != "info"}
+    how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no pair could be scored")
+    target = hearing.scorer.target
+    return Report(
+        target=target.name,
+        contract="preference pairs",
+        kind=kind_of(target.reward),
+        n_rows=n_rows,
+        seed=panel.seed,
+        findings=ranked(findings),
+        checks=tuple(how(probe, outcomes.get(probe.name)) for probe in probes),
+        rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
+        curves=tuple(curve for outcome in outcomes.values() for curve in outcome.curves),
+        reliability=tuple(b for outcome in outcomes.values() for b in outcome.reliability),
+        levels={"chosen answers": panel.chosen.tolist(), "rejected answers": panel.rejected.tolist()},
+        unscored=dict(hearing.unscored),
+        calls=hearing.calls,
+        seconds=hearing.seconds,
+    )
+
+
+def _gold(
+    pool: Sequence[Row], gold: Target | Callable[..., Any] | None, seed: int, out: Path | None, options: dict[str, Any]
+) -> list[float]:
+    """The true reward of every completion of the pool, NaN where nothing says so."""
+    if not pool or gold is None:
+        return [_number(row.columns.get("gold")) for row in pool]
+    journal = _journal(out, "journal-gold")
+    with Scorer(single(gold), journal=journal, journal_header={"seed": seed}, **options) as scorer:
+        return [_number(score.reward) for score in scorer.score(resolve_form(scorer, pool).rows)]
+
+
+def _number(value: Any) -> float:
+    try:
+        return math.nan if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _journal(out: Path | None, name: str) -> Path | None:
+    return None if out is None else out / f"{name}.jsonl"

@@ -1,0 +1,380 @@
+"""How far a reward can be optimized: what best-of-n and the tilted policy are paid, and what they are truly worth.
+
+Both are computed from completions already sampled from the policy that is to be optimized: no training run is needed,
+and no draw is left to chance. `onset` says where more pressure starts to hurt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewardsmith._check import check_range
+
+Array = NDArray[np.float64]
+CHUNK = 500  # bootstrap samples held in memory at a time
+MOST_HELD = 1_000_000  # completions of prompts that are weighed at a time
+
+
+class Band(NamedTuple):
+    """(K,) means over prompts, and the ends of their bootstrap intervals, each at its own level."""
+
+    mean: Array
+    low: Array
+    high: Array
+
+
+class OptimizationCurve(NamedTuple):
+    """What policies under K pressures are paid and worth, relative to a draw from the starting policy π₀.
+
+    pressure: (K,) n for best-of-n, 1/β for the tilted policy; upward.
+    kl: (K,) KL(π‖π₀) in nats, the mean over prompts.
+    rewards_by_prompt, gold_by_prompt: (P, K) expectations of each prompt; gold is None where none was given.
+    rewards, gold: their means. reward_gain, gold_gain: the same less what one draw from π₀ brings on the same prompt.
+    reward_std, gold_std: the spread of draws within a prompt, the unit in which the gains of both compare.
+    luck: (K, K) covariance of the means of gold if rewards said nothing of it, gold being dealt out anew to a prompt's
+        completions; None without gold.
+    n_left_out: prompts without enough completions that are scored.
+    stopped: why there are no higher pressures, or "".
+    """
+
+    kind: Literal["best_of_n", "tilted"]
+    pressure: Array
+    kl: Array
+    rewards_by_prompt: Array
+    gold_by_prompt: Array | None
+    rewards: Band
+    gold: Band | None
+    reward_gain: Band
+    gold_gain: Band | None
+    reward_std: float
+    gold_std: float
+    luck: Array | None
+    n_left_out: int
+    stopped: str = ""
+
+
+class _Bootstrap(NamedTuple):
+    """How bands are made."""
+
+    alpha: float
+    n_resamples: int
+    generator: np.random.Generator | None
+
+
+def best_of_n_curve(
+    rewards: ArrayLike,
+    gold: ArrayLike | None = None,
+    *,
+    n: Sequence[int],
+    alpha: float = 0.05,
+    n_resamples: int = 2000,
+    generator: np.random.Generator | None = None,
+) -> OptimizationCurve:
+    """The best by reward of n completions, over every choice of n of the M that were sampled for a prompt.
+
+        V(n) = Σ_i C(i−1, n−1) / C(M, n) · value₍ᵢ₎         i ranks the M completions upward by reward
+        KL(n) = log n − (n−1)/n                             where no rewards tie
+
+    Coste et al. 2023, arXiv:2310.02743. V is unbiased for n fresh draws. Tied rewards share their gold, as by a pick at
+    random among them.
+    Differs: the formula for the KL is exact for continuous rewards and else a bound (Beirami et al. 2024,
+    arXiv:2401.01879). A reward that ties, between the shares F⁻ and F of a prompt's completions, is taken for an atom
+    of the policy: it is picked with probability p = Fⁿ − (F⁻)ⁿ and adds p log(p / (F − F⁻)); any other adds the
+    integral of n uⁿ⁻¹ log(n uⁿ⁻¹) over its rank's share. A reward that tells nothing apart has KL 0 at any n.
+
+    Args:
+        rewards: (P, M) of M completions of the starting policy per prompt; one that is unscored (None, NaN, ±inf) is
+            left out.
+        gold: (P, M) what they are worth; completions without it are left out as well.
+        n: numbers of candidates from 1 to M, upward. A prompt counts where it has as many completions as the largest.
+        alpha: bands hold at 1 − α, each by itself.
+        generator: of the bootstrap over prompts; seeded with 0 if None, so that the same rewards give the same bands.
+
+    >>> curve = best_of_n_curve([[0.9, 0.2, 0.4]], [[1.0, 0.0, 0.0]], n=[1, 2, 3])
+    >>> curve.gold_by_prompt.round(3).tolist(), curve.kl.round(3).tolist()
+    ([[0.333, 0.667, 1.0]], [0.0, 0.193, 0.432])
+    """
+    scores, values = _tables("best_of_n_curve", rewards, gold)
+    sizes = _upward("best_of_n_curve", "n", n)
+    for size in sizes:
+        check_range("best_of_n_curve", "n", size, 1, scores.shape[1])
+    kept = _kept("best_of_n_curve", scores, int(sizes[-1]))
+    scores, left_out = scores[kept], len(scores) - len(kept)
+    values = None if values is None else values[kept]
+    paid, kl = np.zeros((2, len(kept), len(sizes)))
+    worth = None if values is None else np.zeros_like(paid)
+    luck = np.zeros((len(sizes), len(sizes)))
+    for where, ordered, of_gold in _by_size(scores, values):
+        weights = np.stack([_shared(ordered, int(size)) for size in sizes], axis=2)  # (P', m, K)
+        paid[where] = np.einsum("pm,pmk->pk", ordered, weights)
+        kl[where] = np.stack([_best_of_n_kl(ordered, size) for size in sizes], axis=1)
+        if worth is not None and of_gold is not None:
+            worth[where] = np.einsum("pm,pmk->pk", of_gold, weights)
+            luck += _luck(weights, of_gold)
+    parts = _summarized(scores, values, paid, worth, _Bootstrap(alpha, n_resamples, generator))
+    parts["luck"] = None if worth is None else luck / len(kept) ** 2
+    return OptimizationCurve("best_of_n", sizes, kl.mean(axis=0), paid, worth, **parts, n_left_out=left_out)
+
+
+def tilted_curve(
+    rewards: ArrayLike,
+    gold: ArrayLike | None = None,
+    *,
+    kl: Sequence[float],
+    least_effective: float = 4.0,
+    alpha: float = 0.05,
+    n_resamples: int = 2000,
+    generator: np.random.Generator | None = None,
+) -> OptimizationCurve:
+    """The optimum of E[reward] − β KL(π‖π₀), which training by RL aims at, on the completions sampled from π₀.
+
+        w_i ∝ exp(r_i / β),    V(β) = Σ_i w_i value_i,    KL(β) = Σ_i w_i log(M w_i)
+
+    One β for all prompts, found by bisection for each mean KL. M completions cannot stand for a policy that is far from
+    the one that drew them (their KL never passes log M): the curve ends where the median prompt's effective number of
+    completions, 1 / Σ w², falls below `least_effective`, or where no β reaches the KL, and `stopped` says which.
+
+    Args:
+        rewards, gold: (P, M) as in `best_of_n_curve`; a prompt counts where two completions are left.
+        kl: mean KLs in nats, 0 or more, upward.
+        alpha, n_resamples, generator: as in `best_of_n_curve`.
+
+    >>> curve = tilted_curve([[0.0, 1.0, 2.0, 3.0]], [[0.0, 1.0, 0.0, 1.0]], kl=[0.0, 0.3], least_effective=2.0)
+    >>> curve.pressure.round(3).tolist(), curve.gold.mean.round(3).tolist()
+    ([0.0, 0.776], [0.5, 0.685])
+    """
+    scores, values = _tables("tilted_curve", rewards, gold)
+    targets = _upward("tilted_curve", "kl", kl)
+    check_range("tilted_curve", "kl", float(targets[0]), 0, math.inf)
+    kept = _kept("tilted_curve", scores, 2)
+    scores, left_out = scores[kept], len(scores) - len(kept)
+    values = None if values is None else values[kept]
+    inverse, weights, stopped = _tilts(scores, targets, least_effective)
+    if not weights:
+        raise ValueError(f"tilted_curve: the first KL, {targets[0]:.3g}, is out of reach: {stopped} Begin with kl 0.")
+    paid = np.stack([_weighed(w, scores) for w in weights], axis=1)
+    worth = None if values is None else np.stack([_weighed(w, values) for w in weights], axis=1)
+    reached = np.array([_kl(w, scores).mean() for w in weights])
+    parts = _summarized(scores, values, paid, worth, _Bootstrap(alpha, n_resamples, generator))
+    parts["luck"] = None if values is None else _luck(np.stack(weights, axis=2), values) / len(kept) ** 2
+    return OptimizationCurve(
+        "tilted", np.array(inverse), reached, paid, worth, **parts, n_left_out=left_out, stopped=stopped
+    )
+
+
+def powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, … and `most` itself: the pressures of a curve whose points lie evenly in log n.
+
+    >>> powers_of_two(12)
+    [1, 2, 4, 8, 12]
+    """
+    return sorted({*(2**k for k in range(most.bit_length())), most})
+
+
+def _tables(caller: str, rewards: ArrayLike, gold: ArrayLike | None) -> tuple[Array, Array | None]:
+    """Copies in float64 with NaN wherever either is missing."""
+    scores = np.array(rewards, dtype=np.float64)
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"{caller}: rewards have shape {scores.shape}. Pass (prompts, completions), filled with NaN.")
+    scores[~np.isfinite(scores)] = np.nan
+    if gold is None:
+        return scores, None
+    values = np.array(gold, dtype=np.float64)
+    if values.shape != scores.shape:
+        raise ValueError(f"{caller}: gold has shape {values.shape}, rewards {scores.shape}. Give each reward its gold.")
+    missing = np.isnan(scores) | ~np.isfinite(values)
+    scores[missing], values[missing] = np.nan, np.nan
+    return scores, values
+
+
+def _upward(caller: str, name: str, values: Sequence[float]) -> Array:
+    numbers = np.array(values, dtype=np.float64)
+    if numbers.ndim != 1 or not len(numbers) or not (np.diff(numbers) > 0).all():
+        raise ValueError(f"{caller}: {name} is {list(values)}. Pass one or more numbers, each above the one before.")
+    return numbers
+
+
+def _kept(caller: str, scores: Array, least: int) -> NDArray[np.intp]:
+    kept = np.flatnonzero((~np.isnan(scores)).sum(axis=1) >= least)
+    if not len(kept):
+        raise ValueError(
+            f"{caller}: none of {len(scores)} prompts has {least} completions that are scored (and have gold, where it "
+            "is given). Ask for less, or sample more completions."
+        )
+    return kept
+
+
+def _by_size(scores: Array, values: Array | None) -> Iterator[tuple[NDArray[np.intp], Array, Array | None]]:
+    """Prompts with equally many completions at a time: their rows, (P', m) rewards sorted upward, gold likewise."""
+    order = np.argsort(scores, axis=1, kind="stable")  # NaN comes last
+    ordered = np.take_along_axis(scores, order, axis=1)
+    of_gold = None if values is None else np.take_along_axis(values, order, axis=1)
+    sizes = (~np.isnan(scores)).sum(axis=1)
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        for where in np.array_split(rows, math.ceil(len(rows) * size / MOST_HELD)):
+            yield where, ordered[where, :size], None if of_gold is None else of_gold[where, :size]
+
+
+def _rank_weights(size: int, n: int) -> Array:
+    """(m,) chance that the completion of each rank is the best of n out of m; products from the top do not overflow."""
+    rank = np.arange(size - 1, 0, -1, dtype=np.float64)
+    steps = np.concatenate([[n / size], np.maximum(rank - n + 1, 0.0) / rank])
+    weights: Array = np.cumprod(steps)[::-1]
+    return weights
+
+
+def _runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(P', m) where the run of equal rewards around each rank begins, and where it ends (exclusive)."""
+    size = ordered.shape[1]
+    new = np.ones(ordered.shape, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    last = np.ones_like(new)
+    last[:, :-1] = new[:, 1:]
+    place = np.arange(size)
+    begin = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    end = np.minimum.accumulate(np.where(last, place + 1, size)[:, ::-1], axis=1)[:, ::-1]
+    return begin, end
+
+
+def _shared(ordered: Array, n: int) -> Array:
+    """(P', m) chance of each completion to be picked, those that tie sharing theirs."""
+    begin, end = _runs(ordered)
+    plain = np.broadcast_to(_rank_weights(ordered.shape[1], n), ordered.shape)
+    if (end - begin == 1).all():
+        return plain
+    sums = np.concatenate([[0.0], np.cumsum(plain[0])])
+    shared: Array = np.where(end - begin == 1, plain, (sums[end] - sums[begin]) / (end - begin))
+    return shared
+
+
+def _luck(weights: Array, gold: Array) -> Array:
+    """(K, K) Σ_p S_p² (W_pᵀ W_p − 1/m), S_p² the variance of a prompt's gold: of gold dealt out at random."""
+    known = ~np.isnan(gold)
+    size = known.sum(axis=1)
+    gaps = np.where(known, gold - np.nanmean(gold, axis=1, keepdims=True), 0.0)
+    variance = np.square(gaps).sum(axis=1) / np.maximum(size - 1, 1)
+    scaled = weights * np.sqrt(variance)[:, None, None]
+    products: Array = np.tensordot(scaled, scaled, axes=((0, 1), (0, 1)))
+    return products - float((variance / size).sum())
+
+
+def _best_of_n_kl(ordered: Array, n: float) -> Array:
+    """(P',) nats."""
+    begin, end = _runs(ordered)
+    low, high = begin / ordered.shape[1], end / ordered.shape[1]
+
+    def integral(share: Array) -> Array:
+        """Of n uⁿ⁻¹ log(n uⁿ⁻¹) from 0 on."""
+        safe = np.where(share > 0, share, 1.0)
+        return np.where(share > 0, share**n * (math.log(n) + (n - 1) * np.log(safe) - (n - 1) / n), 0.0)
+
+    picked = high**n - low**n
+    atom = picked * np.log(np.where(picked > 0, picked / (high - low), 1.0))
+    added = np.where(end - begin == 1, integral(high) - integral(low), atom / (end - begin))
+    nats: Array = np.maximum(added.sum(axis=1), 0.0)
+    return nats
+
+
+def _tilts(scores: Array, targets: Array, least_effective: float) -> tuple[list[float], list[Array], str]:
+    """1/β and (P, M) weights for each target that can be reached, and why it ended."""
+    scale = _spread(scores)
+    top = np.nanmax(scores, axis=1, keepdims=True)
+    lowered = np.where(np.isnan(scores), -np.inf, (scores - top) / scale)
+    known = ~np.isnan(scores)
+    furthest = (known.sum(axis=1) / (lowered == 0).sum(axis=1)).astype(np.float64)  # exp(KL) of the greedy policy
+    inverse: list[float] = []
+    weights: list[Array] = []
+    for target in targets:
+        if target > 0 and target >= np.log(furthest).mean():
+            return inverse, weights, f"no β brings the mean KL to {target:.3g} on these completions."
+        tilt = _tilt_at(lowered, scores, target) if target > 0 else 0.0
+        w = _softmax(lowered, tilt)
+        effective = float(np.median(1 / np.square(w).sum(axis=1)))
+        if effective < least_effective:
+            reason = f"at KL {target:.3g} the median prompt has {effective:.1f} completions in effect"
+            return inverse, weights, f"{reason}, below {least_effective:g}."
+        inverse.append(tilt / scale)
+        weights.append(w)
+    return inverse, weights, ""
+
+
+def _tilt_at(lowered: Array, scores: Array, target: float) -> float:
+    """The factor on rewards, in units of their spread, at which the mean KL is the target; KL grows with it."""
+    low, high = -30.0, 30.0  # log of the factor
+    for _ in range(100):
+        middle = (low + high) / 2
+        if float(_kl(_softmax(lowered, math.exp(middle)), scores).mean()) > target:
+            high = middle
+        else:
+            low = middle
+    return math.exp((low + high) / 2)
+
+
+def _softmax(lowered: Array, tilt: float) -> Array:
+    known = np.isfinite(lowered)
+    weights = np.where(known, np.exp(np.where(known, lowered, 0.0) * tilt), 0.0)
+    normal: Array = weights / weights.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _kl(weights: Array, scores: Array) -> Array:
+    size = (~np.isnan(scores)).sum(axis=1, keepdims=True)
+    logs = np.log(np.where(weights > 0, weights * size, 1.0))
+    nats: Array = (weights * logs).sum(axis=1)
+    return nats
+
+
+def _weighed(weights: Array, values: Array) -> Array:
+    means: Array = (weights * np.where(np.isnan(values), 0.0, values)).sum(axis=1)
+    return means
+
+
+def _spread(table: Array) -> float:
+    """The standard deviation within a prompt, pooled over prompts; 1 where nothing varies."""
+    gaps = table - np.nanmean(table, axis=1, keepdims=True)
+    free = (~np.isnan(table)).sum() - len(table)
+    std = math.sqrt(float(np.nansum(gaps**2)) / free) if free > 0 else 0.0
+    rounding = 1e-12 * float(np.nanmax(np.abs(table)))
+    return std if std > rounding else 1.0
+
+
+def _summarized(
+    scores: Array, values: Array | None, paid: Array, worth: Array | None, how: _Bootstrap
+) -> dict[str, Any]:
+    """Bands of the means and of the gains, all from the same resampled prompts, and the units of gains."""
+    base = np.nanmean(scores, axis=1, keepdims=True)
+    parts = [paid, paid - base]
+    if worth is not None and values is not None:
+        parts += [worth, worth - np.nanmean(values, axis=1, keepdims=True)]
+    bands: list[Band | None] = [*_bands(np.concatenate(parts, axis=1), len(parts), how), None, None]
+    return {
+        "rewards": bands[0],
+        "reward_gain": bands[1],
+        "gold": bands[2],
+        "gold_gain": bands[3],
+        "reward_std": _spread(scores),
+        "gold_std": math.nan if values is None else _spread(values),
+    }
+
+
+def _bands(table: Array, n_parts: int, how: _Bootstrap) -> list[Band]:
+    check_range("curves", "alpha", how.alpha, 0, 1)
+    check_range("curves", "n_resamples", how.n_resamples, 1, math.inf)
+    draws = resampled_means(table, how.n_resamples, how.generator)
+    ends = np.quantile(draws, [how.alpha / 2, 1 - how.alpha / 2], axis=0)
+    columns = (np.split(part, n_parts) for part in (table.mean(axis=0), *ends))
+    return [Band(*part) for part in zip(*columns, strict=True)]
+
+
+def resampled_means(table: Array, n_resamples: int, generator: np.random.Generator | None = None) -> Array:
+    """(n_resamples, K) means of (P, K) over prompts drawn anew with replacement; seeded with 0 if None."""
+    generator = np.random.default_rng(0) if generator is None else generator
+    n = len(table)
+    sizes = [min(CHUNK, n_resamples - start) for start in range(0, n_resamples, CHUNK)]
+    return np.concatenate([generator.multinomial(n, np.full(n, 1 / n), size=size) @ table / n for size in sizes])

@@ -1,0 +1,158 @@
+"""Are stated confidences true? Calibration error, Brier score, AUROC and the reliability curve.
+
+Every measure takes array-likes (lists, arrays, tensors), one entry per answer:
+
+    confidence: (n,) what was stated, in [0, 1].
+    correct: (n,) 0 or 1, or the probability of being right where that is known: the measure is then its expectation.
+    weights: (n,) mass of each entry, at least 0; all equal if None.
+
+An entry that is NaN or None in any of them is skipped: an answer without a confidence is not an answer with confidence
+0. With no mass left, a measure is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class ReliabilityCurve(NamedTuple):
+    """Per bin, (bins,) each: mean confidence and accuracy (NaN where empty), share of the mass; edges (bins + 1,)."""
+
+    confidence: Floats
+    accuracy: Floats
+    mass: Floats
+    edges: Floats
+
+
+def reliability_curve(confidence: Any, correct: Any, *, bins: int = 10, weights: Any = None) -> ReliabilityCurve:
+    """Accuracy by stated confidence, in bins of equal width.
+
+    Bin k holds confidences in [k/bins, (k+1)/bins), the last one its upper end too. Edges are rounded to the precision
+    of the confidences, so that 0.7 in float16 opens the eighth of ten bins as it does in float64.
+
+    >>> curve = reliability_curve([0.95, 1.0, 0.2], [1, 0, 0])
+    >>> float(curve.accuracy[9]), curve.confidence[9].round(3).item(), curve.mass[9].round(3).item()
+    (0.5, 0.975, 0.667)
+    """
+    entries = _entries("reliability_curve", confidence, correct, weights)
+    return _curve(*entries, _edges("reliability_curve", confidence, bins))
+
+
+def expected_calibration_error(confidence: Any, correct: Any, *, bins: int = 10, weights: Any = None) -> float:
+    """How far stated confidence lies from accuracy, averaged over bins of equal width.
+
+        ECE = Σ_b m_b |conf_b − acc_b|        m_b the share of the mass in bin b
+
+    Naeini et al. 2015 (AAAI); ten bins, 0 and 1 in the end ones, as Damani et al. 2025, arXiv:2507.16806, compute it.
+    From few answers it is biased upwards: calibrated answers, too, have one above 0.
+
+    >>> expected_calibration_error([1.0, 1.0, 0.0, 0.0], [1, 0, 0, 0])
+    0.25
+    """
+    entries = _entries("expected_calibration_error", confidence, correct, weights)
+    return _ece(*entries, _edges("expected_calibration_error", confidence, bins))
+
+
+def brier_score(confidence: Any, correct: Any, *, weights: Any = None) -> float:
+    """Mean squared distance of the confidence from the outcome, E[(c − z)²]; Brier 1950.
+
+    Where `correct` is a probability y, z is drawn from it: E[(c − z)²] = (c − y)² + y(1 − y).
+
+    >>> brier_score([1.0, 0.5], [1, 0]), brier_score([0.5], [0.5])
+    (0.125, 0.25)
+    """
+    return _brier(*_entries("brier_score", confidence, correct, weights))
+
+
+def auroc(confidence: Any, correct: Any, *, weights: Any = None) -> float:
+    """How well confidence tells right from wrong: P(c₊ > c₋) + ½ P(c₊ = c₋), a right answer's against a wrong one's.
+
+    0.5 is no better than chance, 1 is perfect ranking; it says nothing of the level. NaN where all are right or all are
+    wrong. Where `correct` is a probability y, an entry counts y among the right and 1 − y among the wrong.
+
+    >>> auroc([0.9, 0.4, 0.4, 0.1], [1, 1, 0, 0])
+    0.875
+    """
+    return _auroc(*_entries("auroc", confidence, correct, weights))
+
+
+def _curve(c: Floats, y: Floats, w: Floats, edges: Floats) -> ReliabilityCurve:
+    bins = len(edges) + 1
+    index = np.searchsorted(edges, c, side="right")
+    mass, stated, right = (np.bincount(index, weights=values, minlength=bins) for values in (w, w * c, w * y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ReliabilityCurve(stated / mass, right / mass, mass / mass.sum(), np.arange(bins + 1) / bins)
+
+
+def _ece(c: Floats, y: Floats, w: Floats, edges: Floats) -> float:
+    curve = _curve(c, y, w, edges)
+    held = curve.mass > 0
+    gaps = np.abs(curve.confidence[held] - curve.accuracy[held])
+    return float(curve.mass[held] @ gaps) if held.any() else math.nan
+
+
+def _brier(c: Floats, y: Floats, w: Floats) -> float:
+    return _mean((c - y) ** 2 + y * (1 - y), w)
+
+
+def _auroc(c: Floats, y: Floats, w: Floats) -> float:
+    _, level = np.unique(c, return_inverse=True)
+    right, wrong = np.bincount(level, weights=w * y), np.bincount(level, weights=w * (1 - y))
+    pairs = float(right.sum() * wrong.sum())
+    below = np.cumsum(wrong) - wrong
+    return float(right @ (below + wrong / 2)) / pairs if pairs > 0 else math.nan
+
+
+def _mean(values: Floats, w: Floats) -> float:
+    total = float(w.sum())
+    return float(values @ w) / total if total > 0 else math.nan
+
+
+def _entries(caller: str, confidence: Any, correct: Any, weights: Any) -> tuple[Floats, Floats, Floats]:
+    """The entries that count: none of the three is NaN."""
+    c, y = _column(caller, "confidence", confidence), _column(caller, "correct", correct)
+    w = np.ones_like(c) if weights is None else _column(caller, "weights", weights, high=math.inf)
+    if not len(c) == len(y) == len(w):
+        raise ValueError(
+            f"{caller}: confidence, correct and weights have {len(c)}, {len(y)} and {len(w)} entries. "
+            "Give one of each per answer."
+        )
+    counts = ~(np.isnan(c) | np.isnan(y) | np.isnan(w))
+    return c[counts], y[counts], w[counts]
+
+
+def _column(caller: str, name: str, values: Any, high: float = 1.0) -> Floats:
+    """(n,) float64 in [0, high] and finite, or NaN."""
+    column = np.asarray(_plain(values), dtype=np.float64)
+    if column.ndim != 1:
+        raise ValueError(f"{caller}: {name} must have shape (any), got {column.shape}. Flatten it before the call.")
+    bad = column[~np.isnan(column) & ~((column >= 0) & (column <= high) & np.isfinite(column))]
+    if len(bad):
+        raise ValueError(
+            f"{caller}: {name} holds {bad[0]}, outside [0, {high}]"
+            f"{' or not finite' if math.isinf(high) else ''}. "
+            "Rescale it, and write NaN where nothing is known."
+        )
+    return column
+
+
+def _edges(caller: str, confidence: Any, bins: int) -> Floats:
+    """(bins − 1,) inner edges, in the precision in which the confidences were given."""
+    if bins < 1:
+        raise ValueError(f"{caller}: bins is {bins}, which leaves no bin. Pass at least 1.")
+    edges = np.arange(1, bins) / bins
+    if getattr(getattr(confidence, "dtype", None), "is_floating_point", False):  # a torch tensor
+        return np.asarray(confidence.new_tensor(edges.tolist()).double().cpu().numpy())
+    dtype = np.asarray(confidence).dtype
+    return edges.astype(dtype).astype(np.float64) if np.issubdtype(dtype, np.floating) else edges
+
+
+def _plain(values: Any) -> Any:
+    """A tensor off its graph and device, in float64, which NumPy reads in any precision; anything else as it is."""
+    return values.detach().double().cpu().numpy() if hasattr(values, "detach") else values

@@ -1,0 +1,122 @@
+"""What labels say of completions: right or wrong by gold, the first wrong step, and right answers with a wrong step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rewardsmith.measures.intervals import wilson_interval
+
+
+class FirstErrorF1(NamedTuple):
+    """How well first wrong steps were found.
+
+    f1: the harmonic mean of the two accuracies, NaN where a kind of chain is missing; low, high: its interval.
+    on_erroneous: share of chains with a wrong step whose first one was named exactly; on_correct: share of chains
+        without one that were said to have none.
+    """
+
+    f1: float
+    low: float
+    high: float
+    on_erroneous: float
+    on_correct: float
+    n_erroneous: int
+    n_correct: int
+
+
+class Share(NamedTuple):
+    """A share, its Wilson interval, and how many rows it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def label_of(gold: Any) -> bool | None:
+    """A gold label as right or wrong; None where there is none or it is no number.
+
+    >>> label_of("1"), label_of(0.2), label_of(None), label_of(float("nan"))
+    (True, False, None, None)
+    """
+    try:
+        return None if gold is None or gold == "" or math.isnan(value := float(gold)) else value > 0.5
+    except (TypeError, ValueError):
+        return None
+
+
+def first_wrong(labels: Sequence[Any]) -> int | None:
+    """The index of the first step labeled wrong, −1 where every step is right, None where that is not known.
+
+    >>> first_wrong([True, False, False]), first_wrong([1, 1]), first_wrong([1, None]), first_wrong([0, None])
+    (1, -1, None, 0)
+    """
+    for index, label in enumerate(map(label_of, labels)):
+        if label is not True:
+            return index if label is False else None
+    return -1 if len(labels) else None
+
+
+def first_below(scores: Sequence[float | None], threshold: float) -> int | None:
+    """The first step scored below `threshold`, −1 where none is, None where an unscored step leaves it open.
+
+    >>> first_below([0.9, 0.2, None], 0.5), first_below([0.9, 0.8], 0.5), first_below([0.9, None], 0.5)
+    (1, -1, None)
+    """
+    for index, score in enumerate(scores):
+        if score is None or math.isnan(score):
+            return None
+        if score < threshold:
+            return index
+    return -1 if len(scores) else None
+
+
+def first_error_f1(predicted: Sequence[int | None], true: Sequence[int | None], *, alpha: float = 0.05) -> FirstErrorF1:
+    """How well a judge or a process reward finds the first wrong step of a chain, as ProcessBench counts it.
+
+        F1 = 2 a_e a_c / (a_e + a_c)    a_e: exact index on chains with a wrong step,  a_c: "none" on chains without
+
+    Zheng et al. 2024, arXiv:2412.06559; used for detectors of flawed positives by Ding et al. 2025, arXiv:2510.22543.
+    A detector that always or never objects gets 0, which plain accuracy would not show. The interval takes Wilson's
+    for both accuracies at alpha / 2, between which F1 is monotone.
+
+    Args:
+        predicted: the index named for each chain, −1 for none; None where nothing could be read: left out.
+        true: the same by label; None where unknown: left out.
+
+    >>> first_error_f1([1, -1, 2, -1], [1, -1, 0, -1]).f1  # a_e = 1/2, a_c = 1
+    0.6666666666666666
+    """
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for guess, label in zip(predicted, true, strict=True):
+        if guess is not None and label is not None:
+            hits[label >= 0].append(guess == label)
+    wrong, right = hits[True], hits[False]
+    a_e, a_c = (sum(kind) / len(kind) if kind else math.nan for kind in (wrong, right))
+    bounds = [wilson_interval(sum(kind), len(kind), alpha=alpha / 2) for kind in (wrong, right)]
+    low, high = (_harmonic(bounds[0][side], bounds[1][side]) for side in (0, 1))
+    return FirstErrorF1(_harmonic(a_e, a_c), low, high, a_e, a_c, len(wrong), len(right))
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b != 0 else 0.0  # NaN stays NaN
+
+
+def flawed_positive_rate(correct: Sequence[Any], flawed: Sequence[Any], *, alpha: float = 0.05) -> Share:
+    """Of the completions whose answer is right, the share whose reasoning is wrong.
+
+        P(f = 1 | z = 1)
+
+    Ding et al. 2025, arXiv:2510.22543. An outcome reward pays these like sound solutions.
+
+    Args:
+        correct: z, right answers; flawed: f, a wrong step by label or detector. None and NaN are unknown: left out.
+
+    >>> flawed_positive_rate([1, 1, 1, 0, None], [1, 0, None, 1, 1])[0]
+    0.5
+    """
+    known = [flag for z, f in zip(correct, flawed, strict=True) if label_of(z) and (flag := label_of(f)) is not None]
+    low, high = wilson_interval(sum(known), len(known), alpha=alpha)
+    return Share(sum(known) / len(known) if known else math.nan, low, high, len(known))

@@ -1,0 +1,283 @@
+"""What the members of an ensemble share and what they do not: two questions that need no gold label.
+
+Both look at best-of-n within what was sampled: a prompt's G responses are cut into ⌊G/n⌋ sets of n, and each set gives
+one pick. That is fair where the order of a prompt's responses says nothing, as with independent samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewardsmith._check import check_groups, check_range
+from rewardsmith.measures.intervals import mean_interval
+
+Array = NDArray[np.float64]
+PRESSURES = (1, 4, 16, 64)
+
+
+class Pressure(NamedTuple):
+    """The members on what best-of-n by one of them picks.
+
+    n: candidates per pick.
+    spearman: rank correlation of the scores, averaged over pairs of the member that picked and another; NaN where no
+        two members vary over at least 3 picks.
+    gap: how much better the picks look to the member that picked them than to the others, in standard deviations.
+    interval: 95 %, over prompts; unbounded with fewer than two.
+    """
+
+    n: int
+    spearman: float
+    gap: float
+    interval: tuple[float, float]
+
+
+class Underspecification(NamedTuple):
+    """How alike members are on labeled pairs, and how they part under optimization.
+
+    accuracy: (K,) of each member on the pairs, ties counted half; empty without pairs.
+    accuracy_mean, accuracy_spread: over members; the spread is their standard deviation, NaN without pairs.
+    by_pressure: one entry for each n.
+    """
+
+    accuracy: tuple[float, ...]
+    accuracy_mean: float
+    accuracy_spread: float
+    by_pressure: tuple[Pressure, ...]
+
+
+class Drift(NamedTuple):
+    """How a feature of the picks moves with the pressure, by each of several scores.
+
+    feature: its name.
+    slopes: standard deviations of the feature per unit of log n, by score.
+    intervals: 95 %, over prompts.
+    shared: +1 or −1 where every score moves it that way for certain, else 0.
+    """
+
+    feature: str
+    slopes: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    shared: int
+
+
+def underspecification(
+    source_rewards: ArrayLike,
+    *,
+    group_size: int,
+    chosen: ArrayLike | None = None,
+    rejected: ArrayLike | None = None,
+    n: Sequence[int] = PRESSURES,
+) -> Underspecification:
+    """Do members that agree on the data also agree on what optimization finds?
+
+        gap(n) = E[ z_k(top by k) ] − E[ mean_{j≠k} z_j(top by k) ]        z standardized over all responses
+
+    Eisenstein et al. 2023, arXiv:2312.09244. Equal accuracy on held-out pairs is where the question starts. A gap that
+    grows with n is overoptimization seen without gold: what one member was made to like, the others do not. A gap near
+    0 is no certificate, as members may share a bias; that is what `shared_hack_drift` looks for.
+
+    Args:
+        source_rewards: (B, K) scores of K ≥ 2 members on responses of the starting policy, a prompt's consecutive. A
+            row that any member left unscored (None, NaN or ±inf) is left out.
+        group_size: G, responses per prompt; the largest n must not exceed it.
+        chosen, rejected: (M, K) scores of the members on labeled pairs; a pair with an unscored side does not count.
+        n: candidates per pick.
+
+    >>> alike = [[x, 2.0 * x] for x in (0.0, 3.0, 1.0, 2.0)]
+    >>> [(p.n, round(p.spearman, 6), p.gap) for p in underspecification(alike, group_size=4, n=[1]).by_pressure]
+    [(1, 1.0, 0.0)]
+    """
+    scores = _table("underspecification", "source_rewards", source_rewards)
+    if scores.shape[1] < 2:
+        raise ValueError(
+            f"underspecification: source_rewards have {scores.shape[1]} member, and one has nobody to disagree with. "
+            "Pass scores of two or more."
+        )
+    check_groups("underspecification", len(scores), group_size)
+    _check_pressures("underspecification", n, group_size)
+    if (chosen is None) != (rejected is None):
+        raise ValueError("underspecification: give both chosen and rejected, or neither.")
+    accuracy = () if chosen is None or rejected is None else _accuracy(chosen, rejected, scores.shape[1])
+    scored = np.asarray(np.isfinite(scores).all(axis=1))
+    standard = _standardized(np.where(scored[:, None], scores, np.nan))
+    return Underspecification(
+        accuracy,
+        float(np.mean(accuracy)) if accuracy else math.nan,
+        float(np.std(accuracy)) if accuracy else math.nan,
+        tuple(_at_pressure(standard, group_size, count) for count in n),
+    )
+
+
+def shared_hack_drift(
+    features: Mapping[str, ArrayLike],
+    rewards: Mapping[str, ArrayLike],
+    *,
+    group_size: int,
+    n: Sequence[int] = PRESSURES,
+) -> tuple[Drift, ...]:
+    """Which surface features rise or fall with optimization, whichever of several scores is optimized?
+
+        slope of   mean feature of the picks of best-of-n   on   log n,   by least squares within each prompt
+
+    Eisenstein et al. 2023, arXiv:2312.09244: what drifts under every aggregate of an ensemble is a hack that the data
+    taught to all members, which no aggregate removes, or else a part of what quality is. Ask a person which, then
+    balance the pairs in it or subtract it (`transforms.length_penalty`).
+
+    Args:
+        features: (B,) of each response by name, such as its length or its number of lists.
+        rewards: (B,) by name, one for each way to aggregate the members, and single members for comparison.
+        group_size: G, responses per prompt, consecutive and in an order that says nothing.
+        n: two or more numbers of candidates per pick, up to G.
+
+    Returns:
+        One `Drift` per feature, in the order given. A row that is unscored (None, NaN or ±inf) is never picked.
+
+    >>> drift = shared_hack_drift({"length": range(8)}, {"min": range(8), "mean": range(8)}, group_size=4, n=[1, 4])
+    >>> drift[0].shared
+    1
+    """
+    if not features or not rewards:
+        raise ValueError("shared_hack_drift: features or rewards are empty. Name at least one of each.")
+    _check_pressures("shared_hack_drift", n, group_size)
+    if len(set(n)) < 2:
+        raise ValueError(f"shared_hack_drift: n is {list(n)}, and a slope needs two pressures. Pass [1, 4, 16], say.")
+    names = [*features, *rewards]
+    columns = _table("shared_hack_drift", "features and rewards", _stacked([*features.values(), *rewards.values()]))
+    check_groups("shared_hack_drift", len(columns), group_size)
+    looks, scores = np.split(np.where(np.isfinite(columns), columns, np.nan), [len(features)], axis=1)
+    looks = _standardized(looks)
+    slopes = {name: _slopes(scores[:, k], looks, group_size, n) for k, name in enumerate(names[len(features) :])}
+    return tuple(_drift(name, {score: of[:, i] for score, of in slopes.items()}) for i, name in enumerate(features))
+
+
+def _drift(feature: str, slopes: Mapping[str, Array]) -> Drift:
+    known = {score: values[np.isfinite(values)] for score, values in slopes.items()}
+    intervals = {score: _over_prompts(values) for score, values in known.items()}
+    up, down = all(low > 0 for low, _ in intervals.values()), all(high < 0 for _, high in intervals.values())
+    means = {score: float(values.mean()) if len(values) else math.nan for score, values in known.items()}
+    return Drift(feature, means, intervals, int(up) - int(down))
+
+
+def _slopes(scores: Array, looks: Array, group_size: int, n: Sequence[int]) -> Array:
+    """(P, F) least-squares slope of each prompt's mean feature on log n."""
+    means = np.stack([_prompt_means(looks, _picks(scores, group_size, count), group_size) for count in n])
+    log_n = np.log(np.array(n, dtype=np.float64))
+    centered = (log_n - log_n.mean())[:, None, None]
+    slopes: Array = (centered * means).sum(axis=0) / (centered**2).sum()
+    return slopes
+
+
+def _at_pressure(standard: Array, group_size: int, n: int) -> Pressure:
+    n_members = standard.shape[1]
+    correlations, gaps = [], []
+    for k in range(n_members):
+        picks = _picks(standard[:, k], group_size, n)
+        if n > 1 or not k:  # of one candidate each, all members pick alike
+            ranked = _rank_correlations(standard[picks])
+        correlations += np.delete(ranked[k], k).tolist()
+        others = np.delete(standard, k, axis=1).mean(axis=1)
+        gaps.append(_prompt_means((standard[:, k] - others)[:, None], picks, group_size)[:, 0])
+    by_prompt = np.mean(gaps, axis=0)
+    known = by_prompt[np.isfinite(by_prompt)]
+    said = [value for value in correlations if not math.isnan(value)]
+    return Pressure(
+        n,
+        float(np.mean(said)) if said else math.nan,
+        float(known.mean()) if len(known) else math.nan,
+        _over_prompts(known),
+    )
+
+
+def _picks(scores: Array, group_size: int, n: int) -> NDArray[np.intp]:
+    """Rows that best-of-n picks; a set of n in which nothing is scored gives none."""
+    per_group = group_size // n
+    rows = np.arange(len(scores)).reshape(-1, group_size)[:, : per_group * n].reshape(-1, n)
+    keys = np.where(np.isnan(scores), -np.inf, scores)[rows]
+    best = np.take_along_axis(rows, keys.argmax(axis=1)[:, None], axis=1)[:, 0]
+    picks: NDArray[np.intp] = best[~np.isnan(scores[best])]
+    return picks
+
+
+def _prompt_means(values: Array, picks: NDArray[np.intp], group_size: int) -> Array:
+    """(P, F) means of values (B, F) over each prompt's picks, NaN skipped."""
+    n_prompts, prompt = len(values) // group_size, picks // group_size
+    picked = values[picks]
+    known = ~np.isnan(picked)
+    sums, counts = np.zeros((2, n_prompts, values.shape[1]))
+    np.add.at(sums, prompt, np.where(known, picked, 0.0))
+    np.add.at(counts, prompt, known)
+    means: Array = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return means
+
+
+def _rank_correlations(scores: Array) -> Array:
+    """(K, K) Spearman's correlation of columns; NaN where one does not vary, or of fewer than 3 rows."""
+    from scipy.stats import rankdata
+
+    if len(scores) < 3:
+        return np.full((scores.shape[1], scores.shape[1]), np.nan)
+    ranks = rankdata(scores, axis=0)
+    ranks -= ranks.mean(axis=0)
+    size = np.sqrt((ranks**2).sum(axis=0))
+    ranks = ranks / np.where(size > 0, size, np.nan)
+    correlations: Array = ranks.T @ ranks
+    return correlations
+
+
+def _standardized(columns: Array) -> Array:
+    """Mean 0 and standard deviation 1 over what is scored; a column that does not vary becomes 0."""
+    scored = ~np.isnan(columns)
+    count = np.maximum(scored.sum(axis=0), 1)
+    filled = np.where(scored, columns, 0.0)
+    unit = np.maximum(np.abs(filled).max(axis=0, initial=0.0), np.finfo(np.float64).tiny)
+    gaps = np.where(scored, filled / unit - (filled / unit).sum(axis=0) / count, 0.0)
+    std = np.sqrt((gaps**2).sum(axis=0) / count)
+    varies = std > 1e-12  # of a range of about 1; less is rounding
+    return np.where(scored, gaps / np.where(varies, std, np.inf), np.nan)
+
+
+def _over_prompts(values: Array) -> tuple[float, float]:
+    return mean_interval(values.tolist()) if len(values) > 1 else (-math.inf, math.inf)
+
+
+def _accuracy(chosen: ArrayLike, rejected: ArrayLike, n_members: int) -> tuple[float, ...]:
+    better, worse = (
+        _table("underspecification", name, side) for name, side in (("chosen", chosen), ("rejected", rejected))
+    )
+    if better.shape != worse.shape or better.shape[1] != n_members:
+        raise ValueError(
+            f"underspecification: chosen and rejected have shapes {better.shape} and {worse.shape}, but there are "
+            f"{n_members} members. Pass (M, {n_members}) scores of both sides of the same pairs."
+        )
+    gap = better - worse
+    right = np.where(np.isnan(gap), np.nan, (gap > 0) + 0.5 * (gap == 0))
+    counts = (~np.isnan(right)).sum(axis=0)
+    return tuple((np.nansum(right, axis=0) / np.where(counts > 0, counts, np.nan)).tolist())
+
+
+def _stacked(columns: Sequence[ArrayLike]) -> ArrayLike:
+    arrays = [np.array(column, dtype=np.float64) for column in columns]
+    if len({array.shape for array in arrays}) > 1:
+        raise ValueError(
+            f"shared_hack_drift: features and rewards have shapes {sorted({array.shape for array in arrays})}. "
+            "Pass one value per response in each."
+        )
+    return np.stack(arrays, axis=-1)
+
+
+def _table(caller: str, name: str, values: ArrayLike) -> Array:
+    """(B, K) float64 with NaN where unscored."""
+    table = np.array(values, dtype=np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"{caller}: {name} must have two dimensions, got shape {table.shape}. Pass (rows, members).")
+    return table
+
+
+def _check_pressures(caller: str, n: Sequence[int], group_size: int) -> None:
+    for count in n:
+        check_range(caller, "n", count, 1, group_size)

@@ -1,0 +1,270 @@
+"""Where on its scale a reward can be trusted: how much of the true score it explains, in all and bin by bin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewardsmith._check import check_groups, check_range
+from rewardsmith.types import named_by
+
+Array = NDArray[np.float64]
+
+
+class RewardBin(NamedTuple):
+    """The kept rows with rewards in [low, high]: how many, and their weighted means and spread."""
+
+    low: float
+    high: float
+    n: int
+    rewards: float
+    gold: float
+    gold_std: float
+
+
+class Reliability(NamedTuple):
+    """What a straight line through the rewards explains of the true score.
+
+    r2: share of the gold's variance explained over the kept rows; NaN where rewards or gold do not vary.
+    interval: 95 % percentile bootstrap over groups.
+    binned_r2: the same fit through the means of `by_bin`, each counted once: it does not charge a reward for noise in
+        the gold, such as one pass/fail run, but hides how much of it there is. NaN with fewer than two bins.
+    slope: gold per unit of reward; a negative one explains just as well, in the wrong direction.
+    n: kept rows.
+    by_bin: bins of about equally many kept rows, upward; equal rewards share a bin, so there may be fewer.
+    """
+
+    r2: float
+    interval: tuple[float, float]
+    binned_r2: float
+    slope: float
+    n: int
+    by_bin: tuple[RewardBin, ...]
+
+
+class FilterChoice(NamedTuple):
+    """One filter's standing.
+
+    behind: R² of the best filter less this one's.
+    behind_interval: 95 %, both filters resampled alike; one that reaches 0 does not tell them apart.
+    """
+
+    name: str
+    reliability: Reliability
+    behind: float
+    behind_interval: tuple[float, float]
+
+
+class _Rows(NamedTuple):
+    """The kept rows, centered and scaled so that squares neither cancel nor overflow; group: whose completion it is."""
+
+    rewards: Array
+    gold: Array
+    weights: Array
+    group: NDArray[np.intp]
+    n_groups: int
+
+    def sums(self) -> Array:
+        """(groups, 6) Σw, Σwr, Σwg, Σwr², Σwg², Σwrg: all that a fit needs, and resampling groups only adds rows."""
+        r, g = _unit(self.rewards, self.weights), _unit(self.gold, self.weights)
+        terms = np.stack([np.ones_like(r), r, g, r * r, g * g, r * g], axis=1) * self.weights[:, None]
+        totals = np.zeros((self.n_groups, 6))
+        np.add.at(totals, self.group, terms)
+        return totals
+
+
+def reward_reliability(
+    rewards: ArrayLike,
+    gold: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    bins: int = 10,
+    group_size: int = 1,
+    n_resamples: int = 1000,
+    generator: np.random.Generator | None = None,
+) -> Reliability:
+    """How well a reward tells the true score, on the rows that a filter keeps.
+
+        R² = 1 − min_{a,b} Σ w (gold − a − b·r)² / Σ w (gold − mean gold)² = corr_w(r, gold)²
+
+    Zhang, Shen et al. 2024, arXiv:2409.06957: of several filters, train with the one whose kept samples have the
+    largest R². A reward's errors are rarely alike all over its scale, and `by_bin` shows where they are.
+    Differs: the paper fits binned samples; `r2` fits the samples themselves and `binned_r2` the means of the bins.
+
+    Args:
+        rewards: (B,) rewards; None, NaN and ±inf are unscored and left out.
+        gold: (B,) the true score of the same rows, such as the share of unit tests passed; likewise.
+        weights: (B,) a filter's weights, 0 for a dropped row; all rows alike if None.
+        group_size: completions per prompt, consecutive; prompts are resampled whole.
+        generator: of the bootstrap; seeded with 0 if None, so that the same rows give the same interval.
+
+    >>> reward_reliability([0.0, 1.0, 2.0, 3.0], [0.1, 0.3, 0.5, 0.7]).r2
+    1.0
+    """
+    rows = _kept("reward_reliability", rewards, gold, weights, group_size)
+    check_range("reward_reliability", "bins", bins, 1, math.inf)
+    return _measured(rows, _resampled(rows, n_resamples, generator), bins)
+
+
+def choose_filter(
+    rewards: ArrayLike,
+    gold: ArrayLike,
+    filters: Mapping[str, Callable[..., Any]],
+    *,
+    group_size: int,
+    bins: int = 10,
+    n_resamples: int = 1000,
+    generator: np.random.Generator | None = None,
+) -> tuple[FilterChoice, ...]:
+    """Rank filters by the reliability of what they keep, best first; those that keep too little to say come last.
+
+    Zhang, Shen et al. 2024, arXiv:2409.06957. Draw completions of the current policy on held-out prompts whose true
+    score is known. R² ranks rules that keep alike in number; it does not count what a smaller batch costs.
+
+    Args:
+        rewards, gold: (B,) as in `reward_reliability`, a prompt's completions consecutive.
+        filters: what a trainer takes as `sample_filter`: from (B,) rewards, a torch tensor, to (B,) weights; given
+            `group_size` where it asks for it, such as `partial(rank_filter, rule="bw")`.
+        generator: of the bootstrap, which resamples the same prompts for every filter; seeded with 0 if None.
+    """
+    if not filters:
+        raise ValueError("choose_filter: no filters given. Name at least one, and beside it the one that keeps all.")
+    check_range("choose_filter", "bins", bins, 1, math.inf)
+    n_rows = len(_column("choose_filter", "rewards", rewards))
+    seed = int((np.random.default_rng(0) if generator is None else generator).integers(2**63))
+    found: dict[str, tuple[Reliability, Array]] = {}
+    for name, function in filters.items():
+        weights = _weights_of(name, function, rewards, group_size)
+        if len(weights) != n_rows:
+            raise ValueError(
+                f"choose_filter: filter {name!r} returned {len(weights)} weights for {n_rows} rows. Return one per row."
+            )
+        rows = _kept(f"choose_filter: filter {name!r}", rewards, gold, weights, group_size)
+        draws = _resampled(rows, n_resamples, np.random.default_rng(seed))
+        found[name] = _measured(rows, draws, bins), draws
+    ranked = sorted(found, key=lambda name: _nan_last(found[name][0].r2))
+    best, best_draws = found[ranked[0]]
+    return tuple(
+        FilterChoice(name, own, best.r2 - own.r2, _interval(best_draws - draws))
+        for name, (own, draws) in ((name, found[name]) for name in ranked)
+    )
+
+
+def _weights_of(name: str, function: Callable[..., Any], rewards: ArrayLike, group_size: int) -> Array:
+    """(B,) what a filter says of the rewards, asked as a trainer asks it."""
+    from rewardsmith._torch import torch
+
+    _, given, lacking = named_by(function, {"group_size": group_size})
+    if lacking:
+        raise TypeError(
+            f"choose_filter: filter {name!r} needs {', '.join(lacking)}, and only group_size is offered. "
+            "Bind the rest with functools.partial."
+        )
+    weights = function(torch.from_numpy(_column("choose_filter", "rewards", rewards)), **given)
+    return _column("choose_filter", f"filter {name!r}", weights)
+
+
+def _column(caller: str, name: str, values: ArrayLike) -> Array:
+    """(B,) float64 with NaN where unscored."""
+    column = np.array(values, dtype=np.float64)
+    if column.ndim != 1:
+        raise ValueError(f"{caller}: {name} must have shape (any), got {column.shape}. Flatten it, groups consecutive.")
+    return column
+
+
+def _kept(caller: str, rewards: ArrayLike, gold: ArrayLike, weights: ArrayLike | None, group_size: int) -> _Rows:
+    r, g = _column(caller, "rewards", rewards), _column(caller, "gold", gold)
+    w = np.ones_like(r) if weights is None else _column(caller, "weights", weights)
+    if not len(r) == len(g) == len(w):
+        raise ValueError(f"{caller}: rewards, gold and weights have {len(r)}, {len(g)} and {len(w)} rows. Align them.")
+    check_groups(caller, len(r), group_size)
+    if not np.isfinite(w).all() or (w < 0).any():
+        raise ValueError(f"{caller}: weights are negative or not finite. Give 0 for a row to drop.")
+    kept = np.isfinite(r) & np.isfinite(g) & (w > 0)
+    group = np.arange(len(r)) // group_size
+    return _Rows(r[kept], g[kept], w[kept], group[kept], len(r) // group_size)
+
+
+def _unit(values: Array, weights: Array) -> Array:
+    """Values less their mean, over the largest of what is left; 0 where all agree."""
+    if not len(values) or values.min() == values.max():
+        return np.zeros_like(values)
+    halved = values / 2 - np.average(values / 2, weights=weights)  # a difference of two finite numbers may overflow
+    scaled: Array = halved / np.abs(halved).max()
+    return scaled
+
+
+def _r2(sums: Array) -> Array:
+    """(...) R² from the (..., 6) sums of `_Rows.sums`; NaN where either side does not vary."""
+    total = np.where(sums[..., 0] > 0, sums[..., 0], np.nan)
+    mean_r, mean_g = sums[..., 1] / total, sums[..., 2] / total
+    var_r, var_g = sums[..., 3] / total - mean_r**2, sums[..., 4] / total - mean_g**2
+    varies = (var_r > 1e-12) & (var_g > 1e-12)  # of a range of about 1; less is rounding
+    product = np.where(varies, var_r * var_g, np.nan)
+    squared: Array = np.minimum((sums[..., 5] / total - mean_r * mean_g) ** 2 / product, 1.0)
+    return squared
+
+
+def _resampled(rows: _Rows, n_resamples: int, generator: np.random.Generator | None) -> Array:
+    """(n_resamples,) R² with the groups drawn anew, with replacement."""
+    check_range("reward_reliability", "n_resamples", n_resamples, 1, math.inf)
+    generator = np.random.default_rng(0) if generator is None else generator
+    sums, n = rows.sums(), rows.n_groups
+    if not n:
+        return np.full(n_resamples, np.nan)
+    drawn = [np.bincount(generator.integers(n, size=n), minlength=n) @ sums for _ in range(n_resamples)]
+    return _r2(np.array(drawn).reshape(n_resamples, 6))
+
+
+def _interval(draws: Array) -> tuple[float, float]:
+    """95 % of the draws that say something; NaN where none does."""
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _measured(rows: _Rows, draws: Array, bins: int) -> Reliability:
+    by_bin = _by_bin(rows, bins)
+    means = _Rows(
+        np.array([b.rewards for b in by_bin]),
+        np.array([b.gold for b in by_bin]),
+        np.ones(len(by_bin)),
+        np.arange(len(by_bin)),
+        len(by_bin),
+    )
+    r2 = float(_r2(rows.sums().sum(axis=0)))
+    interval = (math.nan, math.nan) if math.isnan(r2) else _interval(draws)
+    return Reliability(r2, interval, float(_r2(means.sums().sum(axis=0))), _slope(rows), len(rows.rewards), by_bin)
+
+
+def _slope(rows: _Rows) -> float:
+    if not len(rows.rewards) or rows.rewards.min() == rows.rewards.max():
+        return math.nan
+    scale = np.abs(rows.rewards).max()  # so that squares stay in range
+    r = rows.rewards / scale - np.average(rows.rewards / scale, weights=rows.weights)
+    return float((rows.weights * r * rows.gold).sum() / (rows.weights * r * r).sum() / scale)
+
+
+def _by_bin(rows: _Rows, bins: int) -> tuple[RewardBin, ...]:
+    if not len(rows.rewards):
+        return ()
+    inner = np.unique(np.quantile(rows.rewards, np.arange(1, bins) / bins))
+    place = np.searchsorted(inner, rows.rewards, side="right")  # equal rewards fall alike
+    found = []
+    for index in np.unique(place):
+        r, g, w = (column[place == index] for column in (rows.rewards, rows.gold, rows.weights))
+        gold = np.average(g, weights=w)
+        spread = math.sqrt(np.average((g - gold) ** 2, weights=w))
+        mean = float(np.average(r, weights=w))
+        found.append(RewardBin(float(r.min()), float(r.max()), len(r), mean, float(gold), spread))
+    return tuple(found)
+
+
+def _nan_last(r2: float) -> float:
+    return math.inf if math.isnan(r2) else -r2

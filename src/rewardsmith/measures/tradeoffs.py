@@ -1,0 +1,120 @@
+"""What a choice of weights between aspects buys, and what it costs in the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewardsmith._check import check_groups
+from rewardsmith.measures.intervals import mean_interval
+
+Array = NDArray[np.float64]
+
+
+class AspectMean(NamedTuple):
+    """An aspect's mean over the chosen completions less that over all of them, and its interval over prompts."""
+
+    name: str
+    gain: float
+    low: float
+    high: float
+
+
+class Tradeoff(NamedTuple):
+    """What one set of weights chooses.
+
+    aspects: how much each aspect gains.
+    segments: the same of the number of segments; None without `n_segments`. A gain that grows with a weight is a policy
+        about to be paid for saying more.
+    on_frontier: whether no other weights have every aspect at least as high and one higher.
+    n: prompts with at least two completions scored on every aspect.
+    """
+
+    weights: tuple[float, ...]
+    aspects: tuple[AspectMean, ...]
+    segments: AspectMean | None
+    on_frontier: bool
+    n: int
+
+
+def aspect_tradeoff(
+    source_rewards: ArrayLike,
+    weights: ArrayLike,
+    *,
+    group_size: int,
+    names: Sequence[str] | None = None,
+    n_segments: ArrayLike | None = None,
+    alpha: float = 0.05,
+) -> tuple[Tradeoff, ...]:
+    """Before training: where each choice of weights would push every aspect.
+
+    Wu et al. 2023, arXiv:2306.01693, whose weights steer answers toward long, medium or short ones. For each weights
+    the completion with the largest Σ_k w_k r_k of a prompt's group is taken, as best-of-n would, and compared with the
+    group's mean; completions that tie count equally.
+
+    Args:
+        source_rewards: (B, K) aspects' totals, a prompt's completions consecutive. None, NaN and ±inf are unscored: the
+            completion is left out.
+        weights: (W, K).
+        names: K names of the aspects; their numbers if None.
+        n_segments: (B,) how many segments each completion has.
+
+    Returns:
+        one for each weights, in their order.
+
+    >>> both = aspect_tradeoff([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.5], [0.0, 1.0]], group_size=2)
+    >>> [[aspect.gain for aspect in row.aspects] for row in both]
+    [[0.5, -0.5], [-0.5, 0.5]]
+    """
+    rewards, grid = np.array(source_rewards, dtype=np.float64), np.array(weights, dtype=np.float64)
+    if rewards.ndim != 2 or grid.ndim != 2 or rewards.shape[1] != grid.shape[1] or not np.isfinite(grid).all():
+        raise ValueError(
+            f"aspect_tradeoff: source_rewards {rewards.shape} and weights {grid.shape} must be (B, K) and (W, K), the "
+            "weights finite. Give each aspect a column in both."
+        )
+    check_groups("aspect_tradeoff", len(rewards), group_size)
+    labels = [str(k) for k in range(rewards.shape[1])] if names is None else list(names)
+    if len(labels) != rewards.shape[1]:
+        raise ValueError(f"aspect_tradeoff: got {len(labels)} names for {rewards.shape[1]} aspects. Name each once.")
+    columns = rewards
+    if n_segments is not None:
+        counts = np.array(n_segments, dtype=np.float64)
+        if counts.shape != rewards.shape[:1]:
+            raise ValueError(f"aspect_tradeoff: n_segments is {counts.shape}, not ({len(rewards)},). Pass one per row.")
+        columns, labels = np.column_stack([rewards, counts]), [*labels, "segments"]
+    known = np.isfinite(columns).all(axis=1).reshape(-1, group_size)
+    kept = known.sum(axis=1) >= 2
+    values = columns.reshape(-1, group_size, columns.shape[1])[kept]  # (P, G, K or K + 1)
+    gains = [_gains(values, known[kept], row, rewards.shape[1]) for row in grid]
+    means = np.array([gain.mean(axis=0) if len(gain) else np.full(len(labels), np.nan) for gain in gains])
+    frontier = _undominated(means[:, : rewards.shape[1]])
+    found = []
+    for row, gain, best in zip(grid, gains, frontier, strict=True):
+        aspects = tuple(
+            AspectMean(label, float(gain[:, k].mean()) if len(gain) else float("nan"), *interval)
+            for k, label in enumerate(labels)
+            for interval in [mean_interval(gain[:, k].tolist(), alpha=alpha)]
+        )
+        split = rewards.shape[1]
+        segments = aspects[split] if n_segments is not None else None
+        found.append(Tradeoff(tuple(row.tolist()), aspects[:split], segments, bool(best), int(kept.sum())))
+    return tuple(found)
+
+
+def _gains(values: Array, known: NDArray[np.bool_], weights: Array, n_aspects: int) -> Array:
+    """(P, columns) mean over the group's best by weight, less the group's mean."""
+    filled = np.where(known[..., None], values, 0.0)
+    totals = np.where(known, filled[..., :n_aspects] @ weights, -np.inf)
+    best = totals == totals.max(axis=1, keepdims=True)
+    chosen = (filled * best[..., None]).sum(axis=1) / best.sum(axis=1, keepdims=True)
+    gain: Array = chosen - filled.sum(axis=1) / known.sum(axis=1, keepdims=True)
+    return gain
+
+
+def _undominated(means: Array) -> NDArray[np.bool_]:
+    above = (means[:, None] >= means[None]).all(-1) & (means[:, None] > means[None]).any(-1)  # (W, W) row over column
+    free: NDArray[np.bool_] = np.logical_not(np.any(above, axis=0))
+    return free

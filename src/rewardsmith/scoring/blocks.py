@@ -1,0 +1,209 @@
+"""Blocks of rows: what a scoring job is cut into, so that any number of machines can share it and none repeats it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rewardsmith._disk import replacing
+from rewardsmith.data import Row, as_row, records_of
+from rewardsmith.errors import RowsError
+from rewardsmith.scoring.calling import CONCURRENCY
+from rewardsmith.scoring.journal import sealed, unsealed
+from rewardsmith.scoring.keys import keys_of
+from rewardsmith.scoring.score_rows import in_either_form
+from rewardsmith.scoring.scorer import Scorer
+from rewardsmith.scoring.targets import Target
+from rewardsmith.scoring.work import Scored
+
+RESULTS = ("reward", "reason")
+"""The columns that scoring with one reward adds."""
+ORPHAN = 60.0
+"""Seconds to wait for a block's journal: the worker of a job that has ended, on Ray, needs some to die."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a file. index: which block it is, from 0. digest: of the rows' content."""
+
+    index: int
+    rows: list[Row]
+    digest: str
+
+
+@dataclass(frozen=True)
+class RowsFile:
+    """A file of rows, or what else `records_of` reads, block by block and never as a whole.
+
+    source: a `Path`, or rows in hand that can be gone through several times.
+    columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
+    conversational: turn strings into messages.
+    added: the columns that scoring adds, which no row may have.
+    """
+
+    source: Any
+    block_size: int
+    limit: int | None = None
+    conversational: bool = False
+    columns: tuple[str, ...] = ()
+    added: tuple[str, ...] = RESULTS
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return str(self.source) if isinstance(self.source, Path) else type(self.source).__name__
+
+    def records(self) -> Iterator[list[Mapping[str, Any]]]:
+        """The records of each block, as the file has them."""
+        source = str(self.source) if isinstance(self.source, Path) else self.source
+        records = itertools.islice(records_of("score_file", source), self.limit)
+        while block := list(itertools.islice(records, self.block_size)):
+            yield block
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block.
+
+        Raises:
+            RowsError: a row cannot be read, or has a column that scoring adds.
+        """
+        for index, records in enumerate(self.records()):
+            start = index * self.block_size + 1
+            rows = [self._row(f"row {n} of {self.name}", record) for n, record in enumerate(records, start)]
+            digest = hashlib.blake2b("".join(keys_of(rows)).encode(), digest_size=16).hexdigest()
+            yield Block(index, rows, digest)
+
+    def _row(self, where: str, record: Mapping[str, Any]) -> Row:
+        row = as_row(record, where=where, caller="score_file")
+        taken = [name for name in self.added if name in row.columns]
+        if taken:
+            raise RowsError(f"score_file: {where} has a column `{taken[0]}` already, which scoring adds. Rename it.")
+        whole = replace(row, columns={**dict.fromkeys(self.columns), **row.columns})
+        return whole.conversational() if self.conversational else whole
+
+
+def is_heavy(target: Target) -> bool:
+    """Whether a reward is a model, which is best loaded once and needs no guard against hanging and crashing."""
+    return hasattr(target.reward, "plan")
+
+
+@dataclass(frozen=True)
+class BlockScoring:
+    """How blocks are scored: what a worker anywhere must know. `folder` is where journals are kept."""
+
+    target: Target
+    folder: Path
+    timeout: float | None
+    batch_size: int
+    concurrency: int = CONCURRENCY
+    memory: int | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes score for one worker: none but itself for a model, else 1 that can be ended."""
+        return 0 if is_heavy(self.target) else 1
+
+    def journal(self, index: int) -> Path:
+        """Where a block that is being scored keeps what it has."""
+        return self.folder / f"{index:07d}.journal"
+
+
+class BlockScorer:
+    """Scores blocks with one reward that is loaded once; a block that was cut short goes on from its journal."""
+
+    def __init__(self, job: BlockScoring, *, workers: int, progress: Any = False) -> None:
+        """Prepare; `workers` and `progress` as in `Scorer`."""
+        self._job = job
+        self._scorer = Scorer(
+            job.target,
+            workers=workers,
+            timeout=math.inf if job.timeout is None else job.timeout,
+            batch_size=job.batch_size,
+            concurrency=job.concurrency,
+            memory=job.memory,
+            progress=progress,
+        )
+
+    def __call__(self, block: Block) -> list[Scored]:
+        """One result per row of the block, in order."""
+        header = {"block": block.index, "rows": block.digest}
+        self._scorer.journal_to(self._job.journal(block.index), header, patience=ORPHAN)
+        return in_either_form(self._scorer, block.rows)
+
+    def close(self) -> None:
+        """End the workers and release the journal."""
+        self._scorer.close()
+
+
+Engine = Callable[[Iterable[Block], BlockScoring, Callable[[int], None]], Iterator[tuple[int, list[Scored]]]]
+"""Blocks, how to score them, and what to tell how many rows are done, to (index, results) in any order."""
+
+
+class _Rows:
+    """A job's bar as a scorer of one block sees it: it says how many rows are done, not how many there are."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self.advance = advance
+
+    def expect(self, n_rows: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Blocks one after another on this machine, each by `workers` processes; None: as many as the reward needs."""
+
+    workers: int | None = None
+
+    def __call__(
+        self, blocks: Iterable[Block], job: BlockScoring, advance: Callable[[int], None]
+    ) -> Iterator[tuple[int, list[Scored]]]:
+        workers = job.processes if self.workers is None else self.workers
+        scorer = BlockScorer(job, workers=workers, progress=_Rows(advance))
+        try:
+            for block in blocks:
+                yield block.index, scorer(block)
+        finally:
+            scorer.close()
+
+
+Result = tuple[float | None, str | None]
+"""What a row got, as kept on disk and written out: its reward, and the reason with its detail."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The finished blocks of a job, a file each, which is there as a whole or not at all.
+
+    key: of the job, under which each is sealed; one that is damaged or of another job counts as not there.
+    """
+
+    folder: Path
+    key: bytes
+
+    def path(self, index: int) -> Path:
+        """Where a block's results are."""
+        return self.folder / f"{index:07d}.json"
+
+    def keep(self, index: int, digest: str, results: list[Scored]) -> None:
+        """Write a finished block; `digest` is that of its rows."""
+        named = [(r.reward, f"{r.reason}: {r.detail}" if r.detail else r.reason) for r in results]
+        with replacing(self.path(index)) as file:
+            file.write(sealed({"digest": digest, "results": named}, self.key))
+
+    def read(self, index: int, digest: str) -> list[Result] | None:
+        """A finished block's results, or None."""
+        try:
+            part = unsealed(self.path(index).read_bytes(), self.key)
+        except FileNotFoundError:
+            return None
+        if part is None or part["digest"] != digest:
+            return None
+        return [(reward, reason) for reward, reason in part["results"]]

@@ -1,0 +1,379 @@
+"""One call of a reward: its arguments out of rows, and its result judged row by row.
+
+Nothing here knows processes or limits; the worker and the in-process path both call through this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import pickle
+import re
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from rewardsmith.scoring.contracts import PerRow, is_async, signature_of
+from rewardsmith.types import Completion, Text
+
+logger = logging.getLogger(__name__)
+
+RowParts = tuple[Text, Completion | None, Mapping[str, Any]]
+"""A row on its way to a worker: prompt, completion, columns."""
+
+
+class Verdict(NamedTuple):
+    """What one row got. `reward` is finite, or None with the `reason`."""
+
+    reward: float | None
+    reason: str | None
+    detail: str = ""
+    seconds: float = 0.0
+    mutated: bool = False
+
+
+class Unscored(NamedTuple):
+    """What a reward's `reasoned` gives in place of None where it can say why.
+
+    `reason` is "endpoint" where the server that the reward asks gave no usable answer, so that asking again may help.
+    """
+
+    why: str
+    reason: str = "none"
+
+
+class Reply(NamedTuple):
+    """What one call gave: a verdict per row, or None with the reason why the call as a whole failed."""
+
+    verdicts: list[Verdict] | None
+    reason: str
+    detail: str
+    seconds: float
+
+
+def describe(error: BaseException) -> str:
+    """An exception on one line of at most 300 characters.
+
+    >>> describe(ValueError("no number\\nin 'x'"))
+    "ValueError: no number in 'x'"
+    """
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its message cannot be printed)"
+    return shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def shorten(text: str) -> str:
+    """`text` on one line of at most 300 characters."""
+    line = " ".join(text[:2000].split())
+    return line if len(line) <= 300 else line[:299] + "…"
+
+
+def verdict(value: Any) -> Verdict:
+    """One returned value as a reward, or the reason why it is none.
+
+    Numbers are int, float, bool and one-element numpy or torch values.
+
+    >>> verdict(True).reward, verdict("0.5").reason, verdict(None).reason
+    (1.0, 'type', 'none')
+    """
+    try:
+        return _verdict(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an object's own conversion may raise anything
+        return Verdict(None, "exception", describe(error))
+
+
+def _verdict(value: Any) -> Verdict:
+    if value is None:
+        return Verdict(None, "none")
+    if isinstance(value, Unscored):
+        return Verdict(None, "endpoint" if value.reason == "endpoint" else "none", shorten(value.why))
+    if not isinstance(value, int | float) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
+        value = value.item()
+    if not isinstance(value, int | float):
+        return Verdict(None, "type", shorten(f"{type(value).__name__}: {_shown(value)}"))
+    try:
+        number = float(value)
+    except OverflowError:
+        return Verdict(None, "inf", "an integer beyond the range of floats")
+    if math.isfinite(number):
+        return Verdict(number, None)
+    return Verdict(None, "nan") if math.isnan(number) else Verdict(None, "inf", repr(number))
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"(its repr raises {type(error).__name__})"
+
+
+def scored(name: str, values: Iterable[float | Unscored | None]) -> list[float | None]:
+    """The numbers alone, None where there is none, with a warning that counts and explains the first of those."""
+    given = list(values)
+    rewards = [None if v is None or isinstance(v, Unscored) or not math.isfinite(v) else v for v in given]
+    missing = [value for value, reward in zip(given, rewards, strict=True) if reward is None]
+    if missing:
+        why = missing[0].why if isinstance(missing[0], Unscored) else f"the reward gives {missing[0]}"
+        logger.warning("%s: %d of %d rows are unscored; the first: %s", name, len(missing), len(rewards), why)
+    return rewards
+
+
+def judge(result: Any, n_rows: int, seconds: float) -> Reply:
+    """The result of a batch call as one verdict per row, or the reason why it cannot be read so."""
+    try:
+        if hasattr(result, "tolist") and getattr(result, "shape", ()) != ():
+            result = result.tolist()
+        if not isinstance(result, list | tuple):
+            return Reply(None, "type", shorten(f"{type(result).__name__}: {_shown(result)}"), seconds)
+        if len(result) != n_rows:
+            return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
+        each = seconds / n_rows
+        return Reply([verdict(value)._replace(seconds=each) for value in result], "", "", seconds)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Reply(None, "exception", describe(error), seconds)
+
+
+LIMIT = 30.0
+"""Seconds that a row may take where nothing else is said."""
+CONCURRENCY = 16
+"""Rows that an async reward works on at once where nothing else is said."""
+
+WRAPPED, MOST_WRAPPERS = ("func", "function", "reward"), 10
+"""Where `partial`, the row contracts and guards keep what they wrap, and how deep that is looked for."""
+
+
+def own_concurrency(reward: Any) -> int | None:
+    """How many requests a reward says that it sends at once; None where it does not say."""
+    for _ in range(MOST_WRAPPERS):
+        found = getattr(reward, "concurrency", None)
+        if isinstance(found, int) and found >= 1:
+            return found
+        reward = next((getattr(reward, name) for name in WRAPPED if hasattr(reward, name)), None)
+    return None
+
+
+def row_limit(reward: Any, timeout: float | None) -> float | None:
+    """Seconds that one row may take, None for no limit.
+
+    A `timeout` of None is 30 s, and no limit for a reward model or a reward that limits its own requests.
+
+    >>> row_limit(len, None), row_limit(len, 5.0), row_limit(len, math.inf)
+    (30.0, 5.0, None)
+    """
+    if timeout is None:
+        return None if hasattr(reward, "plan") or own_concurrency(reward) is not None else LIMIT
+    return None if math.isinf(timeout) else timeout
+
+
+def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what to call for a reward: its `reasoned`, which gives `Unscored(why)` in place of None, or itself.
+
+    It is found through `functools.partial`, with what that has bound.
+    """
+    if isinstance(reward, partial):
+        inner = reasoned(reward.func)
+        return reward if inner is reward.func else partial(inner, *reward.args, **reward.keywords)
+    found: Callable[..., Any] = getattr(reward, "reasoned", reward)
+    return found
+
+
+class Caller:
+    """A reward made ready for calls: its signature is read once, and `reasoned` says what is called."""
+
+    def __init__(self, reward: Callable[..., Any]) -> None:
+        self.reward = reward
+        self.call = reasoned(reward)
+        self.row = reward if isinstance(reward, PerRow) else None
+        self.signature = signature_of(reward)
+        self.is_async = is_async(reward)
+
+    def arguments(self, rows: Sequence[RowParts]) -> dict[str, Any]:
+        """Everything that TRL would offer the reward for these rows, before what it cannot take is left out."""
+        names = dict.fromkeys(name for row in rows for name in row[2])
+        available: dict[str, Any] = {name: [row[2].get(name) for row in rows] for name in names}
+        available |= {name: list(available["answer"]) for name in self.signature.aliases(available)}
+        completions = ["" if row[1] is None else row[1] for row in rows]
+        if "completion_ids" not in available and self._takes("completion_ids"):
+            available["completion_ids"] = [pseudo_ids(completion) for completion in completions]
+        return {
+            **available,
+            "prompts": [row[0] for row in rows],
+            "completions": completions,
+            "trainer_state": None,
+            "log_extra": ignore,
+            "log_metric": ignore,
+        }
+
+    def _takes(self, name: str) -> bool:
+        return self.signature.takes_any or name in self.signature.keywords or name in self.signature.positional
+
+    def batch(self, rows: Sequence[RowParts], *, check_mutation: bool = False) -> Reply:
+        """One call for all rows."""
+        untouched = copy_of(rows) if check_mutation else None
+        arguments = self.arguments(rows)
+        positional, keywords = self.signature.bind(arguments)
+        start = time.perf_counter()
+        try:
+            result = self.call(*positional, **keywords)
+            if isinstance(result, Awaitable):  # a plain function that hands back a coroutine
+                result = asyncio.run(_awaited(result))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Reply(None, "exception", describe(error), time.perf_counter() - start)
+        reply = judge(result, len(rows), time.perf_counter() - start)
+        return reply if untouched is None else self._marked(reply, arguments, untouched)
+
+    async def batch_async(
+        self, rows: Sequence[RowParts], *, timeout: float | None, check_mutation: bool = False
+    ) -> Reply:
+        """One awaited call for all rows."""
+        untouched = copy_of(rows) if check_mutation else None
+        arguments = self.arguments(rows)
+        positional, keywords = self.signature.bind(arguments)
+        start = time.perf_counter()
+        try:
+            result = await within(timeout, self.call(*positional, **keywords))
+        except BaseException as error:
+            return Reply(None, *failure(error, start, timeout), time.perf_counter() - start)
+        reply = judge(result, len(rows), time.perf_counter() - start)
+        return reply if untouched is None else self._marked(reply, arguments, untouched)
+
+    def _marked(self, reply: Reply, arguments: Mapping[str, Any], untouched: Sequence[RowParts]) -> Reply:
+        if reply.verdicts is None:
+            return reply
+        before = self.arguments(untouched)
+        lists = [(arguments[name], values) for name, values in before.items() if isinstance(values, list)]
+        resized = any(len(now) != len(then) for now, then in lists)
+        marked = [
+            v._replace(mutated=resized or not all(same(now[i], then[i]) for now, then in lists))
+            for i, v in enumerate(reply.verdicts)
+        ]
+        return reply._replace(verdicts=marked)
+
+    def one(self, row: RowParts, *, check_mutation: bool = False) -> Verdict:
+        """One row of a row contract."""
+        assert self.row is not None
+        untouched = copy_of(row) if check_mutation else None
+        start = time.perf_counter()
+        try:
+            result = self.row.call(*row)
+            if isinstance(result, Awaitable):
+                result = asyncio.run(_awaited(result))
+            value = self.row.value(result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Verdict(None, "exception", describe(error), time.perf_counter() - start)
+        mutated = untouched is not None and not same(row, untouched)
+        return verdict(value)._replace(seconds=time.perf_counter() - start, mutated=mutated)
+
+    async def one_async(self, row: RowParts, *, timeout: float | None, check_mutation: bool = False) -> Verdict:
+        """One awaited row of a row contract."""
+        assert self.row is not None
+        untouched = copy_of(row) if check_mutation else None
+        start = time.perf_counter()
+        try:
+            value = self.row.value(await within(timeout, self.row.call(*row)))
+        except BaseException as error:
+            return Verdict(None, *failure(error, start, timeout), time.perf_counter() - start)
+        mutated = untouched is not None and not same(row, untouched)
+        return verdict(value)._replace(seconds=time.perf_counter() - start, mutated=mutated)
+
+
+def failure(error: BaseException, start: float, timeout: float | None) -> tuple[str, str]:
+    """Reason and detail: a TimeoutError is ours where the limit has passed, otherwise the reward's own.
+
+    Raises:
+        CancelledError: the job has cancelled this call; one that the reward raises itself is a failure like any other.
+        GeneratorExit: the call is thrown away with its event loop.
+    """
+    if isinstance(error, GeneratorExit):
+        raise error
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+    if isinstance(error, TimeoutError) and timeout is not None and time.perf_counter() - start >= timeout:
+        return "timeout", f"no result within {timeout:g} s"
+    return "exception", describe(error)
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
+    """The result of `call`, or TimeoutError; an exit that it raises is raised here and not in its own task."""
+
+    async def caught() -> tuple[Any, BaseException | None]:
+        try:
+            return await call, None
+        except (SystemExit, KeyboardInterrupt) as error:  # in a task of its own these would end the event loop
+            return None, error
+
+    result, error = await asyncio.wait_for(caught(), timeout)
+    if error is not None:
+        raise error
+    return result
+
+
+def ignore(*args: Any, **kwargs: Any) -> None:
+    """Stands in for the trainer's `log_extra` and `log_metric`."""
+
+
+def copy_of(value: Any) -> Any:
+    """An independent copy, as a worker on the other side of a pipe would get it."""
+    return pickle.loads(pickle.dumps(value))
+
+
+def same(now: Any, then: Any) -> bool:
+    """Whether two values are equal throughout; NaN equals NaN, and arrays are compared as bytes."""
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        return now.keys() == then.keys() and all(same(now[key], then[key]) for key in now)
+    if isinstance(now, list | tuple) and isinstance(then, list | tuple):
+        return len(now) == len(then) and all(map(same, now, then))
+    if isinstance(now, float) and isinstance(then, float):
+        return now == then or (math.isnan(now) and math.isnan(then))
+    if type(now) is not type(then):
+        return False
+    if isinstance(now, str | int | bytes | None):
+        return bool(now == then)
+    return pickle.dumps(now) == pickle.dumps(then)
+
+
+class _Ids(dict[str, int]):
+    def __missing__(self, piece: str) -> int:
+        if len(self) > 100_000:
+            self.clear()
+        self[piece] = zlib.crc32(piece.encode("utf-8", "surrogatepass")) % 50_000
+        return self[piece]
+
+
+_IDS = _Ids()
+_PIECES = re.compile(r" ?\w{1,8}| ?[^\w\s]|\s{1,8}")
+
+
+def pseudo_ids(completion: Completion) -> list[int]:
+    """Stand-ins for token ids, for rewards that count tokens or look for repeated ones without a tokenizer.
+
+    A piece is up to 8 letters or digits, one mark, or a run of whitespace; its id is CRC-32 modulo 50 000. Lengths
+    come near those of real tokenizers on English; ids mean nothing beyond equality. Rows with a `completion_ids`
+    column use that instead.
+
+    >>> len(pseudo_ids("The answer is 4.")), pseudo_ids("go go")[1] == pseudo_ids("so go")[1]
+    (5, True)
+    """
+    from rewardsmith.data import completion_text
+
+    return [_IDS[piece] for piece in _PIECES.findall(completion_text(completion))]

@@ -1,0 +1,145 @@
+"""Which columns a job of `score_file` adds: one per reward, and one for what sources of one reward come to."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rewardsmith.data import Row, number_columns
+from rewardsmith.scoring.blocks import Result
+from rewardsmith.scoring.calling import pseudo_ids
+from rewardsmith.scoring.loading import load_reward
+from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
+from rewardsmith.types import named_by
+
+logger = logging.getLogger(__name__)
+Given = str | Target | SourceSet | Callable[..., Any] | Mapping[str, Any]
+"""A reward, by name or itself, or several that make one: a recipe, or a mapping from names to rewards."""
+
+
+class Total(NamedTuple):
+    """What several columns come to, row by row."""
+
+    sources: SourceSet
+    labels: tuple[str, ...]
+
+    def __call__(self, found: Mapping[str, Sequence[Result]], rows: Sequence[Row]) -> list[Result]:
+        """The total of each row; None, with the reason, where a source that counts is unscored."""
+        columns = [[reward for reward, _ in found[label]] for label in self.labels]
+        totals = self._added(columns) if self.sources.transform is None else self._transformed(columns, rows)
+        return [
+            (total, None) if math.isfinite(total) else (None, self._why(found, place))
+            for place, total in enumerate(totals)
+        ]
+
+    def _added(self, columns: list[list[float | None]]) -> list[float]:
+        parts = [
+            (weight, column) for weight, column in zip(self.sources.weights.values(), columns, strict=True) if weight
+        ]
+        known = [[math.nan if reward is None else weight * reward for reward in column] for weight, column in parts]
+        return [sum(row) for row in zip(*known, strict=True)] if known else [0.0] * len(columns[0])
+
+    def _transformed(self, columns: list[list[float | None]], rows: Sequence[Row]) -> list[float]:
+        import torch
+
+        assert self.sources.transform is not None
+        names = dict.fromkeys(name for row in rows for name in row.columns)
+        given = {name: [row.columns.get(name) for row in rows] for name in names}
+        ids = given.pop("completion_ids", None) or [pseudo_ids(row.completion or "") for row in rows]
+        context = {
+            "source_names": tuple(self.sources.targets),
+            "lengths": torch.tensor([float(len(row or ())) for row in ids], dtype=torch.float64),
+            **number_columns(given),
+        }
+        known = [[math.nan if reward is None else reward for reward in column] for column in columns]
+        transform = self.sources.transform
+        totals = transform(torch.tensor(known, dtype=torch.float64).T, **named_by(transform, context).given)
+        return [float(total) for total in totals]
+
+    def _why(self, found: Mapping[str, Sequence[Result]], place: int) -> str:
+        for name, label in zip(self.sources.targets, self.labels, strict=True):
+            if (reason := found[label][place][1]) is not None:
+                return f"none: source {name} is unscored ({reason})"
+        return "none: the sources come to no finite number"
+
+
+class Columns(NamedTuple):
+    """What is scored, and what is added to the rows.
+
+    targets: label → reward.
+    totals: label → what some of them come to.
+    labels: of all columns, in order; "" is the column `reward`.
+    """
+
+    targets: dict[str, Target]
+    totals: dict[str, Total]
+    labels: tuple[str, ...]
+
+    @property
+    def added(self) -> dict[str, type]:
+        """The columns by name, with their types."""
+        return {name: kind for label in self.labels for name, kind in zip(names_of(label), (float, str), strict=True)}
+
+
+def names_of(label: str) -> tuple[str, str]:
+    """The columns of a reward and of its reason.
+
+    >>> names_of(""), names_of("short")
+    (('reward', 'reason'), ('reward/short', 'reason/short'))
+    """
+    return (f"reward/{label}", f"reason/{label}") if label else ("reward", "reason")
+
+
+def columns_of(given: Given | Sequence[Given]) -> Columns:
+    """The columns of what a user names: one reward, several, or sources of one.
+
+    Raises:
+        TargetError: one cannot be loaded.
+        ValueError: none is given, one twice, or a source without a name.
+    """
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    loaded = [_loaded(one) for one in several]
+    found = Columns({}, {}, ())
+    for name, one in zip(_short([one.name for one in loaded]), loaded, strict=True):
+        found = _with(found, "" if len(loaded) == 1 else name, one)
+    if not found.targets:
+        raise ValueError("score_file: no reward is given. Give at least one.")
+    return found
+
+
+def _loaded(one: Any) -> Target | SourceSet:
+    name = str(getattr(one, "name", "sources"))
+    found = load_reward(one) if isinstance(one, str) else as_sources(one, name=name) or as_target(one)
+    if isinstance(found, SourceSet) and found.transform is None and found.whole is not None:
+        return found.whole  # an object that has sources, and says alone what they come to
+    return found
+
+
+def _with(found: Columns, label: str, one: Target | SourceSet) -> Columns:
+    if isinstance(one, Target):
+        return Columns({**found.targets, label: one}, found.totals, (*found.labels, label))
+    if "" in one.targets:
+        raise ValueError(f"score_file: a source of {one.name} has the name ''. Give it one: its column is named by it.")
+    labels = {f"{label}/{name}" if label else name: target for name, target in one.targets.items()}
+    if one.scope == "row":
+        totals, ours = {**found.totals, label: Total(one, tuple(labels))}, (label, *labels)
+    else:
+        logger.warning(
+            "score_file: %s sees the %s, not a row alone, so no total is written, but each source's rewards. "
+            "What it comes to shows in training.", one.name, one.scope,
+        )  # fmt: skip
+        totals, ours = found.totals, tuple(labels)
+    return Columns({**found.targets, **labels}, totals, (*found.labels, *ours))
+
+
+def _short(names: list[str]) -> list[str]:
+    """Names without their module or folder, where that tells them apart."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"score_file: a reward is given twice ({', '.join(names)}). Give each once.")
+    short = [name.rpartition(":")[2] if ":" in name else Path(name).name for name in names]
+    counts = Counter(short)
+    return [brief if counts[brief] == 1 else name for brief, name in zip(short, names, strict=True)]

@@ -1,0 +1,331 @@
+"""What a reward's scores depend on besides its rows: a digest of its source, by which a job knows its own results.
+
+Every `.py` file counts of the package that holds the reward or, where none does, of its folder without subfolders. So
+it is with what the reward holds (functions in a `partial`, a wrapper, an object) and with the module that names it.
+Modules of yours that these import count too, whole packages of them, wherever they are: by `import`, or by
+`import_module("name")`; from folders too that `sys.path.insert(0, "folder")` names. Installed packages count only where
+the reward itself lives in one. Data files do not count, nor what is imported by a computed name, or from a computed
+folder, elsewhere. Of a package with more than 2,000 files only those count that the reward's module imports, which a
+warning says.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import rewardsmith
+from rewardsmith.errors import RewardsmithError
+from rewardsmith.scoring.contracts import PerRow
+from rewardsmith.scoring.targets import Target
+
+logger = logging.getLogger(__name__)
+MOST_FILES = 2000
+MOST_PARTS = 1000
+"""Objects inside a reward that are looked at, so that a large one does not take for ever."""
+_LOADED: dict[Path, tuple[ModuleSpec, str]] = {}
+"""File → its module's spec and its content when a digest was first taken with that spec."""
+_OURS = Path(rewardsmith.__file__).resolve().parent
+_FILE, _MODULE = re.compile(r"(.+?\.py):"), re.compile(r"([\w.]+):")
+
+
+def source_digest(target: Target, *, here: bool = False) -> str | None:
+    """Return a digest of the code that gives the reward's scores; None where none can be found.
+
+    A reward that has a method `content_digest`, as reward models have, says itself what else its scores depend on.
+
+    Args:
+        here: the reward runs in this process, with the code that it has loaded.
+
+    Raises:
+        RewardsmithError: with `here`, a file was edited since an earlier digest, and its module was not loaded again.
+    """
+    reward: Any = target.reward
+    reward = reward.reward if target.contract == "process" else reward
+    starts, texts = set(_named(target.spec)), []
+    if callable(own := getattr(reward, "content_digest", None)):
+        texts.append(str(own()).encode())
+        starts |= {path for path in _homes_of(type(reward)) if not path.is_relative_to(_OURS)}
+    else:
+        paths, codes = _made_of(reward)
+        starts |= paths
+        texts += [_bytes_of(code) for code in codes]
+    if not starts and not texts:
+        return None
+    files = {path: hashlib.blake2b(path.read_bytes()).hexdigest() for path in _files(starts)}
+    if here:
+        _check_loaded(files)
+    labeled = sorted((_label(path), content) for path, content in files.items())
+    found = hashlib.blake2b(repr(labeled).encode(), digest_size=8)
+    for text in texts:
+        found.update(text)
+    return found.hexdigest()
+
+
+def _check_loaded(files: Mapping[Path, str]) -> None:
+    """Refuse files that were edited after their modules were loaded: the scores would be of code that is gone."""
+    for module in list(sys.modules.values()):
+        path, spec = Path(getattr(module, "__file__", None) or "."), getattr(module, "__spec__", None)
+        if path in files and spec is not None:
+            loaded, content = _LOADED.setdefault(path, (spec, files[path]))
+            if content != files[path] and loaded is spec:  # a module that is loaded again has another spec
+                raise RewardsmithError(
+                    f"source_digest: {path} was edited after this process had loaded it, so that the old code runs "
+                    "here. Start Python again, reload the module, or score with workers."
+                )
+            _LOADED[path] = spec, files[path]
+
+
+# --- where a reward is written -------------------------------------------------------------------------------------
+
+
+def _named(spec: str | None) -> Iterator[Path]:
+    """The file of the module that a reward is named by: what it binds decides as much as what it calls."""
+    if spec is None or os.path.isdir(spec):  # Path.is_dir raises on a name too long
+        return
+    if (match := _FILE.match(spec)) and Path(match[1]).is_file():
+        yield Path(match[1]).resolve()
+    elif (match := _MODULE.match(spec)) and (path := _file_of(match[1])) is not None:
+        yield path
+
+
+def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:
+    """The files of a reward and of all it holds that can be called, and the code that no file holds."""
+    paths: set[Path] = set()
+    codes: list[CodeType] = []
+    waiting, seen, head = [reward], {id(reward)}, True
+    while waiting and len(seen) < MOST_PARTS:
+        part = waiting.pop()
+        if not isinstance(part, partial | MethodType | PerRow | Mapping | list | tuple):
+            own = [part.__module__] if isinstance(part, FunctionType) else []
+            found = [path for name in own if (path := _file_of(name)) is not None] if own else _homes_of(type(part))
+            paths.update(path for path in found if head or not _is_installed(path))
+            if own and not found:
+                codes.append(part.__code__)
+            head = False
+        for inside in _inside(part):
+            if id(inside) not in seen and (callable(inside) or isinstance(inside, Mapping | list | tuple)):
+                seen.add(id(inside))
+                waiting.append(inside)
+    return paths, codes
+
+
+def _homes_of(kind: type) -> list[Path]:
+    """The files of a class and of those of its bases that are not installed."""
+    first, *bases = kind.__mro__
+    own = [path] if (path := _file_of(first.__module__)) is not None else []
+    return own + [p for base in bases if (p := _file_of(base.__module__)) is not None and not _is_installed(p)]
+
+
+def _inside(part: Any) -> Iterator[Any]:
+    if isinstance(part, partial):
+        yield from (*part.args, *part.keywords.values(), part.func)
+    elif isinstance(part, MethodType):
+        yield from (part.__func__, part.__self__)
+    elif isinstance(part, PerRow):
+        yield part.function
+    elif isinstance(part, Mapping):
+        yield from part.values()
+    elif isinstance(part, list | tuple):
+        yield from part
+    elif not isinstance(part, ModuleType | type):
+        yield from getattr(part, "__dict__", {}).values()
+        for name in (name for kind in type(part).__mro__ for name in getattr(kind, "__slots__", ())):
+            yield getattr(part, name, None)
+        for cell in getattr(part, "__closure__", None) or ():
+            try:
+                yield cell.cell_contents
+            except ValueError:  # not filled yet
+                continue
+
+
+def _bytes_of(code: CodeType) -> bytes:
+    """What a function does, without where it was written, as it is for a function of a notebook."""
+    constants = [_bytes_of(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
+    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])
+
+
+def _file_of(module: str | None) -> Path | None:
+    if module is None or module.split(".")[0] in sys.stdlib_module_names:
+        return None
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return Path(path).resolve() if path and path.endswith(".py") and Path(path).is_file() else None
+
+
+# --- what belongs to it --------------------------------------------------------------------------------------------
+
+
+def _files(starts: set[Path]) -> set[Path]:
+    """Every file that counts."""
+    found, homes, followed, added = set[Path](), set[Path](), set[Path](), set[Path]()
+    waiting = sorted(starts)
+    for path in waiting:
+        found |= {path} if _home(path) in homes else {path, *_around(path)}
+        homes.add(_home(path))
+    while waiting and len(followed) < MOST_FILES:
+        path = waiting.pop(0)
+        if path in followed or path.is_relative_to(_OURS):
+            continue
+        followed.add(path)
+        for imported in _imports(path, added):
+            if _is_installed(imported) and _home(imported) != _home(path):
+                continue
+            found.add(imported)
+            if _is_package(home := _home(imported)) and home not in homes:
+                found |= _package(home)
+                homes.add(home)
+            waiting.append(imported)
+    return found
+
+
+def _home(path: Path) -> Path:
+    """The outermost package that holds the file, or its folder where none does."""
+    folder = path.parent
+    while _is_package(folder) and _is_package(folder.parent):
+        folder = folder.parent
+    return folder
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
+
+
+def _label(path: Path) -> str:
+    """A file's name that does not say where its package or folder is."""
+    home = _home(path)
+    return str(path.relative_to(home.parent if _is_package(home) else home))
+
+
+def _around(path: Path) -> set[Path]:
+    if _is_package(home := _home(path)):
+        return _package(home)
+    if _is_installed(path):  # a module beside all other packages
+        return set()
+    return {file.resolve() for file in home.glob("*.py") if file.is_file()}
+
+
+def _package(home: Path) -> set[Path]:
+    """Every `.py` file of a package; none where there are too many."""
+    found: set[Path] = set()
+    for folder, folders, names in os.walk(home):
+        folders[:] = [f for f in folders if f[0] != "." and f not in ("__pycache__", "node_modules", "site-packages")]
+        found |= {path for name in names if name.endswith(".py") and (path := Path(folder, name)).is_file()}
+        if len(found) > MOST_FILES:
+            _say_large(home)
+            return set()
+    return found
+
+
+@cache
+def _say_large(home: Path) -> None:
+    logger.warning(
+        "source_digest: %s has more than %d files. Only those that the reward's module imports decide whether earlier "
+        "scores still hold. After an edit elsewhere in it, choose another output.", home, MOST_FILES,
+    )  # fmt: skip
+
+
+def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
+    """The files of the modules that a file imports, as far as they can be found without running anything.
+
+    Args:
+        added: folders that the files read so far put on `sys.path`, to which those of this file come.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
+        return
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    added.update(Path(folder).resolve() for node in calls if (folder := _added(node)) is not None)
+    for name in filter(None, map(_called, calls)):
+        yield from _named_in(path, len(name) - len(name.lstrip(".")), name.lstrip(".").split("."), added)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _named_in(path, 0, alias.name.split("."), added)
+        elif isinstance(node, ast.ImportFrom):
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                yield from _named_in(path, node.level, [*parts, alias.name], added)
+
+
+def _called(node: ast.Call) -> str | None:
+    """The name that a call of `import_module` or `__import__` gives as a string, if it is one."""
+    called = getattr(node.func, "attr", getattr(node.func, "id", None))
+    given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
+    return _string(given[0]) if called in ("import_module", "__import__") and given else None
+
+
+def _added(node: ast.Call) -> str | None:
+    """The folder that `sys.path.insert` or `sys.path.append` is given as a string, if the call is one."""
+    if not isinstance(node.func, ast.Attribute) or node.func.attr not in ("insert", "append") or not node.args:
+        return None
+    return _string(node.args[-1]) if ast.unparse(node.func.value) == "sys.path" else None
+
+
+def _string(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value else None
+
+
+def _named_in(path: Path, level: int, parts: list[str], added: set[Path]) -> Iterator[Path]:
+    """The files along a name that the file at `path` imports, from its own place where `level` is above 0."""
+    places = [(path.parent, *path.parents)[level]] if level else _places(parts[0], path, added)
+    for place in places:
+        yield from _along(place, parts if level else parts[1:])
+
+
+def _places(name: str, path: Path, added: set[Path]) -> Iterator[Path]:
+    """The folders or the files that may be the top-level module which the file at `path` imports."""
+    if name in sys.stdlib_module_names or name == "rewardsmith":
+        return
+    beside = (path.parent / name, path.parent / f"{name}.py")
+    found = [place for place in beside if place.is_file() or _is_package(place)][:1]
+    found += [place for folder in added for place in (folder / name, folder / f"{name}.py") if place.exists()]
+    yield from (place.resolve() for place in found)
+    if found:
+        return
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return
+    if spec is not None and spec.submodule_search_locations:
+        yield Path(next(iter(spec.submodule_search_locations))).resolve()
+    elif spec is not None and (spec.origin or "").endswith(".py"):
+        yield Path(spec.origin or "").resolve()
+
+
+def _along(place: Path | None, parts: list[str]) -> Iterator[Path]:
+    """The files along `place.part.part`; the last part may be a name inside a module."""
+    while place is not None:
+        if place.is_file():
+            yield place
+            return
+        if _is_package(place):
+            yield place / "__init__.py"
+        if not parts:
+            return
+        folder, file = place / parts[0], place / f"{parts[0]}.py"
+        place, parts = (folder if folder.is_dir() else file if file.is_file() else None), parts[1:]
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple({Path(place).resolve() for place in (*places, *site.getsitepackages(), site.getusersitepackages())})
+
+
+def _is_installed(path: Path) -> bool:
+    known = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(known) or any(path.is_relative_to(place) for place in _installed())

@@ -1,0 +1,198 @@
+"""A TRL reward as the function that another trainer calls.
+
+verl and OpenRLHF know no "unscored": whoever exports says what an unscored row does there. `unscored=None` raises, so
+nothing is trained on; a number is paid instead and flagged by `scored` = 0 in the trainer's logs. NaN is refused,
+because either trainer would average it into its whole batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rewardsmith.data.rows import without_end_tokens
+from rewardsmith.scoring.calling import ignore, reasoned, verdict
+from rewardsmith.scoring.contracts import is_async, name_of, signature_of
+
+
+@dataclass(frozen=True)
+class _ToTRL:
+    reward: Callable[..., Any]
+    name: str
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def reasoned(self) -> _ToTRL:
+        """The same around what says why in place of None."""
+        return replace(self, reward=reasoned(self.reward))
+
+    def __call__(self, **columns: Any) -> Any:
+        return self.reward(**columns)
+
+
+@dataclass(frozen=True)
+class _ToTRLAsync(_ToTRL):
+    async def __call__(self, **columns: Any) -> Any:
+        return await self.reward(**columns)
+
+
+def to_trl(reward: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
+    """`reward` under a `__name__` of its own: TRL refuses rewards without one and merges the metrics of equal ones.
+
+    The name says what `functools.partial` has bound, unless given. The result pickles where the reward does.
+
+    >>> from functools import partial
+    >>> def longest(completions, limit, **columns):
+    ...     return [min(len(c), limit) for c in completions]
+    >>> to_trl(partial(longest, limit=3)).__name__
+    'longest(limit=3)'
+    """
+    return (_ToTRLAsync if is_async(reward) else _ToTRL)(reward, name or name_of(reward))
+
+
+@dataclass(frozen=True)
+class _ToVerl:
+    reward: Callable[..., Any]
+    unscored: float | None
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.reward)
+
+    def __call__(
+        self,
+        data_source: str,
+        solution_str: str,
+        ground_truth: Any,
+        extra_info: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> dict[str, float]:
+        extra = dict(extra_info or {})
+        prompt = extra.get("prompt", extra.get("question", ""))
+        columns = {**extra, **options, "data_source": data_source, "answer": ground_truth, "ground_truth": ground_truth}
+        (score,), (scored,) = _scores(self.reward, [prompt], [solution_str], columns, self.unscored, "to_verl")
+        return {"score": score, "scored": scored}
+
+
+def to_verl(reward: Callable[..., Any], *, unscored: float | None) -> Callable[..., dict[str, float]]:
+    """`reward` as verl's `compute_score(data_source, solution_str, ground_truth, extra_info)`.
+
+    `answer` and `ground_truth` are the ground truth; the entries of `extra_info` are columns, and its `prompt` or
+    `question` the prompt, which verl does not pass. Name the result in `custom_reward_function.name`. An async reward
+    is run to its end in verl's thread.
+
+    Args:
+        unscored: the score of a row the reward cannot score; None raises there instead.
+
+    >>> to_verl(lambda completions, answer, **columns: [None], unscored=0.0)("set", "4", "4")
+    {'score': 0.0, 'scored': 0.0}
+    """
+    return _ToVerl(reward, _checked(unscored, "to_verl"))
+
+
+@dataclass(frozen=True)
+class _ToOpenRLHF:
+    reward: Callable[..., Any]
+    unscored: float | None
+    end_tokens: tuple[str, ...]
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.reward)
+
+    def __call__(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **options: Any
+    ) -> dict[str, Any]:
+        from rewardsmith._torch import torch
+
+        completions = [self._completion(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
+        columns = {"answer": list(labels), **options}
+        scores, scored = _scores(
+            self.reward, list(prompts), completions, columns, self.unscored, "to_openrlhf", listed=True
+        )
+        rewards = torch.tensor(scores)  # (B,)
+        return {"rewards": rewards, "scores": rewards, "extra_logs": {"scored": torch.tensor(scored)}}
+
+    def _completion(self, query: str, prompt: str) -> str:
+        start = query.find(prompt)
+        if start < 0:
+            raise ValueError(
+                f"to_openrlhf: the query {query[:80]!r} does not contain its prompt {prompt[:80]!r}, so the completion "
+                "cannot be told apart. Train with prompts as the model sees them (chat template applied)."
+            )
+        completion = without_end_tokens(query[start + len(prompt) :])
+        for token in self.end_tokens:
+            completion = completion.removesuffix(token)
+        return completion
+
+
+def to_openrlhf(
+    reward: Callable[..., Any], *, unscored: float | None, end_tokens: Sequence[str] = ()
+) -> Callable[..., dict[str, Any]]:
+    """`reward` as OpenRLHF's `reward_func(queries, prompts, labels)`.
+
+    A completion is what follows the prompt in its query; `answer` is the label. OpenRLHF decodes with special tokens:
+    those that end a turn (`<|im_end|>`, `<|eot_id|>`, `</s>` and their kind) are taken off before the reward looks.
+
+    Args:
+        unscored: the reward of a row the reward cannot score; None raises there instead.
+        end_tokens: further ones to take off, such as "[END]".
+
+    >>> exported = to_openrlhf(lambda completions, answer, **columns: [float(c == a) for c, a in
+    ...     zip(completions, answer)], unscored=0.0)
+    >>> exported(["<s>2+2=4</s>"], ["2+2="], ["4"])["rewards"]
+    tensor([1.])
+    """
+    return _ToOpenRLHF(reward, _checked(unscored, "to_openrlhf"), tuple(end_tokens))
+
+
+def _checked(unscored: float | None, caller: str) -> float | None:
+    if unscored is not None and not math.isfinite(unscored):
+        raise ValueError(
+            f"{caller}: unscored={unscored} would poison the whole batch it is averaged into. "
+            "Pass a finite number that unscored rows are paid, or None to raise on them."
+        )
+    return unscored
+
+
+def _scores(
+    reward: Callable[..., Any],
+    prompts: list[Any],
+    completions: list[str],
+    columns: dict[str, Any],
+    unscored: float | None,
+    caller: str,
+    *,
+    listed: bool = False,
+) -> tuple[list[float], list[float]]:
+    """Scores, and 1.0 where one is the reward's own."""
+    lists = columns if listed else {name: [value] for name, value in columns.items()}
+    signature = signature_of(reward)
+    available = {**lists, "prompts": prompts, "completions": completions}
+    available |= dict.fromkeys(signature.aliases(available), lists["answer"])
+    available |= {"trainer_state": None, "log_extra": ignore, "log_metric": ignore}
+    positional, keywords = signature.bind(available)
+    result = reasoned(reward)(*positional, **keywords)
+    if inspect.isawaitable(result):
+        result = asyncio.run(_await(result))
+    verdicts = [verdict(value) for value in result]
+    for completion, given in zip(completions, verdicts, strict=True):
+        if given.reward is None and unscored is None:
+            raise ValueError(
+                f"{caller}: {name_of(reward)} left {completion[:80]!r} unscored "
+                f"({given.reason}{': ' if given.detail else ''}{given.detail}). "
+                "Filter such rows out before training, or pass unscored=<the reward they get>."
+            )
+    scores = [unscored or 0.0 if given.reward is None else given.reward for given in verdicts]
+    return scores, [float(given.reward is not None) for given in verdicts]
+
+
+async def _await(result: Awaitable[Any]) -> Any:
+    return await result

@@ -1,0 +1,333 @@
+"""score_file: a file of rows to a file of rows with rewards, by a job that can be killed and repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from numbers import Number
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rewardsmith import __version__
+from rewardsmith.data import Row, has_text, is_missing
+from rewardsmith.errors import RewardsmithError, RowsError
+from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Result, RowsFile
+from rewardsmith.scoring.calling import CONCURRENCY, row_limit
+from rewardsmith.scoring.columns import Columns, Given, columns_of, names_of
+from rewardsmith.scoring.contracts import check_columns
+from rewardsmith.scoring.digest import source_digest
+from rewardsmith.scoring.journal import CODE, Journal
+from rewardsmith.scoring.output import Records, file_digest, write_records
+from rewardsmith.scoring.progress import Bar
+from rewardsmith.scoring.targets import Target
+
+logger = logging.getLogger(__name__)
+
+
+class ScoreSummary(NamedTuple):
+    """What a job came to.
+
+    n_scored: rows with a reward; of several rewards, with every one.
+    unscored: reason → rows; of several rewards, summed over them.
+    n_found: rows whose blocks were finished when this run began.
+    seconds: of this run.
+    made: when the output was written, where this run found it finished; else None.
+    by_reward: of several rewards, label → reason → rows, the scored ones under "scored".
+    first: reason → the detail of the first row with it; of several rewards, of the first of them that has one.
+    """
+
+    out: Path
+    n_rows: int
+    n_scored: int
+    unscored: dict[str, int]
+    n_found: int
+    seconds: float
+    made: str | None = None
+    by_reward: dict[str, dict[str, int]] | None = None
+    first: dict[str, str] | None = None
+
+
+class _Plan(NamedTuple):
+    rows: RowsFile
+    n_rows: int
+    digests: list[str]
+
+
+class _Job(NamedTuple):
+    """One reward of a job."""
+
+    scoring: BlockScoring
+    lock: Journal
+    parts: Parts
+
+
+def score_file(
+    rows: str | Path | Iterable[Mapping[str, Any]],
+    reward: Given | Sequence[Given],
+    out: str | Path,
+    *,
+    engine: Engine | None = None,
+    timeout: float | None = None,
+    batch_size: int = 16,
+    concurrency: int = CONCURRENCY,
+    memory: int | None = None,
+    block_size: int | None = None,
+    limit: int | None = None,
+    conversational: bool = False,
+    progress: bool = False,
+) -> ScoreSummary:
+    """Score every row of a file, and write the file again with the columns `reward` and `reason`.
+
+    Rows keep their order and columns; `reward` is null where a row is unscored, and `reason` says why. Of several
+    rewards each has columns of its own, `reward/NAME` and `reason/NAME`; of a recipe, or a mapping from names to
+    rewards, each source has, and `reward` is what they come to, where a row alone decides that.
+
+    Finished blocks of rows are kept in the folder `OUT.parts`, batches of the others in journals there. Killed, the
+    same call asks again at most what was under way, on whichever engine; done, it scores nothing. After an edit of the
+    reward's code it scores all rows anew. Any engine cuts the same blocks and batches, so results do not depend on it.
+
+    Args:
+        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame;
+            each row needs `prompt` and `completion`; one whose completion holds no text is unscored.
+        reward: a name that `load_reward` knows, or what it gives, or a list of these.
+        out: a `.jsonl` or `.parquet` file; `rewards.output.write_records` says what becomes of NaN and broken text.
+        engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
+        timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
+        batch_size: rows per call of a batched reward; a reward model makes its own batches.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
+        block_size: rows that are finished together; None: a 32nd of the rows, at least 64 and at most 1024.
+        conversational: give the reward messages where the file has strings. Without it a block on whose every row the
+            reward raises is given in the other form, if that helps.
+        progress: draw a bar on standard error.
+
+    Raises:
+        RowsError: the rows cannot be read.
+        RewardsmithError: `OUT.parts` holds another job, or `out` is a file that no job of ours has written.
+    """
+    start = time.monotonic()
+    path, folder = _checked(Path(out))
+    columns = columns_of(reward)
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"score_file: block_size is {block_size}, which cannot be. Pass at least 1.")
+    plan = _surveyed(RowsFile(_source(rows), 1024, limit, conversational, added=tuple(columns.added)), block_size)
+    bar = Bar() if progress else None
+    with contextlib.ExitStack() as stack:
+        if bar:
+            stack.callback(bar.close)
+            bar.expect(plan.n_rows * len(columns.targets))
+        common = {"batch_size": batch_size, "concurrency": concurrency, "memory": memory}
+        top, jobs = _opened(stack, folder, columns, plan, {"timeout": timeout, **common})
+        if path.exists() and any(job.lock.emptied for job in jobs.values()):
+            logger.warning("score_file: %s is of the code before. It is replaced when this run ends.", path)
+        n_found = min(_score(plan, job, engine or LocalEngine(), bar) for job in jobs.values())
+        joined = _Joined(plan, columns, jobs)
+        made = _finished(top, path) if n_found == plan.n_rows else None
+        if made is None:
+            write_records(path, joined, columns.added)
+            at = datetime.now().astimezone().isoformat(timespec="seconds")
+            top.append({"output": path.name, "digest": file_digest(path), "at": at})
+        else:
+            for _ in joined:  # to count
+                pass
+    by_reward = {label or "reward": _counted(joined.tallies[label]) for label in columns.labels}
+    unscored = joined.tallies[""] if "" in columns.labels else sum(joined.tallies.values(), Counter[str]())
+    n_scored = joined.tallies[""]["scored"] if "" in columns.labels else joined.n_whole
+    counts = {reason: n for reason, n in _counted(unscored).items() if reason != "scored"}
+    return ScoreSummary(
+        path, plan.n_rows, n_scored, counts, n_found, time.monotonic() - start, made,
+        by_reward if len(columns.labels) > 1 else None, joined.first,
+    )  # fmt: skip
+
+
+def _counted(tally: Counter[str]) -> dict[str, int]:
+    return dict(sorted(tally.items()))
+
+
+def _checked(out: Path) -> tuple[Path, Path]:
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise ValueError(f"score_file: {out} ends in {out.suffix!r}. Name a .jsonl or a .parquet file to write.")
+    folder = out.with_name(f"{out.name}.parts")
+    if out.exists() and not (folder / "job").is_file():
+        raise RewardsmithError(
+            f"score_file: {out} exists and is of no job that can be continued. Remove it, or choose another name."
+        )
+    return out, folder
+
+
+def _source(rows: Any) -> Any:
+    """What can be gone through several times."""
+    if isinstance(rows, str | Path):
+        return Path(rows)
+    if not isinstance(rows, Iterable):
+        raise RowsError(
+            f"score_file: rows is a {type(rows).__name__}. Give a file's name, a list of mappings or a Dataset."
+        )
+    if not isinstance(rows, Iterator | list | tuple):
+        return rows
+    return [{"prompt": r.prompt, "completion": r.completion, **r.columns} if isinstance(r, Row) else r for r in rows]
+
+
+def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
+    """The columns of all rows, and the digest of every block: reading errors show before anything is scored."""
+    columns: dict[str, None] = {}
+    n_rows = n_texts = 0
+    for block in rows.blocks():
+        columns.update(dict.fromkeys(name for row in block.rows for name in row.columns))
+        n_rows += len(block.rows)
+        n_texts += sum(has_text(row.completion) for row in block.rows)
+    # By the rows alone, never by the workers, so that every engine cuts the same blocks.
+    size = min(1024, max(64, -(-n_rows // 32))) if block_size is None else block_size
+    whole = replace(rows, columns=tuple(columns), block_size=size)
+    digests = [block.digest for block in whole.blocks()]
+    if not digests:
+        raise RowsError(f"score_file: {rows.name} holds no rows. Each row needs a `prompt` and a `completion`.")
+    if not n_texts and "completion_ids" not in columns:
+        given = (record.get("completion") for records in rows.records() for record in records)
+        numbers = [type(value).__name__ for value in given if isinstance(value, Number) and not is_missing(value)][:1]
+        todo = f"It holds numbers ({numbers[0]}): make them text" if numbers else "Rename the column that holds it"
+        raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
+    return _Plan(whole, n_rows, digests)
+
+
+def _opened(
+    stack: contextlib.ExitStack, folder: Path, columns: Columns, plan: _Plan, options: dict[str, Any]
+) -> tuple[Journal, dict[str, _Job]]:
+    """The journal that knows the output, and the jobs by label: one in the folder itself, several in folders inside."""
+    digest = hashlib.blake2b("".join(plan.digests).encode(), digest_size=16).hexdigest()
+    shared = {"block_size": plan.rows.block_size, "rows": digest}
+    out = folder.with_suffix("")
+    both = f"{out} and the folder {folder}" if out.exists() else f"the folder {folder}"
+    remedy = f"Delete {both} to score anew, or choose another output."
+
+    def opened(place: Path, header: dict[str, Any]) -> Journal:
+        journal = Journal(place / "job", {**header, **shared}, anew=CODE, remedy=remedy)
+        stack.callback(journal.close)
+        return journal
+
+    top = None if len(columns.labels) == 1 else opened(folder, {"rewards": list(columns.labels)})
+    jobs = {}
+    for label, target in columns.targets.items():
+        check_columns(target.reward, plan.rows.columns)
+        place = (folder / _file_name(label) if top else folder).resolve()
+        scoring = _scoring(target, place, **options)
+        lock = opened(place, _header(scoring))
+        if lock.emptied:
+            for left in [*place.glob("*.json"), *place.glob("*.journal")]:
+                left.unlink()
+        jobs[label] = _Job(scoring, lock, Parts(place, lock.key))
+    return top or next(iter(jobs.values())).lock, jobs
+
+
+def _scoring(target: Target, place: Path, *, timeout: float | None, **options: Any) -> BlockScoring:
+    return BlockScoring(target, place, row_limit(target.reward, timeout), **options)
+
+
+def _file_name(label: str) -> str:
+    """A label as a folder's name; a digest tells those apart that differ in other characters."""
+    digest = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{digest}"
+
+
+def _header(job: BlockScoring) -> dict[str, Any]:
+    return {
+        "target": job.target.name,
+        "source": source_digest(job.target),
+        "version": __version__,
+        "timeout": job.timeout,
+        "batch_size": job.batch_size,
+        "memory": job.memory,
+    }
+
+
+def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
+    """Score the blocks that are not finished; the rows of those that are."""
+    found, damaged = set[int](), list[Path]()
+    for index, digest in enumerate(plan.digests):
+        part = job.parts.read(index, digest)
+        if part is not None and not any(_is_unanswered(reason) for _, reason in part):
+            found.add(index)
+        elif part is None and job.parts.path(index).exists():
+            damaged.append(job.parts.path(index))
+    if damaged:
+        logger.warning("score_file: damaged parts (%d, the first %s): their rows are scored again.",
+                       len(damaged), damaged[0])  # fmt: skip
+    n_found = sum(min(plan.rows.block_size, plan.n_rows - index * plan.rows.block_size) for index in found)
+    if bar:
+        bar.advance(n_found)
+    missing: Iterator[Block] = (block for block in plan.rows.blocks() if block.index not in found)
+    advance = bar.advance if bar else lambda n_rows: None
+    for index, results in engine(missing, job.scoring, advance) if len(found) < len(plan.digests) else ():
+        job.parts.keep(index, plan.digests[index], results)
+        if not any(result.reason == "endpoint" for result in results):  # else the journal knows who need not be asked
+            job.scoring.journal(index).unlink(missing_ok=True)
+    return n_found
+
+
+def _is_unanswered(reason: str | None) -> bool:
+    """Whether a row's endpoint gave no answer, so that it is asked again."""
+    return reason is not None and reason.partition(":")[0] == "endpoint"
+
+
+def _finished(top: Journal, path: Path) -> str | None:
+    """When the output was made, if it is there as it was written; else None."""
+    made = [record for record in top.records if record.get("output") == path.name]
+    if not path.is_file() or not made:
+        return None
+    if made[-1]["digest"] != file_digest(path):
+        logger.warning("score_file: %s was changed since it was made. It is written again.", path)
+        return None
+    return str(made[-1]["at"])
+
+
+class _Joined:
+    """The records of each block with what they got; can be gone through again.
+
+    tallies: label → reason, or "scored" → rows. n_whole: rows that every reward scored. first: reason → the first
+        detail. Of the last time through.
+    """
+
+    def __init__(self, plan: _Plan, columns: Columns, jobs: dict[str, _Job]) -> None:
+        self._plan, self._columns, self._jobs = plan, columns, jobs
+        self.tallies: dict[str, Counter[str]] = {}
+        self.n_whole = 0
+        self.first: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Records]:
+        self.tallies, self.n_whole = {label: Counter() for label in self._columns.labels}, 0
+        self.first = {}
+        blocks = self._plan.rows.blocks() if self._columns.totals else None
+        for index, records in enumerate(self._plan.rows.records()):
+            found = {label: self._part(label, index) for label in self._jobs}
+            if blocks is not None:
+                rows = next(blocks).rows
+                found |= {label: total(found, rows) for label, total in self._columns.totals.items()}
+            for label, results in found.items():
+                for _, given in results:
+                    reason, _, detail = (given or "scored").partition(":")
+                    self.tallies[label][reason] += 1
+                    if detail:
+                        self.first.setdefault(reason, detail.strip())
+            several = [found[label] for label in self._columns.labels]
+            self.n_whole += sum(all(reason is None for _, reason in row) for row in zip(*several, strict=True))
+            yield [
+                {**record, **{name: value for label, result in zip(self._columns.labels, row, strict=True)
+                              for name, value in zip(names_of(label), result, strict=True)}}
+                for record, *row in zip(records, *several, strict=True)
+            ]  # fmt: skip
+
+    def _part(self, label: str, index: int) -> list[Result]:
+        part = self._jobs[label].parts.read(index, self._plan.digests[index])
+        if part is None:
+            raise RewardsmithError(
+                f"score_file: {self._jobs[label].parts.path(index)} was changed while this job ran. "
+                "Run the same command again, which scores its rows again."
+            )
+        return part

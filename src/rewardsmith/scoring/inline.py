@@ -1,0 +1,116 @@
+"""Scoring in this process: no start-up, but nothing that could stop a call which hangs or ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+
+from rewardsmith.scoring.calling import Caller, Reply, copy_of
+from rewardsmith.scoring.work import Task, Unit
+
+
+class Inline:
+    """Runs units one after another, async ones `concurrency` at a time on an event loop of their own.
+
+    Rows are copied before the reward sees them, as a worker process would get them. What the reward prints goes to
+    standard error.
+    """
+
+    def __init__(self, caller: Caller, *, concurrency: int) -> None:
+        self._caller, self._concurrency = caller, concurrency
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def close(self) -> None:
+        """Cancel what is under way and stop the event loop."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(_stop(), self._loop)
+            self._loop = None
+
+    def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
+        """Every unit, as it is completed, until `stop` says that there is no use in going on."""
+        if self._caller.is_async:
+            yield from self._run_async(deque(units), stop)
+            return
+        for unit in units:
+            if stop():
+                return
+            unit.begin()
+            with contextlib.redirect_stdout(sys.stderr):
+                self._finish(unit)
+            yield unit
+
+    def _run_async(self, waiting: deque[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
+        loop, done = self._running_loop(), queue.SimpleQueue[tuple[Unit, Future[None]]]()
+        running: set[Future[None]] = set()
+        try:
+            while (waiting or running) and not stop():
+                while waiting and len(running) < self._concurrency:
+                    unit = waiting.popleft()
+                    unit.begin()
+                    future = asyncio.run_coroutine_threadsafe(self._finish_async(unit), loop)
+                    running.add(future)
+                    future.add_done_callback(lambda future, unit=unit: done.put((unit, future)))  # type: ignore[misc]
+                with contextlib.redirect_stdout(sys.stderr):
+                    unit, future = done.get()
+                running.discard(future)
+                future.result()
+                yield unit
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        # A thread of its own, because the caller may be inside a running loop (a notebook).
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
+        return self._loop
+
+    def _finish(self, unit: Unit) -> None:
+        queue = deque([unit.task()])
+        while queue:
+            task = queue.popleft()
+            rows = copy_of(task.rows)
+            if self._caller.row is None:
+                reply = self._caller.batch(rows, check_mutation=unit.check_mutation)
+            else:
+                verdicts = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
+                reply = Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
+            queue.extendleft(reversed(task.apply(reply)))
+
+    async def _finish_async(self, unit: Unit) -> None:
+        queue = deque([unit.task()])
+        while queue:
+            task = queue.popleft()
+            queue.extendleft(reversed(task.apply(await self._reply(task))))
+
+    async def _reply(self, task: Task) -> Reply:
+        rows, check = copy_of(task.rows), task.unit.check_mutation
+        if self._caller.row is None:
+            return await self._caller.batch_async(rows, timeout=task.limit, check_mutation=check)
+        calls = (self._caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
+        verdicts = list(await asyncio.gather(*calls))
+        return Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
+
+
+async def _stop() -> None:
+    """End the running loop once its other tasks have had a second to end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
+    asyncio.get_running_loop().stop()
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped, also where a task of the reward raises SystemExit."""
+    while True:
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            return loop.run_forever()

@@ -1,0 +1,236 @@
+"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or a reward model.
+
+A reward model goes by its folder or its name on the hub, `owner/name` (`load_reward_model`).
+A name may also stand for several sources, a mapping from names to rewards; `module:SOURCES[name]` is one of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rewardsmith.data import Row
+from rewardsmith.errors import TargetError, missing_extra
+from rewardsmith.scoring.contracts import per_row
+from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
+
+_SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>.*)\])?", re.DOTALL)
+_FORMS = (
+    "`package.module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or give a reward model's "
+    "folder or `owner/name` on the hub"
+)
+
+
+def load_target(spec: str, **options: Any) -> Target:
+    """The reward that `spec` names.
+
+    A reward model goes by its folder or its name on the hub. A class is instantiated; `name(...)` calls what is found
+    with literal arguments. Modules are looked up as in a Python started here: `sys.path`, then the current folder (and,
+    for a file, the file's own folder).
+
+    Args:
+        options: of `load_reward_model`, such as `eos` or `trust_remote_code`; only of a folder or a hub name.
+
+    >>> load_target("json:dumps")
+    Traceback (most recent call last):
+    ...
+    rewardsmith.errors.TargetError: contract_of: dumps takes ...
+
+    Raises:
+        TargetError: the spec cannot be read, the module or name does not exist, the call fails, or no contract fits.
+    """
+    loaded = load_reward(spec, **options)
+    if isinstance(loaded, SourceSet) and loaded.whole is not None:
+        return loaded.whole
+    if isinstance(loaded, SourceSet):
+        raise TargetError(
+            f"load_target: {spec!r} names {len(loaded.targets)} sources ({', '.join(loaded.targets)}), not one reward. "
+            f"Name one of them, as `{spec.strip()}[{next(iter(loaded.targets))}]`, or audit them together."
+        )
+    return loaded
+
+
+def load_reward(spec: str, **options: Any) -> Target | SourceSet:
+    """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
+    match = _SPEC.fullmatch(spec.strip())
+    if match is None or os.path.isdir(spec.strip()):  # Path.is_dir raises on a name too long
+        return _model(spec.strip(), options)
+    if options:
+        raise TargetError(
+            f"load_reward: {', '.join(options)} is for a reward model's folder or hub name, and {spec!r} is neither. "
+            "Leave it out, or write it into the call that makes the reward."
+        )
+    return _found(spec, match)
+
+
+def is_model(name: str) -> bool:
+    """Whether `name` is a folder, or looks like a name on the hub, of a reward model."""
+    return os.path.isdir(name) or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
+
+
+def _model(spec: str, options: Mapping[str, Any]) -> Target:
+    if not is_model(spec):
+        raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
+    # Short for `rewardsmith.rewards:load_reward_model("spec")`; this room imports no reward of its own.
+    model = importlib.import_module("rewardsmith.rewards").load_reward_model(spec, **options)
+    anchored = str(Path(spec).resolve()) if Path(spec).is_dir() else spec
+    return replace(_named(as_target(model), anchored, **options), name=spec)
+
+
+def _named(target: Target, spec: str, **options: Any) -> Target:
+    return replace(target, spec=spec, load=partial(load_target, spec, **options))
+
+
+def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
+    place, name, call, part = match["place"], match["name"], match["call"], match["part"]
+    args, kwargs = _arguments(spec, call) if call else ((), {})
+    if place == "reasoning-gym":
+        return _reasoning_gym(spec, name, args, kwargs)
+    found = _attribute(spec, place, _module(spec, place), name)
+    if call or isinstance(found, type):
+        try:
+            found = found(*args, **kwargs)
+        except Exception as error:
+            raise TargetError(
+                f"load_target: {name}{call or '()'} of {spec!r} raised {type(error).__name__}: {error}. "
+                "Give its arguments as literals, as in `module:factory(max_len=100)`."
+            ) from error
+    if part is not None:
+        found = _named_part(spec, found, part)
+    anchored = _anchored(spec.strip(), place)
+    sources = as_sources(found, name=spec.strip())
+    if sources is None:
+        return replace(_named(as_target(found), anchored), name=spec.strip())
+    targets = {name: _named(target, f"{anchored}[{name}]") for name, target in sources.targets.items()}
+    return replace(sources, targets=targets, whole=sources.whole and _named(sources.whole, anchored))
+
+
+def _named_part(spec: str, found: Any, part: str) -> Any:
+    sources = found if isinstance(found, Mapping) else {**getattr(found, "sources", {}), **_step_sources(found)}
+    if part not in sources:
+        known = ", ".join(map(str, sources)) or "none"
+        raise TargetError(f"load_target: {spec!r}: there is no source {part!r} (it has {known}). Check the spelling.")
+    return sources[part]
+
+
+def _step_sources(found: Any) -> Mapping[str, Any]:
+    steps: Mapping[str, Any] = getattr(found, "step_sources", {})
+    return steps
+
+
+def _anchored(spec: str, place: str) -> str:
+    # Workers and resumed jobs must find the same file wherever they run.
+    return str(Path(place).resolve()) + spec[len(place) :] if place.endswith(".py") else spec
+
+
+def _arguments(spec: str, call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        node = ast.parse(f"_{call}", mode="eval").body
+        if not isinstance(node, ast.Call) or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("not one plain call")
+        args = tuple(ast.literal_eval(argument) for argument in node.args)
+        return args, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise TargetError(
+            f"load_target: the arguments {call} of {spec!r} are no literals ({error}). "
+            'Use numbers, strings, lists and the like: `module:factory(max_len=100, mode="strict")`.'
+        ) from error
+
+
+def _module(spec: str, place: str) -> ModuleType:
+    _search(Path.cwd())
+    try:
+        return _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        raise TargetError(
+            f"load_target: {place!r} of {spec!r} cannot be imported ({type(error).__name__}: {error}). "
+            "Check the spelling, run from its folder, or install what it needs."
+        ) from error
+
+
+def _search(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _file_module(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    name = f"rewardsmith_target_{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
+    _search(path.parent)
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _attribute(spec: str, place: str, module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "Check the spelling."
+            raise TargetError(f"load_target: {spec!r}: there is no {part!r} in {place}. {hint}")
+        found = getattr(found, part)
+    return found
+
+
+def _reasoning_gym(spec: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Target:
+    known = _gym(spec)
+    if name not in known.DATASETS:
+        near = difflib.get_close_matches(name, list(known.DATASETS), n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(sorted(known.DATASETS))}."
+        raise TargetError(f"load_target: reasoning-gym has no data set {name!r}. {hint}")
+    if args:
+        raise TargetError(f"load_target: {spec!r}: the options of a reasoning-gym data set go by name, as `max_len=3`.")
+    try:
+        dataset = known.create_dataset(name, **kwargs)
+    except Exception as error:
+        raise TargetError(
+            f"load_target: reasoning-gym refuses {spec!r} ({type(error).__name__}: {error}). Change its options."
+        ) from error
+    return _named(Target(spec.strip(), "reasoning-gym", per_row(dataset.score_answer, "reasoning-gym")), spec.strip())
+
+
+def _gym(spec: str) -> Any:
+    try:
+        return importlib.import_module("reasoning_gym.factory") if importlib.import_module("reasoning_gym") else None
+    except ImportError as error:
+        raise missing_extra(f"load_target: {spec!r}", "gym", error) from error
+
+
+def target_rows(target: Target, n: int, seed: int) -> list[Row]:
+    """`n` rows of a target that brings its own; the entry that its scorer reads is the column `entry`.
+
+    Raises:
+        TargetError: the target brings none.
+    """
+    if target.rows is not None:
+        return target.rows[:n]
+    match = _SPEC.fullmatch(target.spec or "")
+    if target.contract != "reasoning-gym" or match is None:
+        raise TargetError(f"target_rows: {target.name} brings no rows of its own. Pass rows with a `prompt` each.")
+    options = _arguments(target.name, match["call"])[1] if match["call"] else {}
+    dataset = _gym(target.name).create_dataset(match["name"], **{**options, "size": n, "seed": seed})
+    entries = [dataset[index] for index in range(n)]
+    return [Row(prompt=e["question"], columns={"answer": e["answer"], "entry": e}) for e in entries]

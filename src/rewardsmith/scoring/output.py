@@ -1,0 +1,111 @@
+"""Records to a `.jsonl` or `.parquet` file that every reader takes, as a whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rewardsmith._disk import replacing
+from rewardsmith.errors import RewardsmithError
+
+Records = list[dict[str, Any]]
+
+
+def write_records(out: Path, blocks: Iterable[Records], added: Mapping[str, type]) -> None:
+    r"""Write the records of all blocks to a file that takes the place of `out`.
+
+    NaN and ±inf, which JSON cannot hold, are null in JSONL. Half an emoji (a lone surrogate), which UTF-8 cannot hold,
+    is escaped as `\ud83d` in JSONL and replaced by � in Parquet.
+
+    Args:
+        blocks: records; gone through twice for Parquet.
+        added: the columns that scoring adds, and their type, float or str.
+
+    Raises:
+        RewardsmithError: the records fit no Parquet table.
+        OSError: the file cannot be written; the error names it.
+    """
+    with replacing(out) as file:
+        if out.suffix == ".parquet":
+            _parquet(file, blocks, added, name=out.stem)
+        else:
+            for records in blocks:
+                file.writelines(map(_line, records))
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        return _text(record, ascii_only=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return _text(record, ascii_only=True).encode() + b"\n"
+
+
+def _text(record: Mapping[str, Any], *, ascii_only: bool) -> str:
+    try:
+        return json.dumps(record, ensure_ascii=ascii_only, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(record), ensure_ascii=ascii_only)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value if value is None or isinstance(value, str | int) else _finite(_plain(value))
+
+
+def _parquet(file: BinaryIO, blocks: Iterable[Records], added: Mapping[str, type], *, name: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ours = pa.schema([(column, pa.float64() if kind is float else pa.string()) for column, kind in added.items()])
+    try:
+        schema = pa.schema([])
+        for records in blocks:
+            given = [{name: value for name, value in record.items() if name not in added} for record in records]
+            own = _table(given, None).schema
+            schema = pa.unify_schemas([schema, own], promote_options="permissive")
+        schema = pa.unify_schemas([schema, ours])
+        with pq.ParquetWriter(file, schema) as writer:
+            for records in blocks:
+                writer.write_table(_table(records, schema))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RewardsmithError(
+            f"score_file: the rows fit no Parquet table ({error}). Rename {name}.parquet.parts to {name}.jsonl.parts "
+            f"and write {name}.jsonl: nothing is scored again."
+        ) from error
+
+
+def _table(records: Records, schema: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.Table.from_pylist(records, schema=schema)
+    except UnicodeEncodeError:
+        return pa.Table.from_pylist([_encodable(record) for record in records], schema=schema)
+
+
+def _encodable(value: Any) -> Any:
+    """The value with half emojis replaced, and halves that are one emoji put together."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list | tuple) else value

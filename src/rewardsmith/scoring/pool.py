@@ -1,0 +1,238 @@
+"""The parent's side of the workers: keeps them fed, enforces the limit, and replaces those that die."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+from rewardsmith.errors import TargetError
+from rewardsmith.scoring.calling import Caller, Verdict
+from rewardsmith.scoring.channel import Broken, CallDone, Message, Ready, RowDone, with_tail
+from rewardsmith.scoring.work import Task, Unit
+from rewardsmith.scoring.worker_process import WorkerProcess
+
+START_LIMIT = 600.0
+"""Seconds a worker may take to load the reward; models load slowly, a hung import must still end."""
+ASYNC_GRACE = 1.0
+"""Seconds beyond the limit that an event loop gets to time its calls out itself."""
+FIRST_CALL, FIRST_CALLS = 5, 3
+"""Limits that a worker's first call may take while nothing is known of the reward, and how many calls may do so: some
+load what they need when they are first called, and some hang from the start."""
+
+
+class Pool:
+    """Worker processes for one reward.
+
+    A sync worker has one call running and the next one waiting in its socket; async ones have `concurrency` running
+    among them.
+    """
+
+    def __init__(
+        self, payload: bytes, caller: Caller, *, name: str, workers: int, concurrency: int, memory: int | None
+    ) -> None:
+        self._payload, self._name, self._size = payload, name, workers
+        self._per_row, self._is_async = caller.row is not None, caller.is_async
+        self._concurrency, self._memory = concurrency, memory
+        self._workers: list[WorkerProcess] = []
+        self._number = 0
+        self._longest_first: float | None = None
+        self._first_calls = FIRST_CALLS
+
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+
+    def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
+        """Every unit, as it is completed, until `stop` says that there is no use in going on."""
+        queue = deque(unit.task() for unit in units)
+        for worker in [worker for worker in self._workers if not worker.is_idle()]:
+            self._drop(worker)
+        try:
+            while (queue or any(worker.tasks for worker in self._workers)) and not stop():
+                self._feed(queue)
+                self._wait()
+                for worker in list(self._workers):
+                    yield from self._collect(worker, queue)
+        except GeneratorExit:
+            self.close()  # calls nobody waits for any more are still in the workers
+            raise
+        if any(worker.tasks for worker in self._workers):
+            self.close()
+
+    def _drop(self, worker: WorkerProcess, *, patience: float = 0.0) -> str:
+        self._workers.remove(worker)
+        return worker.end(patience=patience)
+
+    def _feed(self, queue: deque[Task]) -> None:
+        while len(self._workers) < min(self._size, len(queue) + sum(bool(w.tasks) for w in self._workers)):
+            self._workers.append(WorkerProcess(self._payload, self._memory))
+        while queue:
+            idlest = min(self._workers, key=lambda worker: len(worker.tasks))
+            if idlest.tasks and not self._joins(idlest, queue):
+                break
+            self._number += 1
+            task = queue.popleft()
+            task.unit.begin()
+            idlest.send(self._number, task, self._allowed(idlest, task), limits_itself=self._is_async)
+
+    def _joins(self, worker: WorkerProcess, queue: deque[Task]) -> bool:
+        """Whether the next call may go to a worker that has one already."""
+        if not self._is_async:  # it waits behind the first only while there is more than enough for everyone
+            return len(worker.tasks) < 2 and len(queue) >= len(self._workers)
+        running = [task for other in self._workers for task in other.tasks.values()]
+        return len(running) < self._concurrency and not any(task.alone for task in (queue[0], *worker.tasks.values()))
+
+    def _allowed(self, worker: WorkerProcess, task: Task) -> float | None:
+        """Seconds for a call: its limit, and what a worker's first call may take to load besides."""
+        if task.limit is None or not worker.cold:
+            return task.limit
+        if self._longest_first is not None:
+            return task.limit + 2 * self._longest_first
+        return task.limit * (FIRST_CALL if self._first_calls > 0 else 1)
+
+    def _wait(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
+                selector.register(worker.channel, events, worker)
+            deadlines = [d for worker in self._workers if (d := self._deadline(worker)) is not None]
+            patience = min([1.0, *(deadline - time.monotonic() for deadline in deadlines)])
+            for key, events in selector.select(max(0.0, patience)):
+                if events & selectors.EVENT_WRITE:
+                    key.data.flush()
+
+    def _deadline(self, worker: WorkerProcess) -> float | None:
+        if not worker.ready:
+            return worker.since + START_LIMIT
+        running = list(worker.tasks)[: None if self._is_async else 1]
+        ends = [worker.started[n] + allowed for n in running if (allowed := worker.allowed[n]) is not None]
+        return min(ends) + (ASYNC_GRACE if self._is_async else 0.0) if ends else None
+
+    def _collect(self, worker: WorkerProcess, queue: deque[Task]) -> Iterator[Unit]:
+        messages, closed = worker.receive()
+        for message in messages:
+            try:
+                done = self._heard(worker, message, queue)
+            except (LookupError, ValueError):  # well-formed, but about no call that it has
+                closed = worker.garbled = True
+                break
+            if done is not None:
+                yield done
+        deadline = self._deadline(worker)
+        if closed:
+            yield from self._lost(worker, queue, "crash")
+        elif deadline is not None and time.monotonic() >= deadline and not messages:
+            yield from self._lost(worker, queue, "timeout")
+
+    def _heard(self, worker: WorkerProcess, message: Message, queue: deque[Task]) -> Unit | None:
+        """Take a message in; the unit that is done with it."""
+        if isinstance(message, Ready):
+            worker.ready = True
+            worker.restart_clocks()
+            return None
+        if isinstance(message, Broken):
+            self._drop(worker)
+            raise TargetError(
+                f"Scorer: {self._name} loads here but not in a worker process ({message.why.rstrip('.')}"
+                f"{self._memory_note(message.why)}). "
+                "Give it as `module:name` or `file.py:name`, or score with workers=0."
+            )
+        task = worker.tasks[message.number]
+        if isinstance(message, RowDone):
+            self._warmed(worker, message.number, message.verdict)
+            task.settle(task.waiting(message.position), self._explained(message.verdict))
+            task.unit.seconds += message.verdict.seconds
+            over = not task.remaining()
+            if not self._is_async:
+                worker.started[message.number] = time.monotonic()  # the limit is per row: the next row starts now
+        else:
+            self._replied(worker, message, queue)
+            over = True
+        if over:
+            worker.forget(message.number)
+            if not self._is_async:
+                worker.restart_clocks()
+        return task.unit if over and task.unit.done else None
+
+    def _replied(self, worker: WorkerProcess, message: CallDone, queue: deque[Task]) -> None:
+        task, reply = worker.tasks[message.number], message.reply
+        if reply.verdicts is None:
+            reply = reply._replace(detail=reply.detail + self._memory_note(reply.detail))
+            if reply.reason == "timeout" and worker.cold:
+                self._first_calls -= 1
+        elif len(reply.verdicts) != len(task.indices):
+            raise ValueError("a reply of another length")
+        else:
+            for verdict in reply.verdicts[:1]:
+                self._warmed(worker, message.number, verdict)
+            reply = reply._replace(verdicts=[self._explained(verdict) for verdict in reply.verdicts])
+        queue.extendleft(reversed(task.apply(reply)))
+
+    def _warmed(self, worker: WorkerProcess, number: int, verdict: Verdict) -> None:
+        """Note a first result: what the reward loads when it is first called, it has loaded; others begin now."""
+        if not worker.cold or verdict.reason in ("exception", "timeout"):
+            self._first_calls -= worker.cold and verdict.reason == "timeout"
+            return
+        took = time.monotonic() - worker.started[number]
+        self._longest_first = max(took, self._longest_first or 0.0)
+        worker.cold = False
+        worker.restart_clocks()
+        if not self._is_async:  # an async call keeps the limit that it was sent with
+            worker.allowed = {number: task.limit for number, task in worker.tasks.items()}
+
+    def _explained(self, verdict: Verdict) -> Verdict:
+        return verdict._replace(detail=verdict.detail + self._memory_note(verdict.detail))
+
+    def _memory_note(self, detail: str) -> str:
+        """The limit, where a failure may be its doing."""
+        if self._memory is None or "memory" not in detail.lower():
+            return ""
+        return f" (the limit is {self._memory / 2**30:.3g} GiB)"
+
+    def _lost(self, worker: WorkerProcess, queue: deque[Task], reason: str) -> Iterator[Unit]:
+        """A worker overran its limit or died: blame the call it was in, put the others back, and drop it."""
+        how = self._drop(worker, patience=1.0 if reason == "crash" and not worker.garbled else 0.0)
+        how = "it wrote into the channel to its parent" if worker.garbled else how
+        if not worker.ready:
+            after = f"it did not load within {START_LIMIT:g} s" if reason == "timeout" else f"it died: {how}"
+            raise TargetError(
+                f"Scorer: a worker process could not load {self._name} ({with_tail(after, worker.tail)}). "
+                "Check that the module imports in a fresh process, or score with workers=0."
+            )
+        if reason == "timeout" and worker.cold:
+            self._first_calls -= 1
+        tasks = list(worker.tasks.items())
+        again: list[Task] = []
+        for position, (number, task) in enumerate(tasks):
+            suspects = len(tasks) if self._is_async else 1
+            if position >= suspects:
+                again.append(Task(task.unit, task.indices, task.apart, task.alone))
+            elif suspects > 1:
+                again.append(Task(task.unit, task.remaining(), task.apart, alone=True))
+            else:
+                again += self._blame(task, reason, self._cause(task, worker, reason, how), worker.started[number])
+        queue.extendleft(reversed(again))
+        for unit in {id(task.unit): task.unit for _, task in tasks}.values():
+            if unit.done:
+                yield unit
+
+    def _cause(self, task: Task, worker: WorkerProcess, reason: str, how: str) -> str:
+        if reason == "timeout":
+            return with_tail(f"no result within {task.limit:g} s", worker.tail)
+        limited = "" if self._memory is None else self._memory_note("memory")
+        return with_tail(f"its process ended: {how}{limited}", worker.tail)
+
+    def _blame(self, task: Task, reason: str, detail: str, started: float) -> list[Task]:
+        seconds = time.monotonic() - started
+        task.unit.seconds += seconds
+        left = task.remaining()
+        if self._per_row and not self._is_async:  # rows come in order, so the first without a result was running
+            Task(task.unit, left[:1], task.apart).fail(reason, detail, seconds)
+            return [Task(task.unit, left[1:], task.apart)] if left[1:] else []
+        return Task(task.unit, left, task.apart, alone=self._is_async).fail(reason, detail, seconds)

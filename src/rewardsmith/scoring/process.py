@@ -1,0 +1,120 @@
+"""A process reward, which scores every step, as an ordinary one, which scores a row: one step of it at a time.
+
+So the one scoring path, with its processes, time limits and journal, serves process rewards too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from rewardsmith.data import BLANK_LINE, Row, split_steps
+from rewardsmith.scoring.calling import reasoned
+from rewardsmith.scoring.contracts import PerRow, is_async, name_of, signature_of
+from rewardsmith.scoring.targets import Target
+
+STEP_INDEX = "step_index"
+
+
+@dataclass(frozen=True)
+class StepScore:
+    """A `types.ProcessReward` as a `types.Reward`: what it gives one step of each row.
+
+    The column `steps` holds the step texts that the process reward is shown, `step_index` which of them counts (−1 for
+    the last). It shows what the process reward asks for and `step_index`, so columns are bound as usual.
+    """
+
+    reward: Callable[..., Any]
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.reward)
+
+    @property
+    def reasoned(self) -> StepScore:
+        """The same around the process reward's `reasoned`."""
+        return replace(self, reward=reasoned(self.reward))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        own = inspect.signature(self.reward)
+        index = inspect.Parameter(STEP_INDEX, inspect.Parameter.KEYWORD_ONLY, default=None)
+        named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD and p.name != STEP_INDEX]
+        rest = [p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD]
+        return own.replace(parameters=[*named, index, *rest], return_annotation=inspect.Signature.empty)
+
+    def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Any:
+        """One number or None per row."""
+        return self._chosen(self.reward(*positional, **columns), step_index, columns.get("steps"))
+
+    def _chosen(self, result: Any, index: Sequence[int] | None, steps: Any) -> list[Any]:
+        rows = [row.tolist() if hasattr(row, "tolist") else row for row in result]
+        chosen: list[Any] = []
+        for place, scores in enumerate(rows):
+            if scores is None:
+                chosen.append(None)
+                continue
+            if not isinstance(scores, list | tuple):
+                raise TypeError(
+                    f"StepScore: {name_of(self.reward)} returned {type(scores).__name__} for row {place}, and a "
+                    "process reward returns one number or None per step. Return that, or audit it as an ordinary one."
+                )
+            if steps is not None and len(scores) != len(steps[place]):
+                raise ValueError(
+                    f"StepScore: {name_of(self.reward)} returned {len(scores)} scores for {len(steps[place])} steps of "
+                    f"row {place}. Return one number or None per step."
+                )
+            chosen.append(scores[-1 if index is None else index[place]])
+        return chosen
+
+
+class AsyncStepScore(StepScore):
+    """`StepScore` of an async process reward; a class apart because who calls looks at `__call__` to tell."""
+
+    async def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Any:
+        """One number or None per row, awaited."""
+        return self._chosen(await self.reward(*positional, **columns), step_index, columns.get("steps"))
+
+
+def takes_steps(target: Target) -> bool:
+    """Whether the reward has a parameter `steps`, as a process reward has; an ordinary one may read such a column."""
+    signature = target.reward.signature if isinstance(target.reward, PerRow) else signature_of(target.reward)
+    return "steps" in (*signature.positional, *signature.keywords)
+
+
+def process_target(target: Target) -> Target:
+    """The target's reward as a process reward, scored step by step (`StepScore`)."""
+    if target.contract == "process":
+        return target
+    kind = AsyncStepScore if is_async(target.reward) else StepScore
+    load = target.load and partial(_again, target.load)
+    return replace(target, contract="process", reward=kind(target.reward), load=load)
+
+
+def _again(load: Callable[[], Target]) -> Target:
+    return process_target(load())
+
+
+def steps_of(row: Row) -> list[str]:
+    """The steps that a row brings: its column `steps` or TRL's `completions`, else its completion split at blank lines.
+
+    >>> steps_of(Row("2+3?", "Add 2 and 3.\\n\\nIt is 5.")), steps_of(Row("2+3?", None, {"completions": ["It is 5."]}))
+    (['Add 2 and 3.', 'It is 5.'], ['It is 5.'])
+    """
+    for name in ("steps", "completions"):
+        given: Any = row.columns.get(name)
+        given = given.tolist() if hasattr(given, "tolist") else given
+        if isinstance(given, list | tuple) and all(isinstance(step, str) for step in given):
+            return [step for step in given if step.strip()]
+    return split_steps(row.text)
+
+
+def with_steps(row: Row, steps: Sequence[str], index: int = -1) -> Row:
+    """The row with these steps as its completion, of which `StepScore` scores the one at `index`; labels are hidden."""
+    hidden = ("steps", "completions", "labels", STEP_INDEX)
+    kept = {name: value for name, value in row.columns.items() if name not in hidden}
+    bare = replace(row, columns={**kept, "steps": list(steps), STEP_INDEX: index})
+    return bare.with_completion(BLANK_LINE.join(steps))

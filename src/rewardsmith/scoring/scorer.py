@@ -1,0 +1,385 @@
+"""The one scoring path: rows in, a finite reward or the reason why there is none out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rewardsmith import __version__
+from rewardsmith.data import Row, has_text
+from rewardsmith.errors import EndpointError, TargetError
+from rewardsmith.scoring.calling import CONCURRENCY, Caller, own_concurrency, row_limit
+from rewardsmith.scoring.contracts import check_columns
+from rewardsmith.scoring.digest import source_digest
+from rewardsmith.scoring.inline import Inline
+from rewardsmith.scoring.journal import CODE, Journal
+from rewardsmith.scoring.keys import keys_of
+from rewardsmith.scoring.pool import Pool
+from rewardsmith.scoring.progress import Bar, Progress
+from rewardsmith.scoring.records import Recorded, fields_of, recorded, sent, under_way
+from rewardsmith.scoring.targets import Target, as_target
+from rewardsmith.scoring.work import NO_TEXT, UNASKED, Scored, Unit
+
+logger = logging.getLogger(__name__)
+MOST_SILENT = 8
+"""Rows without a usable answer from a reward's endpoint, and none scored among them, after which the job ends."""
+
+
+class Scorer:
+    """Scores rows with one reward, fail-closed: in worker processes, under a time limit, once per distinct row.
+
+    A context manager. With a `journal`, every finished batch is on disk before the next is awaited, and a job that
+    was killed resumes: the same calls in the same order score only what is missing. An async reward is called row by
+    row, several rows at once, and each row is on disk as it ends.
+
+    calls: rows sent to the reward, journaled ones of this job included, so that a resumed job reports the same;
+        a row that is sent again because its batch failed counts once.
+    """
+
+    def __init__(
+        self,
+        target: Target | Callable[..., Any],
+        *,
+        workers: int = 1,
+        timeout: float | None = None,
+        batch_size: int = 16,
+        concurrency: int = CONCURRENCY,
+        journal: Path | None = None,
+        journal_header: Mapping[str, Any] | None = None,
+        most_timeouts: int | None = None,
+        memory: int | None = None,
+        progress: bool | Progress = False,
+    ) -> None:
+        """Prepare; workers start with the first rows.
+
+        Args:
+            target: what `load_target` gives, or any function in a known contract.
+            workers: processes. 0 scores in this process, where nothing can end a call that hangs or crashes:
+                `timeout` then binds async rewards only.
+            timeout: seconds per call; a batch that takes longer is scored again row by row, so that a row is
+                unscored only if it alone takes longer. None is 30, and no limit for a reward model or one with an
+                attribute `concurrency`; `math.inf` waits for ever.
+            batch_size: rows per call of a batched (TRL) reward; one with a `plan`, as reward models have, makes its
+                own batches, and an async one is called row by row.
+            concurrency: rows that an async reward works on at once, each under its own time limit from when it is
+                sent. An attribute `concurrency` of the reward, as judges have, goes before it.
+            journal: the file to resume from and to write to; `journal_header` is what else tells this job from
+                another, such as a seed.
+            most_timeouts: once this many rows have taken too long, no further row is sent; the rest are unscored with
+                the reason "unasked", and are neither counted nor journaled. None never stops.
+            memory: bytes of address space that a worker may take, the reward's modules included; a row that would
+                need more is unscored and says so. None sets no limit. It needs a worker.
+            progress: draw a bar on standard error, or tell this one.
+        """
+        for name, value, fits in (
+            ("workers", workers, workers >= 0),
+            ("batch_size", batch_size, batch_size >= 1),
+            ("concurrency", concurrency, concurrency >= 1),
+            ("timeout", timeout, timeout is None or timeout > 0),
+        ):
+            if not fits:
+                raise ValueError(
+                    f"Scorer: {name} is {value}, which cannot be. "
+                    "Pass workers ≥ 0, batch_size ≥ 1, concurrency ≥ 1, and a timeout above 0 or None."
+                )
+        if memory is not None and workers == 0:
+            raise ValueError(
+                "Scorer: memory limits worker processes, and workers is 0. Pass workers ≥ 1, or leave memory out."
+            )
+        self.target = as_target(target)
+        self.calls = 0
+        self._microseconds = 0
+        self._unscored = Counter[str]()
+        self._late = self._silent = 0
+        self._memory = memory
+        self._any_scored, self._last_silence = False, ""
+        self._timeout, self._batch_size = row_limit(self.target.reward, timeout), batch_size
+        self._concurrency = own_concurrency(self.target.reward) or concurrency
+        self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
+        self._caller = Caller(self.target.reward)
+        self._engine: Inline | Pool = (
+            self._pool(workers) if workers else Inline(self._caller, concurrency=self._concurrency)
+        )
+        self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
+        self._seen: dict[str, list[Scored]] = {}
+        self._columns: frozenset[str] | None = None
+        self._journal = None if journal is None else self._opened(journal, journal_header or {})
+        self._on_disk: dict[str, Recorded] = {}
+        self._replay()
+
+    def _pool(self, workers: int) -> Pool:
+        import cloudpickle
+
+        try:
+            payload = cloudpickle.dumps(replace(self.target, rows=None))
+        except Exception as error:
+            raise TargetError(
+                f"Scorer: {self.target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
+                "Name it as `module:name` with load_target, or score with workers=0."
+            ) from error
+        workers = min(workers, self._concurrency) if self._caller.is_async else workers
+        options: dict[str, Any] = {"workers": workers, "concurrency": self._concurrency, "memory": self._memory}
+        return Pool(payload, self._caller, name=self.target.name, **options)
+
+    @cached_property
+    def _source(self) -> str | None:
+        return source_digest(self.target, here=isinstance(self._engine, Inline))
+
+    def _header(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        target = self.target
+        return {
+            "target": target.name,
+            "contract": target.contract,
+            "source": self._source,
+            "version": __version__,
+            "timeout": self._timeout,
+            "batch_size": self._batch_size,
+            "memory": self._memory,
+            **given,
+        }
+
+    def journal_to(self, path: Path, header: Mapping[str, Any] | None = None, *, patience: float = 0.0) -> None:
+        """Go on with another journal as a new scorer would, with the workers and the reward that are there.
+
+        Args:
+            header: what else tells its job from another.
+            patience: seconds to wait for a job that has the journal open.
+        """
+        if self._journal is not None:
+            self._journal.close()
+        self._journal, self._seen, self._on_disk = None, {}, {}
+        self._journal = self._opened(path, header or {}, patience)
+        self._replay()
+
+    def _opened(self, path: Path, header: Mapping[str, Any], patience: float = 0.0) -> Journal:
+        return Journal(path, self._header(header), patience=patience, anew=CODE)
+
+    def _replay(self) -> None:
+        self._first = True
+        records = self._journal.records if self._journal else []
+        for record in records:
+            self._on_disk.update(recorded(record))
+        if self._journal and (n_rows := under_way(records)):
+            logger.warning(
+                "Journal: %s goes on. %d rows that the last run sent have no result on disk, and are asked again.",
+                self._journal.path, n_rows,
+            )  # fmt: skip
+
+    def _begin(self, n_rows: int) -> None:
+        """Journal that rows are about to be sent."""
+        if self._journal is not None:
+            self._journal.append(sent(n_rows, first=self._first))
+            self._first = False
+
+    @property
+    def seconds(self) -> float:
+        """Time inside the reward, failed calls included, journaled rows of this job too."""
+        return self._microseconds / 1e6
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """Reason → rows, in alphabetical order."""
+        return Counter(dict(sorted(self._unscored.items())))
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def forget(self) -> None:
+        """Drop what is remembered of scored rows, so that the next call asks the reward about each of them anew."""
+        self._seen.clear()
+
+    def close(self) -> None:
+        """End the workers and release the journal."""
+        self._engine.close()
+        if self._journal is not None:
+            self._journal.close()
+        if self._bar is not None:
+            self._bar.close()
+
+    def score(
+        self,
+        rows: Sequence[Row],
+        *,
+        nonce: str = "",
+        batch_size: int | None = None,
+        whole: bool = False,
+        check_mutation: bool = False,
+    ) -> list[Scored]:
+        """One result per row, in order.
+
+        Rows of the same content and `nonce` are scored once, within this call, across calls and across resumed runs. A
+        row whose completion holds no text is unscored and not sent, unless it has `completion_ids`.
+
+        Args:
+            nonce: a new one asks the reward again about rows it has seen.
+            batch_size: for this call only.
+            whole: send the rows as exactly one call, in this order, duplicates included; if it fails, every row has
+                the reason. Its limit is the time limit for every `batch_size` rows.
+            check_mutation: compare the inputs before and after each call.
+
+        Raises:
+            TargetError: the reward requires a parameter that no column fills, or cannot be loaded by a worker.
+            EndpointError: the server that the reward asks gives no usable answer.
+        """
+        if not rows:
+            return []
+        self._check_columns(rows)
+        keys = list(keys_of(rows, nonce, check_mutation))
+        size = batch_size or self._batch_size
+        if self._bar is not None:
+            self._bar.expect(len(rows))
+        if whole:
+            key = hashlib.blake2b("whole".join(["", *keys]).encode(), digest_size=16).hexdigest()
+            limit = None if self._timeout is None else self._timeout * math.ceil(len(rows) / size)
+            self._settle([([key], rows)], limit=limit, whole=True, check_mutation=check_mutation)
+            return list(self._taken([key])[0])
+        for key, row in zip(keys, rows, strict=True):
+            if not has_text(row.completion) and key not in self._seen and "completion_ids" not in row.columns:
+                self._seen[key] = [NO_TEXT]
+                self._unscored["none"] += 1
+        fresh = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._seen}
+        names, parts = list(fresh), list(fresh.values())
+        # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
+        cuts = self._cuts(parts, size, planned=batch_size is None)
+        batches = [([names[i] for i in cut], [parts[i] for i in cut]) for cut in cuts]
+        self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
+        if self._bar is not None:
+            self._bar.advance(len(rows) - len(fresh))
+        return [results[0] for results in self._taken(keys)]
+
+    def _taken(self, keys: Sequence[str]) -> list[list[Scored]]:
+        """The results of a call; rows that an endpoint has not answered are forgotten, so that they are asked again."""
+        found = [self._seen[key] for key in keys]
+        for key, results in zip(keys, found, strict=True):
+            if any(result.reason == "endpoint" for result in results):
+                self._seen.pop(key, None)
+        return found
+
+    def _cuts(self, rows: Sequence[Row], size: int, *, planned: bool) -> Sequence[Sequence[int]]:
+        """Which rows go together: as the reward's own `plan` has it, such as rows of equal length, else in order."""
+        if self._caller.is_async:
+            return [[i] for i in range(len(rows))]
+        plan = getattr(self.target.reward, "plan", None)
+        if planned and plan is not None and rows:
+            parts = [(row.prompt, row.completion, row.columns) for row in rows]
+            with contextlib.suppress(Exception):  # what breaks the plan breaks its row's call too, which records it
+                cuts: list[list[int]] = plan(**self._caller.arguments(parts))
+                return cuts
+        return [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
+
+    def _check_columns(self, rows: Sequence[Row]) -> None:
+        columns = frozenset[str]().union(*(row.columns.keys() for row in rows))
+        if columns != self._columns:
+            check_columns(self.target.reward, columns)
+            self._columns = columns
+
+    def _settle(
+        self,
+        batches: Sequence[tuple[list[str], Sequence[Row]]],
+        *,
+        limit: float | None,
+        whole: bool,
+        check_mutation: bool,
+    ) -> None:
+        units: list[Unit] = []
+        names: list[list[str]] = []
+        for keys, rows in batches:
+            missing = [i for i, key in enumerate(keys) if not self._known(key, rows if whole else None)]
+            if missing:
+                parts = [(row.prompt, row.completion, row.columns) for row in rows]
+                chosen = parts if whole else [parts[i] for i in missing]
+                units.append(Unit(len(units), chosen, limit, whole, check_mutation, self._note, self._begin))
+                names.append([keys[i] for i in missing])
+        left = set(range(len(units)))
+        for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT):
+            self._record(unit, names[unit.index])
+            left.remove(unit.index)
+        for index in sorted(left):  # of those that were cut short
+            if not whole:
+                self._record(units[index], names[index])
+        if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
+            raise EndpointError(self._silence())
+        for index in sorted(left):
+            self._pass_over(names[index], units[index].results, whole=whole)
+
+    def _note(self, result: Scored) -> None:
+        """Take in a row's result as it comes, before its unit is done."""
+        self._any_scored |= result.reward is not None
+        self._late += result.reason == "timeout"
+        if result.reason == "endpoint":
+            self._silent, self._last_silence = self._silent + 1, result.detail
+        elif result.reward is not None:
+            self._silent = 0
+
+    def _silence(self) -> str:
+        kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
+        return (
+            f"Scorer: {self.target.name} got no usable answer from its endpoint for {self._silent} rows in a row. "
+            f"{self._last_silence.rstrip('.')}.{kept}"
+        )
+
+    @property
+    def _hopeless(self) -> bool:
+        return self._late >= self._most_timeouts
+
+    def _pass_over(self, keys: list[str], results: list[Scored | None], *, whole: bool) -> None:
+        missing = [result or UNASKED for result in results]
+        if whole:
+            self._seen[keys[0]] = missing
+        else:
+            self._seen.update((key, [UNASKED]) for key, result in zip(keys, results, strict=True) if result is None)
+        self._step(sum(whole or result is None for result in results))
+
+    def _known(self, key: str, whole: Sequence[Row] | None) -> bool:
+        """Whether the journal (or, for a whole call, this job) has `key`; if so, it is counted and remembered."""
+        if whole is not None and key in self._seen:
+            self._step(len(whole))
+            return True
+        found = self._on_disk.get(key)
+        if found is None:
+            return False
+        self._seen[key] = found.results
+        for result in found.results:
+            self._note(result)
+        self._count(found.results, found.microseconds)
+        return True
+
+    def _record(self, unit: Unit, keys: list[str]) -> None:
+        """Journal and remember the rows of a unit that have their result."""
+        results = [result for result in unit.results if result is not None]
+        if not unit.whole:
+            keys = [key for key, result in zip(keys, unit.results, strict=True) if result is not None]
+        microseconds = round(unit.seconds * 1e6)
+        answered = [result for result in results if result.reason != "endpoint"]
+        if self._journal is not None and answered and not (unit.whole and len(answered) < len(results)):
+            kept = keys if unit.whole else [k for k, r in zip(keys, results, strict=True) if r.reason != "endpoint"]
+            fields = [fields_of(result) for result in answered]
+            self._journal.append({"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields})
+        if unit.whole:
+            self._seen[keys[0]] = results
+        else:
+            self._seen.update((key, [result]) for key, result in zip(keys, results, strict=True))
+        self._count(results, microseconds)
+
+    def _count(self, results: Sequence[Scored], microseconds: int) -> None:
+        self.calls += len(results)
+        self._microseconds += microseconds
+        for result in results:
+            if result.reason is not None:
+                self._unscored[result.reason] += 1
+        self._step(len(results))
+
+    def _step(self, n: int) -> None:
+        if self._bar is not None:
+            self._bar.advance(n)

@@ -1,0 +1,131 @@
+"""A reward ready to be scored, and several rewards that a run makes one of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rewardsmith.data import Row
+from rewardsmith.errors import TargetError
+from rewardsmith.scoring.contracts import Contract, PerRow, contract_of, name_of, per_row
+from rewardsmith.types import Reward, Scope, traits_of
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A reward ready to be scored.
+
+    name: what reports call it.
+    contract: the signature it came in.
+    reward: it as a TRL reward.
+    spec: the name it was loaded by.
+    load: makes the target again, for a worker process, which then need not unpickle the reward.
+    rows: the rows it brings along, if any.
+    """
+
+    name: str
+    contract: Contract
+    reward: Reward
+    spec: str | None = None
+    rows: list[Row] | None = None
+    load: Callable[[], Target] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Target], tuple[Any, ...]]:
+        if self.load is not None:
+            return self.load, ()
+        return Target, (self.name, self.contract, self.reward, None, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSet:
+    """Several rewards that a run makes one of, each under its name.
+
+    targets: name → the reward, ready to be scored.
+    weights: name → what it is multiplied by before they are added.
+    transform: (B, K) rewards of the sources to (B,), as our trainers take it, where they are not simply added.
+    whole: what it comes to as one reward, where a row alone decides that.
+    scope: what adding or transforming them must see.
+    """
+
+    name: str
+    targets: Mapping[str, Target]
+    weights: Mapping[str, float]
+    transform: Callable[..., Any] | None = None
+    whole: Target | None = None
+    scope: Scope = "row"
+
+
+def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -> Target:
+    """Any function in a known contract as a `Target`; a `Target` comes back as it is.
+
+    Raises:
+        TargetError: its signature fits no contract.
+    """
+    if isinstance(reward, Target):
+        return reward
+    if not callable(reward) or isinstance(reward, type):
+        raise TargetError(
+            f"as_target: {reward!r} is no reward but a {type(reward).__name__}. "
+            "Pass a function, a callable object (an instance, not its class), or load_target(...)."
+        )
+    if isinstance(reward, PerRow):
+        return Target(name or name_of(reward), reward.contract, reward)
+    contract = contract_of(reward)
+    return Target(name or name_of(reward), contract, reward if contract == "trl" else per_row(reward, contract))
+
+
+def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:
+    """A mapping from names to rewards, or an object with such a mapping as `sources`, as a `SourceSet`; else None.
+
+    Of an object, such as a `recipes.Recipe`, `weights` (a mapping by name, or one number per source in order) and
+    `transform` are kept; without them the sources are added as they are.
+
+    >>> sources = as_sources({"short": lambda completions: [float(len(c) < 9) for c in completions]})
+    >>> list(sources.targets), sources.weights
+    (['short'], {'short': 1.0})
+
+    Raises:
+        TargetError: a source is no reward, or the weights do not fit the sources.
+    """
+    if isinstance(found, SourceSet):
+        return found
+    sources = found if isinstance(found, Mapping) else getattr(found, "sources", None)
+    if not isinstance(sources, Mapping):
+        return None
+    targets = {str(key): _part(str(key), source, name) for key, source in sources.items()}
+    weights = _weights(name, list(targets), getattr(found, "weights", None))
+    transform = getattr(found, "transform", None)
+    alone = callable(found) and getattr(found, "scope", "row") == "row"
+    whole = as_target(found, name=name) if alone else None
+    if not callable(transform):
+        return SourceSet(name, targets, weights, None, whole)
+    return SourceSet(name, targets, weights, transform, whole, _scope(found, transform))
+
+
+def _scope(found: Any, transform: Callable[..., Any]) -> Scope:
+    """What the transform must see: a recipe's reward term says, else its traits; unknown, the whole batch."""
+    try:
+        scope: Scope = getattr(getattr(found, "reward", None), "scope", None) or traits_of(transform).scope
+    except TypeError:
+        return "batch"
+    return scope
+
+
+def _weights(name: str, sources: Sequence[str], given: Any) -> dict[str, float]:
+    if given is None and sources:
+        return dict.fromkeys(sources, 1.0)
+    by_name = given if isinstance(given, Mapping) else dict(zip(sources, given or (), strict=False))
+    if not sources or by_name.keys() != set(sources) or len(given) != len(sources):
+        raise TargetError(
+            f"as_sources: {name} holds the sources {list(sources)} and the weights {given!r}, which do not fit. "
+            "Give at least one source, and one weight for each, by name or in order."
+        )
+    return {key: float(by_name[key]) for key in sources}
+
+
+def _part(key: str, source: Any, name: str) -> Target:
+    try:
+        return as_target(source, name=f"{name}[{key}]")
+    except TargetError as error:
+        raise TargetError(f"as_sources: source {key!r} of {name} is no reward: {error}") from error

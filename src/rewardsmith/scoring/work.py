@@ -1,0 +1,138 @@
+"""What the two ways of scoring share: a unit of work, its tasks, and how a failed call is taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rewardsmith.scoring.calling import Reply, RowParts, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one row got.
+
+    reward: finite, or None where the row is unscored.
+    reason: None where scored; else "none" (the reward returned None), "nan", "inf", "type", "length", "exception",
+        "timeout", "crash" (its process died), "endpoint" (the server that the reward asks gave no usable answer), or
+        "unasked" (the job stopped after too many timeouts).
+    detail: one line, such as the exception or the value of a wrong type.
+    seconds: time inside the reward; a batch call's time is shared evenly by its rows.
+    mutated: the reward changed its inputs (only where `check_mutation` asked).
+    split: the row was called apart from its batch, because the batch's own call failed.
+    """
+
+    reward: float | None
+    reason: str | None
+    detail: str = ""
+    seconds: float = 0.0
+    mutated: bool = False
+    split: bool = False
+
+
+NO_TEXT = Scored(None, "none", "the completion holds no text")
+UNASKED = Scored(None, "unasked", "not sent: the job stopped after too many timeouts")
+
+
+@dataclass(slots=True)
+class Unit:
+    """Rows whose results are recorded together: one batch, or one `whole` call that is never taken apart."""
+
+    index: int
+    rows: Sequence[RowParts]
+    limit: float | None
+    whole: bool = False
+    check_mutation: bool = False
+    settled: Callable[[Scored], None] = field(default=lambda result: None, repr=False)
+    """Told of each row's result at once, before the unit is done."""
+    sent: Callable[[int], None] = field(default=lambda n_rows: None, repr=False)
+    """Told of how many rows there are before the first of them is sent."""
+    begun: bool = False
+    results: list[Scored | None] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.results = [None] * len(self.rows)
+
+    @property
+    def done(self) -> bool:
+        """Whether every row has its result."""
+        return None not in self.results
+
+    def begin(self) -> None:
+        """Say that its rows are about to be sent."""
+        if not self.begun:
+            self.begun = True
+            self.sent(len(self.rows))
+
+    def task(self) -> Task:
+        """The call that tries all rows at once."""
+        return Task(self, list(range(len(self.rows))))
+
+
+@dataclass(slots=True)
+class Task:
+    """One call: some rows of a unit.
+
+    apart: it holds rows of a call that failed.
+    alone: it must have its worker for itself, so that a dead worker is known to be its doing.
+    """
+
+    unit: Unit
+    indices: list[int]
+    apart: bool = False
+    alone: bool = False
+
+    @property
+    def rows(self) -> list[RowParts]:
+        return [self.unit.rows[index] for index in self.indices]
+
+    @property
+    def limit(self) -> float | None:
+        return self.unit.limit
+
+    def settle(self, position: int, verdict: Verdict) -> None:
+        """Record the verdict on the row at `position` of this task."""
+        result = Scored(*verdict[:3], round(verdict.seconds, 7), verdict.mutated, self.apart)
+        self.unit.results[self.indices[position]] = result
+        self.unit.settled(result)
+
+    def apply(self, reply: Reply) -> list[Task]:
+        """Record a whole reply; where the call failed, the smaller calls to try instead."""
+        self.unit.seconds += reply.seconds
+        if reply.verdicts is not None:
+            for position, verdict in enumerate(reply.verdicts):
+                self.settle(position, verdict)
+            return []
+        return self.fail(reply.reason, reply.detail, reply.seconds)
+
+    def fail(self, reason: str, detail: str, seconds: float) -> list[Task]:
+        """Take a failed call apart, or, where that ends, record the reason.
+
+        Halves find one bad row among B in 2·log₂B calls. After a timeout or a crash each call may cost the full
+        limit or a new process, so the rows are tried one by one at once: two limits per bad row, not log₂B. A result
+        that is no list, or of the wrong length, is the reward's fault on every row: a trainer would stop at it, and
+        smaller calls would hide it.
+        """
+        if self.unit.whole or len(self.indices) == 1 or reason in ("type", "length"):
+            each = seconds / len(self.indices)
+            for position in range(len(self.indices)):
+                self.settle(position, Verdict(None, reason, detail, each))
+            return []
+        size = 1 if reason in ("timeout", "crash") else (len(self.indices) + 1) // 2
+        parts = [self.indices[start : start + size] for start in range(0, len(self.indices), size)]
+        return [Task(self.unit, part, apart=True, alone=self.alone) for part in parts]
+
+    def waiting(self, position: int) -> int:
+        """`position` itself.
+
+        Raises:
+            LookupError: this task has no such row, or the row has its result.
+        """
+        if self.unit.results[self.indices[position]] is not None:
+            raise LookupError("the row has its result")
+        return position
+
+    def remaining(self) -> list[int]:
+        """The indices of this task that have no result yet."""
+        return [index for index in self.indices if self.unit.results[index] is None]

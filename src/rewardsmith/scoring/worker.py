@@ -1,0 +1,201 @@
+"""A worker process: takes calls from a socket, runs the reward, and sends the results back.
+
+Its standard output goes nowhere, so whatever the reward prints cannot reach the channel. It dies with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import pickle
+import socket
+import sys
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+from rewardsmith.scoring.calling import Caller, Reply, RowParts, Verdict, describe
+from rewardsmith.scoring.channel import (
+    LENGTH,
+    Broken,
+    CallDone,
+    Message,
+    Ready,
+    RowDone,
+    frame,
+    said,
+    unframe,
+    with_tail,
+)
+from rewardsmith.scoring.guardian import Tail, stand_over
+
+Explained = TypeVar("Explained", Verdict, Reply)
+
+
+class Order(NamedTuple):
+    """One call that the parent asks for."""
+
+    number: int
+    rows: bytes  # pickled apart, so that rows which cannot be read here fail alone
+    limit: float | None
+    check_mutation: bool
+
+    def framed(self) -> bytes:
+        """It as the parent sends it."""
+        return frame(pickle.dumps(tuple(self), pickle.HIGHEST_PROTOCOL))
+
+
+def setup(path: list[str], payload: bytes, memory: int | None) -> bytes:
+    """The first frame that the parent sends: where modules are, the pickled target, and the memory limit in bytes."""
+    return frame(pickle.dumps((path, payload, memory), pickle.HIGHEST_PROTOCOL))
+
+
+def main(channel: int, lifeline: int, parent: int) -> None:
+    """Serve orders on the socket `channel` until the parent closes it, under a guardian that ends with the parent."""
+    stand_over(lambda tail: _work(channel, tail), lifeline, parent)
+
+
+class _Channel(socket.socket):
+    """The channel to the parent. A copy of this process that a reward forked and let return speaks for no row."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(fileno=descriptor)
+        self._owner = os.getpid()
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send `data`, or end a process that is not the worker."""
+        if os.getpid() != self._owner:
+            os._exit(0)
+        super().sendall(data, flags)
+
+
+def _work(descriptor: int, tail: Tail) -> None:
+    channel = _Channel(descriptor)
+    channel.set_inheritable(False)
+    with channel:
+        with channel.makefile("rb", buffering=0) as first:  # unbuffered: it must not read ahead into the orders
+            path, payload, memory = pickle.loads(_read(first))
+        sys.path[:] = path
+        try:
+            _limit(memory)
+            caller = Caller(pickle.loads(payload).reward)
+        except BaseException as error:
+            channel.sendall(said(Broken(describe(error))))
+            return
+        channel.sendall(said(Ready()))
+        if caller.is_async:
+            _Async(caller, channel, tail).serve()
+        else:
+            with channel.makefile("rb") as stream:
+                _serve(caller, channel, stream, tail)
+
+
+def _limit(memory: int | None) -> None:
+    if memory is not None:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        allowed = memory if most == resource.RLIM_INFINITY else min(memory, most)
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+
+
+def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
+    head = _exactly(stream, LENGTH.size)
+    return _exactly(stream, LENGTH.unpack(head)[0]) if head else b""
+
+
+def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
+    """The next `n` bytes, or nothing where the stream ends before."""
+    parts = bytearray()
+    while len(parts) < n:
+        part = stream.read(n - len(parts))
+        if not part:
+            return b""
+        parts += part
+    return bytes(parts)
+
+
+def _serve(caller: Caller, channel: socket.socket, stream: BinaryIO, tail: Tail) -> None:
+    while body := _read(stream):
+        order = Order(*pickle.loads(body))
+        rows = _rows(order)
+        if isinstance(rows, Reply):
+            channel.sendall(said(CallDone(order.number, rows)))
+            continue
+        if caller.row is None:
+            tail.mark()
+            reply = caller.batch(rows, check_mutation=order.check_mutation)
+            channel.sendall(said(CallDone(order.number, _explained(reply, tail))))
+            continue
+        for position, row in enumerate(rows):
+            tail.mark()
+            verdict = caller.one(row, check_mutation=order.check_mutation)
+            channel.sendall(said(RowDone(order.number, position, _explained(verdict, tail))))
+
+
+def _explained(found: Explained, tail: Tail) -> Explained:
+    """A failed call with what it wrote to standard error."""
+    return found._replace(detail=with_tail(found.detail, tail.recent())) if found.reason == "exception" else found
+
+
+def _rows(order: Order) -> list[RowParts] | Reply:
+    try:
+        rows: list[RowParts] = pickle.loads(order.rows)
+    except Exception as error:  # a column of a class that cannot be built here
+        return Reply(None, "exception", describe(error), 0.0)
+    return rows
+
+
+class _Async:
+    """Serves an async reward: every order is a task of one event loop."""
+
+    def __init__(self, caller: Caller, channel: socket.socket, tail: Tail) -> None:
+        self._caller, self._channel, self._tail = caller, channel, tail
+        self._running: set[asyncio.Task[None]] = set()
+
+    def serve(self) -> None:
+        """Until the parent hangs up; a task of the reward that raises SystemExit does not stop the others."""
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        listening = loop.create_task(self._listen())
+        while not listening.done():
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                loop.run_until_complete(listening)
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._channel.setblocking(False)
+        buffer = bytearray()
+        while received := await loop.sock_recv(self._channel, 1 << 20):
+            buffer += received
+            for body in unframe(buffer):
+                if not self._running:
+                    self._tail.mark()
+                task = loop.create_task(self._answer(Order(*pickle.loads(body))))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        os._exit(0)  # nobody waits for what is still running
+
+    async def _answer(self, order: Order) -> None:
+        rows, caller = _rows(order), self._caller
+        if isinstance(rows, Reply):
+            self._send(CallDone(order.number, rows))
+            return
+        if caller.row is None:
+            reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
+            self._send(CallDone(order.number, _explained(reply, self._tail)))
+            return
+
+        async def one(position: int, row: RowParts) -> None:
+            verdict = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
+            self._send(RowDone(order.number, position, _explained(verdict, self._tail)))
+
+        await asyncio.gather(*(one(position, row) for position, row in enumerate(rows)))
+
+    def _send(self, message: Message) -> None:
+        # Blocking on purpose: frames of several coroutines must not interleave, and the parent always reads.
+        self._channel.setblocking(True)
+        try:
+            self._channel.sendall(said(message))
+        finally:
+            self._channel.setblocking(False)

@@ -1,0 +1,146 @@
+"""A worker process as its parent sees it: started, sent calls, listened to, and ended with all it has started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from rewardsmith.scoring.channel import LONGEST, Message, Ready, heard, unframe
+from rewardsmith.scoring.guardian import KEPT
+from rewardsmith.scoring.work import Task
+from rewardsmith.scoring.worker import Order, setup
+
+GRACE = 15.0
+"""Seconds that a guardian gets to end what is below it, before it is killed itself."""
+_BOOT = "import sys; from rewardsmith.scoring.worker import main; main(*map(int, sys.argv[1:]))"
+
+
+class WorkerProcess:
+    """One process with the calls it has been sent, oldest first.
+
+    allowed: number of a call → seconds that it may take. started: → when it began. cold: nothing has come back yet.
+    garbled: it has sent what is no message.
+    """
+
+    def __init__(self, payload: bytes, memory: int | None) -> None:
+        self.channel, theirs = socket.socketpair()
+        self._lifeline, far = socket.socketpair()
+        with theirs, far:
+            ends = theirs.fileno(), far.fileno()
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, *map(str, ends), str(os.getpid())],
+                pass_fds=ends,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_defaults()},
+            )
+        self.channel.setblocking(False)
+        self.outbox, self._inbox = bytearray(setup(sys.path, payload, memory)), bytearray()
+        self.tasks: dict[int, Task] = {}
+        self.allowed: dict[int, float | None] = {}
+        self.started: dict[int, float] = {}
+        self.ready, self.cold, self.garbled = False, True, False
+        self.since = time.monotonic()
+        self.tail = b""
+        self.flush()
+
+    def send(self, number: int, task: Task, allowed: float | None, *, limits_itself: bool) -> None:
+        """Give it a call; one that is async `limits_itself`, row by row."""
+        rows = pickle.dumps(task.rows, pickle.HIGHEST_PROTOCOL)
+        limit = allowed if limits_itself else None
+        self.outbox += Order(number, rows, limit, task.unit.check_mutation).framed()
+        self.tasks[number], self.allowed[number], self.started[number] = task, allowed, time.monotonic()
+        self.flush()
+
+    def forget(self, number: int) -> None:
+        """The call is over."""
+        del self.tasks[number], self.allowed[number], self.started[number]
+
+    def restart_clocks(self) -> None:
+        """The calls that it has begin now."""
+        self.started = dict.fromkeys(self.tasks, time.monotonic())
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        try:
+            while self.outbox:
+                del self.outbox[: self.channel.send(self.outbox)]
+        except BlockingIOError:
+            pass
+        except OSError:  # it died; the read side tells how far it came
+            self.outbox.clear()
+
+    def receive(self) -> tuple[list[Message], bool]:
+        """The messages that have come, and whether no more can come: it has closed its end, or sent what is none."""
+        closed = True
+        try:
+            while received := self.channel.recv(1 << 18):
+                self._inbox += received
+                if len(received) < 1 << 18:
+                    closed = False
+                    break
+        except BlockingIOError:
+            closed = False
+        except OSError:
+            pass
+        messages: list[Message] = []
+        try:
+            messages.extend(map(heard, unframe(self._inbox, longest=LONGEST)))
+        except ValueError:
+            closed = self.garbled = True
+        return messages, closed
+
+    def is_idle(self) -> bool:
+        """Whether it lives and has nothing to do."""
+        if self.tasks or self.process.poll() is not None:
+            return False
+        messages, closed = self.receive()
+        self.ready = self.ready or Ready() in messages
+        return not closed and all(message == Ready() for message in messages)
+
+    def dismiss(self) -> None:
+        """Tell the guardian to end everything, and do not wait for it."""
+        with contextlib.suppress(OSError):
+            self._lifeline.shutdown(socket.SHUT_WR)
+
+    def end(self, *, patience: float = 0.0) -> str:
+        """End the process and all it has started; say how it ended, of itself if it does so within `patience`.
+
+        `tail` is then what it last wrote to standard error.
+        """
+        if not self._last_words(patience):
+            self.dismiss()
+            if not self._last_words(GRACE):
+                self.process.kill()
+        code = self.process.wait()
+        self.channel.close()
+        self._lifeline.close()
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+    def _last_words(self, patience: float) -> bool:
+        """Listen until the guardian has hung up; False if it has not."""
+        deadline = time.monotonic() + patience
+        with contextlib.suppress(OSError):  # of which a timeout is one
+            while len(self.tail) < 2 * KEPT:
+                self._lifeline.settimeout(max(deadline - time.monotonic(), 1e-3))
+                received = self._lifeline.recv(KEPT)
+                self.tail += received
+                if not received:
+                    return True
+        return False
+
+
+def _defaults() -> dict[str, str]:
+    # One thread per worker unless the caller says otherwise, and the same set order in each of them.
+    return {
+        name: os.environ.get(name, value)
+        for name, value in (("OMP_NUM_THREADS", "1"), ("PYTHONHASHSEED", "0"), ("TOKENIZERS_PARALLELISM", "false"))
+    }

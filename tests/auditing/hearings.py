@@ -1,0 +1,61 @@
+"""Small panels and single probes, scored in this process: what the tests of the probes share."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+
+from rewardsmith.auditing.baseline import build_panel
+from rewardsmith.auditing.probes import PROBES
+from rewardsmith.auditing.subjects.answers import ALPHA, Hearing, reads_answers
+from rewardsmith.data import Row
+from rewardsmith.scoring import Scorer
+
+ASK = {probe.name: probe.ask for probe in PROBES}
+
+
+def integer_rows(n=24):
+    """Sums of three digits, whose answers of four digits the prompts do not show."""
+    return [Row(f"Add {611 + 7 * k} and {702 + 6 * k}.", None, {"answer": str(1313 + 13 * k)}) for k in range(n)]
+
+
+def unkeyed_rows(n=24):
+    return [Row(f"Describe number {k}.") for k in range(n)]
+
+
+@contextmanager
+def hearing_of(reward, *, timeout=30.0):
+    with Scorer(reward, workers=0, timeout=timeout) as scorer:
+        yield Hearing(scorer)
+
+
+def panel_in(hearing, rows, *, seed=0):
+    building = build_panel(
+        rows,
+        rng=random.Random(seed),
+        size=len(rows),
+        alpha=ALPHA,
+        reads_answers=reads_answers(hearing.scorer.target),
+    )
+    return hearing.hear({"panel": building})["panel"]
+
+
+def panel_of(reward, rows=None):
+    with hearing_of(reward) as hearing:
+        return panel_in(hearing, rows or integer_rows())
+
+
+def outcome_of(probe, reward, rows=None):
+    """What one probe, by name or as a function of the panel, says of one reward."""
+    with hearing_of(reward) as hearing:
+        panel = panel_in(hearing, rows or integer_rows())
+        return hearing.hear({"probe": ASK.get(probe, probe)(panel)})["probe"]
+
+
+def faults(outcome):
+    return [finding for finding in outcome.findings if finding.severity != "info"]
+
+
+def exact(prompt, completion, answer):
+    """Sound, and as literal as can be."""
+    return float(completion == answer)

@@ -1,0 +1,235 @@
+"""The page: verdict first, everything escaped, nothing loaded."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from report_samples import EMPTY, ENUMERATION, clean_report, flawed_report
+
+from rewardsmith.auditing.finding import Example
+from rewardsmith.auditing.render.html import Section, render_html
+from rewardsmith.auditing.report import Check, Rate
+
+VOID = {"meta", "img", "br", "hr", "rect", "input", "link"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</style><img src=x onerror=alert(1)>",
+    "</title></details></main>",
+    "{{ 7 * 7 }} {% raw %} {# no #}",
+    '" onmouseover="alert(1)',
+    "javascript:alert(1)",
+    "\x00\x1b[2J\u202e\u2066\ud800",
+]
+
+
+class Outline(HTMLParser):
+    """Collects tags, attributes and text, and checks that every element that opens closes in order."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "title"):
+            self.text.append(data)
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def words(page: str) -> str:
+    return " ".join("".join(outline(page).text).split())
+
+
+def hostile_report(text: str):
+    """A report in which every string is `text`."""
+    example = Example(text, text, 1.0, 0.0, text)
+    finding = replace(ENUMERATION, probe=text, message=text, advice=text, unit=text, examples=(example,) * 4)
+    return replace(
+        flawed_report(),
+        target=text,
+        contract=text,
+        kind=text,
+        findings=(finding, replace(finding, severity="info")),
+        checks=(Check(text, text, "not run", text), Check(text, text, "clean", text)),
+        rates=(Rate(text, text, 0.5, 0.4, 0.6, 10),),
+        levels={text: [0.0, 1.0]},
+        unscored={text: 1},
+    )
+
+
+def test_the_page_holds_what_the_report_says_verdict_first():
+    text = words(render_html([flawed_report()]))
+    expected = [
+        "3 findings, worst: critical",
+        "my_rewards.py:number_anywhere",
+        "12 questions: 8 clean, 3 with findings, 1 not run",
+        "TRL reward function",
+        "verifier, number anywhere in the text",
+        "14,208",
+        "41.7 s",
+        "timeout: 3",
+        "Naming several answers at once is paid like the right one: 61 of 64 rows.",
+        "95%",
+        "interval [82%, 99%], n = 64",
+        "Use rewards.exact_number",
+        "70 or 71 or 72 or 73 or 74",
+        "paid 1 compared with 0 right answer third of five",
+        "U+200B×40",
+        "empty completion",
+        "0.0312",
+        "What gets paid without being right",
+        "6 other kinds of completion were never paid more",
+        "What answers score",
+        "1 unscored",
+        "most groups carry no signal",
+        "How often does the verdict differ from gold?",
+        "rows hold no gold",
+    ]
+    positions = [text.find(part) for part in expected]
+    assert -1 not in positions, expected[positions.index(-1)]
+    assert positions == sorted(positions)
+
+
+def test_a_clean_report_says_so_in_one_word():
+    page = render_html([clean_report()])
+    assert "<h1>Clean</h1>" in page
+    assert "What to do" not in page
+    assert "1 kind of completion was never paid more than an honest wrong answer." in words(page)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_changes_nothing_but_the_words(text):
+    page = render_html(
+        [hostile_report(text), hostile_report(text)],
+        title=text,
+        sections=[Section(text, text, caption=text, table=([text], [[text]]))],
+    )
+    harmless = render_html(
+        [hostile_report("harmless"), hostile_report("harmless")],
+        title="harmless",
+        sections=[Section("harmless", "harmless", caption="harmless", table=(["harmless"], [["harmless"]]))],
+    )
+    structure = [(tag, sorted(attrs)) for tag, attrs in outline(page).tags if "mark" not in (attrs.get("class") or "")]
+    assert structure == [
+        (tag, sorted(attrs)) for tag, attrs in outline(harmless).tags if "mark" not in (attrs.get("class") or "")
+    ]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", page)
+    page.encode("utf-8")
+
+
+def test_template_syntax_in_a_completion_is_shown_not_run():
+    assert "{{ 7 * 7 }}" in words(render_html([hostile_report("{{ 7 * 7 }}")]))
+
+
+def test_the_page_loads_and_runs_nothing():
+    page = render_html([flawed_report(), clean_report()], sections=[Section("s", picture=_figure())])
+    tags = outline(page).tags
+    assert not {"script", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in tags}
+    assert not any(name.startswith("on") for _, attrs in tags for name in attrs)
+    addresses = [attrs[name] for _, attrs in tags for name in ("src", "href") if name in attrs]
+    assert addresses
+    assert all(address.startswith(("data:image/svg+xml;base64,", "#report-")) for address in addresses)
+    assert "url(" not in page
+    assert "@import" not in page
+    policy = next(attrs["content"] for _, attrs in tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy  # falls back to 'none'
+
+
+def test_huge_completions_are_cut_with_a_note():
+    row = Example("p" * 1_000_000, "c" * 1_000_000, 1.0)
+    page = render_html([replace(flawed_report(), findings=(replace(EMPTY, examples=(row,) * 12),))])
+    assert "characters left out" in page
+    assert len(page) < 120_000
+
+
+def test_several_reports_are_ranked_and_linked_to_their_parts():
+    page = render_html([clean_report("calm"), flawed_report()])
+    assert "1 of 2 rewards has findings, worst: critical" in page
+    targets = [attrs["href"] for tag, attrs in outline(page).tags if tag == "a"]
+    assert targets == ["#report-1", "#report-0"]
+    assert {"report-0", "report-1"} <= {attrs.get("id") for _, attrs in outline(page).tags}
+
+
+def test_a_section_shows_its_paragraphs_picture_and_table():
+    section = Section(
+        "Training",
+        "One.\n\nTwo.",
+        _figure(),
+        "Proxy and gold.",
+        (["arm", "gold"], [["flawed", 0.0512], ["kept", None]]),
+    )
+    page = render_html([clean_report()], sections=[section])
+    assert "<p>One.</p><p>Two.</p>" in page
+    assert 'alt="Proxy and gold."' in page
+    assert '<td class="num">0.0512</td>' in page
+    assert "<td>–</td>" in page
+
+
+def test_a_section_refuses_a_ragged_table():
+    with pytest.raises(ValueError, match=r"row 0 of the table in 'T' has 1 cells under 2 headings. Give every row"):
+        Section("T", table=(["a", "b"], [["only one"]]))
+
+
+def test_no_report_is_refused():
+    with pytest.raises(ValueError, match=r"reports is empty, so there is nothing to show. Pass at least one Report"):
+        render_html([])
+
+
+def test_names_in_backticks_are_set_as_code_within_escaped_advice():
+    advice = "Use `rewards.exact_number`, not <b>`in`</b>\u200b ` alone."
+    page = render_html([replace(flawed_report(), findings=(replace(EMPTY, advice=advice),))])
+    assert (
+        "Use <code>rewards.exact_number</code>, not &lt;b&gt;<code>in</code>&lt;/b&gt;"
+        '<i class="mark">U+200B</i> ` alone.'
+    ) in page
+
+
+def test_the_floor_decides_what_is_a_finding():
+    text = words(render_html([flawed_report()], floor="critical"))
+    assert text.index("Observations") < text.index("A completion of zero-width characters")
+    assert "Verdict: findings of severity critical or worse" in text
+
+
+def test_one_report_renders_within_a_second_and_the_same_each_time():
+    started = time.perf_counter()
+    first = render_html([flawed_report()])
+    assert time.perf_counter() - started < 1.0
+    assert render_html([flawed_report()]) == first
+
+
+def test_rendering_without_pictures_loads_no_matplotlib():
+    code = "import sys, rewardsmith.auditing.render.html as r; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def _figure():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot([0, 1], [0, 1])
+    return figure

@@ -1,0 +1,104 @@
+"""Every planted flaw is found and named rightly, no sound reward is accused.
+
+Prompts are drawn by `REWARDSMITH_SEED`, by default 0.
+"""
+
+import os
+import random
+import re
+from functools import cache
+
+import pytest
+from corpus import prompts
+from corpus.flawed import FLAWED
+from corpus.sound import SOUND
+
+from rewardsmith.auditing import audit
+from rewardsmith.auditing.equivalence import equivalent, key_kind, reads_off
+
+SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
+N_ROWS, BUDGET = 48, 4_000
+MAKERS = {name: make for name, make in vars(prompts).items() if re.fullmatch(r"[a-z_]+_rows", name)}
+
+
+@cache
+def _report(name, *, timeout):
+    case = FLAWED.get(name) or SOUND[name]
+    rng = random.Random(f"{SEED} {name}")
+    rows = case.rows(N_ROWS, rng)
+    workers = getattr(case, "workers", 0)
+    return audit(case.make(), rows, budget=BUDGET, workers=workers, timeout=timeout, seed=rng.randrange(2**31))
+
+
+def _told(report):
+    return "\n".join(f"  {f.severity} {f.probe}: {f.message}" for f in report.findings)
+
+
+@pytest.mark.parametrize("name", FLAWED)
+def test_a_planted_flaw_is_found_and_named_rightly(name):
+    case = FLAWED[name]
+    report = _report(name, timeout=0.5 if case.workers else 10.0)
+    named = {finding.probe for finding in report.at_least("medium")}
+    assert named & case.expected, f"seed {SEED}: {name} wants {sorted(case.expected)}, got\n{_told(report)}"
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_reward_is_not_accused(name):
+    report = _report(name, timeout=10.0)
+    accused = report.at_least("medium")
+    assert accused == (), f"seed {SEED}: {name} is sound, yet\n{_told(report)}\n  {accused[0].examples}"
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_reward_pays_for_right_answers_in_its_own_form(name):
+    """Otherwise nothing said about it would mean anything: the audit must recognize its kind."""
+    report = _report(name, timeout=10.0)
+    keyed = SOUND[name].rows(1, random.Random(0))[0].answer is not None
+    right = report.levels.get("right answers", ())
+    assert not keyed or sum(score >= 0.99 for score in right) >= 0.9 * max(len(right), 1) > 0, f"seed {SEED}: {right}"
+
+
+def test_the_corpus_is_as_large_and_varied_as_promised():
+    assert len(FLAWED) >= 22
+    assert len(SOUND) >= 18
+    assert len(frozenset().union(*(case.expected for case in FLAWED.values()))) >= 18
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_fresh_prompts_have_answers_that_a_copy_of_the_prompt_does_not_give(name):
+    rows = MAKERS[name](60, random.Random(f"{SEED} {name}"))
+    assert len(rows) == 60
+    for row in rows:
+        assert row.answer is None or (row.answer and not reads_off(row.prompt_text, row.answer)), f"seed {SEED}: {row}"
+    again = MAKERS[name](60, random.Random(f"{SEED} {name}"))
+    assert again == rows
+
+
+def test_the_answers_of_the_prompts_are_right():
+    """Read back from the text by another route: the arithmetic of Python's own `eval` on our own expressions."""
+    for row in prompts.arithmetic_rows(100, random.Random(SEED)):
+        expression = row.prompt_text.removeprefix("Compute ").removesuffix(" and report the result.")
+        assert str(eval(expression, {"__builtins__": {}})) == row.answer
+    for row in prompts.word_rows(100, random.Random(SEED)):
+        times, red, green, gone = map(int, re.findall(r"\d+", row.prompt_text))
+        assert str(times * (red + green) - gone) == row.answer
+    for row in prompts.choice_rows(100, random.Random(SEED)):
+        a, b = map(int, re.search(r"(\d+) \+ (\d+)", row.prompt_text).groups())
+        assert re.search(rf"^{row.answer}\) {a + b}$", row.prompt_text, re.M)
+        assert len(set(re.findall(r"^[A-D]\) (\d+)$", row.prompt_text, re.M))) == 4
+    for row in prompts.fraction_rows(100, random.Random(SEED)):
+        x, y = re.search(r"Add (\S+) and (\S+),", row.prompt_text).groups()
+        assert equivalent(f"{x} + {y}", row.answer) is True
+
+
+def test_the_kinds_of_keys_are_what_the_makers_promise():
+    kinds = {name: {key_kind(row.answer) for row in make(40, random.Random(SEED)) if row.answer is not None}
+             for name, make in MAKERS.items()}  # fmt: skip
+    assert kinds["arithmetic_rows"] == kinds["word_rows"] == kinds["grouped_rows"] == {"integer"}
+    assert kinds["fraction_rows"] == {"fraction"}
+    assert kinds["decimal_rows"] == {"decimal"}
+    assert kinds["choice_rows"] == {"choice"}
+    assert kinds["yes_no_rows"] == {"boolean"}
+    assert kinds["capital_rows"] == kinds["code_rows"] == {"word"}
+    assert kinds["text_rows"] == {"text"}
+    assert kinds["list_rows"] == {"structured"}

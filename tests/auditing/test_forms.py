@@ -1,0 +1,301 @@
+import random
+import time
+from fractions import Fraction
+
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewardsmith.auditing.equivalence import (
+    Form,
+    equivalent,
+    equivalent_forms,
+    key_kind,
+    number_tokens,
+    prefixes,
+    read_number,
+    reads_off,
+    same_notation,
+    stands_alone,
+    supersets,
+    wrong_answers,
+)
+
+KEYS = (
+    "42", "-7", "0", "1,234", "98765", "0.5", "-.25", "3/4", r"\frac{1}{2}", "50%", "12 km", "$5", "x^2+1", r"\sqrt{8}",
+    "B", "(C)", "yes", "True", "Paris", "NASA", "New York", "1, 2, 3", "[1, [2, 3]]", '{"a": 1, "b": "x"}',
+    "the red fox jumps", "007", "1e5", "x = 5", "2 hours 30 minutes", "12:30", "2x", "東京", "3rd", "1 1/2", "ab\ncd",
+)  # fmt: skip
+
+KINDS = [
+    ("42", "integer"), ("-1,234", "integer"), ("$42$", "integer"), ("12 km", "integer"), ("0.5", "decimal"),
+    (".5", "decimal"), ("1e5", "decimal"), ("3/4", "fraction"), (r"\dfrac{3}{4}", "fraction"),
+    ("1 1/2", "fraction"), ("50%", "percent"), (r"12.5\%", "percent"), ("x+1", "expression"),
+    (r"\sqrt{2}", "expression"), ("2x", "expression"), ("C", "choice"), ("(D)", "choice"), ("Yes", "boolean"),
+    ("false", "boolean"), ("Paris", "word"), ("NASA", "word"), ("007", "word"), ("12:30", "word"),
+    ("New York", "text"), ("1, 2", "structured"), ("[[1, 0], [0, 1]]", "structured"),
+    ('{"a": 1}', "structured"), ("a b\nc d", "structured"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "kind"), KINDS)
+def test_the_layout_of_a_key_decides_its_kind(key, kind):
+    assert key_kind(key) == kind
+
+
+EQUAL = [
+    ("1,234", "1234"), (r"1{,}234", "1234"), ("$42$", "42"), (r"\(42\)", "42"), ("42.", "42"), ("+42", "42"),
+    ("42.0", "42"), (".5", "0.5"), ("1/2", "0.5"), (r"\frac{1}{2}", "0.5"), (r"-\dfrac12", "-1/2"), ("50%", "0.5"),
+    (r"50\%", "50%"), ("1 1/2", "1.5"), (r"1\frac{1}{2}", "3/2"), ("1.5e3", "1500"), (r"1.5 \times 10^{3}", "1500"),
+    ("−3", "-3"), ("2/4", "1/2"), ("12 km", "12km"), (r"12\text{ km}", "12 km"), (r"\boxed{7}", "7"), ("(B)", "B"),
+    ("B.", "B"), ("YES", "yes"), ("paris", "Paris"), (r"\text{Paris}", "Paris"), ("2x", "x+x"),
+    ("(x+1)(x-1)", "x^2-1"), (r"\frac{\sqrt{8}}{2}", r"\sqrt{2}"), ("[1, 2]", "[1,2]"), ("1, 2", "(1.0, 2)"),
+    ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b"), EQUAL)
+def test_spellings_of_one_value_are_equivalent_both_ways(a, b):
+    assert equivalent(a, b) is True
+    assert equivalent(b, a) is True
+
+
+DIFFERENT = [("42", "43"), ("0.1", "0.10000001"), ("1/3", "0.3333"), ("50%", "0.6"), ("B", "C"), ("yes", "no"),
+             ("x+1", "x-1"), (r"\sqrt{2}", "1.41421356"), ("1, 2", "1, 3"), ("1, 2", "1, 2, 3"), ("12 km", "13 km"),
+             ('{"a": 1}', '{"a": 2}'), ("5", "")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b"), DIFFERENT)
+def test_provably_different_values_are_told_apart(a, b):
+    assert equivalent(a, b) is False
+
+
+OPEN = [("50%", "50"), ("12 km", "12"), ("007", "7"), ("Paris", "Lyon"), ("yes", "true"), ("1, 2", "2, 1"),
+        ("NASA", "nasa"), ("e^2", "7.38"), ("f(x+1)", "fx+f"), ("1/2x", "x/2"), ("x = 5", "5")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b"), OPEN)
+def test_what_cannot_be_told_for_certain_stays_open(a, b):
+    assert equivalent(a, b) is None
+
+
+@given(st.fractions(max_denominator=10**6), st.fractions(max_denominator=10**6))
+def test_fractions_compare_as_python_fractions_do(a, b):
+    assert equivalent(str(a), str(b)) is (a == b)
+    assert equivalent(str(a), f"{2 * a.numerator}/{2 * a.denominator}") is True
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9, places=6))
+def test_decimals_are_read_exactly(value):
+    number = read_number(f"{value:f}")
+    assert number is not None
+    assert number.value == Fraction(value)
+    assert read_number(f"{value:,f}") is not None
+    assert equivalent(f"{value:,f}", f"{value:f}") is True
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=4), st.lists(st.integers(-9, 9), min_size=1, max_size=4))
+def test_polynomials_agree_exactly_where_sympy_expands_them_alike(roots, other):
+    x = sympy.Symbol("x")
+    product = "".join(f"(x+{root})" if root >= 0 else f"(x-{-root})" for root in roots)
+    expanded = str(sympy.expand(sympy.prod(x + root for root in other))).replace("**", "^")
+    if len(product) <= 40 and len(expanded) <= 60:
+        expected = sympy.expand(sympy.prod(x + r for r in roots) - sympy.prod(x + r for r in other)) == 0
+        assert equivalent(product, expanded) in (expected, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1e999999999",
+        "9^9^9^9",
+        "(" * 500,
+        "2**2**2**2**2",
+        "((((((9^12)^12)^12)^12)^12)^12)^12",
+        "((((((x^12)^9)^8)^9)^12)^12)^12",
+        "9" * 10_000,
+        r"\frac{1}{" * 200,
+        "x" * 50_000,
+        "[" * 5000,
+    ],
+)
+def test_hostile_text_is_refused_at_once(text):
+    started = time.perf_counter()
+    assert equivalent(text, "1") in (None, False)
+    equivalent(text, text[::-1])
+    equivalent_forms(text)
+    key_kind(text)
+    assert time.perf_counter() - started < 1.0
+
+
+_PIECES = st.sampled_from(
+    [*"0123456789.,/%$-+^(){}[]\\ eExy\n:;=_", "\\frac", "{", "}", "sqrt", "yes", "B", "\ud800", "٣", "²"]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(_PIECES, max_size=14).map("".join) | st.text(max_size=20), st.text(max_size=6), st.integers(0, 99))
+def test_odd_text_never_raises_and_equality_is_reflexive_and_symmetric(a, b, seed):
+    assert equivalent(a, a) is True
+    assert equivalent(a, b) is equivalent(b, a)
+    assert all(equivalent(a, form.text) for form in equivalent_forms(a))
+    for text in wrong_answers(a, [b, "7", "no"], rng=random.Random(seed)):
+        assert text.strip()
+        assert equivalent(a, text) is not True
+    supersets(a), prefixes(a), reads_off(b, a), stands_alone(b, a), number_tokens(a)
+
+
+def test_no_text_is_ever_executed(tmp_path):
+    target = tmp_path / "ran"
+    for text in (f"__import__('pathlib').Path('{target}').touch()", "exec('1')", "lambda: 0", "sympify('1')"):
+        equivalent(text, "x+1")
+    assert not target.exists()
+
+
+def families(key):
+    return {form.family for form in equivalent_forms(key)}
+
+
+def texts(key):
+    return {form.text for form in equivalent_forms(key)}
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("1234", {"1,234", "1{,}234", "1234.0", "+1234", "$1234$", "1.234e3", "1234.", " 1234 ", "1234\n"}),
+        ("42", {"42.0", "+42", "$42$", "42."}),
+        ("0.5", {"0.50", ".5", "1/2", r"\frac{1}{2}", r"\dfrac{1}{2}"}),
+        ("1/2", {"0.5", r"\frac{1}{2}"}),
+        ("50%", {"0.5", r"50\%", "50 %"}),
+        ("12 km", {"12km", r"12\text{ km}"}),
+        ("Paris", {"paris", r"\text{Paris}", "Paris."}),
+        ("B", {"(B)", "B.", "B)"}),
+    ],
+)
+def test_a_key_has_the_spellings_that_anyone_would_expect(key, expected):
+    assert expected <= texts(key)
+
+
+def test_forms_that_a_fair_grader_may_refuse_are_never_offered():
+    assert "case" not in families("NASA") | families("B") | families("12 km")
+    assert "fraction" not in families("1/3") | families("42")
+    assert "units" not in families("42")
+    assert "thousands" not in families("123") | families("007")
+    assert families("007") <= {"surrounding", "latex"}
+    assert families("the red fox jumps") == {"surrounding"}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_form_is_another_text_of_the_same_value(key):
+    forms = equivalent_forms(key)
+    assert forms
+    assert len({form.text for form in forms}) == len(forms)
+    assert all(form.text != key and equivalent(key, form.text) for form in forms)
+
+
+def test_notation_tells_own_spellings_from_crossings():
+    assert same_notation("1234", Form("1,234", "thousands"))
+    assert same_notation("0.5", Form("0.50", "trailing_zero"))
+    assert same_notation(r"\frac{1}{2}", Form(r"\dfrac{1}{2}", "latex"))
+    assert not same_notation("1234", Form("1{,}234", "thousands"))
+    assert not same_notation("42", Form("42.0", "trailing_zero"))
+    assert not same_notation("42", Form("$42$", "latex"))
+    assert not same_notation("50%", Form("0.5", "percent"))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("seed", range(5))
+def test_wrong_answers_are_wrong_distinct_and_apart_from_the_key(key, seed):
+    wrong = wrong_answers(key, KEYS, rng=random.Random(seed))
+    assert len(wrong) >= (1 if key_kind(key) == "boolean" else 2)
+    assert len(set(wrong)) == len(wrong)
+    for text in wrong:
+        assert text.strip()
+        assert equivalent(key, text) is not True
+        assert text.casefold() not in key.casefold()
+        assert key.casefold() not in text.casefold()
+    assert wrong == wrong_answers(key, KEYS, rng=random.Random(seed))
+
+
+@given(st.integers(-(10**7), 10**7), st.integers(0, 10**6))
+def test_wrong_integers_differ_in_value_and_keep_the_layout(value, seed):
+    for key in (str(value), f"{value:,}"):
+        near = wrong_answers(key, [], rng=random.Random(seed))
+        assert len(near) == 3
+        for text in near:
+            assert int(text.replace(",", "")) != value
+            assert ("," in text) == ("," in key) or len(text) < 4
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-999, max_value=999, places=4), st.integers(0, 99))
+def test_wrong_decimals_differ_by_more_than_rounding(value, seed):
+    for text in wrong_answers(f"{value:f}", [], rng=random.Random(seed)):
+        assert abs(Fraction(text) - Fraction(value)) >= max(abs(Fraction(value)) / 1000, Fraction(1, 10_000))
+
+
+def test_a_reordered_list_or_text_is_not_called_wrong():
+    for seed in range(20):
+        wrong = wrong_answers("1, 1, 2", ["2, 1, 1", "1, 2", "3, 4"], rng=random.Random(seed))
+        assert all(set(text.split(", ")) != {"1", "2"} for text in wrong)
+    assert wrong_answers("red fox", ["fox red"], rng=random.Random(0), n_near=0) == []
+
+
+def test_a_wrong_choice_keeps_the_layout_and_the_range_of_letters():
+    assert set(wrong_answers("(B)", [], rng=random.Random(3), n_near=9)) == {"(A)", "(C)", "(D)"}
+    assert set(wrong_answers("B", ["F"], rng=random.Random(3), n_near=9)) == {"A", "C", "D", "E", "F"}
+
+
+@pytest.mark.parametrize(("key", "wrong"), [("yes", "no"), ("True", "False"), ("FALSE", "TRUE"), ("No", "Yes")])
+def test_a_boolean_has_one_wrong_answer_in_its_own_case(key, wrong):
+    assert wrong_answers(key, ["yes", "no"], rng=random.Random(0)) == [wrong]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_supersets_hold_the_key_and_parts_lie_in_it_and_none_denotes_it(key):
+    assert all(key.strip() in text and text != key and equivalent(text, key) is not True for text in supersets(key))
+    for part in prefixes(key):
+        assert 0 < len(part) < len(key.strip())
+        at_an_end = key.strip().startswith(part) or key.strip().endswith(part)
+        assert at_an_end or (key_kind(key) == "structured" and part in number_tokens(key))
+        assert equivalent(part, key) is not True
+
+
+def test_parts_that_stand_for_the_whole_are_left_out():
+    assert "5" not in prefixes("x = 5")
+    assert "y" not in prefixes("yes")
+    assert "42" not in prefixes("42.0")
+    assert ".5" not in prefixes("0.5")
+    assert prefixes("7") == []
+
+
+@given(st.integers(1, 10**6))
+def test_supersets_of_an_integer_are_other_integers(value):
+    assert all(int(text) != value and str(value) in text for text in supersets(str(value)))
+
+
+def test_a_reader_finds_the_key_where_it_stands_alone():
+    assert number_tokens("Add 1,200 and -3.5, or 3/4; x2 does not count.") == ["1,200", "-3.5", "3/4"]
+    assert stands_alone("There are 1,200 of them", "1200")
+    assert not stands_alone("There are 12000 of them", "1200")
+    assert stands_alone("Is it Paris or Lyon?", "paris")
+    assert not stands_alone("A parison is a bulb of glass", "paris")
+    assert not stands_alone("anything", "")
+
+
+def test_a_reader_takes_the_first_or_last_thing_for_an_answer():
+    assert reads_off("What is 4 + 5?", "5")
+    assert reads_off("What is 4 + 5?", "4")
+    assert not reads_off("Is 4 + 5 more than 7?", "5")
+    assert reads_off("Which is larger, Lyon or Paris?", "Paris")
+    assert not reads_off("Is Paris larger than Lyon?", "Paris")
+
+
+def test_numbers_cost_microseconds():
+    """The brief asks for 50 µs; a shared machine gets five times that before the test complains."""
+    pairs = [(f"{k},{k + 100:03d}", f"{k}{k + 100:03d}.0") for k in range(1, 800)]
+    started = time.perf_counter()
+    assert all(equivalent(a, b) for a, b in pairs)
+    assert (time.perf_counter() - started) / len(pairs) < 250e-6

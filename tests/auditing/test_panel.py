@@ -1,0 +1,195 @@
+"""The panel: which form a reward reads, and what honest right and wrong answers earn in it, worked out by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+
+import pytest
+from hearings import exact, hearing_of, integer_rows, panel_in, panel_of, unkeyed_rows
+
+from rewardsmith.auditing.baseline import Ask
+from rewardsmith.auditing.texts import CARRIERS
+from rewardsmith.scoring import Scored
+
+
+def boxed(prompt, completion, answer):
+    return float(re.findall(r"\\boxed\{([^{}]*)\}", completion)[-1:] == [answer])
+
+
+def as_json(prompt, completion, answer):
+    try:
+        record = json.loads(completion)
+    except ValueError:
+        return 0.0
+    return float(isinstance(record, dict) and str(record.get("answer")) == answer)
+
+
+def json_string(prompt, completion, answer):
+    return as_json(prompt, completion, answer) if f'"{answer}"' in completion else 0.0
+
+
+def tagged(prompt, completion, answer):
+    return float(bool(re.fullmatch(rf"<think>.+</think>\s*<answer>{answer}</answer>", completion, re.S)))
+
+
+@pytest.mark.parametrize(
+    ("reward", "carrier", "accepted"),
+    [
+        (exact, "bare", {"bare"}),
+        (boxed, "boxed", {"boxed", "boxed in a sentence", "think, then boxed"}),
+        (as_json, "JSON string", {"JSON string", "JSON value"}),
+        (json_string, "JSON string", {"JSON string"}),
+        (tagged, "think, then answer tag", {"think, then answer tag"}),
+    ],
+)
+def test_the_panel_finds_the_form_that_the_reward_reads(reward, carrier, accepted):
+    panel = panel_of(reward)
+    assert panel.verifier
+    assert panel.carrier.name == carrier
+    assert set(panel.accepted) == accepted
+    assert panel.kind.startswith("verifier, reads: ")
+
+
+def test_every_carrier_holds_its_answer_and_has_a_name_of_its_own():
+    assert all("97531" in carrier.wrap("97531") for carrier in CARRIERS)
+    assert len({carrier.name for carrier in CARRIERS}) == len(CARRIERS)
+
+
+def test_a_bonus_for_format_chooses_among_forms_that_tell_right_from_wrong_alike():
+    """Bare and boxed answers both earn 1 over a wrong one, boxed ones half a point besides."""
+
+    def reward(prompt, completion, answer):
+        return float(answer in completion) + 0.5 * ("\\boxed{" in completion)
+
+    panel = panel_of(reward)
+    assert panel.carrier.name == "boxed"
+
+
+def test_level_and_gap_of_a_verifier_are_what_wrong_answers_earn_and_what_right_ones_add():
+    """Right 0.9 and wrong 0.3 everywhere: level 0.3, gap 0.6."""
+
+    def reward(prompt, completion, answer):
+        return 0.9 if completion == answer else 0.3
+
+    panel = panel_of(reward)
+    assert [item.right for item in panel.items] == [0.9] * 24
+    assert {item.level for item in panel.items} == {0.3}
+    assert all(item.gap == pytest.approx(0.6) for item in panel.items)
+    item = panel.items[0]
+    assert panel.gain(item, 0.9) == pytest.approx(1.0)
+    assert panel.gain(item, 0.6) == pytest.approx(0.5)
+    assert panel.gain(item, 0.0) == pytest.approx(-0.5)
+    assert panel.gain(item, 0.9, over=0.6) == pytest.approx(0.5)
+
+
+def test_a_row_whose_key_is_refused_is_measured_in_the_usual_gap():
+    """Odd keys earn 0 like wrong ones, so their own gap is 0; the median over the others is 1."""
+
+    def reward(prompt, completion, answer):
+        return exact(prompt, completion, answer) if int(answer) % 2 == 0 else 0.0
+
+    gaps = {int(item.key) % 2: item.gap for item in panel_of(reward).items}
+    assert gaps == {0: 1.0, 1: 1.0}
+
+
+def test_a_reward_for_format_is_measured_by_the_spread_over_formats():
+    """Boxed earns 3, the rest 1: honest completions are boxed, their level is 3 and the gap 3 − 1 = 2."""
+
+    def reward(prompt, completion):
+        return 3.0 if "\\boxed{" in completion else 1.0
+
+    panel = panel_of(reward, unkeyed_rows())
+    assert (panel.verifier, panel.keyed, panel.kind) == (False, False, "format or style reward")
+    assert panel.carrier.name == "boxed"
+    assert {(item.level, item.gap) for item in panel.items} == {(3.0, 2.0)}
+    assert panel.formatted == 2.0
+
+
+def test_a_constant_reward_looks_at_nothing():
+    """No spread: the gap is a tenth of the level of 5."""
+    panel = panel_of(lambda prompt, completion: 5.0)
+    assert (panel.verifier, panel.kind) == (False, "reward that does not look at answers")
+    assert {(item.level, item.gap) for item in panel.items} == {(5.0, 0.5)}
+
+
+def test_answers_that_the_rows_do_not_show_leave_the_panel_blind():
+    def reward(prompt, completion, answer=None):
+        return float(completion == "sesame")
+
+    panel = panel_of(reward, unkeyed_rows())
+    assert panel.blind
+    assert panel.kind == "verifier whose answers the rows do not show"
+
+
+def test_noise_is_the_largest_difference_between_scores_of_one_row():
+    """The k-th row is shifted by 0, 0.01 or 0.03 in turn; 16 rows a call and 16 ≡ 1 (mod 3), so calls differ."""
+    shifts = itertools.cycle((0.0, 0.01, 0.03))
+    panel = panel_of(lambda prompt, completion, answer: exact("", completion, answer) + next(shifts))
+    assert panel.noise == pytest.approx(0.03)
+    assert panel_of(exact).noise == 0.0
+
+
+def test_a_reward_noisier_than_its_gap_is_no_verifier():
+    """A gap of 0.1 against noise of 1."""
+    draws = itertools.cycle((0.0, 0.5, 1.0))
+    panel = panel_of(lambda prompt, completion, answer: 0.1 * exact("", completion, answer) + next(draws))
+    assert not panel.verifier
+
+
+def test_rows_without_an_answer_are_left_out_where_others_have_one():
+    panel = panel_of(exact, [*integer_rows(6), *unkeyed_rows(6)])
+    assert len(panel.items) == 6
+    assert all(item.key == item.row.answer for item in panel.items)
+
+
+def test_no_wrong_answer_of_an_item_is_its_key():
+    for item in panel_of(exact).items:
+        assert item.wrongs
+        assert item.key not in item.wrongs
+
+
+def test_the_same_seed_chooses_the_same_items_and_another_one_others():
+    with hearing_of(exact) as hearing:
+        chosen = [
+            [item.row.prompt for item in panel_in(hearing, integer_rows(), seed=seed).items] for seed in (0, 0, 1)
+        ]
+    assert chosen[0] == chosen[1]
+    assert chosen[0] != chosen[2]
+
+
+def test_questions_side_by_side_each_get_their_own_scores_in_order():
+    """Two questions, one of two rounds, with ordinary and whole asks mixed."""
+    right, wrong = (integer_rows(1)[0].with_completion(text) for text in ("1313", "7"))
+
+    def first():
+        scores = yield [Ask([right, wrong]), Ask([wrong, right], nonce="n", whole=True)]
+        (again,) = yield [Ask([wrong])]
+        return [[score.reward for score in row] for row in (*scores, again)]
+
+    def second():
+        (scores,) = yield [Ask([wrong, wrong, right])]
+        return [score.reward for score in scores]
+
+    with hearing_of(exact) as hearing:
+        results = hearing.hear({"first": first(), "second": second()})
+    assert results == {"first": [[1.0, 0.0], [0.0, 1.0], [0.0]], "second": [0.0, 0.0, 1.0]}
+    assert hearing.calls == 4  # two rows as such, two under the nonce; what was known was not asked again
+
+
+def test_what_came_back_unscored_is_noted_once_and_each_call_counts():
+    def reward(prompt, completion, answer):
+        return None if completion == "7" else 1.0
+
+    row = integer_rows(1)[0].with_completion("7")
+
+    def asking(nonce):
+        (scores,) = yield [Ask([row], nonce=nonce)]
+        return scores
+
+    with hearing_of(reward) as hearing:
+        results = hearing.hear({nonce: asking(nonce) for nonce in ("a", "b")})
+    assert hearing.unscored == {"none": 2}
+    assert len(hearing.broken) == len(hearing.asked) == 1
+    assert isinstance(results["a"][0], Scored)

@@ -1,0 +1,32 @@
+import math
+
+import pytest
+from scipy import stats
+
+from rewardsmith.measures.intervals import family_alpha, mean_interval, wilson_interval
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 5), (1, 5), (5, 5), (7, 64), (64, 64), (300, 1000)])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 160])
+def test_wilson_interval_is_scipys(successes: int, n: int, alpha: float) -> None:
+    theirs = stats.binomtest(successes, n).proportion_ci(confidence_level=1 - alpha, method="wilson")
+    low, high = wilson_interval(successes, n, alpha=alpha)
+    assert low == pytest.approx(theirs.low, abs=1e-12)
+    assert high == pytest.approx(theirs.high, abs=1e-12)
+
+
+def test_nothing_seen_is_nothing_known() -> None:
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert mean_interval([]) == (-math.inf, math.inf)
+    assert mean_interval([2.5]) == (2.5, 2.5)
+
+
+def test_mean_interval_is_scipys_normal_interval() -> None:
+    values = [0.1, 0.4, 0.35, 0.8, -0.2, 0.0]
+    error = stats.sem(values)
+    assert mean_interval(values, alpha=0.1) == pytest.approx(stats.norm.interval(0.9, sum(values) / 6, error))
+
+
+def test_family_alpha_divides_the_level() -> None:
+    assert family_alpha(160) == pytest.approx(0.05 / 160)
+    assert family_alpha(0) == 0.05
