@@ -75,8 +75,8 @@ engines: .venv-verl/.installed .venv-openrlhf/.installed
 	.venv-verl/bin/pytest -q tests/engines/test_verl.py
 	.venv-openrlhf/bin/pytest -q tests/engines/test_openrlhf.py
 
-SWEPT := tests/atlas tests/audit/test_corpus.py tests/audit/test_planted.py tests/audit/test_planted_models.py \
-	tests/audit/test_miscalibration.py
+SWEPT := tests/atlas tests/auditing/test_corpus.py tests/auditing/test_planted.py tests/auditing/test_planted_models.py \
+	tests/auditing/test_miscalibration.py
 sweep: export REWARDSMITH_SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 sweep: .venv/.installed
 	@echo "seed $$REWARDSMITH_SEED; make sweep SEED=$$REWARDSMITH_SEED repeats it"

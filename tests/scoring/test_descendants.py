@@ -70,7 +70,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a sh
 from pathlib import Path
 from rewardsmith.data import Row
 from rewardsmith.scoring import score
-from tests.rewards.test_descendants import starting
+from tests.scoring.test_descendants import starting
 
 score(starting(Path(sys.argv[1]), "hang"), [Row("p", "a")], timeout=100.0)
 """
