@@ -15,7 +15,7 @@ from rewardsmith.data import (
     neutral_augment,
     ties_as_pairs,
 )
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss, tie_loss
 
 ROW = PreferenceRow("2+2?", "It is 4.", "It is 5, I think.", margin=2.0, strength=3.0, columns={"id": 7})
 
@@ -111,8 +111,8 @@ def test_a_tie_as_two_rows_costs_twice_the_tie_loss_whichever_way_it_is_written(
         (ROW.chosen, ROW.rejected, False),
     ]
     scores = {ROW.chosen: torch.tensor([0.7], dtype=torch.float64), ROW.rejected: torch.zeros(1, dtype=torch.float64)}
-    strict = sum(pairwise_loss(scores[row.chosen], scores[row.rejected]) for row in both[:2])
-    tied = pairwise_loss(scores[tie.chosen], scores[tie.rejected], tie=torch.tensor([True]))
+    strict = sum(bt_loss(scores[row.chosen], scores[row.rejected]) for row in both[:2])
+    tied = tie_loss(scores[tie.chosen], scores[tie.rejected])
     assert_close(strict, 2 * tied)
 
 

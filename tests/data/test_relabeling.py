@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.data import PreferenceRow, relabel, relabel_rows
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss
 
 
 def slow(mean, *, flip, smooth, soft, smooth_top, margin_scale, drop):
@@ -87,8 +87,8 @@ def test_swapping_a_row_is_a_soft_label_of_one_and_a_margin_against_it():
     made = relabel([-1.0, 0.5, -2.0, 2.0], flip=0.5, smooth=None, margin_scale=2.0)
     flipped, soft, margin = (torch.from_numpy(column) for column in made[:3])
     up, down = torch.where(flipped, rejected, chosen), torch.where(flipped, chosen, rejected)
-    swapped = pairwise_loss(up, down, soft_label=soft, margin=margin)
-    unswapped = pairwise_loss(
+    swapped = bt_loss(up, down, soft_label=soft, margin=margin)
+    unswapped = bt_loss(
         chosen, rejected, soft_label=torch.where(flipped, 1 - soft, soft), margin=torch.where(flipped, -margin, margin)
     )
     assert_close(swapped, unswapped)

@@ -12,13 +12,18 @@ from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from rewardsmith.objectives import (
+    binned_rating_loss,
+    bt_loss,
+    centering_loss,
     normalized_weights,
-    pairwise_loss,
     rating_loss,
     sampled_preference_loss,
     simcse_loss,
     spread_regularizer,
+    squared_tie_loss,
     thurstone_loss,
+    tie_loss,
+    weighted_loss,
 )
 
 INF, NAN = math.inf, math.nan
@@ -39,13 +44,13 @@ def log_sigmoid(z):
         return mpmath.log(1 / (1 + mpmath.exp(-mpmath.mpf(z))))
 
 
-def slow(chosen, rejected, margin, weight, soft_label, *, tie=False, tie_kind="entropy", center=0.0):
+def slow(chosen, rejected, margin, weight, soft_label, *, tie=None, center=0.0):
     """One pair, from the equation."""
     with mpmath.workdps(60):
         delta = mpmath.mpf(chosen) - mpmath.mpf(rejected)
         z = delta - mpmath.mpf(margin)
         p = mpmath.mpf(soft_label)
-        if tie and tie_kind == "squared":
+        if tie is squared_tie_loss:
             label = delta**2
         elif tie:
             label = -(log_sigmoid(delta) + log_sigmoid(-delta)) / 2
@@ -54,20 +59,23 @@ def slow(chosen, rejected, margin, weight, soft_label, *, tie=False, tie_kind="e
         return float(weight * label + center * (mpmath.mpf(chosen) + mpmath.mpf(rejected)) ** 2)
 
 
-@pytest.mark.parametrize("tie_kind", ["entropy", "squared"])
+def whole(chosen, rejected, margin, weight, soft_label, *, tie=None, center=0.1):
+    """Every term on one pair."""
+    losses = bt_loss(chosen, rejected, margin=margin, soft_label=soft_label) if tie is None else tie(chosen, rejected)
+    return weighted_loss(losses, weight) + centering_loss(chosen, rejected, coef=center)
+
+
+@pytest.mark.parametrize("tie", [None, tie_loss, squared_tie_loss])
 @pytest.mark.parametrize("center", [0.0, 0.01])
 @pytest.mark.parametrize("scale", [1.0, 40.0])
-def test_a_pair_costs_what_its_equation_says(tie_kind, center, scale):
+def test_a_pair_costs_what_its_equation_says(tie, center, scale):
     chosen, rejected, margin = draw(3, 8, scale=scale)
     weight, soft_label = draw(2, 8, seed=1).sigmoid()
-    tie = torch.tensor([True, False] * 4)
     expected = [
-        slow(*(float(value) for value in row), tie=bool(tied), tie_kind=tie_kind, center=center)
-        for *row, tied in zip(chosen, rejected, margin, weight, soft_label, tie, strict=True)
+        slow(*(float(value) for value in row), tie=tie, center=center)
+        for row in zip(chosen, rejected, margin, weight, soft_label, strict=True)
     ]
-    losses = pairwise_loss(
-        chosen, rejected, margin=margin, weight=weight, soft_label=soft_label, tie=tie, tie_kind=tie_kind, center=center
-    )
+    losses = whole(chosen, rejected, margin, weight, soft_label, tie=tie, center=center)
     assert_close(losses, column(*expected))
 
 
@@ -75,52 +83,44 @@ def test_with_margin_and_center_alone_it_is_the_loss_of_trl():
     chosen, rejected, margin = draw(3, 16)
     theirs = -torch.nn.functional.logsigmoid(chosen - rejected - margin).mean()
     theirs = theirs + 0.01 * torch.mean((chosen + rejected) ** 2)  # trl 1.x, RewardTrainer.compute_loss
-    assert_close(pairwise_loss(chosen, rejected, margin=margin, center=0.01).mean(), theirs)
+    ours = bt_loss(chosen, rejected, margin=margin) + centering_loss(chosen, rejected, coef=0.01)
+    assert_close(ours.mean(), theirs)
 
 
 def test_one_number_stands_for_all_rows():
     chosen, rejected = draw(2, 5)
-    one = pairwise_loss(chosen, rejected, margin=0.5, weight=2.0, soft_label=0.1)
-    rows = {"margin": 0.5, "weight": 2.0, "soft_label": 0.1}
-    assert_close(one, pairwise_loss(chosen, rejected, **{name: torch.full((5,), v) for name, v in rows.items()}))
+    numbers = (0.5, 2.0, 0.1)
+    assert_close(whole(chosen, rejected, *numbers), whole(chosen, rejected, *(torch.full((5,), v) for v in numbers)))
 
 
 def test_gradients_are_those_of_finite_differences():
     scores = [row.clone().requires_grad_() for row in draw(3, 6)]
     shares = [row.clone().requires_grad_() for row in draw(2, 6, seed=1).sigmoid()]
-    tie = torch.tensor([True, False] * 3)
-
-    def loss(chosen, rejected, margin, weight, soft_label):
-        return pairwise_loss(chosen, rejected, margin=margin, weight=weight, soft_label=soft_label, tie=tie, center=0.1)
-
-    assert gradcheck(loss, [*scores, *shares])
-    assert gradcheck(lambda a, b: pairwise_loss(a, b, tie=tie, tie_kind="squared"), scores[:2])
+    assert gradcheck(whole, [*scores, *shares])
+    for tie in (tie_loss, squared_tie_loss):
+        assert gradcheck(tie, scores[:2])
 
 
 def test_a_sure_mistake_is_the_other_way_around():
     chosen, rejected = draw(2, 6)
-    assert_close(pairwise_loss(chosen, rejected, soft_label=1.0), pairwise_loss(rejected, chosen))
-    flipped = pairwise_loss(chosen, rejected, soft_label=1.0, margin=-0.7)
-    assert_close(flipped, pairwise_loss(rejected, chosen, margin=0.7))
+    assert_close(bt_loss(chosen, rejected, soft_label=1.0), bt_loss(rejected, chosen))
+    flipped = bt_loss(chosen, rejected, soft_label=1.0, margin=-0.7)
+    assert_close(flipped, bt_loss(rejected, chosen, margin=0.7))
 
 
-@pytest.mark.parametrize("tie_kind", ["entropy", "squared"])
-def test_a_tie_has_no_order_and_asks_for_equal_scores(tie_kind):
+@pytest.mark.parametrize(("loss", "best"), [(tie_loss, math.log(2)), (squared_tie_loss, 0.0)])
+def test_a_tie_has_no_order_and_asks_for_equal_scores(loss, best):
     chosen, rejected = draw(2, 6)
-    tie = torch.ones(6, dtype=torch.bool)
-    assert_close(
-        pairwise_loss(chosen, rejected, tie=tie, tie_kind=tie_kind),
-        pairwise_loss(rejected, chosen, tie=tie, tie_kind=tie_kind),
-    )
-    even = pairwise_loss(chosen, chosen, tie=tie, tie_kind=tie_kind)
-    assert_close(even, torch.full_like(even, math.log(2) if tie_kind == "entropy" else 0.0))
-    assert (pairwise_loss(chosen, rejected, tie=tie, tie_kind=tie_kind) > even).all()
+    assert_close(loss(chosen, rejected), loss(rejected, chosen))
+    even = loss(chosen, chosen)
+    assert_close(even, torch.full_like(even, best))
+    assert (loss(chosen, rejected) > even).all()
 
 
 def test_two_strict_rows_in_both_orders_make_two_ties():
     chosen, rejected = draw(2, 6)
-    both = pairwise_loss(chosen, rejected) + pairwise_loss(rejected, chosen)
-    assert_close(both, 2 * pairwise_loss(chosen, rejected, tie=torch.ones(6, dtype=torch.bool)))
+    both = bt_loss(chosen, rejected) + bt_loss(rejected, chosen)
+    assert_close(both, 2 * tie_loss(chosen, rejected))
 
 
 def test_a_weight_is_as_many_copies_of_the_pair():
@@ -128,41 +128,50 @@ def test_a_weight_is_as_many_copies_of_the_pair():
     times = [3, 1, 2]
     copies = torch.repeat_interleave(torch.arange(3), torch.tensor(times))
     assert_close(
-        pairwise_loss(chosen, rejected, weight=column(*times)).sum(),
-        pairwise_loss(chosen[copies], rejected[copies]).sum(),
+        weighted_loss(bt_loss(chosen, rejected), column(*times)).sum(),
+        bt_loss(chosen[copies], rejected[copies]).sum(),
     )
 
 
-@pytest.mark.parametrize("hole", ["chosen", "rejected", "margin", "weight", "soft_label"])
-def test_a_row_with_a_hole_is_unscored_and_sends_no_gradient(hole):
+@pytest.mark.parametrize(
+    ("hole", "tie"),
+    [
+        *((hole, None) for hole in ("chosen", "rejected", "margin", "weight", "soft_label")),
+        *((hole, tie) for hole in ("chosen", "rejected", "weight") for tie in (tie_loss, squared_tie_loss)),
+    ],
+)
+def test_a_row_with_a_hole_is_unscored_and_sends_no_gradient(hole, tie):
     rows = dict(zip(["chosen", "rejected", "margin"], draw(3, 4), strict=True))
     rows |= dict(zip(["weight", "soft_label"], draw(2, 4, seed=1).sigmoid(), strict=True))
-    whole = {name: value[1:].clone() for name, value in rows.items()}
+    rest = {name: value[1:].clone() for name, value in rows.items()}
     rows[hole][0] = NAN
-    for given in (rows, whole):
+    for given in (rows, rest):
         given["chosen"].requires_grad_()
-    losses = pairwise_loss(**rows, center=0.1)
+    losses = whole(**rows, tie=tie)
     assert losses.isnan().tolist() == [True, False, False, False]
     losses.nanmean().backward()
-    pairwise_loss(**whole, center=0.1).mean().backward()
+    whole(**rest, tie=tie).mean().backward()
     assert rows["chosen"].grad[0] == 0.0
-    assert_close(rows["chosen"].grad[1:], whole["chosen"].grad)
+    assert_close(rows["chosen"].grad[1:], rest["chosen"].grad)
 
 
 def test_infinite_scores_give_the_limit_and_a_finite_gradient():
     chosen = column(INF, -INF, INF, -INF, 0.0).requires_grad_()
-    losses = pairwise_loss(chosen, torch.zeros(5, dtype=torch.float64), weight=column(1, 1, 0, 0, 0), soft_label=0.0)
+    losses = bt_loss(chosen, torch.zeros(5, dtype=torch.float64), soft_label=0.0)
+    losses = weighted_loss(losses, column(1, 1, 0, 0, 0))
     assert losses.tolist() == [0.0, INF, 0.0, 0.0, 0.0]
     losses.sum().backward()
     assert chosen.grad.tolist() == [0.0, -1.0, 0.0, 0.0, 0.0]
-    assert pairwise_loss(column(INF), column(0.0), soft_label=0.25).item() == INF
-    assert pairwise_loss(column(INF), column(INF)).isnan().all()
+    assert bt_loss(column(INF), column(0.0), soft_label=0.25).item() == INF
+    for loss in (bt_loss, tie_loss, squared_tie_loss, centering_loss):
+        assert loss(column(INF), column(INF)).isnan().all()
 
 
 @pytest.mark.parametrize("scale", [1e4, 1e30])
-def test_extreme_scores_give_finite_losses_and_gradients(scale):
+@pytest.mark.parametrize("loss", [lambda a, b: bt_loss(a, b, margin=1.0, soft_label=0.2), tie_loss])
+def test_extreme_scores_give_finite_losses_and_gradients(scale, loss):
     scores = [row.clone().requires_grad_() for row in draw(2, 6, scale=scale)]
-    losses = pairwise_loss(*scores, margin=1.0, soft_label=0.2, tie=torch.tensor([True, False] * 3))
+    losses = loss(*scores)
     losses.sum().backward()
     assert losses.isfinite().all()
     assert all(row.grad.isfinite().all() for row in scores)
@@ -170,26 +179,32 @@ def test_extreme_scores_give_finite_losses_and_gradients(scale):
 
 def test_half_precision_stays_half_precision():
     chosen, rejected = draw(2, 6).half()
-    losses = pairwise_loss(chosen, rejected, margin=torch.ones(6), weight=torch.full((6,), 2.0), soft_label=0.1)
+    losses = whole(chosen, rejected, torch.ones(6), torch.full((6,), 2.0), 0.1)
     assert losses.dtype == torch.float16
-    expected = pairwise_loss(chosen.double(), rejected.double(), margin=1.0, weight=2.0, soft_label=0.1)
+    expected = whole(chosen.double(), rejected.double(), 1.0, 2.0, 0.1)
     assert_close(losses.double(), expected, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("call", "message"),
     [
-        ({"margin": torch.zeros(3)}, "pairwise_loss: arguments must share one shape"),
-        ({"tie": torch.zeros(3, dtype=torch.bool)}, "pairwise_loss: arguments must share one shape"),
-        ({"weight": -1.0}, r"pairwise_loss: weight holds -1.0, outside \[0.0, inf\]. Pass values in that range"),
-        ({"soft_label": column(0.0, 1.5)}, r"pairwise_loss: soft_label holds 1.5, outside \[0.0, 1.0\]"),
-        ({"tie_kind": "mean"}, "pairwise_loss: tie_kind is 'mean', which is not one of 'entropy', 'squared'"),
-        ({"center": -1.0}, r"pairwise_loss: center is -1.0, outside \[0.0, inf\]"),
+        (lambda x: bt_loss(x, x[:1]), "bt_loss: arguments must share one shape"),
+        (lambda x: bt_loss(x, x, margin=torch.zeros(3)), "bt_loss: arguments must share one shape"),
+        (lambda x: bt_loss(x, x, soft_label=column(0.0, 1.5)), r"bt_loss: soft_label holds 1.5, outside \[0.0, 1.0\]"),
+        (lambda x: tie_loss(x, x[:1]), "tie_loss: arguments must share one shape"),
+        (lambda x: squared_tie_loss(x, x[:1]), "squared_tie_loss: arguments must share one shape"),
+        (lambda x: weighted_loss(x, torch.zeros(3)), "weighted_loss: arguments must share one shape"),
+        (
+            lambda x: weighted_loss(x, -1.0),
+            r"weighted_loss: weight holds -1.0, outside \[0.0, inf\]. Pass values in that range",
+        ),
+        (lambda x: centering_loss(x, x[:1]), "centering_loss: arguments must share one shape"),
+        (lambda x: centering_loss(x, x, coef=-1.0), r"centering_loss: coef is -1.0, outside \[0.0, inf\]"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(options, message):
+def test_what_cannot_be_meant_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
-        pairwise_loss(torch.zeros(2), torch.zeros(2), **options)
+        call(torch.zeros(2))
 
 
 def test_normalized_weights_have_mean_one_and_keep_what_is_missing():
@@ -239,24 +254,22 @@ def test_binned_ratings_are_cross_entropies_shared_between_neighbours():
                 upper = math.log(p[math.ceil(rating)])
                 each.append(-(1 - share) * math.log(p[int(rating)]) - share * upper)
         expected.append(np.mean(each) if each else NAN)
-    losses = rating_loss(logits, ratings, mask=mask, kind="ce_bins")
+    losses = binned_rating_loss(logits, ratings, mask=mask)
     assert_close(losses, column(*expected), equal_nan=True)
     whole = torch.tensor([[0.0, 2.0, 4.0]] * 6, dtype=torch.float64)
     torch_own = torch.nn.functional.cross_entropy(logits.flatten(0, 1), whole.long().flatten(), reduction="none")
-    assert_close(rating_loss(logits, whole, kind="ce_bins"), torch_own.view(6, 3).mean(dim=1))
+    assert_close(binned_rating_loss(logits, whole), torch_own.view(6, 3).mean(dim=1))
 
 
-def test_a_rating_without_a_bin_and_an_unknown_kind_are_refused_and_holes_send_no_gradient():
+def test_a_rating_without_a_bin_is_refused_and_holes_send_no_gradient():
     logits = draw(2, 1, 5).requires_grad_()
-    rating_loss(logits, column(3.0, NAN)[:, None], kind="ce_bins").nansum().backward()
+    binned_rating_loss(logits, column(3.0, NAN)[:, None]).nansum().backward()
     assert (logits.grad != 0).any(dim=-1).flatten().tolist() == [True, False]
     assert logits.grad.isfinite().all()
-    with pytest.raises(ValueError, match=r"rating_loss: ratings run from 0 to 5, but 5 bins are 0 to 4. Shift"):
-        rating_loss(logits, column(5.0, 0.0)[:, None], kind="ce_bins")
-    with pytest.raises(ValueError, match=r"rating_loss: kind is 'mae', which is not one of"):
-        rating_loss(logits, column(1.0, 1.0)[:, None], kind="mae")
-    with pytest.raises(ValueError, match=r"rating_loss: scores must have shape \(any, any, any\)"):
-        rating_loss(logits[..., 0], column(1.0, 1.0)[:, None], kind="ce_bins")
+    with pytest.raises(ValueError, match=r"binned_rating_loss: ratings run from 0 to 5, but 5 bins are 0 to 4. Shift"):
+        binned_rating_loss(logits, column(5.0, 0.0)[:, None])
+    with pytest.raises(ValueError, match=r"binned_rating_loss: logits must have shape \(any, any, any\)"):
+        binned_rating_loss(logits[..., 0], column(1.0, 1.0)[:, None])
 
 
 def test_the_spread_is_a_mean_over_pairs_of_scored_answers():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rewardsmith.objectives import keep_schedule, pairwise_loss, peer_review_masks
+from rewardsmith.objectives import bt_loss, keep_schedule, peer_review_masks, weighted_loss
 
 NAN = math.nan
 
@@ -66,7 +66,7 @@ def test_equal_margins_fill_the_quota_and_no_more():
 def test_masks_weigh_a_loss_and_send_no_gradient_to_the_reviewer():
     a, b = (row.clone().requires_grad_() for row in draw(2, 5))
     masks = peer_review_masks(a, b, keep=0.4)
-    losses = pairwise_loss(a, torch.zeros(5, dtype=torch.float64), weight=masks.a)
+    losses = weighted_loss(bt_loss(a, torch.zeros(5, dtype=torch.float64)), masks.a)
     losses.sum().backward()
     assert ((a.grad != 0) == masks.a).all()
     assert b.grad is None

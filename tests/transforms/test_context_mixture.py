@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss
 from rewardsmith.transforms import context_scale, gated_sum, mixture_score, profile_posterior, scale_sources
 
 NAN = math.nan
@@ -55,7 +55,7 @@ def test_plain_numbers_keep_the_precision_of_the_scores():
     assert gated_sum(at, thresholds=[0.1, 0.7, 0.0], strict=False).item() == pytest.approx(0.8, abs=1e-15)
     posterior = profile_posterior(torch.zeros(1, 2, dtype=torch.float64), [[0.1, 0.9], [0.7, 0.3]], prior=numbers)
     assert_close(posterior, torch.tensor([0.125, 0.875], dtype=torch.float64), rtol=1e-14, atol=0)  # .1 and .7 of .8
-    margin = pairwise_loss(torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), margin=0.1)
+    margin = bt_loss(torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), margin=0.1)
     assert float(margin) == pytest.approx(math.log1p(math.exp(0.1)), rel=1e-14)
 
 

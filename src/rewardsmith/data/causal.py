@@ -118,7 +118,7 @@ def ties_as_pairs(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
 
         −log σ(Δ) − log σ(−Δ) = 2 · tie loss
 
-    So a tie counts twice: with `objectives.pairwise_loss` it needs no such thing.
+    So a tie counts twice: with `objectives.tie_loss` it needs no such thing.
 
     >>> [(row.chosen, row.rejected) for row in ties_as_pairs([PreferenceRow("?", "a", "b", is_tie=True)])]
     [('a', 'b'), ('b', 'a')]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TRAINING_COLUMNS = ("margin", "weight", "soft_label", "is_tie")
-"""Columns of a pair that change its loss: see `objectives.pairwise_loss`."""
+"""Columns of a pair that change its loss: see `engines.trl.RewardTrainer`."""
 
 
 @dataclass(frozen=True, slots=True)

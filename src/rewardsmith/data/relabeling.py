@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 class Relabeled(NamedTuple):
-    """One entry per pair, the columns that `objectives.pairwise_loss` reads once flipped pairs are swapped.
+    """One entry per pair, the columns that `engines.trl.RewardTrainer` reads once flipped pairs are swapped.
 
     label_flipped: (n,) True where chosen and rejected are to be swapped.
     soft_label: (n,) the chance that the label, after swapping, is wrong.

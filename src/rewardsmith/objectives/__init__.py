@@ -2,26 +2,23 @@
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.objectives.logps import implicit_reward, sequence_logps
-from rewardsmith.objectives.meta import MetaStep, meta_rm_step
+from rewardsmith.objectives.meta import meta_rm_step
 from rewardsmith.objectives.pairwise import (
-    RatingKind,
-    TieKind,
+    binned_rating_loss,
+    bt_loss,
+    centering_loss,
     normalized_weights,
-    pairwise_loss,
     rating_loss,
     sampled_preference_loss,
     simcse_loss,
     spread_regularizer,
+    squared_tie_loss,
     thurstone_loss,
+    tie_loss,
+    weighted_loss,
 )
-from rewardsmith.objectives.peer_review import PeerMasks, keep_schedule, peer_review_masks
-from rewardsmith.objectives.preference import (
-    OnDisagree,
-    WeightOnDisagree,
-    dpo_loss,
-    dynamic_beta,
-    margin_weight,
-)
+from rewardsmith.objectives.peer_review import keep_schedule, peer_review_masks
+from rewardsmith.objectives.preference import dpo_loss, dynamic_beta, margin_weight
 from rewardsmith.objectives.reward_model import (
     combined_confidence_loss,
     confidence_calibration_loss,
@@ -31,12 +28,9 @@ from rewardsmith.objectives.reward_model import (
 from rewardsmith.objectives.step_labels import step_label_loss
 
 __all__ = [
-    "MetaStep",
-    "OnDisagree",
-    "PeerMasks",
-    "RatingKind",
-    "TieKind",
-    "WeightOnDisagree",
+    "binned_rating_loss",
+    "bt_loss",
+    "centering_loss",
     "combined_confidence_loss",
     "confidence_calibration_loss",
     "crossed_confidence_loss",
@@ -47,7 +41,6 @@ __all__ = [
     "margin_weight",
     "meta_rm_step",
     "normalized_weights",
-    "pairwise_loss",
     "peer_review_masks",
     "ranked_confidence_loss",
     "rating_loss",
@@ -55,6 +48,9 @@ __all__ = [
     "sequence_logps",
     "simcse_loss",
     "spread_regularizer",
+    "squared_tie_loss",
     "step_label_loss",
     "thurstone_loss",
+    "tie_loss",
+    "weighted_loss",
 ]

@@ -37,7 +37,7 @@ def meta_rm_step(
     Args:
         parameters: θ, the trained parameters; ones without a gradient stay as they are.
         spread_loss: a scalar, such as the mean of `spread_regularizer`; called once, at θ.
-        pair_loss: a scalar, such as the mean of `pairwise_loss` on the original pairs; called once, at θ′.
+        pair_loss: a scalar, such as the mean of `bt_loss` on the original pairs; called once, at θ′.
         step_size: η ≥ 0; 0 is the ordinary gradient.
 
     Not reproduced at small scale: on perceptrons it made no difference, where `spread_regularizer`, added to the loss,

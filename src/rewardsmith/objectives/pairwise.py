@@ -7,78 +7,111 @@ reduction. Comparisons take scores of any one shape, written (B,) here, and ±in
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewardsmith._check import check_choice, check_range, check_same_shape, check_shape
+from rewardsmith._check import check_range, check_same_shape, check_shape
 
-TieKind = Literal["entropy", "squared"]
-RatingKind = Literal["mse", "ce_bins"]
 Numbers = Tensor | float
 
 
-def pairwise_loss(
-    chosen: Tensor,
-    rejected: Tensor,
-    *,
-    margin: Numbers | None = None,
-    weight: Numbers | None = None,
-    soft_label: Numbers | None = None,
-    tie: Tensor | None = None,
-    tie_kind: TieKind = "entropy",
-    center: float = 0.0,
+def bt_loss(
+    chosen: Tensor, rejected: Tensor, *, margin: Numbers | None = None, soft_label: Numbers | None = None
 ) -> Tensor:
-    """Bradley-Terry on pairs, with everything that a pair may say of its own label.
+    """Compare two scores by Bradley-Terry, with a margin to reach and a chance that the label is wrong.
 
-        strict  ℓ = w [ −(1 − p) log σ(Δ − m) − p log σ(−(Δ − m)) ] + c (r⁺ + r⁻)²        Δ = r⁺ − r⁻
-        tied    ℓ = w [ −½ log σ(Δ) − ½ log σ(−Δ) ] + c (r⁺ + r⁻)²,   or w Δ² in the bracket's place
+        ℓ = −(1 − p) log σ(Δ − m) − p log σ(−(Δ − m))        Δ = r⁺ − r⁻
 
-    Margin m: Touvron et al. 2023, arXiv:2307.09288, Eq. 2. Weight w: Wang et al. 2024, arXiv:2410.01257 (scaled BT).
-    Soft label p: Wang, Zheng et al. 2024, arXiv:2401.06080. Ties: Srivastava et al. 2025, arXiv:2506.16507 (entropy);
-    Zhang et al. 2025, arXiv:2502.10391 (squared). Centering c: Eisenstein et al. 2023, arXiv:2312.09244, Eq. 2.
-
-    With no option but `margin` and `center` this is the loss of `trl.RewardTrainer`. A tie costs log 2 at best, so
-    log ties apart from strict pairs. A tie fed as a strict pair teaches whatever separates the two answers.
+    Margin m: Touvron et al. 2023, arXiv:2307.09288, Eq. 2. Soft label p: Wang, Zheng et al. 2024, arXiv:2401.06080.
+    Without a soft label this is the loss of `trl.RewardTrainer`, whose centering `centering_loss` adds; for scaled
+    Bradley-Terry pass it through `weighted_loss`. A tie fed as a strict pair teaches whatever separates the two
+    answers: give it `tie_loss`.
 
     Args:
         chosen, rejected: (B,) scores.
         margin: m, (B,) or one number, in the unit of the scores: large ones push all scores apart.
-        weight: w ≥ 0, (B,) or one number; not normalized here, see `normalized_weights`. 0 drops the comparison; the
-            centering, which asks nothing of the label, stays.
         soft_label: p ∈ [0, 1], (B,) or one number, the chance that the label is wrong; 0 if None.
-        tie: (B,) True where neither is preferred; there, margin and soft label are ignored.
-        center: c ≥ 0, which holds the level that comparisons leave free.
 
     Returns:
         (B,) loss per pair.
 
-    >>> pairwise_loss(torch.zeros(2), torch.zeros(2), weight=torch.tensor([1.0, 3.0])) / math.log(2)
-    tensor([1., 3.])
+    >>> bt_loss(torch.zeros(2), torch.zeros(2)) / math.log(2)
+    tensor([1., 1.])
     """
-    check_same_shape("pairwise_loss", chosen, rejected)
-    check_choice("pairwise_loss", "tie_kind", tie_kind, ("entropy", "squared"))
-    check_range("pairwise_loss", "center", center, 0.0, math.inf)
-    m, w, p = (_column(name, value, chosen) for name, value in _named(margin, weight, soft_label))
+    check_same_shape("bt_loss", chosen, rejected)
+    gap = chosen - rejected
+    gap = gap if margin is None else gap - _column("bt_loss", "margin", margin, chosen)
+    doubt = None if soft_label is None else _column("bt_loss", "soft_label", soft_label, chosen, 0.0, 1.0)
+    missing = gap.isnan() if doubt is None else gap.isnan() | doubt.isnan()
+    gap = gap.masked_fill(missing, 0.0)
+    losses = -F.logsigmoid(gap)
+    if doubt is not None:
+        losses = _share(1 - doubt, losses) + _share(doubt, -F.logsigmoid(-gap))
+    return losses.masked_fill(missing, math.nan)
+
+
+def tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Ask for equal scores of a pair of which neither is preferred, by cross-entropy.
+
+        ℓ = −½ log σ(Δ) − ½ log σ(−Δ)        Δ = r⁺ − r⁻
+
+    Srivastava et al. 2025, arXiv:2506.16507. It is log 2 at best, so log ties apart from strict pairs. Shapes as in
+    `bt_loss`.
+    """
+    check_same_shape("tie_loss", chosen, rejected)
     delta = chosen - rejected
     missing = delta.isnan()
-    for column in (m, w, p):
-        missing = missing if column is None else missing | column.isnan()
     delta = delta.masked_fill(missing, 0.0)
-    losses = _strict(delta if m is None else delta - m.masked_fill(missing, 0.0), p)
-    if tie is not None:
-        check_same_shape("pairwise_loss", chosen, tie)
-        losses = torch.where(tie, _tied(delta, tie_kind), losses)
-    losses = losses if w is None else _share(w, losses)
-    if center:
-        losses = losses + center * (chosen + rejected).masked_fill(missing, 0.0).square()
+    return (-(F.logsigmoid(delta) + F.logsigmoid(-delta)) / 2).masked_fill(missing, math.nan)
+
+
+def squared_tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Ask for equal scores of a pair of which neither is preferred, by their squared difference: ℓ = (r⁺ − r⁻)².
+
+    Zhang et al. 2025, arXiv:2502.10391. Shapes as in `bt_loss`.
+    """
+    check_same_shape("squared_tie_loss", chosen, rejected)
+    delta = chosen - rejected
+    return delta.masked_fill(delta.isnan(), 0.0).square().masked_fill(delta.isnan(), math.nan)
+
+
+def centering_loss(chosen: Tensor, rejected: Tensor, *, coef: float = 0.01) -> Tensor:
+    """Hold the level of the scores, which comparisons leave free: ℓ = c (r⁺ + r⁻)², to be added to theirs.
+
+    Eisenstein et al. 2023, arXiv:2312.09244, Eq. 2. It asks nothing of the label, so no weight of the pair belongs on
+    it. Shapes as in `bt_loss`.
+    """
+    check_same_shape("centering_loss", chosen, rejected)
+    check_range("centering_loss", "coef", coef, 0.0, math.inf)
+    missing = (chosen - rejected).isnan()
+    return (coef * (chosen + rejected).masked_fill(missing, 0.0).square()).masked_fill(missing, math.nan)
+
+
+def weighted_loss(losses: Tensor, weight: Numbers) -> Tensor:
+    """Let some pairs count more than others: w·ℓ, and 0 where w is 0, even if ℓ is infinite.
+
+    Wang et al. 2024, arXiv:2410.01257 (scaled Bradley-Terry, on `bt_loss`).
+
+    Args:
+        losses: (B,) loss per pair.
+        weight: w ≥ 0, (B,) or one number; not normalized here, see `normalized_weights`.
+
+    Returns:
+        (B,) losses; NaN, without a gradient, where the loss or the weight is NaN.
+
+    >>> weighted_loss(torch.tensor([2.0, math.inf]), torch.tensor([3.0, 0.0]))
+    tensor([6., 0.])
+    """
+    column = _column("weighted_loss", "weight", weight, losses, 0.0)
+    missing = losses.isnan() | column.isnan()
+    losses = _share(column.masked_fill(missing, 0.0), losses.masked_fill(missing, 0.0))
     return losses.masked_fill(missing, math.nan)
 
 
 def normalized_weights(weight: Tensor) -> Tensor:
-    """Weights of mean 1, so that weighting changes which pairs count and not the learning rate.
+    """Scale weights to mean 1, so that weighting changes which pairs count and not the learning rate.
 
         w_i / mean_j w_j
 
@@ -92,55 +125,78 @@ def normalized_weights(weight: Tensor) -> Tensor:
     return weight / torch.where(mean > 0, mean, 1)
 
 
-def rating_loss(scores: Tensor, ratings: Tensor, *, mask: Tensor | None = None, kind: RatingKind = "mse") -> Tensor:
-    """What ratings teach, averaged over the attributes that were rated.
+def rating_loss(scores: Tensor, ratings: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Fit ratings by their squared error, averaged over the attributes that were rated.
 
-        ℓ_i = Σ_a μ_ia ℓ_ia / Σ_a μ_ia
+        ℓ_i = Σ_a μ_ia (s_ia − g_ia)² / Σ_a μ_ia
 
-        mse       ℓ_ia = (s_ia − g_ia)²
-        ce_bins   ℓ_ia = −(1 − f) log p_ia⌊g⌋ − f log p_ia⌈g⌉,   p_ia = softmax(s_ia),   f = g_ia − ⌊g_ia⌋
-
-    Wang et al. 2024, arXiv:2410.01257 (HelpSteer2: ratings 0 to 4, five attributes or helpfulness alone). Bins are the
-    ratings 0, 1, …, C − 1; a mean of several annotators is shared between its two neighbours, so that the best p has
-    the rating as its mean.
+    Wang et al. 2024, arXiv:2410.01257 (HelpSteer2: ratings 0 to 4, five attributes or helpfulness alone).
 
     Args:
-        scores: (B, A) one output per attribute; for bins (B, A, C) logits.
-        ratings: (B, A); NaN where an attribute was not rated.
-        mask: (B, A) True on the attributes that count; all if None.
-        kind: "mse" or "ce_bins".
+        scores: (B, A) one output per attribute.
+        ratings: (B, A) g; NaN where an attribute was not rated.
+        mask: (B, A) μ, True on the attributes that count; all if None.
 
     Returns:
         (B,) loss per answer, NaN where no attribute counts.
 
+    >>> rating_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, float("nan")]]))
+    tensor([4.])
+    """
+    check_shape("rating_loss", "scores", scores, None, None)
+    check_same_shape("rating_loss", scores, ratings, *([] if mask is None else [mask]))
+    ratings = ratings.to(scores.dtype)
+    rated = ~(ratings.isnan() | scores.isnan())
+    rated = rated if mask is None else mask.bool() & rated
+    return _over_rated((scores.masked_fill(~rated, 0.0) - ratings.masked_fill(~rated, 0.0)).square(), rated)
+
+
+def binned_rating_loss(logits: Tensor, ratings: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Fit ratings by cross-entropy over bins 0, 1, …, C − 1, averaged over the attributes that were rated.
+
+        ℓ_ia = −(1 − f) log p_ia⌊g⌋ − f log p_ia⌈g⌉,   p_ia = softmax(s_ia),   f = g_ia − ⌊g_ia⌋
+
+    Wang et al. 2024, arXiv:2410.01257. A mean of several annotators is shared between its two neighbours, so that the
+    best p has the rating as its mean.
+
+    Args:
+        logits: (B, A, C) s.
+        ratings, mask: (B, A) as in `rating_loss`, which averages alike.
+
     Raises:
         ValueError: shapes do not fit, or a rating has no bin.
 
-    >>> rating_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, float("nan")]]))
-    tensor([4.])
-    >>> rating_loss(torch.zeros(1, 1, 5), torch.tensor([[3.5]]), kind="ce_bins").exp().round()
+    >>> binned_rating_loss(torch.zeros(1, 1, 5), torch.tensor([[3.5]])).exp().round()
     tensor([5.])
     """
-    check_choice("rating_loss", "kind", kind, get_args(RatingKind))
-    binned = kind == "ce_bins"
-    check_shape("rating_loss", "scores", scores, *[None] * (3 if binned else 2))
-    one = scores[..., 0] if binned else scores
-    check_same_shape("rating_loss", one, ratings, *([] if mask is None else [mask]))
-    ratings = ratings.to(scores.dtype)
-    rated = ~(ratings.isnan() | (scores.isnan().any(dim=-1) if binned else scores.isnan()))
+    check_shape("binned_rating_loss", "logits", logits, None, None, None)
+    check_same_shape("binned_rating_loss", logits[..., 0], ratings, *([] if mask is None else [mask]))
+    ratings = ratings.to(logits.dtype)
+    rated = ~(ratings.isnan() | logits.isnan().any(dim=-1))
     rated = rated if mask is None else mask.bool() & rated
-    known = ratings.masked_fill(~rated, 0.0)
-    if binned:
-        each = _bin_entropy(scores.masked_fill(~rated[..., None], 0.0), known)
-    else:
-        each = (scores.masked_fill(~rated, 0.0) - known).square()
+    ratings, last = ratings.masked_fill(~rated, 0.0), logits.shape[-1] - 1
+    if bool(((ratings < 0) | (ratings > last)).any()):
+        low, high = float(ratings.min()), float(ratings.max())
+        raise ValueError(
+            f"binned_rating_loss: ratings run from {low:g} to {high:g}, but {last + 1} bins are 0 to {last}. "
+            "Shift the ratings, or give the model more bins."
+        )
+    below = ratings.floor()
+    share = ratings - below
+    index = torch.stack([below, ratings.ceil()], dim=-1).long()  # (B, A, 2)
+    logs = logits.masked_fill(~rated[..., None], 0.0).log_softmax(dim=-1).gather(-1, index)
+    return _over_rated(-((1 - share) * logs[..., 0] + share * logs[..., 1]), rated)
+
+
+def _over_rated(losses: Tensor, rated: Tensor) -> Tensor:
+    """(B,) mean of (B, A) losses over what is rated; NaN where nothing is."""
     count = rated.sum(dim=-1)
-    total = each.masked_fill(~rated, 0.0).sum(dim=-1)
+    total = losses.masked_fill(~rated, 0.0).sum(dim=-1)
     return (total / count.clamp_min(1)).masked_fill(count == 0, math.nan)
 
 
 def spread_regularizer(scores: Tensor) -> Tensor:
-    """What a reward model pays for telling a prompt's answers not apart; it asks for no label.
+    """Charge for giving a prompt's answers equal scores; no label is needed.
 
         ℓ = −2/(k(k − 1)) Σ_{a<b} log σ(|r_a − r_b|)
 
@@ -238,59 +294,22 @@ def sampled_preference_loss(
     return torch.sigmoid(-gap).square()
 
 
-def _bin_entropy(logits: Tensor, ratings: Tensor) -> Tensor:
-    """(B, A) cross entropy of (B, A, C) logits with ratings shared between their two neighbouring bins."""
-    last = logits.shape[-1] - 1
-    if bool(((ratings < 0) | (ratings > last)).any()):
-        low, high = float(ratings.min()), float(ratings.max())
-        raise ValueError(
-            f"rating_loss: ratings run from {low:g} to {high:g}, but {last + 1} bins are 0 to {last}. "
-            "Shift the ratings, or give the model more bins."
-        )
-    below = ratings.floor()
-    share = ratings - below
-    index = torch.stack([below, ratings.ceil()], dim=-1).long()
-    logs = logits.log_softmax(dim=-1).gather(-1, index)
-    return -((1 - share) * logs[..., 0] + share * logs[..., 1])
-
-
-def _strict(gap: Tensor, wrong: Tensor | None) -> Tensor:
-    right = -F.logsigmoid(gap)
-    return right if wrong is None else _share(1 - wrong, right) + _share(wrong, -F.logsigmoid(-gap))
-
-
-def _tied(delta: Tensor, kind: TieKind) -> Tensor:
-    if kind == "squared":
-        return delta.square()
-    return -(F.logsigmoid(delta) + F.logsigmoid(-delta)) / 2
-
-
 def _share(weight: Tensor, losses: Tensor) -> Tensor:
     """weight·losses, and 0 where the weight is 0 even if the loss is infinite."""
     return torch.where(weight == 0, 0.0, weight * losses)
 
 
-def _named(
-    margin: Numbers | None, weight: Numbers | None, soft_label: Numbers | None
-) -> tuple[tuple[str, Numbers | None], ...]:
-    return ("margin", margin), ("weight", weight), ("soft_label", soft_label)
-
-
-_RANGES = {"margin": (-math.inf, math.inf), "weight": (0.0, math.inf), "soft_label": (0.0, 1.0)}
-
-
-def _column(name: str, value: Numbers | None, scores: Tensor) -> Tensor | None:
-    """(B,) in the scores' dtype, in its range or NaN; None where it was not given."""
-    if value is None:
-        return None
-    column = torch.as_tensor(value, dtype=scores.dtype, device=scores.device)
+def _column(
+    caller: str, name: str, value: Numbers, like: Tensor, low: float = -math.inf, high: float = math.inf
+) -> Tensor:
+    """(B,) in the dtype of `like`, in its range or NaN."""
+    column = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     if column.ndim:
-        check_same_shape("pairwise_loss", scores, column)
-    low, high = _RANGES[name]
+        check_same_shape(caller, like, column)
     bad = (column < low) | (column > high)
     if bool(bad.any()):
         raise ValueError(
-            f"pairwise_loss: {name} holds {float(column[bad].flatten()[0])}, outside [{low}, {high}]. "
+            f"{caller}: {name} holds {float(column[bad].flatten()[0])}, outside [{low}, {high}]. "
             "Pass values in that range, and NaN where a row is not to count."
         )
-    return column.expand_as(scores)
+    return column.expand_as(like)

@@ -32,7 +32,7 @@ def peer_review_masks(
 
         B learns from S_A = { i : d_A,i among the ⌈ρ n⌉ largest },  A from S_B         d = r⁺ − r⁻
 
-    Zhang et al. 2025, arXiv:2505.10597. Pass the masks, divided by ρ, as `weight` of `pairwise_loss`, or use them as
+    Zhang et al. 2025, arXiv:2505.10597. Pass the masks, divided by ρ, to `weighted_loss`, or use them as
     a row filter; divided by each batch's own mean, a hard batch's few pairs would count for a whole batch.
 
     The largest are sought within the batch or, if all margins are given, within the whole data set: then data ordered

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_choice, check_range, check_same_shape
-from rewardsmith.objectives.pairwise import pairwise_loss
+from rewardsmith.objectives.pairwise import bt_loss
 
 OnDisagree = Literal["clamp", "drop", "flip", "clip_margin"]
 WeightOnDisagree = Literal["clamp", "drop", "clip_margin"]
@@ -56,7 +56,7 @@ def dpo_loss(
     missing = strength.isnan()
     strength = strength.masked_fill(missing, 0.0)
     chosen, rejected = chosen_logps - ref_chosen_logps, rejected_logps - ref_rejected_logps
-    return pairwise_loss(strength * chosen, strength * rejected).masked_fill(missing, math.nan)
+    return bt_loss(strength * chosen, strength * rejected).masked_fill(missing, math.nan)
 
 
 def dynamic_beta(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_same_shape
-from rewardsmith.objectives.pairwise import pairwise_loss
+from rewardsmith.objectives.pairwise import bt_loss
 
 
 def confidence_calibration_loss(
@@ -42,7 +42,7 @@ def confidence_calibration_loss(
     tensor([2.])
     """
     check_same_shape("confidence_calibration_loss", chosen_high, chosen_low, rejected_low, rejected_high)
-    return pairwise_loss(chosen_high, chosen_low) + pairwise_loss(rejected_low, rejected_high)
+    return bt_loss(chosen_high, chosen_low) + bt_loss(rejected_low, rejected_high)
 
 
 def combined_confidence_loss(
@@ -68,7 +68,7 @@ def combined_confidence_loss(
     """
     check_same_shape("combined_confidence_loss", chosen, rejected, chosen_high, chosen_low, rejected_low, rejected_high)
     tone = confidence_calibration_loss(chosen_high, chosen_low, rejected_low, rejected_high)
-    return pairwise_loss(chosen, rejected) + tone
+    return bt_loss(chosen, rejected) + tone
 
 
 def crossed_confidence_loss(
@@ -83,7 +83,7 @@ def crossed_confidence_loss(
     """
     check_same_shape("crossed_confidence_loss", chosen_high, chosen_low, rejected_low, rejected_high)
     tone = confidence_calibration_loss(chosen_high, chosen_low, rejected_low, rejected_high)
-    return tone + pairwise_loss(chosen_high, rejected_low)
+    return tone + bt_loss(chosen_high, rejected_low)
 
 
 def ranked_confidence_loss(

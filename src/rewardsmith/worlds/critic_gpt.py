@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss, centering_loss
 from rewardsmith.worlds.streams import Streams
 
 DIGITS = 10
@@ -163,7 +163,8 @@ def train_critics(
         chosen, rejected = scores[..., -1].unflatten(1, (-1, 2)).unbind(dim=-1)
         spoken = logits[:, :, length - 1 : 2 * length - 1].flatten(1, 2)  # each predicts the next verdict
         critic = F.cross_entropy(spoken.transpose(1, 2), said.flatten(1), reduction="none").mean(dim=1)  # (M,)
-        losses = pairwise_loss(chosen, rejected, center=center).mean(dim=1) + weight * critic
+        losses = bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=center)
+        losses = losses.mean(dim=1) + weight * critic
         optimizer.zero_grad()
         torch.autograd.backward(losses.sum())
         optimizer.step()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range, check_shape
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss, centering_loss, weighted_loss
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.streams import Streams
 
@@ -135,13 +135,13 @@ def train_pairs(
     soft_label: Tensor | None = None,
     center: float = 0.0,
 ) -> BatchedMLP:
-    """AdamW on `pairwise_loss`, in place; no model sees another's gradient.
+    """AdamW on `bt_loss`, in place; no model sees another's gradient.
 
     Args:
         order: (M) which order of the data each model follows: models of one number see the same draws. All alike if
             None; `range(M)` for voters that should differ.
         mask: (S, M, n) or (S, 1, n), True on the pairs that a model may see; batches are drawn from those alone.
-        weight, margin, soft_label: (S, M, n) or (S, 1, n), as in `pairwise_loss`.
+        weight, margin, soft_label: (S, M, n) or (S, 1, n), as in `weighted_loss` and `bt_loss`.
 
     Returns:
         The models themselves.
@@ -159,9 +159,9 @@ def train_pairs(
         picks = (uniform * n).long().clamp_(max=n - 1) if allowed is None else allowed.pick(uniform)
         scores = models(both[seed, picks].flatten(2, 3)).unflatten(-1, (batch_size, 2))
         said = [None if column is None else column.gather(-1, picks) for column in columns]
-        losses = pairwise_loss(
-            scores[..., 0], scores[..., 1], weight=said[0], margin=said[1], soft_label=said[2], center=center
-        )
+        losses = bt_loss(scores[..., 0], scores[..., 1], margin=said[1], soft_label=said[2])
+        losses = losses if said[0] is None else weighted_loss(losses, said[0])
+        losses = losses + centering_loss(scores[..., 0], scores[..., 1], coef=center)
         optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
         optimizer.step()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss, centering_loss
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs
 from rewardsmith.worlds.streams import Streams
@@ -104,7 +104,8 @@ def finetune_heads(
     for _ in range(steps):
         picks = streams.randint(both.shape[1], n_bodies * n_heads, batch_size)
         scores = models(both[seed, picks].flatten(2, 3)).unflatten(-1, (batch_size, 2))
-        losses = pairwise_loss(scores[..., 0], scores[..., 1], center=center)
+        losses = bt_loss(scores[..., 0], scores[..., 1])
+        losses = losses + centering_loss(scores[..., 0], scores[..., 1], coef=center)
         optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
         optimizer.step()

@@ -15,7 +15,7 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
 from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
 from rewardsmith.worlds import AnswerBank, BatchedMLP, CausalStyle, Streams, best_of_n_curve
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = Page(
     paper=19,
-    component=(causal_augment, neutral_augment, pairwise_loss),
+    component=(causal_augment, neutral_augment, bt_loss, tie_loss),
     claim=(
         "A reward model trained on data in which style goes with quality learns the style. Pairs that differ in one "
         "causal attribute and ties between equally irrelevant answers make it ignore style, though nobody tells it "
@@ -202,10 +202,9 @@ def train(models: BatchedMLP, pools: Sequence[Pool], streams: Streams, world: Wo
     for _ in range(world.steps):
         batch = torch.cat([pool.draw(streams.rand(size)) for pool in pools], dim=2)  # (S, M, b, 2, inputs)
         chosen, rejected = models(batch.flatten(2, 3)).unflatten(-1, (-1, 2)).unbind(-1)
-        losses = pairwise_loss(chosen, rejected, tie=(torch.arange(chosen.shape[-1]) >= size).expand_as(chosen))
-        total = losses[..., :size].mean(dim=-1).sum()
+        total = bt_loss(chosen[..., :size], rejected[..., :size]).mean(dim=-1).sum()
         if len(pools) > 1:
-            total = total + world.tie_weight * losses[..., size:].mean(dim=-1).sum()
+            total = total + world.tie_weight * tie_loss(chosen[..., size:], rejected[..., size:]).mean(dim=-1).sum()
         optimizer.zero_grad()
         torch.autograd.backward(total)
         optimizer.step()

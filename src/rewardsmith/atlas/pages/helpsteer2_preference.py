@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.objectives import normalized_weights, pairwise_loss, rating_loss
+from rewardsmith.objectives import bt_loss, normalized_weights, rating_loss, weighted_loss
 from rewardsmith.rewards import extrapolate
 from rewardsmith.worlds import BatchedMLP, PreferenceWorld, Streams, pair_accuracy
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PAGE = Page(
     paper=28,
-    component=(pairwise_loss, rating_loss, normalized_weights, extrapolate),
+    component=(bt_loss, weighted_loss, rating_loss, normalized_weights, extrapolate),
     claim=(
         "On the same answers, comparisons weighted by how much better the better one is beat plain comparisons; and a "
         "model fit to ratings first and to weighted comparisons second beats either alone."
@@ -181,7 +181,8 @@ def loss(arm: str, scores: Tensor, batch: Data, world: World) -> Tensor:
     kind = arm.removeprefix("ratings_then_")
     weight = getattr(batch, kind).expand(n_models, -1) if kind not in ("bt", "margin") else None
     margin = (world.margin_scale * batch.strength).expand(n_models, -1) if kind == "margin" else None
-    return n_models * pairwise_loss(scores[..., 0], scores[..., 1], weight=weight, margin=margin).mean()
+    losses = bt_loss(scores[..., 0], scores[..., 1], margin=margin)
+    return n_models * (losses if weight is None else weighted_loss(losses, weight)).mean()
 
 
 def figure(results: Results, axes: Axes) -> None:

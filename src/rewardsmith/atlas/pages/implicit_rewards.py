@@ -13,7 +13,7 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results, Within
 from rewardsmith.atlas.page import Page
 from rewardsmith.auditing import accuracy_gap
-from rewardsmith.objectives import dpo_loss, implicit_reward, pairwise_loss, sequence_logps
+from rewardsmith.objectives import bt_loss, dpo_loss, implicit_reward, sequence_logps
 from rewardsmith.worlds import BatchedGPT, FormPairs, Forms, Streams, TwoForms, pretrain
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def explicit(models: BatchedGPT, data: FormPairs, order: list[Tensor], position:
     optimizer = torch.optim.AdamW(groups, fused=True)
     for picks in order:
         chosen, rejected = score(batch(data, picks)).chunk(2, dim=1)
-        update(optimizer, pairwise_loss(chosen, rejected))
+        update(optimizer, bt_loss(chosen, rejected))
     return in_chunks(score)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results
 from rewardsmith.atlas.page import Page
-from rewardsmith.objectives import keep_schedule, pairwise_loss, peer_review_masks
+from rewardsmith.objectives import bt_loss, keep_schedule, peer_review_masks, weighted_loss
 from rewardsmith.worlds import BatchedMLP, Pairs, PreferenceWorld, Streams, margins, pair_accuracy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = Page(
     paper=33,
-    component=(peer_review_masks, keep_schedule, pairwise_loss),
+    component=(peer_review_masks, keep_schedule, weighted_loss),
     claim=(
         "Where 20 to 40 % of the labels are turned around, two reward models that train on the pairs which the other "
         "finds clearest come out far ahead of training on all pairs, because most of the wrong labels are left out."
@@ -136,7 +136,7 @@ def train(
             lots = streams.rand(2, picks.shape[1])[0]
             batch = (chosen - rejected).detach()
             mask = choose(batch, everything, picks, arms=arms, keep=keep, lots=lots, broken=broken)
-            losses = pairwise_loss(chosen, rejected, weight=mask / keep)
+            losses = weighted_loss(bt_loss(chosen, rejected), mask / keep)
             optimizer.zero_grad()
             torch.autograd.backward(losses.mean(dim=-1).sum())
             optimizer.step()

@@ -17,7 +17,7 @@ from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, RankAgreemen
 from rewardsmith.atlas.page import Page
 from rewardsmith.auditing import contrast_consistency
 from rewardsmith.data import ContrastPair, PreferenceRow, Side, convex_augment, mine_contrast_pairs
-from rewardsmith.objectives import pairwise_loss
+from rewardsmith.objectives import bt_loss
 from rewardsmith.rewards import RewardFusion
 from rewardsmith.worlds import (
     ConceptLanguage,
@@ -211,7 +211,7 @@ def train(
         for answer in answers:
             answer[:, fresh] = language.reworded(answer[:, fresh], streams, rate=world.reword_rate)
         both = models(torch.cat([prompt, prompt], dim=2), torch.cat(answers, dim=2))
-        losses = pairwise_loss(*both.chunk(2, dim=-1))
+        losses = bt_loss(*both.chunk(2, dim=-1))
         optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
         optimizer.step()

@@ -29,7 +29,7 @@ from rewardsmith.measures.rankings import share_right
 
 WIDE, VERY_WIDE = 0.5, 1.0  # gaps above which a mean distance surely lies where it is a fault, a grave one
 ADVICE = (
-    "Train on ties of an answer and its rewrite (`is_tie`, which `rewardsmith.objectives.pairwise_loss` reads), or "
+    "Train on ties of an answer and its rewrite (`is_tie`, which `rewardsmith.engines.trl.RewardTrainer` reads), or "
     "write all answers in one form before they are scored."
 )
 

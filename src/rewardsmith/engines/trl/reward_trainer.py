@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +15,12 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 from rewardsmith._check import check_choice
 from rewardsmith.data import TRAINING_COLUMNS
 from rewardsmith.engines.trl.reading import row_ids
-from rewardsmith.objectives import TieKind, pairwise_loss
+from rewardsmith.objectives import bt_loss, centering_loss, squared_tie_loss, tie_loss, weighted_loss
 
 NEUTRAL = {"margin": 0.0, "weight": 1.0, "soft_label": 0.0, "is_tie": 0.0}
 """What a missing value stands for."""
+TIES = {"entropy": tie_loss, "squared": squared_tie_loss}
+"""The losses that `tie_kind` names."""
 
 
 @dataclass
@@ -39,14 +41,15 @@ class PairCollator(DataCollatorForPreference):
 
 
 class RewardTrainer(TRLRewardTrainer):
-    """TRL's `RewardTrainer`, argument for argument, on `objectives.pairwise_loss`.
+    """TRL's `RewardTrainer`, argument for argument, on `objectives.bt_loss`.
 
     A data set may have, beside what TRL reads, the columns
 
     - `margin`: by how much the scores should differ, in their own unit (TRL's own column);
     - `weight`: how much the pair counts, such as its strength (scaled BT, Wang et al. 2024, arXiv:2410.01257);
     - `soft_label`: the probability that its label is wrong (Wang, Zheng et al. 2024, arXiv:2401.06080);
-    - `is_tie`: neither answer is better (Srivastava et al. 2025, arXiv:2506.16507).
+    - `is_tie`: neither answer is better (Srivastava et al. 2025, arXiv:2506.16507); its margin and soft label are not
+      read.
 
     Strings are ended with the end token as TRL does; where the tokenizer has none (BERT, ELECTRA), with nothing. With
     none of the columns, or `margin` alone, the loss is TRL's own, bit for bit. `args.center_rewards_coefficient`
@@ -60,10 +63,8 @@ class RewardTrainer(TRLRewardTrainer):
             and not the learning rate. A streamed data set has to bring such weights.
     """
 
-    def __init__(
-        self, *args: Any, tie_kind: TieKind = "entropy", normalize_weights: bool = True, **keywords: Any
-    ) -> None:
-        check_choice("RewardTrainer", "tie_kind", tie_kind, get_args(TieKind))
+    def __init__(self, *args: Any, tie_kind: str = "entropy", normalize_weights: bool = True, **keywords: Any) -> None:
+        check_choice("RewardTrainer", "tie_kind", tie_kind, tuple(TIES))
         self.tie_kind = tie_kind
         self.args: Any
         self.model: Any
@@ -102,20 +103,17 @@ class RewardTrainer(TRLRewardTrainer):
     def _losses(self, logits: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
         """(B,) loss per pair; metrics of strict and tied pairs are noted."""
         chosen, rejected = logits.squeeze(-1).chunk(2)
-        tie = columns["is_tie"] > 0.5 if "is_tie" in columns else None
-        weight = columns["weight"] * self.weight_scale if "weight" in columns else None
-        losses = pairwise_loss(
-            chosen,
-            rejected,
-            margin=columns.get("margin"),
-            weight=weight,
-            soft_label=columns.get("soft_label"),
-            tie=tie,
-            tie_kind=self.tie_kind,
-            center=self.args.center_rewards_coefficient or 0.0,
-        )
-        if tie is not None:
-            self._note(losses.detach(), (chosen - rejected).detach(), tie)
+        losses = bt_loss(chosen, rejected, margin=columns.get("margin"), soft_label=columns.get("soft_label"))
+        if "is_tie" in columns:
+            losses = torch.where(columns["is_tie"] > 0.5, TIES[self.tie_kind](chosen, rejected), losses)
+        if "weight" in columns:
+            losses = weighted_loss(losses, columns["weight"] * self.weight_scale)
+        if self.args.center_rewards_coefficient:
+            losses = losses + centering_loss(chosen, rejected, coef=self.args.center_rewards_coefficient)
+        for name in columns.keys() & {"margin", "soft_label"}:  # of a tie too
+            losses = losses.masked_fill(columns[name].isnan(), math.nan)
+        if "is_tie" in columns:
+            self._note(losses.detach(), (chosen - rejected).detach(), columns["is_tie"] > 0.5)
         return losses
 
     def _note(self, losses: Tensor, delta: Tensor, tie: Tensor) -> None:
