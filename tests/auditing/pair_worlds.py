@@ -7,7 +7,7 @@ import random
 import re
 from contextlib import contextmanager
 
-from rewardsmith.auditing.asking import Hearing
+from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.pair_building import Form, build_pair_panel
 from rewardsmith.data import PreferenceRow
 from rewardsmith.scoring import Scorer
@@ -74,17 +74,17 @@ def in_its_context(prompt, completion):
 
 
 @contextmanager
-def panel_and_hearing(reward, rows, *, alpha=0.0005, seed=0):
+def panel_and_rounds(reward, rows, *, alpha=0.0005, seed=0):
     with Scorer(reward, workers=0, timeout=None) as scorer:
-        hearing = Hearing(scorer)
+        rounds = Rounds({"": scorer})
         building = build_pair_panel(rows, Form(scorer, rows), alpha=alpha, seed=seed)
-        yield hearing.hear({"panel": building})["panel"], hearing
+        yield rounds.run(building), rounds
 
 
 def outcome_of(probe, reward, rows):
     """What one probe says of one reward."""
-    with panel_and_hearing(reward, rows) as (panel, hearing):
-        return hearing.hear({"probe": probe(panel)})["probe"]
+    with panel_and_rounds(reward, rows) as (panel, rounds):
+        return rounds.run(probe(panel))
 
 
 def worst_of(outcome):

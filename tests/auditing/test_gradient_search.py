@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 import pytest
-from hearings import exact, faults, hearing_of, integer_rows, panel_in
+from small_panels import exact, faults, integer_rows, panel_in, rounds_of
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -67,11 +67,11 @@ def reward_model(bonus=3.0, kind=Worths):
 def searched(reward, *, guided=True, budget=ENOUGH, seed=0):
     """What the search says of a reward, and how many completions it had scored for that."""
     guide = guide_of(as_target(reward)) if guided else None
-    with hearing_of(reward) as hearing:
-        panel = panel_in(hearing, integer_rows())
-        before = hearing.calls
+    with rounds_of(reward) as rounds:
+        panel = panel_in(rounds, integer_rows())
+        before = rounds.calls
         probe = searching.search(panel, rng=random.Random(seed), budget=budget, guide=guide)
-        return hearing.hear({"probe": probe})["probe"], hearing.calls - before
+        return rounds.run(probe), rounds.calls - before
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -134,8 +134,8 @@ def pair_panel(reward, n=80, *, alpha=0.001, seed=0):
 
 def asked(reward, panel):
     guide = guide_of(as_target(reward))
-    with hearing_of(reward) as hearing:
-        return hearing.hear({"probe": triggers(panel, guide=guide)})["probe"], hearing.calls
+    with rounds_of(reward) as rounds:
+        return rounds.run(triggers(panel, guide=guide)), rounds.calls
 
 
 @pytest.mark.parametrize("seed", range(3))

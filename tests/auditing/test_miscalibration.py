@@ -9,8 +9,8 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from hearings import faults, outcome_of
 from scipy.stats import binomtest
+from small_panels import faults, outcome_of
 
 from rewardsmith.auditing import confidence_bias, miscalibration
 from rewardsmith.auditing.probes.confidence import restate, scale_of

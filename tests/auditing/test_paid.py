@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hearings import integer_rows
+from small_panels import integer_rows
 
 from rewardsmith.auditing.baseline import Conduct, Item, Panel
 from rewardsmith.auditing.texts import CARRIERS

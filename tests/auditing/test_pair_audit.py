@@ -17,7 +17,7 @@ from pair_worlds import (
     noise,
     outcome_of,
     pairs,
-    panel_and_hearing,
+    panel_and_rounds,
     quality,
     sound,
     worst_of,
@@ -227,7 +227,7 @@ def test_unscored_pairs_are_left_out_and_reported():
         return sound(prompt, completion)
 
     rows = pairs(80)
-    with panel_and_hearing(picky, rows) as (panel, _):
+    with panel_and_rounds(picky, rows) as (panel, _):
         assert len(panel.rows) == sum(not row.prompt.startswith("7") for row in rows)
         assert np.isfinite(panel.margins).all()
     report = audit_pairs(picky, rows)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from pair_worlds import outcome_of, panel_and_hearing
+from pair_worlds import outcome_of, panel_and_rounds
 from scipy import stats
 
 from rewardsmith.auditing.counterfactuals import FEWEST, Edit, Way, counterfactual, hear_edits, shift_of
@@ -150,8 +150,8 @@ def gap_of(reward, rows=ROWS):
 
 
 def heard(reward, edit, rows=ROWS):
-    with panel_and_hearing(reward, rows) as (panel, hearing):
-        [(_, trials)] = hearing.hear({"": hear_edits(panel, [edit])})[""]
+    with panel_and_rounds(reward, rows) as (panel, rounds):
+        [(_, trials)] = rounds.run(hear_edits(panel, [edit]))
         return panel, trials
 
 
@@ -237,7 +237,7 @@ def test_copies_of_a_prompt_do_not_narrow_a_share():
 
 
 def test_phrases_are_those_that_many_prompts_share():
-    with panel_and_hearing(worth, ROWS) as (panel, _):
+    with panel_and_rounds(worth, ROWS) as (panel, _):
         phrases = Phrases(panel)
     assert set(ASIDES) <= set(phrases.sentences())
     assert set(OPENERS) <= set(phrases.openers())

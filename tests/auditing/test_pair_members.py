@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rewardsmith.auditing.asking import Hearing
+from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.pair_building import Form, build_pair_panel
 from rewardsmith.auditing.probes.pair_members import member_twins, members, source_rewards
 from rewardsmith.data import PreferenceRow, Row
@@ -35,10 +35,10 @@ def asked(reward, *, n=200, pool=(), gold=(), seed=0):
     rng = np.random.default_rng(seed)
     rows = [PreferenceRow(f"Write {k}.", drawn(rng), drawn(rng)) for k in range(n)]
     with Scorer(reward, workers=0) as scorer:
-        hearing = Hearing(scorer)
+        rounds = Rounds({"": scorer})
         building = build_pair_panel(rows, Form(scorer, rows), alpha=5e-4, pool=pool, gold=gold)
-        panel = hearing.hear({"panel": building})["panel"]
-        return hearing.hear({"members": members(panel, reward)})["members"]
+        panel = rounds.run(building)
+        return rounds.run(members(panel, reward))
 
 
 def own(noise, *, k=3, seed=0):

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from rewardsmith.auditing.asking import Hearing
+from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.pair_building import Form, build_pair_panel
 from rewardsmith.auditing.probes.order import order_effect, position, position_bias, referenced
 from rewardsmith.data import PreferenceRow
@@ -78,10 +78,10 @@ class Pairwise:
 
 def asked(bias, pairs):
     with Scorer(Pairwise(bias), workers=0) as scorer:
-        hearing = Hearing(scorer)
+        rounds = Rounds({"": scorer})
         pairs = referenced(pairs)
-        panel = hearing.hear({"panel": build_pair_panel(pairs, Form(scorer, pairs), alpha=5e-4)})["panel"]
-        return hearing.hear({"position": position(panel)})["position"]
+        panel = rounds.run(build_pair_panel(pairs, Form(scorer, pairs), alpha=5e-4))
+        return rounds.run(position(panel))
 
 
 @pytest.mark.parametrize(

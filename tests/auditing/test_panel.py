@@ -7,9 +7,9 @@ import json
 import re
 
 import pytest
-from hearings import exact, hearing_of, integer_rows, panel_in, panel_of, unkeyed_rows
+from small_panels import exact, integer_rows, panel_in, panel_of, rounds_of, unkeyed_rows
 
-from rewardsmith.auditing.baseline import Ask
+from rewardsmith.auditing.asking import Ask
 from rewardsmith.auditing.texts import CARRIERS
 from rewardsmith.scoring import Scored
 
@@ -151,10 +151,8 @@ def test_no_wrong_answer_of_an_item_is_its_key():
 
 
 def test_the_same_seed_chooses_the_same_items_and_another_one_others():
-    with hearing_of(exact) as hearing:
-        chosen = [
-            [item.row.prompt for item in panel_in(hearing, integer_rows(), seed=seed).items] for seed in (0, 0, 1)
-        ]
+    with rounds_of(exact) as rounds:
+        chosen = [[item.row.prompt for item in panel_in(rounds, integer_rows(), seed=seed).items] for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]
 
@@ -172,10 +170,10 @@ def test_questions_side_by_side_each_get_their_own_scores_in_order():
         (scores,) = yield [Ask([wrong, wrong, right])]
         return [score.reward for score in scores]
 
-    with hearing_of(exact) as hearing:
-        results = hearing.hear({"first": first(), "second": second()})
+    with rounds_of(exact) as rounds:
+        results = rounds.run_all({"first": first(), "second": second()})
     assert results == {"first": [[1.0, 0.0], [0.0, 1.0], [0.0]], "second": [0.0, 0.0, 1.0]}
-    assert hearing.calls == 4  # two rows as such, two under the nonce; what was known was not asked again
+    assert rounds.calls == 4  # two rows as such, two under the nonce; what was known was not asked again
 
 
 def test_what_came_back_unscored_is_noted_once_and_each_call_counts():
@@ -188,8 +186,8 @@ def test_what_came_back_unscored_is_noted_once_and_each_call_counts():
         (scores,) = yield [Ask([row], nonce=nonce)]
         return scores
 
-    with hearing_of(reward) as hearing:
-        results = hearing.hear({nonce: asking(nonce) for nonce in ("a", "b")})
-    assert hearing.unscored == {"none": 2}
-    assert len(hearing.broken) == len(hearing.asked) == 1
+    with rounds_of(reward) as rounds:
+        results = rounds.run_all({nonce: asking(nonce) for nonce in ("a", "b")})
+    assert rounds.unscored == {"none": 2}
+    assert len(rounds.broken[""]) == len(rounds.sent[""]) == 1
     assert isinstance(results["a"][0], Scored)

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from hearings import ASK, exact, faults, integer_rows, outcome_of, unkeyed_rows
+from small_panels import ASK, exact, faults, integer_rows, outcome_of, unkeyed_rows
 
 from rewardsmith.data import Row
 

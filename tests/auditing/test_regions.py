@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hearings import outcome_of
+from small_panels import outcome_of
 
 from rewardsmith.data import Row
 

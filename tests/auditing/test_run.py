@@ -15,8 +15,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hearings import exact, integer_rows, unkeyed_rows
 from scipy.stats import binomtest
+from small_panels import exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import audit, report_schema
 from rewardsmith.auditing.subjects.answers import ALPHA

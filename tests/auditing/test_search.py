@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from hearings import ASK, exact, faults, integer_rows, outcome_of
+from small_panels import ASK, exact, faults, integer_rows, outcome_of
 
 from rewardsmith.auditing.probes import search as searching
 

@@ -1,51 +1,110 @@
-"""Questions asked side by side over one scorer, and a record of all that could not be scored."""
+"""How a probe asks: it yields rows to score, is sent the scores, and returns its outcome; many run in shared rounds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
-from rewardsmith.auditing.baseline import Ask, Outcome
 from rewardsmith.auditing.finding import Finding
-from rewardsmith.auditing.report import Check
+from rewardsmith.auditing.report import Bin, Curve, Rate
 from rewardsmith.data import Row
 from rewardsmith.scoring import Scored, Scorer
 
+T = TypeVar("T")
 
-class Hearing:
-    """Runs questions side by side over one scorer and keeps a record of every row that came back without a reward.
 
-    asked: each different row that was sent. broken: those of them that got no reward at least once, with the first
-        failure.
+class Ask(NamedTuple):
+    """Rows that a probe wants scored.
+
+    nonce: rows sent again under the same nonce are not scored again; another nonce scores them anew.
+    whole: exactly one call, with exactly these rows in this order.
+    check_mutation: also say whether the reward changed its inputs.
+    source: which of several rewards scores them; "" where there is one.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
-        self.broken: dict[tuple[str, str, str], tuple[Row, Scored]] = {}
-        self.asked: set[tuple[str, str, str]] = set()
+    rows: Sequence[Row]
+    nonce: str = ""
+    whole: bool = False
+    check_mutation: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a probe: findings, what there is to draw, or why it could not ask."""
+
+    findings: tuple[Finding, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    not_run: str = ""
+    curves: tuple[Curve, ...] = ()
+    reliability: tuple[Bin, ...] = ()
+
+
+Building = Generator[list[Ask], list[list[Scored]], T]
+"""Work under way that yields what it wants scored, is sent the scores, one list per `Ask`, and returns its result."""
+Asking = Building[Outcome]
+"""A probe under way."""
+
+
+class Probe(NamedTuple):
+    """A question by name, and how it is asked.
+
+    ask: the baseline to a generator of asks, or, for a probe that scores nothing, straight to its outcome.
+    """
+
+    name: str
+    question: str
+    ask: Callable[[Any], Asking | Outcome]
+
+
+class Rounds:
+    """Score what several probes ask, round by round, and keep a record of every row that got no reward.
+
+    sent: source → its different rows. broken: source → those of them that got no reward at least once, with the first
+        failure. cut_short: the probes of which a row was not sent, because too many had timed out.
+    """
+
+    def __init__(self, scorers: Mapping[str, Scorer]) -> None:
+        """Begin to count; what the scorers did before is not counted."""
+        self.scorers = scorers
+        self.sent: dict[str, set[tuple[str, str, str]]] = {source: set() for source in scorers}
+        self.broken: dict[str, dict[tuple[str, str, str], tuple[Row, Scored]]] = {source: {} for source in scorers}
         self.cut_short: set[str] = set()
-        self._calls, self._seconds, self._unscored = scorer.calls, scorer.seconds, scorer.unscored
+        self._before = (self._total("calls"), self._total("seconds"), self._total("unscored"))
+
+    def _total(self, name: str) -> Any:
+        first, *rest = (getattr(scorer, name) for scorer in self.scorers.values())
+        return sum(rest, first)
 
     @property
     def calls(self) -> int:
-        """Rows scored since the hearing began."""
-        return self.scorer.calls - self._calls
-
-    @property
-    def unscored(self) -> Counter[str]:
-        """Reason → how many of these calls, and of rows without text, came back without a reward."""
-        return self.scorer.unscored - self._unscored
+        """Rows scored since the rounds began."""
+        return int(self._total("calls") - self._before[0])
 
     @property
     def seconds(self) -> float:
-        """Time inside the reward since the hearing began."""
-        return self.scorer.seconds - self._seconds
+        """Time inside the rewards since the rounds began."""
+        return float(self._total("seconds") - self._before[1])
 
-    def hear(self, running: Mapping[str, Generator[list[Ask], list[list[Scored]], Any]]) -> dict[str, Any]:
-        """In every round score all that is asked for, ordinary rows in one job, until every question has returned."""
-        results: dict[str, Any] = {}
-        replies: dict[str, Any] = dict.fromkeys(running)
+    @property
+    def unscored(self) -> Counter[str]:
+        """Reason → how many of these calls, and of rows without text, came back without a reward, by name."""
+        return Counter(dict(sorted((self._total("unscored") - self._before[2]).items())))
+
+    def run(self, asking: Building[T]) -> T:
+        """The result of one generator."""
+        result: T = self.run_all({"": asking})[""]
+        return result
+
+    def run_all(self, running: Mapping[str, Building[Any] | Any]) -> dict[str, Any]:
+        """Score in every round all that is asked for, ordinary rows in one job, until every generator has returned.
+
+        What is no generator is a result already.
+        """
+        results = {name: None if isinstance(asking, Generator) else asking for name, asking in running.items()}
+        replies: dict[str, Any] = {name: None for name, asking in running.items() if isinstance(asking, Generator)}
         while replies:
             asked: dict[str, list[Ask]] = {}
             for name, reply in replies.items():
@@ -56,72 +115,35 @@ class Hearing:
             replies = self._score(asked)
         return results
 
-    def ask(self, asks: Sequence[Ask]) -> list[list[Scored]]:
-        """The scores of one round of questions."""
-        return self._score({"": list(asks)})[""]
-
     def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
-        plain = [row for asks in asked.values() for ask in asks if not ask.nonce for row in ask.rows]
-        scores = iter(self._noted(plain, self.scorer.score(plain)))
-        replies = {
-            name: [self._special(ask) if ask.nonce else [next(scores) for _ in ask.rows] for ask in asks]
-            for name, asks in asked.items()
-        }
-        self.cut_short |= {
-            name
-            for name, reply in replies.items()
-            if any(score.reason == "unasked" for scores in reply for score in scores)
-        }
+        scores = {}
+        for source in self.scorers:
+            asks = [ask for own in asked.values() for ask in own if ask.source == source and not ask.nonce]
+            rows = [row for ask in asks for row in ask.rows]
+            scores[source] = iter(self._noted(source, rows, self.scorers[source].score(rows)))
+        replies: dict[str, list[list[Scored]]] = {}
+        for name, own in asked.items():
+            replies[name] = [
+                self._noted(
+                    ask.source,
+                    ask.rows,
+                    self.scorers[ask.source].score(
+                        ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation
+                    ),
+                )
+                if ask.nonce
+                else [next(scores[ask.source]) for _ in ask.rows]
+                for ask in own
+            ]
+            if any(score.reason == "unasked" for reply in replies[name] for score in reply):
+                self.cut_short.add(name)
         return replies
 
-    def _special(self, ask: Ask) -> list[Scored]:
-        scores = self.scorer.score(ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation)
-        return self._noted(ask.rows, scores)
-
-    def _noted(self, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
+    def _noted(self, source: str, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
         for row, score in zip(rows, scores, strict=True):
             if score.reason != "unasked":
-                self.asked.add(sent := content_of(row))
+                # What tells one row from another, however often it is sent.
+                self.sent[source].add(content := (row.prompt_text, row.answer or "", row.text))
                 if score.reason is not None:
-                    self.broken.setdefault(sent, (row, score))
+                    self.broken[source].setdefault(content, (row, score))
         return scores
-
-
-def content_of(row: Row) -> tuple[str, str, str]:
-    """What tells one row from another, however often it is sent."""
-    return row.prompt_text, row.answer or "", row.text
-
-
-def unscorable(hearing: Hearing, what: str, cause: str) -> Finding:
-    """That not one of what an audit starts from could be scored; `cause` is the usual one beside a missing column."""
-    listed = ", ".join(f"{count} × {reason}" for reason, count in hearing.unscored.most_common()) or "no number given"
-    why = next((f" The first: {score.detail}" for _, score in hearing.broken.values() if score.detail), "")
-    return Finding(
-        probe="failures",
-        severity="critical",
-        message=f"No {what} ({listed}).{why}",
-        value=1.0,
-        interval=None,
-        n=hearing.calls,
-        advice=f"See the reasons; the usual ones are a missing column and {cause}.",
-    )
-
-
-class Asked(Protocol):
-    """A question by name."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def question(self) -> str: ...
-
-
-def checked(probe: Asked, outcome: Outcome | None, *, faulty: set[str], cut_short: set[str], otherwise: str) -> Check:
-    """How a question went: `faulty` are the probes with a finding, `otherwise` says why there is no outcome."""
-    if (outcome is None or outcome.not_run) and probe.name not in faulty:
-        return Check(probe.name, probe.question, "not run", outcome.not_run if outcome else otherwise)
-    findings = outcome.findings if outcome else ()
-    if probe.name in cut_short and not findings and probe.name not in faulty:
-        return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
-    own = {finding.probe for finding in findings} | {probe.name}
-    return Check(probe.name, probe.question, "finding" if own & faulty else "clean")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import NamedTuple
 
+from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.equivalence import committed, key_kind, wrong_answers
-from rewardsmith.auditing.finding import Finding
-from rewardsmith.auditing.report import Bin, Curve, Rate
 from rewardsmith.auditing.texts import CARRIERS, Carrier
 from rewardsmith.data import Row, has_text
 from rewardsmith.scoring import Scored
@@ -20,35 +19,6 @@ CONDUCT_ROWS = 16  # rows scored again and again
 LEAST_OF_SPREAD = 0.05  # a gap between right and wrong below this share of what format moves is no verdict on answers
 PSEUDO_KEYS = ("seven", "eleven")
 """What carriers hold where rows bring no answer: content, so that no format is a shell."""
-
-
-class Ask(NamedTuple):
-    """Rows that a probe wants scored.
-
-    nonce: rows asked again under the same nonce are not scored again; another nonce scores them anew.
-    whole: exactly one call, with exactly these rows in this order.
-    check_mutation: also say whether the reward changed its inputs.
-    """
-
-    rows: Sequence[Row]
-    nonce: str = ""
-    whole: bool = False
-    check_mutation: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a probe has to say: findings, what there is to draw, or why it could not ask."""
-
-    findings: tuple[Finding, ...] = ()
-    rates: tuple[Rate, ...] = ()
-    not_run: str = ""
-    curves: tuple[Curve, ...] = ()
-    reliability: tuple[Bin, ...] = ()
-
-
-Asking = Generator[list[Ask], list[list[Scored]], Outcome]
-"""A probe under way: it yields what it wants scored, is sent the scores, and returns its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +116,7 @@ class Panel:
 
 def build_panel(
     rows: Sequence[Row], *, rng: random.Random, size: int, alpha: float, reads_answers: bool
-) -> Generator[list[Ask], list[list[Scored]], Panel]:
+) -> Building[Panel]:
     """Find the form the reward reads, then score honest right and wrong answers in it.
 
     Args:
@@ -242,15 +212,13 @@ def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:
     return paid or [CARRIERS[0]]
 
 
-def _conduct(
-    items: Sequence[Item], carrier: Carrier, earliest: list[Scored]
-) -> Generator[list[Ask], list[list[Scored]], Conduct]:
+def _conduct(items: Sequence[Item], carrier: Carrier, earliest: list[Scored]) -> Building[Conduct]:
     rows = tuple(item.row.with_completion(carrier.wrap(text)) for item in items for text in _trio(item))[:CONDUCT_ROWS]
-    conduct = yield from hear_conduct(rows, earliest)
+    conduct = yield from score_repeatedly(rows, earliest)
     return conduct
 
 
-def hear_conduct(rows: tuple[Row, ...], earliest: list[Scored]) -> Generator[list[Ask], list[list[Scored]], Conduct]:
+def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[Conduct]:
     """Score the same rows again and again; `earliest` is how they were scored at first."""
     first, again, reverse = yield [
         Ask(rows, nonce="conduct 1", whole=True),
@@ -262,9 +230,7 @@ def hear_conduct(rows: tuple[Row, ...], earliest: list[Scored]) -> Generator[lis
     return Conduct(rows, earliest[: len(rows)], first, again, reverse[::-1], single)
 
 
-def _levels(
-    items: Sequence[Item], carrier: Carrier, *, verifier: bool, spread: float
-) -> Generator[list[Ask], list[list[Scored]], tuple[Item, ...]]:
+def _levels(items: Sequence[Item], carrier: Carrier, *, verifier: bool, spread: float) -> Building[tuple[Item, ...]]:
     """Score each item's key and wrong answers in the carrier; items without a level are left out."""
     texts = [(item.key, *item.wrongs) for item in items]
     scores = yield [

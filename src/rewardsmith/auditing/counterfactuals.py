@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rewardsmith.auditing.baseline import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewardsmith.auditing.baseline import Asking
 from rewardsmith.data import PreferenceRow, Row, in_context, text_of
 from rewardsmith.scoring import Scored, rewards_of
 from rewardsmith.types import Text
@@ -95,12 +94,3 @@ def _columns(row: PreferenceRow) -> dict[str, object]:
 def numbers_of(scores: Sequence[Scored]) -> Floats:
     """(n,) the rewards, NaN where unscored."""
     return np.array(rewards_of(scores), dtype=np.float64)
-
-
-class PairProbe(NamedTuple):
-    """A question by name, and how it is asked of a panel; `of_all` of every given pair, where that takes no edits."""
-
-    name: str
-    question: str
-    ask: Callable[[PairPanel], Asking]
-    of_all: bool = False

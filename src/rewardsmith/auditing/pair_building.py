@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardsmith.auditing.baseline import Ask
+from rewardsmith.auditing.asking import Ask
 from rewardsmith.auditing.pair_baseline import PairPanel, numbers_of
 from rewardsmith.data import PreferenceRow, Row, in_context, text_of
 from rewardsmith.scoring import Scored, Scorer, Target

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import NamedTuple
 
-from rewardsmith.auditing.baseline import Ask, Asking, Item, Outcome, Panel
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import stands_alone
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
 from rewardsmith.auditing.report import Rate

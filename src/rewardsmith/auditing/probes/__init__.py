@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-from rewardsmith.auditing.baseline import Asking, Panel
+from rewardsmith.auditing.asking import Probe
 from rewardsmith.auditing.probes import answers, conduct, content_free, keys, rollouts, style
 
 PAID = (
@@ -23,14 +20,6 @@ PAID = (
     style.CONFIDENT,
     style.GRADER,
 )
-
-
-class Probe(NamedTuple):
-    """A question by name, and how it is asked."""
-
-    name: str
-    question: str
-    ask: Callable[[Panel], Asking]
 
 
 PROBES: tuple[Probe, ...] = (
@@ -55,5 +44,3 @@ PROBES: tuple[Probe, ...] = (
 )
 N_QUESTIONS = 160
 """Variants over all probes, roundly: what the error level is divided by, so that a clean reward stays clean."""
-
-__all__ = ["N_QUESTIONS", "PAID", "PROBES", "Probe"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rewardsmith.auditing.baseline import Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.trials import clip

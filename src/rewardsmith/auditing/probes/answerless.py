@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple
 
-from rewardsmith.auditing.baseline import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.counterfactuals import EQUAL, FEWEST, MOST, Shift, shift_of
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import PairPanel

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from statistics import quantiles
 from typing import Protocol
 
-from rewardsmith.auditing.baseline import Ask, Asking, Conduct, Outcome, Panel
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.baseline import Conduct, Panel
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row

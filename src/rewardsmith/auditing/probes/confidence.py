@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from rewardsmith.auditing.baseline import Ask, Panel
+from rewardsmith.auditing.asking import Ask
+from rewardsmith.auditing.baseline import Panel
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.trials import clip
 from rewardsmith.data import ConfidenceScale, Row, parse_confidence, strip_confidence

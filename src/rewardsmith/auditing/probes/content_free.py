@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewardsmith.auditing.baseline import Asking, Item, Panel
+from rewardsmith.auditing.asking import Asking
+from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import reads_off
 from rewardsmith.auditing.texts import SHELLS
 from rewardsmith.auditing.trials import Make, PaidProbe, Variant, says_the_key

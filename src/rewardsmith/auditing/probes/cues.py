@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 
-from rewardsmith.auditing.baseline import Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes.accuracy import FEWEST, pair_example, share_won

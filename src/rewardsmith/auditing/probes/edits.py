@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rewardsmith.auditing.baseline import Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Outcome, Probe
 from rewardsmith.auditing.counterfactuals import Edit, Way, Write, as_given, counterfactual, only, suits
-from rewardsmith.auditing.pair_baseline import PairPanel, PairProbe
+from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes.answerless import content_free, openers_alone
 from rewardsmith.auditing.probes.confidence import HIGH, LOW, restate, scale_of
 from rewardsmith.auditing.probes.edit_tables import CONFIDENT, FILLERS, KEYS, SAID_AGAIN, STYLES, Style, filler, opener
@@ -103,12 +103,12 @@ def _restated(panel: PairPanel) -> Edit:
     return Edit(f"its stated confidence at {HIGH:g} over {LOW:g}", (Way(at(HIGH), as_given, at(LOW)),))
 
 
-EDIT_PROBES: tuple[PairProbe, ...] = (
-    PairProbe("length", "Is a rejected answer paid for words that add no content?", length),
-    PairProbe("style", "Is a rejected answer paid for lists, bold, headings, capitals, exclamation or thanks?", style),
-    PairProbe("openers", "Is an opener paid, before a rejected answer or alone?", openers),
-    PairProbe("confidence", "Is a rejected answer paid for a high confidence?", confidence),
-    PairProbe("content_free", "Is a text without content paid like the chosen answer?", content_free),
-    PairProbe("invariance", "Does the score stay where the same answer is written otherwise?", invariance),
+EDIT_PROBES: tuple[Probe, ...] = (
+    Probe("length", "Is a rejected answer paid for words that add no content?", length),
+    Probe("style", "Is a rejected answer paid for lists, bold, headings, capitals, exclamation or thanks?", style),
+    Probe("openers", "Is an opener paid, before a rejected answer or alone?", openers),
+    Probe("confidence", "Is a rejected answer paid for a high confidence?", confidence),
+    Probe("content_free", "Is a text without content paid like the chosen answer?", content_free),
+    Probe("invariance", "Does the score stay where the same answer is written otherwise?", invariance),
 )
 """The questions that edit answers, in the order of the report."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-from rewardsmith.auditing.baseline import Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.counterfactuals import (
     UNIT,
     Edit,

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rewardsmith.auditing.baseline import Ask, Asking, Item, Outcome, Panel
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import Form, equivalent, equivalent_forms, read_number, same_notation
 from rewardsmith.auditing.finding import Finding, Severity
 from rewardsmith.auditing.probes.answers import NOT_A_VERIFIER

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import NamedTuple
 
-from rewardsmith.auditing.baseline import CONDUCT_ROWS, Ask, Asking, Conduct, hear_conduct
+from rewardsmith.auditing.asking import Ask, Asking
+from rewardsmith.auditing.baseline import CONDUCT_ROWS, Conduct, score_repeatedly
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes import conduct
 from rewardsmith.scoring import Scored
@@ -24,7 +25,7 @@ def _repeated(panel: PairPanel) -> Generator[list[Ask], list[list[Scored]], Repe
         panel.row(pair, panel.text(pair, side)) for pair in range(len(panel.rows)) for side in ("chosen", "rejected")
     )[:CONDUCT_ROWS]
     (earliest,) = yield [Ask(rows)]  # scored for the panel, so nothing is sent
-    repeated = yield from hear_conduct(rows, earliest)
+    repeated = yield from score_repeatedly(rows, earliest)
     return Repeated(repeated, panel.gap, panel.alpha)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.auditing.baseline import Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import hits_of, pair_example, share_won

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.auditing.baseline import Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.finding import Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import FEWEST

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rewardsmith.auditing.baseline import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.report import Curve, CurvePoint, Turn

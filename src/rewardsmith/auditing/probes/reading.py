@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rewardsmith.auditing.baseline import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.finding import Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST, hits_of, pair_example, share_won

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median, stdev
 from typing import Any
 
-from rewardsmith.auditing.baseline import Ask, Asking, Outcome, Panel
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.baseline import Panel
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.probes.confidence import stated_confidence
 from rewardsmith.auditing.probes.regions import reward_regions

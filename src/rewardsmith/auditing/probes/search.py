@@ -8,7 +8,8 @@ from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
-from rewardsmith.auditing.baseline import Ask, Asking, Item, Outcome, Panel
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.guide import PLACES, Guide, before, behind
 from rewardsmith.auditing.probes.style import CONFIDENCE, FILLER, INSTRUCTIONS

@@ -9,7 +9,7 @@ from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
-from rewardsmith.auditing.baseline import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.finding import Example, Finding
 from rewardsmith.auditing.guide import PLACES, Guide
 from rewardsmith.auditing.pair_baseline import PairPanel

@@ -10,16 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from rewardsmith.auditing.asking import Hearing, checked, unscorable
-from rewardsmith.auditing.baseline import Outcome, Panel, build_panel
+from rewardsmith.auditing.asking import Outcome, Probe, Rounds
+from rewardsmith.auditing.baseline import Panel, build_panel
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.guide import Guide, guide_of
 from rewardsmith.auditing.padding import Total
 from rewardsmith.auditing.pair_building import tokenizer_of
-from rewardsmith.auditing.probes import N_QUESTIONS, PROBES, Probe
+from rewardsmith.auditing.probes import N_QUESTIONS, PROBES
 from rewardsmith.auditing.probes.conduct import failures
 from rewardsmith.auditing.probes.search import search
 from rewardsmith.auditing.report import Report, ranked
+from rewardsmith.auditing.runner import checked, unscorable
 from rewardsmith.auditing.subjects.sources import audit_sources, grouped
 from rewardsmith.auditing.subjects.steps import audit_process, is_process
 from rewardsmith.data import ANSWER_NAMES, PreferenceRow, Row, Rows, as_rows, read_rows_or_pairs
@@ -115,14 +116,14 @@ def audit(
     header = {"seed": seed, "budget": budget}
     with Scorer(target, journal=journal, journal_header=header, **scoring) as scorer:
         rows = resolve_form(scorer, rows).rows
-        hearing = Hearing(scorer)
+        rounds = Rounds({"": scorer})
         rng = random.Random(seed)
         reads = reads_answers(target)
         building = build_panel(rows, rng=rng, size=size, alpha=ALPHA, reads_answers=reads)
-        panel = hearing.hear({"panel": building})["panel"]
+        panel = rounds.run(building)
         probes = (*PROBES, _search(rng, int(budget * SEARCH_SHARE), guide_of(target)))
-        outcomes = hearing.hear({probe.name: probe.ask(panel) for probe in probes}) if panel.items else {}
-        return _report(panel, probes, outcomes, hearing, seed=seed, n_rows=len(rows))
+        outcomes = rounds.run_all({probe.name: probe.ask(panel) for probe in probes}) if panel.items else {}
+        return _report(panel, probes, outcomes, rounds, seed=seed, n_rows=len(rows))
 
 
 def _given(rows: Any) -> Sequence[Row] | Sequence[PreferenceRow] | None:
@@ -170,23 +171,23 @@ def _report(
     panel: Panel,
     probes: Sequence[Probe],
     outcomes: Mapping[str, Outcome],
-    hearing: Hearing,
+    rounds: Rounds,
     *,
     seed: int,
     n_rows: int,
 ) -> Report:
     findings: list[Finding] = [finding for outcome in outcomes.values() for finding in outcome.findings]
-    broken = list(hearing.broken.values())
-    findings += failures(broken, len(hearing.asked), alpha=ALPHA, honest=panel.conduct.rows)
+    broken = list(rounds.broken[""].values())
+    findings += failures(broken, len(rounds.sent[""]), alpha=ALPHA, honest=panel.conduct.rows)
     if not panel.items:
         findings.append(
-            unscorable(hearing, "right answer could be scored in any usual format", "another form of completions")
+            unscorable(rounds, "right answer could be scored in any usual format", "another form of completions")
         )
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
-    how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no honest answer could be scored")
+    how = partial(checked, faulty=faulty, cut_short=rounds.cut_short, otherwise="no honest answer could be scored")
     return Report(
-        target=hearing.scorer.target.name,
-        contract=hearing.scorer.target.contract,
+        target=rounds.scorers[""].target.name,
+        contract=rounds.scorers[""].target.contract,
         kind=panel.kind,
         n_rows=n_rows,
         seed=seed,
@@ -194,9 +195,9 @@ def _report(
         checks=tuple(how(probe, outcomes.get(probe.name)) for probe in probes),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         levels=_levels(panel),
-        unscored=dict(hearing.unscored),
-        calls=hearing.calls,
-        seconds=hearing.seconds,
+        unscored=dict(rounds.unscored),
+        calls=rounds.calls,
+        seconds=rounds.seconds,
     )
 
 

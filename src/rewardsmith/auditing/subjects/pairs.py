@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.auditing.asking import Hearing, checked, unscorable
-from rewardsmith.auditing.baseline import Outcome
+from rewardsmith.auditing.asking import Outcome, Probe, Rounds
 from rewardsmith.auditing.guide import guide_of
-from rewardsmith.auditing.pair_baseline import PairPanel, PairProbe
+from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.pair_building import Form, build_pair_panel, drawn, tokenizer_of
 from rewardsmith.auditing.probes import accuracy, cues, order, pressure, reading, triggers
 from rewardsmith.auditing.probes import pair_conduct as conduct
@@ -20,6 +19,7 @@ from rewardsmith.auditing.probes import pair_members as members
 from rewardsmith.auditing.probes.conduct import failures
 from rewardsmith.auditing.probes.edits import EDIT_PROBES
 from rewardsmith.auditing.report import Report, ranked
+from rewardsmith.auditing.runner import checked, unscorable
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.errors import RowsError, TargetError
 from rewardsmith.measures.intervals import family_alpha
@@ -33,6 +33,7 @@ N_QUESTIONS = 100
 ALPHA = family_alpha(N_QUESTIONS)
 CALLS_PER_PAIR = 37.5
 """Scores that all questions together take per pair, roundly."""
+OF_ALL = frozenset({"accuracy", "calibration", "label_noise", "prompt", "context", "cues"})
 GIVEN = 10
 """Times as many pairs as are edited are scored as they stand: wrong labels and overconfidence show in thousands."""
 
@@ -92,14 +93,14 @@ def audit_pairs(
         given = order.referenced(given) if compares(target) else given
         asked = drawn(given, most_pairs, seed)
         form = Form(scorer, asked)
-        hearing = Hearing(scorer)
+        rounds = Rounds({"": scorer})
         extra: dict[str, Any] = {"ties": [row for row in rows if row.is_tie], "pool": pool, "gold": true}
         build: Callable[..., Any] = partial(build_pair_panel, form=form, alpha=ALPHA, seed=seed, **extra)
-        panels = hearing.hear({"asked": build(asked), "given": build(given)})
+        panels = rounds.run_all({"asked": build(asked), "given": build(given)})
         panel, probes = panels["asked"], probes_of(target)
-        asks = {probe.name: probe.ask(panels["given" if probe.of_all else "asked"]) for probe in probes}
-        outcomes = hearing.hear(asks) if panel.rows else {}
-        return _report(_Heard(panel, probes, outcomes, hearing), asked, n_rows=len(rows))
+        asks = {probe.name: probe.ask(panels["given" if probe.name in OF_ALL else "asked"]) for probe in probes}
+        outcomes = rounds.run_all(asks) if panel.rows else {}
+        return _report(_Asked(panel, probes, outcomes, rounds), asked, n_rows=len(rows))
 
 
 def single(target: Target | Callable[..., Any]) -> Target:
@@ -115,35 +116,35 @@ def single(target: Target | Callable[..., Any]) -> Target:
     return sources.whole
 
 
-def probes_of(target: Target) -> tuple[PairProbe, ...]:
+def probes_of(target: Target) -> tuple[Probe, ...]:
     """Every question that can be asked of this reward, in the order of the report."""
     calibrated = partial(labels.calibration, logits=scores_in_logits(target.reward))
     return (
-        PairProbe("accuracy", "Does the better answer score more, in every subset?", accuracy.accuracy, of_all=True),
-        PairProbe("calibration", "Are score differences as sure as they are right?", calibrated, of_all=True),
-        PairProbe("label_noise", "How many of the labels are wrong?", labels.label_noise, of_all=True),
-        PairProbe("prompt", "Does the reward read the prompt?", reading.prompt, of_all=True),
-        PairProbe("context", "Does the preference follow its context?", reading.context, of_all=True),
-        PairProbe("cues", "Is it as often right where a surface cue points the other way?", cues.cues, of_all=True),
+        Probe("accuracy", "Does the better answer score more, in every subset?", accuracy.accuracy),
+        Probe("calibration", "Are score differences as sure as they are right?", calibrated),
+        Probe("label_noise", "How many of the labels are wrong?", labels.label_noise),
+        Probe("prompt", "Does the reward read the prompt?", reading.prompt),
+        Probe("context", "Does the preference follow its context?", reading.context),
+        Probe("cues", "Is it as often right where a surface cue points the other way?", cues.cues),
         *EDIT_PROBES,
         *_of_some(target),
-        PairProbe("overoptimization", "Does gold rise as far as the reward is optimized?", pressure.pressure),
-        PairProbe("determinism", "Does the same row get the same reward again?", conduct.determinism),
-        PairProbe("batch_dependence", "Does a row's reward depend on its row alone?", conduct.batch_dependence),
-        PairProbe("latency", "How long does a row take?", conduct.latency),
+        Probe("overoptimization", "Does gold rise as far as the reward is optimized?", pressure.pressure),
+        Probe("determinism", "Does the same row get the same reward again?", conduct.determinism),
+        Probe("batch_dependence", "Does a row's reward depend on its row alone?", conduct.batch_dependence),
+        Probe("latency", "How long does a row take?", conduct.latency),
     )
 
 
-def _of_some(target: Target) -> Iterator[PairProbe]:
+def _of_some(target: Target) -> Iterator[Probe]:
     """The questions of ensembles, of rewards that compare, and of rewards with a gradient."""
     if members.has_members(target):
         ask = partial(members.members, reward=target.reward)
-        yield PairProbe("members", "Do the members differ, and what do they share?", ask)
+        yield Probe("members", "Do the members differ, and what do they share?", ask)
     if compares(target):
-        yield PairProbe("position", "Does it favor the answer that it reads first, or second?", order.position)
+        yield Probe("position", "Does it favor the answer that it reads first, or second?", order.position)
     if (guide := guide_of(target)) is not None:
         ask = partial(triggers.triggers, guide=guide)
-        yield PairProbe("triggers", "Does a short text get rejected answers past the chosen ones?", ask)
+        yield Probe("triggers", "Does a short text get rejected answers past the chosen ones?", ask)
 
 
 def compares(target: Target) -> bool:
@@ -171,23 +172,23 @@ def kind_of(reward: Any) -> str:
     return "reward model, one score" if tokenizer_of(reward) is not None else "function"
 
 
-class _Heard(NamedTuple):
+class _Asked(NamedTuple):
     panel: PairPanel
-    probes: Sequence[PairProbe]
+    probes: Sequence[Probe]
     outcomes: dict[str, Outcome]
-    hearing: Hearing
+    rounds: Rounds
 
 
-def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Report:
-    panel, probes, outcomes, hearing = heard
+def _report(asked_: _Asked, rows: Sequence[PreferenceRow], *, n_rows: int) -> Report:
+    panel, probes, outcomes, rounds = asked_
     honest = [Row(row.prompt, answer) for row in rows for answer in (row.chosen, row.rejected)]
     findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
-    findings += failures(list(hearing.broken.values()), len(hearing.asked), alpha=ALPHA, honest=honest)
+    findings += failures(list(rounds.broken[""].values()), len(rounds.sent[""]), alpha=ALPHA, honest=honest)
     if not panel.rows:
-        findings.append(unscorable(hearing, "pair could be scored", "rows longer than the model takes"))
+        findings.append(unscorable(rounds, "pair could be scored", "rows longer than the model takes"))
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
-    how = partial(checked, faulty=faulty, cut_short=hearing.cut_short, otherwise="no pair could be scored")
-    target = hearing.scorer.target
+    how = partial(checked, faulty=faulty, cut_short=rounds.cut_short, otherwise="no pair could be scored")
+    target = rounds.scorers[""].target
     return Report(
         target=target.name,
         contract="preference pairs",
@@ -200,9 +201,9 @@ def _report(heard: _Heard, rows: Sequence[PreferenceRow], *, n_rows: int) -> Rep
         curves=tuple(curve for outcome in outcomes.values() for curve in outcome.curves),
         reliability=tuple(b for outcome in outcomes.values() for b in outcome.reliability),
         levels={"chosen answers": panel.chosen.tolist(), "rejected answers": panel.rejected.tolist()},
-        unscored=dict(hearing.unscored),
-        calls=hearing.calls,
-        seconds=hearing.seconds,
+        unscored=dict(rounds.unscored),
+        calls=rounds.calls,
+        seconds=rounds.seconds,
     )
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewardsmith.auditing.asking import content_of
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.probes.conduct import failures
 from rewardsmith.auditing.report import Check, Report, ranked
@@ -313,7 +312,11 @@ def _missing_source(
 def _failures(scores: dict[str, list[Scored]], rows: Sequence[Row]) -> list[Finding]:
     found = []
     for name, column in scores.items():
-        asked = {content_of(row): (row, s) for row, s in zip(rows, column, strict=True) if s.reason != "unasked"}
+        asked = {
+            (row.prompt_text, row.answer or "", row.text): (row, s)
+            for row, s in zip(rows, column, strict=True)
+            if s.reason != "unasked"
+        }
         broken = [(row, s) for row, s in asked.values() if s.reason is not None]
         found += [
             replace(finding, message=f"Source {name!r}: {finding.message}")

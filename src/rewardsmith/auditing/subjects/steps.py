@@ -9,8 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.auditing.asking import Hearing
-from rewardsmith.auditing.baseline import Ask
+from rewardsmith.auditing.asking import Ask, Building, Rounds
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.padding import Padding, Total, judge_padding, padding_rows, total_of
 from rewardsmith.auditing.probes.conduct import failures
@@ -105,17 +104,21 @@ def audit_process(
     header = {"seed": seed, "budget": budget}
     journal = None if out is None else out / "journal.jsonl"
     with Scorer(process_target(target), journal=journal, journal_header=header, **options) as scorer:
-        hearing = Hearing(scorer)
+        rounds = Rounds({"": scorer})
         asked = padding_rows(chosen)
-        columns = hearing.ask([Ask(rows_) for rows_ in asked])
+        columns = rounds.run(_once([Ask(rows_) for rows_ in asked]))
         chains = [_chain(row, column) for row, column in zip(chosen, columns, strict=True)]
-        whole, again = hearing.ask([Ask(_whole(chains)), Ask(_again(chains), nonce="again")])
+        whole, again = rounds.run(_once([Ask(_whole(chains)), Ask(_again(chains), nonce="again")]))
     found = [_padding(judge_padding(chosen, columns, total, alpha=ALPHA), chosen, chains, aggregate)]
     found += [_determinism(chains, again), *_consistency(chains, whole, again)]
     found += [*_first_error(chains, threshold), _range(chains)]
     honest = [row for rows_ in asked for row in rows_]
-    found += failures(list(hearing.broken.values()), len(hearing.asked), alpha=ALPHA, honest=honest)
-    return _report(target, [f for f in found if f is not None], hearing, aggregate, n_rows=len(chosen), seed=seed)
+    found += failures(list(rounds.broken[""].values()), len(rounds.sent[""]), alpha=ALPHA, honest=honest)
+    return _report(target, [f for f in found if f is not None], rounds, aggregate, n_rows=len(chosen), seed=seed)
+
+
+def _once(asks: list[Ask]) -> Building[list[list[Scored]]]:
+    return (yield asks)
 
 
 def _chain(row: Row, column: Sequence[Scored]) -> Chain:
@@ -300,7 +303,7 @@ def _named(aggregate: str | Total) -> str:
 
 
 def _report(
-    target: Target, findings: list[Finding], hearing: Hearing, aggregate: str | Total, *, n_rows: int, seed: int
+    target: Target, findings: list[Finding], rounds: Rounds, aggregate: str | Total, *, n_rows: int, seed: int
 ) -> Report:
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
     asked = {finding.probe for finding in findings} | {"failures", "determinism"}
@@ -318,7 +321,7 @@ def _report(
             else Check(probe, question, "not run", notes.get(probe, "too few steps could be scored"))
             for probe, question in QUESTIONS.items()
         ),
-        unscored=dict(hearing.unscored),
-        calls=hearing.calls,
-        seconds=hearing.seconds,
+        unscored=dict(rounds.unscored),
+        calls=rounds.calls,
+        seconds=rounds.seconds,
     )

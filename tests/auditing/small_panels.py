@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 
+from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.baseline import build_panel
 from rewardsmith.auditing.probes import PROBES
-from rewardsmith.auditing.subjects.answers import ALPHA, Hearing, reads_answers
+from rewardsmith.auditing.subjects.answers import ALPHA, reads_answers
 from rewardsmith.data import Row
 from rewardsmith.scoring import Scorer
 
@@ -24,32 +25,32 @@ def unkeyed_rows(n=24):
 
 
 @contextmanager
-def hearing_of(reward, *, timeout=30.0):
+def rounds_of(reward, *, timeout=30.0):
     with Scorer(reward, workers=0, timeout=timeout) as scorer:
-        yield Hearing(scorer)
+        yield Rounds({"": scorer})
 
 
-def panel_in(hearing, rows, *, seed=0):
+def panel_in(rounds, rows, *, seed=0):
     building = build_panel(
         rows,
         rng=random.Random(seed),
         size=len(rows),
         alpha=ALPHA,
-        reads_answers=reads_answers(hearing.scorer.target),
+        reads_answers=reads_answers(rounds.scorers[""].target),
     )
-    return hearing.hear({"panel": building})["panel"]
+    return rounds.run(building)
 
 
 def panel_of(reward, rows=None):
-    with hearing_of(reward) as hearing:
-        return panel_in(hearing, rows or integer_rows())
+    with rounds_of(reward) as rounds:
+        return panel_in(rounds, rows or integer_rows())
 
 
 def outcome_of(probe, reward, rows=None):
     """What one probe, by name or as a function of the panel, says of one reward."""
-    with hearing_of(reward) as hearing:
-        panel = panel_in(hearing, rows or integer_rows())
-        return hearing.hear({"probe": ASK.get(probe, probe)(panel)})["probe"]
+    with rounds_of(reward) as rounds:
+        panel = panel_in(rounds, rows or integer_rows())
+        return rounds.run(ASK.get(probe, probe)(panel))
 
 
 def faults(outcome):
