@@ -9,8 +9,8 @@ import pytest
 
 from rewardsmith.data import Row
 from rewardsmith.errors import EndpointError
-from rewardsmith.scoring import Scorer, rewards_of, score
-from rewardsmith.scoring.calling import Unscored, own_concurrency, row_limit
+from rewardsmith.scoring import Scorer, as_target, rewards_of, score
+from rewardsmith.scoring.calling import Unscored, is_model, own_concurrency, row_limit
 
 
 def numbered(n: int) -> list[Row]:
@@ -234,3 +234,23 @@ def test_a_row_that_is_under_way_when_a_job_ends_is_canceled():
     with pytest.raises(EndpointError, match="down"):
         score(Judge(), numbered(9), workers=0)
     assert canceled.wait(30)
+
+
+def test_a_model_is_known_by_its_own_batches_or_its_weights_through_whatever_wraps_it():
+    class Planner:
+        def plan(self, completions, **columns):
+            return [list(range(len(completions)))]
+
+        def __call__(self, completions, **columns):
+            return [0.0] * len(completions)
+
+    class Weights:
+        content_digest = "of the weights".format
+
+        def __call__(self, completions, **columns):
+            return [0.0] * len(completions)
+
+    models = Planner(), Weights()
+    assert all(is_model(found) for model in models for found in (model, partial(model), as_target(model)))
+    assert [row_limit(model, None) for model in models] == [None, None]
+    assert not is_model(as_target(lambda completions, **columns: [0.0] * len(completions)))

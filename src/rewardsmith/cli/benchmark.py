@@ -90,7 +90,7 @@ def _scored(
 ) -> BenchmarkScore:
     from rewardsmith.auditing import run_benchmark
     from rewardsmith.scoring import load_target
-    from rewardsmith.scoring.blocks import is_heavy
+    from rewardsmith.scoring.calling import is_model
 
     reward = load_target(target)
     if read.card.dropped:
@@ -100,7 +100,7 @@ def _scored(
         read.rows,
         protocol=read.card.schema,
         ratings=ratings,
-        workers=(0 if is_heavy(reward) else 1) if workers is None else workers,
+        workers=(0 if is_model(reward) else 1) if workers is None else workers,
         timeout=timeout,
         journal=None if out is None else out / "journal.jsonl",
         progress=sys.stderr.isatty(),

@@ -13,7 +13,7 @@ from typing import Any
 from rewardsmith._disk import replacing
 from rewardsmith.data import Row, as_row, records_of
 from rewardsmith.errors import RowsError
-from rewardsmith.scoring.calling import CONCURRENCY
+from rewardsmith.scoring.calling import CONCURRENCY, is_model
 from rewardsmith.scoring.journal import sealed, unsealed
 from rewardsmith.scoring.keys import keys_of
 from rewardsmith.scoring.score_rows import in_either_form
@@ -86,11 +86,6 @@ class RowsFile:
         return whole.conversational() if self.conversational else whole
 
 
-def is_heavy(target: Target) -> bool:
-    """Whether a reward is a model, which is best loaded once and needs no guard against hanging and crashing."""
-    return hasattr(target.reward, "plan")
-
-
 @dataclass(frozen=True)
 class BlockScoring:
     """How blocks are scored: what a worker anywhere must know. `folder` is where journals are kept."""
@@ -105,7 +100,7 @@ class BlockScoring:
     @property
     def processes(self) -> int:
         """How many processes score for one worker: none but itself for a model, else 1 that can be ended."""
-        return 0 if is_heavy(self.target) else 1
+        return 0 if is_model(self.target) else 1
 
     def journal(self, index: int) -> Path:
         """Where a block that is being scored keeps what it has."""

@@ -12,7 +12,7 @@ import pickle
 import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -153,14 +153,29 @@ WRAPPED, MOST_WRAPPERS = ("func", "function", "reward"), 10
 """Where `partial`, the row contracts and guards keep what they wrap, and how deep that is looked for."""
 
 
+def wrapped(reward: Any) -> Iterator[Any]:
+    """Yield a reward and what it wraps, from the outside in."""
+    for _ in range(MOST_WRAPPERS):
+        yield reward
+        name = next((name for name in WRAPPED if hasattr(reward, name)), None)
+        if name is None:
+            return
+        reward = getattr(reward, name)
+
+
 def own_concurrency(reward: Any) -> int | None:
     """How many requests a reward says that it sends at once; None where it does not say."""
-    for _ in range(MOST_WRAPPERS):
-        found = getattr(reward, "concurrency", None)
-        if isinstance(found, int) and found >= 1:
-            return found
-        reward = next((getattr(reward, name) for name in WRAPPED if hasattr(reward, name)), None)
-    return None
+    found = (getattr(part, "concurrency", None) for part in wrapped(reward))
+    return next((n for n in found if isinstance(n, int) and n >= 1), None)
+
+
+def is_model(reward: Any) -> bool:
+    """Tell whether a reward, or the reward of a target, is a model or wraps one.
+
+    A model makes its own batches (`plan`) or says which weights it has (`content_digest`). It is best loaded once, in
+    this process, and needs no guard against hanging and crashing.
+    """
+    return any(hasattr(part, "plan") or hasattr(part, "content_digest") for part in wrapped(reward))
 
 
 def row_limit(reward: Any, timeout: float | None) -> float | None:
@@ -172,7 +187,7 @@ def row_limit(reward: Any, timeout: float | None) -> float | None:
     (30.0, 5.0, None)
     """
     if timeout is None:
-        return None if hasattr(reward, "plan") or own_concurrency(reward) is not None else LIMIT
+        return None if is_model(reward) or own_concurrency(reward) is not None else LIMIT
     return None if math.isinf(timeout) else timeout
 
 

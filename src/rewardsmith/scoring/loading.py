@@ -75,13 +75,9 @@ def load_reward(spec: str, **options: Any) -> Target | SourceSet:
     return _found(spec, match)
 
 
-def is_model(name: str) -> bool:
-    """Whether `name` is a folder, or looks like a name on the hub, of a reward model."""
-    return os.path.isdir(name) or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
-
-
 def _model(spec: str, options: Mapping[str, Any]) -> Target:
-    if not is_model(spec):
+    """The reward model of a folder, or of a name that looks like one on the hub."""
+    if not os.path.isdir(spec) and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", spec) is None:
         raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
     # Short for `rewardsmith.rewards:load_reward_model("spec")`; this room imports no reward of its own.
     model = importlib.import_module("rewardsmith.rewards").load_reward_model(spec, **options)

@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from rewardsmith.data import Row
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.scoring import Scored, Scorer, Target
-from rewardsmith.scoring.blocks import is_heavy
+from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.contracts import is_async, signature_of
 
 FAILURES = ("timeout", "crash", "exception")
@@ -140,7 +140,7 @@ class Limits(TrainerCallback):
 
 
 def _why_in_place(reward: Any) -> str:
-    if is_heavy(Target("reward", "trl", reward)) or _holds_model(reward):
+    if is_model(reward) or _holds_model(reward):
         return "a model"
     asked = {*signature_of(reward).keywords} & {*OF_THE_TRAINER}
     return f"it asks for {', '.join(sorted(asked))}" if asked else ""
