@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import ResponsePool, best_of_n_curve, expected, kl, policy_at_kl, tilted_policy
+from rewardsmith.worlds import ResponsePool, best_of_n, expected, kl, policy_at_kl, tilted_policy
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -90,24 +90,24 @@ def brute_force_best_of_n(scores: list[float], values: list[float], n: int) -> f
 
 
 @pytest.mark.parametrize("scores", [[0.3, -1.0, 2.0, 0.9, 0.1, 1.4], [1.0, 1.0, 0.0, 2.0, 2.0, 2.0], [0.0] * 6])
-def test_best_of_n_curve_equals_enumeration_over_all_subsets(scores):
+def test_best_of_n_equals_enumeration_over_all_subsets(scores):
     values = normal(6, seed=4).tolist()
     want = [brute_force_best_of_n(scores, values, n) for n in range(1, 7)]
-    curve = best_of_n_curve(torch.tensor(scores, dtype=torch.float64), torch.tensor(values, dtype=torch.float64))
+    curve = best_of_n(torch.tensor(scores, dtype=torch.float64), torch.tensor(values, dtype=torch.float64), range(1, 7))
     assert_close(curve, torch.tensor(want, dtype=torch.float64))
 
 
-def test_best_of_n_curve_takes_leading_dimensions_and_chosen_n():
+def test_best_of_n_takes_leading_dimensions_and_chosen_n():
     scores, values = normal(2, 3, 7), normal(2, 3, 7, seed=1)
-    curve = best_of_n_curve(scores, values, [1, 3, 7])
+    curve = best_of_n(scores, values, [1, 3, 7])
     assert curve.shape == (2, 3, 3)
-    assert_close(curve[1, 2, 1], best_of_n_curve(scores[1, 2], values[1, 2])[2])
+    assert_close(curve[1, 2, 1], best_of_n(scores[1, 2], values[1, 2], [1, 2, 3])[2])
     assert_close(curve[..., 0], values.mean(-1))  # best of one is a draw
 
 
-def test_best_of_n_curve_refuses_more_candidates_than_responses():
-    with pytest.raises(ValueError, match=r"best_of_n_curve: n is 8, outside \[1, 7\]"):
-        best_of_n_curve(normal(7), normal(7), [8])
+def test_best_of_n_refuses_more_candidates_than_responses():
+    with pytest.raises(ValueError, match=r"best_of_n_gold: n is 8, outside \[1, 7\]"):
+        best_of_n(normal(7), normal(7), [8])
 
 
 def test_a_sampled_pool_has_the_moments_it_was_asked_for():

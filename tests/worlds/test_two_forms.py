@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from rewardsmith.worlds import BatchedGPT, Streams, TwoForms, pretrain, warmed_up
+from rewardsmith.worlds import BatchedGPT, Streams, TwoForms, pretrain
+from rewardsmith.worlds.training import warmed_up
 
 EOS, MARKERS = 1, (2, 3)
 

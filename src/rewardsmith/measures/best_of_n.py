@@ -121,6 +121,23 @@ def best_of_n_curve(
     return OptimizationCurve("best_of_n", sizes, kl.mean(axis=0), paid, worth, **parts, n_left_out=left_out)
 
 
+def best_of_n_gold(rewards: ArrayLike, gold: ArrayLike, n: Sequence[int]) -> Array:
+    """Return only the (P, K) expected gold of `best_of_n_curve`, without bands; all of (P, M) scored.
+
+    >>> best_of_n_gold([[0.0, 1.0]], [[4.0, 6.0]], [1, 2]).tolist()
+    [[5.0, 6.0]]
+    """
+    scores, values = _tables("best_of_n_gold", rewards, gold)
+    for size in n:
+        check_range("best_of_n_gold", "n", size, 1, scores.shape[1])
+    worth = np.zeros((len(scores), len(n)))
+    for where, ordered, of_gold in _by_size(scores, values):
+        weights = np.stack([_shared(ordered, size) for size in n], axis=2)
+        if of_gold is not None:
+            worth[where] = np.einsum("pm,pmk->pk", of_gold, weights)
+    return worth
+
+
 def tilted_curve(
     rewards: ArrayLike,
     gold: ArrayLike | None = None,

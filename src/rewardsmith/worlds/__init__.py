@@ -12,7 +12,7 @@ from rewardsmith.worlds.arithmetic_lm import (
     substring_reward,
 )
 from rewardsmith.worlds.arithmetic_tasks import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge
-from rewardsmith.worlds.batched_gpt import BatchedGPT, warmed_up
+from rewardsmith.worlds.batched_gpt import BatchedGPT
 from rewardsmith.worlds.batched_mlp import BatchedMLP, batched_linear
 from rewardsmith.worlds.causal_style import AnswerBank, CausalStyle, StyledPairs
 from rewardsmith.worlds.chain_training import Credit, Training, policy_gradient, train_chains
@@ -49,7 +49,7 @@ from rewardsmith.worlds.property_pool import PropertyPool
 from rewardsmith.worlds.response_pool import (
     PolicyAtKL,
     ResponsePool,
-    best_of_n_curve,
+    best_of_n,
     expected,
     kl,
     policy_at_kl,
@@ -87,7 +87,6 @@ __all__ = [
     "NEUTRAL",
     "READ",
     "AnswerBank",
-    "AnswerPairs",
     "ArithmeticLM",
     "Aspects",
     "BatchedGPT",
@@ -155,7 +154,7 @@ __all__ = [
     "Worth",
     "arithmetic_gold",
     "batched_linear",
-    "best_of_n_curve",
+    "best_of_n",
     "committed_number_reward",
     "critic_scores",
     "expected",
@@ -191,7 +190,6 @@ __all__ = [
     "train_segments",
     "train_stated",
     "train_tone_models",
-    "warmed_up",
     "words_of",
     "written_critiques",
 ]

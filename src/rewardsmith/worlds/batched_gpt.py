@@ -99,12 +99,3 @@ class BatchedGPT(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(S, B, T) tokens to (S, B, T, V) logits; those at t speak of token t + 1."""
         return self.logits(self.hidden(ids))
-
-
-def warmed_up(step: int, steps: int, *, warm_up: int = 20) -> float:
-    """The share of the learning rate at a step: it rises over `warm_up` steps and falls in a line to 0.
-
-    >>> [warmed_up(step, 100, warm_up=10) for step in (0, 9, 50)]
-    [0.1, 0.91, 0.5]
-    """
-    return min((step + 1) / warm_up, 1 - step / steps) if warm_up else 1 - step / steps

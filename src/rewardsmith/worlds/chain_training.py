@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
 from rewardsmith.worlds.streams import Streams
+from rewardsmith.worlds.training import adam_steps, table_gradient
 
 Credit = Callable[[Rollouts], Tensor]
 """What an arm pays: its rollouts, rows R = S·B with a seed's rows consecutive, to (R, T) returns-to-go."""
@@ -81,19 +82,19 @@ def train_chains(
     """
     size = (len(streams), len(credits), *start.shape[2:])
     logits = start.expand(size).clone()
-    optimizer = torch.optim.Adam([logits], lr=learning_rate)
-    times, truths = [0], [chain.truth(logits.softmax(dim=-1))]
-    for update in range(1, updates + 1):
+    times, truths = [], []
+    for update in adam_steps([logits], updates, learning_rate=learning_rate, maximize=True, fused=False):
+        if update % evaluate_every == 0:
+            times.append(update)
+            truths.append(chain.truth(logits.softmax(dim=-1)))
         policy = logits.softmax(dim=-1)
         uniform, noise = streams.rand(1, rollouts, chain.horizon), streams.randn(1, rollouts, chain.horizon)
         drawn = chain.roll(policy, uniform, noise)
         returns = torch.stack([credit(_arm(drawn, arm)) for arm, credit in enumerate(credits.values())])  # (A, R, T)
         returns = returns.view(size[1], size[0], rollouts, chain.horizon).transpose(0, 1)
-        logits.grad = -policy_gradient(policy, drawn, returns)
-        optimizer.step()
-        if update % evaluate_every == 0 or update == updates:
-            times.append(update)
-            truths.append(chain.truth(logits.softmax(dim=-1)))
+        logits.grad = policy_gradient(policy, drawn, returns)
+    times.append(updates)
+    truths.append(chain.truth(logits.softmax(dim=-1)))
     curve = Truth(*(torch.stack(values) for values in zip(*truths, strict=True)))
     return Training(tuple(credits), tuple(times), curve)
 
@@ -120,7 +121,4 @@ def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:
     paid = torch.where(mask, returns, 0)
     mean = paid.sum(dim=-2, keepdim=True) / mask.sum(dim=-2, keepdim=True).clamp(min=1)
     advantages = torch.where(mask, paid - mean, 0)  # (S, A, B, T)
-    n_actions = policy.shape[-1]
-    cell = (drawn.observations * n_actions + drawn.actions).flatten(2)  # (S, A, B·T)
-    pull = torch.zeros_like(policy).flatten(2).scatter_add_(-1, cell, advantages.flatten(2)).view_as(policy)
-    return (pull - policy * pull.sum(dim=-1, keepdim=True)) / mask.shape[2]
+    return table_gradient(policy, drawn.observations, drawn.actions, advantages) / mask.shape[2]

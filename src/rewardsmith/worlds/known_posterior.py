@@ -16,6 +16,7 @@ from torch import Tensor
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_centered
 from rewardsmith.worlds.streams import Streams
+from rewardsmith.worlds.training import adam_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +139,12 @@ def train_stated(
     shape = (n_seeds, n_arms, n_inputs, n_answers)
     answer_logits = torch.zeros(shape, dtype=streams.dtype)
     level_logits = torch.zeros((*shape, len(world.levels)), dtype=streams.dtype)
-    optimizer = torch.optim.Adam([answer_logits, level_logits], lr=learning_rate, maximize=True, fused=True)
-    for _ in range(updates):
+    for _ in adam_steps([answer_logits, level_logits], updates, learning_rate=learning_rate, maximize=True):
         policy = StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
         drawn = _draw(policy, streams.rand(1, n_inputs, group_size))
         rewards = pay(_look_up(world, drawn, streams.rand(1, n_inputs, group_size)))
         advantages = group_centered(rewards.flatten(), group_size=group_size).view_as(drawn) / group_size
         answer_logits.grad, level_logits.grad = _gradients(policy, drawn, advantages)
-        optimizer.step()
     return StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
 
 

@@ -14,6 +14,7 @@ from rewardsmith._check import check_range, check_shape
 from rewardsmith.objectives import bt_loss, centering_loss, weighted_loss
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.streams import Streams
+from rewardsmith.worlds.training import adam_steps
 
 _REFERENCE = 8192  # draws that gold is standardized on
 
@@ -152,8 +153,7 @@ def train_pairs(
     allowed = None if mask is None else _Allowed.of(mask.expand(n_seeds, n_models, n))
     both = torch.stack([pairs.chosen, pairs.rejected], dim=2)  # (S, n, 2, d)
     seed = torch.arange(n_seeds)[:, None, None]
-    optimizer = torch.optim.AdamW(models.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
-    for _ in range(steps):
+    for _ in adam_steps(models.parameters(), steps, learning_rate=learning_rate, weight_decay=weight_decay):
         # float32 may round u·n up to n, hence the clamps
         uniform = streams.rand(int(follows.max()) + 1, batch_size)[:, follows]  # (S, M, batch)
         picks = (uniform * n).long().clamp_(max=n - 1) if allowed is None else allowed.pick(uniform)
@@ -162,9 +162,7 @@ def train_pairs(
         losses = bt_loss(scores[..., 0], scores[..., 1], margin=said[1], soft_label=said[2])
         losses = losses if said[0] is None else weighted_loss(losses, said[0])
         losses = losses + centering_loss(scores[..., 0], scores[..., 1], coef=center)
-        optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
-        optimizer.step()
     return models
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range, check_same_shape
+from rewardsmith.measures.best_of_n import best_of_n_gold
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,48 +166,20 @@ def policy_at_kl(
     return PolicyAtKL(tilted_policy(scores, beta[..., None, None], base_logits), beta)
 
 
-def best_of_n_curve(scores: Tensor, values: Tensor, n: Sequence[int] | None = None) -> Tensor:
-    """The expected value of the response that best-of-n picks by score, for every n at once and without sampling.
-
-        V(n) = Σᵢ C(i−1, n−1) / C(N, n) · value₍ᵢ₎        i ranks scores upward, n drawn without replacement
-
-    Tied scores are broken at random, hence share their mean value. V(n) is unbiased for the N → ∞ population.
+def best_of_n(scores: Tensor, values: Tensor, n: Sequence[int]) -> Tensor:
+    """Return the expected value of what best-of-n picks by score, for each n: `measures.best_of_n_gold` on tensors.
 
     Args:
         scores: (..., N) what picks.
         values: (..., N) what is reported, such as gold.
-        n: numbers of candidates, each in 1…N; all of them if None.
+        n: numbers of candidates, each in 1…N, upward.
 
     Returns:
         (..., len(n)).
 
-    >>> best_of_n_curve(torch.tensor([0.0, 1.0]), torch.tensor([4.0, 6.0]))
+    >>> best_of_n(torch.tensor([0.0, 1.0]), torch.tensor([4.0, 6.0]), [1, 2])
     tensor([5., 6.])
     """
-    check_same_shape("best_of_n_curve", scores, values)
-    size = scores.shape[-1]
-    chosen = list(range(1, size + 1)) if n is None else list(n)
-    for count in chosen:
-        check_range("best_of_n_curve", "n", count, 1, size)
-    ordered, order = scores.sort(dim=-1)
-    by_rank = _tie_means(ordered, values.gather(-1, order))
-    rank = torch.arange(1, size + 1, dtype=torch.float64)  # (N,)
-    drawn = torch.tensor(chosen, dtype=torch.float64)[:, None]  # (n, 1)
-    log_weights = _log_choose(rank - 1, drawn - 1) - _log_choose(torch.tensor(float(size), dtype=torch.float64), drawn)
-    return by_rank @ log_weights.exp().to(values.dtype).T
-
-
-def _tie_means(ordered: Tensor, values: Tensor) -> Tensor:
-    """Replace each value by the mean over its run of equal scores; `ordered` is sorted along the last dimension."""
-    starts = torch.ones_like(ordered, dtype=torch.bool)
-    starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    run = starts.cumsum(dim=-1) - 1  # (..., N) index of the run
-    sums = torch.zeros_like(values).scatter_add(-1, run, values)
-    counts = torch.zeros_like(values).scatter_add(-1, run, torch.ones_like(values))
-    return (sums / counts.clamp_min(1)).gather(-1, run)
-
-
-def _log_choose(top: Tensor, bottom: Tensor) -> Tensor:
-    """log C(top, bottom), −inf where bottom > top."""
-    log = torch.lgamma(top + 1) - torch.lgamma(bottom + 1) - torch.lgamma((top - bottom).clamp_min(0) + 1)
-    return torch.where(bottom > top, -torch.inf, log)
+    check_same_shape("best_of_n", scores, values)
+    picks, worth = (table.reshape(-1, table.shape[-1]).numpy() for table in (scores, values))
+    return torch.from_numpy(best_of_n_gold(picks, worth, n)).to(values.dtype).view(*scores.shape[:-1], len(n))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_choice
-from rewardsmith.worlds.batched_gpt import BatchedGPT, warmed_up
+from rewardsmith.worlds.batched_gpt import BatchedGPT
 from rewardsmith.worlds.streams import Streams, sample_index
+from rewardsmith.worlds.training import adam_steps
 
 BOS, EOS, FIRST_MARKER, FIRST_WORD = 0, 1, 2, 4
 Forms = Literal["first", "second", "mixed"]
@@ -137,12 +138,11 @@ def pretrain(
 
     As drawing the next tokens does on average, without the noise of the draw.
     """
-    optimizer = torch.optim.AdamW(models.parameters(), lr=learning_rate, betas=(0.9, 0.95), fused=True)
-    for step in range(steps):
+    steps_ = adam_steps(
+        models.parameters(), steps, learning_rate=learning_rate, weight_decay=0.01, betas=(0.9, 0.95), warm_up=20
+    )
+    for _ in steps_:
         ids = language.corpus(batch_size, streams)
         losses = -(language.next_token(ids) * models(ids[..., :-1]).log_softmax(dim=-1)).sum(dim=-1)
-        optimizer.param_groups[0]["lr"] = learning_rate * warmed_up(step, steps)
-        optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=(1, 2)).sum())
-        optimizer.step()
     return models

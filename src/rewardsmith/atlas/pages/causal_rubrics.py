@@ -17,7 +17,7 @@ from rewardsmith.atlas.page import Page
 from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
 from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
-from rewardsmith.worlds import AnswerBank, BatchedMLP, CausalStyle, Streams, best_of_n_curve
+from rewardsmith.worlds import AnswerBank, BatchedMLP, CausalStyle, Streams, best_of_n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -250,7 +250,7 @@ def best_of(model: BatchedMLP, *, texts: Tensor, gold: Tensor, n: int) -> Tensor
     """(S, M) gold of what best-of-n picks, with texts (S, 1, Q·A, inputs) of gold (S, 1, Q, A)."""
     scores: Tensor = model(texts)
     table = scores.double().view(*scores.shape[:2], *gold.shape[2:])
-    return best_of_n_curve(table, gold.expand_as(table), [n]).squeeze(-1).mean(dim=-1)
+    return best_of_n(table, gold.expand_as(table), [n]).squeeze(-1).mean(dim=-1)
 
 
 def figure(results: Results, axes: Axes) -> None:

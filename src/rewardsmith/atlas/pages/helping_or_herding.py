@@ -17,7 +17,7 @@ from rewardsmith.worlds import (
     BatchedMLP,
     HeavyTails,
     Streams,
-    best_of_n_curve,
+    best_of_n,
     finetune_heads,
     member_scores,
     pretrain_bodies,
@@ -139,7 +139,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         "gold_picker": [seen["gold"]],
     }.items():
         for name, values in seen.items():
-            curve = torch.stack([best_of_n_curve(picks, values, NS).mean(1) for picks in picked_by]).mean(0)  # (S, n)
+            curve = torch.stack([best_of_n(picks, values, NS).mean(1) for picks in picked_by]).mean(0)  # (S, n)
             table |= {f"{name}_{n}/{arm}": curve[:, i] for i, n in enumerate(NS)}
     table["length_256/six_tenths_of_single"] = 0.6 * table["length_256/single"]
     rows = [{name: float(values[seed]) for name, values in table.items()} for seed in range(len(seeds))]

@@ -16,7 +16,7 @@ from rewardsmith.worlds import (
     BatchedMLP,
     HeavyTails,
     Streams,
-    best_of_n_curve,
+    best_of_n,
     expected,
     kl,
     member_scores,
@@ -131,8 +131,8 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     combined = {
         name: aggregate(scores.flatten(0, 2), **how).view_as(gold) for name, how in WAYS.items()
     }  # (S, P, N) each
-    curves = {name: best_of_n_curve(picks, gold, NS).mean(1) for name, picks in combined.items()}
-    alone = [best_of_n_curve(picks, gold, NS).mean(1) for picks in scores.unbind(-1)]
+    curves = {name: best_of_n(picks, gold, NS).mean(1) for name, picks in combined.items()}
+    alone = [best_of_n(picks, gold, NS).mean(1) for picks in scores.unbind(-1)]
     curves["single"] = torch.stack(alone).mean(0)  # (S, n)
     table = {f"gold_{n}/{arm}": curve[:, i] for arm, curve in curves.items() for i, n in enumerate(NS)}
     table |= {f"fall/{arm}": curve.amax(dim=1) - curve[:, -1] for arm, curve in curves.items()}

@@ -26,7 +26,7 @@ from rewardsmith.worlds import (
     WordModels,
     WordPairs,
     WordReward,
-    best_of_n_curve,
+    best_of_n,
     words_of,
 )
 
@@ -276,7 +276,7 @@ def best_of(rewards: dict[str, Score], prompt: Tensor, answers: Tensor, language
     found = {}
     for name, reward in rewards.items():
         scores = torch.tensor(reward(prompts=prompts, completions=completions), dtype=torch.float64).view_as(gold)
-        found[f"best_of_64/{name}"] = float(best_of_n_curve(scores, gold, [64]).mean())
+        found[f"best_of_64/{name}"] = float(best_of_n(scores, gold, [64]).mean())
     return found
 
 

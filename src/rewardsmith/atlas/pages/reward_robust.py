@@ -22,7 +22,7 @@ from rewardsmith.worlds import (
     HeavyTails,
     Pairs,
     Streams,
-    best_of_n_curve,
+    best_of_n,
     fit_heads,
     head_scores,
     member_scores,
@@ -152,8 +152,8 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     )
     singles = member_scores(fit_singles(pairs, streams, world), features, reference)
     picks = mixtures(own) | {f"shared_trunk_{name}": s for name, s in mixtures(shared).items() if name == "min"}
-    curves = {name: best_of_n_curve(scores, gold, NS).mean(1) for name, scores in picks.items()}
-    alone = [best_of_n_curve(scores, gold, NS).mean(1) for scores in singles.unbind(-1)]
+    curves = {name: best_of_n(scores, gold, NS).mean(1) for name, scores in picks.items()}
+    alone = [best_of_n(scores, gold, NS).mean(1) for scores in singles.unbind(-1)]
     curves["single"] = torch.stack(alone).mean(0)
     table = {f"gold_{n}/{arm}": curve[:, i] for arm, curve in curves.items() for i, n in enumerate(NS)}
     for name, scores in {"own_trunks": own.mean, "shared_trunk": shared.mean, "single": singles}.items():
