@@ -29,15 +29,22 @@ def experiments(seeds, world, *, broken=False):
 
 
 TOY = LoadedPage(
-    slug="toy",
     page=Page(
-        paper=1, component=len, claim="c", criterion=AtLeast("heads/seen", 0), scope="s", ablation="a", usage="u"
+        slug="toy",
+        paper=1,
+        components=("len",),
+        claim="c",
+        criterion=AtLeast("heads/seen", 0),
+        scope="s",
+        ablation="a",
+        usage="u",
+        summary="A toy.",
+        parameters=(),
     ),
     world=World,
     experiments=experiments,
     together=False,
     figure=None,
-    summary="A toy.",
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rewardsmith.atlas import catalogue as catalogue_module
-from rewardsmith.atlas import declarations, find_paper, load_catalogue, page_of, search_catalogue, status_of
+from rewardsmith.atlas import find_paper, load_catalogue, page_of, read_pages, search_catalogue, status_of
 
 
 def test_the_catalogue_holds_papers_1_to_78_once_each():
@@ -33,7 +33,7 @@ def test_every_entry_is_filled_in_and_plausible():
 
 
 def test_every_page_belongs_to_a_paper_and_no_two_to_one():
-    numbers = [found.page.paper for found in declarations()]
+    numbers = [page.paper for page in read_pages()]
     assert len(set(numbers)) == len(numbers)
     for number in numbers:
         assert page_of(find_paper(number)) is not None
@@ -44,8 +44,8 @@ def test_status_is_read_off_the_pages(monkeypatch):
     assert status_of(without) == "planned"
     found = page_of(find_paper(24))
     for falls_short, status in [((), "reproduced"), (("a part",), "partly")]:
-        page = replace(found, page=replace(found.page, falls_short=falls_short))
-        monkeypatch.setattr(catalogue_module, "declarations", lambda page=page: (page,))
+        page = replace(found, falls_short=falls_short)
+        monkeypatch.setattr(catalogue_module, "read_pages", lambda page=page: (page,))
         assert status_of(find_paper(24)) == status
 
 

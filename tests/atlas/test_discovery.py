@@ -1,28 +1,34 @@
 """Pages are found by their folder, and read without running what they import."""
 
+import pkgutil
 import subprocess
 import sys
 import types
 
 import pytest
 
-from rewardsmith.atlas import AtLeast, LoadedPage, Page, declarations, find_declaration, load_page, page_slugs
-from rewardsmith.atlas.discovery import _declaration
+from rewardsmith.atlas import LoadedPage, Page, find_page, load_page, page_slugs, read_pages
+from rewardsmith.atlas import pages as pages_folder
 
-PAGE_SOURCE = '''"""Sums are paid for padding.
+TEXT = """paper = 64
+components = ["torch_that_is_not_installed.nn", "other.thing"]
+claim = '''a
+b'''
+scope = "s"
+ablation = "x"
+notes = ['''one
+  two''']
+usage = '''
+u
+
+v'''
+"""
+MODULE = '''"""Sums are paid for padding.
 
 More."""
 import torch_that_is_not_installed
 
-PAGE = Page(
-    paper=64,
-    component=(torch_that_is_not_installed.nn, other),
-    claim="a" "b",
-    criterion=All(AtLeast("m/a", 0.5)),
-    scope="s",
-    ablation="x",
-    usage="u",
-)
+CRITERION = All(AtLeast("m/a", 0.5), Within("m/b", -1, 2), RankAgreement("m", "n", arms=("a", "b"), at_least=0.9))
 
 
 class World:
@@ -33,55 +39,98 @@ class World:
 '''
 
 
-def test_a_declaration_is_read_without_running_the_page():
-    found = _declaration("min_form", PAGE_SOURCE)
-    assert (found.slug, found.summary, found.world) == ("min_form", "Sums are paid for padding.", "A chain.")
-    assert found.page.claim == "ab"
-    assert found.page.components == ("torch_that_is_not_installed.nn", "other")
-    assert str(found.page.criterion) == "mean m/a ≥ 0.5"
-    assert found.parameters == (("n_steps", "8", "steps per chain"), ("noise", "0.1", ""))
+@pytest.fixture
+def write(tmp_path):
+    def written(text: str = TEXT, module: str = MODULE):
+        (tmp_path / "min_form.toml").write_text(text, encoding="utf-8")
+        (tmp_path / "min_form.py").write_text(module, encoding="utf-8")
+        return tmp_path / "min_form.py"
+
+    return written
+
+
+def test_a_page_is_read_without_running_it(write):
+    page = Page.read(write())
+    assert (page.slug, page.summary) == ("min_form", "Sums are paid for padding.")
+    assert (page.claim, page.notes, page.falls_short, page.usage) == ("a b", ("one two",), (), "u\n\nv")
+    assert page.components == ("torch_that_is_not_installed.nn", "other.thing")
+    assert page.names == ("nn", "thing")
+    assert str(page.criterion) == (
+        "mean m/a ≥ 0.5; and mean m/b in [-1, 2]; and Spearman of m and n over 2 arms' means ≥ 0.9"
+    )
+    assert page.parameters == (("n_steps", "8", "steps per chain"), ("noise", "0.1", ""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('scope = "s"\n', "", r"atlas: min_form\.toml lacks scope\. Its fields are paper, components, claim, scope, "),
+        ("scope", "scoop", r"atlas: min_form\.toml lacks scope and holds unknown scoop\. Its fields are "),
+        ('"s"', '" "', r"atlas: min_form\.toml leaves scope empty\. Say it in a sentence\."),
+        ("'''one\n  two'''", "", r"atlas: min_form\.toml leaves notes empty"),
+        ('"s"', "3", r"atlas: min_form\.toml gives scope as 3\. Write a text\."),
+        ("64", '"64"', r"atlas: min_form\.toml gives paper as '64'\. Write a whole number\."),
+        ("'''one\n  two'''", "1", r"atlas: min_form\.toml gives notes as \[1\]\. Write a list of texts\."),
+        ('"s"', "s", r"atlas: min_form\.toml is not TOML \(Invalid value \(at line 5, column 9\)\)\. Mend it\."),
+    ],
+)
+def test_a_text_that_lacks_a_field_or_has_another_is_refused_by_file_and_field(write, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        Page.read(write(text=TEXT.replace(old, new)))
+
+
+def test_a_module_without_its_text_is_refused(write):
+    module = write()
+    module.with_suffix(".toml").unlink()
+    with pytest.raises(ValueError, match=r"atlas: min_form\.py has no text\. Write min_form\.toml beside it"):
+        Page.read(module)
+
+
+@pytest.mark.parametrize(
+    "given", ['AtLeast("m/a", 1 / 3)', "AtLeast(NAME, 1)", "print(1)", "PairedGain('a', over='b')"]
+)
+def test_a_criterion_that_is_not_of_criteria_and_literals_is_refused(write, given):
+    with pytest.raises(ValueError, match=r"atlas: CRITERION of min_form\.py cannot be read \(.+\)\. Write it with"):
+        Page.read(write(module=f"CRITERION = {given}"))
+
+
+def test_a_module_without_criterion_is_refused(write):
+    with pytest.raises(ValueError, match=r"atlas: min_form\.py holds no CRITERION\. Add CRITERION = "):
+        Page.read(write(module="X = 1"))
 
 
 @pytest.mark.parametrize("slug", page_slugs())
-def test_the_declaration_agrees_with_the_loaded_page(slug):
-    read, loaded = find_declaration(slug), load_page(slug)
-    for name in ("paper", "claim", "scope", "ablation", "usage", "notes", "falls_short"):
-        assert getattr(read.page, name) == getattr(loaded.page, name)
-    assert str(read.page.criterion) == str(loaded.page.criterion)
-    assert read.summary == loaded.summary
-    assert [name for name, _, _ in read.parameters] == list(loaded.world_defaults())
-
-
-def test_every_page_in_the_folder_is_declared():
-    assert {found.slug for found in declarations()} == set(page_slugs())
+def test_what_is_read_agrees_with_the_loaded_module(slug):
+    loaded = load_page(slug)
+    module = sys.modules[f"{pages_folder.__name__}.{slug}"]
+    assert str(loaded.page.criterion) == str(module.CRITERION)
+    assert loaded.page.summary == module.__doc__.partition("\n")[0]
+    assert [name for name, _, _ in loaded.page.parameters] == list(loaded.world_defaults())
 
 
 def test_a_page_is_found_by_number_and_by_name():
-    assert find_declaration("24") is find_declaration("par")
-    assert find_declaration("024") is find_declaration("24")
-    assert find_declaration("noise-corrections").page.paper == 39
+    assert find_page("24") is find_page("par")
+    assert find_page("024") is find_page("24")
+    assert find_page("noise-corrections").paper == 39
+    assert {page.slug for page in read_pages()} == {
+        module.name for module in pkgutil.iter_modules(pages_folder.__path__)
+    }
     with pytest.raises(ValueError, match=r"atlas: there is no page 'nope'. The implemented ones are 5 \(lsc\), "):
-        find_declaration("nope")
+        find_page("nope")
 
 
 def test_reading_the_atlas_loads_no_torch():
     code = (
-        "import sys; from rewardsmith.atlas import declarations, load_catalogue, status_of;"
-        "declarations(); [status_of(paper) for paper in load_catalogue()]; sys.exit('torch' in sys.modules)"
+        "import sys; from rewardsmith.atlas import load_catalogue, read_pages, status_of;"
+        "read_pages(); [status_of(paper) for paper in load_catalogue()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_page_that_leaves_a_sentence_empty_is_refused():
-    with pytest.raises(ValueError, match="Page: paper 1 leaves scope, usage empty"):
-        Page(paper=1, component=len, claim="c", criterion=AtLeast("m/a", 0), scope=" ", ablation="a", usage="")
-
-
 def test_a_module_that_lacks_part_of_the_interface_is_refused():
-    module = types.ModuleType("pages.half")
-    with pytest.raises(TypeError, match=r"LoadedPage: pages.half must hold PAGE = Page\(...\) and a dataclass World"):
-        LoadedPage.of(module)
-    real = load_page("par")
-    module.PAGE, module.World, module.experiment = real.page, real.world, lambda seed, world: {}
+    module, real = types.ModuleType("pages.half"), load_page("par")
+    with pytest.raises(TypeError, match=r"LoadedPage: pages.half must hold a dataclass World"):
+        LoadedPage.of(module, real.page)
+    module.World, module.experiment = real.world, lambda seed, world: {}
     with pytest.raises(TypeError, match=r"pages.half must hold experiment\(seed, world, \*, broken=False\)"):
-        LoadedPage.of(module)
+        LoadedPage.of(module, real.page)

@@ -16,7 +16,7 @@ def made_up_run(slug: str = "par", *, values: tuple[float, ...] = (1.0, 2.0), cl
     page = replace(loaded.page, claim=claim, criterion=AtLeast("gold/a", 1.5))
     results = {"gold/a": list(values), "gold/b": [0.0, 0.0]}
     return Run(
-        page=replace(loaded, page=page, figure=None),
+        page=page,
         seeds=(0, 1),
         world=loaded.world_defaults(),
         broken=False,

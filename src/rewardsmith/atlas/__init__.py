@@ -27,7 +27,7 @@ from rewardsmith.atlas.criteria import (
     Within,
     sign_flip_p_value,
 )
-from rewardsmith.atlas.discovery import Declaration, declarations, find_declaration, load_page, page_slugs
+from rewardsmith.atlas.discovery import find_page, load_page, page_slugs, read_pages
 from rewardsmith.atlas.page import LoadedPage, Page
 from rewardsmith.atlas.run import Run, changed_world, intervals, run_page
 
@@ -37,7 +37,6 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "Criterion",
-    "Declaration",
     "Equal",
     "LoadedPage",
     "LowerBound",
@@ -51,14 +50,14 @@ __all__ = [
     "Verdict",
     "Within",
     "changed_world",
-    "declarations",
-    "find_declaration",
+    "find_page",
     "find_paper",
     "intervals",
     "load_catalogue",
     "load_page",
     "page_of",
     "page_slugs",
+    "read_pages",
     "run_page",
     "search_catalogue",
     "sign_flip_p_value",

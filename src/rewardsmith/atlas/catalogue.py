@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from rewardsmith.atlas.discovery import Declaration, declarations
+from rewardsmith.atlas.discovery import read_pages
+from rewardsmith.atlas.page import Page
 
 Status = Literal["reproduced", "partly", "planned"]
 STATUSES: tuple[Status, ...] = ("reproduced", "partly", "planned")
@@ -58,17 +59,17 @@ def find_paper(number: int) -> Paper:
     raise ValueError(f"atlas: there is no paper {number}. Numbers run from 1 to {len(load_catalogue())}.")
 
 
-def page_of(paper: Paper) -> Declaration | None:
+def page_of(paper: Paper) -> Page | None:
     """The page that reproduces a paper, if it has been written."""
-    return next((found for found in declarations() if found.page.paper == paper.number), None)
+    return next((page for page in read_pages() if page.paper == paper.number), None)
 
 
 def status_of(paper: Paper) -> Status:
     """Planned without a page; with one, reproduced, or partly where the page says what falls short."""
-    found = page_of(paper)
-    if found is None:
+    page = page_of(paper)
+    if page is None:
         return "planned"
-    return "partly" if found.page.falls_short else "reproduced"
+    return "partly" if page.falls_short else "reproduced"
 
 
 def search_catalogue(words: list[str]) -> tuple[Paper, ...]:
@@ -76,10 +77,11 @@ def search_catalogue(words: list[str]) -> tuple[Paper, ...]:
     wanted = [word.lower() for word in words]
     hits = []
     for paper in load_catalogue():
-        found = page_of(paper)
+        page = page_of(paper)
         head = f"{paper.number} {paper.name} {paper.title}".lower()
-        page = f"{found.slug} {found.page.claim} {' '.join(map(str, found.page.components))}" if found else ""
         body = f"{head} {paper.authors} {paper.year} {paper.identifier} {paper.venue} {paper.family} {paper.summary} "
-        if all(word in (body + page).lower() for word in wanted):
+        if page is not None:
+            body += f"{page.slug} {page.claim} {' '.join(page.names)}"
+        if all(word in body.lower() for word in wanted):
             hits.append((-sum(word in head for word in wanted), paper.number, paper))
     return tuple(paper for _, _, paper in sorted(hits))

@@ -1,9 +1,11 @@
 '''A page shows one paper's claim on a small world whose truth is known.
 
-A page is one module in `atlas/pages/`, found by its being there; its file name is its slug. It holds
+A page is one module in `atlas/pages/`, found by its being there, and its text beside it; their file name is its slug.
+The text, `<slug>.toml`, holds the fields that `Page` lists. The module holds
 
-    PAGE = Page(paper=24, component=reference_link, claim=..., criterion=PairedGain(...), scope=..., ablation=...,
-                usage=...)
+    """One sentence that is the claim in small."""
+
+    CRITERION = PairedGain(...)  # criteria and literals only, as it is read without running the module
 
     @dataclass(frozen=True)
     class World:
@@ -23,80 +25,178 @@ A page whose world keeps seeds side by side in one tensor holds, in place of `ex
 
 from __future__ import annotations
 
+import ast
 import inspect
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rewardsmith.atlas.criteria import Criterion, Results
+from rewardsmith.atlas.criteria import (
+    All,
+    AtLeast,
+    AtMost,
+    Criterion,
+    Equal,
+    LowerBound,
+    PairedGain,
+    RankAgreement,
+    Results,
+    Within,
+)
+
+NEEDED: dict[str, type] = {"paper": int, "components": list, "claim": str, "scope": str, "ablation": str, "usage": str}
+OPTIONAL: dict[str, type] = {"notes": list, "falls_short": list}
+"""The fields of a page's text."""
+KINDS = {kind.__name__: kind for kind in (All, AtLeast, AtMost, Equal, LowerBound, PairedGain, RankAgreement, Within)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
     """What a page declares; title, year and address come from the catalogue by the paper's number.
 
-    paper: number in the catalogue.
-    component: the object that the page exercises, or a tuple of them; a rename breaks the import, not the docs.
-    claim: what the page shows, in one or two sentences.
-    criterion: judges the runs; fixed before the run.
-    scope: what the page does not show.
-    ablation: what `broken=True` breaks; the criterion must then fail.
-    usage: how to use the component at real scale; blocks fenced by ``` are code.
-    notes: what a reader should know before trusting the claim, flattering or not.
-    falls_short: parts of the paper's claim that this world does not bear out; any makes the status "partly".
+    From the text:
+        paper: number in the catalogue.
+        components: where to import what the page exercises, `rewardsmith.<room>.<name>`.
+        claim: what the page shows, in one or two sentences.
+        scope: what the page does not show.
+        ablation: what `broken=True` breaks; the criterion must then fail.
+        usage: how to use the component at real scale; blocks fenced by ``` are code.
+        notes: what a reader should know before trusting the claim, flattering or not.
+        falls_short: parts of the paper's claim that this world does not bear out; any makes the status "partly".
+
+    From the module, as written:
+        summary: the first line of its docstring.
+        criterion: judges the runs; fixed before the run.
+        parameters: (name, default, comment) of each world parameter.
     """
 
+    slug: str
     paper: int
-    component: object
+    components: tuple[str, ...]
     claim: str
-    criterion: Criterion
     scope: str
     ablation: str
     usage: str
     notes: tuple[str, ...] = ()
     falls_short: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        empty = [name for name in ("claim", "scope", "ablation", "usage") if not getattr(self, name).strip()]
-        if empty:
-            raise ValueError(f"Page: paper {self.paper} leaves {', '.join(empty)} empty. Say it in a sentence.")
+    summary: str
+    criterion: Criterion
+    parameters: tuple[tuple[str, str, str], ...]
 
     @property
-    def components(self) -> tuple[object, ...]:
-        """The exercised objects, always as a tuple."""
-        return self.component if isinstance(self.component, tuple) else (self.component,)
+    def names(self) -> tuple[str, ...]:
+        """The components without their rooms."""
+        return tuple(name.rpartition(".")[2] for name in self.components)
+
+    @classmethod
+    def read(cls, module: Path) -> Page:
+        """Read a page's text and its module, without running the module.
+
+        Raises:
+            ValueError: the text lacks a field, holds an unknown one or leaves one empty; or the module has no
+                `CRITERION` of criteria and literals.
+        """
+        text = read_text(module.with_suffix(".toml"))
+        source = module.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        worlds = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "World"]
+        return cls(
+            slug=module.stem,
+            summary=(ast.get_docstring(tree) or "").partition("\n")[0],
+            criterion=_criterion(module, tree),
+            parameters=_parameters(worlds[0], source.splitlines()) if worlds else (),
+            **text,
+        )
+
+
+def read_text(path: Path) -> dict[str, Any]:
+    """Read and check the fields of a page's text; line breaks count in `usage` alone."""
+    if not path.is_file():
+        raise ValueError(f"atlas: {path.stem}.py has no text. Write {path.name} beside it.")
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"atlas: {path.name} is not TOML ({error}). Mend it.") from error
+    known = NEEDED | OPTIONAL
+    missing, unknown = [name for name in NEEDED if name not in given], [name for name in given if name not in known]
+    if missing or unknown:
+        said = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"holds unknown {', '.join(unknown)}"] * bool(unknown)
+        raise ValueError(f"atlas: {path.name} {' and '.join(said)}. Its fields are {', '.join(known)}.")
+    return {name: _checked(path, name, value) for name, value in given.items()}
+
+
+def _checked(path: Path, name: str, value: Any) -> Any:
+    kind = (NEEDED | OPTIONAL)[name]
+    texts: list[Any] = value if isinstance(value, list) else [] if kind is int else [value]
+    if not isinstance(value, kind) or not all(isinstance(text, str) for text in texts):
+        wanted = {int: "a whole number", str: "a text", list: "a list of texts"}[kind]
+        raise ValueError(f"atlas: {path.name} gives {name} as {value!r}. Write {wanted}.")
+    if value in ([], "") or not all(text.strip() for text in texts):
+        raise ValueError(f"atlas: {path.name} leaves {name} empty. Say it in a sentence.")
+    if name == "usage":
+        return texts[0].strip("\n")
+    one_line = tuple(" ".join(text.split()) for text in texts)
+    return one_line if kind is list else one_line[0] if kind is str else value
+
+
+def _criterion(module: Path, tree: ast.Module) -> Criterion:
+    """Build what `CRITERION = ...` says from criteria and literals, so that nothing of the module runs."""
+
+    def built(node: ast.expr) -> Any:
+        if not isinstance(node, ast.Call):
+            return ast.literal_eval(node)
+        kind = KINDS[ast.unparse(node.func)]
+        return kind(*map(built, node.args), **{str(given.arg): built(given.value) for given in node.keywords})
+
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CRITERION":
+            try:
+                return built(node.value)  # type: ignore[no-any-return]
+            except (KeyError, ValueError, TypeError) as error:
+                raise ValueError(
+                    f"atlas: CRITERION of {module.name} cannot be read ({error}). Write it with criteria of "
+                    "rewardsmith.atlas.criteria, names of results and plain numbers."
+                ) from error
+    raise ValueError(f"atlas: {module.name} holds no CRITERION. Add CRITERION = ..., fixed before the first run.")
+
+
+def _parameters(world: ast.ClassDef, lines: list[str]) -> tuple[tuple[str, str, str], ...]:
+    found = []
+    for node in world.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            comment = lines[(node.end_lineno or node.lineno) - 1].partition("#")[2].strip()
+            found.append((node.target.id, ast.unparse(node.value), comment))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPage:
-    """A page module, checked: its slug, declaration, world, experiments and (optional) figure.
+    """A page whose module was imported: what it declares, its world, experiments and (optional) figure.
 
     experiments(seeds, world, broken=False) gives one dict per seed, whether the module holds it or one seed's
     `experiment`. together: whether the module itself runs many seeds side by side.
     """
 
-    slug: str
     page: Page
     world: type[Any]
     experiments: Callable[..., list[dict[str, float]]]
     together: bool
     figure: Callable[[Results, Any], None] | None
-    summary: str
 
     @classmethod
-    def of(cls, module: ModuleType) -> LoadedPage:
+    def of(cls, module: ModuleType, page: Page) -> LoadedPage:
         """The page that a module holds.
 
         Raises:
             TypeError: the module lacks a part of the interface.
         """
-        page, world = getattr(module, "PAGE", None), getattr(module, "World", None)
-        if not isinstance(page, Page) or not isinstance(world, type) or not is_dataclass(world):
-            raise TypeError(
-                f"LoadedPage: {module.__name__} must hold PAGE = Page(...) and a dataclass World. Add what is missing."
-            )
+        world = getattr(module, "World", None)
+        if not isinstance(world, type) or not is_dataclass(world):
+            raise TypeError(f"LoadedPage: {module.__name__} must hold a dataclass World. Add it.")
         together = getattr(module, "experiments", None)
         experiment = together or getattr(module, "experiment", None)
         if not callable(experiment) or "broken" not in inspect.signature(experiment).parameters:
@@ -104,10 +204,8 @@ class LoadedPage:
                 f"LoadedPage: {module.__name__} must hold experiment(seed, world, *, broken=False), or experiments "
                 "for many seeds at once. Add it."
             )
-        slug = module.__name__.rpartition(".")[2]
-        summary = (inspect.getdoc(module) or "").partition("\n")[0]
         many = together or partial(_one_by_one, experiment)
-        return cls(slug, page, world, many, together is not None, getattr(module, "figure", None), summary)
+        return cls(page, world, many, together is not None, getattr(module, "figure", None))
 
     def world_defaults(self) -> dict[str, Any]:
         """The declared world parameters and their defaults."""

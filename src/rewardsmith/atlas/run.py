@@ -15,7 +15,7 @@ import numpy as np
 
 from rewardsmith.atlas.criteria import Results, Verdict
 from rewardsmith.atlas.discovery import load_page
-from rewardsmith.atlas.page import LoadedPage
+from rewardsmith.atlas.page import LoadedPage, Page
 
 MOST_WORKERS = 2
 
@@ -26,9 +26,10 @@ class Run:
 
     results: {"metric/arm": [one number per seed]}.
     intervals: {"metric/arm": (low, high)}, 95 % for the mean over seeds; empty where one seed ran.
+    figure: the page's own drawing, if it has one.
     """
 
-    page: LoadedPage
+    page: Page
     seeds: tuple[int, ...]
     world: dict[str, Any]
     broken: bool
@@ -36,11 +37,12 @@ class Run:
     intervals: dict[str, tuple[float, float]]
     verdict: Verdict
     seconds: float
+    figure: Callable[[Results, Any], None] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `rewardsmith atlas run --json` prints; NaN becomes null."""
         return {
-            "paper": self.page.page.paper,
+            "paper": self.page.paper,
             "slug": self.page.slug,
             "criterion": self.verdict.sentence,
             "passed": self.verdict.passed,
@@ -71,8 +73,8 @@ def run_page(
     """
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise ValueError(f"run_page: seeds are {list(seeds)}. Give at least one, all different and not negative.")
-    page = load_page(slug)
-    given = changed_world(page, world or {})
+    loaded = load_page(slug)
+    given = changed_world(loaded, world or {})
     started = time.perf_counter()
     rows = []
     for row in _rows(slug, seeds, given, broken=broken, workers=workers):
@@ -81,32 +83,33 @@ def run_page(
             on_seed()
     results = {name: [row[name] for row in rows] for name in rows[0]}
     return Run(
-        page=page,
+        page=loaded.page,
         seeds=tuple(seeds),
         world=asdict(given),
         broken=broken,
         results=results,
         intervals=intervals(results),
-        verdict=page.page.criterion.judge(results),
+        verdict=loaded.page.criterion.judge(results),
         seconds=time.perf_counter() - started,
+        figure=loaded.figure,
     )
 
 
-def changed_world(page: LoadedPage, changes: Mapping[str, str]) -> Any:
+def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
     """The page's world with parameters changed from text, converted to the type of their default.
 
     Raises:
         ValueError: a name is not declared, or a value does not convert.
     """
-    defaults = page.world_defaults()
+    slug, defaults = loaded.page.slug, loaded.world_defaults()
     unknown = [name for name in changes if name not in defaults]
     if unknown:
         raise ValueError(
-            f"atlas: page {page.slug} declares no world parameter {', '.join(map(repr, unknown))}. "
+            f"atlas: page {slug} declares no world parameter {', '.join(map(repr, unknown))}. "
             f"It declares {', '.join(f'{name}={value}' for name, value in defaults.items())}."
         )
-    values = {name: _converted(page.slug, name, text, defaults[name]) for name, text in changes.items()}
-    return replace(page.world(), **values)
+    values = {name: _converted(slug, name, text, defaults[name]) for name, text in changes.items()}
+    return replace(loaded.world(), **values)
 
 
 def intervals(results: Results) -> dict[str, tuple[float, float]]:

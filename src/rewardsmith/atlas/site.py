@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from rewardsmith.atlas.catalogue import STATUSES, Paper, Status, find_paper, load_catalogue, page_of, status_of
+from rewardsmith.atlas.catalogue import STATUSES, Paper, Status, find_paper, load_catalogue, status_of
 from rewardsmith.atlas.run import Run
 
 if TYPE_CHECKING:
@@ -87,13 +87,12 @@ def default_figure(metric: str, arms: list[Arm], axes: Axes) -> None:
 
 
 def _page_view(run: Run, ablation: Run) -> dict[str, Any]:
-    page, paper = run.page.page, find_paper(run.page.page.paper)
-    found = page_of(paper)
+    page, paper = run.page, find_paper(run.page.paper)
     table = metrics(run, ablation)
     return {
         "paper": paper,
         "page": page,
-        "summary": run.page.summary,
+        "summary": page.summary,
         "status": shown_status(paper, run),
         "run": run,
         "ablation": ablation,
@@ -101,14 +100,14 @@ def _page_view(run: Run, ablation: Run) -> dict[str, Any]:
         "cut_parts": ablation.verdict.parts or (ablation.verdict,),
         "metrics": table,
         "figures": _figures(run, table),
-        "components": [_import_name(component) for component in page.components],
-        "parameters": found.parameters if found else (),
+        "components": page.components,
+        "parameters": page.parameters,
         "usage": _usage_blocks(page.usage),
     }
 
 
 def _index_view(runs: Mapping[str, Run]) -> dict[str, Any]:
-    by_paper = {run.page.page.paper: run for run in runs.values()}
+    by_paper = {run.page.paper: run for run in runs.values()}
     entries: list[dict[str, Any]] = []
     for paper in load_catalogue():
         run = by_paper.get(paper.number)
@@ -121,7 +120,7 @@ def _index_view(runs: Mapping[str, Run]) -> dict[str, Any]:
 
 def _figures(run: Run, table: dict[str, list[Arm]]) -> list[str]:
     """PNG images as data addresses: the page's own figure, or one per metric that compares arms."""
-    figure = run.page.figure
+    figure = run.figure
     if figure is not None:
         return [_drawn(lambda axes: figure(run.results, axes), height=3.4)]
     return [
@@ -148,13 +147,6 @@ def _drawn(draw: Any, *, height: float) -> str:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _import_name(component: object) -> str:
-    """Where to import a component from: the room, not the file inside it."""
-    module = getattr(component, "__module__", "")
-    room = ".".join(module.split(".")[:2])
-    return f"{room}.{getattr(component, '__qualname__', component)}"
 
 
 def _usage_blocks(usage: str) -> list[tuple[str, bool]]:

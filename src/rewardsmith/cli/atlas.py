@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rewardsmith.atlas import Declaration, Paper, Run
+    from rewardsmith.atlas import Page, Paper, Run
 
 app = typer.Typer(
     name="atlas",
@@ -149,11 +149,11 @@ def _check_one_of(option: str, value: str | None, choices: Sequence[str]) -> Non
 
 
 def _slugs(ids: Sequence[str]) -> tuple[str, ...]:
-    from rewardsmith.atlas import declarations, find_declaration
+    from rewardsmith.atlas import find_page, read_pages
 
     if "all" in ids:
-        return tuple(found.slug for found in declarations())
-    return tuple(dict.fromkeys(find_declaration(identifier).slug for identifier in ids))
+        return tuple(page.slug for page in read_pages())
+    return tuple(dict.fromkeys(find_page(identifier).slug for identifier in ids))
 
 
 def _seeds(text: str | None, start: int, count: int) -> tuple[int, ...]:
@@ -186,14 +186,14 @@ def _with_progress(slug: str, seeds: Sequence[int], **options: Any) -> Run:
         return run_page(slug, seeds=seeds, on_seed=advance, **options)
 
 
-def _paper_and_page(identifier: str) -> tuple[Paper, Declaration | None]:
-    from rewardsmith.atlas import find_declaration, find_paper, page_of
+def _paper_and_page(identifier: str) -> tuple[Paper, Page | None]:
+    from rewardsmith.atlas import find_page, find_paper, page_of
 
     if identifier.isdecimal():
         paper = find_paper(int(identifier))
         return paper, page_of(paper)
-    page = find_declaration(identifier)
-    return find_paper(page.page.paper), page
+    page = find_page(identifier)
+    return find_paper(page.paper), page
 
 
 def _paper_json(paper: Paper) -> dict[str, Any]:
@@ -206,10 +206,9 @@ def _paper_json(paper: Paper) -> dict[str, Any]:
     return entry | {"url": paper.url, "status": status_of(paper), "slug": page.slug if page else None}
 
 
-def _page_json(found: Declaration) -> dict[str, Any]:
-    page = found.page
+def _page_json(page: Page) -> dict[str, Any]:
     return {
-        "components": list(page.components),
+        "components": list(page.names),
         "claim": page.claim,
         "criterion": str(page.criterion),
         "ablation": page.ablation,
@@ -217,7 +216,7 @@ def _page_json(found: Declaration) -> dict[str, Any]:
         "falls_short": list(page.falls_short),
         "notes": list(page.notes),
         "usage": page.usage,
-        "world": {name: default for name, default, _ in found.parameters},
+        "world": {name: default for name, default, _ in page.parameters},
     }
 
 
@@ -245,7 +244,7 @@ def _print_papers(papers: Sequence[Paper], *, as_json: bool) -> None:
     console.print(f"{len(papers)} papers, {done} with a page.")
 
 
-def _print_paper(paper: Paper, found: Declaration | None) -> None:
+def _print_paper(paper: Paper, page: Page | None) -> None:
     from rich.text import Text
 
     from rewardsmith.atlas import status_of
@@ -255,19 +254,18 @@ def _print_paper(paper: Paper, found: Declaration | None) -> None:
     venue = f", {paper.venue}" if paper.venue else ""
     console.print(Text(f"{paper.authors}, {paper.year}{venue} · {paper.url} · {paper.family} · {status_of(paper)}"))
     console.print(Text(f"\n{paper.summary}"))
-    if found is None:
+    if page is None:
         console.print(Text("\nThere is no page for it yet."))
         return
-    page = found.page
     sections = {
         "Claim": page.claim,
-        "Components": ", ".join(map(str, page.components)),
+        "Components": ", ".join(page.names),
         "Judged by": "\n".join(f"- {part}" for part in str(page.criterion).split("; and ")),
         "Ablation": page.ablation,
         "Scope": page.scope,
         "Falls short": "\n".join(f"- {text}" for text in page.falls_short),
         "Notes": "\n".join(f"- {text}" for text in page.notes),
-        "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in found.parameters),
+        "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in page.parameters),
         "At real scale": page.usage,
     }
     for title, body in sections.items():
@@ -282,10 +280,10 @@ def _print_run(run: Run) -> None:
     from rewardsmith.atlas import find_paper
 
     console = _console()
-    paper = find_paper(run.page.page.paper)
+    paper = find_paper(run.page.paper)
     console.print(Text(f"\n{paper.number} · {paper.name} ({run.page.slug})", style="bold"))
     if run.broken:
-        console.print(Text(f"Ablation: {run.page.page.ablation}"))
+        console.print(Text(f"Ablation: {run.page.ablation}"))
     console.print(_results_table(run))
     for part in run.verdict.parts or (run.verdict,):
         mark, style = ("holds", "green") if part.passed else ("fails", "red")

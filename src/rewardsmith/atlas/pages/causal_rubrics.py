@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
 from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
@@ -22,67 +21,18 @@ from rewardsmith.worlds import AnswerBank, BatchedMLP, CausalStyle, Streams, bes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=19,
-    component=(causal_augment, neutral_augment, bt_loss, tie_loss),
-    claim=(
-        "A reward model trained on data in which style goes with quality learns the style. Pairs that differ in one "
-        "causal attribute and ties between equally irrelevant answers make it ignore style, though nobody tells it "
-        "what style is: accuracy under a reversed cue rises, most with both halves, and best-of-n gains more the "
-        "larger n."
-    ),
-    criterion=All(
-        LowerBound("reversed/crome", over="reversed/base", above=0.08, least_seeds=6),
-        LowerBound("reversed/causal", over="reversed/base", above=0.0, least_seeds=6),
-        LowerBound("reversed/neutral", over="reversed/base", above=0.0, least_seeds=6),
-        PairedGain("reversed/crome", over="reversed/causal", at_least=0.0),
-        PairedGain("reversed/crome", over="reversed/neutral", at_least=0.0),
-        PairedGain("best_of_256_gain/crome", over="best_of_4_gain/crome", at_least=0.0),
-        # What must fail to reach the first part's 0.08: ties taken for preferences, ties under the query that was
-        # asked (of the neutral half; for both halves together see what falls short), edits in the wrong direction.
-        PairedGain("reversed/ties_as_strict", over="reversed/base", at_most=0.08),
-        PairedGain("reversed/original_query", over="reversed/base", at_most=0.08),
-        PairedGain("reversed/edits_flipped", over="reversed/base", at_most=0.08),
-    ),
-    scope=(
-        "Six skills and a style in four dimensions behind a random rotation, a perceptron of two layers, exact edits. "
-        "No language model names attributes or rewrites; the paper's RewardBench figures are not repeated, nor its "
-        "filter, pairwise preference models and other kinds of neutrals."
-    ),
-    ablation="The editor raises what it should lower and lowers what it should raise.",
-    notes=(
-        "The augmentation multiplies the data, so every arm has the same number of updates on strict pairs; "
-        "base_4x has four times as many and shows that more steps are not the cure.",
-        "A tie costs log 2 at best, so ties are never part of a loss that is compared across arms.",
-        "Neutrals alone can be solved by one constant for irrelevant answers; here they help alone as well, because "
-        "the model shares its reading of style between queries.",
-        "The neutral arm ties the original pairs, Crome those and the degraded ones.",
-        "Edits drift in style by 0.3 in each dimension, the same in both directions. An editor that shortens what it "
-        "degrades would plant a new cue: `causal_augment` reports the mean difference in length.",
-        "The bounds are judged from 6 seeds on, by their means below that.",
-        "Original queries as ties are reported for both halves together as crome_original_query.",
-    ),
-    falls_short=(
-        "The specification lists the unrelated query replaced by the original one among what must fail. In the neutral "
-        "half alone it does (0.07 below the base under the reversed cue), but not beside the causal half: there, "
-        "original and degraded pairs declared ties under their own query still gained 0.130 ± 0.024 (seeds 0 to 9, "
-        "against 0.142 for Crome), as the causal pairs keep the skill ranked while wrong ties, too, punish every "
-        "reaction to style. What they cost shows elsewhere: accuracy under the cue of training falls from 0.94 to "
-        "0.88, and the gain of best-of-256 from 0.30 to 0.03.",
-    ),
-    usage="""An LLM names attributes and rewrites; for mathematics and code a program can (break a step, break a test).
-
-```python
-from rewardsmith.data import causal_augment, informative_filter, neutral_augment, ties_as_pairs, to_dataset
-from rewardsmith.engines.trl import RewardTrainer
-
-done = causal_augment(rows, rubric=ask_for_attributes, editor=ask_for_rewrite)
-print(done.length_difference, "+-", 2 * done.length_error)  # should cover 0
-degraded = [row for row in done.rows if row.columns["kind"] == "degrade"]
-ties = neutral_augment([*rows, *degraded], unrelated=draw_another_prompt, embed=encode, most_similar=0.5)
-trainer = RewardTrainer(model="my-model", train_dataset=to_dataset([*rows, *done.rows, *ties]))  # reads is_tie
-# trl.RewardTrainer knows no ties: give it ties_as_pairs(...), where a tie counts twice
-```""",
+CRITERION = All(
+    LowerBound("reversed/crome", over="reversed/base", above=0.08, least_seeds=6),
+    LowerBound("reversed/causal", over="reversed/base", above=0.0, least_seeds=6),
+    LowerBound("reversed/neutral", over="reversed/base", above=0.0, least_seeds=6),
+    PairedGain("reversed/crome", over="reversed/causal", at_least=0.0),
+    PairedGain("reversed/crome", over="reversed/neutral", at_least=0.0),
+    PairedGain("best_of_256_gain/crome", over="best_of_4_gain/crome", at_least=0.0),
+    # What must fail to reach the first part's 0.08: ties taken for preferences, ties under the query that was
+    # asked (of the neutral half; for both halves together see what falls short), edits in the wrong direction.
+    PairedGain("reversed/ties_as_strict", over="reversed/base", at_most=0.08),
+    PairedGain("reversed/original_query", over="reversed/base", at_most=0.08),
+    PairedGain("reversed/edits_flipped", over="reversed/base", at_most=0.08),
 )
 TIED = ("neutral", "crome", "original_query", "crome_original_query")
 UNTIED = ("base", "causal", "ties_as_strict", "edits_flipped")

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, Within
-from rewardsmith.atlas.page import Page
 from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
 from rewardsmith.transforms import clip_steps, combine_process_outcome, delta_steps
@@ -22,54 +21,15 @@ from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, t
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=11,
-    component=(clip_steps, delta_steps, padding_probe),
-    claim=(
-        "Process scores added to the success reward are collected by padding: chains grow until they are cut, and "
-        "success is lost. Clipping each step at a threshold and paying only differences between neighbors bounds a "
-        "chain's total, and keeps success."
-    ),
-    criterion=All(
-        PairedGain("solved/process", over="solved/outcome_only", at_most=-0.5),  # the first that must fail
-        PairedGain("solved/clip_delta", over="solved/outcome_only", at_least=-0.03),
-        PairedGain("solved/clip_delta", over="solved/process", at_least=0.5, p_value=0.01),
-        AtMost("filler_share/clip_delta", 0.15),
-        AtLeast("padding_gain/process", 1e-6),
-        AtMost("padding_gain/clip", 0.0),
-        Within("padding_gain/delta_keep", -0.08, 0.08),  # the noise of one score
-        PairedGain("solved/delta_reversed", over="solved/outcome_only", at_most=-0.03),  # the second
-    ),
-    scope=(
-        "A tabular policy on chains of four sub-goals, warm-started unless said otherwise, with plain REINFORCE; no "
-        "language model, no PPO, no critic. The paper's figures on MATH and GSM8K are not repeated, nor its finding "
-        "that refined process rewards improve on success alone: success alone is as good here."
-    ),
-    ablation="Clip and Delta are taken out of the arm that has both: raw process scores are added to success.",
-    notes=(
-        "The end matters more than it looks. Delta as published drops the last step's score, so finishing forfeits "
-        "what one more filler would earn, and plain Delta pads (.34 at weight 1). Keeping the last score, our default, "
-        "repairs it (.99). Clip before Delta also does, as no level is then above 0.",
-        "The direction matters: each step pays its own score less the next one's. The reverse sign makes the return "
-        "minus the score, and ends every chain at once at weight 1; at weight .2 success outbids it.",
-        "From an uninformed start Clip collapses to answering at once, since every step is punished; Clip and Delta "
-        "together do not, as only the level is (the `uninformed` rows). Watch the rate of answers without reasoning.",
-        "With the filler scored as a right step (filler_score=0.85) Delta without the last score still pads (.42).",
-        "The threshold η = .7 is ours: about two spreads of the score's noise below a right step's .85.",
-        "A weight times the horizon above 1 lets raw scores outbid success; at .2 the raw sum pads to .73 success.",
-    ),
-    falls_short=("The paper finds that refined process rewards beat success alone; here they equal it, within .01.",),
-    usage="""Score the steps, shape, add the verified success at the end, and hand the trainer returns per step.
-
-```python
-from rewardsmith.advantages import step_returns
-from rewardsmith.auditing import padding_probe
-from rewardsmith.data import Row
-from rewardsmith.transforms import clip_steps, combine_process_outcome, delta_steps
-
-shaped = delta_steps(clip_steps(step_rewards, step_mask, threshold=0.7), step_mask)
-returns = step_returns(combine_process_outcome(shaped, success, step_mask, weight=0.2), step_mask)
-```""",
+CRITERION = All(
+    PairedGain("solved/process", over="solved/outcome_only", at_most=-0.5),  # the first that must fail
+    PairedGain("solved/clip_delta", over="solved/outcome_only", at_least=-0.03),
+    PairedGain("solved/clip_delta", over="solved/process", at_least=0.5, p_value=0.01),
+    AtMost("filler_share/clip_delta", 0.15),
+    AtLeast("padding_gain/process", 1e-6),
+    AtMost("padding_gain/clip", 0.0),
+    Within("padding_gain/delta_keep", -0.08, 0.08),  # the noise of one score
+    PairedGain("solved/delta_reversed", over="solved/outcome_only", at_most=-0.03),  # the second
 )
 Shape = Callable[[Tensor, Tensor], Tensor]
 WEAK = 0.2

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, Within
-from rewardsmith.atlas.page import Page
 from rewardsmith.auditing import context_error_bound, context_sensitivity
 from rewardsmith.data import Row
 from rewardsmith.transforms import mixture_score, profile_posterior
@@ -21,73 +20,16 @@ from rewardsmith.worlds import BatchedMLP, ContextualTastes, Pairs, Streams, Tas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=67,
-    component=(context_sensitivity, mixture_score, profile_posterior, context_error_bound),
-    claim=(
-        "Where two contexts reverse a preference, a reward model that is not told the context is right half of the "
-        "time, and one trained on such reversals nearly always. With the context inferred from ten labels, it also "
-        "recovers what a single user prefers, and the error of the two steps stays below its bound."
-    ),
-    criterion=All(
-        AtLeast("rpr_both/carm", 0.85),
-        Within("rpr_row/context_free", 0.45, 0.55),
-        PairedGain("rpr_row/carm", over="rpr_row/weak", at_least=0.08),
-        Within("wrong_context/carm", 0.45, 0.55),
-        AtMost("bound_violations/carm", 0.0),
-        LowerBound("user/inferred", over="user/context_free", above=0.15),
-        # What must fail: contexts permuted in training, and the context told with the preferred response alone.
-        AtMost("rpr_both/permuted", 0.85),
-        AtMost("rpr_both/chosen_only", 0.85),
-    ),
-    scope=(
-        "A context is one of six labels and a response six numbers; reward models are perceptrons. Nobody writes or "
-        "infers a context in words, and no policy is trained. The paper's comparison with GPT-4 and Llama 3 is not "
-        "repeated."
-    ),
-    ablation="The contexts of the reversal pairs are permuted over the training rows.",
-    falls_short=(
-        "A model told the context with the preferred response alone was to be right half of the time in the test. Here "
-        "it is right on 0.83 of users' pairs, against 1.00 in the form it was trained in, and on both rows of 0.73 of "
-        "the reversals: the leak slows its learning and does not stop it.",
-    ),
-    notes=(
-        "Reversals alone pull down what the model says without a context: 0.61 of users' pairs, where training on "
-        "plain labels reaches 0.66. With the weak rows beside them it is 0.65, at no loss on reversals.",
-        "A model that was never told a context still follows the context tokens it is given, at random: its two rows "
-        "of a reversal are both right on 0.11 of the records, and not on none.",
-        "The wrong context is one of another record. Under the context that reverses the preference a perfect model is "
-        "always wrong, so that would measure something else.",
-        "With p(z) known the bound is 0.07 where the error is 0.05, and with its logits disturbed by 1 it is 0.43 "
-        "where the error is 0.14; centering the first term brings it to 0.34.",
-        "The posterior over users rests on the six profiles being the true ones.",
-    ),
-    usage="""Turn each reversal into two rows, keep both on one side of the split, and train as usual.
-
-```python
-import random
-from datasets import Dataset, load_dataset
-from trl import RewardTrainer
-from rewardsmith.data import reversal_pairs, split_whole
-
-rows = reversal_pairs(load_dataset("microsoft/rpr", split="train"), form="criteria")
-train, test = split_whole(rows, "pair", share=0.05, generator=random.Random(0))
-RewardTrainer(model=my_reward_model, train_dataset=Dataset.from_list(train), args=config).train()
-```
-
-Ask whether the trained model reads the context; then mix over contexts by who is asking.
-
-```python
-from rewardsmith.auditing import context_sensitivity
-from rewardsmith.data import read_rows
-from rewardsmith.transforms import context_scale, mixture_score, profile_posterior
-
-print(context_sensitivity(my_reward, read_rows("rpr_test.jsonl")))
-
-scale = context_scale(reference_scores)  # (M, K): responses scored under each of K contexts
-user = profile_posterior(labeled_margins, profiles)  # ten of the user's own labels
-rewards = mixture_score(scores, weights=user @ profiles, center=scale.center, scale=scale.scale)
-```""",
+CRITERION = All(
+    AtLeast("rpr_both/carm", 0.85),
+    Within("rpr_row/context_free", 0.45, 0.55),
+    PairedGain("rpr_row/carm", over="rpr_row/weak", at_least=0.08),
+    Within("wrong_context/carm", 0.45, 0.55),
+    AtMost("bound_violations/carm", 0.0),
+    LowerBound("user/inferred", over="user/context_free", above=0.15),
+    # What must fail: contexts permuted in training, and the context told with the preferred response alone.
+    AtMost("rpr_both/permuted", 0.85),
+    AtMost("rpr_both/chosen_only", 0.85),
 )
 ARMS = ("context_free", "weak", "carm", "carm_weak", "permuted", "chosen_only")
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.objectives import dpo_loss, dynamic_beta, margin_weight, normalized_weights
 from rewardsmith.worlds import (
     BAD,
@@ -37,59 +36,14 @@ from rewardsmith.worlds import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=16,
-    component=(dynamic_beta, dpo_loss, margin_weight),
-    claim=(
-        "Where a fifth of the labels are flipped, a β per pair that follows a reward model's margin makes direct "
-        "preference optimization better at equal KL. A reward model that writes a critique and then scores ranks "
-        "better than one that scores at once, from the same pairs."
-    ),
-    criterion=All(
-        LowerBound("gold/mm_dpo", over="gold/dpo", above=0.1),
-        PairedGain("gold/shuffled", over="gold/dpo", at_most=0.0),
-        PairedGain("gold/negative_scale", over="gold/dpo", at_most=0.0),
-        LowerBound("accuracy/self_critique", over="accuracy/scalar", above=0.05),
-        PairedGain("accuracy/oracle_critique", over="accuracy/self_critique", at_least=0.0),
-        # What must fail: critiques whose verdicts are in random order. Blank ones, not taught, are the scalar itself.
-        PairedGain("accuracy/shuffled_critique", over="accuracy/self_critique", at_most=0.0),
-    ),
-    scope=(
-        "Responses of the first part are 16 numbers, and the policy a softmax over 2000 of them; the second part is "
-        "four digits and tiny decoders trained from nothing. No image, no language, and no human critique; the SFT "
-        "term of the paper's loss is left out, since every response of the pool is as likely at first."
-    ),
-    ablation="The reward model's margins, and the verdicts in the critiques, are shuffled.",
-    notes=(
-        "Nearly all of the gain comes from the 30 % of pairs on which the reward model disagrees with the label. With "
-        "those margins cut at 0 a sixth of it is left (0.04 of 0.25); dropping the pairs gains 0.28, a little more.",
-        "A weight on the loss gains as much as a β per pair (0.26), and needs no new loss. The two differ: a larger β "
-        "asks for a smaller log-ratio.",
-        "Margins are taken in the reward model's own log-odds, whose spread is about 2. Divided by it, as one should "
-        "where the unit is unknown, the same k is gentler and gains 0.19. A margin from gold, in that unit, gains no "
-        "more.",
-        "The reward model was trained on 1500 pairs of which one in twenty is flipped, the policy on 800 of which one "
-        "in five is. Dynamic β passes on what the cleaner data know; shuffled margins lose 0.04, and w = −0.5 loses "
-        "0.8.",
-        "Policies are compared at one KL. Their raw softmax collapses to one response, and then differences are noise.",
-        "Critiques with verdicts in random order still tell how many digits are right, so they may rank a little "
-        "better than none (0.88 against 0.85); written in order they reach 0.99.",
-        "The decoders see each prompt digit in the same token as the answer's. With prompt and answer one after the "
-        "other, 400 steps were too few for the critic to learn which digits belong together, and it ranked worse than "
-        "the scalar.",
-    ),
-    usage="""Add the margin of a frozen reward model as a column and give every pair its own β.
-
-```python
-import torch
-from rewardsmith.objectives import dpo_loss, dynamic_beta
-
-margin = torch.tensor(chosen_scores) - torch.tensor(rejected_scores)  # over the whole data set
-beta = dynamic_beta(margin / margin.std(), beta=0.1, scale=0.5, rate=1.0, on_disagree="clamp")
-losses = dpo_loss(chosen_logps, rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=beta[batch_rows])
-```
-
-`rewardsmith.auditing.acc_and_acc_plus(scores, query_id)` counts pairs, and queries all of whose pairs are right.""",
+CRITERION = All(
+    LowerBound("gold/mm_dpo", over="gold/dpo", above=0.1),
+    PairedGain("gold/shuffled", over="gold/dpo", at_most=0.0),
+    PairedGain("gold/negative_scale", over="gold/dpo", at_most=0.0),
+    LowerBound("accuracy/self_critique", over="accuracy/scalar", above=0.05),
+    PairedGain("accuracy/oracle_critique", over="accuracy/self_critique", at_least=0.0),
+    # What must fail: critiques whose verdicts are in random order. Blank ones, not taught, are the scalar itself.
+    PairedGain("accuracy/shuffled_critique", over="accuracy/self_critique", at_most=0.0),
 )
 ARMS = (
     "dpo", "mm_dpo", "mm_dpo_k2", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125", "shuffled",

@@ -13,76 +13,23 @@ from torch.nn import functional as F
 
 from rewardsmith.advantages import Aspect, combine_aspects, step_returns
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.worlds import Outputs, SegmentTask, Streams, train_segments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 EARLY, LATE = 40, 150
-PAGE = Page(
-    paper=65,
-    component=(combine_aspects, step_returns),
-    claim=(
-        "With few updates, rewards at the ends of segments train a better policy than the same total at the end of the "
-        "text. Reward models of single aspects, learned from labeled segments, train a far better one than a "
-        "preference model learned from as many outputs; one aspect alone raises itself and lowers the others."
-    ),
-    criterion=All(
-        LowerBound("gold_40/dense", over="gold_40/end", above=0.02),
-        PairedGain("gold_40/learned", over="gold_40/preference", at_least=0.3),
-        AtLeast("fact_150/only_fact", 0.9),
-        AtMost("relevant_150/only_fact", 0.1),
-        AtLeast("relevant_150/only_relevant", 0.9),
-        AtMost("fact_150/only_relevant", 0.1),
-        PairedGain("gold_40/shuffled", over="gold_40/end", at_most=0.0),
-        # What must fail: rewards one place late, and weights of the wrong sign, on the first gain.
-        PairedGain("gold_40/late", over="gold_40/end", at_most=0.02),
-        PairedGain("gold_40/flipped", over="gold_40/end", at_most=0.02),
-    ),
-    scope=(
-        "A tabular policy over eight segments of twelve tokens each, with REINFORCE; no language model, no PPO, no "
-        "value network. Lengths are fixed, so that a policy cannot gain by writing more segments."
-    ),
-    ablation="Every segment's rewards are placed one segment late, and the last one's are lost.",
-    notes=(
-        "The effect is one of variance: after 40 updates the gain over a reward at the end is 0.07 of gold, after 150 "
-        "it is 0.02. A larger batch or more updates make it vanish.",
-        "Where credit lands matters more than that it is dense: at random segments it is worse than all of it at the "
-        "end (0.49 against 0.66), and one segment late, the last one lost, it is no better than at the end.",
-        "One aspect alone reaches 0.98 of truth at −0.20 of relevance, or 0.93 of relevance at −0.19 of truth, which "
-        "is what a policy that does not look at the other has.",
-        "Aspect models learn from 3200 labeled segments, the preference model from 400 labels. That is the paper's "
-        "comparison: as many outputs read, and not as many bits.",
-        "Learned completeness is a ridge regression on which tokens are present, from the share of keys and noise.",
-    ),
-    usage="""A classifier of segments becomes a process reward, in TRL or verl, through our per-token stage.
-
-```python
-from rewardsmith.data import split_clauses
-from rewardsmith.rewards import AspectReward
-
-relevance = AspectReward(relevance_classifier, positive=0.3, negative=-0.3, segmenter=split_clauses)
-facts = AspectReward(fact_classifier, positive=0.5, negative=-0.5)
-```
-
-Aspects with segments of their own meet on tokens:
-
-```python
-from rewardsmith.advantages import Aspect, combine_aspects, step_returns
-
-token_rewards = combine_aspects(
-    {
-        "relevance": Aspect(relevance_values, clause_ends, clause_mask),
-        "facts": Aspect(fact_values, sentence_ends, sentence_mask),
-        "completeness": Aspect(whole_values[:, None], last_token[:, None], torch.ones(B, 1).bool()),
-    },
-    n_tokens=completion_mask.shape[1],
-)
-returns = step_returns(token_rewards, completion_mask)  # (B, T)
-```
-
-Before training, see where each choice of weights would push: `rewardsmith.auditing.aspect_tradeoff`.""",
+CRITERION = All(
+    LowerBound("gold_40/dense", over="gold_40/end", above=0.02),
+    PairedGain("gold_40/learned", over="gold_40/preference", at_least=0.3),
+    AtLeast("fact_150/only_fact", 0.9),
+    AtMost("relevant_150/only_fact", 0.1),
+    AtLeast("relevant_150/only_relevant", 0.9),
+    AtMost("fact_150/only_relevant", 0.1),
+    PairedGain("gold_40/shuffled", over="gold_40/end", at_most=0.0),
+    # What must fail: rewards one place late, and weights of the wrong sign, on the first gain.
+    PairedGain("gold_40/late", over="gold_40/end", at_most=0.02),
+    PairedGain("gold_40/flipped", over="gold_40/end", at_most=0.02),
 )
 ARMS = (
     "dense", "end", "learned", "learned_end", "preference", "only_fact", "only_relevant", "only_complete", "shuffled",

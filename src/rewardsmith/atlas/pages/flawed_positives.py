@@ -11,66 +11,24 @@ from torch import Tensor
 
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import flawed_advantage, flawed_positive_penalty
 from rewardsmith.worlds import ChainDraws, ShortcutChain, Streams
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=26,
-    component=(flawed_positive_penalty, flawed_advantage),
-    claim=(
-        "Paying a right answer with flawed reasoning 0, between +1 for a sound and −1 for a wrong one, learns as fast "
-        "as paying it in full and ends with few flaws. Counting it as wrong is slow; under a group's mean the middle "
-        "value changes by itself from a bonus to a penalty when sound answers come to outnumber wrong ones."
-    ),
-    criterion=All(
-        PairedGain("reliable/fapo", over="reliable/baseline", at_least=0.12),
-        PairedGain("correct_early/fapo", over="correct_early/baseline", at_least=-0.03, at_most=0.03),
-        AtMost("early_ratio/as_wrong", 0.5),  # correct_early/as_wrong over correct_early/fapo
-        AtMost("flawed_share/fapo", 0.08),
-        AtLeast("sign_agreement/closed_form", 1.0),
-        AtLeast("sign_agreement/group_zscore", 1.0),
-        # The two that must fail: a flipped sign and a detector that knows nothing.
-        PairedGain("reliable/sign_flip", over="reliable/baseline", at_most=0.12),
-        AtLeast("flawed_share/sign_flip", 0.08),
-        PairedGain("reliable/useless_detector", over="reliable/baseline", at_most=0.12),
-        AtLeast("flawed_share/useless_detector", 0.08),
-    ),
-    scope=(
-        "Tabular policies over chains of five steps in which every flaw is a skipped step that an exact detector sees, "
-        "or one of declared error rates. No language model, no trained detector: the paper's AIME and GPQA scores, its "
-        "generative reward model and its cost are not repeated."
-    ),
-    ablation="The sign of λ is flipped: flawed answers are paid more than sound ones.",
-    notes=(
-        "The early comparison is made at step 35 of 300, as laid down before the run; at that point paying flawed "
-        "answers less has cost nothing.",
-        "λ = 0.5 does nearly as well as λ = 1 here: below 1 the switch from bonus to penalty comes later, when "
-        "n − p + (1 − λ)(1 − φ) changes sign, but it comes.",
-        "A detector that finds 80 % of the flaws and accuses 10 % of the sound answers keeps most of the gain. "
-        "One that accuses at random is worse than none: it taxes the sound answers and leaves the flawed ones alone.",
-        "What is gained is time. Correctness alone unlearns skipping too, as skipping costs right answers, only later: "
-        "with group_size=16, n_steps=4, cost=0.8 or jump_logit=0.5 it gets there within 300 updates and the gain "
-        "falls below 0.12. "
-        "With n_steps=6, cost=0.3 or 200 updates λ = 1 itself has not finished, and its share of flaws is above 0.08.",
-        "The floor of −1 carries the method: with wrong answers at 0, λ = 1 would make flawed and wrong alike.",
-        "An all-correct group still holds a signal if some of its answers are flawed. Drop dead groups by this reward, "
-        "not by correctness.",
-    ),
-    usage="""Check the answer first, and ask the detector only about right ones. No verdict means no accusation.
-
-```python
-import torch
-from rewardsmith.transforms import flawed_positive_penalty
-
-def fapo_reward(completions, answer, **columns):
-    right = torch.tensor(my_verifier(completions, answer))
-    flawed = torch.tensor([flaw_or_nan(text) if z == 1 else 0.0 for text, z in zip(completions, right)])
-    return flawed_positive_penalty(right, flawed).tolist()  # +1 sound, 0 flawed, −1 wrong
-```""",
+CRITERION = All(
+    PairedGain("reliable/fapo", over="reliable/baseline", at_least=0.12),
+    PairedGain("correct_early/fapo", over="correct_early/baseline", at_least=-0.03, at_most=0.03),
+    AtMost("early_ratio/as_wrong", 0.5),  # correct_early/as_wrong over correct_early/fapo
+    AtMost("flawed_share/fapo", 0.08),
+    AtLeast("sign_agreement/closed_form", 1.0),
+    AtLeast("sign_agreement/group_zscore", 1.0),
+    # The two that must fail: a flipped sign and a detector that knows nothing.
+    PairedGain("reliable/sign_flip", over="reliable/baseline", at_most=0.12),
+    AtLeast("flawed_share/sign_flip", 0.08),
+    PairedGain("reliable/useless_detector", over="reliable/baseline", at_most=0.12),
+    AtLeast("flawed_share/useless_detector", 0.08),
 )
 
 

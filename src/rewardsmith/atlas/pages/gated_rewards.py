@@ -12,69 +12,26 @@ from torch import Tensor
 
 from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import combine_process_outcome, gated_step_sum, priority_gates
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=34,
-    component=(gated_step_sum, priority_gates),
-    claim=(
-        "Paid for every valid tool call, a policy learns to keep calling tools and never to submit. Counting those "
-        "payments only in episodes whose outcome clears a threshold keeps it submitting and solving."
-    ),
-    criterion=All(
-        PairedGain("submitted/gate_solved", over="submitted/ungated", at_least=0.5, p_value=0.01),
-        PairedGain("solved/gate_solved", over="solved/ungated", at_least=0.5, p_value=0.01),
-        PairedGain("submitted/gate_submitted", over="submitted/ungated", at_least=0.5, p_value=0.01),
-        PairedGain("solved/gate_submitted", over="solved/ungated", at_least=0.5, p_value=0.01),
-        # Thresholds below and above every outcome give back the two baselines, to the last digit.
-        Equal("submitted/gate_always_open", to="submitted/ungated", tol=0.0),
-        Equal("solved/gate_always_open", to="solved/ungated", tol=0.0),
-        Equal("submitted/gate_never_open", to="submitted/outcome_only", tol=0.0),
-        Equal("solved/gate_never_open", to="solved/outcome_only", tol=0.0),
-        # The two that must fail: an inverted gate, and one that is asked at each turn, before there is an outcome.
-        PairedGain("submitted/gate_inverted", over="submitted/gate_solved", at_most=0.0),
-        Equal("submitted/turn_gate_trusting", to="submitted/ungated", tol=0.0),
-        Equal("submitted/turn_gate_doubting", to="submitted/outcome_only", tol=0.0),
-    ),
-    scope=(
-        "A chain of four sub-goals stands in for a repository task, with a tabular policy, plain REINFORCE and one "
-        "critic that every tool call pleases. No code, no container, no language model; the paper's SWE-bench and "
-        "kBench figures are not repeated."
-    ),
-    ablation="The gate is inverted: rewards per turn count only in episodes that miss the threshold.",
-    notes=(
-        "In a task this easy the outcome alone is best (1.00 submitted, .98 solved): the gate repairs what the dense "
-        "reward breaks, and shows no use of it.",
-        "The gate bounds when padding pays, not how much: gated chains run to 8.4 steps where 5 suffice, and as the "
-        "payment per turn grows the gate loses, first the lenient one (at w = 1: .05 solved for δ = −1, .66 for δ = "
-        "0). Divide by the number of turns, cap, or clip (paper 11); the arm that divides keeps 5 steps and .98.",
-        "A longer horizon helps padding too: with horizon=16 the lenient gate gains .31 of success, short of .5, while "
-        "the strict one still clears it. At w = .2 little is lost without a gate, so there is no .5 to gain.",
-        "Whether an outcome equal to the threshold opens the gate is a decision: submitted but unsolved is 0, so "
-        "δ = 0 asks for solved if strict, and only for submitted if not.",
-        "A gate asked at each turn sees no outcome. If it takes an unknown outcome for a success it is no gate, if for "
-        "a failure it never opens: the two baselines again, to the last digit. Gate the completed episode.",
-        "Before the first success a gate on success is the outcome alone and does not help to explore; the paper gates "
-        "on an intermediate milestone (submitted, and not empty).",
-        "Penalties should not be gated, lest failed episodes be sloppy for free: gate_sign='positive'. There are none "
-        "here.",
-    ),
-    falls_short=("The paper's gated reward beats training on the outcome alone; here it does not.",),
-    usage="""Gate the completed episode, where the outcome is known: in TRL's environment the total of an episode is
-computed at its end, so no trainer changes.
-
-```python
-from rewardsmith.transforms import gated_step_sum
-
-gated = gated_step_sum([critic_per_turn, outcome], step_mask, thresholds=[0.0, 0.0], gate_sign="positive")
-gated.step_rewards            # (B, N), in place
-gated.gate_open.nanmean(0)    # 0 or 1 throughout: that threshold does nothing
-```""",
+CRITERION = All(
+    PairedGain("submitted/gate_solved", over="submitted/ungated", at_least=0.5, p_value=0.01),
+    PairedGain("solved/gate_solved", over="solved/ungated", at_least=0.5, p_value=0.01),
+    PairedGain("submitted/gate_submitted", over="submitted/ungated", at_least=0.5, p_value=0.01),
+    PairedGain("solved/gate_submitted", over="solved/ungated", at_least=0.5, p_value=0.01),
+    # Thresholds below and above every outcome give back the two baselines, to the last digit.
+    Equal("submitted/gate_always_open", to="submitted/ungated", tol=0.0),
+    Equal("solved/gate_always_open", to="solved/ungated", tol=0.0),
+    Equal("submitted/gate_never_open", to="submitted/outcome_only", tol=0.0),
+    Equal("solved/gate_never_open", to="solved/outcome_only", tol=0.0),
+    # The two that must fail: an inverted gate, and one that is asked at each turn, before there is an outcome.
+    PairedGain("submitted/gate_inverted", over="submitted/gate_solved", at_most=0.0),
+    Equal("submitted/turn_gate_trusting", to="submitted/ungated", tol=0.0),
+    Equal("submitted/turn_gate_doubting", to="submitted/outcome_only", tol=0.0),
 )
 NOT_SUBMITTED, UNSOLVED, SOLVED = -1.0, 0.0, 1.0
 THRESHOLDS = {"always_open": -2.0, "submitted": -1.0, "solved": 0.0, "never_open": 1.0}

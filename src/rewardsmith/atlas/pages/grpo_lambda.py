@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import easiest_prompts, length_shaped
 from rewardsmith.transforms import grpo_lambda as gated
 from rewardsmith.worlds import LengthBandit, LengthDraws, Streams
@@ -19,53 +18,13 @@ from rewardsmith.worlds import LengthBandit, LengthDraws, Streams
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=61,
-    component=(gated, easiest_prompts, length_shaped),
-    claim=(
-        "A length penalty on every prompt shortens answers below what the harder prompts need and accuracy falls under "
-        "the start. The same penalty on the fifth of the batch that is solved most often keeps most of the accuracy of "
-        "plain GRPO at two thirds of its length."
-    ),
-    criterion=All(
-        PairedGain("accuracy/grpo_lambda", over="accuracy/penalty", at_least=0.06),
-        PairedGain("accuracy/grpo_lambda", over="accuracy/start", at_least=0.03),
-        AtMost("length_ratio/grpo_lambda", 0.75),  # of plain GRPO's length
-        # λ = 1, the penalty on all, must fail on accuracy, and the inverted gate on length.
-        PairedGain("accuracy/penalty", over="accuracy/start", at_most=-0.02),
-        AtLeast("length_ratio/inverted", 0.75),
-    ),
-    scope=(
-        "A bandit in which the only choice is an answer's length and three classes of prompts need different lengths. "
-        "No language model: the paper's chains, its benchmarks and its count of usable training steps are not repeated."
-    ),
-    ablation="The gate is inverted: the penalty goes to the prompts solved least often.",
-    notes=(
-        "The paper's α is not known to us; 0.6 is that of a public implementation. Behind a group z-score it hardly "
-        "matters: in an all-correct group, and those are the ones chosen, any α is rescaled to unit variance "
-        "(compare grpo_lambda and grpo_lambda_alpha_02). Use `group_centered` where α should mean something.",
-        "The gate shields hard prompts only as far as the policy can tell them from easy ones. With one table of "
-        "lengths for all classes (accuracy_shared) the penalty on all collapses and the gate only delays the fall.",
-        "A length of the bandit stands for 100 tokens. In a first run it stood for one, where the one token that is "
-        "added to the lengths' standard deviation blunts the penalty: on all prompts it then ended level with the "
-        "start, not below it (set unit=1 to see). So does a weaker penalty, α = 0.3, over which the gate then gains "
-        "less than the 0.06 asked for.",
-        "λ is a share of the batch and not a threshold on the solve rate. A threshold at all-correct groups ends "
-        "a little shorter and less accurate here; λ = 0.4 reaches into prompts that are not yet safe and loses more.",
-    ),
-    falls_short=(
-        "The paper reports more accuracy at half the length. Here the gate gains 7 points on the start and gives up 4 "
-        "against plain GRPO, for answers a third shorter.",
-    ),
-    usage="""The ranking needs the whole gathered batch, which a reward function in TRL does not see: pass it as the
-trainer's `transform`.
-
-```python
-from rewardsmith.engines.trl import GRPOTrainer
-from rewardsmith.transforms import GRPOLambda
-
-trainer = GRPOTrainer(..., transform=GRPOLambda(fraction=0.2, alpha=0.2))  # reward: 1 right, 0 wrong or cut off
-```""",
+CRITERION = All(
+    PairedGain("accuracy/grpo_lambda", over="accuracy/penalty", at_least=0.06),
+    PairedGain("accuracy/grpo_lambda", over="accuracy/start", at_least=0.03),
+    AtMost("length_ratio/grpo_lambda", 0.75),  # of plain GRPO's length
+    # λ = 1, the penalty on all, must fail on accuracy, and the inverted gate on length.
+    PairedGain("accuracy/penalty", over="accuracy/start", at_most=-0.02),
+    AtLeast("length_ratio/inverted", 0.75),
 )
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.measures import shared_hack_drift, underspecification
-from rewardsmith.transforms import aggregate, zscore_members
+from rewardsmith.transforms import aggregate
 from rewardsmith.worlds import (
     BatchedMLP,
     HeavyTails,
@@ -27,59 +26,14 @@ from rewardsmith.worlds import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=6,
-    component=(aggregate, zscore_members, underspecification, shared_hack_drift),
-    claim=(
-        "Reward models of equal accuracy part under optimization, and further if their bodies were pretrained with "
-        "different seeds. The worst of four such members keeps more true quality than the worst of four fine-tunings "
-        "of one body; but responses grow long under either, because the annotators' labels like length."
-    ),
-    criterion=All(
-        PairedGain("correlation/finetune", over="correlation/pretrain", at_least=0.1),
-        LowerBound("gold_1024/pretrain_min", over="gold_1024/finetune_min", above=0.05, least_seeds=8),
-        AtMost("accuracy_spread/members", 0.03),
-        AtLeast("length_256/pretrain_min", 0.5),
-        PairedGain("length_256/pretrain_min", over="length_256/six_tenths_of_single", at_least=0.0),
-        # What must fail: without a bias in the labels, nothing drifts.
-        AtMost("length_256/unbiased_pretrain_min", 0.5),
-    ),
-    scope=(
-        "“Pretraining” is 200 steps of filling in masked features, “length” is one feature, and best-of-n takes the "
-        "place of RL. No T5 is trained, and formatting, copying and the paper's other hacks are not modeled."
-    ),
-    ablation="All bodies are pretrained with one seed, so that only the fine-tuning tells members apart.",
-    notes=(
-        "Every single, fine-tune and pretrain figure is an average over the whole 4 × 4 grid. With one body for all "
-        "fine-tune ensembles the order of arms is the same, and the noise drowns it.",
-        "min and mean − std are what helps: mean and median over pretraining seeds gain less than half as much over "
-        "their like over fine-tuning seeds, and a mean over fine-tuning seeds gains hardly anything over one model.",
-        "The ensemble mitigates and does not eliminate: past its peak, the true value of its picks falls, too, and "
-        "picking by gold is far above all.",
-        "The gap between how picks look to the member that made them and to the others (`gap_256/…`) needs no gold. "
-        "It is small for fine-tunings of one body, which share what is wrong: a small gap is no certificate.",
-        "`shared_hack_drift` finds length under every aggregate and not a feature of pure noise (`drifts/…`). It "
-        "would also find a feature that quality does ask for; a person must tell which it is.",
-        "Scale of gold, small fresh heads and the pretraining rate were not given; they were settled on seeds 0 to 9 "
-        "by the accuracy and the correlations that an earlier trial of this design had shown.",
-        "At lower pretraining rates or smaller first weights bodies differ less: correlations approach 0.87 against "
-        "0.94, and the margin of 0.1 is lost.",
-    ),
-    usage="""Few families offer several pretraining seeds (MultiBERTs, some Pythia sizes). Members on different base
-models do as well: score each through its own chat template and bring them to one scale.
-
-```python
-from rewardsmith.measures import shared_hack_drift, underspecification
-
-found = underspecification(scores, group_size=64, chosen=chosen_scores, rejected=rejected_scores)  # (B, 5) scores
-for pressure in found.by_pressure:
-    print(pressure.n, pressure.spearman, pressure.gap)
-lengths = {"characters": [len(text) for text in completions]}
-print(shared_hack_drift(lengths, {"min": scores.min(axis=1), "mean": scores.mean(axis=1)}, group_size=64))
-```
-
-Hold the additive constant down while training, `RewardConfig(center_rewards_coefficient=0.01)`, and aggregate by
-`transforms.aggregate(how="min")` after `zscore_members`, as in reward_ensembles.""",
+CRITERION = All(
+    PairedGain("correlation/finetune", over="correlation/pretrain", at_least=0.1),
+    LowerBound("gold_1024/pretrain_min", over="gold_1024/finetune_min", above=0.05, least_seeds=8),
+    AtMost("accuracy_spread/members", 0.03),
+    AtLeast("length_256/pretrain_min", 0.5),
+    PairedGain("length_256/pretrain_min", over="length_256/six_tenths_of_single", at_least=0.0),
+    # What must fail: without a bias in the labels, nothing drifts.
+    AtMost("length_256/unbiased_pretrain_min", 0.5),
 )
 NS = (1, 4, 16, 64, 256, 1024)
 MEMBERS = 4  # bodies, and fine-tunings of each

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.objectives import bt_loss, normalized_weights, rating_loss, weighted_loss
 from rewardsmith.rewards import extrapolate
 from rewardsmith.worlds import BatchedMLP, PreferenceWorld, Streams, pair_accuracy
@@ -19,55 +18,12 @@ from rewardsmith.worlds import BatchedMLP, PreferenceWorld, Streams, pair_accura
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=28,
-    component=(bt_loss, weighted_loss, rating_loss, normalized_weights, extrapolate),
-    claim=(
-        "On the same answers, comparisons weighted by how much better the better one is beat plain comparisons; and a "
-        "model fit to ratings first and to weighted comparisons second beats either alone."
-    ),
-    criterion=All(
-        LowerBound("accuracy/scaled", over="accuracy/bt", above=0.005),
-        PairedGain("accuracy/ratings_then_scaled", over="accuracy/best_alone", at_least=0.008),
-        PairedGain("accuracy/inverse", over="accuracy/bt", at_most=0.0),
-        # What must fail: strengths that say nothing of their pair do not earn the gain.
-        LowerBound("accuracy/scaled", over="accuracy/scaled_shuffled", above=0.0),
-    ),
-    ablation="Strengths are shuffled over the pairs.",
-    scope=(
-        "Perceptrons on 1000 synthetic pairs whose strengths are honest cuts of a noisy difference in gold; one "
-        "attribute, no text, no filtering of annotators, no policy. The paper's benchmarks are not repeated."
-    ),
-    notes=(
-        "Weights have mean 1 over the data, so that weighting does not raise the learning rate.",
-        "Weighting by the inverse of the strength loses about as much as weighting by it gains.",
-        "Each answer's rating and each pair's comparison carry noise of their own, so part of what two stages gain is "
-        "more data; training on ratings for as long as both stages together does not make up for it.",
-        "The criterion was fixed before any run but for its last part, and no parameter moved after one. That part "
-        "asked that shuffled strengths gain at most .005; they gain nothing (−.003 and +.002 over ten seeds each), but "
-        "a mean of few seeds may exceed that by chance, so honest strengths are now asked to beat shuffled ones.",
-    ),
-    falls_short=(
-        "The paper finds weighting by strength better than a margin of the strength. Here the margin is as good from "
-        "scratch and better after ratings: strengths are honest here, and in the unit of the scores.",
-        "The paper finds that extrapolating away from the regression model (ExPO) adds a little. Here it costs a "
-        "little, and more the further it goes.",
-    ),
-    usage="""Train on ratings, hand the checkpoint over, train on the comparisons with their strength as weight (or a
-margin: compare the two on held-out pairs), for one epoch at a low rate. Try ExPO on held-out pairs only.
-
-```python
-from rewardsmith.data import read_preferences, to_dataset
-from rewardsmith.engines.trl import RewardTrainer
-from rewardsmith.rewards import extrapolate
-
-rows = read_preferences("nvidia/HelpSteer2", hub={"data_dir": "preference"}).rows  # with `strength`, 1 to 3
-data = to_dataset(rows).map(lambda row: {"weight": row["strength"]})
-before = {name: value.clone() for name, value in rated.state_dict().items()}  # the regression model
-trainer = RewardTrainer(model=rated, train_dataset=data)  # divides weights by their mean
-trainer.train()
-further = extrapolate(trainer.model.state_dict(), before, alpha=0.5)
-```""",
+CRITERION = All(
+    LowerBound("accuracy/scaled", over="accuracy/bt", above=0.005),
+    PairedGain("accuracy/ratings_then_scaled", over="accuracy/best_alone", at_least=0.008),
+    PairedGain("accuracy/inverse", over="accuracy/bt", at_most=0.0),
+    # What must fail: strengths that say nothing of their pair do not earn the gain.
+    LowerBound("accuracy/scaled", over="accuracy/scaled_shuffled", above=0.0),
 )
 FIRST = ("bt", "scaled", "margin", "inverse", "scaled_shuffled", "ratings")
 SECOND = ("ratings_then_bt", "ratings_then_scaled", "ratings_then_margin", "ratings_longer")

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within
-from rewardsmith.atlas.page import Page
 from rewardsmith.rewards import RoutedReward
 from rewardsmith.transforms import gate, overlong_penalty, weighted_sum
 from rewardsmith.types import Completion
@@ -22,68 +21,16 @@ from rewardsmith.worlds import MixedPool, Streams, expected, sample_index
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=10,
-    component=(RoutedReward, weighted_sum, overlong_penalty),
-    claim=(
-        "A learned reward cannot tell right from wrong answers and a checker cannot judge open ones. Routed by the "
-        "prompt's kind, each kind is served nearly as well as by its better source alone; a format term raises "
-        "compliance at little cost, and a length term takes back the length that the learned reward puts on."
-    ),
-    criterion=All(
-        PairedGain("math/hybrid", over="math/model", at_least=0.25, p_value=0.01),
-        PairedGain("open/hybrid", over="open/rule", at_least=0.25, p_value=0.01),
-        PairedGain("formatted_gold/full", over="formatted_gold/model_full", at_least=0.10, p_value=0.01),
-        PairedGain("formatted_gold/full", over="formatted_gold/hybrid", at_least=0.25, p_value=0.01),
-        Within("length/full", -0.4, 0.4),
-        # The two that must fail: the routes swapped, and the length term with its sign turned.
-        PairedGain("math/swapped", over="math/model", at_most=0.25),
-        PairedGain("open/swapped", over="open/rule", at_most=0.25),
-        AtLeast("length/length_flipped", 0.4),
-    ),
-    scope=(
-        "64 prompts with 48 candidates each, two synthetic sources, and a linear softmax policy that is told the kind "
-        "of prompt. No images, no language model; the paper's weights, its length formula and its benchmark gains are "
-        "not repeated, since they could not be read or do not fit here."
-    ),
-    ablation="The routes are swapped in every hybrid arm: the learned reward judges math, the checker open prompts.",
-    notes=(
-        "The paper states neither its weights nor its length formula, and no learned reward's noise. Ours were settled "
-        "on seeds 0 to 19, the criterion being fixed. There are 128 prompts and not the 64 of a first run, where the "
-        "gap between the two full arms is as large but varies over seeds by 0.07.",
-        "The policy weighs content by kind of prompt and length and format for all prompts alike. With shared weights "
-        "for content the two kinds compete, and hybrid and monolithic rewards both lose.",
-        "The length term is charged to right answers where there is a verdict. Charging all of them, or paying format "
-        "for right answers only, changes little here, where few groups are all wrong.",
-        "Where a whole group is right, a z-score turns any length term, however small, into the only signal: its "
-        "weight matters less than where its ramp begins. The policy ends just below that point.",
-        "The more right answers there are to begin with, the less a learned reward can spoil: with base_accuracy=0.4 "
-        "its full arm comes within 0.1 of the routed one, and the criterion fails.",
-        "Without a route a row is unscored and gets no credit: with swapped routes open prompts teach nothing, and the "
-        "length habit learned on math spreads to them.",
-        "Sum-then-normalize is safe here because routing gives one accuracy source per prompt; a binary verdict and a "
-        "similarity of small spread that are added to each other need a common scale first.",
-    ),
-    usage="""Give every row of the data set its task, route by that column, and keep format and length as reward
-functions of their own. A reward that returns None on rows that are not its own does the same routing in TRL.
-
-```python
-from rewardsmith.rewards import EmbeddingSimilarity, RoutedReward, exact_number
-from trl import GRPOConfig, GRPOTrainer
-from trl.rewards import get_soft_overlong_punishment
-
-accuracy = RoutedReward(
-    {"math": exact_number},  # by the column "task" of the prompt
-    default=EmbeddingSimilarity(encode, floor=0.2, ceiling=0.85),
-)
-config = GRPOConfig(reward_weights=[1.0, 0.5, 0.3], num_generations=8)
-trainer = GRPOTrainer(
-    model, [accuracy, my_format_reward, get_soft_overlong_punishment(1024, 256)], config, train_dataset=rows
-)
-```
-
-Where sources are *added* and not routed, bring them to one scale first: `scale_sources` with calibrated ranges, or
-`normalize_sources` within each group.""",
+CRITERION = All(
+    PairedGain("math/hybrid", over="math/model", at_least=0.25, p_value=0.01),
+    PairedGain("open/hybrid", over="open/rule", at_least=0.25, p_value=0.01),
+    PairedGain("formatted_gold/full", over="formatted_gold/model_full", at_least=0.10, p_value=0.01),
+    PairedGain("formatted_gold/full", over="formatted_gold/hybrid", at_least=0.25, p_value=0.01),
+    Within("length/full", -0.4, 0.4),
+    # The two that must fail: the routes swapped, and the length term with its sign turned.
+    PairedGain("math/swapped", over="math/model", at_most=0.25),
+    PairedGain("open/swapped", over="open/rule", at_most=0.25),
+    AtLeast("length/length_flipped", 0.4),
 )
 
 

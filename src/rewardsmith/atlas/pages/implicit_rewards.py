@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results, Within
-from rewardsmith.atlas.page import Page
 from rewardsmith.auditing import accuracy_gap
 from rewardsmith.objectives import bt_loss, dpo_loss, implicit_reward, sequence_logps
 from rewardsmith.worlds import BatchedGPT, FormPairs, Forms, Streams, TwoForms, pretrain
@@ -19,63 +18,15 @@ from rewardsmith.worlds import BatchedGPT, FormPairs, Forms, Streams, TwoForms, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=43,
-    component=(implicit_reward, sequence_logps, accuracy_gap),
-    claim=(
-        "A policy trained by DPO and a reward head on the same base fit the same preferences equally well and agree on "
-        "fresh text of the same kind. On the same answers in other words the head is clearly ahead, because it reads "
-        "what a text means and the log-ratio pays tokens."
-    ),
-    criterion=All(
-        Within("gap_id/explicit_over_implicit", -0.04, 0.04),
-        PairedGain("accuracy_train/implicit", over="accuracy_train/explicit", at_least=-0.02),
-        LowerBound("gap_paraphrase/explicit_over_implicit", above=0.05, least_seeds=8),
-        LowerBound("gap_mix/explicit_over_implicit", above=0.03, least_seeds=8),
-        # What must fail: a head that has not read the answer, tests in the words of training (the first part), and a
-        # model against itself.
-        Within("accuracy_id/head_on_prompt", 0.45, 0.55),
-        AtMost("gap_paraphrase/explicit_over_itself", 0.0),
-    ),
-    scope=(
-        "A language of 16 concepts with two words each, a transformer of 30,000 weights, 300 preferences without label "
-        "noise. The paper's five shifts on real data, with 3 points between the two on average and 7 at most, are not "
-        "repeated, and neither is its iterative DPO."
-    ),
-    ablation="The reward head reads the prompt's last token in place of the answer's.",
-    notes=(
-        "Each model has its own learning rates, as in the paper's protocol: 5e-4 for DPO; 1e-4 for the explicit model "
-        "and 2e-3 for its head, which starts at 0. Larger ones put the explicit model 0.02 to 0.03 "
-        "ahead in distribution as well; with 5e-4 for both, the trunk follows the head to the words of training, "
-        "and the gap on paraphrases narrows to a third. These rates, the chain's temperature and the embeddings' scale "
-        "were settled on seeds 0 to 19 and 50 to 55; the criterion is the specification's.",
-        "The effect needs words that are embedded alike: tiny initial embeddings and enough pretraining, at the end of "
-        "which the two words of a concept have a cosine of 0.97. With embedding_std=0.02 the gap on mixed words was "
-        "0.06 with a standard deviation of 0.09 (eight seeds, other learning rates), and its bound failed.",
-        "The readouts of the two words stay unlike (cosine 0) because they start large; with readout_std=1 the gap is "
-        "0.16 and the explicit model 0.03 ahead in distribution (seeds 0 to 5).",
-        "Single seeds differ: one of twenty had no gap on paraphrases, and the gap in distribution varies by 0.04 "
-        "(standard deviation), so that five seeds or fewer may miss its bound of 0.04. The other bounds "
-        "are judged from 8 seeds on, the specification's number, by their means below that.",
-        "Two designs that the specification reports to have no gap were not run here: forms drawn without a marker "
-        "(everything is shared) and one form per text (nothing is).",
-        "Pretraining minimizes the cross-entropy to the true next-token probabilities, which saves the noise of drawn "
-        "tokens: 500 batches of 48 texts suffice for a loss within 0.002 nats per token of the best.",
-        "β scales the implicit reward and cannot change its order; it changes what is learned.",
-    ),
-    usage="""Compare the two on your own shifts before you let a policy label its own samples. Training pairs are a
-split, too, as equal fit is part of the claim.
-
-```python
-from rewardsmith.auditing import generalization_gap
-from rewardsmith.rewards import ImplicitReward, load_reward_model
-
-explicit = load_reward_model("my-reward-model")  # trl.RewardTrainer
-implicit = ImplicitReward(my_dpo_policy, my_reference, tokenizer, beta=0.1)  # trl.DPOTrainer
-splits = {"train": train_rows, "iid": held_out_rows, "paraphrase": rewritten_rows, "other_prompts": other_rows}
-for name, gap in generalization_gap(explicit, implicit, splits, workers=0).items():
-    print(name, gap.accuracy_a, gap.accuracy_b, gap.low, gap.high)
-```""",
+CRITERION = All(
+    Within("gap_id/explicit_over_implicit", -0.04, 0.04),
+    PairedGain("accuracy_train/implicit", over="accuracy_train/explicit", at_least=-0.02),
+    LowerBound("gap_paraphrase/explicit_over_implicit", above=0.05, least_seeds=8),
+    LowerBound("gap_mix/explicit_over_implicit", above=0.03, least_seeds=8),
+    # What must fail: a head that has not read the answer, tests in the words of training (the first part), and a
+    # model against itself.
+    Within("accuracy_id/head_on_prompt", 0.45, 0.55),
+    AtMost("gap_paraphrase/explicit_over_itself", 0.0),
 )
 SPLITS = ("train", "id", "paraphrase", "mix")
 FORMS: tuple[Forms, ...] = ("first", "second", "mixed")  # of the three tests

@@ -10,78 +10,21 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import log_sigmoid_shaping, logical_and, pure_link, reference_link, weighted_sum
 from rewardsmith.worlds import PropertyPool, expected, policy_at_kl
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=5,
-    component=(log_sigmoid_shaping, logical_and),
-    claim=(
-        "Summed raw rewards buy a lot of one property on a few prompts. Each reward's log-probability of beating a "
-        "good reference, summed, is the log-probability that all properties hold: at the same KL more responses are "
-        "good in every respect, and the worst-served prompts gain more. The reference is what does it."
-    ),
-    criterion=All(
-        PairedGain("gold_at_kl_2/lsc", over="gold_at_kl_2/raw", at_least=0.03, p_value=0.025),
-        PairedGain("gold_at_kl_3/lsc", over="gold_at_kl_3/raw", at_least=0.05, p_value=0.025),
-        PairedGain("worst_decile_at_kl_3/lsc", over="worst_decile_at_kl_3/twice_raw", at_least=0.0),
-        # The two that must fail: the same without its reference, and with the bend turned round.
-        PairedGain("gold_at_kl_2/uncentered", over="gold_at_kl_2/raw", at_most=0.03),
-        PairedGain("gold_at_kl_3/uncentered", over="gold_at_kl_3/raw", at_most=0.05),
-        PairedGain("gold_at_kl_2/flipped", over="gold_at_kl_2/raw", at_most=0.03),
-        PairedGain("gold_at_kl_3/flipped", over="gold_at_kl_3/raw", at_most=0.05),
-    ),
-    scope=(
-        "A synthetic pool with two properties, reward models with independent heavy-tailed errors, and exact KL-tilted "
-        "policies over 400 candidates a prompt. No language model, no training run, and neither the paper's canned "
-        "safe reply as a reference for harmlessness nor its win rates."
-    ),
-    ablation="The reference is left out: log σ bends each reward around 0, wherever its arbitrary constant puts it.",
-    notes=(
-        "Without a reference the constant that a reward model adds per prompt decides where the curve bends, and the "
-        "transform ends no better than the raw sum.",
-        "The sum of plain sigmoids earns most of the gain too; the logarithm, which makes a failure of one property "
-        "impossible to pay for, adds the rest and most of it on the worst-served prompts.",
-        "Ten references and a normal approximation of their quantile do nearly as well as the empirical quantile of "
-        "64. The median as reference earns less overall than the level 0.85, and more on the worst-served prompts.",
-        "The flipped arm, −log σ(−(r − q)), rises with the reward as well, but is steep above the reference where log "
-        "σ is flat: it pays for excess instead of for repair.",
-        "The spread of the properties within a prompt is the same for both and log-normal over prompts; its median of "
-        "1.5 points was chosen after a first run at 1 point, where the criterion holds by less.",
-        "What the sum of raw rewards loses, it loses to the heavy tail of the reward models' errors and to properties "
-        "that pull apart. With half the error (noise=0.25), with properties that spread twice as wide "
-        "(median_scale=3), or where hardly any response is good in both (correlation=-0.7), the gain at KL 2 is 0.03 "
-        "or just below, and the criterion fails.",
-        "The worst-served prompts are counted by the expected probability of the weaker property of a response; the "
-        "figure is the tenth percentile over prompts.",
-    ),
-    usage="""Score some responses of the starting model once per prompt with each reward model, keep the scores as
-columns, shape each reward in its own function, and let the trainer add before it normalizes: normalizing first undoes
-what the sum means.
-
-```python
-import torch
-from trl import GRPOConfig
-from rewardsmith.transforms import log_sigmoid_shaping
-
-def helpful(prompts, completions, ref_helpful, **columns):  # ref_helpful: M numbers per row
-    rewards = torch.tensor(helpfulness_model(prompts, completions))
-    return log_sigmoid_shaping(rewards, torch.tensor(ref_helpful)).tolist()
-
-def harmless(prompts, completions, ref_harmless, **columns):
-    rewards = torch.tensor(harmlessness_model(prompts, completions))
-    return log_sigmoid_shaping(rewards, torch.tensor(ref_harmless)).tolist()
-
-reward_funcs = [helpful, harmless]
-config = GRPOConfig(reward_weights=[1.0, 1.0], multi_objective_aggregation="sum_then_normalize")
-```
-
-Where rewards are gathered by hand, `logical_and(torch.stack([u_helpful, u_harmless], dim=1))` adds them and leaves a
-row unscored if one of the two is missing.""",
+CRITERION = All(
+    PairedGain("gold_at_kl_2/lsc", over="gold_at_kl_2/raw", at_least=0.03, p_value=0.025),
+    PairedGain("gold_at_kl_3/lsc", over="gold_at_kl_3/raw", at_least=0.05, p_value=0.025),
+    PairedGain("worst_decile_at_kl_3/lsc", over="worst_decile_at_kl_3/twice_raw", at_least=0.0),
+    # The two that must fail: the same without its reference, and with the bend turned round.
+    PairedGain("gold_at_kl_2/uncentered", over="gold_at_kl_2/raw", at_most=0.03),
+    PairedGain("gold_at_kl_3/uncentered", over="gold_at_kl_3/raw", at_most=0.05),
+    PairedGain("gold_at_kl_2/flipped", over="gold_at_kl_2/raw", at_most=0.03),
+    PairedGain("gold_at_kl_3/flipped", over="gold_at_kl_3/raw", at_most=0.05),
 )
 KLS = (0.5, 1, 2, 3)
 WORST = 0.1

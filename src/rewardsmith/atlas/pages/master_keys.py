@@ -9,66 +9,21 @@ from functools import partial
 import torch
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
-from rewardsmith.atlas.page import Page
 from rewardsmith.data import Row, add_truncated_negatives
 from rewardsmith.rewards import require_answer
 from rewardsmith.worlds import JudgedAnswers, Judges, exploit_keys, judge_reward, train_judges
 
-PAGE = Page(
-    paper=38,
-    component=(add_truncated_negatives, require_answer),
-    claim=(
-        "A reference-based judge that is right about ordinary answers says YES to completions without content, and a "
-        "policy trained on it ends there. Truncated openers labeled NO close the hole, for keys never trained on too; "
-        "as many ordinary wrong answers do not. A guard that demands an answer protects the policy without mending "
-        "the judge."
-    ),
-    criterion=All(
-        AtLeast("accuracy/base", 0.9),
-        AtLeast("fpr/base", 0.5),
-        AtMost("fpr/augmented", 0.05),
-        AtMost("fpr_held_out/augmented", 0.1),
-        PairedGain("accuracy/augmented", over="accuracy/base", at_least=-0.08),
-        AtLeast("fpr/ordinary", 0.5),
-        AtMost("fpr/unflawed", 0.2),
-        AtMost("gold/base", 0.1),
-        AtLeast("gold/augmented", 0.4),
-        AtLeast("gold/guarded", 0.4),
-    ),
-    scope=(
-        "Two-layer transformers of some 20 thousand parameters on sequences of 13 symbols, and a policy that only "
-        "chooses between honest work and nine keys. The flaw is planted by selecting training labels; that it is also "
-        "where language-model judges get theirs is not shown, and no rate of the paper's judges is repeated."
-    ),
-    ablation="The augmented judge gets as many ordinary wrong answers instead of truncated openers.",
-    notes=(
-        "Negative control: with the same sizes and schedule but every positive stating its answer, the judge refuses "
-        "nearly all keys. It never saw a completion without an answer, so that is extrapolation and varies by seed.",
-        "A single augmented judge may still accept one key on a fifth of the prompts: read fpr_worst beside the mean.",
-        "The augmented judge still says YES to working that stops before the answer: it learned that an opener is no "
-        "answer, not that an answer is required (see yes_to_unstated).",
-        "A judge that always says NO would have a false-positive rate of 0; accuracy on ordinary answers stands beside "
-        "it for that reason.",
-        "The openers are cut from the completions at hand; the paper has a language model write them.",
-    ),
-    usage="""Add openers to the judge's training rows, then train it as before; probe it on keys it was not trained on.
-
-```python
-import torch
-from rewardsmith.data import add_truncated_negatives, read_rows
-
-rows = read_rows("judge_train.jsonl")  # prompt, completion, answer, label
-rows = add_truncated_negatives(rows, generator=torch.Generator().manual_seed(0))
-```
-
-Until then, keep completions without an answer away from the judge. It runs in TRL as it is.
-
-```python
-from rewardsmith.rewards import ChatBackend, ReferenceJudge, require_answer
-
-judge = ReferenceJudge(ChatBackend("my-judge", base_url="http://localhost:8000/v1", cache_dir=".judge"))
-reward = require_answer(judge, min_tokens=5, pattern=r"\\\\boxed\\{.+\\}")
-```""",
+CRITERION = All(
+    AtLeast("accuracy/base", 0.9),
+    AtLeast("fpr/base", 0.5),
+    AtMost("fpr/augmented", 0.05),
+    AtMost("fpr_held_out/augmented", 0.1),
+    PairedGain("accuracy/augmented", over="accuracy/base", at_least=-0.08),
+    AtLeast("fpr/ordinary", 0.5),
+    AtMost("fpr/unflawed", 0.2),
+    AtMost("gold/base", 0.1),
+    AtLeast("gold/augmented", 0.4),
+    AtLeast("gold/guarded", 0.4),
 )
 ARMS = ("base", "ordinary", "augmented", "unflawed")
 

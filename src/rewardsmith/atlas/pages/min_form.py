@@ -12,70 +12,20 @@ from torch import Tensor
 
 from rewardsmith.advantages import leave_one_out, min_form_weights, step_returns, token_leave_one_out
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import combine_process_outcome
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=64,
-    component=(step_returns, min_form_weights, token_leave_one_out),
-    claim=(
-        "A policy trained on the sum of its process rewards pads its chains with high-scoring filler until they are "
-        "cut. Paid the minimum of the rewards to come, it learns the task from the process reward alone; a soft "
-        "minimum learns it as fast, and begins to pad later."
-    ),
-    criterion=All(
-        AtLeast("solved/min", 0.9),
-        AtMost("solved/sum", 0.2),
-        AtLeast("solved_halfway/soft_min", 0.9),
-        AtMost("solved_halfway/sum", 0.3),
-        # The two that must fail: the wrong end of the order, and a sum that a few verified outcomes should rescue.
-        AtMost("solved/max", 0.2),
-        AtMost("solved/sum_verified", 0.2),
-    ),
-    scope=(
-        "A tabular policy on chains of four sub-goals, warm-started, with plain REINFORCE and steps of one token; no "
-        "language model, no PPO clip, no KL. The paper's comparison with verifiable rewards in number of steps, and "
-        "its benchmark figures, are not repeated."
-    ),
-    ablation="The minimum becomes a maximum: a chain is paid for the best step to come.",
-    notes=(
-        "The soft minimum leaks: with one step at .7 and n fillers at .8, T = .1 gives .727 at n = 1 and .774 at n = "
-        "8. It solves the task by update 80 on every seed seen, and from update 110 on pads on about half of them; at "
-        "T = .02 it leaks less, at T = .3 it is hacked within the run.",
-        "The per-token baseline of the paper, not its minimum, is what stops late padding here: a positive baseline "
-        "charges every further step. With it the soft minimum stays solved on all of 40 seeds without any verified "
-        "outcome, and even the sum outlives update 160 on most, though it is falling. A negative baseline would reward "
-        "length instead.",
-        "All other arms are centered over the batch step by step, which is blind to length.",
-        "Means differ: one over the whole chain is raised by filler and collapses like the sum (.01); one over the "
-        "steps to come holds here (.98), as no filler pays more than the answer does.",
-        "The minimum can be gamed by too few steps: from an uninformed start it is best to answer at once. Watch the "
-        "number of steps in both directions.",
-        "The released OpenRLHF branch masks separator tokens and uses the per-token baseline; the verl branch does "
-        "neither, and users could not reproduce the paper with it.",
-    ),
-    falls_short=(
-        "To be shown was: soft-min + 10 % verifiable reward ≥ .9 at the end and ≥ soft-min alone. Over 40 seeds it "
-        "ends at .86 ± .09, above the soft minimum alone (.64 ± .13) on average but not on every seed: seven seeds pad "
-        "in the end, where alone 19 do. Success verified on one rollout in ten is worth a tenth of what being cut "
-        "costs, and near the end filler pays about as much. Eight seeds, as few as the figure to be met rests on, "
-        "would have shown none of this one time in five.",
-        "The paper's sum of rewards collapses at the start; here it first reaches .86, then collapses.",
-    ),
-    usage="""Score every step with a process reward on [−1, 1], give the trainer the chain's steps, and let one function
-turn both into one advantage per token. `outcome_weight` adds the verified outcome where there is one.
-
-```python
-from functools import partial
-from rewardsmith.advantages import step_credit
-
-pure = partial(step_credit, mode="softmin", temperature=0.1, outcome_weight=1.0)
-strict = partial(step_credit, mode="min")  # pays nothing at all for further steps
-```""",
+CRITERION = All(
+    AtLeast("solved/min", 0.9),
+    AtMost("solved/sum", 0.2),
+    AtLeast("solved_halfway/soft_min", 0.9),
+    AtMost("solved_halfway/sum", 0.3),
+    # The two that must fail: the wrong end of the order, and a sum that a few verified outcomes should rescue.
+    AtMost("solved/max", 0.2),
+    AtMost("solved/sum_verified", 0.2),
 )
 ARMS = ("verified", "sum", "discounted", "mean_of_chain", "mean_to_come", "min", "soft_min", "soft_min_cold",
         "soft_min_hot", "max", "soft_min_verified", "sum_verified", "soft_min_token", "soft_min_verified_token",

@@ -11,76 +11,23 @@ from torch import Tensor
 
 from rewardsmith.advantages import group_centered, group_zscore
 from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Results, Within
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import AppealsEstimator, backward_correction, forward_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=39,
-    component=(backward_correction, forward_weights, AppealsEstimator),
-    claim=(
-        "Inverting a noisy verifier's error rates recovers clean learning under plain policy gradient. Under group "
-        "normalization one constant rate changes nothing; rates kept by response style repair what the verifier's bias "
-        "against a style destroys, also when they are estimated online from a few appeals."
-    ),
-    criterion=All(
-        PairedGain("auc_plain/backward", over="auc_plain/naive", at_least=0.12, p_value=0.01),
-        Equal("final_zscore/backward", to="final_zscore/naive", tol=1e-3),
-        Equal("final_zscore/forward", to="final_zscore/naive", tol=1e-3),
-        PairedGain("styles_centered/backward_by_style", over="styles_centered/naive", at_least=0.25, p_value=0.01),
-        PairedGain("styles_zscore/backward_by_style", over="styles_zscore/naive", at_least=0.25, p_value=0.01),
-        PairedGain("styles_centered/backward_global", over="styles_centered/naive", at_most=0.02),
-        PairedGain("styles_zscore/backward_global", over="styles_zscore/naive", at_most=0.02),
-        AtMost("styles_centered_shortfall/appeals", 0.05),  # of the better style's 0.9
-        AtMost("styles_zscore_shortfall/appeals", 0.05),
-        Within("equal_styles_centered/backward_by_style", 0.35, 0.65),
-        AtMost("equal_styles_zscore/backward_by_style", 0.2),
-    ),
-    scope=(
-        "Tabular softmax policies over answers or over two response styles, a verifier whose errors are independent "
-        "given style and truth, and an appeals judge that never errs. Nothing here covers a policy that hunts for the "
-        "verifier's holes: rates then drift and must be estimated again. No language model is trained."
-    ),
-    ablation="The two error rates are swapped in every correction: false positives taken for false negatives.",
-    notes=(
-        "With one constant rate per group both corrections are affine in the verdict: a group z-score cancels them "
-        "exactly, and after centering Adam removes the remaining step size. In GRPO they do nothing.",
-        "An unbiased reward is not unbiased after division by the group's standard deviation: of two styles of equal "
-        "true value, the one whose verdicts need the larger correction loses nearly all of its share. Center only.",
-        "Backward correction by style costs variance, 1/(1 − ρ₀ − ρ₁)² per style.",
-        "What backward correction gains in plain training shrinks with the noise: at rates of 0.2 and 0.3 it is below "
-        "the 0.12 asked for at 0.3 and 0.4.",
-        "Flipping only the appealed verdicts, without correcting the rest, recovers only part of what correction does.",
-        "The corrections by style are given the true rates; the appeals arm estimates them.",
-        "Appeals were to reach 0.85 where the better style is right 0.9 of the time. The criterion says within 0.05, "
-        "which is the same there and follows the world's parameters elsewhere.",
-    ),
-    falls_short=(
-        "The paper finds the forward correction faster and more stable under heavy noise. Here, with constant rates, "
-        "it learns as slowly as no correction: its expected update is (1 − ρ₀ − ρ₁) times the clean one.",
-        "Forward weights by style do not compare styles fairly: each style's update is shrunk by its own factor, so of "
-        "two equally good styles the noisier takes nearly everything.",
-    ),
-    usage="""Estimate the rates by response format from labeled rows (the audit prints them with intervals) or from
-appeals during training, and correct by format in the reward function. Keep the trainer from dividing by the group's
-standard deviation.
-
-```python
-import torch
-from trl import GRPOConfig
-from rewardsmith.transforms import backward_correction
-
-FALSE_NEGATIVES = {"boxed": 0.02, "prose": 0.55}  # from `rewardsmith audit`
-
-def corrected(completions, answer, **columns):
-    verdicts = torch.tensor(my_verifier(completions, answer))
-    missed = torch.tensor([FALSE_NEGATIVES[style_of(text)] for text in completions])
-    return backward_correction(verdicts, false_positive_rate=0.0, false_negative_rate=missed).tolist()
-
-config = GRPOConfig(scale_rewards="none")
-```""",
+CRITERION = All(
+    PairedGain("auc_plain/backward", over="auc_plain/naive", at_least=0.12, p_value=0.01),
+    Equal("final_zscore/backward", to="final_zscore/naive", tol=1e-3),
+    Equal("final_zscore/forward", to="final_zscore/naive", tol=1e-3),
+    PairedGain("styles_centered/backward_by_style", over="styles_centered/naive", at_least=0.25, p_value=0.01),
+    PairedGain("styles_zscore/backward_by_style", over="styles_zscore/naive", at_least=0.25, p_value=0.01),
+    PairedGain("styles_centered/backward_global", over="styles_centered/naive", at_most=0.02),
+    PairedGain("styles_zscore/backward_global", over="styles_zscore/naive", at_most=0.02),
+    AtMost("styles_centered_shortfall/appeals", 0.05),  # of the better style's 0.9
+    AtMost("styles_zscore_shortfall/appeals", 0.05),
+    Within("equal_styles_centered/backward_by_style", 0.35, 0.65),
+    AtMost("equal_styles_zscore/backward_by_style", 0.2),
 )
 PLAIN, ZSCORE, CENTERED = "plain", "zscore", "centered"
 

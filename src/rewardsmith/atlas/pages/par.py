@@ -11,74 +11,23 @@ from torch import Tensor
 
 from rewardsmith.advantages import leave_one_out
 from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results
-from rewardsmith.atlas.page import Page
-from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping, par, pure_link, reference_link
+from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping, pure_link, reference_link
 from rewardsmith.worlds import ResponsePool, expected, kl, policy_at_kl, tilted_policy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=24,
-    component=(par, reference_link),
-    claim=(
-        "Optimizing a raw reward-model score climbs into responses that fool the model, and true quality falls. Paying "
-        "instead the model's own probability that the response beats a few reference responses keeps most of the true "
-        "gain, and one reference is nearly as good as ten."
-    ),
-    criterion=All(
-        PairedGain("gold_at_kl_1/par_10", over="gold_at_kl_1/vanilla", at_least=0.5, p_value=0.01),
-        PairedGain("gold_at_kl_2/par_10", over="gold_at_kl_2/vanilla", at_least=0.8, p_value=0.01),
-        PairedGain("gold_at_kl_1/par_1", over="gold_at_kl_1/par_10", at_least=-0.4, at_most=0.4),
-        PairedGain("gold_peak/vanilla", over="gold_final/vanilla", at_least=0.3),
-        PairedGain("gold_final/par_10", over="gold_half/par_10", at_least=0.0),
-        # The two that must fail: a late sigmoid does not earn PAR's gain, and centering changes nothing at all.
-        PairedGain("gold_at_kl_1/late_sigmoid", over="gold_at_kl_1/vanilla", at_most=0.5),
-        PairedGain("gold_at_kl_2/late_sigmoid", over="gold_at_kl_2/vanilla", at_most=0.8),
-        Equal("gold_at_kl_1/centered", to="gold_at_kl_1/vanilla", tol=1e-6),
-        Equal("gold_at_kl_2/centered", to="gold_at_kl_2/vanilla", tol=1e-6),
-    ),
-    scope=(
-        "A synthetic pool of scored responses with a planted hack, exact KL-tilted policies, and tabular REINFORCE; no "
-        "language model, no critic, no GAE. The paper's AlpacaEval margins and its finding that bounded rewards "
-        "stabilize a critic are not tested here."
-    ),
-    ablation="The saturating link is taken out: PAR's sigmoid becomes the identity, which leaves only the centering.",
-    notes=(
-        "At matched KL the log-sigmoid shaping of paper 5 (LSC) ties or beats PAR here. PAR's edge over it appears "
-        "only at one fixed β, because a bounded reward caps how far the policy can be tilted (KL ≤ range/β).",
-        "Centering, mean-std and min-max with frozen statistics are affine: at matched KL they equal the raw reward "
-        "exactly, and a group z-score cancels them exactly in GRPO.",
-        "A steeper sigmoid (k = 3) does better than the paper's k = 1 in this world at every KL.",
-        "PAR delays hacking and does not abolish it: its true gain, too, falls again under enough KL. Less gradient "
-        "noise brings this forward in training: with group_size=32 PAR's own true value peaks and falls within 600 "
-        "updates, and this criterion fails.",
-        "Training under the raw reward collapses only where sampling finds the hacks: with hack_rate=0.007 its true "
-        "value hardly falls within 600 updates, and that part fails; the margins at matched KL still hold.",
-        "The criterion was fixed before any run; group size and number of training prompts were settled after a first "
-        "one, in which PAR's last step passed by only 0.01 at group size 8 and 40 prompts.",
-        "The official code subtracts a length penalty from every arm by default; there is no length here to penalize.",
-        "Step sizes of the training arms are set to the scale of each reward (vanilla 0.1, min-max 2, PAR 1, LSC 0.3).",
-    ),
-    falls_short=(
-        "The paper finds PAR ahead of all other shapings; at matched KL, LSC and a steeper sigmoid are ahead here.",
-        "The paper sees no hacking under PAR; here that holds for short or noisy training, not in the limit.",
-    ),
-    usage="""Score a handful of responses of the starting model once per prompt, with the same reward model, template
-and precision, and keep them as a column. Shape inside the reward function, and do not let the trainer divide by the
-group's standard deviation, which would inflate saturated differences again.
-
-```python
-import torch
-from trl import GRPOConfig
-from rewardsmith.transforms import par
-
-def par_reward(prompts, completions, ref_rewards, **columns):  # ref_rewards: M numbers per row
-    rewards = torch.tensor(score_with_reward_model(prompts, completions))
-    return par(rewards, torch.tensor(ref_rewards)).tolist()
-
-config = GRPOConfig(scale_rewards="none", num_generations=8)
-```""",
+CRITERION = All(
+    PairedGain("gold_at_kl_1/par_10", over="gold_at_kl_1/vanilla", at_least=0.5, p_value=0.01),
+    PairedGain("gold_at_kl_2/par_10", over="gold_at_kl_2/vanilla", at_least=0.8, p_value=0.01),
+    PairedGain("gold_at_kl_1/par_1", over="gold_at_kl_1/par_10", at_least=-0.4, at_most=0.4),
+    PairedGain("gold_peak/vanilla", over="gold_final/vanilla", at_least=0.3),
+    PairedGain("gold_final/par_10", over="gold_half/par_10", at_least=0.0),
+    # The two that must fail: a late sigmoid does not earn PAR's gain, and centering changes nothing at all.
+    PairedGain("gold_at_kl_1/late_sigmoid", over="gold_at_kl_1/vanilla", at_most=0.5),
+    PairedGain("gold_at_kl_2/late_sigmoid", over="gold_at_kl_2/vanilla", at_most=0.8),
+    Equal("gold_at_kl_1/centered", to="gold_at_kl_1/vanilla", tol=1e-6),
+    Equal("gold_at_kl_2/centered", to="gold_at_kl_2/vanilla", tol=1e-6),
 )
 Mode = Literal["meanstd", "clip", "minmax"]
 KLS = (0.5, 1, 2)

@@ -11,66 +11,21 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.objectives import bt_loss, keep_schedule, peer_review_masks, weighted_loss
 from rewardsmith.worlds import BatchedMLP, Pairs, PreferenceWorld, Streams, margins, pair_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=33,
-    component=(peer_review_masks, keep_schedule, weighted_loss),
-    claim=(
-        "Where 20 to 40 % of the labels are turned around, two reward models that train on the pairs which the other "
-        "finds clearest come out far ahead of training on all pairs, because most of the wrong labels are left out."
-    ),
-    criterion=All(
-        LowerBound("accuracy_40/peer", over="accuracy_40/standard", above=0.10),
-        LowerBound("accuracy_20/peer", over="accuracy_20/standard", above=0.05),
-        AtLeast("clean_40/peer", 0.75),
-        # What must fail: selections that do not find the clean pairs do not earn the gain.
-        PairedGain("accuracy_40/worst", over="accuracy_40/standard", at_most=0.10),
-        PairedGain("accuracy_40/random", over="accuracy_40/standard", at_most=0.10),
-        PairedGain("accuracy_40/peer_sorted", over="accuracy_40/standard", at_most=0.10),
-        PairedGain("accuracy_20/worst", over="accuracy_20/standard", at_most=0.05),
-    ),
-    ablation="Every selection takes the smallest margins in place of the largest.",
-    scope=(
-        "Perceptrons on 1500 synthetic pairs of vectors, labels turned around at random; no text, no RewardBench, no "
-        "policy. The variant for DPO, with implicit rewards as margins, is not run."
-    ),
-    notes=(
-        "The schedule is that of co-teaching: the paper's own could not be read. It is given the true share of wrong "
-        "labels; `--set` with another `warmup` shows what an early or a late fall costs.",
-        "From easy to hard *and* a quota per batch undo each other: an easy batch loses right labels, and a hard one "
-        "keeps wrong ones. A bound over the whole data set makes the order harmless, as long as weights are divided by "
-        "the share kept of all pairs: divided by what each batch keeps, a hard batch's few pairs, mostly wrong ones, "
-        "count for a whole batch, and .03 to .04 of accuracy is lost.",
-        "Nothing here is without the truth except the share kept: accuracy is measured on clean pairs.",
-        "The criterion was fixed before any run; gold went from 8 units of scale 2 to 16 of scale 1 after a first one, "
-        "in which the gains were .147 and .075, and the number of epochs from 14 to 20, as in the longer of the two "
-        "trials that set the bounds.",
-    ),
-    falls_short=(
-        "That the *other* model chooses is what gives the method its name. Choosing for oneself does nearly as well "
-        "here: .01 behind at 40 % and less at 20 %, which eight seeds do not tell from none.",
-    ),
-    usage="""Two adapters on one base model, or two models in rounds: train each for a part of an epoch, score all
-pairs with both, swap masks, go on with the rows that the masks keep. Rounds need no change to a trainer.
-
-```python
-import torch
-from rewardsmith.engines.trl import RewardTrainer
-from rewardsmith.objectives import keep_schedule, peer_review_masks
-
-for round_ in range(6):
-    margins_a, margins_b = (torch.tensor(margins_of(model, rows)) for model in (model_a, model_b))  # yours
-    keep = keep_schedule(round_, noise=0.25, warmup=4)  # rather too much noise than too little
-    masks = peer_review_masks(margins_a, margins_b, keep=keep)
-    for model, mask in ((model_a, masks.a), (model_b, masks.b)):
-        RewardTrainer(model=model, train_dataset=data.select(mask.nonzero().flatten().tolist())).train()
-```""",
+CRITERION = All(
+    LowerBound("accuracy_40/peer", over="accuracy_40/standard", above=0.10),
+    LowerBound("accuracy_20/peer", over="accuracy_20/standard", above=0.05),
+    AtLeast("clean_40/peer", 0.75),
+    # What must fail: selections that do not find the clean pairs do not earn the gain.
+    PairedGain("accuracy_40/worst", over="accuracy_40/standard", at_most=0.10),
+    PairedGain("accuracy_40/random", over="accuracy_40/standard", at_most=0.10),
+    PairedGain("accuracy_40/peer_sorted", over="accuracy_40/standard", at_most=0.10),
+    PairedGain("accuracy_20/worst", over="accuracy_20/standard", at_most=0.05),
 )
 FEW = ("standard", "self", "peer", "worst")
 MANY = (*FEW, "random", "peer_sorted", "peer_global", "peer_global_sorted")

@@ -12,71 +12,20 @@ from torch import Tensor
 
 from rewardsmith.advantages import rank_filter
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.measures import choose_filter
 from rewardsmith.worlds import HeteroRM, Streams, sample_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=50,
-    component=(rank_filter, choose_filter),
-    claim=(
-        "Where a reward model is right about the best and the worst responses and misleads in between, training on the "
-        "best and the worst of five beats training on two at random, and how much of the true score the kept rewards "
-        "explain (R², measured before training) tells which rule to use. Where its errors are alike everywhere, "
-        "filtering gains next to nothing."
-    ),
-    criterion=All(
-        PairedGain("auc/bw", over="auc/random", at_least=0.010, p_value=0.025),
-        PairedGain("r2/bw", over="r2/all", at_least=0.15),
-        AtLeast("rank_agreement/two_sample_rules", 0.6),
-        PairedGain("auc_equal_noise/bw", over="auc_equal_noise/random", at_least=-0.012, at_most=0.012),
-        # The one that must fail: the two in the middle earn neither margin.
-        PairedGain("auc/middle", over="auc/random", at_most=0.010),
-        PairedGain("r2/middle", over="r2/all", at_most=0.15),
-    ),
-    scope=(
-        "A linear softmax policy over 64 candidate responses a prompt, a policy gradient with a learned value per "
-        "prompt, and a reward model whose flaw is planted. No language model, no unit tests; the paper's pass rates on "
-        "HumanEval, MBPP and LeetCode are not repeated."
-    ),
-    ablation="The rule is inverted: what is kept as best and worst are the two rows nearest the middle.",
-    notes=(
-        "Every rule sees the same five samples; it is the gradients that become fewer. Best and worst use 40 % of them "
-        "and do as well as all five.",
-        "How far gold's log-odds spread, the strength of the equal noise and the step size are not given by the paper. "
-        "They were settled on other seeds; a steeper gold leaves fewer responses in the misleading middle, and the "
-        "gain shrinks with it (from +0.036 at steepness 1.5 to +0.013 at 2.4).",
-        "A gain of 0.005 remains under equal noise: of five samples, the two extremes differ most and "
-        "so carry the larger advantages. At half the step size, or at noise_std=0.3, it reaches 0.010 of the 0.012 "
-        "allowed.",
-        "R² ranks rules that keep alike in number. It does not know that one rule discards more than another.",
-        "With the weights 0.4 and 0.1 of the official reweighting, best + random draws the best twice now and then; "
-        "here it keeps two distinct rows.",
-    ),
-    falls_short=(
-        "In the paper best + worst and best + random beat training on all samples. Here best + worst is ahead of all "
-        "five by about 0.01 of area under the curve and level at the end.",
-        "In the paper keeping only the best falls far behind a single sample. Here it does about as well as all five: "
-        "a value per prompt still tells good from bad, and no policy can lose its diversity in 60 steps.",
-    ),
-    usage="""Score a few hundred held-out prompts of the current policy with the reward model and with the truth, let R²
-choose, and hand the rule to the trainer. Advantages are computed on the whole group before the filter.
-
-```python
-from functools import partial
-from rewardsmith.advantages import rank_filter
-from rewardsmith.measures import choose_filter
-from rewardsmith.engines.trl import GRPOTrainer
-
-rules = {rule: partial(rank_filter, rule=rule) for rule in ("all", "bw", "br", "bon")}
-for choice in choose_filter(rewards, unit_tests_passed, rules, group_size=8):
-    print(choice.name, choice.reliability.r2, choice.reliability.interval, choice.behind_interval)
-
-trainer = GRPOTrainer(..., sample_filter=partial(rank_filter, rule="bw"))
-```""",
+CRITERION = All(
+    PairedGain("auc/bw", over="auc/random", at_least=0.010, p_value=0.025),
+    PairedGain("r2/bw", over="r2/all", at_least=0.15),
+    AtLeast("rank_agreement/two_sample_rules", 0.6),
+    PairedGain("auc_equal_noise/bw", over="auc_equal_noise/random", at_least=-0.012, at_most=0.012),
+    # The one that must fail: the two in the middle earn neither margin.
+    PairedGain("auc/middle", over="auc/random", at_most=0.010),
+    PairedGain("r2/middle", over="r2/all", at_most=0.15),
 )
 RULES = ("all", "random", "bw", "br", "bon", "wr", "middle", "pow")
 TWO_SAMPLE_RULES = ("random", "bw", "br", "wr", "middle")

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.data import leaf_paths, sample_tree_pairs
 from rewardsmith.measures import sibling_accuracy
 from rewardsmith.measures.preference_graph import PreferenceGraph
@@ -20,77 +19,17 @@ from rewardsmith.worlds import BatchedMLP, Pairs, SegmentedResponses, Streams, m
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=37,
-    component=(sample_tree_pairs, sibling_accuracy, PreferenceGraph),
-    claim=(
-        "At equal labels, pairs of leaves of a tree of responses make a reward model better at telling responses that "
-        "share a prefix apart, and at choosing among them, than pairs of independent responses; best-of-n over "
-        "independent responses is no worse, and less than a third of the segments are generated."
-    ),
-    criterion=All(
-        LowerBound("bon_prefix/tree", over="bon_prefix/chain", above=0.25),
-        PairedGain("sibling/tree", over="sibling/chain", at_least=0.02),
-        PairedGain("bon_64/tree", over="bon_64/chain", at_least=-0.1, at_most=0.1),
-        # What must fail: pairs that reuse responses without shared prefixes, on both gains.
-        PairedGain("bon_prefix/reuse", over="bon_prefix/chain", at_most=0.25),
-        PairedGain("sibling/reuse", over="sibling/chain", at_most=0.02),
-        # The uncertainty calculator on random graphs: exact, below the best chain of edges, never raised by an edge.
-        AtMost("error/regression", 1e-8),
-        AtMost("excess/path", 1e-9),
-        AtMost("rise/edge", 1e-9),
-    ),
-    scope=(
-        "Responses are three vectors and reward models perceptrons; labels are noise-free, and prompts play no part. "
-        "No text is generated, and no policy trained: best-of-n stands for it. The paper's win rates are not repeated."
-    ),
-    ablation="The responses of the tree arm share no segment: they are those of the reuse arm.",
-    falls_short=(
-        "The paper's theorems say that trees leave rewards less uncertain. They compare bounds. With a Gaussian prior "
-        "shaped like a tree of 216 responses, the exact mean variance after 96 labels is 0.05 with independent pairs "
-        "and 0.1 to 0.2 with pairs from twelve small trees: trees speak of few branches at the top, where most of the "
-        "variance is.",
-    ),
-    notes=(
-        "Trees cost a little on unrelated pairs: accuracy 0.82 against 0.83. They pay where the candidates of a "
-        "search, or of a late group in training, share most of their text.",
-        "Two thirds of the sibling pairs share one segment of three, one third two; the gain is 0.06 on the former and "
-        "0.13 on the latter.",
-        "The gain comes from later segments that matter less. Where all segments weigh alike, independent pairs tell "
-        "nearly as much of the last segment as of the first: of the gain of 0.6 in best-of-n within a prefix 0.05 is "
-        "left.",
-        "A tree costs 14 segments for eight pairs and independent responses 48. Of as many segments independent pairs "
-        "make 175 labels, which teach less on every measure.",
-        "How steep gold's soft steps are is not in the paper; it was set for an accuracy near 0.85 on unrelated pairs.",
-    ),
-    usage="""Grow a few trees per prompt, label pairs of leaves, and train as usual; split by tree.
-
-```python
-import random
-from rewardsmith.data import grow_tree, sample_tree_pairs, split_whole
-
-def extend(prefixes, n):  # one call per level; an engine with a prefix cache reads each prefix once
-    outputs = llm.generate(prefixes, SamplingParams(n=n, stop=["\\n"], include_stop_str_in_output=True))
-    return [[choice.text for choice in output.outputs] for output in outputs]
-
-generator, rows = random.Random(0), []
-for number, prompt in enumerate(prompts):
-    leaves, n_segments = grow_tree(prompt, extend, depth=3, branching=2)
-    for pair in sample_tree_pairs([leaf.path for leaf in leaves], 8, generator=generator):
-        rows.append({"prompt": prompt, "a": leaves[pair.first].text, "b": leaves[pair.second].text, "tree": number})
-train, test = split_whole(rows, "tree", share=0.1, generator=generator)
-```
-
-Which pair is worth a label next? Tie similar responses by what their rewards may differ, then ask the graph.
-
-```python
-from rewardsmith.measures.preference_graph import PreferenceGraph
-
-graph = PreferenceGraph(len(responses))
-graph.add_similarity(first, second, variance=distance)  # from an embedding
-graph.add_comparison(labeled_first, labeled_second, variance=4.0)
-print(graph.mean_uncertainty(), graph.next_pair(candidates, variance=4.0, design="A"))
-```""",
+CRITERION = All(
+    LowerBound("bon_prefix/tree", over="bon_prefix/chain", above=0.25),
+    PairedGain("sibling/tree", over="sibling/chain", at_least=0.02),
+    PairedGain("bon_64/tree", over="bon_64/chain", at_least=-0.1, at_most=0.1),
+    # What must fail: pairs that reuse responses without shared prefixes, on both gains.
+    PairedGain("bon_prefix/reuse", over="bon_prefix/chain", at_most=0.25),
+    PairedGain("sibling/reuse", over="sibling/chain", at_most=0.02),
+    # The uncertainty calculator on random graphs: exact, below the best chain of edges, never raised by an edge.
+    AtMost("error/regression", 1e-8),
+    AtMost("excess/path", 1e-9),
+    AtMost("rise/edge", 1e-9),
 )
 ARMS = ("chain", "reuse", "tree", "chain_equal_segments")
 PAIRS_PER_TREE, SEGMENTS_PER_TREE, SEGMENTS_PER_PAIR = 8, 14, 6

@@ -11,62 +11,20 @@ from torch import Tensor
 
 from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.transforms import combine_process_outcome, renorm
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=25,
-    component=(renorm, combine_process_outcome),
-    claim=(
-        "Scores per turn, each joined by the episode's outcome and centered, speed up learning where the outcome is "
-        "rare and lures score high; the same scores without the centering are collected by padding the episode."
-    ),
-    criterion=All(
-        # Part A, a fixed number of turns: credit.
-        PairedGain("fixed_area/renorm", over="fixed_area/outcome_only", at_least=0.08, p_value=0.01),
-        AtMost("fixed_solved/process_only", 0.1),
-        # Part B, free length: normalization. The un-centered broadcast is the first of the two that must fail.
-        PairedGain("free_solved/renorm", over="free_solved/sum", at_least=0.4, p_value=0.01),
-        PairedGain("free_solved/renorm", over="free_solved/broadcast", at_least=0.4, p_value=0.01),
-        AtMost("free_solved/renorm_flipped", 0.1),
-    ),
-    scope=(
-        "Tabular policies on short chains with plain REINFORCE; no search agent, no generative judge, no PPO, no "
-        "critic. The paper's figures on question answering and for its process reward model are not repeated."
-    ),
-    ablation="The centering is taken out: the outcome is broadcast to every turn, and nothing is subtracted.",
-    notes=(
-        "A constant per turn is no constant where the number of turns is free: it is a price per turn. With a fixed "
-        "number of turns centering changes nothing (part A: renorm and broadcast learn alike), with free length it is "
-        "the whole difference (part B).",
-        "In part B the outcome alone still trains the best final policy (.94); what the paper gains over it shows in "
-        "speed, in part A, and only while success is rare: from an initial success of .5 % on, the outcome alone is "
-        "as fast.",
-        "Quit attractor: while success is rare, every turn of a failure costs, and ending at once is best. Warm up, or "
-        "delay the method until the batch solves some; watch turns per episode.",
-        "Padding attractor: in a success Σ_t still grows with the number of turns. Faster optimization finds it: with "
-        "rollouts=64 in part B renorm falls to .55, and dividing to .64. Cap the turns, or divide (per_step_mean).",
-        "The paper gives the turn of the final answer the outcome alone (final='outcome'); here that makes no "
-        "difference that we can tell.",
-        "How soon the outcome alone gets going in part A is a matter of its first few successes, so each seed's number "
-        "there is a mean over eight worlds. The initial success, .1 %, is our choice.",
-    ),
-    falls_short=("The paper's method beats training on the outcome in final quality; here only in speed.",),
-    usage="""Score each turn with a judge on [0, 1] (a parse failure is ½, neutral), take the outcome on [0, 1], and
-combine them before the returns. Place a turn's reward on the last token that the policy wrote, not on what the tool
-returned.
-
-```python
-from rewardsmith.advantages import step_returns
-from rewardsmith.transforms import renorm
-
-step_rewards = renorm(turn_scores, outcome, turn_mask, final="outcome")
-returns = step_returns(step_rewards, turn_mask)
-```""",
+CRITERION = All(
+    # Part A, a fixed number of turns: credit.
+    PairedGain("fixed_area/renorm", over="fixed_area/outcome_only", at_least=0.08, p_value=0.01),
+    AtMost("fixed_solved/process_only", 0.1),
+    # Part B, free length: normalization. The un-centered broadcast is the first of the two that must fail.
+    PairedGain("free_solved/renorm", over="free_solved/sum", at_least=0.4, p_value=0.01),
+    PairedGain("free_solved/renorm", over="free_solved/broadcast", at_least=0.4, p_value=0.01),
+    AtMost("free_solved/renorm_flipped", 0.1),
 )
 FIXED = ("outcome_only", "process_only", "sum", "broadcast", "renorm")
 FREE = ("outcome_only", "process_only", "sum", "broadcast", "renorm", "renorm_final_outcome", "renorm_per_turn_mean",

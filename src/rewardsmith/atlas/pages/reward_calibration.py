@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.objectives import combined_confidence_loss, confidence_calibration_loss
 from rewardsmith.transforms import ConfidenceAdjusted
@@ -35,89 +34,21 @@ from rewardsmith.worlds import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=78,
-    component=(ConfidenceAdjusted, combined_confidence_loss, confidence_calibration_loss),
-    claim=(
-        "A reward model that likes a confident tone on any answer teaches a policy to be sure of everything. Both "
-        "retraining the model on confidence pairs and adjusting its reward by confidence make stated confidence tell "
-        "good answers from bad, at equal accuracy and without gold labels."
-    ),
-    criterion=All(
-        AtLeast("bias_on_bad/plain", 0.9),
-        AtMost("bias_on_bad/ppo_m_combined", 0.1),
-        PairedGain("ece/ppo", over="ece/ppo_c", at_least=0.10),
-        AtLeast("auroc/ppo_c", 0.65),
-        PairedGain("accuracy/ppo_c", over="accuracy/ppo", at_least=-0.02, at_most=0.02),
-        PairedGain("ece/ppo", over="ece/ppo_m_combined", at_least=0.10),
-        AtLeast("auroc/ppo_m_combined", 0.65),
-        PairedGain("accuracy/ppo_m_combined", over="accuracy/ppo", at_least=-0.02, at_most=0.02),
-        # What must fail: stripping alone on AUROC, and both methods with their sign flipped.
-        AtMost("auroc/strip_only", 0.65),
-        PairedGain("ece/ppo", over="ece/ppo_c_flipped", at_most=0.10),
-        AtMost("auroc/ppo_c_flipped", 0.65),
-        PairedGain("ece/ppo", over="ece/ppo_m_flipped", at_most=0.10),
-        AtMost("auroc/ppo_m_flipped", 0.65),
-    ),
-    scope=(
-        "Reward models are perceptrons over eight features and a number for the tone; the policy is a table over five "
-        "answers and eleven confidences per prompt. No language model, no KL penalty, no wording of confidence to "
-        "learn by heart, and CDPO is not run: it is direct preference optimization on the same expanded pairs."
-    ),
-    ablation=(
-        "Both corrections have their sign flipped: the reward is adjusted by 1 − c, and the model is taught to like "
-        "doubt on the preferred answer and confidence on the other."
-    ),
-    notes=(
-        "Scoring the answer without its confidence, and correcting nothing, already has the calibration error of the "
-        "adjusted reward: confidence then stays spread over its levels. What the adjustment adds is ranking, which "
-        "only AUROC shows.",
-        "Both methods pay linearly in confidence, so the policy ends at 0 or 1 by the side of the reference on which "
-        "an answer falls: they rank answers and do not calibrate them. With gold labels use a scoring rule (paper 48).",
-        "The default loss of PPO-M compares no answers, and its policy loses accuracy here, 0.02 to 0.05 on "
-        "average and more on some seeds; with the plain preference beside it, it loses none.",
-        "At confidence 0 the adjusted reward is r̂(1 − w/2) + Δw/2. At the released w = 2 answers stated with "
-        "confidence 0 are all paid alike, and beyond it the worse answer is paid more: with w = 5 accuracy falls by "
-        "0.1. Keep w below 2.",
-        "The reference is one running mean for all prompts, so confidence here tells easy prompts from hard ones.",
-        "Where prompts are easy, boasting is not far from true: with best answers right from 0.3 of the time on, the "
-        "adjusted reward gains less than the 0.10 of calibration error asked for.",
-        "The bias is measured on fresh answers that are right at least 0.7 (good) or at most 0.3 (bad) of the time. "
-        "Preferences follow log-odds, so answers between are chosen and rejected in turn.",
-    ),
-    usage="""Retrain a reward model on the expanded pairs, or leave it and adjust its reward; both need the policy to
-end with a line such as `Confidence: 8`.
-
-```python
-import random
-from datasets import Dataset
-from trl import RewardTrainer
-from rewardsmith.data import ConfidenceAugment
-
-pairs = ConfidenceAugment()(records, generator=random.Random(0))  # records: prompt, chosen, rejected
-RewardTrainer(model=my_reward_model, train_dataset=Dataset.from_list(pairs), args=reward_config).train()
-# CDPO: trl.DPOTrainer on the same pairs, with beta=0.01
-```
-
-```python
-from functools import partial
-from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer
-from rewardsmith.rewards import stated_confidence, without_confidence
-from rewardsmith.transforms import ConfidenceAdjusted
-
-adjust = ConfidenceAdjusted(weight=1.0)  # its running mean sees the batch of all processes
-
-def ppo_c(source_rewards):  # (B, 2): the bare reward and the confidence
-    return adjust(*source_rewards.unbind(dim=1))
-
-trainer = GRPOTrainer(
-    model="my-model",
-    reward_funcs={"bare": without_confidence(my_reward), "confidence": partial(stated_confidence, scale=10)},
-    transform=ppo_c,
-    args=GRPOConfig(scale_rewards="none"),
-    train_dataset=my_prompts,
-)
-```""",
+CRITERION = All(
+    AtLeast("bias_on_bad/plain", 0.9),
+    AtMost("bias_on_bad/ppo_m_combined", 0.1),
+    PairedGain("ece/ppo", over="ece/ppo_c", at_least=0.10),
+    AtLeast("auroc/ppo_c", 0.65),
+    PairedGain("accuracy/ppo_c", over="accuracy/ppo", at_least=-0.02, at_most=0.02),
+    PairedGain("ece/ppo", over="ece/ppo_m_combined", at_least=0.10),
+    AtLeast("auroc/ppo_m_combined", 0.65),
+    PairedGain("accuracy/ppo_m_combined", over="accuracy/ppo", at_least=-0.02, at_most=0.02),
+    # What must fail: stripping alone on AUROC, and both methods with their sign flipped.
+    AtMost("auroc/strip_only", 0.65),
+    PairedGain("ece/ppo", over="ece/ppo_c_flipped", at_most=0.10),
+    AtMost("auroc/ppo_c_flipped", 0.65),
+    PairedGain("ece/ppo", over="ece/ppo_m_flipped", at_most=0.10),
+    AtMost("auroc/ppo_m_flipped", 0.65),
 )
 RETRAINED = ("ppo_m_default", "ppo_m_combined", "ppo_m_flipped")
 ADJUSTED = ("ppo_c", "strip_only", "ppo_c_flipped")

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.atlas.page import Page
-from rewardsmith.transforms import aggregate, zscore_members
+from rewardsmith.transforms import aggregate
 from rewardsmith.worlds import (
     BatchedMLP,
     HeavyTails,
@@ -28,62 +27,13 @@ from rewardsmith.worlds import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=12,
-    component=(aggregate, zscore_members),
-    claim=(
-        "Best-of-n by one reward model, or by the mean of five that differ in their seed alone, raises true quality at "
-        "first and then lowers it. Picking by the worst of the five scores, or by their mean less their variance, "
-        "keeps most of what was gained."
-    ),
-    criterion=All(
-        LowerBound("gold_2048/min", over="gold_2048/single", above=0.1, least_seeds=8),
-        LowerBound("gold_2048/uwo_1", over="gold_2048/single", above=0.1, least_seeds=8),
-        PairedGain("gold_2048/min", over="gold_2048/mean", at_least=0.0),
-        # What must fail: the optimist, and a bonus for disagreement.
-        PairedGain("gold_2048/max", over="gold_2048/single", at_most=0.1),
-        PairedGain("gold_2048/uwo_minus_1", over="gold_2048/single", at_most=0.1),
-    ),
-    scope=(
-        "Perceptrons over ten heavy-tailed features and a gold function that saturates; best-of-n and exact KL-tilted "
-        "policies. No language model and no PPO run, whose own noise and critic are not part of the question."
-    ),
-    ablation="The five members get one seed: they start alike and see the pairs in one order, so they never disagree.",
-    notes=(
-        "“Practically eliminates” is seen in part only: with min, the peak is still followed by a fall (`fall/min`), "
-        "smaller than that of one model by a third to a half.",
-        "uwo needs a coefficient of 1 to equal min here; the released 0.5 gains less. Its unit is that of a squared "
-        "z-score, so it means nothing without `zscore_members`, and 5 members with ddof=1 charge a quarter more.",
-        "The mean of five members gains little over one: averaging removes what members err at random and leaves the "
-        "slope that all of them extrapolate.",
-        "The gain comes from members that differ: with one seed for all of them it is exactly 0 (the ablation). A bias "
-        "that the pairs teach to all members is untouched; see helping_or_herding.",
-        "“single” is the average over the five members, each picking alone.",
-        "On tilted policies, the exact stand-in for PPO, β is not comparable between arms, whose scores spread "
-        "differently: compare them at equal KL, as the results give both.",
-    ),
-    usage="""Train the same reward model K times with another `seed` (a new head and another order of the data), and
-score with all of them. TRL's `reward_weights` can only add rewards up, so form the worst case in the `transform`.
-
-```python
-from functools import partial
-import torch
-from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer
-from rewardsmith.transforms import aggregate, zscore_members
-
-reference = torch.load("reference_scores.pt")  # (M, 5): the members on responses of the starting model, kept fixed
-
-def worst_case(source_rewards):  # (B, 5)
-    return aggregate(zscore_members(source_rewards, reference), how="min", missing="unscored")
-
-trainer = GRPOTrainer(
-    model="my-model",
-    reward_funcs={f"member_{k}": member for k, member in enumerate(members)},
-    transform=worst_case,
-    args=GRPOConfig(beta=0.01),
-    train_dataset=my_prompts,
-)
-```""",
+CRITERION = All(
+    LowerBound("gold_2048/min", over="gold_2048/single", above=0.1, least_seeds=8),
+    LowerBound("gold_2048/uwo_1", over="gold_2048/single", above=0.1, least_seeds=8),
+    PairedGain("gold_2048/min", over="gold_2048/mean", at_least=0.0),
+    # What must fail: the optimist, and a bonus for disagreement.
+    PairedGain("gold_2048/max", over="gold_2048/single", at_most=0.1),
+    PairedGain("gold_2048/uwo_minus_1", over="gold_2048/single", at_most=0.1),
 )
 NS = (1, 4, 16, 64, 256, 1024, 2048)
 BETAS = (2.0, 1.0, 0.5, 0.25, 0.1, 0.05)

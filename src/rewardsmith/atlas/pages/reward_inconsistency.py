@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, RankAgreement, Results, Within
-from rewardsmith.atlas.page import Page
 from rewardsmith.auditing import contrast_consistency
 from rewardsmith.data import ContrastPair, PreferenceRow, Side, convex_augment, mine_contrast_pairs
 from rewardsmith.objectives import bt_loss
@@ -40,71 +39,17 @@ BOTH: tuple[Side, ...] = ("chosen", "rejected")
 TESTED = ("standard", "hull", "fusion")  # on held-out pairs, too
 
 
-PAGE = Page(
-    paper=7,
-    component=(contrast_consistency, mine_contrast_pairs, convex_augment, RewardFusion),
-    claim=(
-        "A reward model that looks fine on held-out pairs is near chance at telling which of two look-alike prompts an "
-        "answer belongs to. Averaging its reward with those of similar training texts raises consistency, and so does "
-        "rewording both answers in training; of the latter, what is more consistent also picks better answers."
-    ),
-    criterion=All(
-        PairedGain("iid/standard", over="c_res/standard", at_least=0.2),
-        LowerBound("c_res/fusion", over="c_res/standard", above=0.02, least_seeds=6),
-        LowerBound("c_res/hull", over="c_res/standard", above=0.03, least_seeds=6),
-        RankAgreement("c_res", "best_of_64", ("standard", "one_sided", "hull_once", "hull", "random", "fresh"), 0.6),
-        # What must fail: fusion with shuffled neighbors, rewording the chosen answers alone, a probe whose prompts are
-        # exchanged.
-        PairedGain("c_res/fusion_shuffled", over="c_res/standard", at_most=0.02),
-        PairedGain("c_res/one_sided", over="c_res/standard", at_most=0.03),
-        Within("c_res/permuted", 0.45, 0.55),
-        Within("c_ins/permuted", 0.45, 0.55),
-    ),
-    scope=(
-        "Instructions of three concepts, answers of four words, a perceptron over mean embeddings, an encoder that "
-        "knows every word's meaning, best-of-64 for the policy. No language model, no PPO, no human panel; the paper's "
-        "percentages are not repeated."
-    ),
-    ablation="Only chosen answers are reworded, and fusion's neighbors are shuffled.",
-    notes=(
-        "The choice by convex hull buys nothing over a random one of the same rewrites: 0.078 and 0.067 of response "
-        "contrast gained (seeds 0 to 9; 0.067 and 0.076 on seeds 10 to 19).",
-        "Rewording the chosen answer alone, as in the official code, is harmful: a rare word becomes a cue for being "
-        "chosen. Response contrast fell by 0.03 and the gold of best-of-64 by 0.16.",
-        "Fusion trades resolution for consistency: response contrast rises by 0.04, and best-of-64 picks answers worth "
-        "0.14 less, also on top of rewording. Do not switch it on blindly in best-of-n or reinforcement learning.",
-        "One rewrite per pair, fixed before training (hull_once, the number of rows unchanged), gained nothing here. "
-        "The arms named hull and random meet one of a pair's kept rewrites whenever the pair is drawn, at the same "
-        "number of updates; fresh rewrites every time do best.",
-        "C_ins compares rewards across prompts, which pairwise training leaves free; here it moves with C_res.",
-        "With neighbors of another text for every query (fusion_shuffled) fusion loses consistency. Exchanging only "
-        "the neighbors' rewards is not enough of a control: to have neighbors at all is a mark of a fitting answer.",
-        "Fusion gains more, the less the reward model knows: with smaller initial embeddings (embedding_std=0.3) its "
-        "consistency starts at 0.61 and fusion adds 0.03 to 0.04, not always by a bound above 0.02. A synonym jitter "
-        "of 0.1 in the encoder leaves hardly any text with neighbors at 0.9, and fusion without effect.",
-        "Batch size, learning rate, embedding scale and rewording rate were settled on seeds 0 to 19; the criterion is "
-        "the specification's. Bounds are judged from 6 seeds on, its number, by their means below that.",
-    ),
-    usage="""Probe any reward, verifier or judge on your own prompts; repair a reward model where it is trained rather
-than where it is used.
-
-```python
-import random
-from rewardsmith.auditing import contrast_consistency
-from rewardsmith.data import convex_augment, cross_prompt_negatives, mine_contrast_pairs, to_dataset
-from rewardsmith.rewards import RewardFusion
-from trl import RewardTrainer
-
-pairs = mine_contrast_pairs(test_rows, encode, low=0.75, high=0.9)  # encode: any sentence encoder
-print(contrast_consistency(my_reward_model, pairs, held_out=test_preferences))
-
-reworded = convex_augment(rows, add_typo, encode, generator=random.Random(0), pick="random")
-harder = cross_prompt_negatives(mine_contrast_pairs(rows, encode))  # the direct cure
-trainer = RewardTrainer(model="my-model", train_dataset=to_dataset([*reworded, *harder]))
-
-smoothed = RewardFusion(my_reward_model, [(row.prompt, row.chosen) for row in rows], encode)
-print(contrast_consistency(smoothed, pairs))  # and what it costs: best-of-n with and without
-```""",
+CRITERION = All(
+    PairedGain("iid/standard", over="c_res/standard", at_least=0.2),
+    LowerBound("c_res/fusion", over="c_res/standard", above=0.02, least_seeds=6),
+    LowerBound("c_res/hull", over="c_res/standard", above=0.03, least_seeds=6),
+    RankAgreement("c_res", "best_of_64", ("standard", "one_sided", "hull_once", "hull", "random", "fresh"), 0.6),
+    # What must fail: fusion with shuffled neighbors, rewording the chosen answers alone, a probe whose prompts are
+    # exchanged.
+    PairedGain("c_res/fusion_shuffled", over="c_res/standard", at_most=0.02),
+    PairedGain("c_res/one_sided", over="c_res/standard", at_most=0.03),
+    Within("c_res/permuted", 0.45, 0.55),
+    Within("c_ins/permuted", 0.45, 0.55),
 )
 
 

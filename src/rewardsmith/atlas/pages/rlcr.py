@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.atlas.page import Page
 from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.transforms import incentive_compatible, scoring_rule_reward
 from rewardsmith.worlds import KnownPosterior, StatedRollouts, Streams, train_stated
@@ -20,67 +19,19 @@ from rewardsmith.worlds import KnownPosterior, StatedRollouts, Streams, train_st
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = Page(
-    paper=48,
-    component=(scoring_rule_reward, incentive_compatible),
-    claim=(
-        "A reward for correctness alone leaves stated confidence as it falls. Less the Brier loss of that confidence, "
-        "with a weight not above that of correctness, it trains honest confidence and the same answers."
-    ),
-    criterion=All(
-        AtMost("ece/rlcr", 0.08),
-        AtMost("ece_ratio/rlcr", 1 / 3),  # to that of rlvr
-        PairedGain("accuracy/rlcr", over="accuracy/rlvr", at_least=-0.01, at_most=0.01),
-        AtLeast("auroc/rlcr", 0.68),
-        # What must fail: an improper rule on calibration, the Brier score without correctness on accuracy.
-        AtLeast("ece/linear", 0.08),
-        PairedGain("accuracy/brier_only", over="accuracy/rlvr", at_most=-0.01),
-        # The calculator knows beforehand which weights keep accuracy.
-        AtLeast("keeps_accuracy/rlcr", 1.0),
-        AtMost("keeps_accuracy/brier_at_half_accuracy", 0.0),
-        AtMost("keeps_accuracy/log", 0.0),
-        AtMost("keeps_accuracy/log_clipped", 0.0),
-    ),
-    scope=(
-        "A tabular policy over five answers and eleven confidences per input, with labels of known noise; no language "
-        "model, no reasoning about uncertainty in words, and no transfer to other tasks, where the paper finds its "
-        "largest gains over correctness alone and over trained classifiers."
-    ),
-    ablation="The Brier score is replaced by the improper linear score, −|q − z|.",
-    notes=(
-        "Correctness alone never touches the confidence, which stays spread over its levels: its calibration error is "
-        "that of an untrained report. In language models it grows worse under such training; that is not modeled.",
-        "Weights ½ and ½, as released, train what 1 and 1 train: a common factor is lost on Adam.",
-        "The spherical score does what the Brier score does. The linear score ends at confidences of 0 and 1, and z·q, "
-        "which pays confidence only where right, ends at 1 everywhere.",
-        "The Brier score without correctness is calibrated, and its policy gives the answer it knows to be wrong. The "
-        "clipped log score beside correctness has the best AUROC of all for the same reason: on inputs where no answer "
-        "is good it picks a bad one, which is easier to be sure of. Report accuracy first.",
-        "AUROC has a ceiling set by how far the inputs differ, about 0.73 in this world for an honest policy: where "
-        "the likeliest label's probability runs only from 0.5, honest confidence ends below the 0.68 asked for.",
-        "The pass figures for accuracy and AUROC hold at group sizes of 8 and 32, at half the updates, and with three "
-        "or ten labels.",
-    ),
-    usage="""Let the completion end with `<confidence>0.8</confidence>`, score correctness on the text without it (a
-verifier that looks for the last number would otherwise read the confidence), and keep the trainer from dividing by the
-group's standard deviation.
-
-```python
-import torch
-from trl import GRPOConfig
-from rewardsmith.rewards import math_equal, stated_confidence, without_confidence
-from rewardsmith.transforms import scoring_rule_reward
-
-verify = without_confidence(math_equal)
-
-def rlcr(prompts, completions, answer, **columns):
-    correct = verify(prompts=prompts, completions=completions, answer=answer)
-    stated = stated_confidence(completions)
-    z, q = (torch.tensor([float("nan") if x is None else x for x in xs]) for xs in (correct, stated))
-    return scoring_rule_reward(z, q, missing=-1.0).tolist()  # no confidence: as bad as sure and wrong
-
-config = GRPOConfig(scale_rewards="none", beta=0.0)
-```""",
+CRITERION = All(
+    AtMost("ece/rlcr", 0.08),
+    AtMost("ece_ratio/rlcr", 0.3333333333333333),  # a third of that of rlvr
+    PairedGain("accuracy/rlcr", over="accuracy/rlvr", at_least=-0.01, at_most=0.01),
+    AtLeast("auroc/rlcr", 0.68),
+    # What must fail: an improper rule on calibration, the Brier score without correctness on accuracy.
+    AtLeast("ece/linear", 0.08),
+    PairedGain("accuracy/brier_only", over="accuracy/rlvr", at_most=-0.01),
+    # The calculator knows beforehand which weights keep accuracy.
+    AtLeast("keeps_accuracy/rlcr", 1.0),
+    AtMost("keeps_accuracy/brier_at_half_accuracy", 0.0),
+    AtMost("keeps_accuracy/log", 0.0),
+    AtMost("keeps_accuracy/log_clipped", 0.0),
 )
 RULES: dict[str, dict[str, Any]] = {
     "rlvr": {"weight": 0.0},
