@@ -23,7 +23,7 @@ app = typer.Typer(
     name="rewardsmith",
     help="Rewards that survive optimization: audit and repair them; see the field's remedies reproduced in small.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",  # "rich", the default, swallows what stands in square brackets
+    rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rewardsmith.cli.shell import Timeout, interrupted, refuse, stdout_kept_for_the_result
-
-if TYPE_CHECKING:
-    from rewardsmith.auditing import BenchmarkScore
-    from rewardsmith.data import BenchmarkRow, ReadData
 
 SPLITS = {"allenai/reward-bench": "filtered"}
 """The split that is scored, where a data set on the hub has others."""
@@ -58,13 +54,34 @@ def benchmark_command(
 
     Exit code 0: done. 1: no item could be scored. 2: the reward, the items or an option is unusable.
     """
+    from rewardsmith.auditing import run_benchmark, strict_json
+    from rewardsmith.data import read_benchmark
     from rewardsmith.errors import RewardsmithError
+    from rewardsmith.scoring import load_target
+    from rewardsmith.scoring.calling import is_model
 
     try:
         with stdout_kept_for_the_result():
-            read = _read(rows, protocol=protocol, split=split, limit=limit)
-            score = _scored(target, read, out=out, ratings=ratings, workers=workers, timeout=timeout)
-        _print(score, out=out, as_json=as_json)
+            read = read_benchmark(rows, schema=protocol, split=split or SPLITS.get(rows), limit=limit)
+            reward = load_target(target)
+            if read.card.dropped:
+                typer.echo(read.card.as_text(), err=True)
+            score = run_benchmark(
+                reward,
+                read.rows,
+                protocol=read.card.schema,
+                ratings=ratings,
+                workers=(0 if is_model(reward) else 1) if workers is None else workers,
+                timeout=timeout,
+                journal=None if out is None else out / "journal.jsonl",
+                progress=sys.stderr.isatty(),
+            )
+        record = strict_json(score.record())
+        if out is not None:
+            _save(record, out / "benchmark.json")
+        typer.echo(record if as_json else score.as_text())
+        if out is not None and not as_json:
+            typer.echo(f"Saved: {out / 'benchmark.json'}")
     except KeyboardInterrupt:
         kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
         interrupted(kept)
@@ -73,49 +90,9 @@ def benchmark_command(
     raise typer.Exit(0 if score.n else 1)
 
 
-def _read(rows: str, *, protocol: str | None, split: str | None, limit: int | None) -> ReadData[BenchmarkRow]:
-    from rewardsmith.data import read_benchmark
-
-    return read_benchmark(rows, schema=protocol, split=split or SPLITS.get(rows), limit=limit)
-
-
-def _scored(
-    target: str,
-    read: ReadData[BenchmarkRow],
-    *,
-    out: Path | None,
-    ratings: bool,
-    workers: int | None,
-    timeout: float | None,
-) -> BenchmarkScore:
-    from rewardsmith.auditing import run_benchmark
-    from rewardsmith.scoring import load_target
-    from rewardsmith.scoring.calling import is_model
-
-    reward = load_target(target)
-    if read.card.dropped:
-        typer.echo(read.card.as_text(), err=True)
-    return run_benchmark(
-        reward,
-        read.rows,
-        protocol=read.card.schema,
-        ratings=ratings,
-        workers=(0 if is_model(reward) else 1) if workers is None else workers,
-        timeout=timeout,
-        journal=None if out is None else out / "journal.jsonl",
-        progress=sys.stderr.isatty(),
-    )
-
-
-def _print(score: BenchmarkScore, *, out: Path | None, as_json: bool) -> None:
+def _save(record: str, path: Path) -> None:
     from rewardsmith._disk import replacing
-    from rewardsmith.auditing import strict_json
 
-    record = strict_json(score.record())
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "benchmark.json") as file:
-            file.write(f"{record}\n".encode())
-    typer.echo(record if as_json else score.as_text())
-    if out is not None and not as_json:
-        typer.echo(f"Saved: {out / 'benchmark.json'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(f"{record}\n".encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -91,18 +90,22 @@ def train_reward_command(
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from rewardsmith._check import check_choice
+    from rewardsmith.data import read_preferences, read_ratings, read_steps
     from rewardsmith.errors import RewardsmithError
 
     try:
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
         _check_starts(model)
-        read = _read(kind, data, schema=schema, split=split, limit=limit, **_named(option or []))
+        reader: Any = {"pairwise": read_preferences, "rating": read_ratings, "steps": read_steps}[kind]
+        read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **_named(option or []))
         if not as_json and _main_process():
             typer.echo(read.card.as_text())
-        fit = _fit(
-            strength=strength, epochs=epochs, max_steps=max_steps, batch_size=batch_size, max_length=max_length,
-            learning_rate=learning_rate, center=center, head_only=head_only, seed=seed, lora_rank=lora_rank,
-            lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"), checkpoint_steps=checkpoint_steps,
+        from rewardsmith.engines.trl import RewardFit  # takes seconds, so after all that can be refused at once
+
+        fit = RewardFit(
+            strength=cast("Any", strength), epochs=epochs, max_steps=max_steps, batch_size=batch_size,
+            max_length=max_length, learning_rate=learning_rate, center=center, head_only=head_only, seed=seed,
+            lora_rank=lora_rank, lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"), checkpoint_steps=checkpoint_steps,
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
         result = _train(
@@ -142,20 +145,6 @@ def _value(text: str) -> Any:
         return text
 
 
-def _read(kind: str, data: str, **options: Any) -> ReadData[Any]:
-    from rewardsmith.data import read_preferences, read_ratings, read_steps
-
-    reader: Any = {"pairwise": read_preferences, "rating": read_ratings, "steps": read_steps}[kind]
-    found: ReadData[Any] = reader(data, **options)
-    return found
-
-
-def _fit(**settings: Any) -> RewardFit:
-    from rewardsmith.engines.trl import RewardFit
-
-    return RewardFit(**settings)
-
-
 def _train(
     read: ReadData[Any],
     starts: list[str],
@@ -171,25 +160,21 @@ def _train(
 
     Of several processes the first alone says something; the others train with it and return None.
     """
-    from rewardsmith.cli.held_out import judged
     from rewardsmith.data import held_out
-    from rewardsmith.engines.trl import Member, fit_members
+    from rewardsmith.engines.trl import fit_members
+    from rewardsmith.engines.trl.held_out import held_out_figures, plan_members
 
     _silence()
     train, test = held_out(read.rows, share=share, seed=fit.seed)
-    planned = []
-    for k in range(members):
-        seen = train if subset == 1 else held_out(train, share=subset, seed=fit.seed + 1000 + k)[1]
-        folder = out if members == 1 else out / f"member-{k}"
-        planned.append(Member(seen, starts[k % len(starts)], folder, replace(fit, seed=fit.seed + k)))
-        done = (folder / "training.json").is_file()
-        if _main_process():
-            told = f"{len(seen)} rows, from {planned[k].model}."
-            typer.echo(f"{'Found' if done else 'Training'} {folder}: {told}", err=True)
+    planned = plan_members(train, starts, out, fit, members=members, subset=subset)
+    for member in planned if _main_process() else ():
+        done = (Path(member.out) / "training.json").is_file()
+        told = f"{len(member.rows)} rows, from {member.model}."
+        typer.echo(f"{'Found' if done else 'Training'} {member.out}: {told}", err=True)
     folders = fit_members(planned, side_by_side=cast("SideBySideKind", side_by_side))
     if not _main_process():
         return None
-    figures = judged(test, folders, **({"trust_remote_code": True} if fit.trust_remote_code else {}))
+    figures = held_out_figures(test, folders, **({"trust_remote_code": True} if fit.trust_remote_code else {}))
     return {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": figures}
 
 

@@ -1,22 +1,56 @@
-"""What trained reward models say of held-out rows, as figures with intervals."""
+"""Members planned on shares of the prompts, and the figures of what they say of held-out rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.data import PreferenceRow, RatedRow, StepRow
+import numpy as np
+
+from rewardsmith.data import PreferenceRow, RatedRow, StepRow, held_out
+from rewardsmith.engines.trl.fit import RewardFit
+from rewardsmith.engines.trl.members import Member
+from rewardsmith.measures import acc_and_acc_plus, first_error_f1, wilson_interval
+from rewardsmith.measures.labels import first_below, first_wrong
+from rewardsmith.rewards import load_reward_model
 
 Figures = dict[str, dict[str, Any]]
 
 
-def judged(
+def plan_members(
+    rows: Sequence[Any], starts: Sequence[str], out: Path, fit: RewardFit, *, members: int = 1, subset: float = 1.0
+) -> list[Member]:
+    """Plan `members` reward models, each from its own start, seed and share of the prompts.
+
+    Args:
+        rows: to train on.
+        starts: models to start from, taken in turn.
+        out: the folder of one model; of several, the folder of their folders `member-K`.
+        fit: the settings of the first; the seed of member K is K higher.
+        subset: the share of the prompts that each sees, drawn by a seed of its own.
+    """
+    planned = []
+    for k in range(members):
+        seen = rows if subset == 1 else held_out(rows, share=subset, seed=fit.seed + 1000 + k)[1]
+        folder = out if members == 1 else out / f"member-{k}"
+        planned.append(Member(seen, starts[k % len(starts)], folder, replace(fit, seed=fit.seed + k)))
+    return planned
+
+
+def held_out_figures(
     rows: Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow], folders: Sequence[Path], **loading: Any
 ) -> Figures:
-    """Figures of each model in its folder and, of several on pairs, of their mean, by name.
+    """Return the figures of each model in its folder and, of several on pairs, of their mean, by name.
 
-    loading: options of `load_reward_model`.
+    Args:
+        rows: pairs (accuracy), ratings (correlation of each attribute) or labeled steps (accuracy, F1 of the first
+            error).
+        loading: options of `load_reward_model`.
+
+    Returns:
+        Name of the figure → `value`, `low`, `high` (95 %, None where there is no interval) and `n`.
     """
     if not rows:
         return {}
@@ -33,10 +67,6 @@ def judged(
 
 def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: dict[str, Any]) -> Figures:
     """The share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
-    import numpy as np
-
-    from rewardsmith.measures import acc_and_acc_plus
-
     if not rows:
         return {}
     keys = [row.key for row in rows]
@@ -51,8 +81,6 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: d
 
 
 def _pair_scores(rows: Sequence[PreferenceRow], folder: Path, loading: dict[str, Any]) -> list[list[float | None]]:
-    from rewardsmith.rewards import load_reward_model
-
     reward = load_reward_model(folder, **loading)
     chat = bool(reward.tokenizer.chat_template)
     asked = [row if row.context is None else row.contextual() for row in rows]
@@ -64,10 +92,6 @@ def _pair_scores(rows: Sequence[PreferenceRow], folder: Path, loading: dict[str,
 
 def _of_ratings(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
     """Of each attribute the correlation of output and rating."""
-    import numpy as np
-
-    from rewardsmith.rewards import load_reward_model
-
     reward = load_reward_model(folder, **loading)
     chat = bool(reward.tokenizer.chat_template)
     given = [row.conversational() if chat else row.standard() for row in rows]
@@ -84,10 +108,6 @@ def _of_ratings(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> F
 
 def _of_steps(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
     """How well first errors are found at a threshold of ½, and the share of hard step labels told."""
-    from rewardsmith.measures import first_error_f1, wilson_interval
-    from rewardsmith.measures.labels import first_below, first_wrong
-    from rewardsmith.rewards import load_reward_model
-
     reward = load_reward_model(folder, **loading)
     steps = [list(row.completions) for row in rows]
     found = reward.score([row.prompt for row in rows], ["\n".join(s) for s in steps], steps=steps)
