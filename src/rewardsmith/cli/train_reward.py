@@ -105,8 +105,8 @@ def train_reward_command(
         fit = RewardFit(
             strength=cast("Any", strength), epochs=epochs, max_steps=max_steps, batch_size=batch_size,
             max_length=max_length, learning_rate=learning_rate, center=center, head_only=head_only, seed=seed,
-            lora_rank=lora_rank, lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"), checkpoint_steps=checkpoint_steps,
-            trust_remote_code=trust_remote_code,
+            lora_rank=lora_rank, lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"),
+            checkpoint_steps=checkpoint_steps, trust_remote_code=trust_remote_code,
         )  # fmt: skip
         result = _train(
             read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
