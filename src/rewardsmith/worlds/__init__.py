@@ -31,7 +31,6 @@ from rewardsmith.worlds.critic_gpt import (
 )
 from rewardsmith.worlds.gaussian_heads import GaussianHeads, GaussianScores, fit_heads, head_scores
 from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
-from rewardsmith.worlds.hetero_rm import HeteroRM
 from rewardsmith.worlds.judged_answers import (
     Exploited,
     JudgedAnswers,
@@ -41,11 +40,8 @@ from rewardsmith.worlds.judged_answers import (
     train_judges,
 )
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedPolicy, StatedRollouts, train_stated
-from rewardsmith.worlds.length_bandit import LengthBandit, LengthDraws
-from rewardsmith.worlds.mixed_pool import MixedPool
 from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
 from rewardsmith.worlds.pretrained_bodies import finetune_heads, pretrain_bodies
-from rewardsmith.worlds.property_pool import PropertyPool
 from rewardsmith.worlds.response_pool import (
     PolicyAtKL,
     ResponsePool,
@@ -57,7 +53,6 @@ from rewardsmith.worlds.response_pool import (
 )
 from rewardsmith.worlds.segment_task import Aspects, Outputs, SegmentTask, Worth, train_segments
 from rewardsmith.worlds.segmented_responses import BestOf, SegmentedResponses
-from rewardsmith.worlds.shortcut_chain import ChainDraws, ShortcutChain
 from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
 from rewardsmith.worlds.stepwise_tasks import (
     ChainGold,
@@ -93,7 +88,6 @@ __all__ = [
     "BatchedMLP",
     "BestOf",
     "CausalStyle",
-    "ChainDraws",
     "ChainGold",
     "ChainSums",
     "ConceptLanguage",
@@ -110,27 +104,21 @@ __all__ = [
     "GaussianHeads",
     "GaussianScores",
     "HeavyTails",
-    "HeteroRM",
     "JudgedAnswers",
     "Judges",
     "KnownPosterior",
-    "LengthBandit",
-    "LengthDraws",
     "LineScores",
     "LongSums",
-    "MixedPool",
     "MixedPrompts",
     "Outputs",
     "Pairs",
     "PolicyAtKL",
     "PreferenceWorld",
     "Preferences",
-    "PropertyPool",
     "ResponsePool",
     "Rollouts",
     "SegmentTask",
     "SegmentedResponses",
-    "ShortcutChain",
     "SmudgedSums",
     "StatedPolicy",
     "StatedRollouts",

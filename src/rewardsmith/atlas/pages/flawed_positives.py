@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range, check_shape
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.transforms import flawed_advantage, flawed_positive_penalty
-from rewardsmith.worlds import ChainDraws, ShortcutChain, Streams
+from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +42,29 @@ class Arm(NamedTuple):
     accused: float = 0.0
 
 
+class Draws(NamedTuple):
+    """Sampled solutions.
+
+    actions: (S, A, P, G, K) int64, what each step did.
+    correct: (S, A, P, G) 1.0 where the answer is right, else 0.0: what an outcome checker sees.
+    jumped: (S, A, P, G) True where a step was skipped: the flaw of a right answer.
+    """
+
+    actions: Tensor
+    correct: Tensor
+    jumped: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """Chains of steps that may be skipped, and a policy that starts out fond of skipping."""
+    """Chains of K steps that may be skipped, and a policy that starts out fond of skipping.
+
+    At each step one action is right (0), one skips the step (1), and the others are wrong and ruin the answer.
+
+        P(correct | actions) = 0 if any is wrong, else 1 − cost·J/K        J skipped steps
+
+    A policy is a table of probabilities (S, A, P, K, U), seeds and arms side by side, U = 2 + n_wrong.
+    """
 
     n_prompts: int = 16  # prompts
     n_steps: int = 5  # K, steps of a solution
@@ -57,6 +79,44 @@ class World:
     updates: int = 300  # gradient steps
     early: int = 35  # the step of the early comparison
     learning_rate: float = 0.05  # of Adam, logits per step
+
+    def __post_init__(self) -> None:
+        check_range("World", "n_steps", self.n_steps, 1, 10_000)
+        check_range("World", "n_wrong", self.n_wrong, 0, 10_000)
+        check_range("World", "cost", self.cost, 0.0, 1.0)
+
+    def start(self, *shape: int) -> Tensor:
+        """(*shape, K, U) logits of the policy before training."""
+        logits = torch.zeros(*shape, self.n_steps, 2 + self.n_wrong, dtype=torch.float64)
+        logits[..., 0], logits[..., 1] = self.right_logit, self.jump_logit
+        return logits
+
+    def sample(self, policy: Tensor, choice: Tensor, luck: Tensor) -> Draws:
+        """Solutions by uniform draws of the actions (S, 1 or A, P, G, K) and of the outcome (S, 1 or A, P, G)."""
+        actions = sample_index(policy[:, :, :, None], choice)
+        jumps = (actions == 1).sum(dim=-1)
+        chance = torch.where((actions > 1).any(dim=-1), 0.0, 1 - self.cost * jumps.to(policy) / self.n_steps)
+        return Draws(actions, (luck < chance).to(policy), jumps > 0)
+
+    def correct(self, policy: Tensor) -> Tensor:
+        """(S, A) chance of a right answer, exactly, averaged over prompts.
+
+        Π_k (a_k + j_k) − c/K · Σ_k j_k Π_{i≠k} (a_i + j_i)        a, j: chances of the right action and of a skip
+        """
+        self._check("World.correct", policy)
+        skip = policy[..., 1]  # (S, A, P, K)
+        unharmed = policy[..., 0] + skip
+        others = [unharmed[..., torch.arange(self.n_steps) != step].prod(dim=-1) for step in range(self.n_steps)]
+        chance = unharmed.prod(dim=-1) - self.cost / self.n_steps * (skip * torch.stack(others, dim=-1)).sum(dim=-1)
+        return chance.mean(dim=-1)
+
+    def reliable(self, policy: Tensor) -> Tensor:
+        """(S, A) chance of a right answer without a skipped step, Π_k a_k, exactly, averaged over prompts: the gold."""
+        self._check("World.reliable", policy)
+        return policy[..., 0].prod(dim=-1).mean(dim=-1)
+
+    def _check(self, caller: str, policy: Tensor) -> None:
+        check_shape(caller, "policy", policy, None, None, None, self.n_steps, 2 + self.n_wrong)
 
     def arms(self, broken: bool) -> dict[str, Arm]:
         """Every arm by its name."""
@@ -74,11 +134,10 @@ class World:
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Exact chances of a right, a flawed and a reliable answer under the policy that each arm trains."""
     arms = world.arms(broken)
-    chain = ShortcutChain(n_steps=world.n_steps, n_wrong=world.n_wrong, cost=world.cost)
-    early, final = train(chain, list(arms.values()), world, Streams(seeds))
-    correct, reliable = chain.correct(final), chain.reliable(final)
+    early, final = train(list(arms.values()), world, Streams(seeds))
+    correct, reliable = world.correct(final), world.reliable(final)
     table = {
-        "correct_early": chain.correct(early),
+        "correct_early": world.correct(early),
         "correct": correct,
         "reliable": reliable,
         "flawed_share": 1 - reliable / correct,
@@ -95,25 +154,23 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return rows
 
 
-def train(chain: ShortcutChain, arms: list[Arm], world: World, streams: Streams) -> tuple[Tensor, Tensor]:
-    """GRPO without a KL term, seeds and arms side by side on one set of draws; the policies (S, A, P, K, U) at the
-    early step and at the end."""
+def train(arms: list[Arm], world: World, streams: Streams) -> tuple[Tensor, Tensor]:
+    """GRPO without a KL term on one set of draws: the policies (S, A, P, K, U) at the early step and at the end."""
     shape = (world.n_prompts, world.group_size)
-    start = chain.logits(len(streams), len(arms), world.n_prompts, right=world.right_logit, jump=world.jump_logit)
-    optimizer = torch.optim.Adam([start], lr=world.learning_rate, maximize=True)
-    early = start.softmax(dim=-1)
-    for update in range(world.updates):
-        policy = start.softmax(dim=-1)
+    logits = world.start(len(streams), len(arms), world.n_prompts)
+    early = logits.softmax(dim=-1)
+    for update in adam_steps([logits], world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
+        policy = logits.softmax(dim=-1)
         early = policy if update == min(world.early, world.updates - 1) else early
-        draws = chain.sample(policy, streams.rand(1, *shape, chain.n_steps), streams.rand(1, *shape))
+        draws = world.sample(policy, streams.rand(1, *shape, world.n_steps), streams.rand(1, *shape))
         rewards = paid(draws, arms, streams.rand(*shape))
         advantages = group_zscore(rewards.flatten(), group_size=world.group_size).view_as(rewards)  # (S, A, P, G)
-        start.grad = gradient(policy, draws.actions, advantages)
-        optimizer.step()
-    return early, start.softmax(dim=-1)
+        credit = (advantages / world.group_size)[..., None].expand(draws.actions.shape)  # a step is as good as its end
+        logits.grad = logit_gradient(policy, *(x.transpose(-1, -2) for x in (draws.actions, credit)))
+    return early, logits.softmax(dim=-1)
 
 
-def paid(draws: ChainDraws, arms: list[Arm], luck: Tensor) -> Tensor:
+def paid(draws: Draws, arms: list[Arm], luck: Tensor) -> Tensor:
     """(S, A, P, G) each arm's reward, its detector looking at the same answers with the same luck (S, P, G)."""
     rewards = []
     for index, arm in enumerate(arms):
@@ -122,13 +179,6 @@ def paid(draws: ChainDraws, arms: list[Arm], luck: Tensor) -> Tensor:
         penalized = flawed_positive_penalty(correct.flatten(), accused.flatten(), lam=arm.lam)
         rewards.append(penalized.view_as(correct))
     return torch.stack(rewards, dim=1)
-
-
-def gradient(policy: Tensor, actions: Tensor, advantages: Tensor) -> Tensor:
-    """(S, A, P, K, U) gradient of the mean of A · Σ_k log π(a_k) over a group."""
-    by_step = advantages[..., None].expand(actions.shape).transpose(-1, -2) / advantages.shape[-1]  # (S, A, P, K, G)
-    credit = torch.zeros_like(policy).scatter_add(-1, actions.transpose(-1, -2), by_step)
-    return credit - policy * by_step.sum(dim=-1, keepdim=True)
 
 
 def signs(group_size: int, lam: float) -> dict[str, float]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.transforms import easiest_prompts, length_shaped
 from rewardsmith.transforms import grpo_lambda as gated
-from rewardsmith.worlds import LengthBandit, LengthDraws, Streams
+from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds.training import adam_steps, table_gradient
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +39,21 @@ class Arm(NamedTuple):
     inverted: bool = False
 
 
+class Draws(NamedTuple):
+    """Sampled answers, (S, A, P, G) each: which length, as an index and in units, and 1.0 where right, else 0.0."""
+
+    chosen: Tensor
+    lengths: Tensor
+    correct: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """Three classes of prompts that need answers of different length, which is counted in units of many tokens."""
+    """A bandit that chooses a length: three classes of prompts need answers of different length.
+
+    Length is counted in units of many tokens. A policy is a table of probabilities (S, A, C, L) of seeds S, arms A,
+    classes C and lengths L.
+    """
 
     needed_easy: float = 3.0  # units at which half of the cap is reached
     needed_middle: float = 6.0  # units
@@ -59,14 +73,46 @@ class World:
     updates: int = 400  # gradient steps
     learning_rate: float = 0.03  # of Adam, logits per step
 
-    def bandit(self) -> LengthBandit:
-        """The declared classes."""
-        return LengthBandit(
-            needed=(self.needed_easy, self.needed_middle, self.needed_hard),
-            caps=(self.cap_easy, self.cap_middle, self.cap_hard),
-            steepness=self.steepness,
-            n_lengths=self.n_lengths,
-        )
+    def __post_init__(self) -> None:
+        for cap in self.caps:
+            check_range("World", "caps", cap, 0.0, 1.0)
+
+    @property
+    def needed(self) -> tuple[float, ...]:
+        """(C,) lengths at which half of what is possible is reached, by class."""
+        return self.needed_easy, self.needed_middle, self.needed_hard
+
+    @property
+    def caps(self) -> tuple[float, ...]:
+        """(C,) chances of being right however long the answer."""
+        return self.cap_easy, self.cap_middle, self.cap_hard
+
+    @property
+    def lengths(self) -> Tensor:
+        """(L,) 1…L, in units."""
+        return torch.arange(1, self.n_lengths + 1, dtype=torch.float64)
+
+    @property
+    def p_correct(self) -> Tensor:
+        """(C, L) chance of a right answer by class and length: cap_c · σ(steepness · (n − needed_c))."""
+        needed, caps = (torch.tensor(column, dtype=torch.float64)[:, None] for column in (self.needed, self.caps))
+        return caps * torch.sigmoid(self.steepness * (self.lengths - needed))
+
+    def sample(self, policy: Tensor, classes: Tensor, choice: Tensor, luck: Tensor) -> Draws:
+        """Answers of a policy (S, A, C, L) to P prompts of classes (S, P), G each, by uniforms (S, 1 or A, P, G)."""
+        seeds = torch.arange(len(policy))[:, None]
+        by_prompt = policy.transpose(1, 2)[seeds, classes].transpose(1, 2)  # (S, A, P, L)
+        chosen = sample_index(by_prompt[:, :, :, None], choice)
+        chance = self.p_correct[classes[:, None, :, None], chosen]
+        return Draws(chosen, self.lengths[chosen], (luck < chance).to(policy))
+
+    def accuracy(self, policy: Tensor) -> Tensor:
+        """(S, A, C) chance that a sampled answer is right, exactly, by class."""
+        return (policy * self.p_correct).sum(dim=-1)
+
+    def length(self, policy: Tensor) -> Tensor:
+        """(S, A) expected length, exactly, over all classes."""
+        return (policy * self.lengths).sum(dim=-1).mean(dim=-1)
 
     def arms(self, broken: bool) -> dict[str, Arm]:
         """Every arm by its name."""
@@ -83,35 +129,27 @@ class World:
         }
 
 
-class Trained(NamedTuple):
-    """Policies (S, A, C, L) at the start, halfway and at the end."""
-
-    start: Tensor
-    half: Tensor
-    final: Tensor
-
-
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Exact accuracy and length of the policy that each arm trains; then with no table of its own for each class."""
-    bandit, arms, streams = world.bandit(), world.arms(broken), Streams(seeds)
-    trained = train(bandit, arms, world, streams)
+    arms, streams = world.arms(broken), Streams(seeds)
+    begin, half, final = train(arms, world, streams)
     shared_arms = {name: arms[name] for name in ("grpo", "penalty", "grpo_lambda")}
-    shared = train(bandit, shared_arms, world, streams, by_class=False)
-    by_class, length = bandit.accuracy(trained.final), bandit.length(trained.final)
+    _, shared_half, shared = train(shared_arms, world, streams, by_class=False)
+    by_class, length = world.accuracy(final), world.length(final)
     accuracy = {
         "accuracy": by_class.mean(dim=-1),
         "accuracy_hard": by_class[..., -1],
-        "accuracy_half": bandit.accuracy(trained.half).mean(dim=-1),
+        "accuracy_half": world.accuracy(half).mean(dim=-1),
         "length": length,
         "length_ratio": length / length[:, :1],  # the first arm is plain GRPO
     }
     stress = {
-        "accuracy_shared": bandit.accuracy(shared.final).mean(dim=-1),
-        "accuracy_shared_half": bandit.accuracy(shared.half).mean(dim=-1),
+        "accuracy_shared": world.accuracy(shared).mean(dim=-1),
+        "accuracy_shared_half": world.accuracy(shared_half).mean(dim=-1),
     }
     start = {
-        "accuracy/start": float(bandit.accuracy(trained.start)[0, 0].mean()),
-        "length/start": float(bandit.length(trained.start)[0, 0]),
+        "accuracy/start": float(world.accuracy(begin)[0, 0].mean()),
+        "length/start": float(world.length(begin)[0, 0]),
     }
     return [start | named(arms, accuracy, index) | named(shared_arms, stress, index) for index in range(len(seeds))]
 
@@ -126,29 +164,30 @@ def named(arms: dict[str, Arm], table: dict[str, Tensor], seed: int) -> dict[str
 
 
 def train(
-    bandit: LengthBandit, arms: dict[str, Arm], world: World, streams: Streams, *, by_class: bool = True
-) -> Trained:
-    """GRPO over lengths, seeds and arms side by side; logits are a table for all classes plus, if wanted, one each."""
-    n_seeds, n_arms, n_classes = len(streams), len(arms), len(bandit.needed)
-    shape = (world.batch_prompts, world.group_size)
-    shared = -((bandit.lengths - world.start_length) ** 2) / (2 * world.start_std**2)
-    shared = shared.repeat(n_seeds, n_arms, 1, 1)  # (S, A, 1, L)
-    own = torch.zeros(n_seeds, n_arms, n_classes, bandit.n_lengths, dtype=torch.float64)
-    optimizer = torch.optim.Adam([shared, own] if by_class else [shared], lr=world.learning_rate, maximize=True)
-    policies = []
-    for _ in range(world.updates):
+    arms: dict[str, Arm], world: World, streams: Streams, *, by_class: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """GRPO over lengths: policies (S, A, C, L) at the start, halfway and at the end, seeds and arms side by side.
+
+    Logits are a table for all classes plus, if wanted, one each.
+    """
+    n_classes, shape = len(world.needed), (world.batch_prompts, world.group_size)
+    shared = -((world.lengths - world.start_length) ** 2) / (2 * world.start_std**2)
+    shared = shared.repeat(len(streams), len(arms), 1, 1)  # (S, A, 1, L)
+    own = torch.zeros(len(streams), len(arms), n_classes, world.n_lengths, dtype=torch.float64)
+    tables, policies = [shared, own] if by_class else [shared], []
+    for _ in adam_steps(tables, world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
         policies.append((shared + own).softmax(dim=-1))
         classes = streams.randint(n_classes, world.batch_prompts)  # (S, P)
-        draws = bandit.sample(policies[-1], classes, streams.rand(1, *shape), streams.rand(1, *shape))
+        draws = world.sample(policies[-1], classes, streams.rand(1, *shape), streams.rand(1, *shape))
         rewards = paid(draws, list(arms.values()), world, streams.randint(2**31, 1))
         advantages = group_zscore(rewards.flatten(), group_size=world.group_size).view_as(rewards)  # (S, A, P, G)
-        own.grad = gradient(policies[-1], classes, draws.chosen, advantages)
+        credit = advantages / advantages[0, 0].numel()
+        own.grad = table_gradient(policies[-1], classes[:, None, :, None], draws.chosen, credit)
         shared.grad = own.grad.sum(dim=2, keepdim=True)
-        optimizer.step()
-    return Trained(policies[0], policies[world.updates // 2], (shared + own).softmax(dim=-1))
+    return policies[0], policies[world.updates // 2], (shared + own).softmax(dim=-1)
 
 
-def paid(draws: LengthDraws, arms: list[Arm], world: World, seeds: Tensor) -> Tensor:
+def paid(draws: Draws, arms: list[Arm], world: World, seeds: Tensor) -> Tensor:
     """(S, A, P, G) rewards: a batch is one arm's prompts under one seed, whose ties (S, 1) no other seed breaks."""
     rewards = []
     for index, arm in enumerate(arms):
@@ -172,16 +211,6 @@ def shaped(correct: Tensor, lengths: Tensor, arm: Arm, seed: int) -> Tensor:
         return found.view_as(correct)
     hardest = easiest_prompts(1 - z, group_size=size, fraction=arm.fraction, generator=generator)
     return torch.where(hardest, length_shaped(z, n, group_size=size, alpha=arm.alpha), z).view_as(correct)
-
-
-def gradient(policy: Tensor, classes: Tensor, chosen: Tensor, advantages: Tensor) -> Tensor:
-    """(S, A, C, L) gradient of the batch's mean of A · log π(length | class)."""
-    n_seeds, n_arms, n_classes, n_lengths = policy.shape
-    credit = (advantages / advantages[0, 0].numel()).flatten(2)  # (S, A, P·G)
-    cell = classes[:, None, :, None] * n_lengths + chosen  # which entry of the table was drawn
-    flat = torch.zeros(n_seeds, n_arms, n_classes * n_lengths, dtype=policy.dtype)
-    table = flat.scatter_add(-1, cell.flatten(2), credit).view_as(policy)
-    return table - policy * table.sum(dim=-1, keepdim=True)
 
 
 def figure(results: Results, axes: Axes) -> None:

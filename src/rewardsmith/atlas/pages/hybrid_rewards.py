@@ -6,17 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within
 from rewardsmith.rewards import RoutedReward
 from rewardsmith.transforms import gate, overlong_penalty, weighted_sum
 from rewardsmith.types import Completion
-from rewardsmith.worlds import MixedPool, Streams, expected, sample_index
+from rewardsmith.worlds import Streams, expected, sample_index
+from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +34,37 @@ CRITERION = All(
     PairedGain("open/swapped", over="open/rule", at_most=0.25),
     AtLeast("length/length_flipped", 0.4),
 )
+FORMAT_RATE = 0.5  # share of responses that respect the format, whatever their quality
+
+
+class Pool(NamedTuple):
+    """P prompts with N candidate responses each, for S seeds.
+
+    features: (S, P, N, D) the content in the columns of the prompt's kind, 0 in the other's, then length and format.
+    gold: (S, P, N) 1 or 0 where verifiable, the true quality in (0, 1) elsewhere.
+    rule: (S, P, N) the checker's verdict, 1 or 0 with some flipped; NaN on open prompts, which it cannot check.
+    model: (S, P, N) the learned reward in (0, 1), which knows little of verifiable prompts and likes length on all.
+    lengths, formatted: (S, P, N) z-scores of length, and 1 where the requested structure is respected, else 0.
+    verifiable: (P,) True in the first half.
+    """
+
+    features: Tensor
+    gold: Tensor
+    rule: Tensor
+    model: Tensor
+    lengths: Tensor
+    formatted: Tensor
+    verifiable: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Prompts of two kinds, half of them verifiable, and a linear softmax policy over each prompt's candidates."""
+    """Prompts of two kinds, half of them verifiable, and a linear softmax policy over each prompt's candidates.
+
+    What makes a response right on a verifiable prompt, and what makes it good on an open one, are two directions of
+    its content. The policy weighs content by kind, and length and format for all: habits of form carry over from one
+    kind to the other, knowledge does not.
+    """
 
     n_prompts: int = 128  # prompts, the first half verifiable
     n_responses: int = 48  # candidate responses per prompt
@@ -56,16 +84,36 @@ class World:
     updates: int = 150  # Adam steps
     learning_rate: float = 0.1  # of Adam
 
+    def pool(self, streams: Streams) -> Pool:
+        """Draw a pool."""
+        check_range("World", "n_prompts", self.n_prompts, 2, math.inf)
+        shape = (self.n_prompts, self.n_responses)
+        verifiable = torch.arange(self.n_prompts) < self.n_prompts // 2
+        content = streams.randn(*shape, self.n_content)
+        directions = torch.nn.functional.normalize(streams.randn(2, self.n_content), dim=-1)  # (S, 2, C)
+        quality = (content * directions[:, (~verifiable).long(), None]).sum(-1)  # (S, P, N) standard normal
+        lengths = streams.randn(*shape)
+        formatted = (streams.rand(*shape) < FORMAT_RATE).to(quality)
+        flipped = streams.rand(*shape) < self.flip_rate
+        known = verifiable[:, None, None]  # over responses and features
+        slope = torch.where(verifiable, self.model_on_math, self.model_on_open).to(quality)[:, None]  # (P, 1)
+        noise = self.model_noise * streams.randn(*shape)
+        right = quality > math.sqrt(2) * torch.erfinv(torch.tensor(1 - 2 * self.base_accuracy, dtype=quality.dtype))
+        return Pool(
+            features=torch.cat([content * known, content * ~known, lengths[..., None], formatted[..., None]], dim=-1),
+            gold=torch.where(verifiable[:, None], right.to(quality), (self.quality_scale * quality).sigmoid()),
+            rule=torch.where(verifiable[:, None], (right ^ flipped).to(quality), math.nan),
+            model=(slope * quality + noise + self.length_bias * lengths).sigmoid(),
+            lengths=lengths,
+            formatted=formatted,
+            verifiable=verifiable,
+        )
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """True value on both kinds of prompt, format and length of the policies that each reward trains."""
     streams = Streams(seeds)
-    pool = MixedPool.sample(
-        world.n_prompts, world.n_responses, streams=streams, n_content=world.n_content,
-        base_accuracy=world.base_accuracy, flip_rate=world.flip_rate,
-        quality_scale=world.quality_scale, model_slopes=(world.model_on_math, world.model_on_open),
-        model_noise=world.model_noise, length_bias=world.length_bias,
-    )  # fmt: skip
+    pool = world.pool(streams)
     arms = rewards(pool, world, broken)
     policy = train(pool, torch.stack(list(arms.values()), dim=1), world, streams)
     gold = expected(policy, pool.gold[:, None])  # (S, arms, P)
@@ -86,7 +134,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     ]
 
 
-def rewards(pool: MixedPool, world: World, broken: bool) -> dict[str, Tensor]:
+def rewards(pool: Pool, world: World, broken: bool) -> dict[str, Tensor]:
     """What each arm pays for every candidate, (S, P, N) each."""
     rule, model, lengths = pool.rule.flatten(), pool.model.flatten(), pool.lengths.flatten()
     swapped = routed(pool, {"math": pool.model, "open": pool.rule})
@@ -118,7 +166,7 @@ def rewards(pool: MixedPool, world: World, broken: bool) -> dict[str, Tensor]:
     return {name: values.view(pool.rule.shape) for name, values in arms.items()}
 
 
-def routed(pool: MixedPool, tables: dict[str, Tensor]) -> Tensor:
+def routed(pool: Pool, tables: dict[str, Tensor]) -> Tensor:
     """(S·P·N,) every candidate scored by the table of its prompt's kind, through the shipped router."""
     candidates: list[Completion] = [str(index) for index in range(pool.rule.numel())]
     kinds = ["math" if known else "open" for known in pool.verifiable.tolist()]
@@ -134,26 +182,23 @@ def looked_up(*, completions: list[str], table: list[float], **columns: Any) -> 
     return [None if math.isnan(value) else value for value in values]
 
 
-def train(pool: MixedPool, rewards: Tensor, world: World, streams: Streams) -> Tensor:
+def train(pool: Pool, rewards: Tensor, world: World, streams: Streams) -> Tensor:
     """GRPO on a linear softmax policy over the candidates, seeds and arms side by side: (S, arms, P, N)."""
     n_seeds, n_arms, n_prompts, _ = rewards.shape
     features = pool.features.flatten(1, 2)  # (S, PN, D)
-    theta = torch.zeros(n_seeds, n_arms, features.shape[-1], dtype=rewards.dtype, requires_grad=True)
-    optimizer = torch.optim.Adam([theta], lr=world.learning_rate, maximize=True)
+    theta = torch.zeros(n_seeds, n_arms, features.shape[-1], dtype=rewards.dtype)
 
     def policy() -> Tensor:
-        return (theta.detach() @ features.mT).view_as(rewards).softmax(-1)
+        return (theta @ features.mT).view_as(rewards).softmax(-1)
 
-    for _ in range(world.updates):
+    for _ in adam_steps([theta], world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
         probabilities = policy()
         uniform = streams.rand(1, n_prompts, world.group_size)  # shared by the arms
         drawn = sample_index(probabilities[..., None, :], uniform)  # (S, arms, P, G)
         paid = rewards.gather(-1, drawn)
         advantages = group_zscore(paid.flatten(), group_size=world.group_size).view_as(paid)
-        credit = torch.zeros_like(probabilities).scatter_add(-1, drawn, advantages)
-        credit = credit - probabilities * advantages.sum(-1, keepdim=True)  # Σ A ∇log π with respect to the logits
-        theta.grad = credit.flatten(2) @ features / (n_prompts * world.group_size)
-        optimizer.step()
+        by_logit = logit_gradient(probabilities, drawn, advantages)
+        theta.grad = by_logit.flatten(2) @ features / (n_prompts * world.group_size)
     return policy()
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range
 from rewardsmith.atlas.criteria import All, PairedGain, Results
 from rewardsmith.transforms import log_sigmoid_shaping, logical_and, pure_link, reference_link, weighted_sum
-from rewardsmith.worlds import PropertyPool, expected, policy_at_kl
+from rewardsmith.worlds import expected, policy_at_kl
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +31,14 @@ CRITERION = All(
 KLS = (0.5, 1, 2, 3)
 WORST = 0.1
 """The share of prompts that a policy serves worst."""
+DOF = 3  # degrees of freedom of the reward models' Student-t error: heavy tails
+
+
+class Pool(NamedTuple):
+    """(2, P, N) each: the true strength of both properties, and what each one's reward model says of it."""
+
+    gold: Tensor
+    rewards: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +56,46 @@ class World:
     median_scale: float = 1.5  # points; median over prompts of the spread of both properties within a prompt
     scale_spread: float = 0.4  # standard deviation over prompts of the log of that spread
     noise: float = 0.5  # points; scale of the reward models' Student-t error with 3 degrees of freedom
-    offset_std: float = 3.0  # points; spread over prompts of each reward model's constant
+    offset_std: float = 3.0  # points; spread over prompts of each reward model's constant, which no ranking sees
+
+    def pool(self, generator: torch.Generator) -> Pool:
+        """Draw a pool in float64."""
+        check_range("World", "correlation", self.correlation, -1.0, 1.0)
+        shape = (self.n_prompts, self.n_responses)
+
+        def normal(*size: int) -> Tensor:
+            return torch.randn(size, generator=generator, dtype=torch.float64)
+
+        first, other = normal(2, *shape)
+        second = self.correlation * first + math.sqrt(1 - self.correlation**2) * other
+        spread = (self.scale_spread * normal(self.n_prompts, 1)).exp()
+        gold = torch.stack([first, second]) * self.median_scale * spread
+        chi_squared = normal(DOF, 2, *shape).square().sum(0)
+        error = normal(2, *shape) / (chi_squared / DOF).sqrt()
+        return Pool(gold, gold + self.noise * error + self.offset_std * normal(2, self.n_prompts, 1))
+
+    def references(self, pool: Pool, generator: torch.Generator) -> Tensor:
+        """(2, P, M) both reward models' scores of M responses per prompt drawn from the uniform base policy."""
+        drawn = torch.randint(self.n_responses, (self.n_prompts, self.n_references), generator=generator)
+        return pool.rewards.gather(-1, drawn.expand(2, -1, -1))
+
+
+def p_good(gold: Tensor, *, quantile: float = 0.85) -> Tensor:
+    """(2, P, N) the true probability that a response has each property, judged against the base policy's own.
+
+    p_k = σ( a_k − q_k ),  q_k the `quantile` of a_k over the prompt's responses
+    """
+    return torch.sigmoid(gold - gold.quantile(quantile, dim=-1, keepdim=True))
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
     """Gain in the true probability that both properties hold, per arm and KL, and that of the worst-served prompts."""
     generator = torch.Generator().manual_seed(seed)
-    pool = PropertyPool.sample(
-        world.n_prompts, world.n_responses, generator=generator, correlation=world.correlation,
-        median_scale=world.median_scale, scale_spread=world.scale_spread, noise=world.noise,
-        offset_std=world.offset_std,
-    )  # fmt: skip
-    references = pool.reference_rewards(world.n_references, generator=generator)
-    scores = combined(pool.rewards, references, world.quantile, broken)
+    pool = world.pool(generator)
+    scores = combined(pool.rewards, world.references(pool, generator), world.quantile, broken)
     stacked = torch.stack(list(scores.values()))  # (arms, P, N)
-    both, weaker = pool.p_all_good(), pool.p_good().amin(dim=0)
+    each = p_good(pool.gold)  # independent given the response
+    both, weaker = each.prod(dim=0), each.amin(dim=0)
     results: dict[str, float] = {}
     for target in KLS:
         policy = policy_at_kl(stacked, target, n_halvings=30).policy

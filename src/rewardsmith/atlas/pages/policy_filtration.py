@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range
 from rewardsmith.advantages import rank_filter
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results
 from rewardsmith.measures import choose_filter
-from rewardsmith.worlds import HeteroRM, Streams, sample_index
+from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +34,38 @@ TWO_SAMPLE_RULES = ("random", "bw", "br", "wr", "middle")
 CONTROLS = ("all", "random", "bw")
 
 
+class Answers(NamedTuple):
+    """P prompts with N candidate responses each, D features a response; S seeds side by side.
+
+    features: (S, P, N, D) φ. gold: (S, P, N) true value in (0, 1). rewards: (S, P, N) what the reward model says.
+    """
+
+    features: Tensor
+    gold: Tensor
+    rewards: Tensor
+
+    def prompts(self, start: int, stop: int) -> Answers:
+        """Some of the prompts, such as those held out."""
+        return Answers(*(field[:, start:stop] for field in self))
+
+    def policy(self, parameters: Tensor) -> Tensor:
+        """The linear softmax policy π(y|x) ∝ exp(θ·φ(x, y)): θ (S, A, D) to (S, A, P, N)."""
+        logits = parameters @ self.features.flatten(1, 2).transpose(1, 2)  # (S, A, P·N)
+        return logits.view(*parameters.shape[:2], *self.gold.shape[1:]).softmax(dim=-1)
+
+    def value(self, policy: Tensor) -> Tensor:
+        """(S, A) expected gold of a policy (S, A, P, N), exactly, averaged over prompts."""
+        return (policy * self.gold[:, None]).sum(dim=-1).mean(dim=-1)
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """A reward model that is right at both ends and misleads in the middle."""
+    """A reward model that is right at both ends and misleads in the middle.
+
+        gold = σ(κ·w·φ)        rewards = gold where |gold − ½| > band,  else ½ + height·tanh(2 v·φ)
+
+    φ ~ N(0, I); w and v are unit vectors, and v ∝ u − dislike·w with u at right angles to w, so that gold dislikes v.
+    """
 
     n_prompts: int = 64  # prompts to train on; as many are held out
     n_responses: int = 64  # candidate responses per prompt
@@ -51,24 +82,38 @@ class World:
     learning_rate: float = 0.05  # of Adam, per feature
     value_rate: float = 0.2  # of a prompt's learned value, share of the way per step
 
+    def sample(self, streams: Streams, n_prompts: int) -> Answers:
+        """Draw a world per seed."""
+        check_range("World", "band", self.band, 0.0, 0.5)
+        check_range("World", "height", self.height, 0.0, 0.5)
+        good, other = unit(streams.randn(self.n_features)), streams.randn(self.n_features)  # (S, D)
+        other = unit(other - (other * good).sum(dim=-1, keepdim=True) * good)
+        lure = unit(other - self.dislike * good)
+        features = streams.randn(n_prompts, self.n_responses, self.n_features)
+        along_good, along_lure = ((features * v[:, None, None]).sum(dim=-1) for v in (good, lure))
+        gold = torch.sigmoid(self.steepness * along_good)
+        misled = 0.5 + self.height * torch.tanh(2 * along_lure)
+        return Answers(features, gold, torch.where((gold - 0.5).abs() > self.band, gold, misled))
+
+    def equally_noisy(self, answers: Answers, streams: Streams) -> Answers:
+        """The same responses under a reward model whose error is alike everywhere: rewards = gold + noise."""
+        return answers._replace(rewards=answers.gold + self.noise_std * streams.randn(*answers.gold.shape[1:]))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.square().sum(dim=-1, keepdim=True).sqrt()
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """R² of every rule before training, and expected gold along the training that it filters, with both noises."""
     streams = Streams(seeds)
-    both = HeteroRM.sample(
-        streams, 2 * world.n_prompts, world.n_responses, n_features=world.n_features, steepness=world.steepness,
-        band=world.band, height=world.height, dislike=world.dislike,
-    )  # fmt: skip
+    both = world.sample(streams, 2 * world.n_prompts)
     rules = {rule: "middle" if broken and rule == "bw" else rule for rule in RULES}
     r2 = reliabilities(both.prompts(world.n_prompts, 2 * world.n_prompts), rules, world, streams)
     train_on = both.prompts(0, world.n_prompts)
     curves = train(train_on, rules, world, streams)  # (updates + 1, S, arms)
-    control = train(
-        train_on.equally_noisy(streams, noise_std=world.noise_std),
-        {rule: rules[rule] for rule in CONTROLS},
-        world,
-        streams,
-    )
+    noisy = world.equally_noisy(train_on, streams)
+    control = train(noisy, {rule: rules[rule] for rule in CONTROLS}, world, streams)
     rows = []
     for index, found in enumerate(r2):
         auc = dict(zip(RULES, curves[:, index].mean(dim=0).tolist(), strict=True))
@@ -87,7 +132,7 @@ def agreement(r2: dict[str, float], auc: dict[str, float]) -> float:
     return float(spearmanr([r2[rule] for rule in TWO_SAMPLE_RULES], [auc[rule] for rule in TWO_SAMPLE_RULES]).statistic)
 
 
-def reliabilities(held_out: HeteroRM, rules: dict[str, str], world: World, streams: Streams) -> list[dict[str, float]]:
+def reliabilities(held_out: Answers, rules: dict[str, str], world: World, streams: Streams) -> list[dict[str, float]]:
     """R² of each rule on samples of the starting policy, which is uniform, one dict per seed."""
     n_prompts = held_out.gold.shape[1]
     drawn = streams.randint(world.n_responses, n_prompts, world.held_out_groups * world.group_size)
@@ -107,15 +152,14 @@ def filtered(rule: str, seed: int, group_size: int) -> partial[Tensor]:
     return partial(rank_filter, group_size=group_size, rule=rule, generator=generator)  # type: ignore[arg-type]
 
 
-def train(rm: HeteroRM, rules: dict[str, str], world: World, streams: Streams) -> Tensor:
+def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) -> Tensor:
     """(updates + 1, S, arms) expected gold along a policy gradient on the filtered samples of each rule."""
     n_seeds, n_arms = len(streams), len(rules)
     parameters = torch.zeros(n_seeds, n_arms, world.n_features, dtype=torch.float64)
-    optimizer = torch.optim.Adam([parameters], lr=world.learning_rate, maximize=True)
     values = torch.full((n_seeds, n_arms, world.n_prompts), 0.5, dtype=torch.float64)
     seed = torch.arange(n_seeds)[:, None]
     curve = []
-    for _ in range(world.updates):
+    for _ in adam_steps([parameters], world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
         policy = rm.policy(parameters)
         curve.append(rm.value(policy))
         prompts = streams.randperm(world.n_prompts)[:, : world.batch_prompts]  # (S, B)
@@ -126,9 +170,8 @@ def train(rm: HeteroRM, rules: dict[str, str], world: World, streams: Streams) -
         where = prompts[:, None].expand(-1, n_arms, -1)
         value = values.gather(-1, where)
         credit = weights * (said - value[..., None]) / weights.sum(dim=(-1, -2), keepdim=True)
-        at = torch.zeros_like(some).scatter_add(-1, drawn, credit) - some * credit.sum(dim=-1, keepdim=True)
-        parameters.grad = at.flatten(2) @ rm.features[seed, prompts].flatten(1, 2)  # Σ w A ∇log π
-        optimizer.step()
+        by_logit = logit_gradient(some, drawn, credit)
+        parameters.grad = by_logit.flatten(2) @ rm.features[seed, prompts].flatten(1, 2)
         seen = (weights * said).sum(dim=-1) / weights.sum(dim=-1)
         values = values.scatter(-1, where, value + world.value_rate * (seen - value))
     return torch.stack([*curve, rm.value(rm.policy(parameters))])

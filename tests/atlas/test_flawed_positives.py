@@ -1,4 +1,4 @@
-"""ShortcutChain: exact chances against the enumeration of every chain, samples against those chances."""
+"""Chains of page flawed_positives: exact chances against enumeration, samples against those chances."""
 
 import math
 from itertools import product
@@ -7,18 +7,19 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import ShortcutChain, Streams
+from rewardsmith.atlas.pages.flawed_positives import World
+from rewardsmith.worlds import Streams
 
 
 def policies(chain, n_seeds=2, n_arms=2, n_prompts=3):
-    shape = (n_seeds, n_arms, n_prompts, chain.n_steps, chain.n_actions)
+    shape = (n_seeds, n_arms, n_prompts, chain.n_steps, 2 + chain.n_wrong)
     return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).softmax(dim=-1)
 
 
 def enumerated(chain, policy):
     """Chances of a right and of a reliable answer for (K, U) probabilities, over all Uᴷ chains."""
     right = reliable = 0.0
-    for actions in product(range(chain.n_actions), repeat=chain.n_steps):
+    for actions in product(range(2 + chain.n_wrong), repeat=chain.n_steps):
         chance = math.prod(float(policy[step, action]) for step, action in enumerate(actions))
         if all(action < 2 for action in actions):
             right += chance * (1 - chain.cost * actions.count(1) / chain.n_steps)
@@ -29,9 +30,9 @@ def enumerated(chain, policy):
 @pytest.mark.parametrize(
     "chain",
     [
-        ShortcutChain(n_steps=3, n_wrong=2, cost=0.5),
-        ShortcutChain(n_steps=1, n_wrong=0, cost=1.0),
-        ShortcutChain(cost=0.0),
+        World(n_steps=3, n_wrong=2, cost=0.5),
+        World(n_steps=1, n_wrong=0, cost=1.0),
+        World(cost=0.0),
     ],
 )
 def test_exact_chances_are_those_of_enumerating_every_chain(chain):
@@ -43,7 +44,7 @@ def test_exact_chances_are_those_of_enumerating_every_chain(chain):
 
 
 def test_an_action_that_is_never_taken_divides_nothing_by_zero():
-    chain = ShortcutChain(n_steps=2, n_wrong=1)
+    chain = World(n_steps=2, n_wrong=1)
     policy = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64).view(1, 1, 1, 2, 3)
     assert chain.correct(policy).tolist() == [[0.0]]
     only_jumps = policy[..., [0, 0], :]
@@ -52,26 +53,26 @@ def test_an_action_that_is_never_taken_divides_nothing_by_zero():
 
 
 def test_samples_follow_the_exact_chances_and_the_actions_they_show():
-    chain, streams, n = ShortcutChain(n_steps=3), Streams([2]), 20_000
-    policy = chain.logits(1, 1, 1, right=1.5, jump=1.5).softmax(dim=-1)
+    chain, streams, n = World(n_steps=3, right_logit=1.5, jump_logit=1.5), Streams([2]), 20_000
+    policy = chain.start(1, 1, 1).softmax(dim=-1)
     draws = chain.sample(policy, streams.rand(1, 1, n, 3), streams.rand(1, 1, n))
     error = 5 * math.sqrt(0.25 / n)
     assert abs(float(draws.correct.mean()) - float(chain.correct(policy))) < error
-    assert abs(float(draws.reliable.mean()) - float(chain.reliable(policy))) < error
+    assert abs(float((draws.correct * ~draws.jumped).mean()) - float(chain.reliable(policy))) < error
     assert torch.equal(draws.jumped, (draws.actions == 1).any(dim=-1))
     ruined = (draws.actions > 1).any(dim=-1)
     assert draws.correct[ruined].sum() == 0
     assert (draws.correct[(draws.actions == 0).all(dim=-1)] == 1).all()  # nothing skipped, nothing wrong
-    assert torch.equal(draws.reliable, (draws.actions == 0).all(dim=-1).double())
+    assert torch.equal(draws.correct * ~draws.jumped, (draws.actions == 0).all(dim=-1).double())
 
 
 def test_the_policy_starts_with_the_declared_logits():
-    logits = ShortcutChain(n_steps=2, n_wrong=3).logits(1, 4, right=0.5, jump=1.0)
+    logits = World(n_steps=2, n_wrong=3, right_logit=0.5, jump_logit=1.0).start(1, 4)
     assert_close(logits, torch.tensor([0.5, 1.0, 0, 0, 0], dtype=torch.float64).expand(1, 4, 2, 5))
 
 
 def test_arms_of_one_policy_draw_alike():
-    chain, streams = ShortcutChain(), Streams([0, 1])
+    chain, streams = World(), Streams([0, 1])
     policy = policies(chain, n_arms=1).expand(2, 3, 3, 5, 5)
     draws = chain.sample(policy, streams.rand(1, 3, 4, 5), streams.rand(1, 3, 4))
     assert torch.equal(draws.actions[:, 0], draws.actions[:, 2])
@@ -82,13 +83,13 @@ def test_arms_of_one_policy_draw_alike():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ShortcutChain(n_steps=0), r"ShortcutChain: n_steps is 0, outside \[1, 10000\]"),
-        (lambda: ShortcutChain(n_wrong=-1), r"ShortcutChain: n_wrong is -1, outside"),
-        (lambda: ShortcutChain(cost=1.5), r"ShortcutChain: cost is 1.5, outside \[0.0, 1.0\]"),
-        (lambda: ShortcutChain().correct(torch.zeros(1, 1, 1, 4, 5)), r"ShortcutChain.correct: policy must have shape"),
+        (lambda: World(n_steps=0), r"World: n_steps is 0, outside \[1, 10000\]"),
+        (lambda: World(n_wrong=-1), r"World: n_wrong is -1, outside"),
+        (lambda: World(cost=1.5), r"World: cost is 1.5, outside \[0.0, 1.0\]"),
+        (lambda: World().correct(torch.zeros(1, 1, 1, 4, 5)), r"World.correct: policy must have shape"),
         (
-            lambda: ShortcutChain().reliable(torch.zeros(1, 1, 1, 5, 4)),
-            r"ShortcutChain.reliable: policy must have shape",
+            lambda: World().reliable(torch.zeros(1, 1, 1, 5, 4)),
+            r"World.reliable: policy must have shape",
         ),
     ],
 )

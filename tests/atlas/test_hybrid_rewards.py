@@ -1,15 +1,16 @@
-"""MixedPool: what each source knows, measured against what was declared."""
+"""The pool of page hybrid_rewards: what each source knows, measured against what was declared."""
 
 import pytest
 import torch
 from scipy.stats import norm
 from torch.testing import assert_close
 
-from rewardsmith.worlds import MixedPool, Streams
+from rewardsmith.atlas.pages.hybrid_rewards import World
+from rewardsmith.worlds import Streams
 
 
 def sample(n_prompts=80, n_responses=400, seeds=(0, 1), **options):
-    return MixedPool.sample(n_prompts, n_responses, streams=Streams(seeds), **options)
+    return World(n_prompts=n_prompts, n_responses=n_responses, **options).pool(Streams(seeds))
 
 
 def fitted(features, target):
@@ -27,7 +28,7 @@ def test_the_first_half_is_verifiable_and_only_there_does_the_rule_speak():
 
 
 def test_base_accuracy_flips_and_format_come_at_their_rates():
-    pool = sample(base_accuracy=0.17, flip_rate=0.05, format_rate=0.5)
+    pool = sample(base_accuracy=0.17, flip_rate=0.05)
     gold, rule = pool.gold[:, pool.verifiable], pool.rule[:, pool.verifiable]
     assert float(gold.mean()) == pytest.approx(0.17, abs=0.01)
     assert float((gold != rule).double().mean()) == pytest.approx(0.05, abs=0.01)
@@ -55,7 +56,7 @@ def test_right_answers_lie_beyond_a_threshold_of_another_direction():
 
 
 def test_the_learned_reward_has_the_declared_slopes_and_likes_length_everywhere():
-    pool = sample(model_slopes=(0.25, 0.8), length_bias=0.8, model_noise=1.5, quality_scale=1.0)
+    pool = sample(model_on_math=0.25, model_on_open=0.8, length_bias=0.8, model_noise=1.5, quality_scale=1.0)
     logits = pool.model.logit()
     opened = ~pool.verifiable
     quality, length = pool.gold[0, opened].logit().flatten(), pool.lengths[0, opened].flatten()
@@ -82,5 +83,5 @@ def test_a_seed_s_pool_does_not_depend_on_its_neighbors():
 
 
 def test_too_few_prompts_are_refused():
-    with pytest.raises(ValueError, match=r"MixedPool.sample: n_prompts is 1, outside \[2, inf\]"):
+    with pytest.raises(ValueError, match=r"World: n_prompts is 1, outside \[2, inf\]"):
         sample(1, 3)

@@ -1,4 +1,4 @@
-"""PropertyPool: its moments against closed forms, its gold against a slow loop."""
+"""The pool of page lsc: its moments against closed forms, its gold against a slow loop."""
 
 import math
 
@@ -7,11 +7,12 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from rewardsmith.worlds import PropertyPool
+from rewardsmith.atlas.pages.lsc import World, p_good
 
 
 def sample(n_prompts=400, n_responses=300, seed=0, **options):
-    return PropertyPool.sample(n_prompts, n_responses, generator=torch.Generator().manual_seed(seed), **options)
+    world = World(n_prompts=n_prompts, n_responses=n_responses, **options)
+    return world.pool(torch.Generator().manual_seed(seed))
 
 
 def test_the_two_properties_correlate_as_declared_within_prompts():
@@ -29,7 +30,7 @@ def test_both_properties_share_a_log_normal_spread_over_prompts():
 
 
 def test_the_error_is_student_t_around_a_constant_of_the_prompt():
-    pool = sample(noise=0.5, noise_df=3, offset_std=3.0)
+    pool = sample(noise=0.5, offset_std=3.0)
     gap = pool.rewards - pool.gold
     offset = gap.median(-1, keepdim=True).values
     assert float(offset.std()) == pytest.approx(3.0, rel=0.1)
@@ -44,19 +45,19 @@ def test_without_error_and_offset_the_reward_models_are_gold():
 
 def test_p_good_compares_with_the_prompt_s_own_quantile():
     pool = sample(4, 11)
-    p_good = pool.p_good(quantile=0.7)
+    good = p_good(pool.gold, quantile=0.7)
     for k in range(2):
         for p in range(4):
             values = pool.gold[k, p].tolist()
             level = sorted(values)[7]  # position 0.7·(11 − 1) = 7 exactly
             slow = [1 / (1 + math.exp(level - value)) for value in values]
-            assert_close(p_good[k, p], torch.tensor(slow, dtype=torch.float64))
-    assert_close(pool.p_all_good(quantile=0.7), p_good[0] * p_good[1])
+            assert_close(good[k, p], torch.tensor(slow, dtype=torch.float64))
 
 
 def test_references_are_scores_of_one_response_under_both_reward_models():
     pool = sample(5, 7)
-    references = pool.reference_rewards(50, generator=torch.Generator().manual_seed(1))
+    world = World(n_prompts=5, n_responses=7, n_references=50)
+    references = world.references(pool, torch.Generator().manual_seed(1))
     assert references.shape == (2, 5, 50)
     for p in range(5):
         pairs = {tuple(pair) for pair in pool.rewards[:, p].T.tolist()}
@@ -64,5 +65,5 @@ def test_references_are_scores_of_one_response_under_both_reward_models():
 
 
 def test_a_correlation_beyond_one_is_refused():
-    with pytest.raises(ValueError, match=r"PropertyPool.sample: correlation is 1.5, outside \[-1.0, 1.0\]"):
+    with pytest.raises(ValueError, match=r"World: correlation is 1.5, outside \[-1.0, 1.0\]"):
         sample(2, 2, correlation=1.5)

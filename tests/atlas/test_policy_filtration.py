@@ -1,4 +1,4 @@
-"""HeteroRM: its reward model errs where it says it does, and a policy's worth is what a slow loop finds."""
+"""The reward model of page policy_filtration errs where it says, and a policy is worth what a slow loop finds."""
 
 import math
 
@@ -6,19 +6,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import HeteroRM, Streams
+from rewardsmith.atlas.pages.policy_filtration import World
+from rewardsmith.worlds import Streams
 
 BAND, HEIGHT = 0.35, 0.24
+WORLD = World(steepness=2.4, n_responses=50, noise_std=0.3, band=BAND, height=HEIGHT)
 
 
 @pytest.fixture(scope="module")
 def rm():
-    return HeteroRM.sample(Streams([1, 2]), 40, 50, band=BAND, height=HEIGHT)
+    return WORLD.sample(Streams([1, 2]), 40)
 
 
 def test_the_reward_is_gold_at_both_ends_and_near_the_middle_in_between(rm):
     ends = (rm.gold - 0.5).abs() > BAND
-    assert torch.equal(rm.trusted, ends)
     assert 0.2 < ends.double().mean() < 0.8
     assert torch.equal(rm.rewards[ends], rm.gold[ends])
     assert ((rm.rewards[~ends] - 0.5).abs() <= HEIGHT).all()
@@ -26,22 +27,22 @@ def test_the_reward_is_gold_at_both_ends_and_near_the_middle_in_between(rm):
 
 
 def test_in_the_middle_the_reward_likes_what_gold_dislikes(rm):
-    inside = ~rm.trusted
+    inside = (rm.gold - 0.5).abs() <= BAND
     assert torch.corrcoef(torch.stack([rm.gold[inside], rm.rewards[inside]]))[0, 1] < -0.2
 
 
 def test_log_odds_of_gold_spread_as_declared():
-    rm = HeteroRM.sample(Streams([0]), 100, 100, steepness=1.5)
+    rm = World(n_responses=100, steepness=1.5).sample(Streams([0]), 100)
     odds = torch.logit(rm.gold)
     assert abs(float(odds.std()) - 1.5) < 5 * 1.5 / math.sqrt(2 * 10_000)  # 5 standard errors of a deviation
     assert abs(float(odds.mean())) < 5 * 1.5 / math.sqrt(10_000)
 
 
 def test_two_linear_directions_explain_gold_and_the_middle_with_the_declared_angle():
-    rm = HeteroRM.sample(Streams([5]), 60, 60, dislike=1.2)
+    rm = World(n_responses=60, steepness=2.4, dislike=1.2).sample(Streams([5]), 60)
     features = rm.features[0].flatten(0, 1)
     good = torch.linalg.lstsq(features, torch.logit(rm.gold[0].flatten())[:, None]).solution[:, 0]
-    inside = ~rm.trusted[0].flatten()
+    inside = (rm.gold[0].flatten() - 0.5).abs() <= BAND
     slope = torch.atanh((rm.rewards[0].flatten()[inside] - 0.5) / 0.24)
     lure = torch.linalg.lstsq(features[inside], slope[:, None]).solution[:, 0]
     assert_close(lure.norm(), torch.tensor(2.0).double())  # tanh(2 v·φ) with |v| = 1
@@ -50,7 +51,7 @@ def test_two_linear_directions_explain_gold_and_the_middle_with_the_declared_ang
 
 
 def test_equal_noise_is_independent_of_gold_and_changes_nothing_else(rm):
-    noisy = rm.equally_noisy(Streams([7, 8]), noise_std=0.3)
+    noisy = WORLD.equally_noisy(rm, Streams([7, 8]))
     error = noisy.rewards - rm.gold
     assert abs(float(error.std()) - 0.3) < 5 * 0.3 / math.sqrt(2 * error.numel())
     assert abs(float(torch.corrcoef(torch.stack([error.flatten(), rm.gold.flatten()]))[0, 1])) < 5 / math.sqrt(4000)
@@ -75,15 +76,13 @@ def test_policy_and_value_are_those_of_a_slow_loop(rm):
 
 
 def test_a_seed_s_world_is_the_same_whoever_stands_beside_it(rm):
-    alone = HeteroRM.sample(Streams([2]), 40, 50, band=BAND, height=HEIGHT)
-    for name in ("features", "gold", "rewards", "trusted"):
+    alone = WORLD.sample(Streams([2]), 40)
+    for name in ("features", "gold", "rewards"):
         assert torch.equal(getattr(alone, name)[0], getattr(rm, name)[1])
 
 
-def test_wrong_arguments_are_refused(rm):
-    with pytest.raises(ValueError, match=r"HeteroRM.sample: band is 0.6, outside \[0.0, 0.5\]"):
-        HeteroRM.sample(Streams([0]), 2, 2, band=0.6)
-    with pytest.raises(ValueError, match=r"HeteroRM.sample: height is -1, outside"):
-        HeteroRM.sample(Streams([0]), 2, 2, height=-1)
-    with pytest.raises(ValueError, match=r"HeteroRM.policy: parameters must have shape \(2, any, 24\), got \(2, 24\)"):
-        rm.policy(torch.zeros(2, 24, dtype=torch.float64))
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"World: band is 0.6, outside \[0.0, 0.5\]"):
+        World(band=0.6).sample(Streams([0]), 2)
+    with pytest.raises(ValueError, match=r"World: height is -1, outside"):
+        World(height=-1).sample(Streams([0]), 2)

@@ -1,4 +1,4 @@
-"""LengthBandit: exact values against enumeration, samples against their chances."""
+"""The bandit of page grpo_lambda: exact values against enumeration, samples against their chances."""
 
 import math
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import LengthBandit, Streams
+from rewardsmith.atlas.pages.grpo_lambda import World
+from rewardsmith.worlds import Streams
 
 
 def policies(bandit, n_seeds=2, n_arms=2):
@@ -15,7 +16,7 @@ def policies(bandit, n_seeds=2, n_arms=2):
 
 
 @pytest.mark.parametrize(
-    "bandit", [LengthBandit(), LengthBandit(needed=(2.0,), caps=(1.0,), steepness=3.0, n_lengths=5)]
+    "bandit", [World(), World(needed_easy=2.0, needed_middle=1.0, cap_easy=1.0, steepness=3.0, n_lengths=5)]
 )
 def test_accuracy_and_length_are_those_of_a_slow_loop(bandit):
     policy = policies(bandit)
@@ -33,13 +34,13 @@ def test_accuracy_and_length_are_those_of_a_slow_loop(bandit):
 
 
 def test_half_of_the_cap_is_reached_at_the_needed_length():
-    bandit = LengthBandit()
+    bandit = World()
     at = [bandit.p_correct[c, int(needed) - 1] for c, needed in enumerate(bandit.needed)]
     assert_close(torch.stack(at), torch.tensor(bandit.caps, dtype=torch.float64) / 2)
 
 
 def test_samples_have_the_chances_of_their_class():
-    bandit, streams, n = LengthBandit(), Streams([3]), 20_000
+    bandit, streams, n = World(), Streams([3]), 20_000
     policy = policies(bandit, n_seeds=1)
     draws = bandit.sample(policy, torch.tensor([[0, 2]]), streams.rand(1, 2, n), streams.rand(1, 2, n))
     assert draws.correct.shape == draws.lengths.shape == draws.chosen.shape == (1, 2, 2, n)
@@ -53,7 +54,7 @@ def test_samples_have_the_chances_of_their_class():
 
 
 def test_arms_of_one_policy_draw_alike_and_seeds_keep_their_own_classes():
-    bandit, streams = LengthBandit(), Streams([3, 4])
+    bandit, streams = World(), Streams([3, 4])
     policy = policies(bandit, n_arms=1).expand(2, 3, 3, 16)
     choice, luck = streams.rand(1, 5, 4), streams.rand(1, 5, 4)
     classes = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 1, 0, 0]])
@@ -64,13 +65,6 @@ def test_arms_of_one_policy_draw_alike_and_seeds_keep_their_own_classes():
     assert torch.equal(alone.correct[0], draws.correct[1])
 
 
-def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"LengthBandit: 3 needed lengths and 1 caps. Give one of each a class"):
-        LengthBandit(caps=(0.5,))
-    with pytest.raises(ValueError, match=r"LengthBandit: caps is 1.5, outside"):
-        LengthBandit(needed=(1.0,), caps=(1.5,))
-    bandit = LengthBandit()
-    with pytest.raises(ValueError, match=r"LengthBandit.sample: policy must have shape \(any, any, 3, 16\), got"):
-        bandit.sample(
-            torch.zeros(1, 1, 2, 16), torch.zeros(1, 1).long(), torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
-        )
+def test_a_chance_above_one_is_refused():
+    with pytest.raises(ValueError, match=r"World: caps is 1.5, outside"):
+        World(cap_hard=1.5)
