@@ -20,7 +20,7 @@ help:
 	@echo "make check    the same without the slow tests and without the newest packages"
 	@echo "make newest   test today's newest packages, and pin them in constraints-newest.txt"
 	@echo "make engines  test against verl and OpenRLHF themselves, each in an environment of its own"
-	@echo "make sweep    the seeded tests on a fresh seed, which is printed, and jobs killed at random moments"
+	@echo "make sweep    the tests that draw, on fresh seeds and many of each, and jobs killed at random; within an hour"
 	@echo "make atlas    every atlas page in full, and the site in site/"
 	@echo "make bench    the figures of benchmarks/README.md"
 
@@ -75,13 +75,8 @@ engines: .venv-verl/.installed .venv-openrlhf/.installed
 	.venv-verl/bin/pytest -q tests/engines/test_verl.py
 	.venv-openrlhf/bin/pytest -q tests/engines/test_openrlhf.py
 
-SWEPT := tests/atlas tests/auditing/test_corpus.py tests/auditing/test_planted.py tests/auditing/test_planted_models.py \
-	tests/auditing/test_miscalibration.py
-sweep: export REWARDSMITH_SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 sweep: .venv/.installed
-	@echo "seed $$REWARDSMITH_SEED; make sweep SEED=$$REWARDSMITH_SEED repeats it"
-	$(BIN)/pytest -q -n $(WORKERS) $(SWEPT)
-	$(BIN)/python -m tests.sweeps.kills --kills 20 --seed $$REWARDSMITH_SEED
+	$(BIN)/python -m tests.sweeps $(if $(SEED),--seed $(SEED))
 
 atlas: .venv/.installed
 	$(BIN)/rewardsmith atlas run all --seed-start 0 --n-seeds 10 --workers 2

@@ -1,33 +1,34 @@
-"""Every planted flaw is found and named rightly, no sound reward is accused.
+"""Every planted flaw is found and named rightly, no sound reward is accused; `make sweep` asks it of fresh prompts."""
 
-Prompts are drawn by `REWARDSMITH_SEED`, by default 0.
-"""
-
-import os
 import random
 import re
 from functools import cache
 
 import pytest
-from corpus import prompts
-from corpus.flawed import FLAWED
-from corpus.sound import SOUND
+from tests.auditing.corpus import prompts
+from tests.auditing.corpus.flawed import FLAWED
+from tests.auditing.corpus.sound import SOUND
 
 from rewardsmith.auditing import audit
 from rewardsmith.auditing.equivalence import equivalent, key_kind, reads_off
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
+SEED = 0
 N_ROWS, BUDGET = 48, 4_000
 MAKERS = {name: make for name, make in vars(prompts).items() if re.fullmatch(r"[a-z_]+_rows", name)}
 
 
-@cache
-def _report(name, *, timeout):
+def report_of(name, seed):
     case = FLAWED.get(name) or SOUND[name]
-    rng = random.Random(f"{SEED} {name}")
+    rng = random.Random(f"{seed} {name}")
     rows = case.rows(N_ROWS, rng)
     workers = getattr(case, "workers", 0)
+    timeout = 0.5 if workers else 10.0
     return audit(case.make(), rows, budget=BUDGET, workers=workers, timeout=timeout, seed=rng.randrange(2**31))
+
+
+@cache
+def _report(name):
+    return report_of(name, SEED)
 
 
 def _told(report):
@@ -37,25 +38,25 @@ def _told(report):
 @pytest.mark.parametrize("name", FLAWED)
 def test_a_planted_flaw_is_found_and_named_rightly(name):
     case = FLAWED[name]
-    report = _report(name, timeout=0.5 if case.workers else 10.0)
+    report = _report(name)
     named = {finding.probe for finding in report.at_least("medium")}
-    assert named & case.expected, f"seed {SEED}: {name} wants {sorted(case.expected)}, got\n{_told(report)}"
+    assert named & case.expected, f"{name} wants {sorted(case.expected)}, got\n{_told(report)}"
 
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_reward_is_not_accused(name):
-    report = _report(name, timeout=10.0)
+    report = _report(name)
     accused = report.at_least("medium")
-    assert accused == (), f"seed {SEED}: {name} is sound, yet\n{_told(report)}\n  {accused[0].examples}"
+    assert accused == (), f"{name} is sound, yet\n{_told(report)}\n  {accused[0].examples}"
 
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_reward_pays_for_right_answers_in_its_own_form(name):
     """Otherwise nothing said about it would mean anything: the audit must recognize its kind."""
-    report = _report(name, timeout=10.0)
+    report = _report(name)
     keyed = SOUND[name].rows(1, random.Random(0))[0].answer is not None
     right = report.levels.get("right answers", ())
-    assert not keyed or sum(score >= 0.99 for score in right) >= 0.9 * max(len(right), 1) > 0, f"seed {SEED}: {right}"
+    assert not keyed or sum(score >= 0.99 for score in right) >= 0.9 * max(len(right), 1) > 0, right
 
 
 def test_the_corpus_is_as_large_and_varied_as_promised():
@@ -69,7 +70,7 @@ def test_fresh_prompts_have_answers_that_a_copy_of_the_prompt_does_not_give(name
     rows = MAKERS[name](60, random.Random(f"{SEED} {name}"))
     assert len(rows) == 60
     for row in rows:
-        assert row.answer is None or (row.answer and not reads_off(row.prompt_text, row.answer)), f"seed {SEED}: {row}"
+        assert row.answer is None or (row.answer and not reads_off(row.prompt_text, row.answer)), row
     again = MAKERS[name](60, random.Random(f"{SEED} {name}"))
     assert again == rows
 

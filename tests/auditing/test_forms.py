@@ -1,11 +1,11 @@
 import random
-import time
 from fractions import Fraction
 
 import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.work import lines_run
 
 from rewardsmith.auditing.equivalence import (
     Form,
@@ -122,12 +122,13 @@ def test_polynomials_agree_exactly_where_sympy_expands_them_alike(roots, other):
     ],
 )
 def test_hostile_text_is_refused_at_once(text):
-    started = time.perf_counter()
-    assert equivalent(text, "1") in (None, False)
-    equivalent(text, text[::-1])
-    equivalent_forms(text)
-    key_kind(text)
-    assert time.perf_counter() - started < 1.0
+    def ask():
+        assert equivalent(text, "1") in (None, False)
+        equivalent(text, text[::-1])
+        equivalent_forms(text)
+        key_kind(text)
+
+    assert lines_run(ask) < 50_000
 
 
 _PIECES = st.sampled_from(
@@ -294,8 +295,10 @@ def test_a_reader_takes_the_first_or_last_thing_for_an_answer():
 
 
 def test_numbers_cost_microseconds():
-    """The brief asks for 50 µs; a shared machine gets five times that before the test complains."""
+    """50 µs a pair at about 0.1 µs a line of Python."""
     pairs = [(f"{k},{k + 100:03d}", f"{k}{k + 100:03d}.0") for k in range(1, 800)]
-    started = time.perf_counter()
-    assert all(equivalent(a, b) for a, b in pairs)
-    assert (time.perf_counter() - started) / len(pairs) < 250e-6
+
+    def ask():
+        assert all(equivalent(a, b) for a, b in pairs)
+
+    assert lines_run(ask) / len(pairs) < 500

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import defaultdict
 from statistics import fmean
@@ -10,7 +9,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from small_panels import faults, outcome_of
+from tests.auditing.small_panels import faults, outcome_of
 
 from rewardsmith.auditing import confidence_bias, miscalibration
 from rewardsmith.auditing.probes.confidence import restate, scale_of
@@ -18,7 +17,8 @@ from rewardsmith.auditing.subjects.answers import ALPHA
 from rewardsmith.data import Row, parse_confidence
 from rewardsmith.measures.intervals import auroc_interval, design_effect
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
+SEED = 0
+CALIBRATED, SIZES = ("own", "average", "alike"), ((8, 4), (24, 8), (60, 1))
 LEVELS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
@@ -40,17 +40,20 @@ def drawn(rng, *, prompts, group, kind):
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-@pytest.mark.parametrize("kind", ["own", "average", "alike"])
-@pytest.mark.parametrize(("prompts", "group"), [(8, 4), (24, 8), (60, 1)])
+def alarm_of(kind, prompts, group, rng):
+    """The finding of one draw of a calibrated policy, None where there is none."""
+    q, z, clusters = drawn(rng, prompts=prompts, group=group, kind=kind)
+    found = miscalibration(q, z, clusters=clusters, alpha=ALPHA)
+    return found if found.low > 0.05 else None
+
+
+@pytest.mark.parametrize("kind", CALIBRATED)
+@pytest.mark.parametrize(("prompts", "group"), SIZES)
 def test_calibrated_confidences_raise_no_alarm_however_few_they_are(kind, prompts, group):
     """At an error level of ALPHA one alarm in 120 draws is bad luck; three would be an interval that is too narrow."""
     rng = random.Random(f"{SEED} {kind} {prompts}")
-    alarms = []
-    for _ in range(120):
-        q, z, clusters = drawn(rng, prompts=prompts, group=group, kind=kind)
-        found = miscalibration(q, z, clusters=clusters, alpha=ALPHA)
-        alarms += [found] if found.low > 0.05 else []
-    assert len(alarms) < 3, f"seed {SEED}: {alarms}"
+    alarms = [alarm for _ in range(120) if (alarm := alarm_of(kind, prompts, group, rng))]
+    assert len(alarms) < 3, alarms
 
 
 def test_overconfidence_is_seen_in_a_few_dozen_prompts():
@@ -59,7 +62,7 @@ def test_overconfidence_is_seen_in_a_few_dozen_prompts():
     for _ in range(40):
         q, z, clusters = drawn(rng, prompts=24, group=8, kind="sure")
         seen.append(miscalibration(q, z, clusters=clusters, alpha=ALPHA).low > 0.15)
-    assert fmean(seen) > 0.9, f"seed {SEED}"
+    assert fmean(seen) > 0.9
 
 
 def test_miscalibration_is_the_distance_from_each_bins_wilson_interval():
@@ -106,7 +109,7 @@ def test_the_interval_of_an_area_agrees_with_drawing_it_again_and_again():
     right, wrong = rng.normal(1, 1, (4000, 60, 1)), rng.normal(0, 1, (4000, 1, 40))
     areas = (right > wrong).mean(axis=(1, 2))
     low, high = auroc_interval(float(areas.mean()), 60, 40, alpha=0.05)
-    assert (high - low) / (2 * 1.96) == pytest.approx(areas.std(), rel=0.1), f"seed {SEED}"
+    assert (high - low) / (2 * 1.96) == pytest.approx(areas.std(), rel=0.1)
 
 
 def test_a_perfect_area_of_few_rows_is_not_certain_and_one_class_says_nothing():
@@ -159,7 +162,7 @@ def test_a_noisy_reward_without_a_bias_is_not_accused_and_unknown_rows_leave_not
     rng = random.Random(SEED)
     rows = [Row(str(k), f"It is {k}. Confidence: 0.7", {"gold": 0}) for k in range(200)]
     found = confidence_bias(lambda prompt, completion: rng.random(), rows, workers=0, alpha=ALPHA)
-    assert found.bad.net_low < 0.1, f"seed {SEED}"
+    assert found.bad.net_low < 0.1
     assert found.good.n == 0
     unknown = confidence_bias(lambda prompt, completion: 1.0, [Row("?", "Confidence: 0.7")], workers=0)
     assert unknown.bad.n == unknown.good.n == 0

@@ -1,13 +1,11 @@
 """`rewardsmith audit` at the shell on process rewards, sets of sources and confidence-stating rollouts.
 
-Each planted fault is found (exit 1) and its sound twin is clean (exit 0), on data drawn by
-`REWARDSMITH_SEED`, by default 0.
+Each planted fault is found (exit 1) and its sound twin is clean (exit 0); `make sweep` asks it of fresh data.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -18,7 +16,6 @@ import pytest
 
 from rewardsmith.auditing import report_schema
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
 COMMAND = Path(sys.executable).with_name("rewardsmith")
 REWARDS = '''
 import re
@@ -135,20 +132,24 @@ SOUND = {
 }
 
 
+def written(folder, seed):
+    """The folder, holding the rewards and rows of a seed."""
+    (folder / "rewards.py").write_text(REWARDS)
+    for name, make in ROWS.items():
+        lines = [json.dumps(record) + "\n" for record in make(random.Random(f"{seed} {name}"))]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("planted")
-    (place / "rewards.py").write_text(REWARDS)
-    for name, make in ROWS.items():
-        lines = [json.dumps(record) + "\n" for record in make(random.Random(f"{SEED} {name}"))]
-        (place / f"{name}.jsonl").write_text("".join(lines))
-    return place
+    return written(tmp_path_factory.mktemp("planted"), 0)
 
 
 def run(folder, reward, rows, *options):
     command = [COMMAND, "audit", f"{folder / 'rewards.py'}:{reward}", folder / f"{rows}.jsonl", "--budget", "1200"]
     done = subprocess.run([*map(str, command), *options], check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode in (0, 1), f"seed {SEED}: {done.stderr}"
+    assert done.returncode in (0, 1), done.stderr
     return done
 
 
@@ -158,7 +159,7 @@ def test_a_planted_fault_is_named_and_ends_with_1(folder, name, tmp_path):
     done = run(folder, reward, rows, "--json", "--out", str(tmp_path), *options)
     named = {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
     assert done.returncode == 1
-    assert expected <= named, f"seed {SEED}: {named}"
+    assert expected <= named, named
     jsonschema.validate(json.loads((tmp_path / "report.json").read_text()), report_schema())
     assert "<html" in (tmp_path / "report.html").read_text()
 
@@ -168,12 +169,12 @@ def test_its_sound_twin_is_clean_and_ends_with_0(folder, name):
     reward, rows, options = SOUND[name]
     done = run(folder, reward, rows, "--json", *options)
     summary = json.loads(done.stdout)
-    assert (done.returncode, summary["findings"]) == (0, []), f"seed {SEED}: {summary['findings']}"
+    assert (done.returncode, summary["findings"]) == (0, []), summary["findings"]
 
 
 def test_one_source_of_a_set_is_audited_by_its_name(folder):
     done = run(folder, "EVEN[right]", "groups")
-    assert done.returncode == 0, f"seed {SEED}: {done.stdout}"
+    assert done.returncode == 0, done.stdout
     assert "verifier, reads:" in done.stdout
 
 

@@ -1,8 +1,7 @@
 """The audit of small trained reward models: each of ten planted faults is named, and ten sound models are clean.
 
-A fault that a training did not take up, and a sound model with bad luck, are heard once more on another seed: a few in
-a hundred trainings are of the one or the other kind. Data and models are drawn by `REWARDSMITH_SEED`, by default
-0, and `REWARDSMITH_SWEEP=5` also runs the four seeds after it.
+Of a hundred trainings a few do not take up their fault, or are sound with bad luck. Here all are of seed 0;
+`make sweep` counts how often fresh ones pass.
 """
 
 from __future__ import annotations
@@ -14,19 +13,15 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-import torch
-from trained_models import Taste, World
+from tests.auditing.trained_models import Taste, World
 
 from rewardsmith.auditing import audit
 from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import load_reward_model
 
-SEED = int(os.environ.get("REWARDSMITH_SEED") or 0)
-SWEEP = int(os.environ.get("REWARDSMITH_SWEEP") or 1)
-AGAIN = 2**24  # from one seed to the other, beyond those of a sweep
 COMMAND = Path(sys.executable).with_name("rewardsmith")
 
 
@@ -73,29 +68,20 @@ SOUND = {f"sound {k}": Case(plain(f"sound {k}"), rows(f"sound {k}")) for k in ra
     "both orders": Case(lambda w: w.pairwise("both orders", better_first=None), rows()),
     "members of their own": Case(lambda w: w.ensemble("members", ["sound 0", "sound 1", "sound 2"]), rows()),
 }
+CASES = PLANTED | SOUND
 
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("planted models")]  # one process trains the models they share
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory):
-    torch.set_num_threads(1)  # models this small only get in the way of the workers beside
-
-    @cache
-    def of(seed):
-        return World(tmp_path_factory.mktemp(f"world-{seed}"), seed)
-
-    return of
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("world"), 0)
 
 
-@pytest.fixture(params=range(SWEEP), ids="run {}".format)  # no seed in a name: workers must collect the same names
-def world(request, worlds):
-    return worlds(SEED + request.param)
-
-
-def faults(case: Case, world: World) -> dict[str, str]:
+@cache
+def faults(name: str, world: World) -> dict[str, str]:
     """Probe → what it says, of every fault that is named."""
+    case = CASES[name]
     report = audit(load_reward_model(case.model(world)), case.rows(world), budget=case.budget)
     assert len(report.checks) > 8
     return {finding.probe: finding.message for finding in report.at_least("medium")}
@@ -108,31 +94,18 @@ def command(case: Case, world: World, folder: Path) -> tuple[int, set[str]]:
     line = [COMMAND, "audit", case.model(world), path, "--json"]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*map(str, line)], check=False, capture_output=True, text=True, timeout=300, env=alone)
-    assert done.returncode in (0, 1), f"seed {world.seed}: {done.stderr}"
+    assert done.returncode in (0, 1), done.stderr
     return done.returncode, {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
 
 
-def heard(
-    case: Case, worlds: Callable[[int], World], seed: int, fits: Callable[[dict[str, str]], bool]
-) -> list[object]:
-    """What was found on the seed and, where that does not fit, on another; nothing as soon as one fits."""
-    seen: list[Any] = []
-    for again in (seed, seed + AGAIN):
-        seen += [again, faults(case, worlds(again))]
-        if fits(seen[-1]):
-            return []
-    return seen
-
-
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_fault_is_named(world, worlds, name):
-    case = PLANTED[name]
-    assert not heard(case, worlds, world.seed, lambda found: case.probe in found)
+def test_a_planted_fault_is_named(world, name):
+    assert PLANTED[name].probe in faults(name, world)
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_model_is_clean(world, worlds, name):
-    assert not heard(SOUND[name], worlds, world.seed, lambda found: not found)
+def test_a_sound_model_is_clean(world, name):
+    assert faults(name, world) == {}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +114,5 @@ def test_a_sound_model_is_clean(world, worlds, name):
 )
 def test_the_command_says_what_the_library_says_and_ends_so(world, name, tmp_path):
     """Whether it is right is asked above; here, that 0 and 1 stand for clean and found."""
-    case = {**PLANTED, **SOUND}[name]
-    found = set(faults(case, world))
-    assert command(case, world, tmp_path) == (int(bool(found)), found), f"seed {world.seed}"
+    found = set(faults(name, world))
+    assert command(CASES[name], world, tmp_path) == (int(bool(found)), found)

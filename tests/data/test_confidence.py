@@ -2,7 +2,6 @@
 
 import random
 import re
-import time
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from rewardsmith.data import (
 )
 
 WORDS = st.text(alphabet="abc 4.,\n", max_size=30)
+N = 200_000  # characters
 
 
 @pytest.mark.parametrize(
@@ -183,13 +183,12 @@ def test_any_text_is_read_without_an_error_and_stripping_twice_is_stripping_once
 
 @pytest.mark.parametrize(
     "text",
-    ["*" * 50_000, "confidence:" + " " * 50_000, "(" * 50_000, "<confidence>" * 5_000, " " * 50_000 + "confidence: 8"],
+    ["*" * N, "confidence:" + " " * N, "(" * N, "<confidence>" * (N // 10), " " * N + "confidence: 8"],
 )
 def test_no_text_takes_long(text):
-    started = time.perf_counter()
+    """Each character is read a few times. At N² steps this test would not end within minutes."""
     parse_confidence(text)
     strip_confidence(text)
-    assert time.perf_counter() - started < 2.0
 
 
 def test_an_unknown_scale_is_refused():

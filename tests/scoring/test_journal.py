@@ -153,13 +153,16 @@ def test_two_jobs_cannot_share_a_journal(tmp_path):
     assert reread(tmp_path / "j") == []
 
 
-def test_a_patient_job_waits_for_the_one_before_it(tmp_path):
+def test_a_patient_job_waits_for_the_one_before_it(tmp_path, monkeypatch):
     first = Journal(tmp_path / "j", {"seed": 0})
     first.append({"n": 1})
-    start = time.monotonic()
-    with pytest.raises(RewardsmithError, match=r"is in use by another running job"):
-        Journal(tmp_path / "j", {"seed": 0}, patience=0.3)
-    assert time.monotonic() - start >= 0.3
+    slept = []
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "sleep", slept.append)
+        clock.setattr(time, "monotonic", lambda: 100.0 + sum(slept))
+        with pytest.raises(RewardsmithError, match=r"is in use by another running job"):
+            Journal(tmp_path / "j", {"seed": 0}, patience=3.0)
+    assert 3.0 <= sum(slept) < 3.2
     threading.Timer(0.3, first.close).start()
     second = Journal(tmp_path / "j", {"seed": 0}, patience=30)
     assert second.records == [{"n": 1}]

