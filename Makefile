@@ -76,7 +76,7 @@ engines: .venv-verl/.installed .venv-openrlhf/.installed
 	.venv-openrlhf/bin/pytest -q tests/engines/test_openrlhf.py
 
 sweep: .venv/.installed
-	$(BIN)/python -m tests.sweeps $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.sweeps.sweep $(if $(SEED),--seed $(SEED))
 
 atlas: .venv/.installed
 	$(BIN)/rewardsmith atlas run all --seed-start 0 --n-seeds 10 --workers 2

@@ -23,6 +23,8 @@ from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import SequenceReward
 from rewardsmith.scoring import as_target
 
+pytestmark = pytest.mark.slow
+
 KEYS = [row.answer for row in integer_rows()]
 WORDS = [f"word{number}" for number in range(40)]
 PLANTED = "zugzwang"

@@ -30,6 +30,8 @@ from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import load_reward_model
 from rewardsmith.worlds import ArithmeticLM
 
+pytestmark = pytest.mark.slow
+
 FAST = ["--max-steps", "12", "--learning-rate", "3e-3", "--batch-size", "8"]
 
 
@@ -211,7 +213,6 @@ TWO = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m"
        "--standalone", "--nproc_per_node", "2", "-m", "rewardsmith"]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_of_two_processes_one_speaks(start, pairs_file, tmp_path):
     arguments = ["train-reward", pairs_file, "--model", start, "--out", tmp_path / "rm", "--json", *FAST]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -14,6 +14,8 @@ from rewardsmith.data import PreferenceRow
 from rewardsmith.engines.trl import HeadsFit, fit_gaussian_heads
 from rewardsmith.rewards import GaussianHeads, GaussianReward, SequenceReward, load_reward_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def reward(world):

@@ -27,6 +27,8 @@ from rewardsmith.rewards import load_reward_model
 from .helpers import logged
 from .test_reward_trainer import rows
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 COLUMNS = {"margin": [0.5, None, 0.1], "weight": [1.0, 2.0, 3.0, None], "soft_label": [0.0, 0.2, None],
            "is_tie": [False, False, False, True]}  # fmt: skip
@@ -237,7 +239,6 @@ def test_an_interrupted_stack_goes_on_to_the_same_members(world, tmp_path, monke
         assert all(torch.equal(found[name], other[name]) for name in found)
 
 
-@pytest.mark.slow
 def test_members_in_processes_are_those_trained_one_after_the_other(world, tmp_path):
     apart = fit_members(plan(tmp_path / "apart", [world.folder] * 2), side_by_side="processes", n_processes=2)
     for folder, member in zip(apart, plan(tmp_path / "turn", [world.folder] * 2), strict=True):
@@ -252,7 +253,6 @@ class Deadly:
         return os._exit, (1,)
 
 
-@pytest.mark.slow
 def test_a_killed_process_is_reported(world, tmp_path):
     planned = [member._replace(rows=[Deadly()]) for member in plan(tmp_path, [world.folder] * 2)]
     with pytest.raises(RuntimeError, match=r"fit_members: one of 2 processes was killed.*finished members stay"):

@@ -17,6 +17,8 @@ from rewardsmith.worlds import substring_reward
 
 from .helpers import logged, make, parameters
 
+pytestmark = pytest.mark.slow
+
 OURS = [pytest.param(GRPOTrainer, id="grpo"), pytest.param(RLOOTrainer, id="rloo")]
 
 

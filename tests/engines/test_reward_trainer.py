@@ -16,6 +16,8 @@ from rewardsmith.engines.trl import RewardConfig, RewardTrainer
 
 from .helpers import logged, parameters
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 
 

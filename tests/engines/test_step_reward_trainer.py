@@ -22,6 +22,8 @@ from .helpers import parameters
 from .test_reward_trainer import make as make_pairwise
 from .test_reward_trainer import rows as pair_rows
 
+pytestmark = pytest.mark.slow
+
 
 def arguments(**changes):
     settings = {

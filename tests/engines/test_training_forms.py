@@ -27,6 +27,8 @@ from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import SequenceReward
 from tests.installed import part_of
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "is", "it", "right", "wrong", "we", "say", "so", "no", "yes"]
 SIZES = {
     "vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_labels": 1,

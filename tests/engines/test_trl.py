@@ -17,6 +17,8 @@ from rewardsmith.worlds import substring_reward
 
 from .helpers import logged, make, parameters
 
+pytestmark = pytest.mark.slow
+
 NAN, INF = float("nan"), float("inf")
 PAIRS = [pytest.param(trl.GRPOTrainer, GRPOTrainer, id="grpo"), pytest.param(trl.RLOOTrainer, RLOOTrainer, id="rloo")]
 OURS = [pytest.param(GRPOTrainer, id="grpo"), pytest.param(RLOOTrainer, id="rloo")]

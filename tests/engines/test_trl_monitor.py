@@ -14,6 +14,8 @@ from rewardsmith.worlds import ArithmeticLM, arithmetic_gold, committed_number_r
 
 from .helpers import logged, make
 
+pytestmark = pytest.mark.slow
+
 FIELDS = {
     "step", "proxy", "proxy_low", "proxy_high", "gold", "gold_low", "gold_high", "gold_n", "length",
     "length_correlation", "length_freedom", "dead_groups", "n_groups", "unscored", "infinite", "n_rows",
@@ -142,7 +144,6 @@ def arm(world, reward, steps=80):
     return watch, {key: (block(key, first), block(key, last)) for key in ("proxy", "gold")}
 
 
-@pytest.mark.slow
 def test_the_substring_reward_is_hacked_and_noticed_and_its_repair_is_not(tmp_path):
     torch.set_num_threads(1)
     world = ArithmeticLM.build(tmp_path, generator=torch.Generator().manual_seed(11))

@@ -15,6 +15,8 @@ from rewardsmith.transforms import length_penalty
 
 from .helpers import logged, make
 
+pytestmark = pytest.mark.slow
+
 NAN, INF = float("nan"), float("inf")
 # What the four completions of each prompt are: text, and whether it ended by itself.
 WRITTEN = [("1\n\n2\n\n3", True), ("7 or 8", True), ("4\n\n5\n\n6", False), ("9", False)]

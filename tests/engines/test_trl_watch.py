@@ -19,6 +19,8 @@ from rewardsmith.worlds import ArithmeticLM, Sums, arithmetic_gold, substring_re
 from .helpers import logged, make, parameters
 from .timed_rewards import ends_the_process, hangs, of_the_state, raises, slowly, unscored_there
 
+pytestmark = pytest.mark.slow
+
 TRIPWIRE = Monitor("tripwire", lambda history: Reading(1.0, 1.0, 1.0, 1), 0.5, "It fired.", "Stop.", stops=True)
 
 
@@ -299,7 +301,6 @@ def test_an_async_reward_runs_under_a_limit_too(world):
 # --- a hack that gold does not notice ------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:HackingMonitor")
 def test_a_policy_that_cannot_solve_the_task_and_learns_to_be_paid_is_stopped_within_100_steps(tmp_path):
     """An untrained decoder learns to list digits: `contains` pays them, and gold stays at 0."""

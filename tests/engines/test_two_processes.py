@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("two_processes.py")
 # Without MPI, `accelerate launch --cpu` starts one process whatever --num_processes says; torchrun, started as its
 # module, makes the two. The test checks that there were two.
@@ -23,7 +25,6 @@ def run(prefix, world, out, algorithm):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["grpo", "rloo", "steps"])
 def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorithm, world, tmp_path):
     run([], world, tmp_path / "one", algorithm)

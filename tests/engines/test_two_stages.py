@@ -10,6 +10,8 @@ from transformers import AutoModelForSequenceClassification
 from rewardsmith.data import PreferenceRow, RatedRow
 from rewardsmith.engines.trl import RewardFit, fit_reward_model, fit_two_stages
 
+pytestmark = pytest.mark.slow
+
 FIT = RewardFit(max_steps=4, batch_size=4, learning_rate=1e-3)
 
 

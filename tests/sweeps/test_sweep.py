@@ -11,11 +11,11 @@ import time
 import pytest
 from scipy.stats import binomtest
 
-from tests.sweeps import __main__ as sweep
+from tests.sweeps import sweep
 from tests.sweeps.trials import KINDS
 
 CHEAP = "calibrated confidences raise no alarm"
-COMMAND = [sys.executable, "-m", "tests.sweeps", "--seed", "7", "--kinds", CHEAP, "--workers", "1"]
+COMMAND = [sys.executable, "-m", "tests.sweeps.sweep", "--seed", "7", "--kinds", CHEAP, "--workers", "1"]
 
 
 @pytest.mark.parametrize(("n", "claim"), [(20, 0.95), (100, 0.98), (7, 0.9)])

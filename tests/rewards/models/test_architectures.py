@@ -16,7 +16,7 @@ from tokenizers.processors import TemplateProcessing
 
 from rewardsmith.rewards import Batching, SequenceReward
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 
 SIZES = {
     "vocab_size": len(tokenizer()),

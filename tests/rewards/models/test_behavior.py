@@ -17,7 +17,7 @@ from rewardsmith.rewards.models.behavior import looks_left, shared_cache
 from rewardsmith.rewards.models.implicit import Logits
 from rewardsmith.rewards.models.sequence import Hidden
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 PROMPTS, COMPLETIONS = ["the answer is " * 3 + "2+2="] * 4 + ["1+1="], ["4", "so 4", "", "maybe 5 or 4", "so 2"]
 CACHE = next(name for name in ("cache", "past_key_values") if name in inspect.signature(LlamaModel.forward).parameters)
 

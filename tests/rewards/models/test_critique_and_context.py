@@ -21,6 +21,8 @@ from rewardsmith.rewards import (
 from rewardsmith.scoring import rewards_of, score
 from rewardsmith.scoring.calling import Unscored
 
+pytestmark = pytest.mark.slow
+
 
 class Lengths:
     """A reward that notes what it is shown and pays the characters of the completion."""

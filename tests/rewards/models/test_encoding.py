@@ -11,6 +11,8 @@ from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSeque
 from rewardsmith.rewards import SequenceReward
 from rewardsmith.rewards.models.encoding import RowEncoder, _token_ids
 
+pytestmark = pytest.mark.slow
+
 
 def test_token_ids_are_those_that_the_tokenizer_gives_whatever_it_was_last_asked_to_do():
     tok = tokenizer()

@@ -24,6 +24,8 @@ from rewardsmith.rewards import (
 )
 from rewardsmith.rewards.models.gradients import token_gradients
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ["1+2=", "the answer is 40+50=", "7+7="]
 COMPLETIONS = ["so 3", "and 90", "maybe 14 or 15, 16, 17"]
 TRIGGER = "919293"  # three pieces that stand nowhere else in these rows

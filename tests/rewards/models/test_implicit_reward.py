@@ -8,7 +8,7 @@ from small_models import llama_policy, mixed_rows, token_by_token, tokenizer
 
 from rewardsmith.rewards import Batching, ImplicitReward
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 
 
 def by_hand(policy, reference, tok, prompt, completion, beta=0.1):

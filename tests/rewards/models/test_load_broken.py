@@ -35,6 +35,8 @@ from rewardsmith.errors import TargetError
 from rewardsmith.rewards import GaussianHeads, GaussianReward, PairwiseReward, load_reward_model
 from rewardsmith.scoring import load_target, score
 
+pytestmark = pytest.mark.slow
+
 
 def saved(model, folder: Path) -> Path:
     model.float().save_pretrained(folder)

@@ -15,6 +15,8 @@ from rewardsmith.errors import TargetError
 from rewardsmith.rewards import MemberScale, RewardEnsemble, SequenceReward, load_reward_model
 from rewardsmith.scoring import load_reward, load_target, score
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, COMPLETIONS = mixed_rows()
 
 

@@ -16,6 +16,8 @@ from rewardsmith.errors import TargetError
 from rewardsmith.rewards import ImplicitReward, SequenceReward, StepReward, load_reward_model
 from rewardsmith.scoring import load_target, score
 
+pytestmark = pytest.mark.slow
+
 
 def saved(model, folder: Path) -> Path:
     model.save_pretrained(folder)

@@ -11,7 +11,7 @@ from rewardsmith.data import Row
 from rewardsmith.rewards import PairwiseReward, load_reward_model
 from rewardsmith.scoring import rewards_of, score
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 
 PROMPTS = ["3 + 4 =", "12 - 5 =", "3 + 4 ="]
 FIRSTS = ["the 7", "so 9", "7"]

@@ -13,6 +13,8 @@ from small_models import bert, llama_classifier, mixed_rows, one_by_one, tokeniz
 from rewardsmith.rewards import GaussianHeads, GaussianReward, RewardEnsemble, SequenceReward, load_reward_model
 from rewardsmith.transforms import aggregate
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, COMPLETIONS = mixed_rows()
 
 

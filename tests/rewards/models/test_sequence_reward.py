@@ -30,7 +30,7 @@ from rewardsmith.data import Row
 from rewardsmith.rewards import Batching, SequenceReward
 from rewardsmith.scoring import Scorer, rewards_of, score
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 
 DECODERS = {
     "llama": llama_classifier,

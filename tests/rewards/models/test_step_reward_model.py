@@ -13,7 +13,7 @@ from transformers import BertForTokenClassification
 from rewardsmith.rewards import Batching, StepReward
 from rewardsmith.scoring.process import StepScore
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 
 PROMPTS = ["1+1=", "the answer is " * 9, "1+1=", "2+2=", "1+1="] * 3
 STEPS = [["so 2", "the answer is 2"], ["maybe 3"], ["2"], [], ["so 1", "so 2\n", "so 3"]] * 3

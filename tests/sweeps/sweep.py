@@ -187,7 +187,7 @@ def file_of(seed: int | None, out: Path) -> tuple[int, Path]:
 
 def main() -> None:
     """Run a sweep, or the rest of one, and write its table."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sweeps", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.sweeps.sweep", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeat this sweep; by default go on with one that was stopped")
     parser.add_argument("--share", type=float, default=1.0, help="share of a full sweep's draws, at least one a name")
     parser.add_argument("--minutes", type=float, default=55.0, help="no trial starts later than this")

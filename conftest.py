@@ -1,0 +1,31 @@
+"""What tests and doctests share: files that hold no test are not imported, temporary files go with the run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file without a test or an example, and one of slow tests alone where those are not wanted.
+
+    To import every file for its doctests, torch and the trainers with it, takes longer than to run them.
+    """
+    if collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    if not collection_path.name.startswith("test_"):
+        return True if ">>>" not in text else None
+    slow = any(line.startswith("pytestmark =") and "pytest.mark.slow" in line for line in text.splitlines())
+    return True if slow and config.option.markexpr == "not slow" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever a test makes by `tempfile` lies in pytest's own folder and goes with it."""
+    tempfile.tempdir = str(tmp_path_factory.mktemp("temporary"))
+    yield
+    tempfile.tempdir = None
