@@ -1,9 +1,12 @@
 from types import SimpleNamespace
 
+import pytest
 import torch
 from examples.watch import Watch, by_quantity, table
 
 from rewardsmith.types import RewardBatch
+
+pytestmark = pytest.mark.slow  # imports TRL
 
 
 def told(values, lengths):
