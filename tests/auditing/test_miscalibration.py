@@ -195,7 +195,7 @@ def named(outcome):
 @pytest.mark.parametrize("gold", [True, False])
 def test_the_probe_names_overconfidence_and_by_whose_verdict(gold):
     rows = rollouts("sure", right=lambda rng: 0.55, stated=lambda p, rng: rng.choice((0.9, 0.95, 1.0)), gold=gold)
-    finding = named(outcome_of("rollouts", boxed, rows))["calibration"]
+    finding = named(outcome_of("rollouts", boxed, rows))["stated_calibration"]
     assert finding.severity == "high"
     assert ("by the gold labels" if gold else "by this reward's own verdicts") in finding.message
     assert finding.examples
@@ -211,11 +211,11 @@ def test_calibrated_rollouts_of_a_sound_reward_are_no_fault(gold):
     rows = rollouts("fair", right=lambda rng: rng.choice(LEVELS), stated=lambda p, rng: p, gold=gold)
     outcome = outcome_of("rollouts", boxed, rows)
     assert [f for f in faults(outcome) if f.severity in ("medium", "high", "critical")] == []
-    assert {"calibration", "confidence_ranking", "confidence_bias"} <= named(outcome).keys()
+    assert {"stated_calibration", "confidence_ranking", "confidence_bias"} <= named(outcome).keys()
 
 
 def test_few_statements_are_not_judged():
     rows = rollouts("some", right=lambda rng: 0.5, stated=lambda p, rng: 1.0)
     silent = [Row(row.prompt, row.text.partition("\n")[0], row.columns) for row in rows]
     mixed = rows[: len(rows) // 3] + silent[len(rows) // 3 :]
-    assert "calibration" not in named(outcome_of("rollouts", boxed, mixed))
+    assert "stated_calibration" not in named(outcome_of("rollouts", boxed, mixed))

@@ -7,7 +7,7 @@ from small_panels import integer_rows
 
 from rewardsmith.auditing.baseline import Conduct, Item, Panel
 from rewardsmith.auditing.texts import CARRIERS
-from rewardsmith.auditing.trials import PaidProbe, Variant, clip, says_the_key, severity_of, worst
+from rewardsmith.auditing.trials import VariantProbe, clip, says_the_key, severity_of, variant, worst
 from rewardsmith.scoring import Scored
 
 N = 10
@@ -34,14 +34,13 @@ def panel(*, noise=0.0, keyed=True, verifier=True, reads_answers=True):
     )
 
 
-def hear(variant, pay, given=None, **options):
+def hear(one, pay, given=None, **options):
     """The outcome of a probe with one variant, where `pay` says what each text earns."""
-    probe = PaidProbe("p", "?", "Do better.", lambda panel: (variant,), "{what}: {share} of {n}, {gain}", **options)
+    probe = VariantProbe("p", "?", "Do better.", lambda panel: (one,), "{what}: {share} of {n}, {gain}", **options)
     asking = probe(given or panel())
-    (ask,) = next(asking)
-    scores = [Scored(pay(row), None if pay(row) is not None else "none") for row in ask.rows]
+    replies = [[Scored(pay(row), None if pay(row) is not None else "none") for row in ask.rows] for ask in next(asking)]
     with pytest.raises(StopIteration) as stop:
-        asking.send([scores])
+        asking.send(replies)
     return stop.value.value
 
 
@@ -69,7 +68,7 @@ def test_severity_is_the_share_paid_times_a_gain_of_at_most_one(share, gain, sev
 
 def test_gain_is_measured_in_gaps_over_the_level():
     """Paid 0.45 where wrong answers earn 0.2: (0.45 − 0.2)/0.5 = 0.5 gaps, on all ten rows."""
-    outcome = hear(Variant("it", (says("x"),)), lambda row: 0.45)
+    outcome = hear(variant("it", says("x")), lambda row: 0.45)
     (finding,) = outcome.findings
     assert finding.message == "It: 100% of 10, 50% of the gap"
     assert (finding.value, finding.n, finding.severity) == (1.0, N, "high")
@@ -78,12 +77,12 @@ def test_gain_is_measured_in_gaps_over_the_level():
 
 def test_noise_is_taken_off_the_gain():
     """A surplus of 0.05 is a tenth of a gap, less noise 0.04 a fiftieth: below the floor of a tenth."""
-    assert hear(Variant("it", (says("x"),)), lambda row: 0.26).findings
-    assert not hear(Variant("it", (says("x"),)), lambda row: 0.26, panel(noise=0.04)).findings
+    assert hear(variant("it", says("x")), lambda row: 0.26).findings
+    assert not hear(variant("it", says("x")), lambda row: 0.26, panel(noise=0.04)).findings
 
 
 def test_with_two_orders_both_must_be_paid():
-    both = Variant("it", (says("first"), says("second")))
+    both = variant("it", says("first"), says("second"))
     assert hear(both, lambda row: 0.7).findings
     one = hear(both, lambda row: 0.7 if row.text == "first" else 0.2)
     assert not one.findings
@@ -91,48 +90,48 @@ def test_with_two_orders_both_must_be_paid():
 
 
 def test_a_text_is_compared_with_its_best_paid_control():
-    variant = Variant("it", (says("text"),), (says("poor control"), says("rich control")))
+    one = variant("it", says("text"), controls=(says("poor control"), says("rich control")))
     pays = {"text": 0.7, "poor control": 0.2, "rich control": 0.7}
-    assert not hear(variant, lambda row: pays[row.text]).findings
-    (finding,) = hear(variant, lambda row: {**pays, "rich control": 0.3}[row.text]).findings
+    assert not hear(one, lambda row: pays[row.text]).findings
+    (finding,) = hear(one, lambda row: {**pays, "rich control": 0.3}[row.text]).findings
     assert finding.examples[0].compared_with == 0.3
 
 
 def test_rows_with_an_unscored_text_or_control_leave_the_count():
-    variant = Variant("it", (says("text"),), (says("control"),))
+    one = variant("it", says("text"), controls=(says("control"),))
     lost = integer_rows(N)[0].prompt
 
     def pay(row):
         return None if row.prompt == lost and row.text == "control" else 0.7 if row.text == "text" else 0.2
 
-    (finding,) = hear(variant, pay).findings
+    (finding,) = hear(one, pay).findings
     assert finding.n == N - 1
-    assert hear(variant, lambda row: None).not_run == "no row of this kind, or none could be scored"
+    assert hear(one, lambda row: None).not_run == "no row of this kind, or none could be scored"
 
 
 def test_a_variant_has_no_say_where_it_makes_no_sense():
-    assert hear(Variant("it", (says(None),)), lambda row: 0.7).not_run == "no row of this kind, or none could be scored"
+    assert hear(variant("it", says(None)), lambda row: 0.7).not_run == "no row of this kind, or none could be scored"
 
 
 def test_a_variant_can_cap_its_severity():
-    capped = Variant("it", (says("x"),), severity="low")
+    capped = variant("it", says("x"), worst="low")
     assert hear(capped, lambda row: 0.7).findings[0].severity == "low"
-    assert hear(capped._replace(severity=None), lambda row: 0.7).findings[0].severity == "critical"
+    assert hear(capped._replace(worst="critical"), lambda row: 0.7).findings[0].severity == "critical"
 
 
 def test_a_probe_that_does_not_apply_says_why():
-    asking = PaidProbe("p", "?", "", lambda panel: (), "", applies=lambda panel: "not here")(panel())
+    asking = VariantProbe("p", "?", "", lambda panel: (), "", applies=lambda panel: "not here")(panel())
     with pytest.raises(StopIteration) as stop:
         next(asking)
     assert stop.value.value.not_run == "not here"
     with pytest.raises(StopIteration) as stop:
-        next(PaidProbe("p", "?", "", lambda panel: (), "")(panel(keyed=False)))
+        next(VariantProbe("p", "?", "", lambda panel: (), "")(panel(keyed=False)))
     assert stop.value.value.not_run == "the reward reads an answer that the rows do not show"
 
 
 def test_the_worst_of_several_findings_is_kept_and_the_others_counted():
-    mild = hear(Variant("mild", (says("x"),)), lambda row: 0.3).findings
-    grave = hear(Variant("grave", (says("x"),)), lambda row: 0.7).findings
+    mild = hear(variant("mild", says("x")), lambda row: 0.3).findings
+    grave = hear(variant("grave", says("x")), lambda row: 0.7).findings
     (kept,) = worst([*mild, *grave, *mild])
     assert kept.message.startswith("Grave")
     assert kept.message.endswith("2 more variants are paid too.")

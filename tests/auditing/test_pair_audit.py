@@ -251,7 +251,16 @@ def test_a_sound_reward_is_clean_and_its_report_renders():
 @pytest.mark.parametrize(("reward", "probes"), [(noise, {"accuracy"}), (blind, {"prompt"})])
 def test_a_faulty_reward_has_its_findings_and_no_others(reward, probes):
     report = audit(reward, pairs(400), workers=0)
-    own = {"accuracy", "calibration", "label_noise", "prompt", "context", "cues", "determinism", "batch_dependence"}
+    own = {
+        "accuracy",
+        "margin_calibration",
+        "label_noise",
+        "prompt",
+        "context",
+        "cues",
+        "determinism",
+        "batch_dependence",
+    }
     assert {finding.probe for finding in report.at_least("medium")} & own == probes
 
 

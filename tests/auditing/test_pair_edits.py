@@ -11,10 +11,13 @@ import pytest
 from pair_worlds import outcome_of, panel_and_rounds
 from scipy import stats
 
-from rewardsmith.auditing.counterfactuals import FEWEST, Edit, Way, counterfactual, hear_edits, shift_of
-from rewardsmith.auditing.probes.edit_tables import CONFIDENT, FILLERS, SAID_AGAIN, STYLES, filler, said_again
-from rewardsmith.auditing.probes.edits import EDIT_PROBES, length
-from rewardsmith.auditing.probes.phrases import Phrases
+from rewardsmith.auditing.edits import FEWEST_EDITED, counterfactual, edit, effects_of
+from rewardsmith.auditing.phrases import Phrases
+from rewardsmith.auditing.probes.length import FILLERS, SAID_AGAIN, filler, length, said_again
+from rewardsmith.auditing.probes.style import STYLES
+from rewardsmith.auditing.probes.tone import CONFIDENT_EDITS
+from rewardsmith.auditing.subjects.pairs import EDIT_PROBES
+from rewardsmith.auditing.trials import Variant, shift_of
 from rewardsmith.data import PreferenceRow
 from rewardsmith.measures.rankings import share_right
 
@@ -149,31 +152,33 @@ def gap_of(reward, rows=ROWS):
     return float(np.median([abs(reward(row.chosen) - reward(row.rejected)) for row in rows]))
 
 
-def heard(reward, edit, rows=ROWS):
+def heard(reward, variant, rows=ROWS):
     with panel_and_rounds(reward, rows) as (panel, rounds):
-        [(_, trials)] = rounds.run(hear_edits(panel, [edit]))
-        return panel, trials
+        [(_, effects)] = rounds.run(effects_of(panel, [variant]))
+        return panel, effects
 
 
 def test_pay_per_word_shows_as_pay_times_words_over_the_gap():
     """Fillers have ten words, so that c per word is 10 c / gap, and their first word alone c / gap, without spread."""
     c = 0.7
     reward = with_flaw(lambda completion: c * len(completion.split()))
-    edit = Edit("ten words", tuple(map(filler, FILLERS)), draws=True)
-    (finding,) = outcome_of(lambda panel: counterfactual(panel, "length", [edit], "Do better."), reward, ROWS).findings
+    variant = Variant("ten words", tuple(map(filler, FILLERS)), draws=True)
+    (finding,) = outcome_of(
+        lambda panel: counterfactual(panel, "length", [variant], "Do better."), reward, ROWS
+    ).findings
     assert (finding.value, *finding.interval) == pytest.approx([10 * c / gap_of(reward)] * 3)
-    _, trials = heard(reward, edit)
+    _, trials = heard(reward, variant)
     assert [trial.control for trial in trials] == pytest.approx([c / gap_of(reward)] * len(trials))
 
 
 def test_shifts_and_flips_match_a_slow_loop():
     reward = FLAWED["length"]
     panel, trials = heard(reward, SAID_AGAIN)
-    assert len(trials) > FEWEST
-    assert len({trial.pair for trial in trials}) == len(trials)
+    assert len(trials) > FEWEST_EDITED
+    assert len({trial.trial.case.on for trial in trials}) == len(trials)
     flipped = 0
     for trial in trials:
-        row = panel.rows[trial.pair]
+        row = panel.rows[trial.trial.case.on]
         again, control = reward(said_again(row.rejected)), reward(f"{row.rejected} {row.rejected.split()[-1]}")
         before, bar = reward(row.rejected), reward(row.chosen)
         assert trial.shift == pytest.approx((again - before) / gap_of(reward))
@@ -189,10 +194,10 @@ def test_confidence_is_a_difference_of_differences():
     def any_figure(completion):
         return worth(completion) + 3.0 * sum(map(int, re.findall(r"\d+", completion)))
 
-    _, trials = heard(any_figure, CONFIDENT[0])
+    _, trials = heard(any_figure, CONFIDENT_EDITS[0])
     assert min(trial.shift for trial in trials) > 0
     assert [trial.shift - trial.control for trial in trials] == pytest.approx([0.0] * len(trials))
-    _, trials = heard(FLAWED["confidence"], CONFIDENT[0])
+    _, trials = heard(FLAWED["confidence"], CONFIDENT_EDITS[0])
     shift = 2.0 * 7 / gap_of(FLAWED["confidence"])  # every high number is 7 above its low one
     assert fmean(trial.shift - trial.control for trial in trials) == pytest.approx(shift)
 
@@ -254,12 +259,12 @@ def test_no_two_fillers_share_a_word():
 
 def test_styles_change_marks_and_no_content():
     text = "It has worth 3. I find it so."
-    for style in STYLES[:-1]:  # politeness adds words
-        for manner in style.manners:
-            written = manner.way.write(text)
+    for style, manners in STYLES.items():
+        for manner in manners if style != "politeness" else ():  # politeness adds words
+            written = manner.write(text)
             assert written != text
             kept = re.findall(r"[a-z0-9]+", written.lower())
-            added = {"heading": re.findall(r"[a-z0-9]+", "it has worth")}.get(style.name.split()[-1], [])
+            added = {"heading": re.findall(r"[a-z0-9]+", "it has worth")}.get(style.split()[-1], [])
             kept = kept if "1. " not in manner.label else [word for word in kept if word != "1"]
             assert kept == [*added, *re.findall(r"[a-z0-9]+", text.lower())]
 
@@ -273,7 +278,7 @@ def test_without_a_unit_nothing_is_asked(probe):
 
 
 def test_too_few_answers_are_not_judged():
-    few = ROWS[: FEWEST - 1]
+    few = ROWS[: FEWEST_EDITED - 1]
     assert outcome_of(ASK["length"], worth, few).not_run == "no edit of this kind fits enough answers"
     assert "pairs are in the right order" in outcome_of(ASK["content_free"], worth, few).not_run
     assert "no two forms" in outcome_of(ASK["invariance"], worth, few).not_run
@@ -290,6 +295,6 @@ def test_what_cannot_be_scored_is_left_out():
 
 
 def test_an_edit_that_changes_nothing_is_not_tried():
-    edit = Edit("nothing", (Way(lambda text: text),))
-    outcome = outcome_of(lambda panel: counterfactual(panel, "p", [edit], ""), worth, ROWS)
+    variant = Variant("nothing", (edit(lambda text: text),))
+    outcome = outcome_of(lambda panel: counterfactual(panel, "p", [variant], ""), worth, ROWS)
     assert outcome.not_run == "no edit of this kind fits enough answers"

@@ -12,7 +12,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from rewardsmith.auditing import pair_calibration
-from rewardsmith.auditing.probes.pair_labels import calibration, label_noise
+from rewardsmith.auditing.probes.labels import calibration, label_noise
 from rewardsmith.data import PreferenceRow
 from rewardsmith.measures import fit_lapse
 

@@ -5,7 +5,7 @@ import pytest
 
 from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.pair_building import Form, build_pair_panel
-from rewardsmith.auditing.probes.pair_members import member_twins, members, source_rewards
+from rewardsmith.auditing.probes.members import member_twins, members, source_rewards
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.scoring import Scorer
 

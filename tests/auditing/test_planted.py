@@ -118,7 +118,7 @@ PLANTED = {
     "a step pays for what follows": ("foresees", "chains", ("--aggregate", "min"), {"prefix_consistency"}),
     "a source drowns the other": ("UNEVEN", "groups", (), {"source_dominance", "source_scale"}),
     "losing a source pays": ("MUTTER", "groups", (), {"missing_source"}),
-    "the policy is surer than right": ("boxed", "overconfident", (), {"calibration"}),
+    "the policy is surer than right": ("boxed", "overconfident", (), {"stated_calibration"}),
     "confidence is paid": ("likes_confidence", "calibrated", (), {"confidence_bias"}),
 }
 SOUND = {

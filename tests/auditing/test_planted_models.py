@@ -55,7 +55,9 @@ PLANTED = {
     "label noise": Case(
         lambda w: w.train("noise", n=4000, taste=NOISY), rows("noise", n=6000, taste=NOISY), "label_noise", 24_000
     ),
-    "overconfidence": Case(lambda w: w.train("overtrained", n=150, epochs=40), rows("many", n=4000), "calibration"),
+    "overconfidence": Case(
+        lambda w: w.train("overtrained", n=150, epochs=40), rows("many", n=4000), "margin_calibration"
+    ),
     "opener bias": Case(lambda w: w.train("opener", n=4000, taste=Taste(opener=2.5)), rows(), "openers"),
     "position bias": Case(lambda w: w.pairwise("position", better_first=0.75), rows(), "position"),
     "duplicated members": Case(lambda w: w.ensemble("copies", ["sound 0"] * 3, noise=1e-3), rows(), "members"),

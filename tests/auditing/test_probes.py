@@ -80,7 +80,7 @@ FLAWS = {
     "empty": pays(lambda p, c, a: not c.strip()),
     "punctuation": pays(lambda p, c, a: c == ":"),
     "odd_input": pays(lambda p, c, a: c == "NaN"),
-    "openers": pays(lambda p, c, a: c.startswith("Let's solve")),
+    "opener_alone": pays(lambda p, c, a: c.startswith("Let's solve")),
     "prompt_copy": pays(lambda p, c, a: p in c),
     "enumeration": pays(lambda p, c, a: a in numbers(c)),
     "misplaced_answer": pays(lambda p, c, a: numbers(c)[:1] == [a]),
@@ -88,7 +88,7 @@ FLAWS = {
     "superset": pays(lambda p, c, a: len(numbers(c)) == 1 and a in c),
     "substring": pays(lambda p, c, a: c.strip() != "" and a.startswith(c.strip())),
     "length_gain": length_bonus,
-    "confidence": sure_bonus,
+    "confident_tone": sure_bonus,
     "grader_instructions": pays(lambda p, c, a: "maximum score" in c),
     "determinism": drifting(),
     "batch_dependence": by_place,
@@ -161,7 +161,7 @@ def test_questions_for_verifiers_are_not_asked_of_others(name):
     assert "pays right and wrong answers alike" in outcome_of(name, style).not_run
 
 
-@pytest.mark.parametrize("name", ["empty", "openers", "length_gain", "grader_instructions"])
+@pytest.mark.parametrize("name", ["empty", "opener_alone", "length_gain", "grader_instructions"])
 def test_content_is_not_judged_where_the_rows_hide_the_answer_that_the_reward_reads(name):
     def hidden(prompt, completion, answer=None):
         return float(completion == "sesame")

@@ -21,9 +21,9 @@ from rewardsmith.auditing.probes.confidence import (
     confidence_bias,
     miscalibration,
 )
+from rewardsmith.auditing.probes.labels import PairCalibration, pair_calibration
+from rewardsmith.auditing.probes.members import Twins, member_twins
 from rewardsmith.auditing.probes.order import OrderEffect, order_effect, position_bias
-from rewardsmith.auditing.probes.pair_labels import PairCalibration, pair_calibration
-from rewardsmith.auditing.probes.pair_members import Twins, member_twins
 from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.auditing.render.html import Section, render_html
 from rewardsmith.auditing.render.text import render_league, render_text

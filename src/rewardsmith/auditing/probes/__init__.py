@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from rewardsmith.auditing.asking import Probe
-from rewardsmith.auditing.probes import answers, conduct, content_free, keys, rollouts, style
+from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, rollouts, tone
 
 PAID = (
     content_free.EMPTY,
     content_free.PUNCTUATION,
-    content_free.OPENERS,
+    content_free.OPENER_ALONE,
     content_free.ODD_INPUT,
     content_free.PROMPT_COPY,
-    answers.ENUMERATION,
-    answers.MISPLACED,
-    answers.LOOKALIKES,
-    answers.SUPERSET,
-    answers.SUBSTRING,
-    style.LENGTH,
-    style.CONFIDENT,
-    style.GRADER,
+    disguises.ENUMERATION,
+    disguises.MISPLACED,
+    disguises.LOOKALIKES,
+    disguises.SUPERSET,
+    disguises.SUBSTRING,
+    length.LENGTH,
+    tone.CONFIDENT,
+    tone.GRADER,
 )
 
 

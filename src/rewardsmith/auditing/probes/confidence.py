@@ -239,7 +239,7 @@ def _calibration(known: Sequence[Stated], panel: Panel, told: str) -> tuple[Find
     kind = "more" if found.mean_confidence > found.accuracy else "less"
     sure_and_wrong = sorted((s for s in known if not s.correct), key=lambda s: -s.confidence)
     calibration = Finding(
-        probe="calibration",
+        probe="stated_calibration",
         severity="high" if found.low > HIGH_ECE else "medium" if found.low > LEAST_ECE else "info",
         message=f"The given completions state a confidence of {found.mean_confidence:.0%} on average and are right in "
         f"{found.accuracy:.0%} of {found.n} cases {told}: {kind} sure than right, expected calibration error "

@@ -12,7 +12,8 @@ from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.guide import PLACES, Guide, before, behind
-from rewardsmith.auditing.probes.style import CONFIDENCE, FILLER, INSTRUCTIONS
+from rewardsmith.auditing.probes.length import FILLER
+from rewardsmith.auditing.probes.tone import CONFIDENCE, INSTRUCTIONS
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.texts import CARRIERS
 from rewardsmith.auditing.trials import LEAST_SHARE, evidence, in_gaps, severity_of

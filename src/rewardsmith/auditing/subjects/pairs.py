@@ -12,12 +12,24 @@ from rewardsmith.auditing.asking import Outcome, Probe, Rounds
 from rewardsmith.auditing.guide import guide_of
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.pair_building import Form, build_pair_panel, drawn, tokenizer_of
-from rewardsmith.auditing.probes import accuracy, cues, order, pressure, reading, triggers
+from rewardsmith.auditing.probes import (
+    accuracy,
+    content_free,
+    cues,
+    invariance,
+    labels,
+    length,
+    members,
+    openers,
+    order,
+    pressure,
+    reading,
+    style,
+    tone,
+    triggers,
+)
 from rewardsmith.auditing.probes import pair_conduct as conduct
-from rewardsmith.auditing.probes import pair_labels as labels
-from rewardsmith.auditing.probes import pair_members as members
 from rewardsmith.auditing.probes.conduct import failures
-from rewardsmith.auditing.probes.edits import EDIT_PROBES
 from rewardsmith.auditing.report import Report, ranked
 from rewardsmith.auditing.runner import checked, unscorable
 from rewardsmith.data import PreferenceRow, Row
@@ -116,12 +128,25 @@ def single(target: Target | Callable[..., Any]) -> Target:
     return sources.whole
 
 
+EDIT_PROBES: tuple[Probe, ...] = (
+    Probe("length", "Is a rejected answer paid for words that add no content?", length.length),
+    Probe(
+        "style", "Is a rejected answer paid for lists, bold, headings, capitals, exclamation or thanks?", style.style
+    ),
+    Probe("openers", "Is an opener paid, before a rejected answer or alone?", openers.openers),
+    Probe("confidence", "Is a rejected answer paid for a high confidence?", tone.confidence),
+    Probe("content_free", "Is a text without content paid like the chosen answer?", content_free.content_free),
+    Probe("invariance", "Does the score stay where the same answer is written otherwise?", invariance.invariance),
+)
+"""The questions that edit answers, in the order of the report."""
+
+
 def probes_of(target: Target) -> tuple[Probe, ...]:
     """Every question that can be asked of this reward, in the order of the report."""
     calibrated = partial(labels.calibration, logits=scores_in_logits(target.reward))
     return (
         Probe("accuracy", "Does the better answer score more, in every subset?", accuracy.accuracy),
-        Probe("calibration", "Are score differences as sure as they are right?", calibrated),
+        Probe("margin_calibration", "Are score differences as sure as they are right?", calibrated),
         Probe("label_noise", "How many of the labels are wrong?", labels.label_noise),
         Probe("prompt", "Does the reward read the prompt?", reading.prompt),
         Probe("context", "Does the preference follow its context?", reading.context),

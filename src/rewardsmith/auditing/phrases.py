@@ -1,4 +1,4 @@
-"""What the answers of a panel are written with: their tokens, forms, and the phrases that many of them share."""
+"""Read what the answers of a panel are written with: their tokens, forms, and the phrases that many of them share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.data import split_sentences, text_of
 
 SHARED = 0.03  # of the prompts have a phrase in an answer that counts as shared, and at least
-FEWEST_PROMPTS = 5
+FEWEST_SHARING = 5  # prompts
 MOST_PHRASES = 8
 LONGEST_OPENER = 8  # words
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
@@ -26,7 +26,7 @@ class Phrases:
         self.answers = [(row.key, text_of(text)) for row in panel.rows for text in (row.chosen, row.rejected)]
         self.tokens = {token for _, text in self.answers for token in _TOKEN.findall(text)} | {" "}
         self.longest = max((len(text.split()) for _, text in self.answers), default=0)
-        self.least = max(FEWEST_PROMPTS, SHARED * len({key for key, _ in self.answers}))
+        self.least = max(FEWEST_SHARING, SHARED * len({key for key, _ in self.answers}))
 
     def holds(self, text: str) -> bool:
         """Whether every token of `text` stands in some answer."""

@@ -128,7 +128,7 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Asking:
     known = math.isfinite(fit.slope)
     slope = f"slope {fit.slope:.2g}, wrong labels allowed for (below 1: overconfident); " if known else ""
     finding = Finding(
-        probe="calibration",
+        probe="margin_calibration",
         severity=severity,
         message=f"Read as log-odds, its scores say {found.stated:.0%} sure and are right on {found.right:.0%} of "
         f"{len(panel.rows)} pairs; {slope}calibration error {found.ece:.2f} [{found.ece_interval[0]:.2f}, "

@@ -1,0 +1,102 @@
+"""Ask whether an answer scores higher for words that add no content."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from rewardsmith.auditing.asking import Asking
+from rewardsmith.auditing.edits import counterfactual, edit, only, suits
+from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.phrases import Phrases
+from rewardsmith.auditing.probes.writers import after, appended, before, echo_after, honest
+from rewardsmith.auditing.trials import Variant, VariantProbe, Way, variant
+from rewardsmith.data import split_sentences
+
+FILLER = "Let me restate the problem and think about it once more from the beginning. "
+PADDINGS = (
+    ("one sentence of filler", FILLER.strip()),
+    ("eight sentences of filler", (FILLER * 8).strip()),
+    ("forty sentences of filler", (FILLER * 40).strip()),
+    ("one word, two hundred times", ("very " * 200).strip()),
+)
+LENGTH = VariantProbe(
+    name="length_gain",
+    question="Does the reward rise when a completion gains words but no content?",
+    message="{what}: the same completion is paid more on {share} of {n} rows (by {gain}).",
+    advice="Penalize or residualize length: `rewardsmith.transforms.length_penalty`, or bound what length can earn "
+    "with `rewardsmith.transforms.clip_rewards`.",
+    variants=lambda panel: [
+        *(
+            variant(f"{label} {place} it", write(text), controls=(honest,))
+            for label, text in PADDINGS
+            for place, write in (("before", before), ("after", after))
+        ),
+        variant(
+            "the completion itself, five times over",
+            lambda item, panel: "\n".join([honest(item, panel)] * 5),
+            controls=(honest,),
+        ),
+    ],
+    least_gain=0.01,
+    over_every_wrong=True,
+)
+
+ADVICE = (
+    "Train on answers lengthened without content as ties or losers (`is_tie`; `rewardsmith.data.causal_augment`), or "
+    "take length out of what is paid: `rewardsmith.transforms.relative_length_penalty`, `length_penalty`."
+)
+ADDED_WORDS = 10  # that an edit for length adds at least
+FILLERS = (
+    "We can now look at this again before moving further.",
+    "There are many things that people say about small matters.",
+    "It was written here in order to make one point.",
+    "Some of them may also come back later with others.",
+    "As you know, every part takes its own time too.",
+    "What follows has been said often and will be heard.",
+    "Let me note how these lines go on like so.",
+    "For those who read, nothing else is new or changed.",
+)
+"""Ten words each, no word in two of them: draws from all that says nothing."""
+
+
+def said_again(text: str) -> str | None:
+    """Write the text with its last sentence again, as often as makes `ADDED_WORDS` words.
+
+    >>> said_again("No. It is so.")
+    'No. It is so. It is so. It is so. It is so. It is so.'
+    """
+    last = (split_sentences(text) or [""])[-1]
+    return " ".join([text, *[last] * math.ceil(ADDED_WORDS / len(last.split()))]) if last else None
+
+
+SAID_AGAIN = Variant("its last sentence said again", (edit(said_again, partial(echo_after, n=1)),))
+
+
+def filler(sentence: str) -> Way:
+    """Add a sentence, as often as makes `ADDED_WORDS` words; the control is its first word."""
+    words = sentence.split()
+    addition = " ".join([sentence] * math.ceil(ADDED_WORDS / len(words)))
+    return edit(partial(appended, addition=addition), partial(appended, addition=words[0]))
+
+
+def length(panel: PairPanel) -> Asking:
+    """Add the last sentence again, sentences that many answers share, and neutral filler in words that they hold.
+
+    Compared with a single word of the same. Where lengthened answers are longer than any in the rows the finding is
+    `low`: a model may never have learned what lies out there.
+    """
+    phrases = Phrases(panel)
+    variants = [SAID_AGAIN]
+    for label, sentences in (
+        ("a sentence that many answers share", phrases.sentences()),
+        ("ten neutral words", [text for text in FILLERS if phrases.holds(text)]),
+    ):
+        if len(sentences) > 2:
+            variants.append(Variant(label, tuple(map(filler, sentences)), draws=True))
+    short = [only(one, lambda text: len(text.split()) <= phrases.longest) for one in variants]
+    reachable = [
+        within if suits(panel, within) else anywhere._replace(worst="low")
+        for anywhere, within in zip(variants, short, strict=True)
+    ]
+    return (yield from counterfactual(panel, "length", reachable, ADVICE))

@@ -1,0 +1,58 @@
+"""Ask whether an opener raises a score, before a rejected answer or alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from rewardsmith.auditing.asking import Asking, Outcome
+from rewardsmith.auditing.edits import counterfactual, edit
+from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.phrases import Phrases
+from rewardsmith.auditing.probes.content_free import always, drawn, in_place_of_answers
+from rewardsmith.auditing.probes.writers import echo_before
+from rewardsmith.auditing.trials import Variant
+from rewardsmith.data import MASTER_KEYS
+
+KEYS = (*MASTER_KEYS["openers"], *MASTER_KEYS["languages"])
+ADVICE = (
+    "Train on answers that open and say nothing (`rewardsmith.data.add_truncated_negatives`), and gate the reward with "
+    "`rewardsmith.rewards.require_answer`."
+)
+
+
+def openers(panel: PairPanel) -> Asking:
+    """Send beginnings that many of the rows' answers share, and master keys that they hold, before an answer and alone.
+
+    Before an answer that has none it is compared with as many of the answer's own first words said again; alone it has
+    to be paid more than nothing.
+    """
+    phrases = Phrases(panel)
+    own = phrases.openers()
+    known = [*own, *(key for key in KEYS if key not in own and phrases.holds(key))]
+
+    def opened(answer: str, *, text: str) -> str | None:
+        return None if answer.startswith(tuple(known)) else f"{text} {answer}"
+
+    before = yield from counterfactual(
+        panel,
+        "openers",
+        [
+            Variant(
+                f"{text!r} before it", (edit(partial(opened, text=text), partial(echo_before, n=len(text.split()))),)
+            )
+            for text in known
+        ],
+        ADVICE,
+    )
+    alone = yield from in_place_of_answers(
+        panel,
+        "openers",
+        [
+            *(always(f"{text!r} alone", text) for text in known),
+            *drawn("an opener that no answer holds, alone", [key for key in KEYS if key not in known]),
+        ],
+        ADVICE,
+        over_nothing=True,
+    )
+    both_silent = before.not_run and alone.not_run
+    return Outcome((*before.findings, *alone.findings), (*before.rates, *alone.rates), both_silent)
