@@ -45,7 +45,7 @@ N_QUESTIONS = 100
 ALPHA = family_alpha(N_QUESTIONS)
 CALLS_PER_PAIR = 37.5
 """Scores that all questions together take per pair, roundly."""
-OF_ALL = frozenset({"accuracy", "calibration", "label_noise", "prompt", "context", "cues"})
+OF_ALL = frozenset({"accuracy", "margin_calibration", "label_noise", "prompt", "context", "cues"})
 GIVEN = 10
 """Times as many pairs as are edited are scored as they stand: wrong labels and overconfidence show in thousands."""
 
