@@ -41,12 +41,6 @@ def _trl_overhead() -> list[Ratio]:
     ]
 
 
-def _vectorization() -> list[Ratio]:
-    from benchmarks.vectorization import measure
-
-    return measure()
-
-
 def _reward_scoring() -> list[Ratio]:
     from benchmarks.reward_scoring import measure
 
@@ -63,7 +57,6 @@ BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "audit_overhead": _audit_overhead,
     "worker_scaling": _worker_scaling,
     "trl_overhead": _trl_overhead,
-    "vectorization": _vectorization,
     "reward_scoring": _reward_scoring,
     "reward_training": _reward_training,
 }

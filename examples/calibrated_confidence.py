@@ -17,7 +17,7 @@ from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
-from rewardsmith.transforms import scoring_rule_reward
+from rewardsmith.transforms import brier_reward, linear_reward
 from rewardsmith.worlds import SmudgedSums
 
 TASK = SmudgedSums(chances=(1.0, 0.65, 0.3), tone=2.0)  # 2+3??= answered as "5 Confidence: 9", in a sure tone
@@ -28,8 +28,8 @@ RECIPES = {
     name: Recipe(reward, advantage=group_centered)
     for name, reward in {
         "0/1": correct,
-        "0/1 − |c − z|": correct.then(scoring_rule_reward, confidence=stated, rule="linear", missing=-1.0),
-        "0/1 − (c − z)²": correct.then(scoring_rule_reward, confidence=stated, rule="brier", missing=-1.0),
+        "0/1 − |c − z|": correct.then(linear_reward, confidence=stated, missing=-1.0),
+        "0/1 − (c − z)²": correct.then(brier_reward, confidence=stated, missing=-1.0),
     }.items()
 }
 

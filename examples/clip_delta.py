@@ -23,7 +23,7 @@ PRM = LineScores(TASK)  # right line .85, restated .90, wrong .25
 ALPHA = 0.5  # what a process reward of 1 is worth beside the outcome
 right, prm = source(final_answer_reward, "right"), step_source(PRM)
 # the baseline of the group, not that per token, which would put a price on length itself
-credit = partial(step_credit, mode="sum", baseline="group", outcome_weight=1.0)
+credit = partial(step_credit, baseline="group", outcome_weight=1.0)
 RECIPES = {
     "outcome": Recipe(right, advantage=leave_one_out),
     "outcome + PRM": Recipe(right, steps=ALPHA * prm, advantage=credit),

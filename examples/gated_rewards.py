@@ -15,22 +15,20 @@ from rewardsmith.advantages import leave_one_out, step_credit
 from rewardsmith.data import segment_steps, split_steps
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source, step_source
-from rewardsmith.transforms import combine_process_outcome
+from rewardsmith.transforms import add_outcome, gate_by_outcome
 from rewardsmith.worlds import ChainSums, final_answer_reward, line_format_reward
 
 TASK = ChainSums()  # 3+4+2= answered as "3+4=7\n7+2=9\n#### 9", or with errors, restated lines and leaps to the answer
 outcome = source(partial(final_answer_reward, unanswered=-1.0), "outcome")  # right 1, wrong 0, no answer −1
 form = step_source(line_format_reward, "form")  # 1 for a well-formed line, true or not
-credit = partial(step_credit, mode="sum", baseline="group")  # a price per token would pay for haste instead
+credit = partial(step_credit, baseline="group")  # a price per token would pay for haste instead
 WEIGHT = 0.5
 RECIPES = {
     "outcome": Recipe(outcome, advantage=leave_one_out),
-    "outcome + form": Recipe(
-        outcome, steps=form.then(combine_process_outcome, rewards=outcome, weight=WEIGHT), advantage=credit
-    ),
+    "outcome + form": Recipe(outcome, steps=form.then(add_outcome, rewards=outcome, weight=WEIGHT), advantage=credit),
     "form gated by outcome": Recipe(
         outcome,
-        steps=form.then(combine_process_outcome, rewards=outcome, weight=WEIGHT, mode="gate", threshold=0.0),
+        steps=form.then(gate_by_outcome, rewards=outcome, weight=WEIGHT),
         advantage=credit,
     ),
 }

@@ -11,7 +11,7 @@ from functools import partial
 
 from examples.support import build, config, draw, seeded
 from examples.watch import Rows, Watch, by_quantity, table
-from rewardsmith.advantages import step_credit
+from rewardsmith.advantages import min_returns, softmin_returns, step_credit
 from rewardsmith.data import segment_steps, split_steps
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source, step_source
@@ -22,9 +22,9 @@ PRM = LineScores(TASK)  # right line .85, restated .90, wrong .25
 right = source(final_answer_reward, "right")  # logged; step_credit reads it with outcome_weight alone, which is 0 here
 scores = 2.0 * step_source(PRM) - 1.0  # p(good) − p(bad)
 RECIPES = {
-    "sum": Recipe(right, steps=scores, advantage=partial(step_credit, mode="sum")),
-    "soft minimum": Recipe(right, steps=scores, advantage=partial(step_credit, mode="softmin", temperature=0.1)),
-    "minimum": Recipe(right, steps=scores, advantage=partial(step_credit, mode="min")),
+    "sum": Recipe(right, steps=scores, advantage=step_credit),
+    "soft minimum": Recipe(right, steps=scores, advantage=partial(step_credit, returns=softmin_returns)),
+    "minimum": Recipe(right, steps=scores, advantage=partial(step_credit, returns=min_returns)),
 }
 
 

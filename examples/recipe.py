@@ -4,8 +4,6 @@ One recipe, printed and drawn: two reward models that must both be satisfied, a 
 penalty for right answers, and what of all that the advantage would cancel.
 """
 
-from functools import partial
-
 from examples.support import IMAGES
 from rewardsmith.advantages import group_centered, rank_filter
 from rewardsmith.recipes import Recipe, column, combine, source
@@ -33,7 +31,7 @@ answer = right + 0.2 * tidy.where(right > 0.5)
 recipe = Recipe(
     answer.then(overlong_penalty, correct=right, low=512, high=1024, weight=0.5) + 0.1 * (good + 1.0),
     advantage=group_centered,
-    sample_filter=partial(rank_filter, rule="bw"),
+    sample_filter=rank_filter,
     name="assistant",
 )
 

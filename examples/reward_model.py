@@ -20,11 +20,15 @@ from examples.watch import Rows, Watch, by_quantity, quietly, table
 from rewardsmith.cli import app
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.rewards import RewardEnsemble, load_reward_model
-from rewardsmith.transforms import aggregate
+from rewardsmith.transforms import member_mean, member_quantile
 from rewardsmith.worlds import Sums, arithmetic_gold
 
 MEMBERS = 4
-ARMS = {"one model": (1, "mean"), "mean of four": (MEMBERS, "mean"), "least of four": (MEMBERS, "min")}
+ARMS = {
+    "one model": (1, member_mean),
+    "mean of four": (MEMBERS, member_mean),
+    "least of four": (MEMBERS, member_quantile),
+}
 
 
 def command(*arguments: object) -> None:
@@ -53,8 +57,8 @@ def run(*, steps: int = 150, seed: int = 0, folder: Path | None = None) -> dict[
     command("audit", places[0], folder / "fresh.jsonl", "--budget", 6000, "--out", folder / "report")
     members = [load_reward_model(place) for place in places]
     arms = {}
-    for name, (n, how) in ARMS.items():
-        reward = RewardEnsemble(members[:n], partial(aggregate, how=how), normalize="ref_zscore")
+    for name, (n, aggregate) in ARMS.items():
+        reward = RewardEnsemble(members[:n], aggregate, normalize="ref_zscore")
         reward.fit_reference([*prompts[:256]], [*completions[:256]])
         watch = Watch(partial(measure, reward))
         trainer = GRPOTrainer(

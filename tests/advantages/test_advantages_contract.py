@@ -1,5 +1,6 @@
 """What everything in the advantages room promises, asked of each name that it exports."""
 
+import inspect
 import math
 import pickle
 from functools import partial
@@ -9,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith import advantages as room
+from rewardsmith.advantages import aspects, filters, group, steps, tokens
 
 NAN = math.nan
 GROUP, PROMPTS = 4, 6
@@ -16,19 +18,19 @@ ROWS = GROUP * PROMPTS
 
 
 def scattered(step_rewards, step_mask, step_ends):
-    return room.scatter_steps(step_rewards, step_ends, step_mask, n_tokens=5)
+    return tokens.scatter_steps(step_rewards, step_ends, step_mask, n_tokens=5)
 
 
 def spread(step_rewards, step_mask, step_ends, completion_mask):
-    return room.spread_steps(step_rewards, step_ends, step_mask, completion_mask)
+    return tokens.spread_steps(step_rewards, step_ends, step_mask, completion_mask)
 
 
 def lengths(step_rewards, step_mask, step_ends, completion_mask):
-    return room.step_lengths(step_ends, step_mask, completion_mask).to(step_rewards)
+    return tokens.step_lengths(step_ends, step_mask, completion_mask).to(step_rewards)
 
 
 def baselined(step_rewards, step_mask, step_ends, completion_mask):
-    counts = room.step_lengths(step_ends, step_mask, completion_mask)
+    counts = tokens.step_lengths(step_ends, step_mask, completion_mask)
     return room.token_leave_one_out(step_rewards, step_mask, counts, group_size=GROUP)
 
 
@@ -40,7 +42,7 @@ def credit(step_rewards, step_mask, step_ends, completion_mask):
         step_ends=step_ends,
         completion_mask=completion_mask,
         group_size=GROUP,
-        mode="softmin",
+        returns=room.softmin_returns,
         outcome_weight=1.0,
     )
 
@@ -59,18 +61,28 @@ CASES = {
     "group_centered": partial(room.group_centered, group_size=GROUP),
     "group_zscore": partial(room.group_zscore, group_size=GROUP),
     "leave_one_out": partial(room.leave_one_out, group_size=GROUP),
+    "max_returns": steps.max_returns,
+    "mean_returns": room.mean_returns,
+    "middle_filter": partial(room.middle_filter, group_size=GROUP),
     "min_form_weights": room.min_form_weights,
+    "min_returns": room.min_returns,
+    "power_filter": partial(room.power_filter, group_size=GROUP),
     "rank_filter": partial(room.rank_filter, group_size=GROUP),
     "scatter_steps": scattered,
+    "softmin_returns": room.softmin_returns,
     "spread_steps": spread,
     "step_credit": credit,
     "step_lengths": lengths,
-    "step_returns": partial(room.step_returns, mode="softmin"),
+    "step_returns": room.step_returns,
     "token_leave_one_out": baselined,
 }
 STEPS = {
     "combine_aspects": 3,
+    "max_returns": 2,
+    "mean_returns": 2,
     "min_form_weights": 2,
+    "min_returns": 2,
+    "softmin_returns": 2,
     "scatter_steps": 3,
     "spread_steps": 4,
     "step_credit": 4,
@@ -79,8 +91,8 @@ STEPS = {
     "token_leave_one_out": 4,
 }
 """How many of step rewards, step mask, step ends and completion mask each function of steps takes."""
-NOT_FUNCTIONS_OF_REWARDS = {"Aspect", "removes"}
-ESTIMATORS = [name for name in CASES if hasattr(getattr(room, name), "__removes__")]
+FILES = (aspects, filters, group, steps, tokens)
+ESTIMATORS = [name for name in CASES if hasattr(getattr(group, name, None), "__removes__")]
 each_function = pytest.mark.parametrize("name", CASES)
 each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 
@@ -97,8 +109,15 @@ def inputs(name, *, dtype=torch.float64, rows=None):
     return (rewards[order], mask[order]) if name == "broadcast_to_tokens" else (rewards[order],)
 
 
-def test_every_export_is_under_contract():
-    assert set(CASES) | NOT_FUNCTIONS_OF_REWARDS == set(room.__all__)
+def test_every_function_of_rewards_is_under_contract():
+    public = {
+        name
+        for file in FILES
+        for name, value in inspect.getmembers(file, inspect.isfunction)
+        if value.__module__ == file.__name__ and not name.startswith("_")
+    }
+    assert public - {"removes", "spread", "step_of_token"} == set(CASES)
+    assert set(room.__all__) <= public | {"Aspect"}
     assert sorted(room.__all__) == list(room.__all__)
     assert len(ESTIMATORS) == 4
 

@@ -8,17 +8,19 @@ from torch.testing import assert_close
 
 from rewardsmith.advantages import (
     leave_one_out,
+    mean_returns,
     min_form_weights,
-    scatter_steps,
-    spread_steps,
+    min_returns,
+    softmin_returns,
     step_credit,
-    step_lengths,
     step_returns,
     token_leave_one_out,
 )
+from rewardsmith.advantages.steps import max_returns
+from rewardsmith.advantages.tokens import scatter_steps, spread_steps, step_lengths
 
 NAN, INF = math.nan, math.inf
-MODES = ("sum", "min", "softmin", "mean", "max")
+MODES = (step_returns, min_returns, softmin_returns, mean_returns, max_returns)
 GROUP, TOKENS = 4, 23
 
 
@@ -77,11 +79,11 @@ def returns_by_loop(batch, mode, *, gamma=1.0, temperature=0.1, values=None):
             s = [float(values[i, t]) for t in later]
             if later:
                 out[i, k] = {
-                    "sum": sum(gamma ** (steps.index(t) - steps.index(k)) * float(values[i, t]) for t in later),
-                    "min": min(s),
-                    "max": max(s),
-                    "mean": sum(s) / len(s),
-                    "softmin": sum(weights[t] * float(values[i, t]) for t in later),
+                    step_returns: sum(gamma ** (steps.index(t) - steps.index(k)) * float(values[i, t]) for t in later),
+                    min_returns: min(s),
+                    max_returns: max(s),
+                    mean_returns: sum(s) / len(s),
+                    softmin_returns: sum(weights[t] * float(values[i, t]) for t in later),
                 }[mode]
     return out
 
@@ -109,7 +111,7 @@ def baselined_by_loop(batch):
 @pytest.mark.parametrize("holes", [False, True])
 def test_returns_are_the_slow_loop(mode, holes):
     batch = Batch(holes=holes)
-    got = step_returns(batch.step_rewards, batch.step_mask, mode=mode)
+    got = mode(batch.step_rewards, batch.step_mask)
     assert_close(got, returns_by_loop(batch, mode), equal_nan=True)
 
 
@@ -118,7 +120,7 @@ def test_returns_are_the_slow_loop(mode, holes):
 def test_discounted_returns_are_the_slow_loop(gamma, holes):
     batch = Batch(holes=holes, seed=1)
     got = step_returns(batch.step_rewards, batch.step_mask, gamma=gamma)
-    assert_close(got, returns_by_loop(batch, "sum", gamma=gamma), equal_nan=True)
+    assert_close(got, returns_by_loop(batch, step_returns, gamma=gamma), equal_nan=True)
 
 
 @pytest.mark.parametrize("gamma", [0.01, 0.5, 0.99])
@@ -144,19 +146,19 @@ def test_weights_are_a_softmax_over_the_scored_steps(temperature):
 def test_a_cold_soft_minimum_is_the_minimum_and_a_hot_one_the_mean():
     batch = Batch(seed=3)
     first = batch.step_mask.to(torch.uint8).argmax(dim=1, keepdim=True)
-    of = partial(step_returns, batch.step_rewards, batch.step_mask)
-    for temperature, mode in ((1e-4, "min"), (1e6, "mean")):
-        soft, hard = of(mode="softmin", temperature=temperature), of(mode=mode)
+    steps = batch.step_rewards, batch.step_mask
+    for temperature, mode in ((1e-4, min_returns), (1e6, mean_returns)):
+        soft, hard = softmin_returns(*steps, temperature=temperature), mode(*steps)
         assert_close(soft.gather(1, first), hard.gather(1, first), equal_nan=True, rtol=0, atol=1e-4)
 
 
 def test_fillers_raise_a_soft_minimum_but_not_the_minimum():
     scores = torch.tensor([[0.7] + 8 * [0.8]], dtype=torch.float64)  # the case that paper 64's issue tracker discusses
     mask = torch.ones_like(scores).bool()
-    soft = float(step_returns(scores, mask, mode="softmin")[0, 0])
+    soft = float(softmin_returns(scores, mask)[0, 0])
     fillers = 8 * math.exp(-1)  # relative weight of eight steps that are one temperature better
     assert soft == pytest.approx((0.7 + 0.8 * fillers) / (1 + fillers))
-    assert float(step_returns(scores, mask, mode="min")[0, 0]) == 0.7
+    assert float(min_returns(scores, mask)[0, 0]) == 0.7
 
 
 @pytest.mark.parametrize("holes", [False, True])
@@ -238,7 +240,7 @@ def credit_by_loop(batch, mode, baseline, *, gamma=1.0, outcome_weight=0.0):
     for i in range(len(batch)):
         for k, n in batch.lengths(i).items():
             as_rewards[i, k] = n
-    to_go = returns_by_loop(batch, "sum", gamma=gamma, values=as_rewards)
+    to_go = returns_by_loop(batch, step_returns, gamma=gamma, values=as_rewards)
     outcome = leave_one_out(batch.rewards, group_size=GROUP) * outcome_weight
     out = torch.zeros(len(batch), TOKENS, dtype=torch.float64)
     for i in range(len(batch)):
@@ -269,31 +271,33 @@ def credit_by_loop(batch, mode, baseline, *, gamma=1.0, outcome_weight=0.0):
 def test_credit_is_the_slow_loop(mode, baseline, outcome_weight):
     for holes in (False, True):
         batch = Batch(holes=holes, seed=7)
-        got = credit_of(batch, mode=mode, baseline=baseline, outcome_weight=outcome_weight)
+        got = credit_of(batch, returns=mode, baseline=baseline, outcome_weight=outcome_weight)
         assert_close(got, credit_by_loop(batch, mode, baseline, outcome_weight=outcome_weight))
 
 
 def test_discounted_credit_is_the_slow_loop():
     batch = Batch(seed=8)
     for baseline in ("token", "group"):
-        assert_close(credit_of(batch, gamma=0.7, baseline=baseline), credit_by_loop(batch, "sum", baseline, gamma=0.7))
+        assert_close(
+            credit_of(batch, gamma=0.7, baseline=baseline), credit_by_loop(batch, step_returns, baseline, gamma=0.7)
+        )
 
 
-@pytest.mark.parametrize("mode", ["sum", "softmin"])
+@pytest.mark.parametrize("mode", [step_returns, softmin_returns])
 def test_credit_is_the_sum_of_what_the_token_baseline_leaves(mode):
     batch = Batch(seed=9)
-    weights = min_form_weights(batch.step_rewards, batch.step_mask) if mode == "softmin" else 1.0
+    weights = min_form_weights(batch.step_rewards, batch.step_mask) if mode is softmin_returns else 1.0
     lengths = step_lengths(batch.step_ends, batch.step_mask, batch.completion_mask)
     paid = token_leave_one_out(batch.step_rewards * weights, batch.step_mask, lengths, group_size=GROUP)
     returns = step_returns(paid, batch.step_mask)
     wanted = spread_steps(returns, batch.step_ends, batch.step_mask, batch.completion_mask)
-    assert_close(credit_of(batch, mode=mode), wanted)
+    assert_close(credit_of(batch, returns=mode), wanted)
 
 
 @pytest.mark.parametrize("baseline", ["token", "group"])
 def test_no_signal_gives_no_credit(baseline):
     batch = Batch(seed=10)
-    agreeing = credit_of(batch, mode="min", baseline="group")[2 * GROUP : 3 * GROUP]
+    agreeing = credit_of(batch, returns=min_returns, baseline="group")[2 * GROUP : 3 * GROUP]
     assert not bool(agreeing.any())  # exactly 0
     assert not bool(credit_of(batch, baseline=baseline)[GROUP : 2 * GROUP].any())  # one scored row
     assert not bool(credit_of(batch, baseline=baseline, group_size=1).any())
@@ -308,8 +312,8 @@ def test_gradients_pass_through_the_scored_steps(mode):
     batch = Batch(seed=11, prompts=3, steps=4)
     scored = batch.step_mask & batch.step_rewards.isfinite()
     values = (batch.step_rewards[scored] + torch.arange(int(scored.sum())) / 97).requires_grad_()  # no ties
-    for gamma in (1.0, 0.8) if mode == "sum" else (1.0,):
-        returns = partial(step_returns, mode=mode, gamma=gamma)
+    for gamma in (1.0, 0.8) if mode is step_returns else (1.0,):
+        returns = mode if gamma == 1 else partial(mode, gamma=gamma)
         assert torch.autograd.gradcheck(
             lambda v, returns=returns: returns(batch.step_rewards.masked_scatter(scored, v), batch.step_mask)[scored],
             values,
@@ -317,7 +321,7 @@ def test_gradients_pass_through_the_scored_steps(mode):
     for baseline in ("token", "group"):
         assert torch.autograd.gradcheck(
             lambda v, baseline=baseline: credit_of(
-                batch, step_rewards=batch.step_rewards.masked_scatter(scored, v), mode=mode, baseline=baseline
+                batch, step_rewards=batch.step_rewards.masked_scatter(scored, v), returns=mode, baseline=baseline
             ),
             values,
         )
@@ -329,7 +333,7 @@ def test_unscored_and_extreme_steps_do_not_poison_a_gradient():
     rewards[3, :4] = torch.tensor([1e30, -1e30, 3e38, 1e-30])
     for mode in MODES:
         for function in (
-            partial(step_returns, mode=mode),
+            mode,
             min_form_weights,
             partial(token_leave_one_out, step_lengths=torch.ones_like(rewards), group_size=GROUP),
         ):
@@ -343,7 +347,7 @@ def test_empty_batches(shape):
     empty, mask, ends = torch.ones(shape), torch.ones(shape).bool(), torch.zeros(shape, dtype=torch.long)
     tokens = torch.ones(shape[0], 5)
     for mode in MODES:
-        assert step_returns(empty, mask, mode=mode).shape == shape
+        assert mode(empty, mask).shape == shape
     assert min_form_weights(empty, mask).shape == shape
     assert token_leave_one_out(empty, mask, ends, group_size=4).shape == shape
     assert scatter_steps(empty, ends, mask, n_tokens=5).shape == tokens.shape
@@ -365,12 +369,16 @@ def test_empty_batches(shape):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s, m, e: step_returns(s, m, mode="median"), "step_returns: mode is 'median'.*'sum', 'min'"),
         (lambda s, m, e: step_returns(s, m, gamma=1.5), r"step_returns: gamma is 1.5, outside \[0.0, 1.0\]"),
-        (lambda s, m, e: step_returns(s, m, mode="min", gamma=0.9), "gamma is 0.9, but mode 'min' does not discount"),
-        (lambda s, m, e: step_returns(s, m, mode="softmin", temperature=0.0), "step_returns: temperature is 0.0"),
+        (
+            lambda s, m, e: softmin_returns(s, m, temperature=0.0),
+            "softmin_returns: temperature is 0.0.*Use min_returns",
+        ),
         (lambda s, m, e: min_form_weights(s, m, temperature=-1.0), "min_form_weights: temperature is -1.0"),
         (lambda s, m, e: step_returns(s, m[:, :2]), "step_returns: arguments must share one shape"),
+        (lambda s, m, e: min_returns(s, m[:, :2]), "min_returns: arguments must share one shape"),
+        (lambda s, m, e: max_returns(s, m[:, :2]), "max_returns: arguments must share one shape"),
+        (lambda s, m, e: mean_returns(s, m[:, :2]), "mean_returns: arguments must share one shape"),
         (lambda s, m, e: step_returns(s[0], m[0]), r"step_returns: step_rewards must have shape \(any, any\)"),
         (lambda s, m, e: token_leave_one_out(s, m, e, group_size=3), "token_leave_one_out: 4 rows are not a whole"),
         (lambda s, m, e: token_leave_one_out(s, m, e[:2], group_size=2), "token_leave_one_out: arguments must share"),
@@ -392,6 +400,10 @@ def test_errors_say_what_is_wrong(call, message):
     ("options", "message"),
     [
         ({"baseline": "mean"}, "step_credit: baseline is 'mean'"),
+        (
+            {"returns": min_returns, "gamma": 0.9},
+            "step_credit: gamma is 0.9, but min_returns does not discount. Leave it at 1.",
+        ),
         ({"group_size": 5}, "step_credit: 24 rows are not a whole number of groups of 5"),
         ({"rewards": torch.zeros(3)}, r"step_credit: rewards must have shape \(24\), got \(3,\)"),
     ],

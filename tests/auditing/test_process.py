@@ -9,7 +9,8 @@ import re
 import pytest
 import torch
 
-from rewardsmith.advantages import step_returns
+from rewardsmith.advantages import mean_returns, min_returns, step_returns
+from rewardsmith.advantages.steps import max_returns
 from rewardsmith.auditing import audit, padding_probe
 from rewardsmith.auditing.padding import FILLERS, INSERTED, TOTALS, total_of
 from rewardsmith.data import Row
@@ -18,6 +19,7 @@ from rewardsmith.scoring import as_target, process_target, score, steps_of, with
 from rewardsmith.scoring.process import StepScore, takes_steps
 from rewardsmith.transforms import clip_steps, delta_steps
 
+RETURNS = {"sum": step_returns, "min": min_returns, "mean": mean_returns, "max": max_returns}
 SUM = re.compile(r"(\d+) \+ (\d+) = (\d+)")
 
 
@@ -76,9 +78,9 @@ def test_totals_are_the_returns_of_the_librarys_own_step_transforms(seed):
         if name == "last":
             expected = steps[0, -1]
         elif name in shaped:
-            expected = step_returns(shaped[name], mask, mode="sum")[0, 0]
+            expected = step_returns(shaped[name], mask)[0, 0]
         else:
-            expected = step_returns(steps, mask, mode=name)[0, 0]
+            expected = RETURNS[name](steps, mask)[0, 0]
         assert got == pytest.approx(float(expected))
 
 

@@ -43,7 +43,8 @@ def region(rows):
 def test_a_reward_that_is_wrong_in_the_middle_is_advised_to_keep_the_ends(seed):
     finding = region(rollouts(misled, seed=seed))
     assert finding.severity == "low"
-    assert 'rank_filter(rule="bw")' in finding.advice
+    assert "`rewardsmith.advantages.rank_filter`" in finding.advice
+    assert "'best and worst' keeps" in finding.message
 
 
 @pytest.mark.parametrize("seed", range(6))

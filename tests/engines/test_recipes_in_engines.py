@@ -61,7 +61,7 @@ def test_a_recipe_trains_as_its_parts_do_by_hand(ours, world):
 
 def test_steps_of_a_recipe_become_token_advantages(world):
     steps = step_source(even_pieces, "even").then(clip_steps, threshold=0.5).then(delta_steps)
-    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, mode="sum", outcome_weight=1.0))
+    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, outcome_weight=1.0))
     seen = []
 
     class Keep(TrainerCallback):
@@ -79,7 +79,6 @@ def test_steps_of_a_recipe_become_token_advantages(world):
         step_ends=batch.step_ends,
         completion_mask=torch.arange(scored.advantages.shape[1]) < batch.completion_mask.sum(1)[:, None],
         group_size=4,
-        mode="sum",
         outcome_weight=1.0,
     )
     assert_close(scored.advantages, expected.to(torch.float32))
@@ -90,7 +89,7 @@ def test_levels_of_steps_and_outcome_are_gated_inside_training(world):
     steps = combine(
         gated_step_sum, step_source(even_pieces, "even"), RIGHT, thresholds=[0.0, 0.0], gate_sign="positive"
     )
-    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, mode="sum", baseline="group"))
+    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, baseline="group"))
     seen = []
 
     class Keep(TrainerCallback):
@@ -114,7 +113,6 @@ def test_levels_of_steps_and_outcome_are_gated_inside_training(world):
         step_ends=batch.step_ends,
         completion_mask=torch.arange(scored.advantages.shape[1]) < batch.completion_mask.sum(1)[:, None],
         group_size=4,
-        mode="sum",
         baseline="group",
     )
     assert_close(scored.advantages, expected.to(torch.float32))
@@ -139,7 +137,7 @@ def test_a_pointwise_recipe_is_a_reward_for_trls_own_trainer(world):
             Recipe(combine(normalize_sources, RIGHT, SHORT).then(weighted_sum)),
             "normalize_sources needs the whole prompt",
         ),
-        (Recipe(RIGHT, sample_filter=partial(rank_filter, rule="bw")), "rank_filter.* acts after the rewards"),
+        (Recipe(RIGHT, sample_filter=rank_filter), "rank_filter.* acts after the rewards"),
     ],
 )
 def test_what_needs_the_batch_is_refused_by_trls_own_trainer_and_ours_is_named(recipe, what, world):

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 from transformers import TrainerCallback
 
-from rewardsmith.advantages import step_credit
+from rewardsmith.advantages import min_returns, step_credit
 from rewardsmith.data import StepTable, segment_steps
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.transforms import length_penalty
@@ -117,7 +117,7 @@ def test_a_process_reward_is_called_as_a_reward_is_with_steps_beside(world):
 
 def test_the_librarys_step_credit_trains_on_the_scores(world):
     """Called by the trainer, it gives what it gives on tensors made by hand."""
-    credit = partial(step_credit, mode="min", outcome_weight=0.5)
+    credit = partial(step_credit, returns=min_returns, outcome_weight=0.5)
     scored, trainer = scored_by(world, process_rewards=first_number, advantage=credit)
     by_hand = credit(
         torch.arange(4.0).repeat(4),

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out, step_credit
+from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out, min_returns, step_credit
+from rewardsmith.advantages.steps import max_returns
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.verl import STEP_WORTH_ZERO, register_advantage, register_recipe, step_reward_manager
 from rewardsmith.recipes import Recipe, combine, source, step_source
@@ -215,7 +216,7 @@ def test_step_scores_are_read_off_the_tokens(verl):
     """Two prompts of two; a step worth 0 is a step, and a row without any step gets nothing."""
     rewards = torch.tensor([[0.0, 2.0, 0.0, STEP_WORTH_ZERO], [3.0, 0.0, 0.0, 0.0], [0.0] * 4, [1.0, -1.0, 5.0, 0.0]])
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]])
-    credit = partial(step_credit, mode="min")
+    credit = partial(step_credit, returns=min_returns)
     register_advantage("ours", credit)
     advantages, _ = verl.compute("ours", rewards, mask, ["p", "q", "q", "p"])
     by_hand = credit(
@@ -233,10 +234,10 @@ def test_step_scores_are_read_off_the_tokens(verl):
 def test_refusals_say_what_to_do(verl):
     register_advantage("ours", leave_one_out)
     register_advantage("ours", leave_one_out)
-    register_advantage("steps", partial(step_credit, mode="min"))
-    register_advantage("steps", partial(step_credit, mode="min"))  # a file that is loaded twice
+    register_advantage("steps", partial(step_credit, returns=min_returns))
+    register_advantage("steps", partial(step_credit, returns=min_returns))  # a file that is loaded twice
     with pytest.raises(ValueError, match="already been registered"):
-        register_advantage("steps", partial(step_credit, mode="max"))
+        register_advantage("steps", partial(step_credit, returns=max_returns))
     with pytest.raises(ValueError, match="already been registered"):
         register_advantage("ours", group_zscore)
     with pytest.raises(ValueError, match=r"prompts have \[1, 2, 3\] responses each.*whole groups of `rollout\.n`"):

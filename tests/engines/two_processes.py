@@ -18,7 +18,7 @@ import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-from rewardsmith.advantages import drop_dead_groups, rank_filter, step_credit
+from rewardsmith.advantages import drop_dead_groups, min_returns, rank_filter, step_credit
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer
 from rewardsmith.transforms import GRPOLambda
@@ -103,8 +103,8 @@ def stages(algorithm):
             "process_rewards": {"size": step_size},
             "segment": partial(segment_steps, separator=" or "),
             "transform": GRPOLambda(fraction=0.5),
-            "advantage": partial(step_credit, mode="min", outcome_weight=1.0),
-            "sample_filter": partial(rank_filter, rule="br"),
+            "advantage": partial(step_credit, returns=min_returns, outcome_weight=1.0),
+            "sample_filter": partial(rank_filter, n_worst=0, n_random=1),
         }
     return {"near": near, "short": short}, {
         "transform": from_group_median,

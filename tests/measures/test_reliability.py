@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rewardsmith.advantages import rank_filter
+from rewardsmith.advantages import drop_unscored, middle_filter, rank_filter
 from rewardsmith.measures import choose_filter, reward_reliability
 
 NAN, INF = math.nan, math.inf
@@ -158,7 +158,7 @@ def heteroscedastic(n_groups: int = 400, group_size: int = 5, seed: int = 1) -> 
     return np.where(np.abs(gold - 0.5) < 0.2, noise, gold), gold
 
 
-RULES = {rule: partial(rank_filter, rule=rule) for rule in ("all", "middle", "bw")}
+RULES = {"all": drop_unscored, "middle": partial(middle_filter, group_size=5), "bw": partial(rank_filter, group_size=5)}
 
 
 def test_filters_are_ranked_by_what_they_keep_and_the_middle_comes_last() -> None:
@@ -166,7 +166,7 @@ def test_filters_are_ranked_by_what_they_keep_and_the_middle_comes_last() -> Non
     ranked = choose_filter(rewards, gold, RULES, group_size=5)
     assert [choice.name for choice in ranked] == ["bw", "all", "middle"]
     for choice in ranked:
-        weights = rank_filter(torch.from_numpy(rewards), group_size=5, rule=choice.name).numpy()  # type: ignore[arg-type]
+        weights = RULES[choice.name](torch.from_numpy(rewards)).numpy()
         kept = weights > 0
         assert choice.reliability.r2 == pytest.approx(stats.linregress(rewards[kept], gold[kept]).rvalue ** 2)
         assert choice.behind == pytest.approx(ranked[0].reliability.r2 - choice.reliability.r2)

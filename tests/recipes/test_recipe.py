@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, step_credit
+from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, min_returns, step_credit
 from rewardsmith.recipes import Recipe, column, combine, source, step_source
 from rewardsmith.scoring import contract_of
 from rewardsmith.transforms import (
@@ -139,7 +139,7 @@ def test_its_credit_computes_the_step_term_and_hands_it_to_the_advantage():
         completion_mask=torch.ones(4, 3, dtype=torch.bool),
     )
     steps = step_source(prm).then(clip_steps, threshold=0.5)
-    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, mode="min"))
+    recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, returns=min_returns))
     rewards = found.source_rewards[:, 0]
     expected = step_credit(
         rewards,
@@ -148,7 +148,7 @@ def test_its_credit_computes_the_step_term_and_hands_it_to_the_advantage():
         step_ends=found.step_ends,
         completion_mask=found.completion_mask,
         group_size=2,
-        mode="min",
+        returns=min_returns,
     )
     got = recipe.credit(rewards, **{**context(found), "step_rewards": None})
     assert_close(got, expected)
@@ -160,13 +160,13 @@ def test_levels_of_steps_and_outcome_are_gated_in_a_recipe_as_by_hand():
     sources, mask = torch.tensor([[1.0], [0.0]]), torch.ones(2, 3).bool()
     scores = torch.tensor([[0.5, 0.25, 0.125]]).repeat(2, 1)
     term = combine(gated_step_sum, step_source(prm), RIGHT, thresholds=[0.0, 0.0])
-    recipe = Recipe(RIGHT, steps=term, advantage=partial(step_credit, mode="sum", baseline="group"))
+    recipe = Recipe(RIGHT, steps=term, advantage=partial(step_credit, baseline="group"))
     assert "gated_step_sum" in str(recipe)
     batch = RewardBatch(sources, ("right",), 2, step_rewards={"prm": scores}, step_mask=mask)
     context = {"step_mask": mask, "step_ends": torch.tensor([[0, 1, 2]] * 2), "completion_mask": mask, "group_size": 2}
     got = recipe.credit(sources[:, 0], batch=batch, **context)
     paid = torch.tensor([[0.5, 0.25, 1.125], [0.0, 0.0, 0.0]])  # the failure's steps are worth nothing
-    wanted = step_credit(sources[:, 0], step_rewards=paid, mode="sum", baseline="group", **context)
+    wanted = step_credit(sources[:, 0], step_rewards=paid, baseline="group", **context)
     assert_close(got, wanted)
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import GRPOLambda, chain, clip_rewards, easiest_prompts, grpo_lambda, length_shaped
+from rewardsmith.transforms import GRPOLambda, chain, clip_rewards, grpo_lambda, length_shaped
+from rewardsmith.transforms.easiest import easiest_prompts
 from rewardsmith.types import traits_of
 
 NAN = math.nan

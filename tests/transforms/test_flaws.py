@@ -9,7 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore
-from rewardsmith.transforms import flawed_advantage, flawed_positive_penalty
+from rewardsmith.transforms import flawed_positive_penalty
+from rewardsmith.transforms.flaws import flawed_advantage
 from rewardsmith.types import traits_of
 
 NAN = math.nan

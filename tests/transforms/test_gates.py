@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import gated_step_sum, gated_sum, priority_gates, switch, weighted_sum
+from rewardsmith.transforms import gated_step_sum, gated_sum, switch, weighted_sum
+from rewardsmith.transforms.gates import priority_gates
 
 NAN, INF = math.nan, math.inf
 

@@ -8,12 +8,24 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import incentive_compatible, scoring_rule_reward
+from rewardsmith.transforms import (
+    brier_reward,
+    incentive_compatible,
+    linear_reward,
+    log_score_reward,
+    spherical_reward,
+)
 from rewardsmith.types import traits_of
 
 NAN, INF = math.nan, math.inf
 EPS = 0.01
-RULES = ["brier", "spherical", "log", "log_clipped", "linear"]
+RULES = {
+    "brier": brier_reward,
+    "spherical": spherical_reward,
+    "log": partial(log_score_reward, eps=0.0),
+    "log_clipped": partial(log_score_reward, eps=EPS),
+    "linear": linear_reward,
+}
 PROPER = ["brier", "spherical", "log", "log_clipped"]
 
 
@@ -43,7 +55,7 @@ def slow_value(rule, a, w, p, q):
 def test_rewards_are_correctness_plus_the_score(rule, a, w):
     pairs = list(product((0.0, 1.0), (0.0, 0.005, 0.3, 0.5, 0.9, 1.0)))
     rewards, confidence = torch.tensor(pairs, dtype=torch.float64).unbind(dim=1)
-    got = scoring_rule_reward(rewards, confidence, rule=rule, accuracy_weight=a, weight=w, eps=EPS)
+    got = RULES[rule](rewards, confidence, accuracy_weight=a, weight=w)
     expected = [a * z + (w * slow_score(rule, q, z) if w else 0.0) for z, q in pairs]
     assert_close(got, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
@@ -51,14 +63,14 @@ def test_rewards_are_correctness_plus_the_score(rule, a, w):
 def test_the_brier_reward_is_that_of_rlcr_and_an_honest_report_earns_p_squared():
     for p in (0.0, 0.2, 0.5, 0.9, 1.0):
         q = torch.full((2,), p, dtype=torch.float64)
-        given_wrong, given_right = scoring_rule_reward(torch.tensor([0.0, 1.0], dtype=torch.float64), q).tolist()
+        given_wrong, given_right = brier_reward(torch.tensor([0.0, 1.0], dtype=torch.float64), q).tolist()
         assert p * given_right + (1 - p) * given_wrong == pytest.approx(p**2)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_honest_report_is_optimal_under_every_proper_rule_and_not_under_the_linear_one(rule):
     reports = torch.linspace(0, 1, 101, dtype=torch.float64)
-    given = [scoring_rule_reward(torch.full_like(reports, z), reports, rule=rule, eps=EPS) for z in (0.0, 1.0)]
+    given = [RULES[rule](torch.full_like(reports, z), reports) for z in (0.0, 1.0)]
     for i in range(2, 99):
         p = i / 100
         best = int((p * given[1] + (1 - p) * given[0]).argmax())
@@ -78,7 +90,7 @@ def test_the_margin_is_the_smallest_slope_of_the_best_value_over_all_probabiliti
         # reports: the grid, and the honest one, which a proper rule makes the best
         low, high = (max(slow_value(rule, a, w, x, q) for q in [*grid, x]) for x in (p, p + step))
         slopes.append((high - low) / step)
-    got = incentive_compatible(rule=rule, accuracy_weight=a, weight=w, eps=EPS)
+    got = incentive_compatible(partial(RULES[rule], accuracy_weight=a, weight=w))
     if rule == "log":
         assert got == (False, -INF)
         assert min(slopes) < a - 9 * w  # (log step − 1) of the first step alone, and no end as it shrinks
@@ -94,26 +106,26 @@ def test_it_holds_just_where_a_policy_that_may_answer_wrong_on_purpose_does_not(
     probabilities = [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8]
     values = [max(slow_value(rule, a, w, p, q) for q in reports) for p in probabilities]
     tempted = any(low > high + 1e-12 for low, high in pairwise(values))
-    assert incentive_compatible(rule=rule, accuracy_weight=a, weight=w, eps=EPS).holds == (not tempted)
+    assert incentive_compatible(partial(RULES[rule], accuracy_weight=a, weight=w)).holds == (not tempted)
 
 
 def test_the_calculator_on_the_cases_of_the_paper():
-    assert incentive_compatible(rule="brier").holds
-    assert incentive_compatible(rule="brier", accuracy_weight=0.5, weight=0.5).holds  # the official weights
-    assert not incentive_compatible(rule="brier", accuracy_weight=0.5).holds
-    assert not incentive_compatible(rule="brier", accuracy_weight=0.0).holds
-    assert not incentive_compatible(rule="log", accuracy_weight=1e6).holds
-    assert not incentive_compatible(rule="log_clipped").holds
-    assert incentive_compatible(rule="linear", accuracy_weight=10.0) == (False, -INF)
+    assert incentive_compatible(brier_reward).holds
+    assert incentive_compatible(partial(brier_reward, accuracy_weight=0.5, weight=0.5)).holds  # the official weights
+    assert not incentive_compatible(partial(brier_reward, accuracy_weight=0.5)).holds
+    assert not incentive_compatible(partial(brier_reward, accuracy_weight=0.0)).holds
+    assert not incentive_compatible(partial(RULES["log"], accuracy_weight=1e6)).holds
+    assert not incentive_compatible(log_score_reward).holds
+    assert incentive_compatible(partial(linear_reward, accuracy_weight=10.0)) == (False, -INF)
     for weight in (0.0, -1.0):  # nothing asks for honesty
-        assert incentive_compatible(rule="brier", weight=weight) == (False, -INF)
+        assert incentive_compatible(partial(brier_reward, weight=weight)) == (False, -INF)
 
 
 def test_a_missing_confidence_is_unscored_or_earns_what_it_is_told_to():
     rewards, confidence = torch.tensor([1.0, 0.0, NAN, 1.0]), torch.tensor([NAN, NAN, NAN, 1.0])
-    got = scoring_rule_reward(rewards, confidence)
+    got = brier_reward(rewards, confidence)
     assert_close(got, torch.tensor([NAN, NAN, NAN, 1.0]), equal_nan=True)
-    got = scoring_rule_reward(rewards, confidence, missing=-1.0)
+    got = brier_reward(rewards, confidence, missing=-1.0)
     assert_close(got, torch.tensor([-1.0, -1.0, NAN, 1.0]), equal_nan=True)
 
 
@@ -121,14 +133,14 @@ def test_the_official_form_is_ours_plus_a_constant():
     # ½·z + ½·(1 − (q − z)²), with 0 where the format fails
     rewards, confidence = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([0.7, NAN, 0.2, 1.0])
     official = torch.tensor([0.5 + 0.5 * 0.91, 0.0, 0.5 * 0.96, 0.0])
-    got = scoring_rule_reward(rewards, confidence, accuracy_weight=0.5, weight=0.5, missing=-0.5)
+    got = brier_reward(rewards, confidence, accuracy_weight=0.5, weight=0.5, missing=-0.5)
     assert_close(got + 0.5, official)
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("a", "w", "missing"), [(1.0, 1.0, None), (0.5, -2.0, None), (-1.0, 1.0, 3.0)])
 def test_the_declared_bounds_are_reached_and_not_left(rule, a, w, missing):
-    transform = partial(scoring_rule_reward, rule=rule, accuracy_weight=a, weight=w, eps=EPS, missing=missing)
+    transform = partial(RULES[rule], accuracy_weight=a, weight=w, missing=missing)
     bounds = traits_of(transform).bounded
     if rule == "log":
         assert bounds is None
@@ -142,27 +154,31 @@ def test_the_declared_bounds_are_reached_and_not_left(rule, a, w, missing):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_confidence_is_computed_in_single(dtype):
     confidence = torch.linspace(0, 1, 11, dtype=torch.float64).to(dtype)
-    got = scoring_rule_reward(torch.zeros(11, dtype=dtype), confidence)
+    got = brier_reward(torch.zeros(11, dtype=dtype), confidence)
     assert got.dtype == dtype
     assert_close(got, (-confidence.double().square()).to(dtype))
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda z: scoring_rule_reward(z, 90 * z),
-            r"scoring_rule_reward: confidence holds 90.0, but a confidence lies in \[0, 1\].*Divide percentages by 100",
-        ),
-        (lambda z: scoring_rule_reward(z, -z), r"scoring_rule_reward: confidence holds -1.0"),
-        (lambda z: scoring_rule_reward(2 * z, z), r"scoring_rule_reward: rewards holds 2.0, but a verdict is 0, 1"),
-        (lambda z: scoring_rule_reward(z, z[:1]), r"scoring_rule_reward: arguments must share one shape"),
-        (lambda z: scoring_rule_reward(z, z, rule="crps"), r"scoring_rule_reward: rule is 'crps'"),
-        (lambda z: scoring_rule_reward(z, z, eps=0.5), r"scoring_rule_reward: eps is 0.5, outside"),
-        (lambda z: incentive_compatible(rule="crps"), r"incentive_compatible: rule is 'crps'"),
-        (lambda z: incentive_compatible(eps=0.0), r"incentive_compatible: eps is 0.0, outside"),
-    ],
-)
-def test_wrong_arguments_are_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call(torch.ones(2))
+@pytest.mark.parametrize("rule", RULES)
+def test_wrong_arguments_are_refused(rule):
+    z, name = torch.ones(2), getattr(RULES[rule], "func", RULES[rule]).__name__
+    call = RULES[rule]
+    with pytest.raises(
+        ValueError, match=rf"{name}: confidence holds 90.0, but a confidence lies in \[0, 1\].*Divide percentages by"
+    ):
+        call(z, 90 * z)
+    with pytest.raises(ValueError, match=f"{name}: confidence holds -1.0"):
+        call(z, -z)
+    with pytest.raises(ValueError, match=f"{name}: rewards holds 2.0, but a verdict is 0, 1"):
+        call(2 * z, z)
+    with pytest.raises(ValueError, match=f"{name}: arguments must share one shape"):
+        call(z, z[:1])
+
+
+def test_a_floor_outside_its_range_and_an_unknown_rule_are_refused():
+    with pytest.raises(ValueError, match=r"log_score_reward: eps is 0.5, outside"):
+        log_score_reward(torch.ones(2), torch.ones(2), eps=0.5)
+    with pytest.raises(ValueError, match=r"incentive_compatible: eps is 0.5, outside"):
+        incentive_compatible(partial(log_score_reward, eps=0.5))
+    with pytest.raises(ValueError, match=r"incentive_compatible: nothing is known of sorted\(reverse=True\). Pass one"):
+        incentive_compatible(partial(sorted, reverse=True))

@@ -6,10 +6,29 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import chain, clip_steps, combine_process_outcome, delta_steps, gated_step_sum, renorm
+from rewardsmith.transforms import (
+    add_outcome,
+    chain,
+    clip_steps,
+    delta_steps,
+    gate_by_outcome,
+    gated_step_sum,
+    renorm,
+)
 
 NAN, INF = math.nan, math.inf
-MODES = ("sum", "broadcast", "renorm", "gate")
+MODES = {
+    "sum": add_outcome,
+    "broadcast": partial(renorm, center=(0.0, 0.0)),
+    "renorm": renorm,
+    "gate": gate_by_outcome,
+}
+OPTIONS = {
+    "sum": ({}, {"weight": 0.3}),
+    "broadcast": ({}, {"weight": 0.3}),
+    "renorm": ({}, {"weight": 0.3}, {"center": (0.25, 0.75)}),
+    "gate": ({}, {"weight": 0.3}, {"threshold": 1.0}, {"threshold": 1.0, "strict": False}),
+}
 
 
 def chains(*, rows=40, steps=7, holes=True, seed=0, dtype=torch.float64):
@@ -129,13 +148,10 @@ def test_clip_then_delta_returns_the_clipped_score():
     assert to_come.tolist() == [[-0.25, -0.5, 0.0]]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    "options", [{}, {"weight": 0.3}, {"center": (0.25, 0.75)}, {"threshold": 1.0}, {"threshold": 1.0, "strict": False}]
-)
+@pytest.mark.parametrize(("mode", "options"), [(mode, options) for mode in MODES for options in OPTIONS[mode]])
 def test_combinations_are_the_slow_loop(mode, options):
     scores, mask, outcomes = chains(seed=2)
-    got = combine_process_outcome(scores, outcomes, mask, mode=mode, **options)
+    got = MODES[mode](scores, outcomes, mask, **options)
     assert_close(got, combine_by_loop(scores, outcomes, mask, mode, **options), equal_nan=True)
 
 
@@ -145,9 +161,9 @@ def test_a_row_whose_steps_nobody_scored_keeps_its_outcome_on_the_last_one(mode,
     mask = torch.tensor([[True, True, True, False]])
     wanted = torch.tensor([[NAN, NAN, at_end, NAN]])
     for weight in (0.0, 1.0):
-        got = combine_process_outcome(scores, torch.ones(1), mask, mode=mode, weight=weight)
+        got = MODES[mode](scores, torch.ones(1), mask, weight=weight)
         assert_close(got, wanted, equal_nan=True)
-    assert combine_process_outcome(scores, torch.tensor([NAN]), mask, mode=mode).isnan().all()
+    assert MODES[mode](scores, torch.tensor([NAN]), mask).isnan().all()
     if mode == "renorm":
         for options in ({}, {"per_step_mean": True}, {"final": "outcome"}):
             assert_close(renorm(scores, torch.ones(1), mask, **options), wanted, equal_nan=True)
@@ -158,15 +174,9 @@ def test_a_row_whose_steps_nobody_scored_keeps_its_outcome_on_the_last_one(mode,
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
 def test_an_infinite_step_stays_infinite_whatever_the_gate_and_the_weight(mode, weight, outcome):
     scores, mask = torch.tensor([[INF, -INF, 0.5]]), torch.ones(1, 3).bool()
-    got = combine_process_outcome(scores, torch.tensor([outcome]), mask, mode=mode, weight=weight)
+    got = MODES[mode](scores, torch.tensor([outcome]), mask, weight=weight)
     assert got[0, :2].tolist() == [INF, -INF]
     assert got[0, 2].isfinite()
-
-
-def test_renorm_is_the_combination_of_that_name():
-    scores, mask, outcomes = chains(seed=3)
-    wanted = combine_process_outcome(scores, outcomes, mask, mode="renorm")
-    assert_close(renorm(scores, outcomes, mask), wanted, equal_nan=True)
 
 
 def test_renorm_never_rewards_a_failure_nor_punishes_a_success():
@@ -201,7 +211,7 @@ def test_the_gate_agrees_with_the_gate_of_several_levels():
     scores, mask, outcomes = chains(seed=7)
     scores = scores.nan_to_num(0.5, 0.5, 0.5)  # unscored steps: there the outcome goes to different steps
     levels = gated_step_sum([scores, outcomes], mask, thresholds=[0.0, 0.0])
-    assert_close(combine_process_outcome(scores, outcomes, mask, mode="gate"), levels.step_rewards, equal_nan=True)
+    assert_close(gate_by_outcome(scores, outcomes, mask), levels.step_rewards, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +220,7 @@ def test_the_gate_agrees_with_the_gate_of_several_levels():
         partial(clip_steps, threshold=0.4),
         delta_steps,
         partial(delta_steps, terminal="drop"),
-        *[lambda s, m, mode=mode: combine_process_outcome(s, torch.ones(len(s)), m, mode=mode) for mode in MODES],
+        *[lambda s, m, combine=combine: combine(s, torch.ones(len(s)), m) for combine in MODES.values()],
         lambda s, m: renorm(s, torch.ones(len(s)), m, per_step_mean=True, final="outcome"),
     ],
 )
@@ -229,10 +239,8 @@ def test_the_outcome_gets_a_gradient():
     scores, mask, _ = chains(seed=8)
     scores, mask = scores[4:].nan_to_num(0.5, 0.5, 0.5), mask[4:]
     outcomes = torch.rand(len(scores), dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    for mode in MODES:
-        assert torch.autograd.gradcheck(
-            lambda r, mode=mode: combine_process_outcome(scores, r, mask, mode=mode)[mask], outcomes
-        )
+    for combine in MODES.values():
+        assert torch.autograd.gradcheck(lambda r, combine=combine: combine(scores, r, mask)[mask], outcomes)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +248,11 @@ def test_the_outcome_gets_a_gradient():
     [
         (lambda s, m: delta_steps(s, m, terminal="cut"), "delta_steps: terminal is 'cut'.*'keep', 'drop'"),
         (lambda s, m: renorm(s, s[:, 0], m, final="answer"), "renorm: final is 'answer'"),
-        (lambda s, m: combine_process_outcome(s, s[:, 0], m, mode="mean"), "combine_process_outcome: mode is 'mean'"),
-        (lambda s, m: combine_process_outcome(s, s[:, 0], m, weight=-1.0), "combine_process_outcome: weight is -1.0"),
+        (lambda s, m: add_outcome(s, s[:, 0], m, weight=-1.0), "add_outcome: weight is -1.0"),
+        (lambda s, m: gate_by_outcome(s, s[:, 0], m, weight=-1.0), "gate_by_outcome: weight is -1.0"),
+        (lambda s, m: renorm(s, s[:, 0], m, weight=-1.0), "renorm: weight is -1.0"),
+        (lambda s, m: add_outcome(s, s[0, :1], m), r"add_outcome: rewards must have shape \(2\), got \(1,\)"),
+        (lambda s, m: gate_by_outcome(s, s[0, :1], m), r"gate_by_outcome: rewards must have shape \(2\), got \(1,"),
         (lambda s, m: renorm(s, s[0, :1], m), r"renorm: rewards must have shape \(2\), got \(1,\)"),
         (lambda s, m: clip_steps(s, m[:, :2], threshold=0.0), r"clip_steps: arguments must share one shape"),
         (lambda s, m: clip_steps(s[0], m[0], threshold=0.0), r"clip_steps: step_rewards must have shape \(any, any\)"),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from rewardsmith._check import check_choice, check_groups, check_range, check_shape
-
-RankRule = Literal["bw", "br", "bon", "wr", "random", "middle", "pow", "all"]
+from rewardsmith._check import check_groups, check_range, check_shape
 
 
 def drop_dead_groups(rewards: Tensor, *, group_size: int, tolerance: float = 0.0) -> Tensor:
@@ -29,13 +26,10 @@ def drop_dead_groups(rewards: Tensor, *, group_size: int, tolerance: float = 0.0
     >>> drop_dead_groups(torch.tensor([1.0, 1.0, 0.0, 1.0]), group_size=2)
     tensor([0., 0., 1., 1.])
     """
-    check_shape("drop_dead_groups", "rewards", rewards, None)
-    check_groups("drop_dead_groups", rewards.shape[0], group_size)
     check_range("drop_dead_groups", "tolerance", tolerance, 0.0, math.inf)
-    wide = rewards.detach().to(torch.promote_types(rewards.dtype, torch.float32))
-    grouped = wide.reshape(-1, group_size)  # (P, G)
-    low = torch.where(grouped.isfinite(), grouped, math.inf).amin(dim=1, keepdim=True)
-    high = torch.where(grouped.isfinite(), grouped, -math.inf).amax(dim=1, keepdim=True)
+    grouped, scored = _grouped("drop_dead_groups", rewards, group_size)
+    low = torch.where(scored, grouped, math.inf).amin(dim=1, keepdim=True)
+    high = torch.where(scored, grouped, -math.inf).amax(dim=1, keepdim=True)
     live = high - low > tolerance
     return live.expand_as(grouped).flatten().to(torch.result_type(rewards, 1.0))
 
@@ -60,79 +54,111 @@ def rank_filter(
     rewards: Tensor,
     *,
     group_size: int,
-    rule: RankRule = "bw",
-    n_keep: int = 2,
-    power: float = 2.0,
+    n_best: int = 1,
+    n_worst: int = 1,
+    n_random: int = 0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Policy filtration: keep of each group the ranks at which the reward model can be trusted.
 
-        w_i = keep(rank of r_i in its group) / mean of keep over the kept          rule "pow": keep = |r_i|^p
+        w_i = 1 for the `n_best` highest, the `n_worst` lowest and `n_random` others of the group, else 0
 
-        "bw" best and worst · "br" best and a random other · "wr" worst and a random other · "bon" the best ·
-        "random" any n · "middle" the n nearest the median rank · "pow" all, by |r|^p · "all" all, equally
-
-    Zhang, Shen et al. 2024, arXiv:2409.06957, Sec. 3 (BW, BR, BoN, pow). Which rule suits a reward model is measured,
-    not assumed: `rewardsmith.auditing.choose_filter`. "random", "wr" and "middle" are there to compare with.
-    Compute advantages on the full group and multiply: within the kept pair alone every advantage is ± one constant,
-    and "bon" leaves nothing to compare with.
-    Differs: "br" draws one other row, where the official reweighting samples with 0.4 for the best and 0.1 for each
+    Zhang, Shen et al. 2024, arXiv:2409.06957, Sec. 3: BW is best and worst; BR n_worst=0, n_random=1; BoN n_worst=0.
+    Which ranks suit a reward model is measured, not assumed: `rewardsmith.measures.choose_filter`. Compute advantages
+    on the full group and multiply: within the kept pair alone every advantage is ± one constant, and BoN leaves
+    nothing to compare with.
+    Differs: BR draws one other row, where the official reweighting samples with 0.4 for the best and 0.1 for each
     other. The rank is within the group; verl's `use_pf_ppo` takes the largest and smallest reward of the whole batch.
 
     Args:
         rewards: (B,) rewards, a prompt's completions consecutive; NaN and ±inf are unscored and never kept.
-        n_keep: n of "random" and "middle", which keep what there is where fewer rows are scored.
-        power: p > 0 of "pow"; a row of reward 0 is dropped.
+        n_best, n_worst, n_random: how many of each; all that there are where fewer rows are scored.
         generator: breaks ties and draws the random rows; seed it alike on every process. None draws the same numbers
             at every call, so that the function has no state and processes agree; that is fair as long as the order
             of a prompt's completions means nothing.
 
     Returns:
-        (B,) weights with mean 1 over the kept rows of each group; a group without a scored row gets 0.
+        (B,) weights, 1 for what is kept.
 
     >>> rank_filter(torch.tensor([0.3, 0.9, 0.5, 0.1]), group_size=4)
     tensor([0., 1., 0., 1.])
     """
-    check_shape("rank_filter", "rewards", rewards, None)
-    check_groups("rank_filter", rewards.shape[0], group_size)
-    check_choice("rank_filter", "rule", rule, get_args(RankRule))
-    check_range("rank_filter", "n_keep", n_keep, 1, math.inf)
-    check_range("rank_filter", "power", power, torch.finfo(torch.float32).tiny, math.inf)
-    wide = rewards.detach().to(torch.promote_types(rewards.dtype, torch.float32))
-    grouped = wide.reshape(-1, group_size)  # (P, G)
-    scored = grouped.isfinite()
-    raw = _powers(grouped, scored, power) if rule == "pow" else _kept(grouped, scored, rule, n_keep, generator)
-    mean = raw.sum(dim=1, keepdim=True) / (raw > 0).sum(dim=1, keepdim=True).clamp(min=1)
-    weights = raw / torch.where(mean > 0, mean, 1)
-    return weights.flatten().to(torch.result_type(rewards, 1.0))
+    for name, number in (("n_best", n_best), ("n_worst", n_worst), ("n_random", n_random)):
+        check_range("rank_filter", name, number, 0, math.inf)
+    if n_best + n_worst + n_random < 1:
+        raise ValueError(
+            "rank_filter: n_best, n_worst and n_random are 0, so nothing is kept. Ask for one row at least."
+        )
+    grouped, scored = _grouped("rank_filter", rewards, group_size)
+    ties, others = _draws(grouped, generator)
+    rank = _rank(torch.where(scored, grouped, math.inf), ties)  # 0 for the worst
+    n_scored = scored.sum(dim=1, keepdim=True)
+    kept = scored & ((rank < n_worst) | (rank >= n_scored - n_best))
+    rest = scored & ~kept
+    kept = kept | (rest & (_rank(torch.where(rest, others, math.inf), ties) < n_random))
+    return kept.flatten().to(torch.result_type(rewards, 1.0))
 
 
-def _powers(grouped: Tensor, scored: Tensor, power: float) -> Tensor:
-    """(P, G) |r|^p over the group's largest, so that no power overflows; 0 where unscored."""
+def middle_filter(
+    rewards: Tensor, *, group_size: int, n_keep: int = 2, generator: torch.Generator | None = None
+) -> Tensor:
+    """Keep of each group the rows whose ranks are nearest the median rank, to compare with `rank_filter`.
+
+        w_i = 1[ |rank r_i − (n − 1)/2| among the `n_keep` smallest of the group's n scored rows ]
+
+    Args:
+        rewards, generator: as in `rank_filter`.
+
+    Returns:
+        (B,) weights, 1 for what is kept.
+    """
+    check_range("middle_filter", "n_keep", n_keep, 1, math.inf)
+    grouped, scored = _grouped("middle_filter", rewards, group_size)
+    ties, others = _draws(grouped, generator)
+    rank = _rank(torch.where(scored, grouped, math.inf), ties)
+    off = (2 * rank - scored.sum(dim=1, keepdim=True) + 1).abs()
+    kept = scored & (_rank(torch.where(scored, off, math.inf), others) < n_keep)
+    return kept.flatten().to(torch.result_type(rewards, 1.0))
+
+
+def power_filter(rewards: Tensor, *, group_size: int, power: float = 2.0) -> Tensor:
+    """Weigh each row by a power of its reward: w_i = |r_i|^p / mean of |r_j|^p over the group's kept rows.
+
+    Zhang, Shen et al. 2024, arXiv:2409.06957, Sec. 3 (pow).
+
+    Args:
+        rewards: (B,) rewards, a prompt's completions consecutive; NaN, ±inf and 0 are dropped.
+        power: p > 0.
+
+    Returns:
+        (B,) weights with mean 1 over the kept rows of each group; a group without one gets 0.
+
+    >>> power_filter(torch.tensor([1.0, -2.0, 0.0, 0.0]), group_size=4)
+    tensor([0.4000, 1.6000, 0.0000, 0.0000])
+    """
+    check_range("power_filter", "power", power, torch.finfo(torch.float32).tiny, math.inf)
+    grouped, scored = _grouped("power_filter", rewards, group_size)
     size = torch.where(scored, grouped, 0).abs()
-    largest = size.amax(dim=1, keepdim=True)
-    return (size / torch.where(largest > 0, largest, 1)) ** power
+    largest = size.amax(dim=1, keepdim=True)  # divided by it, no power overflows
+    raw = (size / torch.where(largest > 0, largest, 1)) ** power
+    mean = raw.sum(dim=1, keepdim=True) / (raw > 0).sum(dim=1, keepdim=True).clamp(min=1)
+    return (raw / torch.where(mean > 0, mean, 1)).flatten().to(torch.result_type(rewards, 1.0))
 
 
-def _kept(grouped: Tensor, scored: Tensor, rule: RankRule, n_keep: int, generator: torch.Generator | None) -> Tensor:
-    """(P, G) 1 for the rows whose rank the rule keeps, ties in random order; 0 for the others and the unscored."""
+def _grouped(caller: str, rewards: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
+    """(P, G) rewards, in float32 at least, and which of them are scored."""
+    check_shape(caller, "rewards", rewards, None)
+    check_groups(caller, rewards.shape[0], group_size)
+    grouped = rewards.detach().to(torch.promote_types(rewards.dtype, torch.float32)).reshape(-1, group_size)
+    return grouped, grouped.isfinite()
+
+
+def _draws(grouped: Tensor, generator: torch.Generator | None) -> Tensor:
+    """(2, P, G) uniform numbers: for ties, and for the choice of rows."""
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     draws = torch.rand(2, *grouped.shape, generator=generator, device=generator.device, dtype=torch.float64)
-    ties, others = draws.to(grouped.device)
-    top = scored.sum(dim=1, keepdim=True) - 1
-    rank = _rank(torch.where(scored, grouped, math.inf), ties)  # 0 for the worst, `top` for the best
-    best, worst = rank == top, rank == 0
-    kept = {
-        "bw": lambda: best | worst,
-        "br": lambda: _rank(torch.where(scored, torch.where(best, -1, others), math.inf), ties) < 2,
-        "wr": lambda: _rank(torch.where(scored, torch.where(worst, -1, others), math.inf), ties) < 2,
-        "bon": lambda: best,
-        "random": lambda: _rank(torch.where(scored, others, math.inf), ties) < n_keep,
-        "middle": lambda: _rank(torch.where(scored, (2 * rank - top).abs(), math.inf), others) < n_keep,
-        "all": lambda: scored,
-    }[rule]()
-    return (kept & scored).to(grouped)
+    return draws.to(grouped.device)
 
 
 def _rank(keys: Tensor, ties: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ every sum, mean and minimum, and its return is that of the steps after it. NaN m
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -14,56 +16,90 @@ from torch import Tensor
 
 from rewardsmith._check import check_choice, check_groups, check_range, check_same_shape, check_shape
 from rewardsmith.advantages.group import leave_one_out
-from rewardsmith.advantages.tokens import StepTokens, holds_gaps
+from rewardsmith.advantages.tokens import spread, step_lengths, step_of_token
+from rewardsmith.describe import describe
 
-Returns = Literal["sum", "min", "softmin", "mean", "max"]
 Baseline = Literal["token", "group"]
 
 
-def step_returns(
-    step_rewards: Tensor, step_mask: Tensor, *, mode: Returns = "sum", gamma: float = 1.0, temperature: float = 0.1
-) -> Tensor:
-    """What each step and those after it are worth together.
+def step_returns(step_rewards: Tensor, step_mask: Tensor, *, gamma: float = 1.0) -> Tensor:
+    """Sum the rewards of each step and those after it: G_k = Σ_{t≥k} γ^{t−k} s_t.
 
-        sum       G_k = Σ_{t≥k} γ^{t−k} s_t
-        min       G_k = min_{t≥k} s_t
-        softmin   G_k = Σ_{t≥k} w_t s_t          w of `min_form_weights`, over the whole completion
-        mean      G_k = 1/n_k Σ_{t≥k} s_t        n_k scored steps from k on
-        max       G_k = max_{t≥k} s_t
-
-    Cheng et al. 2025, arXiv:2504.15275 (PURE), for min and softmin. A sum pays for every further step; a minimum never
-    does; a soft minimum still does a little, the more the higher its temperature.
+    A sum pays for every further step: `min_returns` never does.
 
     Args:
         step_rewards: (B, N) rewards s; NaN and ±inf are unscored, that is absent.
         step_mask: (B, N) True where there is a complete step; t − k counts steps, scored or not.
-        gamma: γ in [0, 1], for "sum" alone.
-        temperature: for "softmin".
+        gamma: γ in [0, 1].
 
     Returns:
         (B, N) returns; NaN where there is no step, and where neither it nor a later one is scored.
 
-    >>> step_returns(torch.tensor([[0.5, 0.25, 1.0]]), torch.tensor([[True, True, True]]), mode="min")
+    >>> step_returns(torch.tensor([[0.5, 0.25, 1.0]]), torch.tensor([[True, True, True]]))
+    tensor([[1.7500, 1.2500, 1.0000]])
+    """
+    check_range("step_returns", "gamma", gamma, 0.0, 1.0)
+    known = _known("step_returns", step_rewards, step_mask)
+    values, mask = known.nan_to_num(0), step_mask.bool()
+    if gamma == 1:
+        returns = _to_go(values)
+    else:
+        later, columns = values.new_zeros(len(values)), []
+        for k in reversed(range(values.shape[1])):
+            later = torch.where(mask[:, k], values[:, k] + gamma * later, later)
+            columns.append(later)
+        returns = torch.stack(columns[::-1], dim=1) if columns else values
+    return _where_some_remain(returns, known, mask).to(torch.result_type(step_rewards, 1.0))
+
+
+def min_returns(step_rewards: Tensor, step_mask: Tensor) -> Tensor:
+    """Take the least reward of each step and those after it: G_k = min_{t≥k} s_t.
+
+    Cheng et al. 2025, arXiv:2504.15275 (PURE). Arguments and result as in `step_returns`.
+
+    >>> min_returns(torch.tensor([[0.5, 0.25, 1.0]]), torch.tensor([[True, True, True]]))
     tensor([[0.2500, 0.2500, 1.0000]])
     """
-    check_choice("step_returns", "mode", mode, get_args(Returns))
-    check_range("step_returns", "gamma", gamma, 0.0, 1.0)
-    if gamma != 1.0 and mode != "sum":
-        raise ValueError(f"step_returns: gamma is {gamma}, but mode {mode!r} does not discount. Leave it at 1.")
-    mask, absent, known = _steps("step_returns", step_rewards, step_mask)
-    if mode in ("min", "max"):
-        returns = _running_extreme(known, low=mode == "min")
-    else:
-        values = known.nan_to_num(0)
-        if mode == "softmin":
-            values = values * _weights("step_returns", known, temperature)
-        returns = _to_go(values) if gamma == 1 else _discounted(values, mask, gamma)
-        returns = _where_some_remain(returns, known.detach(), mask, mean=mode == "mean")
-    return returns.add_(absent).to(torch.result_type(step_rewards, 1.0))
+    known = _known("min_returns", step_rewards, step_mask)
+    lowest = torch.where(known.isnan(), math.inf, known).flip(1).cummin(dim=1).values.flip(1)
+    return _where_some_remain(lowest, known, step_mask.bool()).to(torch.result_type(step_rewards, 1.0))
+
+
+def max_returns(step_rewards: Tensor, step_mask: Tensor) -> Tensor:
+    """Take the largest reward of each step and those after it: G_k = max_{t≥k} s_t, to compare with `min_returns`.
+
+    Arguments and result as in `step_returns`.
+    """
+    known = _known("max_returns", step_rewards, step_mask)
+    highest = torch.where(known.isnan(), -math.inf, known).flip(1).cummax(dim=1).values.flip(1)
+    return _where_some_remain(highest, known, step_mask.bool()).to(torch.result_type(step_rewards, 1.0))
+
+
+def mean_returns(step_rewards: Tensor, step_mask: Tensor) -> Tensor:
+    """Average the rewards of each step and those after it: G_k = 1/n_k Σ_{t≥k} s_t over the n_k scored steps from k on.
+
+    Arguments and result as in `step_returns`.
+    """
+    known = _known("mean_returns", step_rewards, step_mask)
+    mean = _to_go(known.nan_to_num(0)) / _to_go((~known.isnan()).to(known)).clamp(min=1)
+    return _where_some_remain(mean, known, step_mask.bool()).to(torch.result_type(step_rewards, 1.0))
+
+
+def softmin_returns(step_rewards: Tensor, step_mask: Tensor, *, temperature: float = 0.1) -> Tensor:
+    """Sum the rewards of each step and those after it, weighted to a soft minimum of the chain.
+
+        G_k = Σ_{t≥k} w_t s_t          w of `min_form_weights`, over the whole completion
+
+    Cheng et al. 2025, arXiv:2504.15275 (PURE). A soft minimum pays a little for further steps, the more the higher its
+    temperature. Other arguments and result as in `step_returns`.
+    """
+    known = _known("softmin_returns", step_rewards, step_mask)
+    returns = _to_go(known.nan_to_num(0) * _weights("softmin_returns", known, temperature))
+    return _where_some_remain(returns, known, step_mask.bool()).to(torch.result_type(step_rewards, 1.0))
 
 
 def min_form_weights(step_rewards: Tensor, step_mask: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """Weights under which an ordinary sum of rewards becomes a soft minimum: w_k = softmax_k(−s_k / T).
+    """Weigh steps so that an ordinary sum of rewards becomes a soft minimum: w_k = softmax_k(−s_k / T).
 
         Σ_k w_k s_k → min_k s_k  as T → 0
 
@@ -80,7 +116,7 @@ def min_form_weights(step_rewards: Tensor, step_mask: Tensor, *, temperature: fl
     >>> min_form_weights(torch.tensor([[0.5, 0.5, float("nan")]]), torch.tensor([[True, True, True]]))
     tensor([[0.5000, 0.5000, 0.0000]])
     """
-    _, _, known = _steps("min_form_weights", step_rewards, step_mask)
+    known = _known("min_form_weights", step_rewards, step_mask)
     return _weights("min_form_weights", known, temperature).to(torch.result_type(step_rewards, 1.0))
 
 
@@ -107,13 +143,13 @@ def token_leave_one_out(step_rewards: Tensor, step_mask: Tensor, step_lengths: T
     tensor([[-1., -1.],
             [ 2.,  0.]])
     """
-    _, _, known = _steps("token_leave_one_out", step_rewards, step_mask)
+    known = _known("token_leave_one_out", step_rewards, step_mask)
     check_same_shape("token_leave_one_out", step_rewards, step_lengths)
     check_groups("token_leave_one_out", known.shape[0], group_size)
-    lengths = torch.add(step_lengths.to(known.dtype), known.detach(), alpha=0).nan_to_num_(0)  # 0 where unscored
+    lengths = torch.where(known.isnan(), 0, step_lengths.to(known.dtype))
     total = known.nan_to_num(0).sum(dim=1)
-    rate, compared = _rate_of_others(total, lengths.sum(dim=1), _some(known), group_size)
-    above = torch.addcmul(known, rate[:, None], lengths, value=-1).mul_(compared[:, None])
+    rate, compared = _rate_of_others(total, lengths.sum(dim=1), ~known.isnan().all(dim=1), group_size)
+    above = torch.addcmul(known, rate[:, None], lengths, value=-1) * compared[:, None]
     return above.to(torch.result_type(step_rewards, 1.0))
 
 
@@ -125,9 +161,8 @@ def step_credit(
     step_ends: Tensor,
     completion_mask: Tensor,
     group_size: int,
-    mode: Returns = "sum",
+    returns: Callable[..., Tensor] = step_returns,
     gamma: float = 1.0,
-    temperature: float = 0.1,
     baseline: Baseline = "token",
     outcome_weight: float = 0.0,
 ) -> Tensor:
@@ -137,8 +172,8 @@ def step_credit(
         group   A_k = G_k − mean of G over the group's steps
         and, to every token, + outcome_weight · (r_i − 1/(n−1) Σ_{j≠i} r_j)
 
-    G is `step_returns`. The first, for "sum" and "softmin", is the return of what `token_leave_one_out` leaves. Cheng
-    et al. 2025, arXiv:2504.15275, which trains on mode="softmin" with outcome_weight=1.
+    G is `returns`. The first, for `step_returns` and `softmin_returns`, is the return of what `token_leave_one_out`
+    leaves. Cheng et al. 2025, arXiv:2504.15275, which trains on `softmin_returns` with outcome_weight=1.
 
     Differs: a separator's tokens, which begin the step that follows, keep its credit; one of the two official
     implementations sets them to 0. Tokens behind the last complete step count in no length.
@@ -148,7 +183,8 @@ def step_credit(
         step_rewards, step_mask: (B, N) as in `step_returns`.
         step_ends: (B, N) token index of each step's last token.
         completion_mask: (B, T) nonzero where a completion token counts; |t| counts those of step t.
-        mode, gamma, temperature: as in `step_returns`. The outcome is not discounted.
+        returns: step rewards and mask to returns G, both (B, N), such as `min_returns`; bind options by `partial`.
+        gamma: γ in [0, 1], which `step_returns` alone has. The outcome is not discounted.
 
     Returns:
         (B, T) advantages, never NaN. Where nothing scored remains, after the last step, and where no other completion
@@ -157,43 +193,49 @@ def step_credit(
     check_choice("step_credit", "baseline", baseline, get_args(Baseline))
     check_shape("step_credit", "rewards", rewards, step_rewards.shape[0])
     check_groups("step_credit", rewards.shape[0], group_size)
-    wide = step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32))
-    returns = step_returns(wide, step_mask, mode=mode, gamma=gamma, temperature=temperature)
-    placed = StepTokens("step_credit", step_ends, step_mask.bool(), completion_mask)
+    if gamma != 1:
+        if returns is not step_returns:
+            raise ValueError(
+                f"step_credit: gamma is {gamma}, but {describe(returns)} does not discount. Leave it at 1."
+            )
+        returns = partial(step_returns, gamma=gamma)
+    step = step_of_token("step_credit", step_ends, step_mask, completion_mask)
+    to_come = returns(step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32)), step_mask)
     if baseline == "token":
-        known = torch.add(placed.lengths().to(wide.dtype), wide.detach(), alpha=0)  # 0 · inf is NaN
-        tokens = step_returns(known, step_mask, gamma=gamma).nan_to_num_(0)
-        credit = _above_tokens(returns, tokens, step_mask, group_size)
+        lengths = step_lengths(step_ends, step_mask, completion_mask).to(to_come.dtype)
+        lengths = torch.where(step_rewards.isfinite(), lengths, math.nan)
+        tokens = step_returns(lengths, step_mask, gamma=gamma).nan_to_num(0)
+        credit = _above_tokens(to_come, tokens, step_mask.bool(), group_size)
     else:
-        credit = _above_group(returns, group_size)
+        credit = _above_group(to_come, group_size)
     credit = credit.nan_to_num(0)
     outcome = credit.new_zeros(credit.shape[0])
     if outcome_weight:
         outcome = outcome_weight * leave_one_out(rewards, group_size=group_size).to(credit)
         credit = credit + outcome[:, None]
-    return placed.spread(credit, outcome).to(torch.result_type(rewards, 1.0))
+    return spread(credit, outcome, step, completion_mask).to(torch.result_type(rewards, 1.0))
 
 
-def _above_tokens(returns: Tensor, tokens: Tensor, step_mask: Tensor, group_size: int) -> Tensor:
+def _above_tokens(returns: Tensor, tokens: Tensor, mask: Tensor, group_size: int) -> Tensor:
     """(B, N) returns less what siblings earn per token for each token to go; 0 in a row without such a sibling."""
     if not returns.numel():
         return returns
-    first = step_mask.bool().view(torch.int8).argmax(dim=1, keepdim=True)
+    first = mask.int().argmax(dim=1, keepdim=True)
     total, length = (whole.gather(1, first).squeeze(1) for whole in (returns, tokens))
-    rate, compared = _rate_of_others(total.nan_to_num(0), length, total.detach().isfinite(), group_size)
-    return torch.addcmul(returns, rate[:, None], tokens, value=-1).mul_(compared[:, None])
+    rate, compared = _rate_of_others(total.nan_to_num(0), length, ~total.isnan(), group_size)
+    return torch.addcmul(returns, rate[:, None], tokens, value=-1) * compared[:, None]
 
 
 def _above_group(returns: Tensor, group_size: int) -> Tensor:
     """(B, N) returns less the mean over the group's steps; 0 in a group with fewer than two scored rows."""
     if not returns.numel():
         return returns
-    rows = _some(returns).reshape(-1, group_size).sum(dim=1, keepdim=True)
-    grouped = returns.reshape(rows.shape[0], -1)  # (P, G·N)
-    highest = grouped.detach().nan_to_num(-math.inf).amax(dim=1, keepdim=True).nan_to_num(0, 0, 0)
-    gaps = grouped - highest  # exactly 0 in a group that agrees, and so is their mean
-    count = (gaps.detach() * 0).add_(1).nan_to_num_(0).sum(dim=1, keepdim=True)
-    mean = gaps.nan_to_num(0).sum(dim=1, keepdim=True) / count.clamp(min=1)
+    known = ~returns.isnan()
+    rows = known.any(dim=1).reshape(-1, group_size).sum(dim=1, keepdim=True)
+    grouped, known = returns.reshape(len(rows), -1), known.reshape(len(rows), -1)  # (P, G·N)
+    highest = torch.where(known, grouped.detach(), -math.inf).amax(dim=1, keepdim=True)
+    gaps = grouped - torch.where(highest.isfinite(), highest, 0)  # exactly 0 in a group that agrees, as is their mean
+    mean = gaps.nan_to_num(0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
     return ((gaps - mean) * (rows > 1)).reshape(returns.shape)
 
 
@@ -211,39 +253,15 @@ def _of_others(per_row: Tensor, group_size: int) -> Tensor:
     return (per_row.reshape(-1, 1, group_size) * others).sum(dim=2).flatten()
 
 
-def _some(known: Tensor) -> Tensor:
-    """(B,) True where a row holds a number."""
-    if not known.shape[1]:
-        return torch.zeros(known.shape[0], dtype=torch.bool, device=known.device)
-    return known.detach().nan_to_num(-math.inf).amax(dim=1) > -math.inf
-
-
 def _weights(caller: str, known: Tensor, temperature: float) -> Tensor:
+    """(B, N) softmax(−s/T) over the scored steps of each row; 0 elsewhere."""
     if not 0 < temperature < math.inf:
         raise ValueError(
-            f"{caller}: temperature is {temperature}, and a softmax needs one above 0. Use mode 'min' for the limit."
+            f"{caller}: temperature is {temperature}, and a softmax needs one above 0. Use min_returns for the limit."
         )
     lowest = torch.finfo(known.dtype).min
-    logits = (known / -temperature).clamp_(lowest / 2, -lowest / 2).nan_to_num_(lowest)
-    return logits.softmax(dim=1) * _some(known)[:, None]
-
-
-def _running_extreme(known: Tensor, *, low: bool) -> Tensor:
-    """(B, N) the extreme from each step on; NaN where nothing is left."""
-    reverse = known.flip(1).nan_to_num_(math.inf if low else -math.inf)
-    extreme = (reverse.cummin(dim=1) if low else reverse.cummax(dim=1)).values.flip(1)
-    return torch.add(extreme, extreme.detach(), alpha=0)  # 0 · inf is NaN
-
-
-def _where_some_remain(returns: Tensor, known: Tensor, mask: Tensor, *, mean: bool) -> Tensor:
-    """Returns where a scored step remains and NaN elsewhere; divided by how many remain for a mean."""
-    scored = (known * 0).add_(1).nan_to_num_(0)
-    if mean:
-        remain = _to_go(scored)
-        return (returns / remain.clamp(min=1)).add_(remain.div_(remain).sub_(1))  # 0/0 is NaN
-    if bool(scored.sum(dim=1).ne(mask.view(torch.int8).sum(dim=1, dtype=torch.int32)).any()):  # some are unscored
-        return torch.where(_to_go(scored) > 0, returns, math.nan)
-    return returns
+    logits = (known / -temperature).clamp(lowest / 2, -lowest / 2).nan_to_num(lowest)
+    return torch.where(known.isnan(), 0, logits.softmax(dim=1))
 
 
 def _to_go(values: Tensor) -> Tensor:
@@ -251,35 +269,14 @@ def _to_go(values: Tensor) -> Tensor:
     return values.flip(1).cumsum(dim=1).flip(1)
 
 
-def _discounted(values: Tensor, mask: Tensor, gamma: float, *, width: int = 32) -> Tensor:
-    """(B, N) Σ_{t≥k} γ^{steps from k to t} values_t, in blocks of `width`, so that no power of γ is divided by."""
-    if holds_gaps(mask):
-        order = (~mask).view(torch.int8).argsort(dim=1, stable=True)
-        aligned = _discounted(values.gather(1, order), mask.gather(1, order), gamma, width=width)
-        return torch.zeros_like(values).scatter(1, order, aligned)
-    n_steps = values.shape[1]
-    blocks = torch.nn.functional.pad(values, (0, -n_steps % width)).reshape(-1, -(-n_steps // width), width)
-    within = blocks @ _powers(gamma, width, like=values)
-    later = within[..., 0] @ _powers(gamma**width, blocks.shape[1], like=values)  # (B, blocks), its own included
-    later = torch.nn.functional.pad(later[:, 1:], (0, 1))
-    reach = gamma ** torch.arange(width, 0, -1, device=values.device).to(values)
-    return torch.addcmul(within, later[..., None], reach).flatten(1)[:, :n_steps]
+def _where_some_remain(returns: Tensor, known: Tensor, mask: Tensor) -> Tensor:
+    """Returns of the steps from which on something is scored, NaN elsewhere."""
+    return torch.where(mask & (_to_go((~known.isnan()).int()) > 0), returns, math.nan)
 
 
-def _powers(gamma: float, size: int, *, like: Tensor) -> Tensor:
-    """(size, size) γ^{t−k} at row t, column k ≤ t; 0 above."""
-    place = torch.arange(size, device=like.device)
-    return (gamma ** (place[:, None] - place).clamp(min=0).to(like)).tril()
-
-
-def _steps(caller: str, step_rewards: Tensor, step_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The mask as bool; 0 where there is a step, else NaN; the rewards in float32 at least, NaN where unscored.
-
-    On a CPU arithmetic with NaN is several times faster than to select by a mask.
-    """
+def _known(caller: str, step_rewards: Tensor, step_mask: Tensor) -> Tensor:
+    """(B, N) the rewards in float32 at least, NaN where there is no scored step."""
     check_shape(caller, "step_rewards", step_rewards, None, None)
     check_same_shape(caller, step_rewards, step_mask)
-    wide, mask = step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32)), step_mask.bool()
-    whole = torch.int64 if wide.dtype == torch.float64 else torch.int32
-    absent = (mask.view(torch.int8) - 1).to(whole).view(wide.dtype)  # −1 has all bits set, and so has a NaN
-    return mask, absent, torch.add(wide, wide.detach(), alpha=0).add_(absent)  # 0 · inf is NaN
+    wide = step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32))
+    return torch.where(step_mask.bool() & wide.isfinite(), wide, math.nan)

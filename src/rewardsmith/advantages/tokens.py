@@ -41,9 +41,9 @@ def scatter_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, *, 
     >>> scatter_steps(torch.tensor([[2.0, 3.0]]), torch.tensor([[1, 3]]), torch.tensor([[True, True]]), n_tokens=5)
     tensor([[0., 2., 0., 3., 0.]])
     """
-    mask = _check_steps("scatter_steps", step_values, step_ends, step_mask)
+    _check_steps("scatter_steps", step_values, step_ends, step_mask)
     _check_ends("scatter_steps", step_ends, n_tokens)
-    values = step_values.nan_to_num(0, 0, 0).mul_(mask.view(torch.int8).to(step_values.dtype))
+    values = torch.where(step_mask.bool() & step_values.isfinite(), step_values, 0)
     return values.new_zeros(values.shape[0], n_tokens).scatter_add(1, step_ends, values)
 
 
@@ -66,10 +66,10 @@ def spread_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, comp
     ... )
     tensor([[2., 2., 3., 3., 0.]])
     """
-    mask = _check_steps("spread_steps", step_values, step_ends, step_mask)
-    values = step_values.nan_to_num(0, 0, 0)
-    tokens = StepTokens("spread_steps", step_ends, mask, completion_mask)
-    return tokens.spread(values, values.new_zeros(values.shape[0]))
+    _check_steps("spread_steps", step_values, step_ends, step_mask)
+    step = step_of_token("spread_steps", step_ends, step_mask, completion_mask)
+    values = torch.where(step_values.isfinite(), step_values, 0)
+    return spread(values, values.new_zeros(len(values)), step, completion_mask)
 
 
 def step_lengths(step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) -> Tensor:
@@ -86,71 +86,36 @@ def step_lengths(step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) 
     >>> step_lengths(torch.tensor([[1, 3]]), torch.tensor([[True, True]]), torch.tensor([[1, 1, 0, 1, 1]]))
     tensor([[2, 1]])
     """
-    return StepTokens("step_lengths", step_ends, step_mask.bool(), completion_mask).lengths()
+    step = step_of_token("step_lengths", step_ends, step_mask, completion_mask)
+    n_rows, n_steps = step_ends.shape
+    counts = torch.zeros(n_rows, n_steps + 1, dtype=torch.long, device=step.device)
+    return counts.scatter_add(1, step, completion_mask.bool().long())[:, :n_steps]
 
 
-class StepTokens:
-    """Which tokens belong to which step: those after the previous step's last one, through its own.
-
-    past: (B, N) how many tokens lie up to the end of each step, in an order that puts a row's steps first; T behind.
-    order: (B, N) that order of the columns; None if they are as given.
-    """
-
-    def __init__(self, caller: str, step_ends: Tensor, mask: Tensor, completion_mask: Tensor) -> None:
-        check_shape(caller, "step_ends", step_ends, None, None)
-        check_same_shape(caller, step_ends, mask)
-        check_shape(caller, "completion_mask", completion_mask, step_ends.shape[0], None)
-        self.order: Tensor | None = None
-        self.mask, self.counted = mask, completion_mask.bool().view(torch.int8)
-        self.n_tokens = completion_mask.shape[1]
-        if holds_gaps(mask):
-            self.order = (~mask).view(torch.int8).argsort(dim=1, stable=True)
-            step_ends, mask = step_ends.gather(1, self.order), mask.gather(1, self.order)
-        small = step_ends.to(torch.int32)  # half the memory to go through
-        past = small.sub(self.n_tokens - 1).mul_(mask.view(torch.int8).to(torch.int32)).add_(self.n_tokens)
-        if past.numel():
-            _check_ends(caller, torch.stack([past[:, 0], past[:, -1]]) - 1, self.n_tokens)
-        if past.shape[1] > 1 and past.shape[0] and int((past[:, 1:] - past[:, :-1]).amin()) < 0:
-            _check_ends(caller, small * mask, self.n_tokens)
-            raise ValueError(
-                f"{caller}: a step ends before the one in front of it. Sort each row's steps by their ends."
-            )
-        self.past = past.long()
-
-    def spread(self, values: Tensor, rest: Tensor) -> Tensor:
-        """(B, T) each token's step's value, finite (B, N), and `rest` (B,) after the last step; 0 where not counted."""
-        mask = self.mask
-        if self.order is not None:
-            values, mask = values.gather(1, self.order), mask.gather(1, self.order)
-        there = mask.view(torch.int8).to(values.dtype)
-        padded = torch.cat([values * there + rest[:, None] * (1 - there), rest[:, None]], dim=1)
-        begun = torch.zeros(len(rest), self.n_tokens + 1, dtype=torch.int8, device=rest.device)
-        begun.scatter_add_(1, self.past, torch.ones_like(self.past, dtype=torch.int8))
-        step = begun[:, :-1].cumsum(dim=1)  # (B, T) how many steps end before each token
-        return padded.gather(1, step).mul_(self.counted.to(values.dtype))
-
-    def lengths(self) -> Tensor:
-        """(B, N) int64 counted tokens of each step; 0 where there is none."""
-        if not self.n_tokens:
-            return self.past
-        counted = self.counted.cumsum(dim=1, dtype=torch.int32)  # (B, T)
-        lengths = counted.gather(1, self.past - 1).long()
-        lengths[:, 1:] -= lengths[:, :-1].clone()
-        if self.order is not None:
-            lengths = torch.empty_like(lengths).scatter_(1, self.order, lengths)
-        return lengths.mul_(self.mask.view(torch.int8))
+def step_of_token(caller: str, step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) -> Tensor:
+    """(B, T) the column of each token's step, the first that ends there or later; N after the last step."""
+    check_shape(caller, "step_ends", step_ends, None, None)
+    check_same_shape(caller, step_ends, step_mask)
+    check_shape(caller, "completion_mask", completion_mask, step_ends.shape[0], None)
+    mask, n_tokens = step_mask.bool(), completion_mask.shape[1]
+    _check_ends(caller, step_ends[mask], n_tokens)
+    if not step_ends.numel():
+        return torch.zeros_like(completion_mask, dtype=torch.long)
+    reached = torch.where(mask, step_ends, -1).cummax(dim=1).values  # of no step: the end of the one before
+    if bool((mask & (step_ends < reached)).any()):
+        raise ValueError(f"{caller}: a step ends before the one in front of it. Sort each row's steps by their ends.")
+    tokens = torch.arange(n_tokens, device=step_ends.device)
+    return torch.searchsorted(reached, tokens.repeat(len(reached), 1))
 
 
-def holds_gaps(mask: Tensor) -> bool:
-    """Whether any row of (B, N) has a True behind a False."""
-    steps = mask.view(torch.int8)
-    return mask.shape[1] > 1 and mask.shape[0] > 0 and int((steps[:, 1:] - steps[:, :-1]).amax()) > 0
+def spread(values: Tensor, rest: Tensor, step: Tensor, completion_mask: Tensor) -> Tensor:
+    """(B, T) each token's step's value of (B, N), and `rest` (B,) after the last step; 0 where not counted."""
+    return torch.where(completion_mask.bool(), torch.cat([values, rest[:, None]], dim=1).gather(1, step), 0)
 
 
-def _check_steps(caller: str, step_values: Tensor, step_ends: Tensor, step_mask: Tensor) -> Tensor:
+def _check_steps(caller: str, step_values: Tensor, step_ends: Tensor, step_mask: Tensor) -> None:
     check_shape(caller, "step_values", step_values, None, None)
     check_same_shape(caller, step_values, step_ends, step_mask)
-    return step_mask.bool()
 
 
 def _check_ends(caller: str, ends: Tensor, n_tokens: int) -> None:

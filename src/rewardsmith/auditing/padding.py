@@ -33,7 +33,7 @@ TOTALS: Mapping[str, Callable[..., float]] = {
     "delta": lambda scores, threshold: scores[0],
     "clip_delta": lambda scores, threshold: min(scores[0] - threshold, 0.0),
 }
-"""A chain's return by each way of using step scores: `advantages.step_returns`, or the sum after
+"""A chain's return by each way of using step scores: `advantages.step_returns` and its kin, or the sum after
 `transforms.clip_steps` and `transforms.delta_steps` (terminal="keep", which telescopes to the first score)."""
 
 

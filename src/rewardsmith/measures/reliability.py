@@ -128,7 +128,7 @@ def choose_filter(
     Args:
         rewards, gold: (B,) as in `reward_reliability`, a prompt's completions consecutive.
         filters: what a trainer takes as `sample_filter`: from (B,) rewards, a torch tensor, to (B,) weights; given
-            `group_size` where it asks for it, such as `partial(rank_filter, rule="bw")`.
+            `group_size` where it asks for it, such as `rank_filter`.
         generator: of the bootstrap, which resamples the same prompts for every filter; seeded with 0 if None.
     """
     if not filters:

@@ -44,7 +44,7 @@ def over_vs_under_scoring(
     The claim of Yan et al. 2024, arXiv:2409.15360, that raising a bad response hurts more than lowering a good one: a
     policy goes where the reward is too high, and finds another good response where it is too low. Under weak pressure
     (large beta) the two cost about the same. Where over-scoring dominates, pay a lower bound
-    (`transforms.aggregate(how="min")`, "robust_mix").
+    (`transforms.member_quantile`, `robust_mix`).
 
     Args:
         rewards: (P, N) of N responses to each prompt, or (N,), taken as true; None, NaN and ±inf are left out.

@@ -99,9 +99,9 @@ def advice(found: Onset, curve: OptimizationCurve, *, members: Pressure | None =
             f"Nothing to do up to {named(curve, last)}, where gold {still}; for more, sample more completions a prompt."
         )
     safe = int(np.searchsorted(curve.pressure, found.interval[0]))
-    ensemble = "train an ensemble and score with its least (`rewardsmith.transforms.aggregate`)"
+    ensemble = "train an ensemble and score with its least (`rewardsmith.transforms.member_quantile`)"
     if members is not None and members.interval[0] > 0:
-        ensemble = 'score with the least of the members, which part there (`transforms.aggregate`, `how="min"`)'
+        ensemble = "score with the least of the members, which part there (`transforms.member_quantile`)"
     if safe == 0:
         return f"No pressure by this reward is known to be safe: mend it, or {ensemble}."
     held = "" if curve.kind == "tilted" else ", or hold a policy at that KL by its coefficient (`beta` in trainers)"

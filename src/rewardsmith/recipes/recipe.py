@@ -15,7 +15,8 @@ from rewardsmith.recipes.terms import Applied, Column, Source, StepSource, Term,
 from rewardsmith.recipes.trial import check_runs
 from rewardsmith.recipes.wording import described
 from rewardsmith.scoring import to_openrlhf, to_verl
-from rewardsmith.transforms import Chain, chain
+from rewardsmith.transforms import chain
+from rewardsmith.transforms.compose import Chain
 from rewardsmith.types import Completion, RewardBatch, Scope, Text, named_by, traits_of
 
 if TYPE_CHECKING:

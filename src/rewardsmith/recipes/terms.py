@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from rewardsmith.transforms import gate, is_above, is_below, rescale, weighted_sum
+from rewardsmith.transforms import gate, rescale, weighted_sum
+from rewardsmith.transforms.affine import is_above, is_below
 from rewardsmith.types import Scope, named_by, traits_of
 
 Kind = Literal["rewards", "steps"]
@@ -208,7 +209,7 @@ def applied(function: Callable[..., Tensor], parts: tuple[Term, ...], arguments:
     if any(part.kind == "steps" for part in parts) and len(parts) > 1 and not _takes_levels(whole):
         raise TypeError(
             f"recipe: {named(function)} cannot stack step rewards with {len(parts) - 1} other terms. Combine steps "
-            "with an outcome through .then(combine_process_outcome, rewards=outcome), or by "
+            "with an outcome through .then(add_outcome, rewards=outcome), or by "
             "combine(gated_step_sum, steps, outcome)."
         )
     return Applied(whole, parts, given)

@@ -17,7 +17,7 @@ def stated_confidence(
 ) -> list[float | None]:
     """The confidence that each completion states, in [0, 1]; None where it states none that can be read.
 
-    Not a reward to be optimized by itself, but a source beside correctness: `transforms.scoring_rule_reward` and
+    Not a reward to be optimized by itself, but a source beside correctness: `transforms.brier_reward` and
     `transforms.ConfidenceAdjusted` take both. Scale and what counts as a statement as in `data.parse_confidence`.
 
     >>> stated_confidence(["4 <confidence>0.8</confidence>", "4", "4, 90% sure"])

@@ -26,7 +26,7 @@ class ConfidenceAdjusted(nn.Module):
     Leng et al. 2024, arXiv:2410.09724 (PPO-C). Score the completion *without* its stated confidence
     (`rewards.without_confidence`): that alone removes the reward model's liking for a confident tone, and w = 0 is that
     control. Linear in c, so not a proper scoring rule: the optimum is c = 0 or 1 by the sign of r̂ − Δ. It ranks answers
-    rather than calibrates them; with gold labels use `scoring_rule_reward`. At c = 0 the reward is r̂ (1 − w/2) + Δ w/2:
+    rather than calibrates them; with gold labels use `brier_reward`. At c = 0 the reward is r̂ (1 − w/2) + Δ w/2:
     from w = 2 on, the released weight, an answer stated without any confidence earns nothing for being good.
 
     In training mode a batch is counted first and adjusted after; in eval mode Δ is frozen. Call it on the batch

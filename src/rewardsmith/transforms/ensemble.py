@@ -11,7 +11,6 @@ from torch import Tensor
 from rewardsmith._check import check_choice, check_range, check_shape
 from rewardsmith.types import Traits, declares
 
-How = Literal["mean", "median", "min", "max", "uwo", "mean_minus_std", "lower_quantile", "robust_mix"]
 Nominal = Literal["mean", "min_sigma"] | int
 MissingMember = Literal["skip", "unscored"]
 
@@ -24,69 +23,142 @@ class MemberStatistics(NamedTuple):
 
 
 @declares(Traits(scope="row", affine=False))
-def aggregate(
-    source_rewards: Tensor,
-    *,
-    how: How = "mean",
-    coef: float = 0.5,
-    ddof: int = 0,
-    std: Tensor | None = None,
-    nominal: Nominal = "mean",
-    missing: MissingMember = "skip",
-) -> Tensor:
-    """One reward from the K members of an ensemble; the pessimistic ways pay less where members disagree.
+def member_mean(source_rewards: Tensor, *, missing: MissingMember = "skip") -> Tensor:
+    """Average the K members of an ensemble: r = mean_k r_k.
 
-        mean, median, min, max    over the members k
-        uwo                       mean_k r − c · Var_k r         uncertainty-weighted; variance, not deviation
-        mean_minus_std            mean_k r − c · √Var_k r
-        lower_quantile            the c-quantile over k, interpolated: 0 is min, ½ the median
-        robust_mix                c · nominal + (1 − c) · min_k r
-
-    Coste et al. 2023, arXiv:2310.02743 (min, uwo); Eisenstein et al. 2023, arXiv:2312.09244 (median, mean_minus_std);
-    Yan et al. 2024, arXiv:2409.15360 (robust_mix). Bring the members to one scale first (`zscore_members`): else min
-    follows the member with the lowest offset and uwo measures differences of scale. Disagreement is blind to a bias
-    that all members share: a small spread is no certificate.
+    Bring the members to one scale first (`zscore_members`). No way of aggregating sees a bias that all members share.
 
     Args:
         source_rewards: (B, K) scores; NaN is a member that did not score the row. ±inf counts as a value, but a
             spread that it enters is unknown, and the row unscored.
-        how: as above; "max" is the optimist, for comparison.
-        coef: c. Coste et al. use 0.5 for best-of-n and 0.1 for PPO. 0 gives the mean exactly in "uwo" and
-            "mean_minus_std"; in [0, 1] for "lower_quantile" and "robust_mix".
-        ddof: the variance divides by the members present less this. The official code has 0 in one place and 1 in
-            another; of 5 members that makes c differ by a quarter.
-        std: (B, K) each member's own uncertainty, read by nominal="min_sigma" alone, on the scale of the scores.
-        nominal: in "robust_mix", the trusted score: the members' mean; that of the member surest of the row, an
-            arbitrary choice where the `std` have collapsed; or the member of that number. NaN where it is missing.
         missing: "skip" takes the members present. Losing members is not innocent: a min over fewer is never lower and
             a spread over one is 0, so a row can gain by a member's failure. "unscored" makes such a row NaN.
 
     Returns:
-        (B,) rewards; NaN where no member scored, or where at most `ddof` did and a spread is asked.
+        (B,) rewards; NaN where no member scored.
 
-    >>> aggregate(torch.tensor([[1.0, 3.0], [2.0, 2.0], [4.0, float("nan")]]), how="uwo")
+    >>> member_mean(torch.tensor([[1.0, 3.0], [4.0, float("nan")]]))
+    tensor([2., 4.])
+    """
+    values, present = _members("member_mean", source_rewards, missing)
+    return _result(_mean(values, present), present, source_rewards)
+
+
+@declares(Traits(scope="row", affine=False))
+def member_quantile(source_rewards: Tensor, *, level: float = 0.0, missing: MissingMember = "skip") -> Tensor:
+    """Take a quantile over the K members of an ensemble, interpolated: the least for level 0, the median for ½.
+
+    Coste et al. 2023, arXiv:2310.02743 (the least); Eisenstein et al. 2023, arXiv:2312.09244 (the median); level 1, the
+    largest, is the optimist, for comparison. Bring the members to one scale first (`zscore_members`): else the least
+    follows the member with the lowest offset.
+
+    Args:
+        source_rewards, missing: as in `member_mean`.
+        level: in [0, 1].
+
+    Returns:
+        (B,) rewards; NaN where no member scored.
+
+    >>> member_quantile(torch.tensor([[1.0, 3.0], [4.0, float("nan")]]))
+    tensor([1., 4.])
+    """
+    check_range("member_quantile", "level", level, 0.0, 1.0)
+    values, present = _members("member_quantile", source_rewards, missing)
+    return _result(_quantile(values, present, level), present, source_rewards)
+
+
+@declares(Traits(scope="row", affine=False))
+def mean_minus_variance(
+    source_rewards: Tensor, *, coef: float = 0.5, ddof: int = 0, missing: MissingMember = "skip"
+) -> Tensor:
+    """Pay less where the K members of an ensemble disagree: r = mean_k r_k − c · Var_k r_k.
+
+    Coste et al. 2023, arXiv:2310.02743 (UWO, uncertainty-weighted optimization). Bring the members to one scale first
+    (`zscore_members`): else differences of scale are measured. Disagreement is blind to a bias that all members share:
+    a small spread is no certificate.
+
+    Args:
+        source_rewards, missing: as in `member_mean`.
+        coef: c. Coste et al. use 0.5 for best-of-n and 0.1 for PPO. 0 gives the mean exactly.
+        ddof: the variance divides by the members present less this. The official code has 0 in one place and 1 in
+            another; of 5 members that makes c differ by a quarter.
+
+    Returns:
+        (B,) rewards; NaN where no member scored, or at most `ddof` did.
+
+    >>> mean_minus_variance(torch.tensor([[1.0, 3.0], [2.0, 2.0], [4.0, float("nan")]]))
     tensor([1.5000, 2.0000, 4.0000])
     """
-    check_choice("aggregate", "how", how, get_args(How))
-    check_choice("aggregate", "missing", missing, get_args(MissingMember))
-    check_shape("aggregate", "source_rewards", source_rewards, None, None)
-    if how in ("lower_quantile", "robust_mix"):
-        check_range("aggregate", f"coef of {how!r}", coef, 0.0, 1.0)
-    elif not math.isfinite(coef):
-        raise ValueError(f"aggregate: coef is {coef}, which is not finite. Use a number, 0 for the plain mean.")
-    wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
-    present = ~wide.isnan()
-    if missing == "unscored":
-        present = present & present.all(dim=1, keepdim=True)
-    if how in ("uwo", "mean_minus_std"):
-        result = _penalized(wide, present, how, coef, ddof)
-    elif how == "robust_mix":
-        result = _robust_mix(wide, present, coef, std, nominal)
-    else:
-        level = {"min": 0.0, "median": 0.5, "max": 1.0}.get(how, coef)
-        result = _mean(wide, present) if how == "mean" else _quantile(wide, present, level)
-    result = torch.where(present.any(dim=1), result, math.nan)
-    return result.to(torch.result_type(source_rewards, 1.0))
+    values, present = _members("mean_minus_variance", source_rewards, missing)
+    mean = _mean(values, present)
+    if coef != 0:
+        variance, unit = _spread("mean_minus_variance", values, present, mean, coef=coef, ddof=ddof)
+        mean = mean - coef * (variance * unit * unit)
+    return _result(mean, present, source_rewards)
+
+
+@declares(Traits(scope="row", affine=False))
+def mean_minus_std(
+    source_rewards: Tensor, *, coef: float = 0.5, ddof: int = 0, missing: MissingMember = "skip"
+) -> Tensor:
+    """Pay less where the K members of an ensemble disagree: r = mean_k r_k − c · √Var_k r_k.
+
+    Eisenstein et al. 2023, arXiv:2312.09244. Arguments and result as in `mean_minus_variance`.
+    """
+    values, present = _members("mean_minus_std", source_rewards, missing)
+    mean = _mean(values, present)
+    if coef != 0:
+        variance, unit = _spread("mean_minus_std", values, present, mean, coef=coef, ddof=ddof)
+        std = torch.where(variance == 0, 0.0, torch.where(variance == 0, 1.0, variance).sqrt())
+        mean = mean - coef * (std * unit)
+    return _result(mean, present, source_rewards)
+
+
+@declares(Traits(scope="row", affine=False))
+def robust_mix(
+    source_rewards: Tensor,
+    *,
+    coef: float = 0.5,
+    std: Tensor | None = None,
+    nominal: Nominal = "mean",
+    missing: MissingMember = "skip",
+) -> Tensor:
+    """Mix a trusted score with that of the greatest pessimist: r = c · nominal + (1 − c) · min_k r_k.
+
+    Yan et al. 2024, arXiv:2409.15360. Bring the members to one scale first (`zscore_members`).
+
+    Args:
+        source_rewards, missing: as in `member_mean`.
+        coef: c in [0, 1]; at either end the other term is not read.
+        std: (B, K) each member's own uncertainty, read by nominal="min_sigma" alone, on the scale of the scores.
+        nominal: the trusted score: the members' mean; that of the member surest of the row, an arbitrary choice where
+            the `std` have collapsed; or the member of that number. NaN where it is missing.
+
+    Returns:
+        (B,) rewards; NaN where no member scored.
+    """
+    check_range("robust_mix", "coef", coef, 0.0, 1.0)
+    values, present = _members("robust_mix", source_rewards, missing)
+    parts = []
+    if coef < 1:
+        parts.append((1 - coef) * _quantile(values, present, 0.0))
+    if coef > 0:
+        parts.append(coef * _nominal(values, present, std, nominal))
+    return _result(torch.stack(parts).sum(dim=0), present, source_rewards)
+
+
+def _members(caller: str, source_rewards: Tensor, missing: MissingMember) -> tuple[Tensor, Tensor]:
+    """(B, K) scores in float32 at least, and True where a member counts."""
+    check_choice(caller, "missing", missing, get_args(MissingMember))
+    check_shape(caller, "source_rewards", source_rewards, None, None)
+    values = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
+    present = ~values.isnan()
+    return values, present & present.all(dim=1, keepdim=True) if missing == "unscored" else present
+
+
+def _result(result: Tensor, present: Tensor, source_rewards: Tensor) -> Tensor:
+    """(B,) in the dtype of the scores, NaN where no member counts."""
+    return torch.where(present.any(dim=1), result, math.nan).to(torch.result_type(source_rewards, 1.0))
 
 
 def _mean(values: Tensor, present: Tensor) -> Tensor:
@@ -104,13 +176,14 @@ def _quantile(values: Tensor, present: Tensor, level: float) -> Tensor:
     return torch.where((share == 0) | (low == high), low, low * (1 - share) + high * share)[:, 0]
 
 
-def _penalized(values: Tensor, present: Tensor, how: str, coef: float, ddof: int) -> Tensor:
-    """(B,) mean less c times the variance or the standard deviation."""
-    mean = _mean(values, present)
-    if coef == 0:
-        return mean
+def _spread(
+    caller: str, values: Tensor, present: Tensor, mean: Tensor, *, coef: float, ddof: int
+) -> tuple[Tensor, Tensor]:
+    """(B,) variance of the scores over their unit, NaN where unknown, and (B,) that unit."""
+    if not math.isfinite(coef):
+        raise ValueError(f"{caller}: coef is {coef}, which is not finite. Use a number, 0 for the plain mean.")
     if ddof not in (0, 1):
-        raise ValueError(f"aggregate: ddof is {ddof}. Use 0, or 1 for Bessel's correction.")
+        raise ValueError(f"{caller}: ddof is {ddof}. Use 0, or 1 for Bessel's correction.")
     count = present.sum(dim=1)
     known = (values.isfinite() | ~present).all(dim=1) & (count > ddof)
     held = present & known[:, None]
@@ -119,34 +192,22 @@ def _penalized(values: Tensor, present: Tensor, how: str, coef: float, ddof: int
     unit = torch.where(held, values.detach().abs(), 1.0).amax(dim=1).clamp(min=1)  # squares must not overflow
     gaps = torch.where(held & differ[:, None], (values - mean[:, None]) / unit[:, None], 0.0)
     variance = gaps.square().sum(dim=1) / (count - ddof).clamp(min=1)
-    if how == "mean_minus_std":
-        spread = torch.where(variance > 0, torch.where(variance > 0, variance, 1.0).sqrt(), 0.0) * unit
-    else:
-        spread = variance * unit * unit
-    return torch.where(known, mean - coef * spread, math.nan)
-
-
-def _robust_mix(values: Tensor, present: Tensor, coef: float, std: Tensor | None, nominal: Nominal) -> Tensor:
-    """(B,) c · nominal + (1 − c) · min; at either end the other term is not read."""
-    parts = []
-    if coef < 1:
-        parts.append((1 - coef) * _quantile(values, present, 0.0))
-    if coef > 0:
-        parts.append(coef * _nominal(values, present, std, nominal))
-    return torch.stack(parts).sum(dim=0)
+    return torch.where(known, variance, math.nan), unit
 
 
 def _nominal(values: Tensor, present: Tensor, std: Tensor | None, nominal: Nominal) -> Tensor:
     """(B,) the trusted score; NaN where its member is missing."""
     if isinstance(nominal, int):
-        check_range("aggregate", "nominal", nominal, 0, values.shape[1] - 1)
+        check_range("robust_mix", "nominal", nominal, 0, values.shape[1] - 1)
         return torch.where(present[:, nominal], values[:, nominal], math.nan)
-    check_choice("aggregate", "nominal", nominal, ("mean", "min_sigma"))
+    check_choice("robust_mix", "nominal", nominal, ("mean", "min_sigma"))
     if nominal == "mean":
         return _mean(values, present)
     if std is None:
-        raise ValueError("aggregate: nominal='min_sigma' needs std, each member's own. Pass it, or use nominal='mean'.")
-    check_shape("aggregate", "std", std, *values.shape)
+        raise ValueError(
+            "robust_mix: nominal='min_sigma' needs std, each member's own. Pass it, or use nominal='mean'."
+        )
+    check_shape("robust_mix", "std", std, *values.shape)
     usable = present & ~std.isnan()
     surest = std.detach().masked_fill(~usable, math.inf).argmin(dim=1, keepdim=True)  # (B, 1)
     return torch.where(usable.gather(1, surest), values.gather(1, surest), math.nan)[:, 0]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rewardsmith._check import check_choice, check_range, check_same_shape
+from rewardsmith._check import check_range, check_same_shape
+from rewardsmith.describe import describe, function_of, keywords_of
 from rewardsmith.transforms.noise import _check_verdicts
 from rewardsmith.types import Traits, declares
-
-Rule = Literal["brier", "spherical", "log", "log_clipped", "linear"]
 
 
 def _check_confidence(caller: str, confidence: Tensor) -> None:
@@ -24,85 +24,167 @@ def _check_confidence(caller: str, confidence: Tensor) -> None:
         )
 
 
-def _score(rule: Rule, given: Tensor, eps: float) -> Tensor:
-    """S ≤ 0 for the probability `given` to what turned out true; 0 at certainty."""
-    if rule == "brier":
-        return -((1 - given) ** 2)
-    if rule == "spherical":
-        return given / torch.hypot(given, 1 - given) - 1
-    if rule == "linear":
-        return given - 1
-    return given.clamp(eps, 1 - eps).log() if rule == "log_clipped" else given.log()
-
-
-def _rule_traits(
+def _traits(
     *,
-    rule: Rule = "brier",
     accuracy_weight: float = 1.0,
     weight: float = 1.0,
-    eps: float = 0.01,
     missing: float | None = None,
+    scores: tuple[float, float] = (-1.0, 0.0),
     **_: Any,
 ) -> Traits:
-    if rule == "log" and weight:
-        return Traits(scope="row", affine=False)
-    scores = (math.log(eps), math.log1p(-eps)) if rule == "log_clipped" else (-1.0, 0.0)
+    """Bounds of a·z + w·S for S between `scores`."""
     ends = [right + weight * score for right in (0.0, accuracy_weight) for score in scores]
     ends += [] if missing is None else [missing]
     return Traits(scope="row", affine=False, bounded=(min(ends), max(ends)))
 
 
-@declares(_rule_traits)
-def scoring_rule_reward(
+def _log_traits(*, weight: float = 1.0, eps: float = 0.01, **options: Any) -> Traits:
+    if eps == 0 and weight:
+        return Traits(scope="row", affine=False)
+    return _traits(weight=weight, scores=(math.log(eps), math.log1p(-eps)) if eps else (-1.0, 0.0), **options)
+
+
+def _charged(
+    caller: str,
+    rewards: Tensor,
+    confidence: Tensor,
+    score: Callable[[Tensor], Tensor],
+    *,
+    accuracy_weight: float,
+    weight: float,
+    missing: float | None,
+) -> Tensor:
+    """(B,) a·z + w·S of the probability that was given to what turned out true."""
+    check_same_shape(caller, rewards, confidence)
+    _check_verdicts(caller, "rewards", rewards)
+    _check_confidence(caller, confidence)
+    wide = rewards.to(torch.promote_types(torch.promote_types(rewards.dtype, confidence.dtype), torch.float32))
+    stated = confidence.detach().to(wide)
+    charge = weight * score(torch.where(wide == 1, stated, 1 - stated)) if weight else 0 * stated
+    charged = accuracy_weight * wide + charge
+    if missing is not None:
+        charged = torch.where(stated.isnan() & ~wide.isnan(), missing, charged)
+    return charged.to(torch.result_type(rewards, 1.0))
+
+
+@declares(_traits)
+def brier_reward(
     rewards: Tensor,
     confidence: Tensor,
     *,
-    rule: Rule = "brier",
+    accuracy_weight: float = 1.0,
+    weight: float = 1.0,
+    missing: float | None = None,
+) -> Tensor:
+    """Pay for correctness, less the squared error of the stated confidence.
+
+        u = a·z − w·(1 − q̃)² = a·z − w·(q − z)²        q̃ = q where z = 1, 1 − q where z = 0
+
+    Damani et al. 2025, arXiv:2507.16806 (RLCR: a = w = 1). The rule is proper: the report of the true probability is
+    optimal. Whether accuracy survives is a matter of a and w: ask `incentive_compatible`. Use `group_centered`: a
+    z-score over the group reweighs easy and hard prompts and can swamp these small margins.
+
+    Args:
+        rewards: (B,) correctness z ∈ {0, 1}; NaN stays NaN.
+        confidence: (B,) stated q ∈ [0, 1], NaN where none could be parsed.
+        accuracy_weight: a.
+        weight: w; the official code's weights ½, ½ are a = w.
+        missing: what a scored row without confidence earns; None leaves it unscored. The official code pays it like
+            certainty that was wrong, which is −weight. 0 would be the best value that a wrong answer can get.
+
+    Returns:
+        (B,) rewards.
+
+    >>> brier_reward(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0]))
+    tensor([ 0.7500, -1.0000])
+    """
+    return _charged(
+        "brier_reward",
+        rewards,
+        confidence,
+        lambda given: -((1 - given) ** 2),
+        accuracy_weight=accuracy_weight,
+        weight=weight,
+        missing=missing,
+    )
+
+
+@declares(_traits)
+def spherical_reward(
+    rewards: Tensor,
+    confidence: Tensor,
+    *,
+    accuracy_weight: float = 1.0,
+    weight: float = 1.0,
+    missing: float | None = None,
+) -> Tensor:
+    """Pay for correctness, with the spherical rule on the stated confidence: u = a·z + w·(q̃ / √(q² + (1 − q)²) − 1).
+
+    A proper rule, 0 at certainty that was right. q̃, arguments and result as in `brier_reward`.
+    """
+    return _charged(
+        "spherical_reward",
+        rewards,
+        confidence,
+        lambda given: given / torch.hypot(given, 1 - given) - 1,
+        accuracy_weight=accuracy_weight,
+        weight=weight,
+        missing=missing,
+    )
+
+
+@declares(_log_traits)
+def log_score_reward(
+    rewards: Tensor,
+    confidence: Tensor,
+    *,
     accuracy_weight: float = 1.0,
     weight: float = 1.0,
     eps: float = 0.01,
     missing: float | None = None,
 ) -> Tensor:
-    """Correctness, less what a scoring rule charges for the confidence that was stated.
+    """Pay for correctness, with the logarithmic rule on the stated confidence: u = a·z + w·log q̃.
 
-        u = a·z + w·S(q, z)        with q̃ = q where z = 1, 1 − q where z = 0:
-
-        brier: −(1 − q̃)² = −(q − z)²    spherical: q̃ / √(q² + (1 − q)²) − 1    log: log q̃
-        log_clipped: log of q̃ held in [eps, 1 − eps]    linear: −(1 − q̃) = −|q − z|
-
-    Damani et al. 2025, arXiv:2507.16806 (RLCR: brier, a = w = 1). Every S ≤ 0 is 0 (log_clipped: log(1 − eps)) where
-    q = z. All but "linear" are proper: the report of the true probability is optimal; "linear" is best served by 0 or 1
-    and is here as a control. Whether accuracy survives is a matter of a and w: ask `incentive_compatible`. Use
-    `group_centered`: a z-score over the group reweighs easy and hard prompts and can swamp these small margins.
+    A proper rule. q̃, other arguments and result as in `brier_reward`.
 
     Args:
-        rewards: (B,) correctness z ∈ {0, 1}; NaN stays NaN.
-        confidence: (B,) stated q ∈ [0, 1], NaN where none could be parsed.
-        rule: S.
-        accuracy_weight: a.
-        weight: w; the official code's weights ½, ½ are a = w.
-        eps: the floor of "log_clipped". "log" has none: −inf for certainty that was wrong.
-        missing: what a scored row without confidence earns; None leaves it unscored. The official code pays it like
-            certainty that was wrong, which is −weight for brier. 0 would be the best value that a wrong answer can get.
-
-    Returns:
-        (B,) rewards.
-
-    >>> scoring_rule_reward(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0]))
-    tensor([ 0.7500, -1.0000])
+        eps: q̃ is held in [eps, 1 − eps]. 0 leaves it: −inf for certainty that was wrong.
     """
-    check_choice("scoring_rule_reward", "rule", rule, get_args(Rule))
-    check_same_shape("scoring_rule_reward", rewards, confidence)
-    check_range("scoring_rule_reward", "eps", eps, 1e-6, 0.49)
-    _check_verdicts("scoring_rule_reward", "rewards", rewards)
-    _check_confidence("scoring_rule_reward", confidence)
-    wide = rewards.to(torch.promote_types(torch.promote_types(rewards.dtype, confidence.dtype), torch.float32))
-    stated = confidence.detach().to(wide)
-    charge = weight * _score(rule, torch.where(wide == 1, stated, 1 - stated), eps) if weight else 0 * stated
-    charged = accuracy_weight * wide + charge
-    if missing is not None:
-        charged = torch.where(stated.isnan() & ~wide.isnan(), missing, charged)
-    return charged.to(torch.result_type(rewards, 1.0))
+    check_range("log_score_reward", "eps", eps, 0.0, 0.49)
+    return _charged(
+        "log_score_reward",
+        rewards,
+        confidence,
+        lambda given: given.clamp(eps, 1 - eps).log(),
+        accuracy_weight=accuracy_weight,
+        weight=weight,
+        missing=missing,
+    )
+
+
+@declares(_traits)
+def linear_reward(
+    rewards: Tensor,
+    confidence: Tensor,
+    *,
+    accuracy_weight: float = 1.0,
+    weight: float = 1.0,
+    missing: float | None = None,
+) -> Tensor:
+    """Pay for correctness, less the distance of the stated confidence: u = a·z − w·(1 − q̃) = a·z − w·|q − z|.
+
+    The rule is not proper: it is best served by 0 or 1, and is here as a control. q̃, arguments and result as in
+    `brier_reward`.
+    """
+    return _charged(
+        "linear_reward",
+        rewards,
+        confidence,
+        lambda given: given - 1,
+        accuracy_weight=accuracy_weight,
+        weight=weight,
+        missing=missing,
+    )
 
 
 class Incentive(NamedTuple):
@@ -116,33 +198,44 @@ class Incentive(NamedTuple):
     margin: float
 
 
-def incentive_compatible(
-    *, rule: Rule = "brier", accuracy_weight: float = 1.0, weight: float = 1.0, eps: float = 0.01
-) -> Incentive:
-    """Does `scoring_rule_reward` leave both accuracy and honesty optimal?
+def incentive_compatible(reward: Callable[..., Tensor]) -> Incentive:
+    """Tell whether a reward on stated confidence leaves both accuracy and honesty optimal.
 
         a + w·G′(p) ≥ 0 for all p in [0, 1],   G(p) = max_q p·S(q, 1) + (1 − p)·S(q, 0)
 
         brier: G = −p(1 − p), G′ ≥ −1          spherical: G = √(p² + (1 − p)²) − 1, G′ ≥ −1
-        log: G′ = log p/(1 − p), no bound      log_clipped: G′ ≥ log eps/(1 − eps)
+        log: G′ = log p/(1 − p), no bound; held in [eps, 1 − eps]: G′ ≥ log eps/(1 − eps)
 
     G is what an honest report earns with a probability p of being right, and a·p + w·G(p) must not fall in p, lest an
     answer known to be wrong, stated with confidence 0, pay better. As G is convex, the least G′ is that at p = 0. So
-    brier and spherical need a ≥ w, log_clipped at eps = 0.01 needs a ≥ 4.6 w, and log is never safe. "linear" is
-    not proper, so it never holds, whatever a; nor does any rule at w ≤ 0, which pays nothing for honesty or punishes
-    it. Damani et al. 2025, arXiv:2507.16806, state the theorem for bounded proper rules; the condition is derived here.
+    brier and spherical need a ≥ w, log at eps = 0.01 needs a ≥ 4.6 w, and log without a floor is never safe.
+    `linear_reward` is not proper, so it never holds, whatever a; nor does any rule at w ≤ 0, which pays nothing for
+    honesty or punishes it. Damani et al. 2025, arXiv:2507.16806, state the theorem for bounded proper rules; the
+    condition is derived here.
 
     Anything multiplied onto the reward, such as a format term, changes the question: ask again.
 
-    >>> incentive_compatible(rule="brier", accuracy_weight=1.0, weight=1.0)
+    Args:
+        reward: one of this file's, its weights bound by `functools.partial`.
+
+    >>> incentive_compatible(brier_reward)
     Incentive(holds=True, margin=0.0)
-    >>> incentive_compatible(rule="brier", accuracy_weight=0.5, weight=1.0)
+    >>> from functools import partial
+    >>> incentive_compatible(partial(brier_reward, accuracy_weight=0.5))
     Incentive(holds=False, margin=-0.5)
     """
-    check_choice("incentive_compatible", "rule", rule, get_args(Rule))
-    check_range("incentive_compatible", "eps", eps, 1e-6, 0.49)
-    if rule in ("linear", "log") or weight <= 0:
+    rule, bound = function_of(reward), keywords_of(reward)
+    known = (brier_reward, spherical_reward, log_score_reward, linear_reward)
+    if rule not in known:
+        raise ValueError(
+            f"incentive_compatible: nothing is known of {describe(reward)}. Pass one of "
+            f"{', '.join(each.__name__ for each in known)}, its weights bound by functools.partial."
+        )
+    weight, eps = bound.get("weight", 1.0), bound.get("eps", 0.01)
+    if rule is log_score_reward:
+        check_range("incentive_compatible", "eps", eps, 0.0, 0.49)
+    if rule is linear_reward or (rule is log_score_reward and not eps) or weight <= 0:
         return Incentive(False, -math.inf)
-    steepest = math.log(eps / (1 - eps)) if rule == "log_clipped" else -1.0
-    margin = accuracy_weight + weight * steepest
+    steepest = math.log(eps / (1 - eps)) if rule is log_score_reward else -1.0
+    margin = bound.get("accuracy_weight", 1.0) + weight * steepest
     return Incentive(margin >= 0, margin)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
-from rewardsmith.transforms import member_statistics
+from rewardsmith.transforms.ensemble import member_statistics
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs
 from rewardsmith.worlds.streams import Streams

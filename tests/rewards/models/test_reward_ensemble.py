@@ -11,7 +11,7 @@ import torch
 from small_models import bert, llama_classifier, mixed_rows, one_by_one, tokenizer
 
 from rewardsmith.rewards import GaussianHeads, GaussianReward, RewardEnsemble, SequenceReward, load_reward_model
-from rewardsmith.transforms import aggregate
+from rewardsmith.transforms import mean_minus_variance, member_mean, member_quantile, robust_mix
 
 pytestmark = pytest.mark.slow
 
@@ -34,10 +34,17 @@ def numbers(seed, missing=()):
     return reward
 
 
-@pytest.mark.parametrize(("how", "oracle"), [("min", np.nanmin), ("mean", np.nanmean), ("median", np.nanmedian)])
-def test_members_are_aggregated_and_a_missing_one_is_nan_to_the_aggregate(how, oracle):
+@pytest.mark.parametrize(
+    ("aggregate", "oracle"),
+    [
+        (member_quantile, np.nanmin),
+        (member_mean, np.nanmean),
+        (partial(member_quantile, level=0.5), np.nanmedian),
+    ],
+)
+def test_members_are_aggregated_and_a_missing_one_is_nan_to_the_aggregate(aggregate, oracle):
     members = [numbers(0, missing=(1, 2)), numbers(1, missing=(2,)), numbers(2, missing=(2, 3))]
-    found = RewardEnsemble(members, partial(aggregate, how=how)).score(PROMPTS, COMPLETIONS)
+    found = RewardEnsemble(members, aggregate).score(PROMPTS, COMPLETIONS)
     table = np.array([[math.nan if v is None else v for v in m(PROMPTS, COMPLETIONS)] for m in members])
     assert found[2] is None
     kept = [place for place in range(len(found)) if place != 2]
@@ -46,7 +53,7 @@ def test_members_are_aggregated_and_a_missing_one_is_nan_to_the_aggregate(how, o
 
 def test_the_scale_is_that_of_the_reference_rows_and_stays():
     members = [numbers(seed) for seed in range(3)]
-    ensemble = RewardEnsemble(members, partial(aggregate, how="min"), normalize="ref_zscore")
+    ensemble = RewardEnsemble(members, member_quantile, normalize="ref_zscore")
     with pytest.raises(ValueError, match="normalizes by reference rows and has seen none"):
         ensemble.score(PROMPTS, COMPLETIONS)
     scale = ensemble.fit_reference(PROMPTS, COMPLETIONS)
@@ -59,7 +66,7 @@ def test_the_scale_is_that_of_the_reference_rows_and_stays():
     part = np.array([member(PROMPTS[:2], COMPLETIONS[:2]) for member in members])
     want = ((part - table.mean(axis=1, keepdims=True)) / table.std(axis=1, keepdims=True)).min(axis=0)
     assert few == pytest.approx(list(want), abs=1e-9)
-    again = RewardEnsemble(members, partial(aggregate, how="min"), normalize="ref_zscore", scale=scale)
+    again = RewardEnsemble(members, member_quantile, normalize="ref_zscore", scale=scale)
     assert again.score(PROMPTS[:2], COMPLETIONS[:2]) == few
 
 
@@ -68,7 +75,7 @@ def test_the_heads_of_one_model_are_members_and_cost_one_pass():
     passes = []
     model.model.register_forward_hook(lambda *_: passes.append(1))
     heads = SequenceReward(model, tok)
-    ensemble = RewardEnsemble([heads, numbers(1)], partial(aggregate, how="uwo", coef=0.7))
+    ensemble = RewardEnsemble([heads, numbers(1)], partial(mean_minus_variance, coef=0.7))
     found = ensemble.score(PROMPTS, COMPLETIONS)
     n_passes = len(passes)
     texts = [p + c + "<eos>" for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
@@ -85,19 +92,19 @@ def test_ensembles_that_cannot_work_are_refused():
         return [1.0] * len(completions)
 
     with pytest.raises(ValueError, match="there are no members"):
-        RewardEnsemble([], partial(aggregate, how="min"))
+        RewardEnsemble([], member_quantile)
     with pytest.raises(ValueError, match="waiting is async"):
-        RewardEnsemble([waiting], partial(aggregate, how="min"))
+        RewardEnsemble([waiting], member_quantile)
     with pytest.raises(ValueError, match=r"made shape \(14, 1\) of \(14, 1\) member"):
         RewardEnsemble([constant(1.0)], lambda source_rewards: source_rewards).score(PROMPTS, COMPLETIONS)
-    alike = RewardEnsemble([numbers(1), constant(2.0)], partial(aggregate, how="min"), normalize="ref_zscore")
+    alike = RewardEnsemble([numbers(1), constant(2.0)], member_quantile, normalize="ref_zscore")
     with pytest.raises(ValueError, match="member 1 of reward_ensemble gives 14 of 14 reference rows a score"):
         alike.fit_reference(PROMPTS, COMPLETIONS)
 
 
 def test_an_unscored_row_says_why():
     rm = SequenceReward(llama_classifier(), tokenizer(), max_length=5)
-    [found] = RewardEnsemble([rm], partial(aggregate, how="min")).reasoned(["1+1="], ["so so so"])
+    [found] = RewardEnsemble([rm], member_quantile).reasoned(["1+1="], ["so so so"])
     assert found.why.startswith("too long: ")
 
 
@@ -142,7 +149,7 @@ def test_gaussian_heads_are_the_loop_over_heads(build, depth):
 
 def test_the_surest_head_is_found_on_the_reference_scale(tmp_path):
     model, tok = llama_classifier(), tokenizer()
-    rm = gaussian(model, tok, aggregate=partial(aggregate, how="robust_mix", coef=0.3, nominal="min_sigma"))
+    rm = gaussian(model, tok, aggregate=partial(robust_mix, coef=0.3, nominal="min_sigma"))
     raw = rm.distributions(PROMPTS, COMPLETIONS)
     mean, std = (np.array([getattr(row, part) for row in raw]) for part in ("mean", "std"))
     rm.fit_reference(PROMPTS, COMPLETIONS)

@@ -15,7 +15,7 @@ from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, Within
 from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
-from rewardsmith.transforms import clip_steps, combine_process_outcome, delta_steps
+from rewardsmith.transforms import add_outcome, clip_steps, delta_steps
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def training(chain: StepChain, streams: Streams, shapes: dict[str, Shape], world
 def paid(drawn: Rollouts, *, shape: Shape, weight: float) -> Tensor:
     """(R, T) returns of shaped process scores, and success at the end."""
     shaped = shape(drawn.step_rewards, drawn.step_mask)
-    return step_returns(combine_process_outcome(shaped, drawn.solved, drawn.step_mask, weight=weight), drawn.step_mask)
+    return step_returns(add_outcome(shaped, drawn.solved, drawn.step_mask, weight=weight), drawn.step_mask)
 
 
 def padding_gains(seed: int, shapes: dict[str, Shape], world: World) -> dict[str, float]:

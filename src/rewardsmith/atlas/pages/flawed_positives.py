@@ -12,7 +12,8 @@ from torch import Tensor
 from rewardsmith._check import check_range, check_shape
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.transforms import flawed_advantage, flawed_positive_penalty
+from rewardsmith.transforms import flawed_positive_penalty
+from rewardsmith.transforms.flaws import flawed_advantage
 from rewardsmith.worlds import Streams, sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results
-from rewardsmith.transforms import combine_process_outcome, gated_step_sum, priority_gates
+from rewardsmith.transforms import add_outcome, gated_step_sum
+from rewardsmith.transforms.gates import priority_gates
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def outcomes(drawn: Rollouts) -> Tensor:
 
 def plain(drawn: Rollouts, *, turns: Credit, weight: float = 1.0) -> Tensor:
     """(R, T) returns of rewards per turn and the outcome at the end, ungated."""
-    paid = combine_process_outcome(turns(drawn), outcomes(drawn), drawn.step_mask, weight=weight)
+    paid = add_outcome(turns(drawn), outcomes(drawn), drawn.step_mask, weight=weight)
     return step_returns(paid, drawn.step_mask)
 
 
@@ -114,7 +115,7 @@ def inverted_gate(drawn: Rollouts, *, turns: Credit, threshold: float) -> Tensor
     """(R, T) returns where rewards per turn count only below the threshold."""
     outcome = outcomes(drawn).to(drawn.step_rewards)
     gate = priority_gates(torch.stack([outcome, outcome], dim=1), thresholds=[0.0, threshold])[:, :1]
-    paid = combine_process_outcome(turns(drawn) * (1 - gate), outcome, drawn.step_mask)
+    paid = add_outcome(turns(drawn) * (1 - gate), outcome, drawn.step_mask)
     return step_returns(paid, drawn.step_mask)
 
 
@@ -123,7 +124,7 @@ def turn_gate(drawn: Rollouts, *, turns: Credit, belief: float) -> Tensor:
     rewards = turns(drawn)
     levels = torch.stack([rewards, torch.full_like(rewards, belief)], dim=-1).flatten(0, 1)  # (R·T, 2)
     gate = priority_gates(levels, thresholds=[0.0, THRESHOLDS["solved"]])[:, 0].view_as(rewards)
-    paid = combine_process_outcome(rewards * gate, outcomes(drawn), drawn.step_mask)
+    paid = add_outcome(rewards * gate, outcomes(drawn), drawn.step_mask)
     return step_returns(paid, drawn.step_mask)
 
 

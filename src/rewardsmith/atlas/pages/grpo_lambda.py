@@ -12,8 +12,9 @@ from torch import Tensor
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.transforms import easiest_prompts, length_shaped
 from rewardsmith.transforms import grpo_lambda as gated
+from rewardsmith.transforms import length_shaped
+from rewardsmith.transforms.easiest import easiest_prompts
 from rewardsmith.worlds import Streams, sample_index
 from rewardsmith.worlds.training import adam_steps, table_gradient
 

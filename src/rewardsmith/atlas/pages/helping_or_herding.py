@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
 from rewardsmith.measures import shared_hack_drift, underspecification
-from rewardsmith.transforms import aggregate
+from rewardsmith.transforms import mean_minus_std, member_mean, member_quantile
 from rewardsmith.worlds import (
     BatchedMLP,
     HeavyTails,
@@ -37,11 +38,11 @@ CRITERION = All(
 )
 NS = (1, 4, 16, 64, 256, 1024)
 MEMBERS = 4  # bodies, and fine-tunings of each
-WAYS: dict[str, dict[str, Any]] = {
-    "mean": {"how": "mean"},
-    "median": {"how": "median"},
-    "min": {"how": "min"},
-    "mean_minus_std": {"how": "mean_minus_std", "coef": 1.0},
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": member_mean,
+    "median": partial(member_quantile, level=0.5),
+    "min": partial(member_quantile, level=0.0),
+    "mean_minus_std": partial(mean_minus_std, coef=1.0),
 }
 ALONG = {"finetune": -2, "pretrain": -1}  # which dimension of the grid (bodies, heads) an ensemble holds fixed
 
@@ -88,7 +89,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     table: dict[str, Tensor] = {}
     for arm, picked_by in {
         **ensembles(grid),
-        "unbiased_pretrain_min": [combine(member_scores(m, features, reference), how="min") for m in unbiased],
+        "unbiased_pretrain_min": [combine(member_scores(m, features, reference), WAYS["min"]) for m in unbiased],
         "single": list(scores.unbind(-1)),
         "gold_picker": [seen["gold"]],
     }.items():
@@ -118,15 +119,15 @@ def fit(
     )
 
 
-def combine(scores: Tensor, **way: Any) -> Tensor:
-    """(..., K) standardized scores to (...) by `aggregate`."""
-    return aggregate(scores.flatten(0, -2), **way).view(scores.shape[:-1])
+def combine(scores: Tensor, way: Callable[[Tensor], Tensor]) -> Tensor:
+    """(..., K) standardized scores to (...)."""
+    return way(scores.flatten(0, -2)).view(scores.shape[:-1])
 
 
 def ensembles(grid: Tensor) -> dict[str, list[Tensor]]:
     """Every ensemble of one kind and way: over the heads of each body, or over the bodies of each head."""
     return {
-        f"{kind}_{name}": [combine(members, **way) for members in grid.unbind(fixed)]
+        f"{kind}_{name}": [combine(members, way) for members in grid.unbind(fixed)]
         for kind, fixed in ALONG.items()
         for name, way in WAYS.items()
     }
@@ -152,7 +153,7 @@ def disagreement(grid: Tensor, chosen: Tensor, rejected: Tensor) -> dict[str, fl
 def drifts(grid: Tensor, features: dict[str, Tensor]) -> dict[str, float]:
     """1 for each of one seed's features that rises or falls under all aggregates of the first ensembles, else 0."""
     scores = {
-        f"{kind}_{name}": combine(grid.select(fixed, 0), **way).flatten()
+        f"{kind}_{name}": combine(grid.select(fixed, 0), way).flatten()
         for kind, fixed in ALONG.items()
         for name, way in WAYS.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rewardsmith.advantages import leave_one_out, min_form_weights, step_returns, token_leave_one_out
+from rewardsmith.advantages import (
+    leave_one_out,
+    mean_returns,
+    min_form_weights,
+    min_returns,
+    softmin_returns,
+    step_returns,
+    token_leave_one_out,
+)
+from rewardsmith.advantages.steps import max_returns
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results
-from rewardsmith.transforms import combine_process_outcome
+from rewardsmith.transforms import add_outcome
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
 
 if TYPE_CHECKING:
@@ -78,22 +87,22 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 def credits_of(world: World, broken: bool) -> dict[str, Credit]:
     """What each arm pays."""
-    soft = partial(returned, mode="softmin", temperature=world.temperature)
+    soft = partial(returned, form=softmin_returns, temperature=world.temperature)
     verified = partial(outcome_above_siblings, group_size=world.rollouts, share=world.verified_share)
     token = partial(above_token_baseline, group_size=world.rollouts, temperature=world.temperature)
     pay: tuple[Credit, ...] = (
         outcome_alone,
-        partial(returned, mode="sum"),
-        partial(returned, mode="sum", gamma=0.9),
+        returned,
+        partial(returned, gamma=0.9),
         mean_of_chain,
-        partial(returned, mode="mean"),
-        partial(returned, mode="max" if broken else "min"),
+        partial(returned, form=mean_returns),
+        partial(returned, form=max_returns if broken else min_returns),
         soft,
-        partial(returned, mode="softmin", temperature=0.02),
-        partial(returned, mode="softmin", temperature=0.3),
-        partial(returned, mode="max"),
+        partial(returned, form=softmin_returns, temperature=0.02),
+        partial(returned, form=softmin_returns, temperature=0.3),
+        partial(returned, form=max_returns),
         lambda drawn: soft(drawn) + verified(drawn),
-        lambda drawn: returned(drawn, mode="sum") + verified(drawn),
+        lambda drawn: returned(drawn) + verified(drawn),
         partial(token, soft=True),
         lambda drawn: token(drawn, soft=True) + verified(drawn),
         partial(token, soft=False),
@@ -106,9 +115,9 @@ def signed(drawn: Rollouts) -> Tensor:
     return 2 * drawn.step_rewards - 1
 
 
-def returned(drawn: Rollouts, **form: object) -> Tensor:
+def returned(drawn: Rollouts, *, form: Callable[..., Tensor] = step_returns, **options: float) -> Tensor:
     """(R, T) returns of the process reward alone, in one of the library's forms."""
-    return step_returns(signed(drawn), drawn.step_mask, **form)  # type: ignore[arg-type]
+    return form(signed(drawn), drawn.step_mask, **options)
 
 
 def mean_of_chain(drawn: Rollouts) -> Tensor:
@@ -119,7 +128,7 @@ def mean_of_chain(drawn: Rollouts) -> Tensor:
 
 def outcome_alone(drawn: Rollouts) -> Tensor:
     """(R, T) returns of a verified outcome on every chain and nothing else."""
-    paid = combine_process_outcome(torch.zeros_like(drawn.step_rewards), drawn.solved - 1, drawn.step_mask)
+    paid = add_outcome(torch.zeros_like(drawn.step_rewards), drawn.solved - 1, drawn.step_mask)
     return step_returns(paid, drawn.step_mask)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.advantages import rank_filter
+from rewardsmith.advantages import drop_unscored, middle_filter, power_filter, rank_filter
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results
 from rewardsmith.measures import choose_filter
 from rewardsmith.worlds import Streams, sample_index
@@ -29,7 +29,17 @@ CRITERION = All(
     PairedGain("auc/middle", over="auc/random", at_most=0.010),
     PairedGain("r2/middle", over="r2/all", at_most=0.15),
 )
-RULES = ("all", "random", "bw", "br", "bon", "wr", "middle", "pow")
+FILTERS: dict[str, Callable[..., Tensor]] = {
+    "all": drop_unscored,
+    "random": partial(rank_filter, n_best=0, n_worst=0, n_random=2),
+    "bw": rank_filter,
+    "br": partial(rank_filter, n_worst=0, n_random=1),
+    "bon": partial(rank_filter, n_worst=0),
+    "wr": partial(rank_filter, n_best=0, n_random=1),
+    "middle": middle_filter,
+    "pow": power_filter,
+}
+RULES = tuple(FILTERS)
 TWO_SAMPLE_RULES = ("random", "bw", "br", "wr", "middle")
 CONTROLS = ("all", "random", "bw")
 
@@ -148,8 +158,11 @@ def reliabilities(held_out: Answers, rules: dict[str, str], world: World, stream
 
 def filtered(rule: str, seed: int, group_size: int) -> partial[Tensor]:
     """A rule whose random choices are those of all rules under this seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return partial(rank_filter, group_size=group_size, rule=rule, generator=generator)  # type: ignore[arg-type]
+    if rule == "all":
+        return partial(drop_unscored)
+    if rule == "pow":
+        return partial(power_filter, group_size=group_size)
+    return partial(FILTERS[rule], group_size=group_size, generator=torch.Generator().manual_seed(seed))
 
 
 def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) -> Tensor:

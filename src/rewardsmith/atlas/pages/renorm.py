@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results
-from rewardsmith.transforms import combine_process_outcome, renorm
+from rewardsmith.transforms import add_outcome, gate_by_outcome, renorm
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
 
 if TYPE_CHECKING:
@@ -102,11 +102,11 @@ def credits_by_name(broken: bool) -> dict[str, Credit]:
     """What each arm pays."""
     center = (0.0, 0.0) if broken else (0.5, 0.5)
     return {
-        "outcome_only": partial(combined, mode="sum", weight=0.0),
+        "outcome_only": partial(combined, weight=0.0),
         "process_only": lambda drawn: step_returns(drawn.step_rewards, drawn.step_mask),
-        "sum": partial(combined, mode="sum"),
-        "broadcast": partial(combined, mode="broadcast"),
-        "gate": partial(combined, mode="gate"),
+        "sum": combined,
+        "broadcast": partial(renormed, center=(0.0, 0.0)),
+        "gate": partial(combined, combine=gate_by_outcome),
         "renorm": partial(renormed, center=center),
         "renorm_final_outcome": partial(renormed, center=center, final="outcome"),
         "renorm_per_turn_mean": partial(renormed, center=center, per_step_mean=True),
@@ -114,11 +114,9 @@ def credits_by_name(broken: bool) -> dict[str, Credit]:
     }
 
 
-def combined(drawn: Rollouts, **how: Any) -> Tensor:
-    """(R, T) returns of process scores and outcome in one of the dispatcher's ways."""
-    return step_returns(
-        combine_process_outcome(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask
-    )
+def combined(drawn: Rollouts, *, combine: Callable[..., Tensor] = add_outcome, **how: Any) -> Tensor:
+    """(R, T) returns of process scores and the outcome at the end."""
+    return step_returns(combine(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask)
 
 
 def renormed(drawn: Rollouts, **how: Any) -> Tensor:

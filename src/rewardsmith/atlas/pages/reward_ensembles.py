@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.transforms import aggregate
+from rewardsmith.transforms import mean_minus_variance, member_mean, member_quantile
 from rewardsmith.worlds import (
     BatchedMLP,
     HeavyTails,
@@ -37,14 +38,14 @@ CRITERION = All(
 )
 NS = (1, 4, 16, 64, 256, 1024, 2048)
 BETAS = (2.0, 1.0, 0.5, 0.25, 0.1, 0.05)
-WAYS: dict[str, dict[str, Any]] = {
-    "mean": {"how": "mean"},
-    "median": {"how": "median"},
-    "min": {"how": "min"},
-    "uwo_05": {"how": "uwo", "coef": 0.5},
-    "uwo_1": {"how": "uwo", "coef": 1.0},
-    "max": {"how": "max"},
-    "uwo_minus_1": {"how": "uwo", "coef": -1.0},
+WAYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": member_mean,
+    "median": partial(member_quantile, level=0.5),
+    "min": partial(member_quantile, level=0.0),
+    "uwo_05": partial(mean_minus_variance, coef=0.5),
+    "uwo_1": partial(mean_minus_variance, coef=1.0),
+    "max": partial(member_quantile, level=1.0),
+    "uwo_minus_1": partial(mean_minus_variance, coef=-1.0),
 }
 TILTED = ("mean", "min", "uwo_1")
 
@@ -78,9 +79,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     features = heavy.responses(world.n_prompts, world.n_responses, streams=streams)
     scores = member_scores(members, features, heavy.responses(world.n_reference, streams=streams))
     gold = heavy.gold(features)
-    combined = {
-        name: aggregate(scores.flatten(0, 2), **how).view_as(gold) for name, how in WAYS.items()
-    }  # (S, P, N) each
+    combined = {name: combine(scores.flatten(0, 2)).view_as(gold) for name, combine in WAYS.items()}  # (S, P, N) each
     curves = {name: best_of_n(picks, gold, NS).mean(1) for name, picks in combined.items()}
     alone = [best_of_n(picks, gold, NS).mean(1) for picks in scores.unbind(-1)]
     curves["single"] = torch.stack(alone).mean(0)  # (S, n)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.measures import over_vs_under_scoring
-from rewardsmith.transforms import aggregate
+from rewardsmith.transforms import member_mean, member_quantile, robust_mix
 from rewardsmith.worlds import (
     BatchedMLP,
     GaussianHeads,
@@ -121,13 +121,11 @@ def fit_singles(pairs: Pairs, streams: Streams, world: World) -> BatchedMLP:
 
 def mixtures(scores: GaussianScores) -> dict[str, Tensor]:
     """(S, P, N) each: what every way to combine the heads makes of their scores."""
-    ways: dict[str, dict[str, Any]] = {
-        name: {"how": "robust_mix", "coef": coef, "nominal": "min_sigma"} for name, coef in MIXES.items()
-    }
-    ways |= {"min": {"how": "min"}, "mean": {"how": "mean"}, "max": {"how": "max"}}
-    ways["mean_mix_05"] = {"how": "robust_mix", "coef": 0.5, "nominal": "mean"}
     means, std = (column.flatten(0, 2) for column in scores)
-    return {name: aggregate(means, std=std, **way).view(scores.mean.shape[:-1]) for name, way in ways.items()}
+    mixed = {name: robust_mix(means, std=std, coef=coef, nominal="min_sigma") for name, coef in MIXES.items()}
+    mixed |= {"min": member_quantile(means, level=0.0), "mean": member_mean(means)}
+    mixed |= {"max": member_quantile(means, level=1.0), "mean_mix_05": robust_mix(means, coef=0.5)}
+    return {name: values.view(scores.mean.shape[:-1]) for name, values in mixed.items()}
 
 
 def correlation(scores: Tensor) -> Tensor:

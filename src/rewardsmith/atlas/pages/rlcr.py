@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,7 +13,13 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.measures import auroc, brier_score, expected_calibration_error
-from rewardsmith.transforms import incentive_compatible, scoring_rule_reward
+from rewardsmith.transforms import (
+    brier_reward,
+    incentive_compatible,
+    linear_reward,
+    log_score_reward,
+    spherical_reward,
+)
 from rewardsmith.worlds import KnownPosterior, StatedRollouts, Streams, train_stated
 
 if TYPE_CHECKING:
@@ -33,22 +39,22 @@ CRITERION = All(
     AtMost("keeps_accuracy/log", 0.0),
     AtMost("keeps_accuracy/log_clipped", 0.0),
 )
-RULES: dict[str, dict[str, Any]] = {
-    "rlvr": {"weight": 0.0},
-    "rlcr": {},
-    "half_weights": {"accuracy_weight": 0.5, "weight": 0.5},
-    "spherical": {"rule": "spherical"},
-    "linear": {"rule": "linear"},
-    "brier_only": {"accuracy_weight": 0.0},
-    "log_clipped": {"rule": "log_clipped"},
-    "sign_flipped": {"weight": -1.0},
+RULES: dict[str, Callable[..., Tensor]] = {
+    "rlvr": partial(brier_reward, weight=0.0),
+    "rlcr": brier_reward,
+    "half_weights": partial(brier_reward, accuracy_weight=0.5, weight=0.5),
+    "spherical": spherical_reward,
+    "linear": linear_reward,
+    "brier_only": partial(brier_reward, accuracy_weight=0.0),
+    "log_clipped": log_score_reward,
+    "sign_flipped": partial(brier_reward, weight=-1.0),
 }
 ARMS = (*RULES, "confident_when_right")  # the last is paid z·q, which is no scoring rule
-ASKED: dict[str, dict[str, Any]] = {
-    "rlcr": {},
-    "brier_at_half_accuracy": {"accuracy_weight": 0.5},
-    "log": {"rule": "log"},
-    "log_clipped": {"rule": "log_clipped"},
+ASKED: dict[str, Callable[..., Tensor]] = {
+    "rlcr": brier_reward,
+    "brier_at_half_accuracy": partial(brier_reward, accuracy_weight=0.5),
+    "log": partial(log_score_reward, eps=0.0),
+    "log_clipped": log_score_reward,
 }
 
 
@@ -81,17 +87,17 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         row = {f"{name}/{arm}": v for name, of in measured.items() for arm, v in zip(ARMS, of[seed], strict=True)}
         row["ece_ratio/rlcr"] = row["ece/rlcr"] / row["ece/rlvr"]
         row["accuracy/oracle"] = float(posterior.best_accuracy[seed])
-        row |= {f"keeps_accuracy/{name}": float(incentive_compatible(**rule).holds) for name, rule in ASKED.items()}
+        row |= {f"keeps_accuracy/{name}": float(incentive_compatible(rule).holds) for name, rule in ASKED.items()}
         rows.append(row)
     return rows
 
 
 def pay(rollouts: StatedRollouts, *, broken: bool = False) -> Tensor:
     """(S, N, X, G) what each of `ARMS` earns."""
-    rules = RULES | ({"rlcr": {"rule": "linear"}} if broken else {})
+    rules = RULES | ({"rlcr": linear_reward} if broken else {})
     correct, confidence = rollouts.correct.unbind(1), rollouts.confidence.unbind(1)
     paid = [
-        scoring_rule_reward(z.flatten(), q.flatten(), **rule).view_as(z)
+        rule(z.flatten(), q.flatten()).view_as(z)
         for z, q, rule in zip(correct[:-1], confidence[:-1], rules.values(), strict=True)
     ]
     return torch.stack([*paid, correct[-1] * confidence[-1]], dim=1)

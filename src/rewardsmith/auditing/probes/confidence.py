@@ -248,7 +248,7 @@ def _calibration(known: Sequence[Stated], panel: Panel, told: str) -> tuple[Find
         interval=(found.low, found.high),
         n=found.n,
         advice="Pay a proper scoring rule of the stated confidence beside correctness: "
-        "`rewardsmith.transforms.scoring_rule_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
+        "`rewardsmith.transforms.brier_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
         unit="expected calibration error",
         examples=tuple(_shown(s) for s in sure_and_wrong[:3]),
     )
@@ -265,7 +265,7 @@ def _calibration(known: Sequence[Stated], panel: Panel, told: str) -> tuple[Find
         value=area,
         interval=(low, high),
         n=len(known),
-        advice="`rewardsmith.transforms.scoring_rule_reward`, or without gold labels "
+        advice="`rewardsmith.transforms.brier_reward`, or without gold labels "
         "`rewardsmith.transforms.ConfidenceAdjusted`, pay for telling the two apart.",
         unit="AUROC",
     )
@@ -298,7 +298,7 @@ def _bias(
             n=bad.n,
             advice="Score the completion without its confidence (`rewardsmith.rewards.without_confidence`) and pay the "
             "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
-            "`rewardsmith.transforms.scoring_rule_reward`.",
+            "`rewardsmith.transforms.brier_reward`.",
             unit="share of pairs",
             examples=tuple(
                 Example(clip(row.prompt_text), clip(row.text), high, low, f"compared with {LOW:g}")

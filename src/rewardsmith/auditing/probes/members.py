@@ -207,7 +207,7 @@ def _apart(spread: Underspecification) -> Finding:
         value=most.gap,
         interval=most.interval,
         n=most.n,
-        advice="Optimize an aggregate that doubts (`transforms.aggregate`), and watch one member that is left out.",
+        advice="Optimize an aggregate that doubts (`transforms.mean_minus_std`), and watch a member that is left out.",
         unit="standard deviations",
     )
 

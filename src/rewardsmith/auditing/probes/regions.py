@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from rewardsmith.auditing.baseline import Panel
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.data import Row
+from rewardsmith.describe import describe
 from rewardsmith.errors import MissingExtraError
 from rewardsmith.measures import choose_filter
 from rewardsmith.measures.reliability import FilterChoice
@@ -18,7 +19,6 @@ from rewardsmith.measures.reliability import FilterChoice
 LEAST_GROUPS, LEAST_SIZE = 10, 3
 LEAST_VALUES = 6  # a reward of fewer values has no middle to distrust
 LEAST_BEHIND = 0.1  # R² that keeping every row must lose for certain before a filter is worth naming
-RULES = ("all", "bw", "br", "wr")  # not "bon", which leaves nothing to compare with
 
 
 def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]], panel: Panel) -> Iterable[Finding]:
@@ -31,16 +31,22 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]], panel: Panel) 
     if size < LEAST_SIZE or sizes[size] < LEAST_GROUPS or len({reward for reward, _ in rows}) < LEAST_VALUES:
         return
     try:
-        from rewardsmith.advantages import rank_filter  # torch, which no other question needs
+        from rewardsmith.advantages import drop_unscored, rank_filter  # torch, which no other question needs
     except MissingExtraError as error:
         yield Finding("reward_regions", "info", f"Not asked. {error}", None, None, len(rows), "Install torch.")
         return
     rewards, gold = [reward for reward, _ in rows], [gold for _, gold in rows]
-    filters = {rule: partial(rank_filter, rule=rule) for rule in RULES}  # type: ignore[arg-type]
+    filters: dict[str, Callable[..., Any]] = {
+        "all": drop_unscored,
+        "best and worst": rank_filter,
+        "best and random": partial(rank_filter, n_worst=0, n_random=1),
+        "worst and random": partial(rank_filter, n_best=0, n_random=1),
+    }  # not the best alone, which leaves nothing to compare with
     choices = choose_filter(rewards, gold, filters, group_size=size)  # type: ignore[arg-type]
     standing = {choice.name: choice for choice in choices if not math.isnan(choice.reliability.r2)}
     if "all" in standing:
-        yield _finding(next(iter(standing.values())), standing["all"], n=len(rows))
+        best = next(iter(standing.values()))
+        yield _finding(best, describe(filters[best.name]), standing["all"], n=len(rows))
 
 
 def _number(gold: Any) -> float | None:
@@ -51,7 +57,7 @@ def _number(gold: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _finding(best: FilterChoice, everything: FilterChoice, *, n: int) -> Finding:
+def _finding(best: FilterChoice, shown: str, everything: FilterChoice, *, n: int) -> Finding:
     r2 = everything.reliability.r2
     low, high = everything.behind_interval
     better = best.name != "all" and low > LEAST_BEHIND
@@ -60,11 +66,11 @@ def _finding(best: FilterChoice, everything: FilterChoice, *, n: int) -> Finding
         probe="reward_regions",
         severity="low" if better else "info",
         message=f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
-        f"{len(RULES)} rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
+        f"four rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
         value=r2,
         interval=everything.reliability.interval,
         n=n,
-        advice=f'Train on the ranks it is right about: `rewardsmith.advantages.rank_filter(rule="{best.name}")`, '
+        advice=f"Train on the ranks it is right about: `rewardsmith.advantages.{shown}`, "
         "advantages computed before on whole groups."
         if better
         else "No filter is clearly more reliable: train on all rows.",

@@ -32,7 +32,7 @@ CONFIDENT = VariantProbe(
     message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain}).",
     advice="Score the committed answer alone (`rewardsmith.rewards.exact_text` and its kin, or "
     "`rewardsmith.rewards.without_confidence`); pay a stated confidence by what the answer is worth: "
-    "`rewardsmith.transforms.scoring_rule_reward`, `rewardsmith.transforms.ConfidenceAdjusted`.",
+    "`rewardsmith.transforms.brier_reward`, `rewardsmith.transforms.ConfidenceAdjusted`.",
     variants=lambda panel: [one for phrase in CONFIDENCE for one in phrased(phrase)],
     least_gain=0.01,
     over_every_wrong=True,

@@ -160,7 +160,7 @@ def _padding(padding: Padding, rows: Sequence[Row], chains: Sequence[Chain], agg
         interval=(low, high),
         n=padding.n,
         advice="Bound what a chain can earn: `rewardsmith.transforms.clip_steps`, `rewardsmith.transforms.delta_steps` "
-        'or `rewardsmith.advantages.step_returns` with mode="min"; audit again with --aggregate clip, delta or min.',
+        "or `rewardsmith.advantages.min_returns`; audit again with --aggregate clip, delta or min.",
         unit="largest step score per inserted step",
         examples=tuple(
             Example(clip(row.prompt_text), clip("\n\n".join(steps_of(row))), change, 0.0, "change per inserted step")

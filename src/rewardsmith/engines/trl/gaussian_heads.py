@@ -69,7 +69,7 @@ def fit_gaussian_heads(
     batches, and each learns from its own subset. Ties are left out, and so is a pair that is too long.
 
         heads = GaussianHeads(width, n_heads=5)
-        reward = GaussianReward(model, heads, tokenizer, aggregate=partial(aggregate, how="robust_mix", coef=0.3))
+        reward = GaussianReward(model, heads, tokenizer, aggregate=partial(robust_mix, coef=0.3))
         fit_gaussian_heads(reward, rows)
         reward.save(folder)  # for load_reward_model
 

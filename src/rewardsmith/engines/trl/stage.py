@@ -33,7 +33,8 @@ from rewardsmith.engines.trl.gathering import (
 from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.steps import StepScorer
 from rewardsmith.recipes import Recipe
-from rewardsmith.transforms import Chain, cancels, chain, weighted_sum
+from rewardsmith.transforms import cancels, chain, weighted_sum
+from rewardsmith.transforms.compose import Chain
 from rewardsmith.types import ProcessReward, RewardBatch, traits_of
 
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged

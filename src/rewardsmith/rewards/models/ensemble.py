@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Aggregate = Callable[..., "Tensor"]
-"""(B, K) source rewards, NaN where a member did not score, to (B,); `transforms.aggregate` bound by `partial`."""
+"""(B, K) source rewards, NaN where a member did not score, to (B,), such as `transforms.mean_minus_std`."""
 
 
 def mean_of_members(source_rewards: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class GaussianReward:
 
         r = aggregate( μ_1, …, μ_K; σ_1, …, σ_K )
 
-    Yan et al. 2024, arXiv:2409.15360. `partial(transforms.aggregate, how="robust_mix", coef=0.3)` is their robust
+    Yan et al. 2024, arXiv:2409.15360. `partial(transforms.robust_mix, coef=0.3)` is their robust
     reward; nominal="min_sigma" reads the σ too, and "mean" is the steadier choice. Heads are compared on one scale:
     measure it on rows of the reference policy with `fit_reference`, which also divides the σ.
 
