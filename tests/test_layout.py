@@ -44,7 +44,6 @@ STILL_TOO_LONG = {
     "hybrid_rewards",
     "implicit_rewards",
     "master_keys",
-    "noise_corrections",
     "policy_filtration",
     "preference_topology",
     "reward_calibration",

@@ -1,8 +1,11 @@
 """Every page, whatever its paper: it says what it must, its numbers repeat, and its ablation does not pass."""
 
+import ast
 import importlib
+import inspect
 import math
 from dataclasses import is_dataclass, replace
+from operator import attrgetter
 
 import pytest
 
@@ -46,6 +49,19 @@ def test_a_page_says_what_it_shows_and_what_it_does_not(slug):
         assert hasattr(importlib.import_module(room), name), f"{component} is gone"
     for text in (page.claim, page.scope, page.ablation, *page.notes, *page.falls_short):
         assert text.rstrip().endswith((".", "?")), text
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_declared_parameter_is_read(slug):
+    """By name, or by a function that `parameters` fills: one that nothing reads would be set without effect."""
+    module = importlib.import_module(f"rewardsmith.atlas.pages.{slug}")
+    read = set()
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.Attribute):
+            read.add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "parameters":
+            read |= set(inspect.signature(attrgetter(ast.unparse(node.args[1]))(module)).parameters)
+    assert not set(load_page(slug).world_defaults()) - read
 
 
 def test_a_page_runs_and_its_ablation_does_not_pass():

@@ -52,6 +52,11 @@ def values_of(results: Results, name: str) -> NDArray[np.float64]:
     return np.asarray(results[name], dtype=np.float64)
 
 
+def mean_of(results: Results, name: str) -> float:
+    """Return the mean of one result over seeds."""
+    return float(values_of(results, name).mean())
+
+
 @dataclass(frozen=True, slots=True)
 class AtLeast:
     """The mean of `name` reaches `value`.
@@ -68,7 +73,7 @@ class AtLeast:
 
     def judge(self, results: Results) -> Verdict:
         """Passed where the mean over seeds is at least `value`."""
-        mean = float(values_of(results, self.name).mean())
+        mean = mean_of(results, self.name)
         return Verdict(mean >= self.value, str(self), f"{mean:.4g}")
 
 
@@ -88,7 +93,7 @@ class AtMost:
 
     def judge(self, results: Results) -> Verdict:
         """Passed where the mean over seeds is at most `value`."""
-        mean = float(values_of(results, self.name).mean())
+        mean = mean_of(results, self.name)
         return Verdict(mean <= self.value, str(self), f"{mean:.4g}")
 
 
@@ -109,7 +114,7 @@ class Within:
 
     def judge(self, results: Results) -> Verdict:
         """Passed where the mean over seeds lies in the closed interval."""
-        mean = float(values_of(results, self.name).mean())
+        mean = mean_of(results, self.name)
         return Verdict(self.low <= mean <= self.high, str(self), f"{mean:.4g}")
 
 
@@ -287,6 +292,6 @@ class RankAgreement:
         """Passed where the rank correlation of the arms' means over seeds is at least `at_least`."""
         from scipy.stats import spearmanr
 
-        columns = [[values_of(results, f"{m}/{arm}").mean() for arm in self.arms] for m in (self.metric, self.other)]
+        columns = [[mean_of(results, f"{m}/{arm}") for arm in self.arms] for m in (self.metric, self.other)]
         rho = float(spearmanr(np.array(columns[0]), np.array(columns[1])).statistic)
         return Verdict(rho >= self.at_least, str(self), f"{rho:.3g}")

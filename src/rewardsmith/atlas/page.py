@@ -28,7 +28,7 @@ from __future__ import annotations
 import ast
 import inspect
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -211,6 +211,30 @@ class LoadedPage:
         """The declared world parameters and their defaults."""
         default = self.world()
         return {field.name: getattr(default, field.name) for field in fields(self.world)}
+
+
+def parameters(world: Any, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the declared parameters that a function takes, by name: a page's `World` is their only list.
+
+    >>> @dataclass
+    ... class World:
+    ...     end: str = ","
+    ...     n_rows: int = 3
+    >>> parameters(World(), print)
+    {'end': ','}
+    """
+    taken = inspect.signature(function).parameters
+    return {field.name: getattr(world, field.name) for field in fields(world) if field.name in taken}
+
+
+def rows(tables: Mapping[str, Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Return one row per seed of {metric: {arm: (S,) numbers}}.
+
+    >>> rows({"gold": {"a": [1, 2], "b": [3, 4]}})
+    [{'gold/a': 1.0, 'gold/b': 3.0}, {'gold/a': 2.0, 'gold/b': 4.0}]
+    """
+    columns = {f"{metric}/{arm}": values for metric, arms in tables.items() for arm, values in arms.items()}
+    return [dict(zip(columns, map(float, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _one_by_one(

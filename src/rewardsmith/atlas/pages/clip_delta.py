@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, Within
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, Within, mean_of
+from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
 from rewardsmith.transforms import add_outcome, clip_steps, delta_steps
@@ -60,18 +61,11 @@ class World:
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """What each shaping trains: success, length, share of filler; and what padding a right chain would earn."""
     streams = Streams(seeds)
-    chain = StepChain.sample(
-        streams, n_goals=world.n_goals, n_contents=world.n_contents, horizon=world.horizon,
-        right_score=world.right_score, filler_score=world.filler_score, noise_std=world.noise_std,
-    )  # fmt: skip
+    chain = StepChain.sample(streams, **parameters(world, StepChain.sample))
     shapes = shapes_of(world.threshold, broken)
     trained = training(chain, streams, shapes, world)
-    stages = {metric: trained.final(metric) for metric in ("solved", "length", "filler_share")}
-    return [
-        {f"{metric}/{arm}": float(arms[arm][place]) for metric, arms in stages.items() for arm in trained.arms}
-        | {f"padding_gain/{arm}": gain for arm, gain in padding_gains(seed, shapes, world).items()}
-        for place, seed in enumerate(seeds)
-    ]
+    found = rows({metric: trained.final(metric) for metric in ("solved", "length", "filler_share")})
+    return [row | padding_gains(seed, shapes, world) for row, seed in zip(found, seeds, strict=True)]
 
 
 def shapes_of(threshold: float, broken: bool) -> dict[str, Shape]:
@@ -103,10 +97,8 @@ def training(chain: StepChain, streams: Streams, shapes: dict[str, Shape], world
     uninformed = ("clip", "clip_delta")
     starts = [warm.expand(-1, len(arms), -1, -1), torch.zeros_like(warm).expand(-1, len(uninformed), -1, -1)]
     arms |= {f"{name}_uninformed": partial(paid, shape=shapes[name], weight=world.weight) for name in uninformed}
-    return train_chains(
-        chain, arms, streams=streams, start=torch.cat(starts, dim=1), updates=world.updates, rollouts=world.rollouts,
-        learning_rate=world.learning_rate, evaluate_every=world.updates,
-    )  # fmt: skip
+    start, schedule = torch.cat(starts, dim=1), parameters(world, train_chains)
+    return train_chains(chain, arms, streams=streams, start=start, evaluate_every=world.updates, **schedule)
 
 
 def paid(drawn: Rollouts, *, shape: Shape, weight: float) -> Tensor:
@@ -118,10 +110,12 @@ def paid(drawn: Rollouts, *, shape: Shape, weight: float) -> Tensor:
 def padding_gains(seed: int, shapes: dict[str, Shape], world: World) -> dict[str, float]:
     """What the probe finds that chains of right steps gain per inserted filler, by shaping."""
     texts = [*(f"Goal {goal} is met." for goal in range(world.n_goals)), "So the answer follows."]
-    rows = [Row(f"Task {task}", "\n\n".join(texts)) for task in range(world.probed)]
+    chains = [Row(f"Task {task}", "\n\n".join(texts)) for task in range(world.probed)]
     reward = partial(written_scores, texts=texts, seed=seed, world=world)
     return {
-        name: round(padding_probe(reward, rows, aggregate=partial(total, shape=shapes[name]), workers=0).gain, 12)
+        f"padding_gain/{name}": round(
+            padding_probe(reward, chains, aggregate=partial(total, shape=shapes[name]), workers=0).gain, 12
+        )
         for name in PROBED
     }
 
@@ -158,9 +152,8 @@ def figure(results: Results, axes: Axes) -> None:
     marks = (("", "o", "full"), ("_weak", "o", "none"), ("_uninformed", "x", "full"))
     for height, arm in enumerate(reversed(shown)):
         for ending, marker, fill in marks:
-            values = results.get(f"solved/{arm}{ending}")
-            if values:
-                mean = sum(values) / len(values)
+            if f"solved/{arm}{ending}" in results:
+                mean = mean_of(results, f"solved/{arm}{ending}")
                 color = "#b3492f" if mean < 0.8 else "#3b6fb6"
                 size = 9 if fill == "none" else 5
                 axes.plot(mean, height, marker, color=color, fillstyle=fill, markersize=size)

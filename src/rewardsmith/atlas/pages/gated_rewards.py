@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results
+from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, gated_step_sum
 from rewardsmith.transforms.gates import priority_gates
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
@@ -56,18 +57,13 @@ class World:
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """How often the trained policies submit and solve, and how long their episodes are, exactly."""
     streams = Streams(seeds)
-    chain = StepChain.sample(streams, n_goals=world.n_goals, n_contents=world.n_contents, horizon=world.horizon)
+    chain = StepChain.sample(streams, **parameters(world, StepChain.sample))
     trained = train_chains(
         chain, credits_of(world, chain.n_actions - 1, broken), streams=streams,
         start=chain.warm_start(solved=world.initial_solved, submitted=world.initial_submitted),
-        updates=world.updates, rollouts=world.rollouts, learning_rate=world.learning_rate,
-        evaluate_every=world.updates,
+        evaluate_every=world.updates, **parameters(world, train_chains),
     )  # fmt: skip
-    stages = {metric: trained.final(metric) for metric in ("submitted", "solved", "length")}
-    return [
-        {f"{metric}/{arm}": float(arms[arm][seed]) for metric, arms in stages.items() for arm in trained.arms}
-        for seed in range(len(seeds))
-    ]
+    return rows({metric: trained.final(metric) for metric in ("submitted", "solved", "length")})
 
 
 def credits_of(world: World, submit: int, broken: bool) -> dict[str, Credit]:
@@ -132,7 +128,7 @@ def figure(results: Results, axes: Axes) -> None:
     """How often each arm submits (hollow) and solves (filled)."""
     arms = [name.partition("/")[2] for name in results if name.startswith("solved/")]
     for height, arm in enumerate(reversed(arms)):
-        submitted, solved = (sum(v) / len(v) for v in (results[f"{m}/{arm}"] for m in ("submitted", "solved")))
+        submitted, solved = (mean_of(results, f"{metric}/{arm}") for metric in ("submitted", "solved"))
         color = "#b3492f" if solved < 0.5 else "#3b6fb6"
         axes.plot([submitted, solved], [height, height], color=color, linewidth=2, alpha=0.45)
         axes.plot(solved, height, "o", color=color, markersize=6)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
 from rewardsmith.objectives import bt_loss, normalized_weights, rating_loss, weighted_loss
 from rewardsmith.rewards import extrapolate
 from rewardsmith.worlds import BatchedMLP, PreferenceWorld, Streams, pair_accuracy
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,15 +118,12 @@ def train(
     learning_rate: float,
 ) -> None:
     """All arms at once, each on its own loss, from the same starts and on the same batches."""
-    optimizer = torch.optim.AdamW(models.parameters(), lr=learning_rate, weight_decay=world.weight_decay, fused=True)
-    for _ in range(steps):
+    for _ in adam_steps(models.parameters(), steps, learning_rate=learning_rate, weight_decay=world.weight_decay):
         picks = streams.randint(world.n_pairs, world.batch_size)[0]
         batch = Data(*(column[picks] for column in data))
         scores = models(batch.features.flatten(0, 1)[None, None]).view(len(arms), world.n_fresh, -1, 2)
         total = torch.stack([loss(arm, one, batch, world) for arm, one in zip(arms, scores, strict=True)]).sum()
-        optimizer.zero_grad()
         torch.autograd.backward(total)
-        optimizer.step()
 
 
 def loss(arm: str, scores: Tensor, batch: Data, world: World) -> Tensor:
@@ -144,7 +142,7 @@ def loss(arm: str, scores: Tensor, batch: Data, world: World) -> Tensor:
 def figure(results: Results, axes: Axes) -> None:
     """Accuracy on clean pairs of every loss, and of two in a row."""
     arms = [name.partition("/")[2] for name in results if name != "accuracy/best_alone"][::-1]
-    means = [sum(results[f"accuracy/{arm}"]) / len(results[f"accuracy/{arm}"]) for arm in arms]
+    means = [mean_of(results, f"accuracy/{arm}") for arm in arms]
     colors = ["tab:orange" if arm.startswith(("ratings_then", "expo")) else "tab:blue" for arm in arms]
     axes.scatter(means, range(len(arms)), color=colors)
     axes.grid(axis="x", linewidth=0.3)

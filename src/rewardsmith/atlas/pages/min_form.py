@@ -20,7 +20,8 @@ from rewardsmith.advantages import (
     token_leave_one_out,
 )
 from rewardsmith.advantages.steps import max_returns
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results, mean_of
+from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, train_chains
 
@@ -63,26 +64,18 @@ class World:
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """True success of the policy that each form of credit trains: at half time, at the end and at its best."""
     streams = Streams(seeds)
-    chain = StepChain.sample(
-        streams, n_goals=world.n_goals, n_contents=world.n_contents, horizon=world.horizon,
-        right_score=world.right_score, filler_score=world.filler_score, noise_std=world.noise_std,
-    )  # fmt: skip
+    chain = StepChain.sample(streams, **parameters(world, StepChain.sample))
     trained = train_chains(
         chain, credits_of(world, broken), streams=streams,
         start=chain.warm_start(solved=world.initial_solved, submitted=world.initial_submitted),
-        updates=world.updates, rollouts=world.rollouts, learning_rate=world.learning_rate,
-        evaluate_every=max(1, world.updates // 16),
+        evaluate_every=max(1, world.updates // 16), **parameters(world, train_chains),
     )  # fmt: skip
-    stages = {
+    return rows({
         "solved": trained.final("solved"),
         "solved_halfway": trained.at("solved", trained.updates[len(trained.updates) // 2]),
         "solved_peak": trained.peak("solved"),
         "length": trained.final("length"),
-    }
-    return [
-        {f"{metric}/{arm}": float(arms[arm][seed]) for metric, arms in stages.items() for arm in trained.arms}
-        for seed in range(len(seeds))
-    ]
+    })  # fmt: skip
 
 
 def credits_of(world: World, broken: bool) -> dict[str, Credit]:
@@ -150,9 +143,7 @@ def above_token_baseline(drawn: Rollouts, *, soft: bool, group_size: int, temper
 def figure(results: Results, axes: Axes) -> None:
     """Success at half time (hollow) and at the end (filled), arm by arm."""
     for height, arm in enumerate(reversed(ARMS)):
-        halfway, final = (
-            sum(values) / len(values) for values in (results[f"{m}/{arm}"] for m in ("solved_halfway", "solved"))
-        )
+        halfway, final = (mean_of(results, f"{metric}/{arm}") for metric in ("solved_halfway", "solved"))
         color = "#b3492f" if final < 0.5 else "#3b6fb6"
         axes.plot([halfway, final], [height, height], color=color, linewidth=2, alpha=0.45)
         axes.plot(halfway, height, "o", color=color, markerfacecolor="white", markersize=6)

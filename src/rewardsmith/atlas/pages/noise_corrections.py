@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import group_centered, group_zscore
-from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Results, Within
+from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Results, Within, mean_of
 from rewardsmith.transforms import AppealsEstimator, backward_correction, forward_weights
+from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +31,8 @@ CRITERION = All(
     Within("equal_styles_centered/backward_by_style", 0.35, 0.65),
     AtMost("equal_styles_zscore/backward_by_style", 0.2),
 )
-PLAIN, ZSCORE, CENTERED = "plain", "zscore", "centered"
+Correction = Callable[["Draws"], Tensor]
+GROUP = {"zscore": group_zscore, "centered": group_centered}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class World:
     adam_learning_rate: float = 0.05  # of Adam, logits per step
 
 
+class Draws(NamedTuple):
+    """One step's samples, (B,) each: the choice, what the verifier says of it, and the truth."""
+
+    choice: Tensor
+    verdict: Tensor
+    right: Tensor
+
+
 class Channel(NamedTuple):
     """What a prompt's choices are worth and how the verifier errs on them.
 
@@ -63,78 +74,49 @@ class Channel(NamedTuple):
     false_positive_rate: Tensor
     false_negative_rate: Tensor
 
+    def sample(self, policy: Tensor, group_size: int, generator: torch.Generator) -> Draws:
+        """G choices per prompt, their truth, and what the verifier says of them."""
+        uniform = torch.rand(3, len(policy), group_size, generator=generator, dtype=policy.dtype)
+        choice = torch.searchsorted(policy.cumsum(-1), uniform[0]).clamp_max(policy.shape[1] - 1)
+        right = uniform[1] < self.p_right.gather(1, choice)
+        p_accept = torch.where(right, 1 - self.false_negative_rate[choice], self.false_positive_rate[choice])
+        return Draws(choice.flatten(), (uniform[2] < p_accept).double().flatten(), right.double().flatten())
 
-class Draws(NamedTuple):
-    """One step's samples, (B,) each: the choice, what the verifier says of it, and the truth."""
-
-    choice: Tensor
-    verdict: Tensor
-    right: Tensor
-
-
-Correction = Callable[[Draws], Tensor]
+    def accuracy(self, policy: Tensor) -> Tensor:
+        """Probability that a sampled choice is truly right, averaged over prompts."""
+        return (policy * self.p_right).sum(-1).mean()
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
     """Gold accuracy of what each correction trains: constant rates, rates by style, and styles of equal worth."""
-    results = constant_rates(seed, world, broken)
-    results |= rates_by_style(seed, world, broken)
-    return results | equal_styles(seed, world, broken)
-
-
-def constant_rates(seed: int, world: World, broken: bool) -> dict[str, float]:
-    """One rate for all: plain SGD is where inverting it shows, a group z-score or Adam is where it cancels."""
-    generator = torch.Generator().manual_seed(seed)
-    key = torch.randint(world.n_answers, (world.n_prompts,), generator=generator)
-    p_right = torch.nn.functional.one_hot(key, world.n_answers).double()
-    ones = torch.ones(world.n_answers, dtype=torch.float64)
-    channel = Channel(p_right, world.false_positive_rate * ones, world.false_negative_rate * ones)
-    backward, forward = corrections(channel, broken)
-    arms = {"clean": clean, "naive": naive, "backward": backward, "forward": forward}
     results: dict[str, float] = {}
-    for name, correct in arms.items():
-        for kind in (PLAIN, ZSCORE, CENTERED):  # centered: with Adam
-            curve, _ = train(seed, world, channel, correct, kind, adam=kind == CENTERED)
-            label = "adam" if kind == CENTERED else kind
+    # One rate for all: plain SGD is where inverting it shows, a group z-score or Adam is where it cancels.
+    key = torch.randint(world.n_answers, (world.n_prompts,), generator=torch.Generator().manual_seed(seed))
+    p_right, ones = torch.nn.functional.one_hot(key, world.n_answers).double(), torch.ones(world.n_answers).double()
+    constant = Channel(p_right, world.false_positive_rate * ones, world.false_negative_rate * ones)
+    for name, correct in corrections(constant, broken).items():
+        for label, kind in (("plain", None), ("zscore", "zscore"), ("adam", "centered")):
+            curve, _ = train(seed, world, constant, correct, kind, adam=label == "adam")
             results |= {f"auc_{label}/{name}": float(curve.mean()), f"final_{label}/{name}": float(curve[-1])}
-    return results
-
-
-def rates_by_style(seed: int, world: World, broken: bool) -> dict[str, float]:
-    """Style B is the better one, and the verifier misses most of its right answers."""
+    # Style B is the better one, and the verifier misses most of its right answers.
     channel = styles(world, world.gold_a, world.gold_b)
-    backward, forward = corrections(channel, broken)
     missed = channel.p_right[0] * channel.false_negative_rate
     pooled = torch.full_like(missed, float(missed.sum() / channel.p_right[0].sum()))
-    overall, _ = corrections(channel._replace(false_negative_rate=pooled), broken)
-    arms: dict[str, Callable[[], Correction]] = {
-        "clean": lambda: clean,
-        "naive": lambda: naive,
-        "backward_global": lambda: overall,
-        "backward_by_style": lambda: backward,
-        "forward_by_style": lambda: forward,
-        "appeals": lambda: appealed(seed, world.appeal_rate, broken=broken),
-        "appeals_flip_only": lambda: appealed(seed, world.appeal_rate, flip_only=True),
-    }
-    results: dict[str, float] = {}
-    for kind in (ZSCORE, CENTERED):
-        for name, fresh in arms.items():
-            curve, _ = train(seed, world, channel, fresh(), kind)
+    overall = corrections(channel._replace(false_negative_rate=pooled), broken)
+    by_style = corrections(channel, broken, suffix="_by_style")
+    for kind in GROUP:
+        arms = {name: by_style[name] for name in ("clean", "naive")} | {"backward_global": overall["backward"]}
+        arms |= by_style | {"appeals": appealed(seed, world.appeal_rate, broken=broken)}
+        arms["appeals_flip_only"] = appealed(seed, world.appeal_rate, flip_only=True)
+        for name, correct in arms.items():
+            curve, _ = train(seed, world, channel, correct, kind)
             results[f"styles_{kind}/{name}"] = float(curve[-1])
             results[f"styles_{kind}_shortfall/{name}"] = float(channel.p_right.max() - curve[-1])
-    return results
-
-
-def equal_styles(seed: int, world: World, broken: bool) -> dict[str, float]:
-    """Both styles are equally good, so a fair signal leaves style B about half of the mass."""
-    channel = styles(world, world.equal_gold, world.equal_gold)
-    backward, forward = corrections(channel, broken)
-    arms = {"clean": clean, "naive": naive, "backward_by_style": backward, "forward_by_style": forward}
-    results: dict[str, float] = {}
-    for kind in (ZSCORE, CENTERED):
-        for name, correct in arms.items():
-            _, policy = train(seed, world, channel, correct, kind)
-            results[f"equal_styles_{kind}/{name}"] = float(policy[:, 1].mean())
+    # Both styles are equally good, so a fair signal leaves style B about half of the mass.
+    equal = styles(world, world.equal_gold, world.equal_gold)
+    for kind, (name, correct) in product(GROUP, corrections(equal, broken, suffix="_by_style").items()):
+        _, policy = train(seed, world, equal, correct, kind)
+        results[f"equal_styles_{kind}/{name}"] = float(policy[:, 1].mean())
     return results
 
 
@@ -145,14 +127,19 @@ def styles(world: World, gold_a: float, gold_b: float) -> Channel:
     return Channel(p_right, torch.zeros_like(missed), missed)
 
 
-def clean(draws: Draws) -> Tensor:
-    """The truth itself."""
-    return draws.right
-
-
-def naive(draws: Draws) -> Tensor:
-    """The verdict as it comes."""
-    return draws.verdict
+def corrections(channel: Channel, broken: bool, *, suffix: str = "") -> dict[str, Correction]:
+    """The truth, the verdict as it comes, and both corrections with the channel's rates; swapped if broken."""
+    _, positives, negatives = channel
+    if broken:
+        positives, negatives = negatives, positives
+    return {
+        "clean": lambda draws: draws.right,
+        "naive": lambda draws: draws.verdict,
+        f"backward{suffix}": lambda draws: backward_correction(
+            draws.verdict, false_positive_rate=positives[draws.choice], false_negative_rate=negatives[draws.choice]
+        ),
+        f"forward{suffix}": lambda draws: forward_weights(draws.verdict, false_negative_rate=negatives[draws.choice]),
+    }
 
 
 def appealed(seed: int, rate: float, *, broken: bool = False, flip_only: bool = False) -> Correction:
@@ -169,34 +156,14 @@ def appealed(seed: int, rate: float, *, broken: bool = False, flip_only: bool = 
         keys = [str(choice) for choice in draws.choice.tolist()]
         estimator.update(keys, draws.verdict, chosen, draws.right)
         missed = estimator.false_negative_rate(keys)
-        none = torch.zeros_like(missed)
-        positives, negatives = (missed, none) if broken else (none, missed)
-        return backward_correction(draws.verdict, false_positive_rate=positives, false_negative_rate=negatives)
+        passed, missed = (missed, 0 * missed) if broken else (0 * missed, missed)
+        return backward_correction(draws.verdict, false_positive_rate=passed, false_negative_rate=missed)
 
     return correct
 
 
-def corrections(channel: Channel, broken: bool) -> tuple[Correction, Correction]:
-    """Backward and forward correction with the channel's rates; swapped if broken."""
-    _, positives, negatives = channel
-    if broken:
-        positives, negatives = negatives, positives
-
-    def backward(draws: Draws) -> Tensor:
-        return backward_correction(
-            draws.verdict,
-            false_positive_rate=positives[draws.choice],
-            false_negative_rate=negatives[draws.choice],
-        )
-
-    def forward(draws: Draws) -> Tensor:
-        return forward_weights(draws.verdict, false_negative_rate=negatives[draws.choice])
-
-    return backward, forward
-
-
 def train(
-    seed: int, world: World, channel: Channel, correct: Correction, kind: str, *, adam: bool = False
+    seed: int, world: World, channel: Channel, correct: Correction, kind: str | None, *, adam: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Policy gradient by sampling; arms of one seed share their random numbers, so that equal signals end equal.
 
@@ -204,58 +171,28 @@ def train(
         (updates + 1,) gold accuracy, and the final (P, K) policy.
     """
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.zeros_like(channel.p_right, requires_grad=True)
-    optimizer = (
-        torch.optim.Adam([logits], lr=world.adam_learning_rate, maximize=True)
-        if adam
-        else torch.optim.SGD([logits], lr=world.learning_rate, maximize=True)
-    )
-    curve = []
-    for _ in range(world.updates):
-        policy = logits.detach().softmax(-1)
-        curve.append(accuracy(policy, channel))
-        draws = sample(policy, channel, world.group_size, generator)
-        advantages = advantage(correct(draws), kind, world.group_size).view(len(policy), -1)  # (P, G)
-        choice = draws.choice.view_as(advantages)
-        credit = torch.zeros_like(policy).scatter_add(1, choice, advantages)
-        logits.grad = (credit - policy * advantages.sum(1, keepdim=True)) / world.group_size  # Σ A ∇log π
-        optimizer.step()
-    policy = logits.detach().softmax(-1)
-    return torch.stack([*curve, accuracy(policy, channel)]), policy
-
-
-def accuracy(policy: Tensor, channel: Channel) -> Tensor:
-    """Probability that a sampled choice is truly right, averaged over prompts."""
-    return (policy * channel.p_right).sum(-1).mean()
-
-
-def advantage(rewards: Tensor, kind: str, group_size: int) -> Tensor:
-    """(B,) rewards to (B,) advantages."""
-    if kind == PLAIN:
-        return rewards
-    normalize = group_zscore if kind == ZSCORE else group_centered
-    return normalize(rewards, group_size=group_size)
-
-
-def sample(policy: Tensor, channel: Channel, group_size: int, generator: torch.Generator) -> Draws:
-    """G choices per prompt, their truth, and what the verifier says of them."""
-    n_prompts, n_choices = policy.shape
-    uniform = torch.rand(3, n_prompts, group_size, generator=generator, dtype=policy.dtype)
-    choice = torch.searchsorted(policy.cumsum(-1), uniform[0]).clamp_max(n_choices - 1)
-    right = uniform[1] < channel.p_right.gather(1, choice)
-    p_accept = torch.where(right, 1 - channel.false_negative_rate[choice], channel.false_positive_rate[choice])
-    accepted = uniform[2] < p_accept
-    return Draws(choice.flatten(), accepted.double().flatten(), right.double().flatten())
+    logits, curve = torch.zeros_like(channel.p_right), []
+    schedule: dict[str, Any] = {"learning_rate": world.adam_learning_rate, "maximize": True, "fused": False}
+    for _ in adam_steps([logits], world.updates, **schedule) if adam else range(world.updates):
+        policy = logits.softmax(-1)
+        curve.append(channel.accuracy(policy))
+        draws = channel.sample(policy, world.group_size, generator)
+        rewards = correct(draws)
+        advantages = GROUP[kind](rewards, group_size=world.group_size) if kind else rewards
+        shape = (world.n_prompts, world.group_size)
+        logits.grad = logit_gradient(policy, draws.choice.view(shape), advantages.view(shape)) / world.group_size
+        if not adam:
+            logits.add_(logits.grad, alpha=world.learning_rate)
+    policy = logits.softmax(-1)
+    return torch.stack([*curve, channel.accuracy(policy)]), policy
 
 
 def figure(results: Results, axes: Axes) -> None:
     """Gold accuracy that each correction reaches where the verifier is biased against the better style."""
     arms = [name.partition("/")[2] for name in results if name.startswith("styles_centered/")][::-1]
-    for offset, kind in ((0.19, CENTERED), (-0.19, ZSCORE)):
-        runs = [results[f"styles_{kind}/{arm}"] for arm in arms]
+    for offset, kind, label in ((0.19, "centered", "centered"), (-0.19, "zscore", "group z-score")):
         heights = [height + offset for height in range(len(arms))]
-        label = "centered" if kind == CENTERED else "group z-score"
-        axes.barh(heights, [sum(values) / len(values) for values in runs], height=0.36, label=label)
+        axes.barh(heights, [mean_of(results, f"styles_{kind}/{arm}") for arm in arms], height=0.36, label=label)
     axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
     axes.set_xlim(0.0, 1.0)
     axes.set_xlabel("gold accuracy after training")

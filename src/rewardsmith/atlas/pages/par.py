@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import leave_one_out
-from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results
+from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters
 from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping, pure_link, reference_link
 from rewardsmith.worlds import ResponsePool, expected, kl, policy_at_kl, tilted_policy
 
@@ -61,11 +62,8 @@ class World:
 
     def pool(self, n_prompts: int, n_responses: int, generator: torch.Generator) -> ResponsePool:
         """A pool of the declared world."""
-        return ResponsePool.sample(
-            n_prompts, n_responses, generator=generator, gold_std=self.gold_std, noise_std=self.noise_std,
-            offset_std=self.offset_std, hack_rate=self.hack_rate, hack_gold=self.hack_gold,
-            hack_rewards=(self.hack_low, self.hack_high),
-        )  # fmt: skip
+        declared = parameters(self, ResponsePool.sample) | {"n_prompts": n_prompts, "n_responses": n_responses}
+        return ResponsePool.sample(generator=generator, hack_rewards=(self.hack_low, self.hack_high), **declared)
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
@@ -152,11 +150,9 @@ def figure(results: Results, axes: Axes) -> None:
     """True gain against KL, arms that coincide with vanilla left out."""
     shown = ("vanilla", "late_sigmoid", "clip", "uncentered_sigmoid", "par_1", "par_10", "par_10_k3", "lsc")
     for arm in shown:
-        gain = [sum(values) / len(values) for values in (results[f"gold_at_kl_{target}/{arm}"] for target in KLS)]
-        style: dict[str, Any] = (
-            {"linewidth": 2.6} if arm in ("vanilla", "par_10") else {"linewidth": 1.2, "linestyle": "--"}
-        )
-        axes.plot(KLS, gain, marker="o", markersize=4, label=arm.replace("_", " "), **style)
+        gain = [mean_of(results, f"gold_at_kl_{target}/{arm}") for target in KLS]
+        width, line = (2.6, "-") if arm in ("vanilla", "par_10") else (1.2, "--")
+        axes.plot(KLS, gain, line, marker="o", markersize=4, label=arm.replace("_", " "), linewidth=width)
     axes.axhline(0.0, color="gray", linewidth=0.8)
     axes.set_xlabel("KL from the base policy (nats)")
     axes.set_ylabel("gain in true value (points)")

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters
 from rewardsmith.objectives import bt_loss, keep_schedule, peer_review_masks, weighted_loss
 from rewardsmith.worlds import BatchedMLP, Pairs, PreferenceWorld, Streams, margins, pair_accuracy
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +39,6 @@ class World:
 
     n_pairs: int = 1500  # labeled pairs
     n_test: int = 4000  # clean pairs that accuracy is measured on
-    slope: float = 3.0  # log-odds of the better answer per standard deviation of gold
     much: float = 0.4  # share of labels turned around, and ε, in the first setting
     little: float = 0.2  # the same in the second
     warmup: int = 6  # epochs until only 1 − ε is kept
@@ -75,28 +76,26 @@ def train(
     """Two models per arm; all arms start alike and, unless sorted, see the same batches."""
     start = BatchedMLP((16, world.width, world.width, 1), lead=(1, 2), streams=streams)
     models = start.take([0, 1] * len(arms))
-    optimizer = torch.optim.AdamW(
-        models.parameters(), lr=world.learning_rate, weight_decay=world.weight_decay, fused=True
-    )
     both = torch.stack([pairs.chosen[0], pairs.rejected[0]], dim=1)  # (n, 2, d)
-    for epoch in range(world.epochs):
-        keep = keep_schedule(epoch + 1, noise=noise, warmup=world.warmup)
-        everything = whole_margins(models, pairs, arms)
-        order = batch_order(everything, arms, world, streams)
-        kept, right = torch.zeros(len(arms)), torch.zeros(len(arms))
-        for picks in torch.split(order, world.batch_size, dim=1):  # (arms, b)
-            rows = both[picks].flatten(1, 2).repeat_interleave(2, dim=0)[None]  # (1, models, 2b, d)
-            scores = models(rows).view(len(arms), 2, -1, 2)
-            chosen, rejected = scores.unbind(-1)
-            lots = streams.rand(2, picks.shape[1])[0]
-            batch = (chosen - rejected).detach()
-            mask = choose(batch, everything, picks, arms=arms, keep=keep, lots=lots, broken=broken)
-            losses = weighted_loss(bt_loss(chosen, rejected), mask / keep)
-            optimizer.zero_grad()
-            torch.autograd.backward(losses.mean(dim=-1).sum())
-            optimizer.step()
-            kept += mask.sum(dim=(1, 2))
-            right += (mask * pairs.right[0][picks][:, None]).sum(dim=(1, 2))
+    per_epoch = world.n_pairs // world.batch_size  # whole batches only
+    schedule = parameters(world, adam_steps)
+    for step in adam_steps(models.parameters(), world.epochs * per_epoch, **schedule):
+        epoch, place = divmod(step, per_epoch)
+        if place == 0:
+            keep = keep_schedule(epoch + 1, noise=noise, warmup=world.warmup)
+            everything = whole_margins(models, pairs, arms)
+            batches = torch.split(batch_order(everything, arms, streams), world.batch_size, dim=1)
+            kept, right = torch.zeros(len(arms)), torch.zeros(len(arms))
+        picks = batches[place]  # (arms, b)
+        rows = both[picks].flatten(1, 2).repeat_interleave(2, dim=0)[None]  # (1, models, 2b, d)
+        chosen, rejected = models(rows).view(len(arms), 2, -1, 2).unbind(-1)
+        lots = streams.rand(2, world.batch_size)[0]
+        batch = (chosen - rejected).detach()
+        mask = choose(batch, everything, picks, arms=arms, keep=keep, lots=lots, broken=broken)
+        losses = weighted_loss(bt_loss(chosen, rejected), mask / keep)
+        torch.autograd.backward(losses.mean(dim=-1).sum())
+        kept += mask.sum(dim=(1, 2))
+        right += (mask * pairs.right[0][picks][:, None]).sum(dim=(1, 2))
     return Ended(pair_accuracy(models, test).view(len(arms), 2).mean(dim=1), right / kept)
 
 
@@ -110,13 +109,12 @@ def whole_margins(models: BatchedMLP, pairs: Pairs, arms: Sequence[str]) -> Tens
     return found
 
 
-def batch_order(everything: Tensor, arms: Sequence[str], world: World, streams: Streams) -> Tensor:
-    """(arms, n) shuffled, or from easy to hard by both models' margins; whole batches only."""
+def batch_order(everything: Tensor, arms: Sequence[str], streams: Streams) -> Tensor:
+    """(arms, n) shuffled, or from easy to hard by both models' margins."""
     shuffled = streams.randperm(everything.shape[-1])[0].expand(len(arms), -1)
     easy_first = everything.mean(dim=1).argsort(dim=-1, descending=True)
     ordered = torch.tensor(["sorted" in arm for arm in arms])[:, None]
-    whole = everything.shape[-1] // world.batch_size * world.batch_size
-    return torch.where(ordered, easy_first, shuffled)[:, :whole]
+    return torch.where(ordered, easy_first, shuffled)
 
 
 def choose(
@@ -148,9 +146,8 @@ def figure(results: Results, axes: Axes) -> None:
     arms = [name.partition("/")[2] for name in results if name.startswith("accuracy_40/")][::-1]
     bars = ((0.19, "accuracy_40", "accuracy on clean pairs"), (-0.19, "clean_40", "right labels kept"))
     for offset, kind, label in bars:
-        runs = [results[f"{kind}/{arm}"] for arm in arms]
         heights = [height + offset for height in range(len(arms))]
-        axes.barh(heights, [sum(values) / len(values) for values in runs], height=0.36, label=label)
+        axes.barh(heights, [mean_of(results, f"{kind}/{arm}") for arm in arms], height=0.36, label=label)
     axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
     axes.set_xlim(0.0, 1.0)
     axes.set_xlabel("share, where 40 % of the labels are wrong")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters
 from rewardsmith.data import Relabeled, cross_fit_masks, relabel, strength_of_votes
 from rewardsmith.measures import label_quality
 from rewardsmith.objectives import normalized_weights
@@ -84,7 +85,8 @@ def vote(pairs: Pairs, test: Pairs, world: World, streams: Streams) -> tuple[Vot
     )
     masks = np.concatenate([held_out, np.ones((world.n_voters, world.n_pairs), dtype=bool)])
     voters = fresh(len(masks), world, streams)
-    train(voters, pairs, world, streams, order=range(len(masks)), mask=torch.from_numpy(masks)[None])
+    seen, schedule = torch.from_numpy(masks)[None], parameters(world, train_pairs)
+    train_pairs(voters, pairs, streams=streams, order=range(len(masks)), mask=seen, **schedule)
     given = margins(voters, pairs)[0].double().numpy()
     n = len(held_out)
     cross_fit = strength_of_votes(np.where(held_out, np.nan, given[:n])).mean
@@ -120,9 +122,10 @@ def train_arms(pairs: Pairs, test: Pairs, arms: list[Relabeled], world: World, s
         torch.from_numpy(np.stack([arm[k] for arm in arms])).repeat_interleave(world.n_fresh, dim=0)[None]
         for k in range(4)
     )
-    train(
-        models, pairs, world, streams, order=copies, weight=normalized_weights(weight),
+    train_pairs(
+        models, pairs, streams=streams, order=copies, weight=normalized_weights(weight),
         soft_label=torch.where(flipped, 1 - soft, soft), margin=torch.where(flipped, -margin, margin),
+        **parameters(world, train_pairs),
     )  # fmt: skip
     return pair_accuracy(models, test).view(len(arms), world.n_fresh).mean(dim=1).tolist()
 
@@ -132,25 +135,16 @@ def fresh(n: int, world: World, streams: Streams) -> BatchedMLP:
     return BatchedMLP((16, world.width, world.width, 1), lead=(1, n), streams=streams)
 
 
-def train(models: BatchedMLP, pairs: Pairs, world: World, streams: Streams, **columns: Any) -> None:
-    """Train in place as the world says."""
-    train_pairs(
-        models, pairs, streams=streams, steps=world.steps, batch_size=world.batch_size,
-        learning_rate=world.learning_rate, **columns,
-    )  # fmt: skip
-
-
 def figure(results: Results, axes: Axes) -> None:
     """How many labels are right in each tenth of strength, and what correcting them is worth."""
-    tenths = [results[f"right/tenth_{k}"] for k in range(1, 11)]
-    axes.plot(range(1, 11), [sum(values) / len(values) for values in tenths], marker="o")
-    wrong = results["wrong/labels"]
-    axes.axhline(1 - sum(wrong) / len(wrong), color="gray", linewidth=1)
-    axes.annotate("all labels", (1, 1 - sum(wrong) / len(wrong)), textcoords="offset points", xytext=(0, 4))
+    axes.plot(range(1, 11), [mean_of(results, f"right/tenth_{k}") for k in range(1, 11)], marker="o")
+    right = 1 - mean_of(results, "wrong/labels")
+    axes.axhline(right, color="gray", linewidth=1)
+    axes.annotate("all labels", (1, right), textcoords="offset points", xytext=(0, 4))
     gains = []
     for arm in ("flip20", "drop20", "sign", "sign_in_sample", "flip_top"):
-        pairs = zip(results[f"accuracy/{arm}"], results["accuracy/base"], strict=True)
-        gains.append(f"{arm.replace('_', ' ')} {sum(a - b for a, b in pairs) / len(wrong):+.3f}")
+        gain = mean_of(results, f"accuracy/{arm}") - mean_of(results, "accuracy/base")
+        gains.append(f"{arm.replace('_', ' ')} {gain:+.3f}")
     axes.text(0.97, 0.05, "\n".join(["accuracy gained", *gains]), transform=axes.transAxes, ha="right", fontsize=8)
     axes.set_xticks(range(1, 11))
     axes.set_ylim(0.0, 1.0)

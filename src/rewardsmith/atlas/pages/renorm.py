@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, gate_by_outcome, renorm
 from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
 
@@ -57,24 +58,18 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     """True success of every combination: over training and at the end (A), at the end and with which length (B)."""
     arms = credits_by_name(broken)
     fixed, free = fixed_turns(seeds, world, arms), free_length(seeds, world, arms)
-    tables = {
+    return rows({
         "fixed_area": by_seed(fixed.area("solved"), world.repeats),
         "fixed_solved": by_seed(fixed.final("solved"), world.repeats),
         "free_solved": free.final("solved"),
         "free_length": free.final("length"),
-    }
-    return [
-        {f"{metric}/{arm}": float(values[seed]) for metric, by_arm in tables.items() for arm, values in by_arm.items()}
-        for seed in range(len(seeds))
-    ]
+    })  # fmt: skip
 
 
 def fixed_turns(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> Training:
     """Part A, in several worlds per seed."""
     streams = Streams([world.repeats * seed + repeat for seed in seeds for repeat in range(world.repeats)])
-    chain = StepChain.fixed_turns(
-        streams, n_turns=world.turns, n_actions=world.n_actions, n_lures=world.n_lures, noise_std=world.noise_std
-    )
+    chain = StepChain.fixed_turns(streams, n_turns=world.turns, **parameters(world, StepChain.fixed_turns))
     return train_chains(
         chain, {name: arms[name] for name in FIXED}, streams=streams,
         start=chain.warm_start(solved=world.fixed_initial_solved), updates=world.fixed_updates,
@@ -90,11 +85,11 @@ def by_seed(arms: dict[str, Tensor], repeats: int) -> dict[str, Tensor]:
 def free_length(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> Training:
     """Part B."""
     streams = Streams(seeds)
-    chain = StepChain.sample(streams, n_goals=world.n_goals, horizon=world.horizon, noise_std=world.noise_std)
+    chain = StepChain.sample(streams, **parameters(world, StepChain.sample))
     return train_chains(
         chain, {name: arms[name] for name in FREE}, streams=streams,
         start=chain.warm_start(solved=world.initial_solved, submitted=world.initial_submitted),
-        updates=world.updates, rollouts=world.rollouts, learning_rate=world.learning_rate, evaluate_every=world.updates,
+        evaluate_every=world.updates, **parameters(world, train_chains),
     )  # fmt: skip
 
 
@@ -127,12 +122,12 @@ def renormed(drawn: Rollouts, **how: Any) -> Tensor:
 def figure(results: Results, axes: Axes) -> None:
     """Part A's success over training (ring) and part B's final success (dot), arm by arm."""
     for height, arm in enumerate(reversed(FREE)):
-        final = sum(results[f"free_solved/{arm}"]) / len(results[f"free_solved/{arm}"])
+        final = mean_of(results, f"free_solved/{arm}")
         color = "#b3492f" if final < 0.5 else "#3b6fb6"
         axes.plot(final, height, "o", color=color, markersize=6)
-        area = results.get(f"fixed_area/{arm}")
-        if area:
-            axes.plot(sum(area) / len(area), height, "o", color=color, markerfacecolor="none", markersize=9)
+        if arm in FIXED:
+            area = mean_of(results, f"fixed_area/{arm}")
+            axes.plot(area, height, "o", color=color, markerfacecolor="none", markersize=9)
     axes.set_yticks(range(len(FREE)), [arm.replace("_", " ") for arm in reversed(FREE)], fontsize=8)
     axes.set_xlim(-0.04, 1.04)
     axes.set_xlabel("fixed turns: mean success (ring); free length: final (dot)")

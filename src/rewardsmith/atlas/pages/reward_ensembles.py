@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters
 from rewardsmith.transforms import mean_minus_variance, member_mean, member_quantile
 from rewardsmith.worlds import (
     BatchedMLP,
@@ -74,7 +75,7 @@ class World:
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """True value of best-of-n and of tilted policies, by one member's score and by every way to combine them."""
     streams = Streams(seeds)
-    heavy = HeavyTails.sample(streams, dof=world.dof, penalty=world.penalty)
+    heavy = HeavyTails.sample(streams, **parameters(world, HeavyTails.sample))
     members = fit_members(heavy, streams, world, one_seed=broken)
     features = heavy.responses(world.n_prompts, world.n_responses, streams=streams)
     scores = member_scores(members, features, heavy.responses(world.n_reference, streams=streams))
@@ -97,10 +98,7 @@ def fit_members(heavy: HeavyTails, streams: Streams, world: World, *, one_seed: 
     sizes = (heavy.n_features, world.width, world.width, 1)
     members = BatchedMLP(sizes, lead=(len(streams), world.n_members), streams=streams, activation=torch.relu)
     seeds = [0] * world.n_members if one_seed else list(range(world.n_members))
-    return train_pairs(
-        members.take(seeds), pairs, streams=streams, order=seeds,
-        steps=world.steps, batch_size=world.batch_size, learning_rate=world.learning_rate,
-    )  # fmt: skip
+    return train_pairs(members.take(seeds), pairs, streams=streams, order=seeds, **parameters(world, train_pairs))
 
 
 def tilted(arms: dict[str, Tensor], gold: Tensor) -> dict[str, Tensor]:
@@ -117,17 +115,11 @@ def tilted(arms: dict[str, Tensor], gold: Tensor) -> dict[str, Tensor]:
 def figure(results: Results, axes: Axes) -> None:
     """True value of the pick against the number of candidates."""
     for arm in ("single", *WAYS):
-        gold = [sum(values) / len(values) for values in (results[f"gold_{n}/{arm}"] for n in NS)]
+        gold = [mean_of(results, f"gold_{n}/{arm}") for n in NS]
         pessimist = arm in ("min", "uwo_05", "uwo_1")
         style: dict[str, Any] = {"linewidth": 2.4} if pessimist or arm == "single" else {"linewidth": 1.2}
-        axes.plot(
-            NS,
-            gold,
-            "o-" if pessimist else "o--",
-            markersize=4,
-            label=arm.replace("_05", " 0.5").replace("_", " "),
-            **style,
-        )
+        label = arm.replace("_05", " 0.5").replace("_", " ")
+        axes.plot(NS, gold, "o-" if pessimist else "o--", markersize=4, label=label, **style)
     axes.axhline(0.0, color="gray", linewidth=0.8)
     axes.set_xscale("log", base=2)
     axes.set_xlabel("n of best-of-n")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters
 from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.transforms import (
     brier_reward,
@@ -74,13 +74,10 @@ class World:
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Accuracy and calibration that each reward trains, computed from the policy and the posterior."""
     streams = Streams(seeds)
-    posterior = KnownPosterior.labels(
-        streams, n_inputs=world.n_inputs, n_labels=world.n_labels, top=(world.top_low, world.top_high)
-    )
-    policy = train_stated(
-        posterior, partial(pay, broken=broken), streams=streams, n_arms=len(ARMS),
-        updates=world.updates, group_size=world.group_size, learning_rate=world.learning_rate,
-    )  # fmt: skip
+    top = (world.top_low, world.top_high)
+    posterior = KnownPosterior.labels(streams, top=top, **parameters(world, KnownPosterior.labels))
+    schedule = parameters(world, train_stated)
+    policy = train_stated(posterior, partial(pay, broken=broken), streams=streams, n_arms=len(ARMS), **schedule)
     measured = posterior.measure(policy, MEASURES)
     rows = []
     for seed in range(len(seeds)):
@@ -118,10 +115,10 @@ MEASURES: dict[str, Callable[..., float]] = {
 
 def figure(results: Results, axes: Axes) -> None:
     """Accuracy against calibration error: a good reward ends on the left, at the oracle's height."""
-    oracle = float(np.mean(results["accuracy/oracle"]))
+    oracle = mean_of(results, "accuracy/oracle")
     axes.axhline(oracle, color="gray", linewidth=0.8, linestyle="--", label="best possible accuracy")
     for arm, marker in zip(ARMS, "ooD^svP*X", strict=True):
-        x, y = (float(np.mean(results[f"{name}/{arm}"])) for name in ("ece", "accuracy"))
+        x, y = (mean_of(results, f"{name}/{arm}") for name in ("ece", "accuracy"))
         axes.plot([x], [y], marker, markersize=14 if arm == "rlcr" else 7, label=arm.replace("_", " "))
     axes.set_xlabel("expected calibration error")
     axes.set_ylabel("accuracy")
