@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,40 +15,41 @@ def function_of(function: Any) -> Any:
     return function
 
 
+def keywords_of(function: Any) -> dict[str, Any]:
+    """Return the keywords that every `partial` has bound; of one name the outermost."""
+    return {**keywords_of(function.func), **function.keywords} if isinstance(function, partial) else {}
+
+
 def name_of(function: Any) -> str:
     """Return the name under every `partial`, or the class of a callable object."""
     function = function_of(function)
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def keywords_of(function: Any) -> dict[str, Any]:
-    """Return the keywords that every `partial` has bound, the outer ones first in force."""
-    keywords: dict[str, Any] = {}
-    while isinstance(function, partial):
-        keywords = {**function.keywords, **keywords}
-        function = function.func
-    return keywords
-
-
 def brief(value: object) -> str:
-    """Write a bound value in few characters: a tensor by its shape, a function by its name."""
+    """Write a value in few characters: a tensor by its shape, a number as it was typed."""
     if getattr(value, "ndim", 0):
         return f"tensor{tuple(value.shape)}"  # type: ignore[attr-defined]
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return describe(value) if hasattr(function_of(value), "__name__") else repr(value)
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
 
 
 def describe(function: Any, show: Callable[[object], str] = brief) -> str:
-    """Write a function with what is bound to it.
+    """Write a function with what is bound to it, keywords in the order of its signature.
 
-    >>> describe(partial(sorted, reverse=True))
-    'sorted(reverse=True)'
+    >>> describe(partial(sorted, reverse=True, key=len))
+    'sorted(key=len, reverse=True)'
     """
-    positional: list[str] = []
-    inner = function
-    while isinstance(inner, partial):
-        positional = [*map(show, inner.args), *positional]
-        inner = inner.func
-    bound = [*positional, *(f"{name}={show(value)}" for name, value in keywords_of(function).items())]
-    return f"{name_of(function)}({', '.join(bound)})" if bound else name_of(function)
+    if not isinstance(function, partial):
+        return name_of(function)
+    bound = keywords_of(function)
+    try:
+        places = list(inspect.signature(function_of(function)).parameters)
+    except (TypeError, ValueError):
+        places = []
+    names = sorted(bound, key=lambda name: (places.index(name) if name in places else len(places), name))
+
+    def shown(value: object) -> str:
+        return describe(value, show) if hasattr(function_of(value), "__name__") else show(value)
+
+    written = [*map(shown, function.args), *(f"{name}={shown(bound[name])}" for name in names)]
+    return f"{name_of(function)}({', '.join(written)})"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
+from rewardsmith.describe import function_of, keywords_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -80,22 +82,18 @@ def declares(traits: Traits | Callable[..., Traits]) -> Callable[[F], F]:
 
 
 def traits_of(transform: Callable[..., Any]) -> Traits:
-    """The traits a transform declares, seen through `functools.partial`.
+    """Return the traits that a transform declares, seen through `functools.partial`.
 
     Raises:
         TypeError: it declares none.
     """
-    keywords: dict[str, Any] = {}
-    while isinstance(transform, partial):
-        keywords = {**transform.keywords, **keywords}
-        transform = transform.func
-    traits = getattr(transform, "__traits__", None)
+    traits = getattr(function_of(transform), "__traits__", None)
     if traits is None:
         raise TypeError(
-            f"traits_of: {transform!r} declares no traits, so nobody can tell where it may run. "
+            f"traits_of: {function_of(transform)!r} declares no traits, so nobody can tell where it may run. "
             "Decorate it with @declares(Traits(scope=..., affine=..., bounded=...))."
         )
-    return traits if isinstance(traits, Traits) else traits(**keywords)
+    return traits if isinstance(traits, Traits) else traits(**keywords_of(transform))
 
 
 class Named(NamedTuple):

@@ -188,7 +188,7 @@ def doubled(rewards):
 
 @pytest.mark.parametrize(("ours", "effect"), [(GRPOTrainer, "cannot change anything"), (RLOOTrainer, "step size")])
 def test_a_transform_that_the_advantage_cancels_warns(ours, effect, world):
-    with pytest.warns(UserWarning, match=rf"{ours.__name__}: this transform .*{effect}: doubled is affine"):
+    with pytest.warns(UserWarning, match=rf"{ours.__name__}: this transform .*{effect} under .*: doubled is affine"):
         make(ours, world, brevity, transform=doubled)
     with pytest.warns(UserWarning, match="affine"):
         make(ours, world, brevity, transform=chain(doubled))

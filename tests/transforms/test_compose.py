@@ -80,7 +80,7 @@ def test_two_gates_of_one_chain_read_two_columns():
     both = chain(reads(gate, condition="formatted"), reads(partial(gate, below=-1.0), condition="safe"))
     formatted, safe = torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])
     assert_close(both(torch.full((4,), 2.0), formatted=formatted, safe=safe), torch.tensor([2.0, -1.0, 0.0, -1.0]))
-    assert repr(both) == "chain(reads(gate, condition='formatted') -> reads(gate(below=-1.0), condition='safe'))"
+    assert repr(both) == "chain(reads(gate, condition='formatted') -> reads(gate(below=-1), condition='safe'))"
     assert_close(pickle.loads(pickle.dumps(both))(torch.ones(4), formatted=formatted, safe=safe)[0], torch.tensor(1.0))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,8 +71,10 @@ def check_rows(role: str, function: Stage, result: Tensor, shapes: list[tuple[in
     return result.to(torch.float32)
 
 
-def transformed(transform: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
+def transformed(transform: Stage | None, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
     """(B,) finite or NaN: what `transform` makes of the rewards."""
+    if transform is None:
+        return rewards
     result = call("transform", transform, rewards, context)
     advice = "A transform maps (B,) or (B, K) rewards to (B,); end it with transforms.weighted_sum if it keeps K."
     result = check_rows("transform", transform, result, [tuple(rewards.shape)], advice=advice)
@@ -84,31 +86,56 @@ def transformed(transform: Stage, rewards: Tensor, context: Mapping[str, Any]) -
     return result
 
 
-def credited(advantage: Stage, rewards: Tensor, context: Mapping[str, Any], *, per_token: bool) -> Tensor:
-    """(B,), or (B, T) where the loss takes one `per_token`: the advantages, 0 where the function left NaN."""
-    n_rows, n_tokens = context["completion_mask"].shape
-    result = call("advantage", advantage, rewards, context)
-    shapes: list[tuple[int, ...]] = [(n_rows,)]
-    advice = "Return one advantage per row."
-    if per_token:
-        shapes.append((n_rows, n_tokens))
-        advice = "Return one advantage per row, or one per row and token of completion_mask."
-    elif tuple(result.shape) == (n_rows, n_tokens):
-        advice = "This loss weighs whole sequences: return (B,), or use GRPOTrainer for (B, T)."
-    result = check_rows("advantage", advantage, result, shapes, advice=advice)
-    result = result.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-    if not bool(result.isfinite().all()):
-        raise ValueError(f"advantage: {advantage!r} returned ±inf. Add an eps to its divisor.")
-    return result
+class Credit(NamedTuple):
+    """What a batch's rows are worth to the loss.
+
+    advantages: (B,), or (B, T) where the function gave one per token; 0 where it left NaN or the filter drops a row.
+    weights: (B,) what the filter weighs each row with, mean 1 over the kept; None without a filter.
+    """
+
+    advantages: Tensor
+    weights: Tensor | None
 
 
-def kept(sample_filter: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
-    """(B,) what `sample_filter` weighs each row with, mean 1 over the kept."""
+def credited(
+    advantage: Stage | Tensor,
+    sample_filter: Stage | None,
+    rewards: Tensor,
+    context: Mapping[str, Any],
+    *,
+    penalized: Tensor | None = None,
+    per_token: bool = True,
+) -> Credit:
+    """Credit the rewards of a gathered batch, then filter its rows: what every engine does after `transformed`.
+
+    Args:
+        advantage: a function, or the trainer's own advantages, which are filtered alone.
+        penalized: (B,) the rewards that `advantage` gets, where they are others than the filter sees.
+        per_token: whether the loss takes one advantage per token.
+    """
+    if isinstance(advantage, Tensor):
+        advantages = advantage
+    else:
+        n_rows, n_tokens = context["completion_mask"].shape
+        advantages = call("advantage", advantage, rewards if penalized is None else penalized, context)
+        shapes: list[tuple[int, ...]] = [(n_rows,)]
+        advice = "Return one advantage per row."
+        if per_token:
+            shapes.append((n_rows, n_tokens))
+            advice = "Return one advantage per row, or one per row and token of completion_mask."
+        elif tuple(advantages.shape) == (n_rows, n_tokens):
+            advice = "This loss weighs whole sequences: return (B,), or use GRPOTrainer for (B, T)."
+        advantages = check_rows("advantage", advantage, advantages, shapes, advice=advice)
+        advantages = advantages.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+        if not bool(advantages.isfinite().all()):
+            raise ValueError(f"advantage: {advantage!r} returned ±inf. Add an eps to its divisor.")
+    if sample_filter is None:
+        return Credit(advantages, None)
     weights = call("sample_filter", sample_filter, rewards, context)
-    weights = check_rows(
-        "sample_filter", sample_filter, weights, [tuple(rewards.shape)], advice="Return one weight per row."
-    )
-    return filter_weights(sample_filter, weights)
+    shape = [tuple(rewards.shape)]
+    weights = check_rows("sample_filter", sample_filter, weights, shape, advice="Return one weight per row.")
+    weights = filter_weights(sample_filter, weights)
+    return Credit(advantages * (weights if advantages.dim() == 1 else weights[:, None]), weights)
 
 
 def filter_weights(function: Stage, weights: Tensor) -> Tensor:

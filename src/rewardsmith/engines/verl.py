@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith.data import segment_steps
-from rewardsmith.engines.calls import Stage, context_of, credited, kept, transformed
+from rewardsmith.engines.calls import Stage, context_of, credited, transformed
 from rewardsmith.engines.process import Segment, cut, flat_scores
 from rewardsmith.recipes import Recipe
 from rewardsmith.scoring import to_trl
@@ -141,12 +141,8 @@ class Estimator:
         context = context_of(batch, measured)
         for function in (self.transform, self.advantage, self.sample_filter):
             _check_sparse(function, context)
-        if self.transform is not None:
-            rewards = transformed(self.transform, rewards, context)
-        advantages = credited(self.advantage, rewards, context, per_token=True)
-        if self.sample_filter is not None:
-            weights = kept(self.sample_filter, rewards, context)
-            advantages = advantages * (weights if advantages.dim() == 1 else weights[:, None])
+        rewards = transformed(self.transform, rewards, context)
+        advantages = credited(self.advantage, self.sample_filter, rewards, context).advantages
         return (advantages if advantages.dim() == 2 else advantages[:, None]) * completion_mask
 
 

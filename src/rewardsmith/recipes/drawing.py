@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from rewardsmith.describe import describe
 from rewardsmith.recipes.terms import Applied, Column, StepSource, Term
-from rewardsmith.recipes.wording import described, operation, weights_of
+from rewardsmith.recipes.wording import operation, weights_of
 from rewardsmith.types import Scope, traits_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from rewardsmith.recipes.recipe import Recipe
 
 WIDTH, HEIGHT = 1.55, 0.62  # of a box, in units in which columns lie 2.15 and rows 1 apart
 COLUMN = 2.15
@@ -35,14 +35,27 @@ class Box:
     y: float = 0.0
 
 
-def draw(recipe: Recipe) -> Figure:
-    """Sources on the left, advantage and filter on the right; a box's color says what it must see.
+def draw(
+    terms: Sequence[Term], roots: Mapping[str, Term], after: Mapping[str, Callable[..., Any]], faint: set[int]
+) -> Figure:
+    """Draw a recipe: sources on the left, advantage and filter on the right; a box's color says what it must see.
 
-    A dashed box is a part that the advantage cancels.
+    Args:
+        terms: inputs first.
+        roots: by the name on their arrow, the terms that what comes after reads.
+        after: by label, the advantage and the filter, as far as there are any.
+        faint: by identity, the terms that the advantage cancels, in dashed boxes.
     """
     from matplotlib.figure import Figure
 
-    boxes = _boxes(recipe)
+    made: dict[int, Box] = {}
+    for term in terms:
+        made[id(term)] = _box(term, made, faint=id(term) in faint)
+    boxes = list(made.values())
+    feeding = [(made[id(root)], name) for name, root in roots.items()]
+    for label, part in after.items():
+        boxes.append(Box(f"{label}\n{describe(part)}", "prompt", feeding))
+        feeding = [(boxes[-1], "")]
     _place(boxes)
     depth, rows = max(box.x for box in boxes) / COLUMN, max(box.y for box in boxes)
     figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.8), layout="constrained")
@@ -57,28 +70,13 @@ def draw(recipe: Recipe) -> Figure:
     return figure
 
 
-def _boxes(recipe: Recipe) -> list[Box]:
-    """Every term, then the advantage and the filter, inputs first."""
-    idle = {id(found.term) for found in recipe.idle()}
-    made: dict[int, Box] = {}
-    for term in recipe.terms():
-        made[id(term)] = _box(term, made, faint=id(term) in idle)
-    boxes = list(made.values())
-    feeding = [(made[id(root)], name) for root, name in ((recipe.reward, ""), (recipe.steps, "steps")) if root]
-    for label, part in (("advantage", recipe.advantage), ("filter", recipe.sample_filter)):
-        if part is not None:
-            boxes.append(Box(f"{label}\n{described(part)}", "prompt", feeding))
-            feeding = [(boxes[-1], "")]
-    return boxes
-
-
 def _box(term: Term, made: dict[int, Box], *, faint: bool) -> Box:
     if isinstance(term, Applied):
-        weights = weights_of(term) or [1.0] * len(term.parts)
+        weights = weights_of(term.function) or [1.0] * len(term.parts)
         names = ["" if weight == 1 else f"{weight:g}·".replace("-", "−") for weight in weights]
         inputs = [(made[id(part)], name) for part, name in zip(term.parts, names, strict=False)]
         inputs += [(made[id(part)], name) for name, part in term.given.items()]
-        return Box(operation(term), traits_of(term.function).scope, inputs, faint)
+        return Box(operation(term.function), traits_of(term.function).scope, inputs, faint)
     note = "\n(steps)" if isinstance(term, StepSource) else "\n(column)" if isinstance(term, Column) else ""
     return Box(f"{term}{note}", "row", [], source=True)
 

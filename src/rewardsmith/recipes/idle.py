@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from rewardsmith.recipes.terms import Applied, Term, keywords_of, named
+from rewardsmith.describe import keywords_of, name_of
+from rewardsmith.recipes.terms import Applied, Term
 from rewardsmith.recipes.wording import operation
 from rewardsmith.transforms import cancels
 from rewardsmith.types import traits_of
@@ -34,19 +35,16 @@ def idle_parts(term: Term, advantage: Callable[..., Tensor], *, summed: bool = F
     """
     if not isinstance(term, Applied):
         return
-    if named(term.function) == "weighted_sum":
+    if name_of(term.function) == "weighted_sum":
         for part in term.parts:
             yield from idle_parts(part, advantage, summed=summed or len(term.parts) > 1)
         return
-    if not traits_of(term.function).affine or len(term.parts) > 1 or (summed and not _only_shifts(term)):
+    only_shifts = name_of(term.function) == "rescale" and keywords_of(term.function).get("scale", 1.0) == 1.0
+    if not traits_of(term.function).affine or len(term.parts) > 1 or (summed and not only_shifts):
         return
     verdict = cancels(term.function, advantage)
     if verdict:
-        reason = f"an offset, which {named(advantage)} removes" if summed else verdict.reason
-        words = f"{' '.join(operation(term).split())}, where r = {term.parts[0]}"
+        reason = f"an offset, which {name_of(advantage)} removes" if summed else verdict.reason
+        words = f"{' '.join(operation(term.function).split())}, where r = {term.parts[0]}"
         yield Idle(term, shorten(words, 72, placeholder=" …"), "exactly" if summed else verdict.extent, reason)
     yield from idle_parts(term.parts[0], advantage, summed=summed)
-
-
-def _only_shifts(term: Applied) -> bool:
-    return named(term.function) == "rescale" and keywords_of(term.function).get("scale", 1.0) == 1.0

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from torch import Tensor
 
+from rewardsmith.describe import describe
+from rewardsmith.recipes.drawing import draw
 from rewardsmith.recipes.idle import Idle, idle_parts
 from rewardsmith.recipes.rows import row_context, signature_for
 from rewardsmith.recipes.terms import Applied, Column, Source, StepSource, Term, evaluate, walk
 from rewardsmith.recipes.trial import check_runs
-from rewardsmith.recipes.wording import described
 from rewardsmith.scoring import to_openrlhf, to_verl
 from rewardsmith.transforms import chain
 from rewardsmith.transforms.compose import Chain
@@ -184,9 +185,9 @@ class Recipe:
         wide = [term for term in self.terms() if isinstance(term, Applied) and traits_of(term.function).scope != "row"]
         stage = [self.advantage, self.sample_filter, *self.step_sources.values()]
         if wide:
-            what = f"{described(wide[0].function)} needs the whole {traits_of(wide[0].function).scope}"
+            what = f"{describe(wide[0].function)} needs the whole {traits_of(wide[0].function).scope}"
         elif extra := [part for part in stage if part is not None]:
-            what = f"{described(extra[0])} acts after the rewards are gathered"
+            what = f"{describe(extra[0])} acts after the rewards are gathered"
         else:
             return
         raise TypeError(f"{self.name}: {what}, and {user} sees rows one by one or one process's share. {advice}.")
@@ -202,15 +203,11 @@ class Recipe:
         return [] if advantage is None else list(idle_parts(self.reward, advantage))
 
     def __str__(self) -> str:
-        rows = [(name, " ", described(reward)) for name, reward in {**self.sources, **self.step_sources}.items()]
+        rows = [(name, " ", describe(reward)) for name, reward in {**self.sources, **self.step_sources}.items()]
         rows.append(("reward", "=", str(self.reward)))
         if self.steps is not None:
             rows.append(("steps", "=", str(self.steps)))
-        rows += [
-            (label, " ", described(part))
-            for label, part in (("advantage", self.advantage), ("filter", self.sample_filter))
-            if part is not None
-        ]
+        rows += [(label, " ", describe(part)) for label, part in self._after().items()]
         runs = "any trainer, as a plain reward function" if self.scope == "row" else "runs in rewardsmith.engines.trl"
         rows.append(("scope", " ", f"{self.scope}: {runs}"))
         rows += [("idle", " ", f"{found.part}: {found.reason}") for found in self.idle()]
@@ -219,9 +216,13 @@ class Recipe:
 
     def draw(self) -> Figure:
         """The recipe as a picture: sources on the left, the loss on the right, colored by scope, idle parts dashed."""
-        from rewardsmith.recipes.drawing import draw
+        roots = {"": self.reward} if self.steps is None else {"": self.reward, "steps": self.steps}
+        return draw(self.terms(), roots, self._after(), {id(found.term) for found in self.idle()})
 
-        return draw(self)
+    def _after(self) -> dict[str, Callable[..., Tensor]]:
+        """The advantage and the filter by label, as far as there are any."""
+        after = {"advantage": self.advantage, "filter": self.sample_filter}
+        return {label: part for label, part in after.items() if part is not None}
 
 
 def _check_kinds(recipe: Recipe) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from rewardsmith.describe import keywords_of, name_of
+from rewardsmith.recipes.wording import in_words
 from rewardsmith.transforms import gate, rescale, weighted_sum
 from rewardsmith.transforms.affine import is_above, is_below
 from rewardsmith.types import Scope, named_by, traits_of
@@ -64,7 +66,7 @@ class Term:
             raise TypeError(
                 f"recipe: {self} * {factor} multiplies two terms. Use .where(condition) to gate one by the other."
             )
-        if isinstance(self, Applied) and named(self.function) == "rescale" and not self.given:
+        if isinstance(self, Applied) and name_of(self.function) == "rescale" and not self.given:
             held = keywords_of(self.function)
             return applied(
                 partial(rescale, scale=factor * held.get("scale", 1.0), shift=factor * held.get("shift", 0.0)),
@@ -154,9 +156,7 @@ class Applied(Term):
         return "steps" if any(part.kind == "steps" for part in self.parts) else "rewards"
 
     def __str__(self) -> str:
-        from rewardsmith.recipes.wording import in_words
-
-        return in_words(self)
+        return in_words(self.function, self.parts, self.given)
 
 
 def source(reward: Any, name: str | None = None) -> Source:
@@ -191,7 +191,7 @@ def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> 
     `combine(gated_step_sum, prm, right, thresholds=[0.0, 0.0])`.
     """
     if not terms:
-        raise ValueError(f"combine: {named(function)} was given no terms. Pass at least one.")
+        raise ValueError(f"combine: {name_of(function)} was given no terms. Pass at least one.")
     return applied(function, terms, arguments)
 
 
@@ -208,7 +208,7 @@ def applied(function: Callable[..., Tensor], parts: tuple[Term, ...], arguments:
     whole = partial(function, **bound) if bound else function
     if any(part.kind == "steps" for part in parts) and len(parts) > 1 and not _takes_levels(whole):
         raise TypeError(
-            f"recipe: {named(function)} cannot stack step rewards with {len(parts) - 1} other terms. Combine steps "
+            f"recipe: {name_of(function)} cannot stack step rewards with {len(parts) - 1} other terms. Combine steps "
             "with an outcome through .then(add_outcome, rewards=outcome), or by "
             "combine(gated_step_sum, steps, outcome)."
         )
@@ -219,7 +219,7 @@ def shifted(term: Term, shift: float) -> Term:
     """term + shift, folded into a factor and offset that is already there."""
     if not shift:
         return term
-    if isinstance(term, Applied) and named(term.function) == "rescale":
+    if isinstance(term, Applied) and name_of(term.function) == "rescale":
         held = keywords_of(term.function)
         return applied(partial(rescale, **{**held, "shift": held.get("shift", 0.0) + shift}), term.parts)
     return term.then(rescale, shift=shift)
@@ -235,9 +235,9 @@ def added(left: Term, right: Term) -> Term:
 def _summands(term: Term) -> list[tuple[float, Term]]:
     if isinstance(term, Applied) and not term.given:
         held = keywords_of(term.function)
-        if named(term.function) == "weighted_sum" and set(held) <= {"weights"}:
+        if name_of(term.function) == "weighted_sum" and set(held) <= {"weights"}:
             return list(zip(held.get("weights", [1.0] * len(term.parts)), term.parts, strict=True))
-        if named(term.function) == "rescale" and (scale := held.get("scale", 1.0)):
+        if name_of(term.function) == "rescale" and (scale := held.get("scale", 1.0)):
             return [(scale, shifted(term.parts[0], held.get("shift", 0.0) / scale))]
     return [(1.0, term)]
 
@@ -277,8 +277,8 @@ def _apply(term: Applied, context: Mapping[str, Any], known: dict[int, Tensor]) 
     asked = named_by(term.function, {**context, **given})
     if asked.lacking:
         raise TypeError(
-            f"recipe: {named(term.function)} needs {', '.join(asked.lacking)}, which the batch does not have. "
-            f"Pass it: .then({named(term.function)}, {asked.lacking[0]}=column(...)), or bind a number."
+            f"recipe: {name_of(term.function)} needs {', '.join(asked.lacking)}, which the batch does not have. "
+            f"Pass it: .then({name_of(term.function)}, {asked.lacking[0]}=column(...)), or bind a number."
         )
     return apply(term.function, values, {**context, **given})
 
@@ -313,22 +313,6 @@ def walk(term: Term) -> Iterator[Term]:
     return visit(term)
 
 
-def named(function: Any) -> str:
-    """The name under a `partial`, or the class of a callable object."""
-    while isinstance(function, partial):
-        function = function.func
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def keywords_of(function: Any) -> dict[str, Any]:
-    """What `functools.partial` has bound, over all its layers."""
-    keywords: dict[str, Any] = {}
-    while isinstance(function, partial):
-        keywords = {**function.keywords, **keywords}
-        function = function.func
-    return keywords
-
-
 def _called(reward: Any, caller: str) -> Any:
     if not callable(reward):
         raise TypeError(
@@ -339,7 +323,7 @@ def _called(reward: Any, caller: str) -> Any:
 
 
 def _name(reward: Any, name: str | None, caller: str) -> str:
-    found = name or (reward.rsplit("/", 1)[-1] if isinstance(reward, str) else named(reward))
+    found = name or (reward.rsplit("/", 1)[-1] if isinstance(reward, str) else name_of(reward))
     if not found or found == "<lambda>":
         raise ValueError(f"{caller}: {reward!r} has no name to print or log it by. Pass one: {caller}(reward, 'name').")
     return found

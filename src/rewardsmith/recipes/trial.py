@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rewardsmith.recipes.terms import Applied, Column, StepSource, Term, apply, keywords_of, named
+from rewardsmith.describe import function_of, keywords_of, name_of
+from rewardsmith.recipes.terms import Applied, Column, StepSource, Term, apply
 from rewardsmith.types import named_by
 
 _N_STEPS = 3
@@ -29,7 +30,7 @@ def check_runs(terms: Sequence[Term], *, roots: Sequence[Term | None]) -> None:
         if isinstance(term, Applied) and all(id(term) in found for found in faults):
             shape = "(B, N) step rewards" if term.kind == "steps" else "(B,) rewards"
             raise TypeError(
-                f"Recipe: {named(term.function)} cannot make {shape} of {', '.join(map(str, term.parts))}: "
+                f"Recipe: {name_of(term.function)} cannot make {shape} of {', '.join(map(str, term.parts))}: "
                 f"{faults[0][id(term)]} Check its arguments, or choose a transform for this shape."
             )
 
@@ -98,7 +99,6 @@ def _tried(term: Applied, offered: Mapping[str, Any], values: Mapping[int, Tenso
 def _fitted(function: Any) -> bool:
     """Whether it holds tensors for particular rows, or on another device than made-up rows are."""
     bound = [value for value in keywords_of(function).values() if isinstance(value, Tensor)]
-    while hasattr(function, "func"):
-        function = function.func
+    function = function_of(function)
     held = [*function.parameters(), *function.buffers()] if isinstance(function, nn.Module) else []
     return any(tensor.ndim for tensor in bound) or any(tensor.device.type != "cpu" for tensor in [*bound, *held])

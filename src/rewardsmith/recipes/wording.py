@@ -1,118 +1,70 @@
-"""Terms as a line of text: sums and comparisons in infix, everything else as a call."""
+"""Terms as a line of text: sums and comparisons in infix, everything else as a call.
+
+A term is given by its function, its parts, and the terms that the function takes by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from rewardsmith.describe import brief, keywords_of, name_of
 
-from rewardsmith.recipes.terms import Applied, Term, keywords_of, named
+_COMPARISONS = {"is_above": (">", "≥"), "is_below": ("<", "≤")}
+_INFIX = ("weighted_sum", "rescale", *_COMPARISONS)
 
 
-def in_words(term: Applied) -> str:
-    """A term as a reader would write it.
+def in_words(function: Callable[..., Any], parts: Sequence[Any], given: Mapping[str, Any]) -> str:
+    """Write a term as a reader would.
 
     >>> from rewardsmith.recipes import source
     >>> a, b = source(max, "correct"), source(min, "format")
     >>> print((a + 0.2 * b).where(a >= 0.5) - 1)
     [correct + 0.2·format if correct ≥ 0.5 else 0] − 1
     """
-    form = _INFIX.get(named(term.function))
-    words = form(term) if form else None
-    return _call(term) if words is None else words
+    name, held = name_of(function), keywords_of(function)
+    weights = weights_of(function)
+    if weights and len(weights) == len(parts):
+        words = ""
+        for weight, part in zip(weights, parts, strict=True):
+            size = "" if abs(weight) == 1 else f"{abs(weight):g}·"
+            sign = ("−" if weight < 0 else "") if not words else (" − " if weight < 0 else " + ")
+            words += f"{sign}{size}{_tight(part)}"
+        return words
+    if name in ("rescale", *_COMPARISONS):
+        return _applied_to(_tight(parts[0]), name, held)
+    if name == "gate" and set(given) == {"condition"}:
+        return f"[{parts[0]} if {given['condition']} else {held.get('below', 0.0):g}]"
+    named = [f"{key}={value}" for key, value in given.items()] + [f"{key}={brief(v)}" for key, v in held.items()]
+    return f"{name}({', '.join([*map(str, parts), *named])})"
 
 
-def operation(term: Applied) -> str:
-    """What a term does to its first part, without saying what that part is: the label of a box in a drawing."""
-    name = named(term.function)
-    held = keywords_of(term.function)
-    if weights_of(term):
+def operation(function: Callable[..., Any]) -> str:
+    """Write what a term does to its first part r, without saying what that part is: the label of a box in a drawing."""
+    name, held = name_of(function), keywords_of(function)
+    if weights_of(function):
         return "sum"
-    if name == "rescale":
-        return _rescaled("r", held)
-    if name in _COMPARISONS:
-        return f"r {_sign(name, held)} {held['threshold']:g}"
+    if name in ("rescale", *_COMPARISONS):
+        return _applied_to("r", name, held)
     return "\n".join([name, *(f"{key} = {brief(value)}" for key, value in held.items())])
 
 
-def weights_of(term: Applied) -> list[float]:
-    """The weights of a plain weighted sum, one per part; none for any other term."""
-    held = keywords_of(term.function)
-    return list(held["weights"]) if named(term.function) == "weighted_sum" and set(held) == {"weights"} else []
+def weights_of(function: Callable[..., Any]) -> list[float]:
+    """Return the weights of a plain weighted sum, one per part; none for any other function."""
+    held = keywords_of(function)
+    return list(held["weights"]) if name_of(function) == "weighted_sum" and set(held) == {"weights"} else []
 
 
-def described(function: Any) -> str:
-    """A function with what is bound to it: `rank_filter(rule='bw')`."""
-    shown = ", ".join(f"{key}={brief(value)}" for key, value in keywords_of(function).items())
-    return f"{named(function)}({shown})" if shown else named(function)
-
-
-def brief(value: object) -> str:
-    """A bound argument in few characters."""
-    if isinstance(value, Tensor) and value.ndim:
-        return f"tensor{tuple(value.shape)}"
-    return f"{value:g}" if isinstance(value, float) else repr(value)
-
-
-def _call(term: Applied) -> str:
-    held = [f"{key}={brief(value)}" for key, value in keywords_of(term.function).items()]
-    given = [f"{key}={part}" for key, part in term.given.items()]
-    return f"{named(term.function)}({', '.join([*map(str, term.parts), *given, *held])})"
-
-
-def _sum(term: Applied) -> str | None:
-    weights = weights_of(term)
-    if len(weights) != len(term.parts):
-        return None
-    words = ""
-    for weight, part in zip(weights, term.parts, strict=True):
-        size = "" if abs(weight) == 1 else f"{abs(weight):g}·"
-        sign = ("−" if weight < 0 else "") if not words else (" − " if weight < 0 else " + ")
-        words += f"{sign}{size}{_tight(part)}"
-    return words
-
-
-def _scaled(term: Applied) -> str:
-    return _rescaled(_tight(term.parts[0]), keywords_of(term.function))
-
-
-def _rescaled(what: str, held: dict[str, Any]) -> str:
+def _applied_to(what: str, name: str, held: Mapping[str, Any]) -> str:
+    """A factor and an offset, or a comparison."""
+    if name in _COMPARISONS:
+        return f"{what} {_COMPARISONS[name][not held.get('strict', True)]} {held['threshold']:g}"
     scale, shift = held.get("scale", 1.0), held.get("shift", 0.0)
     size = {1.0: "", -1.0: "−"}.get(scale, f"{scale:g}·".replace("-", "−"))
     return f"{size}{what}" + (f" {'−' if shift < 0 else '+'} {abs(shift):g}" if shift else "")
 
 
-_COMPARISONS = {"is_above": (">", "≥"), "is_below": ("<", "≤")}
-
-
-def _sign(name: str, held: dict[str, Any]) -> str:
-    return _COMPARISONS[name][not held.get("strict", True)]
-
-
-def _compared(term: Applied) -> str:
-    held = keywords_of(term.function)
-    return f"{_tight(term.parts[0])} {_sign(named(term.function), held)} {held['threshold']:g}"
-
-
-def _gated(term: Applied) -> str | None:
-    held = keywords_of(term.function)
-    if set(term.given) != {"condition"}:
-        return None
-    return f"[{term.parts[0]} if {term.given['condition']} else {held.get('below', 0.0):g}]"
-
-
-def _tight(term: Term) -> str:
+def _tight(term: Any) -> str:
     """A part inside an infix form, in parentheses where it is one itself."""
-    words = str(term)
-    loose = isinstance(term, Applied) and named(term.function) in ("weighted_sum", "rescale", *_COMPARISONS)
-    return f"({words})" if loose else words
-
-
-_INFIX: dict[str, Callable[[Applied], str | None]] = {
-    "weighted_sum": _sum,
-    "rescale": _scaled,
-    "is_above": _compared,
-    "is_below": _compared,
-    "gate": _gated,
-}
+    loose = name_of(getattr(term, "function", None)) in _INFIX
+    return f"({term})" if loose else str(term)

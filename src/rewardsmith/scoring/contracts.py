@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from rewardsmith.data import ANSWER_NAMES, completion_text, text_of
+from rewardsmith.describe import describe
 from rewardsmith.errors import TargetError
 from rewardsmith.types import Completion, Text
 
@@ -121,12 +122,7 @@ def name_of(function: Any) -> str:
     >>> name_of(partial(sorted, reverse=True))
     'sorted(reverse=True)'
     """
-    if isinstance(function, partial):
-        bound = [*map(repr, function.args), *(f"{key}={value!r}" for key, value in sorted(function.keywords.items()))]
-        return f"{name_of(function.func)}({', '.join(bound)})"
-    if isinstance(function, PerRow):
-        return name_of(function.function)
-    return str(getattr(function, "__name__", type(function).__name__))
+    return describe(function, show=repr)
 
 
 def is_async(function: Any) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from rewardsmith.transforms.noop import cancels, name_of
+from rewardsmith.describe import describe, name_of
+from rewardsmith.transforms.noop import cancels
 from rewardsmith.types import Scope, Traits, named_by, traits_of
 
 Transform = Callable[..., Tensor]
@@ -28,6 +28,10 @@ class Reads:
     def __traits__(self) -> Traits:
         return traits_of(self.transform)
 
+    @property
+    def __name__(self) -> str:
+        return name_of(self.transform)
+
     def __call__(self, rewards: Tensor, **context: Any) -> Tensor:
         lacking = sorted(set(self.columns.values()) - set(context))
         if lacking:
@@ -40,7 +44,7 @@ class Reads:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{keyword}={column!r}" for keyword, column in self.columns.items())
-        return f"reads({_describe(self.transform)}, {shown})"
+        return f"reads({_shown(self.transform)}, {shown})"
 
 
 def reads(transform: Transform, **columns: str) -> Reads:
@@ -89,19 +93,11 @@ class Chain(nn.Module):
         return rewards
 
     def __repr__(self) -> str:
-        return f"chain({' -> '.join(_describe(part) for part in self.parts)})"
+        return f"chain({' -> '.join(map(_shown, self.parts))})"
 
 
-def _describe(part: Transform) -> str:
-    if isinstance(part, (nn.Module, Reads)):
-        return repr(part)
-    bound = part.keywords if isinstance(part, partial) else {}
-    shown = ", ".join(f"{name}={_brief(value)}" for name, value in bound.items())
-    return f"{name_of(part)}({shown})" if shown else name_of(part)
-
-
-def _brief(value: object) -> str:
-    return f"tensor{tuple(value.shape)}" if isinstance(value, Tensor) and value.ndim else repr(value)
+def _shown(part: Transform) -> str:
+    return repr(part) if isinstance(part, nn.Module | Reads) else describe(part)
 
 
 def _named_by(part: Transform, context: dict[str, Any], *, place: str = "") -> dict[str, Any]:
@@ -140,18 +136,18 @@ def chain(*transforms: Transform, advantage: Callable[..., Tensor] | None = None
     _ = composed.__traits__  # a part without traits is an error here, not in the middle of a run
     if advantage is not None:
         for part in takewhile(lambda part: traits_of(part).affine, reversed(transforms)):
-            _warn_if_idle(part, advantage)
+            warn_if_cancelled(f"chain: {name_of(part)}", part, advantage, stacklevel=3)
     return composed
 
 
-def _warn_if_idle(part: Transform, advantage: Callable[..., Tensor]) -> None:
+def warn_if_cancelled(what: str, part: Transform, advantage: Callable[..., Tensor], *, stacklevel: int) -> None:
+    """Warn where the advantage cancels a transform, exactly or up to the step size."""
     verdict = cancels(part, advantage)
-    if not verdict:
-        return
-    effect = "cannot change anything" if verdict.extent == "exactly" else "can change nothing but the step size"
-    warnings.warn(
-        f"chain: {name_of(part)} {effect} under {name_of(advantage)}: {verdict.reason}. "
-        "Drop it, move it before a part that bends, or give it parameters that differ within a group.",
-        UserWarning,
-        stacklevel=3,
-    )
+    if verdict:
+        effect = "cannot change anything" if verdict.extent == "exactly" else "can change nothing but the step size"
+        warnings.warn(
+            f"{what} {effect} under {name_of(advantage)}: {verdict.reason}. Drop it, move it before a part that bends, "
+            "or give it parameters that differ within a group.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )

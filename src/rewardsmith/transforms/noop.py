@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rewardsmith.describe import function_of, name_of
 from rewardsmith.types import traits_of
 
 
@@ -28,27 +28,8 @@ class Cancellation(NamedTuple):
         return self.extent != "no"
 
 
-def _inside(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    inner: Callable[..., Any] | None = getattr(function, "func", None) or getattr(function, "transform", None)
-    return inner
-
-
-def name_of(function: Callable[..., Any]) -> str:
-    """The name under a `partial` or `reads`, or the class of a callable object."""
-    while not hasattr(function, "__name__") and (inner := _inside(function)) is not None:
-        function = inner
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def _removed_by(advantage: Callable[..., Any]) -> frozenset[str] | None:
-    while isinstance(advantage, partial):
-        advantage = advantage.func
-    removed: frozenset[str] | None = getattr(advantage, "__removes__", None)
-    return removed
-
-
 def cancels(transform: Callable[..., Any], advantage: Callable[..., Any]) -> Cancellation:
-    """Does this advantage cancel this transform, judging by what both declare?
+    """Tell whether an advantage cancels a transform, judging by what both declare.
 
     r ↦ a·r + b, constant within a group, cancels exactly under an advantage that removes shift and scale, and leaves a
     step size under one that removes only the shift, if a is also constant over the batch.
@@ -61,7 +42,7 @@ def cancels(transform: Callable[..., Any], advantage: Callable[..., Any]) -> Can
         TypeError: the transform declares no traits.
     """
     traits = traits_of(transform)
-    removed = _removed_by(advantage)
+    removed: frozenset[str] | None = getattr(function_of(advantage), "__removes__", None)
     part, credit = name_of(transform), name_of(advantage)
     if not traits.affine:
         return Cancellation("no", f"{part} is not affine within a group, so {credit} does not cancel it")

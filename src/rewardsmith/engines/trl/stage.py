@@ -19,7 +19,8 @@ from accelerate.utils import gather, pad_across_processes
 from torch import Tensor
 
 from rewardsmith.data import segment_steps
-from rewardsmith.engines.calls import Stage, context_of, credited, kept, transformed
+from rewardsmith.describe import function_of
+from rewardsmith.engines.calls import Stage, context_of, credited, transformed
 from rewardsmith.engines.process import Segment
 from rewardsmith.engines.trl.gathering import (
     Announcer,
@@ -33,9 +34,9 @@ from rewardsmith.engines.trl.gathering import (
 from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.steps import StepScorer
 from rewardsmith.recipes import Recipe
-from rewardsmith.transforms import cancels, chain, weighted_sum
-from rewardsmith.transforms.compose import Chain
-from rewardsmith.types import ProcessReward, RewardBatch, traits_of
+from rewardsmith.transforms import chain, weighted_sum
+from rewardsmith.transforms.compose import Chain, warn_if_cancelled
+from rewardsmith.types import ProcessReward, RewardBatch
 
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged
 
@@ -122,8 +123,10 @@ class RewardStage:
                 "Keep 'sum_then_normalize' and put transforms.normalize_sources first in the transform."
             )
         estimator = self._estimator()
-        if estimator is not None:
-            _warn_if_idle(type(self).__name__, transform, estimator)
+        if isinstance(transform, Chain):
+            chain(*transform.parts, advantage=estimator)  # warns of each part that is cancelled
+        elif estimator is not None and hasattr(function_of(transform), "__traits__"):
+            warn_if_cancelled(f"{type(self).__name__}: this transform", transform, estimator, stacklevel=5)
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
@@ -142,7 +145,8 @@ class RewardStage:
             )
             infinite_steps = steps.infinite
             batch = replace(batch, step_rewards=steps.rewards, step_mask=steps.mask, step_ends=steps.ends)
-        rewards = self._combined(batch, told.measured)
+        rewards = weighted_sum(batch.source_rewards, weights=self.reward_weights.to(batch.source_rewards))
+        rewards = transformed(self.transform, rewards, context_of(batch, told.measured))
         self._scored = _Scored(told._replace(batch=batch), rewards, infinite_steps)
         if not self._replaces_sum(batch):
             return batch.source_rewards
@@ -165,14 +169,6 @@ class RewardStage:
         if getattr(self, "environments", None) is not None:
             arguments["environments"] = self.environments  # type: ignore[attr-defined]
         return arguments
-
-    def _combined(self, batch: RewardBatch, measured: dict[str, Tensor]) -> Tensor:
-        """(B,) rewards: the weighted sum over the sources present, then the transform; NaN where unscored."""
-        weights = self.reward_weights.to(batch.source_rewards)
-        rewards = weighted_sum(batch.source_rewards, weights=weights)
-        if self.transform is None:
-            return rewards
-        return transformed(self.transform, rewards, context_of(batch, measured))
 
     def _replaces_sum(self, batch: RewardBatch) -> bool:
         """Whether TRL's own sum over sources would give other rewards: a transform, or a source missing beside one."""
@@ -199,30 +195,24 @@ class RewardStage:
         self._limits.log(metrics)
         if self.step_scorer is not None:
             _log_steps(scored, metrics)
-        advantages = None
+        advantages: Tensor = gather(output["advantages"])
         if self.advantage is not None or self.sample_filter is not None:
-            advantages = self._credit(output, scored, metrics)
+            batch = replace(scored.told.batch, completion_mask=_gathered_mask(output))
+            credit = credited(
+                advantages if self.advantage is None else self.advantage,
+                self.sample_filter,
+                scored.rewards,
+                context_of(batch, scored.told.measured),
+                penalized=None if self.advantage is None else self._penalized(scored.rewards, output),
+                per_token=self.token_advantages,
+            )
+            advantages = credit.advantages
+            if credit.weights is not None:
+                metrics["rewardsmith/kept_rate"].append(float((credit.weights > 0).float().mean()))
             self._log_advantages(advantages)
             output["advantages"] = self._local(advantages, output)
-        if advantages is None:
-            advantages = gather(output["advantages"])
         tell(self, scored.told, scored.rewards, advantages)
         return output
-
-    def _credit(self, output: dict[str, Any], scored: _Scored, metrics: Any) -> Tensor:
-        """(B,) or (B, T) advantages over all processes, after `advantage` and `sample_filter`."""
-        batch = replace(scored.told.batch, completion_mask=_gathered_mask(output))
-        context = context_of(batch, scored.told.measured)
-        if self.advantage is None:
-            advantages: Tensor = gather(output["advantages"])
-        else:
-            penalized = self._penalized(scored.rewards, output)
-            advantages = credited(self.advantage, penalized, context, per_token=self.token_advantages)
-        if self.sample_filter is not None:
-            weights = kept(self.sample_filter, scored.rewards, context)
-            metrics["rewardsmith/kept_rate"].append(float((weights > 0).float().mean()))
-            advantages = advantages * (weights if advantages.dim() == 1 else weights[:, None])
-        return advantages
 
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
         """The rewards as the trainer's own advantage would see them."""
@@ -284,24 +274,6 @@ def _warn_if_unread(caller: str, *readers: Stage | None) -> None:
             "advantage=advantages.step_credit for (B, T) advantages, or a transform of `step_rewards`.",
             UserWarning,
             stacklevel=4,
-        )
-
-
-def _warn_if_idle(caller: str, transform: Stage, estimator: Callable[..., Tensor]) -> None:
-    if isinstance(transform, Chain):
-        chain(*transform.parts, advantage=estimator)  # warns of each idle part
-        return
-    try:
-        traits_of(transform)
-    except TypeError:
-        return  # declares nothing, so nothing is claimed
-    verdict = cancels(transform, estimator)
-    if verdict:
-        effect = "cannot change anything" if verdict.extent == "exactly" else "can change nothing but the step size"
-        warnings.warn(
-            f"{caller}: this transform {effect}: {verdict.reason}. Drop it, or choose another advantage.",
-            UserWarning,
-            stacklevel=5,
         )
 
 
