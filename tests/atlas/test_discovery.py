@@ -1,7 +1,6 @@
 """Pages are found by their folder, and read without running what they import."""
 
 import pkgutil
-import subprocess
 import sys
 import types
 
@@ -117,14 +116,6 @@ def test_a_page_is_found_by_number_and_by_name():
     }
     with pytest.raises(ValueError, match=r"atlas: there is no page 'nope'. The implemented ones are 5 \(lsc\), "):
         find_page("nope")
-
-
-def test_reading_the_atlas_loads_no_torch():
-    code = (
-        "import sys; from rewardsmith.atlas import load_catalogue, read_pages, status_of;"
-        "read_pages(); [status_of(paper) for paper in load_catalogue()]; sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_module_that_lacks_part_of_the_interface_is_refused():

@@ -255,16 +255,6 @@ def test_what_cannot_be_used_exits_with_2(command, pairs_file, tmp_path, argumen
     assert message in result.stderr
 
 
-def test_help_loads_no_torch():
-    code = (
-        "import sys; from rewardsmith.cli import app; app(['train-reward', '--help'], standalone_mode=False); "
-        "print(sorted(set(sys.modules) & {'torch', 'trl', 'transformers', 'datasets'}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.rstrip().endswith("[]")
-    assert "--subset" in done.stdout
-
-
 def rows_of(path):
     return read_preferences(path, duplicates=False).rows
 

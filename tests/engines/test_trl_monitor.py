@@ -1,8 +1,6 @@
 """The callback: what it records of a real run, what it logs, and when it ends the run."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -121,13 +119,6 @@ def test_an_unknown_reaction_is_refused():
         ValueError, match="HackingMonitor: on_alarm is 'panic', which is not one of 'log', 'warn', 'stop'"
     ):
         HackingMonitor(on_alarm="panic")
-
-
-def test_worlds_and_monitors_load_no_trainer():
-    heavy = "{'trl', 'transformers', 'scipy'}"
-    code = f"import sys, rewardsmith.worlds, rewardsmith.monitors; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 def arm(world, reward, steps=80):
