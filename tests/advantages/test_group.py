@@ -42,6 +42,7 @@ def slow(name, rewards, group_size, eps):
 scores = st.one_of(st.floats(-100, 100).map(lambda x: round(x, 3)), st.sampled_from([NAN, INF, -INF, 0.0, 1.0]))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(rewards=st.lists(scores, min_size=12, max_size=12), group_size=st.sampled_from([1, 2, 3, 4, 12]))
 def test_each_estimator_is_its_equation_over_the_scored_rows(rewards, group_size):

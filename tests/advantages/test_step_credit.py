@@ -307,6 +307,7 @@ def test_no_signal_gives_no_credit(baseline):
     assert_close(credit_of(batch, baseline=baseline, outcome_weight=1.0), outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_pass_through_the_scored_steps(mode):
     batch = Batch(seed=11, prompts=3, steps=4)

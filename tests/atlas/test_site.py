@@ -51,6 +51,7 @@ def site(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.html", "par.html"])
 def test_a_file_is_well_formed_and_fetches_nothing(site, name):
     outline = Outline()

@@ -50,6 +50,7 @@ def test_it_is_the_mean_over_both_directions_of_every_pair():
     assert low < found.c_res < high
 
 
+@pytest.mark.slow
 def test_the_interval_covers_under_resampled_pairs():
     """Outcomes of the two directions alike (the worst case): a pair is one Bernoulli draw."""
     covered, generator = 0, np.random.default_rng(0)

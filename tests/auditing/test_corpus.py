@@ -35,6 +35,7 @@ def _told(report):
     return "\n".join(f"  {f.severity} {f.probe}: {f.message}" for f in report.findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLAWED)
 def test_a_planted_flaw_is_found_and_named_rightly(name):
     case = FLAWED[name]
@@ -43,6 +44,7 @@ def test_a_planted_flaw_is_found_and_named_rightly(name):
     assert named & case.expected, f"{name} wants {sorted(case.expected)}, got\n{_told(report)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_reward_is_not_accused(name):
     report = _report(name)
@@ -50,6 +52,7 @@ def test_a_sound_reward_is_not_accused(name):
     assert accused == (), f"{name} is sound, yet\n{_told(report)}\n  {accused[0].examples}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_reward_pays_for_right_answers_in_its_own_form(name):
     """Otherwise nothing said about it would mean anything: the audit must recognize its kind."""

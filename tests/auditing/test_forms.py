@@ -136,6 +136,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(_PIECES, max_size=14).map("".join) | st.text(max_size=20), st.text(max_size=6), st.integers(0, 99))
 def test_odd_text_never_raises_and_equality_is_reflexive_and_symmetric(a, b, seed):

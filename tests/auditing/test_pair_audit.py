@@ -235,6 +235,7 @@ def test_unscored_pairs_are_left_out_and_reported():
     assert report.unscored["exception"] > 0
 
 
+@pytest.mark.slow
 def test_a_sound_reward_is_clean_and_its_report_renders():
     report = audit(sound, pairs(400), workers=0)
     assert report.at_least("medium") == ()
@@ -248,6 +249,7 @@ def test_a_sound_reward_is_clean_and_its_report_renders():
     assert "Clean" in console.export_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reward", "probes"), [(noise, {"accuracy"}), (blind, {"prompt"})])
 def test_a_faulty_reward_has_its_findings_and_no_others(reward, probes):
     report = audit(reward, pairs(400), workers=0)
@@ -264,6 +266,7 @@ def test_a_faulty_reward_has_its_findings_and_no_others(reward, probes):
     assert {finding.probe for finding in report.at_least("medium")} & own == probes
 
 
+@pytest.mark.slow
 def test_the_same_seed_asks_the_same():
     first, second, other = (audit_pairs(sound, pairs(300), most_pairs=100, seed=seed) for seed in (3, 3, 4))
     assert replace(first, seconds=0.0, findings=_timeless(first)) == replace(
@@ -276,6 +279,7 @@ def _timeless(report):
     return tuple(finding for finding in report.findings if finding.probe != "latency")
 
 
+@pytest.mark.slow
 def test_a_killed_audit_goes_on_where_it_stopped(tmp_path):
     sent = Counter()
     limit = [250]
@@ -299,6 +303,7 @@ def test_a_killed_audit_goes_on_where_it_stopped(tmp_path):
     assert report.calls - 250 <= again <= report.calls - 250 + 2 * 16
 
 
+@pytest.mark.slow
 def test_pool_and_gold_reach_the_panel(monkeypatch):
     seen = []
 
@@ -347,6 +352,7 @@ def written(folder, rows):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_reads_pairs_and_judges_a_reward(tmp_path):
     code = "import re\n\ndef reward(completions, **columns):\n    return [{} for text in completions]\n"
     (tmp_path / "good.py").write_text(code.format("float(re.findall(r'-?[0-9.]+[0-9]', text)[-1])"))

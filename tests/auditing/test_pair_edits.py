@@ -106,18 +106,21 @@ def test_a_flawed_reward_is_found_by_its_own_question(probe):
     assert finding.examples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOUND)
 @pytest.mark.parametrize("probe", ASK)
 def test_a_sound_reward_is_clean(probe, name):
     assert not faults(probe, SOUND[name])
 
 
+@pytest.mark.slow
 def test_every_question_could_be_asked_of_the_sound_rewards():
     outcomes = [outcome_of(ask, worth, ROWS) for ask in ASK.values()]
     assert [outcome.not_run for outcome in outcomes] == [""] * len(ASK)
     assert all(outcome.rates for outcome in outcomes)
 
 
+@pytest.mark.slow
 def test_a_style_that_no_answer_has_is_found_where_its_ways_share_the_effect():
     def headed(completion):
         return worth(completion) + 20.0 * bool(re.search(r"^#+ ", completion, re.MULTILINE))
@@ -126,6 +129,7 @@ def test_a_style_that_no_answer_has_is_found_where_its_ways_share_the_effect():
     assert (finding.severity, finding.value) == ("medium", pytest.approx(20.0 / gap_of(headed)))
 
 
+@pytest.mark.slow
 def test_an_effect_of_one_way_among_several_is_no_effect_of_an_unmet_style():
     def deep(completion):
         return worth(completion) + 60.0 * completion.startswith("### ")
@@ -171,6 +175,7 @@ def test_pay_per_word_shows_as_pay_times_words_over_the_gap():
     assert [trial.control for trial in trials] == pytest.approx([c / gap_of(reward)] * len(trials))
 
 
+@pytest.mark.slow
 def test_shifts_and_flips_match_a_slow_loop():
     reward = FLAWED["length"]
     panel, trials = heard(reward, SAID_AGAIN)
@@ -202,6 +207,7 @@ def test_confidence_is_a_difference_of_differences():
     assert fmean(trial.shift - trial.control for trial in trials) == pytest.approx(shift)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", ASK)
 @pytest.mark.parametrize(("scale", "level"), [(0.001, 0.0), (250.0, 0.0), (3.0, -700.0)])
 def test_scale_and_level_of_a_reward_change_nothing(probe, scale, level):

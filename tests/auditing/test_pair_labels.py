@@ -131,6 +131,7 @@ def test_a_reward_that_is_no_model_is_never_called_overconfident():
     assert worst_of(outcome_of(asked, scaled(10.0), pairs(400, spread=2.0))).severity == "info"
 
 
+@pytest.mark.slow
 def test_the_picture_holds_how_often_pairs_of_like_sureness_are_right():
     rows = pairs(400, spread=2.0)
     outcome = outcome_of(calibration, scaled(3.0), rows)

@@ -131,6 +131,7 @@ def test_noise_is_the_largest_difference_between_scores_of_one_row():
     assert panel_of(exact).noise == 0.0
 
 
+@pytest.mark.slow
 def test_a_reward_noisier_than_its_gap_is_no_verifier():
     """A gap of 0.1 against noise of 1."""
     draws = itertools.cycle((0.0, 0.5, 1.0))

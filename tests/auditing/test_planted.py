@@ -16,6 +16,8 @@ import pytest
 
 from rewardsmith.auditing import report_schema
 
+pytestmark = pytest.mark.slow
+
 COMMAND = Path(sys.executable).with_name("rewardsmith")
 REWARDS = '''
 import re
@@ -178,7 +180,6 @@ def test_one_source_of_a_set_is_audited_by_its_name(folder):
     assert "verifier, reads:" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_finished_audit_of_sources_or_steps_resumes_without_a_call(folder, tmp_path):
     for reward, rows in (("UNEVEN", "groups"), ("prm", "chains")):
         out = tmp_path / reward

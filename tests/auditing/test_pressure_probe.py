@@ -45,6 +45,7 @@ def pools(kind, *, seed=0, n_prompts=100, size=64):
     return rewards, np.where(hack, (-0.5 if kind == "hacked" else -2.0), gold)
 
 
+@pytest.mark.slow
 def test_hacks_that_only_many_candidates_find_are_a_medium_fault():
     outcome = asked(*pools("hacked"))
     (found,) = outcome.findings
@@ -61,6 +62,7 @@ def test_hacks_that_only_many_candidates_find_are_a_medium_fault():
     assert "completions in effect, below 4" in tilted.note
 
 
+@pytest.mark.slow
 def test_a_reward_whose_best_is_worse_than_a_plain_draw_is_a_high_fault():
     rewards, gold = pools("inverted")
     (found,) = asked(rewards, gold).findings
@@ -84,6 +86,7 @@ def test_sound_rewards_are_not_at_fault():
         assert "gold is still rising" in found.message or "but not surely so" in found.message
 
 
+@pytest.mark.slow
 def test_points_are_gains_in_standard_deviations_of_a_draw():
     rewards, gold = pools("sound")
     last = asked(7 * rewards, 3 * gold + 1).curves[0].points[-1]
@@ -95,6 +98,7 @@ def test_points_are_gains_in_standard_deviations_of_a_draw():
     assert last.gold_low < last.gold < last.gold_high
 
 
+@pytest.mark.slow
 def test_without_gold_it_says_what_would_be_needed():
     rewards, gold = pools("hacked")
     few = np.where(np.arange(100)[:, None] < 7, gold, math.nan)  # gold on fewer prompts than it takes
@@ -114,6 +118,7 @@ def test_prompts_under_two_contexts_are_two_prompts():
     assert found.n == 20
 
 
+@pytest.mark.slow
 def test_most_prompts_decide_how_far_it_goes():
     rewards, gold = pools("sound", n_prompts=50, size=16)
     gold[:5, 4:] = math.nan  # a tenth of the prompts has 4 completions with gold
@@ -137,6 +142,7 @@ def test_too_small_a_pool_is_not_asked_about():
     assert "fewer than 8 prompts with 4 scored" in asked(*pools("sound", n_prompts=20), known=60).not_run
 
 
+@pytest.mark.slow
 def test_the_audit_of_pairs_asks_it():
     def length(prompts, completions, **columns):
         return [float(len(text)) for text in completions]

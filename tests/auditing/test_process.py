@@ -110,6 +110,7 @@ def test_the_probe_is_the_change_of_the_total_per_inserted_step(aggregate):
     assert padding.n == 12
 
 
+@pytest.mark.slow
 def test_padding_pays_under_the_raw_sum_and_under_no_bounded_total():
     gains = {name: padding_probe(prm, chains(), aggregate=name, workers=0) for name in TOTALS}
     assert gains["sum"].low > 0.5
@@ -196,6 +197,7 @@ def test_what_returns_lists_is_a_process_reward_and_so_is_what_is_given_a_total(
     )
 
 
+@pytest.mark.slow
 def test_padding_is_a_fault_of_the_sum_and_of_no_bounded_use():
     assert {f.probe for f in audit(prm, chains(), workers=0).at_least("medium")} == {"padding"}
     for aggregate in ("min", "clip", "delta", "clip_delta"):
@@ -220,6 +222,7 @@ def test_scores_that_change_from_call_to_call_are_a_fault():
     assert "determinism" in {f.probe for f in audit(drifts, chains(), workers=0, aggregate="min").at_least("medium")}
 
 
+@pytest.mark.slow
 def test_a_reward_blind_to_wrong_steps_is_a_fault_and_a_good_one_finds_them_all():
     def blind(steps, **columns):
         return [[0.5 + 0.4 * (hash_of(step) % 97) / 97 for step in chain] for chain in steps]

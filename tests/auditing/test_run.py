@@ -148,6 +148,7 @@ def test_a_killed_audit_resumes_without_scoring_a_recorded_row_again_and_reports
     assert third == second  # a finished audit, asked again, repeats itself to the last digit, times included
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_0_when_clean_and_json_is_all_it_prints(files):
     code, printed, _ = run(f"{files / 'rewards.py'}:sound", files / "rows.jsonl", "--budget", BUDGET, "--json")
     summary = json.loads(printed)
@@ -155,6 +156,7 @@ def test_the_command_ends_with_0_when_clean_and_json_is_all_it_prints(files):
     assert list(summary) == ["schema", "target", "verdict", "findings", "unscored", "calls", "seconds"]
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_1_on_findings_and_writes_them_in_the_schema(files):
     job = (f"{files / 'rewards.py'}:lenient", files / "rows.jsonl", "--budget", BUDGET)
     code, printed, _ = run(*job, "--json", "--out", files / "out")
@@ -167,6 +169,7 @@ def test_the_command_ends_with_1_on_findings_and_writes_them_in_the_schema(files
     assert "<html" in (files / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_reward_that_fails_on_everything_is_a_critical_finding_and_ends_with_1(files):
     code, printed, _ = run(f"{files / 'rewards.py'}:broken", files / "rows.jsonl", "--budget", BUDGET, "--json")
     summary = json.loads(printed)
@@ -175,6 +178,7 @@ def test_a_reward_that_fails_on_everything_is_a_critical_finding_and_ends_with_1
     assert set(summary["unscored"]) == {"exception"}
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_2_where_target_or_rows_are_missing(files):
     for target, rows in (("rewards.py:nothing", "rows.jsonl"), ("rewards.py:sound", "none.jsonl")):
         code, printed, said = run(f"{files / target}", files / rows)
@@ -202,6 +206,7 @@ def test_the_same_seed_asks_the_same_and_another_seed_asks_of_other_rows():
     assert told(seed=3) == told(seed=3)
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing_but_times(files, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     alone = audit(exact, integer_rows(), budget=BUDGET, workers=0)

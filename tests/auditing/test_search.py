@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
+import pytest
 from small_panels import ASK, exact, faults, integer_rows, outcome_of
 
 from rewardsmith.auditing.probes import search as searching
@@ -23,6 +24,7 @@ def ask(*, budget=ENOUGH):
     return partial(searching.search, rng=random.Random(0), budget=budget)
 
 
+@pytest.mark.slow
 def test_a_flaw_behind_two_composed_edits_is_found_by_the_search_alone():
     (finding,) = outcome_of(ask(), composed).findings
     assert finding.probe == "search"

@@ -198,6 +198,7 @@ def test_interrupted_it_says_how_to_resume(command, rewards, first, monkeypatch,
     assert "nothing was kept" in command(f"{rewards}:length", first).stderr
 
 
+@pytest.mark.slow
 def test_a_model_in_a_folder_is_scored_as_it_scores_itself(command, second, tmp_path):
     from transformers import AutoModelForSequenceClassification
 

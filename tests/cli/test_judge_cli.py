@@ -59,6 +59,7 @@ def shell(tmp_path, monkeypatch):
         server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["score", "audit"])
 @pytest.mark.parametrize(
     ("script", "words"),
@@ -77,6 +78,7 @@ def test_a_dead_endpoint_is_exit_2_with_its_words_and_never_a_finding(shell, com
     assert "finding" not in said
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_ends_a_job_in_a_worker_and_the_same_command_asks_again(shell, tmp_path):
     code, said, _ = shell("score", [echoes], workers=1)
     assert code == 2
@@ -86,6 +88,7 @@ def test_a_dead_endpoint_ends_a_job_in_a_worker_and_the_same_command_asks_again(
     assert (code, len(server.bodies)) == (0, 24)
 
 
+@pytest.mark.slow
 def test_a_reply_without_a_verdict_is_unscored_with_what_it_said(shell, tmp_path):
     code, _, server = shell("score", [says("YES"), says("I cannot say.")])
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -100,6 +103,7 @@ def test_a_reply_without_a_verdict_is_unscored_with_what_it_said(shell, tmp_path
     assert "The first: no verdict in the judge's reply 'I cannot say.'" in said
 
 
+@pytest.mark.slow
 def test_every_row_is_asked_once_through_all_slots_and_none_times_out_in_the_queue(shell):
     together = threading.Barrier(8, timeout=60)  # an answer comes when eight are waited for, so 24 rows are 3 waves
 

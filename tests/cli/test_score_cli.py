@@ -58,6 +58,7 @@ def test_several_rewards_are_listed_one_by_one(tmp_path):
     assert "\n  remainder: 90 scored, 10 unscored (none)\n  short: 100 scored\n" in result.stdout
 
 
+@pytest.mark.slow
 def test_json_is_all_that_is_printed_whatever_the_reward_prints(tmp_path):
     (tmp_path / "loud.py").write_text(
         "print('{}')\ndef pays(completions, **columns):\n    print('{}')\n    return [1.0] * len(completions)\n"
@@ -142,6 +143,7 @@ def test_a_place_that_cannot_be_written_to_is_an_error_that_names_it(tmp_path):
     assert "cannot be used (Not a directory). A part of its path is a file and no folder: name ano" in result.stderr
 
 
+@pytest.mark.slow
 def test_sources_may_have_any_name_and_no_name_becomes_a_path_or_moves_the_terminal(tmp_path):
     rows, names = rows_file(tmp_path, 3), ["../../x", "a/b", "n" * 300, "\x1b[31m", " ", "[x]", "f(x)", "ü:y"]
     body = "from functools import partial\ndef pays(completions, k, **columns):\n    return [k] * len(completions)\n"

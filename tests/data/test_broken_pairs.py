@@ -115,6 +115,7 @@ ODD = [
 OPTIONAL = ("split", "source", "context", "ratings", "strength", "prompt_id", "is_tie", "margin", "domain", "subset")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("read", "schemas"),
     [

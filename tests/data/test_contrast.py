@@ -71,6 +71,7 @@ def is_vertex(points, k):
     return linprog(np.zeros(len(others)), A_eq=a, b_eq=[*points[k], 1.0], bounds=(0, None)).status == 2
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_hull_vertices_are_the_points_that_no_others_make(seed):

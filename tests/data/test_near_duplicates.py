@@ -40,6 +40,7 @@ def corpus(seed, n=120):
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_near_duplicates_are_those_of_comparing_every_pair(seed):
     texts = corpus(seed)

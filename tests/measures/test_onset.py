@@ -36,6 +36,7 @@ def sound(kind, rng, n_prompts=40, size=32):
     return gold + 0.5 * noise, gold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unrelated", "binary", "saturating", "informative"])
 def test_a_sound_proxy_is_rarely_said_to_decline(kind):
     """At most 5 % of 400 pools; a true share of α/2 = 2.5 % passes that 14 times in 10,000 trials."""
@@ -50,6 +51,7 @@ def test_a_sound_proxy_is_rarely_said_to_decline(kind):
         assert looked_so > 200  # what comparing with the highest estimate alone would have said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_prompts", "cut"), [(12, 1.0), (60, 1.8)])
 def test_a_few_zeros_that_happen_to_agree_are_no_decline(n_prompts, cut):
     """Where gold is rarely 1, often no pick of the best of all is right; its own spread is then 0."""
@@ -68,6 +70,7 @@ def heavy(rng, n_prompts, size):
     return gold + 0.3 * rng.standard_cauchy(size=gold.shape), gold
 
 
+@pytest.mark.slow
 def test_the_turn_of_a_proxy_with_heavy_tails_is_found():
     sizes = powers_of_two(256)
     population = best_of_n_curve(*heavy(np.random.default_rng(99), 4000, 256), n=sizes, n_resamples=1)
@@ -111,6 +114,7 @@ def test_many_pressures_pay_for_the_search_among_them():
     assert found.drop_interval[1] == pytest.approx((gold[:, :-1].mean(axis=0) + quantile * errors).max(), rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_peak():
     means = np.array([0.0, 0.3, 0.5, 0.55, 0.4, 0.1])
     missed = 0

@@ -162,6 +162,7 @@ def test_the_tilted_policy_is_the_direct_sum():
     assert (curve.stopped, curve.n_left_out) == ("", 0)
 
 
+@pytest.mark.slow
 def test_of_normal_rewards_the_tilt_gains_what_theory_says():
     """exp(r/β) moves a standard normal by 1/β, at KL 1/(2β²)."""
     rewards = np.random.default_rng(0).normal(size=(200, 2000))

@@ -32,6 +32,7 @@ def posterior(n, edges, variances):
     return covariance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_uncertainty_is_the_posterior_variance_and_at_most_the_shortest_path(seed):
     generator = np.random.default_rng(seed)

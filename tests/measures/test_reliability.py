@@ -124,6 +124,7 @@ def test_the_interval_is_that_of_a_slow_bootstrap_over_groups() -> None:
     assert got.interval == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_r2_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(100):

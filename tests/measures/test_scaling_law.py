@@ -44,6 +44,7 @@ def test_coefficients_and_intervals_agree_with_another_fit(kind, weighted):
     np.testing.assert_allclose(law.beta_interval, best[1] + np.array([-1, 1]) * half[1], atol=0.05 * half[1])
 
 
+@pytest.mark.slow
 def test_prompts_give_intervals_that_cover_at_their_level():
     missed = 0
     for seed in range(200):

@@ -254,6 +254,7 @@ def test_divergence_is_silent_without_a_rise_against_a_fall(means):
     assert not any(run(proxy_gold_divergence(), noisy(means, seed=seed)) for seed in range(20))
 
 
+@pytest.mark.slow
 def test_divergence_cries_wolf_less_often_than_it_says():
     """300 runs of pure noise with a flat gold and a rising proxy: at most alpha = 0.1 of them may alarm (+3 sigma)."""
     monitor = proxy_gold_divergence(alpha=0.1, at_least=0.0)
@@ -351,6 +352,7 @@ def test_a_constant_gold_of_unknown_unit_says_nothing():
     assert run(flat_gold(gold_range=(0.0, 100.0)), records) is not None
 
 
+@pytest.mark.slow
 def test_flat_gold_cries_wolf_less_often_than_it_says():
     """300 runs on the edge, gold rising exactly a quarter as far: at most alpha = 0.1 of them may alarm (+3 sigma).
 
@@ -399,6 +401,7 @@ def test_two_pairs_of_sources_alarm_each_for_itself():
     assert len(watch.alarms) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("means", [[(0.5, 0.5)] * 100, [(0.3 + 0.005 * t, 0.4) for t in range(100)]])
 def test_an_outcome_that_holds_is_no_divergence_of_sources(means):
     monitor = proxy_outcome_divergence("tool_calls", "resolved")

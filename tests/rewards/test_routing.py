@@ -82,6 +82,7 @@ def test_nan_is_none():
     assert call(RoutedReward({"a": not_a_number}), ["x"], ["a"]) == [None]
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=12), st.randoms())
 def test_routing_agrees_with_scoring_row_by_row_in_any_order(tasks, rng):
     values = {"a": 1.0, "b": 2.0}

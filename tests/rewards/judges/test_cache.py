@@ -46,6 +46,7 @@ def test_without_a_folder_nothing_is_kept():
     cache.close()
 
 
+@pytest.mark.slow
 def test_a_reply_survives_the_end_of_its_process(tmp_path):
     code = PLACES + 'cache.set("k", "kept"); import os; os.kill(os.getpid(), 9)'
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
@@ -53,6 +54,7 @@ def test_a_reply_survives_the_end_of_its_process(tmp_path):
     assert ReplyCache(tmp_path).get("k") == "kept"
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_cache_at_once_all_keep_their_replies(tmp_path):
     code = PLACES + 'sys.stdin.read(); [cache.set(f"{sys.argv[2]}-{i}", str(i)) for i in range(50)]'
     code = code.replace("cache = ", "print(flush=True); sys.stdin.readline(); cache = ")

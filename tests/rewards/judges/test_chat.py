@@ -288,6 +288,7 @@ def test_closing_cancels_what_is_under_way_and_ends_the_thread(serve):
     assert backend.complete(question()) == "YES"  # opened again
 
 
+@pytest.mark.slow
 def test_a_forgotten_backend_leaves_no_thread_behind(endpoint):
     server = endpoint(says("YES"))
     backend = ChatBackend("tiny", base_url=server.url)
