@@ -8,6 +8,8 @@ OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
+# Compiled modules are kept: the suite starts some hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores; more threads would only wait for one another.
 check test newest engines sweep: export OMP_NUM_THREADS := 1
 
@@ -56,17 +58,17 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 check: lint
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --doctest-modules src tests
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --doctest-modules src tests
 
 test: lint .venv-newest/.installed
-	$(BIN)/pytest -q -n $(WORKERS) --doctest-modules src tests
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --doctest-modules src tests
 	.venv-newest/bin/pytest -q -n $(WORKERS) -m models tests/rewards/models
 
 # The one target that depends on what was released today. The file changes only where its tests pass.
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/$(INSTALL) "$(TORCH)" -e ".[trl,lora,test]"
-	.venv-newest/bin/pytest -q -n $(WORKERS) -m "not slow" tests/rewards/models tests/engines
+	.venv-newest/bin/pytest -q -n $(WORKERS) --dist loadgroup tests/rewards/models tests/engines
 	.venv-newest/bin/python -m pip freeze --exclude rewardsmith > .venv-newest/pins
 	sed -E 's/\+[a-z0-9.]+$$//' .venv-newest/pins > constraints-newest.txt
 	@touch .venv-newest/.installed

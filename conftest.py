@@ -1,4 +1,4 @@
-"""What tests and doctests share: files that hold no test are not imported, temporary files go with the run."""
+"""What tests and doctests share: what is imported, in which order they run, and where temporary files lie."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return True if ">>>" not in text else None
     slow = any(line.startswith("pytestmark =") and "pytest.mark.slow" in line for line in text.splitlines())
     return True if slow and config.option.markexpr == "not slow" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start slow tests first, so that no process is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
