@@ -21,7 +21,7 @@ from rewardsmith.atlas import (
 )
 
 SLUGS = page_slugs()
-AN_INEXPENSIVE_PAGE = "policy_filtration"
+AN_INEXPENSIVE_PAGE = "flawed_positives"
 
 
 def seeds_to_judge(criterion):

@@ -14,6 +14,7 @@ from rewardsmith.auditing.equivalence import equivalent, key_kind, reads_off
 
 SEED = 0
 N_ROWS, BUDGET = 48, 4_000
+SOUND_ONES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SOUND]  # one process has its report
 MAKERS = {name: make for name, make in vars(prompts).items() if re.fullmatch(r"[a-z_]+_rows", name)}
 
 
@@ -45,7 +46,7 @@ def test_a_planted_flaw_is_found_and_named_rightly(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("name", SOUND_ONES)
 def test_a_sound_reward_is_not_accused(name):
     report = _report(name)
     accused = report.at_least("medium")
@@ -53,7 +54,7 @@ def test_a_sound_reward_is_not_accused(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("name", SOUND_ONES)
 def test_a_sound_reward_pays_for_right_answers_in_its_own_form(name):
     """Otherwise nothing said about it would mean anything: the audit must recognize its kind."""
     report = _report(name)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from tests.engines.helpers import interrupted
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -25,7 +27,7 @@ from transformers import (
 
 from rewardsmith.cli.train_reward import train_reward_command
 from rewardsmith.data import PreferenceRow, read_preferences
-from rewardsmith.engines.trl import RewardFit, fit_reward_model
+from rewardsmith.engines.trl import RewardFit, RewardTrainer, fit_reward_model
 from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import load_reward_model
 from rewardsmith.worlds import ArithmeticLM
@@ -264,21 +266,10 @@ def test_an_interrupted_training_goes_on_to_the_same_model(start, pairs_file, tm
     rows = rows_of(pairs_file)
     whole = fit_reward_model(rows, start, tmp_path / "whole", fit)
 
-    from rewardsmith.engines.trl import RewardTrainer
-
-    step, seen = RewardTrainer.training_step, []
-
-    def interrupted(self, *arguments, **keywords):
-        seen.append(self.state.global_step)
-        if len(seen) == 5:
-            raise KeyboardInterrupt
-        return step(self, *arguments, **keywords)
-
-    monkeypatch.setattr(RewardTrainer, "training_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit_reward_model(rows, start, tmp_path / "halves", fit)
+    again = partial(fit_reward_model, rows, start, tmp_path / "halves", fit)
+    seen = interrupted(monkeypatch, RewardTrainer, again, at=5)
     assert not (tmp_path / "halves" / RECORD).exists()
-    halves = fit_reward_model(rows, start, tmp_path / "halves", fit)
+    halves = again()
     assert seen == [0, 1, 2, 3, 4, 4, 5]  # it goes on from the checkpoint after four steps
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, halves))
     assert all(torch.equal(first[name], second[name]) for name in first)

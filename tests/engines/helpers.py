@@ -1,9 +1,11 @@
-"""One short CPU run of a trainer on ArithmeticLM, the same for TRL's classes and ours."""
+"""One short CPU run of a trainer on ArithmeticLM, the same for TRL's classes and ours; kept batches, a cut training."""
 
 import tempfile
 
+import pytest
 import torch
 import trl
+from transformers import TrainerCallback
 from transformers.utils import logging
 
 logging.disable_progress_bar()
@@ -48,3 +50,29 @@ def parameters(trainer):
 def logged(trainer, name):
     """Every logged value of one metric, in order."""
     return [entry[name] for entry in trainer.state.log_history if name in entry]
+
+
+class Keep(TrainerCallback):
+    """Keeps what a trainer tells of its batches."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_rewards(self, args, state, control, *, scored):
+        self.seen.append(scored)
+
+
+def interrupted(monkeypatch, trainer_class, call, *, at):
+    """Run a call whose training is interrupted at its `at`-th step; the list of all steps begun, later ones too."""
+    step, seen = trainer_class.training_step, []
+
+    def cut(self, *arguments, **keywords):
+        seen.append(self.state.global_step)
+        if len(seen) == at:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(trainer_class, "training_step", cut)
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    return seen

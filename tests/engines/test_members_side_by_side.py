@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import tempfile
+from functools import partial
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from rewardsmith.engines.trl import (
 )
 from rewardsmith.rewards import load_reward_model
 
-from .helpers import logged
+from .helpers import interrupted, logged
 from .test_reward_trainer import rows
 
 pytestmark = pytest.mark.slow
@@ -220,19 +221,9 @@ def test_saved_members_score_like_the_stack_and_are_found_again(world, starts, t
 
 def test_an_interrupted_stack_goes_on_to_the_same_members(world, tmp_path, monkeypatch):
     whole = fit_members(plan(tmp_path / "whole", [world.folder] * 2), side_by_side="stacked")
-    step, seen = MembersTrainer.training_step, []
-
-    def interrupted(self, *arguments, **keywords):
-        seen.append(self.state.global_step)
-        if len(seen) == 4:
-            raise KeyboardInterrupt
-        return step(self, *arguments, **keywords)
-
-    monkeypatch.setattr(MembersTrainer, "training_step", interrupted)
-    halves = plan(tmp_path / "halves", [world.folder] * 2)
-    with pytest.raises(KeyboardInterrupt):
-        fit_members(halves, side_by_side="stacked")
-    folders = fit_members(halves, side_by_side="stacked")
+    again = partial(fit_members, plan(tmp_path / "halves", [world.folder] * 2), side_by_side="stacked")
+    seen = interrupted(monkeypatch, MembersTrainer, again, at=4)
+    folders = again()
     assert seen == [0, 1, 2, 3, 2, 3]
     for one, two in zip(whole, folders, strict=True):
         found, other = weights(one), weights(two)

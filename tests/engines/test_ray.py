@@ -14,12 +14,12 @@ import torch
 
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.scoring import LocalEngine, score_file
-from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 from tests.engines.scoring_jobs import asked, environment, expected, on_disk, read, reward_file, rows_file
 from tests.installed import part_of
+from tests.small_models import llama_classifier, saved
 
 ray = part_of("ray", "ray.data") and part_of("ray", "ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 from rewardsmith.engines.ray import RayEngine  # noqa: E402
 
@@ -32,21 +32,6 @@ def two_workers():
     ray.init(**LIMITS)
     yield RayEngine(2)
     ray.shutdown()
-
-
-def saved_model(folder):
-    from transformers import LlamaConfig, LlamaForSequenceClassification
-
-    tokenizer = make_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=64, num_labels=1, pad_token_id=0, eos_token_id=1, initializer_range=0.2,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def test_a_function_gets_the_same_rows_from_ray_two_processes_and_one(tmp_path, two_workers):
@@ -62,7 +47,7 @@ def test_a_function_gets_the_same_rows_from_ray_two_processes_and_one(tmp_path, 
 
 def test_a_reward_model_gets_the_same_rows_from_ray_two_processes_and_one(tmp_path, two_workers):
     torch.set_num_threads(1)
-    folder = saved_model(tmp_path / "rm")
+    folder = saved(llama_classifier().float(), tmp_path / "rm")
     rows = tmp_path / "rows.jsonl"
     long = "so maybe " * 40  # more than the model takes
     completions = [long if i % 13 == 12 else "so " * (i * 7 % 11) + str(i) for i in range(60)]

@@ -7,7 +7,6 @@ import pytest
 import torch
 import trl
 from torch.testing import assert_close
-from transformers import TrainerCallback
 
 from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, rank_filter, step_credit
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
@@ -15,7 +14,7 @@ from rewardsmith.recipes import Recipe, combine, source, step_source
 from rewardsmith.transforms import clip_steps, delta_steps, gated_step_sum, normalize_sources, pure_link, weighted_sum
 from rewardsmith.worlds import substring_reward
 
-from .helpers import logged, make, parameters
+from .helpers import Keep, logged, make, parameters
 
 pytestmark = pytest.mark.slow
 
@@ -62,14 +61,9 @@ def test_a_recipe_trains_as_its_parts_do_by_hand(ours, world):
 def test_steps_of_a_recipe_become_token_advantages(world):
     steps = step_source(even_pieces, "even").then(clip_steps, threshold=0.5).then(delta_steps)
     recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, outcome_weight=1.0))
-    seen = []
-
-    class Keep(TrainerCallback):
-        def on_rewards(self, args, state, control, *, scored):
-            seen.append(scored)
-
-    trained(GRPOTrainer, world, recipe, callbacks=[Keep()], steps=1)
-    (scored,) = seen
+    keep = Keep()
+    trained(GRPOTrainer, world, recipe, callbacks=[keep], steps=1)
+    (scored,) = keep.seen
     batch = scored.batch
     shaped = delta_steps(clip_steps(batch.step_rewards["even"], batch.step_mask, threshold=0.5), batch.step_mask)
     expected = step_credit(
@@ -90,14 +84,9 @@ def test_levels_of_steps_and_outcome_are_gated_inside_training(world):
         gated_step_sum, step_source(even_pieces, "even"), RIGHT, thresholds=[0.0, 0.0], gate_sign="positive"
     )
     recipe = Recipe(RIGHT, steps=steps, advantage=partial(step_credit, baseline="group"))
-    seen = []
-
-    class Keep(TrainerCallback):
-        def on_rewards(self, args, state, control, *, scored):
-            seen.append(scored)
-
-    trained(GRPOTrainer, world, recipe, callbacks=[Keep()], steps=1)
-    (scored,) = seen
+    keep = Keep()
+    trained(GRPOTrainer, world, recipe, callbacks=[keep], steps=1)
+    (scored,) = keep.seen
     batch = scored.batch
     at = batch.source_names.index(str(RIGHT))
     outcome = batch.source_rewards[:, at]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from rewardsmith.engines.trl import Member, RewardConfig, RewardFit, RewardTrain
 from rewardsmith.engines.trl.adapters import with_adapters
 from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import SequenceReward
+from tests.engines.helpers import interrupted
 from tests.installed import part_of
 
 pytestmark = pytest.mark.slow
@@ -201,20 +203,11 @@ def test_an_interrupted_training_of_adapters_goes_on_to_the_same_model(tmp_path,
     part_of("peft", "peft")
     fit = RewardFit(max_steps=6, batch_size=4, learning_rate=1e-2, lora_rank=2, checkpoint_steps=2, max_length=64)
     whole = fit_reward_model(PAIRS, world.folder, tmp_path / "whole", fit)
-    step, seen = RewardTrainer.training_step, []
-
-    def interrupted(self, *arguments, **keywords):
-        seen.append(self.state.global_step)
-        if len(seen) == 5:
-            raise KeyboardInterrupt
-        return step(self, *arguments, **keywords)
-
-    monkeypatch.setattr(RewardTrainer, "training_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit_reward_model(PAIRS, world.folder, tmp_path / "halves", fit)
+    again = partial(fit_reward_model, PAIRS, world.folder, tmp_path / "halves", fit)
+    seen = interrupted(monkeypatch, RewardTrainer, again, at=5)
     with pytest.raises(ValueError, match="holds a model of other settings"):
         fit_reward_model(PAIRS, world.folder, tmp_path / "halves", RewardFit(max_steps=3))
-    halves = fit_reward_model(PAIRS, world.folder, tmp_path / "halves", fit)
+    halves = again()
     assert seen == [0, 1, 2, 3, 4, 4, 5]
     first, second = (load_file(each / "model.safetensors") for each in (whole, halves))
     assert all(torch.equal(first[name], second[name]) for name in first)

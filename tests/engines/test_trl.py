@@ -6,7 +6,6 @@ import pytest
 import torch
 import trl
 from torch.testing import assert_close
-from transformers import TrainerCallback
 
 from rewardsmith.advantages import broadcast_to_tokens, drop_dead_groups, group_zscore, leave_one_out
 from rewardsmith.engines.calls import call, check_rows, context_of, filter_weights
@@ -15,7 +14,7 @@ from rewardsmith.transforms import chain, clip_rewards, normalize_sources, weigh
 from rewardsmith.types import RewardBatch, Traits, declares
 from rewardsmith.worlds import substring_reward
 
-from .helpers import logged, make, parameters
+from .helpers import Keep, logged, make, parameters
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +35,6 @@ def by_row(*scores):
         return [scores[i % len(scores)] for i in range(len(completions))]
 
     return fixed
-
-
-class Keep(TrainerCallback):
-    def __init__(self):
-        self.seen = []
-
-    def on_rewards(self, args, state, control, *, scored):
-        self.seen.append(scored)
 
 
 def trained(trainer_class, world, reward_funcs, **options):

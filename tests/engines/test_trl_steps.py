@@ -6,14 +6,13 @@ from functools import partial
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import TrainerCallback
 
 from rewardsmith.advantages import min_returns, step_credit
 from rewardsmith.data import StepTable, segment_steps
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.transforms import length_penalty
 
-from .helpers import logged, make
+from .helpers import Keep, logged, make
 
 pytestmark = pytest.mark.slow
 
@@ -59,14 +58,6 @@ def at_the_ends(rewards, *, step_rewards, step_mask, step_ends, completion_mask)
     for row, step in step_mask.nonzero().tolist():
         tokens[row, step_ends[row, step]] = step_rewards[row, step]
     return tokens
-
-
-class Keep(TrainerCallback):
-    def __init__(self):
-        self.seen = []
-
-    def on_rewards(self, args, state, control, *, scored):
-        self.seen.append(scored)
 
 
 def scored_by(world, *, trainer_class=FixedGRPO, **options):

@@ -16,7 +16,7 @@ from rewardsmith.measures.sequential import Reading
 from rewardsmith.monitors import Monitor
 from rewardsmith.worlds import ArithmeticLM, Sums, arithmetic_gold, substring_reward
 
-from .helpers import logged, make, parameters
+from .helpers import Keep, logged, make, parameters
 from .timed_rewards import ends_the_process, hangs, of_the_state, raises, slowly, unscored_there
 
 pytestmark = pytest.mark.slow
@@ -216,19 +216,11 @@ def test_an_alarm_over_canaries_shows_the_canaries_that_were_paid(world):
 # --- time limits -------------------------------------------------------------------------------------------------
 
 
-class Keep(TrainerCallback):
-    def __init__(self):
-        self.rewards = []
-
-    def on_rewards(self, args, state, control, *, scored):
-        self.rewards.append(scored.rewards)
-
-
 def rewards_under_a_limit(kind, wrap, world, reward, **options):
     keep = Keep()
     trainer = wrap(make(kind, world, reward, steps=1, callbacks=[keep], **options))
     trainer.train()
-    return trainer, keep.rewards[0]
+    return trainer, keep.seen[0].rewards
 
 
 def test_a_reward_that_breaks_its_process_leaves_those_rows_unscored_and_counted(world):

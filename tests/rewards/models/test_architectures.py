@@ -11,7 +11,7 @@ import itertools
 import pytest
 import torch
 import transformers
-from small_models import tokenizer
+from tests.small_models import tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from rewardsmith.rewards import Batching, SequenceReward

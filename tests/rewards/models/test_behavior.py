@@ -7,7 +7,7 @@ import logging
 from functools import partial
 
 import pytest
-from small_models import bert, llama_classifier, llama_policy, mixed_rows, one_by_one, step_classifier, tokenizer
+from tests.small_models import bert, llama_classifier, llama_policy, mixed_rows, one_by_one, step_classifier, tokenizer
 from torch import nn
 from transformers import LlamaModel
 from transformers.modeling_outputs import SequenceClassifierOutput

@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 import torch
-from small_models import llama_classifier, llama_policy, tokenizer
+from tests.small_models import llama_classifier, llama_policy, tokenizer
 
 from rewardsmith.data import Row
 from rewardsmith.rewards import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_models import tokenizer
+from tests.small_models import tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_models import TEMPLATE, bert, gpt2_classifier, llama_classifier, tokenizer
+from tests.small_models import TEMPLATE, bert, gpt2_classifier, llama_classifier, tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_models import llama_policy, mixed_rows, token_by_token, tokenizer
+from tests.small_models import llama_policy, mixed_rows, token_by_token, tokenizer
 
 from rewardsmith.rewards import Batching, ImplicitReward
 

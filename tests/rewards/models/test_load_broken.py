@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import bert, llama_classifier, llama_policy, qwen2_policy, step_classifier, tokenizer
+from tests.small_models import bert, llama_classifier, llama_policy, qwen2_policy, step_classifier, tokenizer
 from tokenizers.normalizers import Replace
 from transformers import (
     AutoTokenizer,

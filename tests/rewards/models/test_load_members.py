@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_models import llama_classifier, mixed_rows, step_classifier, tokenizer
+from tests.small_models import llama_classifier, mixed_rows, saved, step_classifier, tokenizer
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
@@ -18,12 +17,6 @@ from rewardsmith.scoring import load_reward, load_target, score
 pytestmark = pytest.mark.slow
 
 PROMPTS, COMPLETIONS = mixed_rows()
-
-
-def saved(model, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from small_models import llama_classifier, llama_policy, step_classifier, tokenizer
+from tests.small_models import llama_classifier, llama_policy, saved, step_classifier, tokenizer
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
@@ -17,12 +16,6 @@ from rewardsmith.rewards import ImplicitReward, SequenceReward, StepReward, load
 from rewardsmith.scoring import load_target, score
 
 pytestmark = pytest.mark.slow
-
-
-def saved(model, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
-    return folder
 
 
 def test_the_config_chooses_the_class_and_the_scores_are_those_of_the_saved_model(tmp_path):

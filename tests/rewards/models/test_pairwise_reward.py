@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import llama_classifier, tokenizer
+from tests.small_models import llama_classifier, tokenizer
 
 from rewardsmith.data import Row
 from rewardsmith.rewards import PairwiseReward, load_reward_model

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from small_models import bert, llama_classifier, mixed_rows, one_by_one, tokenizer
+from tests.small_models import bert, llama_classifier, mixed_rows, one_by_one, tokenizer
 
 from rewardsmith.rewards import GaussianHeads, GaussianReward, RewardEnsemble, SequenceReward, load_reward_model
 from rewardsmith.transforms import mean_minus_variance, member_mean, member_quantile, robust_mix

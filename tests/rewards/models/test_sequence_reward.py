@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import pickle
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_models import (
+from tests.small_models import (
     bert,
     gpt2_classifier,
     llama_classifier,
@@ -264,8 +264,8 @@ def test_one_bad_row_does_not_unscore_its_batch():
 JOB = """
     import sys, os
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
-    from small_models import llama_classifier, tokenizer
+    sys.path.insert(0, {root!r})
+    from tests.small_models import llama_classifier, tokenizer
     from rewardsmith.data import Row
     from rewardsmith.rewards import Batching, SequenceReward
     from rewardsmith.scoring import Scorer, rewards_of
@@ -288,7 +288,7 @@ JOB = """
 
 def test_a_killed_job_repeats_nothing_that_is_on_disk(tmp_path):
     log, journal = tmp_path / "log", tmp_path / "journal.jsonl"
-    names = {"tests": os.path.dirname(__file__), "log": str(log), "journal": str(journal)}
+    names = {"root": str(Path(__file__).parents[3]), "log": str(log), "journal": str(journal)}
     slow = textwrap.dedent(JOB.format(delay=0.3, **names))
     with subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE) as first:
         deadline = time.monotonic() + 120

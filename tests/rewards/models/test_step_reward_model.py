@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_models import step_classifier, tokenizer
+from tests.small_models import step_classifier, tokenizer
 from transformers import BertForTokenClassification
 
 from rewardsmith.rewards import Batching, StepReward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from transformers import (
     BertConfig,
@@ -124,3 +126,10 @@ def mixed_rows(n_prompts: int = 3, per_prompt: int = 4):
             prompts.append("the answer is " * (4 * p + 1) + f"{p}+{p}=")
             completions.append("so maybe " * ((k * 7 + p) % 5) + str(p + k))
     return [*prompts, "9+9=", ""], [*completions, "18", "so 3"]
+
+
+def saved(model, folder: Path) -> Path:
+    """The folder, holding a model and the tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
