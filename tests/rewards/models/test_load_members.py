@@ -102,7 +102,7 @@ def test_a_name_on_the_hub_is_looked_for_there(monkeypatch, members):
         asked.append(name)
         return SequenceReward(llama_classifier(), tokenizer())
 
-    monkeypatch.setattr("rewardsmith.rewards.models.load_reward_model", found)
+    monkeypatch.setattr("rewardsmith.rewards.load_reward_model", found)
     assert load_target("Skywork/Skywork-Reward-V2-0.6B").spec == "Skywork/Skywork-Reward-V2-0.6B"
     assert asked == ["Skywork/Skywork-Reward-V2-0.6B"]
     for name in ("a/b/c", "nothing", "/no/such"):
