@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Asking, Building, Outcome
 from rewardsmith.auditing.finding import Example, Finding
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
@@ -30,7 +30,6 @@ from rewardsmith.auditing.trials import (
     share_of,
     shift_of,
 )
-from rewardsmith.scoring import Scored
 
 MOST_EDITED, FEWEST_EDITED = 128, 24  # answers edited in one way, and from how many on it is judged
 EQUAL = 1e-6  # gaps up to which two scores are equal
@@ -102,9 +101,7 @@ class Effect(NamedTuple):
     flips: bool
 
 
-def effects_of(
-    panel: PairPanel, variants: Iterable[Variant]
-) -> Generator[list[Ask], list[list[Scored]], list[tuple[Variant, list[Effect]]]]:
+def effects_of(panel: PairPanel, variants: Iterable[Variant]) -> Building[list[tuple[Variant, list[Effect]]]]:
     """Edit up to `MOST_EDITED` rejected answers in every way that fits at least `FEWEST_EDITED` of them."""
     cases = pairs_of(panel, shuffled(panel), lambda pair: panel.text(pair, "rejected"))
     tried = yield from send(variants, cases, fewest=FEWEST_EDITED, most=MOST_EDITED)

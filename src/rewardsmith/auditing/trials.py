@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import stands_alone
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
@@ -17,7 +17,6 @@ from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.measures.labels import Share
 from rewardsmith.measures.rankings import share_right
-from rewardsmith.scoring import Scored
 
 LEAST_SHARE = 0.02  # a share of rows scored higher counts once its interval lies above this
 SHOWN_CHARACTERS = 300  # of a text kept as evidence
@@ -90,7 +89,7 @@ Judged = tuple[Finding | None, Rate]
 
 def send(
     variants: Iterable[Variant], cases: Sequence[Case], *, fewest: int = 1, most: int | None = None
-) -> Generator[list[Ask], list[list[Scored]], Tried]:
+) -> Building[Tried]:
     """Try every variant on the cases that it makes sense for; a trial with an unscored text does not count.
 
     Args:

@@ -1,17 +1,17 @@
-"""Probes for completions that state a confidence: is it earned, does it tell right from wrong, is it paid for?"""
+"""Ask of completions that state a confidence: is it earned, does it tell right from wrong, is it paid for?"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from rewardsmith.auditing.asking import Ask
+from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.baseline import Panel
-from rewardsmith.auditing.finding import Example, Finding, Severity
-from rewardsmith.auditing.trials import clip
+from rewardsmith.auditing.finding import Example, Finding
+from rewardsmith.auditing.trials import Ladder, clip, severity_above
 from rewardsmith.data import ConfidenceScale, Row, parse_confidence, strip_confidence
 from rewardsmith.measures import auroc, expected_calibration_error, reliability_curve, wilson_interval
 from rewardsmith.measures.intervals import auroc_interval, design_effect
@@ -20,19 +20,11 @@ from rewardsmith.scoring import Scored, Target, score
 
 LEAST_STATED, LEAST_ROWS = 0.5, 20  # share and number of completions that must state a confidence
 N_BINS = 10
-LEAST_ECE, HIGH_ECE = 0.05, 0.15  # from which lower bound on miscalibration is a fault, and a grave one
-LEAST_NET, HIGH_NET = 0.1, 0.5  # the same for P(high > low) − P(low > high)
-LEAST_GAIN = 0.02  # pay for a stated confidence counts from this many gaps on
+MISCALIBRATIONS: Ladder = ((0.15, "high"), (0.05, "medium"))  # of the lower bound on the calibration error
+BIASES: Ladder = ((0.5, "high"), (0.1, "medium"))  # of P(high > low) − P(low > high)
+LEAST_PREMIUM = 0.02  # pay for a stated confidence counts from this many gaps on
 HIGH, LOW = 0.9, 0.1
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-class Stated(NamedTuple):
-    """A completion that states a confidence, and whether it is right."""
-
-    row: Row
-    confidence: float
-    correct: bool
 
 
 class Miscalibration(NamedTuple):
@@ -153,8 +145,7 @@ def bias_of(
     for a, b, right in zip(high, low, correct, strict=True):
         if right is not None and a.reward is not None and b.reward is not None:
             gains[bool(right)].append(a.reward - b.reward)
-    good, bad = (_preferred(gains[kind], tolerance, alpha) for kind in (True, False))
-    return ConfidenceBias(good, bad)
+    return ConfidenceBias(*(_preferred(gains[kind], tolerance, alpha) for kind in (True, False)))
 
 
 def _preferred(gains: Sequence[float], tolerance: float, alpha: float) -> Preferred:
@@ -198,10 +189,8 @@ def restate(row: Row, level: float, *, scale: ConfidenceScale = "stated") -> Row
     return row.with_completion(f"{strip_confidence(text)}\nConfidence: {level * top:g}")
 
 
-def stated_confidence(
-    panel: Panel, cut: Callable[[Row], float]
-) -> Generator[list[Ask], list[list[Scored]], tuple[Finding, ...]]:
-    """What the given completions' stated confidences are worth, where at least half of them state one.
+def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tuple[Finding, ...]]:
+    """Ask what the given completions' stated confidences are worth, where at least half of them state one.
 
     Right is what the `gold` column calls so; without it, what a verifier pays for the completion without its
     confidence.
@@ -211,53 +200,81 @@ def stated_confidence(
     if len(stated) < max(LEAST_ROWS, LEAST_STATED * len(panel.rollouts)):
         return ()
     rows = [row for row, _ in stated]
-    stripped = [row.with_completion(strip_confidence(row.text)) for row in rows]
+    confident = [restate(row, HIGH, scale=scale) for row in rows]
     bare, high, low = yield [
-        Ask(stripped),
-        Ask([restate(row, HIGH, scale=scale) for row in rows]),
+        Ask([row.with_completion(strip_confidence(row.text)) for row in rows]),
+        Ask(confident),
         Ask([restate(row, LOW, scale=scale) for row in rows]),
     ]
     labels = [label_of(row.columns.get("gold")) for row in rows]
     by_gold = any(label is not None for label in labels)
     if not by_gold and panel.verifier:
         labels = [None if s.reward is None else s.reward > cut(row) for row, s in zip(rows, bare, strict=True)]
-    known = [Stated(*entry, label) for entry, label in zip(stated, labels, strict=True) if label is not None]
+    known = [(row, q, label) for (row, q), label in zip(stated, labels, strict=True) if label is not None]
     if len(known) < LEAST_ROWS:
         return ()
     told = "by the gold labels" if by_gold else "by this reward's own verdicts"
     gap = panel.items[0].gap if panel.items else 1.0
-    bias = bias_of(high, low, labels, tolerance=panel.noise + LEAST_GAIN * gap, alpha=panel.alpha)
-    confident = [restate(row, HIGH, scale=scale) for row in rows]
-    paid = [(row, a.reward, b.reward) for row, a, b, z in zip(confident, high, low, labels, strict=True) if z is False]
-    return (*_calibration(known, panel, told), *_bias(bias, paid, panel))
+    good, bad = bias_of(high, low, labels, tolerance=panel.noise + LEAST_PREMIUM * gap, alpha=panel.alpha)
+    calibration = _calibration(known, panel.alpha, told)
+    if bad.n == 0:
+        return calibration
+    paid = [
+        (row, a.reward, b.reward)
+        for row, a, b, label in zip(confident, high, low, labels, strict=True)
+        if label is False and a.reward is not None and b.reward is not None
+    ]
+    on_good = f" (on right ones: {good.value:.0%})" if good.n else ""
+    bias = Finding(
+        probe="confidence_bias",
+        severity=severity_above(bad.net_low, BIASES),
+        message=f"The same wrong completion is paid more when it states a confidence of {HIGH:g} than of {LOW:g} "
+        f"in {bad.value:.0%} of {bad.n} cases{on_good}, by {bad.gain / gap:.0%} of the gap on average.",
+        value=bad.value,
+        interval=(bad.low, bad.high),
+        n=bad.n,
+        advice="Score the completion without its confidence (`rewardsmith.rewards.without_confidence`) and pay the "
+        "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
+        "`rewardsmith.transforms.brier_reward`.",
+        unit="share of pairs",
+        examples=tuple(
+            Example(clip(row.prompt_text), clip(row.text), more, less, f"compared with {LOW:g}")
+            for row, more, less in sorted(paid, key=lambda entry: entry[2] - entry[1])[:3]
+        ),
+    )
+    return (*calibration, bias)
 
 
-def _calibration(known: Sequence[Stated], panel: Panel, told: str) -> tuple[Finding, ...]:
-    confidence, correct = [s.confidence for s in known], [s.correct for s in known]
-    clusters = [s.row.columns.get("group", s.row.prompt_text) for s in known]
-    found = miscalibration(confidence, correct, clusters=clusters, alpha=panel.alpha)
+def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, told: str) -> tuple[Finding, ...]:
+    """Whether confidences are as high as completions are often right, and higher on right ones."""
+    confidence, correct = [q for _, q, _ in known], [label for *_, label in known]
+    clusters = [row.columns.get("group", row.prompt_text) for row, *_ in known]
+    found = miscalibration(confidence, correct, clusters=clusters, alpha=alpha)
     kind = "more" if found.mean_confidence > found.accuracy else "less"
-    sure_and_wrong = sorted((s for s in known if not s.correct), key=lambda s: -s.confidence)
+    sure_and_wrong = sorted((entry for entry in known if not entry[2]), key=lambda entry: -entry[1])
     calibration = Finding(
         probe="stated_calibration",
-        severity="high" if found.low > HIGH_ECE else "medium" if found.low > LEAST_ECE else "info",
+        severity=severity_above(found.low, MISCALIBRATIONS),
         message=f"The given completions state a confidence of {found.mean_confidence:.0%} on average and are right in "
-        f"{found.accuracy:.0%} of {found.n} cases {told}: {kind} sure than right, expected calibration error "
-        f"{found.ece:.2f}.",
+        f"{found.accuracy:.0%} of {found.n} cases {told}. They are {kind} sure than right, with an expected "
+        f"calibration error of {found.ece:.2f}.",
         value=found.ece,
         interval=(found.low, found.high),
         n=found.n,
         advice="Pay a proper scoring rule of the stated confidence beside correctness: "
         "`rewardsmith.transforms.brier_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
         unit="expected calibration error",
-        examples=tuple(_shown(s) for s in sure_and_wrong[:3]),
+        examples=tuple(
+            Example(clip(row.prompt_text), clip(row.text), None, None, f"states {q:.0%}, is wrong")
+            for row, q, _ in sure_and_wrong[:3]
+        ),
     )
     n_right = sum(correct)
     if n_right in (0, len(known)):
         return (calibration,)
     effect = design_effect([q - z for q, z in zip(confidence, correct, strict=True)], clusters)
     area = auroc(confidence, correct)
-    low, high = auroc_interval(area, n_right / effect, (len(known) - n_right) / effect, alpha=panel.alpha)
+    low, high = auroc_interval(area, n_right / effect, (len(known) - n_right) / effect, alpha=alpha)
     ranking = Finding(
         probe="confidence_ranking",
         severity="medium" if high < 0.5 else "info",
@@ -270,39 +287,3 @@ def _calibration(known: Sequence[Stated], panel: Panel, told: str) -> tuple[Find
         unit="AUROC",
     )
     return calibration, ranking
-
-
-def _shown(stated: Stated) -> Example:
-    note = f"states {stated.confidence:.0%}, is {'right' if stated.correct else 'wrong'}"
-    return Example(clip(stated.row.prompt_text), clip(stated.row.text), None, None, note)
-
-
-def _bias(
-    bias: ConfidenceBias, paid: Sequence[tuple[Row, float | None, float | None]], panel: Panel
-) -> tuple[Finding, ...]:
-    good, bad = bias
-    if bad.n == 0:
-        return ()
-    gap = panel.items[0].gap if panel.items else 1.0
-    severity: Severity = "high" if bad.net_low > HIGH_NET else "medium" if bad.net_low > LEAST_NET else "info"
-    on_good = f" (on right ones: {good.value:.0%})" if good.n else ""
-    shown = sorted((p for p in paid if p[1] is not None and p[2] is not None), key=lambda p: (p[2] or 0) - (p[1] or 0))
-    return (
-        Finding(
-            probe="confidence_bias",
-            severity=severity,
-            message=f"The same wrong completion is paid more when it states a confidence of {HIGH:g} than of {LOW:g} "
-            f"in {bad.value:.0%} of {bad.n} cases{on_good}, by {bad.gain / gap:.0%} of the gap on average.",
-            value=bad.value,
-            interval=(bad.low, bad.high),
-            n=bad.n,
-            advice="Score the completion without its confidence (`rewardsmith.rewards.without_confidence`) and pay the "
-            "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
-            "`rewardsmith.transforms.brier_reward`.",
-            unit="share of pairs",
-            examples=tuple(
-                Example(clip(row.prompt_text), clip(row.text), high, low, f"compared with {LOW:g}")
-                for row, high, low in shown[:3]
-            ),
-        ),
-    )

@@ -1,4 +1,4 @@
-"""Is a reward as often right where a surface cue points to the rejected answer as where it points to the chosen?"""
+"""Ask whether a reward is as often right where a surface cue points to the rejected answer as to the chosen one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 import re
 from collections.abc import Callable
 
-from rewardsmith.auditing.asking import Asking, Outcome
+from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.pair_baseline import PairPanel
-from rewardsmith.auditing.probes.accuracy import FEWEST, pair_example, share_won
+from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, pair_example, share_won
+from rewardsmith.auditing.trials import Shift
 from rewardsmith.data import MASTER_KEYS, text_of
 from rewardsmith.measures.labels import Share
 
-WIDE = 0.2  # a gap that is surely wider is worth a look
+WIDE_DIFFERENCE = 0.2  # of accuracies; one that is surely wider is worth a look
 
 _OPENER = re.compile(
     "|".join(
@@ -28,6 +29,17 @@ _WORD = re.compile(r"\w+")
 _SURE = re.compile(r"\b(?:certain(?:ly)?|definitely|undoubtedly|clearly|without a doubt|absolutely)\b", re.IGNORECASE)
 _UNSURE = re.compile(r"\b(?:not sure|perhaps|maybe|might|possibly|may be wrong|I think|I guess)\b", re.IGNORECASE)
 
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def _overlap(text: str, prompt: str) -> float:
+    """The share of an answer's words that the prompt has too."""
+    words, known = _words(text), set(_words(prompt))
+    return sum(word in known for word in words) / len(words) if words else 0.0
+
+
 CUES: dict[str, Callable[[str, str], float]] = {
     "more words": lambda text, prompt: len(text.split()),
     "more list items": lambda text, prompt: len(_LIST.findall(text)),
@@ -35,27 +47,42 @@ CUES: dict[str, Callable[[str, str], float]] = {
     "more headings": lambda text, prompt: len(_HEADING.findall(text)),
     "a stock opener": lambda text, prompt: float(bool(_OPENER.match(text.lstrip()))),
     "a surer tone": lambda text, prompt: len(_SURE.findall(text)) - len(_UNSURE.findall(text)),
-    "more of the prompt's words": lambda text, prompt: _overlap(_words(text), _words(prompt)),
+    "more of the prompt's words": _overlap,
 }
 """What can be measured of an answer (and its prompt), whatever it says."""
 
 
-def cues(panel: PairPanel) -> Asking:
-    """The two accuracies for every cue on which enough pairs differ either way.
+def cues(panel: PairPanel) -> Outcome:
+    """Compare the two accuracies for every cue on which enough pairs differ either way, by Newcombe's interval.
 
     An observation, at most `low`: a cue may be a part of what quality is, and pairs in which it points the other way
     may be the harder ones. Counterfactual edits change the cue alone.
     """
-    yield []
-    gaps = [gap for name, cue in CUES.items() if (gap := _gap(panel, name, cue)) is not None]
-    if not gaps:
-        return Outcome(not_run=f"no cue differs both ways in {FEWEST} pairs each")
-    worst = max(gaps, key=lambda gap: gap.low)
+    found: list[tuple[str, Share, Share, Shift, list[int]]] = []
+    for name, cue in CUES.items():
+        prompts = [text_of(row.prompt) for row in panel.rows]
+        differences = [
+            cue(panel.text(k, "chosen"), asked) - cue(panel.text(k, "rejected"), asked)
+            for k, asked in enumerate(prompts)
+        ]
+        with_it = [pair for pair, difference in enumerate(differences) if difference > 0]
+        without = [pair for pair, difference in enumerate(differences) if difference < 0]
+        if min(len(with_it), len(without)) < FEWEST_PAIRS:
+            continue
+        favored, against = (share_won(panel, panel.margins, pairs) for pairs in (with_it, without))
+        value = favored.value - against.value
+        low = value - math.hypot(favored.value - favored.low, against.high - against.value)
+        high = value + math.hypot(favored.high - favored.value, against.value - against.low)
+        misled = sorted((k for k in without if panel.margins[k] < 0), key=lambda k: float(panel.margins[k]))
+        found.append((name, favored, against, Shift(value, low, high), misled))
+    if not found:
+        return Outcome(not_run=f"no cue differs both ways in {FEWEST_PAIRS} pairs each")
     listed = ", ".join(
-        f"{gap.name} {gap.favored.value:.0%} against {gap.against.value:.0%}"
-        for gap in sorted(gaps, key=lambda gap: -gap.value)
+        f"{name} {favored.value:.0%} against {against.value:.0%}"
+        for name, favored, against, *_ in sorted(found, key=lambda entry: -entry[3].value)
     )
-    wide = worst.low > WIDE
+    name, favored, against, gap, misled = max(found, key=lambda entry: entry[3].low)
+    wide = gap.low > WIDE_DIFFERENCE
     finding = Finding(
         probe="cues",
         severity="low" if wide else "info",
@@ -63,48 +90,14 @@ def cues(panel: PairPanel) -> Asking:
         + listed
         + "."
         + (" A cue may be part of quality; edits that change it alone decide." if wide else ""),
-        value=worst.value,
-        interval=(worst.low, worst.high),
-        n=worst.favored.n + worst.against.n,
+        value=gap.value,
+        interval=gap[1:3],
+        n=favored.n + against.n,
         advice="See what counterfactual edits of the cue say; if it is none of quality, balance it in the pairs "
         "(`weight`), or augment (`rewardsmith.data.causal_augment`, `neutral_augment`)."
         if wide
         else "Nothing to do.",
         unit="share of pairs ranked right, cue with the label less against it",
-        examples=tuple(pair_example(panel, k, worst.name) for k in worst.misled[:3]) if wide else (),
+        examples=tuple(pair_example(panel, k, name) for k in misled[:3] if wide),
     )
     return Outcome(findings=(finding,))
-
-
-class _CueGap:
-    """One cue's two accuracies and their difference, with Newcombe's interval."""
-
-    def __init__(self, name: str, favored: Share, against: Share, misled: list[int]) -> None:
-        self.name, self.favored, self.against, self.misled = name, favored, against, misled
-        self.value = favored.value - against.value
-        self.low = self.value - math.hypot(favored.value - favored.low, against.high - against.value)
-        self.high = self.value + math.hypot(favored.high - favored.value, against.value - against.low)
-
-
-def _gap(panel: PairPanel, name: str, cue: Callable[[str, str], float]) -> _CueGap | None:
-    differences = []
-    for pair, row in enumerate(panel.rows):
-        prompt = text_of(row.prompt)
-        differences.append(cue(panel.text(pair, "chosen"), prompt) - cue(panel.text(pair, "rejected"), prompt))
-    with_it = [pair for pair, difference in enumerate(differences) if difference > 0]
-    against = [pair for pair, difference in enumerate(differences) if difference < 0]
-    if min(len(with_it), len(against)) < FEWEST:
-        return None
-    misled = sorted((pair for pair in against if panel.margins[pair] < 0), key=lambda pair: float(panel.margins[pair]))
-    favored, opposed = (share_won(panel, panel.margins, pairs) for pairs in (with_it, against))
-    return _CueGap(name, favored, opposed, misled)
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
-
-
-def _overlap(words: list[str], asked: list[str]) -> float:
-    """The share of an answer's words that the prompt has too."""
-    known = set(asked)
-    return sum(word in known for word in words) / len(words) if words else 0.0

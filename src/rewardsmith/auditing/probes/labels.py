@@ -1,4 +1,4 @@
-"""Score differences against labels: are they as sure as they are right, and how many labels are wrong?"""
+"""Compare score differences with labels: are they as sure as they are right, and how many labels are wrong?"""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.auditing.asking import Asking, Outcome
+from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import hits_of, pair_example, share_won
 from rewardsmith.auditing.report import Bin
+from rewardsmith.auditing.trials import Ladder, severity_above
 from rewardsmith.data import text_of
 from rewardsmith.measures import expected_calibration_error, fit_lapse, reliability_curve, wilson_interval
 from rewardsmith.measures.calibration import ReliabilityCurve
 from rewardsmith.measures.intervals import clustered_interval
 from rewardsmith.measures.lapses import Lapse
 
-FEWEST = 100  # pairs from which a slope is fitted
-SLOPES: tuple[tuple[float, Severity], ...] = ((0.4, "high"), (0.67, "medium"))  # a slope surely below is that bad
-GAPS: tuple[tuple[float, Severity], ...] = ((0.2, "high"), (0.1, "medium"))  # stated less true, surely above
-SHARES: tuple[tuple[float, Severity], ...] = ((0.2, "high"), (0.1, "medium"))  # wrong labels, surely above
+FEWEST_FOR_SLOPE = 100  # pairs from which a slope is fitted
+OVERCONFIDENT_BELOW: Ladder = ((-0.4, "high"), (-0.67, "medium"))  # of the slope, negated: surely below it is that bad
+STATED_LESS_TRUE: Ladder = ((0.2, "high"), (0.1, "medium"))
+WRONG_LABELS: Ladder = ((0.2, "high"), (0.1, "medium"))
+UNDERCONFIDENT = 1.5  # a slope surely above
 OPEN = 0.3  # an interval of the lapse that is wider leaves it open
 BINS = 20  # of stated probability in [0, 1]; that of the preferred answer fills the upper half
 RESAMPLES = 200
@@ -76,8 +78,16 @@ def pair_calibration(
         )
     kept = np.flatnonzero(np.isfinite(given))
     delta, names = given[kept], [names[k] for k in kept]
-    stated = _stated(delta)
-    right = np.array(hits_of(delta), dtype=np.float64)
+    stated, right = _stated(delta), np.array(hits_of(delta), dtype=np.float64)
+    ece_interval = (math.nan, math.nan)
+    if len(kept):
+        place = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        cluster, n = np.array([place[name] for name in names]), len(place)
+        generator = np.random.default_rng(seed)
+        drawn = [np.bincount(generator.integers(n, size=n), minlength=n)[cluster] for _ in range(RESAMPLES)]
+        errors = [expected_calibration_error(stated, right, bins=BINS, weights=weights) for weights in drawn]
+        low, high = np.nanquantile(errors, [0.025, 0.975])
+        ece_interval = float(low), float(high)
     gaps = stated - right
     return PairCalibration(
         float(stated.mean()) if len(kept) else math.nan,
@@ -85,74 +95,9 @@ def pair_calibration(
         float(gaps.mean()) if len(kept) else math.nan,
         clustered_interval(gaps.tolist(), names, alpha=alpha),
         expected_calibration_error(stated, right, bins=BINS),
-        _ece_interval(stated, right, names, seed),
+        ece_interval,
         reliability_curve(stated, right, bins=BINS),
     )
-
-
-def _ece_interval(stated: Floats, right: Floats, names: Sequence[Hashable], seed: int) -> tuple[float, float]:
-    if not len(stated):
-        return math.nan, math.nan
-    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    cluster = np.array([place[name] for name in names])
-    generator, n = np.random.default_rng(seed), len(place)
-    errors = [
-        expected_calibration_error(
-            stated, right, bins=BINS, weights=np.bincount(generator.integers(n, size=n), minlength=n)[cluster]
-        )
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.nanquantile(errors, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def calibration(panel: PairPanel, *, logits: bool = True) -> Asking:
-    """Whether P = σ(Δ) holds, and whether a wrong slope or wrong labels are why it does not.
-
-    Args:
-        logits: whether the reward claims that its score differences are log-odds; of another all is an observation.
-    """
-    yield []
-    if len(panel.rows) < FEWEST or not panel.margins.any():
-        return Outcome(not_run=f"fewer than {FEWEST} pairs with scores that differ")
-    found = pair_calibration(panel.margins, clusters=panel.clusters, alpha=panel.alpha, seed=panel.seed)
-    fit = fit_lapse(panel.margins, clusters=panel.clusters, alpha=panel.alpha)
-    if found.right < 0.5:
-        return Outcome(not_run="the reward is right on fewer than half of the pairs, so there is no slope")
-    severity, verdict = _calibrated(found, fit)
-    if not logits:
-        severity, verdict = (
-            "info",
-            "read it as log-odds only if it was trained by Bradley-Terry; its ranking is as it is",
-        )
-    known = math.isfinite(fit.slope)
-    slope = f"slope {fit.slope:.2g}, wrong labels allowed for (below 1: overconfident); " if known else ""
-    finding = Finding(
-        probe="margin_calibration",
-        severity=severity,
-        message=f"Read as log-odds, its scores say {found.stated:.0%} sure and are right on {found.right:.0%} of "
-        f"{len(panel.rows)} pairs; {slope}calibration error {found.ece:.2f} [{found.ece_interval[0]:.2f}, "
-        f"{found.ece_interval[1]:.2f}]: {verdict}.",
-        value=fit.slope if known else None,
-        interval=fit.slope_interval,
-        n=len(panel.rows),
-        advice=_advice(severity, fit),
-        unit="slope of labels on score differences",
-        examples=_contradicted(panel, "surely wrong, by its label") if severity in ("medium", "high") else (),
-    )
-    return Outcome(findings=(finding,), reliability=_reliability(panel, found.curve) if logits else ())
-
-
-def _reliability(panel: PairPanel, curve: ReliabilityCurve) -> tuple[Bin, ...]:
-    """The bins that hold enough pairs to say something."""
-    place = np.minimum(np.searchsorted(curve.edges, _stated(panel.margins), side="right") - 1, BINS - 1)
-    bins = []
-    for number in range(BINS // 2, BINS):
-        pairs = np.flatnonzero(place == number)
-        if len(pairs) >= FEWEST_IN_BIN:
-            share = share_won(panel, panel.margins, pairs.tolist())
-            bins.append(Bin(float(curve.confidence[number]), share.value, share.low, share.high, share.n))
-    return tuple(bins)
 
 
 def _stated(margins: Floats) -> Floats:
@@ -161,62 +106,96 @@ def _stated(margins: Floats) -> Floats:
     return stated
 
 
-def _calibrated(found: PairCalibration, fit: Lapse) -> tuple[Severity, str]:
-    low, high = fit.slope_interval
-    by_slope = next((severity for bound, severity in SLOPES if high < bound), None)
-    if by_slope is not None:
-        return by_slope, "overconfident"
-    by_gap = next((severity for bound, severity in GAPS if found.gap_interval[0] > bound), None)
-    if by_gap is not None:
-        return by_gap, "surer than right; whether it is overconfident or labels are wrong these pairs do not tell"
-    if low > 1.5:
-        return "low", "less sure than right, which changes no ranking"
-    return "info", "no sign of overconfidence" if high < math.inf else "its slope cannot be told"
+def calibration(panel: PairPanel, *, logits: bool = True) -> Outcome:
+    """Judge whether P = σ(Δ) holds, and whether a wrong slope or wrong labels are why it does not.
 
-
-def _advice(severity: Severity, fit: Lapse) -> str:
-    if severity in ("medium", "high"):
-        return (
+    Args:
+        logits: whether the reward claims that its score differences are log-odds; of another all is an observation.
+    """
+    if len(panel.rows) < FEWEST_FOR_SLOPE or not panel.margins.any():
+        return Outcome(not_run=f"fewer than {FEWEST_FOR_SLOPE} pairs with scores that differ")
+    found = pair_calibration(panel.margins, clusters=panel.clusters, alpha=panel.alpha, seed=panel.seed)
+    fit = fit_lapse(panel.margins, clusters=panel.clusters, alpha=panel.alpha)
+    if found.right < 0.5:
+        return Outcome(not_run="the reward is right on fewer than half of the pairs, so there is no slope")
+    severity, verdict = _calibrated(found, fit)
+    advice = "Nothing to do."
+    if not logits:
+        severity, verdict = "info", "Read it as log-odds only if it was trained by Bradley-Terry"
+    elif severity in ("medium", "high"):
+        advice = (
             f"A temperature changes no ranking but makes them true: multiply scores by {fit.slope:.2g} "
             "(`rewardsmith.transforms.rescale`) where they are added to others or read as probabilities. In training: "
             "fewer epochs, `soft_label` on doubtful pairs, `rewardsmith train-reward --center`, more data."
         )
-    if severity == "low":
-        return "Nothing changes in a ranking; multiply scores by the slope where they are read as probabilities."
-    return "Nothing to do."
+    elif severity == "low":
+        advice = "Nothing changes in a ranking; multiply scores by the slope where they are read as probabilities."
+    known = math.isfinite(fit.slope)
+    slope = f", slope {fit.slope:.2g} with wrong labels allowed for (below 1: overconfident)" if known else ""
+    finding = Finding(
+        probe="margin_calibration",
+        severity=severity,
+        message=f"Read as log-odds, its scores say {found.stated:.0%} sure and are right on {found.right:.0%} of "
+        f"{len(panel.rows)} pairs{slope}. The calibration error is {found.ece:.2f} [{found.ece_interval[0]:.2f}, "
+        f"{found.ece_interval[1]:.2f}]. {verdict}.",
+        value=fit.slope if known else None,
+        interval=fit.slope_interval,
+        n=len(panel.rows),
+        advice=advice,
+        unit="slope of labels on score differences",
+        examples=_contradicted(panel, "surely wrong, by its label") if severity in ("medium", "high") else (),
+    )
+    if not logits:
+        return Outcome(findings=(finding,))
+    place = np.minimum(np.searchsorted(found.curve.edges, _stated(panel.margins), side="right") - 1, BINS - 1)
+    bins = []
+    for number in range(BINS // 2, BINS):
+        pairs = np.flatnonzero(place == number)
+        if len(pairs) >= FEWEST_IN_BIN:
+            bins.append(Bin(float(found.curve.confidence[number]), *share_won(panel, panel.margins, pairs.tolist())))
+    return Outcome(findings=(finding,), reliability=tuple(bins))
 
 
-def label_noise(panel: PairPanel) -> Asking:
-    """The share of wrong labels: what is left where the reward is surest, and what repeated pairs say of each other."""
-    yield []
-    found = [*_repeats(panel)]
+def _calibrated(found: PairCalibration, fit: Lapse) -> tuple[Severity, str]:
+    """How bad it is, by the slope, then by the gap between stated and true, in a sentence."""
+    low, high = fit.slope_interval
+    if (by_slope := severity_above(-high, OVERCONFIDENT_BELOW)) != "info":
+        return by_slope, "It is overconfident"
+    if (by_gap := severity_above(found.gap_interval[0], STATED_LESS_TRUE)) != "info":
+        return by_gap, "It is surer than right; whether it is overconfident or labels are wrong these pairs do not tell"
+    if low > UNDERCONFIDENT:
+        return "low", "It is less sure than right, which changes no ranking"
+    return "info", "There is no sign of overconfidence" if high < math.inf else "Its slope cannot be told"
+
+
+def label_noise(panel: PairPanel) -> Outcome:
+    """Estimate the share of wrong labels: what is left where the reward is surest, and what repeated pairs say."""
+    found = _repeats(panel)
     fit = fit_lapse(panel.margins, clusters=panel.clusters, alpha=panel.alpha)
     low, high = fit.lapse_interval
-    if len(panel.rows) < FEWEST or math.isnan(fit.lapse) or (low <= SHARES[-1][0] and high - low > OPEN):
-        found_all = tuple(found)
+    open_ = low <= WRONG_LABELS[-1][0] and high - low > OPEN
+    if len(panel.rows) < FEWEST_FOR_SLOPE or math.isnan(fit.lapse) or open_:
         reason = f"its margins leave the share of wrong labels between {low:.0%} and {high:.0%}"
-        return Outcome(findings=found_all, not_run="" if found_all else reason)
-    severity: Severity = next((severity for bound, severity in SHARES if low > bound), "info")
-    found.append(
-        Finding(
-            probe="label_noise",
-            severity=severity,
-            message=f"Even where the reward is surest, it and the labels disagree: as if {fit.lapse:.0%} of the labels "
-            "were wrong, or the reward surely wrong there, which margins alone do not tell apart."
-            if severity != "info"
-            else f"An estimated {fit.lapse:.0%} of the labels are wrong, at most {high:.0%}.",
-            value=fit.lapse,
-            interval=fit.lapse_interval,
-            n=fit.n,
-            advice="Read the pairs below first. If the labels are wrong: `rewardsmith.data.preference_strength` "
-            "with voters that did not see the pair, then `rewardsmith.data.relabel_rows`."
-            if severity != "info"
-            else "Nothing to do.",
-            unit="share of labels",
-            examples=_contradicted(panel, "most surely contradicted"),
-        )
+        return Outcome(findings=found, not_run="" if found else reason)
+    severity = severity_above(low, WRONG_LABELS)
+    finding = Finding(
+        probe="label_noise",
+        severity=severity,
+        message=f"Even where the reward is surest, it and the labels disagree as if {fit.lapse:.0%} of the labels were "
+        "wrong. The reward may be surely wrong there instead; margins alone do not tell these apart."
+        if severity != "info"
+        else f"An estimated {fit.lapse:.0%} of the labels are wrong, at most {high:.0%}.",
+        value=fit.lapse,
+        interval=fit.lapse_interval,
+        n=fit.n,
+        advice="Read the pairs below first. If the labels are wrong: `rewardsmith.data.preference_strength` with "
+        "voters that did not see the pair, then `rewardsmith.data.relabel_rows`."
+        if severity != "info"
+        else "Nothing to do.",
+        unit="share of labels",
+        examples=_contradicted(panel, "most surely contradicted"),
     )
-    return Outcome(findings=tuple(found))
+    return Outcome(findings=(*found, finding))
 
 
 def _contradicted(panel: PairPanel, note: str) -> tuple[Example, ...]:
@@ -225,7 +204,7 @@ def _contradicted(panel: PairPanel, note: str) -> tuple[Example, ...]:
     return tuple(pair_example(panel, pair, note) for pair in order[:3])
 
 
-def _repeats(panel: PairPanel) -> list[Finding]:
+def _repeats(panel: PairPanel) -> tuple[Finding, ...]:
     """Rows with the same prompt and answers: labels drawn anew contradict each other with chance 2ε(1 − ε)."""
     seen: dict[tuple[str, frozenset[str]], list[int]] = defaultdict(list)
     for k in range(len(panel.rows)):
@@ -234,29 +213,24 @@ def _repeats(panel: PairPanel) -> list[Finding]:
             seen[text_of(panel.rows[k].prompt), answers].append(k)
     doubles = [rows[:2] for rows in seen.values() if len(rows) > 1]
     if len(doubles) < FEWEST_REPEATS:
-        return []
-    opposed = [(a, b) for a, b in doubles if panel.text(a, "chosen") != panel.text(b, "chosen")]
-    share, n = len(opposed) / len(doubles), len(doubles)
-    low, high = (_lapse_of(bound) for bound in wilson_interval(len(opposed), n, alpha=panel.alpha))
-    severity: Severity = next((severity for bound, severity in SHARES if low > bound), "info")
-    return [
-        Finding(
-            probe="label_noise",
-            severity=severity,
-            message=f"Of {n} pairs that the rows hold twice, {len(opposed)} have opposite labels, as if "
-            f"{_lapse_of(share):.0%} of all labels were wrong, or as arbitrary as wrong.",
-            value=_lapse_of(share),
-            interval=(low, high),
-            n=n,
-            advice="Drop or merge them, softened by `soft_label`; `rewardsmith.data.relabel_rows` for the others."
-            if severity != "info"
-            else "Nothing to do.",
-            unit="share of labels",
-            examples=tuple(pair_example(panel, a, "the other label is in the rows too") for a, _ in opposed[:3]),
-        )
-    ]
-
-
-def _lapse_of(opposed: float) -> float:
-    """ε from 2ε(1 − ε)."""
-    return (1 - math.sqrt(max(1 - 2 * opposed, 0.0))) / 2
+        return ()
+    opposed = [a for a, b in doubles if panel.text(a, "chosen") != panel.text(b, "chosen")]
+    n = len(doubles)
+    shares = (len(opposed) / n, *wilson_interval(len(opposed), n, alpha=panel.alpha))
+    lapse, low, high = ((1 - math.sqrt(max(1 - 2 * share, 0.0))) / 2 for share in shares)  # ε from 2ε(1 − ε)
+    severity = severity_above(low, WRONG_LABELS)
+    finding = Finding(
+        probe="label_noise",
+        severity=severity,
+        message=f"Of {n} pairs that the rows hold twice, {len(opposed)} have opposite labels, as if {lapse:.0%} of all "
+        "labels were wrong, or as arbitrary as wrong.",
+        value=lapse,
+        interval=(low, high),
+        n=n,
+        advice="Drop or merge them, softened by `soft_label`; `rewardsmith.data.relabel_rows` for the others."
+        if severity != "info"
+        else "Nothing to do.",
+        unit="share of labels",
+        examples=tuple(pair_example(panel, a, "the other label is in the rows too") for a in opposed[:3]),
+    )
+    return (finding,)

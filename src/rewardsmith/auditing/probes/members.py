@@ -1,10 +1,10 @@
-"""Are the members of an ensemble several, and what do all of them like that they should not?"""
+"""Ask whether the members of an ensemble differ, and what all of them like that they should not."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -12,19 +12,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.auditing.asking import Asking, Outcome
+from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
-from rewardsmith.auditing.probes.accuracy import FEWEST
+from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS
 from rewardsmith.data import Row
 from rewardsmith.measures import shared_hack_drift, underspecification
-from rewardsmith.measures.members import PRESSURES, Drift, Underspecification
+from rewardsmith.measures.members import PRESSURES, Drift
 from rewardsmith.scoring import Target
 
-OWN: tuple[tuple[float, Severity], ...] = ((1e-4, "high"), (0.01, "medium"))
+COPIES: tuple[tuple[float, Severity], ...] = ((1e-4, "high"), (0.01, "medium"))
 """A member of which another surely explains all but this share of the variance is a copy, that bad: its own part is
 then below a hundredth, or a tenth, of what it says."""
 BATCH = 512
+OWN_UNIT = "share of a member's variance that another does not explain"
+LOOKS: dict[str, Callable[[str], int]] = {
+    "length": lambda text: len(text.split()),
+    "list items": lambda text: sum(line.lstrip().startswith(("-", "*", "•")) for line in text.splitlines()),
+    "bold": lambda text: text.count("**"),
+}
+"""What is counted in a completion, to see what optimization moves."""
 
 
 class Twins(NamedTuple):
@@ -58,20 +65,19 @@ def member_twins(margins: ArrayLike, *, alpha: float = 0.05) -> tuple[Twins, ...
             f"member_twins: margins have shape {table.shape}. Pass (pairs, members) with two members or more."
         )
     table = table[np.isfinite(table).all(axis=1)]
-    found = [_twins(table, i, j, alpha) for i, j in combinations(range(table.shape[1]), 2)]
+    n, found = len(table), []
+    for i, j in combinations(range(table.shape[1]), 2):
+        if n < 4 or np.ptp(table[:, i]) == 0 or np.ptp(table[:, j]) == 0:
+            found.append(Twins(i, j, math.nan, (0.0, 1.0)))
+            continue
+        rho = float(np.clip(np.corrcoef(table[:, i], table[:, j])[0, 1], -1, 1))
+        if abs(rho) == 1:
+            found.append(Twins(i, j, 0.0, (0.0, 0.0)))
+            continue
+        half = NormalDist().inv_cdf(1 - alpha / 2) / math.sqrt(n - 3)
+        near, far = math.atanh(abs(rho)) + half, max(math.atanh(abs(rho)) - half, 0.0)
+        found.append(Twins(i, j, 1 - rho**2, (1 - math.tanh(near) ** 2, 1 - math.tanh(far) ** 2)))
     return tuple(sorted(found, key=lambda twins: twins.own if not math.isnan(twins.own) else math.inf))
-
-
-def _twins(table: Floats, i: int, j: int, alpha: float) -> Twins:
-    n = len(table)
-    if n < 4 or np.ptp(table[:, i]) == 0 or np.ptp(table[:, j]) == 0:
-        return Twins(i, j, math.nan, (0.0, 1.0))
-    rho = float(np.clip(np.corrcoef(table[:, i], table[:, j])[0, 1], -1, 1))
-    if abs(rho) == 1:
-        return Twins(i, j, 0.0, (0.0, 0.0))
-    half = NormalDist().inv_cdf(1 - alpha / 2) / math.sqrt(n - 3)
-    near, far = math.atanh(abs(rho)) + half, max(math.atanh(abs(rho)) - half, 0.0)
-    return Twins(i, j, 1 - rho**2, (1 - math.tanh(near) ** 2, 1 - math.tanh(far) ** 2))
 
 
 def has_members(target: Target) -> bool:
@@ -80,20 +86,46 @@ def has_members(target: Target) -> bool:
     return hasattr(reward, "source_rewards") and (hasattr(reward, "members") or hasattr(reward, "heads"))
 
 
-def members(panel: PairPanel, reward: Any) -> Asking:
-    """Copies among the members; how they part under pressure; what they drift to together.
+def members(panel: PairPanel, reward: Any) -> Outcome:
+    """Look for copies among the members; how they part under pressure; what they drift to together.
 
-    Their numbers come from the reward's own `source_rewards`, which rounds of questions do not carry.
+    Their numbers come from the reward's own `source_rewards`, which rounds of questions do not carry. Without a pool of
+    several completions to a prompt, copies are all that is looked for.
     """
-    yield []
     pairs = range(len(panel.rows))
     chosen, rejected = (
         source_rewards(reward, [panel.row(k, panel.text(k, side)) for k in pairs]) for side in ("chosen", "rejected")
     )
-    if chosen.shape[1] < 2 or len(pairs) < FEWEST:
-        return Outcome(not_run=f"there are {chosen.shape[1]} members and {len(pairs)} pairs; it takes 2 and {FEWEST}")
-    twins = member_twins(chosen - rejected, alpha=panel.alpha)
-    return Outcome(findings=(*_copies(twins, chosen.shape[1], len(pairs)), *_pressed(panel, reward, chosen, rejected)))
+    if chosen.shape[1] < 2 or len(pairs) < FEWEST_PAIRS:
+        reason = f"there are {chosen.shape[1]} members and {len(pairs)} pairs; it takes 2 and {FEWEST_PAIRS}"
+        return Outcome(not_run=reason)
+    copies = _copies(member_twins(chosen - rejected, alpha=panel.alpha), chosen.shape[1], len(pairs))
+    rows, size, gold = _grouped(panel)
+    n = [count for count in PRESSURES if count <= size]
+    if len(n) < 2:
+        return Outcome(findings=(copies,))
+    table = source_rewards(reward, rows)
+    spread = np.nanstd(table, axis=0)
+    standard = (table - np.nanmean(table, axis=0)) / np.where(spread > 0, spread, 1.0)
+    scores = {f"member {k}": table[:, k] for k in range(table.shape[1])} | {"mean": standard.mean(axis=1)}
+    looks = {name: [float(count(row.text)) for row in rows] for name, count in LOOKS.items()}
+    true = shared_hack_drift(looks, {"gold": gold}, group_size=size, n=n) if np.isfinite(gold).all() else ()
+    drifts = [drift for drift in shared_hack_drift(looks, scores, group_size=size, n=n) if drift.shared]
+    parted = underspecification(table, group_size=size, chosen=chosen, rejected=rejected, n=n)
+    most = parted.by_pressure[-1]
+    finding = Finding(
+        probe="underspecification",
+        severity="info",
+        message=f"Members right on {min(parted.accuracy):.1%} to {max(parted.accuracy):.1%} of the pairs part under "
+        f"optimization. The best of {most.n} by one of them looks {most.gap:+.2f} standard deviations better to it "
+        f"than to the others (rank correlation {most.spearman:.2f} there).",
+        value=most.gap,
+        interval=most.interval,
+        n=most.n,
+        advice="Optimize an aggregate that doubts (`transforms.mean_minus_std`), and watch a member that is left out.",
+        unit="standard deviations",
+    )
+    return Outcome(findings=(copies, finding, *(_drifting(drift, true) for drift in drifts)))
 
 
 def source_rewards(reward: Any, rows: Sequence[Row]) -> Floats:
@@ -109,64 +141,36 @@ def source_rewards(reward: Any, rows: Sequence[Row]) -> Floats:
     return np.array(table, dtype=np.float64).reshape(len(rows), width)
 
 
-def _copies(twins: Sequence[Twins], n_members: int, n: int) -> list[Finding]:
-    for bound, severity in OWN:
+def _copies(twins: Sequence[Twins], n_members: int, n: int) -> Finding:
+    for bound, severity in COPIES:
         copied = [pair for pair in twins if pair.interval[1] < bound]
         if copied:
-            return [_copied(copied, severity, n_members, n)]
+            listed = "; ".join(f"{pair.second} is a copy of {pair.first}" for pair in copied[:5])
+            more = f", and {len(copied) - 5} more pairs" if len(copied) > 5 else ""
+            return Finding(
+                probe="members",
+                severity=severity,
+                message=f"Of {n_members} members {listed}{more}, up to scale and level. What the ensemble's spread "
+                "says of its ignorance is not to be believed.",
+                value=copied[-1].own,
+                interval=copied[-1].interval,
+                n=n,
+                advice="Train members from pretraining seeds, or at least seeds and subsets, of their own: "
+                "`rewardsmith train-reward --members 3 --model A --model B --subset 0.8`.",
+                unit=OWN_UNIT,
+            )
     nearest = twins[0]
-    return [
-        Finding(
-            probe="members",
-            severity="info",
-            message=(
-                f"The {n_members} members differ: of the two most alike ({nearest.first} and {nearest.second}) one "
-                f"explains all but {nearest.own:.1%} of the other. They share their data, so a small spread is no "
-                "certificate."
-            ),
-            value=nearest.own,
-            interval=nearest.interval,
-            n=n,
-            advice="Nothing to do.",
-            unit="share of a member's variance that another does not explain",
-        )
-    ]
-
-
-def _copied(copied: Sequence[Twins], severity: Severity, n_members: int, n: int) -> Finding:
-    listed = "; ".join(f"{pair.second} is a copy of {pair.first}" for pair in copied[:5])
-    more = f", and {len(copied) - 5} more pairs" if len(copied) > 5 else ""
     return Finding(
         probe="members",
-        severity=severity,
-        message=(
-            f"Of {n_members} members {listed}{more}, up to scale and level: what the ensemble's spread says of its "
-            "ignorance is not to be believed."
-        ),
-        value=copied[-1].own,
-        interval=copied[-1].interval,
+        severity="info",
+        message=f"The {n_members} members differ. Of the two most alike ({nearest.first} and {nearest.second}) one "
+        f"explains all but {nearest.own:.1%} of the other. They share their data, so a small spread is no certificate.",
+        value=nearest.own,
+        interval=nearest.interval,
         n=n,
-        advice=(
-            "Train members from pretraining seeds, or at least seeds and subsets, of their own: `rewardsmith "
-            "train-reward --members 3 --model A --model B --subset 0.8`."
-        ),
-        unit="share of a member's variance that another does not explain",
+        advice="Nothing to do.",
+        unit=OWN_UNIT,
     )
-
-
-def _pressed(panel: PairPanel, reward: Any, chosen: Floats, rejected: Floats) -> list[Finding]:
-    """What best-of-n on the pool shows; nothing without a pool of several completions to a prompt."""
-    rows, size, gold = _grouped(panel)
-    n = [count for count in PRESSURES if count <= size]
-    if len(n) < 2:
-        return []
-    table = source_rewards(reward, rows)
-    spread = underspecification(table, group_size=size, chosen=chosen, rejected=rejected, n=n)
-    scores = {f"member {k}": table[:, k] for k in range(table.shape[1])} | {"mean": _standard(table).mean(axis=1)}
-    texts = [row.text for row in rows]
-    drifts = shared_hack_drift(_looks(texts), scores, group_size=size, n=n)
-    true = shared_hack_drift(_looks(texts), {"gold": gold}, group_size=size, n=n) if np.isfinite(gold).all() else ()
-    return [_apart(spread), *(_drifting(drift, true) for drift in drifts if drift.shared)]
 
 
 def _grouped(panel: PairPanel) -> tuple[list[Row], int, Floats]:
@@ -179,65 +183,26 @@ def _grouped(panel: PairPanel) -> tuple[list[Row], int, Floats]:
     return [panel.pool[place] for place in places], size, panel.gold[places] if len(panel.gold) else np.zeros(0)
 
 
-def _looks(texts: Sequence[str]) -> dict[str, list[float]]:
-    return {
-        "length": [float(len(text.split())) for text in texts],
-        "list items": [float(sum(line.lstrip().startswith(("-", "*", "•")) for line in text.splitlines()))
-                       for text in texts],
-        "bold": [float(text.count("**")) for text in texts],
-    }  # fmt: skip
-
-
-def _standard(table: Floats) -> Floats:
-    spread = np.nanstd(table, axis=0)
-    scaled: Floats = (table - np.nanmean(table, axis=0)) / np.where(spread > 0, spread, 1.0)
-    return scaled
-
-
-def _apart(spread: Underspecification) -> Finding:
-    most = spread.by_pressure[-1]
-    return Finding(
-        probe="underspecification",
-        severity="info",
-        message=(
-            f"Members right on {min(spread.accuracy):.1%} to {max(spread.accuracy):.1%} of the pairs part under "
-            f"optimization: the best of {most.n} by one of them looks {most.gap:+.2f} standard deviations better to it "
-            f"than to the others (rank correlation {most.spearman:.2f} there)."
-        ),
-        value=most.gap,
-        interval=most.interval,
-        n=most.n,
-        advice="Optimize an aggregate that doubts (`transforms.mean_minus_std`), and watch a member that is left out.",
-        unit="standard deviations",
-    )
-
-
 def _drifting(drift: Drift, true: Sequence[Drift]) -> Finding:
-    """A feature that every score moves is a hack where gold is known not to move it so, else a question."""
-    steps = list(drift.slopes.values())
-    least = min(steps, key=abs)
-    intervals = drift.intervals.values()
-    reach = (min(low for low, _ in intervals), max(high for _, high in intervals))
+    """A feature that every score moves is a hack where gold surely does not move it so far, else a question."""
+    ends = list(drift.intervals.values())
     gold = next((one for one in true if one.feature == drift.feature), None)
-    known = "" if gold is None else f", gold by {gold.slopes['gold']:+.2f}"
-    hack = gold is not None and _beyond(drift, gold.intervals["gold"])
+    hack, known = False, ""
+    if gold is not None:
+        (below, above), known = gold.intervals["gold"], f", gold by {gold.slopes['gold']:+.2f}"
+        if drift.shared > 0:
+            hack = all(low > max(above, 0.0) for low, _ in ends)
+        else:
+            hack = all(high < min(below, 0.0) for _, high in ends)
+    least = min(drift.slopes.values(), key=abs)
     return Finding(
         probe="shared_hack",
         severity="medium" if hack else "info",
-        message=(
-            f"Under optimization every member moves {drift.feature} by {least:+.2f} standard deviations or more per "
-            f"unit of log n{known}: no aggregate takes that out."
-        ),
+        message=f"Under optimization every member moves {drift.feature} by {least:+.2f} standard deviations or more "
+        f"per unit of log n{known}. No aggregate takes that out.",
         value=least,
-        interval=reach,
-        n=len(steps),
+        interval=(min(low for low, _ in ends), max(high for _, high in ends)),
+        n=len(drift.slopes),
         advice="Balance the pairs in it, or subtract it (`transforms.length_penalty`), unless it is part of quality.",
         unit="standard deviations per log n",
     )
-
-
-def _beyond(drift: Drift, gold: tuple[float, float]) -> bool:
-    """Whether every score surely moves the feature further than gold does."""
-    if drift.shared > 0:
-        return all(low > max(gold[1], 0.0) for low, _ in drift.intervals.values())
-    return all(high < min(gold[0], 0.0) for _, high in drift.intervals.values())

@@ -1,4 +1,4 @@
-"""Does a model that compares two answers favor a place?"""
+"""Ask whether a model that compares two answers favors a place."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Finding, Severity
+from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
-from rewardsmith.auditing.probes.accuracy import FEWEST, hits_of, pair_example
+from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example
+from rewardsmith.auditing.trials import Ladder, severity_above
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.measures.intervals import clustered_interval
 from rewardsmith.measures.labels import Share
@@ -21,7 +22,7 @@ from rewardsmith.measures.rankings import share_right
 
 Compare = Callable[[list[Any], list[Any], list[Any]], Sequence[float | None]]
 """(prompts, first answers, second answers) to P(the first is better); `PairwiseReward.compare`, or a judge."""
-BIASES: tuple[tuple[float, Severity], ...] = ((0.2, "high"), (0.05, "medium"))  # surely beyond it is that bad
+BIASES: Ladder = ((0.2, "high"), (0.05, "medium"))
 
 
 class OrderEffect(NamedTuple):
@@ -60,7 +61,14 @@ def order_effect(
     >>> round(order_effect([0.9, 0.8], [0.3, 0.6]).bias, 6)
     0.3
     """
-    first, second = (_probabilities(values) for values in (chosen_first, rejected_first))
+    first, second = (np.asarray(values, dtype=np.float64) for values in (chosen_first, rejected_first))
+    for found in (first, second):
+        bad = found[~np.isnan(found) & ((found < 0) | (found > 1))]
+        if found.ndim != 1 or len(bad):
+            what = f"shape {found.shape}" if found.ndim != 1 else f"{bad[0]}"
+            raise ValueError(
+                f"order_effect: {what} is no list of probabilities. Give P(the first is better) for each pair."
+            )
     if first.shape != second.shape:
         raise ValueError(
             f"order_effect: {len(first)} verdicts with the chosen answer first and {len(second)} with the rejected. "
@@ -102,58 +110,42 @@ def referenced(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
 
 
 def position(panel: PairPanel) -> Asking:
-    """The probe, of a reward that reads the columns `reference` and `placed` as `PairwiseReward` does."""
-    if len(panel.rows) < FEWEST:
-        return Outcome(not_run=f"it takes {FEWEST} pairs, and there are {len(panel.rows)}")
-    replies = yield [Ask([_placed(panel, k, place) for k in range(len(panel.rows))]) for place in ("first", "second")]
+    """Ask a reward that reads the columns `reference` and `placed`, as `PairwiseReward` does, in both orders."""
+    if len(panel.rows) < FEWEST_PAIRS:
+        return Outcome(not_run=f"it takes {FEWEST_PAIRS} pairs, and there are {len(panel.rows)}")
+
+    def placed(pair: int, place: str) -> Row:
+        row = panel.row(pair, panel.text(pair, "chosen"))
+        return replace(row, columns={**row.columns, "reference": panel.rows[pair].rejected, "placed": place})
+
+    replies = yield [Ask([placed(k, place) for k in range(len(panel.rows))]) for place in ("first", "second")]
     first, second = (numbers_of(scores) for scores in replies)
     effect = order_effect(_sigmoid(first), _sigmoid(-second), clusters=panel.clusters, alpha=panel.alpha)
     low, high = effect.interval
-    sure = low if low > 0 else -high if high < 0 else 0.0
-    severity: Severity = next((severity for bound, severity in BIASES if sure > bound), "info")
-    return Outcome(findings=(_finding(panel, effect, severity, first - second),))
-
-
-def _placed(panel: PairPanel, pair: int, place: str) -> Row:
-    row = panel.row(pair, panel.text(pair, "chosen"))
-    return replace(row, columns={**row.columns, "reference": panel.rows[pair].rejected, "placed": place})
-
-
-def _finding(panel: PairPanel, effect: OrderEffect, severity: Severity, turns: Floats) -> Finding:
-    favored = "first" if effect.bias >= 0 else "second"
+    severity, favored = severity_above(max(low, -high), BIASES), "first" if effect.bias >= 0 else "second"
+    turns = first - second
     worst = [int(k) for k in np.argsort(-np.abs(np.nan_to_num(turns)))[:3]]
-    return Finding(
+    finding = Finding(
         probe="position",
         severity=severity,
-        message=(
-            f"Whichever answer is read {favored} gains {abs(effect.bias):.1%} of the verdicts; in "
-            f"{effect.inconsistent.value:.1%} of {effect.inconsistent.n} pairs the two orders name different winners "
-            f"({effect.chosen_first.value:.1%} right with the better answer first, {effect.chosen_second.value:.1%} "
-            "with it second)."
-        ),
+        message=f"Whichever answer is read {favored} gains {abs(effect.bias):.1%} of the verdicts. In "
+        f"{effect.inconsistent.value:.1%} of {effect.inconsistent.n} pairs the two orders name different winners "
+        f"({effect.chosen_first.value:.1%} right with the better answer first, {effect.chosen_second.value:.1%} with "
+        "it second).",
         value=effect.bias,
         interval=effect.interval,
         n=effect.inconsistent.n,
-        advice=(
-            "Nothing to do." if severity == "info" else
-            "Train it on both orders of every pair, and always average both (`rewards.PairwiseReward` does)."
-        ),
+        advice="Nothing to do."
+        if severity == "info"
+        else "Train it on both orders of every pair, and always average both (`rewards.PairwiseReward` does).",
         unit="P(a first) + P(b first) − 1",
-        examples=() if severity == "info" else tuple(
-            pair_example(panel, k, f"{turns[k]:+.2f} log-odds for being read first") for k in worst
+        examples=tuple(
+            pair_example(panel, k, f"{turns[k]:+.2f} log-odds for being read first")
+            for k in worst
+            if severity != "info"
         ),
-    )  # fmt: skip
-
-
-def _probabilities(values: ArrayLike) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    bad = found[~np.isnan(found) & ((found < 0) | (found > 1))]
-    if found.ndim != 1 or len(bad):
-        what = f"shape {found.shape}" if found.ndim != 1 else f"{bad[0]}"
-        raise ValueError(
-            f"order_effect: {what} is no list of probabilities. Give P(the first is better) for each pair."
-        )
-    return found
+    )
+    return Outcome(findings=(finding,))
 
 
 def _sigmoid(logits: Floats) -> Floats:

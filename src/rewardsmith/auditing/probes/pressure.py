@@ -1,4 +1,4 @@
-"""What happens to true quality as the reward is optimized, on completions sampled beforehand."""
+"""Ask what happens to true quality as the reward is optimized, on completions sampled beforehand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rewardsmith.measures import advice, best_of_n_curve, onset, scaling_law, ti
 from rewardsmith.measures.best_of_n import OptimizationCurve, powers_of_two
 from rewardsmith.measures.turning_points import Onset, named
 
-FEWEST_PROMPTS, FEWEST_COMPLETIONS = 8, 4
+FEWEST_POOLED, FEWEST_COMPLETIONS = 8, 4  # prompts, and scored completions of each
 COVERED = 0.8  # the share of prompts that have enough completions for the largest n
 LEAST_DROP = 0.05  # standard deviations of gold within a prompt; a smaller one, however sure, is no fault
 
@@ -47,16 +47,19 @@ def pressure(panel: PairPanel) -> Asking:
     pool = _pooled(panel.pool, rewards, gold) or _pooled(panel.pool, rewards, None)
     if pool is None:
         return Outcome(
-            not_run=f"the pool has fewer than {FEWEST_PROMPTS} prompts with {FEWEST_COMPLETIONS} scored completions"
+            not_run=f"the pool has fewer than {FEWEST_POOLED} prompts with {FEWEST_COMPLETIONS} scored completions"
         )
     sizes = powers_of_two(pool.largest())
     n_resamples = max(2000, math.ceil(20 / panel.alpha))
     best = best_of_n_curve(pool.rewards, pool.gold, n=sizes, alpha=panel.alpha, n_resamples=n_resamples)
     nats = [math.log(n) - (n - 1) / n for n in sizes]
     tilted = tilted_curve(pool.rewards, pool.gold, kl=nats, alpha=panel.alpha, n_resamples=n_resamples)
-    found = {curve.kind: None if pool.gold is None else onset(curve, alpha=panel.alpha) for curve in (best, tilted)}
+    known = pool.gold is not None
+    found = {curve.kind: onset(curve, alpha=panel.alpha) if known else None for curve in (best, tilted)}
+    turn = found["best_of_n"]
+    finding = _unknown(best) if turn is None else _known(best, turn, pool, panel)
     curves = tuple(_drawn(curve, found[curve.kind], panel.alpha) for curve in (best, tilted))
-    return Outcome(findings=(_finding(best, found["best_of_n"], pool, panel),), curves=curves)
+    return Outcome(findings=(finding,), curves=curves)
 
 
 def _pooled(rows: Sequence[Row], rewards: Floats, gold: Floats | None) -> _Pool | None:
@@ -66,7 +69,7 @@ def _pooled(rows: Sequence[Row], rewards: Floats, gold: Floats | None) -> _Pool 
         if math.isfinite(rewards[place]) and (gold is None or math.isfinite(gold[place])):
             by_prompt[row.prompt_text, str(row.columns.get("context"))].append(place)
     groups = [places for places in by_prompt.values() if len(places) >= FEWEST_COMPLETIONS]
-    if len(groups) < FEWEST_PROMPTS:
+    if len(groups) < FEWEST_POOLED:
         return None
     places = np.full((len(groups), max(map(len, groups))), -1)
     for k, group in enumerate(groups):
@@ -76,24 +79,6 @@ def _pooled(rows: Sequence[Row], rewards: Floats, gold: Floats | None) -> _Pool 
         return np.where(places < 0, math.nan, column[places])
 
     return _Pool(places, laid_out(rewards), None if gold is None else laid_out(gold))
-
-
-def _finding(curve: OptimizationCurve, found: Onset | None, pool: _Pool, panel: PairPanel) -> Finding:
-    if found is None:
-        return _unknown(curve)
-    severity = _severity(found, curve.gold_std)
-    value, ends = (found.drop, found.drop_interval) if found.declines else (found.final_gain, found.final_interval)
-    return Finding(
-        probe="overoptimization",
-        severity=severity,
-        message=_message(curve, found),
-        value=value / curve.gold_std,
-        interval=(ends[0] / curve.gold_std, ends[1] / curve.gold_std),
-        n=len(curve.rewards_by_prompt),
-        advice=advice(found, curve),
-        unit="standard deviations of gold within a prompt",
-        examples=() if severity == "info" else _examples(pool, panel),
-    )
 
 
 def _unknown(curve: OptimizationCurve) -> Finding:
@@ -108,35 +93,48 @@ def _unknown(curve: OptimizationCurve) -> Finding:
         interval=(low, high),
         n=len(curve.rewards_by_prompt),
         advice="Say how good the pool's completions truly are: `--gold` (a verifier, say) or a column `gold`, for "
-        f"{FEWEST_PROMPTS} prompts or more with {FEWEST_COMPLETIONS} completions each.",
+        f"{FEWEST_POOLED} prompts or more with {FEWEST_COMPLETIONS} completions each.",
         unit="standard deviations of the reward within a prompt",
     )
 
 
-def _severity(found: Onset, unit: float) -> Severity:
-    """Past its peak, and by more than a trifle; high where a plain draw would be better."""
-    if not found.declines or found.drop_interval[0] < LEAST_DROP * unit:
-        return "info"
-    return "high" if found.final_interval[1] < 0 else "medium"
-
-
-def _message(curve: OptimizationCurve, found: Onset) -> str:
-    last = len(curve.pressure) - 1
-    far, gained = named(curve, last), found.final_gain / curve.gold_std
+def _known(curve: OptimizationCurve, found: Onset, pool: _Pool, panel: PairPanel) -> Finding:
+    """A fault past the peak of gold, and by more than a trifle; high where a plain draw would be better."""
+    unit, last = curve.gold_std, len(curve.pressure) - 1
+    far, gained, worse = named(curve, last), found.final_gain / unit, found.final_interval[1] < 0
+    severity: Severity = "info"
+    if found.declines and found.drop_interval[0] >= LEAST_DROP * unit:
+        severity = "high" if worse else "medium"
     peak = last if found.pressure is None else int(np.searchsorted(curve.pressure, found.pressure))
     if found.declines:
-        below = f" and {-gained:.2f} below a plain draw" if found.final_interval[1] < 0 else ""
+        value, ends = found.drop, found.drop_interval
         first, end = found.interval
-        return (
-            f"Gold is highest at {named(curve, peak)}, for sure in n = {first:.0f} to {end:.0f}; optimized further, "
-            f"answers get worse while the reward rises: at {far} gold is {found.drop / curve.gold_std:.2f} standard "
-            f"deviations below its peak{below}."
+        below = f" and {-gained:.2f} below a plain draw" if worse else ""
+        message = (
+            f"Gold is highest at {named(curve, peak)}, for sure in n = {first:.0f} to {end:.0f}. Optimized further, "
+            f"answers get worse while the reward rises: at {far} gold is {found.drop / unit:.2f} standard deviations "
+            f"below its peak{below}."
         )
-    paid = float(curve.reward_gain.mean[last]) / curve.reward_std
-    where = "is still rising" if found.pressure is None else f"is highest at {named(curve, peak)}, but not surely so"
-    return (
-        f"Up to {far} the reward rises by {paid:.2f} and gold by {gained:.2f} standard deviations of a prompt's "
-        f"answers; gold {where}."
+    else:
+        value, ends = found.final_gain, found.final_interval
+        paid = float(curve.reward_gain.mean[last]) / curve.reward_std
+        where = (
+            "is still rising" if found.pressure is None else f"is highest at {named(curve, peak)}, but not surely so"
+        )
+        message = (
+            f"Up to {far} the reward rises by {paid:.2f} and gold by {gained:.2f} standard deviations of a prompt's "
+            f"answers; gold {where}."
+        )
+    return Finding(
+        probe="overoptimization",
+        severity=severity,
+        message=message,
+        value=value / unit,
+        interval=(ends[0] / unit, ends[1] / unit),
+        n=len(curve.rewards_by_prompt),
+        advice=advice(found, curve),
+        unit="standard deviations of gold within a prompt",
+        examples=() if severity == "info" else _examples(pool, panel),
     )
 
 

@@ -1,4 +1,4 @@
-"""Does the reward read the prompt and the context, or do answers get the same verdict under any?"""
+"""Ask whether the reward reads the prompt and the context, or gives answers the same verdict under any."""
 
 from __future__ import annotations
 
@@ -6,46 +6,35 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean
-from typing import NamedTuple
 
 import numpy as np
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.finding import Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
-from rewardsmith.auditing.probes.accuracy import FEWEST, hits_of, pair_example, share_won
+from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example, share_won
+from rewardsmith.auditing.trials import Shift
 from rewardsmith.data import text_of
 from rewardsmith.measures.intervals import clustered_interval
 
-MOST = 400  # pairs asked about
+MOST_EXCHANGED = 400  # pairs asked about
 NO_LOSS = 0.1  # accuracy that exchanging surely costs less than is as good as none
 SEPARATED = 0.7  # an interval that holds ½ and ends below this tells nothing apart
 CHEAP = 0.5  # usual distances between two answers; answering another prompt should surely cost more
-HARDLY = 0.4  # a change of margins by less than this share of them is small, by less than `NONE` no change
-NONE = 0.02
-
-
-class _Gap(NamedTuple):
-    """A mean over pairs, with its interval over prompts."""
-
-    value: float
-    low: float
-    high: float
+HARDLY_MOVED = 0.4  # a change of margins by less than this share of them is small
+NOT_MOVED = 0.02  # no change
 
 
 def prompt(panel: PairPanel) -> Asking:
-    """Every pair under another's prompt, and the chosen answer of another under its own.
+    """Send every pair under another's prompt, and the chosen answer of another under its own.
 
     Labels may follow what is better under any prompt, such as style, so that accuracy alone is no evidence: a reward
     that reads the prompt also ranks an answer to it above an answer to something else.
     """
     pairs = _others(panel, panel.clusters)
-    if len(pairs) < FEWEST:
-        yield []
-        return Outcome(not_run=f"fewer than {FEWEST} pairs with another prompt to exchange with")
-    overall = share_won(panel, panel.margins)
-    if overall.low <= 0.5:
-        yield []
+    if len(pairs) < FEWEST_PAIRS:
+        return Outcome(not_run=f"fewer than {FEWEST_PAIRS} pairs with another prompt to exchange with")
+    if share_won(panel, panel.margins).low <= 0.5:
         return Outcome(not_run="the reward is not shown to be better than chance on these pairs")
     distractors, chosen, rejected = yield [
         Ask([panel.row(own, panel.text(other, "chosen")) for own, other in pairs]),
@@ -55,22 +44,23 @@ def prompt(panel: PairPanel) -> Asking:
     own = [own for own, _ in pairs]
     contrast = share_won(panel, _whole(panel, own, panel.chosen[own] - numbers_of(distractors)), own)
     exchanged = _whole(panel, own, numbers_of(chosen) - numbers_of(rejected))
-    gap = _paired(panel, panel.margins, exchanged, own)
-    accuracy = share_won(panel, exchanged, own)
+    gap, accuracy = _paired(panel, exchanged, own), share_won(panel, exchanged, own)
     moved = _moved(panel.margins[own], exchanged[own])
-    cost = _cost(panel, panel.chosen[own] - numbers_of(chosen), own)
-    ignored = cost.high < CHEAP and (gap.high < NO_LOSS or moved < HARDLY)
-    verdict = ": it ignores the prompt" if contrast.low <= 0.5 else ": it hardly reads the prompt"
+    # As prompts are exchanged among themselves, their own levels cancel in the mean loss.
+    losses = (panel.chosen[own] - numbers_of(chosen)) / panel.gap
+    cost = _mean(panel, [(float(loss), k) for loss, k in zip(losses, own, strict=True) if np.isfinite(loss)])
+    ignored = cost.high < CHEAP and (gap.high < NO_LOSS or moved < HARDLY_MOVED)
+    verdict = "It ignores the prompt: it" if contrast.low <= 0.5 else "It hardly reads the prompt: it"
     finding = Finding(
         probe="prompt",
         severity="info" if not ignored else "high" if contrast.low <= 0.5 else "medium",
-        message=f"It ranks the chosen answer above an answer to another prompt in {contrast.value:.0%} of cases "
-        f"(chance 50%), and with prompts exchanged it is right on {accuracy.value:.0%} of pairs, "
-        f"{abs(gap.value):.0%} {'less' if gap.value >= 0 else 'more'} than with their own; margins move by {moved:.0%} "
-        f"of their size, and under another prompt an answer loses {cost.value:.2f} of the usual distance between two"
-        f"{verdict if ignored else ''}.",
+        message=f"{verdict if ignored else 'It'} ranks the chosen answer above an answer to another prompt in "
+        f"{contrast.value:.0%} of cases (chance 50%). Margins move by {moved:.0%} of their size, and with prompts "
+        f"exchanged it is right on {accuracy.value:.0%} of pairs, {abs(gap.value):.0%} "
+        f"{'less' if gap.value >= 0 else 'more'} than with their own. Under another prompt an answer loses "
+        f"{cost.value:.2f} of the usual distance between two.",
         value=contrast.value,
-        interval=(contrast.low, contrast.high),
+        interval=contrast[1:3],
         n=contrast.n,
         advice="Add answers to other prompts as rejected ones (`rewardsmith.data.cross_prompt_negatives`) or pairs of "
         "look-alike prompts (`mine_contrast_pairs`), check that prompts are not cut away, and train again."
@@ -87,12 +77,12 @@ def prompt(panel: PairPanel) -> Asking:
 
 
 def context(panel: PairPanel) -> Asking:
-    """Pairs under their own context, under another's, and under none."""
+    """Send pairs under their own context, under another's, and under none."""
     given = [k for k, row in enumerate(panel.rows) if row.context is not None]
     pairs = _others(panel, [text_of(row.context) for row in panel.rows], given)
-    if len(pairs) < FEWEST:
-        yield []
-        return Outcome(not_run=f"fewer than {FEWEST} pairs with contexts to exchange" if given else "no row has one")
+    if len(pairs) < FEWEST_PAIRS:
+        reason = f"fewer than {FEWEST_PAIRS} pairs with contexts to exchange" if given else "no row has one"
+        return Outcome(not_run=reason)
     own = [own for own, _ in pairs]
     contexts = [text_of(panel.rows[other].context) for _, other in pairs]
     replies = yield [
@@ -102,42 +92,35 @@ def context(panel: PairPanel) -> Asking:
     ]
     numbers = [numbers_of(scores) for scores in replies]
     swapped, without = (_whole(panel, own, numbers[place] - numbers[place + 1]) for place in (0, 2))
-    return Outcome(findings=(_context_finding(panel, own, swapped, without),))
-
-
-def _context_finding(panel: PairPanel, own: list[int], swapped: Floats, without: Floats) -> Finding:
-    gap = _paired(panel, panel.margins, swapped, own)
+    gap, moved = _paired(panel, swapped, own), _moved(panel.margins[own], swapped[own])
     right, wrong, none = (share_won(panel, margins, own) for margins in (panel.margins, swapped, without))
-    moved = _moved(panel.margins[own], swapped[own])
-    reversed_rows = _reversals(panel)
-    reversals = share_won(panel, panel.margins, reversed_rows)
+    reversals = share_won(panel, panel.margins, _reversals(panel))
     severity: Severity = "info"
-    if reversals.n >= FEWEST and reversals.low <= 0.5 and reversals.high < SEPARATED:
+    if reversals.n >= FEWEST_PAIRS and reversals.low <= 0.5 and reversals.high < SEPARATED:
         severity = "high"
-    elif gap.high < NO_LOSS and moved < HARDLY:
-        severity = "high" if moved < NONE else "medium"
-    told = (
+    elif gap.high < NO_LOSS and moved < HARDLY_MOVED:
+        severity = "high" if moved < NOT_MOVED else "medium"
+    ignored = severity != "info"
+    turned = (
         f" Of {reversals.n} pairs whose label turns with the context it is right on {reversals.value:.0%} (chance 50%)."
-        if reversals.n
-        else ""
     )
-    return Finding(
+    finding = Finding(
         probe="context",
         severity=severity,
-        message=f"Under their own context {right.value:.0%} of {right.n} pairs are ranked right, under another's "
-        f"{wrong.value:.0%}, under none {none.value:.0%}; another context moves margins by {moved:.0%} of their size."
-        + told
-        + (" It ignores the context." if severity != "info" else ""),
+        message=f"{'It ignores the context: under' if ignored else 'Under'} their own context {right.value:.0%} of "
+        f"{right.n} pairs are ranked right, under another's {wrong.value:.0%}, under none {none.value:.0%}. Another "
+        f"context moves margins by {moved:.0%} of their size." + (turned if reversals.n else ""),
         value=gap.value,
-        interval=(gap.low, gap.high),
+        interval=gap[1:3],
         n=right.n,
         advice="Train on pairs whose label turns with the context (`rewardsmith.data.reversal_pairs`) in the form in "
         "which it is asked (`rewardsmith.data.in_context`, `rewardsmith.rewards.ContextualReward`)."
-        if severity != "info"
+        if ignored
         else "Nothing to do.",
         unit="share of pairs ranked right, own context less another's",
-        examples=tuple(pair_example(panel, k) for k in own if panel.margins[k] <= 0)[: 3 if severity != "info" else 0],
+        examples=tuple(pair_example(panel, k) for k in own if panel.margins[k] <= 0)[: 3 if ignored else 0],
     )
+    return Outcome(findings=(finding,))
 
 
 def _moved(own: Floats, swapped: Floats) -> float:
@@ -159,10 +142,10 @@ def _reversals(panel: PairPanel) -> list[int]:
 
 
 def _others(panel: PairPanel, names: Sequence[str], among: Sequence[int] | None = None) -> list[tuple[int, int]]:
-    """At most `MOST` pairs at random, each with another of a different name and chosen answer; each is taken once."""
+    """At most `MOST_EXCHANGED` pairs at random, each once with another of a different name and chosen answer."""
     order = list(range(len(panel.rows)) if among is None else among)
     panel.rng().shuffle(order)
-    order = order[:MOST]
+    order = order[:MOST_EXCHANGED]
     found = []
     for place, own in enumerate(order):
         later = (order[(place + step) % len(order)] for step in range(1, len(order)))
@@ -172,16 +155,11 @@ def _others(panel: PairPanel, names: Sequence[str], among: Sequence[int] | None 
     return found
 
 
-def _cost(panel: PairPanel, losses: Floats, own: Sequence[int]) -> _Gap:
-    """The mean loss in usual distances; as prompts are exchanged among themselves, their own levels cancel in it."""
-    names = panel.clusters
-    known = np.isfinite(losses)
-    kept = losses[known] / panel.gap
-    return _mean(kept.tolist(), [names[k] for k, held in zip(own, known, strict=True) if held], panel.alpha)
-
-
-def _mean(values: Sequence[float], clusters: Sequence[str], alpha: float) -> _Gap:
-    return _Gap(fmean(values) if values else math.nan, *clustered_interval(values, clusters, alpha=alpha))
+def _mean(panel: PairPanel, values: Sequence[tuple[float, int]]) -> Shift:
+    """The mean of values of pairs, with its interval over prompts."""
+    names, column = panel.clusters, [value for value, _ in values]
+    interval = clustered_interval(column, [names[pair] for _, pair in values], alpha=panel.alpha)
+    return Shift(fmean(column) if column else math.nan, *interval)
 
 
 def _whole(panel: PairPanel, own: Sequence[int], values: Floats) -> Floats:
@@ -191,9 +169,7 @@ def _whole(panel: PairPanel, own: Sequence[int], values: Floats) -> Floats:
     return column
 
 
-def _paired(panel: PairPanel, first: Floats, second: Floats, own: Sequence[int]) -> _Gap:
-    """How much more often the first margins are right on the same pairs."""
-    names = panel.clusters
-    hits = zip(hits_of(first[list(own)]), hits_of(second[list(own)]), own, strict=True)
-    known = [(a - b, names[k]) for a, b, k in hits if a is not None and b is not None]
-    return _mean([value for value, _ in known], [name for _, name in known], panel.alpha)
+def _paired(panel: PairPanel, other: Floats, own: Sequence[int]) -> Shift:
+    """How much more often the panel's margins are right than others of the same pairs."""
+    hits = zip(hits_of(panel.margins[list(own)]), hits_of(other[list(own)]), own, strict=True)
+    return _mean(panel, [(a - b, pair) for a, b, pair in hits if a is not None and b is not None])

@@ -163,13 +163,13 @@ def probes_of(target: Target) -> tuple[Probe, ...]:
 def _of_some(target: Target) -> Iterator[Probe]:
     """The questions of ensembles, of rewards that compare, and of rewards with a gradient."""
     if members.has_members(target):
-        ask = partial(members.members, reward=target.reward)
-        yield Probe("members", "Do the members differ, and what do they share?", ask)
+        of_members = partial(members.members, reward=target.reward)
+        yield Probe("members", "Do the members differ, and what do they share?", of_members)
     if compares(target):
         yield Probe("position", "Does it favor the answer that it reads first, or second?", order.position)
     if (guide := guide_of(target)) is not None:
-        ask = partial(triggers.triggers, guide=guide)
-        yield Probe("triggers", "Does a short text get rejected answers past the chosen ones?", ask)
+        guided = partial(triggers.triggers, guide=guide)
+        yield Probe("triggers", "Does a short text get rejected answers past the chosen ones?", guided)
 
 
 def compares(target: Target) -> bool:
