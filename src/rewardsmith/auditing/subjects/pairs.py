@@ -110,8 +110,8 @@ def audit_pairs(
         build: Callable[..., Any] = partial(build_pair_panel, form=form, alpha=ALPHA, seed=seed, **extra)
         panels = rounds.run_all({"asked": build(asked), "given": build(given)})
         panel, probes = panels["asked"], probes_of(target)
-        asks = {probe.name: probe.ask(panels["given" if probe.name in OF_ALL else "asked"]) for probe in probes}
-        outcomes = rounds.run_all(asks) if panel.rows else {}
+        asked_of = {probe: panels["given" if probe.name in OF_ALL else "asked"] for probe in probes if panel.rows}
+        outcomes = rounds.run_all({probe.name: probe.ask(baseline) for probe, baseline in asked_of.items()})
         return _report(_Asked(panel, probes, outcomes, rounds), asked, n_rows=len(rows))
 
 
