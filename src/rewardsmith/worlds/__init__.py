@@ -17,7 +17,6 @@ from rewardsmith.worlds.batched_mlp import BatchedMLP, batched_linear
 from rewardsmith.worlds.causal_style import AnswerBank, CausalStyle, StyledPairs
 from rewardsmith.worlds.chain_training import Credit, Training, policy_gradient, train_chains
 from rewardsmith.worlds.concept_language import ConceptLanguage, Encoder, WordModels, WordPairs, WordReward, words_of
-from rewardsmith.worlds.contextual_tastes import ContextualTastes, TastePairs, told
 from rewardsmith.worlds.critic_gpt import (
     BAD,
     GOOD,
@@ -51,7 +50,6 @@ from rewardsmith.worlds.response_pool import (
     policy_at_kl,
     tilted_policy,
 )
-from rewardsmith.worlds.segment_task import Aspects, Outputs, SegmentTask, Worth, train_segments
 from rewardsmith.worlds.segmented_responses import BestOf, SegmentedResponses
 from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
 from rewardsmith.worlds.stepwise_tasks import (
@@ -83,7 +81,6 @@ __all__ = [
     "READ",
     "AnswerBank",
     "ArithmeticLM",
-    "Aspects",
     "BatchedGPT",
     "BatchedMLP",
     "BestOf",
@@ -91,7 +88,6 @@ __all__ = [
     "ChainGold",
     "ChainSums",
     "ConceptLanguage",
-    "ContextualTastes",
     "Credit",
     "CriticGPT",
     "DigitPairs",
@@ -110,14 +106,12 @@ __all__ = [
     "LineScores",
     "LongSums",
     "MixedPrompts",
-    "Outputs",
     "Pairs",
     "PolicyAtKL",
     "PreferenceWorld",
     "Preferences",
     "ResponsePool",
     "Rollouts",
-    "SegmentTask",
     "SegmentedResponses",
     "SmudgedSums",
     "StatedPolicy",
@@ -127,7 +121,6 @@ __all__ = [
     "StyledPairs",
     "Sums",
     "Task",
-    "TastePairs",
     "ToneModels",
     "ToneWorld",
     "TonedJudge",
@@ -139,7 +132,6 @@ __all__ = [
     "WordModels",
     "WordPairs",
     "WordReward",
-    "Worth",
     "arithmetic_gold",
     "batched_linear",
     "best_of_n",
@@ -169,13 +161,11 @@ __all__ = [
     "score_pool",
     "substring_reward",
     "tilted_policy",
-    "told",
     "toned_scores",
     "train_chains",
     "train_critics",
     "train_judges",
     "train_pairs",
-    "train_segments",
     "train_stated",
     "train_tone_models",
     "words_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedG
 from rewardsmith.auditing import context_error_bound, context_sensitivity
 from rewardsmith.data import Row
 from rewardsmith.transforms import mixture_score, profile_posterior
-from rewardsmith.worlds import BatchedMLP, ContextualTastes, Pairs, Streams, TastePairs, sample_index, told, train_pairs
+from rewardsmith.worlds import BatchedMLP, Pairs, Streams, sample_index, train_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,9 +34,24 @@ CRITERION = All(
 ARMS = ("context_free", "weak", "carm", "carm_weak", "permuted", "chosen_only")
 
 
+class Tastes(NamedTuple):
+    """Pairs of responses, each judged under a context.
+
+    features: (S, n, 2, J) how the responses look, the preferred first. context: (S, n) int64 under which. values:
+    (S, n, 2, J) their qualities, in the same order.
+    """
+
+    features: Tensor
+    context: Tensor
+    values: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """Responses of six qualities; users who mean one of them; reward models told so, or not."""
+    """Responses of J = 6 qualities, N(0, 1) each, seen through a rotation (S, J, J); under context z gold is quality z.
+
+    Users mean one of the contexts; reward models are told so, or not.
+    """
 
     n_pairs: int = 1500  # training rows per arm; carm_weak has twice as many
     rates: tuple[float, ...] = (0.35, 0.25, 0.15, 0.1, 0.1, 0.05)  # p(z)
@@ -49,24 +64,87 @@ class World:
     loyalty: float = 0.8  # share of a user's questions that mean the user's own context
     n_labels: int = 10  # pairs that a user labels
 
+    @property
+    def n_contexts(self) -> int:
+        """J; as a context it stands for none given."""
+        return len(self.rates)
+
+    @property
+    def context_rate(self) -> Tensor:
+        """(J,) p(z), summing to 1."""
+        rate = torch.tensor(self.rates, dtype=torch.float64)
+        return rate / rate.sum()
+
+    def rotation(self, streams: Streams) -> Tensor:
+        """(S, J, J) orthogonal, drawn per seed."""
+        return torch.linalg.qr(streams.randn(self.n_contexts, self.n_contexts))[0]
+
+    def pairs(self, n: int, rotation: Tensor, streams: Streams) -> Tastes:
+        """n pairs, each labeled under a context that is drawn from p(z)."""
+        values = streams.randn(n, 2, self.n_contexts)
+        context = sample_index(self.context_rate.expand(len(streams), n, -1), streams.rand(n))
+        return judged(values, context, rotation)
+
+    def reversals(self, n: int, rotation: Tensor, streams: Streams) -> Tastes:
+        """2n rows: n pairs of responses, each under two contexts that prefer opposite ones; consecutive rows are one's.
+
+        Contexts are drawn alike among those on each side. Where one response is better throughout, the two exchange a
+        quality, so that there are two sides.
+        """
+        values, which = streams.randn(n, 2, self.n_contexts), streams.randint(self.n_contexts, n)
+        wins = (values[:, :, 0] > values[:, :, 1]).sum(dim=-1)
+        unsplit = (wins == 0) | (wins == self.n_contexts)
+        swap = unsplit[..., None] & (which[..., None] == torch.arange(self.n_contexts))  # (S, n, J)
+        values = torch.where(swap[:, :, None], values.flip(2), values)
+        better = (values[:, :, 0] > values[:, :, 1]).to(streams.dtype)  # (S, n, J)
+        sides = [side / side.sum(dim=-1, keepdim=True) for side in (better, 1 - better)]
+        context = sample_index(torch.stack(sides, dim=2), streams.rand(n, 2)).flatten(1)  # (S, 2n)
+        return judged(values.repeat_interleave(2, dim=1), context, rotation)
+
+
+def looks(values: Tensor, rotation: Tensor) -> Tensor:
+    """(S, ..., J) how responses of these qualities look."""
+    return (values.flatten(1, -2) @ rotation.transpose(-1, -2)).view_as(values)
+
+
+def judged(values: Tensor, context: Tensor, rotation: Tensor) -> Tastes:
+    """The pairs (S, n, 2, J) with the response first that has more of what its context asks for."""
+    gold = values.gather(-1, context[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)  # (S, n, 2)
+    values = values.gather(2, gold.argsort(dim=-1, descending=True)[..., None].expand_as(values))
+    return Tastes(looks(values, rotation), context, values)
+
+
+def told(features: Tensor, context: Tensor, n_contexts: int) -> Tensor:
+    """What a contextual reward model reads: the context, the response, and the one times the other.
+
+    Args:
+        features: (..., J) looks.
+        context: (...) int64 in 0…n_contexts, the last of which stands for none given.
+
+    Returns:
+        (..., (J + 1)(n_contexts + 1) + J) with "none" among the contexts.
+    """
+    one_hot = torch.nn.functional.one_hot(context, n_contexts + 1).to(features)
+    return torch.cat([one_hot, features, (one_hot[..., None] * features[..., None, :]).flatten(-2)], dim=-1)
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Accuracy of each training set's reward model with and without context, the bound, and the user study."""
     streams = Streams(seeds)
-    tastes = ContextualTastes.sample(streams, context_rate=world.rates)
-    models = trained(tastes, world, streams, broken)
-    table = user_pairs(tastes, models, world, streams) | user_study(tastes, models, world, streams)
-    table |= bound(tastes, models, world, streams)
+    rotation = world.rotation(streams)
+    models = trained(rotation, world, streams, broken)
+    table = user_pairs(rotation, models, world, streams) | user_study(rotation, models, world, streams)
+    table |= bound(rotation, models, world, streams)
     rows: list[dict[str, float]] = [{name: float(value[k]) for name, value in table.items()} for k in range(len(seeds))]
-    for row, audited in zip(rows, reversals(tastes, models, world, streams), strict=True):
+    for row, audited in zip(rows, reversals(rotation, models, world, streams), strict=True):
         row.update(audited)
     return rows
 
 
-def trained(tastes: ContextualTastes, world: World, streams: Streams, broken: bool) -> BatchedMLP:
+def trained(rotation: Tensor, world: World, streams: Streams, broken: bool) -> BatchedMLP:
     """One reward model per arm, all from one start; what each may see is a mask over all rows."""
-    n, none = world.n_pairs, tastes.n_contexts
-    mixed, reversed_ = tastes.pairs(n, streams=streams), tastes.reversals(n // 2, streams=streams)
+    n, none = world.n_pairs, world.n_contexts
+    mixed, reversed_ = world.pairs(n, rotation, streams), world.reversals(n // 2, rotation, streams)
     unknown = torch.full_like(mixed.context, none)
     weak = torch.where(streams.rand(n) < world.recorded, mixed.context, unknown)
     shuffled = reversed_.context.gather(-1, streams.randperm(2 * (n // 2)))
@@ -98,16 +176,16 @@ def scores(models: BatchedMLP, features: Tensor, context: Tensor, n_contexts: in
     return found.view(*found.shape[:2], *features.shape[1:-1])
 
 
-def gaps(models: BatchedMLP, pairs: TastePairs, context: Tensor, n_contexts: int) -> Tensor:
+def gaps(models: BatchedMLP, pairs: Tastes, context: Tensor, n_contexts: int) -> Tensor:
     """(S, M, n) score of the preferred response less that of the other, both under the context."""
     both = scores(models, pairs.features, context[..., None].expand(-1, -1, 2), n_contexts)
     return both[..., 0] - both[..., 1]
 
 
-def user_pairs(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
+def user_pairs(rotation: Tensor, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
     """Accuracy on pairs as users label them: told the right context, another, none, or as `chosen_only` was trained."""
-    none = tastes.n_contexts
-    pairs = tastes.pairs(world.n_test, streams=streams)
+    none = world.n_contexts
+    pairs = world.pairs(world.n_test, rotation, streams)
     other = (pairs.context + 1 + streams.randint(none - 1, world.n_test)) % none
     found: dict[str, Tensor] = {}
     for name, context in (
@@ -123,14 +201,14 @@ def user_pairs(tastes: ContextualTastes, models: BatchedMLP, world: World, strea
     return found
 
 
-def reversals(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> list[dict[str, float]]:
+def reversals(rotation: Tensor, models: BatchedMLP, world: World, streams: Streams) -> list[dict[str, float]]:
     """The audit on fresh reversals; responses are named by their numbers, and the reward looks their scores up."""
-    none = tastes.n_contexts
-    pairs = tastes.reversals(world.n_reversals, streams=streams)
-    first = TastePairs(*(column[:, ::2] for column in pairs))  # a record's two responses, the better under x first
+    none = world.n_contexts
+    pairs = world.reversals(world.n_reversals, rotation, streams)
+    first = Tastes(*(column[:, ::2] for column in pairs))  # a record's two responses, the better under x first
     every = torch.arange(none + 1).expand(len(streams), world.n_reversals, 2, -1)
-    looks = first.features[..., None, :].expand(-1, -1, -1, none + 1, -1)
-    table = scores(models, looks, every, none).numpy()  # (S, M, records, 2, contexts)
+    shown = first.features[..., None, :].expand(-1, -1, -1, none + 1, -1)
+    table = scores(models, shown, every, none).numpy()  # (S, M, records, 2, contexts)
     rows: list[dict[str, float]] = []
     for seed in range(len(streams)):
         records = [
@@ -160,21 +238,21 @@ def looked_up(
     ]
 
 
-def bound(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
+def bound(rotation: Tensor, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
     """Error of the two-step preference and its bound, with p(z) known and with its logits disturbed."""
-    none, carm = tastes.n_contexts, ARMS.index("carm")
-    pairs = tastes.pairs(world.n_test, streams=streams)
-    judged = torch.stack(
+    none, carm = world.n_contexts, ARMS.index("carm")
+    pairs = world.pairs(world.n_test, rotation, streams)
+    margins = torch.stack(
         [gaps(models, pairs, torch.full_like(pairs.context, z), none)[:, carm] for z in range(none)], dim=-1
     )
-    p_hat = torch.sigmoid(judged).numpy()  # (S, n, Z)
+    p_hat = torch.sigmoid(margins).numpy()  # (S, n, Z)
     p = (pairs.values[:, :, 0] > pairs.values[:, :, 1]).to(streams.dtype).numpy()
     noise = streams.randn(world.n_test, none)
     found: dict[str, Tensor] = {}
     violations = torch.zeros(len(streams), dtype=streams.dtype)
     for spread in (0.0, 0.3, 1.0):
-        believed = (tastes.context_rate.log() + spread * noise).softmax(dim=-1).numpy()
-        result = context_error_bound(believed, tastes.context_rate.numpy(), p_hat, p)
+        believed = (world.context_rate.log() + spread * noise).softmax(dim=-1).numpy()
+        result = context_error_bound(believed, world.context_rate.numpy(), p_hat, p)
         violations += torch.from_numpy((result.error > result.bound + 1e-12).sum(axis=-1))
         violations += torch.from_numpy((result.error > result.centered + 1e-12).sum(axis=-1))
         for name in ("error", "bound", "centered"):
@@ -182,9 +260,9 @@ def bound(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: S
     return found | {"bound_violations/carm": violations}
 
 
-def user_study(tastes: ContextualTastes, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
+def user_study(rotation: Tensor, models: BatchedMLP, world: World, streams: Streams) -> dict[str, Tensor]:
     """Accuracy on what each user prefers by majority, with the user known, inferred from labels, or not considered."""
-    none, free, carm = tastes.n_contexts, ARMS.index("context_free"), ARMS.index("carm")
+    none, free, carm = world.n_contexts, ARMS.index("context_free"), ARMS.index("carm")
     own = streams.randint(none, world.n_users)  # (S, users)
     profiles = world.loyalty * torch.eye(none, dtype=streams.dtype) + (1 - world.loyalty) / none
     rate = profiles[own]  # (S, users, Z)
@@ -193,15 +271,15 @@ def user_study(tastes: ContextualTastes, models: BatchedMLP, world: World, strea
     votes = ((values[..., 0, :] > values[..., 1, :]).to(streams.dtype) * 2 - 1) @ rate[..., None]  # (S, users, n, 1)
     context = sample_index(rate[:, :, None].expand(-1, -1, n, -1), streams.rand(world.n_users, n))
     meant = (values[..., 0, :] - values[..., 1, :]).gather(-1, context[..., None]).sign()  # (S, users, n, 1)
-    looks = tastes.features(values)
-    under = torch.arange(none + 1).expand(*looks.shape[:4], -1)
-    table = scores(models, looks[..., None, :].expand(-1, -1, -1, -1, none + 1, -1), under, none)
+    seen = looks(values, rotation)
+    under = torch.arange(none + 1).expand(*seen.shape[:4], -1)
+    table = scores(models, seen[..., None, :].expand(-1, -1, -1, -1, none + 1, -1), under, none)
     margin = table[..., 0, :] - table[..., 1, :]  # (S, M, users, n, Z + 1) first response less second
     labeled = (meant * margin[:, carm, ..., :none])[:, :, : world.n_labels]
     test, truth = margin[:, :, :, world.n_labels :], votes[:, :, world.n_labels :, 0] > 0
     posterior = profile_posterior(labeled, profiles)  # (S, users, U)
     weights = {
-        "population": tastes.context_rate.expand_as(rate),
+        "population": world.context_rate.expand_as(rate),
         "inferred": posterior @ profiles,
         "known": rate,
     }

@@ -1,4 +1,4 @@
-"""Segment tasks: worth by enumeration, and a gradient step by autograd."""
+"""The task of page fine_grained: worth by enumeration, and a gradient step by autograd."""
 
 import itertools
 
@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import Outputs, SegmentTask, Streams, train_segments
+from rewardsmith.atlas.pages.fine_grained import Outputs, Task, World, look_up, train
+from rewardsmith.worlds import Streams
+
+WORLD = World(n_prompts=2, n_segments=2, n_tokens=4, n_keys=2, batch_size=16, beta=0.0)
 
 
 def small(seeds=(0, 1)):
     streams = Streams(list(seeds))
-    return SegmentTask.sample(streams, n_prompts=2, n_segments=2, n_tokens=4, n_keys=2), streams
+    return Task.sample(WORLD, streams), streams
 
 
 def by_hand(task, seed, prompt, tokens):
@@ -23,9 +26,9 @@ def by_hand(task, seed, prompt, tokens):
 
 def test_aspects_of_outputs_are_those_by_hand():
     task, streams = small()
-    outputs = task.uniform(9, streams)
+    outputs = WORLD.uniform(9, streams)
     found = task.aspects(outputs)
-    gold = task.gold(found)
+    gold = WORLD.gold(found.fact.mean(-1), found.relevant.mean(-1), found.complete)
     for s in range(2):
         for n in range(9):
             tokens = outputs.tokens[s, 0, n].tolist()
@@ -44,40 +47,30 @@ def test_the_worth_of_a_policy_is_that_of_all_its_outputs():
             for tokens in itertools.product(range(4), repeat=2):
                 p = float(policy[s, a, prompt, 0, tokens[0]] * policy[s, a, prompt, 1, tokens[1]])
                 totals += p / 2 * torch.tensor(by_hand(task, s, prompt, tokens), dtype=torch.float64)
-        assert_close(torch.stack([value[s, a] for value in found]), totals)
+        assert_close(torch.stack([value[s, a] for value in (WORLD.gold(*found), *found)]), totals)
 
 
 def test_the_first_update_follows_the_gradient_of_the_sampled_objective():
     task, _ = small()
     drawn = []
 
-    def rewards(outputs, streams):
+    def rewards(outputs):
         drawn.append(outputs)
-        return task.look_up(task.fact, outputs).expand(-1, 1, -1, -1)
+        return look_up(task.fact, outputs).expand(-1, 1, -1, -1)
 
     def to_go(values):
         return values.flip(1).cumsum(1).flip(1)
 
-    found = train_segments(
-        task,
-        rewards,
-        streams=Streams([5, 6]),
-        n_arms=1,
-        returns=to_go,
-        updates=1,
-        snapshots=(1,),
-        batch_size=16,
-        beta=0.0,
-    )
+    found = train(task, WORLD, rewards, Streams([5, 6]), n_arms=1, snapshots=(1,))
     logits = torch.zeros(2, 1, 2, 2, 4, dtype=torch.float64, requires_grad=True)
     prompt, tokens = drawn[0]
-    paid = task.look_up(task.fact, Outputs(prompt, tokens))
+    paid = look_up(task.fact, Outputs(prompt, tokens))
     returns = to_go(paid.flatten(0, 2)).view_as(paid)
     advantage = returns - returns.mean(dim=2, keepdim=True)
     logps = logits.log_softmax(-1)[torch.arange(2)[:, None, None], 0, prompt].gather(-1, tokens[..., None])[..., 0]
     (-(advantage * logps).sum() / 16).backward()
     moved = -0.3 * logits.grad / (logits.grad.abs() + 1e-8)  # Adam's first step
-    assert_close(found[1].gold, task.worth(moved).gold)
+    assert_close(WORLD.gold(*found[1]), WORLD.gold(*task.worth(moved)))
 
 
 def test_a_seed_does_not_see_the_seeds_beside_it():
