@@ -28,7 +28,6 @@ from rewardsmith.worlds.critic_gpt import (
     train_critics,
     written_critiques,
 )
-from rewardsmith.worlds.gaussian_heads import GaussianHeads, GaussianScores, fit_heads, head_scores
 from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
 from rewardsmith.worlds.judged_answers import (
     Exploited,
@@ -40,7 +39,6 @@ from rewardsmith.worlds.judged_answers import (
 )
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedPolicy, StatedRollouts, train_stated
 from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
-from rewardsmith.worlds.pretrained_bodies import finetune_heads, pretrain_bodies
 from rewardsmith.worlds.response_pool import (
     PolicyAtKL,
     ResponsePool,
@@ -50,7 +48,6 @@ from rewardsmith.worlds.response_pool import (
     policy_at_kl,
     tilted_policy,
 )
-from rewardsmith.worlds.segmented_responses import BestOf, SegmentedResponses
 from rewardsmith.worlds.step_chain import Rollouts, StepChain, Truth
 from rewardsmith.worlds.stepwise_tasks import (
     ChainGold,
@@ -83,7 +80,6 @@ __all__ = [
     "ArithmeticLM",
     "BatchedGPT",
     "BatchedMLP",
-    "BestOf",
     "CausalStyle",
     "ChainGold",
     "ChainSums",
@@ -97,8 +93,6 @@ __all__ = [
     "FlawDetector",
     "FormPairs",
     "Forms",
-    "GaussianHeads",
-    "GaussianScores",
     "HeavyTails",
     "JudgedAnswers",
     "Judges",
@@ -112,7 +106,6 @@ __all__ = [
     "Preferences",
     "ResponsePool",
     "Rollouts",
-    "SegmentedResponses",
     "SmudgedSums",
     "StatedPolicy",
     "StatedRollouts",
@@ -140,10 +133,7 @@ __all__ = [
     "expected",
     "exploit_keys",
     "final_answer_reward",
-    "finetune_heads",
     "first_number_reward",
-    "fit_heads",
-    "head_scores",
     "judge_reward",
     "kl",
     "last_number_reward",
@@ -156,7 +146,6 @@ __all__ = [
     "preference_loss",
     "prefers_confidence",
     "pretrain",
-    "pretrain_bodies",
     "sample_index",
     "score_pool",
     "substring_reward",

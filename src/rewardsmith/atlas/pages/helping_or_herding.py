@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,19 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
 from rewardsmith.measures import shared_hack_drift, underspecification
+from rewardsmith.objectives import bt_loss, centering_loss
 from rewardsmith.transforms import mean_minus_std, member_mean, member_quantile
-from rewardsmith.worlds import (
-    BatchedMLP,
-    HeavyTails,
-    Streams,
-    best_of_n,
-    finetune_heads,
-    member_scores,
-    pretrain_bodies,
-    score_pool,
-)
+from rewardsmith.worlds import BatchedMLP, HeavyTails, Pairs, Streams, best_of_n, member_scores, score_pool
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +33,7 @@ CRITERION = All(
 )
 NS = (1, 4, 16, 64, 256, 1024)
 MEMBERS = 4  # bodies, and fine-tunings of each
+BATCH, PRETRAIN_RATE, HEAD_RATE, BODY_RATE = 64, 1e-2, 3e-3, 5e-4  # of Adam
 WAYS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": member_mean,
     "median": partial(member_quantile, level=0.5),
@@ -74,15 +70,17 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     """True value and length of best-of-n picks by ensembles over the grid, and what the two audits say of them."""
     streams = Streams(seeds)
     heavy = HeavyTails.sample(streams, d=12, dof=world.dof, scale=world.scale, correlated=True, length=True)
-    bodies = pretrain_bodies(
-        heavy.responses(world.n_unlabeled, streams=streams), streams=streams, n_bodies=MEMBERS, one_seed=broken,
-        widths=(world.width, world.width), mask_rate=world.mask_rate, steps=world.pretrain_steps,
-    )  # fmt: skip
-    biased = fit(bodies, heavy, streams, world, bias=world.bias, n_heads=MEMBERS)
-    unbiased = [fit(bodies, heavy, streams, world, bias=0.0, n_heads=1)]
+    bodies = pretrain(heavy.responses(world.n_unlabeled, streams=streams), world, streams, one_seed=broken)
+
+    def fit(bias: float, n_heads: int) -> BatchedMLP:
+        pairs = heavy.pairs(world.n_pairs, streams=streams, flip=world.flip, bias=bias)
+        return finetune(bodies, pairs, world, streams, n_heads=n_heads)
+
+    biased = fit(world.bias, MEMBERS)
+    unbiased = [fit(0.0, 1)]
     features = heavy.responses(world.n_prompts, world.n_responses, streams=streams)
     reference = heavy.responses(world.n_reference, streams=streams)
-    unbiased.append(fit(bodies, heavy, streams, world, bias=0.0, n_heads=1))  # how long picks get is chance: two draws
+    unbiased.append(fit(0.0, 1))  # how long picks get is chance: two draws
     scores = member_scores(biased, features, reference)
     grid = scores.reshape(*scores.shape[:-1], MEMBERS, MEMBERS)  # (S, P, N, bodies, heads)
     seen = {"gold": heavy.gold(features), "length": features[..., 0]}
@@ -109,14 +107,67 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     ]
 
 
-def fit(
-    bodies: BatchedMLP, heavy: HeavyTails, streams: Streams, world: World, *, bias: float, n_heads: int
+def pretrain(
+    features: Tensor, world: World, streams: Streams, *, n_bodies: int = MEMBERS, one_seed: bool = False
 ) -> BatchedMLP:
-    """Members on every body, fine-tuned on pairs whose annotator has this bias."""
-    pairs = heavy.pairs(world.n_pairs, streams=streams, flip=world.flip, bias=bias)
-    return finetune_heads(
-        bodies, pairs, streams=streams, n_heads=n_heads, center=world.center, steps=world.finetune_steps
-    )
+    """Perceptrons (S, n_bodies) that fill in features which were set to 0, by Adam on their squared error.
+
+        ℓ = mean over masked j of ( f(x ⊙ (1 − m))_j − x_j )²        m_j ~ Bernoulli(mask_rate)
+
+    The seed of a body sets its start, its order of the samples and its masks. Weights start at √2 times those of
+    `BatchedMLP`, as befits ReLU, and biases of hidden layers at N(0, 0.3²), so that kinks lie everywhere.
+
+    Args:
+        features: (S, n, d) unlabeled responses.
+        one_seed: all bodies of a seed start and learn alike.
+    """
+    rate = world.mask_rate
+    check_range("pretrain", "mask_rate", rate, 0.0, 1.0)
+    _, n, d = features.shape
+    bodies = BatchedMLP((d, world.width, world.width, d), lead=(len(streams), n_bodies), streams=streams)
+    with torch.no_grad():
+        for weight, bias in zip(list(bodies.weights)[:-1], list(bodies.biases)[:-1], strict=True):
+            weight.mul_(math.sqrt(2))
+            bias.copy_(0.3 * streams.randn(*bias.shape[1:]))
+    bodies = bodies.take([0] * n_bodies) if one_seed else bodies
+    apart = 1 if one_seed else n_bodies
+    seed = torch.arange(len(streams))[:, None, None]
+    for _ in adam_steps(bodies.parameters(), world.pretrain_steps, learning_rate=PRETRAIN_RATE):
+        x = features[seed, streams.randint(n, apart, BATCH)]  # (S, bodies, batch, d)
+        masked = (streams.rand(apart, BATCH, d) < rate).to(x.dtype)
+        missed = (bodies(x * (1 - masked)) - x) * masked
+        torch.autograd.backward((missed.square().mean(dim=(-1, -2)) / max(rate, 1 / d)).sum())
+    return bodies
+
+
+def finetune(bodies: BatchedMLP, pairs: Pairs, world: World, streams: Streams, *, n_heads: int) -> BatchedMLP:
+    """Reward models (S, n_bodies · n_heads), body by body: a copy of the body under a new head, trained on pairs.
+
+        ℓ = softplus( −(r⁺ − r⁻) ) + center (r⁺ + r⁻)²
+
+    Eisenstein et al. 2023, arXiv:2312.09244. The seed of a fine-tuning sets its head and its order of the pairs; the
+    body is trained along at a smaller rate. Heads start small, as those on language models do, so that what a member
+    says is learned and not drawn.
+    """
+    n_seeds, n_bodies = bodies.lead
+    n_models, sizes = n_bodies * n_heads, (pairs.chosen.shape[-1], world.width, world.width, 1)
+    models = BatchedMLP(sizes, lead=(n_seeds, n_models), streams=streams)
+    with torch.no_grad():
+        for ours, theirs in ((models.weights, bodies.weights), (models.biases, bodies.biases)):
+            for layer in range(2):
+                ours[layer].copy_(theirs[layer].repeat_interleave(n_heads, dim=1))
+        models.weights[-1].mul_(0.1)
+    groups = [
+        {"params": [*list(models.weights)[:-1], *list(models.biases)[:-1]], "lr": BODY_RATE},
+        {"params": [models.weights[-1], models.biases[-1]]},
+    ]
+    both, seed = torch.stack([pairs.chosen, pairs.rejected], dim=2), torch.arange(n_seeds)[:, None, None]
+    for _ in adam_steps(groups, world.finetune_steps, learning_rate=HEAD_RATE):
+        picks = streams.randint(both.shape[1], n_models, BATCH)
+        chosen, rejected = models(both[seed, picks].flatten(2, 3)).unflatten(-1, (BATCH, 2)).unbind(-1)
+        losses = bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=world.center)
+        torch.autograd.backward(losses.mean(dim=-1).sum())
+    return models
 
 
 def combine(scores: Tensor, way: Callable[[Tensor], Tensor]) -> Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results
 from rewardsmith.data import leaf_paths, sample_tree_pairs
 from rewardsmith.measures import sibling_accuracy
 from rewardsmith.measures.preference_graph import PreferenceGraph
-from rewardsmith.worlds import BatchedMLP, Pairs, SegmentedResponses, Streams, margins, train_pairs
+from rewardsmith.worlds import BatchedMLP, Pairs, Streams, margins, train_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,8 @@ CRITERION = All(
 )
 ARMS = ("chain", "reuse", "tree", "chain_equal_segments")
 PAIRS_PER_TREE, SEGMENTS_PER_TREE, SEGMENTS_PER_PAIR = 8, 14, 6
+D, N_UNITS = 6, 8  # of a segment and its soft steps
+REFERENCE = 4096  # draws on which gold is standardized
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +58,104 @@ class World:
     n_graphs: int = 5  # random graphs per seed
     n_nodes: int = 40  # most nodes of a graph
 
+    def truth(self, streams: Streams) -> Truth:
+        """A world per seed: its own W ~ N(0, steepness²/d)."""
+        importance = torch.tensor([self.importance_1, self.importance_2, self.importance_3], dtype=streams.dtype)
+        directions = streams.randn(len(importance), N_UNITS, D) * (self.steepness / math.sqrt(D))
+        unit = Truth(directions, importance, torch.ones(len(streams), dtype=streams.dtype))
+        return unit._replace(std=unit.gold(streams.randn(REFERENCE, len(importance), D)).std(dim=-1))
+
+
+class Truth(NamedTuple):
+    """A response is L segments in R^d, drawn from N(0, I), and gold is a sum of soft steps in each.
+
+        gold = Σ_l λ_l Σ_i tanh(W_l s_l)_i / std
+
+    directions: (S, L, h, d) W. importance: (L,) λ. std: (S,) that of the sum.
+    """
+
+    directions: Tensor
+    importance: Tensor
+    std: Tensor
+
+    def gold(self, responses: Tensor) -> Tensor:
+        """(S, n) true value of responses (S, n, L, d)."""
+        steps = torch.einsum("snld,slhd->snlh", responses, self.directions).tanh().sum(dim=-1)
+        return (steps @ self.importance) / self.std[:, None]
+
+    def pairs(self, n: int, shape: str, *, streams: Streams, seeds: Sequence[int], flip: float = 0.0) -> Pairs:
+        """n labeled pairs per seed, the label by gold but for a share of `flip`.
+
+        chain: every response in one pair. reuse: eight independent ones per prompt, and eight pairs among them. tree:
+        eight leaves of a binary tree of three levels, and eight pairs among them, by `data.sample_tree_pairs`.
+
+        Args:
+            seeds: the streams' seeds, from which the pairs of leaves are drawn.
+        """
+        _, n_segments, _, d = self.directions.shape
+        if shape == "chain":
+            x = streams.randn(n, 2, n_segments, d)
+        else:
+            n_groups, paths = -(-n // PAIRS_PER_TREE), leaf_paths(depth=n_segments)
+            leaves = self.trees(n_groups, streams) if shape == "tree" else streams.randn(n_groups, 8, n_segments, d)
+            picks = []  # (S, groups, 8, 2)
+            for generator in map(random.Random, seeds):
+                drawn = [sample_tree_pairs(paths, len(paths), generator=generator) for _ in range(n_groups)]
+                picks.append([[(pair.first, pair.second) for pair in group] for group in drawn])
+            seed, group = torch.arange(len(streams))[:, None, None, None], torch.arange(n_groups)[:, None, None]
+            x = leaves[seed, group, torch.tensor(picks)].flatten(1, 2)[:, :n]  # (S, n, 2, L, d)
+        gold = self.gold(x.flatten(1, 2)).view(len(streams), n, 2)
+        flipped = streams.rand(n) < flip
+        first = (gold[..., 0] > gold[..., 1]) ^ flipped
+        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+        flat = x.flatten(-2).gather(2, order[..., None].expand(-1, -1, -1, n_segments * d))
+        gold = gold.gather(2, order)
+        return Pairs(flat[:, :, 0], flat[:, :, 1], gold[..., 0], gold[..., 1], flipped)
+
+    def trees(self, n: int, streams: Streams) -> Tensor:
+        """(S, n, 2^L, L, d) the leaves of n binary trees in the order of `data.leaf_paths`; siblings share segments."""
+        _, n_segments, _, d = self.directions.shape
+        levels = []
+        for level in range(n_segments):
+            nodes = streams.randn(n, 2 ** (level + 1), d)
+            levels.append(nodes.repeat_interleave(2 ** (n_segments - level - 1), dim=2))
+        return torch.stack(levels, dim=3)
+
+    @torch.no_grad()
+    def best_of(
+        self, models: BatchedMLP, *, streams: Streams, n_prompts: int, n: int = 64, n_prefix: int = 16
+    ) -> tuple[Tensor, Tensor]:
+        """(S, M) gold of best-of-n by each model: of independent responses, and of such with one prefix.
+
+        The latter is in standard deviations of gold among those above their mean.
+        """
+        _, n_segments, _, d = self.directions.shape
+        wide, _ = self._picked(models, streams.randn(n_prompts, n, n_segments, d))
+        shared = streams.randn(n_prompts, 1, n_segments - 1, d).expand(-1, -1, n_prefix, -1, -1)
+        last = streams.randn(n_prompts, n_prefix, 1, d)
+        picked, gold = self._picked(models, torch.cat([shared, last], dim=3))
+        return wide.mean(-1), ((picked - gold.mean(dim=-1)) / gold.std(dim=-1)).mean(-1)
+
+    def _picked(self, models: BatchedMLP, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """(S, M, P) gold of the picks, and (S, 1, P, n) of all candidates (S, P, n, L, d)."""
+        flat = candidates.flatten(1, 2)
+        gold = self.gold(flat).view(len(flat), 1, *candidates.shape[1:3])
+        scores = models(flat.flatten(-2)[:, None]).view(len(flat), -1, *candidates.shape[1:3])
+        picks = scores.argmax(dim=-1, keepdim=True)
+        return gold.expand(*scores.shape).gather(-1, picks).squeeze(-1), gold
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Accuracy and best-of-n of reward models trained on differently drawn pairs, and checks of the graph."""
     inner = [seed * world.n_worlds + k for seed in seeds for k in range(world.n_worlds)]
     streams = Streams(inner)
-    importance = (world.importance_1, world.importance_2, world.importance_3)
-    truth = SegmentedResponses.sample(streams, importance=importance, scale=world.steepness)
+    truth = world.truth(streams)
     models = trained(truth, world, streams, inner, broken)
     n = -(-world.n_pairs // PAIRS_PER_TREE) * SEGMENTS_PER_TREE  # segments that the trees cost
     columns = {"segments": torch.tensor([[world.n_pairs * 6.0, n / 14 * 24, n, n]]).expand(len(inner), -1)}
     columns |= accuracies(truth, models, world, streams, inner)
     best = truth.best_of(models, streams=streams, n_prompts=world.n_best_of)
-    columns |= {"bon_64": best.unrelated, "bon_prefix": best.prefix}
+    columns |= dict(zip(("bon_64", "bon_prefix"), best, strict=True))
     means = {name: value.view(len(seeds), world.n_worlds, -1).mean(dim=1) for name, value in columns.items()}
     rows = [
         {
@@ -81,9 +170,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return rows
 
 
-def trained(
-    truth: SegmentedResponses, world: World, streams: Streams, seeds: Sequence[int], broken: bool
-) -> BatchedMLP:
+def trained(truth: Truth, world: World, streams: Streams, seeds: Sequence[int], broken: bool) -> BatchedMLP:
     """One reward model per arm, all of a world from one start, each on its own arm's pairs."""
     n = world.n_pairs
     chain, reuse, tree = (
@@ -95,18 +182,17 @@ def trained(
     every = Pairs(*(torch.cat(columns, dim=1) for columns in zip(*sets, strict=True)))
     owner = torch.cat([torch.full((pairs.right.shape[1],), arm) for arm, pairs in enumerate(sets)])
     mask = (owner == torch.arange(len(ARMS))[:, None]).expand(len(seeds), -1, -1)  # (S, M, n)
-    size = truth.shape[0] * truth.shape[1]
-    start = BatchedMLP((size, world.width, world.width, 1), lead=(len(seeds), 1), streams=streams)
+    start = BatchedMLP((every.chosen.shape[-1], world.width, world.width, 1), lead=(len(seeds), 1), streams=streams)
     return train_pairs(start.take([0] * len(ARMS)), every, streams=streams, steps=world.steps, mask=mask)
 
 
 def accuracies(
-    truth: SegmentedResponses, models: BatchedMLP, world: World, streams: Streams, seeds: Sequence[int]
-) -> dict[str, torch.Tensor]:
+    truth: Truth, models: BatchedMLP, world: World, streams: Streams, seeds: Sequence[int]
+) -> dict[str, Tensor]:
     """(S, M) accuracy on unrelated pairs, and on pairs of fresh trees that share one segment, two, or any."""
     unrelated = truth.pairs(world.n_test, "chain", streams=streams, seeds=seeds)
     right = (margins(models, unrelated) > 0).to(streams.dtype).mean(dim=-1)
-    leaves = truth.trees(world.n_test_trees, streams=streams)  # (S, trees, 8, L, d)
+    leaves = truth.trees(world.n_test_trees, streams)  # (S, trees, 8, L, d)
     pairs = sample_tree_pairs(leaf_paths(), 28, generator=random.Random(0))  # all of them
     gold = truth.gold(leaves.flatten(1, 2)).view(leaves.shape[:3])
     with torch.no_grad():

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from rewardsmith._check import check_choice, check_range
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.measures import over_vs_under_scoring
+from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
 from rewardsmith.transforms import member_mean, member_quantile, robust_mix
-from rewardsmith.worlds import (
-    BatchedMLP,
-    GaussianHeads,
-    GaussianScores,
-    HeavyTails,
-    Pairs,
-    Streams,
-    best_of_n,
-    fit_heads,
-    head_scores,
-    member_scores,
-    train_pairs,
-)
+from rewardsmith.transforms.ensemble import member_statistics
+from rewardsmith.worlds import BatchedMLP, HeavyTails, Pairs, Streams, best_of_n, member_scores, train_pairs
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +35,7 @@ CRITERION = All(
 NS = (1, 16, 64, 256, 1024)
 MIXES = {"nominal": 1.0, "mix_07": 0.7, "mix_05": 0.5, "mix_03": 0.3}
 SHARES = {"loss_of_2_percent": 0.02, "loss_of_10_percent": 0.1}
+FLOOR = 0.1  # least σ: without it, likelihoods send σ to 0 and “the surest head” means nothing
 DELTA, STRONG, WEAK = 2.0, 0.2, 1.0  # of the bandits, whose rewards are standard normal
 
 
@@ -78,10 +72,19 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     features = heavy.responses(world.n_prompts, world.n_responses, streams=streams)
     reference = heavy.responses(world.n_reference, streams=streams)
     gold = heavy.gold(features)
-    own, shared = (
-        head_scores(fit(branch_at, pairs, streams, world, one_seed=broken), features, reference) for branch_at in (0, 2)
-    )
-    singles = member_scores(fit_singles(pairs, streams, world), features, reference)
+    sizes, lead = (pairs.chosen.shape[-1], world.width, world.width), (len(streams), world.n_heads)
+    trained = []
+    for branch_at in (0, 2):
+        heads = GaussianHeads(sizes, lead=lead, streams=streams, branch_at=branch_at, one_seed=broken)
+        fit(heads, pairs, world, streams, one_seed=broken)
+        trained.append(head_scores(heads, features, reference))
+    own, shared = trained
+    plain = BatchedMLP((*sizes, 1), lead=lead, streams=streams)  # each with its own seed, on all pairs
+    train_pairs(
+        plain, pairs, streams=streams, order=range(world.n_heads),
+        steps=world.steps, batch_size=world.batch_size, learning_rate=world.learning_rate,
+    )  # fmt: skip
+    singles = member_scores(plain, features, reference)
     picks = mixtures(own) | {f"shared_trunk_{name}": s for name, s in mixtures(shared).items() if name == "min"}
     curves = {name: best_of_n(scores, gold, NS).mean(1) for name, scores in picks.items()}
     alone = [best_of_n(scores, gold, NS).mean(1) for scores in singles.unbind(-1)]
@@ -97,29 +100,95 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return [row | scoring_errors(seed, world) for row, seed in zip(rows, seeds, strict=True)]
 
 
-def fit(branch_at: int, pairs: Pairs, streams: Streams, world: World, *, one_seed: bool) -> GaussianHeads:
-    """Gaussian heads that share their first layers, if any."""
-    heads = GaussianHeads(
-        (pairs.chosen.shape[-1], world.width, world.width), lead=(len(streams), world.n_heads),
-        streams=streams, branch_at=branch_at, one_seed=one_seed,
-    )  # fmt: skip
-    return fit_heads(
-        heads, pairs, streams=streams, subsets=world.subset, likelihood=world.likelihood, one_seed=one_seed,
-        steps=world.steps, batch_size=world.batch_size, learning_rate=world.learning_rate,
-    )  # fmt: skip
+class Scores(NamedTuple):
+    """mean, std: (..., K) or (S, K, B) of each head's N(μ, σ²)."""
+
+    mean: Tensor
+    std: Tensor
 
 
-def fit_singles(pairs: Pairs, streams: Streams, world: World) -> BatchedMLP:
-    """Plain Bradley-Terry models on all pairs, each with its own seed, whose results are averaged."""
-    sizes = (pairs.chosen.shape[-1], world.width, world.width, 1)
-    models = BatchedMLP(sizes, lead=(len(streams), world.n_heads), streams=streams, activation=torch.relu)
-    return train_pairs(
-        models, pairs, streams=streams, order=range(world.n_heads),
-        steps=world.steps, batch_size=world.batch_size, learning_rate=world.learning_rate,
-    )  # fmt: skip
+class GaussianHeads(nn.Module):
+    """S·K heads, of which the K of a seed share their first `branch_at` hidden layers.
+
+        h = relu layers,   (μ, s) = W h + b,   σ = softplus(s) + floor
+
+    Yan et al. 2024, arXiv:2409.15360, whose heads are linear on one trunk: `branch_at = len(sizes) − 1`. Such heads
+    are almost copies of each other; at `branch_at = 0` nothing is shared, which K LoRA adapters come near.
+
+    Args:
+        sizes: widths of the inputs and the hidden layers, such as (10, 48, 48).
+        lead: (S, K).
+        branch_at: hidden layers that are shared.
+        one_seed: start all heads of a seed alike.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], *, lead: tuple[int, int], streams: Streams, branch_at: int, one_seed: bool = False
+    ) -> None:
+        super().__init__()
+        check_range("GaussianHeads", "branch_at", branch_at, 0, len(sizes) - 1)
+        self.lead = lead
+        trunk = (lead[0], 1)
+        self.trunk = BatchedMLP(sizes[: branch_at + 1], lead=trunk, streams=streams) if branch_at else None
+        heads = BatchedMLP((*sizes[branch_at:], 2), lead=lead, streams=streams)
+        self.heads = heads.take([0] * lead[1]) if one_seed else heads
+
+    def forward(self, x: Tensor) -> Scores:
+        """(S, K, B) each, of inputs (S, K, B, d), or (S, 1, B, d) that all heads of a seed see."""
+        if self.trunk is not None:
+            h = self.trunk(x.flatten(1, 2)[:, None])  # one trunk reads what all heads ask
+            x = torch.relu(h.unflatten(2, x.shape[1:3])[:, 0])
+        mean, raw = self.heads(x).unbind(-1)
+        return Scores(mean, F.softplus(raw) + FLOOR)
 
 
-def mixtures(scores: GaussianScores) -> dict[str, Tensor]:
+def fit(models: GaussianHeads, pairs: Pairs, world: World, streams: Streams, *, one_seed: bool = False) -> None:
+    """Adam on pairs, in place: every head on its own random subset; a shared trunk gets all their gradients.
+
+        thurstone   −log Φ( (μ⁺ − μ⁻) / √(σ⁺² + σ⁻²) )
+        mse_prob    ( 1 − σ_logistic( r⁺ − r⁻ ) )²,   r = μ + σ ε
+
+    Differs from the paper, which fits the trunk first and whose own target could not be read.
+
+    Args:
+        one_seed: all heads of a seed see one subset in one order.
+    """
+    (n_seeds, n_heads), n = models.lead, pairs.chosen.shape[1]
+    check_choice("fit", "likelihood", world.likelihood, ("thurstone", "mse_prob"))
+    check_range("fit", "subset", world.subset, 1 / n, 1.0)
+    apart, size, batch = 1 if one_seed else n_heads, max(1, round(world.subset * n)), world.batch_size
+    subset = streams.rand(apart, n).argsort(dim=-1)[..., :size]  # (S, K, size)
+    both = torch.stack([pairs.chosen, pairs.rejected], dim=2)  # (S, n, 2, d)
+    seed = torch.arange(n_seeds)[:, None, None]
+    for _ in adam_steps(models.parameters(), world.steps, learning_rate=world.learning_rate):
+        place = (streams.rand(apart, batch) * size).long()
+        picks = subset.gather(-1, place).expand(-1, n_heads, -1)
+        scores = models(both[seed, picks].flatten(2, 3))
+        (mean, rejected_mean), (std, rejected_std) = (s.unflatten(-1, (batch, 2)).unbind(-1) for s in scores)
+        if world.likelihood == "thurstone":
+            losses = thurstone_loss(mean, rejected_mean, std, rejected_std)
+        else:
+            noise = streams.randn(apart, batch).expand_as(mean)
+            losses = sampled_preference_loss(mean, rejected_mean, std, rejected_std, noise)
+        torch.autograd.backward(losses.mean(dim=-1).sum())
+
+
+@torch.no_grad()
+def head_scores(models: GaussianHeads, features: Tensor, reference: Tensor) -> Scores:
+    """(S, P, N, K) each of responses (S, P, N, d), every head on its own scale: μ z-scored and σ in the same unit.
+
+        (μ − m_k) / s_k   and   σ / s_k        m_k, s_k those of μ over `reference` (S, R, d)
+
+    A likelihood of comparisons leaves the scale of (μ, σ) free, so heads are not to be compared before this.
+    """
+    measured = models(reference[:, None]).mean.permute(2, 0, 1).flatten(1)  # (R, S·K)
+    center, scale = (statistic.view(models.lead)[:, None, None] for statistic in member_statistics(measured))
+    parts = [models(prompt[:, None]) for prompt in features.unbind(1)]
+    mean, std = (torch.stack(column, dim=1).transpose(2, 3) for column in zip(*parts, strict=True))
+    return Scores((mean - center) / scale, std / scale)
+
+
+def mixtures(scores: Scores) -> dict[str, Tensor]:
     """(S, P, N) each: what every way to combine the heads makes of their scores."""
     means, std = (column.flatten(0, 2) for column in scores)
     mixed = {name: robust_mix(means, std=std, coef=coef, nominal="min_sigma") for name, coef in MIXES.items()}

@@ -4,18 +4,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import HeavyTails, Streams, finetune_heads, pretrain_bodies
+from rewardsmith.atlas.pages.helping_or_herding import World, finetune, pretrain
+from rewardsmith.worlds import HeavyTails, Streams
 
 
 def grid(seeds=(0, 1), *, one_seed=False, steps=30, finetune_steps=30, n_heads=2):
     streams = Streams(list(seeds))
     heavy = HeavyTails.sample(streams, d=4, correlated=True)
     unlabeled = heavy.responses(300, streams=streams)
-    bodies = pretrain_bodies(
-        unlabeled, streams=streams, n_bodies=3, widths=(8, 7), one_seed=one_seed, steps=steps, learning_rate=0.01
-    )
+    settings = World(width=7, pretrain_steps=steps, finetune_steps=finetune_steps)
+    bodies = pretrain(unlabeled, settings, streams, n_bodies=3, one_seed=one_seed)
     pairs = heavy.pairs(100, streams=streams, flip=0.0)
-    models = finetune_heads(bodies, pairs, streams=streams, n_heads=n_heads, steps=finetune_steps, batch_size=32)
+    models = finetune(bodies, pairs, settings, streams, n_heads=n_heads)
     return bodies, models, unlabeled, pairs
 
 
@@ -23,7 +23,7 @@ def test_a_pretrained_body_fills_in_a_hidden_feature_better_than_its_mean_does()
     streams = Streams([0])
     common = streams.randn(500, 1)
     x = common + 0.3 * streams.randn(500, 4)  # four looks at one thing
-    bodies = pretrain_bodies(x, streams=streams, n_bodies=2, widths=(16, 16), steps=300, mask_rate=0.25)
+    bodies = pretrain(x, World(width=16, pretrain_steps=300), streams, n_bodies=2)
     for hidden in range(4):
         seen = x.clone()
         seen[..., hidden] = 0
@@ -73,5 +73,5 @@ def test_a_seed_is_trained_alone_as_beside_others():
 
 
 def test_pretraining_refuses_a_rate_that_is_none():
-    with pytest.raises(ValueError, match=r"pretrain_bodies: mask_rate is 1.5, outside \[0.0, 1.0\]"):
-        pretrain_bodies(torch.ones(1, 5, 2), streams=Streams([0]), n_bodies=1, mask_rate=1.5)
+    with pytest.raises(ValueError, match=r"pretrain: mask_rate is 1.5, outside \[0.0, 1.0\]"):
+        pretrain(torch.ones(1, 5, 2), World(mask_rate=1.5), Streams([0]), n_bodies=1)

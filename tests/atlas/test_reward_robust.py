@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import GaussianHeads, HeavyTails, Streams, fit_heads, head_scores
+from rewardsmith.atlas.pages.reward_robust import GaussianHeads, World, fit, head_scores
+from rewardsmith.worlds import HeavyTails, Streams
 
 SIZES = (4, 6, 5)
 
@@ -64,7 +65,7 @@ def test_a_head_s_loss_reaches_what_it_shares_and_nothing_else(branch_at, reache
 def test_fitted_heads_agree_with_the_labels_and_never_claim_to_be_surer_than_the_floor(likelihood, branch_at):
     models, streams = heads(branch_at)
     _, pairs = data(streams, n=200)
-    fit_heads(models, pairs, streams=streams, likelihood=likelihood, steps=150, batch_size=32, learning_rate=0.01)
+    fit(models, pairs, World(likelihood=likelihood, steps=150, batch_size=32, learning_rate=0.01), streams)
     chosen, rejected = (models(x[:, None]) for x in (pairs.chosen, pairs.rejected))
     assert ((chosen.mean > rejected.mean).double().mean(-1) > 0.7).all()
     assert (chosen.std > 0.1).all()
@@ -74,7 +75,7 @@ def test_with_one_seed_all_heads_are_one_and_else_they_differ():
     for one_seed in (True, False):
         models, streams = heads(one_seed=one_seed)
         _, pairs = data(streams)
-        fit_heads(models, pairs, streams=streams, one_seed=one_seed, steps=5)
+        fit(models, pairs, World(steps=5), streams, one_seed=one_seed)
         mean = models(pairs.chosen[:, None]).mean
         assert torch.allclose(mean, mean[:, :1].expand_as(mean), rtol=0, atol=1e-9) is one_seed
 
@@ -84,7 +85,7 @@ def test_a_seed_is_fit_alone_as_beside_others():
     for seeds in ((5,), (9, 5)):
         models, streams = heads(1, seeds)
         heavy, pairs = data(streams)
-        fit_heads(models, pairs, streams=streams, steps=20)
+        fit(models, pairs, World(steps=20), streams)
         results.append(head_scores(models, heavy.responses(2, 3, streams=streams), pairs.chosen).mean[-1])
     assert_close(*results, rtol=1e-9, atol=1e-9)
 
@@ -107,7 +108,7 @@ def test_heads_refuse_what_they_cannot_be():
         heads(3)
     models, streams = heads()
     _, pairs = data(streams)
-    with pytest.raises(ValueError, match="fit_heads: likelihood is 'mse', which is not one of 'thurstone', 'mse_prob'"):
-        fit_heads(models, pairs, streams=streams, likelihood="mse")
-    with pytest.raises(ValueError, match=r"fit_heads: subsets is 0\.0, outside"):
-        fit_heads(models, pairs, streams=streams, subsets=0.0)
+    with pytest.raises(ValueError, match="fit: likelihood is 'mse', which is not one of 'thurstone', 'mse_prob'"):
+        fit(models, pairs, World(likelihood="mse"), streams)
+    with pytest.raises(ValueError, match=r"fit: subset is 0\.0, outside"):
+        fit(models, pairs, World(subset=0.0), streams)

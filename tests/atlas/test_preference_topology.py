@@ -1,4 +1,4 @@
-"""Segmented responses: gold by hand, what pairs of each shape share, and best-of-n by a model that is gold."""
+"""Page preference_topology: gold by hand, what pairs of each shape share, and best-of-n by a model that is gold."""
 
 import math
 
@@ -6,29 +6,30 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import BatchedMLP, SegmentedResponses, Streams
+from rewardsmith.atlas.pages.preference_topology import World
+from rewardsmith.worlds import BatchedMLP, Streams
 
 SEEDS = [3, 4]
 
 
 def world(**options):
     streams = Streams(SEEDS)
-    return SegmentedResponses.sample(streams, **options), streams
+    return World(**options).truth(streams), streams
 
 
 def test_gold_is_the_weighted_sum_of_soft_steps_in_units_of_its_spread():
-    truth, streams = world(importance=(1.0, 0.5), d=3, n_units=2)
-    x = streams.randn(5, 2, 3)
+    truth, streams = world(importance_2=0.5)
+    x = streams.randn(5, 3, 6)
     got = truth.gold(x)
     for s in range(2):
         for k in range(5):
             total = 0.0
-            for level, weight in enumerate((1.0, 0.5)):
-                for unit in range(2):
-                    along = sum(float(truth.directions[s, level, unit, i] * x[s, k, level, i]) for i in range(3))
+            for level, weight in enumerate((1.0, 0.5, 0.1)):
+                for unit in range(8):
+                    along = sum(float(truth.directions[s, level, unit, i] * x[s, k, level, i]) for i in range(6))
                     total += weight * math.tanh(along)
             assert float(got[s, k]) == pytest.approx(total / float(truth.std[s]))
-    assert_close(truth.gold(streams.randn(4000, 2, 3)).std(dim=1), torch.ones(2).double(), atol=0.05, rtol=0)
+    assert_close(truth.gold(streams.randn(4000, 3, 6)).std(dim=1), torch.ones(2).double(), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize(("shape", "responses", "shared"), [("chain", 80, 0), ("reuse", 40, 0), ("tree", 40, 1)])
@@ -48,7 +49,7 @@ def test_pairs_share_responses_and_segments_as_their_shape_says(shape, responses
 
 def test_leaves_of_a_tree_share_the_segments_of_the_nodes_above_them():
     truth, streams = world()
-    trees = truth.trees(7, streams=streams)  # (S, 7, 8, 3, 6), in the order 000, 001, 010, 011, 100, …
+    trees = truth.trees(7, streams)  # (S, 7, 8, 3, 6), in the order 000, 001, 010, 011, 100, …
     for level, size in enumerate((4, 2, 1)):
         segments = trees[:, :, :, level].unflatten(2, (8 // size, size))
         assert (segments == segments[:, :, :, :1]).all()
@@ -75,7 +76,7 @@ def test_best_of_n_by_a_constant_model_takes_the_first_candidate_and_gains_nothi
 
 def test_a_seed_does_not_see_the_seeds_beside_it():
     alone = Streams([4])
-    pairs = SegmentedResponses.sample(alone).pairs(16, "tree", streams=alone, seeds=[4])
+    pairs = World().truth(alone).pairs(16, "tree", streams=alone, seeds=[4])
     truth, streams = world()
     both = truth.pairs(16, "tree", streams=streams, seeds=SEEDS)
     assert_close(pairs.chosen[0], both.chosen[1])
