@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_choice
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results, Within
 from rewardsmith.auditing import accuracy_gap
 from rewardsmith.objectives import bt_loss, dpo_loss, implicit_reward, sequence_logps
-from rewardsmith.worlds import BatchedGPT, FormPairs, Forms, Streams, TwoForms, pretrain
+from rewardsmith.worlds import BatchedGPT, Streams, sample_index
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +31,108 @@ CRITERION = All(
     AtMost("gap_paraphrase/explicit_over_itself", 0.0),
 )
 SPLITS = ("train", "id", "paraphrase", "mix")
-FORMS: tuple[Forms, ...] = ("first", "second", "mixed")  # of the three tests
+FORMS = ("first", "second", "mixed")  # of the three tests
+BOS, EOS, FIRST_MARKER, FIRST_WORD = 0, 1, 2, 4  # tokens
 PROMPT_END = 1  # position of the last token before the answer
 CHUNK = 250  # texts per seed that are read at once
 Scorer = Callable[[Tensor], Tensor]  # (S, n, T) texts to (S, n) rewards
+
+
+class Pairs(NamedTuple):
+    """n pairs of answers to one prompt each, the better first, both in the same kind of forms.
+
+    chosen, rejected: (S, n, T) tokens of prompt and answer; chosen_gold, rejected_gold: (S, n).
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_gold: Tensor
+    rejected_gold: Tensor
+
+
+class Language(NamedTuple):
+    """How concepts follow each other, and what each is worth; form and marker are worth nothing.
+
+    transitions: (S, C, C) probabilities of the next concept. value: (S, C) gold of a concept; an answer's is the sum.
+    n_concepts: L, concepts in an answer.
+    """
+
+    transitions: Tensor
+    value: Tensor
+    n_concepts: int
+
+    @property
+    def n_tokens(self) -> int:
+        """Size of the vocabulary: BOS, EOS, two markers, two words per concept."""
+        return FIRST_WORD + 2 * self.value.shape[-1]
+
+    @property
+    def n_positions(self) -> int:
+        """T, tokens of a text."""
+        return 3 + 2 * self.n_concepts
+
+    def answers(self, prompt: Tensor, streams: Streams) -> Tensor:
+        """(S, n, L) concepts that the chain draws after the prompt's (S, n)."""
+        seed = torch.arange(len(streams))[:, None]
+        found = [prompt]
+        for uniform in streams.rand(self.n_concepts, prompt.shape[1]).unbind(1):
+            found.append(sample_index(self.transitions[seed, found[-1]], uniform))
+        return torch.stack(found[1:], dim=-1)
+
+    def texts(self, prompt_word: Tensor, concepts: Tensor, forms: Tensor) -> Tensor:
+        """(S, n, T) tokens: prompt words (S, n), and concepts (S, n, L) written in forms (S, n, L) of 0 and 1."""
+        words = FIRST_WORD + concepts + self.value.shape[-1] * forms
+        body = torch.stack([FIRST_MARKER + forms, words], dim=-1).flatten(-2)
+        ends = [torch.full_like(prompt_word, token)[..., None] for token in (BOS, EOS)]
+        return torch.cat([ends[0], prompt_word[..., None], body, ends[1]], dim=-1)
+
+    def prompts(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
+        """(S, n) concepts and the words, of either form, that prompts are."""
+        concept, form = streams.randint(self.value.shape[-1], n), streams.randint(2, n)
+        return concept, FIRST_WORD + concept + self.value.shape[-1] * form
+
+    def corpus(self, n: int, streams: Streams) -> Tensor:
+        """(S, n, T) texts as the language has them, every marker by chance."""
+        concept, word = self.prompts(n, streams)
+        return self.texts(word, self.answers(concept, streams), streams.randint(2, n, self.n_concepts))
+
+    def pairs(self, n: int, streams: Streams, *, forms: str) -> Pairs:
+        """n pairs without a label error: two answers drawn for one prompt, the one of more gold chosen.
+
+        Answers of equal gold are passed over. Answers are in the first form, the second, or each word's is drawn.
+        """
+        check_choice("Language.pairs", "forms", forms, FORMS)
+        drawn = 2 * n + 16
+        concept, word = self.prompts(drawn, streams)
+        both = torch.stack([self.answers(concept, streams) for _ in range(2)], dim=2)  # (S, m, 2, L)
+        seed = torch.arange(len(streams))[:, None]
+        gold = self.value[seed[..., None, None], both].sum(-1)
+        gap = gold[..., 0] - gold[..., 1]
+        told_apart = gap.abs() > 1e-5  # equal multisets in another order differ by rounding alone
+        if int(told_apart.sum(dim=1).min()) < n:
+            raise ValueError(
+                f"Language.pairs: fewer than {n} of {drawn} pairs differ in gold. Raise temperature or the length."
+            )
+        kept = told_apart.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :n]
+        order = torch.where(gap[..., None] > 0, torch.tensor([0, 1]), torch.tensor([1, 0]))
+        both = both.gather(2, order[..., None].expand_as(both))[seed, kept]  # (S, n, 2, L)
+        gold = gold.gather(2, order)[seed, kept]
+        form = streams.randint(2, *both.shape[1:]) if forms == "mixed" else torch.full_like(both, forms == "second")
+        chosen, rejected = (self.texts(word[seed, kept], both[:, :, k], form[:, :, k]) for k in (0, 1))
+        return Pairs(chosen, rejected, gold[..., 0], gold[..., 1])
+
+    def next_token(self, ids: Tensor) -> Tensor:
+        """(S, n, T − 1, V) the true probabilities of tokens 1…T−1 given those before."""
+        n_words = self.value.shape[-1]
+        target = torch.zeros(*ids.shape[:2], ids.shape[2] - 1, self.n_tokens, dtype=self.value.dtype)
+        target[:, :, 0, FIRST_WORD:] = 0.5 / n_words
+        target[:, :, 1:-1:2, FIRST_MARKER:FIRST_WORD] = 0.5
+        target[:, :, -1, EOS] = 1.0
+        previous, marker = (ids[:, :, 1:-2:2] - FIRST_WORD) % n_words, ids[:, :, 2:-1:2] - FIRST_MARKER  # (S, n, L)
+        follows = self.transitions[torch.arange(len(ids))[:, None, None], previous]  # (S, n, L, C)
+        words = torch.stack([follows * (marker == form)[..., None] for form in (0, 1)], dim=-2).flatten(-2)
+        target[:, :, 2:-1:2, FIRST_WORD:] = words
+        return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +156,37 @@ class World:
     beta: float = 0.1  # β of DPO
     n_tests: int = 1500  # pairs per test
 
+    def language(self, streams: Streams) -> Language:
+        """Draw a random chain over concepts, and their values, per seed."""
+        transitions = (streams.randn(self.n_words, self.n_words) / self.temperature).softmax(dim=-1)
+        return Language(transitions, streams.randn(self.n_words), self.n_concepts)
+
+
+def pretrain(
+    models: BatchedGPT, language: Language, streams: Streams, *, steps: int, batch_size: int, rate: float = 3e-3
+) -> BatchedGPT:
+    """AdamW on the cross-entropy to the true next-token probabilities of fresh texts, in place.
+
+    As drawing the next tokens does on average, without the noise of the draw.
+    """
+    for _ in adam_steps(
+        models.parameters(), steps, learning_rate=rate, weight_decay=0.01, betas=(0.9, 0.95), warm_up=20
+    ):
+        ids = language.corpus(batch_size, streams)
+        losses = -(language.next_token(ids) * models(ids[..., :-1]).log_softmax(dim=-1)).sum(dim=-1)
+        torch.autograd.backward(losses.mean(dim=(1, 2)).sum())
+    return models
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Accuracy of an explicit and an implicit reward on pairs in the words of training, in the others, and in both."""
     streams = Streams(seeds, dtype=torch.float32)
-    language = TwoForms.sample(
-        streams, n_words=world.n_words, n_concepts=world.n_concepts, temperature=world.temperature
-    )
+    language = world.language(streams)
     base = BatchedGPT(
-        language.n_tokens,
-        language.n_positions,
-        streams=streams,
-        width=world.width,
-        embedding_std=world.embedding_std,
-        readout_std=world.readout_std,
-    )
-    pretrain(base, language, streams=streams, steps=world.pretrain_steps, batch_size=world.pretrain_batch)
+        language.n_tokens, language.n_positions, streams=streams, width=world.width,
+        embedding_std=world.embedding_std, readout_std=world.readout_std,
+    )  # fmt: skip
+    pretrain(base, language, streams, steps=world.pretrain_steps, batch_size=world.pretrain_batch)
     data = language.pairs(world.n_pairs, streams, forms="first")
     order = [streams.randint(world.n_pairs, world.batch_size) for _ in range(world.steps)]
     last = PROMPT_END if broken else language.n_positions - 1
@@ -93,22 +208,21 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return rows
 
 
-def explicit(models: BatchedGPT, data: FormPairs, order: list[Tensor], position: int, world: World) -> Scorer:
+def explicit(models: BatchedGPT, data: Pairs, order: list[Tensor], position: int, world: World) -> Scorer:
     """A linear head on the hidden state at `position`, trained with all that is below it."""
     head = torch.zeros(len(models), 1, world.width, requires_grad=True)
 
     def score(ids: Tensor) -> Tensor:
         return (models.hidden(ids[..., : position + 1])[:, :, -1] * head).sum(dim=-1)
 
-    groups = [{"params": list(models.parameters()), "lr": world.trunk_rate}, {"params": [head], "lr": world.head_rate}]
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    for picks in order:
-        chosen, rejected = score(batch(data, picks)).chunk(2, dim=1)
-        update(optimizer, bt_loss(chosen, rejected))
+    groups = [{"params": list(models.parameters()), "lr": world.trunk_rate}, {"params": [head]}]
+    for step in adam_steps(groups, len(order), learning_rate=world.head_rate, weight_decay=0.01):
+        chosen, rejected = score(batch(data, order[step])).chunk(2, dim=1)
+        torch.autograd.backward(bt_loss(chosen, rejected).mean(dim=1).sum())
     return in_chunks(score)
 
 
-def implicit(base: BatchedGPT, data: FormPairs, order: list[Tensor], world: World) -> Scorer:
+def implicit(base: BatchedGPT, data: Pairs, order: list[Tensor], world: World) -> Scorer:
     """β log π/π_ref of a copy of the base that DPO has trained."""
     policy = base.copies(1)
 
@@ -121,25 +235,18 @@ def implicit(base: BatchedGPT, data: FormPairs, order: list[Tensor], world: Worl
 
     reference = in_chunks(lambda ids: logps(base, ids))
     known = torch.stack([reference(data.chosen), reference(data.rejected)], dim=1)  # (S, 2, n)
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=world.policy_rate, fused=True)
-    for picks in order:
-        chosen, rejected = logps(policy, batch(data, picks)).chunk(2, dim=1)
-        of_base = [known[:, k].gather(1, picks) for k in (0, 1)]
-        update(optimizer, dpo_loss(chosen, rejected, *of_base, beta=world.beta))
+    for step in adam_steps(policy.parameters(), len(order), learning_rate=world.policy_rate, weight_decay=0.01):
+        chosen, rejected = logps(policy, batch(data, order[step])).chunk(2, dim=1)
+        of_base = [known[:, k].gather(1, order[step]) for k in (0, 1)]
+        losses = dpo_loss(chosen, rejected, *of_base, beta=world.beta)
+        torch.autograd.backward(losses.mean(dim=1).sum())
     return in_chunks(score)
 
 
-def batch(data: FormPairs, picks: Tensor) -> Tensor:
+def batch(data: Pairs, picks: Tensor) -> Tensor:
     """(S, 2·b, T) the picked pairs, all chosen answers first."""
     seed = torch.arange(len(picks))[:, None]
     return torch.cat([data.chosen[seed, picks], data.rejected[seed, picks]], dim=1)
-
-
-def update(optimizer: torch.optim.Optimizer, losses: Tensor) -> None:
-    """One step on (S, b) losses; no seed sees another's gradient."""
-    optimizer.zero_grad()
-    torch.autograd.backward(losses.mean(dim=1).sum())
-    optimizer.step()
 
 
 def in_chunks(score: Scorer) -> Scorer:

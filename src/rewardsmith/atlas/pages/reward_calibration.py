@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from rewardsmith._check import check_range
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.measures import auroc, expected_calibration_error
-from rewardsmith.objectives import combined_confidence_loss, confidence_calibration_loss
+from rewardsmith.objectives import bt_loss, combined_confidence_loss, confidence_calibration_loss
 from rewardsmith.transforms import ConfidenceAdjusted
-from rewardsmith.worlds import (
-    NEUTRAL,
-    KnownPosterior,
-    Preferences,
-    StatedRollouts,
-    Streams,
-    TonedScores,
-    ToneModels,
-    ToneWorld,
-    preference_loss,
-    prefers_confidence,
-    toned_scores,
-    train_stated,
-    train_tone_models,
-)
+from rewardsmith.worlds import KnownPosterior, StatedRollouts, Streams, batched_linear, train_stated
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,14 +39,30 @@ CRITERION = All(
     PairedGain("ece/ppo", over="ece/ppo_m_flipped", at_most=0.10),
     AtMost("auroc/ppo_m_flipped", 0.65),
 )
+N_FEATURES, NEUTRAL = 8, 0.5  # of an answer; the tone of a text that states no confidence
 RETRAINED = ("ppo_m_default", "ppo_m_combined", "ppo_m_flipped")
 ADJUSTED = ("ppo_c", "strip_only", "ppo_c_flipped")
 ARMS = ("ppo", *RETRAINED, *ADJUSTED)
 
 
+class Preferences(NamedTuple):
+    """n pairs per seed, the preferred answer first.
+
+    features (S, n, 2, D), p_correct (S, n, 2), tone (S, n, 2) in which each was written.
+    """
+
+    features: Tensor
+    p_correct: Tensor
+    tone: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """Answers that a reward model knows by their looks and their tone, and a policy paid by that model."""
+    """Answers that a reward model knows by their looks and their tone, and a policy paid by that model.
+
+    An answer's looks are eight features that carry the log-odds of its being right along a unit vector, `direction`
+    (S, D); its tone is the confidence it states. Seeds S, and the models M of a seed, stand side by side.
+    """
 
     n_inputs: int = 40  # prompts of the policy
     n_answers: int = 5  # answers per prompt
@@ -74,19 +79,136 @@ class World:
     updates: int = 400  # gradient steps of the policy
     learning_rate: float = 0.05  # of Adam, logits per step
 
+    def direction(self, streams: Streams) -> Tensor:
+        """(S, D) the random direction of each seed."""
+        return F.normalize(streams.randn(N_FEATURES), dim=-1)
+
+    def features(self, p_correct: Tensor, direction: Tensor, streams: Streams) -> Tensor:
+        """(S, ..., D) what answers of probability p_correct (S, ...) look like."""
+        shape = (*p_correct.shape[1:], N_FEATURES)
+        along = direction.view(len(streams), *[1] * (len(shape) - 1), -1)
+        return p_correct.logit(eps=1e-3)[..., None] * along + self.noise_std * streams.randn(*shape)
+
+    def preferences(self, n: int, direction: Tensor, streams: Streams, *, co_occurrence: float) -> Preferences:
+        """n pairs per seed; the preference is drawn from the answers' log-odds, the tone from the preference.
+
+            P(a ≻ b) = σ(logit p_a − logit p_b)        p uniform
+
+        Args:
+            co_occurrence: probability that the preferred answer sounds sure, and that the other does not.
+        """
+        check_range("World.preferences", "co_occurrence", co_occurrence, 0.0, 1.0)
+        p = 0.03 + 0.94 * streams.rand(n, 2)
+        first = streams.rand(n) < torch.sigmoid(p[..., 0].logit() - p[..., 1].logit())
+        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+        p = p.gather(-1, order)  # (S, n, 2), the preferred first
+        sure = (streams.rand(n, 2) < co_occurrence) == torch.tensor([True, False])
+        return Preferences(self.features(p, direction, streams), p, torch.where(sure, *tones(streams, n, 2)))
+
+
+def tones(streams: Streams, *shape: int) -> tuple[Tensor, Tensor]:
+    """Confidences in tenths: high ones, 0.7 to 1, and low ones, 0 to 0.3."""
+    high, low = streams.randint(4, *shape), streams.randint(4, *shape)
+    return (high.to(streams.dtype) + 7) / 10, low.to(streams.dtype) / 10
+
+
+class ToneModels(NamedTuple):
+    """S·M reward models, each a perceptron with one hidden layer over features and tone.
+
+    hidden: (S, M, D + 2, H) weights of features, of 2·tone − 1, and biases; out: (S, M, H, 1).
+    """
+
+    hidden: Tensor
+    out: Tensor
+
+    @classmethod
+    def fresh(cls, streams: Streams, *, width: int = 24) -> ToneModels:
+        """One random model per seed, (S, 1)."""
+        hidden = streams.randn(1, N_FEATURES + 2, width) / (N_FEATURES + 2) ** 0.5
+        return cls(hidden, streams.randn(1, width, 1) / width**0.5)
+
+    def take(self, index: Sequence[int]) -> ToneModels:
+        """Copies of the models at these indices, to be trained apart."""
+        return ToneModels(*(weight.detach()[:, list(index)] for weight in self))
+
+    def __call__(self, features: Tensor, tone: Tensor | float) -> Tensor:
+        """(S, M, R) rewards of answers (S, R, D) in tones (S, R)."""
+        told = 2 * torch.as_tensor(tone, dtype=features.dtype).expand(features.shape[:-1])[..., None] - 1
+        inputs = torch.cat([features, told, torch.ones_like(told)], dim=-1)  # (S, R, D + 2)
+        return batched_linear(batched_linear(inputs[:, None], self.hidden).tanh(), self.out).squeeze(-1)
+
+    def table(self, features: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
+        """(S, M, X, A, L) rewards of every answer (S, X, A, D) in every tone."""
+        stated = torch.as_tensor(levels, dtype=features.dtype)
+        every = features[..., None, :].expand(*features.shape[:-1], len(stated), -1).flatten(1, 3)
+        rewards = self(every, stated.repeat(every.shape[1] // len(stated)).expand(len(features), -1))
+        return rewards.view(*rewards.shape[:2], *features.shape[1:3], len(stated)).detach()
+
+
+class Scores(NamedTuple):
+    """(S, M, n) each: the pairs' rewards without a tone, and with freshly drawn high and low ones."""
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_high: Tensor
+    chosen_low: Tensor
+    rejected_low: Tensor
+    rejected_high: Tensor
+
+
+def toned_scores(models: ToneModels, data: Preferences, streams: Streams) -> Scores:
+    """The six texts that Leng et al. 2024, arXiv:2410.09724, compare; high is 0.7 to 1, low 0 to 0.3, in tenths."""
+    n = data.p_correct.shape[1]
+    sure, unsure = tones(streams, n, 2)
+    neutral = torch.full_like(sure[..., 0], NEUTRAL)
+    stated = [neutral, neutral, sure[..., 0], unsure[..., 0], unsure[..., 1], sure[..., 1]]
+    chosen, rejected = data.features.unbind(2)
+    texts = [chosen, rejected, chosen, chosen, rejected, rejected]
+    rewards = models(torch.cat(texts, dim=1), torch.cat(stated, dim=1))
+    return Scores(*rewards.view(*rewards.shape[:2], 6, n).unbind(2))
+
+
+def fit(
+    models: ToneModels,
+    data: Preferences,
+    loss: Callable[[ToneModels, Preferences, Streams], Tensor],
+    streams: Streams,
+    *,
+    steps: int = 250,
+) -> ToneModels:
+    """Adam on random batches of a loss (S, M, n); the models of a seed see the same pairs."""
+    weights = [weight.clone().requires_grad_() for weight in models]
+    seed = torch.arange(len(streams))[:, None]
+    for _ in adam_steps(weights, steps, learning_rate=0.01):
+        picks = streams.randint(data.p_correct.shape[1], 128)
+        batch = Preferences(*(column[seed, picks] for column in data))
+        torch.autograd.backward(loss(ToneModels(*weights), batch, streams).mean(-1).sum())
+    return ToneModels(*(weight.detach() for weight in weights))
+
+
+def preference_loss(models: ToneModels, data: Preferences, streams: Streams) -> Tensor:
+    """(S, M, n) Bradley-Terry on the pairs as they were written, tone and all: how a model comes to like the tone."""
+    return bt_loss(*(models(data.features[:, :, k], data.tone[:, :, k]) for k in (0, 1)))
+
+
+def prefers_confidence(models: ToneModels, features: Tensor, streams: Streams) -> Tensor:
+    """(S, M, n) True where an answer (S, n, D) is paid more in a high than in a low tone, each drawn per answer."""
+    high, low = tones(streams, features.shape[1])
+    return models(features, high) > models(features, low)
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Calibration of policies under the plain reward model, its adjusted reward, and models that were retrained."""
     streams = Streams(seeds)
-    looks = ToneWorld.sample(streams, noise_std=world.noise_std)
-    pairs = looks.preferences(world.n_pairs, streams, co_occurrence=world.co_occurrence)
-    fit = partial(train_tone_models, data=pairs, streams=streams, steps=world.model_steps)
-    plain = fit(ToneModels.fresh(streams), loss=preference_loss)
-    retrained = fit(plain.copies(len(RETRAINED)), loss=partial(retraining_loss, broken=broken))
+    direction, steps = world.direction(streams), world.model_steps
+    pairs = world.preferences(world.n_pairs, direction, streams, co_occurrence=world.co_occurrence)
+    plain = fit(ToneModels.fresh(streams), pairs, preference_loss, streams, steps=steps)
+    copies = plain.take([0] * len(RETRAINED))
+    retrained = fit(copies, pairs, partial(retraining_loss, broken=broken), streams, steps=steps)
     posterior = KnownPosterior.answers(
         streams, n_inputs=world.n_inputs, n_answers=world.n_answers, best=(world.best_low, world.best_high)
     )
-    features = looks.features(posterior.p_correct, streams)
+    features = world.features(posterior.p_correct, direction, streams)
     pay = Payroll.of(plain, retrained, features, posterior.levels, world.weight, broken)
     policy = train_stated(
         posterior, pay, streams=streams, n_arms=len(ARMS),
@@ -97,8 +219,9 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         {f"{name}/{arm}": value for name, of in measured.items() for arm, value in zip(ARMS, of[seed], strict=True)}
         for seed in range(len(seeds))
     ]
-    unseen = looks.preferences(world.n_pairs, streams)
-    for name, models in zip(("plain", *RETRAINED), (plain, *retrained.each()), strict=True):
+    unseen = world.preferences(world.n_pairs, direction, streams, co_occurrence=0.9)
+    each = [plain, *(retrained.take([k]) for k in range(len(RETRAINED)))]
+    for name, models in zip(("plain", *RETRAINED), each, strict=True):
         for row, found in zip(rows, bias(models, unseen, streams, world), strict=True):
             row |= {f"{which}/{name}": value for which, value in found.items()}
     return rows
@@ -107,7 +230,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 def retraining_loss(models: ToneModels, pairs: Preferences, streams: Streams, *, broken: bool) -> Tensor:
     """(S, 3, n) the losses of `RETRAINED`, in order; if broken, the combined one learns flipped labels too."""
     scores = toned_scores(models, pairs, streams)
-    default, combined, flipped = (type(scores)(*(column[:, arm] for column in scores)) for arm in range(3))
+    default, combined, flipped = (Scores(*(column[:, arm] for column in scores)) for arm in range(3))
     if broken:
         combined = flip(combined)
     return torch.stack(
@@ -120,7 +243,7 @@ def retraining_loss(models: ToneModels, pairs: Preferences, streams: Streams, *,
     )
 
 
-def flip(scores: TonedScores) -> TonedScores:
+def flip(scores: Scores) -> Scores:
     """The same with high and low confidence exchanged."""
     return scores._replace(
         chosen_high=scores.chosen_low,
@@ -177,7 +300,7 @@ class Payroll:
 
 def bias(models: ToneModels, unseen: Preferences, streams: Streams, world: World) -> list[dict[str, float]]:
     """Per seed, how often one model per seed pays the sure version of an answer more, on good and on bad answers."""
-    prefers = prefers_confidence(models, unseen.features.flatten(1, 2), streams=streams)[:, 0]
+    prefers = prefers_confidence(models, unseen.features.flatten(1, 2), streams)[:, 0]
     p_correct = unseen.p_correct.flatten(1, 2)
     good, bad = p_correct >= world.good_from, p_correct <= world.bad_to
     return [

@@ -1,4 +1,4 @@
-"""The two-form language and its transformers against enumeration, a slow loop, and one model at a time."""
+"""Page implicit_rewards: its language and transformers against enumeration, a slow loop, and one model at a time."""
 
 import math
 
@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from rewardsmith.worlds import BatchedGPT, Streams, TwoForms, pretrain
+from rewardsmith.atlas.pages.implicit_rewards import Language, World, pretrain
+from rewardsmith.worlds import BatchedGPT, Streams
 from rewardsmith.worlds.training import warmed_up
 
 EOS, MARKERS = 1, (2, 3)
@@ -15,7 +16,7 @@ EOS, MARKERS = 1, (2, 3)
 
 def language(seeds=(0, 1), **options):
     streams = Streams(seeds)
-    return TwoForms.sample(streams, n_words=4, n_concepts=2, **options), streams
+    return World(n_words=4, n_concepts=2, temperature=0.5, **options).language(streams), streams
 
 
 def parsed(ids):
@@ -82,10 +83,10 @@ def test_pairs_are_ranked_by_gold_in_the_asked_forms_and_share_their_prompt(form
 
 def test_pairs_that_gold_cannot_tell_apart_are_an_error():
     spoken, streams = language()
-    flat = TwoForms(spoken.transitions, torch.zeros_like(spoken.value), 2)
-    with pytest.raises(ValueError, match=r"TwoForms.pairs: fewer than 5 of 26 pairs differ in gold. Raise temperature"):
+    flat = Language(spoken.transitions, torch.zeros_like(spoken.value), 2)
+    with pytest.raises(ValueError, match=r"Language.pairs: fewer than 5 of 26 pairs differ in gold. Raise temperature"):
         flat.pairs(5, streams, forms="first")
-    with pytest.raises(ValueError, match=r"TwoForms.pairs: forms is 'third', which is not one of"):
+    with pytest.raises(ValueError, match=r"Language.pairs: forms is 'third', which is not one of"):
         flat.pairs(5, streams, forms="third")
 
 
@@ -131,9 +132,9 @@ def test_a_position_sees_nothing_behind_it():
 
 def test_a_seed_s_model_is_the_same_alone_and_training_one_copy_leaves_the_others():
     spoken, streams = language([3, 4])
-    both = pretrain(BatchedGPT(12, 7, streams=streams, width=8), spoken, streams=streams, steps=5, batch_size=4)
+    both = pretrain(BatchedGPT(12, 7, streams=streams, width=8), spoken, streams, steps=5, batch_size=4)
     lone, alone = language([4])
-    one = pretrain(BatchedGPT(12, 7, streams=alone, width=8), lone, streams=alone, steps=5, batch_size=4)
+    one = pretrain(BatchedGPT(12, 7, streams=alone, width=8), lone, alone, steps=5, batch_size=4)
     for mine, theirs in zip(both.parameters(), one.parameters(), strict=True):
         assert_close(mine[1], theirs[0])
     both.zero_grad()
@@ -159,7 +160,7 @@ def test_pretraining_approaches_the_true_probabilities():
         return float((torch.xlogy(true, true) - true * guess).sum(-1).mean())
 
     before = distance()
-    pretrain(models, spoken, streams=streams, steps=200, batch_size=32, learning_rate=1e-2)
+    pretrain(models, spoken, streams, steps=200, batch_size=32, rate=1e-2)
     assert distance() < 0.05 < before
 
 

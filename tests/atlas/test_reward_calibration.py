@@ -4,20 +4,34 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import (
-    Streams,
+from rewardsmith.atlas.pages.reward_calibration import (
     ToneModels,
-    ToneWorld,
+    World,
+    fit,
     preference_loss,
     prefers_confidence,
     toned_scores,
-    train_tone_models,
 )
+from rewardsmith.worlds import Streams
+
+
+class Looks:
+    """A page's world with the direction that its streams draw first."""
+
+    def __init__(self, seeds, **options):
+        self.world, self.streams = World(**options), Streams(seeds)
+        self.direction = self.world.direction(self.streams)
+
+    def features(self, p, streams):
+        return self.world.features(p, self.direction, streams)
+
+    def preferences(self, n, streams, co_occurrence=0.9):
+        return self.world.preferences(n, self.direction, streams, co_occurrence=co_occurrence)
 
 
 def world(seeds, **options):
-    streams = Streams(seeds)
-    return ToneWorld.sample(streams, **options), streams
+    looks = Looks(seeds, **options)
+    return looks, looks.streams
 
 
 def test_features_carry_the_log_odds_along_the_direction():
@@ -56,7 +70,7 @@ def test_models_side_by_side_reward_as_each_does_alone():
                 inputs = [*features[s, r].tolist(), 2 * float(tone[s, r]) - 1, 1.0]
                 hidden = torch.tanh(torch.tensor(inputs, dtype=torch.float64) @ models.hidden[s, m])
                 assert_close(rewards[s, m, r], (hidden @ models.out[s, m]).squeeze())
-            assert_close(models.each()[m](features, tone)[s, 0], rewards[s, m])
+            assert_close(models.take([m])(features, tone)[s, 0], rewards[s, m])
 
 
 def test_a_table_holds_every_answer_in_every_tone():
@@ -89,8 +103,8 @@ def test_training_on_toned_pairs_plants_the_bias_and_on_neutral_ones_plants_none
     unseen = looks.features(streams.rand(500).clamp(0.03, 0.97), streams)
     for co_occurrence, planted in ((0.9, True), (0.1, False)):  # at 0.1 the *rejected* answer sounds sure
         pairs = looks.preferences(2000, streams, co_occurrence=co_occurrence)
-        model = train_tone_models(fresh, pairs, preference_loss, streams=streams, steps=150)
-        share = prefers_confidence(model, unseen, streams=streams).double().mean(-1)
+        model = fit(fresh, pairs, preference_loss, streams, steps=150)
+        share = prefers_confidence(model, unseen, streams).double().mean(-1)
         assert (share > 0.95).all() if planted else (share < 0.05).all()
         better = model(looks.features(torch.full((3, 200), 0.9, dtype=torch.float64), streams), 0.5).mean(-1)
         worse = model(looks.features(torch.full((3, 200), 0.2, dtype=torch.float64), streams), 0.5).mean(-1)
@@ -101,7 +115,7 @@ def test_a_seed_s_model_is_the_same_whoever_is_trained_beside_it():
     def run(seeds):
         looks, streams = world(seeds)
         pairs = looks.preferences(300, streams)
-        return train_tone_models(ToneModels.fresh(streams), pairs, preference_loss, streams=streams, steps=20)
+        return fit(ToneModels.fresh(streams), pairs, preference_loss, streams, steps=20)
 
     assert_close(run([3, 4]).hidden[1], run([4]).hidden[0], rtol=0, atol=1e-10)
 
@@ -109,14 +123,14 @@ def test_a_seed_s_model_is_the_same_whoever_is_trained_beside_it():
 def test_copies_are_trained_apart():
     looks, streams = world([0])
     pairs = looks.preferences(300, streams)
-    two = ToneModels.fresh(streams).copies(2)
+    two = ToneModels.fresh(streams).take([0, 0])
     half = lambda models, data, s: preference_loss(models, data, s) * torch.tensor([1.0, 0.0])[:, None]  # noqa: E731
-    trained = train_tone_models(two, pairs, half, streams=streams, steps=5)
+    trained = fit(two, pairs, half, streams, steps=5)
     assert not torch.equal(trained.hidden[:, 0], two.hidden[:, 0])
     assert torch.equal(trained.hidden[:, 1], two.hidden[:, 1])
 
 
 def test_a_share_outside_zero_to_one_is_refused():
     looks, streams = world([0])
-    with pytest.raises(ValueError, match=r"ToneWorld.preferences: co_occurrence is 1.5, outside \[0.0, 1.0\]"):
+    with pytest.raises(ValueError, match=r"World.preferences: co_occurrence is 1.5, outside \[0.0, 1.0\]"):
         looks.preferences(3, streams, co_occurrence=1.5)
