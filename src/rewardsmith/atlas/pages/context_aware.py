@@ -77,7 +77,8 @@ class World:
 
     def rotation(self, streams: Streams) -> Tensor:
         """(S, J, J) orthogonal, drawn per seed."""
-        return torch.linalg.qr(streams.randn(self.n_contexts, self.n_contexts))[0]
+        rotation: Tensor = torch.linalg.qr(streams.randn(self.n_contexts, self.n_contexts)).Q
+        return rotation
 
     def pairs(self, n: int, rotation: Tensor, streams: Streams) -> Tastes:
         """n pairs, each labeled under a context that is drawn from p(z)."""

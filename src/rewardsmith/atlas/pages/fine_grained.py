@@ -99,8 +99,8 @@ class Task(NamedTuple):
     @classmethod
     def sample(cls, world: World, streams: Streams) -> Task:
         """Draw what is true, what is relevant and what has to appear."""
-        tables = [(streams.rand(*world.shape) < world.good_rate).to(streams.dtype) * 2 - 1 for _ in range(2)]
-        return cls(*tables, streams.rand(world.n_prompts, world.n_tokens).argsort(dim=-1)[..., : world.n_keys])
+        fact, relevant = ((streams.rand(*world.shape) < world.good_rate).to(streams.dtype) * 2 - 1 for _ in range(2))
+        return cls(fact, relevant, streams.rand(world.n_prompts, world.n_tokens).argsort(dim=-1)[..., : world.n_keys])
 
     def aspects(self, outputs: Outputs) -> Aspects:
         """What outputs are worth."""

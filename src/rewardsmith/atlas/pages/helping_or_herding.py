@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -157,7 +157,7 @@ def finetune(bodies: BatchedMLP, pairs: Pairs, world: World, streams: Streams, *
             for layer in range(2):
                 ours[layer].copy_(theirs[layer].repeat_interleave(n_heads, dim=1))
         models.weights[-1].mul_(0.1)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [*list(models.weights)[:-1], *list(models.biases)[:-1]], "lr": BODY_RATE},
         {"params": [models.weights[-1], models.biases[-1]]},
     ]

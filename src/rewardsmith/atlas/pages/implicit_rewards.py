@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -215,8 +215,8 @@ def explicit(models: BatchedGPT, data: Pairs, order: list[Tensor], position: int
     def score(ids: Tensor) -> Tensor:
         return (models.hidden(ids[..., : position + 1])[:, :, -1] * head).sum(dim=-1)
 
-    groups = [{"params": list(models.parameters()), "lr": world.trunk_rate}, {"params": [head]}]
-    for step in adam_steps(groups, len(order), learning_rate=world.head_rate, weight_decay=0.01):
+    trunk: dict[str, Any] = {"params": list(models.parameters()), "lr": world.trunk_rate}
+    for step in adam_steps([trunk, {"params": [head]}], len(order), learning_rate=world.head_rate, weight_decay=0.01):
         chosen, rejected = score(batch(data, order[step])).chunk(2, dim=1)
         torch.autograd.backward(bt_loss(chosen, rejected).mean(dim=1).sum())
     return in_chunks(score)
