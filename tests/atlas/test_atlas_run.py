@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 from scipy.stats import ttest_1samp
 
-from rewardsmith.atlas import AtLeast, LoadedPage, Page, changed_world, intervals, load_page, run_page
+from rewardsmith.atlas import AtLeast, Page, load_page, run_page
 from rewardsmith.atlas import run as run_module
+from rewardsmith.atlas.page import LoadedPage
+from rewardsmith.atlas.run import changed_world
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,25 @@ def test_numbers_that_are_not_finite_become_null_in_json(monkeypatch):
 
 
 def test_intervals_are_students_and_one_seed_has_none():
-    values = np.random.default_rng(0).normal(2.0, 1.0, 9)
-    want = ttest_1samp(values, 0.0).confidence_interval(0.95)
-    assert intervals({"m/a": list(values)})["m/a"] == pytest.approx((want.low, want.high))
-    assert intervals({"m/a": [1.0]}) == {}
+    seeds = np.random.default_rng(0).permutation(50)[:9].tolist()
+    want = ttest_1samp(0.5 * np.array(seeds), 0.0).confidence_interval(0.95)
+    assert run_page("toy", seeds=seeds).intervals["heads/seen"] == pytest.approx((want.low, want.high))
+    assert run_page("toy", seeds=[1]).intervals == {}
+
+
+@pytest.mark.parametrize(("asked", "cores", "used"), [(16, 8, 5), (16, 4, 4), (3, 8, 3), (2, None, None)])
+def test_workers_are_at_most_one_per_core_and_per_seed(monkeypatch, asked, cores, used):
+    started = []
+
+    class Executor(ThreadPoolExecutor):
+        def __init__(self, workers, mp_context):
+            started.append(workers)
+            super().__init__(1)
+
+    monkeypatch.setattr(run_module, "ProcessPoolExecutor", Executor)
+    monkeypatch.setattr(run_module.os, "cpu_count", lambda: cores)
+    assert run_page("toy", seeds=[4, 2, 1, 0, 3], workers=asked).results["heads/seen"] == [2.0, 1.0, 0.5, 0.0, 1.5]
+    assert started == ([used] if used else [])  # None: one core, where no process is started
 
 
 def test_changes_take_the_type_of_the_default():

@@ -16,8 +16,8 @@ from rewardsmith.atlas import (
     PairedGain,
     RankAgreement,
     Within,
-    sign_flip_p_value,
 )
+from rewardsmith.atlas.criteria import sign_flip_p_value
 
 NAN = math.nan
 

@@ -3,11 +3,13 @@
 import pkgutil
 import sys
 import types
+from dataclasses import fields
 
 import pytest
 
-from rewardsmith.atlas import LoadedPage, Page, find_page, load_page, page_slugs, read_pages
+from rewardsmith.atlas import Page, find_page, load_page, page_slugs, read_pages
 from rewardsmith.atlas import pages as pages_folder
+from rewardsmith.atlas.page import LoadedPage
 
 TEXT = """paper = 64
 components = ["torch_that_is_not_installed.nn", "other.thing"]
@@ -104,7 +106,7 @@ def test_what_is_read_agrees_with_the_loaded_module(slug):
     module = sys.modules[f"{pages_folder.__name__}.{slug}"]
     assert str(loaded.page.criterion) == str(module.CRITERION)
     assert loaded.page.summary == module.__doc__.partition("\n")[0]
-    assert [name for name, _, _ in loaded.page.parameters] == list(loaded.world_defaults())
+    assert [name for name, _, _ in loaded.page.parameters] == [field.name for field in fields(loaded.world)]
 
 
 def test_a_page_is_found_by_number_and_by_name():

@@ -1,7 +1,7 @@
 """The site opens offline, shows every paper, escapes what it is given, and does not flatter."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -18,7 +18,7 @@ def made_up_run(slug: str = "par", *, values: tuple[float, ...] = (1.0, 2.0), cl
     return Run(
         page=page,
         seeds=(0, 1),
-        world=loaded.world_defaults(),
+        world=asdict(loaded.world()),
         broken=False,
         results=results,
         intervals={"gold/a": (-4.9, 7.9)},

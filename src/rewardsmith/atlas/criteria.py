@@ -218,20 +218,23 @@ class LowerBound:
         mean = float(values.mean())
         if len(values) < self.least_seeds:
             return Verdict(mean > self.above, str(self), _signed(mean))
-        low = lower_95_bound(values)
+        low, _ = student_interval(values)
         return Verdict(low > self.above, str(self), f"{_signed(mean)}, lower bound {_signed(low)}")
 
 
-def lower_95_bound(values: NDArray[np.float64]) -> float:
-    """The lower end of Student's two-sided 95 % interval of the mean of at least two values.
+def student_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return Student's two-sided 95 % interval of the mean of at least two values.
 
-    >>> round(lower_95_bound(np.array([1.0, 3.0])), 3)  # 2 − 12.706 · √2/√2
-    -10.706
+        x̄ ± t₀.₉₇₅ s / √n        with n − 1 degrees of freedom
+
+    >>> low, high = student_interval(np.array([1.0, 3.0]))  # 2 ± 12.706 · √2/√2
+    >>> round(low, 3), round(high, 3)
+    (-10.706, 14.706)
     """
     from scipy.special import stdtrit
 
     half = float(stdtrit(len(values) - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def _signed(gain: float) -> str:

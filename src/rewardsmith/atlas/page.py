@@ -207,11 +207,6 @@ class LoadedPage:
         many = together or partial(_one_by_one, experiment)
         return cls(page, world, many, together is not None, getattr(module, "figure", None))
 
-    def world_defaults(self) -> dict[str, Any]:
-        """The declared world parameters and their defaults."""
-        default = self.world()
-        return {field.name: getattr(default, field.name) for field in fields(self.world)}
-
 
 def parameters(world: Any, function: Callable[..., Any]) -> dict[str, Any]:
     """Return the declared parameters that a function takes, by name: a page's `World` is their only list.

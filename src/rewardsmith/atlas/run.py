@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
-from rewardsmith.atlas.criteria import Results, Verdict
+from rewardsmith.atlas.criteria import Results, Verdict, student_interval
 from rewardsmith.atlas.discovery import load_page
 from rewardsmith.atlas.page import LoadedPage, Page
-
-MOST_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +60,14 @@ def run_page(
     workers: int = 1,
     on_seed: Callable[[], None] | None = None,
 ) -> Run:
-    """Run a page's experiment once per seed, in up to two processes, and judge the results.
+    """Run a page's experiment once per seed and judge the results.
 
     Args:
         slug: file name of the page.
         seeds: at least one, all different.
         world: parameters to change, as text; see `changed_world`.
         broken: run the page's declared ablation.
+        workers: processes that run seeds at the same time; at most one per seed and per core of this machine.
         on_seed: called after every seed, such as to move a progress bar.
     """
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
@@ -77,7 +76,7 @@ def run_page(
     given = changed_world(loaded, world or {})
     started = time.perf_counter()
     rows = []
-    for row in _rows(slug, seeds, given, broken=broken, workers=workers):
+    for row in _rows(loaded, seeds, given, broken=broken, workers=workers):
         rows.append(row)
         if on_seed:
             on_seed()
@@ -88,7 +87,7 @@ def run_page(
         world=asdict(given),
         broken=broken,
         results=results,
-        intervals=intervals(results),
+        intervals={name: student_interval(np.asarray(values)) for name, values in results.items() if len(seeds) > 1},
         verdict=loaded.page.criterion.judge(results),
         seconds=time.perf_counter() - started,
         figure=loaded.figure,
@@ -101,7 +100,7 @@ def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
     Raises:
         ValueError: a name is not declared, or a value does not convert.
     """
-    slug, defaults = loaded.page.slug, loaded.world_defaults()
+    slug, defaults = loaded.page.slug, asdict(loaded.world())
     unknown = [name for name in changes if name not in defaults]
     if unknown:
         raise ValueError(
@@ -110,22 +109,6 @@ def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
         )
     values = {name: _converted(slug, name, text, defaults[name]) for name, text in changes.items()}
     return replace(loaded.world(), **values)
-
-
-def intervals(results: Results) -> dict[str, tuple[float, float]]:
-    """95 % Student intervals of each result's mean over seeds; nothing where fewer than two seeds ran.
-
-    mean ± t(n−1, 0.975) · s/√n
-    """
-    from scipy.stats import t
-
-    found = {}
-    for name, numbers in results.items():
-        values = np.asarray(numbers, dtype=np.float64)
-        if len(values) > 1:
-            half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-            found[name] = (float(values.mean()) - half, float(values.mean()) + half)
-    return found
 
 
 def _converted(slug: str, name: str, text: str, default: object) -> object:
@@ -144,37 +127,33 @@ def _converted(slug: str, name: str, text: str, default: object) -> object:
     return value
 
 
-def _rows(slug: str, seeds: Sequence[int], world: Any, *, broken: bool, workers: int) -> Iterator[dict[str, float]]:
+def _rows(
+    loaded: LoadedPage, seeds: Sequence[int], world: Any, *, broken: bool, workers: int
+) -> Iterator[dict[str, float]]:
     """One dict per seed, in order; seeds that a page runs side by side share a worker."""
-    workers = max(1, min(workers, MOST_WORKERS, len(seeds)))
-    size = math.ceil(len(seeds) / workers) if load_page(slug).together else 1
-    jobs = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+    workers = max(1, min(workers, os.cpu_count() or 1, len(seeds)))
+    size = math.ceil(len(seeds) / workers) if loaded.together else 1
+    jobs = [(loaded.page.slug, seeds[start : start + size], world, broken) for start in range(0, len(seeds), size)]
     if workers == 1:
         for job in jobs:
-            yield from _some_seeds(slug, job, world, broken)
+            yield from _some_seeds(*job)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        for done in [executor.submit(_some_seeds, slug, job, world, broken) for job in jobs]:
+        for done in [executor.submit(_some_seeds, *job) for job in jobs]:
             yield from done.result()
 
 
 def _some_seeds(slug: str, seeds: Sequence[int], world: Any, broken: bool) -> list[dict[str, float]]:
-    with _one_thread():
-        rows = load_page(slug).experiments(seeds, world, broken=broken)
-    return [{name: float(value) for name, value in row.items()} for row in rows]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Small tensors run faster on one thread, and give the same numbers on every machine's core count."""
+    """On one thread: small tensors run faster so, and give the same numbers on every machine's core count."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        rows = load_page(slug).experiments(seeds, world, broken=broken)
     finally:
         torch.set_num_threads(before)
+    return [{name: float(value) for name, value in row.items()} for row in rows]
 
 
 def _finite(value: float) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from rewardsmith.atlas.catalogue import STATUSES, Paper, Status, find_paper, load_catalogue, status_of
+from rewardsmith.atlas.criteria import mean_of
 from rewardsmith.atlas.run import Run
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def shown_status(paper: Paper, run: Run | None) -> str:
 def metrics(run: Run, ablation: Run) -> dict[str, list[Arm]]:
     """The results by metric, arms in the order of the experiment."""
     table: dict[str, list[Arm]] = {}
-    for name, values in run.results.items():
+    for name in run.results:
         metric, _, arm = name.partition("/")
-        cut = ablation.results.get(name)
-        ablated = _mean(cut) if cut else None
-        table.setdefault(metric, []).append(Arm(arm or metric, _mean(values), run.intervals.get(name), ablated))
+        ablated = mean_of(ablation.results, name) if ablation.results.get(name) else None
+        row = Arm(arm or metric, mean_of(run.results, name), run.intervals.get(name), ablated)
+        table.setdefault(metric, []).append(row)
     return table
 
 
@@ -92,7 +92,6 @@ def _page_view(run: Run, ablation: Run) -> dict[str, Any]:
     return {
         "paper": paper,
         "page": page,
-        "summary": page.summary,
         "status": shown_status(paper, run),
         "run": run,
         "ablation": ablation,
@@ -100,8 +99,6 @@ def _page_view(run: Run, ablation: Run) -> dict[str, Any]:
         "cut_parts": ablation.verdict.parts or (ablation.verdict,),
         "metrics": table,
         "figures": _figures(run, table),
-        "components": page.components,
-        "parameters": page.parameters,
         "usage": _usage_blocks(page.usage),
     }
 
@@ -154,7 +151,3 @@ def _usage_blocks(usage: str) -> list[tuple[str, bool]]:
     pieces = re.split(r"```[a-z]*\n(.*?)```", usage, flags=re.DOTALL)
     blocks = [(piece.strip("\n"), bool(index % 2)) for index, piece in enumerate(pieces)]
     return [(text, code) for text, code in blocks if text.strip()]
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
