@@ -73,7 +73,7 @@ def _mixed(n_rows: int, repeats: int) -> list[Ratio]:
     piped = pipeline("text-classification", model=model, tokenizer=tokenizer)
     ours = SequenceReward(model, tokenizer)
     lengths = [len(ids) for ids in tokenizer(texts)["input_ids"]]
-    plan = ours.reader.plan(prompts, completions)
+    plan = ours.plan(prompts, completions)
     arms: dict[str, Arm] = {
         "ours": lambda: _numbers(ours.score(prompts, completions)),
         **{f"transformers' pipeline, batches of {size}": partial(_piped, piped, texts, size) for size in (1, 8)},

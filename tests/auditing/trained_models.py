@@ -27,7 +27,8 @@ from transformers import (
 
 from rewardsmith.data import PreferenceRow, in_context
 from rewardsmith.engines.trl import RewardFit, fit_reward_model
-from rewardsmith.rewards import PairwiseReward, in_pair, load_reward_model
+from rewardsmith.rewards import PairwiseReward, load_reward_model
+from rewardsmith.rewards.models.pairwise import in_pair
 
 KINDS = {
     "fruits": "apple pear plum cherry fig mango",

@@ -11,7 +11,8 @@ import pytest
 from tests.installed import part_of
 
 from rewardsmith.data import MASTER_KEYS
-from rewardsmith.rewards import RequireAnswer, exact_number, require_answer
+from rewardsmith.rewards import exact_number, require_answer
+from rewardsmith.rewards.guards import RequireAnswer
 
 SEEN: list[dict] = []
 BOXED = r"\\boxed\{.+\}"

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.installed import part_of
 
-from rewardsmith.rewards import AsyncRoutedReward, RoutedReward, exact_number, exact_text
+from rewardsmith.rewards import RoutedReward, exact_number, exact_text
 from rewardsmith.scoring import as_target, contract_of
+from rewardsmith.scoring.contracts import is_async
 
 SEEN: list[tuple[str, dict]] = []
 
@@ -43,7 +44,7 @@ async def short_async(*, prompts, completions, **columns):
 def call(reward, completions, tasks, **columns):
     prompts = [f"q{i}" for i in range(len(completions))]
     result = reward(prompts=prompts, completions=completions, task=tasks, **columns)
-    return asyncio.run(result) if isinstance(reward, AsyncRoutedReward) else result
+    return asyncio.run(result) if is_async(reward) else result
 
 
 def arms(kind, **values):

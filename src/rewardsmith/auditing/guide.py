@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import Differentiable
+from rewardsmith.rewards.models.triggers import Differentiable
 from rewardsmith.scoring import Target
 
 logger = logging.getLogger(__name__)

@@ -1,129 +1,72 @@
-"""Scores a completion or a transition: the one scoring path, the contracts rewards come in, and rewards of our own.
+"""Rewards of our own: verifiers, judges, reward models, and wrappers of other rewards.
 
 Importing this room loads neither torch nor a verifier's libraries, because every worker process does it.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from rewardsmith.rewards.agreement import Vote, weighted_vote
-from rewardsmith.rewards.guards import AsyncRequireAnswer, RequireAnswer, require_answer
-from rewardsmith.rewards.judges import (
-    NO_ERROR,
-    PRINCIPLES,
-    ChatBackend,
-    FirstErrorJudge,
-    JudgeError,
-    Judgement,
-    PrincipleJudge,
-    ReferenceJudge,
-    first_error_index,
-    first_error_messages,
-    localization_reward,
-    parse_judgements,
-    principle_format,
-    principle_messages,
-    principle_score,
-    reference_messages,
-    verdict,
-)
-from rewardsmith.rewards.models import (
-    CRITIQUE_TEMPLATE,
-    PAIR_TEMPLATE,
-    AskedCritiques,
-    AsyncCritiqueReward,
-    Batching,
-    ContextualReward,
-    CritiqueReward,
-    Differentiable,
-    GaussianReward,
-    GeneratedCritiques,
-    HeadScores,
-    ImplicitReward,
-    MemberScale,
-    PairwiseReward,
-    RewardEnsemble,
-    RewardModel,
-    SequenceReward,
-    StepReward,
-    critique_messages,
-    in_pair,
-    load_reward_model,
-)
-from rewardsmith.rewards.routing import AsyncRoutedReward, RoutedReward
-from rewardsmith.rewards.segments import AspectReward, AsyncAspectReward
+from rewardsmith.rewards.agreement import weighted_vote
+from rewardsmith.rewards.fusion import RewardFusion
+from rewardsmith.rewards.guards import require_answer
+from rewardsmith.rewards.judges.chat import ChatBackend
+from rewardsmith.rewards.judges.first_error import FirstErrorJudge, localization_reward
+from rewardsmith.rewards.judges.principles import PRINCIPLES, PrincipleJudge, principle_format
+from rewardsmith.rewards.judges.reference import ReferenceJudge
+from rewardsmith.rewards.judges.wire import JudgeError
+from rewardsmith.rewards.models.base import Batching
+from rewardsmith.rewards.models.contextual import ContextualReward
+from rewardsmith.rewards.models.critique import AskedCritiques, CritiqueReward, GeneratedCritiques
+from rewardsmith.rewards.models.ensemble import RewardEnsemble
+from rewardsmith.rewards.models.gaussian import GaussianReward
+from rewardsmith.rewards.models.implicit import ImplicitReward
+from rewardsmith.rewards.models.loading import load_reward_model
+from rewardsmith.rewards.models.pairwise import PairwiseReward
+from rewardsmith.rewards.models.sequence import SequenceReward
+from rewardsmith.rewards.models.steps import StepReward
+from rewardsmith.rewards.routing import RoutedReward
+from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity, paraphrase_ceiling
-from rewardsmith.rewards.stated import (
-    AsyncWithoutConfidence,
-    WithoutConfidence,
-    stated_confidence,
-    without_confidence,
-)
-from rewardsmith.rewards.verifiers import (
-    exact_number,
-    exact_text,
-    final_answer,
-    json_schema,
-    matches_format,
-    math_equal,
-    multiple_choice,
-    plain_text,
-    think_format,
-)
+from rewardsmith.rewards.stated import stated_confidence, without_confidence
+from rewardsmith.rewards.verifiers.choice import multiple_choice
+from rewardsmith.rewards.verifiers.final_answer import final_answer
+from rewardsmith.rewards.verifiers.formats import matches_format, think_format
+from rewardsmith.rewards.verifiers.mathematics import math_equal
+from rewardsmith.rewards.verifiers.numbers import exact_number
+from rewardsmith.rewards.verifiers.schema import json_schema
+from rewardsmith.rewards.verifiers.texts import exact_text, plain_text
 from rewardsmith.rewards.weight_space import average, extrapolate
 
 if TYPE_CHECKING:
-    from rewardsmith.rewards.models import GaussianHeads, Gaussians
-from rewardsmith.rewards.fusion import RewardFusion
+    from rewardsmith.rewards.models.heads import GaussianHeads
 
 __all__ = [
-    "CRITIQUE_TEMPLATE",
-    "NO_ERROR",
-    "PAIR_TEMPLATE",
     "PRINCIPLES",
     "AskedCritiques",
     "AspectReward",
-    "AsyncAspectReward",
-    "AsyncCritiqueReward",
-    "AsyncRequireAnswer",
-    "AsyncRoutedReward",
-    "AsyncWithoutConfidence",
     "Batching",
     "ChatBackend",
     "ContextualReward",
     "CritiqueReward",
-    "Differentiable",
     "EmbeddingSimilarity",
     "FirstErrorJudge",
     "GaussianHeads",
     "GaussianReward",
-    "Gaussians",
     "GeneratedCritiques",
-    "HeadScores",
     "ImplicitReward",
     "JudgeError",
-    "Judgement",
-    "MemberScale",
     "PairwiseReward",
     "PrincipleJudge",
     "ReferenceJudge",
-    "RequireAnswer",
     "RewardEnsemble",
     "RewardFusion",
-    "RewardModel",
     "RoutedReward",
     "SequenceReward",
     "StepReward",
-    "Vote",
-    "WithoutConfidence",
     "average",
-    "critique_messages",
     "exact_number",
     "exact_text",
     "extrapolate",
     "final_answer",
-    "first_error_index",
-    "first_error_messages",
-    "in_pair",
     "json_schema",
     "load_reward_model",
     "localization_reward",
@@ -131,24 +74,20 @@ __all__ = [
     "math_equal",
     "multiple_choice",
     "paraphrase_ceiling",
-    "parse_judgements",
     "plain_text",
     "principle_format",
-    "principle_messages",
-    "principle_score",
-    "reference_messages",
     "require_answer",
     "stated_confidence",
     "think_format",
-    "verdict",
     "weighted_vote",
     "without_confidence",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("GaussianHeads", "Gaussians"):  # modules of torch, which this room must not load
-        from rewardsmith.rewards import models
+    if name == "GaussianHeads":  # a module of torch, which this room must not load
+        from rewardsmith._torch import torch  # noqa: F401 - its error says how to install it
+        from rewardsmith.rewards.models.heads import GaussianHeads
 
-        return getattr(models, name)
+        return GaussianHeads
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,20 +6,20 @@ A guard stays apart from what it guards, so that an audit of the bare reward sti
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 from rewardsmith.data import completion_text
 from rewardsmith.scoring.calling import reasoned
 from rewardsmith.scoring.contracts import is_async, name_of
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
-
-Scores = Sequence[float | None]
 
 
 @dataclass(frozen=True)
-class RequireAnswer:
+class RequireAnswer(SyncOrAsync):
     """A reward behind a gate: completions that are too short or hold no answer get `otherwise`, unseen by the reward.
 
     The gate looks for `pattern` with `re.search`, and counts words that hold a letter or a digit. Made by
@@ -30,6 +30,9 @@ class RequireAnswer:
     min_tokens: int
     pattern: str | None
     otherwise: float | None
+
+    def __post_init__(self) -> None:
+        self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
@@ -51,38 +54,18 @@ class RequireAnswer:
         text = completion_text(completion)
         return _n_tokens(text) >= self.min_tokens and (self.pattern is None or bool(re.search(self.pattern, text)))
 
-    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+    @sync_or_async
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
         """One value a row; the reward is called once, with the admitted rows only, or not at all."""
+        values: list[Any] = [self.otherwise] * len(completions)
         admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
-        if not admitted:
-            return [self.otherwise] * len(completions)
-        scores = self.reward(**rows_at(admitted, prompts=prompts, completions=completions, **columns))
-        return self._scatter(scores, admitted, len(completions))
-
-    def _scatter(self, scores: Scores, admitted: list[int], n: int) -> list[float | None]:
-        if len(scores) != len(admitted):
-            raise ValueError(
-                f"RequireAnswer: {name_of(self.reward)} returned {len(scores)} values for {len(admitted)} rows. "
-                "A reward must return one value per completion."
-            )
-        values: list[float | None] = [self.otherwise] * n
-        for index, score in zip(admitted, scores, strict=True):
-            values[index] = score
+        if admitted:
+            rows = rows_at(admitted, prompts=prompts, completions=completions, **columns)
+            [scores] = yield [partial(self.reward, **rows)]
+            check_length("RequireAnswer", self.reward, scores, len(admitted))
+            for index, score in zip(admitted, scores, strict=True):
+                values[index] = score
         return values
-
-
-class AsyncRequireAnswer(RequireAnswer):
-    """The same gate before an async reward; a class of its own because trainers look at `__call__` to tell."""
-
-    async def __call__(
-        self, *, prompts: list[Text], completions: list[Completion], **columns: Any
-    ) -> list[float | None]:
-        """One value a row, awaited; the reward is called once, with the admitted rows only, or not at all."""
-        admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
-        if not admitted:
-            return [self.otherwise] * len(completions)
-        rows = rows_at(admitted, prompts=prompts, completions=completions, **columns)
-        return self._scatter(await cast(Awaitable[Scores], self.reward(**rows)), admitted, len(completions))
 
 
 def require_answer(
@@ -124,8 +107,7 @@ def require_answer(
         raise ValueError(
             f"require_answer: pattern {pattern!r} is no regular expression ({error}). Escape its special signs."
         ) from error
-    kind = AsyncRequireAnswer if is_async(reward) else RequireAnswer
-    return kind(reward, min_tokens, pattern, otherwise)
+    return RequireAnswer(reward, min_tokens, pattern, otherwise)
 
 
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣豈-﫿]|(?:(?![぀-ヿ㐀-鿿가-힣豈-﫿])[^\W_])+")
@@ -142,3 +124,12 @@ def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any
         name: [value[i] for i in indices] if isinstance(value, list) and len(value) == n else value
         for name, value in named.items()
     }
+
+
+def check_length(caller: str, reward: Callable[..., Any], scores: Any, n_rows: int) -> None:
+    """Refuse the result of a reward that has another number of values than of rows."""
+    if len(scores) != n_rows:
+        raise ValueError(
+            f"{caller}: {name_of(reward)} returned {len(scores)} values for {n_rows} rows. "
+            "A reward must return one value per completion."
+        )

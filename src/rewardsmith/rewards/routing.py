@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.guards import rows_at
+from rewardsmith.rewards.guards import check_length, rows_at
 from rewardsmith.scoring.calling import Unscored, own_concurrency, reasoned
-from rewardsmith.scoring.contracts import is_async, name_of
+from rewardsmith.scoring.contracts import is_async
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
 
 OnUnparsed = Literal["none", "default"]
@@ -21,7 +21,7 @@ _OF_THE_COMPLETION = ("completion", "completions", "completion_ids")
 
 
 @dataclass(frozen=True, eq=False)
-class RoutedReward:
+class RoutedReward(SyncOrAsync):
     """A reward in TRL's contract that sends each row to the reward of its task.
 
     The task is a column of the data set, hence a property of the prompt: a router that guessed it from the completion
@@ -55,10 +55,6 @@ class RoutedReward:
     default: Callable[..., Any] | None = None
     on_unparsed: OnUnparsed = "none"
 
-    def __new__(cls, routes: Mapping[str, Callable[..., Any]] | None = None, **options: Any) -> RoutedReward:
-        rewards = [*(routes or {}).values(), options.get("default")]
-        return object.__new__(AsyncRoutedReward if any(map(is_async, rewards)) else cls)
-
     def __post_init__(self) -> None:
         check_choice("RoutedReward", "on_unparsed", self.on_unparsed, get_args(OnUnparsed))
         if not self.routes:
@@ -70,6 +66,7 @@ class RoutedReward:
             )
         if self.on_unparsed == "default" and self.default is None:
             raise ValueError('RoutedReward: on_unparsed="default" needs a default reward. Pass one, or use "none".')
+        self.become(is_async=any(map(is_async, (*self.routes.values(), self.default))))
 
     @property
     def __name__(self) -> str:
@@ -90,28 +87,19 @@ class RoutedReward:
             raise AttributeError("concurrency: no reward of this route has one")
         return min(said)
 
-    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """One value a row."""
+    @sync_or_async
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
+        """One value a row; the routed rewards of an async one run concurrently."""
         rows = {"prompts": prompts, "completions": completions, **columns}
         scores: Scores = [None] * len(completions)
-        for reward, indices in self._routed(rows):
-            _fill(scores, indices, reward, reward(**rows_at(indices, **rows)))
-        left = self._left(rows, scores)
-        if left and self.default is not None:
-            _fill(scores, left, self.default, self.default(**rows_at(left, **rows)))
-        return scores
-
-    def _routed(self, rows: Mapping[str, Any]) -> list[tuple[Callable[..., Any], list[int]]]:
-        """Each reward that has rows, with the indices of its rows."""
         tasks = self._tasks(rows)
         shares = [(reward, [i for i, task in enumerate(tasks) if task == name]) for name, reward in self.routes.items()]
-        return [(reward, indices) for reward, indices in shares if indices]
-
-    def _left(self, rows: Mapping[str, Any], scores: Scores) -> list[int]:
-        """The rows for the default: those of no route, and the unparsed ones if it is to have them."""
-        unparsed = self.on_unparsed == "default"
-        tasks = self._tasks(rows)
-        return [i for i, task in enumerate(tasks) if task not in self.routes or (unparsed and _unparsed(scores[i]))]
+        yield from _filled(scores, [(reward, indices) for reward, indices in shares if indices], rows)
+        if self.default is not None:
+            again = self.on_unparsed == "default"
+            left = [i for i, task in enumerate(tasks) if task not in self.routes or (again and _unparsed(scores[i]))]
+            yield from _filled(scores, [(self.default, left)] if left else [], rows)
+        return scores
 
     def _tasks(self, rows: Mapping[str, Any]) -> Sequence[str | None]:
         tasks = rows.get(self.by)
@@ -123,40 +111,14 @@ class RoutedReward:
         return [task if isinstance(task, str) else None for task in tasks]
 
 
-class AsyncRoutedReward(RoutedReward):
-    """`RoutedReward` with an async reward among its own; a class apart as trainers look at `__call__` to tell."""
-
-    async def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Scores:
-        """One value a row, awaited; the routed rewards run concurrently."""
-        rows = {"prompts": prompts, "completions": completions, **columns}
-        scores: Scores = [None] * len(completions)
-        routed = self._routed(rows)
-        for (reward, indices), values in zip(routed, await _gathered(routed, rows), strict=True):
-            _fill(scores, indices, reward, values)
-        left = self._left(rows, scores)
-        if left and self.default is not None:
-            (values,) = await _gathered([(self.default, left)], rows)
-            _fill(scores, left, self.default, values)
-        return scores
-
-
-async def _gathered(routed: Sequence[tuple[Callable[..., Any], list[int]]], rows: Mapping[str, Any]) -> list[Any]:
-    async def one(reward: Callable[..., Any], indices: list[int]) -> Any:
-        scores = reward(**rows_at(indices, **rows))
-        return await scores if inspect.isawaitable(scores) else scores
-
-    return await asyncio.gather(*(one(reward, indices) for reward, indices in routed))
-
-
-def _fill(scores: Scores, indices: list[int], reward: Callable[..., Any], values: Scores) -> None:
-    """Put a reward's values in their rows; NaN is None, as in every list."""
-    if len(values) != len(indices):
-        raise ValueError(
-            f"RoutedReward: {name_of(reward)} returned {len(values)} values for {len(indices)} rows. "
-            "A reward must return one value per completion."
-        )
-    for index, value in zip(indices, values, strict=True):
-        scores[index] = value if isinstance(value, Unscored) or (value is not None and not math.isnan(value)) else None
+def _filled(scores: Scores, routed: Sequence[tuple[Callable[..., Any], list[int]]], rows: Mapping[str, Any]) -> Calls:
+    """Call each reward with its rows and put its values there; NaN is None, as in every list."""
+    results = yield [partial(reward, **rows_at(indices, **rows)) for reward, indices in routed]
+    for (reward, indices), values in zip(routed, results, strict=True):
+        check_length("RoutedReward", reward, values, len(indices))
+        for index, value in zip(indices, values, strict=True):
+            missing = value is None or (not isinstance(value, Unscored) and math.isnan(value))
+            scores[index] = None if missing else value
 
 
 def _unparsed(value: float | Unscored | None) -> bool:

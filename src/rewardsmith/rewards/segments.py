@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 from rewardsmith._check import check_choice
 from rewardsmith.scoring.contracts import is_async, name_of
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
 
 Pay = Literal["each", "mean"]
-StepScores = list[list[float | None] | None]
 
 
 @dataclass(frozen=True)
-class AspectReward:
+class AspectReward(SyncOrAsync):
     """A `types.ProcessReward`: each segment is paid `positive` where it is free of an error, else `negative`.
 
     Wu et al. 2023, arXiv:2306.01693: ±0.3 per clause for relevance, ±0.5 per sentence for factuality. A step may hold
@@ -48,9 +49,6 @@ class AspectReward:
     segmenter: Callable[[str], list[str]] | None = None
     pay: Pay = "each"
 
-    def __new__(cls, scorer: Callable[..., Any] | None = None, *_: Any, **__: Any) -> AspectReward:
-        return object.__new__(AsyncAspectReward if scorer is not None and is_async(scorer) else cls)
-
     def __post_init__(self) -> None:
         check_choice("AspectReward", "pay", self.pay, get_args(Pay))
         if not self.positive > self.negative:
@@ -58,27 +56,22 @@ class AspectReward:
                 f"AspectReward: positive is {self.positive} and negative {self.negative}, so errors are paid. "
                 "Pass positive above negative; to reward what the scorer calls an error, turn its scores round."
             )
+        self.become(is_async=is_async(self.scorer))
 
     @property
     def __name__(self) -> str:
         """The scorer's name: a trainer logs aspects by it."""
         return name_of(self.scorer)
 
+    @sync_or_async
     def __call__(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
-    ) -> Any:
+    ) -> Calls:
         """Per row one number or None per step, None for a row that was not scored."""
-        segments = self._segments(steps)
-        shown = [[text for own in row for text in own] for row in segments]
-        scores = self.scorer(prompts=prompts, completions=completions, steps=shown, **columns)
-        return self._paid(segments, scores)
-
-    def _segments(self, steps: list[list[str]]) -> list[list[list[str]]]:
-        """Per row and step the texts of its segments."""
         cut = self.segmenter
-        return [[[step] if cut is None else cut(step) for step in row] for row in steps]
-
-    def _paid(self, segments: list[list[list[str]]], scores: Sequence[Any]) -> StepScores:
+        segments = [[[step] if cut is None else cut(step) for step in row] for row in steps]
+        shown = [[text for own in row for text in own] for row in segments]
+        [scores] = yield [partial(self.scorer, prompts=prompts, completions=completions, steps=shown, **columns)]
         if len(scores) != len(segments):
             raise ValueError(
                 f"AspectReward: {name_of(self.scorer)} returned {len(scores)} rows for {len(segments)} completions. "
@@ -107,19 +100,6 @@ class AspectReward:
         if score is None or math.isnan(value := float(score)):
             return None
         return self.positive if value > self.threshold else self.negative
-
-
-class AsyncAspectReward(AspectReward):
-    """`AspectReward` of an async scorer; a class apart because trainers look at `__call__` to tell."""
-
-    async def __call__(
-        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
-    ) -> StepScores:
-        """Per row one number or None per step, awaited."""
-        segments = self._segments(steps)
-        shown = [[text for own in row for text in own] for row in segments]
-        scores = self.scorer(prompts=prompts, completions=completions, steps=shown, **columns)
-        return self._paid(segments, await scores if isinstance(scores, Awaitable) else scores)
 
 
 def _total(pays: Sequence[float | None], share: float) -> float | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 from rewardsmith.data import ConfidenceScale, completion_text, parse_confidence, strip_confidence
 from rewardsmith.scoring.calling import reasoned
 from rewardsmith.scoring.contracts import is_async, name_of
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
 
 
@@ -27,10 +29,13 @@ def stated_confidence(
 
 
 @dataclass(frozen=True)
-class WithoutConfidence:
+class WithoutConfidence(SyncOrAsync):
     """A reward that sees no stated confidence. Made by `without_confidence`; it pickles where the reward does."""
 
     reward: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
@@ -42,17 +47,13 @@ class WithoutConfidence:
         """The same around the reward's `reasoned`."""
         return replace(self, reward=reasoned(self.reward))
 
-    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+    @sync_or_async
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
         """What the reward returns for the stripped completions."""
-        return self.reward(**_stripped(prompts, completions, columns))
-
-
-class AsyncWithoutConfidence(WithoutConfidence):
-    """The same around an async reward; a class of its own because trainers look at `__call__` to tell."""
-
-    async def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """What the reward returns for the stripped completions, awaited."""
-        return await cast(Awaitable[Any], self.reward(**_stripped(prompts, completions, columns)))
+        columns.pop("completion_ids", None)
+        stripped = [strip_confidence(text) for text in completions]
+        [scores] = yield [partial(self.reward, prompts=prompts, completions=stripped, **columns)]
+        return scores
 
 
 def without_confidence(reward: Callable[..., Any]) -> WithoutConfidence:
@@ -72,9 +73,4 @@ def without_confidence(reward: Callable[..., Any]) -> WithoutConfidence:
     >>> without_confidence(length)(prompts=["2+2?"], completions=["Four. Confidence: 9"])
     [5.0]
     """
-    return (AsyncWithoutConfidence if is_async(reward) else WithoutConfidence)(reward)
-
-
-def _stripped(prompts: list[Text], completions: list[Completion], columns: dict[str, Any]) -> dict[str, Any]:
-    others = {name: value for name, value in columns.items() if name != "completion_ids"}
-    return {"prompts": prompts, "completions": [strip_confidence(text) for text in completions], **others}
+    return WithoutConfidence(reward)

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from rewardsmith.data import ANSWER_NAMES, completion_text, text_of
 from rewardsmith.describe import describe
 from rewardsmith.errors import TargetError
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
 
 Contract = Literal["trl", "plain", "verl", "openrlhf", "reasoning-gym", "process"]
@@ -163,8 +164,11 @@ def contract_of(function: Callable[..., Any]) -> Contract:
 
 
 @dataclass(frozen=True)
-class PerRow:
-    """A function of one row, callable as a TRL reward; `call` and `value` serve whoever scores row by row."""
+class PerRow(SyncOrAsync):
+    """A function of one row, callable as a TRL reward; `call` and `value` serve whoever scores row by row.
+
+    Where the function is async, the rows of a call run concurrently.
+    """
 
     function: Callable[..., Any]
     contract: Contract
@@ -172,6 +176,7 @@ class PerRow:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "signature", signature_of(self.function))
+        self.become(is_async=is_async(self.function))
 
     @property
     def __name__(self) -> str:  # TRL names its metrics after it
@@ -191,36 +196,14 @@ class PerRow:
             return rewards[0] if isinstance(rewards, list | tuple) and len(rewards) == 1 else rewards
         return result
 
-    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[Any]:
-        rows = _rowwise(columns, len(completions))
-        return [self.value(self.call(*row)) for row in zip(prompts, completions, rows, strict=True)]
-
-
-@dataclass(frozen=True)
-class AsyncPerRow(PerRow):
-    """`PerRow` of an async function: the rows of a call run concurrently."""
-
-    async def __call__(  # type: ignore[override]
-        self, *, prompts: list[Text], completions: list[Completion], **columns: Any
-    ) -> list[Any]:
-        import asyncio
-
-        async def one(row: tuple[Text, Completion, dict[str, Any]]) -> Any:
-            return self.value(await self.call(*row))
-
-        rows = zip(prompts, completions, _rowwise(columns, len(completions)), strict=True)
-        return list(await asyncio.gather(*map(one, rows)))
-
-
-def _rowwise(columns: Mapping[str, Any], n_rows: int) -> list[dict[str, Any]]:
-    # TRL also passes what is no column: trainer_state, log_extra, log_metric.
-    lists = {name: v for name, v in columns.items() if isinstance(v, list | tuple) and len(v) == n_rows}
-    return [{name: values[i] for name, values in lists.items()} for i in range(n_rows)]
-
-
-def per_row(function: Callable[..., Any], contract: Contract) -> PerRow:
-    """`function`, which follows the row contract named, as a TRL reward that also answers row by row."""
-    return (AsyncPerRow if is_async(function) else PerRow)(function, contract)
+    @sync_or_async
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
+        # TRL also passes what is no column: trainer_state, log_extra, log_metric.
+        n = len(completions)
+        lists = {name: v for name, v in columns.items() if isinstance(v, list | tuple) and len(v) == n}
+        rows = [{name: values[i] for name, values in lists.items()} for i in range(n)]
+        results = yield [partial(self.call, *row) for row in zip(prompts, completions, rows, strict=True)]
+        return [self.value(result) for result in results]
 
 
 def from_plain(function: Callable[..., float | Awaitable[float | None] | None]) -> PerRow:
@@ -230,7 +213,7 @@ def from_plain(function: Callable[..., float | Awaitable[float | None] | None]) 
     ...     prompts=["2+2?", "1+2?"], completions=["4", "4"], answer=["4", "3"])
     [1.0, 0.0]
     """
-    return per_row(function, "plain")
+    return PerRow(function, "plain")
 
 
 def from_verl(function: Callable[..., Any]) -> PerRow:
@@ -243,7 +226,7 @@ def from_verl(function: Callable[..., Any]) -> PerRow:
     ...     prompts=["2+2?"], completions=["4"], answer=["4"])
     [0.5]
     """
-    return per_row(function, "verl")
+    return PerRow(function, "verl")
 
 
 def from_openrlhf(function: Callable[..., Any]) -> PerRow:
@@ -253,7 +236,7 @@ def from_openrlhf(function: Callable[..., Any]) -> PerRow:
     ...     prompts=["ab"], completions=["cde"], answer=["x"])
     [5]
     """
-    return per_row(function, "openrlhf")
+    return PerRow(function, "openrlhf")
 
 
 def _call_plain(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:

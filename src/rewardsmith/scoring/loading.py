@@ -23,7 +23,7 @@ from typing import Any
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError, missing_extra
-from rewardsmith.scoring.contracts import per_row
+from rewardsmith.scoring.contracts import PerRow
 from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
 
 _SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>.*)\])?", re.DOTALL)
@@ -205,7 +205,7 @@ def _reasoning_gym(spec: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         raise TargetError(
             f"load_target: reasoning-gym refuses {spec!r} ({type(error).__name__}: {error}). Change its options."
         ) from error
-    return _named(Target(spec.strip(), "reasoning-gym", per_row(dataset.score_answer, "reasoning-gym")), spec.strip())
+    return _named(Target(spec.strip(), "reasoning-gym", PerRow(dataset.score_answer, "reasoning-gym")), spec.strip())
 
 
 def _gym(spec: str) -> Any:

@@ -12,15 +12,16 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import BLANK_LINE, Row, split_steps
-from rewardsmith.scoring.calling import reasoned
+from rewardsmith.scoring.calling import Unscored, reasoned
 from rewardsmith.scoring.contracts import PerRow, is_async, name_of, signature_of
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.scoring.targets import Target
 
 STEP_INDEX = "step_index"
 
 
 @dataclass(frozen=True)
-class StepScore:
+class StepScore(SyncOrAsync):
     """A `types.ProcessReward` as a `types.Reward`: what it gives one step of each row.
 
     The column `steps` holds the step texts that the process reward is shown, `step_index` which of them counts (−1 for
@@ -28,6 +29,9 @@ class StepScore:
     """
 
     reward: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
@@ -46,16 +50,16 @@ class StepScore:
         rest = [p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD]
         return own.replace(parameters=[*named, index, *rest], return_annotation=inspect.Signature.empty)
 
-    def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Any:
-        """One number or None per row."""
-        return self._chosen(self.reward(*positional, **columns), step_index, columns.get("steps"))
-
-    def _chosen(self, result: Any, index: Sequence[int] | None, steps: Any) -> list[Any]:
+    @sync_or_async
+    def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Calls:
+        """One number, None or `Unscored` per row."""
+        [result] = yield [partial(self.reward, *positional, **columns)]
+        steps = columns.get("steps")
         rows = [row.tolist() if hasattr(row, "tolist") else row for row in result]
         chosen: list[Any] = []
         for place, scores in enumerate(rows):
-            if scores is None:
-                chosen.append(None)
+            if scores is None or isinstance(scores, Unscored):
+                chosen.append(scores)
                 continue
             if not isinstance(scores, list | tuple):
                 raise TypeError(
@@ -67,16 +71,8 @@ class StepScore:
                     f"StepScore: {name_of(self.reward)} returned {len(scores)} scores for {len(steps[place])} steps of "
                     f"row {place}. Return one number or None per step."
                 )
-            chosen.append(scores[-1 if index is None else index[place]])
+            chosen.append(scores[-1 if step_index is None else step_index[place]])
         return chosen
-
-
-class AsyncStepScore(StepScore):
-    """`StepScore` of an async process reward; a class apart because who calls looks at `__call__` to tell."""
-
-    async def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Any:
-        """One number or None per row, awaited."""
-        return self._chosen(await self.reward(*positional, **columns), step_index, columns.get("steps"))
 
 
 def takes_steps(target: Target) -> bool:
@@ -89,9 +85,8 @@ def process_target(target: Target) -> Target:
     """The target's reward as a process reward, scored step by step (`StepScore`)."""
     if target.contract == "process":
         return target
-    kind = AsyncStepScore if is_async(target.reward) else StepScore
     load = target.load and partial(_again, target.load)
-    return replace(target, contract="process", reward=kind(target.reward), load=load)
+    return replace(target, contract="process", reward=StepScore(target.reward), load=load)
 
 
 def _again(load: Callable[[], Target]) -> Target:

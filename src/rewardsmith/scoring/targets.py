@@ -8,7 +8,7 @@ from typing import Any
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.scoring.contracts import Contract, PerRow, contract_of, name_of, per_row
+from rewardsmith.scoring.contracts import Contract, PerRow, contract_of, name_of
 from rewardsmith.types import Reward, Scope, traits_of
 
 
@@ -72,7 +72,7 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
     if isinstance(reward, PerRow):
         return Target(name or name_of(reward), reward.contract, reward)
     contract = contract_of(reward)
-    return Target(name or name_of(reward), contract, reward if contract == "trl" else per_row(reward, contract))
+    return Target(name or name_of(reward), contract, reward if contract == "trl" else PerRow(reward, contract))
 
 
 def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:

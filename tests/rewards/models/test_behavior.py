@@ -13,9 +13,8 @@ from transformers import LlamaModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rewardsmith.rewards import Batching, ImplicitReward, SequenceReward, StepReward
-from rewardsmith.rewards.models.behavior import looks_left, shared_cache
-from rewardsmith.rewards.models.implicit import Logits
-from rewardsmith.rewards.models.sequence import Hidden
+from rewardsmith.rewards.models.behavior import behavior_of
+from rewardsmith.rewards.models.scanning import Output
 
 pytestmark = [pytest.mark.models, pytest.mark.slow]
 PROMPTS, COMPLETIONS = ["the answer is " * 3 + "2+2="] * 4 + ["1+1="], ["4", "so 4", "", "maybe 5 or 4", "so 2"]
@@ -133,10 +132,10 @@ def test_the_name_of_the_cache_changes_nothing():
         model.forward = partial(_own_forward, model)
         rm = SequenceReward(model, tokenizer())
         assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(right, abs=1e-9)
-        assert rm.reader.scanner.causal
-        assert rm.reader.scanner.share is shared
-    found = shared_cache(Hidden(dressed(Renamed).model), dressed(Renamed).model, llama_classifier())
-    assert found == ("notes", "memory")
+        assert rm.scanner.causal
+        assert rm.scanner.share is shared
+    trunk = dressed(Renamed).model
+    assert behavior_of(Output(trunk), trunk, llama_classifier()).cache == ("notes", "memory")
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -145,8 +144,8 @@ def test_a_head_that_reads_the_last_column_is_padded_on_the_left(side):
     rm = SequenceReward(model, tokenizer(), batching=Batching(padding_side=side))
     prompts, completions = mixed_rows()
     assert rm.score(prompts, completions) == pytest.approx(want(model.inner, prompts, completions), abs=1e-9)
-    assert rm.reader.scanner.side == "left"
-    assert rm.reader.scanner.max_rows > 1
+    assert rm.scanner.side == "left"
+    assert rm.scanner.max_rows > 1
 
 
 @pytest.mark.parametrize("kind", [Neighbors, Maskless])
@@ -201,7 +200,8 @@ def test_a_model_that_exchanges_its_own_attention_is_put_back():
 
 def test_what_looks_left_is_found_by_asking():
     for model, left in ((llama_classifier(), True), (bert(), False)):
-        assert looks_left(Hidden(model.base_model), model) is left
-    assert looks_left(Logits(llama_policy()), llama_policy())
+        assert behavior_of(Output(model.base_model), model.base_model, model).causal is left
+    policy = llama_policy()
+    assert behavior_of(Output(policy, "logits"), policy.base_model, policy).causal
     assert StepReward(step_classifier(), tokenizer()).scanner.causal
-    assert ImplicitReward(llama_policy(), llama_policy(), tokenizer()).reader.scanner.share
+    assert ImplicitReward(llama_policy(), llama_policy(), tokenizer()).scanner.share

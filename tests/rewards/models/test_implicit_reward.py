@@ -30,7 +30,7 @@ def test_it_is_the_log_ratio_of_the_completions_tokens(budget, share):
     rm = ImplicitReward(policy, reference, tok, beta=0.3, batching=batching)
     want = [by_hand(policy, reference, tok, *row, beta=0.3) for row in zip(prompts, completions, strict=True)]
     assert rm.score(prompts, completions) == pytest.approx([value for value, _ in want], abs=1e-9)
-    assert rm.reader.scanner.share is share
+    assert rm.scanner.share is share
     per_token = ImplicitReward(policy, reference, tok, beta=0.3, batching=batching, normalize="tokens")
     assert per_token.score(prompts, completions) == pytest.approx([value / n for value, n in want], abs=1e-9)
 

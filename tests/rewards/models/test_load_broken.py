@@ -191,7 +191,7 @@ def test_code_of_a_folder_runs_where_it_is_asked_for_and_nobody_is_asked(tmp_pat
     (folder / "own.py").write_text(CODE.format(mark=str(mark)))
     own = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnForSequenceClassification"}
     changed(folder, auto_map=own, model_type="own", architectures=["OwnForSequenceClassification"])
-    code = f"from rewardsmith.rewards import load_target; load_target({str(folder)!r})"
+    code = f"from rewardsmith.scoring import load_target; load_target({str(folder)!r})"
     environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
     run = partial(subprocess.run, input="y\n" * 9, capture_output=True, text=True, env=environment, check=False)
     assert "brings Python code of its own, which is not run unasked" in run([sys.executable, "-c", code]).stderr
@@ -272,7 +272,7 @@ def test_a_head_over_all_positions_padding_too_is_loaded_and_read_alone(folder, 
     ids = [tokenizer()(p + c + "<eos>", return_tensors="pt")["input_ids"] for p, c in zip(*rows, strict=True)]
     with torch.inference_mode():
         assert rm.score(*rows) == pytest.approx([largest(rm.model, row).logits.item() for row in ids], abs=1e-5)
-    assert rm.reader.scanner.max_rows == 1
+    assert rm.scanner.max_rows == 1
 
 
 def scores(reward):

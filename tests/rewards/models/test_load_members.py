@@ -11,7 +11,8 @@ from tests.small_models import llama_classifier, mixed_rows, saved, step_classif
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.rewards import MemberScale, RewardEnsemble, SequenceReward, load_reward_model
+from rewardsmith.rewards import RewardEnsemble, SequenceReward, load_reward_model
+from rewardsmith.rewards.models.ensemble import MemberScale
 from rewardsmith.scoring import load_reward, load_target, score
 
 pytestmark = pytest.mark.slow

@@ -63,10 +63,10 @@ def test_a_shared_prompt_gives_the_plain_scores(build):
     shared = SequenceReward(model, tok, batching=Batching(token_budget=256))
     plain = SequenceReward(model, tok, batching=Batching(token_budget=256, share_prompts=False))
     assert shared.score(prompts, completions) == pytest.approx(plain.score(prompts, completions), abs=1e-9)
-    assert shared.reader.scanner.share  # it was not given up
-    encoded = shared.reader.encode(prompts, completions)
-    assert any(batch.prefix for batch in shared.reader.scanner.plan(encoded))
-    assert not plain.reader.scanner.share
+    assert shared.scanner.share  # it was not given up
+    encoded = shared.encode(prompts, completions)
+    assert any(batch.prefix for batch in shared.scanner.plan(encoded))
+    assert not plain.scanner.share
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewardsmith.rewards.verifiers import exact_number, final_answer, math_equal
+from rewardsmith.rewards import exact_number, final_answer, math_equal
 from rewardsmith.rewards.verifiers.numerals import read_number
 
 CARRIERS = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewardsmith.rewards.verifiers import (
+from rewardsmith.rewards import (
     exact_text,
     json_schema,
     matches_format,

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.installed import part_of
 
-from rewardsmith.rewards.verifiers import math_equal, mathematics
+from rewardsmith.rewards import math_equal
+from rewardsmith.rewards.verifiers import mathematics
 
 math_verify = part_of("math-verify", "math_verify")
 

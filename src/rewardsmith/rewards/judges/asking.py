@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rewardsmith.rewards.judges.verdict import spoken
+from rewardsmith.rewards.judges.replies import spoken
 from rewardsmith.rewards.judges.wire import JudgeError, excerpt
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Message

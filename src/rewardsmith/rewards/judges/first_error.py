@@ -13,7 +13,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
-from rewardsmith.rewards.judges.verdict import spoken
+from rewardsmith.rewards.judges.replies import spoken
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.scoring.contracts import name_of
 from rewardsmith.types import Completion, Message, Text

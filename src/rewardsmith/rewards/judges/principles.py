@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
-from rewardsmith.rewards.judges.verdict import spoken
+from rewardsmith.rewards.judges.replies import spoken
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, read_key, text_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
-from rewardsmith.rewards.judges.verdict import verdict
+from rewardsmith.rewards.judges.replies import yes_or_no
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Message, Text
 
@@ -54,7 +54,7 @@ class ReferenceJudge:
 
     backend: Backend
     template: Callable[[str, str, str], list[Message]] = reference_messages
-    parser: Callable[[str], bool | None] = verdict
+    parser: Callable[[str], bool | None] = yes_or_no
     name: str = "reference_judge"
 
     @property

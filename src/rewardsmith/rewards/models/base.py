@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith.rewards.models.batching import ACCELERATED_BUDGET, MOST_ROWS, TOKEN_BUDGET
 from rewardsmith.rewards.models.encoding import Encoded, key_of
 from rewardsmith.rewards.models.scanning import Read, Scanner
-from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.scoring.contracts import name_of
 from rewardsmith.types import Completion, Text
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rewardsmith.rewards.models.triggers import Differentiable
+
 MOST_PLANNED = 2**26
 """Tokens that a plan keeps for the scoring that follows it."""
-
-
-class RewardModel(Protocol):
-    """A reward in TRL's contract that is a model, with its scores by name too."""
-
-    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]: ...
-
-    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """One number a row; None where it cannot be scored, which `reasoned` explains."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -52,27 +48,82 @@ class Batching:
                 "Leave them out for the defaults."
             )
 
-    def scanner(self, **parts: Any) -> Scanner:
-        """A scanner that batches so."""
-        usual = TOKEN_BUDGET if parts["model"].device.type == "cpu" else ACCELERATED_BUDGET
-        options = {"budget": self.token_budget or usual, "max_rows": self.max_rows, "side": self.padding_side}
-        return Scanner(**{**options, "share": self.share_prompts, **parts})
 
+@dataclass(kw_only=True)
+class ModelReward:
+    """A reward in TRL's contract that is a model; a class of it gives `reasoned` and `settings`.
 
-@dataclass
-class Reader:
-    """Rows through one scanner: encodes them, leaves out what cannot be read, and remembers what a plan has encoded."""
+    name: under which trainers and reports list it.
+    """
 
-    scanner: Scanner
-    encode: Any
-    read: Read
-    _planned: dict[tuple[str, str], Encoded | Unscored] = field(default_factory=dict, init=False, repr=False)
+    name: str = "model_reward"
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+        """TRL's contract: `score`."""
+        return self.score(prompts, completions, **columns)
+
+    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+        """One number a row; None where it cannot be scored or its number is not finite, with a warning that counts."""
+        return scored(self.name, self.reasoned(prompts, completions, **columns))
+
+    def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
+        """`score`, with the reason in place of None; a number that is not finite comes as it is."""
+        raise NotImplementedError
+
+    def differentiable(self) -> Differentiable | None:
+        """This score's gradient, for attacks on it; None where it has none."""
+        return None
+
+    def content_digest(self) -> str:
+        """A digest of weights and options, by which a journal knows its job."""
+        return hashlib.blake2b(repr(self.settings()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on, as values whose `repr` says all."""
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_planned": {}}
+        members = {name: found for kind in type(self).__mro__ for name, found in vars(kind).items()}
+        return {k: v for k, v in self.__dict__.items() if not isinstance(members.get(k), cached_property)}
 
-    def plan(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[list[int]]:
-        """The rows of each batch; every row is in one."""
+
+@dataclass(kw_only=True)
+class TokenReward(ModelReward):
+    """A model reward that reads rows of tokens through a scanner, and remembers what a plan has encoded.
+
+    A class of it gives `scanner` and `encode`, and `numbers` or `read` where outputs are not the numbers.
+    """
+
+    _planned: dict[tuple[str, str], Encoded | Unscored] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_planned": {}}
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """How rows are read."""
+        raise NotImplementedError
+
+    def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
+        """Every row as token ids, or why it cannot be read."""
+        raise NotImplementedError
+
+    def numbers(self, values: Tensor) -> Tensor:
+        """Turn (R, d) outputs at the rows' reads into numbers, (R, K)."""
+        return values
+
+    def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+        """Turn outputs into lists of numbers, one a row."""
+        return lists(self.numbers(values))
+
+    def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
+        """The batches in which a `Scorer` should send these rows; every row is in one."""
         encoded = self.encode(prompts, completions)
         self._planned.clear()
         kept = 0
@@ -81,15 +132,17 @@ class Reader:
             if kept <= MOST_PLANNED:
                 self._planned[key_of(prompt), key_of(completion)] = item
         places = [place for place, item in enumerate(encoded) if not isinstance(item, Unscored)]
-        batches = self.scanner.plan([encoded[place] for place in places])
+        batches = self.scanner.plan([item for item in encoded if not isinstance(item, Unscored)])
         unread = [place for place, item in enumerate(encoded) if isinstance(item, Unscored)]
         return [*([unread] if unread else []), *([places[row] for row in batch.rows] for batch in batches)]
 
-    def values(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[list[float] | Unscored]:
-        """The numbers that are read of each row, or why there are none."""
+    def values(
+        self, prompts: Sequence[Text], completions: Sequence[Completion], read: Read | None = None
+    ) -> list[list[float] | Unscored]:
+        """The numbers that `read` finds in each row, or why there are none."""
         encoded = self.encoded(prompts, completions)
         readable = [item for item in encoded if not isinstance(item, Unscored)]
-        found = iter(self.scanner.run(readable, self.read))
+        found = iter(self.scanner.run(readable, read or self.read))
         return [item if isinstance(item, Unscored) else next(found) for item in encoded]
 
     def encoded(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
@@ -97,12 +150,41 @@ class Reader:
         keys = [(key_of(p), key_of(c)) for p, c in zip(prompts, completions, strict=True)] if self._planned else []
         found = [self._planned.pop(key, None) for key in keys]
         known = [item for item in found if item is not None]
-        return known if keys and len(known) == len(keys) else list(self.encode(prompts, completions))
+        return known if keys and len(known) == len(keys) else self.encode(prompts, completions)
 
 
-def text_of_digest(*parts: Any) -> str:
-    """A digest of what scores depend on."""
-    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def scanner_of(
+    model: Any, body: Callable[..., Tensor], tokenizer: Any, batching: Batching, *, trunk: Any = None
+) -> Scanner:
+    """A scanner that batches so; rows of a model that needs padding and has no token for it are read one at a time.
+
+    Args:
+        model, body, trunk: as of `Scanner`; the trunk is the model's own where it is None.
+    """
+    usual = TOKEN_BUDGET if model.device.type == "cpu" else ACCELERATED_BUDGET
+    own = padding_id(model)
+    pad = tokenizer.pad_token_id if own is None else own
+    size = getattr(model.config.get_text_config(), "vocab_size", None)
+    scanner = Scanner(
+        model, body, model.base_model if trunk is None else trunk,
+        pad_id=pad if pad is not None and 0 <= pad < (size or pad + 1) else 0, side=batching.padding_side,
+        budget=batching.token_budget or usual, max_rows=batching.max_rows, share=batching.share_prompts,
+    )  # fmt: skip
+    if pad is None and not scanner.causal:
+        scanner.max_rows = 1
+    return scanner
+
+
+def padding_id(model: Any) -> int | None:
+    """The token that the model itself takes for padding."""
+    found: int | None = model.config.get_text_config().pad_token_id
+    return found
+
+
+def lists(values: Tensor) -> list[list[float]]:
+    """Turn (R, d) numbers into R lists of d."""
+    found: list[list[float]] = values.double().cpu().tolist()
+    return found
 
 
 def digest_of(reward: Any) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from rewardsmith.rewards.models.comparing import close
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,73 +27,71 @@ class Cache(NamedTuple):
     keyword: str
 
 
-def looks_left(body: Callable[..., Tensor], model: Any) -> bool:
-    """Return whether outputs depend on nothing to their right, neither on tokens nor on how many there are.
+class Behavior(NamedTuple):
+    """How a model reads.
+
+    causal: outputs depend on nothing to their right, neither on tokens nor on how many there are.
+    mask: whether an attention mask may be given: "may" where one of ones changes nothing, "must" where it does or the
+        model cannot do without, "never" where the model does not take it.
+    positions: position_ids may be given too, and change nothing.
+    uncached: a causal model takes use_cache=False, which spares it its cache.
+    cache: how two rows read on from one cache of their common start; None where that does not give their outputs.
+    """
+
+    causal: bool
+    mask: Literal["may", "must", "never"] = "must"
+    positions: bool = False
+    uncached: bool = False
+    cache: Cache | None = None
+
+
+def behavior_of(body: Callable[..., Tensor], trunk: Any, model: Any) -> Behavior:
+    """Ask a model how it reads; one that takes token ids alone for nothing gets a mask.
 
     Args:
-        body: input_ids (n, t) to (n, t, d).
+        body: input_ids (n, t), and what else there is by keyword, to (n, t, d), or to (n, 1, d) where it pools.
+        trunk: the module under it that makes the cache.
         model: whose vocabulary is used, and which is put in eval mode.
     """
     import torch
 
-    first, second = probes(model)
-    with torch.inference_mode(), evaluating(model):
-        try:
-            one, other, short = (body(input_ids=ids) for ids in (first, second, first[:, :HEAD]))
-        except Exception:  # it wants a mask, so it gets one
-            return False
-    if one.shape[:2] != first.shape:
-        return False
-    far = 1e-2 if one.dtype.itemsize < 4 else 1e-4  # of tensors of one shape, so rounding hardly differs
-    return close(one[:, :HEAD], other[:, :HEAD], far=far) and close(one[:, :HEAD], short)
-
-
-def taken(body: Callable[..., Tensor], model: Any, inputs: Mapping[str, Callable[[Tensor], Any]]) -> dict[str, bool]:
-    """Return which inputs, made from a row's ids, may be given too, and whether outputs are those that come without.
-
-    A model that cannot do without them takes all.
-
-    Args:
-        body: input_ids (n, t) to (n, t, d), or to (n, 1, d) where it pools.
-    """
-    import torch
-
-    ids, _ = probes(model)
-    found = {}
-    with torch.inference_mode(), evaluating(model):
-        try:
-            plain = body(input_ids=ids)
-        except Exception:
-            return dict.fromkeys(inputs, False)
-        for name, made in inputs.items():
-            with contextlib.suppress(Exception):
-                found[name] = close(body(input_ids=ids, **{name: made(ids)}), plain)
-    return found
-
-
-def shared_cache(body: Callable[..., Tensor], trunk: Any, model: Any) -> Cache | None:
-    """Return how two rows read on from one cache of their common start; None where that does not give their outputs.
-
-    Args:
-        body: input_ids (n, t) and the cache to (n, t, d).
-        trunk: the module under it that makes the cache.
-    """
-    import torch
+    def ask(ids: Tensor, **inputs: Any) -> Tensor | None:
+        with contextlib.suppress(Exception):  # a model may refuse in any way
+            return body(input_ids=ids, **inputs)
+        return None
 
     first, second = probes(model)
-    both = torch.cat([first, second])
     with torch.inference_mode(), evaluating(model):
-        try:
-            whole = body(input_ids=both)
-            given = fields_of(trunk(input_ids=first[:, :HEAD], use_cache=True))
-        except Exception:
-            return None
-        for field, cache in given.items():
-            if hasattr(cache, "batch_select_indices"):
-                for keyword in _keywords(field, trunk, model):
-                    with contextlib.suppress(Exception):
-                        if close(read_on(body, both[:, HEAD:], keyword, cache, [0, 0]), whole[:, HEAD:]):
-                            return Cache(field, keyword)
+        plain, other, short = (ask(ids) for ids in (first, second, first[:, :HEAD]))
+        if plain is None:
+            return Behavior(causal=False)
+        causal = plain.shape[:2] == first.shape and other is not None and short is not None
+        if causal:
+            far = 1e-2 if plain.dtype.itemsize < 4 else 1e-4  # of tensors of one shape, so rounding hardly differs
+            head = plain[:, :HEAD]
+            causal = close(head, other[:, :HEAD], far=far) and close(head, short)  # type: ignore[index, arg-type]
+        masked = ask(first, attention_mask=torch.ones_like(first))
+        return Behavior(
+            causal,
+            mask="never" if masked is None else "may" if close(masked, plain) else "must",
+            positions=close(ask(first, position_ids=torch.arange(first.shape[1], device=first.device)[None]), plain),
+            uncached=causal and close(ask(first, use_cache=False), plain),
+            cache=_shared_cache(body, trunk, model, torch.cat([first, second])) if causal else None,
+        )
+
+
+def _shared_cache(body: Callable[..., Tensor], trunk: Any, model: Any, ids: Tensor) -> Cache | None:
+    with contextlib.suppress(Exception):
+        whole = body(input_ids=ids)
+        for field, cache in fields_of(trunk(input_ids=ids[:1, :HEAD], use_cache=True)).items():
+            if not hasattr(cache, "batch_select_indices"):
+                continue
+            known = [*inspect.signature(trunk.forward).parameters, *inspect.signature(model.forward).parameters]
+            names = dict.fromkeys([field, *(name for name in known if name not in ("input_ids", "use_cache"))])
+            for keyword in names:  # the argument of the field's own name first
+                with contextlib.suppress(Exception):
+                    if close(read_on(body, ids[:, HEAD:], keyword, cache, [0, 0]), whole[:, HEAD:]):
+                        return Cache(field, keyword)
     return None
 
 
@@ -111,29 +111,8 @@ def fields_of(output: Any) -> dict[str, Any]:
     return dict(output.items()) if hasattr(output, "items") else dict(vars(output))
 
 
-def close(left: Tensor, right: Tensor, *, of: Tensor | None = None, far: float | None = None) -> bool:
-    """Return whether two outputs agree as far as rounding lets them, measured by the largest number in the second.
-
-    Args:
-        of: other numbers whose largest is the measure.
-        far: the largest difference; by default what passes of another shape may differ by.
-    """
-    import torch
-
-    if left.shape != right.shape:
-        return False
-    if far is None:
-        far = 5e-2 if left.dtype.itemsize < 4 else 1e-4
-    finite = torch.isfinite(right)
-    if not bool((torch.isfinite(left) == finite).all()):
-        return False
-    a, b = (torch.where(finite, values, 0).double() for values in (left, right))
-    size = b if of is None else torch.where(torch.isfinite(of), of, 0).double()
-    return not a.numel() or bool((a - b).abs().max() <= far * size.abs().max())
-
-
 def probes(model: Any) -> tuple[Tensor, Tensor]:
-    """Two rows of ordinary tokens that begin alike, (1, t) each."""
+    """Return two rows of ordinary tokens that begin alike, (1, t) each."""
     import torch
 
     config = model.config.get_text_config()
@@ -142,21 +121,13 @@ def probes(model: Any) -> tuple[Tensor, Tensor]:
     wanted = HEAD + 2 * TAIL
     middle = range(size // 3, size)  # the first tokens of a vocabulary are often special, and so are the last
     known = [token for token in middle if token not in special][: 4 * wanted] or [0]
-    tokens = [known[place % len(known)] for place in range(wanted)]
-    start = tokens[:HEAD]
-    rows = [[*start, *tokens[HEAD : HEAD + TAIL]], [*start, *tokens[HEAD + TAIL :]]]
-    return torch.tensor(rows[:1], device=model.device), torch.tensor(rows[1:], device=model.device)
-
-
-def _keywords(field: str, trunk: Any, model: Any) -> list[str]:
-    """The arguments that may take a cache, the one of its own name first."""
-    known = [*inspect.signature(trunk.forward).parameters, *inspect.signature(model.forward).parameters]
-    return list(dict.fromkeys([field, *(name for name in known if name not in ("input_ids", "use_cache"))]))
+    tokens = torch.tensor([known[place % len(known)] for place in range(wanted)], device=model.device)[None]
+    return tokens[:, : HEAD + TAIL], torch.cat([tokens[:, :HEAD], tokens[:, HEAD + TAIL :]], dim=1)
 
 
 @contextlib.contextmanager
 def evaluating(*modules: Any) -> Iterator[None]:
-    """Dropout off, and each module as it was afterwards."""
+    """Turn dropout off, and put each module back as it was afterwards."""
     were = [module.training for module in modules]
     try:
         with contextlib.ExitStack() as kept:

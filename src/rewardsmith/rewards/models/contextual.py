@@ -8,17 +8,17 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import CONTEXT_TEMPLATE, in_context
-from rewardsmith.rewards.models.base import digest_of, text_of_digest
+from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.encoding import Encoded
 from rewardsmith.rewards.models.gradients import Columns, Encode
 from rewardsmith.rewards.models.triggers import Differentiable
-from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
 
 @dataclass
-class ContextualReward:
+class ContextualReward(ModelReward):
     """r(x ⊕ z, y): the context z of each row is written into its prompt, and another reward judges that.
 
     Pitis et al. 2024, arXiv:2407.14916. z stands in the prompt and never in the response, where it would be a cue of
@@ -47,20 +47,8 @@ class ContextualReward:
                 "with data.in_context instead."
             )
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """TRL's contract: `score`."""
-        return self.score(prompts, completions, **columns)
-
-    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """One number a row; None where the model gives none or the context has no place in the prompt."""
-        return scored(self.name, self.reasoned(prompts, completions, **columns))
-
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason in place of None."""
+        """`score`, with the reason where the model gives none or the context has no place in the prompt."""
         written = self._written(prompts, columns)
         kept = [place for place, prompt in enumerate(written) if not isinstance(prompt, Unscored)]
         results: list[float | Unscored] = [Unscored("the prompt has no message of the user")] * len(prompts)
@@ -111,9 +99,9 @@ class ContextualReward:
         rows = encode(plain, completions, columns)
         return [new if isinstance(new, Unscored) else row for new, row in zip(written, rows, strict=True)]
 
-    def content_digest(self) -> str:
-        """A digest of the model and the template, by which a journal knows its job."""
-        return text_of_digest(digest_of(self.model), self.template, self.column)
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
+        return digest_of(self.model), self.template, self.column
 
     def _written(self, prompts: Sequence[Text], columns: dict[str, Any]) -> list[Text | Unscored]:
         contexts = columns.get(self.column) or [None] * len(prompts)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
-from rewardsmith.rewards.models.base import digest_of, text_of_digest
+from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.encoding import RowEncoder
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.scoring.contracts import is_async, name_of
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Message, Text
 
 Writer = Callable[..., Any]
@@ -126,7 +129,7 @@ class GeneratedCritiques:
 
 
 @dataclass
-class CritiqueReward:
+class CritiqueReward(ModelReward, SyncOrAsync):
     """The score of a completion together with a critique of it.
 
         r(x, y) = mean_i r_φ(x, y ⊕ c_i),   c_i ~ critic(· | x, y)
@@ -150,9 +153,6 @@ class CritiqueReward:
     n_critiques: int = 1
     name: str = "critique_reward"
 
-    def __new__(cls, model: Any = None, writer: Writer | None = None, **_: Any) -> CritiqueReward:
-        return object.__new__(AsyncCritiqueReward if writer is not None and is_async(writer) else cls)
-
     def __post_init__(self) -> None:
         if "{completion}" not in self.template or "{critique}" not in self.template:
             raise ValueError(
@@ -163,36 +163,46 @@ class CritiqueReward:
                 f"CritiqueReward: n_critiques={self.n_critiques} must be at least 1, and {name_of(self.model)} must "
                 "not be async. Change what is not so."
             )
+        self.become(is_async=self.writer is not None and is_async(self.writer))
 
     @property
-    def __name__(self) -> str:
-        return self.name
+    def concurrency(self) -> int:
+        """The most requests that the writer has under way, where it says so."""
+        return self.writer.concurrency  # type: ignore[union-attr, no-any-return]
 
-    def __call__(self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any) -> Any:
-        """TRL's contract: `score`."""
-        return self.score(prompts, completions, critique=critique, **columns)
+    @sync_or_async
+    def __call__(
+        self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
+    ) -> Calls:
+        """TRL's contract: `score`; awaited where the writer is async."""
+        [found] = yield [partial(self.reasoned, prompts, completions, critique=critique, **columns)]
+        return scored(self.name, found)
 
     def score(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
     ) -> list[float | None]:
-        """One number a row; None where there is no critique or the model gives no number for any."""
-        return scored(self.name, self.reasoned(prompts, completions, critique=critique, **columns))
+        """One number a row; None where there is no critique or the model gives no number for any.
 
-    def reasoned(self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any) -> Any:
+        With an async writer it runs to its end here; inside a running event loop, await the call instead.
+        """
+        found: Any = self(prompts, completions, critique=critique, **columns)
+        return list(asyncio.run(found) if inspect.iscoroutine(found) else found)
+
+    @sync_or_async
+    def reasoned(
+        self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
+    ) -> Calls:
         """`score`, with the reason in place of None."""
-        if critique is not None:
-            return self._judged(prompts, completions, [critique], columns)
-        self._check_writer()
-        drafts = [self.writer(prompts, completions) for _ in range(self.n_critiques)]  # type: ignore[misc]
+        if critique is None and self.writer is None:
+            raise ValueError("CritiqueReward: there is neither a writer nor a column `critique`. Pass one of them.")
+        drafts = [critique]
+        if critique is None:
+            drafts = yield [partial(self.writer, prompts, completions)] * self.n_critiques  # type: ignore[list-item]
         return self._judged(prompts, completions, drafts, columns)
 
-    def content_digest(self) -> str:
-        """A digest of the model and the options, by which a journal knows its job."""
-        return text_of_digest(digest_of(self.model), name_of(self.writer), self.template, self.n_critiques)
-
-    def _check_writer(self) -> None:
-        if self.writer is None:
-            raise ValueError("CritiqueReward: there is neither a writer nor a column `critique`. Pass one of them.")
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
+        return digest_of(self.model), name_of(self.writer), self.template, self.n_critiques
 
     def _judged(
         self,
@@ -232,39 +242,3 @@ class CritiqueReward:
             return [{"role": "assistant", "content": before + after}]
         last = completion[-1]
         return [*completion[:-1], {**last, "content": before + text_of([last]) + after}]
-
-
-@dataclass
-class AsyncCritiqueReward(CritiqueReward):
-    """`CritiqueReward` with an async writer; a class apart because trainers look at `__call__` to tell."""
-
-    @property
-    def concurrency(self) -> int:
-        """The most requests that the writer has under way, where it says so."""
-        return self.writer.concurrency  # type: ignore[union-attr, no-any-return]
-
-    async def __call__(
-        self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
-    ) -> Any:
-        """TRL's contract, awaited."""
-        found = await self.reasoned(prompts, completions, critique=critique, **columns)
-        return scored(self.name, found)
-
-    def score(
-        self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
-    ) -> list[float | None]:
-        """As calling it, run to its end here; inside a running event loop, await the call instead."""
-        found: list[float | None] = asyncio.run(self(prompts, completions, critique=critique, **columns))
-        return found
-
-    async def reasoned(
-        self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
-    ) -> Any:
-        """`score`, with the reason in place of None."""
-        if critique is not None:
-            return self._judged(prompts, completions, [critique], columns)
-        self._check_writer()
-        drafts = await asyncio.gather(
-            *(self.writer(prompts, completions) for _ in range(self.n_critiques))  # type: ignore[misc]
-        )
-        return self._judged(prompts, completions, drafts, columns)

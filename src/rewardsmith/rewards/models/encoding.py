@@ -54,6 +54,7 @@ class RowEncoder:
         eos: end strings with the end-of-sequence token.
         pair: prompt and completion are the tokenizer's two texts, as some encoders were trained on.
         known: the number of tokens that the model's embedding has; rows with others are unscored. None has no limit.
+        pad_id: the token that the model takes for padding: rows are read at their last other one.
     """
 
     tokenizer: Any
@@ -62,14 +63,15 @@ class RowEncoder:
     eos: bool = True
     pair: bool = False
     known: int | None = None
+    pad_id: int | None = None
 
     def rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row, to be read at its end (`reads` is its last position)."""
+        """Every row, to be read at its end (`reads` is its last position that is not the padding token)."""
         if self.pair:
             return self._pairs(prompts, completions)
         texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
         found = zip(prompts, self._ids(texts), strict=True)
-        return [self._checked(ids, (len(ids) - 1,), key_of(prompt)) for prompt, ids in found]
+        return [self._checked(ids, self._last(ids), key_of(prompt)) for prompt, ids in found]
 
     def split_rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         """Every row, to be read at the tokens before each of its completion's: their outputs speak of those.
@@ -101,40 +103,37 @@ class RowEncoder:
     def _checked(self, ids: Ids, reads: Sequence[int], key: str, types: Ids | None = None) -> Encoded | Unscored:
         return unreadable(ids, self.max_length, self.known) or Encoded(ids, reads, key, types)
 
+    def _last(self, ids: Ids) -> tuple[int]:
+        return (next((place for place in range(len(ids) - 1, -1, -1) if ids[place] != self.pad_id), 0),)
+
     def _pairs(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         import numpy as np
 
         first, second = [[_sound(text_of(text)) for text in texts] for texts in (prompts, completions)]
         found = self.tokenizer(first, second, verbose=False)
-        types = found.get("token_type_ids") or [None] * len(first)
+        rows = [np.asarray(ids, dtype=np.int32) for ids in found["input_ids"]]
+        kinds = [np.asarray(row, dtype=np.int32) for row in found.get("token_type_ids") or ()] or [None] * len(rows)
         return [
-            self._checked(
-                np.asarray(ids, dtype=np.int32),
-                (len(ids) - 1,),
-                key_of(prompt),
-                None if kinds is None else np.asarray(kinds, dtype=np.int32),
-            )
-            for prompt, ids, kinds in zip(prompts, found["input_ids"], types, strict=True)
+            self._checked(ids, self._last(ids), key_of(prompt), types)
+            for prompt, ids, types in zip(prompts, rows, kinds, strict=True)
         ]
 
     def _text(self, prompt: Text, completion: Completion | None) -> tuple[str, bool]:
         """What is tokenized, and whether it went through the template, which writes its own special tokens."""
         spoken = isinstance(prompt, list) or isinstance(completion, list)
         if self.chat or (spoken and self.chat is None):
+            if not getattr(self.tokenizer, "chat_template", None):
+                raise ValueError(
+                    "RowEncoder: the rows are conversations and the tokenizer has no chat template to write them with. "
+                    "Set tokenizer.chat_template to the one of the model's training, or pass prompts and completions "
+                    "as strings."
+                )
             messages = [*_messages(prompt, "user"), *([] if completion is None else _messages(completion, "assistant"))]
-            return _sound(self._templated(messages, completion is None)), True
+            options = {"tokenize": False, "add_generation_prompt": completion is None}
+            return _sound(str(self.tokenizer.apply_chat_template(messages, **options))), True
         text = text_of(prompt) + text_of(completion)
         end = self.tokenizer.eos_token if self.eos and completion is not None else None
         return _sound(text if not end or text.endswith(end) else text + end), False
-
-    def _templated(self, messages: list[Message], ask: bool) -> str:
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ValueError(
-                "RowEncoder: the rows are conversations and the tokenizer has no chat template to write them with. "
-                "Set tokenizer.chat_template to the one of the model's training, or pass prompts and completions as "
-                "strings."
-            )
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask))
 
     def _ids(self, texts: Sequence[tuple[str, bool]]) -> list[Ids]:
         import numpy as np
@@ -146,32 +145,32 @@ class RowEncoder:
                 chosen = [texts[place][0] for place in places]
                 for place, row in zip(places, _token_ids(self.tokenizer, chosen, not templated), strict=True):
                     found[place] = np.asarray(row, dtype=np.int32)
-        begins, ends = (self._special(*names) for names in (("bos", "cls"), ("eos", "sep")))
+        begins, ends = (
+            {getattr(self.tokenizer, f"{name}_token_id", None) for name in names} - {None}
+            for names in (("bos", "cls"), ("eos", "sep"))
+        )
         for place, (text, templated) in enumerate(texts):
             ids = found[place]
-            if not templated and len(ids) > 1:
-                if ids[0] == ids[1] and ids[0] in begins:
-                    found[place] = self._own_ids(text)
-                elif not self.eos and ids[-1] == ids[-2] and ids[-1] in ends:
-                    own = self._own_ids(text)
-                    ended = len(own) < len(ids) and ids[-1 - len(own) : -1].tolist() == own.tolist()
-                    found[place] = ids[:-1] if ended else ids
+            if templated or len(ids) < 2:
+                continue
+            twice_begun = ids[0] == ids[1] and ids[0] in begins
+            if twice_begun or (not self.eos and ids[-1] == ids[-2] and ids[-1] in ends):
+                [plain] = _token_ids(self.tokenizer, [text], False)  # without those that the tokenizer adds
+                own = np.asarray(plain, dtype=np.int32)
+                ended = len(own) < len(ids) and ids[-1 - len(own) : -1].tolist() == plain
+                found[place] = own if twice_begun else ids[:-1] if ended else ids
         return found
-
-    def _own_ids(self, text: str) -> Ids:
-        """A text's tokens without those that the tokenizer adds."""
-        import numpy as np
-
-        [ids] = _token_ids(self.tokenizer, [text], False)
-        return np.asarray(ids, dtype=np.int32)
-
-    def _special(self, *names: str) -> set[int | None]:
-        return {getattr(self.tokenizer, f"{name}_token_id", None) for name in names} - {None}
 
 
 def _token_ids(tokenizer: Any, texts: list[str], special: bool) -> Iterator[list[int]]:
     """`tokenizer(texts)["input_ids"]`; a fast tokenizer of the usual kind is spared the offsets that nobody reads."""
-    if not _is_plain(type(tokenizer)):
+    from transformers import PreTrainedTokenizerFast
+
+    plain = isinstance(tokenizer, PreTrainedTokenizerFast) and all(  # it leaves encoding to its backend
+        getattr(type(tokenizer), name, None) is getattr(PreTrainedTokenizerFast, name, None)
+        for name in ("__call__", "_encode_plus", "backend_tokenizer")
+    )
+    if not plain:
         yield from tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
         return
     backend = tokenizer.backend_tokenizer
@@ -180,16 +179,6 @@ def _token_ids(tokenizer: Any, texts: list[str], special: bool) -> Iterator[list
     for start in range(0, len(texts), ENCODED_AT_ONCE):
         part = texts[start : start + ENCODED_AT_ONCE]
         yield from (encoding.ids for encoding in backend.encode_batch_fast(part, add_special_tokens=special))
-
-
-def _is_plain(kind: type) -> bool:
-    """Whether a tokenizer's class leaves encoding to its backend, as transformers wrote it."""
-    from transformers import PreTrainedTokenizerFast
-
-    return issubclass(kind, PreTrainedTokenizerFast) and all(
-        getattr(kind, name, None) is getattr(PreTrainedTokenizerFast, name, None)
-        for name in ("__call__", "_encode_plus", "backend_tokenizer")
-    )
 
 
 def unreadable(ids: Ids, most: int | None, known: int | None) -> Unscored | None:

@@ -8,9 +8,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.models.base import digest_of, text_of_digest
+from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.triggers import Differentiable, mean_of
-from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text, named_by
 
@@ -35,7 +35,7 @@ class MemberScale(NamedTuple):
 
 
 @dataclass
-class RewardEnsemble:
+class RewardEnsemble(ModelReward):
     """One reward out of K.
 
         r = aggregate( z_1, …, z_K ),   z_k = (r_k − μ_k) / s_k with μ, s over fixed reference rows
@@ -72,20 +72,8 @@ class RewardEnsemble:
                 "Make it a source of its own and combine sources with a transform."
             )
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """TRL's contract: `score`."""
-        return self.score(prompts, completions, **columns)
-
-    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """One number a row; None where the aggregate gives none."""
-        return scored(self.name, self.reasoned(prompts, completions, **columns))
-
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason of the first member that has one in place of None."""
+        """`score`, with the reason of the first member that has one where the aggregate gives no number."""
         if self.normalize == "ref_zscore" and self.scale is None:
             raise ValueError(
                 f"RewardEnsemble: {self.name} normalizes by reference rows and has seen none. "
@@ -126,10 +114,10 @@ class RewardEnsemble:
         cuts: list[list[int]] = [list(range(len(prompts)))] if plan is None else plan(prompts, completions, **columns)
         return cuts
 
-    def content_digest(self) -> str:
-        """A digest of the members and what is made of them, by which a journal knows its job."""
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
         own = [digest_of(member) for member in self.members]
-        return text_of_digest(own, name_of(self.aggregate), self.normalize, self.scale)
+        return own, name_of(self.aggregate), self.normalize, self.scale
 
     def _table(
         self, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import Batching, Reader, text_of_digest, weights_digest
-from rewardsmith.rewards.models.behavior import evaluating, looks_left
+from rewardsmith.rewards.models.base import Batching, TokenReward, lists, padding_id, scanner_of, weights_digest
+from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
-from rewardsmith.rewards.models.sequence import Hidden, LastToken, pad_token, padding_id
+from rewardsmith.rewards.models.scanning import Output, Scanner
 from rewardsmith.rewards.models.triggers import Differentiable, differentiable
-from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class HeadScores(NamedTuple):
 
 
 @dataclass
-class GaussianReward:
+class GaussianReward(TokenReward):
     """What K heads make of prompt and completion: (μ_k, σ_k) each, and one reward of those.
 
         r = aggregate( μ_1, …, μ_K; σ_1, …, σ_K )
@@ -71,33 +71,24 @@ class GaussianReward:
             self.max_length = longest(self.model, self.tokenizer)
 
     @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
     def attributes(self) -> list[str]:
         """The heads' names."""
         return [f"head_{number}" for number in range(len(self.heads.weights[0]))]
-
-    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """TRL's contract: `score`."""
-        return self.score(prompts, completions, **columns)
-
-    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """One number a row; None where it is too long or the heads give no finite number."""
-        return scored(self.name, self.reasoned(prompts, completions, **columns))
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
         """`score`, with the reason in place of None."""
         found = self.distributions(prompts, completions)
         rows = [row for row in found if not isinstance(row, Unscored)]
-        made = iter(self._made(rows))
+        aggregate = self.aggregate or (lambda source_rewards: source_rewards.mean(dim=1))
+        means, stds = [row.mean for row in rows], [row.std for row in rows]
+        made = iter(aggregated(aggregate, means, std=stds, whys=["the heads give no number"] * len(rows)))
         return [row if isinstance(row, Unscored) else next(made) for row in found]
 
     def distributions(self, prompts: list[Text], completions: list[Completion]) -> list[HeadScores | Unscored]:
         """Every head's mean and deviation, on the reference scale where one is set."""
-        found = self.reader.values(prompts, completions)
-        return [row if isinstance(row, Unscored) else self._scaled(row) for row in found]
+        found = self.values(prompts, completions)
+        mean, std = self.scale[:2] if self.scale else ((0.0,) * len(self.attributes), (1.0,) * len(self.attributes))
+        return [row if isinstance(row, Unscored) else _scaled(row, mean, std) for row in found]
 
     def source_rewards(
         self, prompts: list[Text], completions: list[Completion], **columns: Any
@@ -121,31 +112,18 @@ class GaussianReward:
         """(B, d) of the trunk where the heads read it, NaN where a row cannot be read: to fit heads on, once."""
         import torch
 
-        reader = Reader(self.reader.scanner, self.reader.encode, _lists)
-        found = reader.values(prompts, completions)
+        found = self.values(prompts, completions, lambda values, rows: lists(values))
         width = int(self.heads.options["width"] or 0)
         return torch.tensor([[math.nan] * width if isinstance(row, Unscored) else row for row in found])
 
     def differentiable(self) -> Differentiable | None:
         """The gradient of the mean of the means, whatever `aggregate` makes of them."""
-        weights = [1 / len(self.attributes)] * len(self.attributes)
-        return differentiable(self.reader, self._means, weights, self.tokenizer)
+        return differentiable(self, [1 / len(self.attributes)] * len(self.attributes))
 
-    def _means(self, values: Tensor) -> Tensor:
-        with evaluating(self.heads):
-            mean: Tensor = self.heads(values)[0]
-        if self.scale is None:
-            return mean
-        return (mean - mean.new_tensor(self.scale.mean)) / mean.new_tensor(self.scale.std)
-
-    def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
-        """The batches in which a `Scorer` should send these rows."""
-        return self.reader.plan(prompts, completions)
-
-    def content_digest(self) -> str:
-        """A digest of weights and options, by which a journal knows its job."""
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
         options = (self.max_length, self.chat, self.eos, self.tokenizer.chat_template, self.scale, str(self.aggregate))
-        return text_of_digest(weights_digest(self.model), weights_digest(self.heads), *options)
+        return weights_digest(self.model), weights_digest(self.heads), *options
 
     def save(self, folder: str | Path) -> None:
         """Trunk, heads and scale as safetensors and JSON, for `load_reward_model`; the aggregate is code and is not."""
@@ -160,50 +138,37 @@ class GaussianReward:
         (Path(folder) / OPTIONS_FILE).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
 
     @cached_property
-    def reader(self) -> Reader:
+    def scanner(self) -> Scanner:
         """How rows are read."""
-        trunk, pad = self.model.base_model, pad_token(self.model, self.tokenizer)
-        causal = looks_left(Hidden(trunk), self.model)
-        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, known=embedded(self.model))
-        most = {} if causal or pad is not None else {"max_rows": 1}
-        scanner = self.batching.scanner(
-            model=self.model, body=Hidden(trunk), trunk=trunk, causal=causal, pad_id=pad or 0, **most
-        )
-        encode = LastToken(encoder, padding_id(self.model)) if causal else _FirstToken(encoder)
-        return Reader(scanner, encode, self._read)
+        trunk = self.model.base_model
+        return scanner_of(self.model, Output(trunk), self.tokenizer, self.batching, trunk=trunk)
 
-    def _read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+    def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
+        """Every row as token ids, read at the end of a decoder's and the beginning of an encoder's."""
+        known, pad_id = embedded(self.model), padding_id(self.model)
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, known=known, pad_id=pad_id)
+        rows = encoder.rows(prompts, completions)
+        if self.scanner.causal:
+            return rows
+        return [row if isinstance(row, Unscored) else row._replace(reads=(0,)) for row in rows]
+
+    def numbers(self, values: Tensor) -> Tensor:
+        """Turn features into K means, on the reference scale where one is set."""
+        with evaluating(self.heads):
+            mean: Tensor = self.heads(values)[0]
+        if self.scale is None:
+            return mean
+        return (mean - mean.new_tensor(self.scale.mean)) / mean.new_tensor(self.scale.std)
+
+    def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+        """Turn features into K means and K deviations a row, not scaled."""
         import torch
 
         with evaluating(self.heads):
-            mean, std = self.heads(values)
-        return _lists(torch.cat([mean, std], dim=1), rows)
-
-    def _scaled(self, row: list[float]) -> HeadScores:
-        means, stds = row[: len(row) // 2], row[len(row) // 2 :]
-        if self.scale is None:
-            return HeadScores(means, stds)
-        known = list(zip(means, stds, self.scale.mean, self.scale.std, strict=True))
-        return HeadScores([(m - mu) / s for m, _, mu, s in known], [std / s for _, std, _, s in known])
-
-    def _made(self, rows: Sequence[HeadScores]) -> list[float | Unscored]:
-        whys = ["the heads give no number"] * len(rows)
-        means = [row.mean for row in rows]
-        made = self.aggregate or (lambda source_rewards: source_rewards.mean(dim=1))
-        return aggregated(made, means, std=[row.std for row in rows], whys=whys)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "reader"}
+            return lists(torch.cat(list(self.heads(values)), dim=1))
 
 
-class _FirstToken(NamedTuple):
-    encoder: RowEncoder
-
-    def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        rows = self.encoder.rows(prompts, completions)
-        return [row if isinstance(row, Unscored) else row._replace(reads=(0,)) for row in rows]
-
-
-def _lists(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-    found: list[list[float]] = values.double().cpu().tolist()
-    return found
+def _scaled(row: list[float], mean: Sequence[float], std: Sequence[float]) -> HeadScores:
+    known = zip(row[: len(mean)], row[len(mean) :], mean, std, strict=True)
+    scaled = [((m - mu) / s, deviation / s) for m, deviation, mu, s in known]
+    return HeadScores([m for m, _ in scaled], [deviation for _, deviation in scaled])

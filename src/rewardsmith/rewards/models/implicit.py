@@ -9,12 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.models.base import Batching, Reader, text_of_digest, weights_digest
-from rewardsmith.rewards.models.behavior import looks_left
+from rewardsmith.rewards.models.base import Batching, TokenReward, scanner_of, weights_digest
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
-from rewardsmith.rewards.models.scanning import Scanner
-from rewardsmith.rewards.models.sequence import pad_token
-from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.rewards.models.scanning import Output, Scanner
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ MOST_LOGITS = 2**27
 
 
 @dataclass
-class ImplicitReward:
+class ImplicitReward(TokenReward):
     """The reward that a policy trained by preferences implies.
 
         r(x, y) = β Σ_{t ∈ y} [ log π(y_t | x, y_<t) − log π_ref(y_t | x, y_<t) ]
@@ -72,41 +70,29 @@ class ImplicitReward:
             limits = [longest(model, self.tokenizer) for model in (self.policy, self.reference)]
             self.max_length = min((limit for limit in limits if limit is not None), default=None)
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """TRL's contract: `score`."""
-        return self.score(prompts, completions, **columns)
-
-    def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """One number a row; None where it is too long, no token precedes the completion, or a number is not finite."""
-        return scored(self.name, self.reasoned(prompts, completions, **columns))
-
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
         """`score`, with the reason in place of None; a number that is not finite comes as it is."""
-        encoded = self.reader.encoded(prompts, completions)
+        encoded = self.encoded(prompts, completions)
         rows = [item for item in encoded if not isinstance(item, Unscored)]
-        sums = [scanner.run(rows, per_token_sums) for scanner in (self.reader.scanner, self.reference_scanner)]
-        found = iter([self._reward(a - b, row) for [a], [b], row in zip(*sums, rows, strict=True)])
+        sums = [scanner.run(rows, self.read) for scanner in (self.scanner, self.reference_scanner)]
+        ratios = zip(*sums, rows, strict=True)
+        found = iter(
+            [
+                self.beta * (a - b) / (len(row.reads) if self.normalize and len(row.reads) else 1)
+                for [a], [b], row in ratios
+            ]
+        )
         return [item if isinstance(item, Unscored) else next(found) for item in encoded]
 
-    def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
-        """The batches in which a `Scorer` should send these rows."""
-        return self.reader.plan(prompts, completions)
-
-    def content_digest(self) -> str:
-        """A digest of both models and the options, by which a journal knows its job."""
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
         options = (self.beta, self.normalize, self.max_length, self.chat, self.tokenizer.chat_template)
-        return text_of_digest(weights_digest(self.policy), weights_digest(self.reference), *options)
+        return weights_digest(self.policy), weights_digest(self.reference), *options
 
     @cached_property
-    def reader(self) -> Reader:
+    def scanner(self) -> Scanner:
         """How rows are read by the policy."""
-        known = embedded(self.policy, self.reference)
-        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, eos=True, known=known)
-        return Reader(self._scanner(self.policy), encoder.split_rows, per_token_sums)
+        return self._scanner(self.policy)
 
     @cached_property
     def reference_scanner(self) -> Scanner:
@@ -114,39 +100,23 @@ class ImplicitReward:
         return self._scanner(self.reference)
 
     def _scanner(self, model: Any) -> Scanner:
-        pad, body = pad_token(model, self.tokenizer), Logits(model)
-        scanner = self.batching.scanner(
-            model=model, body=body, trunk=model.base_model, causal=looks_left(body, model), pad_id=pad or 0
-        )
+        scanner = scanner_of(model, Output(model, "logits"), self.tokenizer, self.batching)
         scanner.budget = max(1, min(scanner.budget, MOST_LOGITS // model.config.get_text_config().vocab_size))
         return scanner
 
-    def _reward(self, ratio: float, row: Encoded) -> float:
-        return self.beta * ratio / (len(row.reads) if self.normalize and len(row.reads) else 1)
+    def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
+        """Every row as token ids, read before each token of its completion."""
+        known = embedded(self.policy, self.reference)
+        return RowEncoder(self.tokenizer, self.max_length, self.chat, known=known).split_rows(prompts, completions)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("reader", "reference_scanner")}
+    def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
+        """Σ_t log p of the tokens that follow the positions read, one number a row, in float32 at least; 0 of none."""
+        import numpy as np
+        import torch
 
-
-@dataclass(frozen=True)
-class Logits:
-    """A model's logits at every position, (n, t, V)."""
-
-    model: Any
-
-    def __call__(self, **inputs: Any) -> Tensor:
-        logits: Tensor = self.model(**inputs).logits
-        return logits
-
-
-def per_token_sums(values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-    """Σ_t log p of the tokens that follow the positions read, one number a row, in float32 at least; 0 of none."""
-    import numpy as np
-    import torch
-
-    chosen = [row.ids[np.asarray(row.reads, dtype=np.int64) + 1] for row in rows]
-    targets = torch.from_numpy(np.concatenate(chosen).astype(np.int64)).to(values.device)
-    wide = values if values.dtype.itemsize >= 4 else values.float()
-    logps = wide.gather(-1, targets[:, None]).squeeze(-1) - wide.logsumexp(dim=-1)
-    parts: Sequence[Tensor] = torch.split(logps.double().cpu(), [len(row.reads) for row in rows])
-    return [[float(part.sum())] for part in parts]
+        chosen = [row.ids[np.asarray(row.reads, dtype=np.int64) + 1] for row in rows]
+        targets = torch.from_numpy(np.concatenate(chosen).astype(np.int64)).to(values.device)
+        wide = values if values.dtype.itemsize >= 4 else values.float()
+        logps = wide.gather(-1, targets[:, None]).squeeze(-1) - wide.logsumexp(dim=-1)
+        parts: Sequence[Tensor] = torch.split(logps.double().cpu(), [len(row.reads) for row in rows])
+        return [[float(part.sum())] for part in parts]

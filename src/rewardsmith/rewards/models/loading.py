@@ -72,40 +72,62 @@ def load_reward_model(
     if members := member_folders(where):
         loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code, "eos": eos}
         return _ensemble(where, members, options, reference=reference, **loading)
-    hub, torch = _libraries(where)
+    try:
+        import torch
+        import transformers as hub
+    except ImportError as error:
+        raise missing_extra(f"load_reward_model: {where!r}", "trl", error) from error
     with _reading(where):
         config = hub.AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
         tokenizer = hub.AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
         _compare_tokens(where, tokenizer)
         kind = str(next(iter(config.architectures or []), type(config).__name__))
-        recorded = _recorded(where)
+        own, pair, gaussian = (_stored(where, name) for name in (RECORD, PAIR_FILE, OPTIONS_FILE))
+        record = {**own.get("settings", {}), **pair, **gaussian}
     options = {"name": Path(where).name, **options}
     if device is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     load = partial(_weights, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    reward: Any
     if Path(where, OPTIONS_FILE).is_file():
-        trunk = load(where, _auto(hub, kind), headless=True)
-        return _tried(where, _gaussian(where, trunk, tokenizer, eos, options))
-    if kind.endswith("ForSequenceClassification"):
+        heads = [name for name in ("SequenceClassification", "TokenClassification", "CausalLM") if kind.endswith(name)]
+        auto = getattr(hub, f"AutoModelFor{heads[0]}") if heads else hub.AutoModel
+        trunk = load(where, auto, headless=True)
+        ended = {"eos": _ends(where, tokenizer, eos, record, options)}
+        reward = _gaussian(where, trunk, tokenizer, gaussian, {**ended, **options})
+    elif kind.endswith("ForSequenceClassification"):
         model = load(where, hub.AutoModelForSequenceClassification)
-        return _tried(where, _classifier(where, model, tokenizer, eos, options))
-    if eos is not None:
+        ended = {"eos": _ends(where, tokenizer, eos, record, options)}
+        template = {name: pair[name] for name in ("template",) if name in pair}
+        of_pairs = Path(where, PAIR_FILE).is_file()
+        reward = (PairwiseReward if of_pairs else SequenceReward)(model, tokenizer, **{**template, **ended, **options})
+    elif eos is not None:
         raise TargetError(
             f"load_reward_model: {where} is a {kind}, and only of a …ForSequenceClassification may an end token be "
             "chosen. Leave eos, --end-token and --no-end-token out."
         )
-    if kind.endswith("ForTokenClassification"):
-        ends = {name: recorded[name] for name in ("step_end",) if name in recorded}
-        model = load(where, hub.AutoModelForTokenClassification)
-        return _tried(where, StepReward(model, tokenizer, **{**ends, **options}))
-    if reference is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
+    elif kind.endswith("ForTokenClassification"):
+        ends = {name: record[name] for name in ("step_end",) if name in record}
+        reward = StepReward(load(where, hub.AutoModelForTokenClassification), tokenizer, **{**ends, **options})
+    elif reference is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
         models = [load(str(place), hub.AutoModelForCausalLM) for place in (where, reference)]
-        return _tried(where, ImplicitReward(models[0], models[1], tokenizer, **options))
-    raise TargetError(
-        f"load_reward_model: {where} is a {kind}, which has no head that scores. Pass a …ForSequenceClassification or "
-        "…ForTokenClassification; for a causal model trained by preferences, pass `reference`, the model it started "
-        "from."
-    )
+        reward = ImplicitReward(models[0], models[1], tokenizer, **options)
+    else:
+        raise TargetError(
+            f"load_reward_model: {where} is a {kind}, which has no head that scores. Pass a …ForSequenceClassification "
+            "or …ForTokenClassification; for a causal model trained by preferences, pass `reference`, the model it "
+            "started from."
+        )
+    try:
+        check_scores(where, reward)
+    except RewardsmithError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"load_reward_model: {where} cannot score a plain row ({_line(error)}). Its config.json, tokenizer and "
+            "chat template must fit its weights: save them there together, with save_pretrained."
+        ) from error
+    return reward
 
 
 def member_folders(where: str) -> list[Path]:
@@ -128,61 +150,23 @@ def _ensemble(where: str, folders: list[Path], options: dict[str, Any], **loadin
     return RewardEnsemble(members, **own)
 
 
-def _classifier(where: str, model: Any, tokenizer: Any, eos: bool | None, options: dict[str, Any]) -> Any:
-    with _reading(where):
-        stored = _stored(where, PAIR_FILE)
-        ended = {"eos": _ends(where, tokenizer, eos, {**_recorded(where), **stored}.get("end_token"), options)}
-    template = {"template": stored["template"]} if "template" in stored else {}
-    kind = PairwiseReward if Path(where, PAIR_FILE).is_file() else SequenceReward
-    return kind(model, tokenizer, **{**template, **ended, **options})
-
-
-def _tried(where: str, reward: Any) -> Any:
-    """The reward, once it has scored a few plain rows."""
-    try:
-        check_scores(where, reward)
-    except RewardsmithError:
-        raise
-    except Exception as error:
-        raise TargetError(
-            f"load_reward_model: {where} cannot score a plain row ({_line(error)}). Its config.json, tokenizer and "
-            "chat template must fit its weights: save them there together, with save_pretrained."
-        ) from error
-    return reward
-
-
 def _stored(where: str, name: str) -> dict[str, Any]:
     """What a JSON file of the folder holds; nothing where there is none."""
     file = Path(where, name)
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _recorded(where: str) -> dict[str, Any]:
-    """What the training has recorded that scoring depends on: `step_end` and `end_token`."""
-    return dict(_stored(where, RECORD).get("settings", {}))
-
-
-def _ends(where: str, tokenizer: Any, eos: bool | None, recorded: bool | None, options: dict[str, Any]) -> bool:
+def _ends(where: str, tokenizer: Any, eos: bool | None, record: dict[str, Any], options: dict[str, Any]) -> bool:
     """Whether strings end with the end token: what the caller says, else the record, else as TRL trains."""
-    if eos is not None or recorded is not None:
-        return bool(recorded if eos is None else eos)
-    if tokenizer.eos_token is not None and not options.get("chat") and not options.get("pair"):
+    said = record.get("end_token") if eos is None else eos
+    if said is None and tokenizer.eos_token is not None and not options.get("chat") and not options.get("pair"):
         logger.warning(
             "load_reward_model: %s does not record its form of training, so strings end with %r, as TRL's "
             "RewardTrainer writes them; eos=False or --no-end-token leaves it out.",
             where,
             tokenizer.eos_token,
         )
-    return True
-
-
-def _libraries(where: str) -> tuple[Any, Any]:
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise missing_extra(f"load_reward_model: {where!r}", "trl", error) from error
-    return transformers, torch
+    return said is None or bool(said)
 
 
 @contextlib.contextmanager
@@ -307,25 +291,17 @@ def _refuse(where: str, what: str, pickled: bool) -> Any:
     )
 
 
-def _auto(hub: Any, kind: str) -> Any:
-    found = [name for name in ("SequenceClassification", "TokenClassification", "CausalLM") if kind.endswith(name)]
-    return getattr(hub, f"AutoModelFor{found[0]}") if found else hub.AutoModel
-
-
-def _gaussian(where: str, model: Any, tokenizer: Any, eos: bool | None, options: dict[str, Any]) -> GaussianReward:
+def _gaussian(where: str, model: Any, tokenizer: Any, stored: dict[str, Any], options: dict[str, Any]) -> Any:
     from safetensors.torch import load_file
 
     from rewardsmith.rewards.models.heads import GaussianHeads
 
     with _reading(where):
-        stored = _stored(where, OPTIONS_FILE)
-        heads = GaussianHeads(stored["heads"].pop("width"), **stored["heads"])
+        heads = GaussianHeads(**stored["heads"])
         heads.load_state_dict(load_file(str(Path(where, HEADS_FILE))))
         found = stored["scale"]
         scale = found and MemberScale(tuple(found["mean"]), tuple(found["std"]), found["n"])
-        ended = _ends(where, tokenizer, eos, stored.get("end_token"), options)
-    own = {"scale": scale, "eos": ended}
-    return GaussianReward(model, heads.to(model.device).eval(), tokenizer, **{**own, **options})
+    return GaussianReward(model, heads.to(model.device).eval(), tokenizer, **{"scale": scale, **options})
 
 
 def _line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith.data import text_of
-from rewardsmith.rewards.models.base import Batching, text_of_digest
+from rewardsmith.rewards.models.base import Batching, ModelReward
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
@@ -22,7 +22,7 @@ PAIR_FILE = "pairwise.json"
 
 
 @dataclass
-class PairwiseReward:
+class PairwiseReward(ModelReward):
     """The log-odds that one answer is better than another, of a classifier with one logit that reads both.
 
         r(x, y) = ½ ( f(x, y, y′) − f(x, y′, y) )        f = logit P(the first is better), y′ the row's reference
@@ -63,10 +63,6 @@ class PairwiseReward:
                 "log-odds of the first answer are one. Train it with num_labels=1."
             )
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
     def compare(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
     ) -> list[float | None]:
@@ -77,14 +73,9 @@ class PairwiseReward:
     def __call__(
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
     ) -> list[float | None]:
-        """TRL's contract: `score`."""
-        return self.score(prompts, completions, reference=reference, **columns)
-
-    def score(
-        self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
-    ) -> list[float | None]:
         """The log-odds of each completion against its reference; None where either order has none."""
-        return scored(self.name, self.reasoned(prompts, completions, reference=reference, **columns))
+        found: list[float | None] = self.score(prompts, completions, reference=reference, **columns)
+        return found
 
     def reasoned(
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
@@ -103,9 +94,9 @@ class PairwiseReward:
         reference = columns.get("reference") or completions
         return self.reading.plan(prompts, self._written(completions, reference))
 
-    def content_digest(self) -> str:
-        """A digest of weights and options, by which a journal knows its job."""
-        return text_of_digest(self.reading.content_digest(), self.template)
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
+        return self.reading.content_digest(), self.template
 
     def save(self, folder: str | Path) -> None:
         """Model, tokenizer, template and whether an end token follows, for `load_reward_model`."""
@@ -120,9 +111,6 @@ class PairwiseReward:
             self.model, self.tokenizer, max_length=self.max_length, chat=self.chat, eos=self.eos,
             batching=self.batching, name=self.name,
         )  # fmt: skip
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "reading"}
 
     def _logits(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from rewardsmith.rewards.models.agreement import Spread
 from rewardsmith.rewards.models.batching import MOST_ROWS, TOKEN_BUDGET, Batch, cut, plan_batches
-from rewardsmith.rewards.models.behavior import (
-    Cache,
-    evaluating,
-    fields_of,
-    read_on,
-    shared_cache,
-    taken,
-    unswitched,
-)
+from rewardsmith.rewards.models.behavior import Behavior, Cache, behavior_of, evaluating, fields_of, read_on, unswitched
+from rewardsmith.rewards.models.comparing import Spread
 from rewardsmith.rewards.models.encoding import Encoded
 
 if TYPE_CHECKING:
@@ -37,6 +30,18 @@ Read = Callable[["Tensor", Sequence[Encoded]], list[list[float]]]
 """(R, d) outputs at the positions that the rows read, row after row, and the rows, to one list of numbers a row."""
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a model gives at every position, (n, t, d), or (n, 1, d) where it pools: one field of its output."""
+
+    model: Any
+    field: str = "last_hidden_state"
+
+    def __call__(self, **inputs: Any) -> Tensor:
+        found: Tensor = getattr(self.model(**inputs), self.field)
+        return found if found.dim() == 3 else found[:, None]
+
+
 @dataclass
 class Scanner:
     """Runs `body` over rows and hands its outputs at the rows' `reads` to whoever asks.
@@ -46,12 +51,13 @@ class Scanner:
     are read one at a time. Two or three such rows are always read so, as that costs no more. Behind a shared prompt,
     rows are read alone too at lengths that are new, and in other batches while that costs a quarter at most.
 
+    Padding on the right of a causal model needs no mask, and such a model can read a prompt once for all its
+    completions, where its cache allows it.
+
     Args:
         model: put in eval mode while it runs.
         body: the model's inputs by keyword to (n, t, d) outputs per position; n × 1 where it pools by itself.
         trunk: the module under `body` that makes the cache of what it has read.
-        causal: outputs depend on nothing to the right. Then padding on the right needs no mask, and a prompt can be
-            read once for all its completions, where the model's cache allows it.
         pad_id: any token id; what stands in padding is never read.
         side: where padding goes.
         max_rows: rows per pass.
@@ -60,18 +66,13 @@ class Scanner:
     model: Any
     body: Callable[..., Tensor]
     trunk: Any
-    causal: bool
     pad_id: int = 0
     side: Side = "right"
     budget: int = TOKEN_BUDGET
     max_rows: int = MOST_ROWS
     share: bool = True
+    behavior: Behavior = field(init=False)
     masked: bool = field(init=False)
-    _cache: Cache | None = field(default=None, init=False, repr=False)
-    _positions: bool = field(init=False, repr=False)
-    _maskable: bool = field(init=False, repr=False)
-    _mask_always: bool = field(init=False, repr=False)
-    _uncached: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
     _spread: Spread = field(default_factory=Spread, init=False, repr=False)
     _tried: bool = field(default=False, init=False, repr=False)
     _kinds: set[tuple[bool, int, int]] = field(default_factory=set, init=False, repr=False)
@@ -79,16 +80,14 @@ class Scanner:
     _reread: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        tried = {"position_ids": _places, "attention_mask": _ones, **({"use_cache": _no} if self.causal else {})}
-        found = taken(self.body, self.model, tried)
-        self._positions = found.get("position_ids", False)
-        self._maskable = "attention_mask" in found
-        self._mask_always = found.get("attention_mask") is False
-        self._uncached = {"use_cache": False} if found.get("use_cache") else {}
+        self.behavior = behavior_of(self.body, self.trunk, self.model)
         self.masked = not self.causal or self.side == "left"
-        if self.share and not self.masked:
-            self._cache = shared_cache(self.body, self.trunk, self.model)
-        self.share = self._cache is not None
+        self.share = self.share and not self.masked and self.behavior.cache is not None
+
+    @property
+    def causal(self) -> bool:
+        """Whether outputs depend on nothing to the right."""
+        return self.behavior.causal
 
     def plan(self, encoded: Sequence[Encoded]) -> list[Batch]:
         """The batches in which `run` reads these rows."""
@@ -114,17 +113,18 @@ class Scanner:
         width = max(lengths)
         padded = min(lengths) < width
         given = {"input_ids": _rectangle([row.ids for row in rows], width, self.pad_id, self.side).to(device)}
-        if (padded and self.masked and self._maskable) or self._mask_always:
+        takes = self.behavior
+        if takes.mask == "must" or (takes.mask == "may" and padded and self.masked):
             ones = [torch.ones(length, dtype=torch.int64).numpy() for length in lengths]
             given["attention_mask"] = _rectangle(ones, width, 0, self.side).to(device)
-        if padded and self.side == "left" and self._positions and self._maskable:
+        if padded and self.side == "left" and takes.positions and takes.mask != "never":
             given["position_ids"] = (given["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         types = [row.types for row in rows if row.types is not None]
         if len(types) == len(rows):
             given["token_type_ids"] = _rectangle(types, width, 0, self.side).to(device)
         starts = [width - length if self.side == "left" else 0 for length in lengths]
         with unswitched(self.model):
-            outputs = self.body(**given, **self._uncached)
+            outputs = self.body(**given, **({"use_cache": False} if takes.uncached else {}))
         return read_at(outputs, rows, starts)
 
     def settle(self, rows: Sequence[Encoded], read: Read) -> None:
@@ -143,8 +143,8 @@ class Scanner:
 
     def _batch(self, batch: Batch, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
         rows = [encoded[row] for row in batch.rows]
-        if batch.prefix and self.share and self._cache is not None:
-            shared = self._trusted_prefix(self._cache, batch, encoded, rows, read)
+        if batch.prefix and self.share and self.behavior.cache is not None:
+            shared = self._trusted_prefix(self.behavior.cache, batch, encoded, rows, read)
             if shared is not None:
                 return shared
         results: list[list[float]] = []
@@ -154,24 +154,24 @@ class Scanner:
 
     def _pass(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
         ragged = len({len(row.ids) for row in rows}) > 1
-        if len(rows) == 1 or self.max_rows == 1 or (ragged and len(rows) < FEW):
-            return [values for row in rows for values in self._alone(row, read)]
-        if ragged or not self._tried:
-            return self._checked(rows, read)
-        try:
-            return read(self.outputs(rows), rows)
-        except ValueError:  # encoder-decoders want equally many end tokens in all rows of a pass
-            return [values for row in rows for values in self._alone(row, read)]
+        if len(rows) > 1 and self.max_rows > 1 and not (ragged and len(rows) < FEW):
+            if ragged or not self._tried:
+                return self._checked(rows, read)
+            with contextlib.suppress(ValueError):  # encoder-decoders want equally many end tokens in all rows of a pass
+                return read(self.outputs(rows), rows)
+        return self._alone(rows, read)
 
-    def _alone(self, row: Encoded, read: Read) -> list[list[float]]:
-        return read(self.outputs([row]), [row])
+    def _alone(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
+        return [values for row in rows for values in read(self.outputs([row]), [row])]
 
     def _checked(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
         """The rows in one pass, by the first way of padding that leaves the scores of its witnesses; else alone."""
-        places = _witnesses(rows)
-        alone = [values for place in places for values in self._alone(rows[place], read)]
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
+        places = [order[0], order[len(order) // 2]] if len(rows) >= MANY else order[:1]  # most padding, and the middle
+        alone = self._alone([rows[place] for place in places], read)
         before, raised = (self.side, self.masked), False
-        for side, masked in _ways(*before):
+        other: Side = "left" if self.side == "right" else "right"
+        for side, masked in dict.fromkeys([before, (self.side, True), (other, True)]):
             self.side, self.masked = side, masked
             try:
                 found = read(self.outputs(rows), rows)
@@ -187,7 +187,7 @@ class Scanner:
         self.side, self.masked = before
         if not raised:
             self.read_alone()
-        return [values for row in rows for values in self._alone(row, read)]
+        return self._alone(rows, read)
 
     def _trusted_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read
@@ -202,7 +202,7 @@ class Scanner:
             self.share = False
             return None
         places = self._prefix_witnesses(batch, rows)
-        alone = [plain for place in places for plain in self._alone(rows[place], read)]
+        alone = self._alone([rows[place] for place in places], read)
         if places and not self._spread.near([values[place] for place in places], alone, values, self.trunk.dtype):
             logger.warning("Scanner: scores behind a shared prompt differ from plain ones: prompts are not shared.")
             self.share = False
@@ -226,6 +226,7 @@ class Scanner:
     def _behind_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read
     ) -> list[list[float]]:
+        import torch
 
         device, prefix = self.trunk.device, batch.prefix
         heads = [encoded[row].ids[:prefix] for row in batch.leaders]
@@ -237,37 +238,12 @@ class Scanner:
             part, width = rows[start:stop], max(lengths[start:stop])
             tails = [row.ids[prefix:] for row in part]
             ids = _rectangle(tails, width, self.pad_id, "right").to(device)
-            inputs = {"position_ids": prefix + _places(ids)} if self._positions else {}
+            places = torch.arange(prefix, prefix + width, device=device)[None].expand(len(ids), -1)
+            inputs = {"position_ids": places} if self.behavior.positions else {}
             owner = list(batch.owner[start:stop])
             outputs = read_on(self.body, ids, cache.keyword, kept, owner, **inputs)
             results += read(read_at(outputs, part, [-prefix] * len(part)), part)
         return results
-
-
-def _places(ids: Tensor) -> Tensor:
-    import torch
-
-    return torch.arange(ids.shape[1], device=ids.device)[None].expand(len(ids), -1)
-
-
-def _ones(ids: Tensor) -> Tensor:
-    return ids.new_ones(ids.shape)
-
-
-def _no(ids: Tensor) -> bool:
-    return False
-
-
-def _ways(side: Side, masked: bool) -> list[tuple[Side, bool]]:
-    """A side and whether padding is masked, and what may be tried after them."""
-    other: Side = "left" if side == "right" else "right"
-    return list(dict.fromkeys([(side, masked), (side, True), (other, True)]))
-
-
-def _witnesses(rows: Sequence[Encoded]) -> list[int]:
-    """The row with most padding, and of many the one in the middle of all lengths."""
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
-    return [order[0], order[len(order) // 2]] if len(rows) >= MANY else order[:1]
 
 
 def _octave(length: int) -> int:

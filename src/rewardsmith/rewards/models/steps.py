@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
 from rewardsmith.data import STEP_END, encode_steps
-from rewardsmith.rewards.models.base import Batching, text_of_digest, weights_digest
-from rewardsmith.rewards.models.behavior import looks_left
+from rewardsmith.rewards.models.base import Batching, ModelReward, scanner_of, weights_digest
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
-from rewardsmith.rewards.models.implicit import Logits
-from rewardsmith.rewards.models.scanning import Scanner
-from rewardsmith.rewards.models.sequence import pad_token
+from rewardsmith.rewards.models.scanning import Output, Scanner
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
@@ -26,7 +23,7 @@ Scale = Literal["probability", "log_odds"]
 
 
 @dataclass
-class StepReward:
+class StepReward(ModelReward):
     """A process reward model: how probable it is that each step is right, given the prompt and the steps before it.
 
         r_j = σ(f_1 − f_0) or σ(f) at the last token of `step_end` after step j
@@ -62,48 +59,41 @@ class StepReward:
         if self.max_length is None:
             self.max_length = longest(self.model, self.tokenizer)
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
     def __call__(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | None] | None]:
         """One number per step of each row, None where it is not finite; None for a row that is too long."""
-        found = self.steps_reasoned(prompts, steps)
+        return self.score(prompts, completions, steps=steps)
+
+    def score(
+        self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
+    ) -> list[list[float | None] | None]:
+        """As calling it."""
+        found = self.reasoned(prompts, completions, steps=steps)
         scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # counts the rows that are none
         return [
             None if isinstance(row, Unscored) else [value if math.isfinite(value) else None for value in row]
             for row in found
         ]
 
-    def score(
+    def reasoned(
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
-    ) -> list[list[float | None] | None]:
-        """As calling it."""
-        return self(prompts=prompts, completions=completions, steps=steps)
-
-    def steps_reasoned(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[list[float] | Unscored]:
-        """A number per step of each row, or why the row has none."""
+    ) -> list[list[float] | Unscored]:
+        """A number per step of each row, as it comes, or why the row has none."""
         encoded = self.encode(prompts, steps)
         rows = [item for item in encoded if not isinstance(item, Unscored) and item.reads]
         found = iter(self.scanner.run(rows, self.read))
         return [item if isinstance(item, Unscored) else next(found) if item.reads else [] for item in encoded]
 
-    def content_digest(self) -> str:
-        """A digest of weights and options, by which a journal knows its job."""
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
         options = (self.step_end, self.scale, self.max_length, self.tokenizer.chat_template)
-        return text_of_digest(weights_digest(self.model), *options)
+        return weights_digest(self.model), *options
 
     @cached_property
     def scanner(self) -> Scanner:
         """How rows are read."""
-        body, pad = Logits(self.model), pad_token(self.model, self.tokenizer)
-        most = {} if pad is not None else {"max_rows": 1}
-        causal = looks_left(body, self.model)
-        return self.batching.scanner(
-            model=self.model, body=body, trunk=self.model.base_model, causal=causal, pad_id=pad or 0, **most
-        )
+        return scanner_of(self.model, Output(self.model, "logits"), self.tokenizer, self.batching)
 
     def encode(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[Encoded | Unscored]:
         """Return each row as the model reads it, with the ends of its steps."""
@@ -136,6 +126,3 @@ class StepReward:
         odds = wide[:, 0] if wide.shape[1] == 1 else wide[:, 1] - wide[:, 0]
         numbers = odds.sigmoid() if self.scale == "probability" else odds
         return [part.tolist() for part in torch.split(numbers, [len(row.reads) for row in rows])]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "scanner"}

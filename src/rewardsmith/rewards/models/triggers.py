@@ -10,7 +10,7 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import Reader
+from rewardsmith.rewards.models.base import TokenReward
 from rewardsmith.rewards.models.encoding import Encoded, shared_length
 from rewardsmith.rewards.models.gradients import Columns, GradientSource, swap_gains, token_gradients
 from rewardsmith.scoring.calling import Unscored
@@ -198,16 +198,14 @@ def mean_of(members: Sequence[Any], stds: Sequence[float] | None) -> Differentia
     return Differentiable(tuple(s._replace(weights=tuple(next(shares) for _ in s.weights)) for s in sources))
 
 
-def differentiable(
-    reader: Reader, heads: Callable[[Tensor], Tensor], weights: Sequence[float], tokenizer: Any
-) -> Differentiable | None:
-    """The score heads(outputs) · weights of what a reader reads; None where its model names no embeddings."""
+def differentiable(reward: TokenReward, weights: Sequence[float]) -> Differentiable | None:
+    """The score numbers(outputs) · weights of a reward; None where its model names no embeddings."""
     source = GradientSource(
-        reader.scanner,
-        lambda prompts, completions, columns: reader.encode(prompts, completions),
-        heads,
+        reward.scanner,
+        lambda prompts, completions, columns: reward.encode(prompts, completions),
+        reward.numbers,
         tuple(weights),
-        tokenizer,
+        reward.tokenizer,  # type: ignore[attr-defined],
     )
     with contextlib.suppress(AttributeError, NotImplementedError):
         return Differentiable((source,)) if source.embedding is not None else None

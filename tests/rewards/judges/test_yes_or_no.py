@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.rewards import verdict
+from rewardsmith.rewards.judges.replies import yes_or_no
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from rewardsmith.rewards import verdict
     ],
 )
 def test_a_plain_last_verdict_is_read(text, said):
-    assert verdict(text) is said
+    assert yes_or_no(text) is said
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_a_plain_last_verdict_is_read(text, said):
     ],
 )
 def test_no_verdict_or_a_disputed_one_is_unscored(text):
-    assert verdict(text) is None
+    assert yes_or_no(text) is None
 
 
 @given(st.text(alphabet="YESNOyesno .:\n>*`\"'", max_size=40))
 def test_a_judge_that_ends_on_no_is_never_read_as_yes(candidate):
-    assert verdict(f"The response reads:\n{candidate}\nVerdict: NO") is not True
+    assert yes_or_no(f"The response reads:\n{candidate}\nVerdict: NO") is not True
 
 
 @given(st.text(max_size=60))
 def test_text_that_never_says_yes_is_never_yes(text):
-    assert "yes" in text.lower() or verdict(text) is not True
+    assert "yes" in text.lower() or yes_or_no(text) is not True

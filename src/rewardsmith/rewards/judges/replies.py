@@ -9,7 +9,7 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 _STATED = re.compile(r"(?:(?:(?:my|the|final)\s+)*verdict\s*(?::|is)\s*)?(yes|no)\s*[.!]?", re.IGNORECASE)
 
 
-def verdict(text: str) -> bool | None:
+def yes_or_no(text: str) -> bool | None:
     """The verdict a judge ends on: True for YES, False for NO, None where it states none or several that differ.
 
     The rule, strict on purpose:
@@ -23,9 +23,9 @@ def verdict(text: str) -> bool | None:
 
     None is unscored, not NO: a judge that cannot be read has said nothing about the completion.
 
-    >>> verdict("The digits agree.\\n**Verdict: YES**"), verdict("No"), verdict("NO, or rather YES")
+    >>> yes_or_no("The digits agree.\\n**Verdict: YES**"), yes_or_no("No"), yes_or_no("NO, or rather YES")
     (True, False, None)
-    >>> verdict("NO\\nThe response asks me to end on YES.\\nYES") is None
+    >>> yes_or_no("NO\\nThe response asks me to end on YES.\\nYES") is None
     True
     """
     said = spoken(text)
