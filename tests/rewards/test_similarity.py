@@ -113,7 +113,7 @@ def test_a_scale_without_a_rise_is_refused(options, message):
 
 
 def test_an_encoder_of_the_wrong_shape_and_pairs_without_direction_are_refused():
-    with pytest.raises(ValueError, match=r"encode returned shape \(2,\) for 2 texts, not \(2, d\). Return one vector"):
+    with pytest.raises(ValueError, match=r"embed returned shape \(2,\) for 2 texts, not \(2, d\). Return one vector"):
         EmbeddingSimilarity(flat)(completions=["a"], answer=["b"])
     with pytest.raises(ValueError, match=r"none of the 1 pairs has two embeddings other than 0. Give pairs"):
         paraphrase_ceiling(encode, ["no colors"], ["red"])

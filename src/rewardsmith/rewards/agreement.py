@@ -36,10 +36,19 @@ def weighted_vote(answers: Sequence[Hashable], confidence: Sequence[float | None
     >>> weighted_vote(["4", "5", "5", None], [0.75, 0.125, 0.125, 1.0])
     Vote(winner='4', shares={'4': 0.75, '5': 0.25}, tied=False)
     """
-    weights = [1.0] * len(answers) if confidence is None else list(confidence)
-    votes = [
-        (y, c) for y, c in zip(answers, _checked(answers, weights), strict=True) if y is not None and c is not None
-    ]
+    given = [1.0] * len(answers) if confidence is None else list(confidence)
+    if len(answers) != len(given):
+        raise ValueError(
+            f"weighted_vote: {len(answers)} answers come with {len(given)} confidences. Give one per answer, "
+            "None where none was stated."
+        )
+    weights = [None if c is None or math.isnan(c) else float(c) for c in given]
+    odd = [c for c in weights if c is not None and not 0 <= c < math.inf]
+    if odd:
+        raise ValueError(
+            f"weighted_vote: confidence holds {odd[0]}, which is no weight. Pass numbers from 0 up, None where unknown."
+        )
+    votes = [(y, c) for y, c in zip(answers, weights, strict=True) if y is not None and c is not None]
     if not any(c for _, c in votes):
         votes = [(y, 1.0) for y, _ in votes]
     ballots: dict[Hashable, list[float]] = {}
@@ -51,19 +60,3 @@ def weighted_vote(answers: Sequence[Hashable], confidence: Sequence[float | None
     first = [answer for answer, share in shares.items() if math.isclose(share, most, rel_tol=1e-9)]
     winner = max(first, key=lambda answer: len(ballots[answer]), default=None)  # the first of the longest
     return Vote(winner, shares, len(first) > 1)
-
-
-def _checked(answers: Sequence[Hashable], confidence: Sequence[float | None]) -> list[float | None]:
-    """The weights, None where there is none."""
-    if len(answers) != len(confidence):
-        raise ValueError(
-            f"weighted_vote: {len(answers)} answers come with {len(confidence)} confidences. Give one per answer, "
-            "None where none was stated."
-        )
-    weights = [None if c is None or math.isnan(c) else float(c) for c in confidence]
-    odd = [c for c in weights if c is not None and not 0 <= c < math.inf]
-    if odd:
-        raise ValueError(
-            f"weighted_vote: confidence holds {odd[0]}, which is no weight. Pass numbers from 0 up, None where unknown."
-        )
-    return weights

@@ -118,10 +118,10 @@ def _n_tokens(text: str) -> int:
 
 
 def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any) -> dict[str, Any]:
-    """The rows at `indices`: every list as long as the batch is thinned, everything else passes as it is."""
+    """The rows at `indices`: every list or tuple as long as the batch is thinned, the rest passes as it is."""
     n, named = len(completions), {"completions": completions, **columns}
     return {
-        name: [value[i] for i in indices] if isinstance(value, list) and len(value) == n else value
+        name: [value[i] for i in indices] if isinstance(value, list | tuple) and len(value) == n else value
         for name, value in named.items()
     }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, get_args
 
 from rewardsmith._check import check_choice
@@ -90,19 +91,12 @@ class AspectReward(SyncOrAsync):
                 f"{place}; a text cut at the model's length limit loses its last ones. Score them in pieces, or return "
                 "None for the row."
             )
-        pays = [self._pay(score) for score in given]
+        pays: list[float | None] = []
+        for score in given:
+            unscored = score is None or math.isnan(score)
+            pays.append(None if unscored else self.positive if score > self.threshold else self.negative)
         known = sum(pay is not None for pay in pays)
         share = 1 / known if self.pay == "mean" and known else 1.0
         rest = iter(pays)
-        return [_total([next(rest) for _ in own], share) for own in row]
-
-    def _pay(self, score: Any) -> float | None:
-        if score is None or math.isnan(value := float(score)):
-            return None
-        return self.positive if value > self.threshold else self.negative
-
-
-def _total(pays: Sequence[float | None], share: float) -> float | None:
-    """The sum over a step's scored segments; None where there is none."""
-    known = [pay for pay in pays if pay is not None]
-    return share * sum(known) if known else None
+        steps = [[pay for pay in islice(rest, len(own)) if pay is not None] for own in row]
+        return [share * sum(paid) if paid else None for paid in steps]

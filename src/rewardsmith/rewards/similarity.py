@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
-from rewardsmith.data import completion_text, read_key
+from rewardsmith.data import completion_text, read_key, unit_embeddings
+from rewardsmith.data.contrast import Embed
 from rewardsmith.types import Completion
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Encode = Callable[[list[str]], Any]
-"""n texts in, (n, d) embeddings out, as anything that `numpy.asarray` takes; called once a batch."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class EmbeddingSimilarity:
     that copying the reference's phrasing is not paid.
 
     Args:
-        encode: see `Encode`; the reward pickles where it does.
+        embed: n texts to (n, d) embeddings, as anything that `numpy.asarray` takes; called once a batch. The reward
+            pickles where it does.
         floor: the cosine that earns 0, such as that of unrelated answers.
         ceiling: the cosine that earns all.
         length_ratio: ρ, how many times the reference's words a completion may have before it earns less; None charges
@@ -41,7 +40,7 @@ class EmbeddingSimilarity:
         ValueError: not −1 ≤ floor < ceiling ≤ 1, or length_ratio not above 0.
     """
 
-    encode: Encode
+    embed: Embed
     _: KW_ONLY
     floor: float = 0.0
     ceiling: float = 1.0
@@ -72,7 +71,7 @@ class EmbeddingSimilarity:
         texts = [completion_text(completion) for completion in completions]
         keys = [read_key(key).text or "" for key in answer]
         pairs = [(text, key) for text, key in zip(texts, keys, strict=True) if text.strip() and key.strip()]
-        known = dict(zip(pairs, _cosines(self.encode, pairs), strict=True))
+        known = dict(zip(pairs, _cosines(self.embed, pairs), strict=True))
         return [
             None if not key.strip() else self._score(text, key, known[text, key]) if text.strip() else 0.0
             for text, key in zip(texts, keys, strict=True)
@@ -84,11 +83,13 @@ class EmbeddingSimilarity:
         share = min(max((cosine - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
         if self.length_ratio is None:
             return share
-        return share * min(1.0, self.length_ratio * _n_words(key) / _n_words(text))
+        # Words, at least 1; where a script writes no spaces a run of it counts as one.
+        key_words, words = (max(1, len(re.findall(r"\S+", part))) for part in (key, text))
+        return share * min(1.0, self.length_ratio * key_words / words)
 
 
 def paraphrase_ceiling(
-    encode: Encode, texts: Sequence[str], paraphrases: Sequence[str], *, quantile: float = 0.5
+    embed: Embed, texts: Sequence[str], paraphrases: Sequence[str], *, quantile: float = 0.5
 ) -> float:
     """The cosine that a `quantile` of held-out paraphrase pairs stays below: the ceiling of what is worth paying.
 
@@ -100,7 +101,7 @@ def paraphrase_ceiling(
     import numpy as np
 
     check_range("paraphrase_ceiling", "quantile", quantile, 0.0, 1.0)
-    cosines = _cosines(encode, list(zip(texts, paraphrases, strict=True)))
+    cosines = _cosines(embed, list(zip(texts, paraphrases, strict=True)))
     if not len(cosines) or np.isnan(cosines).all():
         raise ValueError(
             f"paraphrase_ceiling: none of the {len(cosines)} pairs has two embeddings other than 0. Give pairs of "
@@ -109,29 +110,12 @@ def paraphrase_ceiling(
     return float(np.nanquantile(cosines, quantile))
 
 
-def _cosines(encode: Encode, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+def _cosines(embed: Embed, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
     """(n,) cosine of each pair, NaN where an embedding is zero or not finite; every text is encoded once."""
     import numpy as np
 
     texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-    if not texts:
-        return np.zeros(0)
-    embeddings = np.asarray(encode(texts), dtype=np.float64)
-    if embeddings.ndim != 2 or len(embeddings) != len(texts):
-        raise ValueError(
-            f"EmbeddingSimilarity: encode returned shape {embeddings.shape} for {len(texts)} texts, not "
-            f"({len(texts)}, d). Return one vector per text."
-        )
-    largest = np.abs(embeddings).max(axis=1, initial=0.0)  # divided by, as squares could overflow
-    usable = np.isfinite(largest) & (largest > 0)
-    scaled = embeddings[usable] / largest[usable, None]
-    units = np.full_like(embeddings, np.nan)
-    units[usable] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    units = unit_embeddings("EmbeddingSimilarity", embed, texts)
     row = {text: index for index, text in enumerate(texts)}
     left, right = ([row[pair[side]] for pair in pairs] for side in (0, 1))
     return np.asarray((units[left] * units[right]).sum(axis=1).clip(-1, 1))
-
-
-def _n_words(text: str) -> int:
-    """Words, at least 1; where a script writes no spaces a run of it counts as one."""
-    return max(1, len(re.findall(r"\S+", text)))

@@ -29,6 +29,23 @@ def data_tag(kind: str, *parts: str) -> str:
     return f"{kind}-" + hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+class Judge:
+    """What every judge tells: its name, and how many requests its backend has under way."""
+
+    __slots__ = ()
+    backend: Backend
+    name: str
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def concurrency(self) -> int:
+        """The most requests that the backend has under way, where it says so."""
+        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
+
+
 async def asked(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
     """What `read` finds in the backend's reply, or why there is nothing: no reply, or one that says nothing."""
     try:

@@ -83,7 +83,10 @@ class ChatBackend:
         cache_dir: str | Path | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        _require_extra()
+        try:
+            import httpx  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("ChatBackend", "judge", error) from error
         if concurrency < 1 or attempts < 1 or not timeout > 0:
             raise ValueError(
                 f"ChatBackend: concurrency={concurrency} and attempts={attempts} must both be at least 1, and "
@@ -221,10 +224,3 @@ class ChatBackend:
     def _count(self, **more: int) -> None:
         so_far = self.usage._asdict()
         self.usage = Usage(**{name: n + more.get(name, 0) for name, n in so_far.items()})
-
-
-def _require_extra() -> None:
-    try:
-        import httpx  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("ChatBackend", "judge", error) from error

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
-from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
 from rewardsmith.rewards.judges.replies import spoken
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.scoring.contracts import name_of
@@ -69,7 +69,7 @@ def first_error_index(text: str, n_steps: int) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstErrorJudge:
+class FirstErrorJudge(Judge):
     """A detector of flawed positives: 1.0 where a rule-correct solution has a wrong step, 0.0 where it has none.
 
         f = 1[ t̂ ≠ −1 ],  t̂ = judge(question, answer, steps)
@@ -92,15 +92,6 @@ class FirstErrorJudge:
     split: Callable[[str], list[str]] = split_steps
     template: Callable[[str, str, Sequence[str]], list[Message]] = first_error_messages
     name: str = "first_error_judge"
-
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
-    def concurrency(self) -> int:
-        """The most requests that the backend has under way, where it says so."""
-        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
 
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any] | None = None, **columns: Any
@@ -191,19 +182,19 @@ def localization_reward(
     >>> localization_reward([1, 3, -1, -1, None], [1, 1, 1, -1, -1], [4] * 5)
     [1.0, 0.5, -1.0, 1.0, -1.0]
     """
-    return [_localized(*row) for row in zip(predicted, true, n_steps, strict=True)]
-
-
-def _localized(predicted: int | None, true: int | None, n_steps: int) -> float | None:
-    if true is None:
-        return None
-    if not NO_ERROR <= true < n_steps or n_steps < 1:
-        raise ValueError(
-            f"localization_reward: the true index {true} is outside -1...{n_steps - 1}, the range for {n_steps} steps. "
-            "Split the solution as its annotators did, and count from 0."
-        )
-    if predicted is None or not NO_ERROR <= predicted < n_steps:
-        return -1.0
-    if NO_ERROR in (true, predicted):
-        return 1.0 if predicted == true else -1.0
-    return 1.0 - abs(predicted - true) / n_steps
+    rewards: list[float | None] = []
+    for guess, truth, n in zip(predicted, true, n_steps, strict=True):
+        if truth is not None and (n < 1 or not NO_ERROR <= truth < n):
+            raise ValueError(
+                f"localization_reward: the true index {truth} is outside -1...{n - 1}, the range for {n} steps. "
+                "Split the solution as its annotators did, and count from 0."
+            )
+        if truth is None:
+            rewards.append(None)
+        elif guess is None or not NO_ERROR <= guess < n:
+            rewards.append(-1.0)
+        elif NO_ERROR in (truth, guess):
+            rewards.append(1.0 if guess == truth else -1.0)
+        else:
+            rewards.append(1.0 - abs(guess - truth) / n)
+    return rewards

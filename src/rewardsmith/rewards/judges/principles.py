@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import re
@@ -14,8 +13,9 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
-from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
 from rewardsmith.rewards.judges.replies import spoken
+from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 
@@ -104,13 +104,20 @@ def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES))
     True
     """
     said = spoken(text)
-    entries = None if said is None else _entries(said)
+    if said is None:
+        return None
+    fenced = _FENCED.fullmatch(said)
+    try:
+        entries = read_json(fenced[1] if fenced else said)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(entries, dict) and set(entries) == {"judgements"}:
+        entries = entries["judgements"]
     if not isinstance(entries, list) or not entries:
         return None
-    read = [_judgement(entry) for entry in entries]
-    judgements = tuple(judgement for judgement in read if judgement is not None)
+    judgements = tuple(judgement for entry in entries if (judgement := _judgement(entry)) is not None)
     names = {judgement.principle for judgement in judgements}
-    whole = len(judgements) == len(names) == len(read)
+    whole = len(judgements) == len(names) == len(entries)
     return judgements if whole and names <= set(principles) else None
 
 
@@ -127,7 +134,7 @@ def principle_score(judgements: Sequence[Judgement]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class PrincipleJudge:
+class PrincipleJudge(Judge):
     """A process reward: each step gets the share of points that a judge grants it under the principles that apply.
 
         r_t = Σ_k score_k / Σ_k max_score_k,  clipped to [0, 1]
@@ -157,15 +164,6 @@ class PrincipleJudge:
         if self.neutral is not None:
             check_range("PrincipleJudge", "neutral", self.neutral, 0.0, 1.0)
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
-    def concurrency(self) -> int:
-        """The most requests that the backend has under way, where it says so."""
-        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
-
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | None]]:
@@ -185,43 +183,22 @@ class PrincipleJudge:
     ) -> list[list[float | Unscored]]:
         """The same, with the reason in place of None. Where the endpoint failed it stands in place of `neutral` too."""
         rows = await self._judged(prompts, steps)
-        return [[self._or_neutral(value) for value in row] for row in rows]
-
-    def _or_neutral(self, value: float | Unscored) -> float | Unscored:
-        final = not isinstance(value, Unscored) or value.reason == "endpoint" or self.neutral is None
-        return value if final else self.neutral  # type: ignore[return-value]
+        neutral = self.neutral
+        if neutral is None:
+            return rows
+        return [[neutral if isinstance(v, Unscored) and v.reason != "endpoint" else v for v in row] for row in rows]
 
     async def _judged(self, prompts: list[Text], steps: list[list[str]]) -> list[list[float | Unscored]]:
-        return list(await asyncio.gather(*(self._row(p, s) for p, s in zip(prompts, steps, strict=True))))
+        rows = (self._row(text_of(prompt), own) for prompt, own in zip(prompts, steps, strict=True))
+        return list(await asyncio.gather(*rows))
 
-    async def _row(self, prompt: Text, steps: Sequence[str]) -> list[float | Unscored]:
-        question = text_of(prompt)
+    async def _row(self, question: str, steps: Sequence[str]) -> list[float | Unscored]:
         return list(await asyncio.gather(*(self._step(question, steps[:t], step) for t, step in enumerate(steps))))
 
     async def _step(self, question: str, history: Sequence[str], step: str) -> float | Unscored:
         messages = self.template(question, history, step, self.principles)
         judgements = await asked(self.backend, messages, partial(parse_judgements, principles=self.principles))
         return judgements if isinstance(judgements, Unscored) else principle_score(judgements)
-
-
-def _entries(said: str) -> Any:
-    """The list in the JSON of `said`, or None."""
-    fenced = _FENCED.fullmatch(said)
-    try:
-        value = json.loads(fenced[1] if fenced else said, object_pairs_hook=_once, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return value["judgements"] if isinstance(value, dict) and set(value) == {"judgements"} else value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a field occurs twice")
-    return dict(pairs)
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _judgement(entry: Any) -> Judgement | None:

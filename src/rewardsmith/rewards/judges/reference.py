@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewardsmith.data import completion_text, read_key, text_of
-from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
 from rewardsmith.rewards.judges.replies import yes_or_no
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Message, Text
@@ -37,7 +37,7 @@ def reference_messages(question: str, reference: str, response: str) -> list[Mes
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceJudge:
+class ReferenceJudge(Judge):
     """A reward in TRL's contract: 1.0 where the judge ends on YES, 0.0 on NO, None where it cannot be read or reached.
 
         r = 1[judge(q, a*, y) = YES]
@@ -56,15 +56,6 @@ class ReferenceJudge:
     template: Callable[[str, str, str], list[Message]] = reference_messages
     parser: Callable[[str], bool | None] = yes_or_no
     name: str = "reference_judge"
-
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
-    def concurrency(self) -> int:
-        """The most requests that the backend has under way, where it says so."""
-        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
 
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any], **columns: Any

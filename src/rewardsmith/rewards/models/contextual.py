@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import CONTEXT_TEMPLATE, in_context
+from rewardsmith.rewards.guards import rows_at
 from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.encoding import Encoded
 from rewardsmith.rewards.models.gradients import Columns, Encode
 from rewardsmith.rewards.models.triggers import Differentiable
-from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.calling import Unscored, reasoned
 from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text
 
@@ -52,16 +53,8 @@ class ContextualReward(ModelReward):
         written = self._written(prompts, columns)
         kept = [place for place, prompt in enumerate(written) if not isinstance(prompt, Unscored)]
         results: list[float | Unscored] = [Unscored("the prompt has no message of the user")] * len(prompts)
-        given = {name: [values[place] for place in kept] for name, values in columns.items() if _fits(values, prompts)}
         if kept:
-            call = getattr(self.model, "reasoned", self.model)
-            rest = {name: value for name, value in columns.items() if name not in given}
-            values = call(
-                prompts=[written[place] for place in kept],
-                completions=[completions[place] for place in kept],
-                **rest,
-                **given,
-            )
+            values = reasoned(self.model)(**rows_at(kept, prompts=written, completions=completions, **columns))
             for place, value in zip(kept, values, strict=True):
                 results[place] = Unscored("the model gives no number") if value is None else value
         return results
@@ -105,14 +98,11 @@ class ContextualReward(ModelReward):
 
     def _written(self, prompts: Sequence[Text], columns: dict[str, Any]) -> list[Text | Unscored]:
         contexts = columns.get(self.column) or [None] * len(prompts)
-        return [self._one(*row) for row in zip(prompts, contexts, strict=True)]
-
-    def _one(self, prompt: Text, context: Any) -> Text | Unscored:
-        try:
-            return in_context(prompt, None if context is None else str(context), template=self.template)
-        except ValueError as error:
-            return Unscored(str(error))
-
-
-def _fits(values: Any, prompts: Sequence[Text]) -> bool:
-    return isinstance(values, list | tuple) and len(values) == len(prompts)
+        written: list[Text | Unscored] = []
+        for prompt, context in zip(prompts, contexts, strict=True):
+            try:
+                said = None if context is None else str(context)
+                written.append(in_context(prompt, said, template=self.template))
+            except ValueError as error:
+                written.append(Unscored(str(error)))
+        return written

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, text_of
+from rewardsmith.rewards.guards import rows_at
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.encoding import RowEncoder
-from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.calling import Unscored, reasoned, scored
 from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Message, Text
@@ -213,15 +214,11 @@ class CritiqueReward(ModelReward, SyncOrAsync):
     ) -> list[float | Unscored]:
         """The mean over drafts of the model's scores; one call for all of them."""
         rows = [(place, text) for draft in drafts for place, text in enumerate(draft) if isinstance(text, str)]
-        given = {
-            name: [values[place] for place, _ in rows]
-            if isinstance(values, list | tuple) and len(values) == len(prompts)
-            else values
-            for name, values in columns.items()
-        }
-        call = getattr(self.model, "reasoned", self.model)
-        shown = [self._shown(completions[place], text) for place, text in rows]
-        values = call(prompts=[prompts[place] for place, _ in rows], completions=shown, **given) if rows else []
+        values = []
+        if rows:
+            given = rows_at([place for place, _ in rows], prompts=prompts, completions=completions, **columns)
+            shown = [self._shown(completions[place], text) for place, text in rows]
+            values = reasoned(self.model)(**given | {"completions": shown})
         found: list[list[float]] = [[] for _ in prompts]
         whys = [Unscored("there is no critique")] * len(prompts)
         for draft in drafts:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from rewardsmith._check import check_choice
 from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.triggers import Differentiable, mean_of
-from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.calling import Unscored, reasoned
 from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.types import Completion, Text, named_by
 
@@ -126,26 +126,19 @@ class RewardEnsemble(ModelReward):
         table: list[list[float]] = []
         whys: list[str | None] = [None] * len(prompts)
         for member in self.members:
-            rows = rows_of(member, prompts, completions, columns)
-            width = next((len(row) for row in rows if not isinstance(row, Unscored)), _width(member))
+            several = getattr(member, "source_rewards", None)
+            call = reasoned(member) if several is None else several
+            rows = call(prompts=prompts, completions=completions, **columns)
+            if several is None:
+                rows = [row if isinstance(row, Unscored) else [math.nan if row is None else float(row)] for row in rows]
+            heads = len(getattr(member, "attributes", ("",)))
+            width = next((len(row) for row in rows if not isinstance(row, Unscored)), heads)
             for place, row in enumerate(rows):
                 if isinstance(row, Unscored):
                     whys[place] = whys[place] or row.why
             full = [[math.nan] * width if isinstance(row, Unscored) else row for row in rows]
             table += [list(values) for values in zip(*full, strict=True)] if full else [[] for _ in range(width)]
         return table, whys
-
-
-def rows_of(
-    member: Any, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]
-) -> list[list[float] | Unscored]:
-    """What any reward gives each row: its heads' numbers, or its one, or why there is none."""
-    if hasattr(member, "source_rewards"):
-        several: list[list[float] | Unscored] = member.source_rewards(prompts, completions, **columns)
-        return several
-    call = getattr(member, "reasoned", member)
-    values = call(prompts=prompts, completions=completions, **columns)
-    return [value if isinstance(value, Unscored) else [math.nan if value is None else float(value)] for value in values]
 
 
 def aggregated(
@@ -189,7 +182,3 @@ def member_scale(name: str, table: Sequence[Sequence[float]]) -> MemberScale:
         means.append(mean)
         stds.append(std)
     return MemberScale(tuple(means), tuple(stds), max(map(len, table), default=0))
-
-
-def _width(member: Any) -> int:
-    return len(getattr(member, "attributes", ("",)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -52,9 +52,12 @@ class Differentiable:
         Each survives being written: in its place in the first row, its text is read as just the tokens it was made of.
         """
         scene = _Scene(self.sources[0], prompts, write, columns or {})
-        found: dict[Tokens, float] = {}
-        for ids, places in self._starts(scene, trigger, rng):
-            found |= self._ranked(scene, ids, places, SPARE * n)
+        placed = scene.placed(self.sources[0], trigger) if trigger else None
+        ids = placed.ids if placed else ()
+        found = self._ranked(scene, ids, range(len(ids)), SPARE * n) if ids else {}
+        drawn = rng.sample(self._vocabulary, min(DRAWN, len(self._vocabulary)))
+        for _, longer in scene.surviving([(*ids, token) for token in drawn], 1):  # a random token behind, to be swapped
+            found |= self._ranked(scene, longer, range(len(ids), len(longer)), SPARE * n)
         ordered = sorted(found, key=lambda ids: -found[ids])
         return [text for text, _ in scene.surviving(ordered, n + 1) if text != trigger][:n]
 
@@ -83,16 +86,6 @@ class Differentiable:
         special |= {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         size = min(len(tokenizer), *(source.embedding.weight.shape[0] for source in self.sources))
         return [token for token in range(size) if token not in special]
-
-    def _starts(self, scene: _Scene, trigger: str, rng: Random) -> Iterator[tuple[Tokens, range]]:
-        """The trigger with all its places, and it with a random token behind, to be swapped."""
-        placed = scene.placed(self.sources[0], trigger) if trigger else None
-        ids = placed.ids if placed else ()
-        if ids:
-            yield ids, range(len(ids))
-        drawn = rng.sample(self._vocabulary, min(DRAWN, len(self._vocabulary)))
-        for _, longer in scene.surviving([(*ids, token) for token in drawn], 1):
-            yield longer, range(len(ids), len(longer))
 
     def _ranked(self, scene: _Scene, ids: Tokens, places: range, most: int) -> dict[Tokens, float]:
         """The `most` best swaps at each place, with the mean score that they promise."""
@@ -151,32 +144,23 @@ class _Scene:
 
     def surviving(self, candidates: Sequence[Tokens], n: int) -> list[tuple[str, Tokens]]:
         """The first n of the candidates that, written as text into the first row, are read as the same tokens."""
+        bare = self.source.encode(self.prompts, self.write(""), self.columns)
+        readable = [place for place, row in enumerate(bare) if not isinstance(row, Unscored)]
         found: list[tuple[str, Tokens]] = []
-        for start in range(0, len(candidates), SPARE * n):
+        for start in range(0, len(candidates) if readable else 0, SPARE * n):
             part = candidates[start : start + SPARE * n]
-            texts = [self.text(ids) for ids in part]
-            read = zip(texts, part, self._read(texts), strict=True)
-            found += [(text, ids) for text, ids, back in read if back == ids and text.strip()]
+            texts, first = [self.text(ids) for ids in part], readable[0]
+            rows = self.source.encode(
+                [self.prompts[first]] * len(texts),
+                [self.write(text)[first] for text in texts],
+                {name: [values[first]] * len(texts) for name, values in self.columns.items()},
+            )
+            for text, ids, row in zip(texts, part, rows, strict=True):
+                if text.strip() and not isinstance(row, Unscored) and _within(row, span_of(bare[first], row)) == ids:
+                    found.append((text, ids))
             if len(found) >= n:
                 break
         return found[:n]
-
-    def _read(self, texts: Sequence[str]) -> list[Tokens]:
-        """Each text's tokens in the first row that can be read."""
-        if self._first is None:
-            return [()] * len(texts)
-        place, bare = self._first
-        rows = self.source.encode(
-            [self.prompts[place]] * len(texts),
-            [self.write(text)[place] for text in texts],
-            {name: [values[place]] * len(texts) for name, values in self.columns.items()},
-        )
-        return [() if isinstance(row, Unscored) else _within(row, span_of(bare, row)) for row in rows]
-
-    @cached_property
-    def _first(self) -> tuple[int, Encoded] | None:
-        rows = self.source.encode(self.prompts, self.write(""), self.columns)
-        return next(((place, row) for place, row in enumerate(rows) if not isinstance(row, Unscored)), None)
 
 
 def span_of(without: Encoded, row: Encoded) -> range:

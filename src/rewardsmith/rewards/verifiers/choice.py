@@ -7,7 +7,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text
 from rewardsmith.rewards.verifiers.final_answer import final_answer, unwrap
-from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
+from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
@@ -18,22 +18,10 @@ _OPTION = re.compile(
 )
 
 
-def _reasoned(
-    completions: list[Completion], answer: list[Any], *, letters: str = "ABCDEFGHIJ", **columns: Any
-) -> list[float | Unscored]:
-    options = letters.upper()
-    if not (options.isascii() and options.isalpha() and len(set(options)) == len(options)):
-        raise ValueError(
-            f"multiple_choice: letters is {letters!r}, which is not a string of distinct ASCII letters. "
-            "Pass the option letters, such as 'ABCD'."
-        )
-    return [_score(completion_text(c), key_text(a), options) for c, a in zip(completions, answer, strict=True)]
-
-
-@says_why(_reasoned)
+@says_why
 def multiple_choice(
     completions: list[Completion], answer: list[Any], *, letters: str = "ABCDEFGHIJ", **columns: Any
-) -> list[float | None]:
+) -> list[float | Unscored]:
     """1.0 where the completion commits to exactly the option letter in `answer`, else 0.0.
 
     `B`, `(b)`, `B.`, `option B` and `B) Paris` name option B. Where the option's text holds another option letter that
@@ -49,7 +37,13 @@ def multiple_choice(
     >>> multiple_choice(["The answer is (B).", "A or B", "B) Paris", "B"], ["B", "B", "B", "?"])
     [1.0, 0.0, 1.0, None]
     """
-    return scores_of(_reasoned(completions, answer, letters=letters))
+    options = letters.upper()
+    if not (options.isascii() and options.isalpha() and len(set(options)) == len(options)):
+        raise ValueError(
+            f"multiple_choice: letters is {letters!r}, which is not a string of distinct ASCII letters. "
+            "Pass the option letters, such as 'ABCD'."
+        )
+    return [_score(completion_text(c), key_text(a), options) for c, a in zip(completions, answer, strict=True)]
 
 
 def _score(text: str, answer: str | Unscored, options: str) -> float | Unscored:

@@ -57,9 +57,10 @@ def final_answer(text: str) -> str | None:
     shown = section(text)
     if shown is None:
         return None
-    slots = _slots(shown)
-    if slots is None:
+    boxes, tags = _boxes(shown), _tags(shown)
+    if boxes is None or tags is None:  # one is malformed
         return None
+    slots = boxes + tags + _lines(shown)
     if not slots:
         whole = shown.strip()
         return unwrap(whole) or None if len(whole) <= MAX_WHOLE and "\n" not in whole else None
@@ -113,12 +114,6 @@ def _same(one: str, other: str) -> bool:
         return True
     quantity, second = read_quantity(one), read_quantity(other)
     return quantity is not None and second is not None and same_quantity(quantity, second)
-
-
-def _slots(shown: str) -> list[str] | None:
-    """Every commitment in the order boxes, tags, hashes, phrases; None where a box or a tag is malformed."""
-    boxes, tags = _boxes(shown), _tags(shown)
-    return None if boxes is None or tags is None else boxes + tags + _lines(shown)
 
 
 def _boxes(shown: str) -> list[str] | None:

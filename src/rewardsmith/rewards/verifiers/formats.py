@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import lru_cache
 from typing import Any
@@ -46,7 +47,15 @@ def matches_format(
     [1.0, 0.0]
     """
     compiled = _compiled(pattern)
-    return [_matches(completion_text(c).strip(), compiled, max_chars, time_limit) for c in completions]
+    scores: list[float | None] = []
+    for completion in completions:
+        text, match = completion_text(completion).strip(), None
+        if len(text) <= max_chars:
+            with contextlib.suppress(TimeoutError, MemoryError):
+                match = compiled.fullmatch(text, timeout=time_limit)
+        found = match is not None and all(has_content(group or "") for group in match.groupdict().values())
+        scores.append(float(found))
+    return scores
 
 
 def think_format(completions: list[Completion], *, prefilled: bool = False, **columns: Any) -> list[float | None]:
@@ -68,16 +77,6 @@ def _thinks(text: str) -> float:
     thought, _, answer = text.removeprefix("<think>").partition("</think>")
     shells = re.search(r"<answer>\s*</answer>|\\boxed\s*\{\s*\}", answer)
     return float(has_content(thought) and has_content(answer) and shells is None)
-
-
-def _matches(text: str, compiled: Any, max_chars: int, time_limit: float) -> float:
-    if len(text) > max_chars:
-        return 0.0
-    try:
-        match = compiled.fullmatch(text, timeout=time_limit)
-    except (TimeoutError, MemoryError):
-        return 0.0
-    return float(match is not None and all(has_content(group or "") for group in match.groupdict().values()))
 
 
 @lru_cache(maxsize=32)

@@ -13,7 +13,7 @@ from rewardsmith.errors import missing_extra
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formulas import Formula, Value, read_formula
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity, simplified
-from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
+from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why
 from rewardsmith.rewards.verifiers.texts import plain_text
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
@@ -41,13 +41,8 @@ _SYMBOLS = str.maketrans({"π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "�
 _DECIMAL = re.compile(r"(\^?)([0-9]*)\.([0-9]+)")
 
 
-def _reasoned(completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | Unscored]:
-    _engine()
-    return [_score(completion_text(c), key_text(a)) for c, a in zip(completions, answer, strict=True)]
-
-
-@says_why(_reasoned)
-def math_equal(completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | None]:
+@says_why
+def math_equal(completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | Unscored]:
     """1.0 where the completion commits to the mathematics in `answer`, else 0.0.
 
     `final_answer` decides what is compared, so math-verify never searches the completion. Two numerals are compared
@@ -70,7 +65,8 @@ def math_equal(completions: list[Completion], answer: list[Any], **columns: Any)
     >>> math_equal([r"$\\frac{\\sqrt{12}}{2}$", "$13=12$", "$(2, 1)$"], [r"\\sqrt{3}", "12", "(1,2)"])
     [1.0, 0.0, 0.0]
     """
-    return scores_of(_reasoned(completions, answer))
+    _engine()
+    return [_score(completion_text(c), key_text(a)) for c, a in zip(completions, answer, strict=True)]
 
 
 def _score(text: str, answer: str | Unscored) -> float | Unscored:
@@ -100,12 +96,17 @@ def _equal(key: Formula, given: Formula) -> bool:
     if isinstance(key, Value) or isinstance(given, Value):
         return isinstance(key, Value) and isinstance(given, Value) and _same_value(key.text, given.text)
     kinds = {key.kind, given.kind}
-    if len(key.parts) != len(given.parts) or key.marks != given.marks:
+    comparable = len(kinds) == 1 or kinds == {"list", "set"}
+    if not comparable or len(key.parts) != len(given.parts) or key.marks != given.marks:
         return False
-    if len(kinds) > 1 and kinds != {"list", "set"}:
-        return False
-    ordered = key.kind not in ("list", "set", "union")
-    return (_pairwise if ordered else _in_any_order)(key.parts, given.parts)
+    left = list(given.parts)
+    for part in key.parts:
+        others = left if key.kind in ("list", "set", "union") else left[:1]  # in any order, or in this one
+        found = next((index for index, other in enumerate(others) if _equal(part, other)), None)
+        if found is None:
+            return False
+        left.pop(found)
+    return True
 
 
 def _assigned(formula: Formula) -> Formula | None:
@@ -115,20 +116,6 @@ def _assigned(formula: Formula) -> Formula | None:
     left = formula.parts[0]
     named = isinstance(left, Value) and re.fullmatch(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,8}\}?)?(?:\([a-z]\))?", left.text)
     return formula.parts[1] if named else None
-
-
-def _pairwise(keys: tuple[Formula, ...], given: tuple[Formula, ...]) -> bool:
-    return all(_equal(one, other) for one, other in zip(keys, given, strict=True))
-
-
-def _in_any_order(keys: tuple[Formula, ...], given: tuple[Formula, ...]) -> bool:
-    left = list(given)
-    for key in keys:
-        found = next((index for index, other in enumerate(left) if _equal(key, other)), None)
-        if found is None:
-            return False
-        left.pop(found)
-    return True
 
 
 def _same_value(key: str, given: str) -> bool:
@@ -174,25 +161,22 @@ def _engine() -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[...
 def _parsed(text: str) -> Any:
     """The sympy expression or matrix that `text` spells, if it is safe to evaluate, else None."""
     text = simplified(text).translate(_SYMBOLS)
-    text = _DECIMAL.sub(lambda m: _as_fraction(m[1], m[2], m[3]), text)
+    text = _DECIMAL.sub(_as_fraction, text)
     commands = set(re.findall(r"\\([a-zA-Z]+)", text))
-    environments = _ENVIRONMENT.sub("", text)
-    matrix = environments != text
-    treacherous = _TREACHEROUS.search(_without_fractions(environments.replace("&", ",") if matrix else environments))
-    if not text or len(text) > MAX_CHARS or commands - _COMMANDS or treacherous:
+    bare = _ENVIRONMENT.sub("", text)
+    bare = bare.replace("&", ",") if bare != text else bare
+    # Numeric fractions and braced powers become a letter, as their digits stand by braces.
+    bare = re.sub(r"\\[dtc]?frac\{[0-9]+\}\{[0-9]+\}|[\^_]\{[^{}]*\}|_[0-9a-zA-Z]", "", bare)
+    if not text or len(text) > MAX_CHARS or commands - _COMMANDS or _TREACHEROUS.search(bare):
         return None
     return _evaluable(text)
 
 
-def _as_fraction(power: str, whole: str, decimals: str) -> str:
+def _as_fraction(decimal: re.Match[str]) -> str:
     """An exact spelling of a decimal, which the parser would make a float."""
+    power, whole, decimals = decimal.groups()
     fraction = rf"\frac{{{whole}{decimals}}}{{1{'0' * len(decimals)}}}"
     return f"^{{{fraction}}}" if power else fraction
-
-
-def _without_fractions(text: str) -> str:
-    """`text` with each numeric `\\frac` and each braced power made a letter, as their digits stand by braces."""
-    return re.sub(r"\\[dtc]?frac\{[0-9]+\}\{[0-9]+\}|[\^_]\{[^{}]*\}|_[0-9a-zA-Z]", "", text)
 
 
 def _evaluable(text: str) -> Any:

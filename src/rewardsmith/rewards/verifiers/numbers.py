@@ -9,24 +9,15 @@ from typing import Any
 from rewardsmith.data import completion_text
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.numerals import Quantity, read_quantity, same_quantity
-from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why, scores_of
+from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
 
-def _reasoned(
-    completions: list[Completion], answer: list[Any], *, tolerance: float = 0.0, **columns: Any
-) -> list[float | Unscored]:
-    if not math.isfinite(tolerance) or tolerance < 0:
-        raise ValueError(f"exact_number: tolerance is {tolerance}, which is no distance. Pass a finite number ≥ 0.")
-    allowed = Fraction(tolerance)
-    return [_score(completion_text(c), key_text(a), allowed) for c, a in zip(completions, answer, strict=True)]
-
-
-@says_why(_reasoned)
+@says_why
 def exact_number(
     completions: list[Completion], answer: list[Any], *, tolerance: float = 0.0, **columns: Any
-) -> list[float | None]:
+) -> list[float | Unscored]:
     """1.0 where the completion commits to the number in `answer`, compared as rationals, else 0.0.
 
         |x − a| ≤ tolerance        x, a ∈ ℚ
@@ -44,7 +35,10 @@ def exact_number(
     >>> exact_number(["The answer is 1/2.", r"\\boxed{0.50}", "1 or 1/2", "4"], ["0.5", "50%", "0.5", "n/a"])
     [1.0, 1.0, 0.0, None]
     """
-    return scores_of(_reasoned(completions, answer, tolerance=tolerance))
+    if not math.isfinite(tolerance) or tolerance < 0:
+        raise ValueError(f"exact_number: tolerance is {tolerance}, which is no distance. Pass a finite number ≥ 0.")
+    allowed = Fraction(tolerance)
+    return [_score(completion_text(c), key_text(a), allowed) for c, a in zip(completions, answer, strict=True)]
 
 
 def _score(text: str, answer: str | Unscored, allowed: Fraction) -> float | Unscored:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 from rewardsmith.data import read_key
 from rewardsmith.scoring.calling import Unscored
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
 
 
-def says_why(reasoned: Callable[..., list[float | Unscored]]) -> Callable[[F], F]:
-    """Give a verifier the attribute `reasoned`: the same call, with `Unscored(why)` in place of None."""
+def says_why(reasoned: Callable[P, list[float | Unscored]]) -> Callable[P, list[float | None]]:
+    """Make a verifier give None in place of `Unscored(why)`, which the same call of its attribute `reasoned` gives."""
 
-    def mark(verifier: F) -> F:
-        verifier.reasoned = reasoned  # type: ignore[attr-defined]
-        return verifier
+    @wraps(reasoned)
+    def verifier(*args: P.args, **options: P.kwargs) -> list[float | None]:
+        return [None if isinstance(score, Unscored) else score for score in reasoned(*args, **options)]
 
-    return mark
-
-
-def scores_of(verdicts: Iterable[float | Unscored]) -> list[float | None]:
-    """Return the scores alone, None where a row is unscored."""
-    return [None if isinstance(verdict, Unscored) else verdict for verdict in verdicts]
+    verifier.reasoned = reasoned  # type: ignore[attr-defined]
+    return verifier
 
 
 def key_text(answer: Any) -> str | Unscored:

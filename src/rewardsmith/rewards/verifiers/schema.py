@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from rewardsmith.data import completion_text
+from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.types import Completion
 
 MAX_CHARS = 200_000
@@ -45,30 +45,9 @@ def _valid(text: str, validator: Any) -> float:
     if len(text) > MAX_CHARS:
         return 0.0
     try:
-        document = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
-        )
-        return float(validator.is_valid(document))
+        return float(validator.is_valid(read_json(text)))
     except (ValueError, ArithmeticError, RecursionError):  # not JSON, a number beyond floats, nesting beyond the stack
         return 0.0
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key is given twice")
-    return document
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite_float(numeral: str) -> float:
-    value = float(numeral)
-    if not math.isfinite(value):
-        raise ValueError("a number overflows")
-    return value
 
 
 @lru_cache(maxsize=32)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text
 from rewardsmith.rewards.verifiers.final_answer import final_answer, section, unwrap
-from rewardsmith.rewards.verifiers.reasons import key_text, says_why, scores_of
+from rewardsmith.rewards.verifiers.reasons import key_text, says_why
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
@@ -28,16 +28,10 @@ def plain_text(text: str, *, fold_case: bool = True) -> str:
     return text.lower() if fold_case else text
 
 
-def _reasoned(
-    completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
-) -> list[float | Unscored]:
-    return [_score(completion_text(c), key_text(a), normalize) for c, a in zip(completions, answer, strict=True)]
-
-
-@says_why(_reasoned)
+@says_why
 def exact_text(
     completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
-) -> list[float | None]:
+) -> list[float | Unscored]:
     """1.0 where the completion commits to the text in `answer`, equal after `normalize`, else 0.0.
 
     A key of several lines must be the whole visible completion; any other follows `final_answer`.
@@ -52,7 +46,7 @@ def exact_text(
     >>> exact_text(["Answer: Paris.", "Paris or Rome", "paris"], ["Paris", "Paris", ""])
     [1.0, 0.0, None]
     """
-    return scores_of(_reasoned(completions, answer, normalize=normalize))
+    return [_score(completion_text(c), key_text(a), normalize) for c, a in zip(completions, answer, strict=True)]
 
 
 def _score(text: str, answer: str | Unscored, normalize: Callable[[str], str]) -> float | Unscored:

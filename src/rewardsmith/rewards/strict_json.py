@@ -1,0 +1,38 @@
+"""JSON as its standard has it: what a policy or a judge writes must have one reading."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def read_json(text: str) -> Any:
+    """Return the document that `text` is.
+
+    Raises:
+        ValueError: it is no JSON, gives a key twice, or holds NaN, Infinity or a number that overflows.
+        RecursionError: it is nested too deeply.
+
+    >>> read_json('{"x": [1, 2.5]}')
+    {'x': [1, 2.5]}
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key is given twice")
+    return document
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(numeral: str) -> float:
+    value = float(numeral)
+    if not math.isfinite(value):
+        raise ValueError("a number overflows")
+    return value
