@@ -52,7 +52,8 @@ class RequireAnswer(SyncOrAsync):
         [True, False, False]
         """
         text = completion_text(completion)
-        return _n_tokens(text) >= self.min_tokens and (self.pattern is None or bool(re.search(self.pattern, text)))
+        words = sum(1 for _ in _WORD.finditer(text))
+        return words >= self.min_tokens and (self.pattern is None or bool(re.search(self.pattern, text)))
 
     @sync_or_async
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
@@ -111,10 +112,6 @@ def require_answer(
 
 
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣豈-﫿]|(?:(?![぀-ヿ㐀-鿿가-힣豈-﫿])[^\W_])+")
-
-
-def _n_tokens(text: str) -> int:
-    return sum(1 for _ in _WORD.finditer(text))
 
 
 def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any) -> dict[str, Any]:

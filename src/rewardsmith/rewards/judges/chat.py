@@ -180,7 +180,7 @@ class ChatBackend:
         self._has_answered = True
         reply = reply_of(answer.text)
         self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        return reply.spoken()
+        return reply.said()
 
     async def _sent(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
         key = os.environ.get(self.api_key_env, "").strip()

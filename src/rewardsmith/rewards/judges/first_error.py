@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
+from rewardsmith.rewards.guards import check_length
 from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
 from rewardsmith.rewards.judges.replies import spoken
 from rewardsmith.scoring.calling import Unscored
-from rewardsmith.scoring.contracts import name_of
 from rewardsmith.types import Completion, Message, Text
 
 logger = logging.getLogger(__name__)
@@ -151,11 +151,7 @@ class FirstErrorJudge(Judge):
             return [True] * len(completions)
         scores = self.correct(completions=completions, **columns)
         scores = await scores if inspect.isawaitable(scores) else scores
-        if len(scores) != len(completions):
-            raise ValueError(
-                f"FirstErrorJudge: {name_of(self.correct)} returned {len(scores)} values for {len(completions)} rows. "
-                "A reward must return one value per completion."
-            )
+        check_length("FirstErrorJudge", self.correct, scores, len(completions))
         return [score is not None and score > 0 for score in scores]
 
 

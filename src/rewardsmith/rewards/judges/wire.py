@@ -47,7 +47,7 @@ class Answer(NamedTuple):
     retry_after: float
 
 
-class Reply(NamedTuple):
+class ChatReply(NamedTuple):
     """What the model said, why it stopped or refused, and the tokens as the server counts them, 0 where it does not."""
 
     text: str | None
@@ -56,7 +56,7 @@ class Reply(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
 
-    def spoken(self) -> str:
+    def said(self) -> str:
         """The text.
 
         Raises:
@@ -110,7 +110,7 @@ def excerpt(text: str) -> str:
     return repr(text.strip()[:_SHOWN])
 
 
-def reply_of(text: str) -> Reply:
+def reply_of(text: str) -> ChatReply:
     """The reply in the body of an answer.
 
     Raises:
@@ -129,7 +129,7 @@ def reply_of(text: str) -> Reply:
             f"It said {excerpt(text)}"
         )
     counts = (_tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
-    return Reply(content, stopped, refusal, *counts)
+    return ChatReply(content, stopped, refusal, *counts)
 
 
 def _cause(error: BaseException) -> str:

@@ -95,9 +95,15 @@ class ModelReward:
 class TokenReward(ModelReward):
     """A model reward that reads rows of tokens through a scanner, and remembers what a plan has encoded.
 
-    A class of it gives `scanner` and `encode`, and `numbers` or `read` where outputs are not the numbers.
+    A class of it has a `model` and a `tokenizer`, gives `scanner` and `encode`, and `numbers` or `read` where outputs
+    are not the numbers.
+
+    max_length, chat, batching: as in `SequenceReward`.
     """
 
+    max_length: int | None = None
+    chat: bool | None = None
+    batching: Batching = field(default_factory=Batching)
     _planned: dict[tuple[str, str], Encoded | Unscored] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

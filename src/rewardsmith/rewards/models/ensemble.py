@@ -79,20 +79,17 @@ class RewardEnsemble(ModelReward):
                 f"RewardEnsemble: {self.name} normalizes by reference rows and has seen none. "
                 "Call fit_reference with rows of the reference policy, or pass scale."
             )
-        columns_of, whys = self._table(prompts, completions, columns)
+        rows, whys = self._rows(prompts, completions, columns)
         if self.normalize == "ref_zscore" and self.scale is not None:
-            columns_of = [
-                [(value - mean) / std for value in values]
-                for values, mean, std in zip(columns_of, self.scale.mean, self.scale.std, strict=True)
-            ]
-        return aggregated(self.aggregate, list(zip(*columns_of, strict=True)), whys=whys)
+            scale = list(zip(self.scale.mean, self.scale.std, strict=True))
+            rows = [[(value - mean) / std for value, (mean, std) in zip(row, scale, strict=True)] for row in rows]
+        return aggregated(self.aggregate, rows, whys=whys)
 
     def source_rewards(
         self, prompts: list[Text], completions: list[Completion], **columns: Any
     ) -> list[list[float] | Unscored]:
         """Every member's own number, not normalized, NaN where it gives none: K a row."""
-        table, _ = self._table(prompts, completions, columns)
-        return [list(row) for row in zip(*table, strict=True)]
+        return list(self._rows(prompts, completions, columns)[0])
 
     def fit_reference(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> MemberScale:
         """Measure and keep each member's mean and standard deviation (ddof 0) over these rows.
@@ -100,8 +97,8 @@ class RewardEnsemble(ModelReward):
         Raises:
             ValueError: a member scores none of them, or all alike, as an untrained one may.
         """
-        table, _ = self._table(prompts, completions, columns)
-        self.scale = member_scale(self.name, table)
+        rows, _ = self._rows(prompts, completions, columns)
+        self.scale = member_scale(self.name, list(zip(*rows, strict=True)) or [()])
         return self.scale
 
     def differentiable(self) -> Differentiable | None:
@@ -119,11 +116,11 @@ class RewardEnsemble(ModelReward):
         own = [digest_of(member) for member in self.members]
         return own, name_of(self.aggregate), self.normalize, self.scale
 
-    def _table(
+    def _rows(
         self, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]
     ) -> tuple[list[list[float]], list[str | None]]:
-        """K columns of B numbers, NaN where there is none, and per row the first reason given."""
-        table: list[list[float]] = []
+        """B rows of K numbers, NaN where there is none, and per row the first reason given."""
+        table: list[list[float]] = [[] for _ in prompts]
         whys: list[str | None] = [None] * len(prompts)
         for member in self.members:
             several = getattr(member, "source_rewards", None)
@@ -134,10 +131,9 @@ class RewardEnsemble(ModelReward):
             heads = len(getattr(member, "attributes", ("",)))
             width = next((len(row) for row in rows if not isinstance(row, Unscored)), heads)
             for place, row in enumerate(rows):
-                if isinstance(row, Unscored):
-                    whys[place] = whys[place] or row.why
-            full = [[math.nan] * width if isinstance(row, Unscored) else row for row in rows]
-            table += [list(values) for values in zip(*full, strict=True)] if full else [[] for _ in range(width)]
+                missing = isinstance(row, Unscored)
+                table[place] += [math.nan] * width if missing else row
+                whys[place] = whys[place] or (row.why if missing else None)
         return table, whys
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import Batching, TokenReward, lists, padding_id, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import TokenReward, lists, padding_id, scanner_of, weights_digest
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
@@ -60,10 +60,7 @@ class GaussianReward(TokenReward):
     _: KW_ONLY
     aggregate: Aggregate | None = None
     scale: MemberScale | None = None
-    max_length: int | None = None
-    chat: bool | None = None
     eos: bool = True
-    batching: Batching = field(default_factory=Batching)
     name: str = "gaussian_reward"
 
     def __post_init__(self) -> None:

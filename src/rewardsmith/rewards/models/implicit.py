@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.models.base import Batching, TokenReward, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import TokenReward, scanner_of, weights_digest
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.scanning import Output, Scanner
 from rewardsmith.scoring.calling import Unscored
@@ -51,9 +51,6 @@ class ImplicitReward(TokenReward):
     _: KW_ONLY
     beta: float = 0.1
     normalize: Literal["tokens"] | None = None
-    max_length: int | None = None
-    chat: bool | None = None
-    batching: Batching = field(default_factory=Batching)
     name: str = "implicit_reward"
 
     def __post_init__(self) -> None:

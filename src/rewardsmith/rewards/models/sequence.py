@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import Batching, TokenReward, padding_id, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import TokenReward, padding_id, scanner_of, weights_digest
 from rewardsmith.rewards.models.behavior import behavior_of, evaluating, probes
 from rewardsmith.rewards.models.comparing import close
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
@@ -35,11 +35,11 @@ class SequenceReward(TokenReward):
         tokenizer: its own.
         weights: w_a, by attribute (`config.id2label`) or one per head; what is not named has no weight. A head with
             several attributes has no score without.
+        eos: end strings with the end-of-sequence token, where the tokenizer has one, as TRL's RewardTrainer does.
+        pair: give the tokenizer prompt and completion as two texts.
         max_length: tokens a row may have, by default what model and tokenizer say they take; longer rows are unscored
             and never cut.
         chat: True puts strings through the chat template too; None only conversations.
-        eos: end strings with the end-of-sequence token, where the tokenizer has one, as TRL's RewardTrainer does.
-        pair: give the tokenizer prompt and completion as two texts.
         batching: what a forward pass holds.
         name: under which trainers and reports list it.
     """
@@ -48,11 +48,8 @@ class SequenceReward(TokenReward):
     tokenizer: Any
     _: KW_ONLY
     weights: Mapping[str, float] | Sequence[float] | None = None
-    max_length: int | None = None
-    chat: bool | None = None
     eos: bool = True
     pair: bool = False
-    batching: Batching = field(default_factory=Batching)
     name: str = "sequence_reward"
 
     def __post_init__(self) -> None:
