@@ -197,8 +197,8 @@ class CritiqueReward(ModelReward, SyncOrAsync):
         if critique is None and self.writer is None:
             raise ValueError("CritiqueReward: there is neither a writer nor a column `critique`. Pass one of them.")
         drafts = [critique]
-        if critique is None:
-            drafts = yield [partial(self.writer, prompts, completions)] * self.n_critiques  # type: ignore[list-item]
+        if critique is None and self.writer is not None:
+            drafts = yield [partial(self.writer, prompts, completions)] * self.n_critiques
         return self._judged(prompts, completions, drafts, columns)
 
     def settings(self) -> tuple[Any, ...]:

@@ -112,7 +112,8 @@ class RowEncoder:
         first, second = [[_sound(text_of(text)) for text in texts] for texts in (prompts, completions)]
         found = self.tokenizer(first, second, verbose=False)
         rows = [np.asarray(ids, dtype=np.int32) for ids in found["input_ids"]]
-        kinds = [np.asarray(row, dtype=np.int32) for row in found.get("token_type_ids") or ()] or [None] * len(rows)
+        kinds = [None if row is None else np.asarray(row, dtype=np.int32)
+                 for row in found.get("token_type_ids") or [None] * len(rows)]  # fmt: skip
         return [
             self._checked(ids, self._last(ids), key_of(prompt), types)
             for prompt, ids, types in zip(prompts, rows, kinds, strict=True)

@@ -70,14 +70,14 @@ class PairwiseReward(ModelReward):
         found = scored(self.name, self._logits(prompts, firsts, seconds))
         return [None if logit is None else sigmoid(logit) for logit in found]
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
     ) -> list[float | None]:
         """The log-odds of each completion against its reference; None where either order has none."""
         found: list[float | None] = self.score(prompts, completions, reference=reference, **columns)
         return found
 
-    def reasoned(
+    def reasoned(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
     ) -> list[float | Unscored]:
         """`score`, with the reason in place of None.

@@ -59,13 +59,13 @@ class StepReward(ModelReward):
         if self.max_length is None:
             self.max_length = longest(self.model, self.tokenizer)
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | None] | None]:
         """One number per step of each row, None where it is not finite; None for a row that is too long."""
         return self.score(prompts, completions, steps=steps)
 
-    def score(
+    def score(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
     ) -> list[list[float | None] | None]:
         """As calling it."""
@@ -76,7 +76,7 @@ class StepReward(ModelReward):
             for row in found
         ]
 
-    def reasoned(
+    def reasoned(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
     ) -> list[list[float] | Unscored]:
         """A number per step of each row, as it comes, or why the row has none."""

@@ -10,7 +10,6 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import TokenReward
 from rewardsmith.rewards.models.encoding import Encoded, shared_length
 from rewardsmith.rewards.models.gradients import Columns, GradientSource, swap_gains, token_gradients
 from rewardsmith.scoring.calling import Unscored
@@ -145,18 +144,18 @@ class _Scene:
     def surviving(self, candidates: Sequence[Tokens], n: int) -> list[tuple[str, Tokens]]:
         """The first n of the candidates that, written as text into the first row, are read as the same tokens."""
         bare = self.source.encode(self.prompts, self.write(""), self.columns)
-        readable = [place for place, row in enumerate(bare) if not isinstance(row, Unscored)]
+        readable = [(place, row) for place, row in enumerate(bare) if not isinstance(row, Unscored)]
         found: list[tuple[str, Tokens]] = []
         for start in range(0, len(candidates) if readable else 0, SPARE * n):
             part = candidates[start : start + SPARE * n]
-            texts, first = [self.text(ids) for ids in part], readable[0]
+            texts, (first, without) = [self.text(ids) for ids in part], readable[0]
             rows = self.source.encode(
                 [self.prompts[first]] * len(texts),
                 [self.write(text)[first] for text in texts],
                 {name: [values[first]] * len(texts) for name, values in self.columns.items()},
             )
             for text, ids, row in zip(texts, part, rows, strict=True):
-                if text.strip() and not isinstance(row, Unscored) and _within(row, span_of(bare[first], row)) == ids:
+                if text.strip() and not isinstance(row, Unscored) and _within(row, span_of(without, row)) == ids:
                     found.append((text, ids))
             if len(found) >= n:
                 break
@@ -182,14 +181,14 @@ def mean_of(members: Sequence[Any], stds: Sequence[float] | None) -> Differentia
     return Differentiable(tuple(s._replace(weights=tuple(next(shares) for _ in s.weights)) for s in sources))
 
 
-def differentiable(reward: TokenReward, weights: Sequence[float]) -> Differentiable | None:
-    """The score numbers(outputs) · weights of a reward; None where its model names no embeddings."""
+def differentiable(reward: Any, weights: Sequence[float]) -> Differentiable | None:
+    """The score numbers(outputs) · weights of a `TokenReward`; None where its model names no embeddings."""
     source = GradientSource(
         reward.scanner,
         lambda prompts, completions, columns: reward.encode(prompts, completions),
         reward.numbers,
         tuple(weights),
-        reward.tokenizer,  # type: ignore[attr-defined],
+        reward.tokenizer,
     )
     with contextlib.suppress(AttributeError, NotImplementedError):
         return Differentiable((source,)) if source.embedding is not None else None
