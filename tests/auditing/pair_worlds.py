@@ -8,7 +8,7 @@ import re
 from contextlib import contextmanager
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.pair_building import Form, build_pair_panel
+from rewardsmith.auditing.pair_baseline import Form, build_pair_panel
 from rewardsmith.data import PreferenceRow
 from rewardsmith.scoring import Scorer
 

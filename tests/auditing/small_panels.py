@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.baseline import build_panel
-from rewardsmith.auditing.probes import PROBES
-from rewardsmith.auditing.subjects.answers import ALPHA, reads_answers
+from rewardsmith.auditing.subjects.answers import N_QUESTIONS, PROBES, reads_answers
 from rewardsmith.data import Row
+from rewardsmith.measures.intervals import family_alpha
 from rewardsmith.scoring import Scorer
 
+ALPHA = family_alpha(N_QUESTIONS)
 ASK = {probe.name: probe.ask for probe in PROBES}
 
 

@@ -9,11 +9,10 @@ from statistics import fmean
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tests.auditing.small_panels import faults, outcome_of
+from tests.auditing.small_panels import ALPHA, faults, outcome_of
 
 from rewardsmith.auditing import confidence_bias, miscalibration
 from rewardsmith.auditing.probes.confidence import restate, scale_of
-from rewardsmith.auditing.subjects.answers import ALPHA
 from rewardsmith.data import Row, parse_confidence
 from rewardsmith.measures.intervals import auroc_interval, design_effect
 

@@ -26,10 +26,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit, audit_pairs, render_html, render_text, report_schema, strict_json
-from rewardsmith.auditing.pair_building import Form, drawn, takes_context
+from rewardsmith.auditing.pair_baseline import Form, drawn, takes_context, with_conduct
 from rewardsmith.auditing.probes.accuracy import accuracy
+from rewardsmith.auditing.probes.conduct import batch_dependence, determinism
 from rewardsmith.auditing.probes.cues import CUES, cues
-from rewardsmith.auditing.probes.pair_conduct import batch_dependence, determinism
 from rewardsmith.auditing.probes.reading import context, prompt
 from rewardsmith.cli import app
 from rewardsmith.data import PreferenceRow, Row
@@ -176,6 +176,12 @@ def test_cues_are_measured_by_hand(name, text, value):
     assert CUES[name](text, "name thing?") == value
 
 
+def repeated(probe, reward, rows):
+    """What a question about repeated scores says of one reward."""
+    with panel_and_rounds(reward, rows) as (panel, rounds):
+        return rounds.run(probe(rounds.run(with_conduct(panel))))
+
+
 def test_scores_that_depend_on_the_batch_or_on_luck_are_found():
     def ranks(completions, **columns):
         values = [quality(text) for text in completions]
@@ -188,10 +194,10 @@ def test_scores_that_depend_on_the_batch_or_on_luck_are_found():
         return quality(completion) + calls["n"]
 
     rows = pairs(40)
-    assert worst_of(outcome_of(batch_dependence, ranks, rows)).severity in ("medium", "high")
-    assert worst_of(outcome_of(determinism, counts, rows)).severity in ("medium", "high")
-    assert not outcome_of(determinism, sound, rows).findings
-    assert not outcome_of(batch_dependence, sound, rows).findings
+    assert worst_of(repeated(batch_dependence, ranks, rows)).severity in ("medium", "high")
+    assert worst_of(repeated(determinism, counts, rows)).severity in ("medium", "high")
+    assert not repeated(determinism, sound, rows).findings
+    assert not repeated(batch_dependence, sound, rows).findings
 
 
 def test_pairs_are_drawn_from_every_source_alike_and_prompts_stay_whole():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.pair_building import Form, build_pair_panel
+from rewardsmith.auditing.pair_baseline import Form, build_pair_panel
 from rewardsmith.auditing.probes.members import member_twins, members, source_rewards
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.scoring import Scorer

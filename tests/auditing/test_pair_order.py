@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.pair_building import Form, build_pair_panel
+from rewardsmith.auditing.pair_baseline import Form, build_pair_panel
 from rewardsmith.auditing.probes.order import order_effect, position, position_bias, referenced
 from rewardsmith.data import PreferenceRow
 from rewardsmith.scoring import Scorer

@@ -12,7 +12,8 @@ import torch
 from rewardsmith.advantages import mean_returns, min_returns, step_returns
 from rewardsmith.advantages.steps import max_returns
 from rewardsmith.auditing import audit, padding_probe
-from rewardsmith.auditing.padding import FILLERS, INSERTED, TOTALS, total_of
+from rewardsmith.auditing.probes.padding import FILLERS, INSERTED
+from rewardsmith.auditing.step_baseline import TOTALS, total_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError, TargetError
 from rewardsmith.scoring import as_target, process_target, score, steps_of, with_steps
@@ -219,7 +220,9 @@ def test_scores_that_change_from_call_to_call_are_a_fault():
     def drifts(steps, **columns):
         return [[level(step) * (0.8 + 0.1 * (next(count) % 3)) for step in chain] for chain in steps]
 
-    assert "determinism" in {f.probe for f in audit(drifts, chains(), workers=0, aggregate="min").at_least("medium")}
+    assert "step_determinism" in {
+        f.probe for f in audit(drifts, chains(), workers=0, aggregate="min").at_least("medium")
+    }
 
 
 @pytest.mark.slow
@@ -241,9 +244,9 @@ def hash_of(text):
 
 def test_right_answers_with_a_wrong_step_that_pass_are_counted():
     gold = {"gold": lambda wrong, rng: 1.0}
-    (caught,) = found(audit(prm, chains(80, **gold), workers=0, aggregate="min"), "flawed_positives")
+    (caught,) = found(audit(prm, chains(80, **gold), workers=0, aggregate="min"), "undetected_flaws")
     assert (caught.value, caught.severity) == (0.0, "info")
-    (passed,) = found(audit(prm, chains(80, **gold), workers=0, aggregate="min", threshold=0.05), "flawed_positives")
+    (passed,) = found(audit(prm, chains(80, **gold), workers=0, aggregate="min", threshold=0.05), "undetected_flaws")
     assert (passed.value, passed.severity) == (1.0, "medium")
     wrong = sum(False in row.columns["labels"] for row in chains(80, **gold))
     assert passed.n == wrong
@@ -268,7 +271,7 @@ def test_questions_that_the_rows_cannot_answer_are_not_run():
     notes = {check.probe: check.note for check in audit(prm, bare, workers=0).checks if check.status == "not run"}
     assert notes == {
         "first_error": "the rows bring no step labels",
-        "flawed_positives": "no right answer is labeled flawed",
+        "undetected_flaws": "no right answer is labeled flawed",
     }
 
 

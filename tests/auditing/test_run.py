@@ -16,10 +16,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 from scipy.stats import binomtest
-from small_panels import exact, integer_rows, unkeyed_rows
+from small_panels import ALPHA, exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import audit, report_schema
-from rewardsmith.auditing.subjects.answers import ALPHA
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 

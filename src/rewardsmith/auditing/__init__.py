@@ -13,7 +13,6 @@ from rewardsmith.auditing.benchmarks import (
 from rewardsmith.auditing.contexts import ContextBound, ContextSensitivity, context_error_bound, context_sensitivity
 from rewardsmith.auditing.contrast import ContrastConsistency, contrast_consistency
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
-from rewardsmith.auditing.padding import Padding, padding_probe
 from rewardsmith.auditing.probes.confidence import (
     ConfidenceBias,
     Miscalibration,
@@ -24,12 +23,14 @@ from rewardsmith.auditing.probes.confidence import (
 from rewardsmith.auditing.probes.labels import PairCalibration, pair_calibration
 from rewardsmith.auditing.probes.members import Twins, member_twins
 from rewardsmith.auditing.probes.order import OrderEffect, order_effect, position_bias
+from rewardsmith.auditing.probes.padding import Padding, padding_probe
 from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.auditing.render.html import Section, render_html
 from rewardsmith.auditing.render.text import render_league, render_text
 from rewardsmith.auditing.render.wording import short_verdict
 from rewardsmith.auditing.render.write import report_schema, strict_json, write_report
 from rewardsmith.auditing.report import SCHEMA, Bin, Check, Curve, CurvePoint, Rate, Report, Turn
+from rewardsmith.auditing.runner import audit, audit_pairs
 from rewardsmith.auditing.shifts import (
     AccuracyGap,
     InvarianceGap,
@@ -38,8 +39,6 @@ from rewardsmith.auditing.shifts import (
     invariance_gap,
     spurious_shift_accuracy,
 )
-from rewardsmith.auditing.subjects.answers import audit
-from rewardsmith.auditing.subjects.pairs import audit_pairs
 
 __all__ = [
     "HOUSE_STYLE",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.report import Bin, Curve, Rate
 from rewardsmith.data import Row
-from rewardsmith.scoring import Scored, Scorer
+from rewardsmith.scoring import Scored, Scorer, Target
 
 T = TypeVar("T")
 
@@ -59,6 +61,49 @@ class Probe(NamedTuple):
     ask: Callable[[Any], Asking | Outcome]
 
 
+class Prepared(NamedTuple):
+    """A subject whose baseline was scored.
+
+    kind: what the reward turned out to be, in words.
+    n_rows: how many rows the report speaks of.
+    honest: ordinary completions; a reward that fails on one is worse than one that fails on odd input.
+    questions: every probe with the baseline that it starts from, in the order of the report.
+    levels: the scores of honest completions by name, for the histogram.
+    nothing, cause: what could not be scored at all, so that no probe is asked, and the usual cause; else "".
+    """
+
+    kind: str
+    n_rows: int
+    honest: Sequence[Row]
+    questions: Sequence[tuple[Probe, Any]]
+    levels: Mapping[str, list[float]]
+    nothing: str = ""
+    cause: str = ""
+
+
+class Subject(NamedTuple):
+    """What is audited, as the runner needs it.
+
+    targets: source → reward; the only one goes by "". references: likewise, rewards that are asked for comparison and
+        are not audited.
+    n_questions: variants over all probes, roundly, by which the error level is divided so that a sound reward stays
+        clean.
+    prepare: scorers by source and the error level per question, to the baseline under way.
+    """
+
+    name: str
+    contract: str
+    targets: Mapping[str, Target]
+    n_questions: int
+    prepare: Callable[[Mapping[str, Scorer], float], Building[Prepared]]
+    references: Mapping[str, Target] = MappingProxyType({})
+
+
+def rows_within(budget: float, *, calls_per_row: float, least: int, most: float = math.inf) -> int:
+    """Return how many rows a budget of calls allows, from `least` to `most`."""
+    return max(least, int(min(most, budget / calls_per_row)))
+
+
 class Rounds:
     """Score what several probes ask, round by round, and keep a record of every row that got no reward.
 
@@ -66,32 +111,33 @@ class Rounds:
         failure. cut_short: the probes of which a row was not sent, because too many had timed out.
     """
 
-    def __init__(self, scorers: Mapping[str, Scorer]) -> None:
-        """Begin to count; what the scorers did before is not counted."""
+    def __init__(self, scorers: Mapping[str, Scorer], *, references: Collection[str] = ()) -> None:
+        """Count for all scorers but the references, and from the first round on: trials of a form do not count."""
         self.scorers = scorers
-        self.sent: dict[str, set[tuple[str, str, str]]] = {source: set() for source in scorers}
-        self.broken: dict[str, dict[tuple[str, str, str], tuple[Row, Scored]]] = {source: {} for source in scorers}
+        audited = [source for source in scorers if source not in references]
+        self.sent: dict[str, set[tuple[str, str, str]]] = {source: set() for source in audited}
+        self.broken: dict[str, dict[tuple[str, str, str], tuple[Row, Scored]]] = {source: {} for source in audited}
         self.cut_short: set[str] = set()
-        self._before = (self._total("calls"), self._total("seconds"), self._total("unscored"))
+        self._before: dict[str, Any] = {}
 
-    def _total(self, name: str) -> Any:
-        first, *rest = (getattr(scorer, name) for scorer in self.scorers.values())
-        return sum(rest, first)
+    def _since(self, name: str) -> Any:
+        first, *rest = (getattr(self.scorers[source], name) for source in self.sent)
+        return sum(rest, first) - self._before.get(name, first - first)
 
     @property
     def calls(self) -> int:
         """Rows scored since the rounds began."""
-        return int(self._total("calls") - self._before[0])
+        return int(self._since("calls"))
 
     @property
     def seconds(self) -> float:
         """Time inside the rewards since the rounds began."""
-        return float(self._total("seconds") - self._before[1])
+        return float(self._since("seconds"))
 
     @property
     def unscored(self) -> Counter[str]:
         """Reason → how many of these calls, and of rows without text, came back without a reward, by name."""
-        return Counter(dict(sorted((self._total("unscored") - self._before[2]).items())))
+        return Counter(dict(sorted(self._since("unscored").items())))
 
     def run(self, asking: Building[T]) -> T:
         """The result of one generator."""
@@ -116,6 +162,7 @@ class Rounds:
         return results
 
     def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
+        self._before = self._before or {name: self._since(name) for name in ("calls", "seconds", "unscored")}
         scores = {}
         for source in self.scorers:
             asks = [ask for own in asked.values() for ask in own if ask.source == source and not ask.nonce]
@@ -140,7 +187,7 @@ class Rounds:
         return replies
 
     def _noted(self, source: str, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
-        for row, score in zip(rows, scores, strict=True):
+        for row, score in zip(rows, scores, strict=True) if source in self.sent else ():
             if score.reason != "unasked":
                 # What tells one row from another, however often it is sent.
                 self.sent[source].add(content := (row.prompt_text, row.answer or "", row.text))

@@ -59,6 +59,9 @@ class Conduct(NamedTuple):
         return spread
 
 
+NO_CONDUCT = Conduct((), [], [], [], [], [])
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """What every probe starts from.

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Asking, Building, Outcome
-from rewardsmith.auditing.finding import Example, Finding
+from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import (
     Case,
     Judged,
-    Ladder,
     Trial,
     Variant,
     Way,
@@ -26,7 +25,6 @@ from rewardsmith.auditing.trials import (
     conclude,
     milder,
     send,
-    severity_above,
     share_of,
     shift_of,
 )

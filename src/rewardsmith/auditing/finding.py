@@ -8,6 +8,13 @@ from typing import Any, Literal
 Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 """Mildest first. `info` is an observation, never a fault."""
+Ladder = tuple[tuple[float, Severity], ...]
+"""Bounds, highest first, and how bad it is to lie surely above each."""
+
+
+def severity_above(value: float, ladder: Ladder) -> Severity:
+    """Return the severity of the first bound that a value exceeds, "info" where it exceeds none."""
+    return next((severity for bound, severity in ladder if value > bound), "info")
 
 
 @dataclass(frozen=True, slots=True)

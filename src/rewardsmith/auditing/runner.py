@@ -1,33 +1,250 @@
-"""The one runner of an audit: build a subject's baseline, ask its probes in rounds, write the report."""
+"""The one runner of an audit: a subject's baseline is scored, its probes are asked in rounds, a report is written."""
 
 from __future__ import annotations
 
-from rewardsmith.auditing.asking import Outcome, Probe, Rounds
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from rewardsmith.auditing.asking import Outcome, Prepared, Probe, Rounds, Subject, rows_within
 from rewardsmith.auditing.finding import Finding
-from rewardsmith.auditing.report import Check
+from rewardsmith.auditing.probes.conduct import failures
+from rewardsmith.auditing.report import Check, Report, ranked
+from rewardsmith.auditing.source_baseline import grouped
+from rewardsmith.auditing.step_baseline import Total
+from rewardsmith.auditing.subjects.answers import answers
+from rewardsmith.auditing.subjects.pairs import CALLS_PER_PAIR, pairs
+from rewardsmith.auditing.subjects.sources import sources
+from rewardsmith.auditing.subjects.steps import is_process, steps
+from rewardsmith.data import PreferenceRow, Row, Rows, as_rows, read_rows_or_pairs
+from rewardsmith.errors import RowsError
+from rewardsmith.measures.intervals import family_alpha
+from rewardsmith.scoring import Scorer, SourceSet, Target, as_sources, as_target
+from rewardsmith.scoring.calling import is_model
+from rewardsmith.scoring.progress import Bar
+
+MOST_TIMEOUTS = 5
+"""Once this many rows have timed out, no further row is sent; the failures are then the finding."""
 
 
-def unscorable(rounds: Rounds, what: str, cause: str) -> Finding:
-    """That not one of what an audit starts from could be scored; `cause` is the usual one beside a missing column."""
-    listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common()) or "no number given"
-    why = next((f" The first: {score.detail}" for _, score in rounds.broken[""].values() if score.detail), "")
-    return Finding(
-        probe="failures",
-        severity="critical",
-        message=f"No {what} ({listed}).{why}",
-        value=1.0,
-        interval=None,
-        n=rounds.calls,
-        advice=f"See the reasons; the usual ones are a missing column and {cause}.",
+def audit(
+    target: Target | SourceSet | Callable[..., Any] | Mapping[str, Any],
+    rows: Rows | Sequence[Row] | Sequence[PreferenceRow] | None = None,
+    *,
+    pool: Rows = (),
+    gold: Target | Callable[..., Any] | None = None,
+    budget: int = 15_000,
+    workers: int | None = None,
+    timeout: float | None = None,
+    concurrency: int = 16,
+    memory: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: bool = False,
+    aggregate: str | Total | None = None,
+    threshold: float | None = None,
+) -> Report:
+    """Ask every question the library knows of one reward, or of several sources that are added up.
+
+    Rows decide what is asked: prompts with answers, as a verifier or judge is audited; preference pairs, as a reward
+    model is (`audit_pairs`).
+
+    Args:
+        target: what `load_reward` returns, or any callable in a contract that `contract_of` recognizes; a mapping from
+            names to such callables, or an object with one as `sources`, is audited as the sources of a sum.
+        rows: prompts, with `answer` for verifiers, or preference pairs, or what `read_rows_or_pairs` reads: mappings, a
+            `datasets.Dataset`, a file's name. None where the target brings its own.
+        pool, gold: with pairs, completions to choose the best of, and the reward that says how good they truly are.
+        budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) or pairs the questions
+            are asked. Given completions are scored on top of it.
+        workers: processes that score; 0 scores in this process, without a hard time limit. None is 1, and 0 for a
+            reward model, which every worker would have to load again.
+        timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
+        seed: decides the choice of rows and of wrong answers; same seed, same questions.
+        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
+        progress: whether to show a progress bar on standard error.
+        aggregate: of a process reward, how the run uses its step scores: "sum" (if None), "min", "mean", "max", "last",
+            "clip", "delta", "clip_delta", or a function of one chain's scores. Given, it also says that the reward is
+            one; else a reward with a parameter `steps` is tried on a few rows.
+        threshold: of a process reward, the score from which a step passes, which is also what "clip" subtracts.
+
+    Raises:
+        RowsError: there are no rows.
+        TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
+        EndpointError: the server that the reward asks gives no usable answer.
+    """
+    reward: Any = target
+    given, pool = _read(rows), as_rows(pool)
+    if workers is None:
+        workers = 0 if is_model(reward) else 1
+    options: dict[str, Any] = {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
+    job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, **options}
+    if preferences := [row for row in given or () if isinstance(row, PreferenceRow)]:
+        if len(preferences) < len(given or ()):
+            raise RowsError(
+                f"audit: {len(preferences)} of {len(given or ())} rows are preference pairs and the others are not. "
+                "Audit them apart."
+            )
+        most_pairs = rows_within(budget, calls_per_row=CALLS_PER_PAIR, least=1)
+        return audit_pairs(reward, preferences, pool=pool, gold=gold, most_pairs=most_pairs, **job)
+    if pool or gold is not None:
+        raise RowsError(
+            "audit: pool and gold belong to preference pairs, and the rows are none. Give rows with `chosen` and "
+            "`rejected`, or leave them out."
+        )
+    rows = None if given is None else cast("list[Row]", list(given))
+    header: dict[str, Any] = {}
+    found = as_sources(reward)
+    if found is not None and (found.whole is None or grouped(rows or ())[0]):
+        subject = sources(found, rows or (), seed=seed)
+    else:
+        header["budget"] = budget
+        reward = reward if found is None else found.whole
+        whole = as_target(reward)
+        if aggregate is not None or is_process(whole, rows or (), workers=workers, timeout=timeout, memory=memory):
+            use: dict[str, Any] = {"aggregate": aggregate or "sum", "threshold": threshold}
+            subject = steps(whole, rows or (), budget=budget, seed=seed, **use)
+        else:
+            subject = answers(whole, rows, budget=budget, seed=seed)
+    return run(subject, header=header, **job)
+
+
+def audit_pairs(
+    target: Target | Callable[..., Any],
+    rows: Sequence[PreferenceRow],
+    *,
+    pool: Sequence[Row] = (),
+    gold: Target | Callable[..., Any] | None = None,
+    most_pairs: int = 400,
+    workers: int = 0,
+    timeout: float | None = None,
+    concurrency: int = 16,
+    memory: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: bool = False,
+) -> Report:
+    """Ask of a reward what it makes of preference pairs: a reward model, an ensemble, or any reward.
+
+    Args:
+        target: a reward model, what `load_reward` returns, or any callable in a known contract.
+        rows: pairs; ties among them are set aside. Contexts are written into the prompts, as our trainers do, unless
+            the reward reads a column `context`.
+        pool: completions, several to a prompt, to choose the best of: for questions about optimization.
+        gold: a reward that says how good the pool's completions truly are; their column `gold` if None.
+        most_pairs: pairs asked about, drawn by `seed`, from every `source` alike, prompts whole. Questions that take no
+            edit, such as that of wrong labels, are put to 10 times as many, where there are.
+        workers: processes that score; 0 scores in this one, as a model is best loaded once.
+        timeout: seconds that one batch may take, as `Scorer` has it; with 0 workers it binds async rewards only.
+        concurrency: rows that an async reward works on at once, where the reward does not say.
+        memory: bytes of address space that a worker process may take; None sets no limit.
+        seed: same seed, same questions.
+        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
+        progress: whether to show a progress bar on standard error.
+
+    Raises:
+        RowsError: there is no pair with a better answer.
+        TargetError: the target is no single reward, or needs a column that the rows lack.
+    """
+    subject = pairs(target, rows, pool=pool, gold=gold, most_pairs=most_pairs, seed=seed)
+    job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress}
+    job |= {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
+    return run(subject, header={"most_pairs": most_pairs}, **job)
+
+
+def run(
+    subject: Subject, *, seed: int, header: Mapping[str, Any], out: Path | None, progress: bool, **options: Any
+) -> Report:
+    """Score the subject's baseline, ask its probes side by side, and write down what came out.
+
+    Args:
+        header: what tells its journals from those of another job, beside the seed.
+        options: for `Scorer`.
+    """
+    alpha = family_alpha(subject.n_questions)
+    several = len(subject.targets) > 1
+    files = {
+        source: f"-{place}-{re.sub(r'[^A-Za-z0-9_-]+', '_', source)[:40]}" if source or several else ""
+        for place, source in enumerate(subject.targets)
+    } | {source: f"-{source}" for source in subject.references}
+    options |= {"journal_header": {"seed": seed, **header}, "most_timeouts": MOST_TIMEOUTS}
+    options["progress"] = Bar() if progress else False
+    with ExitStack() as opened:
+        scorers = {
+            source: opened.enter_context(
+                Scorer(target, journal=None if out is None else out / f"journal{files[source]}.jsonl", **options)
+            )
+            for source, target in {**subject.targets, **subject.references}.items()
+        }
+        rounds = Rounds(scorers, references=subject.references)
+        prepared = rounds.run(subject.prepare(scorers, alpha))
+        questions = [] if prepared.nothing else prepared.questions
+        outcomes = rounds.run_all({probe.name: probe.ask(baseline) for probe, baseline in questions})
+    findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
+    for source, broken in rounds.broken.items():
+        for found in failures(list(broken.values()), len(rounds.sent[source]), alpha=alpha, honest=prepared.honest):
+            named = f"Source {source!r}: {found.message}" if files[source] else found.message
+            findings.append(replace(found, message=named))
+    if prepared.nothing:
+        findings.append(_nothing_scored(rounds, prepared))
+    faulty = {finding.probe for finding in findings if finding.severity != "info"}
+    return Report(
+        target=subject.name,
+        contract=subject.contract,
+        kind=prepared.kind,
+        n_rows=prepared.n_rows,
+        seed=seed,
+        findings=ranked(findings),
+        checks=tuple(
+            _check(probe, outcomes.get(probe.name, Outcome(not_run=f"no {prepared.nothing}")), faulty, rounds.cut_short)
+            for probe, _ in prepared.questions
+        ),
+        rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
+        curves=tuple(curve for outcome in outcomes.values() for curve in outcome.curves),
+        reliability=tuple(b for outcome in outcomes.values() for b in outcome.reliability),
+        levels=prepared.levels,
+        unscored=dict(rounds.unscored),
+        calls=rounds.calls,
+        seconds=rounds.seconds,
     )
 
 
-def checked(probe: Probe, outcome: Outcome | None, *, faulty: set[str], cut_short: set[str], otherwise: str) -> Check:
-    """How a question went: `faulty` are the probes with a finding, `otherwise` says why there is no outcome."""
-    if (outcome is None or outcome.not_run) and probe.name not in faulty:
-        return Check(probe.name, probe.question, "not run", outcome.not_run if outcome else otherwise)
-    findings = outcome.findings if outcome else ()
-    if probe.name in cut_short and not findings and probe.name not in faulty:
-        return Check(probe.name, probe.question, "not run", "the audit stopped after too many timeouts")
-    own = {finding.probe for finding in findings} | {probe.name}
+def _read(rows: Any) -> Sequence[Row] | Sequence[PreferenceRow] | None:
+    """Rows as they are; read where they are a file's name or mappings, with a warning of what was left out."""
+    if rows is None or (isinstance(rows, list | tuple) and not any(isinstance(row, Mapping) for row in rows)):
+        return rows
+    read = read_rows_or_pairs(rows)
+    if read.note:
+        warnings.warn(read.note, stacklevel=3)
+    return read.rows
+
+
+def _nothing_scored(rounds: Rounds, prepared: Prepared) -> Finding:
+    listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common()) or "no number given"
+    broken = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
+    return Finding(
+        probe="failures",
+        severity="critical",
+        message=f"No {prepared.nothing} ({listed}).{f' The first: {broken[0]}' if broken else ''}",
+        value=1.0,
+        interval=None,
+        n=rounds.calls,
+        advice=f"See the reasons; the usual ones are a missing column and {prepared.cause}.",
+    )
+
+
+def _check(probe: Probe, outcome: Outcome, faulty: set[str], cut_short: set[str]) -> Check:
+    """Say how a question went; `faulty` are the probes with a finding."""
+    own = {finding.probe for finding in outcome.findings} | {probe.name}
+    note = outcome.not_run
+    if not outcome.findings and probe.name in cut_short:
+        note = note or "the audit stopped after too many timeouts"
+    if note and probe.name not in faulty:
+        return Check(probe.name, probe.question, "not run", note)
     return Check(probe.name, probe.question, "finding" if own & faulty else "clean")

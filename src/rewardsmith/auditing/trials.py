@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import stands_alone
-from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
+from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.measures.labels import Share
@@ -21,17 +21,10 @@ from rewardsmith.measures.rankings import share_right
 LEAST_SHARE = 0.02  # a share of rows scored higher counts once its interval lies above this
 SHOWN_CHARACTERS = 300  # of a text kept as evidence
 
-Ladder = tuple[tuple[float, Severity], ...]
-"""Bounds, highest first, and how bad it is to lie surely above each."""
 WEIGHTS: Ladder = ((0.25, "high"), (0.1, "medium"), (0.0, "low"))  # of the share of rows times the mean gain
 
 Write = Callable[..., str | None]
 """Write one text from what a case gives, or None where the variant makes no sense there."""
-
-
-def severity_above(value: float, ladder: Ladder) -> Severity:
-    """Return the severity of the first bound that a value exceeds, "info" where it exceeds none."""
-    return next((severity for bound, severity in ladder if value > bound), "info")
 
 
 def milder(one: Severity, other: Severity) -> Severity:

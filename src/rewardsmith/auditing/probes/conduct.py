@@ -1,4 +1,4 @@
-"""Probes of conduct: does the reward depend on its batch, its history or luck; does it fail, mutate or stall?"""
+"""Does the reward depend on its batch, its history or luck; does it fail, change its inputs or stall?"""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from statistics import quantiles
 from typing import Protocol
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome, Probe
 from rewardsmith.auditing.baseline import Conduct, Panel
-from rewardsmith.auditing.finding import Example, Finding, Severity
+from rewardsmith.auditing.finding import Example, Finding, Ladder
 from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
@@ -45,6 +45,8 @@ ODD_COMPLETIONS: tuple[str, ...] = (
 NOT_ANSWERED = frozenset({"unasked", "endpoint"})
 """Reasons that say nothing of the reward: it was not asked, or the server behind it did not answer."""
 BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
+CHANGES: Ladder = ((0.5, "high"), (0.02, "medium"), (0.0, "low"))  # of the unit of scores
+MUCH_FAILS = 0.2  # share of completions
 
 
 def odd_completions(panel: Panel) -> Asking:
@@ -54,7 +56,7 @@ def odd_completions(panel: Panel) -> Asking:
 
 
 def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, honest: Sequence[Row]) -> list[Finding]:
-    """What came back without a finite number, over everything the audit sent.
+    """Report what came back without a finite number, over everything the audit sent.
 
     Args:
         broken: the rows and how they failed, each once.
@@ -62,50 +64,45 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
         alpha: the error level.
         honest: ordinary answers; a reward that fails on one of them is worse than one that fails on odd input.
     """
-    lost = [(row, score) for row, score in broken if score.reason in BREAKS_TRAINING]
-    infinite = [(row, score) for row, score in broken if score.reason in ("nan", "inf")]
     texts = {row.text for row in honest}
-    return [
-        _failed(probe, entries, n, alpha=alpha, ordinary=any(row.text in texts for row, _ in entries))
-        for probe, entries in (("failures", lost), ("non_finite", infinite))
-        if entries
-    ]
-
-
-def _failed(probe: str, entries: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, ordinary: bool) -> Finding:
-    kinds = Counter(score.reason or "" for _, score in entries)
-    listed = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
-    what = "no finite number" if probe == "non_finite" else "no reward at all"
-    return Finding(
-        probe=probe,
-        severity="high"
-        if ordinary or len(entries) > 0.2 * n or kinds.keys() & {"timeout", "crash", "inf"}
-        else "medium",
-        message=f"{len(entries)} of {n} different completions get {what} ({listed})"
-        + (
-            ", answers in the reward's own format among them."
+    found = []
+    for probe, what, reasons in (
+        ("failures", "no reward at all", BREAKS_TRAINING),
+        ("non_finite", "no finite number", {"nan", "inf"}),
+    ):
+        entries = [(row, score) for row, score in broken if score.reason in reasons]
+        if not entries:
+            continue
+        kinds = Counter(score.reason or "" for _, score in entries)
+        listed = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
+        ordinary = any(row.text in texts for row, _ in entries)
+        grave = ordinary or len(entries) > MUCH_FAILS * n or kinds.keys() & {"timeout", "crash", "inf"}
+        whose = (
+            "answers in the reward's own format among them"
             if ordinary
-            else ", none of them an answer in the reward's own format."
-        ),
-        value=len(entries) / n,
-        interval=wilson_interval(len(entries), n, alpha=alpha),
-        n=n,
-        advice="Return None for what cannot be scored. Until then score through `rewardsmith.rewards.score` or train "
-        "with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
-        unit="share of different completions sent",
-        examples=tuple(
-            Example(clip(row.prompt_text), clip(row.text), None, None, clip(f"{score.reason}: {score.detail}"))
-            for row, score in _one_of_each(entries)[:3]
-        ),
-    )
-
-
-def _one_of_each(entries: Sequence[tuple[Row, Scored]]) -> list[tuple[Row, Scored]]:
-    """The shortest completion for each distinct failure."""
-    shortest: dict[str, tuple[Row, Scored]] = {}
-    for row, score in sorted(entries, key=lambda entry: len(entry[0].text)):
-        shortest.setdefault(score.detail[:40], (row, score))
-    return list(shortest.values())
+            else ("none of them an answer in the reward's own format")
+        )
+        shortest: dict[str, tuple[Row, Scored]] = {}  # for each distinct failure
+        for row, score in sorted(entries, key=lambda entry: len(entry[0].text)):
+            shortest.setdefault(score.detail[:40], (row, score))
+        found.append(
+            Finding(
+                probe=probe,
+                severity="high" if grave else "medium",
+                message=f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}.",
+                value=len(entries) / n,
+                interval=wilson_interval(len(entries), n, alpha=alpha),
+                n=n,
+                advice="Return None for what cannot be scored. Until then score through `rewardsmith.rewards.score` or "
+                "train with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
+                unit="share of different completions sent",
+                examples=tuple(
+                    Example(clip(row.prompt_text), clip(row.text), None, None, clip(f"{score.reason}: {score.detail}"))
+                    for row, score in list(shortest.values())[:3]
+                ),
+            )
+        )
+    return found
 
 
 class Conducted(Protocol):
@@ -120,7 +117,7 @@ class Conducted(Protocol):
 
 
 def determinism(panel: Conducted) -> Asking:
-    """The same call twice: a difference is noise, or state that the reward keeps between calls."""
+    """Send the same call twice: a difference is noise, or state that the reward keeps between calls."""
     conduct = panel.conduct
     (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
     changed = _changed(conduct.rows, conduct.first, conduct.again)
@@ -130,61 +127,54 @@ def determinism(panel: Conducted) -> Asking:
     ):
         # otherwise the batch or noise explains a difference from the earliest scores
         drifted += _changed(conduct.rows, conduct.earliest, conduct.first)
-    if not changed + drifted:
-        return Outcome()
     moved = list({id(entry[0]): entry for entry in changed + drifted}.values())
     what = "The same rows, scored again," if changed else "The same rows, scored again after many others (state),"
-    finding = _inconstant("determinism", moved, len(conduct.rows), panel, what)
-    return Outcome(findings=(finding,))
-
-
-def batch_dependence(panel: Conducted) -> Asking:
-    """The same rows in reverse order, and one by one: a row's reward may depend on that row alone."""
-    yield []
-    conduct = panel.conduct
-    noisy = _changed(conduct.rows, conduct.first, conduct.again)
-    changed = _changed(conduct.rows, conduct.first, conduct.reverse)
-    alone = _changed(conduct.rows, conduct.first, conduct.single)
-    if noisy:
-        return Outcome(not_run="the same call gives other scores, so order cannot be told from noise")
-    findings = []
-    if changed or alone:
-        what = "The same rows in another order" if changed else "The same rows one by one"
-        findings.append(_inconstant("batch_dependence", changed or alone, len(conduct.rows), panel, what))
-    return Outcome(findings=tuple(findings))
-
-
-def _changed(
-    rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scored]
-) -> list[tuple[Row, float | None, float | None]]:
-    asked = [
-        (row, a, b) for row, a, b in zip(rows, first, second, strict=True) if not {a.reason, b.reason} & NOT_ANSWERED
-    ]
-    return [(row, a.reward, b.reward) for row, a, b in asked if not _same(a.reward, b.reward)]
-
-
-def _same(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return abs(a - b) <= 1e-4 * max(1.0, abs(a), abs(b))
-
-
-def _inconstant(
-    probe: str, changed: list[tuple[Row, float | None, float | None]], n: int, panel: Conducted, what: str
-) -> Finding:
-    largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
-    gap = panel.unit
-    severity: Severity = "high" if largest >= 0.5 * gap else "medium" if largest >= 0.02 * gap or not largest else "low"
     advice = (
         "Average several calls, or correct measured error rates with `rewardsmith.transforms.backward_correction`; a "
         "reward that keeps state must be rewritten: we ship no repair for that."
-        if probe == "determinism"
-        else "Score row by row, and move what compares rows after the gather: `rewardsmith.engines.trl` takes "
+    )
+    return _inconstant("determinism", moved, panel, what, advice)
+
+
+def batch_dependence(panel: Conducted) -> Outcome:
+    """Compare the same rows in reverse order, and one by one: a row's reward may depend on that row alone."""
+    conduct = panel.conduct
+    if _changed(conduct.rows, conduct.first, conduct.again):
+        return Outcome(not_run="the same call gives other scores, so order cannot be told from noise")
+    changed = _changed(conduct.rows, conduct.first, conduct.reverse)
+    what = "The same rows in another order" if changed else "The same rows one by one"
+    advice = (
+        "Score row by row, and move what compares rows after the gather: `rewardsmith.engines.trl` takes "
         "group- and batch-level transforms."
     )
-    return Finding(
+    alone = _changed(conduct.rows, conduct.first, conduct.single)
+    return _inconstant("batch_dependence", changed or alone, panel, what, advice)
+
+
+Changed = list[tuple[Row, float | None, float | None]]
+
+
+def _changed(rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scored]) -> Changed:
+    asked = [
+        (row, a.reward, b.reward)
+        for row, a, b in zip(rows, first, second, strict=True)
+        if not {a.reason, b.reason} & NOT_ANSWERED
+    ]
+    return [
+        (row, a, b)
+        for row, a, b in asked
+        if (a is not b if a is None or b is None else abs(a - b) > 1e-4 * max(1.0, abs(a), abs(b)))
+    ]
+
+
+def _inconstant(probe: str, changed: Changed, panel: Conducted, what: str, advice: str) -> Outcome:
+    if not changed:
+        return Outcome()
+    n = len(panel.conduct.rows)
+    largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
+    finding = Finding(
         probe=probe,
-        severity=severity,
+        severity=next(how for bound, how in CHANGES if largest >= bound * panel.unit) if largest else "medium",
         message=f"{what} get other rewards in {len(changed)} of {n} cases; the largest difference is {largest:.3g}.",
         value=len(changed) / n,
         interval=wilson_interval(len(changed), n, alpha=panel.alpha),
@@ -196,10 +186,11 @@ def _inconstant(
             for row, a, b in changed[:3]
         ),
     )
+    return Outcome(findings=(finding,))
 
 
 def mutation(panel: Panel) -> Asking:
-    """Inputs before and after the call: a reward that edits them corrupts what the trainer sees next."""
+    """Compare inputs before and after the call: a reward that edits them corrupts what the trainer sees next."""
     texts = ("  The Answer IS:\n\n<answer> \\boxed{{{key}}}. </answer>  \n", "\t{key},000.50 %  ", "**{key}**\r\n\r\n")
     tidy = [item.row.with_completion(text.format(key=item.key)) for item in panel.items[:2] for text in texts]
     rows = [*panel.conduct.rows[:4], *tidy]
@@ -207,26 +198,22 @@ def mutation(panel: Panel) -> Asking:
     mutated = [row for row, score in zip(rows, scores, strict=True) if score.mutated]
     if not mutated:
         return Outcome()
-    return Outcome(
-        findings=(
-            Finding(
-                probe="mutation",
-                severity="medium",
-                message="The reward changes the prompts, completions or columns that it is given.",
-                value=1.0,
-                interval=wilson_interval(len(mutated), len(rows), alpha=panel.alpha),
-                n=len(rows),
-                advice="Copy before editing. " + NONE_YET,
-                unit="share of calls",
-                examples=(Example(clip(mutated[0].prompt_text), clip(mutated[0].text), None),),
-            ),
-        )
+    finding = Finding(
+        probe="mutation",
+        severity="medium",
+        message="The reward changes the prompts, completions or columns that it is given.",
+        value=1.0,
+        interval=wilson_interval(len(mutated), len(rows), alpha=panel.alpha),
+        n=len(rows),
+        advice="Copy before editing. " + NONE_YET,
+        unit="share of calls",
+        examples=(Example(clip(mutated[0].prompt_text), clip(mutated[0].text), None),),
     )
+    return Outcome(findings=(finding,))
 
 
-def saturation(panel: Panel) -> Asking:
-    """Range of what honest answers are paid, and how much of it sits at the ends."""
-    yield []
+def saturation(panel: Panel) -> Outcome:
+    """State the range that honest answers span, and how much of it sits at the ends."""
     scores = [s for item in panel.items for s in (item.right, *item.wrong_scores) if s is not None]
     if not scores:
         return Outcome(not_run="no honest answer could be scored")
@@ -236,25 +223,21 @@ def saturation(panel: Panel) -> Asking:
     span = (
         f"all are paid {low:.4g}" if flat else f"they span [{low:.4g}, {high:.4g}], {at_ends:.0%} of them at the ends"
     )
-    return Outcome(
-        findings=(
-            _observation(
-                "saturation", f"Of {len(scores)} honest answers, right and wrong, {span}.", at_ends, len(scores)
-            ),
-        )
-    )
+    message = f"Of {len(scores)} honest answers, right and wrong, {span}."
+    return Outcome(findings=(Finding("saturation", "info", message, at_ends, None, len(scores), "Nothing to do."),))
 
 
-def latency(panel: Conducted) -> Asking:
-    """How long a row takes, and how long the slowest."""
-    yield []
+def latency(panel: Conducted) -> Outcome:
+    """State how long a row takes, and how long the slowest."""
     seconds = [score.seconds for score in (*panel.conduct.first, *panel.conduct.single)]
     if len(seconds) < 2:
         return Outcome(not_run="too few rows")
     median, slow = quantiles(seconds, n=20)[9], quantiles(seconds, n=20)[18]
     message = f"A row takes {1e3 * median:.3g} ms (median), {1e3 * slow:.3g} ms at the 95th percentile."
-    return Outcome(findings=(_observation("latency", message, median, len(seconds), unit="seconds per row"),))
+    unit = "seconds per row"
+    return Outcome(findings=(Finding("latency", "info", message, median, None, len(seconds), "Nothing to do.", unit),))
 
 
-def _observation(probe: str, message: str, value: float, n: int, *, unit: str = "share of rows") -> Finding:
-    return Finding(probe, "info", message, value, None, n, "Nothing to do.", unit)
+DETERMINISM = Probe("determinism", "Does the same row get the same reward again?", determinism)
+BATCH_DEPENDENCE = Probe("batch_dependence", "Does a row's reward depend on its row alone?", batch_dependence)
+LATENCY = Probe("latency", "How long does a row take?", latency)

@@ -11,7 +11,7 @@ from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.edits import EQUAL, FEWEST_EDITED, MOST_EDITED, as_given, pairs_of, passing_example, shuffled
 from rewardsmith.auditing.equivalence import reads_off
-from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.finding import Finding, Ladder, severity_above
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.writers import alone, constants
@@ -19,14 +19,12 @@ from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.texts import SHELLS
 from rewardsmith.auditing.trials import (
     Judged,
-    Ladder,
     Variant,
     VariantProbe,
     capitalized,
     conclude,
     milder,
     send,
-    severity_above,
     share_of,
     variant,
 )

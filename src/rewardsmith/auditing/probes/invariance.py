@@ -9,18 +9,16 @@ from statistics import fmean
 
 from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.edits import UNIT, edit, effects_of, examples_of, no_unit, only
-from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.finding import Finding, Ladder, severity_above
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import (
     Judged,
-    Ladder,
     Variant,
     Write,
     capitalized,
     conclude,
-    severity_above,
     share_of,
     shift_of,
 )

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Severity
+from rewardsmith.auditing.finding import Example, Finding, Ladder, Severity, severity_above
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import hits_of, pair_example, share_won
 from rewardsmith.auditing.report import Bin
-from rewardsmith.auditing.trials import Ladder, severity_above
 from rewardsmith.data import text_of
 from rewardsmith.measures import expected_calibration_error, fit_lapse, reliability_curve, wilson_interval
 from rewardsmith.measures.calibration import ReliabilityCurve

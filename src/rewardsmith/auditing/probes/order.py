@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.finding import Finding, Ladder, severity_above
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example
-from rewardsmith.auditing.trials import Ladder, severity_above
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.measures.intervals import clustered_interval
 from rewardsmith.measures.labels import Share

@@ -1,0 +1,96 @@
+"""Does a process reward find the first wrong step, and do right answers with a wrong step pass it?"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from rewardsmith.auditing.asking import Outcome
+from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.step_baseline import StepBaseline
+from rewardsmith.auditing.trials import clip
+from rewardsmith.measures import first_error_f1, flawed_positive_rate, wilson_interval
+from rewardsmith.measures.labels import first_below, first_wrong, label_of
+
+MOST_CUTS = 64  # thresholds tried
+MISSES: Ladder = ((0.75, "high"), (0.5, "medium"))  # 1 − F1, surely
+PASSED_SHARES: Ladder = ((0.5, "medium"), (0.2, "low"))
+
+
+def first_error(baseline: StepBaseline) -> Outcome:
+    """Compare the first step below the threshold with the first that is labeled wrong."""
+    true = _labeled(baseline)
+    if not any(label is not None for label in true):
+        return Outcome(not_run="the rows bring no step labels")
+    cut = _threshold(baseline)
+    predicted = [first_below(chain.scores, cut) for chain in baseline.chains]
+    f1 = first_error_f1(predicted, true, alpha=baseline.alpha)
+    if not (f1.n_erroneous and f1.n_correct):
+        return Outcome(not_run="not both kinds of chains, sound and wrong, could be scored")
+    missed = [
+        chain for chain, p, t in zip(baseline.chains, predicted, true, strict=True) if None not in (p, t) and p != t
+    ]
+    finding = Finding(
+        probe="first_error",
+        severity=severity_above(1 - f1.high, MISSES),
+        message=f"With steps below {cut:.3g} called wrong, the first wrong step is named in {f1.on_erroneous:.0%} of "
+        f"{f1.n_erroneous} chains that have one, and {f1.on_correct:.0%} of {f1.n_correct} sound chains pass: F1 "
+        f"{f1.f1:.2f}{', at the threshold best on these rows' if baseline.threshold is None else ''}.",
+        value=f1.f1,
+        interval=(f1.low, f1.high),
+        n=f1.n_erroneous + f1.n_correct,
+        advice="A judge that reads the whole solution and names the first wrong step: "
+        "`rewardsmith.rewards.FirstErrorJudge`, trained with `rewardsmith.rewards.localization_reward`.",
+        unit="F1 of the first wrong step",
+        examples=tuple(Example(clip(c.row.prompt_text), clip("\n\n".join(c.steps)), None) for c in missed[:3]),
+    )
+    return Outcome(findings=(finding,))
+
+
+def undetected_flaws(baseline: StepBaseline) -> Outcome:
+    """Count the right answers with a wrong step of which no step falls below the threshold."""
+    true = _labeled(baseline)
+    correct = [label_of(chain.row.columns.get("gold")) for chain in baseline.chains]
+    share = flawed_positive_rate(correct, [None if t is None else t >= 0 for t in true], alpha=baseline.alpha)
+    cut = _threshold(baseline)
+    judged = [
+        place
+        for chain, t, z in zip(baseline.chains, true, correct, strict=True)
+        if z and t is not None and t >= 0 and (place := first_below(chain.scores, cut)) is not None
+    ]
+    if not judged:
+        return Outcome(not_run="no right answer is labeled flawed")
+    passed = judged.count(-1)
+    low, high = wilson_interval(passed, len(judged), alpha=baseline.alpha)
+    finding = Finding(
+        probe="undetected_flaws",
+        severity=severity_above(low, PASSED_SHARES),
+        message=f"{share.value:.0%} of {share.n} right answers hold a step labeled wrong; {passed} of "
+        f"{len(judged)} of these pass without a step below the threshold.",
+        value=passed / len(judged),
+        interval=(low, high),
+        n=len(judged),
+        advice="Pay right answers with a wrong step less than sound ones: "
+        "`rewardsmith.transforms.flawed_positive_penalty` with a detector that finds them.",
+        unit="share of flawed right answers that pass",
+    )
+    return Outcome(findings=(finding,))
+
+
+def _labeled(baseline: StepBaseline) -> list[int | None]:
+    return [None if chain.labels is None else first_wrong(chain.labels) for chain in baseline.chains]
+
+
+def _threshold(baseline: StepBaseline) -> float:
+    """The threshold given, or, of up to 64 cuts between step scores, the one with the highest F1; NaN is lowest."""
+    if baseline.threshold is not None:
+        return baseline.threshold
+    known = sorted(set(baseline.scores))
+    cuts = [(a + b) / 2 for a, b in pairwise(known)] or known or [0.5]
+    true = _labeled(baseline)
+
+    def f1_at(cut: float) -> float:
+        f1 = first_error_f1([first_below(chain.scores, cut) for chain in baseline.chains], true).f1
+        return -1.0 if math.isnan(f1) else f1
+
+    return max(cuts[:: max(1, len(cuts) // MOST_CUTS)], key=f1_at)

@@ -1,0 +1,83 @@
+"""Does every source of a sum say something, and does a completion gain where one of them cannot score it?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewardsmith.auditing.asking import Outcome
+from rewardsmith.auditing.finding import Example, Finding, Ladder, Severity, severity_above
+from rewardsmith.auditing.source_baseline import SourceBaseline
+from rewardsmith.auditing.trials import clip
+from rewardsmith.measures import wilson_interval
+from rewardsmith.measures.intervals import mean_interval
+from rewardsmith.measures.source_scales import Floats, group_means
+
+MISSING_GAINS: Ladder = ((0.5, "high"), (0.1, "medium"))  # standard deviations within groups
+MISSING_SHARES: Ladder = ((0.1, "low"),)
+LEAST_GROUPS = 5  # groups with a missing score, from which on its gain is judged
+
+
+def dead_source(baseline: SourceBaseline) -> Outcome:
+    """Name the sources that pay all completions of every prompt the same."""
+    table, found = baseline.table, []
+    n_groups = len(np.unique(table.groups))
+    for k, name in enumerate(table.names):
+        known = table.rewards[~np.isnan(table.rewards[:, k]), k]
+        if len(known) and baseline.scales.alive[k] == 0 and table.used[k]:
+            constant = f"always pays {known[0]:.4g}" if np.ptp(known) == 0 else "pays all completions of a prompt alike"
+            message = f"Source {name!r} {constant} and teaches nothing here."
+            advice = "See whether it can ever differ; a source that is satisfied may go, one that fails must be fixed."
+            interval = wilson_interval(0, n_groups, alpha=baseline.alpha)
+            unit = "share of groups in which it differs"
+            found.append(Finding("dead_source", "low", message, 0.0, interval, n_groups, advice, unit))
+    return Outcome(findings=tuple(found))
+
+
+def missing_source(baseline: SourceBaseline) -> Outcome:
+    """Compare the rewards of completions that a source did not score with those of their group."""
+    table = baseline.table
+    missing = np.isnan(table.rewards)
+    total = table.total[:, None]
+    known = ~np.isnan(total)
+    centered = (total - group_means(total, known, table.groups, int(table.groups.max()) + 1))[:, 0]
+    spread = float(np.sqrt(np.nanmean(centered**2))) if known.any() else 0.0
+    gains = centered / (spread or 1.0)
+    places = [k for k in range(len(table.names)) if missing[:, k].any() and table.used[k]]
+    return Outcome(findings=tuple(_missing(baseline, table.names[k], missing[:, k], gains) for k in places))
+
+
+def _missing(baseline: SourceBaseline, name: str, missing: NDArray[np.bool_], gains: Floats) -> Finding:
+    """Whole prompts without a score are routed past the source; within a group, a missing score may be worth having."""
+    groups, alpha, n = baseline.table.groups, baseline.alpha, len(missing)
+    rate = np.bincount(groups, weights=missing) / np.bincount(groups)
+    mixed = missing & (rate[groups] < 1)
+    paid = [float(np.nanmean(gains[mixed & (groups == g)])) for g in np.unique(groups[mixed & ~np.isnan(gains)])]
+    low, high = mean_interval(paid, alpha=alpha) if len(paid) > 1 else (-math.inf, math.inf)
+    gain = float(np.mean(paid)) if paid else 0.0
+    severity: Severity = "medium" if missing.all() else "info"
+    if not missing.all() and len(paid) >= LEAST_GROUPS:
+        severity = severity_above(low, MISSING_GAINS)
+    if severity == "info":
+        severity = severity_above(wilson_interval(int(mixed.sum()), n, alpha=alpha)[0], MISSING_SHARES)
+    whole = int((missing & ~mixed).sum())
+    told = f" Those are paid {gain:+.2f} standard deviations against their group," if paid else ""
+    why = " because the weight of a missing source goes to the others." if paid else ""
+    return Finding(
+        probe="missing_source",
+        severity=severity,
+        message=f"Source {name!r} has no score for {int(missing.sum())} of {n} completions: {whole} of prompts it "
+        f"never scores, {int(mixed.sum())} of prompts on which it scores others.{told}{why}",
+        value=gain if paid else float(missing.mean()),
+        interval=(low, high) if math.isfinite(low) else None,
+        n=n,
+        advice="Route by the prompt alone (`rewardsmith.rewards.RoutedReward`), and leave a row that lost a source "
+        'unscored instead of judging it by the others: `rewardsmith.transforms.weighted_sum(missing="unscored")`.',
+        unit="standard deviations within groups" if paid else "share of rows",
+        examples=tuple(
+            Example(clip(row.prompt_text), clip(row.text), None, None, f"no score by {name}")
+            for row in [baseline.rows[i] for i in np.flatnonzero(mixed if mixed.any() else missing)[:3]]
+        ),
+    )

@@ -1,0 +1,140 @@
+"""The baseline of several sources that are added up: given completions, scored by each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewardsmith.auditing.asking import Ask, Building
+from rewardsmith.data import Row
+from rewardsmith.errors import EndpointError, RowsError
+from rewardsmith.measures.source_scales import (
+    Floats,
+    Scales,
+    SourceTable,
+    combined_table,
+    source_scales,
+    weighted_table,
+)
+from rewardsmith.scoring import SourceSet
+from rewardsmith.scoring.calling import pseudo_ids
+from rewardsmith.types import named_by
+
+ALIVE = 0.2  # a source carries signal if it differs within this share of the groups
+
+
+@dataclass(frozen=True)
+class SourceBaseline:
+    """Completions scored by every source.
+
+    table: the scores, and what each source adds to a row's reward; rows: (n) in its order.
+    scales: how far the sources spread; used: how far the parts do that they have in the reward.
+    alpha: the error level per question. generator: draws the groups again, from which intervals come.
+    """
+
+    table: SourceTable
+    rows: Sequence[Row]
+    scales: Scales
+    used: Scales
+    alpha: float
+    generator: np.random.Generator
+
+    @property
+    def alive(self) -> list[int]:
+        """The places of the sources that carry signal."""
+        places = range(len(self.table.names))
+        return [k for k in places if self.scales.alive[k] >= ALIVE and self.table.used[k]]
+
+    @property
+    def log_ratios(self) -> Floats:
+        """(K, K) log s_i/s_j of the sources as they are, or as used where that is nearer to 0; never below 0.
+
+        Weights that even the scales out, and weights that say which source is to count for more, are both no fault.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            raw, weighted = (np.log(std[:, None] / std[None, :]) for std in (self.scales.std, self.used.std))
+        ratios: Floats = np.maximum(np.fmin(raw, weighted), 0.0)
+        return ratios
+
+
+def source_baseline(table: SourceTable, rows: Sequence[Row], *, alpha: float, seed: int = 0) -> SourceBaseline:
+    """Return the baseline of a table of scores."""
+    generator = np.random.default_rng(seed)
+    scales = source_scales(table.rewards, table.groups, generator=generator)
+    used = source_scales(table.parts, table.groups, generator=generator, resamples=1)
+    return SourceBaseline(table, rows, scales, used, alpha, generator)
+
+
+def build_source_baseline(
+    sources: SourceSet,
+    rows: Sequence[Row],
+    groups: NDArray[np.int64],
+    formed: Mapping[str, Sequence[Row]],
+    *,
+    alpha: float,
+    seed: int,
+) -> Building[SourceBaseline]:
+    """Score the rows with every source, each in the form that it reads.
+
+    Rows that an endpoint has left without an answer are left out, and so are groups of which one is left.
+    """
+    columns = yield [Ask(formed[name], source=name) for name in sources.targets]
+    lost = np.array([[score.reason == "endpoint" for score in column] for column in columns]).any(axis=0)
+    several = np.bincount(groups[~lost], minlength=groups.max() + 1) > 1
+    kept = np.flatnonzero(~lost & several[groups]).tolist()
+    if not len(kept):
+        first = next(score.detail for column in columns for score in column if score.reason == "endpoint")
+        raise EndpointError(f"audit: no group of completions got its answers from the sources' endpoints. {first}")
+    groups = np.unique(groups[kept], return_inverse=True)[1].astype(np.int64)
+    rewards = np.array([[math.nan if score.reward is None else score.reward for score in column] for column in columns])
+    answered = [rows[i] for i in kept]
+    return source_baseline(_table(sources, rewards.T[kept], groups, answered), answered, alpha=alpha, seed=seed)
+
+
+def grouped(rows: Sequence[Row]) -> tuple[list[Row], NDArray[np.int64]]:
+    """Return the rows whose prompt (or `group`) has several completions, by group, and the numbers of their groups."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.completion is not None:
+            groups.setdefault(repr(row.columns.get("group", row.prompt_text)), []).append(row)
+    several = [group for group in groups.values() if len(group) > 1]
+    numbers = [number for number, group in enumerate(several) for _ in group]
+    return [row for group in several for row in group], np.array(numbers, dtype=np.int64)
+
+
+def _table(sources: SourceSet, rewards: Floats, groups: NDArray[np.int64], rows: Sequence[Row]) -> SourceTable:
+    names = tuple(sources.targets)
+    if sources.transform is None:
+        return weighted_table(names, np.array([sources.weights[name] for name in names]), rewards, groups)
+    sizes = np.bincount(groups)
+    if len(set(sizes.tolist())) > 1:
+        raise RowsError(
+            f"audit: {sources.name} sees whole groups, but the prompts have {min(sizes)} to {max(sizes)} completions. "
+            "Give every prompt as many."
+        )
+    context = {
+        "source_names": names,
+        "group_size": int(sizes[0]),
+        "lengths": [float(len(pseudo_ids(row.text))) for row in rows],
+        **{name: [row.columns.get(name) for row in rows] for name in rows[0].columns},
+    }
+    return combined_table(names, rewards, groups, partial(_transformed, sources.transform, context))
+
+
+def _transformed(transform: Callable[..., Any], context: Mapping[str, Any], rewards: Floats) -> Floats:
+    from rewardsmith._torch import torch
+
+    numbers = {
+        name: torch.tensor(values, dtype=torch.float64)
+        for name, values in context.items()
+        if isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+    }
+    fits = named_by(transform, {**context, **numbers}).given
+    combined: Floats = transform(torch.from_numpy(rewards), **fits).numpy()
+    return combined

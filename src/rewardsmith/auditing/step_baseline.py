@@ -1,0 +1,113 @@
+"""The baseline of a process reward: chains of steps, every step scored as the last of its prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from rewardsmith._check import check_choice
+from rewardsmith.auditing.asking import Ask, Building
+from rewardsmith.data import Row
+from rewardsmith.scoring import steps_of, with_steps
+
+Total = Callable[[Sequence[float]], float]
+"""One chain's step scores to its return, as the run uses them."""
+TOTALS = ("sum", "mean", "min", "max", "last", "clip", "delta", "clip_delta")
+
+
+class Chain(NamedTuple):
+    """A chain of steps with its scores, each as the last step of its prefix.
+
+    labels: what labels say of its steps, None without any.
+    """
+
+    row: Row
+    steps: list[str]
+    scores: list[float | None]
+    labels: list[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepBaseline:
+    """Chains with their scores, and how the run uses them.
+
+    total: a chain's return; used_by: its name.
+    threshold: the score from which a step passes; None takes the best on these chains.
+    alpha: the error level per question.
+    """
+
+    chains: tuple[Chain, ...]
+    total: Total
+    used_by: str = "sum"
+    threshold: float | None = None
+    alpha: float = 0.05
+
+    @property
+    def scores(self) -> list[float]:
+        """All step scores that are known."""
+        return [score for chain in self.chains for score in chain.scores if score is not None]
+
+    @property
+    def spread(self) -> float:
+        """The unit of differences between step scores: their range, or their size where all are equal; > 0."""
+        known = self.scores or [0.0]
+        return (max(known) - min(known)) or max(map(abs, known)) or 1.0
+
+
+def build_step_baseline(
+    rows: Sequence[Row],
+    total: Total,
+    *,
+    used_by: str = "sum",
+    threshold: float | None = None,
+    alpha: float = 0.05,
+) -> Building[StepBaseline]:
+    """Score every step of every chain as the last of its prefix; arguments as in `StepBaseline`."""
+    columns = yield [Ask(prefixes(row, steps_of(row))) for row in rows]
+    chains = []
+    for row, column in zip(rows, columns, strict=True):
+        labels: Any = row.columns.get("labels")
+        labels = labels.tolist() if hasattr(labels, "tolist") else labels
+        fits = isinstance(labels, list | tuple) and len(labels) == len(column)
+        chains.append(Chain(row, steps_of(row), [score.reward for score in column], list(labels) if fits else None))
+    return StepBaseline(tuple(chains), total, used_by, threshold, alpha)
+
+
+def prefixes(row: Row, steps: Sequence[str]) -> list[Row]:
+    """Return one row per prefix of the chain, in which its last step is scored."""
+    return [with_steps(row, steps[: k + 1]) for k in range(len(steps))]
+
+
+def total_of(aggregate: str | Total, *, threshold: float = 0.5) -> Total:
+    """Return the function that makes a chain's return of its step scores.
+
+    Args:
+        aggregate: such a function, or a name in `TOTALS`: "sum" (`advantages.step_returns`), "mean", "min" and "max"
+            (`advantages.mean_returns` and its kin), "last" for the last step's score, or the sum after
+            `transforms.clip_steps` ("clip"), `transforms.delta_steps` with terminal="keep" ("delta"), or both.
+        threshold: η of "clip" and "clip_delta".
+    """
+    if callable(aggregate):
+        return aggregate
+    check_choice("audit", "aggregate", aggregate, TOTALS)
+    return partial(_total, aggregate=aggregate, threshold=threshold)
+
+
+def _total(scores: Sequence[float], *, aggregate: str, threshold: float) -> float:
+    from rewardsmith._torch import torch
+    from rewardsmith.advantages import mean_returns, min_returns, step_returns
+    from rewardsmith.advantages.steps import max_returns
+    from rewardsmith.transforms import clip_steps, delta_steps
+
+    rewards = torch.tensor([scores], dtype=torch.float64)  # (1, N)
+    mask = torch.ones_like(rewards, dtype=torch.bool)
+    if aggregate == "last":
+        return float(rewards[0, -1])
+    if aggregate.startswith("clip"):
+        rewards = clip_steps(rewards, mask, threshold=threshold)
+    if aggregate.endswith("delta"):
+        rewards = delta_steps(rewards, mask, terminal="keep")
+    returns = {"mean": mean_returns, "min": min_returns, "max": max_returns}.get(aggregate, step_returns)
+    return float(returns(rewards, mask)[0, 0])
