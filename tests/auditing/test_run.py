@@ -292,7 +292,7 @@ def test_scales_of_sources_are_compared():
         return float(completion == answer) * (4 if source == "second" else 1)
 
     rows = sampled(source=lambda k, right: "second" if k % 2 else "first")
-    (scale,) = found(audit(reward, rows, budget=BUDGET, workers=0), "source_scale")
+    (scale,) = found(audit(reward, rows, budget=BUDGET, workers=0), "data_source_scale")
     assert scale.value == pytest.approx(4.0)
     assert (scale.n, scale.severity) == (48, "low")
     assert "'second' spread 4.0 times as wide as those of 'first'" in scale.message

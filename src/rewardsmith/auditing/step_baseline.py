@@ -68,11 +68,17 @@ def build_step_baseline(
     columns = yield [Ask(prefixes(row, steps_of(row))) for row in rows]
     chains = []
     for row, column in zip(rows, columns, strict=True):
-        labels: Any = row.columns.get("labels")
-        labels = labels.tolist() if hasattr(labels, "tolist") else labels
-        fits = isinstance(labels, list | tuple) and len(labels) == len(column)
-        chains.append(Chain(row, steps_of(row), [score.reward for score in column], list(labels) if fits else None))
+        labels = labels_of(row)
+        scores = [score.reward for score in column]
+        chains.append(Chain(row, steps_of(row), scores, labels if len(labels) == len(scores) else None))
     return StepBaseline(tuple(chains), total, used_by, threshold, alpha)
+
+
+def labels_of(row: Row) -> list[Any]:
+    """Return the labels of a row's steps, its column `labels`; empty where it is no list."""
+    labels: Any = row.columns.get("labels")
+    labels = labels.tolist() if hasattr(labels, "tolist") else labels
+    return list(labels) if isinstance(labels, list | tuple) else []
 
 
 def prefixes(row: Row, steps: Sequence[str]) -> list[Row]:

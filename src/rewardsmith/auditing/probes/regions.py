@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from rewardsmith.auditing.baseline import Panel
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.data import Row
 from rewardsmith.describe import describe
 from rewardsmith.errors import MissingExtraError
 from rewardsmith.measures import choose_filter
-from rewardsmith.measures.reliability import FilterChoice
 
 LEAST_GROUPS, LEAST_SIZE = 10, 3
 LEAST_VALUES = 6  # a reward of fewer values has no middle to distrust
 LEAST_BEHIND = 0.1  # R² that keeping every row must lose for certain before a filter is worth naming
 
 
-def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]], panel: Panel) -> Iterable[Finding]:
-    """R² of gold by reward, over all rows and over those that each rank filter keeps; groups of the commonest size."""
+def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Finding]:
+    """Regress gold on reward (R²), over all rows and over those that each rank filter keeps.
+
+    Groups of the commonest size count, of which every completion has a number as `gold`.
+    """
     labeled = [[(reward, _number(row.columns.get("gold"))) for row, reward in group] for group in groups]
     whole = [group for group in labeled if all(gold is not None for _, gold in group)]
     sizes = Counter(len(group) for group in whole)
     size = max(sizes, key=lambda s: (sizes[s], s), default=0)
     rows = [entry for group in whole if len(group) == size for entry in group]
     if size < LEAST_SIZE or sizes[size] < LEAST_GROUPS or len({reward for reward, _ in rows}) < LEAST_VALUES:
-        return
+        return []
     try:
         from rewardsmith.advantages import drop_unscored, rank_filter  # torch, which no other question needs
     except MissingExtraError as error:
-        yield Finding("reward_regions", "info", f"Not asked. {error}", None, None, len(rows), "Install torch.")
-        return
+        return [Finding("reward_regions", "info", f"Not asked. {error}", None, None, len(rows), "Install torch.")]
     rewards, gold = [reward for reward, _ in rows], [gold for _, gold in rows]
     filters: dict[str, Callable[..., Any]] = {
         "all": drop_unscored,
@@ -44,9 +44,28 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]], panel: Panel) 
     }  # not the best alone, which leaves nothing to compare with
     choices = choose_filter(rewards, gold, filters, group_size=size)  # type: ignore[arg-type]
     standing = {choice.name: choice for choice in choices if not math.isnan(choice.reliability.r2)}
-    if "all" in standing:
-        best = next(iter(standing.values()))
-        yield _finding(best, describe(filters[best.name]), standing["all"], n=len(rows))
+    if "all" not in standing:
+        return []
+    best, everything = next(iter(standing.values())), standing["all"]
+    r2 = everything.reliability.r2
+    low, high = everything.behind_interval
+    better = best.name != "all" and low > LEAST_BEHIND
+    kept = f"R² {best.reliability.r2:.2f} on the rows that {best.name!r} keeps" if best.name != "all" else "none better"
+    finding = Finding(
+        probe="reward_regions",
+        severity="low" if better else "info",
+        message=f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
+        f"four rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
+        value=r2,
+        interval=everything.reliability.interval,
+        n=len(rows),
+        advice=f"Train on the ranks it is right about: `rewardsmith.advantages.{describe(filters[best.name])}`, "
+        "advantages computed before on whole groups."
+        if better
+        else "No filter is clearly more reliable: train on all rows.",
+        unit="R² of gold",
+    )
+    return [finding]
 
 
 def _number(gold: Any) -> float | None:
@@ -55,24 +74,3 @@ def _number(gold: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
-
-
-def _finding(best: FilterChoice, shown: str, everything: FilterChoice, *, n: int) -> Finding:
-    r2 = everything.reliability.r2
-    low, high = everything.behind_interval
-    better = best.name != "all" and low > LEAST_BEHIND
-    kept = f"R² {best.reliability.r2:.2f} on the rows that {best.name!r} keeps" if best.name != "all" else "none better"
-    return Finding(
-        probe="reward_regions",
-        severity="low" if better else "info",
-        message=f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
-        f"four rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
-        value=r2,
-        interval=everything.reliability.interval,
-        n=n,
-        advice=f"Train on the ranks it is right about: `rewardsmith.advantages.{shown}`, "
-        "advantages computed before on whole groups."
-        if better
-        else "No filter is clearly more reliable: train on all rows.",
-        unit="R² of gold",
-    )
