@@ -187,10 +187,12 @@ class Rounds:
         return replies
 
     def _noted(self, source: str, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
-        for row, score in zip(rows, scores, strict=True) if source in self.sent else ():
-            if score.reason != "unasked":
-                # What tells one row from another, however often it is sent.
-                self.sent[source].add(content := (row.prompt_text, row.answer or "", row.text))
-                if score.reason is not None:
-                    self.broken[source].setdefault(content, (row, score))
+        if source in self.sent:
+            sent, broken = self.sent[source], self.broken[source]
+            for row, score in zip(rows, scores, strict=True):
+                if score.reason != "unasked":
+                    # What tells one row from another, however often it is sent.
+                    sent.add(content := (row.prompt_text, row.text, str(row.columns.get("answer"))))
+                    if score.reason is not None:
+                        broken.setdefault(content, (row, score))
         return scores

@@ -101,7 +101,7 @@ class Row:
     def with_completion(self, text: str) -> Row:
         """This row with `text` as its completion, in the form (string or messages) that its prompt has."""
         completion: Text = text if isinstance(self.prompt, str) else [{"role": "assistant", "content": text}]
-        return replace(self, completion=completion)
+        return Row(self.prompt, completion, self.columns)  # `replace` would take three times as long
 
     def conversational(self) -> Row:
         """This row in conversational form; one that already is comes back as it is."""
