@@ -9,8 +9,8 @@ import pytest
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, rewards_of, score
-from rewardsmith.scoring.calling import Reply, Verdict
 from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Ready, RowDone, frame, heard, said, unframe, with_tail
+from rewardsmith.scoring.work import Reply, Scored
 
 
 def rows_of(*completions: str) -> list[Row]:
@@ -22,8 +22,8 @@ def rows_of(*completions: str) -> list[Row]:
     [
         Ready(),
         Broken("ImportError: \ud800"),
-        RowDone(3, 0, Verdict(-0.1, None, "", 0.25, True)),
-        CallDone(4, Reply([Verdict(None, "nan"), Verdict(1.0, None)], "", "", 1.5)),
+        RowDone(3, 0, Scored(-0.1, None, "", 0.25, True)),
+        CallDone(4, Reply([Scored(None, "nan"), Scored(1.0, None)], "", "", 1.5)),
         CallDone(5, Reply(None, "exception", "ValueError: x", 0.0)),
     ],
 )

@@ -6,9 +6,9 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rewardsmith._disk import replacing
 from rewardsmith.data import Row, as_row, records_of
@@ -29,21 +29,35 @@ ORPHAN = 60.0
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of a file. index: which block it is, from 0. digest: of the rows' content."""
+    """Consecutive rows of a file. index: which block it is, from 0. keys: what each row is known by."""
 
     index: int
     rows: list[Row]
-    digest: str
+    keys: list[str]
+
+    @property
+    def digest(self) -> str:
+        """A digest of the rows' content."""
+        return hashlib.blake2b("".join(self.keys).encode(), digest_size=16).hexdigest()
+
+
+class Read(NamedTuple):
+    """Records of a file, the rows that they are, and what each row is known by."""
+
+    records: list[Mapping[str, Any]]
+    rows: list[Row]
+    keys: list[str]
 
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file of rows, or what else `records_of` reads, block by block and never as a whole.
+    """A file of rows, or what else `records_of` reads, block by block and, where it is large, never as a whole.
 
     source: a `Path`, or rows in hand that can be gone through several times.
     columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
     conversational: turn strings into messages.
     added: the columns that scoring adds, which no row may have.
+    kept: all of it, where it was read before and is small.
     """
 
     source: Any
@@ -52,6 +66,7 @@ class RowsFile:
     conversational: bool = False
     columns: tuple[str, ...] = ()
     added: tuple[str, ...] = RESULTS
+    kept: Read | None = None
 
     @property
     def name(self) -> str:
@@ -61,29 +76,45 @@ class RowsFile:
     def records(self) -> Iterator[list[Mapping[str, Any]]]:
         """The records of each block, as the file has them."""
         source = str(self.source) if isinstance(self.source, Path) else self.source
-        records = itertools.islice(records_of("score_file", source), self.limit)
+        found = records_of("score_file", source) if self.kept is None else self.kept.records
+        records = itertools.islice(found, self.limit)
         while block := list(itertools.islice(records, self.block_size)):
             yield block
 
-    def blocks(self) -> Iterator[Block]:
-        """Every block.
+    def read(self) -> Iterator[Read]:
+        """Every block, its rows as they are in the file.
 
         Raises:
             RowsError: a row cannot be read, or has a column that scoring adds.
         """
         for index, records in enumerate(self.records()):
-            start = index * self.block_size + 1
-            rows = [self._row(f"row {n} of {self.name}", record) for n, record in enumerate(records, start)]
-            digest = hashlib.blake2b("".join(keys_of(rows)).encode(), digest_size=16).hexdigest()
-            yield Block(index, rows, digest)
+            start = index * self.block_size
+            if self.kept is not None:
+                own = slice(start, start + self.block_size)
+                yield Read(records, self.kept.rows[own], self.kept.keys[own])
+                continue
+            name = self.name
+            rows = [self._row(f"row {n} of {name}", record) for n, record in enumerate(records, start + 1)]
+            yield Read(records, rows, keys_of(rows))
 
     def _row(self, where: str, record: Mapping[str, Any]) -> Row:
         row = as_row(record, where=where, caller="score_file")
-        taken = [name for name in self.added if name in row.columns]
-        if taken:
-            raise RowsError(f"score_file: {where} has a column `{taken[0]}` already, which scoring adds. Rename it.")
-        whole = replace(row, columns={**dict.fromkeys(self.columns), **row.columns})
-        return whole.conversational() if self.conversational else whole
+        if not row.columns.keys().isdisjoint(self.added):
+            taken = next(name for name in self.added if name in row.columns)
+            raise RowsError(f"score_file: {where} has a column `{taken}` already, which scoring adds. Rename it.")
+        return row.conversational() if self.conversational else row
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, its rows with the columns of all rows."""
+        absent = dict.fromkeys(self.columns)
+        for index, (_, rows, keys) in enumerate(self.read()):
+            whole = [
+                row
+                if tuple(row.columns) == self.columns
+                else Row(row.prompt, row.completion, {**absent, **row.columns})
+                for row in rows
+            ]
+            yield Block(index, whole, keys)
 
 
 @dataclass(frozen=True)
@@ -127,7 +158,7 @@ class BlockScorer:
         """One result per row of the block, in order."""
         header = {"block": block.index, "rows": block.digest}
         self._scorer.journal_to(self._job.journal(block.index), header, patience=ORPHAN)
-        return in_either_form(self._scorer, block.rows)
+        return in_either_form(self._scorer, block.rows, block.keys)
 
     def close(self) -> None:
         """End the workers and release the journal."""

@@ -14,25 +14,15 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
+from rewardsmith.data import completion_text
 from rewardsmith.scoring.contracts import PerRow, is_async, signature_of
-from rewardsmith.types import Completion, Text
+from rewardsmith.scoring.work import Reply, RowParts, Scored
+from rewardsmith.types import Completion
 
 logger = logging.getLogger(__name__)
-
-RowParts = tuple[Text, Completion | None, Mapping[str, Any]]
-"""A row on its way to a worker: prompt, completion, columns."""
-
-
-class Verdict(NamedTuple):
-    """What one row got. `reward` is finite, or None with the `reason`."""
-
-    reward: float | None
-    reason: str | None
-    detail: str = ""
-    seconds: float = 0.0
-    mutated: bool = False
 
 
 class Unscored(NamedTuple):
@@ -43,15 +33,6 @@ class Unscored(NamedTuple):
 
     why: str
     reason: str = "none"
-
-
-class Reply(NamedTuple):
-    """What one call gave: a verdict per row, or None with the reason why the call as a whole failed."""
-
-    verdicts: list[Verdict] | None
-    reason: str
-    detail: str
-    seconds: float
 
 
 def describe(error: BaseException) -> str:
@@ -73,7 +54,7 @@ def shorten(text: str) -> str:
     return line if len(line) <= 300 else line[:299] + "…"
 
 
-def verdict(value: Any) -> Verdict:
+def verdict(value: Any, seconds: float = 0.0) -> Scored:
     """One returned value as a reward, or the reason why it is none.
 
     Numbers are int, float, bool and one-element numpy or torch values.
@@ -81,30 +62,32 @@ def verdict(value: Any) -> Verdict:
     >>> verdict(True).reward, verdict("0.5").reason, verdict(None).reason
     (1.0, 'type', 'none')
     """
+    if type(value) is float and math.isfinite(value):
+        return Scored(value, None, "", seconds)
     try:
-        return _verdict(value)
+        return _verdict(value)._replace(seconds=seconds)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # an object's own conversion may raise anything
-        return Verdict(None, "exception", describe(error))
+        return Scored(None, "exception", describe(error), seconds)
 
 
-def _verdict(value: Any) -> Verdict:
+def _verdict(value: Any) -> Scored:
     if value is None:
-        return Verdict(None, "none")
+        return Scored(None, "none")
     if isinstance(value, Unscored):
-        return Verdict(None, "endpoint" if value.reason == "endpoint" else "none", shorten(value.why))
+        return Scored(None, "endpoint" if value.reason == "endpoint" else "none", shorten(value.why))
     if not isinstance(value, int | float) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
     if not isinstance(value, int | float):
-        return Verdict(None, "type", shorten(f"{type(value).__name__}: {_shown(value)}"))
+        return Scored(None, "type", shorten(f"{type(value).__name__}: {_shown(value)}"))
     try:
         number = float(value)
     except OverflowError:
-        return Verdict(None, "inf", "an integer beyond the range of floats")
+        return Scored(None, "inf", "an integer beyond the range of floats")
     if math.isfinite(number):
-        return Verdict(number, None)
-    return Verdict(None, "nan") if math.isnan(number) else Verdict(None, "inf", repr(number))
+        return Scored(number, None)
+    return Scored(None, "nan") if math.isnan(number) else Scored(None, "inf", repr(number))
 
 
 def _shown(value: Any) -> str:
@@ -136,8 +119,8 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
             return Reply(None, "type", shorten(f"{type(result).__name__}: {_shown(result)}"), seconds)
         if len(result) != n_rows:
             return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
-        each = seconds / n_rows
-        return Reply([verdict(value)._replace(seconds=each) for value in result], "", "", seconds)
+        each = round(seconds / n_rows, 7)
+        return Reply([verdict(value, each) for value in result], "", "", seconds)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -215,7 +198,7 @@ class Caller:
 
     def arguments(self, rows: Sequence[RowParts]) -> dict[str, Any]:
         """Everything that TRL would offer the reward for these rows, before what it cannot take is left out."""
-        names = dict.fromkeys(name for row in rows for name in row[2])
+        names = dict.fromkeys(chain.from_iterable(row[2] for row in rows))
         available: dict[str, Any] = {name: [row[2].get(name) for row in rows] for name in names}
         available |= {name: list(available["answer"]) for name in self.signature.aliases(available)}
         completions = ["" if row[1] is None else row[1] for row in rows]
@@ -266,18 +249,18 @@ class Caller:
         return reply if untouched is None else self._marked(reply, arguments, untouched)
 
     def _marked(self, reply: Reply, arguments: Mapping[str, Any], untouched: Sequence[RowParts]) -> Reply:
-        if reply.verdicts is None:
+        if reply.results is None:
             return reply
         before = self.arguments(untouched)
         lists = [(arguments[name], values) for name, values in before.items() if isinstance(values, list)]
         resized = any(len(now) != len(then) for now, then in lists)
         marked = [
             v._replace(mutated=resized or not all(same(now[i], then[i]) for now, then in lists))
-            for i, v in enumerate(reply.verdicts)
+            for i, v in enumerate(reply.results)
         ]
-        return reply._replace(verdicts=marked)
+        return reply._replace(results=marked)
 
-    def one(self, row: RowParts, *, check_mutation: bool = False) -> Verdict:
+    def one(self, row: RowParts, *, check_mutation: bool = False) -> Scored:
         """One row of a row contract."""
         assert self.row is not None
         untouched = copy_of(row) if check_mutation else None
@@ -290,11 +273,11 @@ class Caller:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return Verdict(None, "exception", describe(error), time.perf_counter() - start)
+            return Scored(None, "exception", describe(error), round(time.perf_counter() - start, 7))
         mutated = untouched is not None and not same(row, untouched)
-        return verdict(value)._replace(seconds=time.perf_counter() - start, mutated=mutated)
+        return verdict(value, round(time.perf_counter() - start, 7))._replace(mutated=mutated)
 
-    async def one_async(self, row: RowParts, *, timeout: float | None, check_mutation: bool = False) -> Verdict:
+    async def one_async(self, row: RowParts, *, timeout: float | None, check_mutation: bool = False) -> Scored:
         """One awaited row of a row contract."""
         assert self.row is not None
         untouched = copy_of(row) if check_mutation else None
@@ -302,9 +285,9 @@ class Caller:
         try:
             value = self.row.value(await within(timeout, self.row.call(*row)))
         except BaseException as error:
-            return Verdict(None, *failure(error, start, timeout), time.perf_counter() - start)
+            return Scored(None, *failure(error, start, timeout), round(time.perf_counter() - start, 7))
         mutated = untouched is not None and not same(row, untouched)
-        return verdict(value)._replace(seconds=time.perf_counter() - start, mutated=mutated)
+        return verdict(value, round(time.perf_counter() - start, 7))._replace(mutated=mutated)
 
 
 def failure(error: BaseException, start: float, timeout: float | None) -> tuple[str, str]:
@@ -371,8 +354,8 @@ class _Ids(dict[str, int]):
     def __missing__(self, piece: str) -> int:
         if len(self) > 100_000:
             self.clear()
-        self[piece] = zlib.crc32(piece.encode("utf-8", "surrogatepass")) % 50_000
-        return self[piece]
+        found = self[piece] = zlib.crc32(piece.encode("utf-8", "surrogatepass")) % 50_000
+        return found
 
 
 _IDS = _Ids()
@@ -389,6 +372,4 @@ def pseudo_ids(completion: Completion) -> list[int]:
     >>> len(pseudo_ids("The answer is 4.")), pseudo_ids("go go")[1] == pseudo_ids("so go")[1]
     (5, True)
     """
-    from rewardsmith.data import completion_text
-
-    return [_IDS[piece] for piece in _PIECES.findall(completion_text(completion))]
+    return list(map(_IDS.__getitem__, _PIECES.findall(completion_text(completion))))

@@ -11,8 +11,9 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rewardsmith.scoring.calling import Reply, Verdict
+from rewardsmith.scoring.work import Reply, Scored
 
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 LENGTH = struct.Struct("!Q")
 LONGEST = 1 << 26
 """Bytes of the longest message that a parent takes from a worker."""
@@ -21,6 +22,10 @@ REASONS = frozenset(
 )
 LONGEST_TAIL, LONGEST_DETAIL = 600, 2000
 """Characters of standard error that a detail carries, and of the whole detail."""
+
+
+SENT = 5
+"""Fields of a result that a worker sends: whether the row was called apart from its batch, the parent knows."""
 
 
 class Ready(NamedTuple):
@@ -38,7 +43,7 @@ class RowDone(NamedTuple):
 
     number: int
     position: int
-    verdict: Verdict
+    result: Scored
 
 
 class CallDone(NamedTuple):
@@ -76,15 +81,19 @@ def unframe(buffer: bytearray, *, longest: int | None = None) -> Iterator[bytes]
 
 def said(message: Message) -> bytes:
     """A worker's message as a frame."""
-    fields = [type(message).__name__, *message]
-    return frame(json.dumps(fields, separators=(",", ":"), allow_nan=False).encode())
+    fields: list[Any] = [type(message).__name__, *message]
+    if isinstance(message, RowDone):
+        fields[3] = message.result[:SENT]
+    elif isinstance(message, CallDone) and message.reply.results is not None:
+        fields[2] = [[result[:SENT] for result in message.reply.results], *message.reply[1:]]
+    return frame(_JSON.encode(fields).encode())
 
 
 def heard(body: bytes) -> Message:
     """A worker's message as it was before `said`.
 
-    >>> heard(said(RowDone(3, 0, Verdict(0.5, None)))[LENGTH.size:])
-    RowDone(number=3, position=0, verdict=Verdict(reward=0.5, reason=None, detail='', seconds=0.0, mutated=False))
+    >>> heard(said(RowDone(3, 0, Scored(0.5, None, seconds=0.1)))[LENGTH.size:]).result[:4]
+    (0.5, None, '', 0.1)
 
     Raises:
         ValueError: it is none of ours.
@@ -96,22 +105,22 @@ def heard(body: bytes) -> Message:
         if kind == "Broken":
             return Broken(_text(*fields))
         if kind == "RowDone":
-            number, position, verdict = fields
-            return RowDone(_count(number), _count(position), _verdict(*verdict))
+            number, position, result = fields
+            return RowDone(_count(number), _count(position), _result(*result))
         if kind == "CallDone":
-            number, (verdicts, reason, detail, seconds) = fields
-            read = None if verdicts is None else [_verdict(*verdict) for verdict in verdicts]
+            number, (results, reason, detail, seconds) = fields
+            read = None if results is None else [_result(*result) for result in results]
             return CallDone(_count(number), Reply(read, _text(reason), _text(detail), _seconds(seconds)))
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"heard: {type(error).__name__} in what a worker sent. It is no message of ours.") from error
     raise ValueError("heard: an unknown kind in what a worker sent. It is no message of ours.")
 
 
-def _verdict(reward: Any, reason: Any, detail: Any, seconds: Any, mutated: Any) -> Verdict:
+def _result(reward: Any, reason: Any, detail: Any, seconds: Any, mutated: Any) -> Scored:
     known = reason in REASONS if reward is None else reason is None and type(reward) is float and math.isfinite(reward)
     if not known or type(mutated) is not bool:
-        raise ValueError("no verdict")
-    return Verdict(reward, reason, _text(detail), _seconds(seconds), mutated)
+        raise ValueError("no result")
+    return Scored(reward, reason, _text(detail), _seconds(seconds), mutated)
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from rewardsmith import __version__
 from rewardsmith.data import Row, has_text, is_missing
 from rewardsmith.errors import RewardsmithError, RowsError
-from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Result, RowsFile
+from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Read, Result, RowsFile
 from rewardsmith.scoring.calling import CONCURRENCY, row_limit
 from rewardsmith.scoring.columns import Columns, Given, columns_of, names_of
 from rewardsmith.scoring.contracts import check_columns
@@ -29,6 +29,8 @@ from rewardsmith.scoring.progress import Bar
 from rewardsmith.scoring.targets import Target
 
 logger = logging.getLogger(__name__)
+MOST_KEPT, SAMPLED = 1 << 25, 64
+"""Characters of rows that are kept in memory once read, by every 64th record; more are read again when needed."""
 
 
 class ScoreSummary(NamedTuple):
@@ -176,25 +178,39 @@ def _source(rows: Any) -> Any:
 
 
 def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
-    """The columns of all rows, and the digest of every block: reading errors show before anything is scored."""
+    """Read all rows once: their columns, what each block is known by, and, if they are few, the rows themselves.
+
+    Reading errors show before anything is scored.
+    """
     columns: dict[str, None] = {}
-    n_rows = n_texts = 0
-    for block in rows.blocks():
-        columns.update(dict.fromkeys(name for row in block.rows for name in row.columns))
-        n_rows += len(block.rows)
-        n_texts += sum(has_text(row.completion) for row in block.rows)
-    # By the rows alone, never by the workers, so that every engine cuts the same blocks.
-    size = min(1024, max(64, -(-n_rows // 32))) if block_size is None else block_size
-    whole = replace(rows, columns=tuple(columns), block_size=size)
-    digests = [block.digest for block in whole.blocks()]
-    if not digests:
+    kept: Read | None = Read([], [], [])
+    ids, n_texts, size = bytearray(), 0, 0
+    for found in rows.read():
+        for names in dict.fromkeys(tuple(row.columns) for row in found.rows):
+            columns.update(dict.fromkeys(names))
+        n_texts += sum(type(row.completion) is str or has_text(row.completion) for row in found.rows)
+        ids += bytes.fromhex("".join(found.keys))
+        size += SAMPLED * sum(len(repr(record)) for record in found.records[::SAMPLED])
+        kept = None if size > MOST_KEPT else kept
+        if kept is not None:
+            kept.records.extend(found.records)
+            kept.rows.extend(found.rows)
+            kept.keys.extend(found.keys)
+    n_rows = len(ids) // 16
+    if not n_rows:
         raise RowsError(f"score_file: {rows.name} holds no rows. Each row needs a `prompt` and a `completion`.")
     if not n_texts and "completion_ids" not in columns:
         given = (record.get("completion") for records in rows.records() for record in records)
         numbers = [type(value).__name__ for value in given if isinstance(value, Number) and not is_missing(value)][:1]
         todo = f"It holds numbers ({numbers[0]}): make them text" if numbers else "Rename the column that holds it"
         raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
-    return _Plan(whole, n_rows, digests)
+    # By the rows alone, never by the workers, so that every engine cuts the same blocks.
+    each = min(1024, max(64, -(-n_rows // 32))) if block_size is None else block_size
+    digests = [
+        hashlib.blake2b(ids[16 * start : 16 * (start + each)].hex().encode(), digest_size=16).hexdigest()
+        for start in range(0, n_rows, each)
+    ]
+    return _Plan(replace(rows, columns=tuple(columns), block_size=each, kept=kept), n_rows, digests)
 
 
 def _opened(
@@ -303,6 +319,7 @@ class _Joined:
     def __iter__(self) -> Iterator[Records]:
         self.tallies, self.n_whole = {label: Counter() for label in self._columns.labels}, 0
         self.first = {}
+        names = [name for label in self._columns.labels for name in names_of(label)]
         blocks = self._plan.rows.blocks() if self._columns.totals else None
         for index, records in enumerate(self._plan.rows.records()):
             found = {label: self._part(label, index) for label in self._jobs}
@@ -310,18 +327,20 @@ class _Joined:
                 rows = next(blocks).rows
                 found |= {label: total(found, rows) for label, total in self._columns.totals.items()}
             for label, results in found.items():
-                for _, given in results:
-                    reason, _, detail = (given or "scored").partition(":")
+                reasons = [reason for _, reason in results if reason is not None]
+                if len(reasons) < len(results):
+                    self.tallies[label]["scored"] += len(results) - len(reasons)
+                for given in reasons:
+                    reason, _, detail = given.partition(":")
                     self.tallies[label][reason] += 1
                     if detail:
                         self.first.setdefault(reason, detail.strip())
-            several = [found[label] for label in self._columns.labels]
-            self.n_whole += sum(all(reason is None for _, reason in row) for row in zip(*several, strict=True))
+            columns = [column for label in self._columns.labels for column in zip(*found[label], strict=True)]
+            self.n_whole += sum(not any(reasons) for reasons in zip(*columns[1::2], strict=True))
             yield [
-                {**record, **{name: value for label, result in zip(self._columns.labels, row, strict=True)
-                              for name, value in zip(names_of(label), result, strict=True)}}
-                for record, *row in zip(records, *several, strict=True)
-            ]  # fmt: skip
+                {**record, **dict(zip(names, values, strict=True))}
+                for record, values in zip(records, zip(*columns, strict=True), strict=True)
+            ]
 
     def _part(self, label: str, index: int) -> list[Result]:
         part = self._jobs[label].parts.read(index, self._plan.digests[index])

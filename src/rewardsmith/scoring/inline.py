@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 
-from rewardsmith.scoring.calling import Caller, Reply, copy_of
-from rewardsmith.scoring.work import Task, Unit
+from rewardsmith.scoring.calling import Caller, copy_of
+from rewardsmith.scoring.work import Reply, Task, Unit
 
 
 class Inline:
@@ -80,8 +80,8 @@ class Inline:
             if self._caller.row is None:
                 reply = self._caller.batch(rows, check_mutation=unit.check_mutation)
             else:
-                verdicts = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
-                reply = Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
+                results = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
+                reply = Reply(results, "", "", sum(result.seconds for result in results))
             queue.extendleft(reversed(task.apply(reply)))
 
     async def _finish_async(self, unit: Unit) -> None:
@@ -95,8 +95,8 @@ class Inline:
         if self._caller.row is None:
             return await self._caller.batch_async(rows, timeout=task.limit, check_mutation=check)
         calls = (self._caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
-        verdicts = list(await asyncio.gather(*calls))
-        return Reply(verdicts, "", "", sum(verdict.seconds for verdict in verdicts))
+        results = list(await asyncio.gather(*calls))
+        return Reply(results, "", "", sum(result.seconds for result in results))
 
 
 async def _stop() -> None:

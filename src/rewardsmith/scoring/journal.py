@@ -20,6 +20,7 @@ CODE = ("source", "version")
 """Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
 DIGESTS = ("rows",)
 """Header fields whose values tell a reader nothing."""
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _HEAD = b'{"schema":"rewardsmith.journal/'
 _MARK = b',"seal":"'
 
@@ -166,16 +167,15 @@ class Journal:
             if damaged[-1][0] + damaged[-1][1] == size:  # cut: the next record must not go on in its line
                 file.truncate(damaged[-1][0])
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Add one line; it has reached the operating system when this returns, so killing us cannot lose it."""
-        line = memoryview(sealed(record, self.key))
-        before = os.fstat(self._file).st_size
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Add lines; they have reached the operating system when this returns, so killing us cannot lose them."""
+        lines, written = b"".join(sealed(record, self.key) for record in records), 0
         with naming(self.path):
             try:
-                while line:
-                    line = line[os.write(self._file, line) :]
+                while written < len(lines):
+                    written += os.write(self._file, lines[written:])
             except OSError:  # a full disk: no half of a record may stay for the next one to be glued to
-                os.ftruncate(self._file, before)
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:
     >>> line[:15], len(line)
     (b'{"n":1,"seal":"', 34)
     """
-    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    body = _JSON.encode(record).encode()
     return body[:-1] + _MARK + _digest(body, key) + b'"}\n'
 
 

@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_STR, _FLAT = frozenset((str,)), frozenset((str, int, float, bool, type(None)))
 
 
-def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) -> Iterator[str]:
+def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) -> list[str]:
     """A digest per row of everything that the reward is given, and of what the caller asks anew."""
     salt = json.dumps([nonce, check_mutation]).encode()
-    heads: dict[tuple[int, int], bytes] = {}  # edits of one row share its prompt and columns: encode them once
+    keys: list[str] = []
+    heads: dict[tuple[int, int], Any] = {}  # edits of one row share its prompt and columns: encode them once
     for number, row in enumerate(rows, start=1):
         try:
             shared = id(row.prompt), id(row.columns)
-            if shared not in heads:
-                content = salt + _encoded([row.prompt, dict(row.columns)])
-                heads[shared] = hashlib.blake2b(content, digest_size=16).digest()
-            digest = hashlib.blake2b(heads[shared], digest_size=16)
+            head = heads.get(shared)
+            if head is None:
+                columns = row.columns if type(row.columns) is dict else dict(row.columns)
+                head = hashlib.blake2b(salt + _encoded(row.prompt) + _encoded(columns), digest_size=16)
+                heads[shared] = head
+            digest = head.copy()
             digest.update(_encoded(row.completion))
         except Exception as error:  # pickle raises whatever a class of the user's raises
             raise RowsError(_unsendable(number, row)) from error
-        yield digest.hexdigest()
+        keys.append(digest.hexdigest())
+    return keys
 
 
 def _encoded(value: Any) -> bytes:
+    """Bytes that tell the value from any other; the order of a mapping's keys does not count."""
     try:
+        # Plain values are quicker that way; version 0 refers to nothing by place, so that equal values are equal bytes.
+        if type(value) is str:
+            return marshal.dumps(value, 0)
+        if type(value) is dict and _FLAT.issuperset(map(type, value.values())) and _STR.issuperset(map(type, value)):
+            return marshal.dumps(sorted(value.items()), 0)
         return _JSON.encode(value).encode()
     except (TypeError, ValueError):
         return pickle.dumps(value)

@@ -45,20 +45,20 @@ def file_digest(path: Path) -> str:
 
 def _line(record: Mapping[str, Any]) -> bytes:
     try:
-        return _text(record, ascii_only=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return _text(record, ascii_only=True).encode() + b"\n"
-
-
-def _text(record: Mapping[str, Any], *, ascii_only: bool) -> str:
-    try:
-        return json.dumps(record, ensure_ascii=ascii_only, default=_plain, allow_nan=False)
+        text = _JSON.encode(record)
     except ValueError:
-        return json.dumps(_finite(record), ensure_ascii=ascii_only)
+        text = json.dumps(_finite(record), ensure_ascii=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text)).encode() + b"\n"
 
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from rewardsmith.errors import TargetError
-from rewardsmith.scoring.calling import Caller, Verdict
+from rewardsmith.scoring.calling import Caller
 from rewardsmith.scoring.channel import Broken, CallDone, Message, Ready, RowDone, with_tail
-from rewardsmith.scoring.work import Task, Unit
+from rewardsmith.scoring.work import Scored, Task, Unit
 from rewardsmith.scoring.worker_process import WorkerProcess
 
 START_LIMIT = 600.0
@@ -97,7 +97,7 @@ class Pool:
         return task.limit * (FIRST_CALL if self._first_calls > 0 else 1)
 
     def _wait(self) -> None:
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:  # of few descriptors: no system call to make or fill it
             for worker in self._workers:
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
                 selector.register(worker.channel, events, worker)
@@ -145,9 +145,12 @@ class Pool:
             )
         task = worker.tasks[message.number]
         if isinstance(message, RowDone):
-            self._warmed(worker, message.number, message.verdict)
-            task.settle(task.waiting(message.position), self._explained(message.verdict))
-            task.unit.seconds += message.verdict.seconds
+            self._warmed(worker, message.number, message.result)
+            index = task.indices[message.position]
+            if task.unit.results[index] is not None:
+                raise LookupError("the row has its result")
+            task.settle([index], [self._explained(message.result)])
+            task.unit.seconds += message.result.seconds
             over = not task.remaining()
             if not self._is_async:
                 worker.started[message.number] = time.monotonic()  # the limit is per row: the next row starts now
@@ -162,22 +165,22 @@ class Pool:
 
     def _replied(self, worker: WorkerProcess, message: CallDone, queue: deque[Task]) -> None:
         task, reply = worker.tasks[message.number], message.reply
-        if reply.verdicts is None:
+        if reply.results is None:
             reply = reply._replace(detail=reply.detail + self._memory_note(reply.detail))
             if reply.reason == "timeout" and worker.cold:
                 self._first_calls -= 1
-        elif len(reply.verdicts) != len(task.indices):
+        elif len(reply.results) != len(task.indices):
             raise ValueError("a reply of another length")
         else:
-            for verdict in reply.verdicts[:1]:
-                self._warmed(worker, message.number, verdict)
-            reply = reply._replace(verdicts=[self._explained(verdict) for verdict in reply.verdicts])
+            if reply.results:
+                self._warmed(worker, message.number, reply.results[0])
+            reply = reply._replace(results=[self._explained(result) for result in reply.results])
         queue.extendleft(reversed(task.apply(reply)))
 
-    def _warmed(self, worker: WorkerProcess, number: int, verdict: Verdict) -> None:
+    def _warmed(self, worker: WorkerProcess, number: int, result: Scored) -> None:
         """Note a first result: what the reward loads when it is first called, it has loaded; others begin now."""
-        if not worker.cold or verdict.reason in ("exception", "timeout"):
-            self._first_calls -= worker.cold and verdict.reason == "timeout"
+        if not worker.cold or result.reason in ("exception", "timeout"):
+            self._first_calls -= worker.cold and result.reason == "timeout"
             return
         took = time.monotonic() - worker.started[number]
         self._longest_first = max(took, self._longest_first or 0.0)
@@ -186,8 +189,9 @@ class Pool:
         if not self._is_async:  # an async call keeps the limit that it was sent with
             worker.allowed = {number: task.limit for number, task in worker.tasks.items()}
 
-    def _explained(self, verdict: Verdict) -> Verdict:
-        return verdict._replace(detail=verdict.detail + self._memory_note(verdict.detail))
+    def _explained(self, result: Scored) -> Scored:
+        note = self._memory_note(result.detail)
+        return result._replace(detail=result.detail + note) if note else result
 
     def _memory_note(self, detail: str) -> str:
         """The limit, where a failure may be its doing."""

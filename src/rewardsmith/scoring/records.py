@@ -45,7 +45,6 @@ def recorded(record: Mapping[str, Any]) -> dict[str, Recorded]:
     return {key: Recorded([result], share + (position < left)) for position, (key, result) in pairs}
 
 
-def fields_of(result: Scored) -> list[Any]:
+def fields_of(result: Scored) -> tuple[Any, ...]:
     """A result as JSON; the rare fields only where they are set."""
-    fields = [result.reward, result.reason, result.detail, result.seconds, result.mutated, result.split]
-    return fields if result.mutated or result.split else fields[:4]
+    return result if result.mutated or result.split else result[:4]

@@ -30,9 +30,11 @@ def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> li
         return in_either_form(scorer, given)
 
 
-def in_either_form(scorer: Scorer, rows: Sequence[Row]) -> list[Scored]:
+def in_either_form(scorer: Scorer, rows: Sequence[Row], keys: Sequence[str] | None = None) -> list[Scored]:
     """Score rows as they are or, where the reward raises on every one and not in the other form, in that."""
-    found = scorer.score(rows)
+    found = scorer.score(rows, keys=keys)
+    if any(result.reward is not None for result in found):
+        return found
     if {result.reason for result in found if result != NO_TEXT} != {"exception"}:
         return found
     formed = resolve_form(scorer, rows)

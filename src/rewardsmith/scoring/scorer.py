@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from rewardsmith.scoring.pool import Pool
 from rewardsmith.scoring.progress import Bar, Progress
 from rewardsmith.scoring.records import Recorded, fields_of, recorded, sent, under_way
 from rewardsmith.scoring.targets import Target, as_target
-from rewardsmith.scoring.work import NO_TEXT, UNASKED, Scored, Unit
+from rewardsmith.scoring.work import NO_TEXT, UNASKED, RowParts, Scored, Unit
 
 logger = logging.getLogger(__name__)
 MOST_SILENT = 8
@@ -109,7 +110,8 @@ class Scorer:
             self._pool(workers) if workers else Inline(self._caller, concurrency=self._concurrency)
         )
         self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
-        self._seen: dict[str, list[Scored]] = {}
+        self._seen: dict[str, Scored] = {}
+        self._wholes: dict[str, list[Scored]] = {}
         self._columns: frozenset[str] | None = None
         self._journal = None if journal is None else self._opened(journal, journal_header or {})
         self._on_disk: dict[str, Recorded] = {}
@@ -155,7 +157,8 @@ class Scorer:
         """
         if self._journal is not None:
             self._journal.close()
-        self._journal, self._seen, self._on_disk = None, {}, {}
+        self.forget()
+        self._journal, self._on_disk = None, {}
         self._journal = self._opened(path, header or {}, patience)
         self._replay()
 
@@ -198,6 +201,7 @@ class Scorer:
     def forget(self) -> None:
         """Drop what is remembered of scored rows, so that the next call asks the reward about each of them anew."""
         self._seen.clear()
+        self._wholes.clear()
 
     def close(self) -> None:
         """End the workers and release the journal."""
@@ -215,6 +219,7 @@ class Scorer:
         batch_size: int | None = None,
         whole: bool = False,
         check_mutation: bool = False,
+        keys: Sequence[str] | None = None,
     ) -> list[Scored]:
         """One result per row, in order.
 
@@ -227,6 +232,7 @@ class Scorer:
             whole: send the rows as exactly one call, in this order, duplicates included; if it fails, every row has
                 the reason. Its limit is the time limit for every `batch_size` rows.
             check_mutation: compare the inputs before and after each call.
+            keys: those of the rows (`keys_of`), where they are at hand.
 
         Raises:
             TargetError: the reward requires a parameter that no column fills, or cannot be loaded by a worker.
@@ -235,58 +241,61 @@ class Scorer:
         if not rows:
             return []
         self._check_columns(rows)
-        keys = list(keys_of(rows, nonce, check_mutation))
+        keys = keys_of(rows, nonce, check_mutation) if keys is None else keys
         size = batch_size or self._batch_size
         if self._bar is not None:
             self._bar.expect(len(rows))
         if whole:
             key = hashlib.blake2b("whole".join(["", *keys]).encode(), digest_size=16).hexdigest()
             limit = None if self._timeout is None else self._timeout * math.ceil(len(rows) / size)
-            self._settle([([key], rows)], limit=limit, whole=True, check_mutation=check_mutation)
-            return list(self._taken([key])[0])
+            batch = [(row.prompt, row.completion, row.columns) for row in rows]
+            self._settle([([key], batch)], limit=limit, whole=True, check_mutation=check_mutation)
+            found = self._wholes[key]
+            if any(result.reason == "endpoint" for result in found):  # not answered, so that they are asked again
+                del self._wholes[key]
+            return list(found)
+        seen, fresh = self._seen, dict[str, Row]()
         for key, row in zip(keys, rows, strict=True):
-            if not has_text(row.completion) and key not in self._seen and "completion_ids" not in row.columns:
-                self._seen[key] = [NO_TEXT]
+            if key in seen or key in fresh:
+                continue
+            if type(row.completion) is str or has_text(row.completion) or "completion_ids" in row.columns:
+                fresh[key] = row
+            else:
+                seen[key] = NO_TEXT
                 self._unscored["none"] += 1
-        fresh = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._seen}
-        names, parts = list(fresh), list(fresh.values())
+        names, parts = list(fresh), [(row.prompt, row.completion, row.columns) for row in fresh.values()]
         # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
         cuts = self._cuts(parts, size, planned=batch_size is None)
         batches = [([names[i] for i in cut], [parts[i] for i in cut]) for cut in cuts]
         self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
         if self._bar is not None:
             self._bar.advance(len(rows) - len(fresh))
-        return [results[0] for results in self._taken(keys)]
-
-    def _taken(self, keys: Sequence[str]) -> list[list[Scored]]:
-        """The results of a call; rows that an endpoint has not answered are forgotten, so that they are asked again."""
-        found = [self._seen[key] for key in keys]
-        for key, results in zip(keys, found, strict=True):
-            if any(result.reason == "endpoint" for result in results):
-                self._seen.pop(key, None)
+        found = [seen[key] for key in keys]
+        for key, result in zip(keys, found, strict=True):
+            if result.reason == "endpoint":
+                seen.pop(key, None)
         return found
 
-    def _cuts(self, rows: Sequence[Row], size: int, *, planned: bool) -> Sequence[Sequence[int]]:
+    def _cuts(self, rows: Sequence[RowParts], size: int, *, planned: bool) -> Sequence[Sequence[int]]:
         """Which rows go together: as the reward's own `plan` has it, such as rows of equal length, else in order."""
         if self._caller.is_async:
             return [[i] for i in range(len(rows))]
         plan = getattr(self.target.reward, "plan", None)
         if planned and plan is not None and rows:
-            parts = [(row.prompt, row.completion, row.columns) for row in rows]
             with contextlib.suppress(Exception):  # what breaks the plan breaks its row's call too, which records it
-                cuts: list[list[int]] = plan(**self._caller.arguments(parts))
+                cuts: list[list[int]] = plan(**self._caller.arguments(rows))
                 return cuts
         return [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
 
     def _check_columns(self, rows: Sequence[Row]) -> None:
-        columns = frozenset[str]().union(*(row.columns.keys() for row in rows))
+        columns = frozenset[str]().union(*(row.columns for row in rows))
         if columns != self._columns:
             check_columns(self.target.reward, columns)
             self._columns = columns
 
     def _settle(
         self,
-        batches: Sequence[tuple[list[str], Sequence[Row]]],
+        batches: Sequence[tuple[list[str], list[RowParts]]],
         *,
         limit: float | None,
         whole: bool,
@@ -295,32 +304,35 @@ class Scorer:
         units: list[Unit] = []
         names: list[list[str]] = []
         for keys, rows in batches:
-            missing = [i for i, key in enumerate(keys) if not self._known(key, rows if whole else None)]
-            if missing:
-                parts = [(row.prompt, row.completion, row.columns) for row in rows]
-                chosen = parts if whole else [parts[i] for i in missing]
-                units.append(Unit(len(units), chosen, limit, whole, check_mutation, self._note, self._begin))
-                names.append([keys[i] for i in missing])
-        left = set(range(len(units)))
+            if whole and keys[0] in self._wholes:
+                self._step(len(rows))
+                continue
+            missing = [not self._replayed(key, whole=whole) for key in keys] if self._on_disk else [True] * len(keys)
+            if any(missing):
+                left = rows if whole else list(compress(rows, missing))
+                units.append(Unit(len(units), left, limit, whole, check_mutation, self._note, self._begin))
+                names.append(list(compress(keys, missing)))
+        open_units = set(range(len(units)))
         for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT):
             self._record(unit, names[unit.index])
-            left.remove(unit.index)
-        for index in sorted(left):  # of those that were cut short
+            open_units.remove(unit.index)
+        for index in sorted(open_units):  # of those that were cut short
             if not whole:
                 self._record(units[index], names[index])
         if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
             raise EndpointError(self._silence())
-        for index in sorted(left):
+        for index in sorted(open_units):
             self._pass_over(names[index], units[index].results, whole=whole)
 
-    def _note(self, result: Scored) -> None:
-        """Take in a row's result as it comes, before its unit is done."""
-        self._any_scored |= result.reward is not None
-        self._late += result.reason == "timeout"
-        if result.reason == "endpoint":
-            self._silent, self._last_silence = self._silent + 1, result.detail
-        elif result.reward is not None:
-            self._silent = 0
+    def _note(self, results: Sequence[Scored]) -> None:
+        """Take in rows' results as they come, before their unit is done."""
+        for result in results:
+            if result.reward is not None:
+                self._any_scored, self._silent = True, 0
+            elif result.reason == "timeout":
+                self._late += 1
+            elif result.reason == "endpoint":
+                self._silent, self._last_silence = self._silent + 1, result.detail
 
     def _silence(self) -> str:
         kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
@@ -334,42 +346,42 @@ class Scorer:
         return self._late >= self._most_timeouts
 
     def _pass_over(self, keys: list[str], results: list[Scored | None], *, whole: bool) -> None:
-        missing = [result or UNASKED for result in results]
         if whole:
-            self._seen[keys[0]] = missing
+            self._wholes[keys[0]] = [result or UNASKED for result in results]
         else:
-            self._seen.update((key, [UNASKED]) for key, result in zip(keys, results, strict=True) if result is None)
+            self._seen.update((key, UNASKED) for key, result in zip(keys, results, strict=True) if result is None)
         self._step(sum(whole or result is None for result in results))
 
-    def _known(self, key: str, whole: Sequence[Row] | None) -> bool:
-        """Whether the journal (or, for a whole call, this job) has `key`; if so, it is counted and remembered."""
-        if whole is not None and key in self._seen:
-            self._step(len(whole))
-            return True
+    def _replayed(self, key: str, *, whole: bool) -> bool:
+        """Whether the journal has `key`; if so, it is counted and remembered."""
         found = self._on_disk.get(key)
         if found is None:
             return False
-        self._seen[key] = found.results
-        for result in found.results:
-            self._note(result)
+        if whole:
+            self._wholes[key] = found.results
+        else:
+            self._seen[key] = found.results[0]
+        self._note(found.results)
         self._count(found.results, found.microseconds)
         return True
 
     def _record(self, unit: Unit, keys: list[str]) -> None:
         """Journal and remember the rows of a unit that have their result."""
         results = [result for result in unit.results if result is not None]
-        if not unit.whole:
-            keys = [key for key, result in zip(keys, unit.results, strict=True) if result is not None]
-        microseconds = round(unit.seconds * 1e6)
-        answered = [result for result in results if result.reason != "endpoint"]
-        if self._journal is not None and answered and not (unit.whole and len(answered) < len(results)):
-            kept = keys if unit.whole else [k for k, r in zip(keys, results, strict=True) if r.reason != "endpoint"]
-            fields = [fields_of(result) for result in answered]
-            self._journal.append({"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields})
         if unit.whole:
-            self._seen[keys[0]] = results
+            self._wholes[keys[0]] = results
         else:
-            self._seen.update((key, [result]) for key, result in zip(keys, results, strict=True))
+            keys = [key for key, result in zip(keys, unit.results, strict=True) if result is not None]
+            self._seen.update(zip(keys, results, strict=True))
+        microseconds = round(unit.seconds * 1e6)
+        if self._journal is not None:
+            answered = [result.reason != "endpoint" for result in results]
+            if all(answered) if unit.whole else any(answered):
+                fields = [fields_of(result) for result in compress(results, answered)]
+                kept = keys if unit.whole else list(compress(keys, answered))
+                self._journal.append(
+                    {"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields}
+                )
         self._count(results, microseconds)
 
     def _count(self, results: Sequence[Scored], microseconds: int) -> None:

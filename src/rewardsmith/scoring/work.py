@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from rewardsmith.scoring.calling import Reply, RowParts, Verdict
+from rewardsmith.types import Completion, Text
+
+RowParts = tuple[Text, Completion | None, Mapping[str, Any]]
+"""A row on its way to a worker: prompt, completion, columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """What one row got.
 
     reward: finite, or None where the row is unscored.
@@ -30,6 +33,15 @@ class Scored:
     split: bool = False
 
 
+class Reply(NamedTuple):
+    """What one call gave: a result per row, or None with the reason why the call as a whole failed."""
+
+    results: list[Scored] | None
+    reason: str
+    detail: str
+    seconds: float
+
+
 NO_TEXT = Scored(None, "none", "the completion holds no text")
 UNASKED = Scored(None, "unasked", "not sent: the job stopped after too many timeouts")
 
@@ -43,8 +55,8 @@ class Unit:
     limit: float | None
     whole: bool = False
     check_mutation: bool = False
-    settled: Callable[[Scored], None] = field(default=lambda result: None, repr=False)
-    """Told of each row's result at once, before the unit is done."""
+    settled: Callable[[Sequence[Scored]], None] = field(default=lambda results: None, repr=False)
+    """Told of rows' results at once, before the unit is done."""
     sent: Callable[[int], None] = field(default=lambda n_rows: None, repr=False)
     """Told of how many rows there are before the first of them is sent."""
     begun: bool = False
@@ -91,20 +103,21 @@ class Task:
     def limit(self) -> float | None:
         return self.unit.limit
 
-    def settle(self, position: int, verdict: Verdict) -> None:
-        """Record the verdict on the row at `position` of this task."""
-        result = Scored(*verdict[:3], round(verdict.seconds, 7), verdict.mutated, self.apart)
-        self.unit.results[self.indices[position]] = result
-        self.unit.settled(result)
+    def settle(self, indices: Sequence[int], results: Sequence[Scored]) -> None:
+        """Record results of rows of the unit."""
+        if self.apart:
+            results = [result._replace(split=True) for result in results]
+        for index, result in zip(indices, results, strict=True):
+            self.unit.results[index] = result
+        self.unit.settled(results)
 
     def apply(self, reply: Reply) -> list[Task]:
         """Record a whole reply; where the call failed, the smaller calls to try instead."""
         self.unit.seconds += reply.seconds
-        if reply.verdicts is not None:
-            for position, verdict in enumerate(reply.verdicts):
-                self.settle(position, verdict)
-            return []
-        return self.fail(reply.reason, reply.detail, reply.seconds)
+        if reply.results is None:
+            return self.fail(reply.reason, reply.detail, reply.seconds)
+        self.settle(self.indices, reply.results)
+        return []
 
     def fail(self, reason: str, detail: str, seconds: float) -> list[Task]:
         """Take a failed call apart, or, where that ends, record the reason.
@@ -115,23 +128,12 @@ class Task:
         smaller calls would hide it.
         """
         if self.unit.whole or len(self.indices) == 1 or reason in ("type", "length"):
-            each = seconds / len(self.indices)
-            for position in range(len(self.indices)):
-                self.settle(position, Verdict(None, reason, detail, each))
+            result = Scored(None, reason, detail, round(seconds / len(self.indices), 7))
+            self.settle(self.indices, [result] * len(self.indices))
             return []
         size = 1 if reason in ("timeout", "crash") else (len(self.indices) + 1) // 2
         parts = [self.indices[start : start + size] for start in range(0, len(self.indices), size)]
         return [Task(self.unit, part, apart=True, alone=self.alone) for part in parts]
-
-    def waiting(self, position: int) -> int:
-        """`position` itself.
-
-        Raises:
-            LookupError: this task has no such row, or the row has its result.
-        """
-        if self.unit.results[self.indices[position]] is not None:
-            raise LookupError("the row has its result")
-        return position
 
     def remaining(self) -> list[int]:
         """The indices of this task that have no result yet."""

@@ -14,7 +14,7 @@ import socket
 import sys
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from rewardsmith.scoring.calling import Caller, Reply, RowParts, Verdict, describe
+from rewardsmith.scoring.calling import Caller, describe
 from rewardsmith.scoring.channel import (
     LENGTH,
     Broken,
@@ -28,8 +28,9 @@ from rewardsmith.scoring.channel import (
     with_tail,
 )
 from rewardsmith.scoring.guardian import Tail, stand_over
+from rewardsmith.scoring.work import Reply, RowParts, Scored
 
-Explained = TypeVar("Explained", Verdict, Reply)
+Explained = TypeVar("Explained", Scored, Reply)
 
 
 class Order(NamedTuple):
@@ -129,8 +130,8 @@ def _serve(caller: Caller, channel: socket.socket, stream: BinaryIO, tail: Tail)
             continue
         for position, row in enumerate(rows):
             tail.mark()
-            verdict = caller.one(row, check_mutation=order.check_mutation)
-            channel.sendall(said(RowDone(order.number, position, _explained(verdict, tail))))
+            result = caller.one(row, check_mutation=order.check_mutation)
+            channel.sendall(said(RowDone(order.number, position, _explained(result, tail))))
 
 
 def _explained(found: Explained, tail: Tail) -> Explained:
@@ -187,8 +188,8 @@ class _Async:
             return
 
         async def one(position: int, row: RowParts) -> None:
-            verdict = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
-            self._send(RowDone(order.number, position, _explained(verdict, self._tail)))
+            result = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
+            self._send(RowDone(order.number, position, _explained(result, self._tail)))
 
         await asyncio.gather(*(one(position, row) for position, row in enumerate(rows)))
 
