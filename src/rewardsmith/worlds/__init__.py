@@ -14,20 +14,8 @@ from rewardsmith.worlds.arithmetic_lm import (
 from rewardsmith.worlds.arithmetic_tasks import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge
 from rewardsmith.worlds.batched_gpt import BatchedGPT
 from rewardsmith.worlds.batched_mlp import BatchedMLP, batched_linear
-from rewardsmith.worlds.causal_style import AnswerBank, CausalStyle, StyledPairs
 from rewardsmith.worlds.chain_training import Credit, Training, policy_gradient, train_chains
 from rewardsmith.worlds.concept_language import ConceptLanguage, Encoder, WordModels, WordPairs, WordReward, words_of
-from rewardsmith.worlds.critic_gpt import (
-    BAD,
-    GOOD,
-    READ,
-    CriticGPT,
-    DigitPairs,
-    DigitTask,
-    critic_scores,
-    train_critics,
-    written_critiques,
-)
 from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
 from rewardsmith.worlds.judged_answers import (
     Exploited,
@@ -60,21 +48,13 @@ from rewardsmith.worlds.stepwise_tasks import (
 from rewardsmith.worlds.streams import Streams, sample_index
 
 __all__ = [
-    "BAD",
-    "GOOD",
-    "READ",
-    "AnswerBank",
     "ArithmeticLM",
     "BatchedGPT",
     "BatchedMLP",
-    "CausalStyle",
     "ChainGold",
     "ChainSums",
     "ConceptLanguage",
     "Credit",
-    "CriticGPT",
-    "DigitPairs",
-    "DigitTask",
     "Encoder",
     "Exploited",
     "FlawDetector",
@@ -95,7 +75,6 @@ __all__ = [
     "StatedRollouts",
     "StepChain",
     "Streams",
-    "StyledPairs",
     "Sums",
     "Task",
     "TonedJudge",
@@ -109,7 +88,6 @@ __all__ = [
     "batched_linear",
     "best_of_n",
     "committed_number_reward",
-    "critic_scores",
     "expected",
     "exploit_keys",
     "final_answer_reward",
@@ -128,10 +106,8 @@ __all__ = [
     "substring_reward",
     "tilted_policy",
     "train_chains",
-    "train_critics",
     "train_judges",
     "train_pairs",
     "train_stated",
     "words_of",
-    "written_critiques",
 ]

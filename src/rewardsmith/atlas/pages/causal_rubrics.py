@@ -6,17 +6,19 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, one_hot
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
 from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
-from rewardsmith.worlds import AnswerBank, BatchedMLP, CausalStyle, Streams, best_of_n
+from rewardsmith.worlds import BatchedMLP, Streams, best_of_n
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +41,7 @@ UNTIED = ("base", "causal", "ties_as_strict", "edits_flipped")
 TESTS = {"iid": 1.0, "neutral_style": 0.0, "reversed": -1.0}
 BEST_OF = (4, 16, 64, 256)
 ARMS = (*TIED, *UNTIED, "base_4x")
+IRRELEVANT = -2.0  # skill of an answer to a query that it does not answer
 Table = list[list[PreferenceRow]]  # per arm
 
 
@@ -61,14 +64,119 @@ class World:
     n_answers: int = 512  # answers per query
     wider: float = 1.5  # spread of style in best-of-n, in units of that in the data
 
+    def looks(self, streams: Streams) -> Looks:
+        """Draw how answers look, per seed."""
+        size = self.n_topics + self.n_style
+        rotation = torch.linalg.qr(streams.randn(size, size)).Q
+        return Looks(rotation, normalize(streams.randn(self.n_style), dim=-1))
+
+    @property
+    def n_inputs(self) -> int:
+        """Length of what a reward model sees: the query, the answer, and every product of the two."""
+        return self.n_topics + (1 + self.n_topics) * (self.n_topics + self.n_style)
+
+    def pairs(self, n: int, looks: Looks, streams: Streams, *, rho: float = 1.0) -> StyledPairs:
+        """n pairs ranked by gold; style moves by ±rho·shift·u·a, u uniform per answer.
+
+        Args:
+            rho: 1 as in the training data, 0 for a style that tells nothing, −1 for the cue reversed.
+        """
+        query, content = streams.randint(self.n_topics, n), streams.randn(n, 2, self.n_topics)
+        style, strength = streams.randn(n, 2, self.n_style), streams.rand(n, 2)
+        gold = StyledPairs(query, content, style).gold
+        order = torch.where((gold[..., 0] > gold[..., 1])[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+        content = content.gather(2, order[..., None].expand_as(content))
+        sign = rho * self.shift * torch.tensor([1.0, -1.0], dtype=style.dtype)
+        return StyledPairs(query, content, style + (sign * strength)[..., None] * looks.cue[:, None, None])
+
+
+class Looks(NamedTuple):
+    """rotation: (S, D, D) orthogonal, D = topics + style dimensions, so that no coordinate is the style.
+    cue: (S, d) unit vector a, along which a chosen answer's style is shifted, and against it a rejected one's.
+    """
+
+    rotation: Tensor
+    cue: Tensor
+
+    def features(self, query: Tensor, content: Tensor, style: Tensor) -> Tensor:
+        """(S, ..., n_inputs) [one-hot q, e, q ⊗ e] with e = R [c, s], of queries (S, ...) and answers likewise."""
+        both = torch.cat([content, style], dim=-1)
+        seen = torch.bmm(both.flatten(1, -2), self.rotation).view(both.shape)
+        asked = one_hot(query, content.shape[-1]).to(seen.dtype)
+        crossed = (asked[..., :, None] * seen[..., None, :]).flatten(-2)
+        return torch.cat([asked, seen, crossed], dim=-1)
+
+
+class StyledPairs(NamedTuple):
+    """n pairs per seed, the better answer first.
+
+    query: (S, n) topic; content: (S, n, 2, topics) skills; style: (S, n, 2, d).
+    """
+
+    query: Tensor
+    content: Tensor
+    style: Tensor
+
+    @property
+    def gold(self) -> Tensor:
+        """(S, n, 2) the skill that the query asks for."""
+        return self.content.gather(-1, self.query[..., None, None].expand(-1, -1, 2, 1)).squeeze(-1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerBank:
+    """A seed's answers by number: 2n of the data, then each of them with its asked skill lowered, then raised.
+
+    query: (n,); content: (6n, topics); style: (6n, d). Answer 2k is the chosen one of pair k, 2k + 1 the rejected one.
+    """
+
+    query: Tensor
+    content: Tensor
+    style: Tensor
+
+    @classmethod
+    def of(cls, pairs: StyledPairs, streams: Streams, *, drift: float) -> list[AnswerBank]:
+        """A bank per seed. An edit moves the skill by 1 to 2, and style by N(0, drift²)."""
+        n_seeds, n, _, n_topics = pairs.content.shape
+        amount = 1 + streams.rand(2, 2 * n)
+        content, style = pairs.content.flatten(1, 2), pairs.style.flatten(1, 2)
+        asked = one_hot(pairs.query.repeat_interleave(2, dim=1), n_topics).to(content.dtype)
+        moved = [content + sign * amount[:, k, :, None] * asked for k, sign in ((0, -1), (1, 1))]
+        drifted = [style + drift * streams.randn(*style.shape[1:]) for _ in range(2)]
+        contents, styles = torch.cat([content, *moved], dim=1), torch.cat([style, *drifted], dim=1)
+        return [cls(pairs.query[s], contents[s], styles[s]) for s in range(n_seeds)]
+
+    @property
+    def rows(self) -> list[PreferenceRow]:
+        """The data: prompts are topics, answers are numbers of the bank."""
+        return [
+            PreferenceRow(str(topic), str(2 * k), str(2 * k + 1), prompt_id=str(k))
+            for k, topic in enumerate(self.query.tolist())
+        ]
+
+    def edited(self, prompt: Text, answer: Text, attribute: str, direction: Direction) -> str:
+        """An editor for `data.causal_augment`: the answer's version with the asked skill lowered or raised."""
+        originals = len(self.content) // 3
+        return str(int(str(answer)) + originals * (1 if direction == "degrade" else 2))
+
+    def looked_up(self, rows: Sequence[PreferenceRow]) -> StyledPairs:
+        """(1, n) pairs of these rows; one of kind "neutral" does not answer its prompt: its skill is `IRRELEVANT`."""
+        query = torch.tensor([int(str(row.prompt)) for row in rows])
+        numbers = torch.tensor([[int(str(row.chosen)), int(str(row.rejected))] for row in rows])
+        content = self.content[numbers]
+        neutral = torch.tensor([row.columns.get("kind") == "neutral" for row in rows])
+        asked = one_hot(query, content.shape[-1]).bool() & neutral[:, None]
+        content = content.masked_fill(asked[:, None], IRRELEVANT)
+        return StyledPairs(query[None], content[None], self.style[numbers][None])
+
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Accuracy with the cue as in training, absent and reversed, and what best-of-n gains, per augmentation."""
     streams = Streams(seeds)
-    looks = CausalStyle.sample(streams, n_topics=world.n_topics, n_style=world.n_style, shift=world.shift)
-    banks = AnswerBank.of(looks.pairs(world.n_pairs, streams), streams, drift=world.drift)
+    looks = world.looks(streams)
+    banks = AnswerBank.of(world.pairs(world.n_pairs, looks, streams), streams, drift=world.drift)
     tables = [arms(bank, random.Random(seed), world, broken) for seed, bank in zip(seeds, banks, strict=True)]
-    start = BatchedMLP((looks.n_inputs, world.width, world.width, 1), lead=(len(seeds), 1), streams=streams)
+    start = BatchedMLP((world.n_inputs, world.width, world.width, 1), lead=(len(seeds), 1), streams=streams)
 
     def trained(names: tuple[str, ...], world: World) -> BatchedMLP:
         own = [[table[name] for name in names] for table in tables]
@@ -125,7 +233,7 @@ class Pool:
     count: Tensor
 
     @classmethod
-    def of(cls, looks: CausalStyle, banks: Sequence[AnswerBank], tables: Sequence[Table]) -> Pool:
+    def of(cls, looks: Looks, banks: Sequence[AnswerBank], tables: Sequence[Table]) -> Pool:
         """Every arm's rows, looked up; what several arms of a seed share is held once."""
         found, own = [], []
         longest = max(len(rows) for rows in tables[0])
@@ -147,23 +255,20 @@ class Pool:
 
 def train(models: BatchedMLP, pools: Sequence[Pool], streams: Streams, world: World) -> BatchedMLP:
     """AdamW on the mean loss of strict pairs plus, with a second pool, λ times that of ties; each arm draws its own."""
-    optimizer = torch.optim.AdamW(models.parameters(), lr=world.learning_rate, fused=True)
     size = world.batch_size
-    for _ in range(world.steps):
+    for _ in adam_steps(models.parameters(), world.steps, learning_rate=world.learning_rate, weight_decay=0.01):
         batch = torch.cat([pool.draw(streams.rand(size)) for pool in pools], dim=2)  # (S, M, b, 2, inputs)
         chosen, rejected = models(batch.flatten(2, 3)).unflatten(-1, (-1, 2)).unbind(-1)
         total = bt_loss(chosen[..., :size], rejected[..., :size]).mean(dim=-1).sum()
         if len(pools) > 1:
             total = total + world.tie_weight * tie_loss(chosen[..., size:], rejected[..., size:]).mean(dim=-1).sum()
-        optimizer.zero_grad()
         torch.autograd.backward(total)
-        optimizer.step()
     return models
 
 
 @torch.no_grad()
 def measured(
-    models: dict[tuple[str, ...], BatchedMLP], looks: CausalStyle, streams: Streams, world: World
+    models: dict[tuple[str, ...], BatchedMLP], looks: Looks, streams: Streams, world: World
 ) -> list[dict[str, float]]:
     """Per seed the accuracy of every arm on every test, and what best-of-n gains over one answer."""
     rows: list[dict[str, float]] = [{} for _ in range(len(streams))]
@@ -174,7 +279,7 @@ def measured(
                 row |= {f"{name}/{arm}": value for arm, value in zip(arms_, values, strict=True)}
 
     for name, rho in TESTS.items():
-        pairs = looks.pairs(world.n_tests, streams, rho=rho)
+        pairs = world.pairs(world.n_tests, looks, streams, rho=rho)
         texts = looks.features(pairs.query[..., None].expand(-1, -1, 2), pairs.content, pairs.style).flatten(1, 2)
         note(name, partial(accuracy, texts=texts[:, None]))
     query = streams.randint(world.n_topics, world.n_queries, 1).expand(-1, -1, world.n_answers)

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.objectives import dpo_loss, dynamic_beta, margin_weight, normalized_weights
+from rewardsmith.objectives import bt_loss, centering_loss, dpo_loss, dynamic_beta, margin_weight, normalized_weights
 from rewardsmith.worlds import (
-    BAD,
-    GOOD,
-    READ,
     BatchedMLP,
-    CriticGPT,
-    DigitPairs,
-    DigitTask,
     Pairs,
     PreferenceWorld,
     Streams,
-    critic_scores,
     expected,
     margins,
     pair_accuracy,
     policy_at_kl,
-    train_critics,
     train_pairs,
-    written_critiques,
 )
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,6 +39,9 @@ CRITERION = All(
     # What must fail: critiques whose verdicts are in random order. Blank ones, not taught, are the scalar itself.
     PairedGain("accuracy/shuffled_critique", over="accuracy/self_critique", at_most=0.0),
 )
+DIGITS, LENGTH = 10, 4  # of the second part: digits, and how many an answer has
+BAD, GOOD, READ = DIGITS, DIGITS + 1, DIGITS + 2  # tokens: a critique's two verdicts, and where the score is read
+VOCABULARY = DIGITS + 3
 ARMS = (
     "dpo", "mm_dpo", "mm_dpo_k2", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125", "shuffled",
     "negative_scale", "loss_weight",
@@ -155,19 +152,157 @@ def trained(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> Bat
     beta, weight = strengths(pairs, margin, world, streams)
     start = BatchedMLP((world.n_features, world.width, 1), lead=(len(streams), 1), streams=streams)
     policies = start.take([0] * len(ARMS))
-    optimizer = torch.optim.Adam(policies.parameters(), lr=world.learning_rate, fused=True)
     seed = torch.arange(len(streams))[:, None]
-    for _ in range(world.steps):
+    for _ in adam_steps(policies.parameters(), world.steps, learning_rate=world.learning_rate):
         picks = streams.randint(world.n_pairs, world.batch_size)
         both = torch.cat([pairs.chosen[seed, picks], pairs.rejected[seed, picks]], dim=1)
         chosen, rejected = policies(both[:, None]).chunk(2, dim=-1)  # (S, M, batch)
         at = picks[:, None].expand(-1, len(ARMS), -1)
         zero = torch.zeros_like(chosen)
         losses = weight.gather(-1, at) * dpo_loss(chosen, rejected, zero, zero, beta=beta.gather(-1, at))
-        optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
-        optimizer.step()
     return policies
+
+
+class Answers(NamedTuple):
+    """n pairs of one seed, the better answer first: prompts (n, L) and answers (n, 2, L) in digits, right (n, 2, L)."""
+
+    prompts: Tensor
+    answers: Tensor
+    right: Tensor
+
+
+def answered(n: int, image: Tensor, streams: Streams) -> Answers:
+    """n pairs whose answers have different numbers of right digits; a digit is right half of the time.
+
+    A digit is right where it is the prompt's image (10,) at its place. Where two answers are alike right, one digit of
+    the second is set right, or wrong if all are right.
+    """
+    prompts = streams.randint(DIGITS, n, LENGTH)[0]
+    truth = image[prompts][:, None]  # (n, 1, L)
+    right = streams.rand(n, 2, LENGTH)[0] < 0.5
+    tied = right[:, 0].sum(-1) == right[:, 1].sum(-1)
+    every = right[:, 1].all(-1)
+    at = (right[:, 1].to(torch.int8) - every[:, None].to(torch.int8)).argmin(dim=-1)  # a wrong one; the first if none
+    turned = F.one_hot(at, LENGTH).bool() & tied[:, None]
+    right = torch.stack([right[:, 0], right[:, 1] ^ turned], dim=1)
+    wrong = (truth + 1 + streams.randint(DIGITS - 1, n, 2, LENGTH)[0]) % DIGITS
+    answers = torch.where(right, truth, wrong)
+    order = right.sum(-1).argsort(dim=-1, descending=True)[..., None].expand_as(right)
+    return Answers(prompts, answers.gather(1, order), right.gather(1, order))
+
+
+class CriticGPT(nn.Module):
+    """M decoders, alike at the start, with a head that predicts the next token and one that scores.
+
+    A sequence is the answer, each of whose tokens carries the prompt's digit at its place, the critique, and a last
+    token at which the score is read.
+    """
+
+    def __init__(self, n_models: int, streams: Streams, *, width: int, n_heads: int = 4, n_layers: int = 2) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+
+        def drawn(*shape: int) -> Tensor:
+            """One draw, of which every model has a copy, scaled by the width of the inputs."""
+            start = streams.randn(*shape)[0] / math.sqrt(shape[-2])
+            return start.expand(n_models, *shape).clone()
+
+        def weights(n: int, *shape: int) -> nn.ParameterList:
+            return nn.ParameterList([drawn(*shape) for _ in range(n)])
+
+        self.token, self.asked, self.place = (
+            nn.Parameter(math.sqrt(n) * drawn(n, width)) for n in (VOCABULARY, DIGITS, 2 * LENGTH + 1)
+        )
+        self.mix = weights(n_layers, width, 3 * width)
+        self.out, self.up = weights(n_layers, width, width), weights(n_layers, width, 4 * width)
+        self.down = weights(n_layers, 4 * width, width)
+        self.next_token, self.score = nn.Parameter(drawn(width, VOCABULARY)), nn.Parameter(drawn(width, 1))
+
+    def forward(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(M, B, T, V) logits of the next token and (M, B, T) scores, at each place of sequences ids (M, B, T).
+
+        Prompts (M, B, L) are added to the first L places.
+        """
+        n_models, n_rows, n_places = ids.shape
+        model = torch.arange(n_models)[:, None, None]
+        asked = F.pad(self.asked[model, prompts], (0, 0, 0, n_places - prompts.shape[-1]))
+        x = (self.token[model, ids] + self.place[:, None, :n_places] + asked).flatten(1, 2)  # (M, B·T, d)
+        for mix, out, up, down in zip(self.mix, self.out, self.up, self.down, strict=True):
+            x = x + torch.bmm(self._attended(torch.bmm(_normed(x), mix), n_rows), out)
+            x = x + torch.bmm(F.gelu(torch.bmm(_normed(x), up)), down)
+        x = _normed(x)
+        logits = torch.bmm(x, self.next_token).view(n_models, n_rows, n_places, -1)
+        return logits, torch.bmm(x, self.score).view(n_models, n_rows, n_places)
+
+    def _attended(self, mixed: Tensor, n_rows: int) -> Tensor:
+        n_models, _, width = mixed.shape
+        heads = mixed.view(n_models, n_rows, -1, 3, self.n_heads, width // (3 * self.n_heads))
+        query, key, value = heads.permute(3, 0, 1, 4, 2, 5).flatten(1, 2)  # (3, M·B, heads, T, d_head)
+        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return seen.transpose(1, 2).reshape(n_models, -1, width // 3)
+
+
+def _normed(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def sequences(answers: Tensor, critiques: Tensor) -> Tensor:
+    """(..., 2L + 1) token ids of answers and critiques (..., L), and the token to be read."""
+    return torch.cat([answers, critiques, torch.full_like(answers[..., :1], READ)], dim=-1)
+
+
+def train_critics(
+    models: CriticGPT,
+    pairs: Answers,
+    critiques: Tensor,
+    world: World,
+    streams: Streams,
+    *,
+    critic_weight: Sequence[float],
+) -> None:
+    """Score the better answer higher after its critique, and write that critique; in place.
+
+        ℓ = −log σ(r⁺ − r⁻) + 0.01 (r⁺ + r⁻)² + w (NLL of the critiques, per token)
+
+    Args:
+        critiques: (M, n, 2, L) in BAD and GOOD, what each model is shown and taught.
+        critic_weight: M numbers w.
+    """
+    n_models, n, _, length = critiques.shape
+    model = torch.arange(n_models)[:, None]
+    weight = torch.tensor(list(critic_weight))
+    for _ in adam_steps(models.parameters(), world.critic_steps, learning_rate=world.critic_learning_rate):
+        picks = streams.randint(n, world.critic_batch)[0]
+        said = critiques[model, picks].flatten(1, 2)  # (M, 2·batch, L)
+        prompts = pairs.prompts[picks][:, None].expand(-1, 2, -1).flatten(0, 1).expand(n_models, -1, -1)
+        answers = pairs.answers[picks].flatten(0, 1).expand(n_models, -1, -1)
+        logits, scores = models(prompts, sequences(answers, said))
+        chosen, rejected = scores[..., -1].unflatten(1, (-1, 2)).unbind(dim=-1)
+        spoken = logits[:, :, length - 1 : 2 * length - 1].flatten(1, 2)  # each predicts the next verdict
+        critic = F.cross_entropy(spoken.transpose(1, 2), said.flatten(1), reduction="none").mean(dim=1)  # (M,)
+        losses = bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=0.01)
+        losses = losses.mean(dim=1) + weight * critic
+        torch.autograd.backward(losses.sum())
+
+
+@torch.no_grad()
+def written_critiques(models: CriticGPT, prompts: Tensor, answers: Tensor) -> Tensor:
+    """(M, n, L) what each model itself says of answers (n, L), the likelier verdict at each place."""
+    asked, ids = (given.expand(len(models.token), -1, -1) for given in (prompts, answers))
+    for _ in range(prompts.shape[-1]):
+        logits, _ = models(asked, ids)
+        verdict = torch.where(logits[:, :, -1, GOOD] > logits[:, :, -1, BAD], GOOD, BAD)
+        ids = torch.cat([ids, verdict[..., None]], dim=-1)
+    return ids[..., prompts.shape[-1] :]
+
+
+@torch.no_grad()
+def critic_scores(models: CriticGPT, prompts: Tensor, answers: Tensor, critiques: Tensor) -> Tensor:
+    """(M, n) scores of answers (n, L) after critiques (M, n, L)."""
+    asked, given = (digits.expand(len(critiques), -1, -1) for digits in (prompts, answers))
+    scores: Tensor = models(asked, sequences(given, critiques))[1]
+    return scores[..., -1]
 
 
 def critics(seed: int, world: World, broken: bool) -> dict[str, float]:
@@ -176,16 +311,13 @@ def critics(seed: int, world: World, broken: bool) -> dict[str, float]:
     One seed at a time, in single precision, where the order of sums may depend on what runs beside.
     """
     streams = Streams([seed], dtype=torch.float32)
-    task = DigitTask.sample(streams)
-    pairs, test = task.pairs(world.n_critiqued, streams), task.pairs(world.n_critic_test, streams)
+    image = streams.randperm(DIGITS)[0]
+    pairs, test = (answered(n, image, streams) for n in (world.n_critiqued, world.n_critic_test))
     true, answer_key = (torch.where(data.right, GOOD, BAD) for data in (pairs, test))
     shuffled = true.gather(-1, streams.rand(*true.shape)[0].argsort(dim=-1))
     critiques = torch.stack([shuffled if broken else true, shuffled, torch.full_like(true, READ)])
     models = CriticGPT(len(critiques), streams, width=world.critic_width)
-    train_critics(
-        models, pairs, critiques, critic_weight=(1.0, 1.0, 0.0), streams=streams,
-        steps=world.critic_steps, batch_size=world.critic_batch, learning_rate=world.critic_learning_rate,
-    )  # fmt: skip
+    train_critics(models, pairs, critiques, world, streams, critic_weight=(1.0, 1.0, 0.0))
     own = torch.stack([written_critiques(models, test.prompts, test.answers[:, k]) for k in (0, 1)], dim=2)
     own[2] = READ  # the third writes nothing: it is shown as many blank tokens as the others have verdicts
     by_own = ranked(models, test, own)
@@ -200,7 +332,7 @@ def critics(seed: int, world: World, broken: bool) -> dict[str, float]:
     }
 
 
-def ranked(models: CriticGPT, test: DigitPairs, critiques: Tensor) -> Tensor:
+def ranked(models: CriticGPT, test: Answers, critiques: Tensor) -> Tensor:
     """(M,) share of the pairs in which the better answer scores more after critiques (M, n, 2, L)."""
     chosen, rejected = (critic_scores(models, test.prompts, test.answers[:, k], critiques[:, :, k]) for k in (0, 1))
     return (chosen > rejected).double().mean(dim=-1)

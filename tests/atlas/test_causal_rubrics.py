@@ -1,16 +1,19 @@
-"""CausalStyle by its equations, and the bank's exact edits under the shipped augmentations."""
+"""The answers of page causal_rubrics by its equations, and the bank's exact edits under the shipped augmentations."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from rewardsmith.atlas.pages.causal_rubrics import AnswerBank, World
 from rewardsmith.data import causal_augment, neutral_augment
-from rewardsmith.worlds import AnswerBank, CausalStyle, Streams
+from rewardsmith.worlds import Streams
+
+WORLD = World()
 
 
-def world(seeds=(0, 1), **options):
+def world(seeds=(0, 1)):
     streams = Streams(seeds)
-    return CausalStyle.sample(streams, **options), streams
+    return WORLD.looks(streams), streams
 
 
 def test_features_are_query_answer_and_products_of_a_rotation():
@@ -19,7 +22,7 @@ def test_features_are_query_answer_and_products_of_a_rotation():
     assert_close(looks.rotation @ looks.rotation.transpose(1, 2), identity.expand(2, -1, -1))
     query, content, style = streams.randint(6, 3), streams.randn(3, 6), streams.randn(3, 4)
     features = looks.features(query, content, style)
-    assert features.shape[-1] == looks.n_inputs == 6 + 10 + 60
+    assert features.shape[-1] == WORLD.n_inputs == 6 + 10 + 60
     for s in range(2):
         for k in range(3):
             seen = torch.cat([content[s, k], style[s, k]]) @ looks.rotation[s]
@@ -31,7 +34,7 @@ def test_features_are_query_answer_and_products_of_a_rotation():
 @pytest.mark.parametrize("rho", [1.0, 0.0, -1.0])
 def test_the_better_answer_comes_first_and_style_leans_by_rho(rho):
     looks, streams = world([2])
-    pairs = looks.pairs(20_000, streams, rho=rho)
+    pairs = WORLD.pairs(20_000, looks, streams, rho=rho)
     for k, topic in enumerate(pairs.query[0, :50].tolist()):
         assert pairs.content[0, k, 0, topic] > pairs.content[0, k, 1, topic]
         assert pairs.gold[0, k].tolist() == pairs.content[0, k, :, topic].tolist()
@@ -43,8 +46,8 @@ def test_the_better_answer_comes_first_and_style_leans_by_rho(rho):
 
 def test_edits_move_the_asked_skill_alone_and_style_alike_in_both_directions():
     looks, streams = world([0])
-    pairs = looks.pairs(2000, streams)
-    (bank,) = AnswerBank.of(pairs, streams)
+    pairs = WORLD.pairs(2000, looks, streams)
+    (bank,) = AnswerBank.of(pairs, streams, drift=0.3)
     rows = bank.rows
     done = causal_augment(rows, lambda prompt: ["skill"], bank.edited)
     assert len(done.rows) == 4000
@@ -65,8 +68,8 @@ def test_edits_move_the_asked_skill_alone_and_style_alike_in_both_directions():
 
 def test_neutral_rows_are_equally_irrelevant_and_keep_their_style():
     looks, streams = world([0])
-    pairs = looks.pairs(100, streams)
-    (bank,) = AnswerBank.of(pairs, streams)
+    pairs = WORLD.pairs(100, looks, streams)
+    (bank,) = AnswerBank.of(pairs, streams, drift=0.3)
     ties = neutral_augment(bank.rows, lambda prompt: str((int(prompt) + 1) % 6))
     found = bank.looked_up(ties)
     assert bool((found.gold == -2.0).all())
@@ -78,4 +81,4 @@ def test_neutral_rows_are_equally_irrelevant_and_keep_their_style():
 def test_a_seed_draws_the_same_alone():
     looks, streams = world([0, 7])
     lone, alone = world([7])
-    assert_close(looks.pairs(5, streams).style[1], lone.pairs(5, alone).style[0])
+    assert_close(WORLD.pairs(5, looks, streams).style[1], WORLD.pairs(5, lone, alone).style[0])

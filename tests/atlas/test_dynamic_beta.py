@@ -4,17 +4,18 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from rewardsmith.worlds import (
+from rewardsmith.atlas.pages.dynamic_beta import (
     BAD,
     GOOD,
     READ,
     CriticGPT,
-    DigitTask,
-    Streams,
+    World,
+    answered,
     critic_scores,
     train_critics,
     written_critiques,
 )
+from rewardsmith.worlds import Streams
 
 
 def critics(n_models=2, **options):
@@ -28,12 +29,12 @@ def critics(n_models=2, **options):
 
 def test_the_better_answer_has_more_right_digits_and_verdicts_are_true():
     streams = Streams([3])
-    task = DigitTask.sample(streams)
-    pairs = task.pairs(500, streams)
-    assert sorted(task.image.tolist()) == list(range(10))
+    image = streams.randperm(10)[0]
+    pairs = answered(500, image, streams)
+    assert sorted(image.tolist()) == list(range(10))
     for n in range(100):
         for k in (0, 1):
-            truth = [int(task.image[d]) for d in pairs.prompts[n]]
+            truth = [int(image[d]) for d in pairs.prompts[n]]
             assert [a == t for a, t in zip(pairs.answers[n, k].tolist(), truth, strict=True)] == pairs.right[
                 n, k
             ].tolist()
@@ -89,12 +90,12 @@ def test_a_critique_is_written_from_left_to_right_by_the_likelier_verdict():
 
 def test_training_teaches_the_score_to_follow_the_critique_it_is_shown():
     streams = Streams([1], dtype=torch.float32)
-    task = DigitTask.sample(streams)
-    pairs = task.pairs(200, streams)
+    image = streams.randperm(10)[0]
+    pairs = answered(200, image, streams)
     true = torch.where(pairs.right, GOOD, BAD)
     models = CriticGPT(2, streams, width=16)
     shown = torch.stack([true, torch.full_like(true, READ)])
-    train_critics(models, pairs, shown, critic_weight=(1.0, 0.0), streams=streams, steps=80)
+    train_critics(models, pairs, shown, World(critic_steps=80), streams, critic_weight=(1.0, 0.0))
     key = [critic_scores(models, pairs.prompts, pairs.answers[:, k], shown[:, :, k]) for k in (0, 1)]
     right = (key[0] > key[1]).double().mean(dim=1)
     assert right[0] > 0.9
@@ -105,9 +106,9 @@ def test_the_same_seed_trains_the_same_critic():
     found = []
     for _ in range(2):
         streams = Streams([7], dtype=torch.float32)
-        pairs = DigitTask.sample(streams).pairs(40, streams)
+        pairs = answered(40, streams.randperm(10)[0], streams)
         models = CriticGPT(1, streams, width=8, n_heads=2)
         said = torch.where(pairs.right, GOOD, BAD)[None]
-        train_critics(models, pairs, said, critic_weight=(1.0,), streams=streams, steps=5)
+        train_critics(models, pairs, said, World(critic_steps=5), streams, critic_weight=(1.0,))
         found.append(critic_scores(models, pairs.prompts, pairs.answers[:, 0], said[:, :, 0]))
     assert torch.equal(*found)
