@@ -1,4 +1,4 @@
-"""What the audit knows about answer keys, independent of any verifier; the parts are in `forms_*.py`."""
+"""What the audit knows about answer keys, independent of any verifier."""
 
 from rewardsmith.auditing.equivalence.keys import Kind, committed, equivalent, key_kind
 from rewardsmith.auditing.equivalence.numbers import Number, read_number

@@ -117,13 +117,11 @@ def _letters(tree: Tree) -> set[str]:
 
 
 def _transcendental(tree: Tree) -> bool:
-    own = tree[0] in _FUNCTIONS or tree[0] == "pi" or (tree[0] == "^" and not _whole(tree[2]))
+    own = tree[0] in _FUNCTIONS or tree[0] == "pi"
+    if tree[0] == "^":
+        exponent = tree[2][1] if tree[2][0] == "neg" else tree[2]
+        own = not (exponent[0] == "num" and exponent[1].denominator == 1)
     return own or any(_transcendental(part) for part in tree[1:] if isinstance(part, tuple))
-
-
-def _whole(tree: Tree) -> bool:
-    tree = tree[1] if tree[0] == "neg" else tree
-    return bool(tree[0] == "num" and tree[1].denominator == 1)
 
 
 @lru_cache(maxsize=2048)
@@ -132,7 +130,15 @@ def parse(text: str) -> Tree | None:
     if len(text) > 2 * MAX_LENGTH:
         return None
     body = unwrap(text)
-    tokens = _tokens(body.rstrip(".")) if len(body) <= MAX_LENGTH else None
+    if len(body) > MAX_LENGTH:
+        return None
+    body, tokens, position = body.rstrip("."), list[str](), 0
+    while position < len(body):
+        match = _TOKEN.match(body, position)
+        if match is None:
+            return None
+        tokens.append(next(group for group in match.groups() if group))
+        position = match.end()
     if not tokens or len(tokens) > _MAX_NODES:
         return None
     try:
@@ -149,18 +155,6 @@ def _degree(tree: Tree) -> int:
         exponent = tree[2][1] if tree[2][0] == "neg" else tree[2]
         return parts[0] * (max(1, abs(int(exponent[1]))) if exponent[0] == "num" else _MAX_POWER)
     return sum(parts) if tree[0] in ("*", "/") else max(parts, default=1)
-
-
-def _tokens(body: str) -> list[str] | None:
-    tokens: list[str] = []
-    position = 0
-    while position < len(body):
-        match = _TOKEN.match(body, position)
-        if match is None:
-            return None
-        tokens.append(next(group for group in match.groups() if group))
-        position = match.end()
-    return tokens
 
 
 def _sum(tokens: list[str], at: int) -> tuple[Tree, int]:
@@ -221,8 +215,9 @@ def _atom(tokens: list[str], at: int) -> tuple[Tree, int]:
         bottom, at = _group(tokens, at)
         return ("*", ("num", Fraction(1)), ("/", top, bottom)), at
     if name in _FUNCTIONS or token == "√":
-        inner, at = _group(tokens, at + 1) if tokens[at + 1] in ("(", "{") else _plain_atom(tokens, at + 1)
-        return (name if name in _FUNCTIONS else "sqrt", inner), at
+        function, after = name if name in _FUNCTIONS else "sqrt", tokens[at + 1]
+        inner, at = (("num", Fraction(after)), at + 2) if after[0].isdigit() else _group(tokens, at + 1)
+        return (function, inner), at
     if name in ("pi", "π"):
         return ("pi",), at + 1
     called = at + 1 < len(tokens) and tokens[at + 1] == "(" and token in ("f", "g", "h")
@@ -231,14 +226,8 @@ def _atom(tokens: list[str], at: int) -> tuple[Tree, int]:
     raise ValueError
 
 
-def _plain_atom(tokens: list[str], at: int) -> tuple[Tree, int]:
-    if tokens[at][0].isdigit():
-        return ("num", Fraction(tokens[at])), at + 1
-    raise ValueError
-
-
 def _group(tokens: list[str], at: int) -> tuple[Tree, int]:
-    closing = {"(": ")", "{": "}"}[tokens[at]] if tokens[at] in ("(", "{") else None
+    closing = {"(": ")", "{": "}"}.get(tokens[at])
     if closing is None:
         raise ValueError
     inner, at = _sum(tokens, at + 1)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from rewardsmith.auditing.equivalence.algebra import equal_expressions, parse
-from rewardsmith.auditing.equivalence.numbers import Number, read_number, unwrap
+from rewardsmith.auditing.equivalence.numbers import read_number, unwrap
 
 Kind = Literal[
     "integer", "decimal", "fraction", "percent", "expression", "choice", "boolean", "word", "text", "structured"
@@ -37,10 +37,6 @@ def key_kind(key: str) -> Kind:
         return "decimal" if number.notation == "scientific" else number.notation
     if choice_letter(body) or body.lower() in _BOOLEANS:
         return "choice" if choice_letter(body) else "boolean"
-    return _written_kind(body)
-
-
-def _written_kind(body: str) -> Kind:
     if "\n" in body or body[:1] in ("[", "{") or _elements(body) is not None:
         return "structured"
     if _WORD.fullmatch(body) and (len(body) > 1 or not body.isascii()):
@@ -68,7 +64,12 @@ def equivalent(a: str, b: str) -> bool | None:
         return False
     x, y = read_number(a.strip()), read_number(b.strip())
     if x is not None and y is not None:
-        return _equal_numbers(x, y)
+        # Same unit: compare. A missing or another unit, or a percent against 100 times as much: open.
+        if x.unit.lower().rstrip("s") != y.unit.lower().rstrip("s"):
+            return None
+        percents = (x.notation == "percent") + (y.notation == "percent")
+        hundredfold = percents == 1 and (x.value == 100 * y.value or y.value == 100 * x.value)
+        return True if x.value == y.value else None if hundredfold else False
     return _equal_written(left, right)
 
 
@@ -76,34 +77,13 @@ def _equal_written(left: str, right: str) -> bool | None:
     choices = choice_letter(left), choice_letter(right)
     if choices[0] and choices[1]:
         return choices[0] == choices[1]
-    words = _bare(unwrap(left)).lower(), _bare(unwrap(right)).lower()
-    if words[0] in _BOOLEANS and words[1] in _BOOLEANS:
-        return _equal_booleans(*words)
-    return _equal_other(left, right)
-
-
-def _equal_numbers(x: Number, y: Number) -> bool | None:
-    """Same unit: compare. A missing or another unit, or a percent against 100 times as much: open."""
-    if x.unit.lower().rstrip("s") != y.unit.lower().rstrip("s"):
-        return None
-    if x.value == y.value:
-        return True
-    percents = (x.notation == "percent") + (y.notation == "percent")
-    return None if percents == 1 and (x.value == 100 * y.value or y.value == 100 * x.value) else False
-
-
-def _equal_booleans(left: str, right: str) -> bool | None:
-    """ "yes" and "true" mean the same but are not spellings of each other."""
-    if left == right:
-        return True
-    return None if _BOOLEANS[left] == _BOOLEANS[right] else False
-
-
-def _equal_other(left: str, right: str) -> bool | None:
+    first, second = _bare(unwrap(left)).lower(), _bare(unwrap(right)).lower()
+    if first in _BOOLEANS and second in _BOOLEANS:  # "yes" and "true" mean the same but are no spellings of each other
+        return True if first == second else None if _BOOLEANS[first] == _BOOLEANS[second] else False
     for read in (_json, _elements):
-        x, y = read(left), read(right)
-        if x is not None and y is not None:
-            return _equal_structures(x, y)
+        p, q = read(left), read(right)
+        if p is not None and q is not None:
+            return _equal_structures(p, q)
     algebra = equal_expressions(left, right)
     if algebra is not None and not (_is_word(left) or _is_word(right)):
         return algebra

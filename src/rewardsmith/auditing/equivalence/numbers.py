@@ -48,31 +48,10 @@ _SLASH = re.compile(rf"({_PLAIN})\s*/\s*({_PLAIN})")
 _WHOLE = re.compile(r"([0-9]+)(?:\s+(?=[0-9])|\s*(?=\\frac))")
 _UNIT = re.compile(r"(\s*)((?:[A-Za-zµ]+|°[CF]?)(?:[/ ][A-Za-z]+)?(?:²|³|\^[23])?)")
 _ONE_LETTER_UNITS = "mgshLlNJWVAKCF"
-_NOT_UNITS = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "is",
-        "to",
-        "of",
-        "the",
-        "pi",
-        "sqrt",
-        "st",
-        "nd",
-        "rd",
-        "th",
-        "sin",
-        "cos",
-        "tan",
-        "ln",
-        "log",
-        "exp",
-        "frac",
-        "x",
-    ]
-)
+_NOT_UNITS = frozenset((
+    "and", "or", "not", "is", "to", "of", "the", "pi", "sqrt", "st", "nd", "rd", "th", "sin", "cos", "tan", "ln", "log",
+    "exp", "frac", "x",
+))  # fmt: skip
 
 
 class Number(NamedTuple):
@@ -123,22 +102,21 @@ def read_number(text: str) -> Number | None:
         return None
     if body.endswith(".") and not body.endswith(".."):
         body = body[:-1]
-    sign, body = _signed(body)
+    sign = -1 if body[:1] == "-" else 1
+    if body[:1] in ("-", "+"):
+        body = body[1:].lstrip()
     currency = body[:1] if body[:1] in "$€£" else ""
     body = body[len(currency) :].lstrip() if currency else body
     read = _fraction(body) or _decimal(body)
     if read is None:
         return None
     value, notation, rest = read
-    unit = currency
     if rest.strip() == "%":
-        value, notation = value / 100, "percent"
-    elif rest.strip():
-        found = _unit(rest)
-        if found is None or currency:
-            return None
-        unit = found
-    return Number(sign * value, notation, unit)
+        return Number(sign * value / 100, "percent", currency)
+    if not rest.strip():
+        return Number(sign * value, notation, currency)
+    unit = None if currency else _unit(rest)
+    return None if unit is None else Number(sign * value, notation, unit)
 
 
 def _unit(rest: str) -> str | None:
@@ -149,12 +127,6 @@ def _unit(rest: str) -> str | None:
     if len(match[2]) == 1 and match[2] != "°" and not (match[1] and match[2] in _ONE_LETTER_UNITS):
         return None
     return match[2]
-
-
-def _signed(body: str) -> tuple[int, str]:
-    if body[:1] in ("-", "+"):
-        return (-1 if body[0] == "-" else 1), body[1:].lstrip()
-    return 1, body
 
 
 def _plain(digits: str) -> Fraction | None:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity
 from rewardsmith.auditing.report import Curve, Report
 
-CONDUCT = frozenset({"failures", "determinism", "batch_dependence", "mutation", "saturation", "latency"})
+CONDUCT = frozenset(
+    {"failures", "determinism", "step_determinism", "batch_dependence", "mutation", "saturation", "latency"}
+)
 """Questions that any callable answers, whatever it pays for."""
 
 
