@@ -80,7 +80,7 @@ def _compared(size: Size, repeats: int, folder: Path) -> list[Ratio]:
 def _passes(size: Size, repeats: int) -> Ratio:
     """Forward and backward pass alone, wall time: what stacking costs where nothing else is shared."""
     from benchmarks.reward_scoring import make_classifier
-    from rewardsmith.engines.trl import StackedMembers
+    from rewardsmith.engines.trl.stacked import StackedMembers
     from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
     members = [make_classifier(make_tokenizer(), width=size.width).train() for _ in range(K)]

@@ -15,14 +15,13 @@ from transformers import AutoModelForSequenceClassification
 from rewardsmith.data import PreferenceRow, StepRow
 from rewardsmith.engines.trl import (
     Member,
-    MembersTrainer,
     RewardConfig,
     RewardFit,
     RewardTrainer,
-    StackedMembers,
     fit_members,
     fit_reward_model,
 )
+from rewardsmith.engines.trl.stacked import MembersTrainer, StackedMembers
 from rewardsmith.rewards import load_reward_model
 
 from .helpers import interrupted, logged

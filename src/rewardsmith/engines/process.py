@@ -24,25 +24,22 @@ def cut(
         complete: per completion, False where it was cut off; what follows its last separator is then no step.
     """
     table = segment(completion_ids, decode, complete=complete)
-    _check(segment, table, [len(ids) for ids in completion_ids])
+    widths = {len(row) for rows in (table.step_mask, table.step_ends) for row in rows}
+    n_rows = len(completion_ids)
+    fits = len(widths) <= 1 and len(table.steps) == len(table.step_mask) == len(table.step_ends) == n_rows
+    for texts, mask, last, ids in zip(table.steps, table.step_mask, table.step_ends, completion_ids, strict=False):
+        within = all(0 <= end < len(ids) for end, there in zip(last, mask, strict=False) if there)
+        fits = fits and sum(mask) == len(texts) and within
+    if not fits:
+        raise ValueError(
+            f"segment: {segment!r} returned steps, ends and a mask that do not fit {n_rows} completions. "
+            "Return a data.StepTable: a list of texts per row, and (B, N) ends within the row and mask to match."
+        )
     ends = [list(row) for row in table.step_ends]
     for row, (ids, whole, mask) in enumerate(zip(completion_ids, complete, table.step_mask, strict=True)):
         if whole and any(mask):
             ends[row][max(step for step, there in enumerate(mask) if there)] = len(ids) - 1
     return table._replace(step_ends=ends)
-
-
-def _check(segment: Segment, table: StepTable, lengths: list[int]) -> None:
-    widths = {len(row) for rows in (table.step_mask, table.step_ends) for row in rows}
-    fits = len(widths) <= 1 and len(table.steps) == len(table.step_mask) == len(table.step_ends) == len(lengths)
-    for texts, mask, ends, length in zip(table.steps, table.step_mask, table.step_ends, lengths, strict=False):
-        within = all(0 <= end < length for end, there in zip(ends, mask, strict=False) if there)
-        fits = fits and sum(mask) == len(texts) and within
-    if not fits:
-        raise ValueError(
-            f"segment: {segment!r} returned steps, ends and a mask that do not fit {len(lengths)} completions. "
-            "Return a data.StepTable: a list of texts per row, and (B, N) ends within the row and mask to match."
-        )
 
 
 def flat_scores(name: str, result: Any, steps: list[list[str]]) -> list[float]:

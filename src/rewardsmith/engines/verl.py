@@ -227,7 +227,9 @@ def step_reward_manager(
         async def run_single(self, data: Any) -> dict[str, Any]:
             """The steps of one response as `reward_score`: (index of the last token, score) of each."""
             item = data[-1:][0]  # as verl's own managers: of several outputs the last
-            ids, columns = _response(item), {**_columns(item), **self.options}
+            responses = item.batch["responses"]
+            length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())  # the rest is padding
+            ids, columns = responses[:length].tolist(), {**_columns(item), **self.options}
             decode = partial(self.tokenizer.decode, skip_special_tokens=True)
             complete = [bool(ids) and ids[-1] in self.tokenizer.all_special_ids]
             table = cut(segment, [ids], decode, complete=complete)
@@ -243,7 +245,13 @@ def step_reward_manager(
             if inspect.isawaitable(result):
                 result = await result
             scores = flat_scores(name, result, table.steps)
-            paid = [_paid(name, score, text, unscored) for score, text in zip(scores, table.steps[0], strict=True)]
+            for score, step in zip(scores, table.steps[0], strict=True):
+                if unscored is None and not np.isfinite(score):
+                    raise ValueError(
+                        f"step_reward_manager: {name} left the step {step[:80]!r} unscored ({score}), which verl "
+                        "cannot carry. Pass unscored=<the score it gets>."
+                    )
+            paid = [score if np.isfinite(score) else unscored for score in scores]
             ends = [end for end, there in zip(table.step_ends[0], table.step_mask[0], strict=True) if there]
             extra = {"steps": len(paid), "scored_steps": int(np.isfinite(scores).sum())}
             return {"reward_score": list(zip(ends, paid, strict=True)), "reward_extra_info": extra}
@@ -275,14 +283,6 @@ def _check_colocated(config: Any) -> None:
         )
 
 
-def _response(item: Any) -> list[int]:
-    """The response's token ids without padding."""
-    responses = item.batch["responses"]
-    length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
-    ids: list[int] = responses[:length].tolist()
-    return ids
-
-
 def _columns(item: Any) -> dict[str, Any]:
     """What verl passes on of the row's dataset columns, each as a list of one."""
     row = item.non_tensor_batch
@@ -292,17 +292,6 @@ def _columns(item: Any) -> dict[str, Any]:
     if row.get("reward_model"):
         columns["answer"] = columns["ground_truth"] = row["reward_model"].get("ground_truth")
     return {name: [value] for name, value in columns.items()}
-
-
-def _paid(name: str, score: float, text: str, unscored: float | None) -> float:
-    if np.isfinite(score):
-        return score
-    if unscored is None:
-        raise ValueError(
-            f"step_reward_manager: {name} left the step {text[:80]!r} unscored ({score}), which verl cannot carry. "
-            "Pass unscored=<the score it gets>."
-        )
-    return unscored
 
 
 def _verl(module: str) -> Any:

@@ -18,7 +18,7 @@ from rewardsmith.types import traits_of
 class Idle(NamedTuple):
     """A part of a recipe that its advantage cancels.
 
-    term: the part. part: what it does to its input r, in words. extent, reason: as in `transforms.Cancellation`.
+    term: the part. part: what it does to its input r, in words. extent, reason: as in `transforms.noop.Cancellation`.
     """
 
     term: Term

@@ -234,14 +234,12 @@ def _check_kinds(recipe: Recipe) -> None:
                 f"Recipe: {label} is {term}, whose value has shape {'(B, N)' if term.kind == 'steps' else '(B,)'}. "
                 "Pass step rewards as steps=, beside an outcome as reward."
             )
-    if recipe.steps is not None and (recipe.advantage is None or not _takes_steps(recipe.advantage)):
+    if recipe.steps is not None and (
+        recipe.advantage is None or "step_rewards" not in named_by(recipe.advantage, {"step_rewards": None}).given
+    ):
         raise TypeError(
             "Recipe: steps are given, and no advantage that takes step_rewards. Pass advantage=advantages.step_credit."
         )
-
-
-def _takes_steps(advantage: Callable[..., Tensor]) -> bool:
-    return "step_rewards" in named_by(advantage, {"step_rewards": None}).given
 
 
 def _check_names(terms: Sequence[Source | StepSource]) -> None:

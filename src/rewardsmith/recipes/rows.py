@@ -22,20 +22,17 @@ def signature_for(rewards: Iterable[Any], columns: Iterable[str]) -> inspect.Sig
     kinds = inspect.Parameter
     asked: dict[str, inspect.Parameter] = {}
     for reward in rewards:
-        for name, parameter in _parameters(reward).items():
+        try:
+            parameters = inspect.signature(reward).parameters
+        except (TypeError, ValueError):  # a model id or a built-in
+            continue
+        for name, parameter in parameters.items():
             if name not in _GIVEN and parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
                 asked.setdefault(name, parameter.replace(kind=kinds.KEYWORD_ONLY))
     for name in columns:
         asked.setdefault(name, kinds(name, kinds.KEYWORD_ONLY))
     first = [kinds(name, kinds.KEYWORD_ONLY) for name in ("prompts", "completions")]
     return inspect.Signature([*first, *asked.values(), kinds("columns", kinds.VAR_KEYWORD)])
-
-
-def _parameters(reward: Any) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(reward).parameters
-    except (TypeError, ValueError):  # a model id or a built-in
-        return {}
 
 
 def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:

@@ -254,33 +254,30 @@ def evaluate(term: Term, context: Mapping[str, Any], known: dict[int, Tensor] | 
         (B,) or (B, N).
     """
     known = {} if known is None else known
-    if id(term) not in known:
-        known[id(term)] = _apply(term, context, known) if isinstance(term, Applied) else _look_up(term, context)
-    return known[id(term)]
-
-
-def _look_up(term: Term, context: Mapping[str, Any]) -> Tensor:
-    name = term.name  # type: ignore[attr-defined]
-    value = context.get(name)
-    if not isinstance(value, Tensor):
-        what = type(term).__name__.lower()
-        raise TypeError(
-            f"recipe: {what} {name!r} is {'missing' if value is None else type(value).__name__}, and a tensor of "
-            "numbers is needed. Add a numeric column of that name to the rows."
-        )
-    return value
-
-
-def _apply(term: Applied, context: Mapping[str, Any], known: dict[int, Tensor]) -> Tensor:
-    values = [evaluate(part, context, known) for part in term.parts]
-    given = {name: evaluate(part, context, known) for name, part in term.given.items()}
-    asked = named_by(term.function, {**context, **given})
-    if asked.lacking:
-        raise TypeError(
-            f"recipe: {name_of(term.function)} needs {', '.join(asked.lacking)}, which the batch does not have. "
-            f"Pass it: .then({name_of(term.function)}, {asked.lacking[0]}=column(...)), or bind a number."
-        )
-    return apply(term.function, values, {**context, **given})
+    if id(term) in known:
+        return known[id(term)]
+    value: Any
+    if isinstance(term, Applied):
+        values = [evaluate(part, context, known) for part in term.parts]
+        offered = {**context, **{name: evaluate(part, context, known) for name, part in term.given.items()}}
+        lacking = named_by(term.function, offered).lacking
+        if lacking:
+            name = name_of(term.function)
+            raise TypeError(
+                f"recipe: {name} needs {', '.join(lacking)}, which the batch does not have. "
+                f"Pass it: .then({name}, {lacking[0]}=column(...)), or bind a number."
+            )
+        value = apply(term.function, values, offered)
+    else:
+        name = term.name  # type: ignore[attr-defined]
+        value = context.get(name)
+        if not isinstance(value, Tensor):
+            what = type(term).__name__.lower()
+            raise TypeError(
+                f"recipe: {what} {name!r} is {'missing' if value is None else type(value).__name__}, and a tensor of "
+                "numbers is needed. Add a numeric column of that name to the rows."
+            )
+    return known.setdefault(id(term), value)
 
 
 def apply(function: Callable[..., Any], values: Sequence[Tensor], context: Mapping[str, Any]) -> Tensor:

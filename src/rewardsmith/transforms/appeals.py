@@ -84,21 +84,16 @@ class AppealsEstimator(nn.Module):
             raise ValueError(
                 "AppealsEstimator.update: a row was appealed that was not rejected. Appeal verdict 0 only."
             )
-        self._decay()
-        for key, verdict, answer in zip(keys, verdicts.tolist(), answers.tolist(), strict=True):
-            if not math.isnan(verdict):
-                self._count(key, verdict, answer)
-
-    def _decay(self) -> None:
         keep = 1.0 if self.halflife is None else 0.5 ** (1 / self.halflife)
         self._counts = {key: [keep * count for count in counts] for key, counts in self._counts.items()}
-
-    def _count(self, key: str, verdict: float, answer: float) -> None:
-        counts = self._counts.setdefault(key, [0.0, 0.0, 0.0, 0.0])
-        counts[0 if verdict == 1 else 1] += 1
-        if not math.isnan(answer):
-            counts[2] += 1 / self.q
-            counts[3] += answer / self.q
+        for key, verdict, answer in zip(keys, verdicts.tolist(), answers.tolist(), strict=True):
+            if math.isnan(verdict):
+                continue
+            counts = self._counts.setdefault(key, [0.0, 0.0, 0.0, 0.0])
+            counts[0 if verdict == 1 else 1] += 1
+            if not math.isnan(answer):
+                counts[2] += 1 / self.q
+                counts[3] += answer / self.q
 
     def rate(self, key: str) -> float:
         """ρ̂₁ of one key, or `initial_rate` where no appeal was answered or nothing right was seen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -93,14 +94,8 @@ def grpo_lambda(
     shaped = length_shaped(
         rewards, lengths, group_size=group_size, alpha=alpha, link=link, stats=stats, eps=eps, truncated=truncated
     )
-    easy = easiest_prompts(
-        rewards,
-        group_size=group_size,
-        fraction=fraction,
-        min_ratio=min_ratio,
-        generator=generator,
-        truncated=truncated,
-    )
+    chosen = {"fraction": fraction, "min_ratio": min_ratio}
+    easy = easiest_prompts(rewards, group_size=group_size, generator=generator, truncated=truncated, **chosen)
     plain = _solved("grpo_lambda", rewards, group_size, truncated)[0].flatten().to(shaped)
     return torch.where(easy, shaped, plain)
 
@@ -137,7 +132,9 @@ class GRPOLambda(nn.Module):
         check_range("GRPOLambda", "alpha", alpha, 0.0, 1.0)
         check_range("GRPOLambda", "eps", eps, 1e-6, math.inf)
         self.seed, self.fraction, self.min_ratio, self.alpha = seed, fraction, min_ratio, alpha
-        self.link, self.stats, self.eps = link, stats, eps
+        self._shape = partial(
+            grpo_lambda, fraction=fraction, min_ratio=min_ratio, alpha=alpha, link=link, stats=stats, eps=eps
+        )
         self.register_buffer("calls", torch.tensor(0))
 
     @property
@@ -149,19 +146,7 @@ class GRPOLambda(nn.Module):
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + int(self.calls)) % 2**32)
         if self.training:
             self.calls += 1
-        return grpo_lambda(
-            rewards,
-            lengths,
-            group_size=group_size,
-            generator=generator,
-            fraction=self.fraction,
-            min_ratio=self.min_ratio,
-            alpha=self.alpha,
-            link=self.link,
-            stats=self.stats,
-            eps=self.eps,
-            truncated=truncated,
-        )
+        return self._shape(rewards, lengths, group_size=group_size, generator=generator, truncated=truncated)
 
     def extra_repr(self) -> str:
         return f"fraction={self.fraction}, min_ratio={self.min_ratio}, alpha={self.alpha}, seed={self.seed}"

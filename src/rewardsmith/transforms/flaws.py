@@ -77,12 +77,7 @@ def flawed_advantage(
     )
     if bool(((p < 0) | (phi < 0) | (n < 0) | ((p + phi + n - 1).abs() > 1e-3)).any()):
         raise ValueError(
-            f"flawed_advantage: fractions {_shown(p)}, {_shown(phi)}, {_shown(n)} must be at least 0 and sum to 1. "
+            f"flawed_advantage: fractions {p.tolist()}, {phi.tolist()}, {n.tolist()} must be at least 0 and sum to 1. "
             "Divide counts by the group size."
         )
     return n - p + (1 - lam) * (1 - phi)
-
-
-def _shown(x: Tensor) -> float | list[Any]:
-    value: float | list[Any] = x.tolist()
-    return value

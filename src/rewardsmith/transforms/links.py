@@ -27,15 +27,11 @@ def _cubic(x: Tensor) -> Tensor:
     return 0.5 + inside / 4 - inside**3 / 108
 
 
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
 _LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "poly": _cubic,
-    "identity": _identity,
+    "identity": torch.Tensor.clone,
     "logsigmoid": F.logsigmoid,
 }
 
@@ -77,19 +73,18 @@ def pure_link(rewards: Tensor, *, link: Link = "sigmoid", k: float = 1.0, shift:
     return _bend(link, k * (wide - shift)).to(torch.result_type(rewards, 1.0))
 
 
-def _normal_quantile(references: Tensor, present: Tensor, quantile: float) -> Tensor:
-    """(B, 1) μ + Φ⁻¹(quantile)·σ of the references present; σ is 0 where there is one."""
+def _quantile(references: Tensor, quantile: float, estimator: Estimator) -> Tensor:
+    """(B, 1) the quantile of each row's references, NaN where there is none.
+
+    normal: μ + Φ⁻¹(quantile)·σ of the references present; σ is 0 where there is one.
+    """
+    if estimator == "empirical":
+        return torch.nanquantile(references, quantile, dim=1, keepdim=True)
+    present = ~references.isnan()
     count = present.sum(dim=1, keepdim=True)
     mean = torch.where(present, references, 0).sum(dim=1, keepdim=True) / count
     variance = torch.where(present, references - mean, 0).square().sum(dim=1, keepdim=True) / count
     return mean + NormalDist().inv_cdf(quantile) * variance.sqrt()
-
-
-def _one_reference(references: Tensor, quantile: float, estimator: Estimator) -> Tensor:
-    """(B, 1) the quantile of each row's references, NaN where there is none."""
-    if estimator == "empirical":
-        return torch.nanquantile(references, quantile, dim=1, keepdim=True)
-    return _normal_quantile(references, ~references.isnan(), quantile)
 
 
 @declares(_link_traits)
@@ -130,7 +125,7 @@ def reference_link(
     wide = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
     references = ref_rewards.detach().to(wide)
     if aggregate == "quantile":
-        references = _one_reference(references, quantile, estimator)
+        references = _quantile(references, quantile, estimator)
     present = ~references.isnan()  # (B, M), or (B, 1) for a quantile
     gaps = wide[:, None] - torch.where(present, references, 0) - shift
     linked = torch.where(present, _bend(link, k * gaps), 0)

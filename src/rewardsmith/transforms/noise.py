@@ -180,10 +180,12 @@ def estimate_noise(
         start = 2 * int(truth)
         counts[name][start] += 1
         counts[name][start + 1] += int(verdict != truth)
-    return {name: _noise_rates(*tally, confidence=confidence) for name, tally in counts.items()}
-
-
-def _noise_rates(n_wrong: int, accepted: int, n_right: int, rejected: int, *, confidence: float) -> NoiseRates:
-    false_positive = _rate_with_interval(accepted, n_wrong, confidence)
-    false_negative = _rate_with_interval(rejected, n_right, confidence)
-    return NoiseRates(*false_positive, *false_negative, n_wrong, n_right)
+    return {
+        name: NoiseRates(
+            *_rate_with_interval(accepted, n_wrong, confidence),
+            *_rate_with_interval(rejected, n_right, confidence),
+            n_wrong,
+            n_right,
+        )
+        for name, (n_wrong, accepted, n_right, rejected) in counts.items()
+    }

@@ -75,16 +75,14 @@ class RunningNorm(nn.Module):
     def forward(self, rewards: Tensor) -> Tensor:
         if self.training:
             self.update(rewards)
-        return self._normalize(rewards.to(self.mean)).to(torch.result_type(rewards, 1.0))
-
-    def _normalize(self, rewards: Tensor) -> Tensor:
+        shaped = rewards.to(self.mean)
         if self.mode == "clip":
-            started = bool(self.count > 1)
-            return rewards.clamp(self.mean - self.std, self.mean + self.std) if started else rewards
-        if not bool(self.count > 0):
-            return rewards
-        start, spread = (self.mean, self.std) if self.mode == "meanstd" else (self.low, self.high - self.low)
-        return (rewards - start) / torch.where(spread > self.eps, spread, 1.0)
+            if bool(self.count > 1):
+                shaped = shaped.clamp(self.mean - self.std, self.mean + self.std)
+        elif bool(self.count > 0):
+            start, spread = (self.mean, self.std) if self.mode == "meanstd" else (self.low, self.high - self.low)
+            shaped = (shaped - start) / torch.where(spread > self.eps, spread, 1.0)
+        return shaped.to(torch.result_type(rewards, 1.0))
 
     def extra_repr(self) -> str:
         return f"mode={self.mode!r}"

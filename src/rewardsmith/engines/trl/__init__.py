@@ -9,25 +9,22 @@ except ImportError as error:
 
 from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.gathering import ScoredBatch
-from rewardsmith.engines.trl.gaussian_heads import FittedHeads, HeadsFit, fit_gaussian_heads
+from rewardsmith.engines.trl.gaussian_heads import HeadsFit, fit_gaussian_heads
 from rewardsmith.engines.trl.members import Member, fit_members
 from rewardsmith.engines.trl.monitor import HackingMonitor
-from rewardsmith.engines.trl.rating_trainer import RatingTrainer, merge_attributes
+from rewardsmith.engines.trl.rating_trainer import RatingTrainer
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
-from rewardsmith.engines.trl.stacked import MembersTrainer, StackedMembers
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 from rewardsmith.engines.trl.trainers import GRPOTrainer, RLOOTrainer
 from rewardsmith.engines.trl.two_stages import fit_two_stages
 from rewardsmith.engines.trl.watching import watch
 
 __all__ = [
-    "FittedHeads",
     "GRPOConfig",
     "GRPOTrainer",
     "HackingMonitor",
     "HeadsFit",
     "Member",
-    "MembersTrainer",
     "RLOOConfig",
     "RLOOTrainer",
     "RatingTrainer",
@@ -35,12 +32,10 @@ __all__ = [
     "RewardFit",
     "RewardTrainer",
     "ScoredBatch",
-    "StackedMembers",
     "StepRewardTrainer",
     "fit_gaussian_heads",
     "fit_members",
     "fit_reward_model",
     "fit_two_stages",
-    "merge_attributes",
     "watch",
 ]

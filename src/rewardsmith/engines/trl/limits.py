@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from rewardsmith.data import Row
 from rewardsmith.errors import RewardsmithError
-from rewardsmith.scoring import Scored, Scorer, Target
+from rewardsmith.scoring import Scorer, Target
 from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.contracts import is_async, signature_of
 
@@ -62,7 +62,7 @@ class TimedReward:
         if lengths or (len(failed) == len(results) and not self._has_scored):
             raise ValueError(f"{self.__name__}: {(lengths or failed)[0].detail}. Repair the reward; it scored no row.")
         self.failed.update(str(result.reason) for result in failed)
-        return [_value(result) for result in results]
+        return [math.inf if result.reason == "inf" else result.reward for result in results]
 
     def close(self) -> None:
         """End the worker; another call starts a new one."""
@@ -76,10 +76,6 @@ class AsyncTimedReward(TimedReward):
 
     async def __call__(self, **columns: Any) -> list[float | None]:  # type: ignore[override]
         return await asyncio.to_thread(super().__call__, **columns)
-
-
-def _value(result: Scored) -> float | None:
-    return math.inf if result.reason == "inf" else result.reward
 
 
 class Limits(TrainerCallback):

@@ -96,13 +96,6 @@ class RatingTrainer(Trainer):
         loss = rating_loss(outputs.logits.float(), labels).nanmean()
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
-    def prediction_step(
-        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> Any:
-        labels = inputs["labels"]  # compute_loss takes them out
-        loss, logits, _ = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        return loss, logits, None if prediction_loss_only else labels
-
     def _metrics_of(self, prediction: EvalPrediction) -> dict[str, float]:
         """Each attribute's mean squared error and correlation with the ratings."""
         scores, ratings = np.asarray(prediction.predictions, float), np.asarray(prediction.label_ids, float)

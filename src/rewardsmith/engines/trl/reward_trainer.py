@@ -77,7 +77,12 @@ class RewardTrainer(TRLRewardTrainer):
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any) -> Any:
         """TRL's own, but that a tokenizer without an end token ends no string."""
         if processing_class.eos_token is None and isinstance(next(iter(dataset)).get("chosen"), str):
-            dataset = dataset.map(lambda pair: _pair_ids(processing_class, pair))
+            dataset = dataset.map(  # a pair's prompt may be part of its answers
+                lambda pair: {
+                    f"{side}_ids": row_ids(processing_class, pair.get("prompt") or "", pair[side])
+                    for side in ("chosen", "rejected")
+                }
+            )
         return super()._prepare_dataset(dataset, processing_class, *args)
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -136,12 +141,6 @@ class RewardTrainer(TRLRewardTrainer):
         for name in [name for name, values in metrics.items() if not values]:  # a stretch of ties alone
             del metrics[name]
         super().log(logs, start_time)
-
-
-def _pair_ids(tokenizer: Any, pair: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The columns of a tokenized pair; its prompt may be part of its answers."""
-    prompt = pair.get("prompt") or ""
-    return {f"{side}_ids": row_ids(tokenizer, prompt, pair[side]) for side in ("chosen", "rejected")}
 
 
 def _mean_weight(dataset: Any) -> float:

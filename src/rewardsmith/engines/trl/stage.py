@@ -89,14 +89,25 @@ class RewardStage:
     ) -> None:
         recipe = reward_funcs if isinstance(reward_funcs, Recipe) else None
         if recipe is not None:
-            given = (transform, advantage, sample_filter, process_rewards)
-            reward_funcs, transform, advantage, sample_filter, process_rewards = _parts(recipe, given)
+            if any(option is not None for option in (transform, advantage, sample_filter, process_rewards)):
+                raise ValueError(
+                    "rewardsmith.engines.trl: a recipe brings its own transform, advantage, filter and process rewards,"
+                    " and others were passed beside it. Put them into the recipe."
+                )
+            options = recipe.options()
+            reward_funcs, transform, advantage = (options.get(n) for n in ("reward_funcs", "transform", "advantage"))
+            sample_filter, process_rewards = options.get("sample_filter"), options.get("process_rewards")
         names: list[str] = []
         if isinstance(reward_funcs, Mapping):
             names, reward_funcs = list(reward_funcs), list(reward_funcs.values())
         super().__init__(model, reward_funcs, *args, **keywords)  # type: ignore[call-arg]
         self.reward_func_names[: len(names)] = names
-        _check_names(type(self).__name__, self.reward_func_names)
+        repeated = sorted({name for name in self.reward_func_names if self.reward_func_names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"{type(self).__name__}: several rewards are called {', '.join(repeated)}, and TRL would merge their "
+                'metrics. Name them: reward_funcs={"first": f, "second": g}.'
+            )
         self._limits = Limits(self, reward_timeout)
         Announcer(self)
         self.transform, self.advantage, self.sample_filter = transform, advantage, sample_filter
@@ -105,7 +116,13 @@ class RewardStage:
         if process_rewards is not None:
             self.step_scorer = StepScorer(type(self).__name__, process_rewards, segment=segment)
             self._limits.in_place |= dict.fromkeys(self.step_scorer.process_rewards, "a process reward")
-            _warn_if_unread(type(self).__name__, transform, advantage, sample_filter)
+            if transform is None and advantage is None and sample_filter is None:
+                warnings.warn(
+                    f"{type(self).__name__}: process_rewards are scored, but no function reads them, so they change "
+                    "nothing. Pass advantage=advantages.step_credit for (B, T) advantages, or a transform of "
+                    "`step_rewards`.",
+                    stacklevel=3,
+                )
         if transform is not None:
             self._check_transform(transform)
         for idle in [] if recipe is None else recipe.idle(recipe.advantage or self._estimator()):
@@ -136,7 +153,17 @@ class RewardStage:
         batch = told.batch
         infinite_steps = 0
         if self.step_scorer is not None:
-            arguments = self._arguments(inputs, prompts, completions, completion_ids_list)
+            arguments = {
+                **columns_of(inputs),
+                "prompts": prompts,
+                "completions": completions,
+                "completion_ids": completion_ids_list,
+                "trainer_state": self.state,
+                "log_extra": self._log_completion_extra,  # type: ignore[attr-defined]
+                "log_metric": self._log_metric,  # type: ignore[attr-defined]
+            }
+            if getattr(self, "environments", None) is not None:
+                arguments["environments"] = self.environments  # type: ignore[attr-defined]
             steps = self.step_scorer(
                 arguments,
                 complete=[not is_truncated(self, ids) for ids in completion_ids_list],
@@ -152,23 +179,6 @@ class RewardStage:
             return batch.source_rewards
         self.reward_func_names, self.reward_weights = [_ONE_SOURCE], torch.ones(1)
         return rewards[:, None]
-
-    def _arguments(
-        self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
-    ) -> dict[str, Any]:
-        """This process's rows as the keywords that TRL passes to a reward."""
-        arguments = {
-            **columns_of(inputs),
-            "prompts": prompts,
-            "completions": completions,
-            "completion_ids": completion_ids_list,
-            "trainer_state": self.state,
-            "log_extra": self._log_completion_extra,  # type: ignore[attr-defined]
-            "log_metric": self._log_metric,  # type: ignore[attr-defined]
-        }
-        if getattr(self, "environments", None) is not None:
-            arguments["environments"] = self.environments  # type: ignore[attr-defined]
-        return arguments
 
     def _replaces_sum(self, batch: RewardBatch) -> bool:
         """Whether TRL's own sum over sources would give other rewards: a transform, or a source missing beside one."""
@@ -197,7 +207,9 @@ class RewardStage:
             _log_steps(scored, metrics)
         advantages: Tensor = gather(output["advantages"])
         if self.advantage is not None or self.sample_filter is not None:
-            batch = replace(scored.told.batch, completion_mask=_gathered_mask(output))
+            mask = output["completion_mask"] * output.get("tool_mask", 1)
+            mask = gather(pad_across_processes(mask, dim=1, pad_index=0)).bool()  # (B, T)
+            batch = replace(scored.told.batch, completion_mask=mask)
             credit = credited(
                 advantages if self.advantage is None else self.advantage,
                 self.sample_filter,
@@ -209,21 +221,20 @@ class RewardStage:
             advantages = credit.advantages
             if credit.weights is not None:
                 metrics["rewardsmith/kept_rate"].append(float((credit.weights > 0).float().mean()))
-            self._log_advantages(advantages)
-            output["advantages"] = self._local(advantages, output)
+            shown, log = advantages if advantages.dim() == 1 else advantages.mean(dim=1), self._logs["advantages"]
+            for _ in range(min(len(shown), len(log))):  # TRL's own leave the completions table
+                log.pop()
+            log.extend(shown.tolist())
+            n_rows, n_tokens = output["completion_mask"].shape
+            first = self.accelerator.process_index * n_rows
+            rows = advantages[first : first + n_rows]
+            output["advantages"] = rows if rows.dim() == 1 else rows[:, :n_tokens]
         tell(self, scored.told, scored.rewards, advantages)
         return output
 
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
         """The rewards as the trainer's own advantage would see them."""
         return rewards
-
-    def _local(self, advantages: Tensor, output: dict[str, Any]) -> Tensor:
-        """This process's rows, cut to its own padded length."""
-        n_rows, n_tokens = output["completion_mask"].shape
-        first = self.accelerator.process_index * n_rows
-        rows = advantages[first : first + n_rows]
-        return rows if rows.dim() == 1 else rows[:, :n_tokens]
 
     def _log_sources(self, batch: RewardBatch, metrics: Any) -> None:
         """Each source's mean and deviation under TRL's names, in place of those of the single combined source."""
@@ -235,55 +246,6 @@ class RewardStage:
             metrics[f"rewards/{name}/mean"].append(float(scored.mean()))
             metrics[f"rewards/{name}/std"].append(float(scored.std()) if len(scored) > 1 else float("nan"))
             self._logs["rewards"][name].extend(column.tolist())
-
-    def _log_advantages(self, advantages: Tensor) -> None:
-        """Put the advantages that are used in the place of TRL's in the completions table; (B, T) as row means."""
-        shown = advantages if advantages.dim() == 1 else advantages.mean(dim=1)
-        log = self._logs["advantages"]
-        for _ in range(min(len(shown), len(log))):
-            log.pop()
-        log.extend(shown.tolist())
-
-
-def _parts(recipe: Recipe, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a recipe brings of reward_funcs, transform, advantage, sample_filter and process_rewards."""
-    if any(option is not None for option in given):
-        raise ValueError(
-            "rewardsmith.engines.trl: a recipe brings its own transform, advantage, filter and process rewards, and "
-            "others were passed beside it. Put them into the recipe."
-        )
-    options = recipe.options()
-    return tuple(
-        options.get(name) for name in ("reward_funcs", "transform", "advantage", "sample_filter", "process_rewards")
-    )
-
-
-def _check_names(caller: str, names: list[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(
-            f"{caller}: several rewards are called {', '.join(repeated)}, and TRL would merge their metrics. "
-            'Name them: reward_funcs={"first": f, "second": g}.'
-        )
-
-
-def _warn_if_unread(caller: str, *readers: Stage | None) -> None:
-    if all(reader is None for reader in readers):
-        warnings.warn(
-            f"{caller}: process_rewards are scored, but no function reads them, so they change nothing. Pass "
-            "advantage=advantages.step_credit for (B, T) advantages, or a transform of `step_rewards`.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
-def _gathered_mask(output: dict[str, Any]) -> Tensor:
-    """(B, T) the loss mask over all processes, padded to the longest."""
-    mask = output["completion_mask"]
-    if "tool_mask" in output:
-        mask = mask * output["tool_mask"]
-    gathered: Tensor = gather(pad_across_processes(mask, dim=1, pad_index=0))
-    return gathered.bool()
 
 
 def _log_steps(scored: _Scored, metrics: Any) -> None:

@@ -121,13 +121,6 @@ class StepRewardTrainer(Trainer):
         loss = losses.mean() if len(losses) else outputs.logits.sum() * 0.0
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
-    def prediction_step(
-        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> Any:
-        labels = inputs["labels"]  # compute_loss takes them out
-        loss, logits, _ = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        return loss, logits, None if prediction_loss_only else labels
-
     def _metrics_of(self, prediction: EvalPrediction) -> dict[str, float]:
         scores, labels = step_lists(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
         hard = [(s > 0.5) == (y > 0.5) for row, known in zip(scores, labels, strict=True)

@@ -36,7 +36,7 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
     Raises:
         TypeError: it gathers rewards in another way, or not at all.
     """
-    method = getattr(trainer, "_calculate_rewards", None)
+    method: Any = getattr(trainer, "_calculate_rewards", None)
     if isinstance(trainer, RewardStage) or "_calculate_rewards" in getattr(trainer, "__dict__", ()):
         raise TypeError(
             f"watch: {type(trainer).__name__} calls its callbacks already. Give reward_timeout= where it was made, or "
@@ -50,23 +50,20 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
             f"watch: {type(trainer).__name__} {lacks}, so its rewards cannot be watched. "
             "Train with rewardsmith.engines.trl.GRPOTrainer or RLOOTrainer, or with TRL's own GRPO or RLOO trainer."
         )
-    _wrap(trainer, Limits(trainer, reward_timeout))
+    limits = Limits(trainer, reward_timeout)
     Announcer(trainer)
-    return trainer
+    watched: Any = trainer
 
-
-def _wrap(trainer: Any, limits: Limits) -> None:
-    calculate = trainer._calculate_rewards
-
-    @functools.wraps(calculate)
+    @functools.wraps(method)
     def calculate_and_tell(inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
-        raw: Tensor = calculate(inputs, prompts, completions, completion_ids_list)
-        limits.log(metrics_of(trainer))
-        told = gathered(trainer, raw, inputs, prompts, completions, completion_ids_list)
+        raw: Tensor = method(inputs, prompts, completions, completion_ids_list)
+        limits.log(metrics_of(watched))
+        told = gathered(watched, raw, inputs, prompts, completions, completion_ids_list)
         sources = told.batch.source_rewards
-        rewards = (sources * trainer.reward_weights.to(sources)).nansum(dim=1)
+        rewards = (sources * watched.reward_weights.to(sources)).nansum(dim=1)
         unscored = sources.isnan().all(dim=1) | raw.isinf().any(dim=1)
-        tell(trainer, told, rewards.masked_fill(unscored, torch.nan), None)
+        tell(watched, told, rewards.masked_fill(unscored, torch.nan), None)
         return raw
 
-    trainer._calculate_rewards = calculate_and_tell
+    watched._calculate_rewards = calculate_and_tell
+    return trainer
