@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.auditing import context_error_bound, context_sensitivity
+from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import NO_CONTEXT, Row
+from rewardsmith.measures import context_error_bound
 
 
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))

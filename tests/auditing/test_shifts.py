@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from rewardsmith.auditing import accuracy_gap, generalization_gap, invariance_gap, spurious_shift_accuracy
+from rewardsmith.auditing import generalization_gap, invariance_gap, spurious_shift_accuracy
 from rewardsmith.data import PreferenceRow
+from rewardsmith.measures import accuracy_gap
 
 
 def pairs_at(rho):

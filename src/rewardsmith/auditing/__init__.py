@@ -10,9 +10,14 @@ from rewardsmith.auditing.benchmarks import (
     run_benchmark,
     ties_score,
 )
-from rewardsmith.auditing.contexts import ContextBound, ContextSensitivity, context_error_bound, context_sensitivity
-from rewardsmith.auditing.contrast import ContrastConsistency, contrast_consistency
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity
+from rewardsmith.auditing.preference_scores import (
+    context_sensitivity,
+    contrast_consistency,
+    generalization_gap,
+    invariance_gap,
+    spurious_shift_accuracy,
+)
 from rewardsmith.auditing.probes.confidence import (
     ConfidenceBias,
     Miscalibration,
@@ -23,7 +28,7 @@ from rewardsmith.auditing.probes.confidence import (
 from rewardsmith.auditing.probes.labels import PairCalibration, pair_calibration
 from rewardsmith.auditing.probes.members import Twins, member_twins
 from rewardsmith.auditing.probes.order import OrderEffect, order_effect, position_bias
-from rewardsmith.auditing.probes.padding import Padding, padding_probe
+from rewardsmith.auditing.probes.padding import padding_probe
 from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.auditing.render.html import Section, render_html
 from rewardsmith.auditing.render.text import render_league, render_text
@@ -31,35 +36,21 @@ from rewardsmith.auditing.render.wording import short_verdict
 from rewardsmith.auditing.render.write import report_schema, strict_json, write_report
 from rewardsmith.auditing.report import SCHEMA, Bin, Check, Curve, CurvePoint, Rate, Report, Turn
 from rewardsmith.auditing.runner import audit, audit_pairs
-from rewardsmith.auditing.shifts import (
-    AccuracyGap,
-    InvarianceGap,
-    accuracy_gap,
-    generalization_gap,
-    invariance_gap,
-    spurious_shift_accuracy,
-)
 
 __all__ = [
     "HOUSE_STYLE",
     "SCHEMA",
     "SEVERITIES",
-    "AccuracyGap",
     "BenchmarkScore",
     "Bin",
     "Check",
     "ConfidenceBias",
-    "ContextBound",
-    "ContextSensitivity",
-    "ContrastConsistency",
     "Curve",
     "CurvePoint",
     "Example",
     "Finding",
-    "InvarianceGap",
     "Miscalibration",
     "OrderEffect",
-    "Padding",
     "PairCalibration",
     "Preferred",
     "Rate",
@@ -70,11 +61,9 @@ __all__ = [
     "TiesScore",
     "Turn",
     "Twins",
-    "accuracy_gap",
     "audit",
     "audit_pairs",
     "confidence_bias",
-    "context_error_bound",
     "context_sensitivity",
     "contrast_consistency",
     "generalization_gap",

@@ -1,7 +1,9 @@
 """Statistics that score nothing: arrays in, a NamedTuple with an interval out."""
 
+from rewardsmith.measures.accuracy_gaps import accuracy_gap
 from rewardsmith.measures.best_of_n import best_of_n_curve, tilted_curve
 from rewardsmith.measures.calibration import auroc, brier_score, expected_calibration_error, reliability_curve
+from rewardsmith.measures.contexts import context_error_bound
 from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import first_error_f1, flawed_positive_rate
 from rewardsmith.measures.lapses import fit_lapse
@@ -18,6 +20,7 @@ from rewardsmith.measures.wrong_labels import label_quality
 
 __all__ = [
     "acc_and_acc_plus",
+    "accuracy_gap",
     "advice",
     "aspect_tradeoff",
     "auroc",
@@ -25,6 +28,7 @@ __all__ = [
     "best_of_n_curve",
     "brier_score",
     "choose_filter",
+    "context_error_bound",
     "expected_calibration_error",
     "first_error_f1",
     "fit_lapse",

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, Within
-from rewardsmith.auditing import context_error_bound, context_sensitivity
+from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import Row
+from rewardsmith.measures import context_error_bound
 from rewardsmith.transforms import mixture_score, profile_posterior
 from rewardsmith.worlds import BatchedMLP, Pairs, Streams, sample_index, train_pairs
 

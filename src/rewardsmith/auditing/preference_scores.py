@@ -1,0 +1,287 @@
+"""Score preference pairs or texts made of them: under contexts, look-alike prompts, a shifted cue, another split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewardsmith._check import check_choice
+from rewardsmith.data import (
+    CONTEXT_TEMPLATE,
+    ContextForm,
+    ContrastPair,
+    PreferenceRow,
+    Row,
+    in_context,
+    reversal_pairs,
+)
+from rewardsmith.measures import accuracy_gap, wilson_interval
+from rewardsmith.measures.accuracy_gaps import AccuracyGap
+from rewardsmith.measures.intervals import mean_interval
+from rewardsmith.measures.labels import Share
+from rewardsmith.measures.rankings import share_right
+from rewardsmith.scoring import Target, rewards_of, score
+
+
+class ContextSensitivity(NamedTuple):
+    """Accuracy on reversals, with intervals; a tie is wrong.
+
+    row_acc: under the right context, row by row.
+    paired_acc: share of records of which both rows are right: a reward that does not read the context has 0.
+    wrong_context_acc: under a context of another record. Near ½ is right; as high as `row_acc`, it is not read.
+    no_context_acc: without a context. ½ by construction, up to ties.
+    """
+
+    row_acc: Share
+    paired_acc: Share
+    wrong_context_acc: Share
+    no_context_acc: Share
+
+
+def context_sensitivity(
+    reward: Target | Callable[..., Any],
+    rows: Sequence[Row],
+    *,
+    form: ContextForm = "criteria",
+    template: str | None = CONTEXT_TEMPLATE,
+    alpha: float = 0.05,
+    **options: Any,
+) -> ContextSensitivity:
+    """Does the reward's preference follow the context it is given?
+
+    Pitis et al. 2024, arXiv:2407.14916. Each record's two responses are scored under the context that prefers the one,
+    that which prefers the other, a context of another record, and none. All else is held fixed.
+
+    Args:
+        rows: records of reversals, as read from a file: columns response_a, response_b, and criteria_x, criteria_y or
+            scenario_x, scenario_y (`data.reversal_pairs`).
+        form: which of the two contexts.
+        template: how the context is written into the prompt; None for a reward that takes the column `context`, which
+            every row carries in either case, None where there is none.
+        options: for `scoring.score`, such as `workers` and `timeout`.
+
+    >>> def reads(prompt, completion):
+    ...     return float(len(completion) if "long" in prompt else -len(completion))
+    >>> texts = {"response_a": "a b", "response_b": "a", "criteria_x": "be long", "criteria_y": "be short"}
+    >>> context_sensitivity(reads, [Row("Name one.", None, texts)], workers=0).paired_acc.value
+    1.0
+    """
+    check_choice("context_sensitivity", "form", form, ("criteria", "scenario"))
+    records = [{"prompt": row.prompt, **row.columns} for row in rows]
+    pairs = reversal_pairs(records, form=form, template=None)
+    given = [pair["context"] for pair in pairs]
+    asked = [(given, 0), (_others(pairs), 1), ([None] * len(pairs), 0)]
+    wanted = []
+    for contexts, missing in asked:
+        for pair, context in zip(pairs, contexts, strict=True):
+            prompt = pair["prompt"] if template is None else in_context(pair["prompt"], context, template=template)
+            for text in () if missing and context is None else (pair["chosen"], pair["rejected"]):
+                row = Row(prompt, None, {"context": context})
+                wanted.append(row.with_completion(text) if isinstance(text, str) else replace(row, completion=text))
+    scored = iter(rewards_of(score(reward, wanted, **options)))
+    hits: list[list[bool | None]] = []
+    for contexts, missing in asked:
+        hits.append([])
+        for context in contexts:
+            left_out = missing and context is None
+            chosen, rejected = (None, None) if left_out else (next(scored), next(scored))
+            hits[-1].append(None if chosen is None or rejected is None else chosen > rejected)
+    right, wrong, none = hits
+    records_right = [
+        False if False in both else None if None in both else True for both in zip(right[::2], right[1::2], strict=True)
+    ]
+    groups: list[Hashable] = [pair["pair"] for pair in pairs]
+    return ContextSensitivity(
+        share_right(right, groups, alpha=alpha),
+        share_right(records_right, range(len(rows)), alpha=alpha),
+        share_right(wrong, groups, alpha=alpha),
+        share_right(none, groups, alpha=alpha),
+    )
+
+
+def _others(pairs: Sequence[dict[str, Any]]) -> list[Any]:
+    """For each row the same side's context of the next record that says something else; None where none does."""
+    found: list[Any] = []
+    for index in range(len(pairs)):
+        own = {pairs[index - index % 2]["context"], pairs[index - index % 2 + 1]["context"]}
+        later = (pairs[(index + step) % len(pairs)]["context"] for step in range(2, len(pairs), 2))
+        found.append(next((context for context in later if context not in own), None))
+    return found
+
+
+class ContrastConsistency(NamedTuple):
+    """How often a reward tells which of two look-alike prompts an answer belongs to; chance is 0.5.
+
+    c_res: the prompt held fixed, its own answer above the look-alike's. c_ins: the answer held fixed, its own prompt
+        above the look-alike's, which asks that rewards compare across prompts: pairwise training leaves that free, so
+        read it only for a reward that was centered or trained across prompts. Never average the two.
+    iid_acc: accuracy on the held-out preferences, for comparison; NaN without any.
+    n: pairs with all four scores. intervals: 95 % of each by name; pairs, not directions, count as independent.
+    """
+
+    c_res: float
+    c_ins: float
+    iid_acc: float
+    n: int
+    intervals: dict[str, tuple[float, float]]
+
+
+def contrast_consistency(
+    reward: Target | Callable[..., Any],
+    pairs: Sequence[ContrastPair],
+    *,
+    held_out: Sequence[PreferenceRow] = (),
+    alpha: float = 0.05,
+    **options: Any,
+) -> ContrastConsistency:
+    """Score each of two look-alike prompts with its own and with the other's answer.
+
+        C_res = mean 1[ R(I₁, r₁) > R(I₁, r₂) ],    C_ins = mean 1[ R(I₁, r₁) > R(I₂, r₁) ]      over both directions
+
+    Shen et al. 2023, arXiv:2309.16155. Ties count half, so a reward that ignores the prompt has C_ins 0.5, and 0.5 in
+    C_res too, however well it does on held-out pairs. A pair with an unscored text is left out.
+
+    Args:
+        reward: any reward, verifier or judge of prompt and completion.
+        pairs: as `data.mine_contrast_pairs` finds them.
+        held_out: preferences on which its ordinary accuracy is taken.
+        options: for `scoring.score`, such as `workers` and `timeout`.
+
+    >>> pair = ContrastPair("sum 2 3", "5", "sum 2 4", "6", 0.8)
+    >>> right = lambda prompts, completions: [
+    ...     float(sum(map(int, p.split()[1:])) == int(c)) for p, c in zip(prompts, completions)
+    ... ]
+    >>> contrast_consistency(right, [pair], workers=0)[:2]
+    (1.0, 1.0)
+    """
+    rows = [
+        Row(prompt, answer)
+        for pair in pairs
+        for prompt in (pair.first_prompt, pair.second_prompt)
+        for answer in (pair.first_completion, pair.second_completion)
+    ]
+    rows += [Row(row.prompt, answer) for row in held_out for answer in (row.chosen, row.rejected)]
+    values = rewards_of(score(reward, rows, **options))
+    quads = [tuple(values[4 * k : 4 * k + 4]) for k in range(len(pairs))]
+    known = [[float(v) for v in quad if v is not None] for quad in quads if None not in quad]
+    c_res = [(_wins(a, b) + _wins(d, c)) / 2 for a, b, c, d in known]  # R(I₁r₁), R(I₁r₂), R(I₂r₁), R(I₂r₂)
+    c_ins = [(_wins(a, c) + _wins(d, b)) / 2 for a, b, c, d in known]
+    rest = values[4 * len(pairs) :]
+    iid = [_wins(a, b) for a, b in zip(rest[::2], rest[1::2], strict=True) if a is not None and b is not None]
+    found = {"c_res": c_res, "c_ins": c_ins, "iid_acc": iid}
+    # A pair's mean of two directions varies at most as one outcome does, so Wilson's interval on pairs is wide enough.
+    intervals = {name: wilson_interval(sum(hits), len(hits), alpha=alpha) for name, hits in found.items()}
+    return ContrastConsistency(_mean(c_res), _mean(c_ins), _mean(iid), len(known), intervals)
+
+
+def _wins(better: float, worse: float) -> float:
+    return 0.5 if better == worse else float(better > worse)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else math.nan
+
+
+class InvarianceGap(NamedTuple):
+    """How far apart a reward puts what should be equal.
+
+    value: the mean of |Δ| over neutral pairs, in standard deviations of their scores; low, high: its interval.
+    signed: the mean of Δ likewise, chosen minus rejected: 0 for pairs in no order. n: pairs.
+    """
+
+    value: float
+    low: float
+    high: float
+    signed: float
+    n: int
+
+
+def spurious_shift_accuracy(
+    reward: Target | Callable[..., Any],
+    pairs_at: Callable[[float], Sequence[PreferenceRow]],
+    *,
+    rho: Sequence[float] = (1.0, 0.0, -1.0),
+    alpha: float = 0.05,
+    **options: Any,
+) -> dict[float, Share]:
+    """Accuracy while a cue goes with the better answer (ρ = 1), with neither (0), and with the worse one (−1).
+
+    Srivastava et al. 2025, arXiv:2506.16507. A reward that reads causes has one accuracy; the fall from 1 to −1 is what
+    it owes to the cue.
+
+    Args:
+        pairs_at: ρ to pairs of the same contents in which the cue correlates with the label by ρ.
+        options: for `scoring.score`.
+
+    Returns:
+        Per ρ the share of pairs ranked right, ties counting half, with an interval over prompts.
+    """
+    found = {}
+    for value in rho:
+        rows = list(pairs_at(value))
+        margins = -np.diff(_scores(reward, rows, options))[:, 0]
+        hits = [None if math.isnan(margin) else ((margin > 0) + (margin >= 0)) / 2 for margin in margins.tolist()]
+        found[value] = share_right(hits, [row.key for row in rows], alpha=alpha)
+    return found
+
+
+def invariance_gap(
+    reward: Target | Callable[..., Any], neutral_pairs: Sequence[PreferenceRow], *, alpha: float = 0.05, **options: Any
+) -> InvarianceGap:
+    """How much a reward reacts to what should not matter.
+
+        mean |R(x, y₁) − R(x, y₂)| / std R        over pairs that differ in style alone, or are equally irrelevant
+
+    Srivastava et al. 2025, arXiv:2506.16507. In standard deviations of all the pairs' scores, so that rewards of any
+    scale compare; two unrelated texts are 1.13 apart (2/√π, for Gaussian scores). NaN where all scores are equal.
+    """
+    scores = _scores(reward, neutral_pairs, options)
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    spread = float(scores.std()) if len(scores) else math.nan
+    if not spread > 0:
+        return InvarianceGap(math.nan, math.nan, math.nan, math.nan, len(scores))
+    delta = (scores[:, 0] - scores[:, 1]) / spread
+    low, high = mean_interval(np.abs(delta).tolist(), alpha=alpha)
+    return InvarianceGap(float(np.abs(delta).mean()), low, high, float(delta.mean()), len(delta))
+
+
+def generalization_gap(
+    reward_a: Target | Callable[..., Any],
+    reward_b: Target | Callable[..., Any],
+    splits: Mapping[str, Sequence[PreferenceRow]],
+    *,
+    n_resamples: int = 1000,
+    generator: np.random.Generator | None = None,
+    **options: Any,
+) -> dict[str, AccuracyGap]:
+    """Two rewards compared split by split: in distribution, and under each shift that matters to you.
+
+    Lin et al. 2024, arXiv:2409.03650, who find an explicit head ahead of DPO's implicit reward wherever prompts or
+    answers shift, at equal accuracy in distribution. A split of paraphrases (the same pairs in other words) shows how
+    far a reward leans on tokens. Compare at equal accuracy on the training pairs: make those a split too.
+
+    Args:
+        reward_a, reward_b: such as an explicit reward model and an implicit one.
+        splits: name → pairs; rows of one `key` are resampled together.
+        options: for `scoring.score`.
+    """
+    found = {}
+    for name, rows in splits.items():
+        a, b = (-np.diff(_scores(reward, rows, options))[:, 0] for reward in (reward_a, reward_b))
+        clusters = [row.key for row in rows]
+        found[name] = accuracy_gap(a, b, clusters=clusters, n_resamples=n_resamples, generator=generator)
+    return found
+
+
+def _scores(
+    reward: Target | Callable[..., Any], rows: Sequence[PreferenceRow], options: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """(n, 2) scores of chosen and rejected, NaN where unscored."""
+    asked = [Row(row.prompt, answer, row.columns) for row in rows for answer in (row.chosen, row.rejected)]
+    return np.array(rewards_of(score(reward, asked, **options)), dtype=np.float64).reshape(-1, 2)
