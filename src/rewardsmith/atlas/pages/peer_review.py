@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -49,13 +49,6 @@ class World:
     weight_decay: float = 1e-2  # of AdamW
 
 
-class Ended(NamedTuple):
-    """Per arm: accuracy on clean pairs, mean of both models; share of right labels among those kept at the end."""
-
-    accuracy: Tensor
-    clean: Tensor
-
-
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
     """Accuracy of what each way of choosing pairs trains, under much and under little noise."""
     results: dict[str, float] = {}
@@ -64,16 +57,21 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
         place = PreferenceWorld.sample(streams)
         pairs = place.pairs(world.n_pairs, streams=streams, slope=math.inf, flip=noise)
         test = place.pairs(world.n_test, streams=streams, slope=math.inf)
-        ended = train(pairs, test, arms, noise, world, streams, broken=broken)
-        for arm, accuracy, clean in zip(arms, ended.accuracy.tolist(), ended.clean.tolist(), strict=True):
-            results |= {f"accuracy_{name}/{arm}": accuracy, f"clean_{name}/{arm}": clean}
+        models, clean = train(pairs, arms, noise, world, streams, broken=broken)
+        accuracy = pair_accuracy(models, test).view(len(arms), 2).mean(dim=1)
+        for arm, right, kept in zip(arms, accuracy.tolist(), clean.tolist(), strict=True):
+            results |= {f"accuracy_{name}/{arm}": right, f"clean_{name}/{arm}": kept}
     return results
 
 
 def train(
-    pairs: Pairs, test: Pairs, arms: Sequence[str], noise: float, world: World, streams: Streams, *, broken: bool
-) -> Ended:
-    """Two models per arm; all arms start alike and, unless sorted, see the same batches."""
+    pairs: Pairs, arms: Sequence[str], noise: float, world: World, streams: Streams, *, broken: bool
+) -> tuple[BatchedMLP, Tensor]:
+    """Two models per arm; all arms start alike and, unless sorted, see the same batches.
+
+    Returns:
+        The models, and (arms,) the share of right labels among those kept in the last epoch.
+    """
     start = BatchedMLP((16, world.width, world.width, 1), lead=(1, 2), streams=streams)
     models = start.take([0, 1] * len(arms))
     both = torch.stack([pairs.chosen[0], pairs.rejected[0]], dim=1)  # (n, 2, d)
@@ -96,7 +94,7 @@ def train(
         torch.autograd.backward(losses.mean(dim=-1).sum())
         kept += mask.sum(dim=(1, 2))
         right += (mask * pairs.right[0][picks][:, None]).sum(dim=(1, 2))
-    return Ended(pair_accuracy(models, test).view(len(arms), 2).mean(dim=1), right / kept)
+    return models, right / kept
 
 
 def whole_margins(models: BatchedMLP, pairs: Pairs, arms: Sequence[str]) -> Tensor:
