@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.implicit_rewards import Language, World, pretrain
-from rewardsmith.worlds import BatchedGPT, Streams
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_gpt import BatchedGPT
 from rewardsmith.worlds.training import warmed_up
 
 EOS, MARKERS = 1, (2, 3)

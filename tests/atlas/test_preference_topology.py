@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.preference_topology import World
-from rewardsmith.worlds import BatchedMLP, Streams
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
 
 SEEDS = [3, 4]
 

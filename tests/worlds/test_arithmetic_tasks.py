@@ -10,14 +10,7 @@ import torch
 
 from rewardsmith.data import parse_confidence, strip_confidence
 from rewardsmith.rewards import exact_number, without_confidence
-from rewardsmith.worlds import (
-    LongSums,
-    MixedPrompts,
-    SmudgedSums,
-    TonedJudge,
-    VerboseJudge,
-    committed_number_reward,
-)
+from rewardsmith.worlds import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge, committed_number_reward
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
 TASKS = [SmudgedSums(tone=2.0), LongSums(per_pass=300), MixedPrompts()]

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from rewardsmith.worlds import BatchedMLP, Streams, batched_linear
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP, batched_linear
 
 
 def models_of(seeds, n_models=3, sizes=(4, 6, 5, 1), **options):

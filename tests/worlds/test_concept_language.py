@@ -9,7 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.data import mine_contrast_pairs
-from rewardsmith.worlds import ConceptLanguage, Streams, WordModels, WordReward, words_of
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.concept_language import ConceptLanguage, WordModels, WordReward, words_of
 
 LANGUAGE = ConceptLanguage()
 JUNK = range(80, 90)

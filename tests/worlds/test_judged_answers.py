@@ -11,8 +11,15 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.data import add_truncated_negatives
-from rewardsmith.worlds import JudgedAnswers, Judges, exploit_keys, judge_reward, train_judges
-from rewardsmith.worlds.judged_answers import encode, init_judges
+from rewardsmith.worlds.judged_answers import (
+    JudgedAnswers,
+    Judges,
+    encode,
+    exploit_keys,
+    init_judges,
+    judge_reward,
+    train_judges,
+)
 
 
 @pytest.fixture(autouse=True)

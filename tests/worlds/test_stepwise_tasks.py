@@ -6,15 +6,9 @@ import pytest
 import torch
 
 from rewardsmith.data import segment_steps, split_steps
-from rewardsmith.worlds import (
-    ChainGold,
-    ChainSums,
-    FlawDetector,
-    LineScores,
-    final_answer_reward,
-    line_format_reward,
-)
+from rewardsmith.worlds import ChainSums, FlawDetector, LineScores, final_answer_reward, line_format_reward
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
+from rewardsmith.worlds.stepwise_tasks import ChainGold
 
 TASK = ChainSums()
 PROMPT = "3+4+2="  # 3, 7, 9

@@ -3,7 +3,8 @@
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.streams import sample_index
 
 
 def test_a_seed_draws_the_same_whoever_stands_beside_it():

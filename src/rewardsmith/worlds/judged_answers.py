@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from rewardsmith._check import check_range
 from rewardsmith.data import Row, text_of
 from rewardsmith.types import Completion, Text
+from rewardsmith.worlds.training import adam_steps
 
 _OPENERS = (
     *("Solution", "Thought", "First", "Well", "Consider", "Note"),
@@ -192,18 +193,14 @@ def train_judges(
     judges = init_judges(len(data), generator=generator, width=width)
     ids = [encode([row.prompt_text for row in rows], [row.text for row in rows]) for rows in data]
     labels = [torch.tensor([float(row.columns["label"]) for row in rows]) for rows in data]
-    optimizer = torch.optim.AdamW(judges.parameters.values(), lr=learning_rate, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 50, 1 - step / steps))
-    for _ in range(steps):
+    weights = judges.parameters.values()
+    for _ in adam_steps(weights, steps, learning_rate=learning_rate, weight_decay=0.01, warm_up=50):
         uniform = torch.rand(batch_size, generator=generator)
         picks = [(uniform * len(one)).long() for one in labels]
         logits = judges.logits(torch.stack([one[pick] for one, pick in zip(ids, picks, strict=True)]))
         target = torch.stack([one[pick] for one, pick in zip(labels, picks, strict=True)])
         loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum()
-        optimizer.zero_grad()
         torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
     return judges
 
 

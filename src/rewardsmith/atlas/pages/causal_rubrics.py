@@ -17,7 +17,9 @@ from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
 from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
-from rewardsmith.worlds import BatchedMLP, Streams, best_of_n
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

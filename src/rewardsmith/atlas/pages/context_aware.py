@@ -16,7 +16,10 @@ from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import Row
 from rewardsmith.measures import context_error_bound
 from rewardsmith.transforms import mixture_score, profile_posterior
-from rewardsmith.worlds import BatchedMLP, Pairs, Streams, sample_index, train_pairs
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.preference_world import Pairs, train_pairs
+from rewardsmith.worlds.streams import sample_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from rewardsmith.advantages import Aspect, combine_aspects, step_returns
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
-from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

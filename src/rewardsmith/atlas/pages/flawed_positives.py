@@ -14,7 +14,8 @@ from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.transforms import flawed_positive_penalty
 from rewardsmith.transforms.flaws import flawed_advantage
-from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
 from rewardsmith.transforms import grpo_lambda as gated
 from rewardsmith.transforms import length_shaped
 from rewardsmith.transforms.easiest import easiest_prompts
-from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, table_gradient
 
 if TYPE_CHECKING:

@@ -16,7 +16,11 @@ from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedG
 from rewardsmith.measures import shared_hack_drift, underspecification
 from rewardsmith.objectives import bt_loss, centering_loss
 from rewardsmith.transforms import mean_minus_std, member_mean, member_quantile
-from rewardsmith.worlds import BatchedMLP, HeavyTails, Pairs, Streams, best_of_n, member_scores, score_pool
+from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.heavy_tails import member_scores, score_pool
+from rewardsmith.worlds.preference_world import Pairs
+from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

@@ -17,7 +17,9 @@ from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within
 from rewardsmith.rewards import RoutedReward
 from rewardsmith.transforms import gate, overlong_penalty, weighted_sum
 from rewardsmith.types import Completion
-from rewardsmith.worlds import Streams, expected, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.response_pool import expected
+from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from rewardsmith._check import check_choice
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results, Within
 from rewardsmith.measures import accuracy_gap
 from rewardsmith.objectives import bt_loss, dpo_loss, implicit_reward, sequence_logps
-from rewardsmith.worlds import BatchedGPT, Streams, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_gpt import BatchedGPT
+from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
 from rewardsmith.data import Row, add_truncated_negatives
 from rewardsmith.rewards import require_answer
-from rewardsmith.worlds import JudgedAnswers, Judges, exploit_keys, judge_reward, train_judges
+from rewardsmith.worlds.judged_answers import JudgedAnswers, Judges, exploit_keys, judge_reward, train_judges
 
 CRITERION = All(
     AtLeast("accuracy/base", 0.9),

@@ -14,7 +14,8 @@ from rewardsmith._check import check_range
 from rewardsmith.advantages import drop_unscored, middle_filter, power_filter, rank_filter
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results
 from rewardsmith.measures import choose_filter
-from rewardsmith.worlds import Streams, sample_index
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
 
 if TYPE_CHECKING:

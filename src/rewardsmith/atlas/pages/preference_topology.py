@@ -16,7 +16,9 @@ from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Resu
 from rewardsmith.data import leaf_paths, sample_tree_pairs
 from rewardsmith.measures import sibling_accuracy
 from rewardsmith.measures.preference_graph import PreferenceGraph
-from rewardsmith.worlds import BatchedMLP, Pairs, Streams, margins, train_pairs
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.preference_world import Pairs, margins, train_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,9 @@ from rewardsmith.advantages import step_returns
 from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, gate_by_outcome, renorm
-from rewardsmith.worlds import Credit, Rollouts, StepChain, Streams, Training, train_chains
+from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds.chain_training import Credit, Training, train_chains
+from rewardsmith.worlds.step_chain import Rollouts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

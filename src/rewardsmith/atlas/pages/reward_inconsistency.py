@@ -18,16 +18,10 @@ from rewardsmith.auditing import contrast_consistency
 from rewardsmith.data import ContrastPair, PreferenceRow, Side, convex_augment, mine_contrast_pairs
 from rewardsmith.objectives import bt_loss
 from rewardsmith.rewards import RewardFusion
-from rewardsmith.worlds import (
-    ConceptLanguage,
-    Encoder,
-    Streams,
-    WordModels,
-    WordPairs,
-    WordReward,
-    best_of_n,
-    words_of,
-)
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.concept_language import ConceptLanguage, Encoder, WordModels, WordPairs, WordReward, words_of
+from rewardsmith.worlds.response_pool import best_of_n
+from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,11 +139,9 @@ def train(
     )
     count = torch.tensor([len(rows) for rows in tables[0]])[:, None]
     first, seed = count.cumsum(0) - count, torch.arange(len(streams))[:, None, None]
-    optimizer = torch.optim.AdamW(
-        models.parameters(), lr=world.learning_rate, weight_decay=world.weight_decay, fused=True
-    )
     fresh = TRAINED.index("fresh")
-    for _ in range(world.steps):
+    rate, decay = world.learning_rate, world.weight_decay
+    for _ in adam_steps(models.parameters(), world.steps, learning_rate=rate, weight_decay=decay):
         uniform = streams.rand(world.batch_size)[:, None]
         picks = first + (uniform * count).long().minimum(count - 1)  # (S, M, b)
         prompt, *answers = (column[seed, picks] for column in pool)
@@ -157,9 +149,7 @@ def train(
             answer[:, fresh] = language.reworded(answer[:, fresh], streams, rate=world.reword_rate)
         both = models(torch.cat([prompt, prompt], dim=2), torch.cat(answers, dim=2))
         losses = bt_loss(*both.chunk(2, dim=-1))
-        optimizer.zero_grad()
         torch.autograd.backward(losses.mean(dim=-1).sum())
-        optimizer.step()
     return models
 
 

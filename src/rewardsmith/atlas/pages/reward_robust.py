@@ -17,7 +17,11 @@ from rewardsmith.measures import over_vs_under_scoring
 from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
 from rewardsmith.transforms import member_mean, member_quantile, robust_mix
 from rewardsmith.transforms.ensemble import member_statistics
-from rewardsmith.worlds import BatchedMLP, HeavyTails, Pairs, Streams, best_of_n, member_scores, train_pairs
+from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.heavy_tails import member_scores
+from rewardsmith.worlds.preference_world import Pairs, train_pairs
+from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

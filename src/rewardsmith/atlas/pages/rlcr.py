@@ -20,7 +20,8 @@ from rewardsmith.transforms import (
     log_score_reward,
     spherical_reward,
 )
-from rewardsmith.worlds import KnownPosterior, StatedRollouts, Streams, train_stated
+from rewardsmith.worlds import KnownPosterior, Streams
+from rewardsmith.worlds.known_posterior import StatedRollouts, train_stated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
