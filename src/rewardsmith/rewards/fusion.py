@@ -72,16 +72,20 @@ class RewardFusion:
         if not own or not self._index or not self.k:
             return own
         near = self._neighbors([_joined(*pair) for pair in zip(prompts, completions, strict=True)])
-        self._learn(sorted({index for row in near for index, _ in row} - self._known.keys()))
-        return [None if value is None else self._fused(value, row) for value, row in zip(own, near, strict=True)]
-
-    def _fused(self, own: float, near: list[tuple[int, float]]) -> float:
-        total, weight = self.self_weight * own, self.self_weight
-        for index, similarity in near:
-            value = self._known[index]
-            if value is not None and similarity > 0:
-                total, weight = total + similarity * value, weight + similarity
-        return total / weight if weight > 0 else own
+        unknown = sorted({index for row in near for index, _ in row} - self._known.keys())
+        if unknown:
+            pairs = list(self._index.values())
+            first, second = ([pairs[index][side] for index in unknown] for side in (0, 1))
+            self._known.update(zip(unknown, self.reward(prompts=first, completions=second), strict=True))
+        for place, neighbors in enumerate(near):
+            if own[place] is not None:
+                total, weight = self.self_weight * own[place], self.self_weight
+                for index, similarity in neighbors:
+                    value = self._known[index]
+                    if value is not None and similarity > 0:
+                        total, weight = total + similarity * value, weight + similarity
+                own[place] = total / weight if weight > 0 else own[place]
+        return own
 
     def _neighbors(self, queries: list[str]) -> list[list[tuple[int, float]]]:
         """Per query the index and similarity of its neighbors, nearest first."""
@@ -105,15 +109,6 @@ class RewardFusion:
                 kept = [(i, s) for i, s in zip(indices, cosines, strict=True) if s >= self.threshold]
                 found[text] = sorted(kept, key=lambda item: (-item[1], item[0]))
         return [found[query] for query in queries]
-
-    def _learn(self, indices: list[int]) -> None:
-        """Ask for the rewards of these texts of the index."""
-        if not indices:
-            return
-        pairs = list(self._index.values())
-        prompts, completions = ([pairs[index][side] for index in indices] for side in (0, 1))
-        values = self.reward(prompts=prompts, completions=completions)
-        self._known.update(zip(indices, values, strict=True))
 
 
 def _joined(prompt: Text, completion: Completion) -> str:

@@ -97,7 +97,9 @@ class RoutedReward(SyncOrAsync):
         yield from _filled(scores, [(reward, indices) for reward, indices in shares if indices], rows)
         if self.default is not None:
             again = self.on_unparsed == "default"
-            left = [i for i, task in enumerate(tasks) if task not in self.routes or (again and _unparsed(scores[i]))]
+            # Such a reward has had its say and said nothing; an endpoint that failed may still say something.
+            silent = [score.reason != "endpoint" if isinstance(score, Unscored) else score is None for score in scores]
+            left = [i for i, task in enumerate(tasks) if task not in self.routes or (again and silent[i])]
             yield from _filled(scores, [(self.default, left)] if left else [], rows)
         return scores
 
@@ -119,8 +121,3 @@ def _filled(scores: Scores, routed: Sequence[tuple[Callable[..., Any], list[int]
         for index, value in zip(indices, values, strict=True):
             missing = value is None or (not isinstance(value, Unscored) and math.isnan(value))
             scores[index] = None if missing else value
-
-
-def _unparsed(value: float | Unscored | None) -> bool:
-    """Whether the reward has had its say and said nothing; an endpoint that failed may still say something."""
-    return value.reason != "endpoint" if isinstance(value, Unscored) else value is None

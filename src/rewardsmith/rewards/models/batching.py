@@ -119,18 +119,11 @@ def _together(encoded: Sequence[Encoded], groups: Sequence[_Group], budget: int)
     owner = {row: number for number, group in enumerate(groups) for row in group.rows}
     rows = sorted(owner, key=lambda row: (-len(encoded[row].ids), row))
     leaders = tuple(group.rows[0] for group in groups)
-    sizes = [len(encoded[row].ids) - prefix for row in rows]
-    for start, stop in _stretches(sizes, UNIT * max(budget, prefix)):
-        part = rows[start:stop]
-        yield Batch(part, prefix, leaders, tuple(owner[row] for row in part))
-
-
-def _stretches(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
-    """Consecutive stretches that sum to at most `most`, at least one item each."""
-    start, total = 0, 0
-    for place, size in enumerate(sizes):
+    most, start, total = UNIT * max(budget, prefix), 0, 0
+    for place, row in enumerate(rows):
+        size = len(encoded[row].ids) - prefix
         if place > start and total + size > most:
-            yield start, place
+            yield Batch(rows[start:place], prefix, leaders, tuple(owner[row] for row in rows[start:place]))
             start, total = place, 0
         total += size
-    yield start, len(sizes)
+    yield Batch(rows[start:], prefix, leaders, tuple(owner[row] for row in rows[start:]))

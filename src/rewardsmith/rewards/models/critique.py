@@ -94,7 +94,8 @@ class GeneratedCritiques:
         import torch
 
         asks = [self.template(text_of(p), completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
-        ids = [RowEncoder(self.tokenizer).prompt_ids(ask) for ask in asks]
+        encoder = RowEncoder(self.tokenizer)
+        ids = [encoder.prompt_ids(ask) for ask in asks]
         order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
         found: list[str | None] = [None] * len(ids)
         devices = [self.model.device] if self.model.device.type == "cuda" else []

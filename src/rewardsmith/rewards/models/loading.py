@@ -227,8 +227,12 @@ def _weights(
         absent = isinstance(error, OSError | ValueError) and "safetensors" in str(error)
         _refuse(where, f"cannot be loaded ({_line(error)})", absent)
     trunk = f"{model.base_model_prefix}."
-    others = [_sizes(entry) for entry in report.get("mismatched_keys", ())]
-    others = [text for text in others if not headless or text.startswith(trunk) or model.base_model is model]
+    others = []
+    for entry in report.get("mismatched_keys", ()):
+        key, *shapes = (entry,) if isinstance(entry, str) else entry
+        sizes = f" is {tuple(shapes[0])}, and {tuple(shapes[1])} by the config" if len(shapes) == 2 else ""
+        if not headless or key.startswith(trunk) or model.base_model is model:
+            others.append(f"{key}{sizes}")
     if others:
         raise TargetError(
             f"load_reward_model: {where} holds weights of other sizes than its config.json says: "
@@ -271,12 +275,6 @@ def _left_out(model: Any, unexpected: Iterable[str]) -> list[str]:
                 found.append(key)
                 break
     return found
-
-
-def _sizes(entry: Any) -> str:
-    """A mismatched key of transformers' report, with both shapes where it gives them."""
-    key, *shapes = (entry,) if isinstance(entry, str) else entry
-    return f"{key} is {tuple(shapes[0])}, and {tuple(shapes[1])} by the config" if len(shapes) == 2 else str(key)
 
 
 def _refuse(where: str, what: str, pickled: bool) -> Any:

@@ -87,7 +87,15 @@ class PairwiseReward(ModelReward):
         placed = columns.get("placed") or [None] * len(prompts)
         there = self._logits(prompts, completions, reference)
         back = self._logits(prompts, reference, completions)
-        return [_joined(*row) for row in zip(there, back, placed, strict=True)]
+        found: list[float | Unscored] = []
+        for one, other, place in zip(there, back, placed, strict=True):
+            if place == "first" or isinstance(one, Unscored):
+                found.append(one)
+            elif isinstance(other, Unscored):
+                found.append(other)
+            else:
+                found.append(-other if place == "second" else (one - other) / 2)
+        return found
 
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
         """The batches in which a `Scorer` should send these rows."""
@@ -140,11 +148,3 @@ def in_pair(first: str, second: str, template: str = PAIR_TEMPLATE) -> str:
 def sigmoid(logit: float) -> float:
     """1 / (1 + exp(−x)), for any x."""
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
-
-
-def _joined(there: float | Unscored, back: float | Unscored, placed: str | None) -> float | Unscored:
-    if placed == "first" or isinstance(there, Unscored):
-        return there
-    if isinstance(back, Unscored):
-        return back
-    return -back if placed == "second" else (there - back) / 2

@@ -97,22 +97,20 @@ class StepReward(ModelReward):
 
     def encode(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[Encoded | Unscored]:
         """Return each row as the model reads it, with the ends of its steps."""
-        return [self._encode(*row) for row in zip(prompts, steps, strict=True)]
-
-    def _encode(self, prompt: Text, steps: Sequence[str]) -> Encoded | Unscored:
         import numpy as np
 
-        encoder = RowEncoder(self.tokenizer)
-        key = key_of(prompt)
-        first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        if isinstance(prompt, list):
-            first, prompt = encoder.prompt_ids(prompt), ""
-        elif self._tokenize(prompt)[:1] == first:  # a chat template has begun the text
-            first = []
-        found = encode_steps(prompt, steps, self._tokenize, step_end=self.step_end, first_ids=first)
-        ids = np.asarray(found.ids, dtype=np.int32)
-        refused = unreadable(ids, self.max_length, embedded(self.model)) if found.ends else None
-        return refused or Encoded(ids, found.ends, key)
+        known, rows = embedded(self.model), list[Encoded | Unscored]()
+        for prompt, own in zip(prompts, steps, strict=True):
+            text, first = prompt, [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+            if isinstance(text, list):
+                text, first = "", RowEncoder(self.tokenizer).prompt_ids(text)
+            elif self._tokenize(text)[:1] == first:  # a chat template has begun the text
+                first = []
+            found = encode_steps(text, own, self._tokenize, step_end=self.step_end, first_ids=first)
+            ids = np.asarray(found.ids, dtype=np.int32)
+            refused = unreadable(ids, self.max_length, known) if found.ends else None
+            rows.append(refused or Encoded(ids, found.ends, key_of(prompt)))
+        return rows
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
