@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _BLOCK = 1024  # queries whose similarities to the index are held at a time
 
 
+@dataclass(eq=False)
 class RewardFusion:
     """Smooth a reward over the nearest training texts: more consistent, and less able to tell near answers apart.
 
@@ -37,31 +39,28 @@ class RewardFusion:
         self_weight: w ≥ 0, the query's own; 0 asks the neighbors alone where there are any.
     """
 
+    reward: Callable[..., Any]
+    texts: InitVar[Sequence[tuple[Text, Completion]]]
+    embed: Callable[[list[str]], Any]
+    _: KW_ONLY
+    k: int = 5
+    threshold: float = 0.9
+    self_weight: float = 1.0
+    _units: NDArray[np.float64] | None = field(default=None, init=False, repr=False)
+    _known: dict[int, float | None] = field(default_factory=dict, init=False, repr=False)
+
     __name__ = "reward_fusion"
 
-    def __init__(
-        self,
-        reward: Callable[..., Any],
-        texts: Sequence[tuple[Text, Completion]],
-        embed: Callable[[list[str]], Any],
-        *,
-        k: int = 5,
-        threshold: float = 0.9,
-        self_weight: float = 1.0,
-    ) -> None:
-        check_range("RewardFusion", "k", k, 0, float("inf"))
-        check_range("RewardFusion", "threshold", threshold, -1.0, 1.0)
-        check_range("RewardFusion", "self_weight", self_weight, 0.0, float("inf"))
-        if is_async(reward):
+    def __post_init__(self, texts: Sequence[tuple[Text, Completion]]) -> None:
+        check_range("RewardFusion", "k", self.k, 0, float("inf"))
+        check_range("RewardFusion", "threshold", self.threshold, -1.0, 1.0)
+        check_range("RewardFusion", "self_weight", self.self_weight, 0.0, float("inf"))
+        if is_async(self.reward):
             raise TypeError(
-                f"RewardFusion: {getattr(reward, '__name__', reward)!r} is async, which it cannot await. "
+                f"RewardFusion: {getattr(self.reward, '__name__', self.reward)!r} is async, which it cannot await. "
                 "Pass a function that returns its rewards."
             )
-        self.reward, self.embed = reward, embed
-        self.k, self.threshold, self.self_weight = k, threshold, self_weight
         self._index = {_joined(*pair): pair for pair in texts}
-        self._units: NDArray[np.float64] | None = None
-        self._known: dict[int, float | None] = {}
 
     def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
         """One value a row; None where the reward gives none to the row itself. Neighbors without a reward are left out.

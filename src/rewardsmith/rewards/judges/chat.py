@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -45,6 +46,7 @@ class Usage(NamedTuple):
     completion_tokens: int = 0
 
 
+@dataclass(eq=False, repr=False)
 class ChatBackend:
     """Messages in, the model's text out, over `POST {base_url}/chat/completions`.
 
@@ -70,42 +72,36 @@ class ChatBackend:
         ValueError: a limit is below its least, or `base_url` is no http address.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str = "https://api.openai.com/v1",
-        api_key_env: str = "OPENAI_API_KEY",
-        concurrency: int = 8,
-        attempts: int = 5,
-        timeout: float = 60.0,
-        backoff: float = 0.5,
-        cache_dir: str | Path | None = None,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
+    model: str
+    _: KW_ONLY
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 8
+    attempts: int = 5
+    timeout: float = 60.0
+    backoff: float = 0.5
+    cache_dir: str | Path | None = None
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
+    usage: Usage = field(default_factory=Usage, init=False)
+    _line: Line | None = field(default=None, init=False)
+    _has_answered: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
         try:
             import httpx  # noqa: F401
         except ImportError as error:
             raise missing_extra("ChatBackend", "judge", error) from error
-        if concurrency < 1 or attempts < 1 or not timeout > 0:
+        if self.concurrency < 1 or self.attempts < 1 or not self.timeout > 0:
             raise ValueError(
-                f"ChatBackend: concurrency={concurrency} and attempts={attempts} must both be at least 1, and "
-                f"timeout={timeout} above 0. Raise them."
+                f"ChatBackend: concurrency={self.concurrency} and attempts={self.attempts} must both be at least 1, "
+                f"and timeout={self.timeout} above 0. Raise them."
             )
-        self.model = model
-        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.url = self.base_url.rstrip("/") + "/chat/completions"
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
-            raise ValueError(f"ChatBackend: base_url={base_url!r} is no address. Begin it with http:// or https://.")
-        self.api_key_env = api_key_env
-        self.concurrency = concurrency
-        self.attempts = attempts
-        self.timeout = timeout
-        self.backoff = backoff
-        self.cache_dir = cache_dir
-        self.parameters = {"temperature": 0.0, "max_tokens": 1024} if parameters is None else dict(parameters)
-        self.usage = Usage()
-        self._line: Line | None = None
-        self._has_answered = False
+            raise ValueError(
+                f"ChatBackend: base_url={self.base_url!r} is no address. Begin it with http:// or https://."
+            )
+        self.parameters = dict(self.parameters)
 
     def __repr__(self) -> str:
         return f"ChatBackend({self.model!r}, url={self._place!r})"
