@@ -184,7 +184,25 @@ class PerRow(SyncOrAsync):
 
     def call(self, prompt: Text, completion: Completion | None, columns: Mapping[str, Any]) -> Any:
         """The function's own result for one row, or its coroutine."""
-        return _CALLS[self.contract](self, text_of(prompt), completion_text(completion), columns)
+        asked, answered = text_of(prompt), completion_text(completion)
+        if self.contract == "reasoning-gym":
+            return self.function(answer=answered, entry=columns["entry"])
+        if self.contract == "openrlhf":
+            label = columns.get("label") if columns.get("answer") is None else columns["answer"]
+            return self.function([asked + answered], [asked], [label])
+        given = _given_to_verl(answered, columns) if self.contract == "verl" else self._given(asked, answered, columns)
+        positional, keywords = self.signature.bind(given)
+        return self.function(*positional, **keywords)
+
+    def _given(self, prompt: str, completion: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """What a plain function may be given."""
+        available = {**dict.fromkeys(PROMPT_NAMES, prompt), **columns, **dict.fromkeys(COMPLETION_NAMES, completion)}
+        available["prompt"] = prompt
+        available |= dict.fromkeys(self.signature.aliases(available), columns.get("answer"))
+        if self.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets only the usual two
+            spare = {*PROMPT_NAMES, *COMPLETION_NAMES} - {"prompt", "completion", *columns, *self.signature.keywords}
+            available = {name: value for name, value in available.items() if name not in spare}
+        return available
 
     def value(self, result: Any) -> Any:
         """The reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""
@@ -239,48 +257,17 @@ def from_openrlhf(function: Callable[..., Any]) -> PerRow:
     return PerRow(function, "openrlhf")
 
 
-def _call_plain(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
-    available = {**dict.fromkeys(PROMPT_NAMES, prompt), **columns, **dict.fromkeys(COMPLETION_NAMES, completion)}
-    available["prompt"] = prompt
-    available |= dict.fromkeys(reward.signature.aliases(available), columns.get("answer"))
-    if reward.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets only the usual two
-        spare = {*PROMPT_NAMES, *COMPLETION_NAMES} - {"prompt", "completion", *columns, *reward.signature.keywords}
-        available = {name: value for name, value in available.items() if name not in spare}
-    positional, keywords = reward.signature.bind(available)
-    return reward.function(*positional, **keywords)
-
-
-def _call_verl(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
+def _given_to_verl(completion: str, columns: Mapping[str, Any]) -> dict[str, Any]:
     truth = columns.get("ground_truth")
     if truth is None and isinstance(columns.get("reward_model"), Mapping):
         truth = columns["reward_model"].get("ground_truth")
     extra_info = columns.get("extra_info")
-    positional, keywords = reward.signature.bind(
-        {
-            "data_source": columns.get("data_source") or "",
-            "solution_str": completion,
-            "ground_truth": columns.get("answer") if truth is None else truth,
-            "extra_info": {} if extra_info is None else extra_info,
-        }
-    )
-    return reward.function(*positional, **keywords)
-
-
-def _call_openrlhf(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
-    label = columns.get("label") if columns.get("answer") is None else columns["answer"]
-    return reward.function([prompt + completion], [prompt], [label])
-
-
-def _call_reasoning_gym(reward: PerRow, prompt: str, completion: str, columns: Mapping[str, Any]) -> Any:
-    return reward.function(answer=completion, entry=columns["entry"])
-
-
-_CALLS: dict[str, Callable[[PerRow, str, str, Mapping[str, Any]], Any]] = {
-    "plain": _call_plain,
-    "verl": _call_verl,
-    "openrlhf": _call_openrlhf,
-    "reasoning-gym": _call_reasoning_gym,
-}
+    return {
+        "data_source": columns.get("data_source") or "",
+        "solution_str": completion,
+        "ground_truth": columns.get("answer") if truth is None else truth,
+        "extra_info": {} if extra_info is None else extra_info,
+    }
 
 
 def check_columns(reward: Callable[..., Any], columns: Collection[str]) -> None:
