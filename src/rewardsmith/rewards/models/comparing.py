@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    Numbers = NDArray[np.float64]
 
 FAR, FAR_IN_HALF = 1e-4, 5e-2
 """Share of the spread between rows by which two readings may differ; half precision depends on the batch's shape."""
@@ -17,9 +21,12 @@ NOISE, NOISE_IN_HALF = 64, 8
 Values = Sequence[Sequence[float]]
 
 
-def near(left: Tensor, right: Tensor, most: Tensor | float) -> bool:
+def near(left: Numbers, right: Numbers, most: Any) -> bool:
     """Return whether two outputs of one shape differ by at most `most`; NaN and infinity are equal to themselves."""
-    same = (left == right) | (left.isnan() & right.isnan()) | ((left - right).abs() <= most)
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        same = (left == right) | (np.isnan(left) & np.isnan(right)) | (abs(left - right) <= most)
     return bool(same.all())
 
 
@@ -34,7 +41,8 @@ def close(left: Tensor | None, right: Tensor, *, of: Tensor | None = None, far: 
         return False
     if far is None:
         far = FAR_IN_HALF if left.dtype.itemsize < 4 else FAR
-    return near(left.double(), right.double(), far * _largest(right if of is None else of))
+    one, other, measure = (values.double().cpu().numpy() for values in (left, right, right if of is None else of))
+    return near(one, other, far * _largest(measure))
 
 
 @dataclass
@@ -52,26 +60,27 @@ class Spread:
             dtype: torch's, of the model's weights.
             times: how much more than rounding they may differ by.
         """
+        import numpy as np
         import torch
 
         rows = [*among, *right, *self.ends]
         width = len(rows[0]) if len({len(row) for row in rows}) == 1 else 1
         known, one, other = (
-            torch.tensor([value for row in part for value in row], dtype=torch.float64).reshape(-1, width)
+            np.asarray([value for row in part for value in row], dtype=np.float64).reshape(-1, width)
             for part in (rows, found, right)
         )
-        finite = known.isfinite()
-        low = torch.where(finite, known, torch.inf).amin(dim=0)
-        high = torch.where(finite, known, -torch.inf).amax(dim=0)
+        finite = np.isfinite(known)
+        low, high = np.where(finite, known, np.inf).min(axis=0), np.where(finite, known, -np.inf).max(axis=0)
         half = dtype.itemsize < 4
         noise = (NOISE_IN_HALF if half else NOISE) * torch.finfo(dtype).eps * _largest(known)
-        most = (FAR_IN_HALF if half else FAR) * (high - low).clamp(min=0) + noise
+        most = (FAR_IN_HALF if half else FAR) * np.maximum(high - low, 0.0) + noise
         agree = near(one, other, times * most)
         if agree:
             self.ends = [low.tolist(), high.tolist()]
         return agree
 
 
-def _largest(values: Tensor) -> Tensor:
-    finite = values[values.isfinite()].double().abs()
-    return finite.max() if finite.numel() else finite.new_zeros(())
+def _largest(values: Numbers) -> float:
+    import numpy as np
+
+    return float(abs(values[np.isfinite(values)]).max(initial=0.0))
