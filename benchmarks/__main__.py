@@ -24,6 +24,12 @@ def _worker_scaling() -> list[Ratio]:
     return measure()
 
 
+def _ray_scaling() -> list[Ratio]:
+    from benchmarks.ray_scaling import measure
+
+    return measure()
+
+
 def _trl_overhead() -> list[Ratio]:
     from benchmarks.trl_overhead import measure
 
@@ -56,6 +62,7 @@ def _reward_training() -> list[Ratio]:
 BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "audit_overhead": _audit_overhead,
     "worker_scaling": _worker_scaling,
+    "ray_scaling": _ray_scaling,
     "trl_overhead": _trl_overhead,
     "reward_scoring": _reward_scoring,
     "reward_training": _reward_training,

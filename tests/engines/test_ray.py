@@ -18,7 +18,7 @@ from tests.engines.scoring_jobs import asked, environment, expected, on_disk, re
 from tests.installed import part_of
 from tests.small_models import llama_classifier, saved
 
-ray = part_of("ray", "ray.data") and part_of("ray", "ray")
+ray = part_of("ray", "ray")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 from rewardsmith.engines.ray import RayEngine  # noqa: E402
@@ -49,7 +49,7 @@ def test_a_reward_model_gets_the_same_rows_from_ray_two_processes_and_one(tmp_pa
     torch.set_num_threads(1)
     folder = saved(llama_classifier().float(), tmp_path / "rm")
     rows = tmp_path / "rows.jsonl"
-    long = "so maybe " * 40  # more than the model takes
+    long = "so maybe " * 200  # more than the model takes
     completions = [long if i % 13 == 12 else "so " * (i * 7 % 11) + str(i) for i in range(60)]
     records = [{"prompt": f"{i % 5}+{i % 3}=", "completion": c} for i, c in enumerate(completions)]
     rows.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -146,6 +146,57 @@ def test_no_room_for_a_worker_is_said_and_so_is_a_missing_ray(tmp_path, two_work
     rows, spec = rows_file(tmp_path, 4), f"{reward_file(tmp_path)}:remainder"
     with pytest.raises(RewardsmithError, match=r"the cluster has 2 CPUs and 0 GPUs, no room for a worker of 3 and 0"):
         score_file(rows, spec, tmp_path / "a.jsonl", engine=RayEngine(num_cpus=3))
-    monkeypatch.setitem(sys.modules, "ray.data", None)
-    with pytest.raises(RewardsmithError, match=r'RayEngine: ray\.data cannot be imported .*pip install "\.\[ray\]"'):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RewardsmithError, match=r'RayEngine: ray cannot be imported .*pip install "\.\[ray\]"'):
         score_file(rows, spec, tmp_path / "b.jsonl", engine=RayEngine())
+
+
+def test_the_workers_stay_with_their_reward_for_the_next_job_and_an_edit_of_it_brings_new_ones(tmp_path, two_workers):
+    rows, reward = rows_file(tmp_path), tmp_path / "counted.py"
+    code = (
+        "import os\nfrom pathlib import Path\n"
+        "class Counted:\n"
+        "    def __init__(self):\n"
+        "        with open(Path(__file__).with_name('loads'), 'a') as file:\n"
+        "            file.write(f'{os.getpid()} ')\n"
+        "    def plan(self, completions, **columns):\n"
+        "        return [list(range(len(completions)))]\n"
+        "    def __call__(self, completions, **columns):\n"
+        "        return [float(c) for c in completions]\n"
+    )
+    loaded = {}
+    for name, edit in (("a", ""), ("b", ""), ("c", "# edited\n")):
+        reward.write_text(code + edit)
+        found = score_file(rows, f"{reward}:Counted", tmp_path / f"{name}.jsonl", engine=two_workers)
+        assert [row["reward"] for row in read(found.out)] == [float(i) for i in range(100)]
+        processes = [int(n) for n in (tmp_path / "loads").read_text().split() if int(n) != os.getpid()]
+        assert len(processes) == len(set(processes))  # none has loaded it twice
+        loaded[name] = len(processes)
+    assert 1 <= loaded["a"] <= loaded["b"] <= 2
+    assert loaded["c"] > loaded["b"]
+
+
+def test_the_file_is_read_no_faster_than_the_workers_take_blocks(tmp_path, two_workers):
+    rows, spec = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder"
+    ahead, done = [], []
+
+    def engine(blocks, job, advance):
+        def watched():
+            for block in blocks:
+                ahead.append(block.index + 1 - len(done))
+                yield block
+
+        for index, results in two_workers(watched(), job, advance):
+            done.append(index)
+            yield index, results
+
+    out = score_file(rows, spec, tmp_path / "out.jsonl", engine=engine, block_size=5).out
+    assert read(out) == expected(rows)
+    assert len(done) == 20
+    assert max(ahead) == 2
+
+
+def test_blocks_on_ray_are_a_quarter_of_a_workers_share_in_whole_batches_of_at_most_1024_rows():
+    sizes = [RayEngine(2).block_size(n_rows, 16) for n_rows in (1, 2000, 100_000)]
+    assert sizes == [16, 256, 1024]  # 2000 / (4 · 2) = 250, in batches of 16
+    assert RayEngine(100).block_size(3200, 3) == 9  # 3200 / 400 = 8

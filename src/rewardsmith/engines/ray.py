@@ -1,4 +1,4 @@
-"""Scoring over Ray Data: the blocks of a job go to the workers of a cluster, each of which loads the reward once."""
+"""Scoring over Ray: the blocks of a job go to the workers of a cluster, each of which loads the reward once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 import pickle
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from rewardsmith.scoring import Block, BlockScoring, Scored
 from rewardsmith.scoring.blocks import BlockScorer
 
 logger = logging.getLogger(__name__)
-ATTEMPTS = ".attempts"
 
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Blocks on the workers of a Ray cluster, for `rewards.score_file`.
+    """Blocks on the workers of a Ray cluster, for `scoring.score_file`.
 
-    A worker that dies is replaced, and its block goes on from the block's journal. Results come back as Ray's own
+    A worker is an actor. It takes a block when it has finished the one before, and the file is read no faster than
+    that. One that dies is replaced, and its block goes on from the block's journal. Results come back as Ray's own
     return values; where the output's folder is on a disk that all nodes see, the journals are there too, so that not
     even the batches of an unfinished block are repeated.
+
+    The workers of the last job stay, with the reward that they have loaded, until this process ends, another reward is
+    scored, or `close` is called.
 
     workers: how many; None: as many as the cluster has room for.
     num_cpus, num_gpus: what each of them takes.
@@ -47,49 +51,50 @@ class RayEngine:
         Raises:
             RewardsmithError: Ray is not installed, there is no room for a worker, or a worker fails or dies repeatedly.
         """
-        ray = _ray()
-        ours = not ray.is_initialized()
-        if ours:
-            _start(ray, None if self.workers is None else math.ceil(self.workers * self.num_cpus))
-        for left in job.folder.glob(f"*{ATTEMPTS}"):
-            left.unlink()
+        ray = self._started()
+        pool = _pool(ray, self, job, self._size(ray))
         try:
-            for index, results, said in self._results(ray, blocks, job):
+            for index, results, said in pool.run(iter(blocks), job.folder, self.most_attempts):
                 for message in said:
                     logger.warning("%s", message)
                 if isinstance(results, str):
                     raise RewardsmithError(_failure(f"block {index}: {results}"))
-                _attempts(job, index).unlink(missing_ok=True)
                 advance(len(results))
                 yield index, results
         except ray.exceptions.RayError as error:
+            self.close()
             lines = re.findall(r"^[\w.]+(?:Error|Exception): .+", str(error), re.MULTILINE)
             raise RewardsmithError(_failure(lines[0] if lines else type(error).__name__)) from error
-        finally:
-            if ours:
-                ray.shutdown()
+        except BaseException:
+            self.close()  # its workers are at blocks that nobody waits for
+            raise
 
-    def _results(
-        self, ray: Any, blocks: Iterable[Block], job: BlockScoring
-    ) -> Iterator[tuple[int, list[Scored] | str, list[str]]]:
-        """Every block's results, or what went wrong, and the warnings that came with it."""
-        import cloudpickle
-        import pyarrow as pa
+    def block_size(self, n_rows: int, batch_size: int) -> int:
+        """Rows of a block: four blocks for each worker, of whole batches and at most 1024 rows."""
+        workers = self._size(self._started()) if self.workers is None else self.workers
+        batches = math.ceil(n_rows / (4 * workers * batch_size))
+        return batch_size * max(1, min(batches, 1024 // batch_size))
 
-        # One by one into the object store, which spills to disk: the rows need never be in memory together.
-        data = ray.data.from_arrow_refs([ray.put(pa.table({"block": [pickle.dumps(block)]})) for block in blocks])
-        data.context.enable_progress_bars = False
-        scored = data.map_batches(
-            RayWorker,
-            fn_constructor_args=(cloudpickle.dumps(job), list(sys.path), self.most_attempts),
-            compute=ray.data.ActorPoolStrategy(size=self._size(ray)),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=self.num_cpus,
-            num_gpus=self.num_gpus,
-        )  # by Ray's default a worker that dies is replaced, and what it had begun is begun again
-        for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from (pickle.loads(result) for result in batch["result"].to_pylist())
+    def close(self) -> None:
+        """End the workers that the last job has left."""
+        for pool in _POOLS:
+            pool.close()
+        _POOLS.clear()
+
+    def _started(self) -> Any:
+        """Ray, connected to the cluster of RAY_ADDRESS or, without one, to workers of this machine."""
+        try:
+            import ray
+        except ImportError as error:
+            raise missing_extra("RayEngine", "ray", error) from error
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+            if not os.environ.get("RAY_ADDRESS"):
+                needed = None if self.workers is None else math.ceil(self.workers * self.num_cpus)
+                quiet |= {"num_cpus": needed, "include_dashboard": False}
+            ray.init(**quiet)
+        return ray
 
     def _size(self, ray: Any) -> int:
         if self.workers is not None:
@@ -102,6 +107,87 @@ class RayEngine:
                 f"worker of {self.num_cpus:g} and {self.num_gpus:g}. Ask for less, or say how many workers to wait for."
             )
         return int(min(room))
+
+
+class _Pool:
+    """Actors that have loaded one reward, or are about to. key: what they are the workers of."""
+
+    def __init__(self, ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int, key: tuple[Any, ...]) -> None:
+        import cloudpickle
+
+        self.key, self._ray = key, ray
+        self._actor = ray.remote(RayWorker).options(num_cpus=engine.num_cpus, num_gpus=engine.num_gpus)
+        self._job = cloudpickle.dumps(job)
+        self._idle: list[Any] = []
+        self._loading = dict(self._begun() for _ in range(n_workers))
+
+    def _begun(self) -> tuple[Any, Any]:
+        actor = self._actor.remote()
+        return actor.load.remote(self._job, list(sys.path)), actor
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in (*self._idle, *self._loading.values()):
+            self._ray.kill(actor)
+
+    def run(
+        self, blocks: Iterator[Block], folder: Path, most_attempts: int
+    ) -> Iterator[tuple[int, list[Scored] | str, list[str]]]:
+        """Every block's results, or what went wrong, and the warnings that came with it."""
+        died = self._ray.exceptions.RayActorError
+        running: dict[Any, tuple[Any, Block]] = {}
+        waiting: list[Block] = []  # those whose worker has died
+        attempts, deaths = Counter[int](), 0
+        while True:
+            while self._idle and (block := waiting.pop() if waiting else next(blocks, None)) is not None:
+                attempts[block.index] += 1
+                if attempts[block.index] > most_attempts:
+                    yield block.index, f"it has ended its worker {most_attempts} times", []
+                    return
+                actor = self._idle.pop()
+                running[actor.score.remote(folder, pickle.dumps(block))] = actor, block
+            if not running and (self._idle or not self._loading):
+                return
+            (done,), _ = self._ray.wait([*running, *self._loading], num_returns=1)
+            if done in self._loading:
+                actor = self._loading.pop(done)
+                try:
+                    self._ray.get(done)
+                    self._idle.append(actor)
+                except died:
+                    deaths += 1
+                    if deaths >= most_attempts:
+                        raise
+                    self._loading |= [self._begun()]
+                continue
+            actor, block = running.pop(done)
+            try:
+                found = pickle.loads(self._ray.get(done))
+            except died:
+                waiting.append(block)
+                self._loading |= [self._begun()]
+                continue
+            self._idle.append(actor)
+            yield found
+
+
+_POOLS: list[_Pool] = []
+"""The workers of the last job, if any."""
+
+
+def _pool(ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int) -> _Pool:
+    """The workers that are there, if they have loaded this very reward in this Ray session; else new ones."""
+    import cloudpickle
+
+    context = ray.get_runtime_context()
+    session = context.gcs_address, context.get_job_id(), context.get_node_id()
+    reward = cloudpickle.dumps(replace(job, folder=Path()))
+    key = (session, reward, n_workers, engine.num_cpus, engine.num_gpus)
+    if not _POOLS or _POOLS[0].key != key:
+        if _POOLS and _POOLS[0].key[0] == session:
+            engine.close()
+        _POOLS[:] = [_Pool(ray, engine, job, n_workers, key)]
+    return _POOLS[0]
 
 
 class _Said(logging.Handler):
@@ -118,40 +204,27 @@ class _Said(logging.Handler):
 class RayWorker:
     """What runs on a worker: blocks in, their results out, pickled both ways."""
 
-    def __init__(self, job: bytes, path: list[str], most_attempts: int) -> None:
+    def load(self, job: bytes, path: list[str]) -> None:
         """Load the reward, which may lie where the driver looks for modules."""
         import cloudpickle
 
         sys.path += [place for place in path if place not in sys.path]
-        self._job: BlockScoring = cloudpickle.loads(job)
-        self._most_attempts = most_attempts
         self._said = _Said(logging.WARNING)
         logging.getLogger("rewardsmith").addHandler(self._said)
-        self._scorer = BlockScorer(self._job, workers=self._job.processes)
+        loaded: BlockScoring = cloudpickle.loads(job)
+        self._scorer = BlockScorer(loaded, workers=loaded.processes)
 
-    def __call__(self, batch: Any) -> Any:
-        """One block, scored."""
-        import pyarrow as pa
-
-        return pa.table({"result": [self._scored(pickle.loads(block)) for block in batch["block"].to_pylist()]})
-
-    def _scored(self, block: Block) -> bytes:
+    def score(self, folder: Path, block: bytes) -> bytes:
+        """One block's index, its results or what went wrong, and the warnings on the way."""
+        given: Block = pickle.loads(block)
+        self._scorer.job = replace(self._scorer.job, folder=folder)
         found: list[Scored] | str
         try:
-            found = self._begun(block)
-        except Exception as error:  # as a value, so that it is neither retried nor buried in Ray's own traceback
+            found = self._scorer(given)
+        except Exception as error:  # as a value, so that it is not buried in Ray's own traceback
             found = f"{type(error).__name__}: {error}"
         said, self._said.messages = self._said.messages, []
-        return pickle.dumps((block.index, found, said))
-
-    def _begun(self, block: Block) -> list[Scored]:
-        attempts = _attempts(self._job, block.index)
-        attempts.parent.mkdir(parents=True, exist_ok=True)  # where this machine does not see the driver's disk
-        with attempts.open("ab") as file:
-            file.write(b".")
-        if attempts.stat().st_size > self._most_attempts:
-            raise RewardsmithError(f"it has ended its worker {self._most_attempts} times")
-        return self._scorer(block)
+        return pickle.dumps((given.index, found, said))
 
 
 def _failure(what: str) -> str:
@@ -159,27 +232,3 @@ def _failure(what: str) -> str:
         f"RayEngine: a worker failed ({what[:500].rstrip('.')}). What is finished is kept: mend the reward, or "
         "give each worker more memory, and run the same command."
     )
-
-
-def _attempts(job: BlockScoring, index: int) -> Path:
-    return job.journal(index).with_suffix(ATTEMPTS)
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise missing_extra("RayEngine", "ray", error) from error
-    return ray
-
-
-def _start(ray: Any, num_cpus: int | None) -> None:
-    """Join the cluster of RAY_ADDRESS, or make one of this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(num_cpus=num_cpus, include_dashboard=False, **quiet)

@@ -119,7 +119,10 @@ class RowsFile:
 
 @dataclass(frozen=True)
 class BlockScoring:
-    """How blocks are scored: what a worker anywhere must know. `folder` is where journals are kept."""
+    """How blocks are scored: what a worker anywhere must know.
+
+    folder: where journals are kept. source: a digest of the reward's code.
+    """
 
     target: Target
     folder: Path
@@ -127,6 +130,7 @@ class BlockScoring:
     batch_size: int
     concurrency: int = CONCURRENCY
     memory: int | None = None
+    source: str | None = None
 
     @property
     def processes(self) -> int:
@@ -139,11 +143,14 @@ class BlockScoring:
 
 
 class BlockScorer:
-    """Scores blocks with one reward that is loaded once; a block that was cut short goes on from its journal."""
+    """Scores blocks with one reward that is loaded once; a block that was cut short goes on from its journal.
+
+    job: may be exchanged for one that differs in its folder alone.
+    """
 
     def __init__(self, job: BlockScoring, *, workers: int, progress: Any = False) -> None:
         """Prepare; `workers` and `progress` as in `Scorer`."""
-        self._job = job
+        self.job = job
         self._scorer = Scorer(
             job.target,
             workers=workers,
@@ -157,7 +164,7 @@ class BlockScorer:
     def __call__(self, block: Block) -> list[Scored]:
         """One result per row of the block, in order."""
         header = {"block": block.index, "rows": block.digest}
-        self._scorer.journal_to(self._job.journal(block.index), header, patience=ORPHAN)
+        self._scorer.journal_to(self.job.journal(block.index), header, patience=ORPHAN)
         return in_either_form(self._scorer, block.rows, block.keys)
 
     def close(self) -> None:
@@ -166,7 +173,10 @@ class BlockScorer:
 
 
 Engine = Callable[[Iterable[Block], BlockScoring, Callable[[int], None]], Iterator[tuple[int, list[Scored]]]]
-"""Blocks, how to score them, and what to tell how many rows are done, to (index, results) in any order."""
+"""Blocks, how to score them, and what to tell how many rows are done, to (index, results) in any order.
+
+One that has a method `block_size(n_rows, batch_size)` says how many rows go into a block of a new job.
+"""
 
 
 class _Rows:

@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from numbers import Number
@@ -23,7 +23,7 @@ from rewardsmith.scoring.calling import CONCURRENCY, row_limit
 from rewardsmith.scoring.columns import Columns, Given, columns_of, names_of
 from rewardsmith.scoring.contracts import check_columns
 from rewardsmith.scoring.digest import source_digest
-from rewardsmith.scoring.journal import CODE, Journal
+from rewardsmith.scoring.journal import CODE, Journal, header_of
 from rewardsmith.scoring.output import Records, file_digest, write_records
 from rewardsmith.scoring.progress import Bar
 from rewardsmith.scoring.targets import Target
@@ -93,7 +93,8 @@ def score_file(
 
     Finished blocks of rows are kept in the folder `OUT.parts`, batches of the others in journals there. Killed, the
     same call asks again at most what was under way, on whichever engine; done, it scores nothing. After an edit of the
-    reward's code it scores all rows anew. Any engine cuts the same blocks and batches, so results do not depend on it.
+    reward's code it scores all rows anew. Where a result depends on which rows share a batch, give `block_size`: then
+    any engine cuts the same blocks and batches.
 
     Args:
         rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame;
@@ -105,7 +106,8 @@ def score_file(
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
         concurrency: rows that an async reward works on at once, where the reward does not say.
         memory: bytes of address space that a worker process may take; None sets no limit.
-        block_size: rows that are finished together; None: a 32nd of the rows, at least 64 and at most 1024.
+        block_size: rows that are finished together; None: what the job on disk has; of a new one a 32nd of the rows,
+            at least 64 and at most 1024, and on Ray a quarter of a worker's share, in whole batches.
         conversational: give the reward messages where the file has strings. Without it a block on whose every row the
             reward raises is given in the other form, if that helps.
         progress: draw a bar on standard error.
@@ -119,7 +121,16 @@ def score_file(
     columns = columns_of(reward)
     if block_size is not None and block_size < 1:
         raise ValueError(f"score_file: block_size is {block_size}, which cannot be. Pass at least 1.")
-    plan = _surveyed(RowsFile(_source(rows), 1024, limit, conversational, added=tuple(columns.added)), block_size)
+    engine = LocalEngine() if engine is None else engine
+
+    def size(n_rows: int) -> int:
+        """Rows of a block: as given, as the job on disk has it, or as the engine, or else their number, has it."""
+        known = block_size or header_of(folder / "job").get("block_size")
+        if known is None and hasattr(engine, "block_size"):
+            known = engine.block_size(n_rows, batch_size)
+        return known or min(1024, max(64, -(-n_rows // 32)))
+
+    plan = _surveyed(RowsFile(_source(rows), 1024, limit, conversational, added=tuple(columns.added)), size)
     bar = Bar() if progress else None
     with contextlib.ExitStack() as stack:
         if bar:
@@ -129,7 +140,7 @@ def score_file(
         top, jobs = _opened(stack, folder, columns, plan, {"timeout": timeout, **common})
         if path.exists() and any(job.lock.emptied for job in jobs.values()):
             logger.warning("score_file: %s is of the code before. It is replaced when this run ends.", path)
-        n_found = min(_score(plan, job, engine or LocalEngine(), bar) for job in jobs.values())
+        n_found = min(_score(plan, job, engine, bar) for job in jobs.values())
         joined = _Joined(plan, columns, jobs)
         made = _finished(top, path) if n_found == plan.n_rows else None
         if made is None:
@@ -177,7 +188,7 @@ def _source(rows: Any) -> Any:
     return [{"prompt": r.prompt, "completion": r.completion, **r.columns} if isinstance(r, Row) else r for r in rows]
 
 
-def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
+def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> _Plan:
     """Read all rows once: their columns, what each block is known by, and, if they are few, the rows themselves.
 
     Reading errors show before anything is scored.
@@ -204,8 +215,7 @@ def _surveyed(rows: RowsFile, block_size: int | None) -> _Plan:
         numbers = [type(value).__name__ for value in given if isinstance(value, Number) and not is_missing(value)][:1]
         todo = f"It holds numbers ({numbers[0]}): make them text" if numbers else "Rename the column that holds it"
         raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
-    # By the rows alone, never by the workers, so that every engine cuts the same blocks.
-    each = min(1024, max(64, -(-n_rows // 32))) if block_size is None else block_size
+    each = block_size(n_rows)
     digests = [
         hashlib.blake2b(ids[16 * start : 16 * (start + each)].hex().encode(), digest_size=16).hexdigest()
         for start in range(0, n_rows, each)
@@ -243,7 +253,8 @@ def _opened(
 
 
 def _scoring(target: Target, place: Path, *, timeout: float | None, **options: Any) -> BlockScoring:
-    return BlockScoring(target, place, row_limit(target.reward, timeout), **options)
+    limit = row_limit(target.reward, timeout)
+    return BlockScoring(target, place, limit, source=source_digest(target), **options)
 
 
 def _file_name(label: str) -> str:
@@ -255,7 +266,7 @@ def _file_name(label: str) -> str:
 def _header(job: BlockScoring) -> dict[str, Any]:
     return {
         "target": job.target.name,
-        "source": source_digest(job.target),
+        "source": job.source,
         "version": __version__,
         "timeout": job.timeout,
         "batch_size": job.batch_size,

@@ -185,6 +185,15 @@ class Journal:
             self._file = -1
 
 
+def header_of(path: Path) -> dict[str, Any]:
+    """Return the header of a journal; empty where there is no journal, or its header is damaged."""
+    try:
+        with path.open("rb") as file:
+            return unsealed(file.readline()) or {}
+    except OSError:
+        return {}
+
+
 def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:
     r"""The record as one line of JSON whose last field is a digest of the rest, under `key`.
 
