@@ -61,7 +61,7 @@ def test_workers_die_with_a_killed_parent_even_while_they_hold_the_interpreter(t
     note = tmp_path / "pid"
     job = tmp_path / "job.py"
     job.write_text(
-        "import os\nfrom rewardsmith.data import Row\nfrom rewardsmith.rewards import score\n"
+        "import os\nfrom rewardsmith.data import Row\nfrom rewardsmith.scoring import score\n"
         f"def hang(completions):\n    open({str(note)!r}, 'w').write(str(os.getpid()))\n    while True: pass\n"
         "score(hang, [Row('p', 'c')], timeout=None)\n"
     )

@@ -93,7 +93,7 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
                 value=len(entries) / n,
                 interval=wilson_interval(len(entries), n, alpha=alpha),
                 n=n,
-                advice="Return None for what cannot be scored. Until then score through `rewardsmith.rewards.score` or "
+                advice="Return None for what cannot be scored. Until then score through `rewardsmith.scoring.score` or "
                 "train with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
                 unit="share of different completions sent",
                 examples=tuple(

@@ -63,7 +63,7 @@ def prefix_consistency(baseline: StepBaseline) -> Asking:
         interval=(low, high),
         n=n,
         advice="Score every step as the last of its prefix, in training as in evaluation: a step must not be paid "
-        "for what comes after it. `rewardsmith.rewards.StepScore` does so, one row per prefix.",
+        "for what comes after it. `rewardsmith.scoring.process.StepScore` does so, one row per prefix.",
         unit="share of steps",
         examples=tuple(changed[:3]),
     )
