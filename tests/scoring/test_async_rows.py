@@ -57,6 +57,7 @@ def test_without_a_word_of_the_reward_the_scorer_says_how_many_rows_at_once():
     assert max(rewards_of(score(counting, numbered(40), workers=0))) == 16.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_share_the_rows_that_may_be_under_way(workers, tmp_path):
     log = tmp_path / "log"

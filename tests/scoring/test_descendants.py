@@ -76,6 +76,7 @@ score(starting(Path(sys.argv[1]), "hang"), [Row("p", "a")], timeout=100.0)
 """
 
 
+@pytest.mark.slow
 def test_programs_end_whatever_signal_ends_the_command(tmp_path):
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}

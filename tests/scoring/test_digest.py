@@ -201,6 +201,7 @@ def test_of_a_large_package_only_what_is_imported_counts_and_a_warning_says_so(f
     assert loaded("large.reward:pays") != before
 
 
+@pytest.mark.slow
 def test_in_this_process_an_edit_that_was_not_loaded_is_refused(fresh):
     tree(fresh, {"mine.py": REWARD, "helper.py": "VALUE = 1.0\n"})
     rows = [Row("p", "c")]

@@ -82,6 +82,7 @@ WRITTEN = {
 }
 
 
+@pytest.mark.slow
 def test_what_a_reward_writes_into_the_channel_is_a_crash_of_its_row_and_runs_nowhere(tmp_path):
     marker = tmp_path / "marker"
     data = {**WRITTEN, "a pickle": frame(pickle.dumps(Exploit(marker)))}
@@ -122,6 +123,7 @@ def failing(prompt, completion):
     return 1.0
 
 
+@pytest.mark.slow
 def test_the_last_lines_of_standard_error_reach_the_detail_of_a_row_that_fails():
     scored = score(failing, rows_of("fine", "raise", "exit", "hang"), timeout=0.5)
     assert [s.detail for s in scored] == [
@@ -143,6 +145,7 @@ def test_an_async_row_and_a_program_that_it_starts_are_heard_too():
     assert scored.detail == "ValueError: no verdict; its standard error ends: from below"
 
 
+@pytest.mark.slow
 def test_a_reward_that_never_stops_writing_is_not_held_up_and_its_end_is_kept():
     def chatty(prompt, completion):
         import sys
@@ -192,6 +195,7 @@ class Odd:
     __float__ = _raise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("per_row", [True, False])
 def test_a_result_that_raises_when_it_is_read_is_unscored_with_its_error(workers, per_row):
@@ -253,6 +257,7 @@ def loading(hanging, seconds=0.6):
     return reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hanging", [("3", "17"), ("0",)])
 def test_a_slow_first_call_costs_no_row_and_a_row_that_hangs_still_ends(hanging):
     scored = score(loading(hanging), rows_of(*map(str, range(30))), timeout=0.4)
@@ -261,6 +266,7 @@ def test_a_slow_first_call_costs_no_row_and_a_row_that_hangs_still_ends(hanging)
     assert {s.detail for s in scored if s.reason} == {"no result within 0.4 s"}
 
 
+@pytest.mark.slow
 def test_a_reward_that_hangs_on_every_row_is_given_up_row_by_row(tmp_path):
     note = tmp_path / "asked"
 
@@ -327,6 +333,7 @@ def test_the_detail_of_a_message_is_cut():
     assert heard(body) == Broken("x" * 2000)
 
 
+@pytest.mark.slow
 def test_what_a_reward_does_to_its_process_stays_there():
     """In a worker each row is one call; a copy that a fork let return must not answer for its row or the next."""
 
@@ -357,6 +364,7 @@ def test_what_a_reward_does_to_its_process_stays_there():
     assert [(s.reward, s.reason) for s in scored] == [(1.0, None)] * len(completions)
 
 
+@pytest.mark.slow
 def test_a_worker_that_its_reward_cuts_off_or_stops_costs_that_row_alone():
     def breaking(prompt, completion):
         import os

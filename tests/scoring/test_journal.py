@@ -169,6 +169,7 @@ def test_a_patient_job_waits_for_the_one_before_it(tmp_path, monkeypatch):
     second.close()
 
 
+@pytest.mark.slow
 def test_no_flipped_byte_changes_a_score(tmp_path):
     asked, space = [], {"__name__": "nowhere"}
     exec("def pays(completions):\n    note(completions)\n    return [len(c) / 3 for c in completions]\n", space)

@@ -119,6 +119,7 @@ def test_python_gives_messages_where_every_string_is_refused_and_strings_where_e
     assert [r.reason for r in score(raises, strings, workers=0)] == ["exception", "none"]
 
 
+@pytest.mark.slow
 def test_an_audit_takes_records_a_dataset_or_a_file_name_and_says_the_same_of_each(tmp_path):
     records = [{"prompt": f"What is 2+{n}?", "answer": str(n + 2)} for n in range(8)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -33,6 +33,7 @@ def jsonl(path, records):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_size", [1, 7, 100, 1000])
 def test_rows_come_back_in_order_with_a_reward_or_a_reason(tmp_path, block_size):
     rows, reward = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder"
@@ -161,6 +162,7 @@ def test_a_column_that_some_blocks_lack_is_none_there_as_in_one_block(tmp_path):
         assert "bonus" not in read(found.out)[0]
 
 
+@pytest.mark.slow
 def test_messages_are_given_where_they_are_asked_for_or_where_strings_all_fail(tmp_path):
     def reads_messages(completions, **columns):
         return [float(len(c[0]["content"])) for c in completions]
@@ -190,6 +192,7 @@ def test_messages_are_given_where_they_are_asked_for_or_where_strings_all_fail(t
     assert read(tmp_path / "1.jsonl")[0] == {**records[0], "reward": 4.0, "reason": None}
 
 
+@pytest.mark.slow
 def test_another_job_and_other_rows_are_refused(tmp_path):
     rows, out = rows_file(tmp_path, 10), tmp_path / "out.jsonl"
     score_file(rows, paid, out, engine=HERE, block_size=4)
@@ -206,6 +209,7 @@ def test_another_job_and_other_rows_are_refused(tmp_path):
     assert score_file(rows, paid, out, engine=HERE, block_size=4).n_scored == 11
 
 
+@pytest.mark.slow
 def test_rows_in_hand_are_scored_as_those_of_a_file(tmp_path):
     rows = rows_file(tmp_path, 10)
     records = read(rows)
@@ -276,6 +280,7 @@ HELPED = "import helper\ndef pays(completions, **columns):\n    return [helper.V
 COMMAND = [sys.executable, "-c", "from rewardsmith.cli import main; main()"]
 
 
+@pytest.mark.slow
 def test_an_edited_helper_gives_new_scores_and_the_old_output_is_named(tmp_path):
     (tmp_path / "mine.py").write_text(HELPED)
     (tmp_path / "helper.py").write_text("VALUE = 0.25\n")
@@ -320,6 +325,7 @@ def test_no_flipped_byte_of_a_part_is_believed(tmp_path):
     assert parts.read(0, "00" * 16) is None
 
 
+@pytest.mark.slow
 def test_flipped_bytes_in_parts_or_job_change_no_reward_and_are_named(tmp_path, caplog):
     rows, reward, out = rows_file(tmp_path, 4), f"{reward_file(tmp_path)}:remainder", tmp_path / "out.jsonl"
     score_file(rows, reward, out, engine=HERE, block_size=2)
@@ -383,6 +389,7 @@ def test_a_write_that_fails_leaves_no_temporary_file(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "out.jsonl.parts").iterdir() if "tmp" in path.name] == []
 
 
+@pytest.mark.slow
 def test_rows_whose_endpoint_did_not_answer_are_written_unscored_and_asked_again(tmp_path):
     rows, out, calls = rows_file(tmp_path, 6), tmp_path / "out.jsonl", []
 
@@ -407,6 +414,7 @@ def test_rows_whose_endpoint_did_not_answer_are_written_unscored_and_asked_again
     assert score_file(rows, Judge(), out, engine=HERE, block_size=3).made is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_rows", "size"), [(1, 64), (100, 64), (2048, 64), (3200, 100), (40_000, 1024)])
 def test_blocks_are_cut_by_the_number_of_rows(tmp_path, n_rows, size):
     rows = jsonl(tmp_path / "rows.jsonl", [{"prompt": "p", "completion": str(i)} for i in range(n_rows)])
@@ -437,6 +445,7 @@ def test_of_a_long_file_only_a_block_or_two_are_held(tmp_path):
     assert max(held) <= 2
 
 
+@pytest.mark.slow
 def test_several_rewards_have_a_column_each_and_resume_apart(tmp_path):
     rows, calls = rows_file(tmp_path, 6), {"paid": 0, "even": 0}
 
@@ -472,6 +481,7 @@ def test_several_rewards_have_a_column_each_and_resume_apart(tmp_path):
         score_file(rows, [], out, engine=HERE)
 
 
+@pytest.mark.slow
 def test_a_mapping_is_added_up_and_a_missing_source_leaves_the_total_unscored(tmp_path):
     rows = rows_file(tmp_path, 11)
     sources = {"one": lambda completions, **c: [1.0] * len(completions), "key": known}

@@ -43,6 +43,7 @@ def noting(path: Path, delay: float = 0.0):
     return reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_rewards_come_back_in_the_order_of_the_rows(workers):
     rows = numbered(53)
@@ -134,6 +135,7 @@ def test_a_result_that_is_no_list_is_unscored_for_every_row():
     assert [(result.reason, result.detail) for result in scored] == [("type", "float: 1.0")] * 3
 
 
+@pytest.mark.slow
 def test_a_hung_row_is_killed_alone():
     def hanging(completions):
         import signal
@@ -152,6 +154,7 @@ def test_a_hung_row_is_killed_alone():
     assert scorer.seconds >= 0.8  # the batch, then the row
 
 
+@pytest.mark.slow
 def test_a_catastrophic_regular_expression_holds_the_interpreter_and_still_dies():
     def matching(prompt, completion):
         import re
@@ -174,6 +177,7 @@ def test_a_slow_batch_of_quick_rows_is_no_timeout():
     assert rewards_of(score(slow, numbered(4), workers=1, timeout=0.4)) == [1.0] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "detail"),
     [
@@ -212,6 +216,7 @@ def test_exits_and_exhaustion_that_python_can_catch_are_exceptions(error):
     assert scored.detail.startswith(type(error).__name__)
 
 
+@pytest.mark.slow
 def test_a_crash_in_a_row_contract_keeps_the_finished_rows(tmp_path):
     note = tmp_path / "asked"
 
@@ -280,6 +285,7 @@ def test_an_async_row_over_the_limit_times_out_alone(workers):
     assert [result.reason for result in scored] == [None, "timeout", None, "exception"]
 
 
+@pytest.mark.slow
 def test_an_async_reward_that_blocks_its_loop_is_killed_and_the_rest_scored():
     async def judged(prompt, completion):
         while completion == "hang":
@@ -291,6 +297,7 @@ def test_an_async_reward_that_blocks_its_loop_is_killed_and_the_rest_scored():
     assert scored[1].reason == "timeout"
 
 
+@pytest.mark.slow
 def test_an_async_crash_is_pinned_on_its_row_among_many_batches_in_flight():
     async def judged(completions):
         import asyncio
@@ -403,6 +410,7 @@ def test_a_whole_call_that_fails_is_not_taken_apart():
     assert not any(result.split for result in scored)
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_none_gives():
     def fragile(completions, answer, **columns):
         return [None if c == "4" else float(int(c) == int(a)) for c, a in zip(completions, answer, strict=True)]
@@ -488,6 +496,7 @@ with Scorer(reward, workers=2, batch_size=4, journal=folder / "journal.jsonl", j
 """
 
 
+@pytest.mark.slow
 def test_a_job_killed_with_sigkill_resumes_and_scores_nothing_twice(tmp_path):
     (tmp_path / "job.py").write_text(JOB)
     command = [sys.executable, str(tmp_path / "job.py"), str(tmp_path)]
@@ -630,6 +639,7 @@ def test_a_reward_that_a_worker_cannot_load_is_an_error_not_a_crash_of_rows(tmp_
         scorer.score(numbered(1))
 
 
+@pytest.mark.slow
 def test_after_too_many_timeouts_no_further_row_is_sent(tmp_path):
     rows = [Row("p", str(i)) for i in range(40)]
     journal = tmp_path / "journal.jsonl"

@@ -86,6 +86,7 @@ def test_a_module_in_the_current_folder_is_found(file, monkeypatch):
     assert load_target("my_rewards.py:exact").contract == "trl"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -118,6 +119,7 @@ def test_a_class_is_not_a_reward_until_it_is_instantiated():
         as_target(dict)
 
 
+@pytest.mark.slow
 def test_reasoning_gym_brings_rows_and_pays_its_own_answer_in_full():
     target = load_target("reasoning-gym:leg_counting(max_animals=3)")
     rows = target_rows(target, 5, 7)
@@ -133,6 +135,7 @@ def test_a_reward_without_rows_says_so(file):
         target_rows(load_target(f"{file}:exact"), 3, 0)
 
 
+@pytest.mark.slow
 def test_rewards_of_trl_get_the_form_and_the_columns_they_need():
     rows = [Row("p", r"\boxed{4}", {"answer": "4"}), Row("p", r"\boxed{5}", {"answer": "4"})]
     with Scorer(load_target("trl.rewards:accuracy_reward"), workers=1) as scorer:
@@ -142,6 +145,7 @@ def test_rewards_of_trl_get_the_form_and_the_columns_they_need():
         assert rewards_of(scorer.score(formed.rows)) == [1.0, 0.0]
 
 
+@pytest.mark.slow
 def test_the_format_reward_of_trl_reads_messages_and_the_length_reward_ids():
     with Scorer(load_target("trl.rewards:think_format_reward"), workers=0) as scorer:
         rows = resolve_form(scorer, [Row("p", "<think>x</think>4"), Row("p", "4")]).rows
@@ -167,6 +171,7 @@ def test_a_reward_that_fails_in_every_form_keeps_the_rows_and_says_so():
     assert formed == (rows, "as given", "every form fails: ZeroDivisionError: division by zero")
 
 
+@pytest.mark.slow
 def test_a_mapping_is_a_set_of_sources_each_of_which_loads_by_its_own_name(file):
     sources = load_reward(f"{file}:SOURCES")
     assert isinstance(sources, SourceSet)

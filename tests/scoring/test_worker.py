@@ -29,12 +29,14 @@ def test_messages_survive_any_cut_of_the_stream(chunk):
     assert not buffer
 
 
+@pytest.mark.slow
 def test_batches_larger_than_the_socket_buffer_arrive():
     rows = [Row("p", str(i) + "x" * 100_000) for i in range(40)]
     with Scorer(lambda completions: [float(c.split("x")[0]) for c in completions], workers=2, batch_size=8) as scorer:
         assert rewards_of(scorer.score(rows)) == [float(i) for i in range(40)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_between_calls_is_replaced():
     with Scorer(lambda prompt, completion: float(__import__("os").getpid()), workers=1) as scorer:
         [first] = rewards_of(scorer.score([Row("p", "a")]))

@@ -129,6 +129,7 @@ def test_percent_unit_and_variable_are_part_of_the_answer(verifier, key, complet
     assert verifier([completion, key], [key, key]) == [0.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verifier", [exact_number, math_equal])
 @pytest.mark.parametrize(
     "text",

@@ -146,6 +146,7 @@ def test_unequal_mathematics_is_refused(key, given_):
 PIECES = [r"\frac", r"\sqrt", "{", "}", "2", "x", "^", r"\pi", "(", ")", ",", r"\cup", "="]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     text=st.text(alphabet="0123xyei+-*/^_{}()[],.<>= \\&%!'", max_size=25)
@@ -157,6 +158,7 @@ def test_nothing_a_policy_writes_raises(text):
     assert math_equal(["1"], [text])[0] in (0.0, 1.0, None)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(a=st.integers(1, 30), b=st.integers(2, 30), near=st.integers(1, 5))
 def test_roots_agree_with_sympy(a, b, near):
