@@ -67,6 +67,7 @@ def test_programs_of_a_row_end_with_its_worker(tmp_path, then, reason):
 JOB = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell has sent to the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
 from pathlib import Path
 from rewardsmith.data import Row
 from rewardsmith.scoring import score
