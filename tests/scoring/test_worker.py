@@ -68,7 +68,7 @@ def test_workers_die_with_a_killed_parent_even_while_they_hold_the_interpreter(t
         "score(hang, [Row('p', 'c')], timeout=None)\n"
     )
     with subprocess.Popen([sys.executable, str(job)]) as parent:
-        while not note.exists() or not note.read_text():
+        while parent.poll() is None and not (note.exists() and note.read_text()):
             time.sleep(0.01)
         parent.kill()
     time.sleep(0.2)
