@@ -95,7 +95,7 @@ from rewardsmith.auditing.probes.regions import reward_regions
 from rewardsmith.data import Row
 
 groups = [[(Row(prompt=str(g), columns={"gold": float(i)}), g + i / 8) for i in range(4)] for g in range(12)]
-for finding in reward_regions(groups, None):
+for finding in reward_regions(groups):
     print(finding.severity, finding.message)
 """
     done = without_torch("-c", code)

@@ -581,7 +581,7 @@ def test_after_an_edit_of_the_reward_all_rows_are_scored_anew(tmp_path):
     from rewardsmith.scoring import load_target
 
     file = tmp_path / "mine.py"
-    for paid in (1.0, 2.0):
+    for paid in (1.0, 22.0):  # of another length: Python tells compiled files apart by their seconds and lengths
         file.write_text(f"def reward(completions):\n    return [{paid}] * len(completions)\n")
         for _ in range(2):
             with Scorer(load_target(f"{file}:reward"), workers=0, journal=tmp_path / "j") as scorer:

@@ -13,6 +13,8 @@ from rewardsmith.worlds import (
 )
 from rewardsmith.worlds.arithmetic_lm import COMMIT, FORMS, WORDS, make_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
