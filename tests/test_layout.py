@@ -35,7 +35,6 @@ STILL_TOO_LONG = {
     "dynamic_beta",
     "fine_grained",
     "flawed_positives",
-    "grpo_lambda",
     "helping_or_herding",
     "hybrid_rewards",
     "implicit_rewards",

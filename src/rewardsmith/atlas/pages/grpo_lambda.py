@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
-from rewardsmith.transforms import grpo_lambda as gated
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import rows
+from rewardsmith.transforms import grpo_lambda as gate
 from rewardsmith.transforms import length_shaped
 from rewardsmith.transforms.easiest import easiest_prompts
 from rewardsmith.worlds import Streams
@@ -30,15 +32,6 @@ CRITERION = All(
     PairedGain("accuracy/penalty", over="accuracy/start", at_most=-0.02),
     AtLeast("length_ratio/inverted", 0.75),
 )
-
-
-class Arm(NamedTuple):
-    """Which prompts are asked for brevity, and how much it counts."""
-
-    fraction: float
-    alpha: float
-    min_ratio: float = 0.0
-    inverted: bool = False
 
 
 class Draws(NamedTuple):
@@ -116,19 +109,28 @@ class World:
         """(S, A) expected length, exactly, over all classes."""
         return (policy * self.lengths).sum(dim=-1).mean(dim=-1)
 
-    def arms(self, broken: bool) -> dict[str, Arm]:
-        """Every arm by its name."""
+    def arms(self, broken: bool) -> dict[str, partial[Tensor]]:
+        """Every arm's reward: which share of the prompts is asked for brevity, and how much it counts."""
+        inverted = partial(hardest_shaped, fraction=self.fraction, alpha=self.alpha)
         return {
-            "grpo": Arm(0.0, self.alpha),
-            "penalty": Arm(1.0, self.alpha),
-            "grpo_lambda": Arm(self.fraction, self.alpha, inverted=broken),
-            "inverted": Arm(self.fraction, self.alpha, inverted=True),
-            "penalty_alpha_02": Arm(1.0, 0.2),
-            "penalty_alpha_005": Arm(1.0, 0.05),
-            "grpo_lambda_alpha_02": Arm(self.fraction, 0.2),
-            "grpo_lambda_04": Arm(0.4, self.alpha),
-            "threshold": Arm(1.0, self.alpha, min_ratio=1.0),
+            "grpo": partial(gate, fraction=0.0, alpha=self.alpha),
+            "penalty": partial(gate, fraction=1.0, alpha=self.alpha),
+            "grpo_lambda": inverted if broken else partial(gate, fraction=self.fraction, alpha=self.alpha),
+            "inverted": inverted,
+            "penalty_alpha_02": partial(gate, fraction=1.0, alpha=0.2),
+            "penalty_alpha_005": partial(gate, fraction=1.0, alpha=0.05),
+            "grpo_lambda_alpha_02": partial(gate, fraction=self.fraction, alpha=0.2),
+            "grpo_lambda_04": partial(gate, fraction=0.4, alpha=self.alpha),
+            "threshold": partial(gate, fraction=1.0, alpha=self.alpha, min_ratio=1.0),
         }
+
+
+def hardest_shaped(
+    correct: Tensor, lengths: Tensor, *, group_size: int, fraction: float, alpha: float, generator: torch.Generator
+) -> Tensor:
+    """(B,) the penalty on the prompts that are solved least often."""
+    hardest = easiest_prompts(1 - correct, group_size=group_size, fraction=fraction, generator=generator)
+    return torch.where(hardest, length_shaped(correct, lengths, group_size=group_size, alpha=alpha), correct)
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
@@ -138,35 +140,26 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     shared_arms = {name: arms[name] for name in ("grpo", "penalty", "grpo_lambda")}
     _, shared_half, shared = train(shared_arms, world, streams, by_class=False)
     by_class, length = world.accuracy(final), world.length(final)
-    accuracy = {
+    of_arms = {
         "accuracy": by_class.mean(dim=-1),
         "accuracy_hard": by_class[..., -1],
         "accuracy_half": world.accuracy(half).mean(dim=-1),
         "length": length,
         "length_ratio": length / length[:, :1],  # the first arm is plain GRPO
     }
-    stress = {
+    of_shared = {
         "accuracy_shared": world.accuracy(shared).mean(dim=-1),
         "accuracy_shared_half": world.accuracy(shared_half).mean(dim=-1),
     }
-    start = {
-        "accuracy/start": float(world.accuracy(begin)[0, 0].mean()),
-        "length/start": float(world.length(begin)[0, 0]),
-    }
-    return [start | named(arms, accuracy, index) | named(shared_arms, stress, index) for index in range(len(seeds))]
-
-
-def named(arms: dict[str, Arm], table: dict[str, Tensor], seed: int) -> dict[str, float]:
-    """One seed's row of each (S, A) result."""
-    return {
-        f"{metric}/{arm}": float(value)
-        for metric, values in table.items()
-        for arm, value in zip(arms, values[seed], strict=True)
-    }
+    tables = {name: dict(zip(arms, values.unbind(1), strict=True)) for name, values in of_arms.items()}
+    tables |= {name: dict(zip(shared_arms, values.unbind(1), strict=True)) for name, values in of_shared.items()}
+    tables["accuracy"]["start"] = world.accuracy(begin)[:, 0].mean(dim=-1)
+    tables["length"]["start"] = world.length(begin)[:, 0]
+    return rows(tables)
 
 
 def train(
-    arms: dict[str, Arm], world: World, streams: Streams, *, by_class: bool = True
+    arms: dict[str, partial[Tensor]], world: World, streams: Streams, *, by_class: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """GRPO over lengths: policies (S, A, C, L) at the start, halfway and at the end, seeds and arms side by side.
 
@@ -181,7 +174,7 @@ def train(
         policies.append((shared + own).softmax(dim=-1))
         classes = streams.randint(n_classes, world.batch_prompts)  # (S, P)
         draws = world.sample(policies[-1], classes, streams.rand(1, *shape), streams.rand(1, *shape))
-        rewards = paid(draws, list(arms.values()), world, streams.randint(2**31, 1))
+        rewards = paid(draws, arms, world, streams.randint(2**31, 1))
         advantages = group_zscore(rewards.flatten(), group_size=world.group_size).view_as(rewards)  # (S, A, P, G)
         credit = advantages / advantages[0, 0].numel()
         own.grad = table_gradient(policies[-1], classes[:, None, :, None], draws.chosen, credit)
@@ -189,41 +182,30 @@ def train(
     return policies[0], policies[world.updates // 2], (shared + own).softmax(dim=-1)
 
 
-def paid(draws: Draws, arms: list[Arm], world: World, seeds: Tensor) -> Tensor:
+def paid(draws: Draws, arms: dict[str, partial[Tensor]], world: World, seeds: Tensor) -> Tensor:
     """(S, A, P, G) rewards: a batch is one arm's prompts under one seed, whose ties (S, 1) no other seed breaks."""
     rewards = []
-    for index, arm in enumerate(arms):
+    for index, arm in enumerate(arms.values()):
         correct, lengths = draws.correct[:, index], world.unit * draws.lengths[:, index]
-        if arm.fraction in (0.0, 1.0):  # nothing is ranked, so that the seeds may share a call
-            rewards.append(shaped(correct, lengths, arm, 0))
-        else:
-            batches = zip(correct, lengths, seeds, strict=True)
-            rewards.append(torch.stack([shaped(z, length, arm, int(seed)) for z, length, seed in batches]))
+        # Where every prompt or none is penalized, nothing is ranked, so that the seeds may share a call.
+        n_batches = 1 if arm.keywords["fraction"] in (0.0, 1.0) else len(seeds)
+        batches = zip(correct.reshape(n_batches, -1), lengths.reshape(n_batches, -1), seeds[:n_batches], strict=True)
+        shaped = [
+            arm(z, n, group_size=world.group_size, generator=torch.Generator().manual_seed(int(seed)))
+            for z, n, seed in batches
+        ]
+        rewards.append(torch.stack(shaped).view_as(correct))
     return torch.stack(rewards, dim=1)
-
-
-def shaped(correct: Tensor, lengths: Tensor, arm: Arm, seed: int) -> Tensor:
-    """(..., P, G) rewards of a batch."""
-    z, n, size = correct.flatten(), lengths.flatten(), correct.shape[-1]
-    generator = torch.Generator().manual_seed(seed)
-    if not arm.inverted:
-        found = gated(
-            z, n, group_size=size, fraction=arm.fraction, min_ratio=arm.min_ratio, alpha=arm.alpha, generator=generator
-        )
-        return found.view_as(correct)
-    hardest = easiest_prompts(1 - z, group_size=size, fraction=arm.fraction, generator=generator)
-    return torch.where(hardest, length_shaped(z, n, group_size=size, alpha=arm.alpha), z).view_as(correct)
 
 
 def figure(results: Results, axes: Axes) -> None:
     """Accuracy against length: where each arm starts, and where it ends."""
-    mean = {key: sum(values) / len(values) for key, values in results.items()}
     names = {
         "start": "start", "grpo": "GRPO", "penalty": "penalty on all", "grpo_lambda": "GRPO-λ, λ = 0.2",
         "grpo_lambda_04": "λ = 0.4", "threshold": "all-correct groups", "inverted": "hardest fifth",
     }  # fmt: skip
     for arm, name in names.items():
-        x, y = mean[f"length/{arm}"], mean[f"accuracy/{arm}"]
+        x, y = (mean_of(results, f"{metric}/{arm}") for metric in ("length", "accuracy"))
         axes.plot(x, y, marker="o", color="C0" if arm == "grpo_lambda" else "black" if arm == "start" else "gray")
         axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, -3), fontsize=8)
     axes.margins(x=0.2, y=0.1)
