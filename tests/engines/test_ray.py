@@ -124,7 +124,7 @@ def test_the_command_can_be_killed_and_given_again(tmp_path):
 def test_what_a_worker_warns_of_reaches_the_driver(tmp_path, two_workers, caplog):
     rows, spec, out = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder", tmp_path / "out.jsonl"
     (tmp_path / "out.jsonl.parts").mkdir()
-    (tmp_path / "out.jsonl.parts" / "0000001.journal").write_bytes(b'{"schema":"rewardsmith.journal/2","tar')
+    (tmp_path / "out.jsonl.parts" / "0000001.journal").write_bytes(b'{"schema":"rewardsmith.journal/3","tar')
     score_file(rows, spec, out, engine=two_workers, block_size=32)
     assert read(out) == expected(rows)
     assert "0000001.journal (1, the first at byte 0): what they held is scored again" in caplog.text

@@ -38,7 +38,7 @@ def test_a_cut_last_line_is_cut_off_and_appending_goes_on(tmp_path, cut):
     assert reread(path) == [{"n": 1}, {"n": 3}]
 
 
-@pytest.mark.parametrize("content", [b"", b'{"sch', b'{"schema":"rewardsmith.journal/2","se', b"\0" * 40])
+@pytest.mark.parametrize("content", [b"", b'{"sch', b'{"schema":"rewardsmith.journal/3","se', b"\0" * 40])
 def test_a_cut_or_zeroed_header_is_a_fresh_journal(tmp_path, content):
     path = tmp_path / "j"
     path.write_bytes(content)
@@ -116,6 +116,11 @@ def test_another_version_and_what_is_no_journal_are_refused_and_left_as_they_are
     ):
         reread(old)
     new = tmp_path / "new"
+    new.write_bytes(sealed({"schema": "rewardsmith.journal/2", "rows": "known by other keys"}))
+    with pytest.raises(
+        RewardsmithError, match=r"new is of another version of rewardsmith \(rewardsmith\.journal/2, now "
+    ):
+        Journal(new, {"rows": "known by today's keys"})
     new.write_bytes(sealed({"schema": "rewardsmith.journal/9"}))
     with pytest.raises(RewardsmithError, match=r"new is of another version of rewardsmith \(rewardsmith\.journal/9"):
         reread(new)

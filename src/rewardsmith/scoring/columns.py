@@ -30,18 +30,23 @@ class Total(NamedTuple):
     def __call__(self, found: Mapping[str, Sequence[Result]], rows: Sequence[Row]) -> list[Result]:
         """The total of each row; None, with the reason, where a source that counts is unscored."""
         columns = [[reward for reward, _ in found[label]] for label in self.labels]
-        totals = self._added(columns) if self.sources.transform is None else self._transformed(columns, rows)
-        return [
-            (total, None) if math.isfinite(total) else (None, self._why(found, place))
-            for place, total in enumerate(totals)
-        ]
-
-    def _added(self, columns: list[list[float | None]]) -> list[float]:
-        parts = [
-            (weight, column) for weight, column in zip(self.sources.weights.values(), columns, strict=True) if weight
-        ]
-        known = [[math.nan if reward is None else weight * reward for reward in column] for weight, column in parts]
-        return [sum(row) for row in zip(*known, strict=True)] if known else [0.0] * len(columns[0])
+        if self.sources.transform is None:
+            weighted = zip(self.sources.weights.values(), columns, strict=True)
+            parts = [[math.nan if r is None else weight * r for r in column] for weight, column in weighted if weight]
+            totals = [sum(row) for row in zip(*parts, strict=True)] if parts else [0.0] * len(columns[0])
+        else:
+            totals = self._transformed(columns, rows)
+        results: list[Result] = []
+        for place, total in enumerate(totals):
+            if math.isfinite(total):
+                results.append((total, None))
+                continue
+            reasons = [
+                (name, found[label][place][1]) for name, label in zip(self.sources.targets, self.labels, strict=True)
+            ]
+            why = [f"none: source {name} is unscored ({reason})" for name, reason in reasons if reason is not None]
+            results.append((None, why[0] if why else "none: the sources come to no finite number"))
+        return results
 
     def _transformed(self, columns: list[list[float | None]], rows: Sequence[Row]) -> list[float]:
         import torch
@@ -59,12 +64,6 @@ class Total(NamedTuple):
         transform = self.sources.transform
         totals = transform(torch.tensor(known, dtype=torch.float64).T, **named_by(transform, context).given)
         return [float(total) for total in totals]
-
-    def _why(self, found: Mapping[str, Sequence[Result]], place: int) -> str:
-        for name, label in zip(self.sources.targets, self.labels, strict=True):
-            if (reason := found[label][place][1]) is not None:
-                return f"none: source {name} is unscored ({reason})"
-        return "none: the sources come to no finite number"
 
 
 class Columns(NamedTuple):

@@ -112,25 +112,25 @@ class _ToOpenRLHF:
     ) -> dict[str, Any]:
         from rewardsmith._torch import torch
 
-        completions = [self._completion(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
+        completions = []
+        for query, prompt in zip(queries, prompts, strict=True):
+            start = query.find(prompt)
+            if start < 0:
+                raise ValueError(
+                    f"to_openrlhf: the query {query[:80]!r} does not contain its prompt {prompt[:80]!r}, so the "
+                    "completion cannot be told apart. Train with prompts as the model sees them (chat template "
+                    "applied)."
+                )
+            completion = without_end_tokens(query[start + len(prompt) :])
+            for token in self.end_tokens:
+                completion = completion.removesuffix(token)
+            completions.append(completion)
         columns = {"answer": list(labels), **options}
         scores, scored = _scores(
             self.reward, list(prompts), completions, columns, self.unscored, "to_openrlhf", listed=True
         )
         rewards = torch.tensor(scores)  # (B,)
         return {"rewards": rewards, "scores": rewards, "extra_logs": {"scored": torch.tensor(scored)}}
-
-    def _completion(self, query: str, prompt: str) -> str:
-        start = query.find(prompt)
-        if start < 0:
-            raise ValueError(
-                f"to_openrlhf: the query {query[:80]!r} does not contain its prompt {prompt[:80]!r}, so the completion "
-                "cannot be told apart. Train with prompts as the model sees them (chat template applied)."
-            )
-        completion = without_end_tokens(query[start + len(prompt) :])
-        for token in self.end_tokens:
-            completion = completion.removesuffix(token)
-        return completion
 
 
 def to_openrlhf(

@@ -26,7 +26,6 @@ from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.journal import CODE, Journal, header_of
 from rewardsmith.scoring.output import Records, file_digest, write_records
 from rewardsmith.scoring.progress import Bar
-from rewardsmith.scoring.targets import Target
 
 logger = logging.getLogger(__name__)
 MOST_KEPT, SAMPLED = 1 << 25, 64
@@ -243,18 +242,16 @@ def _opened(
     for label, target in columns.targets.items():
         check_columns(target.reward, plan.rows.columns)
         place = (folder / _file_name(label) if top else folder).resolve()
-        scoring = _scoring(target, place, **options)
-        lock = opened(place, _header(scoring))
+        given = {**options, "timeout": row_limit(target.reward, options["timeout"])}
+        scoring = BlockScoring(target, place, source=source_digest(target), **given)
+        header = {"target": target.name, "source": scoring.source, "version": __version__}
+        limits = {"timeout": scoring.timeout, "batch_size": scoring.batch_size, "memory": scoring.memory}
+        lock = opened(place, header | limits)
         if lock.emptied:
             for left in [*place.glob("*.json"), *place.glob("*.journal")]:
                 left.unlink()
         jobs[label] = _Job(scoring, lock, Parts(place, lock.key))
     return top or next(iter(jobs.values())).lock, jobs
-
-
-def _scoring(target: Target, place: Path, *, timeout: float | None, **options: Any) -> BlockScoring:
-    limit = row_limit(target.reward, timeout)
-    return BlockScoring(target, place, limit, source=source_digest(target), **options)
 
 
 def _file_name(label: str) -> str:
@@ -263,23 +260,13 @@ def _file_name(label: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{digest}"
 
 
-def _header(job: BlockScoring) -> dict[str, Any]:
-    return {
-        "target": job.target.name,
-        "source": job.source,
-        "version": __version__,
-        "timeout": job.timeout,
-        "batch_size": job.batch_size,
-        "memory": job.memory,
-    }
-
-
 def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
     """Score the blocks that are not finished; the rows of those that are."""
     found, damaged = set[int](), list[Path]()
     for index, digest in enumerate(plan.digests):
         part = job.parts.read(index, digest)
-        if part is not None and not any(_is_unanswered(reason) for _, reason in part):
+        # A row whose endpoint gave no answer is asked again.
+        if part is not None and not any((reason or "").partition(":")[0] == "endpoint" for _, reason in part):
             found.add(index)
         elif part is None and job.parts.path(index).exists():
             damaged.append(job.parts.path(index))
@@ -296,11 +283,6 @@ def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
         if not any(result.reason == "endpoint" for result in results):  # else the journal knows who need not be asked
             job.scoring.journal(index).unlink(missing_ok=True)
     return n_found
-
-
-def _is_unanswered(reason: str | None) -> bool:
-    """Whether a row's endpoint gave no answer, so that it is asked again."""
-    return reason is not None and reason.partition(":")[0] == "endpoint"
 
 
 def _finished(top: Journal, path: Path) -> str | None:

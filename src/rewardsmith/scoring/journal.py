@@ -15,7 +15,7 @@ from rewardsmith._disk import naming
 from rewardsmith.errors import RewardsmithError
 
 logger = logging.getLogger(__name__)
-SCHEMA = "rewardsmith.journal/2"
+SCHEMA = "rewardsmith.journal/3"
 CODE = ("source", "version")
 """Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
 DIGESTS = ("rows",)

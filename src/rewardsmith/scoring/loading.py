@@ -104,31 +104,21 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
                 "Give its arguments as literals, as in `module:factory(max_len=100)`."
             ) from error
     if part is not None:
-        found = _named_part(spec, found, part)
-    anchored = _anchored(spec.strip(), place)
+        steps: Mapping[str, Any] = getattr(found, "step_sources", {})
+        parts = found if isinstance(found, Mapping) else {**getattr(found, "sources", {}), **steps}
+        if part not in parts:
+            known = ", ".join(map(str, parts)) or "none"
+            raise TargetError(
+                f"load_target: {spec!r}: there is no source {part!r} (it has {known}). Check the spelling."
+            )
+        found = parts[part]
+    # Workers and resumed jobs must find the same file wherever they run.
+    anchored = str(Path(place).resolve()) + spec.strip()[len(place) :] if place.endswith(".py") else spec.strip()
     sources = as_sources(found, name=spec.strip())
     if sources is None:
         return replace(_named(as_target(found), anchored), name=spec.strip())
     targets = {name: _named(target, f"{anchored}[{name}]") for name, target in sources.targets.items()}
     return replace(sources, targets=targets, whole=sources.whole and _named(sources.whole, anchored))
-
-
-def _named_part(spec: str, found: Any, part: str) -> Any:
-    sources = found if isinstance(found, Mapping) else {**getattr(found, "sources", {}), **_step_sources(found)}
-    if part not in sources:
-        known = ", ".join(map(str, sources)) or "none"
-        raise TargetError(f"load_target: {spec!r}: there is no source {part!r} (it has {known}). Check the spelling.")
-    return sources[part]
-
-
-def _step_sources(found: Any) -> Mapping[str, Any]:
-    steps: Mapping[str, Any] = getattr(found, "step_sources", {})
-    return steps
-
-
-def _anchored(spec: str, place: str) -> str:
-    # Workers and resumed jobs must find the same file wherever they run.
-    return str(Path(place).resolve()) + spec[len(place) :] if place.endswith(".py") else spec
 
 
 def _arguments(spec: str, call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -240,7 +240,10 @@ class Scorer:
         """
         if not rows:
             return []
-        self._check_columns(rows)
+        columns = frozenset[str]().union(*(row.columns for row in rows))
+        if columns != self._columns:
+            check_columns(self.target.reward, columns)
+            self._columns = columns
         keys = keys_of(rows, nonce, check_mutation) if keys is None else keys
         size = batch_size or self._batch_size
         if self._bar is not None:
@@ -287,12 +290,6 @@ class Scorer:
                 return cuts
         return [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
 
-    def _check_columns(self, rows: Sequence[Row]) -> None:
-        columns = frozenset[str]().union(*(row.columns for row in rows))
-        if columns != self._columns:
-            check_columns(self.target.reward, columns)
-            self._columns = columns
-
     def _settle(
         self,
         batches: Sequence[tuple[list[str], list[RowParts]]],
@@ -320,9 +317,18 @@ class Scorer:
             if not whole:
                 self._record(units[index], names[index])
         if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
-            raise EndpointError(self._silence())
+            kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
+            raise EndpointError(
+                f"Scorer: {self.target.name} got no usable answer from its endpoint for {self._silent} rows in a row. "
+                f"{self._last_silence.rstrip('.')}.{kept}"
+            )
         for index in sorted(open_units):
-            self._pass_over(names[index], units[index].results, whole=whole)
+            keys, results = names[index], units[index].results
+            if whole:
+                self._wholes[keys[0]] = [result or UNASKED for result in results]
+            else:
+                self._seen.update((key, UNASKED) for key, result in zip(keys, results, strict=True) if result is None)
+            self._step(sum(whole or result is None for result in results))
 
     def _note(self, results: Sequence[Scored]) -> None:
         """Take in rows' results as they come, before their unit is done."""
@@ -334,23 +340,9 @@ class Scorer:
             elif result.reason == "endpoint":
                 self._silent, self._last_silence = self._silent + 1, result.detail
 
-    def _silence(self) -> str:
-        kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
-        return (
-            f"Scorer: {self.target.name} got no usable answer from its endpoint for {self._silent} rows in a row. "
-            f"{self._last_silence.rstrip('.')}.{kept}"
-        )
-
     @property
     def _hopeless(self) -> bool:
         return self._late >= self._most_timeouts
-
-    def _pass_over(self, keys: list[str], results: list[Scored | None], *, whole: bool) -> None:
-        if whole:
-            self._wholes[keys[0]] = [result or UNASKED for result in results]
-        else:
-            self._seen.update((key, UNASKED) for key, result in zip(keys, results, strict=True) if result is None)
-        self._step(sum(whole or result is None for result in results))
 
     def _replayed(self, key: str, *, whole: bool) -> bool:
         """Whether the journal has `key`; if so, it is counted and remembered."""

@@ -29,6 +29,9 @@ class WorkerProcess:
     """
 
     def __init__(self, payload: bytes, memory: int | None) -> None:
+        # One thread per worker unless the caller says otherwise, and the same set order in each of them.
+        defaults = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"}
+        path = os.pathsep.join(filter(None, sys.path))
         self.channel, theirs = socket.socketpair()
         self._lifeline, far = socket.socketpair()
         with theirs, far:
@@ -40,7 +43,7 @@ class WorkerProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_defaults()},
+                env={**defaults, **os.environ, "PYTHONPATH": path},
             )
         self.channel.setblocking(False)
         self.outbox, self._inbox = bytearray(setup(sys.path, payload, memory)), bytearray()
@@ -136,11 +139,3 @@ class WorkerProcess:
                 if not received:
                     return True
         return False
-
-
-def _defaults() -> dict[str, str]:
-    # One thread per worker unless the caller says otherwise, and the same set order in each of them.
-    return {
-        name: os.environ.get(name, value)
-        for name, value in (("OMP_NUM_THREADS", "1"), ("PYTHONHASHSEED", "0"), ("TOKENIZERS_PARALLELISM", "false"))
-    }
