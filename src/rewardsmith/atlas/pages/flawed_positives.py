@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rewardsmith._check import check_range, check_shape
 from rewardsmith.advantages import group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import rows
 from rewardsmith.transforms import flawed_positive_penalty
 from rewardsmith.transforms.flaws import flawed_advantage
 from rewardsmith.worlds import Streams
@@ -138,22 +139,16 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     arms = world.arms(broken)
     early, final = train(list(arms.values()), world, Streams(seeds))
     correct, reliable = world.correct(final), world.reliable(final)
-    table = {
+    of_arms = {
         "correct_early": world.correct(early),
         "correct": correct,
         "reliable": reliable,
         "flawed_share": 1 - reliable / correct,
     }
+    tables = {metric: dict(zip(arms, values.unbind(1), strict=True)) for metric, values in of_arms.items()}
+    tables["early_ratio"] = {"as_wrong": tables["correct_early"]["as_wrong"] / tables["correct_early"]["fapo"]}
     fixed = signs(world.group_size, arms["fapo"].lam)
-    rows = []
-    for index in range(len(seeds)):
-        row = {
-            f"{metric}/{arm}": float(value)
-            for metric, values in table.items()
-            for arm, value in zip(arms, values[index], strict=True)
-        }
-        rows.append(row | fixed | {"early_ratio/as_wrong": row["correct_early/as_wrong"] / row["correct_early/fapo"]})
-    return rows
+    return [row | fixed for row in rows(tables)]
 
 
 def train(arms: list[Arm], world: World, streams: Streams) -> tuple[Tensor, Tensor]:
@@ -210,9 +205,8 @@ def figure(results: Results, axes: Axes) -> None:
         "baseline": "correctness only (λ = 0)",
         "as_wrong": "flawed = wrong",
     }
-    mean = {key: sum(values) / len(values) for key, values in results.items()}
-    reliable = [mean[f"reliable/{arm}"] for arm in arms]
-    flawed = [mean[f"correct/{arm}"] - mean[f"reliable/{arm}"] for arm in arms]
+    correct, reliable = ([mean_of(results, f"{name}/{arm}") for arm in arms] for name in ("correct", "reliable"))
+    flawed = [right - sound for right, sound in zip(correct, reliable, strict=True)]
     axes.barh(range(len(arms)), reliable, label="right and sound")
     axes.barh(range(len(arms)), flawed, left=reliable, label="right but flawed", color="C1")
     axes.set_yticks(range(len(arms)), [names.get(arm, arm.replace("_", " ")) for arm in arms])

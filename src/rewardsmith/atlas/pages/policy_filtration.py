@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import drop_unscored, middle_filter, power_filter, rank_filter
-from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import rows
 from rewardsmith.measures import choose_filter
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
@@ -40,7 +41,6 @@ FILTERS: dict[str, Callable[..., Tensor]] = {
     "middle": middle_filter,
     "pow": power_filter,
 }
-RULES = tuple(FILTERS)
 TWO_SAMPLE_RULES = ("random", "bw", "br", "wr", "middle")
 CONTROLS = ("all", "random", "bw")
 
@@ -117,44 +117,34 @@ def unit(vectors: Tensor) -> Tensor:
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """R² of every rule before training, and expected gold along the training that it filters, with both noises."""
+    from scipy.stats import spearmanr
+
     streams = Streams(seeds)
     both = world.sample(streams, 2 * world.n_prompts)
-    rules = {rule: "middle" if broken and rule == "bw" else rule for rule in RULES}
-    r2 = reliabilities(both.prompts(world.n_prompts, 2 * world.n_prompts), rules, world, streams)
+    rules = {rule: "middle" if broken and rule == "bw" else rule for rule in FILTERS}
+    held_out, r2 = both.prompts(world.n_prompts, 2 * world.n_prompts), []
+    drawn = streams.randint(world.n_responses, world.n_prompts, world.held_out_groups * world.group_size)
+    sampled = [values.gather(-1, drawn).flatten(1) for values in (held_out.rewards, held_out.gold)]
+    for said, true, draw in zip(*sampled, streams.randint(2**31, 1), strict=True):  # the starting policy is uniform
+        filters = {arm: filtered(rule, int(draw), world.group_size) for arm, rule in rules.items()}
+        ranked = choose_filter(said.numpy(), true.numpy(), filters, group_size=world.group_size, n_resamples=1)
+        r2.append({choice.name: choice.reliability.r2 for choice in ranked})
     train_on = both.prompts(0, world.n_prompts)
     curves = train(train_on, rules, world, streams)  # (updates + 1, S, arms)
     noisy = world.equally_noisy(train_on, streams)
     control = train(noisy, {rule: rules[rule] for rule in CONTROLS}, world, streams)
-    rows = []
-    for index, found in enumerate(r2):
-        auc = dict(zip(RULES, curves[:, index].mean(dim=0).tolist(), strict=True))
-        row = {f"r2/{rule}": value for rule, value in found.items()} | {f"auc/{rule}": v for rule, v in auc.items()}
-        row |= {f"final/{rule}": v for rule, v in zip(RULES, curves[-1, index].tolist(), strict=True)}
-        even = control[:, index].mean(dim=0).tolist()
-        row |= {f"auc_equal_noise/{rule}": v for rule, v in zip(CONTROLS, even, strict=True)}
-        rows.append(row | {"rank_agreement/two_sample_rules": agreement(found, auc)})
-    return rows
-
-
-def agreement(r2: dict[str, float], auc: dict[str, float]) -> float:
-    """Spearman's correlation of R² before training and what training then reached, over the rules that keep two."""
-    from scipy.stats import spearmanr
-
-    return float(spearmanr([r2[rule] for rule in TWO_SAMPLE_RULES], [auc[rule] for rule in TWO_SAMPLE_RULES]).statistic)
-
-
-def reliabilities(held_out: Answers, rules: dict[str, str], world: World, streams: Streams) -> list[dict[str, float]]:
-    """R² of each rule on samples of the starting policy, which is uniform, one dict per seed."""
-    n_prompts = held_out.gold.shape[1]
-    drawn = streams.randint(world.n_responses, n_prompts, world.held_out_groups * world.group_size)
-    rewards, gold = held_out.rewards.gather(-1, drawn).flatten(1), held_out.gold.gather(-1, drawn).flatten(1)
-    draws = streams.randint(2**31, 1)
-    rows = []
-    for said, true, seed in zip(rewards, gold, draws, strict=True):
-        filters = {arm: filtered(rule, int(seed), world.group_size) for arm, rule in rules.items()}
-        ranked = choose_filter(said.numpy(), true.numpy(), filters, group_size=world.group_size, n_resamples=1)
-        rows.append({choice.name: choice.reliability.r2 for choice in ranked})
-    return rows
+    # Averaged seed by seed, or a mean's last digit would depend on the seeds beside it.
+    area, even = (torch.stack([one.mean(dim=0) for one in along.unbind(1)], dim=1) for along in (curves, control))
+    found = rows({
+        "r2": {rule: [by_rule[rule] for by_rule in r2] for rule in FILTERS},
+        "auc": dict(zip(FILTERS, area, strict=True)),
+        "final": dict(zip(FILTERS, curves[-1].unbind(1), strict=True)),
+        "auc_equal_noise": dict(zip(CONTROLS, even, strict=True)),
+    })  # fmt: skip
+    for row in found:  # does R² before training rank the rules that keep two as training then does?
+        before, reached = ([row[f"{metric}/{rule}"] for rule in TWO_SAMPLE_RULES] for metric in ("r2", "auc"))
+        row["rank_agreement/two_sample_rules"] = float(spearmanr(before, reached).statistic)
+    return found
 
 
 def filtered(rule: str, seed: int, group_size: int) -> partial[Tensor]:
@@ -180,7 +170,11 @@ def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) ->
         some = policy.transpose(1, 2)[seed, prompts].transpose(1, 2)  # (S, A, B, N)
         drawn = sample_index(some[:, :, :, None], streams.rand(1, prompts.shape[1], world.group_size))  # (S, A, B, G)
         said = rm.rewards[seed, prompts][:, None].expand(-1, n_arms, -1, -1).gather(-1, drawn)
-        weights = kept(said, rules, streams.randint(2**31, 1), world.group_size)
+        weights = torch.stack([  # each arm's rule, with random choices that no other seed can change
+            filtered(rule, int(draw), world.group_size)(rewards.flatten())
+            for by_arm, draw in zip(said, streams.randint(2**31, 1), strict=True)
+            for rewards, rule in zip(by_arm, rules.values(), strict=True)
+        ]).view_as(said)  # fmt: skip
         where = prompts[:, None].expand(-1, n_arms, -1)
         value = values.gather(-1, where)
         credit = weights * (said - value[..., None]) / weights.sum(dim=(-1, -2), keepdim=True)
@@ -191,16 +185,6 @@ def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) ->
     return torch.stack([*curve, rm.value(rm.policy(parameters))])
 
 
-def kept(said: Tensor, rules: dict[str, str], draws: Tensor, group_size: int) -> Tensor:
-    """(S, A, B, G) weights: each arm's rule, with random choices that no other seed can change."""
-    weights = [
-        filtered(rule, int(draw), group_size)(rewards.flatten())
-        for by_arm, draw in zip(said, draws, strict=True)
-        for rewards, rule in zip(by_arm, rules.values(), strict=True)
-    ]
-    return torch.stack(weights).view_as(said)
-
-
 def figure(results: Results, axes: Axes) -> None:
     """What training reached against the R² measured before it, one point per rule that keeps two, and all five."""
     shown = {  # label, and where it goes, in points
@@ -208,7 +192,7 @@ def figure(results: Results, axes: Axes) -> None:
         "br": ("best + random", (-8, 8)), "wr": ("worst + random", (4, -13)), "middle": ("middle two", (6, -3)),
     }  # fmt: skip
     for rule, (name, offset) in shown.items():
-        x, y = (sum(results[f"{metric}/{rule}"]) / len(results[f"{metric}/{rule}"]) for metric in ("r2", "auc"))
+        x, y = (mean_of(results, f"{metric}/{rule}") for metric in ("r2", "auc"))
         axes.plot(x, y, marker="o", color="C0" if rule == "bw" else "gray")
         axes.annotate(name, (x, y), textcoords="offset points", xytext=offset, fontsize=8)
     axes.margins(x=0.15, y=0.15)
