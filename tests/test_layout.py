@@ -35,7 +35,6 @@ STILL_TOO_LONG = {
     "dynamic_beta",
     "fine_grained",
     "helping_or_herding",
-    "hybrid_rewards",
     "implicit_rewards",
     "master_keys",
     "preference_topology",

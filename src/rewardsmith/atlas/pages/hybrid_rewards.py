@@ -13,7 +13,8 @@ from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within
+from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within, mean_of
+from rewardsmith.atlas.page import rows
 from rewardsmith.rewards import RoutedReward
 from rewardsmith.transforms import gate, overlong_penalty, weighted_sum
 from rewardsmith.types import Completion
@@ -64,8 +65,7 @@ class World:
     """Prompts of two kinds, half of them verifiable, and a linear softmax policy over each prompt's candidates.
 
     What makes a response right on a verifiable prompt, and what makes it good on an open one, are two directions of
-    its content. The policy weighs content by kind, and length and format for all: habits of form carry over from one
-    kind to the other, knowledge does not.
+    its content.
     """
 
     n_prompts: int = 128  # prompts, the first half verifiable
@@ -113,11 +113,22 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """True value on both kinds of prompt, format and length of the policies that each reward trains."""
+    """True value on both kinds of prompt, format and length of the policies that GRPO trains on each reward."""
     streams = Streams(seeds)
     pool = world.pool(streams)
     arms = rewards(pool, world, broken)
-    policy = train(pool, torch.stack(list(arms.values()), dim=1), world, streams)
+    paid = torch.stack(list(arms.values()), dim=1)  # (S, arms, P, N)
+    features = pool.features.flatten(1, 2)  # (S, PN, D)
+    theta = torch.zeros(len(seeds), len(arms), features.shape[-1], dtype=paid.dtype)
+    for _ in adam_steps([theta], world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
+        policy = (theta @ features.mT).view_as(paid).softmax(-1)
+        uniform = streams.rand(1, world.n_prompts, world.group_size)  # shared by the arms
+        drawn = sample_index(policy[..., None, :], uniform)  # (S, arms, P, G)
+        sampled = paid.gather(-1, drawn)
+        advantages = group_zscore(sampled.flatten(), group_size=world.group_size).view_as(sampled)
+        by_logit = logit_gradient(policy, drawn, advantages)
+        theta.grad = by_logit.flatten(2) @ features / (world.n_prompts * world.group_size)
+    policy = (theta @ features.mT).view_as(paid).softmax(-1)
     gold = expected(policy, pool.gold[:, None])  # (S, arms, P)
     measures = {
         "math": gold[..., pool.verifiable].mean(-1),
@@ -126,14 +137,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         "length": expected(policy, pool.lengths[:, None]).mean(-1),
         "formatted_gold": expected(policy, (pool.gold * pool.formatted)[:, None]).mean(-1),
     }
-    return [
-        {
-            f"{name}/{arm}": float(values[row, column])
-            for name, values in measures.items()
-            for column, arm in enumerate(arms)
-        }
-        for row in range(len(seeds))
-    ]
+    return rows({name: dict(zip(arms, values.unbind(1), strict=True)) for name, values in measures.items()})
 
 
 def rewards(pool: Pool, world: World, broken: bool) -> dict[str, Tensor]:
@@ -142,7 +146,9 @@ def rewards(pool: Pool, world: World, broken: bool) -> dict[str, Tensor]:
     swapped = routed(pool, {"math": pool.model, "open": pool.rule})
     hybrid = swapped if broken else routed(pool, {"math": pool.rule, "open": pool.model})
     may_charge = rule.nan_to_num(nan=1.0)  # length is charged to right answers, and to all where nothing is checked
-    short = partial(overlong_penalty, lengths=lengths, low=world.length_low, high=world.length_high)
+    short = partial(
+        overlong_penalty, lengths=lengths, low=world.length_low, high=world.length_high, weight=world.length_weight
+    )
     formatted, weights = pool.formatted.flatten(), (1.0, world.format_weight)
 
     def with_format(accuracy: Tensor, bonus: Tensor = formatted) -> Tensor:
@@ -154,16 +160,12 @@ def rewards(pool: Pool, world: World, broken: bool) -> dict[str, Tensor]:
         "half": weighted_sum(torch.stack([rule, model], dim=1), normalize=True),
         "hybrid": hybrid,
         "hybrid_format": with_format(hybrid),
-        "full": short(with_format(hybrid), weight=world.length_weight, correct=may_charge),
-        "full_ungated": short(with_format(hybrid), weight=world.length_weight, apply_to="all"),
-        "full_gated": short(
-            with_format(hybrid, gate(formatted, condition=may_charge)),
-            weight=world.length_weight,
-            correct=may_charge,
-        ),
-        "model_full": short(with_format(model), weight=world.length_weight, apply_to="all"),
+        "full": short(with_format(hybrid), correct=may_charge),
+        "full_ungated": short(with_format(hybrid), apply_to="all"),
+        "full_gated": short(with_format(hybrid, gate(formatted, condition=may_charge)), correct=may_charge),
+        "model_full": short(with_format(model), apply_to="all"),
         "swapped": swapped,
-        "length_flipped": short(with_format(hybrid), weight=-world.length_weight, correct=may_charge),
+        "length_flipped": short(with_format(hybrid), correct=may_charge, weight=-world.length_weight),
     }
     return {name: values.view(pool.rule.shape) for name, values in arms.items()}
 
@@ -184,43 +186,17 @@ def looked_up(*, completions: list[str], table: list[float], **columns: Any) -> 
     return [None if math.isnan(value) else value for value in values]
 
 
-def train(pool: Pool, rewards: Tensor, world: World, streams: Streams) -> Tensor:
-    """GRPO on a linear softmax policy over the candidates, seeds and arms side by side: (S, arms, P, N)."""
-    n_seeds, n_arms, n_prompts, _ = rewards.shape
-    features = pool.features.flatten(1, 2)  # (S, PN, D)
-    theta = torch.zeros(n_seeds, n_arms, features.shape[-1], dtype=rewards.dtype)
-
-    def policy() -> Tensor:
-        return (theta @ features.mT).view_as(rewards).softmax(-1)
-
-    for _ in adam_steps([theta], world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
-        probabilities = policy()
-        uniform = streams.rand(1, n_prompts, world.group_size)  # shared by the arms
-        drawn = sample_index(probabilities[..., None, :], uniform)  # (S, arms, P, G)
-        paid = rewards.gather(-1, drawn)
-        advantages = group_zscore(paid.flatten(), group_size=world.group_size).view_as(paid)
-        by_logit = logit_gradient(probabilities, drawn, advantages)
-        theta.grad = by_logit.flatten(2) @ features / (n_prompts * world.group_size)
-    return policy()
-
-
 def figure(results: Results, axes: Axes) -> None:
     """True value on both kinds of prompt, and what of it comes in the requested form."""
     names = {
-        "model": "learned reward",
-        "rule": "checker",
-        "half": "half of each",
-        "hybrid": "routed",
-        "hybrid_format": "routed + format",
-        "full": "routed + format + length",
-        "model_full": "learned + format + length",
-        "swapped": "swapped routes",
-    }
+        "model": "learned reward", "rule": "checker", "half": "half of each", "hybrid": "routed",
+        "hybrid_format": "routed + format", "full": "routed + format + length",
+        "model_full": "learned + format + length", "swapped": "swapped routes",
+    }  # fmt: skip
     metrics = {"math": "verifiable prompts", "open": "open prompts", "formatted_gold": "all, if formatted"}
     for shift, (metric, label) in zip((0.26, 0.0, -0.26), metrics.items(), strict=True):
-        runs = [results[f"{metric}/{arm}"] for arm in names][::-1]
         heights = [height + shift for height in range(len(names))]
-        axes.barh(heights, [sum(values) / len(values) for values in runs], height=0.24, label=label)
+        axes.barh(heights, [mean_of(results, f"{metric}/{arm}") for arm in names][::-1], height=0.24, label=label)
     axes.set_yticks(range(len(names)), list(names.values())[::-1])
     axes.set_xlim(0.0, 1.0)
     axes.set_xlabel("true value after training")
