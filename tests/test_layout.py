@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import rewardsmith
@@ -83,6 +84,23 @@ def test_a_public_name_is_imported_from_its_room_and_any_other_from_its_file() -
             names = {alias.name for alias in node.names}  # type: ignore[attr-defined]
             if other and len(parts) > 2:
                 assert not names & public[parts[1]], f"{path}: import {names} from rewardsmith.{parts[1]}"
+
+
+def test_no_files_import_one_another_in_a_circle_inside_functions_included() -> None:
+    files = {".".join(("rewardsmith", *path.relative_to(ROOT).with_suffix("").parts)): path for path in FILES}
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []  # what only the type checker reads
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                found = {file if file in files else str(node.module) for file in full.values()}
+                graph[name] |= (found & files.keys()) - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_files_and_bodies_stay_short() -> None:
