@@ -13,7 +13,7 @@ from transformers import LlamaModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rewardsmith.rewards import Batching, ImplicitReward, SequenceReward, StepReward
-from rewardsmith.rewards.models.behavior import behavior_of
+from rewardsmith.rewards.models.behavior import behavior_of, evaluating
 from rewardsmith.rewards.models.scanning import Output
 
 pytestmark = [pytest.mark.models, pytest.mark.slow]
@@ -205,3 +205,23 @@ def test_what_looks_left_is_found_by_asking():
     assert behavior_of(Output(policy, "logits"), policy.base_model, policy).causal
     assert StepReward(step_classifier(), tokenizer()).scanner.causal
     assert ImplicitReward(llama_policy(), llama_policy(), tokenizer()).scanner.share
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_every_part_is_put_back_in_its_mode_and_a_model_in_use_is_not_switched(mode):
+    frozen, live = nn.Dropout(), nn.Dropout()
+    whole = nn.Sequential(frozen, live)
+    whole.train(mode)
+    frozen.eval()
+    live.train()
+    with evaluating(whole):
+        assert not any(part.training for part in whole.modules())
+    assert [whole.training, frozen.training, live.training] == [mode, False, True]
+
+    def refuses(mode=True):
+        raise AssertionError("switched")
+
+    whole.eval()
+    whole.train = whole.eval = refuses
+    with evaluating(whole):
+        assert not live.training

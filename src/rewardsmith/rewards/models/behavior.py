@@ -127,17 +127,23 @@ def probes(model: Any) -> tuple[Tensor, Tensor]:
 
 @contextlib.contextmanager
 def evaluating(*modules: Any) -> Iterator[None]:
-    """Turn dropout off, and put each module back as it was afterwards."""
-    were = [module.training for module in modules]
+    """Turn dropout off, and put every part of each module back in the mode that it was in."""
+    modes = {whole: [(module, module.training) for module in whole.modules()] for whole in modules}
+    switched = [whole for whole, parts in modes.items() if any(training for _, training in parts)]
     try:
         with contextlib.ExitStack() as kept:
-            for module in modules:
-                kept.enter_context(unswitched(module))
-                module.eval()
+            for whole in modules:
+                kept.enter_context(unswitched(whole))
+            for (
+                whole
+            ) in switched:  # nothing to do for a model in use, where a walk over it costs more than a small batch
+                whole.eval()
             yield
     finally:
-        for module, training in zip(modules, were, strict=True):
-            module.train(training)
+        for whole in switched:
+            whole.train(modes[whole][0][1])  # adapters may merge their weights in one mode alone
+            for module, training in modes[whole]:
+                module.training = training
 
 
 @contextlib.contextmanager
