@@ -213,10 +213,11 @@ def parameters(world: Any, function: Callable[..., Any]) -> dict[str, Any]:
 
     >>> @dataclass
     ... class World:
-    ...     end: str = ","
     ...     n_rows: int = 3
-    >>> parameters(World(), print)
-    {'end': ','}
+    ...     noise: float = 0.1
+    >>> def sample(n_rows, generator): ...
+    >>> parameters(World(), sample)
+    {'n_rows': 3}
     """
     taken = inspect.signature(function).parameters
     return {field.name: getattr(world, field.name) for field in fields(world) if field.name in taken}
