@@ -35,7 +35,6 @@ STILL_TOO_LONG = {
     "context_aware",
     "dynamic_beta",
     "fine_grained",
-    "helping_or_herding",
     "implicit_rewards",
     "master_keys",
     "preference_topology",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import rows
 from rewardsmith.measures import shared_hack_drift, underspecification
 from rewardsmith.objectives import bt_loss, centering_loss
 from rewardsmith.transforms import mean_minus_std, member_mean, member_quantile
@@ -75,40 +75,51 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     streams = Streams(seeds)
     heavy = HeavyTails.sample(streams, d=12, dof=world.dof, scale=world.scale, correlated=True, length=True)
     bodies = pretrain(heavy.responses(world.n_unlabeled, streams=streams), world, streams, one_seed=broken)
-
-    def fit(bias: float, n_heads: int) -> BatchedMLP:
-        pairs = heavy.pairs(world.n_pairs, streams=streams, flip=world.flip, bias=bias)
-        return finetune(bodies, pairs, world, streams, n_heads=n_heads)
-
-    biased = fit(world.bias, MEMBERS)
-    unbiased = [fit(0.0, 1)]
+    labeled = partial(heavy.pairs, world.n_pairs, streams=streams, flip=world.flip)
+    biased = finetune(bodies, labeled(bias=world.bias), world, streams, n_heads=MEMBERS)
+    unbiased = [finetune(bodies, labeled(), world, streams, n_heads=1)]
     features = heavy.responses(world.n_prompts, world.n_responses, streams=streams)
     reference = heavy.responses(world.n_reference, streams=streams)
-    unbiased.append(fit(0.0, 1))  # how long picks get is chance: two draws
+    unbiased.append(finetune(bodies, labeled(), world, streams, n_heads=1))  # how long picks get is chance: two draws
     scores = member_scores(biased, features, reference)
     grid = scores.reshape(*scores.shape[:-1], MEMBERS, MEMBERS)  # (S, P, N, bodies, heads)
     seen = {"gold": heavy.gold(features), "length": features[..., 0]}
-    table: dict[str, Tensor] = {}
-    for arm, picked_by in {
-        **ensembles(grid),
+    ensembles = {  # every one of a kind and a way: over the heads of each body, or over the bodies of each head
+        f"{kind}_{name}": [combine(members, way) for members in grid.unbind(fixed)]
+        for kind, fixed in ALONG.items()
+        for name, way in WAYS.items()
+    }
+    pickers = ensembles | {
         "unbiased_pretrain_min": [combine(member_scores(m, features, reference), WAYS["min"]) for m in unbiased],
         "single": list(scores.unbind(-1)),
         "gold_picker": [seen["gold"]],
-    }.items():
+    }
+    tables: dict[str, dict[str, Tensor]] = {f"{name}_{n}": {} for name in seen for n in NS}
+    for arm, picked_by in pickers.items():
         for name, values in seen.items():
             curve = torch.stack([best_of_n(picks, values, NS).mean(1) for picks in picked_by]).mean(0)  # (S, n)
-            table |= {f"{name}_{n}/{arm}": curve[:, i] for i, n in enumerate(NS)}
-    table["length_256/six_tenths_of_single"] = 0.6 * table["length_256/single"]
-    rows = [{name: float(values[seed]) for name, values in table.items()} for seed in range(len(seeds))]
+            for i, n in enumerate(NS):
+                tables[f"{name}_{n}"][arm] = curve[:, i]
+    tables["length_256"]["six_tenths_of_single"] = 0.6 * tables["length_256"]["single"]
     tests = heavy.pairs(2000, streams=streams, flip=0.0, bias=world.bias)
     sides = [score_pool(biased, x[:, None])[:, :, 0].transpose(1, 2) for x in (tests.chosen, tests.rejected)]
     noise = streams.randn(world.n_prompts, world.n_responses)
-    return [
-        row
-        | disagreement(grid[seed], *(side[seed] for side in sides))
-        | drifts(grid[seed], {"length": features[seed, ..., 0], "noise": noise[seed]})
-        for seed, row in enumerate(rows)
-    ]
+    disagreement = partial(underspecification, group_size=world.n_responses)
+    found = rows(tables)
+    for seed, row in enumerate(found):
+        chosen, rejected = (side[seed] for side in sides)  # (M, K) the members' scores of pairs
+        every = disagreement(scores[seed].flatten(0, 1), chosen=chosen, rejected=rejected, n=[])
+        row.update({"accuracy/members": every.accuracy_mean, "accuracy_spread/members": every.accuracy_spread})
+        for kind, fixed in ALONG.items():
+            parts = [disagreement(members.flatten(0, 1), n=(1, 256)) for members in grid[seed].unbind(fixed)]
+            for i, (correlation, gap) in enumerate((("correlation", "gap_1"), ("correlation_256", "gap_256"))):
+                row[f"{correlation}/{kind}"] = sum(part.by_pressure[i].spearman for part in parts) / len(parts)
+                row[f"{gap}/{kind}"] = sum(part.by_pressure[i].gap for part in parts) / len(parts)
+        first = {name: ensemble[0][seed].flatten() for name, ensemble in ensembles.items()}
+        known = {"length": seen["length"][seed].flatten(), "noise": noise[seed].flatten()}
+        for drift in shared_hack_drift(known, first, group_size=world.n_responses, n=(1, 4, 16, 64, 256)):
+            row[f"drifts/{drift.feature}"] = float(drift.shared != 0)  # 1 if it rises or falls under all of them
+    return found
 
 
 def pretrain(
@@ -131,7 +142,7 @@ def pretrain(
     bodies = BatchedMLP((d, world.width, world.width, d), lead=(len(streams), n_bodies), streams=streams)
     with torch.no_grad():
         for weight, bias in zip(list(bodies.weights)[:-1], list(bodies.biases)[:-1], strict=True):
-            weight.mul_(math.sqrt(2))
+            weight.mul_(2**0.5)
             bias.copy_(0.3 * streams.randn(*bias.shape[1:]))
     bodies = bodies.take([0] * n_bodies) if one_seed else bodies
     apart = 1 if one_seed else n_bodies
@@ -161,12 +172,10 @@ def finetune(bodies: BatchedMLP, pairs: Pairs, world: World, streams: Streams, *
             for layer in range(2):
                 ours[layer].copy_(theirs[layer].repeat_interleave(n_heads, dim=1))
         models.weights[-1].mul_(0.1)
-    groups: list[dict[str, Any]] = [
-        {"params": [*list(models.weights)[:-1], *list(models.biases)[:-1]], "lr": BODY_RATE},
-        {"params": [models.weights[-1], models.biases[-1]]},
-    ]
+    body: dict[str, Any] = {"params": [*list(models.weights)[:-1], *list(models.biases)[:-1]], "lr": BODY_RATE}
+    head: dict[str, Any] = {"params": [models.weights[-1], models.biases[-1]]}
     both, seed = torch.stack([pairs.chosen, pairs.rejected], dim=2), torch.arange(n_seeds)[:, None, None]
-    for _ in adam_steps(groups, world.finetune_steps, learning_rate=HEAD_RATE):
+    for _ in adam_steps([body, head], world.finetune_steps, learning_rate=HEAD_RATE):
         picks = streams.randint(both.shape[1], n_models, BATCH)
         chosen, rejected = models(both[seed, picks].flatten(2, 3)).unflatten(-1, (BATCH, 2)).unbind(-1)
         losses = bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=world.center)
@@ -179,54 +188,15 @@ def combine(scores: Tensor, way: Callable[[Tensor], Tensor]) -> Tensor:
     return way(scores.flatten(0, -2)).view(scores.shape[:-1])
 
 
-def ensembles(grid: Tensor) -> dict[str, list[Tensor]]:
-    """Every ensemble of one kind and way: over the heads of each body, or over the bodies of each head."""
-    return {
-        f"{kind}_{name}": [combine(members, way) for members in grid.unbind(fixed)]
-        for kind, fixed in ALONG.items()
-        for name, way in WAYS.items()
-    }
-
-
-def disagreement(grid: Tensor, chosen: Tensor, rejected: Tensor) -> dict[str, float]:
-    """Agreement of one seed's members (P, N, bodies, heads) on pairs (M, K), on the pool and on what they pick."""
-    group_size = grid.shape[1]
-    every = underspecification(grid.flatten(2).flatten(0, 1), group_size=group_size, chosen=chosen, rejected=rejected,
-                               n=[])  # fmt: skip
-    found = {"accuracy/members": every.accuracy_mean, "accuracy_spread/members": every.accuracy_spread}
-    for kind, fixed in ALONG.items():
-        reports = [
-            underspecification(members.flatten(0, 1), group_size=group_size, n=(1, 256)).by_pressure
-            for members in grid.unbind(fixed)
-        ]
-        for i, (correlation, gap) in enumerate((("correlation", "gap_1"), ("correlation_256", "gap_256"))):
-            found[f"{correlation}/{kind}"] = sum(report[i].spearman for report in reports) / len(reports)
-            found[f"{gap}/{kind}"] = sum(report[i].gap for report in reports) / len(reports)
-    return found
-
-
-def drifts(grid: Tensor, features: dict[str, Tensor]) -> dict[str, float]:
-    """1 for each of one seed's features that rises or falls under all aggregates of the first ensembles, else 0."""
-    scores = {
-        f"{kind}_{name}": combine(grid.select(fixed, 0), way).flatten()
-        for kind, fixed in ALONG.items()
-        for name, way in WAYS.items()
-    }
-    flat = {name: values.flatten() for name, values in features.items()}
-    found = shared_hack_drift(flat, scores, group_size=grid.shape[1], n=(1, 4, 16, 64, 256))
-    return {f"drifts/{drift.feature}": float(drift.shared != 0) for drift in found}
-
-
 def figure(results: Results, axes: Axes) -> None:
     """True value (solid) and length (dotted) of the pick against the number of candidates."""
     arms = {"single": "C0", "finetune_min": "C1", "pretrain_min": "C2", "pretrain_mean": "C3"}
     for metric, style in (("gold", "o-"), ("length", "x:")):
         for arm, color in arms.items():
-            values = [sum(v) / len(v) for v in (results[f"{metric}_{n}/{arm}"] for n in NS)]
+            values = [mean_of(results, f"{metric}_{n}/{arm}") for n in NS]
             axes.plot(NS, values, style, markersize=4, color=color, label=f"{metric}, {arm.replace('_', ' ')}")
-    unbiased = [sum(v) / len(v) for v in (results[f"length_{n}/unbiased_pretrain_min"] for n in NS)]
+    unbiased = [mean_of(results, f"length_{n}/unbiased_pretrain_min") for n in NS]
     axes.plot(NS, unbiased, "x:", markersize=4, color="gray", label="length, unbiased labels")
     axes.set_xscale("log", base=2)
-    axes.set_xlabel("n of best-of-n")
-    axes.set_ylabel("standard deviations")
+    axes.set(xlabel="n of best-of-n", ylabel="standard deviations")
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16))
