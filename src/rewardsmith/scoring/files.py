@@ -99,7 +99,7 @@ def score_file(
         rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame;
             each row needs `prompt` and `completion`; one whose completion holds no text is unscored.
         reward: a name that `load_reward` knows, or what it gives, or a list of these.
-        out: a `.jsonl` or `.parquet` file; `rewards.output.write_records` says what becomes of NaN and broken text.
+        out: a `.jsonl` or `.parquet` file; `scoring.output.write_records` says what becomes of NaN and broken text.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
         timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
