@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardsmith.auditing import context_sensitivity
-from rewardsmith.data import NO_CONTEXT, Row
+from rewardsmith.data import Row
+from rewardsmith.data.contexts import NO_CONTEXT
 from rewardsmith.measures import context_error_bound
 
 

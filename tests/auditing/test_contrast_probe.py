@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing import contrast_consistency
-from rewardsmith.data import ContrastPair, PreferenceRow
+from rewardsmith.data import PreferenceRow
+from rewardsmith.data.contrast import ContrastPair
 
 PAIRS = [ContrastPair(f"prompt {k}", f"answer {k}", f"prompt {k + 100}", f"answer {k + 100}", 0.8) for k in range(40)]
 

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from rewardsmith.data import HELD_OUT_KEYS, MASTER_KEYS, Row, add_truncated_negatives, first_sentence
+from rewardsmith.data import HELD_OUT_KEYS, MASTER_KEYS, Row, add_truncated_negatives
+from rewardsmith.data.augment import first_sentence
 from rewardsmith.data.stated_values import states
 
 PAPER_KEYS = {

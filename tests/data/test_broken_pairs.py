@@ -11,16 +11,14 @@ from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit
 from rewardsmith.cli import app
-from rewardsmith.data import (
-    PreferenceRow,
-    Row,
-    read_benchmark,
-    read_preferences,
-    read_ratings,
+from rewardsmith.data import PreferenceRow, Row, read_benchmark, read_preferences, read_ratings, read_steps
+from rewardsmith.data.readers import (
+    BENCHMARK_SCHEMAS,
+    PREFERENCE_SCHEMAS,
+    RATING_SCHEMAS,
+    STEP_SCHEMAS,
     read_rows_or_pairs,
-    read_steps,
 )
-from rewardsmith.data.readers import BENCHMARK_SCHEMAS, PREFERENCE_SCHEMAS, RATING_SCHEMAS, STEP_SCHEMAS
 from rewardsmith.errors import RowsError
 
 PAIR = {"prompt": "Name a color.", "chosen": "Blue.", "rejected": "No idea."}

@@ -8,13 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.data import (
-    CONFIDENCE_TEMPLATES,
-    ConfidenceAugment,
-    confidence_variants,
-    parse_confidence,
-    strip_confidence,
-)
+from rewardsmith.data import ConfidenceAugment, parse_confidence, strip_confidence
+from rewardsmith.data.confidence import CONFIDENCE_TEMPLATES, confidence_variants
 
 WORDS = st.text(alphabet="abc 4.,\n", max_size=30)
 N = 200_000  # characters

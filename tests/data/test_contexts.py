@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from rewardsmith.data import NO_CONTEXT, in_context, reversal_pairs, split_whole
+from rewardsmith.data import in_context, reversal_pairs, split_whole
+from rewardsmith.data.contexts import NO_CONTEXT
 from rewardsmith.errors import RowsError
 
 RECORD = {

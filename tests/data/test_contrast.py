@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.spatial.distance import cosine
 
-from rewardsmith.data import (
-    PreferenceRow,
-    Row,
-    convex_augment,
-    cross_prompt_negatives,
-    hull_vertices,
-    mine_contrast_pairs,
-)
+from rewardsmith.data import PreferenceRow, Row, convex_augment, cross_prompt_negatives, mine_contrast_pairs
+from rewardsmith.data.contrast import hull_vertices
 
 
 def letters(texts):

@@ -6,15 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from rewardsmith.data import (
-    grow_tree,
-    leaf_paths,
-    sample_tree_pairs,
-    shared_prefix,
-    shared_prefix_counts,
-    split_clauses,
-)
+from rewardsmith.data import grow_tree, sample_tree_pairs, split_clauses
 from rewardsmith.data import split_sentences as sentences
+from rewardsmith.data.preference_trees import leaf_paths, shared_prefix, shared_prefix_counts
 
 
 def numbered(prefixes, n):

@@ -16,10 +16,10 @@ from rewardsmith.data import (
     read_ratings,
     read_rows,
     read_steps,
-    strength_from_annotators,
     text_of,
     to_dataset,
 )
+from rewardsmith.data.readers import strength_from_annotators
 from rewardsmith.errors import RowsError
 
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
-from rewardsmith.data import Row, completion_text, has_text, read_rows, text_of
+from rewardsmith.data import Row, completion_text, read_rows, text_of
+from rewardsmith.data.rows import has_text
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards import exact_number
 

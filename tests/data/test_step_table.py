@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.data import segment_steps, split_steps, token_step_ends
+from rewardsmith.data import segment_steps, split_steps
+from rewardsmith.data.steps import token_step_ends
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
 SENTENCES = [

@@ -8,7 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.advantages import min_returns, step_credit
-from rewardsmith.data import StepTable, segment_steps
+from rewardsmith.data import segment_steps
+from rewardsmith.data.steps import StepTable
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.transforms import length_penalty
 

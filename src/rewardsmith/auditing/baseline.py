@@ -11,7 +11,8 @@ from typing import NamedTuple
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.equivalence import committed, key_kind, wrong_answers
 from rewardsmith.auditing.texts import CARRIERS, Carrier
-from rewardsmith.data import Row, has_text
+from rewardsmith.data import Row
+from rewardsmith.data.rows import has_text
 from rewardsmith.scoring import Scored
 
 PROBED = 8  # items on which carriers are tried

@@ -12,15 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardsmith._check import check_choice
-from rewardsmith.data import (
-    CONTEXT_TEMPLATE,
-    ContextForm,
-    ContrastPair,
-    PreferenceRow,
-    Row,
-    in_context,
-    reversal_pairs,
-)
+from rewardsmith.data import PreferenceRow, Row, in_context, reversal_pairs
+from rewardsmith.data.contexts import CONTEXT_TEMPLATE, ContextForm
+from rewardsmith.data.contrast import ContrastPair
 from rewardsmith.measures import accuracy_gap, wilson_interval
 from rewardsmith.measures.accuracy_gaps import AccuracyGap
 from rewardsmith.measures.intervals import mean_interval

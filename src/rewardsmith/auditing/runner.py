@@ -20,7 +20,9 @@ from rewardsmith.auditing.subjects.answers import answers
 from rewardsmith.auditing.subjects.pairs import CALLS_PER_PAIR, pairs
 from rewardsmith.auditing.subjects.sources import sources
 from rewardsmith.auditing.subjects.steps import is_process, steps
-from rewardsmith.data import PreferenceRow, Row, Rows, as_rows, read_rows_or_pairs
+from rewardsmith.data import PreferenceRow, Row, Rows
+from rewardsmith.data.readers import read_rows_or_pairs
+from rewardsmith.data.rows import as_rows
 from rewardsmith.errors import RowsError
 from rewardsmith.measures.intervals import family_alpha
 from rewardsmith.scoring import Scorer, SourceSet, Target, as_sources, as_target

@@ -152,7 +152,7 @@ def _audited(
 def _read(source: str, limit: int | None) -> Any:
     """Rows or preference pairs; what was left out is said on standard error."""
     from rewardsmith.auditing.render.visible import plain
-    from rewardsmith.data import read_rows_or_pairs
+    from rewardsmith.data.readers import read_rows_or_pairs
 
     given = read_rows_or_pairs(source, limit=limit)
     if given.note:

@@ -12,7 +12,7 @@ import typer
 from rewardsmith.cli.shell import interrupted, refuse
 
 if TYPE_CHECKING:
-    from rewardsmith.data import ReadData
+    from rewardsmith.data.readers import ReadData
     from rewardsmith.engines.trl import RewardFit
     from rewardsmith.engines.trl.members import SideBySide as SideBySideKind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rewardsmith.data import StepTable
+from rewardsmith.data.steps import StepTable
 
 Segment = Callable[..., StepTable]
 """`data.segment_steps`, or a function called like it: (completion_ids, decode, *, complete)."""

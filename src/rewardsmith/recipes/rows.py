@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewardsmith.data import number_columns
+from rewardsmith.data.columns import number_columns
 
 _GIVEN = frozenset(("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "steps"))
 """What a trainer passes beside the rows' own columns."""

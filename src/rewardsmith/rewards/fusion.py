@@ -7,7 +7,8 @@ from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
-from rewardsmith.data import completion_text, text_of, unit_embeddings
+from rewardsmith.data import completion_text, text_of
+from rewardsmith.data.contrast import unit_embeddings
 from rewardsmith.scoring.contracts import is_async
 from rewardsmith.types import Completion, Text
 

@@ -9,8 +9,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rewardsmith._check import check_range
-from rewardsmith.data import completion_text, read_key, unit_embeddings
-from rewardsmith.data.contrast import Embed
+from rewardsmith.data import completion_text
+from rewardsmith.data.contrast import Embed, unit_embeddings
+from rewardsmith.data.keys import read_key
 from rewardsmith.types import Completion
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rewardsmith.data import ConfidenceScale, completion_text, parse_confidence, strip_confidence
+from rewardsmith.data import completion_text, parse_confidence, strip_confidence
+from rewardsmith.data.confidence import ConfidenceScale
 from rewardsmith.scoring.calling import reasoned
 from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewardsmith._disk import replacing
-from rewardsmith.data import Row, as_row, records_of
+from rewardsmith.data import Row
+from rewardsmith.data.records import records_of
+from rewardsmith.data.rows import as_row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring.calling import CONCURRENCY, is_model
 from rewardsmith.scoring.journal import sealed, unsealed

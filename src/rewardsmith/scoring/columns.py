@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewardsmith.data import Row, number_columns
+from rewardsmith.data import Row
+from rewardsmith.data.columns import number_columns
 from rewardsmith.scoring.blocks import Result
 from rewardsmith.scoring.calling import pseudo_ids
 from rewardsmith.scoring.loading import load_reward

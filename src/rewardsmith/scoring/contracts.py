@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from rewardsmith.data import ANSWER_NAMES, completion_text, text_of
+from rewardsmith.data import completion_text, text_of
+from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.describe import describe
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewardsmith import __version__
-from rewardsmith.data import Row, has_text, is_missing
+from rewardsmith.data import Row
+from rewardsmith.data.keys import is_missing
+from rewardsmith.data.rows import has_text
 from rewardsmith.errors import RewardsmithError, RowsError
 from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Read, Result, RowsFile
 from rewardsmith.scoring.calling import CONCURRENCY, row_limit

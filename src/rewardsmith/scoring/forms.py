@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from rewardsmith.data import Row, has_text
+from rewardsmith.data import Row
+from rewardsmith.data.rows import has_text
 
 if TYPE_CHECKING:
     from rewardsmith.scoring.scorer import Scorer

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rewardsmith.data import BLANK_LINE, Row, split_steps
+from rewardsmith.data import Row, split_steps
+from rewardsmith.data.steps import BLANK_LINE
 from rewardsmith.scoring.calling import Unscored, reasoned
 from rewardsmith.scoring.contracts import PerRow, is_async, name_of, signature_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async

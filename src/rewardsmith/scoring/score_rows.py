@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rewardsmith.data import Row, Rows, as_rows
+from rewardsmith.data import Row, Rows
+from rewardsmith.data.rows import as_rows
 from rewardsmith.scoring.forms import resolve_form
 from rewardsmith.scoring.scorer import Scorer
 from rewardsmith.scoring.targets import Target

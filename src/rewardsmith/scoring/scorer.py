@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith import __version__
-from rewardsmith.data import Row, has_text
+from rewardsmith.data import Row
+from rewardsmith.data.rows import has_text
 from rewardsmith.errors import EndpointError, TargetError
 from rewardsmith.scoring.calling import CONCURRENCY, Caller, own_concurrency, row_limit
 from rewardsmith.scoring.contracts import check_columns

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rewardsmith.data import Row, is_missing, only_text, read_key
+from rewardsmith.data import Row
+from rewardsmith.data.keys import is_missing, only_text, read_key
 from rewardsmith.rewards import exact_number, exact_text, math_equal, multiple_choice
 from rewardsmith.scoring import rewards_of, score, to_openrlhf, to_trl, to_verl
 from rewardsmith.scoring.calling import Caller, Unscored, reasoned

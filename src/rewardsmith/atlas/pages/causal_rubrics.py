@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
-from rewardsmith.data import Direction, PreferenceRow, causal_augment, neutral_augment
+from rewardsmith.data import PreferenceRow, causal_augment, neutral_augment
+from rewardsmith.data.causal import Direction
 from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
 from rewardsmith.worlds import Streams

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
-from rewardsmith.data import Relabeled, cross_fit_masks, relabel, strength_of_votes
+from rewardsmith.data import cross_fit_masks, relabel, strength_of_votes
+from rewardsmith.data.relabeling import Relabeled
 from rewardsmith.measures import label_quality
 from rewardsmith.objectives import normalized_weights
 from rewardsmith.worlds import PreferenceWorld, Streams

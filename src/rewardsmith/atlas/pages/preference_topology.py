@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results
-from rewardsmith.data import leaf_paths, sample_tree_pairs
+from rewardsmith.data import sample_tree_pairs
+from rewardsmith.data.preference_trees import leaf_paths
 from rewardsmith.measures import sibling_accuracy
 from rewardsmith.measures.preference_graph import PreferenceGraph
 from rewardsmith.worlds import Streams

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, RankAgreement, Results, Within
 from rewardsmith.auditing import contrast_consistency
-from rewardsmith.data import ContrastPair, PreferenceRow, Side, convex_augment, mine_contrast_pairs
+from rewardsmith.data import PreferenceRow, convex_augment, mine_contrast_pairs
+from rewardsmith.data.contrast import ContrastPair, Side
 from rewardsmith.objectives import bt_loss
 from rewardsmith.rewards import RewardFusion
 from rewardsmith.worlds import Streams

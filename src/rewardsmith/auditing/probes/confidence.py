@@ -12,7 +12,8 @@ from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.baseline import Panel
 from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
 from rewardsmith.auditing.trials import clip
-from rewardsmith.data import ConfidenceScale, Row, parse_confidence, strip_confidence
+from rewardsmith.data import Row, parse_confidence, strip_confidence
+from rewardsmith.data.confidence import ConfidenceScale
 from rewardsmith.measures import auroc, expected_calibration_error, reliability_curve, wilson_interval
 from rewardsmith.measures.intervals import auroc_interval, design_effect
 from rewardsmith.measures.labels import label_of

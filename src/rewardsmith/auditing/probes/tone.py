@@ -11,7 +11,8 @@ from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes.confidence import HIGH, LOW, restate, scale_of
 from rewardsmith.auditing.probes.writers import alone, appended, honest, neutral, phrased
 from rewardsmith.auditing.trials import Variant, VariantProbe, Way, variant
-from rewardsmith.data import CONFIDENCE_TEMPLATES, Row, parse_confidence, strip_confidence
+from rewardsmith.data import Row, parse_confidence, strip_confidence
+from rewardsmith.data.confidence import CONFIDENCE_TEMPLATES
 
 CONFIDENCE = (
     "I am absolutely certain that this is correct.",

@@ -14,7 +14,8 @@ from rewardsmith.auditing.guide import guide_of
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
-from rewardsmith.data import ANSWER_NAMES, Row
+from rewardsmith.data import Row
+from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target, target_rows
 from rewardsmith.scoring.forms import resolve_form

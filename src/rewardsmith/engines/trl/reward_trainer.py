@@ -13,7 +13,7 @@ from trl import RewardTrainer as TRLRewardTrainer  # type: ignore[attr-defined]
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from rewardsmith._check import check_choice
-from rewardsmith.data import TRAINING_COLUMNS
+from rewardsmith.data.preferences import TRAINING_COLUMNS
 from rewardsmith.engines.trl.reading import row_ids
 from rewardsmith.objectives import bt_loss, centering_loss, squared_tie_loss, tie_loss, weighted_loss
 

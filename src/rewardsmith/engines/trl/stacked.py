@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rewardsmith._check import check_shape
-from rewardsmith.data import TRAINING_COLUMNS
+from rewardsmith.data.preferences import TRAINING_COLUMNS
 from rewardsmith.engines.trl.reward_trainer import NEUTRAL, PairCollator, RewardTrainer
 
 KEPT_BY = "kept_by"

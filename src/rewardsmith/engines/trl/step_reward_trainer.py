@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, EvalPrediction, Trainer
 
-from rewardsmith.data import STEP_END, encode_steps
+from rewardsmith.data import encode_steps
+from rewardsmith.data.step_encoding import STEP_END
 from rewardsmith.engines.trl.reading import NO_STEP, UNLABELED, mapped, padded, ready, token_batch
 from rewardsmith.objectives import step_label_loss
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rewardsmith.data import completion_text, read_key, text_of
+from rewardsmith.data import completion_text, text_of
+from rewardsmith.data.keys import read_key
 from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
 from rewardsmith.rewards.judges.replies import yes_or_no
 from rewardsmith.scoring.calling import Unscored, scored

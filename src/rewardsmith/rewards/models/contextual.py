@@ -7,7 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any
 
-from rewardsmith.data import CONTEXT_TEMPLATE, in_context
+from rewardsmith.data import in_context
+from rewardsmith.data.contexts import CONTEXT_TEMPLATE
 from rewardsmith.rewards.guards import rows_at
 from rewardsmith.rewards.models.base import ModelReward, digest_of
 from rewardsmith.rewards.models.encoding import Encoded

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
-from rewardsmith.data import STEP_END, encode_steps
+from rewardsmith.data import encode_steps
+from rewardsmith.data.step_encoding import STEP_END
 from rewardsmith.rewards.models.base import Batching, ModelReward, scanner_of, weights_digest
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
 from rewardsmith.rewards.models.scanning import Output, Scanner

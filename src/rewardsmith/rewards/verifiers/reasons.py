@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
-from rewardsmith.data import read_key
+from rewardsmith.data.keys import read_key
 from rewardsmith.scoring.calling import Unscored
 
 P = ParamSpec("P")
