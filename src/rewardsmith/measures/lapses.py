@@ -15,7 +15,7 @@ from rewardsmith.measures.intervals import design_effect
 
 Floats = NDArray[np.float64]
 SPAN = math.log(1e3)  # slopes looked at, as logs, around one over the median margin
-SLOPES, LAPSES = 121, 51  # points of the grid from which maxima are refined
+SLOPES = 121  # points of the grid from which maxima are refined
 
 
 class Lapse(NamedTuple):
@@ -71,7 +71,7 @@ def fit_lapse(
     unit = float(np.median(np.abs(delta)))
     curve = _Curve(delta / unit, most_lapse)
     loglik, lapse, log_slope = curve.best()
-    residuals = 1 - _agreement(delta / unit, lapse, math.exp(log_slope))
+    residuals = 1 - np.exp(_log_agreement(_log_follows(delta / unit, math.exp(log_slope)), lapse))
     effect = design_effect(residuals.tolist(), [name for name, keep in zip(names, kept, strict=True) if keep])
     least = loglik - NormalDist().inv_cdf(1 - alpha / 2) ** 2 / 2 * effect
     low, high = _interval(curve.at_slope, log_slope, (-SPAN, SPAN), least)
@@ -81,14 +81,15 @@ def fit_lapse(
     return Lapse(lapse, lapses, slope, slopes, loglik, len(delta))
 
 
-def _agreement(delta: Floats, lapse: float, slope: float) -> Floats:
-    return np.exp(_log_agreement(delta, np.float64(lapse), np.float64(slope)))
+def _log_follows(delta: Floats, slope: float | Floats) -> Floats:
+    """log σ(kΔ)"""
+    return -np.logaddexp(0.0, -slope * delta)
 
 
-def _log_agreement(delta: Floats, lapse: Floats | np.float64, slope: Floats | np.float64) -> Floats:
-    """log( ε + (1 − 2ε) σ(kΔ) ), exact where either term vanishes."""
+def _log_agreement(log_follows: Floats, lapse: float) -> Floats:
+    """log( ε + (1 − 2ε) σ ) from log σ, exact where either term vanishes."""
     with np.errstate(divide="ignore"):
-        found: Floats = np.logaddexp(np.log(lapse), np.log1p(-2 * lapse) - np.logaddexp(0.0, -slope * delta))
+        found: Floats = np.logaddexp(np.log(lapse), np.log1p(-2 * lapse) + log_follows)
     return found
 
 
@@ -96,34 +97,41 @@ class _Curve:
     """The log-likelihood of margins in units of their median, and its maxima over one of its two parameters."""
 
     def __init__(self, delta: Floats, most_lapse: float) -> None:
-        self.delta = delta
-        self.lapses = np.linspace(0.0, most_lapse, LAPSES if most_lapse > 0 else 1)
+        self.delta, self.most_lapse = delta, most_lapse
         self.slopes = np.linspace(-SPAN, SPAN, SLOPES)
-
-    def loglik(self, lapse: float, log_slope: float) -> float:
-        return float(_log_agreement(self.delta, np.float64(lapse), np.float64(math.exp(log_slope))).sum())
+        self.log_follows = _log_follows(delta, np.exp(self.slopes)[:, None])
 
     def at_lapse(self, lapse: float) -> float:
         """The most over slopes."""
-        slopes = np.exp(self.slopes)[:, None]
-        values = _log_agreement(self.delta, np.float64(lapse), slopes).sum(axis=1)
-        return _refined(lambda log_slope: self.loglik(lapse, log_slope), self.slopes, values)[0]
+
+        def loglik(log_slope: float) -> float:
+            return float(_log_agreement(_log_follows(self.delta, math.exp(log_slope)), lapse).sum())
+
+        return _refined(loglik, self.slopes, _log_agreement(self.log_follows, lapse).sum(axis=1))[0]
 
     def at_slope(self, log_slope: float) -> float:
         """The most over lapses."""
-        return self._over_lapses(log_slope)[0]
+        return self._over_lapses(_log_follows(self.delta, math.exp(log_slope)))[0]
 
     def best(self) -> tuple[float, float, float]:
         """The most over both, and where: (log-likelihood, lapse, log slope)."""
-        values = np.array([self._over_lapses(log_slope)[0] for log_slope in self.slopes])
+        values = np.array([self._over_lapses(log_follows)[0] for log_follows in self.log_follows])
         loglik, log_slope = _refined(self.at_slope, self.slopes, values)
-        return loglik, self._over_lapses(log_slope)[1], log_slope
+        return loglik, self._over_lapses(_log_follows(self.delta, math.exp(log_slope)))[1], log_slope
 
-    def _over_lapses(self, log_slope: float) -> tuple[float, float]:
-        """For a fixed slope the likelihood is concave in ε."""
-        slope = np.float64(math.exp(log_slope))
-        values = _log_agreement(self.delta, self.lapses[:, None], slope).sum(axis=1)
-        return _refined(lambda lapse: self.loglik(lapse, log_slope), self.lapses, values)
+    def _over_lapses(self, log_follows: Floats) -> tuple[float, float]:
+        """For a fixed slope the likelihood is concave in ε: its maximum is where it stops to rise."""
+        from scipy.optimize import brentq
+
+        follows = np.exp(log_follows)
+
+        def rise(lapse: float) -> float:
+            with np.errstate(divide="ignore", over="ignore"):
+                return float(((1 - 2 * follows) / (follows + lapse * (1 - 2 * follows))).sum())
+
+        low, high = 0.0 if follows.min() > 0 else np.finfo(np.float64).tiny, self.most_lapse
+        lapse = 0.0 if high == 0 or rise(low) <= 0 else high if rise(high) >= 0 else brentq(rise, low, high, xtol=1e-10)
+        return float(_log_agreement(log_follows, lapse).sum()), float(lapse)
 
 
 def _refined(function: Callable[[float], float], grid: Floats, values: Floats) -> tuple[float, float]:
@@ -133,8 +141,6 @@ def _refined(function: Callable[[float], float], grid: Floats, values: Floats) -
     place = int(values.argmax())
     best = float(values[place]), float(grid[place])
     low, high = float(grid[max(place - 1, 0)]), float(grid[min(place + 1, len(grid) - 1)])
-    if low == high:
-        return best
     found = minimize_scalar(lambda x: -function(x), bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     return max(best, (-float(found.fun), float(found.x)))
 
