@@ -19,7 +19,7 @@ from rewardsmith.auditing.probes.tone import CONFIDENT_EDITS
 from rewardsmith.auditing.subjects.pairs import EDIT_PROBES
 from rewardsmith.auditing.trials import Variant, shift_of
 from rewardsmith.data import PreferenceRow
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import share_right
 
 ASK = {probe.name: probe.ask for probe in EDIT_PROBES}
 OPENERS = ("Sure, gladly.", "Well, let us see.", "Thought process:", "Of course, my friend.")

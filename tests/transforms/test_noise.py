@@ -5,10 +5,9 @@ from functools import partial
 
 import pytest
 import torch
-from scipy.stats import binomtest
 from torch.testing import assert_close
 
-from rewardsmith.transforms import backward_correction, estimate_noise, forward_weights
+from rewardsmith.transforms import backward_correction, forward_weights
 from rewardsmith.types import traits_of
 
 NAN = math.nan
@@ -104,33 +103,6 @@ def test_only_constant_rates_are_declared_affine():
     assert not traits_of(forward_weights).affine
 
 
-def test_noise_is_counted_by_key_with_scipys_wilson_intervals():
-    #           numbers: 3 wrong, 1 accepted; 2 right, 1 rejected      words: no wrong; 1 right, 0 rejected
-    verdicts = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 1.0, NAN, 1.0])
-    gold = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, NAN])
-    keys = ["numbers"] * 5 + ["words", "words", "silent"]
-    rates = estimate_noise(verdicts, gold, keys)
-    numbers, words, silent = rates["numbers"], rates["words"], rates["silent"]
-    assert list(rates) == ["numbers", "words", "silent"]
-    assert (numbers.false_positive_rate, numbers.n_wrong) == (1 / 3, 3)
-    assert (numbers.false_negative_rate, numbers.n_right) == (1 / 2, 2)
-    assert numbers.false_positive_interval == tuple(binomtest(1, 3).proportion_ci(method="wilson"))
-    assert math.isnan(words.false_positive_rate)
-    assert words.false_positive_interval == (0.0, 1.0)
-    assert (words.false_negative_rate, words.n_right) == (0.0, 1)
-    assert (silent.n_wrong, silent.n_right) == (0, 0)
-
-
-def test_the_wilson_interval_is_the_closed_form():
-    # centre (p + z²/2n)/(1 + z²/n), half-width z/(1 + z²/n) √(p(1−p)/n + z²/4n²), for 3 of 10
-    verdicts, gold = torch.tensor([1.0] * 3 + [0.0] * 7), torch.zeros(10)
-    low, high = estimate_noise(verdicts, gold)["all"].false_positive_interval
-    z, n, p = 1.959963984540054, 10, 0.3
-    center = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert (low, high) == (pytest.approx(center - half, abs=1e-9), pytest.approx(center + half, abs=1e-9))
-
-
 def correct(rewards, **rates):
     return backward_correction(rewards, **{"false_positive_rate": 0.1, "false_negative_rate": 0.1, **rates})
 
@@ -146,9 +118,6 @@ def correct(rewards, **rates):
         (lambda v: correct(v, false_negative_rate=v, floor=0.0), r"backward_correction: floor is 0.0; .* such as 0.1"),
         (lambda v: forward_weights(v + 0.5, false_negative_rate=0.1), r"forward_weights: verdicts holds 0.5, .*Thresh"),
         (lambda v: forward_weights(v, false_negative_rate=1.1), r"forward_weights: false_negative_rate is 1.1"),
-        (lambda v: estimate_noise(v, v + 2), r"estimate_noise: gold holds 2.0, but a verdict is 0, 1, or NaN"),
-        (lambda v: estimate_noise(v, v[:1]), r"estimate_noise: arguments must share one shape"),
-        (lambda v: estimate_noise(v, v, ["a"]), r"estimate_noise: 1 keys for 3 rows. Pass one key per row"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):

@@ -6,7 +6,6 @@ Thresholds are on means over seeds, so that one seed is enough to judge and many
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rewardsmith.measures.intervals import rank_correlations, student_interval
 
 Results = Mapping[str, Sequence[float]]
 """Per-seed numbers by "metric/arm"."""
@@ -218,23 +219,8 @@ class LowerBound:
         mean = float(values.mean())
         if len(values) < self.least_seeds:
             return Verdict(mean > self.above, str(self), _signed(mean))
-        low, _ = student_interval(values)
+        low, _ = student_interval(values.tolist())
         return Verdict(low > self.above, str(self), f"{_signed(mean)}, lower bound {_signed(low)}")
-
-
-def student_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return Student's two-sided 95 % interval of the mean of at least two values.
-
-        x̄ ± t₀.₉₇₅ s / √n        with n − 1 degrees of freedom
-
-    >>> low, high = student_interval(np.array([1.0, 3.0]))  # 2 ± 12.706 · √2/√2
-    >>> round(low, 3), round(high, 3)
-    (-10.706, 14.706)
-    """
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def _signed(gain: float) -> str:
@@ -293,8 +279,6 @@ class RankAgreement:
 
     def judge(self, results: Results) -> Verdict:
         """Passed where the rank correlation of the arms' means over seeds is at least `at_least`."""
-        from scipy.stats import spearmanr
-
-        columns = [[mean_of(results, f"{m}/{arm}") for arm in self.arms] for m in (self.metric, self.other)]
-        rho = float(spearmanr(np.array(columns[0]), np.array(columns[1])).statistic)
+        means = [[mean_of(results, f"{m}/{arm}") for m in (self.metric, self.other)] for arm in self.arms]
+        rho = float(rank_correlations(means)[0, 1])
         return Verdict(rho >= self.at_least, str(self), f"{rho:.3g}")

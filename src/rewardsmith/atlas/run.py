@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
-import numpy as np
-
-from rewardsmith.atlas.criteria import Results, Verdict, student_interval
+from rewardsmith.atlas.criteria import Results, Verdict
 from rewardsmith.atlas.discovery import load_page
 from rewardsmith.atlas.page import LoadedPage, Page
+from rewardsmith.measures.intervals import student_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def run_page(
         world=asdict(given),
         broken=broken,
         results=results,
-        intervals={name: student_interval(np.asarray(values)) for name, values in results.items() if len(seeds) > 1},
+        intervals={name: student_interval(values) for name, values in results.items() if len(seeds) > 1},
         verdict=loaded.page.criterion.judge(results),
         seconds=time.perf_counter() - started,
         figure=loaded.figure,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +16,7 @@ from rewardsmith.data.contexts import CONTEXT_TEMPLATE, ContextForm
 from rewardsmith.data.contrast import ContrastPair
 from rewardsmith.measures import accuracy_gap, wilson_interval
 from rewardsmith.measures.accuracy_gaps import AccuracyGap
-from rewardsmith.measures.intervals import mean_interval
-from rewardsmith.measures.labels import Share
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import Share, mean_interval, mean_or_nan, share_right
 from rewardsmith.scoring import Target, rewards_of, score
 
 
@@ -171,15 +168,11 @@ def contrast_consistency(
     found = {"c_res": c_res, "c_ins": c_ins, "iid_acc": iid}
     # A pair's mean of two directions varies at most as one outcome does, so Wilson's interval on pairs is wide enough.
     intervals = {name: wilson_interval(sum(hits), len(hits), alpha=alpha) for name, hits in found.items()}
-    return ContrastConsistency(_mean(c_res), _mean(c_ins), _mean(iid), len(known), intervals)
+    return ContrastConsistency(mean_or_nan(c_res), mean_or_nan(c_ins), mean_or_nan(iid), len(known), intervals)
 
 
 def _wins(better: float, worse: float) -> float:
     return 0.5 if better == worse else float(better > worse)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return fmean(values) if values else math.nan
 
 
 class InvarianceGap(NamedTuple):

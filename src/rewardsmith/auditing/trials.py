@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
@@ -15,8 +15,7 @@ from rewardsmith.auditing.equivalence import stands_alone
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
-from rewardsmith.measures.labels import Share
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import Share, mean_or_nan, share_right, student_interval
 
 LEAST_SHARE = 0.02  # a share of rows scored higher counts once its interval lies above this
 SHOWN_CHARACTERS = 300  # of a text kept as evidence
@@ -136,16 +135,11 @@ def shift_of(values: Sequence[float], groups: Sequence[Hashable], *, alpha: floa
     >>> shift_of([1.0, 1.0, 1.0], "aab", alpha=0.05)
     Shift(value=1.0, low=1.0, high=1.0)
     """
-    from scipy.special import stdtrit
-
     by_group: dict[Hashable, list[float]] = defaultdict(list)
     for value, group in zip(values, groups, strict=True):
         by_group[group].append(value)
     means = [fmean(own) for own in by_group.values()]
-    if len(means) < 2:
-        return Shift(fmean(means) if means else math.nan, -math.inf, math.inf)
-    half = float(stdtrit(len(means) - 1, 1 - alpha / 2)) * stdev(means) / math.sqrt(len(means))
-    return Shift(fmean(means), fmean(means) - half, fmean(means) + half)
+    return Shift(mean_or_nan(means), *student_interval(means, alpha=alpha))
 
 
 def share_of(hits: Sequence[bool], variant: Variant, trials: Sequence[Trial], *, alpha: float) -> Share:

@@ -8,6 +8,7 @@ from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import first_error_f1, flawed_positive_rate
 from rewardsmith.measures.lapses import fit_lapse
 from rewardsmith.measures.members import shared_hack_drift, underspecification
+from rewardsmith.measures.noise import estimate_noise
 from rewardsmith.measures.power_laws import scaling_law
 from rewardsmith.measures.preference_graph import structural_function
 from rewardsmith.measures.rankings import acc_and_acc_plus, sibling_accuracy
@@ -29,6 +30,7 @@ __all__ = [
     "brier_score",
     "choose_filter",
     "context_error_bound",
+    "estimate_noise",
     "expected_calibration_error",
     "first_error_f1",
     "fit_lapse",

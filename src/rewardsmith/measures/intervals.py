@@ -1,6 +1,7 @@
-"""Intervals for shares and means, wide enough that many questions can be asked at once.
+"""One of each: the mean, the rank correlation, and intervals for shares and means at any level.
 
-The normal quantile comes from the standard library, so that an audit of a cheap reward does not wait for SciPy.
+The normal quantile comes from the standard library and Student's from `scipy.special`, so that an audit of a cheap
+reward does not wait for `scipy.stats`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,51 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist, fmean, stdev, variance
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Share(NamedTuple):
+    """A share, its Wilson interval, and how many rows it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_or_nan(values: Sequence[float] | NDArray[Any]) -> float:
+    """Return the mean; NaN of no values."""
+    return fmean(values) if len(values) else math.nan
+
+
+def rank_correlations(columns: ArrayLike) -> NDArray[np.float64]:
+    """Return Spearman's correlation of every two columns: Pearson's of their ranks, where ties share their mean rank.
+
+    Args:
+        columns: (n, K).
+
+    Returns:
+        (K, K); NaN where a column holds NaN or does not vary.
+
+    >>> rank_correlations([[1.0, 9.0], [2.0, 4.0], [3.0, 1.0]]).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    table = np.asarray(columns, dtype=np.float64)
+    ranks = np.empty_like(table)
+    for k, column in enumerate(table.T):
+        _, place, count = np.unique(column, return_inverse=True, return_counts=True)
+        ranks[:, k] = (np.cumsum(count) - (count + 1) / 2)[place]
+    ranks -= (len(table) - 1) / 2
+    ranks[:, np.isnan(table).any(axis=0)] = np.nan
+    cross = ranks.T @ ranks
+    square = np.diag(cross)
+    size = np.sqrt(np.outer(square, square))
+    correlations: NDArray[np.float64] = cross / np.where(size > 0, size, np.nan)
+    return correlations
 
 
 def family_alpha(n_questions: int, *, alpha: float = 0.05) -> float:
@@ -42,15 +87,70 @@ def wilson_interval(successes: float, n: float, *, alpha: float = 0.05) -> tuple
     return low, high
 
 
+def share_right(
+    right: Sequence[float | None], clusters: Sequence[Hashable] | None = None, *, alpha: float = 0.05
+) -> Share:
+    """Return the share that is right of those that are known, with Wilson's interval.
+
+    Args:
+        clusters: what rows share, so that they count as fewer (`design_effect`); every row for itself if None.
+
+    >>> share_right([True, None, False], "aab")[0]
+    0.5
+    """
+    names: Sequence[Hashable] = range(len(right)) if clusters is None else clusters
+    known = [(float(hit), cluster) for hit, cluster in zip(right, names, strict=True) if hit is not None]
+    if not known:
+        return Share(math.nan, 0.0, 1.0, 0)
+    hits = [hit for hit, _ in known]
+    share, n = sum(hits) / len(hits), len(hits)
+    rows = n / design_effect([hit - share for hit in hits], [cluster for _, cluster in known])
+    low, high = wilson_interval(share * rows, rows, alpha=alpha)
+    return Share(share, low, high, n)
+
+
+def normal_interval(center: float, error: float, *, alpha: float = 0.05) -> tuple[float, float]:
+    """Return center ± z error, z = Φ⁻¹(1 − α/2)."""
+    half = NormalDist().inv_cdf(1 - alpha / 2) * error
+    return center - half, center + half
+
+
 def mean_interval(values: Sequence[float], *, alpha: float = 0.05) -> tuple[float, float]:
     """Normal interval for a mean, x̄ ± z s/√n; a single value gives itself, none gives (−inf, inf)."""
     if not values:
         return -math.inf, math.inf
-    center = fmean(values)
-    if len(values) == 1:
-        return center, center
-    half = NormalDist().inv_cdf(1 - alpha / 2) * stdev(values) / math.sqrt(len(values))
-    return center - half, center + half
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return normal_interval(fmean(values), error, alpha=alpha)
+
+
+def student_interval(values: Sequence[float], *, alpha: float = 0.05, inflation: float = 1.0) -> tuple[float, float]:
+    """Return Student's two-sided interval of a mean; fewer than two values are not bounded.
+
+        x̄ ± t s/√n,    t the 1 − α/2 quantile with n − 1 degrees of freedom
+
+    Student 1908.
+
+    Args:
+        inflation: how many dependent values weigh as one; n becomes n / inflation, at least 2 for t.
+
+    >>> low, high = student_interval([1.0, 3.0])  # 2 ± 12.706 · √2/√2
+    >>> round(low, 3), round(high, 3)
+    (-10.706, 14.706)
+    """
+    n = len(values)
+    if n < 2:
+        return -math.inf, math.inf
+    half = student_half(inflation * variance(values) / n, max(n / inflation - 1, 1.0), alpha=alpha)
+    return fmean(values) - half, fmean(values) + half
+
+
+def student_half(squared_error: float, freedom: float, *, alpha: float) -> float:
+    """Return half the width of Student's interval, t_{1−α/2, ν} √(s²); 0 where there is no error."""
+    if squared_error == 0:
+        return 0.0
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(freedom, alpha / 2)) * math.sqrt(squared_error)
 
 
 def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> float:
@@ -96,9 +196,8 @@ def clustered_interval(
     """
     if len(values) < 2:
         return -math.inf, math.inf
-    center, wider = fmean(values), math.sqrt(design_effect(values, clusters))
-    low, high = mean_interval(values, alpha=alpha)
-    return center - (center - low) * wider, center + (high - center) * wider
+    error = stdev(values) / math.sqrt(len(values)) * math.sqrt(design_effect(values, clusters))
+    return normal_interval(fmean(values), error, alpha=alpha)
 
 
 def auroc_interval(area: float, n_right: float, n_wrong: float, *, alpha: float = 0.05) -> tuple[float, float]:
@@ -113,6 +212,6 @@ def auroc_interval(area: float, n_right: float, n_wrong: float, *, alpha: float 
     if pairs <= 0:
         return 0.0, 1.0
     a = (area * pairs + 0.5) / (pairs + 1)
-    variance = a * (1 - a) + (n_right - 1) * (a / (2 - a) - a * a) + (n_wrong - 1) * (2 * a * a / (1 + a) - a * a)
-    half = NormalDist().inv_cdf(1 - alpha / 2) * math.sqrt(max(variance, 0.0) / pairs)
-    return max(area - half, 0.0), min(area + half, 1.0)
+    square = a * (1 - a) + (n_right - 1) * (a / (2 - a) - a * a) + (n_wrong - 1) * (2 * a * a / (1 + a) - a * a)
+    low, high = normal_interval(area, math.sqrt(max(square, 0.0) / pairs), alpha=alpha)
+    return max(low, 0.0), min(high, 1.0)

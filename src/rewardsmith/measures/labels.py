@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rewardsmith.measures.intervals import wilson_interval
+from rewardsmith.measures.intervals import Share, mean_or_nan, share_right, wilson_interval
 
 
 class FirstErrorF1(NamedTuple):
@@ -24,15 +24,6 @@ class FirstErrorF1(NamedTuple):
     on_correct: float
     n_erroneous: int
     n_correct: int
-
-
-class Share(NamedTuple):
-    """A share, its Wilson interval, and how many rows it rests on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 def label_of(gold: Any) -> bool | None:
@@ -94,7 +85,7 @@ def first_error_f1(predicted: Sequence[int | None], true: Sequence[int | None], 
         if guess is not None and label is not None:
             hits[label >= 0].append(guess == label)
     wrong, right = hits[True], hits[False]
-    a_e, a_c = (sum(kind) / len(kind) if kind else math.nan for kind in (wrong, right))
+    a_e, a_c = (mean_or_nan(kind) for kind in (wrong, right))
     bounds = [wilson_interval(sum(kind), len(kind), alpha=alpha / 2) for kind in (wrong, right)]
     low, high = (_harmonic(bounds[0][side], bounds[1][side]) for side in (0, 1))
     return FirstErrorF1(_harmonic(a_e, a_c), low, high, a_e, a_c, len(wrong), len(right))
@@ -117,6 +108,4 @@ def flawed_positive_rate(correct: Sequence[Any], flawed: Sequence[Any], *, alpha
     >>> flawed_positive_rate([1, 1, 1, 0, None], [1, 0, None, 1, 1])[0]
     0.5
     """
-    known = [flag for z, f in zip(correct, flawed, strict=True) if label_of(z) and (flag := label_of(f)) is not None]
-    low, high = wilson_interval(sum(known), len(known), alpha=alpha)
-    return Share(sum(known) / len(known) if known else math.nan, low, high, len(known))
+    return share_right([label_of(f) for z, f in zip(correct, flawed, strict=True) if label_of(z)], alpha=alpha)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewardsmith._check import check_groups, check_range
-from rewardsmith.measures.intervals import mean_interval
+from rewardsmith.measures.intervals import clustered_interval, mean_or_nan, rank_correlations
 
 Array = NDArray[np.float64]
 PRESSURES = (1, 4, 16, 64)
@@ -159,7 +159,7 @@ def _drift(feature: str, slopes: Mapping[str, Array]) -> Drift:
     known = {score: values[np.isfinite(values)] for score, values in slopes.items()}
     intervals = {score: _over_prompts(values) for score, values in known.items()}
     up, down = all(low > 0 for low, _ in intervals.values()), all(high < 0 for _, high in intervals.values())
-    means = {score: float(values.mean()) if len(values) else math.nan for score, values in known.items()}
+    means = {score: mean_or_nan(values) for score, values in known.items()}
     return Drift(feature, means, intervals, int(up) - int(down))
 
 
@@ -178,19 +178,14 @@ def _at_pressure(standard: Array, group_size: int, n: int) -> Pressure:
     for k in range(n_members):
         picks = _picks(standard[:, k], group_size, n)
         if n > 1 or not k:  # of one candidate each, all members pick alike
-            ranked = _rank_correlations(standard[picks])
+            ranked = rank_correlations(standard[picks]) if len(picks) > 2 else np.full((n_members, n_members), np.nan)
         correlations += np.delete(ranked[k], k).tolist()
         others = np.delete(standard, k, axis=1).mean(axis=1)
         gaps.append(_prompt_means((standard[:, k] - others)[:, None], picks, group_size)[:, 0])
     by_prompt = np.mean(gaps, axis=0)
     known = by_prompt[np.isfinite(by_prompt)]
     said = [value for value in correlations if not math.isnan(value)]
-    return Pressure(
-        n,
-        float(np.mean(said)) if said else math.nan,
-        float(known.mean()) if len(known) else math.nan,
-        _over_prompts(known),
-    )
+    return Pressure(n, mean_or_nan(said), mean_or_nan(known), _over_prompts(known))
 
 
 def _picks(scores: Array, group_size: int, n: int) -> NDArray[np.intp]:
@@ -215,20 +210,6 @@ def _prompt_means(values: Array, picks: NDArray[np.intp], group_size: int) -> Ar
     return means
 
 
-def _rank_correlations(scores: Array) -> Array:
-    """(K, K) Spearman's correlation of columns; NaN where one does not vary, or of fewer than 3 rows."""
-    from scipy.stats import rankdata
-
-    if len(scores) < 3:
-        return np.full((scores.shape[1], scores.shape[1]), np.nan)
-    ranks = rankdata(scores, axis=0)
-    ranks -= ranks.mean(axis=0)
-    size = np.sqrt((ranks**2).sum(axis=0))
-    ranks = ranks / np.where(size > 0, size, np.nan)
-    correlations: Array = ranks.T @ ranks
-    return correlations
-
-
 def _standardized(columns: Array) -> Array:
     """Mean 0 and standard deviation 1 over what is scored; a column that does not vary becomes 0."""
     scored = ~np.isnan(columns)
@@ -242,7 +223,7 @@ def _standardized(columns: Array) -> Array:
 
 
 def _over_prompts(values: Array) -> tuple[float, float]:
-    return mean_interval(values.tolist()) if len(values) > 1 else (-math.inf, math.inf)
+    return clustered_interval(values.tolist(), range(len(values)))
 
 
 def _accuracy(chosen: ArrayLike, rejected: ArrayLike, n_members: int) -> tuple[float, ...]:

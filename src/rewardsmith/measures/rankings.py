@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.measures.intervals import design_effect, wilson_interval
-from rewardsmith.measures.labels import Share
+from rewardsmith.measures.intervals import Share, share_right
 
 
 class AccPlus(NamedTuple):
@@ -47,7 +46,7 @@ def acc_and_acc_plus(scores: ArrayLike, query_id: Sequence[Hashable], *, alpha: 
         queries[query].append(hit)
     every = [False if False in hits else (None if None in hits else True) for hits in queries.values()]
     whole = [hit for hit in every if hit is not None]
-    return AccPlus(share_right(right, query_id, alpha=alpha), share_right(whole, range(len(whole)), alpha=alpha))
+    return AccPlus(share_right(right, query_id, alpha=alpha), share_right(whole, alpha=alpha))
 
 
 def sibling_accuracy(
@@ -85,22 +84,6 @@ def sibling_accuracy(
         depth: share_right([right[row] for row in rows], [names[row] for row in rows], alpha=alpha)
         for depth, rows in sorted(by_depth.items())
     }
-
-
-def share_right(right: Sequence[float | None], clusters: Sequence[Hashable], *, alpha: float = 0.05) -> Share:
-    """The share that is right of those that are known, with Wilson's interval for as many rows as the clusters leave.
-
-    >>> share_right([True, None, False], "aab")[0]
-    0.5
-    """
-    known = [(float(hit), cluster) for hit, cluster in zip(right, clusters, strict=True) if hit is not None]
-    if not known:
-        return Share(math.nan, 0.0, 1.0, 0)
-    hits = [hit for hit, _ in known]
-    share, n = sum(hits) / len(hits), len(hits)
-    rows = n / design_effect([hit - share for hit in hits], [cluster for _, cluster in known])
-    low, high = wilson_interval(share * rows, rows, alpha=alpha)
-    return Share(share, low, high, n)
 
 
 def _right(caller: str, scores: ArrayLike, rows: Sequence[object]) -> list[bool | None]:

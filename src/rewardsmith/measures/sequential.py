@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from statistics import NormalDist, fmean, variance
+from statistics import fmean, variance
 from types import MappingProxyType
 from typing import NamedTuple
+
+from rewardsmith.measures.intervals import mean_or_nan, normal_interval, student_half, student_interval
 
 
 class Reading(NamedTuple):
@@ -51,7 +53,7 @@ def change(before: Sequence[float], after: Sequence[float], *, alpha: float, inf
     terms = tuple(inflation * variance(side) / len(side) for side in (before, after))
     freedoms = tuple(max(len(side) / inflation - 1, 1.0) for side in (before, after))
     weights = sum(term**2 / freedom for term, freedom in zip(terms, freedoms, strict=True))
-    half = _half(sum(terms), sum(terms) ** 2 / weights if weights else math.inf, alpha)
+    half = student_half(sum(terms), sum(terms) ** 2 / weights if weights else math.inf, alpha=2 * alpha)
     return Reading(gain, gain - half, gain + half, n_before + n_after)
 
 
@@ -63,19 +65,7 @@ def level(values: Sequence[float], *, alpha: float, inflation: float = 1.0) -> R
     >>> [round(x, 6) for x in level([1.0, 3.0], alpha=0.25)[:3]]  # t = 1 with one degree of freedom, s/√n = 1
     [2.0, 1.0, 3.0]
     """
-    n = len(values)
-    if n < 2:
-        return Reading(fmean(values) if values else math.nan, -math.inf, math.inf, n)
-    half = _half(inflation * variance(values) / n, max(n / inflation - 1, 1.0), alpha)
-    return Reading(fmean(values), fmean(values) - half, fmean(values) + half, n)
-
-
-def _half(squared_error: float, freedom: float, alpha: float) -> float:
-    if squared_error == 0:
-        return 0.0
-    from scipy.special import stdtrit  # Student's quantile, without the second that scipy.stats takes to load
-
-    return -float(stdtrit(freedom, alpha)) * math.sqrt(squared_error)
+    return Reading(mean_or_nan(values), *student_interval(values, alpha=2 * alpha, inflation=inflation), n=len(values))
 
 
 def dependence(columns: Sequence[Sequence[float]]) -> float:
@@ -124,5 +114,5 @@ def pooled_correlation(correlations: Sequence[float], freedoms: Sequence[int], *
         return Reading(math.nan, -1.0, 1.0, 0)
     clipped = [math.atanh(max(min(value, 1 - 1e-9), 1e-9 - 1)) for value in correlations]
     mean = sum(z * weight for z, weight in zip(clipped, weights, strict=True)) / total
-    half = NormalDist().inv_cdf(1 - alpha) / math.sqrt(total)
-    return Reading(math.tanh(mean), math.tanh(mean - half), math.tanh(mean + half), total)
+    low, high = normal_interval(mean, 1 / math.sqrt(total), alpha=2 * alpha)
+    return Reading(math.tanh(mean), math.tanh(low), math.tanh(high), total)

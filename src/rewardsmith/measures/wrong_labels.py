@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewardsmith._check import check_range
-from rewardsmith.measures.intervals import wilson_interval
-from rewardsmith.measures.labels import Share
+from rewardsmith.measures.intervals import Share, mean_or_nan, rank_correlations, share_right
 
 Floats = NDArray[np.float64]
 
@@ -86,37 +85,28 @@ def label_quality(
     order = np.argsort(mean, kind="stable")
     order = order[~np.isnan(mean[order])]
     parts = [part for part in np.array_split(order, min(bins, max(len(order), 1))) if len(part)]
-    made = tuple(_bin(part, mean, wrong, known, examples, alpha) for part in parts)
+    made = []
+    for part in parts:
+        labels = known[part][~np.isnan(known[part])].tolist()
+        made.append(
+            StrengthBin(
+                low=float(mean[part[0]]),
+                high=float(mean[part[-1]]),
+                n=len(part),
+                strength=mean_or_nan(mean[part]),
+                estimated_error=mean_or_nan(wrong[part][~np.isnan(wrong[part])]),
+                right=share_right(labels, alpha=alpha),
+                examples=tuple(part[:examples].tolist()),
+            )
+        )
+    shares = [(place, one.right.value) for place, one in enumerate(made)]
     return LabelQuality(
-        made,
-        float((mean[order] < 0).mean()) if len(order) else math.nan,
-        _mean(wrong[order]),
-        _rank_correlation([one.right.value for one in made]),
-        len(order),
+        tuple(made),
+        share_negative=mean_or_nan(mean[order] < 0),
+        estimated_error=mean_or_nan(wrong[order][~np.isnan(wrong[order])]),
+        rank_correlation=float(rank_correlations(shares)[0, 1]) if shares else math.nan,
+        n=len(order),
     )
-
-
-def _bin(part: NDArray[np.int64], mean: Floats, wrong: Floats, known: Floats, k: int, alpha: float) -> StrengthBin:
-    labels = known[part][~np.isnan(known[part])]
-    low, high = wilson_interval(int(labels.sum()), len(labels), alpha=alpha)
-    share = Share(_mean(labels), low, high, len(labels))
-    return StrengthBin(
-        float(mean[part[0]]), float(mean[part[-1]]), len(part), _mean(mean[part]), _mean(wrong[part]), share,
-        tuple(part[:k].tolist()),
-    )  # fmt: skip
-
-
-def _rank_correlation(shares: list[float]) -> float:
-    from scipy.stats import spearmanr
-
-    if len(shares) < 2 or any(math.isnan(share) for share in shares) or len(set(shares)) == 1:
-        return math.nan
-    return float(spearmanr(np.arange(len(shares)), shares).statistic)
-
-
-def _mean(values: Floats) -> float:
-    held = values[~np.isnan(values)]
-    return float(held.mean()) if len(held) else math.nan
 
 
 def _column(name: str, values: ArrayLike | None, n: int | None) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.sequential import Reading, change, dependence, level, pooled_correlation, spent
@@ -92,13 +93,13 @@ def read_flat_gold(
     if min(rises[-1].low, leads[-1].low, *(reading.value for reading in (*rises, *leads))) <= 0:
         return None
     gain = change(gold[0], gold[-1], alpha=look, inflation=dependence(gold))
-    followed, drawn = (_mean(figure[-1]) - _mean(figure[held[0]]) for figure in (gold, proxy))
+    followed, drawn = (fmean(figure[-1]) - fmean(figure[held[0]]) for figure in (gold, proxy))
     sets_out = followed > keeps_pace * max(drawn, 0.1)
-    has_room = 1 - _mean(gold[0]) >= rises[-1].value / 2
+    has_room = 1 - fmean(gold[0]) >= rises[-1].value / 2
     late, before = (
-        _mean([_mean(block) for block in part]) for part in (proxy[-patience:], proxy[:-patience][-patience:])
+        fmean([fmean(block) for block in part]) for part in (proxy[-patience:], proxy[:-patience][-patience:])
     )
-    stalled = late - before < rises[-1].value / 5 and _mean(proxy[-1]) < 0.8
+    stalled = late - before < rises[-1].value / 5 and fmean(proxy[-1]) < 0.8
     if sets_out or not has_room or (stalled and len(found) <= 2 * grace):
         return None
     return rises[-1]._replace(also={"gold": gain.value, "gold_high": gain.high})
@@ -149,17 +150,13 @@ def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float
     columns = [_column(block, key) for block in found]
     reading = level(columns[-1], alpha=spent(alpha, len(found)), inflation=dependence(columns))
     first, newest = ([r["proxy"] for r in block if r.get("proxy") is not None] for block in (found[0], found[-1]))
-    return reading._replace(also={"gained": _mean(newest) - _mean(first) if first and newest else math.nan})
+    return reading._replace(also={"gained": fmean(newest) - fmean(first) if first and newest else math.nan})
 
 
 def read_count(history: Sequence[Record], *, key: str) -> Reading | None:
     """The newest record's own count, which needs no interval."""
     value = history[-1].get(key) if history else None
     return None if value is None else Reading(float(value), float(value), float(value), 1)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _column(records: Sequence[Record], key: str) -> list[float]:

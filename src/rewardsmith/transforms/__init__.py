@@ -20,7 +20,7 @@ from rewardsmith.transforms.flaws import flawed_positive_penalty
 from rewardsmith.transforms.gates import gated_step_sum, gated_sum, switch
 from rewardsmith.transforms.lengths import length_shaped, overlong_penalty, relative_length_penalty
 from rewardsmith.transforms.links import log_sigmoid_shaping, par, pure_link, reference_link
-from rewardsmith.transforms.noise import backward_correction, estimate_noise, forward_weights
+from rewardsmith.transforms.noise import backward_correction, forward_weights
 from rewardsmith.transforms.noop import cancels, correction_is_noop
 from rewardsmith.transforms.running import RunningNorm
 from rewardsmith.transforms.scoring_rules import (
@@ -50,7 +50,6 @@ __all__ = [
     "context_scale",
     "correction_is_noop",
     "delta_steps",
-    "estimate_noise",
     "flawed_positive_penalty",
     "forward_weights",
     "gate",

@@ -1,10 +1,9 @@
-"""A verifier as a noisy channel: invert it, reweight by it, and measure its rates against gold."""
+"""A verifier as a noisy channel: invert it, or reweight by it; `measures.estimate_noise` measures its rates."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,71 +120,3 @@ def forward_weights(verdicts: Tensor, *, false_negative_rate: Rate) -> Tensor:
     _check_rate("forward_weights", "false_negative_rate", false_negative_rate, verdicts)
     wide = verdicts.to(torch.promote_types(verdicts.dtype, torch.float32))
     return (wide - (1 - _detached(false_negative_rate, wide))).to(torch.result_type(verdicts, 1.0))
-
-
-class NoiseRates(NamedTuple):
-    """A verifier's error rates on labeled rows, NaN with interval (0, 1) where no row tells.
-
-    false_positive_rate: ρ₀ = P(verdict=1 | gold=0), over n_wrong rows.
-    false_negative_rate: ρ₁ = P(verdict=0 | gold=1), over n_right rows.
-    The intervals are Wilson's.
-    """
-
-    false_positive_rate: float
-    false_positive_interval: tuple[float, float]
-    false_negative_rate: float
-    false_negative_interval: tuple[float, float]
-    n_wrong: int
-    n_right: int
-
-
-def _rate_with_interval(hits: int, n: int, confidence: float) -> tuple[float, tuple[float, float]]:
-    from scipy.stats import binomtest
-
-    if n == 0:
-        return math.nan, (0.0, 1.0)
-    interval = binomtest(hits, n).proportion_ci(confidence_level=confidence, method="wilson")
-    return hits / n, (float(interval.low), float(interval.high))
-
-
-def estimate_noise(
-    verdicts: Tensor, gold: Tensor, keys: Sequence[str] | None = None, *, confidence: float = 0.95
-) -> dict[str, NoiseRates]:
-    """Measure a verifier's error rates on rows whose truth is known, by key.
-
-        ρ̂₀ = #(r̃=1, r=0) / #(r=0),  ρ̂₁ = #(r̃=0, r=1) / #(r=1),  each with its Wilson interval
-
-    Args:
-        verdicts: (B,) r̃ ∈ {0, 1}, NaN where unscored; such rows are skipped.
-        gold: (B,) r ∈ {0, 1}, NaN where unlabeled; such rows are skipped.
-        keys: B keys, such as the response's format; None puts all rows under "all".
-
-    Returns:
-        The rates of each key, in the order in which keys appear.
-
-    >>> rates = estimate_noise(torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 0.0, 0.0]))["all"]
-    >>> rates.false_positive_rate, rates.false_negative_rate, rates.n_right
-    (0.5, 0.5, 2)
-    """
-    check_same_shape("estimate_noise", verdicts, gold)
-    _check_verdicts("estimate_noise", "verdicts", verdicts)
-    _check_verdicts("estimate_noise", "gold", gold)
-    names = ["all"] * len(verdicts) if keys is None else list(keys)
-    if len(names) != len(verdicts):
-        raise ValueError(f"estimate_noise: {len(names)} keys for {len(verdicts)} rows. Pass one key per row.")
-    counts = {name: [0, 0, 0, 0] for name in names}  # wrong, wrong accepted, right, right rejected
-    for name, verdict, truth in zip(names, verdicts.tolist(), gold.tolist(), strict=True):
-        if math.isnan(verdict) or math.isnan(truth):
-            continue
-        start = 2 * int(truth)
-        counts[name][start] += 1
-        counts[name][start + 1] += int(verdict != truth)
-    return {
-        name: NoiseRates(
-            *_rate_with_interval(accepted, n_wrong, confidence),
-            *_rate_with_interval(rejected, n_right, confidence),
-            n_wrong,
-            n_right,
-        )
-        for name, (n_wrong, accepted, n_right, rejected) in counts.items()
-    }

@@ -15,6 +15,7 @@ from rewardsmith.advantages import drop_unscored, middle_filter, power_filter, r
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import rows
 from rewardsmith.measures import choose_filter
+from rewardsmith.measures.intervals import rank_correlations
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
@@ -117,8 +118,6 @@ def unit(vectors: Tensor) -> Tensor:
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """R² of every rule before training, and expected gold along the training that it filters, with both noises."""
-    from scipy.stats import spearmanr
-
     streams = Streams(seeds)
     both = world.sample(streams, 2 * world.n_prompts)
     rules = {rule: "middle" if broken and rule == "bw" else rule for rule in FILTERS}
@@ -142,8 +141,8 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         "auc_equal_noise": dict(zip(CONTROLS, even, strict=True)),
     })  # fmt: skip
     for row in found:  # does R² before training rank the rules that keep two as training then does?
-        before, reached = ([row[f"{metric}/{rule}"] for rule in TWO_SAMPLE_RULES] for metric in ("r2", "auc"))
-        row["rank_agreement/two_sample_rules"] = float(spearmanr(before, reached).statistic)
+        ranked_by = [[row[f"{metric}/{rule}"] for metric in ("r2", "auc")] for rule in TWO_SAMPLE_RULES]
+        row["rank_agreement/two_sample_rules"] = float(rank_correlations(ranked_by)[0, 1])
     return found
 
 

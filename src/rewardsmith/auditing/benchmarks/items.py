@@ -8,7 +8,7 @@ from typing import TypeGuard, TypeVar
 
 from rewardsmith.auditing.benchmarks.result import SubsetScore
 from rewardsmith.data import BenchmarkRow
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import share_right
 
 T = TypeVar("T")
 Rows = Sequence[BenchmarkRow]

@@ -17,6 +17,7 @@ from rewardsmith.auditing.benchmarks.items import (
     weighted_mean,
 )
 from rewardsmith.auditing.benchmarks.result import BenchmarkScore
+from rewardsmith.measures.intervals import mean_or_nan
 
 SECTIONS: Mapping[str, Mapping[str, float]] = {
     "Chat": {"alpacaeval-easy": 100, "alpacaeval-length": 95, "alpacaeval-hard": 95, "mt-bench-easy": 28,
@@ -100,7 +101,7 @@ def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkSco
         for domain in DOMAINS
     }
     table = {
-        domain: {name: fmean(level[name] for level in own) if own else math.nan for name in LEVELS}
+        domain: {name: mean_or_nan([level[name] for level in own]) for name in LEVELS}
         for domain, own in domains.items()
     }
     sections = {domain: complete_mean(row) for domain, row in table.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from statistics import fmean
 from typing import NamedTuple
 
 from rewardsmith.auditing.benchmarks.items import Rows, Scores, credits_of, name_of
 from rewardsmith.auditing.benchmarks.result import SubsetScore
 from rewardsmith.measures import wilson_interval
+from rewardsmith.measures.intervals import mean_or_nan
 
 
 class TiesScore(NamedTuple):
@@ -68,10 +68,10 @@ def ties_score(rows: Rows, scores: Scores) -> TiesScore:
             "ties_score: a tied prompt has a single right answer, so that there is no spread to compare with. "
             "Name it ref:N, or leave it out."
         )
-    tied_accuracy, ref_accuracy = (_mean([float(own.gap > 0) for own in side.values()]) for side in (tied, ref))
-    preferred = _mean([float(own.gap > own.spread) for _, own in pairs])
-    hard = _mean([float(min(one.gap, own.gap) > own.spread) for one, own in pairs])
-    margin = _mean([_margin(min(one.gap, own.gap), own.spread) for one, own in pairs])
+    tied_accuracy, ref_accuracy = (mean_or_nan([float(own.gap > 0) for own in side.values()]) for side in (tied, ref))
+    preferred = mean_or_nan([float(own.gap > own.spread) for _, own in pairs])
+    hard = mean_or_nan([float(min(one.gap, own.gap) > own.spread) for one, own in pairs])
+    margin = mean_or_nan([_margin(min(one.gap, own.gap), own.spread) for one, own in pairs])
     value = 0.30 * tied_accuracy + 0.30 * ref_accuracy + 0.20 * preferred + 0.20 * hard + 0.01 * margin
     return TiesScore(value, tied_accuracy, ref_accuracy, preferred, hard, margin, len(pairs))
 
@@ -104,7 +104,3 @@ def _margin(gap: float, spread: float) -> float:
     if spread == 0:
         return float((gap > 0) - (gap < 0))
     return math.tanh(gap / spread - 1)
-
-
-def _mean(values: list[float]) -> float:
-    return fmean(values) if values else math.nan

@@ -12,8 +12,7 @@ from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import Example, Finding, Severity
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.trials import clip
-from rewardsmith.measures.labels import Share
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import Share, share_right
 
 FEWEST_PAIRS = 30  # from which on a share is judged
 CHANCE_LIKE = 0.7  # an interval that holds ½ says something only where it ends below this

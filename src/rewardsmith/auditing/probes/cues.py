@@ -12,7 +12,7 @@ from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, pair_example, share_won
 from rewardsmith.auditing.trials import Shift
 from rewardsmith.data import MASTER_KEYS, text_of
-from rewardsmith.measures.labels import Share
+from rewardsmith.measures.intervals import Share
 
 WIDE_DIFFERENCE = 0.2  # of accuracies; one that is surely wider is worth a look
 

@@ -24,7 +24,7 @@ from rewardsmith.auditing.trials import (
     share_of,
     variant,
 )
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import share_right
 
 ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})
 """Kinds of keys beside which no other value can be right; elsewhere a neighbor may be another solution."""
@@ -135,7 +135,7 @@ def equivalent_spellings(panel: Panel) -> Asking:
             interval=share[1:3],
             n=share.n,
             advice="Compare values, not texts: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`; measure "
-            "what remains with `rewardsmith.transforms.estimate_noise` and undo it with `backward_correction` "
+            "what remains with `rewardsmith.measures.estimate_noise` and undo it with `backward_correction` "
             "(paper 39).",
             unit="share of tries refused",
             examples=tuple(

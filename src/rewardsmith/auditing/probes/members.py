@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS
 from rewardsmith.data import Row
 from rewardsmith.measures import shared_hack_drift, underspecification
+from rewardsmith.measures.intervals import normal_interval
 from rewardsmith.measures.members import PRESSURES, Drift
 from rewardsmith.scoring import Target
 
@@ -74,9 +74,9 @@ def member_twins(margins: ArrayLike, *, alpha: float = 0.05) -> tuple[Twins, ...
         if abs(rho) == 1:
             found.append(Twins(i, j, 0.0, (0.0, 0.0)))
             continue
-        half = NormalDist().inv_cdf(1 - alpha / 2) / math.sqrt(n - 3)
-        near, far = math.atanh(abs(rho)) + half, max(math.atanh(abs(rho)) - half, 0.0)
-        found.append(Twins(i, j, 1 - rho**2, (1 - math.tanh(near) ** 2, 1 - math.tanh(far) ** 2)))
+        far, near = normal_interval(math.atanh(abs(rho)), 1 / math.sqrt(n - 3), alpha=alpha)
+        ends = (1 - math.tanh(near) ** 2, 1 - math.tanh(max(far, 0.0)) ** 2)
+        found.append(Twins(i, j, 1 - rho**2, ends))
     return tuple(sorted(found, key=lambda twins: twins.own if not math.isnan(twins.own) else math.inf))
 
 

@@ -15,9 +15,7 @@ from rewardsmith.auditing.finding import Finding, Ladder, severity_above
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example
 from rewardsmith.data import PreferenceRow, Row
-from rewardsmith.measures.intervals import clustered_interval
-from rewardsmith.measures.labels import Share
-from rewardsmith.measures.rankings import share_right
+from rewardsmith.measures.intervals import Share, clustered_interval, share_right
 
 Compare = Callable[[list[Any], list[Any], list[Any]], Sequence[float | None]]
 """(prompts, first answers, second answers) to P(the first is better); `PairwiseReward.compare`, or a judge."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome, Rounds
@@ -12,7 +10,7 @@ from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_abov
 from rewardsmith.auditing.step_baseline import StepBaseline, Total, build_step_baseline, prefixes, total_of
 from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
-from rewardsmith.measures.intervals import mean_interval
+from rewardsmith.measures.intervals import mean_interval, mean_or_nan
 from rewardsmith.scoring import Scorer, Target, as_target, process_target, steps_of
 
 FILLERS = (
@@ -93,7 +91,7 @@ def measure_padding(baseline: StepBaseline) -> Building[Padding]:
         )
         known = [change for change in changes if change is not None]
         low, high = mean_interval(known, alpha=baseline.alpha / len(versions))
-        found.append(Padding(filler, inserted, fmean(known) if known else math.nan, low, high, len(known), changes))
+        found.append(Padding(filler, inserted, mean_or_nan(known), low, high, len(known), changes))
     return max(found, key=lambda padding: padding.low)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import fmean
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example, share_won
 from rewardsmith.auditing.trials import Shift
 from rewardsmith.data import text_of
-from rewardsmith.measures.intervals import clustered_interval
+from rewardsmith.measures.intervals import clustered_interval, mean_or_nan
 
 MOST_EXCHANGED = 400  # pairs asked about
 NO_LOSS = 0.1  # accuracy that exchanging surely costs less than is as good as none
@@ -159,7 +158,7 @@ def _mean(panel: PairPanel, values: Sequence[tuple[float, int]]) -> Shift:
     """The mean of values of pairs, with its interval over prompts."""
     names, column = panel.clusters, [value for value, _ in values]
     interval = clustered_interval(column, [names[pair] for _, pair in values], alpha=panel.alpha)
-    return Shift(fmean(column) if column else math.nan, *interval)
+    return Shift(mean_or_nan(column), *interval)
 
 
 def _whole(panel: PairPanel, own: Sequence[int], values: Floats) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from rewardsmith.auditing.step_baseline import labels_of
 from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
 from rewardsmith.measures import flawed_positive_rate, wilson_interval
-from rewardsmith.measures.intervals import mean_interval
+from rewardsmith.measures.intervals import mean_interval, rank_correlations
 from rewardsmith.measures.labels import first_wrong, label_of
 
 FORMATS: tuple[tuple[str, str], ...] = (
@@ -91,12 +90,9 @@ def length_correlation(groups: Sequence[Known], panel: Panel) -> list[Finding]:
     """Correlate length and reward within groups by rank (Spearman); groups where either is constant do not count."""
     correlations = []
     for group in groups:
-        lengths, rewards = _ranks([len(row.text) for row, _ in group]), _ranks([reward for _, reward in group])
-        if len(set(lengths)) > 1 and len(set(rewards)) > 1:
-            center = (len(group) - 1) / 2
-            cross = sum((a - center) * (b - center) for a, b in zip(lengths, rewards, strict=True))
-            norms = math.sqrt(sum((a - center) ** 2 for a in lengths) * sum((b - center) ** 2 for b in rewards))
-            correlations.append(cross / norms)
+        both = [(len(row.text), reward) for row, reward in group]
+        if all(len(set(column)) > 1 for column in zip(*both, strict=True)):
+            correlations.append(float(rank_correlations(both)[0, 1]))
     if len(correlations) < LEAST_GROUPS:
         return []
     low, high = mean_interval(correlations, alpha=panel.alpha)
@@ -114,13 +110,6 @@ def length_correlation(groups: Sequence[Known], panel: Panel) -> list[Finding]:
         unit="rank correlation per group",
     )
     return [finding]
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    places: dict[float, list[int]] = defaultdict(list)
-    for place, value in enumerate(sorted(values)):
-        places[value].append(place)
-    return [fmean(places[value]) for value in values]
 
 
 def data_source_scale(known: Known) -> list[Finding]:
@@ -176,7 +165,7 @@ def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list
                     value=len(errors) / len(of_kind),
                     interval=(low, high),
                     n=len(of_kind),
-                    advice="Correct by format: `rewardsmith.transforms.estimate_noise`, then `backward_correction` "
+                    advice="Correct by format: `rewardsmith.measures.estimate_noise`, then `backward_correction` "
                     "with the rates of each row's format, centered and not divided by the group's deviation (paper "
                     "39).",
                     unit=f"{kind} rate",

@@ -12,7 +12,7 @@ from rewardsmith.auditing.finding import Example, Finding, Ladder, Severity, sev
 from rewardsmith.auditing.source_baseline import SourceBaseline
 from rewardsmith.auditing.trials import clip
 from rewardsmith.measures import wilson_interval
-from rewardsmith.measures.intervals import mean_interval
+from rewardsmith.measures.intervals import clustered_interval
 from rewardsmith.measures.source_scales import Floats, group_means
 
 MISSING_GAINS: Ladder = ((0.5, "high"), (0.1, "medium"))  # standard deviations within groups
@@ -55,7 +55,7 @@ def _missing(baseline: SourceBaseline, name: str, missing: NDArray[np.bool_], ga
     rate = np.bincount(groups, weights=missing) / np.bincount(groups)
     mixed = missing & (rate[groups] < 1)
     paid = [float(np.nanmean(gains[mixed & (groups == g)])) for g in np.unique(groups[mixed & ~np.isnan(gains)])]
-    low, high = mean_interval(paid, alpha=alpha) if len(paid) > 1 else (-math.inf, math.inf)
+    low, high = clustered_interval(paid, range(len(paid)), alpha=alpha)
     gain = float(np.mean(paid)) if paid else 0.0
     severity: Severity = "medium" if missing.all() else "info"
     if not missing.all() and len(paid) >= LEAST_GROUPS:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 
 from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import Finding, Ladder, severity_above
 from rewardsmith.auditing.source_baseline import SourceBaseline
+from rewardsmith.measures.intervals import normal_interval
 from rewardsmith.measures.source_scales import source_dominance
 
 SCALE_RATIOS: Ladder = ((10.0, "medium"), (3.0, "low"))
@@ -25,8 +25,8 @@ def scale(baseline: SourceBaseline) -> Outcome:
         return TOO_FEW
     ratio, wide, narrow = max((float(ratios[i, j]), i, j) for i in alive for j in alive if i != j)
     error = float(np.nanstd(np.log(scales.stds[:, wide] / scales.stds[:, narrow])))
-    half = NormalDist().inv_cdf(1 - baseline.alpha / 2) * error
-    low, high = math.exp(max(ratio - half, 0.0)), math.exp(ratio + half)
+    low, high = normal_interval(ratio, error, alpha=baseline.alpha)
+    low, high = math.exp(max(low, 0.0)), math.exp(high)
     spreads = ", ".join(f"{table.names[k]} {scales.std[k]:.3g}" for k in alive)
     finding = Finding(
         probe="source_scale",
@@ -51,8 +51,8 @@ def dominance(baseline: SourceBaseline) -> Outcome:
     found = source_dominance(table, generator=baseline.generator)
     top = max(alive, key=lambda k: float(found.share[k]))
     share, error = float(found.share[top]), float(np.nanstd(found.shares[:, top]))
-    half = NormalDist().inv_cdf(1 - baseline.alpha / 2) * error
-    low, high = max(share - half, 0.0), min(share + half, 1.0)
+    low, high = normal_interval(share, error, alpha=baseline.alpha)
+    low, high = max(low, 0.0), min(high, 1.0)
     others = [k for k in alive if k != top]
     outweighs = min(float(ratios[top, k]) for k in others) > math.log(LEAST_RATIO)
     rest = ", ".join(f"{table.names[k]} {found.share[k]:.1%}" for k in others)
