@@ -40,7 +40,6 @@ STILL_TOO_LONG = {
     "preference_topology",
     "reward_calibration",
     "reward_inconsistency",
-    "reward_robust",
 }
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 

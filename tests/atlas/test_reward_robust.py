@@ -12,7 +12,7 @@ SIZES = (4, 6, 5)
 
 def heads(branch_at=0, seeds=(0, 1), **options):
     streams = Streams(list(seeds))
-    return GaussianHeads(SIZES, lead=(len(seeds), 3), streams=streams, branch_at=branch_at, **options), streams
+    return GaussianHeads(SIZES, 3, streams=streams, branch_at=branch_at, **options), streams
 
 
 def data(streams, n=40):
@@ -52,7 +52,7 @@ def test_heads_that_see_the_same_inputs_may_be_given_them_once(branch_at):
 @pytest.mark.parametrize(("branch_at", "reached"), [(0, False), (2, True)])
 def test_a_head_s_loss_reaches_what_it_shares_and_nothing_else(branch_at, reached):
     models, streams = heads(branch_at)
-    models(streams.randn(3, 7, 4)).mean[0, 0].sum().backward()
+    models(streams.randn(3, 7, 4))[0][0, 0].sum().backward()
     for weight in models.heads.weights:
         assert weight.grad[0, 0].any()
         assert not weight.grad[0, 1:].any()
@@ -66,17 +66,17 @@ def test_fitted_heads_agree_with_the_labels_and_never_claim_to_be_surer_than_the
     models, streams = heads(branch_at)
     _, pairs = data(streams, n=200)
     fit(models, pairs, World(likelihood=likelihood, steps=150, batch_size=32, learning_rate=0.01), streams)
-    chosen, rejected = (models(x[:, None]) for x in (pairs.chosen, pairs.rejected))
-    assert ((chosen.mean > rejected.mean).double().mean(-1) > 0.7).all()
-    assert (chosen.std > 0.1).all()
+    (chosen, std), (rejected, _) = (models(x[:, None]) for x in (pairs.chosen, pairs.rejected))
+    assert ((chosen > rejected).double().mean(-1) > 0.7).all()
+    assert (std > 0.1).all()
 
 
 def test_with_one_seed_all_heads_are_one_and_else_they_differ():
     for one_seed in (True, False):
         models, streams = heads(one_seed=one_seed)
         _, pairs = data(streams)
-        fit(models, pairs, World(steps=5), streams, one_seed=one_seed)
-        mean = models(pairs.chosen[:, None]).mean
+        fit(models, pairs, World(steps=5), streams)
+        mean, _ = models(pairs.chosen[:, None])
         assert torch.allclose(mean, mean[:, :1].expand_as(mean), rtol=0, atol=1e-9) is one_seed
 
 
@@ -86,21 +86,21 @@ def test_a_seed_is_fit_alone_as_beside_others():
         models, streams = heads(1, seeds)
         heavy, pairs = data(streams)
         fit(models, pairs, World(steps=20), streams)
-        results.append(head_scores(models, heavy.responses(2, 3, streams=streams), pairs.chosen).mean[-1])
+        results.append(head_scores(models, heavy.responses(2, 3, streams=streams), pairs.chosen)[0][-1])
     assert_close(*results, rtol=1e-9, atol=1e-9)
 
 
 def test_scores_of_a_head_are_standard_on_the_reference_and_its_deviation_has_their_unit():
     models, streams = heads()
     x = streams.randn(30, 4)
-    raw, scaled = models(x[:, None]), head_scores(models, x[:, None], x)
-    assert scaled.mean.shape == (2, 1, 30, 3)
-    assert_close(scaled.mean.mean(2), torch.zeros(2, 1, 3, dtype=torch.float64), rtol=0, atol=1e-12)
-    spread = raw.mean.std(-1, correction=0)  # (S, K)
-    assert_close(scaled.std[:, 0], raw.std.transpose(1, 2) / spread[:, None])
+    (raw, raw_std), (scaled, std) = models(x[:, None]), head_scores(models, x[:, None], x)
+    assert scaled.shape == (2, 1, 30, 3)
+    assert_close(scaled.mean(2), torch.zeros(2, 1, 3, dtype=torch.float64), rtol=0, atol=1e-12)
+    spread = raw.std(-1, correction=0)  # (S, K)
+    assert_close(std[:, 0], raw_std.transpose(1, 2) / spread[:, None])
     with torch.no_grad():
         models.heads.weights[-1][..., 0] *= 7  # another unit for the mean
-    assert_close(head_scores(models, x[:, None], x).mean, scaled.mean)
+    assert_close(head_scores(models, x[:, None], x)[0], scaled)
 
 
 def test_heads_refuse_what_they_cannot_be():
