@@ -89,31 +89,30 @@ def send(
         most: cases that a variant is tried on.
     """
     laid = [(variant, places) for variant in variants if len(places := _lay_out(variant, cases)[:most]) >= fewest]
-    replies = yield [Ask([place.case.row(text) for place in places for text in place.texts]) for _, places in laid]
+    replies = yield [Ask([case.row(text) for case, _, texts in places for text in texts]) for _, places in laid]
     tried = []
     for (variant, places), reply in zip(laid, replies, strict=True):
-        rest = iter([score.reward for score in reply])
-        scored = [(place, [next(rest) for _ in place.texts]) for place in places]
-        trials = [
-            place._replace(scores=tuple(score for score in scores if score is not None))
-            for place, scores in scored
-            if None not in scores
-        ]
+        trials, start = [], 0
+        for case, way, texts in places:
+            scores = tuple(score.reward for score in reply[start : start + len(texts)] if score.reward is not None)
+            start += len(texts)
+            if len(scores) == len(texts):
+                trials.append(Trial(case, way, texts, scores))
         if len(trials) >= fewest:
             tried.append((variant, trials))
     return tried
 
 
-def _lay_out(variant: Variant, cases: Iterable[Case]) -> list[Trial]:
-    """A variant's trials before they are scored; all cases of a group in one way."""
+def _lay_out(variant: Variant, cases: Iterable[Case]) -> list[tuple[Case, int, tuple[str, ...]]]:
+    """A variant's cases, ways and texts; all cases of a group in one way."""
     way_of: dict[Hashable, int] = {}
+    writers = [(*way.texts, *way.controls) for way in variant.ways]
     places = []
     for case in cases:
-        number = way_of.setdefault(case.group, len(way_of)) % len(variant.ways)
-        way = variant.ways[number]
-        texts = [write(*case.given) for write in (*way.texts, *way.controls)]
-        if None not in texts:
-            places.append(Trial(case, number, tuple(text for text in texts if text is not None), ()))
+        number = way_of.setdefault(case.group, len(way_of)) % len(writers)
+        texts = tuple(text for write in writers[number] if (text := write(*case.given)) is not None)
+        if len(texts) == len(writers[number]):
+            places.append((case, number, texts))
     return places
 
 
@@ -219,23 +218,27 @@ class VariantProbe:
 
     def _judge(self, panel: Panel, variant: Variant, trials: Sequence[Trial]) -> Judged:
         """The share of rows scored higher, and a finding where its interval lies above `LEAST_SHARE`."""
-        n_texts, gained = len(variant.ways[0].texts), []
+        n_texts = len(variant.ways[0].texts)
+        gained: list[tuple[float, Trial, float]] = []  # the last is what the reward is compared with
         for trial in trials:
             item: Item = trial.case.on
-            reward, over = min(trial.scores[:n_texts]), max(trial.scores[n_texts:], default=item.level)
+            over = max(trial.scores[n_texts:], default=item.level)
             wrongs = [score for score in item.wrong_scores if score is not None] if self.over_every_wrong else []
-            gain = panel.gain(item, reward, over=max(over, self.floor, *wrongs))
-            text = trial.texts[trial.scores.index(reward)]
-            gained += [(gain, item, text, evidence(item, text, reward, over, keyed=panel.keyed))]
+            gain = panel.gain(item, min(trial.scores[:n_texts]), over=max(over, self.floor, *wrongs))
+            gained.append((gain, trial, over))
         higher = sorted((entry for entry in gained if entry[0] > self.least_gain), key=lambda entry: -entry[0])
         mean_gain = fmean(gain for gain, *_ in higher) if higher else 0.0
         share = share_of([gain > self.least_gain for gain, *_ in gained], variant, trials, alpha=panel.alpha)
-        _, item, text, _ = higher[0] if higher else gained[0]
+        shown = []
+        for _, trial, over in (higher or gained)[:3]:
+            reward = min(trial.scores[:n_texts])
+            shown.append((trial.case.on, trial.texts[trial.scores.index(reward)], reward, over))
+        item, text, *_ = shown[0]
         return judge_share(
             self.name,
             variant.label,
             share,
-            [example for *_, example in higher],
+            [evidence(*one, keyed=panel.keyed) for one in shown],
             severity=milder(severity_of(share.value, mean_gain), variant.worst),
             message=self.message.format(
                 what=variant.label,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from rewardsmith.auditing.equivalence.keys import equivalent
 from rewardsmith.auditing.equivalence.numbers import read_number
@@ -18,21 +19,31 @@ def number_tokens(text: str) -> list[str]:
     >>> number_tokens("Add 1,200 and -3.5; x2 does not count.")
     ['1,200', '-3.5']
     """
-    return [match[0] for match in _NUMBER_TOKEN.finditer(text)]
+    return list(_tokens(text))
+
+
+@lru_cache(maxsize=1024)
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_NUMBER_TOKEN.findall(text))
+
+
+@lru_cache(maxsize=1024)
+def _joined(text: str) -> str:
+    return " ".join(text.split())
 
 
 def stands_alone(text: str, key: str) -> bool:
     """Whether a reader finds the key in `text`: a number of its value, or its words with borders on both sides."""
     if read_number(key) is not None:
-        return any(equivalent(token, key) for token in number_tokens(text)) or _bordered(text, key)
+        return any(equivalent(token, key) for token in _tokens(text)) or _bordered(text, key)
     return _bordered(text, key)
 
 
 def _bordered(text: str, key: str) -> bool:
-    body = " ".join(key.split())
-    return (
-        bool(body) and re.search(rf"(?<!\w){re.escape(body)}(?!\w)", " ".join(text.split()), re.IGNORECASE) is not None
-    )
+    body, words = _joined(key), _joined(text)
+    if body.isascii() and words.isascii() and body.lower() not in words.lower():  # most texts: no search is needed
+        return False
+    return bool(body) and re.search(rf"(?<!\w){re.escape(body)}(?!\w)", words, re.IGNORECASE) is not None
 
 
 def reads_off(text: str, key: str) -> bool:
@@ -41,14 +52,14 @@ def reads_off(text: str, key: str) -> bool:
     >>> reads_off("What is 4 + 5?", "5"), reads_off("Is 4 + 5 more than 7?", "5")
     (True, False)
     """
-    body = " ".join(key.split()).casefold()
-    if read_number(key) is not None and (tokens := number_tokens(text)):
+    body = _joined(key).casefold()
+    if read_number(key) is not None and (tokens := _tokens(text)):
         return any(bool(equivalent(token, key)) for token in (tokens[0], tokens[-1])) or _at_edge(text, body)
     return _at_edge(text, body)
 
 
 def _at_edge(text: str, body: str) -> bool:
-    plain = " ".join(text.split()).casefold().strip(".,:;!?()[]*\"' ")
+    plain = _joined(text).casefold().strip(".,:;!?()[]*\"' ")
     if not body or not _bordered(plain, body):
         return False
     bare = body.strip(".,:;!?()[]*\"' ") or body

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 from rewardsmith.auditing.baseline import Item, Panel
@@ -140,26 +141,33 @@ LOOKALIKES = replace(
 )
 
 
-def _far(text: str, key: str) -> bool:
-    """Whether no tolerance or rounding could take one for the other: some number in them differs by a tenth."""
-    ours, theirs = number_tokens(text), number_tokens(key)
-    changed = [(read_number(a), read_number(b)) for a, b in zip(ours, theirs, strict=False) if a != b]
-    if len(ours) != len(theirs) or not changed:
-        return True
-    return any(
-        a is None or b is None or abs(a.value - b.value) > max(abs(a.value), abs(b.value)) / 10 for a, b in changed
-    )
+@lru_cache(maxsize=1024)
+def _far(make: Callable[[str], list[str]], key: str) -> list[str]:
+    """Those texts made from a key that no tolerance takes for it: some number in them differs by more than a tenth."""
+
+    def far(text: str) -> bool:
+        ours, theirs = number_tokens(text), number_tokens(key)
+        changed = [(read_number(a), read_number(b)) for a, b in zip(ours, theirs, strict=False) if a != b]
+        if len(ours) != len(theirs) or not changed:
+            return True
+        return any(
+            a is None or b is None or abs(a.value - b.value) > max(abs(a.value), abs(b.value)) / 10 for a, b in changed
+        )
+
+    return [text for text in make(key) if far(text)]
 
 
 def _around_key(item: Item, panel: Panel, *, index: int, strict: bool) -> str | None:
     """A text that holds the key; `strict` where one character more makes another value: of numbers and words."""
     own = item.kind in ("integer", "decimal", "fraction", "percent") or (item.kind == "word" and item.key.islower())
-    texts = [text for text in supersets(item.key) if _far(text, item.key)]
-    return panel.carrier.wrap(texts[index]) if own is strict and index < len(texts) else None
+    if own is not strict:
+        return None
+    texts = _far(supersets, item.key)
+    return panel.carrier.wrap(texts[index]) if index < len(texts) else None
 
 
 def _part_of_key(item: Item, panel: Panel, *, index: int, carried: bool) -> str | None:
-    texts = [text for text in prefixes(item.key) if _far(text, item.key)]
+    texts = _far(prefixes, item.key)
     if index >= len(texts):
         return None
     return panel.carrier.wrap(texts[index]) if carried else texts[index]

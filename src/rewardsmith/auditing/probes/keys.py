@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
@@ -164,9 +164,9 @@ def constant_answer(panel: Panel) -> Asking:
     constants = list({item.key: item for item in known}.values())[:MOST_CONSTANTS]
     variants = [variant(f"the constant {constant.key[:40]!r}", to_others(constant)) for constant in constants]
     tried = yield from send(variants, cases_of(panel, known), fewest=0)
-    judged: list[Judged] = []
+    in_full, judged = _in_full(panel), list[Judged]()
     for constant, (which, trials) in zip(constants, tried, strict=True):
-        hits = [_in_full(panel, trial.case.on, trial.scores[0]) for trial in trials]
+        hits = [in_full(trial.case.on, trial.scores[0]) for trial in trials]
         paid = [trial for trial, hit in zip(trials, hits, strict=True) if hit]
         share = share_of(hits, which, trials, alpha=panel.alpha)
         finding, rate = judge_share(
@@ -236,10 +236,10 @@ def _neighbors(
     pairs = [(item, text, score.reward) for (item, text), score in tried if score.reward is not None]
     if not pairs:
         return Outcome(not_run="no certainly wrong value of this kind could be made")
-    paid = [pair for pair in pairs if _in_full(panel, pair[0], pair[2])]
-    share = share_right(
-        [_in_full(panel, item, score) for item, _, score in pairs], range(len(pairs)), alpha=panel.alpha
-    )
+    in_full = _in_full(panel)
+    hits = [in_full(item, score) for item, _, score in pairs]
+    paid = [pair for pair, hit in zip(pairs, hits, strict=True) if hit]
+    share = share_right(hits, range(len(pairs)), alpha=panel.alpha)
     certain = all(item.kind in ONE_RIGHT_VALUE for item, _, _ in paid)
     finding, rate = judge_share(
         probe,
@@ -254,8 +254,12 @@ def _neighbors(
     return Outcome(findings=() if finding is None else (finding,), rates=(rate,))
 
 
-def _in_full(panel: Panel, item: Item, score: float) -> bool:
-    """Whether a wrong answer is scored like the item's key."""
+def _in_full(panel: Panel) -> Callable[[Item, float], bool]:
+    """Tell of an item and a wrong answer's score whether it is scored like the item's key."""
     floor = min((score for item in panel.items for score in item.wrong_scores if score is not None), default=0.0)
-    right = item.right or 0.0
-    return right - floor > panel.noise and score >= right - panel.noise - 1e-9 * abs(right)
+
+    def in_full(item: Item, score: float) -> bool:
+        right = item.right or 0.0
+        return right - floor > panel.noise and score >= right - panel.noise - 1e-9 * abs(right)
+
+    return in_full
