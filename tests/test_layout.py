@@ -34,7 +34,6 @@ STILL_TOO_LONG = {
     "causal_rubrics",
     "context_aware",
     "dynamic_beta",
-    "fine_grained",
     "implicit_rewards",
     "master_keys",
     "preference_topology",

@@ -16,6 +16,7 @@ The text, `<slug>.toml`, holds the fields that `Page` lists. The module holds
         """One seed's numbers, as {"metric/arm": number}; `broken` runs the page's declared ablation."""
 
     def figure(results: Results, axes: matplotlib.axes.Axes) -> None:  # optional; the default draws every arm
+    figure = partial(dots, series=..., rows=..., label=...)  # or a shared drawing of `atlas/figures.py`
 
 A page whose world keeps seeds side by side in one tensor holds, in place of `experiment`,
 

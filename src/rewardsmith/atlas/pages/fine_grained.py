@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith.advantages import Aspect, combine_aspects, step_returns
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain
+from rewardsmith.atlas.figures import dots
+from rewardsmith.atlas.page import rows
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 EARLY, LATE = 40, 150
 CRITERION = All(
@@ -33,33 +32,24 @@ CRITERION = All(
     PairedGain("gold_40/late", over="gold_40/end", at_most=0.02),
     PairedGain("gold_40/flipped", over="gold_40/end", at_most=0.02),
 )
-ARMS = (
-    "dense", "end", "learned", "learned_end", "preference", "only_fact", "only_relevant", "only_complete", "shuffled",
-    "late", "flipped",
-)  # fmt: skip
-
-
-class Outputs(NamedTuple):
-    """Outputs of S seeds: prompt (S, 1, n) and tokens (S, A, n, T), both int64; A is 1 where arms share them."""
-
-    prompt: Tensor
-    tokens: Tensor
-
-
-class Aspects(NamedTuple):
-    """What outputs (S, A, n) are worth: fact and relevant (S, A, n, T) of ±1, complete (S, A, n) in [0, 1]."""
-
-    fact: Tensor
-    relevant: Tensor
-    complete: Tensor
+ARMS = {  # what is paid, the signs of fact, relevance and completeness, and at which segment
+    "dense": ("gold", (1, 1, 1), "own"),
+    "end": ("gold", (1, 1, 1), "last"),
+    "learned": ("learned", (1, 1, 1), "own"),
+    "learned_end": ("learned", (1, 1, 1), "last"),
+    "preference": ("preference", (0, 0, 1), "last"),
+    "only_fact": ("gold", (1, 0, 0), "own"),
+    "only_relevant": ("gold", (0, 1, 0), "own"),
+    "only_complete": ("gold", (0, 0, 1), "own"),
+    "shuffled": ("gold", (1, 1, 1), "shuffled"),
+    "late": ("gold", (1, 1, 1), "late"),
+    "flipped": ("gold", (-1, -1, -1), "own"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Prompts, the outputs that reward models are learned from, and the training run.
-
-    gold = weight_fact · mean_t(±fact) + weight_relevant · mean_t(±relevant) + weight_complete · (2 · share of keys − 1)
-    """
+    """Prompts, the outputs that reward models are learned from, and the training run."""
 
     n_prompts: int = 20  # P, prompts
     n_segments: int = 8  # T, segments per output
@@ -75,230 +65,147 @@ class World:
     beta: float = 0.02  # KL coefficient
     learning_rate: float = 0.3  # of Adam, logits per step
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(P, T, V)."""
-        return self.n_prompts, self.n_segments, self.n_tokens
-
     def gold(self, fact: Tensor, relevant: Tensor, complete: Tensor) -> Tensor:
-        """True value by the means of the two aspects of segments, and the share of keys."""
+        """True value by the means of two aspects of segments, ±1 each, and by the share of keys."""
         return self.weight_fact * fact + self.weight_relevant * relevant + self.weight_complete * (2 * complete - 1)
 
-    def uniform(self, n: int, streams: Streams) -> Outputs:
-        """n outputs of the untrained policy, the prompts in turn."""
-        prompt = (torch.arange(n) % self.n_prompts).expand(len(streams), 1, -1)
-        return Outputs(prompt, streams.randint(self.n_tokens, n, self.n_segments)[:, None])
 
+class Task:
+    """A task per seed, or what reward models believe of it.
 
-class Task(NamedTuple):
-    """A task per seed: fact, relevant (S, P, T, V) ±1 for each token at each place; keys (S, P, K)."""
+    fact, relevant: (S, P, T, V) ±1 for each token at each place. complete: (S, P, V) what the presence of a token adds
+    to the share of keys. keys: (S, P, K) tokens that have to appear.
+    """
 
-    fact: Tensor
-    relevant: Tensor
-    keys: Tensor
+    def __init__(self, world: World, streams: Streams) -> None:
+        self.world, shape = world, (world.n_prompts, world.n_segments, world.n_tokens)
+        good = streams.rand(2, *shape) < world.good_rate
+        self.fact, self.relevant = (good.to(streams.dtype) * 2 - 1).unbind(1)
+        self.keys = streams.rand(world.n_prompts, world.n_tokens).argsort(dim=-1)[..., : world.n_keys]
+        self.complete = torch.zeros_like(self.fact[:, :, 0]).scatter(-1, self.keys, 1 / world.n_keys)
 
-    @classmethod
-    def sample(cls, world: World, streams: Streams) -> Task:
-        """Draw what is true, what is relevant and what has to appear."""
-        fact, relevant = ((streams.rand(*world.shape) < world.good_rate).to(streams.dtype) * 2 - 1 for _ in range(2))
-        return cls(fact, relevant, streams.rand(world.n_prompts, world.n_tokens).argsort(dim=-1)[..., : world.n_keys])
+    def aspects(self, prompt: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(S, A, n, T) fact and relevant, ±1, and (S, A, n) share of keys of prompts (S, 1, n), tokens (S, A, n, T)."""
+        fact, relevant = (look_up(table, prompt, tokens) for table in (self.fact, self.relevant))
+        adds = self.complete[torch.arange(len(prompt))[:, None, None], prompt]  # (S, 1, n, V)
+        return fact, relevant, (F.one_hot(tokens, self.world.n_tokens).amax(dim=-2) * adds).sum(dim=-1)
 
-    def aspects(self, outputs: Outputs) -> Aspects:
-        """What outputs are worth."""
-        keys = self.keys[torch.arange(len(self.keys))[:, None, None], outputs.prompt]  # (S, 1, n, K)
-        present = (outputs.tokens[..., None] == keys[..., None, :]).any(dim=-2)  # (S, A, n, K)
-        complete = present.to(self.fact.dtype).mean(dim=-1)
-        return Aspects(look_up(self.fact, outputs), look_up(self.relevant, outputs), complete)
-
-    def worth(self, logits: Tensor) -> Aspects:
-        """(S, A) exact means of what policies with logits (S, A, P, T, V) write."""
+    def worth(self, logits: Tensor) -> dict[str, Tensor]:
+        """(S, A) each, the exact means of gold and the aspects that policies with logits (S, A, P, T, V) write."""
         policy = logits.softmax(dim=-1)
         fact, relevant = ((policy * table[:, None]).sum(-1).mean(dim=(-1, -2)) for table in (self.fact, self.relevant))
         keys = self.keys[:, None, :, None, :].expand(*policy.shape[:-1], -1)
         missing = (1 - policy.gather(-1, keys)).prod(dim=-2)  # (S, A, P, K) segments are drawn independently
-        return Aspects(fact, relevant, (1 - missing).mean(dim=(-1, -2)))
+        aspects = {"fact": fact, "relevant": relevant, "complete": (1 - missing).mean(dim=(-1, -2))}
+        return {"gold": self.world.gold(**aspects)} | aspects
+
+    def learned(self, streams: Streams) -> tuple[Task, Tensor]:
+        """Mean labels by place and token, ridge on tokens present; from as many pairs, Bradley-Terry (S, P, T, V)."""
+        world, n = self.world, self.world.n_labeled
+        prompt = (torch.arange(n) % world.n_prompts).expand(len(streams), 1, -1)
+        tokens = streams.randint(world.n_tokens, n, world.n_segments)[:, None]
+        truth = self.aspects(prompt, tokens)
+        flips, labels = streams.rand(2, n, world.n_segments) < world.label_noise, torch.cat(truth[:2], dim=1)
+        cells = F.one_hot(tokens[:, 0], world.n_tokens).to(streams.dtype)  # (S, n, T, V)
+        by_prompt = F.one_hot(prompt[:, 0], world.n_prompts).to(streams.dtype)  # (S, n, P)
+        sums = torch.einsum("snp,sntv,sknt->ksptv", by_prompt, cells, torch.where(flips, -labels, labels))
+        models = copy.copy(self)
+        models.fact, models.relevant = sums / torch.einsum("snp,sntv->sptv", by_prompt, cells).clamp_min(1)
+        y = truth[2][:, 0] + world.label_noise * streams.randn(n)
+        x, number = (cells.sum(dim=2) > 0).to(streams.dtype), by_prompt.sum(dim=1).clamp_min(1)
+        x = x - torch.einsum("snp,spv->snv", by_prompt, torch.einsum("snp,snv->spv", by_prompt, x) / number[..., None])
+        y = y - torch.einsum("snp,sp->sn", by_prompt, torch.einsum("snp,sn->sp", by_prompt, y) / number)
+        gram = torch.einsum("snp,snv,snw->spvw", by_prompt, x, x) + torch.eye(world.n_tokens, dtype=x.dtype)
+        along = torch.einsum("snp,snv,sn->spv", by_prompt, x, y)
+        models.complete = torch.linalg.solve(gram, along[..., None]).squeeze(-1)
+        other = streams.randint(world.n_tokens, n, world.n_segments)[:, None]
+        left, right = (world.gold(f.mean(-1), r.mean(-1), c) for f, r, c in (truth, self.aspects(prompt, other)))
+        turned = (streams.rand(n) < world.label_noise) ^ ((left - right)[:, 0] < 0)
+        sign, table = torch.where(turned, -1.0, 1.0), torch.zeros_like(self.fact, requires_grad=True)
+        for _ in adam_steps([table], 100, learning_rate=0.1, fused=False):
+            margin = (look_up(table, prompt, tokens) - look_up(table, prompt, other)).sum(dim=-1)[:, 0]
+            loss = -F.logsigmoid(sign * margin).sum(dim=-1) + 0.05 * table.square().sum(dim=(1, 2, 3))
+            torch.autograd.backward(loss.sum())
+        return models, table.detach()
+
+    def train(
+        self, rewards: Callable[[Tensor, Tensor], Tensor], streams: Streams, *, n_arms: int, snapshots: Sequence[int]
+    ) -> dict[int, dict[str, Tensor]]:
+        """REINFORCE from uniform policies with returns to go and a baseline per place; arms share their draws.
+
+            A_t = G_t − mean over the batch of G_t,   G_t = Σ_{u≥t} ( r_u − β log π(a_u)/π_ref(a_u) )
+
+        `rewards` are those (S, A, n, T) of outputs before the KL term. Returns the `worth` of policies after as many
+        updates as each of the snapshots says; the last ends the training.
+        """
+        world = self.world
+        logits = torch.zeros(len(streams), n_arms, *self.fact.shape[1:], dtype=streams.dtype)
+        log_reference = -torch.tensor(float(world.n_tokens), dtype=streams.dtype).log()
+        seed, arm = torch.arange(len(streams))[:, None, None], torch.arange(n_arms)[:, None]
+        found, rate = {}, world.learning_rate
+        for update in adam_steps([logits], snapshots[-1], learning_rate=rate, maximize=True, fused=False):
+            if update in snapshots:
+                found[update] = self.worth(logits)
+            prompt = streams.randint(world.n_prompts, 1, world.batch_size)
+            log_policy = logits.log_softmax(dim=-1)[seed, arm, prompt]  # (S, A, n, T, V)
+            policy = log_policy.exp()
+            tokens = sample_index(policy, streams.rand(1, world.batch_size, world.n_segments))
+            log_ratio = log_policy.gather(-1, tokens[..., None]).squeeze(-1) - log_reference
+            penalized = (rewards(prompt, tokens) - world.beta * log_ratio).flatten(0, 2)
+            to_go = step_returns(penalized, torch.ones_like(penalized, dtype=torch.bool)).view_as(log_ratio)
+            advantage = to_go - to_go.mean(dim=2, keepdim=True)
+            ascent = advantage[..., None] * (F.one_hot(tokens, world.n_tokens) - policy) / world.batch_size
+            logits.grad = torch.zeros_like(logits).index_put_((seed, arm, prompt), ascent, accumulate=True)
+        return found | {snapshots[-1]: self.worth(logits)}
 
 
-def look_up(table: Tensor, outputs: Outputs) -> Tensor:
+def look_up(table: Tensor, prompt: Tensor, tokens: Tensor) -> Tensor:
     """(S, A, n, T) entries of a (S, P, T, V) table at each segment of the outputs."""
     seed, place = torch.arange(len(table))[:, None, None, None], torch.arange(table.shape[2])
-    return table[seed, outputs.prompt[..., None], place, outputs.tokens]
-
-
-class Learned(NamedTuple):
-    """Reward models as tables: fact and relevant (S, P, T, V), complete (S, P, V), preference (S, P, T, V)."""
-
-    fact: Tensor
-    relevant: Tensor
-    complete: Tensor
-    preference: Tensor
+    return table[seed, prompt[..., None], place, tokens]
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """What policies trained on each reward write, early and late in training."""
-    streams = Streams(seeds)
-    task = Task.sample(world, streams)
-    learned = learn(task, world, streams)
+    streams, last = Streams(seeds), world.n_segments - 1
+    task = Task(world, streams)
+    models, preference = task.learned(streams)
+    weights = (world.weight_fact / world.n_segments, world.weight_relevant / world.n_segments, world.weight_complete)
 
-    def rewards(outputs: Outputs) -> Tensor:
-        return paid(task, learned, outputs, world, streams, broken)
+    def rewards(prompt: Tensor, tokens: Tensor) -> Tensor:
+        """What each arm is paid, put in place by `combine_aspects`."""
+        sources = {}
+        for name, judge in (("gold", task), ("learned", models)):
+            fact, relevant, complete = judge.aspects(prompt, tokens)
+            sources[name] = [w * v for w, v in zip(weights, (fact, relevant, 2 * complete - 1), strict=True)]
+        sources["preference"] = [fact, relevant, look_up(preference, prompt, tokens).sum(dim=-1)]
+        order = streams.rand(world.batch_size, world.n_segments).argsort(dim=-1)  # (S, n, T) random permutations
+        place, always = torch.arange(world.n_segments).expand_as(order), torch.ones_like(order, dtype=torch.bool)
+        places = {  # at which segment each is paid for, and whether it is
+            "own": (place, always),
+            "last": (torch.full_like(place, last), always),
+            "late": ((place + 1).clamp(max=last), place < last),
+            "shuffled": (order, always),
+        }
+        if broken:
+            places["own"] = places["shuffled"] = places["late"]
+        arms = [
+            (*(sign * value[:, k] for sign, value in zip(signs, sources[source], strict=True)), *places[where])
+            for k, (source, signs, where) in enumerate(ARMS.values())
+        ]
+        of_fact, of_relevant, whole, ends, mask = (torch.stack(c, dim=1).flatten(0, 2) for c in zip(*arms, strict=True))
+        aspects = {"fact": Aspect(of_fact, ends, mask), "relevant": Aspect(of_relevant, ends, mask)}
+        aspects["complete"] = Aspect(whole[:, None], torch.full_like(ends[:, :1], last), torch.ones_like(mask[:, :1]))
+        return combine_aspects(aspects, n_tokens=world.n_segments).view_as(tokens)
 
-    found = train(task, world, rewards, streams, n_arms=len(ARMS), snapshots=(EARLY, LATE))
-    rows: list[dict[str, float]] = [{} for _ in seeds]
-    for update, worth in found.items():
-        for name, value in ({"gold": world.gold(*worth)} | worth._asdict()).items():
-            for row, values in zip(rows, value, strict=True):
-                row |= {f"{name}_{update}/{arm}": float(v) for arm, v in zip(ARMS, values, strict=True)}
-    return rows
-
-
-def train(
-    task: Task,
-    world: World,
-    rewards: Callable[[Outputs], Tensor],
-    streams: Streams,
-    *,
-    n_arms: int,
-    snapshots: Sequence[int],
-) -> dict[int, Aspects]:
-    """REINFORCE from uniform policies with returns to go and a baseline per place; arms share their draws.
-
-        A_t = G_t − mean over the batch of G_t,   G_t = Σ_{u≥t} ( r_u − β log π(a_u)/π_ref(a_u) )
-
-    Args:
-        rewards: what arms are paid, (S, A, n, T), before the KL term.
-        snapshots: after how many updates to measure; the last ends the training.
-
-    Returns:
-        snapshot → what the policies then write is worth.
-    """
-    n_prompts, n_segments, n_tokens = world.shape
-    logits = torch.zeros(len(streams), n_arms, *world.shape, dtype=streams.dtype)
-    log_reference = -torch.tensor(float(n_tokens), dtype=streams.dtype).log()
-    seed, arm = torch.arange(len(streams))[:, None, None], torch.arange(n_arms)[:, None]
-    found: dict[int, Aspects] = {}
-    rate = world.learning_rate
-    for update in adam_steps([logits], snapshots[-1], learning_rate=rate, maximize=True, fused=False):
-        if update in snapshots:
-            found[update] = task.worth(logits)
-        prompt = streams.randint(n_prompts, 1, world.batch_size)
-        log_policy = logits.log_softmax(dim=-1)[seed, arm, prompt]  # (S, A, n, T, V)
-        policy = log_policy.exp()
-        uniform = streams.rand(1, world.batch_size, n_segments).expand(log_policy.shape[:-1])
-        tokens = sample_index(policy, uniform)
-        log_ratio = log_policy.gather(-1, tokens[..., None]).squeeze(-1) - log_reference
-        penalized = (rewards(Outputs(prompt, tokens)) - world.beta * log_ratio).flatten(0, 2)
-        to_go = step_returns(penalized, torch.ones_like(penalized, dtype=torch.bool)).view_as(log_ratio)
-        advantage = to_go - to_go.mean(dim=2, keepdim=True)
-        ascent = advantage[..., None] * (F.one_hot(tokens, n_tokens) - policy) / world.batch_size
-        logits.grad = torch.zeros_like(logits).index_put_((seed, arm, prompt), ascent, accumulate=True)
-    return found | {snapshots[-1]: task.worth(logits)}
+    found = task.train(rewards, streams, n_arms=len(ARMS), snapshots=(EARLY, LATE))
+    by_arm = {f"{name}_{at}": value.unbind(1) for at, worth in found.items() for name, value in worth.items()}
+    return rows({metric: dict(zip(ARMS, values, strict=True)) for metric, values in by_arm.items()})
 
 
-def learn(task: Task, world: World, streams: Streams) -> Learned:
-    """Tables from labeled outputs: mean labels by place and token, ridge on tokens present, Bradley-Terry on tokens."""
-    outputs = world.uniform(world.n_labeled, streams)
-    truth, (n_prompts, n_segments, n_tokens) = task.aspects(outputs), world.shape
-    flips = streams.rand(2, world.n_labeled, n_segments) < world.label_noise
-    cells = F.one_hot(outputs.tokens[:, 0], n_tokens).to(streams.dtype)  # (S, n, T, V)
-    by_prompt = F.one_hot(outputs.prompt[:, 0], n_prompts).to(streams.dtype)  # (S, n, P)
-    count = torch.einsum("snp,sntv->sptv", by_prompt, cells)
-    fact, relevant = (
-        torch.einsum("snp,sntv,snt->sptv", by_prompt, cells, torch.where(flip, -labels, labels)) / count.clamp_min(1)
-        for labels, flip in ((truth.fact[:, 0], flips[:, 0]), (truth.relevant[:, 0], flips[:, 1]))
-    )
-    missed = truth.complete[:, 0] + world.label_noise * streams.randn(world.n_labeled)
-    present = (cells.sum(dim=2) > 0).to(streams.dtype)  # (S, n, V)
-    complete = ridge(by_prompt, present, missed)
-    return Learned(fact, relevant, complete, preference_table(task, outputs, world, streams))
-
-
-def ridge(by_prompt: Tensor, present: Tensor, labels: Tensor) -> Tensor:
-    """(S, P, V) how much each token's presence adds to completeness, by ridge regression per prompt."""
-    count = by_prompt.sum(dim=1)[..., None].clamp_min(1)  # (S, P, 1)
-    centered_x = present - torch.einsum(
-        "snp,spv->snv", by_prompt, torch.einsum("snp,snv->spv", by_prompt, present) / count
-    )
-    centered_y = labels - torch.einsum(
-        "snp,sp->sn", by_prompt, torch.einsum("snp,sn->sp", by_prompt, labels) / count[..., 0]
-    )
-    gram = torch.einsum("snp,snv,snw->spvw", by_prompt, centered_x, centered_x)
-    right = torch.einsum("snp,snv,sn->spv", by_prompt, centered_x, centered_y)
-    eye = torch.eye(present.shape[-1], dtype=present.dtype)
-    solved: Tensor = torch.linalg.solve(gram + eye, right[..., None])
-    return solved.squeeze(-1)
-
-
-def preference_table(task: Task, outputs: Outputs, world: World, streams: Streams) -> Tensor:
-    """(S, P, T, V) what each token adds to a Bradley-Terry score, from as many pairs as there are labeled outputs."""
-    other = world.uniform(world.n_labeled, streams)
-    left, right = (
-        world.gold(truth.fact.mean(-1), truth.relevant.mean(-1), truth.complete)
-        for truth in (task.aspects(outputs), task.aspects(other))
-    )
-    turned = (streams.rand(world.n_labeled) < world.label_noise) ^ ((left - right)[:, 0] < 0)
-    sign, table = torch.where(turned, -1.0, 1.0), torch.zeros_like(task.fact, requires_grad=True)
-    for _ in adam_steps([table], 100, learning_rate=0.1, fused=False):
-        margin = (look_up(table, outputs) - look_up(table, other)).sum(dim=-1)[:, 0]
-        loss = -F.logsigmoid(sign * margin).sum(dim=-1) + 0.05 * table.square().sum(dim=(1, 2, 3))
-        torch.autograd.backward(loss.sum())
-    return table.detach()
-
-
-def paid(task: Task, learned: Learned, outputs: Outputs, world: World, streams: Streams, broken: bool) -> Tensor:
-    """(S, A, n, T) what each arm is paid, put in place by `combine_aspects`."""
-    truth, n_segments = task.aspects(outputs), world.n_segments
-    guess_fact, guess_relevant = (look_up(table, outputs) for table in (learned.fact, learned.relevant))
-    keys = learned.complete[torch.arange(len(learned.complete))[:, None, None], outputs.prompt]  # (S, 1, n, V)
-    present = F.one_hot(outputs.tokens, world.n_tokens).amax(dim=-2)  # (S, A, n, V)
-    gold = (truth.fact, truth.relevant, 2 * truth.complete - 1)
-    guess = (guess_fact, guess_relevant, 2 * (present * keys).sum(dim=-1) - 1)
-    liked = look_up(learned.preference, outputs).sum(dim=-1)
-    order = streams.rand(outputs.prompt.shape[-1], n_segments).argsort(dim=-1)
-    arms = []
-    for k, arm in enumerate(ARMS):
-        values = [value[:, k] for value in (guess if arm.startswith("learned") else gold)]
-        weighted = [w * value for w, value in zip(shares(arm, world), values, strict=True)]
-        if arm == "preference":
-            weighted[2] = liked[:, k]
-        arms.append((*weighted, *placed(arm, order, broken)))
-    fact, relevant, whole, ends, mask = (torch.stack(column, dim=1) for column in zip(*arms, strict=True))
-    size, ends, mask = fact.shape, ends.flatten(0, 2), mask.flatten(0, 2)
-    last = torch.full((len(ends), 1), n_segments - 1)
-    aspects = {
-        "fact": Aspect(fact.flatten(0, 2), ends, mask),
-        "relevant": Aspect(relevant.flatten(0, 2), ends, mask),
-        "complete": Aspect(whole.flatten()[:, None], last, torch.ones_like(last, dtype=torch.bool)),
-    }
-    return combine_aspects(aspects, n_tokens=n_segments).view(size)
-
-
-def shares(arm: str, world: World) -> tuple[float, float, float]:
-    """What an arm pays for a true segment, a relevant one, and a complete output."""
-    every = (world.weight_fact / world.n_segments, world.weight_relevant / world.n_segments, world.weight_complete)
-    kept = {"only_fact": (1, 0, 0), "only_relevant": (0, 1, 0), "only_complete": (0, 0, 1), "preference": (0, 0, 0)}
-    a, b, c = (-1, -1, -1) if arm == "flipped" else kept.get(arm, (1, 1, 1))
-    return a * every[0], b * every[1], c * every[2]
-
-
-def placed(arm: str, order: Tensor, broken: bool) -> tuple[Tensor, Tensor]:
-    """(S, n, T) at which segment an arm is paid for each, and whether it is; `order` is a random permutation."""
-    n_segments = order.shape[-1]
-    place = torch.arange(n_segments).expand_as(order)
-    if arm in ("end", "learned_end", "preference"):
-        return torch.full_like(place, n_segments - 1), torch.ones_like(place, dtype=torch.bool)
-    if broken or arm == "late":
-        return (place + 1).clamp(max=n_segments - 1), place < n_segments - 1
-    return order if arm == "shuffled" else place, torch.ones_like(place, dtype=torch.bool)
-
-
-def figure(results: Results, axes: Axes) -> None:
-    """Gold after few and after many updates."""
-    shown = [arm for arm in ARMS if arm != "flipped"]
-    for update, marker in ((EARLY, "o"), (LATE, "s")):
-        means = [float(np.mean(results[f"gold_{update}/{arm}"])) for arm in shown]
-        axes.plot(means, range(len(shown)), marker, markersize=8, label=f"after {update} updates")
-    axes.set_yticks(range(len(shown)), [arm.replace("_", " ") for arm in shown])
-    axes.invert_yaxis()
-    axes.set_xlabel("gold of what the policy writes")
-    axes.legend(frameon=False, fontsize=8)
+figure = partial(
+    dots,
+    series={f"after {update} updates": f"gold_{update}/{{}}" for update in (EARLY, LATE)},
+    rows=[arm for arm in ARMS if arm != "flipped"],
+    label="gold of what the policy writes",
+)
