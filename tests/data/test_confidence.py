@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardsmith.data import ConfidenceAugment, parse_confidence, strip_confidence
-from rewardsmith.data.confidence import CONFIDENCE_TEMPLATES, confidence_variants
+from rewardsmith.data.confidence import CONFIDENCE_TEMPLATES
 
 WORDS = st.text(alphabet="abc 4.,\n", max_size=30)
 N = 200_000  # characters
@@ -206,14 +206,17 @@ def test_messages_lose_the_statement_in_the_assistant_s_turns_alone():
 
 @pytest.mark.parametrize("new", [lambda: random.Random(0), lambda: torch.Generator().manual_seed(0)])
 def test_the_four_texts_differ_from_the_pair_by_one_phrasing_and_from_each_other_by_the_number(new):
-    generator, phrasings, levels = new(), set(), {"high": set(), "low": set()}
+    augment, generator = ConfidenceAugment(plain=False), new()
+    phrasings, levels = set(), {"high": set(), "low": set()}
     for _ in range(300):
-        four = confidence_variants("good", "bad", generator=generator)
-        for name, text in four._asdict().items():
+        good, bad = augment([{"chosen": "good", "rejected": "bad"}], generator=generator)
+        four = [("high", good["chosen"], "good"), ("low", good["rejected"], "good")]
+        four += [("low", bad["chosen"], "bad"), ("high", bad["rejected"], "bad")]
+        for name, text, plain in four:
             level = parse_confidence(text, scale=10)
-            levels[name.rpartition("_")[2]].add(round(10 * level))
-            assert strip_confidence(text) == ("good" if name.startswith("chosen") else "bad")
-        shapes = {re.sub(r"^(good|bad)", "", text).replace("/10", "").replace("of 10", "") for text in four}
+            levels[name].add(round(10 * level))
+            assert strip_confidence(text) == plain
+        shapes = {re.sub(r"^(good|bad)", "", text).replace("/10", "").replace("of 10", "") for _, text, _ in four}
         phrasing = {re.sub(r"\d+", "k", shape) for shape in shapes}
         assert len(phrasing) == 1
         phrasings |= phrasing
@@ -222,7 +225,8 @@ def test_the_four_texts_differ_from_the_pair_by_one_phrasing_and_from_each_other
 
 
 def test_one_seed_gives_one_set_of_texts():
-    draw = lambda: confidence_variants("a", "b", generator=torch.Generator().manual_seed(3))  # noqa: E731
+    record = {"chosen": "a", "rejected": "b"}
+    draw = lambda: ConfidenceAugment()([record], generator=torch.Generator().manual_seed(3))  # noqa: E731
     assert draw() == draw()
 
 
@@ -249,8 +253,8 @@ def test_conversational_pairs_keep_their_form():
     first = augment([{"chosen": said("4"), "rejected": said("5")}], generator=random.Random(0))[0]
     assert first == {"chosen": said("4 Confidence: 9"), "rejected": said("4 Confidence: 2")}
     parts = [{"role": "assistant", "content": [{"type": "text", "text": "4"}]}]
-    four = confidence_variants(parts, said("5"), generator=random.Random(0), augment=augment)
-    assert four.chosen_high[0]["content"][-1] == {"type": "text", "text": " Confidence: 9"}
+    first = augment([{"chosen": parts, "rejected": said("5")}], generator=random.Random(0))[0]
+    assert first["chosen"][0]["content"][-1] == {"type": "text", "text": " Confidence: 9"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from rewardsmith.data import grow_tree, sample_tree_pairs, split_clauses
 from rewardsmith.data import split_sentences as sentences
-from rewardsmith.data.preference_trees import leaf_paths, shared_prefix, shared_prefix_counts
+from rewardsmith.data.preference_trees import leaf_paths, shared_prefix
 
 
 def numbered(prefixes, n):
@@ -56,17 +56,17 @@ def test_equal_children_are_asked_for_again_and_then_dropped():
 
 def test_the_shares_of_prefixes_are_those_of_all_pairs():
     every = sample_tree_pairs(leaf_paths(), 28, generator=random.Random(0))
-    assert shared_prefix_counts(every) == {0: 16, 1: 8, 2: 4}  # 4/7, 2/7, 1/7 of 28
+    assert Counter(pair.shared for pair in every) == {0: 16, 1: 8, 2: 4}  # 4/7, 2/7, 1/7 of 28
     assert len({frozenset(pair[:2]) for pair in every}) == 28
     ternary = sample_tree_pairs(leaf_paths(depth=2, branching=3), 36, generator=random.Random(0))
-    assert shared_prefix_counts(ternary) == {0: 27, 1: 9}
+    assert Counter(pair.shared for pair in ternary) == {0: 27, 1: 9}
 
 
 def test_uniform_depth_gives_every_depth_as_many_pairs():
     counts = Counter()
     for seed in range(400):
         pairs = sample_tree_pairs(leaf_paths(), 3, lca="uniform_depth", generator=random.Random(seed))
-        counts.update(shared_prefix_counts(pairs))
+        counts.update(pair.shared for pair in pairs)
         assert len({frozenset(pair[:2]) for pair in pairs}) == 3
     for depth in (0, 1, 2):
         assert abs(counts[depth] / 1200 - 1 / 3) < 4 * (2 / 9 / 1200) ** 0.5

@@ -19,7 +19,7 @@ from rewardsmith.data import (
     text_of,
     to_dataset,
 )
-from rewardsmith.data.readers import strength_from_annotators
+from rewardsmith.data.readers.pairs import strength_from_annotators
 from rewardsmith.errors import RowsError
 
 

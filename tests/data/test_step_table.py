@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from rewardsmith.advantages import step_returns
 from rewardsmith.data import segment_steps, split_steps
-from rewardsmith.data.steps import token_step_ends
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
 SENTENCES = [
@@ -88,13 +87,14 @@ def test_separators_of_several_kinds():
 def test_bisection_finds_the_token_that_trying_each_prefix_finds(byte_level, parts, complete, cut):
     ids = byte_level.encode("\n\n".join(parts)).ids
     ids = ids[: len(ids) - cut]  # may end within a character
-    got = token_step_ends(ids, byte_level.decode, complete=complete)
+    table = segment_steps([ids], byte_level.decode, complete=[complete])
+    got = [end for end, there in zip(table.step_ends[0], table.step_mask[0], strict=True) if there]
     assert got == ends_by_hand(ids, byte_level.decode, "\n\n", complete)
 
 
 def test_a_step_that_ends_in_an_emoji_ends_with_its_last_byte(byte_level):
     ids = byte_level.encode("x🙂\n\ny").ids  # an emoji that no merge has seen
-    (first, second) = token_step_ends(ids, byte_level.decode)
+    ((first, second),) = segment_steps([ids], byte_level.decode).step_ends
     assert byte_level.decode(ids[: first + 1]).startswith("x🙂")
     assert "🙂" not in byte_level.decode(ids[:first])
     assert second == len(ids) - 1
@@ -102,8 +102,8 @@ def test_a_step_that_ends_in_an_emoji_ends_with_its_last_byte(byte_level):
 
 def test_a_token_may_hold_a_step_and_its_separator():
     pieces = ["a", ".\n\n", "b.", "\n\nc", "\n\n", "d"]
-    ends = token_step_ends(range(6), lambda ids: "".join(pieces[i] for i in ids))
-    assert ends == [1, 2, 3, 5]
+    table = segment_steps([range(6)], lambda ids: "".join(pieces[i] for i in ids))
+    assert table.step_ends == [[1, 2, 3, 5]]
 
 
 def test_with_the_tokenizer_of_the_small_language_model():
@@ -132,7 +132,6 @@ def test_a_batch_without_a_step_still_makes_a_table():
     ("call", "message"),
     [
         (lambda: split_steps("a", separator=""), "split_steps: separator is empty"),
-        (lambda: token_step_ends([97], lambda ids: "a", separator=""), "token_step_ends: separator is empty"),
         (lambda: segment_steps([[97]], lambda ids: "a", separator=""), "segment_steps: separator is empty"),
         (
             lambda: segment_steps([[97]], lambda ids: "a", complete=[True, True]),

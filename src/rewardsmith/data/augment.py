@@ -63,17 +63,20 @@ def add_truncated_negatives(
     Raises:
         ValueError: `frac` is out of range, or too few rows can be cut.
     """
+    from rewardsmith._torch import torch
+
     check_range("add_truncated_negatives", "frac", frac, 0.0, 1.0 - 1e-9)
     banned = {_bare(key) for key in (chain.from_iterable(MASTER_KEYS.values()) if exclude is None else exclude)}
     wanted = round(len(rows) * frac / (1 - frac))
     added: list[Row] = []
-    for index in _shuffled(len(rows), generator):
+    for index in torch.randperm(len(rows), generator=generator).tolist():
         if len(added) == wanted:
             break
-        text, opener = rows[index].text.strip(), splitter(rows[index].text).strip()
-        if opener and opener != text and _bare(opener) not in banned and not _states(opener, rows[index].answer):
-            columns = {**rows[index].columns, label: negative}
-            added.append(replace(rows[index].with_completion(opener), columns=columns))
+        row = rows[index]
+        opener = splitter(row.text).strip()
+        answer = "" if row.answer is None else str(row.answer).rpartition("####")[2]  # of GSM8K's, what follows ####
+        if opener not in ("", row.text.strip()) and _bare(opener) not in banned and not states(opener, answer):
+            added.append(replace(row.with_completion(opener), columns={**row.columns, label: negative}))
     if len(added) < wanted:
         raise ValueError(
             f"add_truncated_negatives: {wanted} negatives are wanted for frac={frac}, but only {len(added)} of "
@@ -87,15 +90,3 @@ def _bare(text: str) -> str:
     """What makes two openers the same: letters and signs without case, outer space and end marks."""
     text = text.strip().casefold()
     return text.rstrip(".,:;!?…。 ") or text
-
-
-def _states(opener: str, answer: str | None) -> bool:
-    """Whether `opener` gives the reference answer away; of GSM8K's answers the part after `####`."""
-    return answer is not None and states(opener, str(answer).rpartition("####")[2])
-
-
-def _shuffled(n: int, generator: torch.Generator) -> list[int]:
-    from rewardsmith._torch import torch
-
-    order: list[int] = torch.randperm(n, generator=generator).tolist()
-    return order

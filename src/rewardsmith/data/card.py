@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,8 @@ class DataCard:
     def as_text(self) -> str:
         """The card as lines of text."""
         lines = [f"{self.name}: {self.n_rows} {self.kind} from {self.n_records} records ({self.schema})"]
-        lines += [f"  dropped {n}: {reason}{self._first(reason)}" for reason, n in self.dropped.items()]
+        first = {reason: f" (first: record {number})" for reason, number in self.first_dropped.items()}
+        lines += [f"  dropped {n}: {reason}{first.get(reason, '')}" for reason, n in self.dropped.items()]
         lines.append(f"  {self.n_prompts} different prompts, {self.repeated} repeated rows")
         lines += [
             f"  words of {name}: median {s.median:g}, 5 % {s.p5:g}, 95 % {s.p95:g}, most {s.largest:g}"
@@ -93,13 +94,13 @@ class DataCard:
         counts = {"pairs labeled both ways": self.contradicted, "near-duplicate prompts": self.near_duplicates}
         lines += [f"  {name}: {n}" for name, n in counts.items() if n is not None]
         tables = {"sources": self.sources, "strengths": self.strengths, "step labels": self.labels}
-        lines += [f"  {name}: {_listed(table)}" for name, table in tables.items() if table]
+        for name, table in tables.items():
+            shown = [f"{value} {n}" for value, n in list(table.items())[:MOST_SHOWN]]
+            shown += [f"and {len(table) - MOST_SHOWN} more"] if len(table) > MOST_SHOWN else []
+            lines += [f"  {name}: {', '.join(shown)}"] if table else []
         if self.ratings:
             lines.append("  mean ratings: " + ", ".join(f"{name} {mean:.2f}" for name, mean in self.ratings.items()))
         return "\n".join([*lines, *(f"  ! {warning}" for warning in self.warnings)])
-
-    def _first(self, reason: str) -> str:
-        return f" (first: record {self.first_dropped[reason]})" if reason in self.first_dropped else ""
 
 
 def data_card(
@@ -117,65 +118,54 @@ def data_card(
     Args:
         duplicates: look for near-duplicate prompts, which takes a millisecond or so for each.
     """
-    reasons = dict(Counter(dropped or {}).most_common())
-    given = {
-        "name": name,
-        "kind": _kind(rows),
-        "schema": schema,
-        "n_records": len(rows) if n_records is None else n_records,
-        "n_rows": len(rows),
-        "dropped": reasons,
-        "first_dropped": dict(first_dropped or {}),
-        "n_prompts": len({text_of(row.prompt) for row in rows}),
-        "words": {k: spread for k, v in _words(rows).items() if (spread := Spread.of(v)) is not None},
-        "sources": dict(Counter(s for row in rows if (s := _source(row))).most_common()),
-        "repeated": len(rows) - len({_identity(row) for row in rows}),
-    }
-    found: dict[str, Any] = given | _of_pairs(rows) | _of_ratings(rows) | _of_steps(rows)
-    if duplicates:
-        found["near_duplicates"] = len(near_duplicates(list({text_of(row.prompt) for row in rows})))
-    return DataCard(**found, warnings=_warnings(found))
-
-
-def _kind(rows: Sequence[AnyRow]) -> str:
-    kinds = {PreferenceRow: "pairs", RatedRow: "rated answers", StepRow: "solutions in steps", BenchmarkRow: "items"}
-    return kinds[type(rows[0])] if rows else "rows"
-
-
-def _source(row: AnyRow) -> str | None:
-    return row.subset if isinstance(row, BenchmarkRow) else row.source
-
-
-def _identity(row: AnyRow) -> tuple[str, ...]:
-    """What makes two rows one."""
-    match row:
-        case PreferenceRow():
-            texts: Sequence[Any] = [row.chosen, row.rejected, row.context]
-        case RatedRow():
-            texts = [row.completion]
-        case StepRow():
-            texts = row.completions
-        case _:
-            texts = [*row.chosen, *row.rejected, row.item_id or ""]
-    return (text_of(row.prompt), *map(text_of, texts))
-
-
-def _words(rows: Sequence[AnyRow]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = defaultdict(list)
+    words, ratings = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    identities: list[tuple[str, ...]] = []  # what makes two rows one
     for row in rows:
-        texts: dict[str, list[Any]] = {"prompt": [row.prompt]}
-        match row:
-            case PreferenceRow():
-                texts |= {"chosen": [row.chosen], "rejected": [row.rejected]}
-            case RatedRow():
-                texts["completion"] = [row.completion]
-            case StepRow():
-                texts["step"] = list(row.completions)
-            case _:
-                texts |= {"chosen": list(row.chosen), "rejected": list(row.rejected)}
-        for name, values in texts.items():
-            found[name] += [n_words(value) for value in values]
-    return found
+        texts = _texts(row)
+        for role, values in {"prompt": [row.prompt], **texts}.items():
+            words[role] += [n_words(value) for value in values]
+        for attribute, value in getattr(row, "ratings", {}).items():
+            ratings[attribute] += value if isinstance(row, PreferenceRow) else [value]
+        parts = [row.prompt, *(text for values in texts.values() for text in values)]
+        parts.append(getattr(row, "context", None) or getattr(row, "item_id", None) or "")
+        identities.append(tuple(map(text_of, parts)))
+    labels = Counter(
+        "none" if label is None else f"{float(label):g}" for r in rows if isinstance(r, StepRow) for label in r.labels
+    )
+    sources = Counter(s for row in rows if (s := row.subset if isinstance(row, BenchmarkRow) else row.source))
+    prompts = list({text_of(row.prompt) for row in rows})
+    kinds = {PreferenceRow: "pairs", RatedRow: "rated answers", StepRow: "solutions in steps", BenchmarkRow: "items"}
+    card = DataCard(
+        name=name,
+        kind=kinds[type(rows[0])] if rows else "rows",
+        schema=schema,
+        n_records=len(rows) if n_records is None else n_records,
+        n_rows=len(rows),
+        dropped=dict(Counter(dropped or {}).most_common()),
+        first_dropped=dict(first_dropped or {}),
+        n_prompts=len(prompts),
+        words={role: spread for role, values in words.items() if (spread := Spread.of(values)) is not None},
+        sources=dict(sources.most_common()),
+        repeated=len(rows) - len(set(identities)),
+        ratings={attribute: math.fsum(values) / len(values) for attribute, values in ratings.items()},
+        labels=dict(sorted(labels.items())),
+        near_duplicates=len(near_duplicates(prompts)) if duplicates else None,
+    )
+    if rows and isinstance(rows[0], PreferenceRow):
+        card = _with_pairs(card, rows, identities)
+    return replace(card, warnings=_warnings(card))
+
+
+def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
+    """The texts of a row but its prompt, by what they are."""
+    match row:
+        case RatedRow():
+            return {"completion": [row.completion]}
+        case StepRow():
+            return {"step": row.completions}
+        case BenchmarkRow():
+            return {"chosen": row.chosen, "rejected": row.rejected}
+    return {"chosen": [row.chosen], "rejected": [row.rejected]}
 
 
 def n_words(text: Any) -> int:
@@ -183,63 +173,34 @@ def n_words(text: Any) -> int:
     return len(text_of(text).split())
 
 
-def _of_pairs(rows: Sequence[AnyRow]) -> dict[str, Any]:
-    pairs = [row for row in rows if isinstance(row, PreferenceRow)]
-    if not pairs:
-        return {}
-    strict = [row for row in pairs if not row.is_tie]
-    gaps = [n_words(row.chosen) - n_words(row.rejected) for row in strict]
-    told = [gap > 0 for gap in gaps if gap]
-    known = {_identity(row) for row in strict}
-    swapped = [(p, r, c, z) for p, c, r, z in (_identity(row) for row in strict)]
+def _with_pairs(card: DataCard, pairs: Sequence[Any], identities: Sequence[tuple[str, ...]]) -> DataCard:
+    strict = [(row, identity) for row, identity in zip(pairs, identities, strict=True) if not row.is_tie]
+    gaps = [n_words(row.chosen) - n_words(row.rejected) for row, _ in strict]
+    longer = [gap > 0 for gap in gaps if gap]
+    known = {identity for _, identity in strict}
     strengths = Counter(round(row.strength, 2) for row in pairs if row.strength is not None)
-    ratings: dict[str, list[float]] = defaultdict(list)
-    for row in pairs:
-        for name, both in row.ratings.items():
-            ratings[name] += both
-    return {
-        "tie_share": 1 - len(strict) / len(pairs),
-        "longer_chosen": sum(told) / len(told) if told else None,
-        "contradicted": sum(identity in known for identity in swapped),
-        "strengths": {f"{value:g}": strengths[value] for value in sorted(strengths)},
-        "ratings": {name: math.fsum(values) / len(values) for name, values in ratings.items()},
-    }
-
-
-def _of_ratings(rows: Sequence[AnyRow]) -> dict[str, Any]:
-    ratings: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if isinstance(row, RatedRow):
-            for name, value in row.ratings.items():
-                ratings[name].append(value)
-    return {"ratings": {name: math.fsum(v) / len(v) for name, v in ratings.items()}} if ratings else {}
-
-
-def _of_steps(rows: Sequence[AnyRow]) -> dict[str, Any]:
-    labels = Counter(
-        "none" if label is None else f"{float(label):g}" for r in rows if isinstance(r, StepRow) for label in r.labels
+    return replace(
+        card,
+        tie_share=1 - len(strict) / len(pairs),
+        longer_chosen=sum(longer) / len(longer) if longer else None,
+        contradicted=sum((prompt, worse, better, z) in known for _, (prompt, better, worse, z) in strict),
+        strengths={f"{value:g}": strengths[value] for value in sorted(strengths)},
     )
-    return {"labels": dict(sorted(labels.items()))} if labels else {}
 
 
-def _warnings(card: Mapping[str, Any]) -> tuple[str, ...]:
-    longer, n = card.get("longer_chosen"), card["n_rows"]
+def _warnings(card: DataCard) -> tuple[str, ...]:
+    longer = card.longer_chosen
     found = []
-    if longer is not None and max(longer, 1 - longer) > SUSPICIOUS_LENGTH and n >= 30:
-        told, which = (longer, "longer") if longer > 0.5 else (1 - longer, "shorter")
-        found.append(f"the {which} answer is the chosen one in {told:.0%} of pairs: audit for length bias")
-    if card.get("contradicted"):
-        found.append(f"{card['contradicted']} rows are labeled both ways: mark them as ties or drop them")
-    if card["repeated"]:
-        found.append(f"{card['repeated']} rows occur before: drop them, or they count twice")
-    if card.get("near_duplicates"):
-        found.append(f"{card['near_duplicates']} pairs of prompts nearly agree: keep such prompts in one split")
-    lost = sum(card["dropped"].values())
-    if lost > card["n_records"] / 10:
-        found.append(f"{lost} drops from {card['n_records']} records: check that the schema is the right one")
+    if longer is not None and max(longer, 1 - longer) > SUSPICIOUS_LENGTH and card.n_rows >= 30:
+        share, which = (longer, "longer") if longer > 0.5 else (1 - longer, "shorter")
+        found.append(f"the {which} answer is the chosen one in {share:.0%} of pairs: audit for length bias")
+    if card.contradicted:
+        found.append(f"{card.contradicted} rows are labeled both ways: mark them as ties or drop them")
+    if card.repeated:
+        found.append(f"{card.repeated} rows occur before: drop them, or they count twice")
+    if card.near_duplicates:
+        found.append(f"{card.near_duplicates} pairs of prompts nearly agree: keep such prompts in one split")
+    lost = sum(card.dropped.values())
+    if lost > card.n_records / 10:
+        found.append(f"{lost} drops from {card.n_records} records: check that the schema is the right one")
     return tuple(found)
-
-
-def _listed(table: Mapping[str, int]) -> str:
-    shown = [f"{name} {n}" for name, n in list(table.items())[:MOST_SHOWN]]
-    return ", ".join(shown) + (f", and {len(table) - MOST_SHOWN} more" if len(table) > MOST_SHOWN else "")

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from statistics import fmean, stdev
+from typing import Any, Literal, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data.contrast import unit_embeddings
 from rewardsmith.data.preferences import PreferenceRow
 from rewardsmith.data.rows import text_of
 from rewardsmith.types import Text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Direction = Literal["degrade", "upgrade"]
 Rubric = Callable[[Text], Sequence[str]]
@@ -72,8 +68,10 @@ def causal_augment(pairs: Sequence[PreferenceRow], rubric: Rubric, editor: Edito
                     refused += 1
                 else:
                     rows.append(_child(row, kind, chosen=chosen, rejected=rejected, attribute=attribute))
-    lengths = [float(len(text_of(row.chosen)) - len(text_of(row.rejected))) for row in rows]
-    return CausalAugmentation(rows, *_mean_and_error(lengths), refused)
+    lengths = [len(text_of(row.chosen)) - len(text_of(row.rejected)) for row in rows]
+    mean = fmean(lengths) if rows else math.nan
+    error = math.nan if not rows else stdev(lengths) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
+    return CausalAugmentation(rows, mean, error, refused)
 
 
 def neutral_augment(
@@ -108,7 +106,10 @@ def neutral_augment(
             "answers are no tie. Draw another row's prompt."
         )
     if embed is not None and drawn:
-        cosines = _cosines(embed, [(text_of(row.prompt), text_of(prompt)) for row, prompt in drawn])
+        both = [(text_of(row.prompt), text_of(prompt)) for row, prompt in drawn]
+        texts = list(dict.fromkeys(text for pair in both for text in pair))  # each is embedded once, in one call
+        units = dict(zip(texts, unit_embeddings("neutral_augment", embed, texts), strict=True))
+        cosines = [float((units[old] * units[new]).sum()) for old, new in both]
         drawn = [pair for pair, cosine in zip(drawn, cosines, strict=True) if cosine <= most_similar]
     return [replace(_child(row, "neutral"), prompt=prompt, is_tie=True) for row, prompt in drawn]
 
@@ -128,8 +129,7 @@ def ties_as_pairs(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
         strict = replace(row, is_tie=False)
         found.append(strict)
         if row.is_tie:
-            turned = {name: (worse, better) for name, (better, worse) in row.ratings.items()}
-            found.append(replace(strict, chosen=row.rejected, rejected=row.chosen, ratings=turned))
+            found.append(strict.swapped())
     return found
 
 
@@ -155,16 +155,15 @@ def informative_filter(
     check_range("informative_filter", "tie_prob", tie_prob, 0.5, 1.0)
     if len(rows) != len(margins):
         raise ValueError(f"informative_filter: {len(rows)} rows have {len(margins)} margins. Give one per row.")
-    return [row for row, margin in zip(rows, margins, strict=True) if _tells(row.is_tie, margin, max_prob, tie_prob)]
-
-
-def _tells(tie: bool, margin: float | None, max_prob: float, tie_prob: float) -> bool:
-    if margin is None or math.isnan(margin):
-        return True
-    surest = 1 / (1 + math.exp(-abs(margin)))  # of the answer that it prefers; never overflows
-    if tie:
-        return surest >= tie_prob
-    return (surest if margin >= 0 else 1 - surest) <= max_prob
+    kept = []
+    for row, margin in zip(rows, margins, strict=True):
+        if margin is None or math.isnan(margin):
+            kept.append(row)
+            continue
+        surest = 1 / (1 + math.exp(-abs(margin)))  # of the answer that it prefers; never overflows
+        if surest >= tie_prob if row.is_tie else (surest if margin >= 0 else 1 - surest) <= max_prob:
+            kept.append(row)
+    return kept
 
 
 def _child(
@@ -182,21 +181,3 @@ def _child(
         prompt_id=row.key,
         columns={**row.columns, "kind": kind, **columns},
     )
-
-
-def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    if not values:
-        return math.nan, math.nan
-    mean = fmean(values)
-    variance = fmean([(value - mean) ** 2 for value in values])
-    return mean, math.sqrt(variance / max(len(values) - 1, 1))
-
-
-def _cosines(embed: Callable[[list[str]], Any], pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
-    """(n,) cosine of each pair; every text is embedded once, in one call."""
-    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-    row = {text: index for index, text in enumerate(texts)}
-    units = unit_embeddings("neutral_augment", embed, texts)
-    left, right = ([row[pair[side]] for pair in pairs] for side in (0, 1))
-    cosines: NDArray[np.float64] = (units[left] * units[right]).sum(axis=1)
-    return cosines

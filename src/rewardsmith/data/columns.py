@@ -17,21 +17,21 @@ def number_columns(columns: Mapping[str, list[Any]], *, device: torch.device | N
     >>> number_columns({"gold": [1.0, None], "answer": ["4", "5"]})
     {'gold': tensor([1., nan]), 'answer': ['4', '5']}
     """
-    return {name: _numbers(values, device) for name, values in columns.items()}
+    found: dict[str, Any] = {}
+    for name, values in columns.items():
+        flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        widths = {len(value) if isinstance(value, list) else -1 for value in values}
+        if not flat or len(widths) > 1 or not all(item is None or isinstance(item, int | float) for item in flat):
+            found[name] = values
+            continue
+        from rewardsmith._torch import torch
 
-
-def _numbers(values: list[Any], device: torch.device | None) -> Any:
-    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    if not flat or not all(item is None or isinstance(item, int | float) for item in flat):
-        return values
-    if len({len(value) if isinstance(value, list) else -1 for value in values}) > 1:
-        return values
-    from rewardsmith._torch import torch
-
-    if all(isinstance(item, bool) for item in flat):
-        return torch.tensor(values, device=device)
-    filled = [[_known(item) for item in v] if isinstance(v, list) else _known(v) for v in values]
-    return torch.tensor(filled, dtype=torch.float32, device=device)
+        if all(isinstance(item, bool) for item in flat):
+            found[name] = torch.tensor(values, device=device)
+        else:
+            filled = [[_known(item) for item in v] if isinstance(v, list) else _known(v) for v in values]
+            found[name] = torch.tensor(filled, dtype=torch.float32, device=device)
+    return found
 
 
 def _known(item: float | None) -> float:

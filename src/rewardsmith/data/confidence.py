@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from rewardsmith._check import check_choice
 from rewardsmith.types import Message, Text
@@ -147,15 +147,6 @@ def _without(text: str) -> str:
     return joined
 
 
-class ConfidenceVariants(NamedTuple):
-    """One preference pair four times: each text with a high and with a low confidence."""
-
-    chosen_high: Text
-    chosen_low: Text
-    rejected_high: Text
-    rejected_low: Text
-
-
 @dataclass(frozen=True)
 class ConfidenceAugment:
     """Preference pairs that teach a reward model to like confidence on good answers only.
@@ -201,39 +192,26 @@ class ConfidenceAugment:
     def __call__(
         self, records: Iterable[Mapping[str, Any]], *, generator: random.Random | torch.Generator
     ) -> list[dict[str, Any]]:
-        """Two to four records per record, in the order of the equation, with every other column kept."""
+        """Two to four records per record, in the order of the equation, with every other column kept.
+
+        >>> one = ConfidenceAugment(high=(9, 9), low=(1, 1), templates=(" Confidence: {k}",))
+        >>> one([{"chosen": "4", "rejected": "5"}], generator=random.Random(0))[1]
+        {'chosen': '5 Confidence: 1', 'rejected': '5 Confidence: 9'}
+        """
         expanded = []
         for record in records:
             chosen, rejected = strip_confidence(record["chosen"]), strip_confidence(record["rejected"])
-            v = confidence_variants(chosen, rejected, generator=generator, augment=self)
-            pairs = [(v.chosen_high, v.chosen_low), (v.rejected_low, v.rejected_high)]
+            template = self.templates[_draw(generator, 0, len(self.templates) - 1)]
+            chosen_high, chosen_low, rejected_high, rejected_low = (
+                _appended(text, template.replace("{k}", str(_draw(generator, *levels))))
+                for text in (chosen, rejected)
+                for levels in (self.high, self.low)
+            )
+            pairs = [(chosen_high, chosen_low), (rejected_low, rejected_high)]
             pairs += [(chosen, rejected)] if self.plain else []
-            pairs += [(v.chosen_high, v.rejected_low)] if self.cross else []
+            pairs += [(chosen_high, rejected_low)] if self.cross else []
             expanded += [{**record, "chosen": better, "rejected": worse} for better, worse in pairs]
         return expanded
-
-
-def confidence_variants(
-    chosen: Text,
-    rejected: Text,
-    *,
-    generator: random.Random | torch.Generator,
-    augment: ConfidenceAugment | None = None,
-) -> ConfidenceVariants:
-    """A pair's four texts: a random phrasing for all, a random number for each; earlier statements are taken out.
-
-    >>> one = ConfidenceAugment(high=(9, 9), low=(1, 1), templates=(" Confidence: {k}",))
-    >>> confidence_variants("4", "5", generator=random.Random(0), augment=one).rejected_low
-    '5 Confidence: 1'
-    """
-    given = augment or ConfidenceAugment()
-    template = given.templates[_draw(generator, 0, len(given.templates) - 1)]
-    texts = [
-        _appended(strip_confidence(text), template.replace("{k}", str(_draw(generator, *levels))))
-        for text in (chosen, rejected)
-        for levels in (given.high, given.low)
-    ]
-    return ConfidenceVariants(*texts)
 
 
 def _draw(generator: random.Random | torch.Generator, low: int, high: int) -> int:

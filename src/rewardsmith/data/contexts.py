@@ -85,7 +85,15 @@ def reversal_pairs(
     rows: list[dict[str, Any]] = []
     for number, record in enumerate(records):
         names = ("prompt", "response_a", "response_b", f"{form}_x", f"{form}_y")
-        prompt, a, b, x, y = (_field(record, name, number) for name in names)
+        for name in names:
+            value = record.get(name)
+            if not isinstance(value, str | list) or not text_of(value).strip():
+                raise RowsError(
+                    f"reversal_pairs: record {number + 1} has no `{name}` (fields: "
+                    f"{', '.join(map(str, record)) or 'none'}). Each needs prompt, response_a, response_b and both "
+                    "contexts."
+                )
+        prompt, a, b, x, y = (record[name] for name in names)
         if a == b or x == y:
             raise RowsError(
                 f"reversal_pairs: record {number + 1} has two equal {'responses' if a == b else 'contexts'}, "
@@ -95,16 +103,6 @@ def reversal_pairs(
             asked = prompt if template is None else in_context(prompt, context, template=template)
             rows.append({"prompt": asked, "chosen": chosen, "rejected": rejected, "context": context, "pair": number})
     return rows
-
-
-def _field(record: Mapping[str, Any], name: str, number: int) -> Any:
-    value = record.get(name)
-    if not isinstance(value, str | list) or not text_of(value).strip():
-        raise RowsError(
-            f"reversal_pairs: record {number + 1} has no `{name}` (fields: {', '.join(map(str, record)) or 'none'}). "
-            "Each needs prompt, response_a, response_b and both contexts."
-        )
-    return value
 
 
 def split_whole(

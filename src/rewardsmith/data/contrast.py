@@ -35,18 +35,23 @@ class ContrastPair(NamedTuple):
     similarity: float
 
 
-def unit_embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
-    """(n, d) embeddings of length 1; a zero or infinite one is all NaN, and so like none."""
+def _embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
     import numpy as np
 
-    if not texts:
-        return np.zeros((0, 1))
-    found = np.asarray(embed(texts), dtype=np.float64)
+    found = np.asarray(embed(texts), dtype=np.float64) if texts else np.zeros((0, 1))
     if found.ndim != 2 or len(found) != len(texts):
         raise ValueError(
             f"{caller}: embed returned shape {found.shape} for {len(texts)} texts, not ({len(texts)}, d). "
             "Return one vector per text."
         )
+    return found
+
+
+def unit_embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
+    """(n, d) embeddings of length 1; a zero or infinite one is all NaN, and so like none."""
+    import numpy as np
+
+    found = _embeddings(caller, embed, texts)
     largest = np.abs(found).max(axis=1, initial=0.0)
     scaled = found / np.where(np.isfinite(largest) & (largest > 0), largest, np.nan)[:, None]  # squares could overflow
     units: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -149,21 +154,25 @@ def convex_augment(
     unknown = [side for side in sides if side not in get_args(Side)]
     if unknown or not sides:
         raise ValueError(f"convex_augment: sides are {tuple(sides)}. Give 'chosen', 'rejected' or both.")
-    drawn = [[[perturb(_tail(getattr(row, side)), generator) for _ in range(n)] for side in sides] for row in pairs]
+    drawn: list[list[list[str]]] = []  # of each pair, of each side, the rewrites
+    for row in pairs:
+        answers = [getattr(row, side) for side in sides]
+        tails = [answer if isinstance(answer, str) else text_of(answer[-1:]) for answer in answers]
+        drawn.append([[perturb(tail, generator) for _ in range(n)] for tail in tails])
     if pick == "all":
-        return [
-            _rewritten(row, sides, [variants[k] for variants in rows])
-            for row, rows in zip(pairs, drawn, strict=True)
-            for k in range(n)
-        ]
-    kinds = [[list(dict.fromkeys(variants)) for variants in rows] for rows in drawn]
-    if pick == "hull":
-        kinds = _extremes(embed, kinds)
-    return [
-        _rewritten(row, sides, [generator.choice(variants) for variants in rows])
-        for row, rows in zip(pairs, kinds, strict=True)
-        for _ in range(copies)
-    ]
+        picked = [list(zip(*of_sides, strict=True)) for of_sides in drawn]
+    else:
+        drawn = [[list(dict.fromkeys(variants)) for variants in of_sides] for of_sides in drawn]
+        if pick == "hull":
+            texts = list(dict.fromkeys(text for of_sides in drawn for variants in of_sides for text in variants))
+            points = _embeddings("convex_augment", embed, texts)
+            place = {text: index for index, text in enumerate(texts)}
+            for of_sides in drawn:
+                for variants in of_sides:
+                    corners = hull_vertices(points[[place[text] for text in variants]])
+                    variants[:] = [variants[k] for k in corners]
+        picked = [[tuple(map(generator.choice, of_sides)) for _ in range(copies)] for of_sides in drawn]
+    return [_rewritten(row, sides, texts) for row, rows in zip(pairs, picked, strict=True) for texts in rows]
 
 
 def hull_vertices(points: NDArray[np.float64]) -> list[int]:
@@ -190,29 +199,6 @@ def hull_vertices(points: NDArray[np.float64]) -> list[int]:
         return sorted(vertices)
     except QhullError:
         return everything
-
-
-def _extremes(embed: Embed, kinds: list[list[list[str]]]) -> list[list[list[str]]]:
-    """Of every answer's distinct rewrites, those on the hull."""
-    import numpy as np
-
-    texts = list(dict.fromkeys(text for rows in kinds for variants in rows for text in variants))
-    row = {text: index for index, text in enumerate(texts)}
-    points = np.asarray(embed(texts), dtype=np.float64) if texts else np.zeros((0, 1))
-    if points.ndim != 2 or len(points) != len(texts):
-        raise ValueError(
-            f"convex_augment: embed returned shape {points.shape} for {len(texts)} texts, not ({len(texts)}, d). "
-            "Return one vector per text."
-        )
-    return [
-        [[variants[k] for k in hull_vertices(points[[row[text] for text in variants]])] for variants in rows]
-        for rows in kinds
-    ]
-
-
-def _tail(answer: Text) -> str:
-    """What of an answer is rewritten: the string, or its last message."""
-    return answer if isinstance(answer, str) else text_of(answer[-1:])
 
 
 def _rewritten(row: PreferenceRow, sides: Sequence[Side], texts: Sequence[str]) -> PreferenceRow:

@@ -75,8 +75,12 @@ def near_duplicates(
         for b in bucket[i + 1 :]
         if against is None or (a < n <= b)
     }
-    found = [NearDuplicate(a, b if against is None else b - n, _jaccard(sets[a], sets[b])) for a, b in candidates]
-    return sorted((pair for pair in found if pair.jaccard >= threshold), key=lambda p: (-p.jaccard, p.first, p.second))
+    found = []
+    for a, b in candidates:
+        jaccard = len(sets[a] & sets[b]) / len(sets[a] | sets[b])
+        if jaccard >= threshold:
+            found.append(NearDuplicate(a, b if against is None else b - n, jaccard))
+    return sorted(found, key=lambda pair: (-pair.jaccard, pair.first, pair.second))
 
 
 def _signatures(sets: Sequence[frozenset[str]], seed: int) -> NDArray[np.uint64]:
@@ -85,14 +89,7 @@ def _signatures(sets: Sequence[frozenset[str]], seed: int) -> NDArray[np.uint64]
     a, b = rng.integers(1, int(_PRIME), (2, BANDS * ROWS), dtype=np.uint64)
     result = np.empty((len(sets), BANDS * ROWS), dtype=np.uint64)
     for i, members in enumerate(sets):
-        hashes = np.array([_hash(member) for member in members], dtype=np.uint64)
+        digests = [hashlib.blake2b(member.encode(), digest_size=8).digest() for member in members]
+        hashes = np.array([int.from_bytes(digest, "big") % int(_PRIME) for digest in digests], dtype=np.uint64)
         result[i] = ((hashes[:, None] * a + b) % _PRIME).min(axis=0)
     return result
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % int(_PRIME)
-
-
-def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    return len(a & b) / len(a | b)

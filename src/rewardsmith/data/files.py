@@ -27,6 +27,7 @@ warning names the first such row of a file.
 _DOUBTED: set[Path] = set()
 """Files of which that warning was given."""
 OTHERS = {b"\x1f\x8b": "gzipped", b"PK\x03\x04": "a zip archive", b"PAR1": "Parquet"}
+TO_OPEN = {"gzipped": "Unzip it, or name a .jsonl or .json so that it ends in .gz", "Parquet": "Name it .parquet"}
 
 Records = Iterator[Mapping[str, Any]]
 
@@ -56,11 +57,15 @@ def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = M
     """The lines of a text file, numbered from 1."""
     number, zipped = 0, path.suffix.lower() == ".gz"
     if not zipped:
-        _check_text(path, caller)
+        with path.open("rb") as file:
+            begin = file.read(4)
+        kind = next((kind for magic, kind in OTHERS.items() if begin.startswith(magic)), None)
+        if kind is not None:
+            raise RowsError(f"{caller}: {path} is no text but {kind}. {TO_OPEN.get(kind, 'Unzip it')}.")
     how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": newline}
     try:
-        with cast(IO[str], gzip.open(path, "rt", **how)) if zipped else path.open(**how) as file:
-            while line := file.readline(most + 1 if most else -1):
+        with cast(IO[str], gzip.open(path, "rt", **how)) if zipped else path.open(**how) as text:
+            while line := text.readline(most + 1 if most else -1):
                 number += 1
                 if most and len(line) > most:
                     raise RowsError(
@@ -69,37 +74,20 @@ def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = M
                     )
                 if number == 1 and "\0" in line:
                     raise RowsError(f"{caller}: {path} is not UTF-8 but looks like UTF-16. Save the file as UTF-8.")
-                yield number, line if line.isascii() else _decoded(line, number, path, caller)
+                try:
+                    line.encode()
+                except UnicodeEncodeError as error:  # bytes that are no UTF-8 were read as lone surrogates
+                    byte = ord(line[error.start]) & 0xFF
+                    raise RowsError(
+                        f"{caller}: line {number} of {path} is not UTF-8 (byte 0x{byte:02x} at character "
+                        f"{error.start + 1}). Save the file as UTF-8."
+                    ) from error
+                yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RowsError(
             f"{caller}: {path} is no gzip file, or cut or damaged after line {number} ({error}). "
             "Fetch or write it again, or give it unzipped and without .gz."
         ) from error
-
-
-def _check_text(path: Path, caller: str) -> None:
-    with path.open("rb") as file:
-        begin = file.read(4)
-    for magic, kind in OTHERS.items():
-        if begin.startswith(magic):
-            todo = {
-                "gzipped": "Unzip it, or name a .jsonl or .json so that it ends in .gz",
-                "Parquet": "Name it .parquet",
-            }
-            raise RowsError(f"{caller}: {path} is no text but {kind}. {todo.get(kind, 'Unzip it')}.")
-
-
-def _decoded(line: str, number: int, path: Path, caller: str) -> str:
-    """The line, unless it holds bytes that are no UTF-8, which were read as lone surrogates."""
-    try:
-        line.encode()
-    except UnicodeEncodeError as error:
-        byte = ord(line[error.start]) & 0xFF
-        raise RowsError(
-            f"{caller}: line {number} of {path} is not UTF-8 (byte 0x{byte:02x} at character {error.start + 1}). "
-            "Save the file as UTF-8."
-        ) from error
-    return line
 
 
 def _jsonl(path: Path, caller: str) -> Records:
@@ -148,7 +136,13 @@ def _is_deep(value: Any) -> bool:
 def _csv(path: Path, caller: str) -> Records:
     csv.field_size_limit(max(csv.field_size_limit(), MOST_CHARS))
     taken: list[str] = []
-    reader = csv.reader(_kept(_lines(path, caller, newline=""), taken), strict=True)
+
+    def kept() -> Iterator[str]:
+        for _, line in _lines(path, caller, newline=""):
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(kept(), strict=True)
     header: list[str] = []
     while True:
         first = reader.line_num + 1
@@ -174,12 +168,6 @@ def _csv(path: Path, caller: str) -> Records:
             yield dict(zip(header, fields, strict=True))
 
 
-def _kept(lines: Iterator[tuple[int, str]], taken: list[str]) -> Iterator[str]:
-    for _, line in lines:
-        taken.append(line)
-        yield line
-
-
 def _check_fields(fields: list[str], header: list[str], lines: list[str], first: int, path: Path, caller: str) -> None:
     """Refuse a row whose fields are not those of the header, or that has most likely swallowed the rows below it."""
     where = f"line {first} of {path}"
@@ -187,30 +175,20 @@ def _check_fields(fields: list[str], header: list[str], lines: list[str], first:
         todo = "Quote the field that holds a comma" if len(fields) > len(header) else "Leave a missing field empty"
         raise RowsError(f"{caller}: {where} has {len(fields)} fields, the header has {len(header)}. {todo}.")
     separators = (len(header) - 1) * (len(lines) - 1)
-    if separators < 2 or not all(_is_row(line, len(header)) for line in lines):
+    blind = [line.split(",") for line in lines]  # read without regard to quotes
+    if separators < 2 or not all(len(parts) == len(header) and all(map(str.strip, parts)) for parts in blind):
         return
-    if separators < MOST_SEPARATORS:
-        _say_doubtful(path, first, len(lines), caller)
-    else:
+    if separators >= MOST_SEPARATORS:
         raise RowsError(
             f"{caller}: {where} begins a row of {len(lines)} lines, each of which reads as a row of its own. Take out "
             'the stray " in its first line; if it is one text, give a .jsonl.'
         )
-
-
-def _say_doubtful(path: Path, first: int, n_lines: int, caller: str) -> None:
     if path not in _DOUBTED:
         _DOUBTED.add(path)
         logger.warning(
             "%s: line %d of %s begins a row of %d lines, each of which reads as a row of its own. If it is no text of "
-            'several lines, take out the stray " in its first line.', caller, first, path, n_lines,
+            'several lines, take out the stray " in its first line.', caller, first, path, len(lines),
         )  # fmt: skip
-
-
-def _is_row(line: str, n_fields: int) -> bool:
-    """Whether the line, read without regard to quotes, has so many fields and none is blank."""
-    parts = line.split(",")
-    return len(parts) == n_fields and all(part.strip() for part in parts)
 
 
 def _parquet(path: Path, caller: str) -> Records:

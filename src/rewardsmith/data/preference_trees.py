@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import combinations, product
 from typing import Literal, NamedTuple, get_args
@@ -70,33 +70,24 @@ def grow_tree(
                 break
             most = max(branching - len(children[index]) for index in short)
             segments = extend([prompt + level[index].text for index in short], most)
-            _check_segments(segments, len(short), most)
+            sizes = [len(offered) for offered in segments]
+            if sizes != [most] * len(short):
+                raise ValueError(
+                    f"grow_tree: extend returned {sizes} segments for {len(short)} prefixes, each of which needed "
+                    f"{most}. Return n continuations for every prefix, in their order."
+                )
             generated += most * len(short)
             for index, offered in zip(short, segments, strict=True):
-                children[index] = _distinct([*children[index], *offered])[:branching]
+                distinct: dict[str, str] = {}  # by more than blanks; an empty one is none
+                for segment in [*children[index], *offered]:
+                    distinct.setdefault(" ".join(segment.split()), segment)
+                children[index] = [segment for bare, segment in distinct.items() if bare][:branching]
         level = [
             Leaf(leaf.text + segment, (*leaf.path, child))
             for leaf, own in zip(level, children, strict=True)
             for child, segment in enumerate(own)
         ]
     return level, generated
-
-
-def _distinct(segments: Sequence[str]) -> list[str]:
-    """The segments that differ from those before them by more than blanks; an empty one is none."""
-    first: dict[str, str] = {}
-    for segment in segments:
-        first.setdefault(" ".join(segment.split()), segment)
-    return [segment for key, segment in first.items() if key]
-
-
-def _check_segments(segments: Sequence[Sequence[str]], n_prefixes: int, n: int) -> None:
-    sizes = [len(offered) for offered in segments]
-    if sizes != [n] * n_prefixes:
-        raise ValueError(
-            f"grow_tree: extend returned {sizes} segments for {n_prefixes} prefixes, each of which needed {n}. "
-            "Return n continuations for every prefix, in their order."
-        )
 
 
 def sample_tree_pairs(
@@ -117,8 +108,8 @@ def sample_tree_pairs(
         n pairs.
 
     >>> pairs = sample_tree_pairs(leaf_paths(), 28, generator=random.Random(0))
-    >>> sorted(Counter(pair.shared for pair in pairs).items())
-    [(0, 16), (1, 8), (2, 4)]
+    >>> [sum(pair.shared == depth for pair in pairs) for depth in range(3)]
+    [16, 8, 4]
     """
     check_choice("sample_tree_pairs", "lca", lca, get_args(Lca))
     if len(set(paths)) < len(paths):
@@ -146,8 +137,3 @@ def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """
     same = [a == b for a, b in zip(first, second, strict=False)]
     return next((depth for depth, equal in enumerate(same) if not equal), len(same))
-
-
-def shared_prefix_counts(pairs: Sequence[TreePair]) -> Counter[int]:
-    """How many of the pairs share 0, 1, 2, … segments: report it beside what was trained on them."""
-    return Counter(pair.shared for pair in pairs)

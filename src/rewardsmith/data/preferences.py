@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewardsmith._check import check_range
 from rewardsmith.data.contexts import CONTEXT_TEMPLATE, in_context
-from rewardsmith.data.rows import text_of
+from rewardsmith.data.rows import as_messages, text_of
 from rewardsmith.types import Text
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class PreferenceRow:
 
     def conversational(self) -> PreferenceRow:
         """This row with prompt and answers as lists of messages, for a model with a chat template."""
-        prompt, chosen, rejected = _messages(self.prompt, "user"), _messages(self.chosen), _messages(self.rejected)
-        return replace(self, prompt=prompt, chosen=chosen, rejected=rejected)
+        chosen, rejected = as_messages(self.chosen), as_messages(self.rejected)
+        return replace(self, prompt=as_messages(self.prompt, "user"), chosen=chosen, rejected=rejected)
 
     def standard(self) -> PreferenceRow:
         """This row as strings, for a model without one; a longer conversation becomes a transcript as HH-RLHF's are."""
@@ -67,21 +67,17 @@ class PreferenceRow:
         context = None if self.context is None else text_of(self.context)
         return replace(self, prompt=in_context(self.prompt, context, template=template), prompt_id=self.key)
 
+    def swapped(self) -> PreferenceRow:
+        """This row with chosen and rejected exchanged, and their ratings with them."""
+        ratings = {name: (second, first) for name, (first, second) in self.ratings.items()}
+        return replace(self, chosen=self.rejected, rejected=self.chosen, ratings=ratings)
+
     def record(self) -> dict[str, Any]:
         """The row as TRL and `engines.trl.RewardTrainer` read it, without what it lacks."""
-        optional: dict[str, Any] = {
-            "margin": self.margin,
-            "weight": self.weight,
-            "soft_label": self.soft_label,
-            "is_tie": self.is_tie or None,
-            "strength": self.strength,
-            "context": self.context,
-            "source": self.source,
-            "split": self.split,
-            "prompt_id": self.prompt_id,
-            "ratings": {name: list(pair) for name, pair in self.ratings.items()} or None,
-        }
-        given = {name: value for name, value in optional.items() if value is not None}
+        names = ("margin", "weight", "soft_label", "strength", "context", "source", "split", "prompt_id")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given |= {"is_tie": True} if self.is_tie else {}
+        given |= {"ratings": {name: list(pair) for name, pair in self.ratings.items()}} if self.ratings else {}
         return {**self.columns, "prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected, **given}
 
 
@@ -102,7 +98,7 @@ class RatedRow:
 
     def conversational(self) -> RatedRow:
         """This row with prompt and completion as lists of messages."""
-        return replace(self, prompt=_messages(self.prompt, "user"), completion=_messages(self.completion))
+        return replace(self, prompt=as_messages(self.prompt, "user"), completion=as_messages(self.completion))
 
     def standard(self) -> RatedRow:
         """This row as strings, as `PreferenceRow.standard` writes them."""
@@ -178,10 +174,6 @@ def held_out(rows: Sequence[AnyKeyed], *, share: float = 0.1, seed: int = 0) -> 
     keys = sorted({row.key for row in rows}, key=place)
     out = set(keys[: round(share * len(keys))])
     return [row for row in rows if row.key not in out], [row for row in rows if row.key in out]
-
-
-def _messages(text: Text, role: str = "assistant") -> Text:
-    return [{"role": role, "content": text}] if isinstance(text, str) else text
 
 
 def _plain(prompt: Text) -> str:

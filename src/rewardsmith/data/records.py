@@ -36,17 +36,25 @@ def records_of(
         return _folder(caller, path, split)
     if path.is_file() or path.name.lower().endswith(SUFFIXES):
         return file_records(path, caller=caller)
-    if isinstance(source, Path) or not _like_a_name(source):
+    name = str(source)
+    is_file_like = name.lower().endswith(SUFFIXES) or name.startswith(("/", ".", "~"))
+    if isinstance(source, Path) or name.count("/") != 1 or is_file_like:  # the hub's are `owner/name`
         raise RowsError(
             f"{caller}: there is no file or folder {source}. Give a file ({', '.join(SUFFIXES)}), a folder that holds "
             "some, or `owner/name` on the hub."
         )
-    return _from_hub(caller, source, split, dict(hub or {}))
-
-
-def _like_a_name(source: str) -> bool:
-    """Whether it can be a data set on the hub: `owner/name`, with no file's ending."""
-    return source.count("/") == 1 and not source.lower().endswith(SUFFIXES) and not source.startswith(("/", ".", "~"))
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise missing_extra(f"{caller}: {name} of the hub", "trl", error) from error
+    try:
+        loaded = load_dataset(name, split=split, **dict(hub or {}))
+    except Exception as error:  # offline, unknown, gated and renamed all raise differently
+        raise RowsError(
+            f"{caller}: there is no file or folder {name} here, and the hub does not give it ({type(error).__name__}: "
+            f"{str(error)[:200]}). Go online, check name, split and access, or pass a local folder."
+        ) from error
+    return iter(_part(caller, loaded, split))
 
 
 def _part(caller: str, source: Any, split: str | None) -> Any:
@@ -82,7 +90,11 @@ def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[st
             ) from error
         return iter(_part(caller, saved, split))
     files = [f for f in sorted(folder.rglob("*")) if f.name.lower().endswith(SUFFIXES) and f.name not in NO_DATA]
-    fitting = [f for f in files if split is None or split in _words(f.relative_to(folder))]
+    fitting = []
+    for file in files:  # `data/train_prefs-00000-of-00001.parquet` is of `train_prefs`
+        stem, parts = file.name.split(".")[0], file.relative_to(folder).parts[:-1]
+        if split is None or split in (*parts, stem, stem.split("-")[0], stem.split("-")[-1]):
+            fitting.append(file)
     if not fitting:
         found = ", ".join(str(f.relative_to(folder)) for f in files[:8]) or "no such file"
         wanted = "" if split is None else f" of split {split!r}"
@@ -91,25 +103,3 @@ def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[st
             "Give the folder that holds the files, or a split that their names have."
         )
     return chain.from_iterable(file_records(file, caller=caller) for file in fitting)
-
-
-def _words(path: Path) -> set[str]:
-    """What a file's name says of its split: `data/train_prefs-00000-of-00001.parquet` is of `train_prefs`."""
-    words = set(path.parts[:-1])
-    stem = path.name.split(".")[0]
-    return words | {stem, stem.split("-")[0], stem.split("-")[-1]}
-
-
-def _from_hub(caller: str, name: str, split: str | None, options: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise missing_extra(f"{caller}: {name} of the hub", "trl", error) from error
-    try:
-        loaded = load_dataset(name, split=split, **options)
-    except Exception as error:  # offline, unknown, gated and renamed all raise differently
-        raise RowsError(
-            f"{caller}: there is no file or folder {name} here, and the hub does not give it ({type(error).__name__}: "
-            f"{str(error)[:200]}). Go online, check name, split and access, or pass a local folder."
-        ) from error
-    return iter(_part(caller, loaded, split))

@@ -47,7 +47,7 @@ def relabel(
                                           left out: the share `drop` next above the flipped
 
     Wang, Zheng et al. 2024, arXiv:2401.06080. `flip` is a guess at how many labels are wrong: look at
-    `audit.label_quality` first. To leave the weakest out in place of turning them, pass flip=0 and drop. Pairs whose
+    `measures.label_quality` first. To leave the weakest out in place of turning them, pass flip=0 and drop. Pairs whose
     equal strengths straddle a bound are treated as above it, so that strengths which tell nothing apart do nothing.
 
     Args:
@@ -69,8 +69,16 @@ def relabel(
     for name, value in (("soft", soft), ("smooth_top", smooth_top), ("drop", drop)):
         check_range("relabel", name, value, 0.0, 1.0)
     check_range("relabel", "margin_scale", margin_scale, 0.0, np.inf)
-    rank = _share_below(mean)
-    flipped = _flipped(mean, rank, flip)
+    judged = np.sort(mean[~np.isnan(mean)])
+    share_below = np.searchsorted(judged, mean, side="right") / max(len(judged), 1)  # and equal: in (0, 1]
+    rank = np.where(np.isnan(mean), np.nan, share_below)
+    if isinstance(flip, str):
+        if flip != "sign":
+            raise ValueError(f"relabel: flip is {flip!r}. Pass a share of the pairs, or 'sign'.")
+        flipped = mean < 0
+    else:
+        check_range("relabel", "flip", flip, 0.0, 1.0)
+        flipped = rank <= flip
     turned = float(flipped.mean()) if len(mean) else 0.0
     dropped = (rank > turned) & (rank <= turned + drop) & ~flipped
     doubtful = rank > 1 - smooth_top
@@ -92,33 +100,13 @@ def relabel_rows(rows: Sequence[PreferenceRow], relabeled: Relabeled) -> list[Pr
     """
     if len(rows) != len(relabeled.weight):
         raise ValueError(f"relabel_rows: {len(relabeled.weight)} labels for {len(rows)} rows. Give one per row.")
-    return [_relabeled(row, *values) for row, *values in zip(rows, *map(np.ndarray.tolist, relabeled), strict=True)]
-
-
-def _relabeled(row: PreferenceRow, flipped: bool, soft_label: float, margin: float, weight: float) -> PreferenceRow:
-    flipped = flipped and not row.is_tie
-    row = replace(
-        row,
-        weight=weight * (1.0 if row.weight is None else row.weight),
-        columns={**row.columns, "label_flipped": flipped},
-    )
-    if flipped:
-        ratings = {name: (second, first) for name, (first, second) in row.ratings.items()}
-        row = replace(row, chosen=row.rejected, rejected=row.chosen, ratings=ratings)
-    return row if row.is_tie else replace(row, soft_label=soft_label, margin=margin)
-
-
-def _flipped(mean: Floats, rank: Floats, flip: float | Literal["sign"]) -> NDArray[np.bool_]:
-    if isinstance(flip, str):
-        if flip != "sign":
-            raise ValueError(f"relabel: flip is {flip!r}. Pass a share of the pairs, or 'sign'.")
-        return mean < 0
-    check_range("relabel", "flip", flip, 0.0, 1.0)
-    return rank <= flip
-
-
-def _share_below(mean: Floats) -> Floats:
-    """(n,) share of the judged pairs of at most this strength, in (0, 1]; NaN where unjudged."""
-    judged = mean[~np.isnan(mean)]
-    ranks = np.searchsorted(np.sort(judged), mean, side="right") / max(len(judged), 1)
-    return np.where(np.isnan(mean), np.nan, ranks)
+    changed = []
+    for row, flipped, soft_label, margin, weight in zip(rows, *map(np.ndarray.tolist, relabeled), strict=True):
+        turn = flipped and not row.is_tie
+        new = replace(
+            row.swapped() if turn else row,
+            weight=weight * (1.0 if row.weight is None else row.weight),
+            columns={**row.columns, "label_flipped": turn},
+        )
+        changed.append(new if row.is_tie else replace(new, soft_label=soft_label, margin=margin))
+    return changed

@@ -40,6 +40,11 @@ def _content(content: Any) -> str:
     return "" if content is None else str(content)
 
 
+def as_messages(text: Text, role: str = "assistant") -> Text:
+    """The text as a list of messages; one that already is comes back as it is."""
+    return [{"role": role, "content": text}] if isinstance(text, str) else text
+
+
 def completion_text(value: Any) -> str:
     """Return the text that a completion commits to: of messages, what the assistant says in its last turn.
 
@@ -105,12 +110,8 @@ class Row:
 
     def conversational(self) -> Row:
         """This row in conversational form; one that already is comes back as it is."""
-        prompt, completion = self.prompt, self.completion
-        return replace(
-            self,
-            prompt=[{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt,
-            completion=[{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion,
-        )
+        completion = None if self.completion is None else as_messages(self.completion)
+        return replace(self, prompt=as_messages(self.prompt, "user"), completion=completion)
 
 
 def read_rows(source: Rows, *, limit: int | None = None) -> list[Row]:
@@ -124,8 +125,11 @@ def read_rows(source: Rows, *, limit: int | None = None) -> list[Row]:
     Raises:
         RowsError: the source is missing or of another kind, cannot be parsed, holds no rows, or a row has no prompt.
     """
-    name = name_of(source)
-    records = islice(records_of("read_rows", source), limit)
+    return rows_of(islice(records_of("read_rows", source), limit), name_of(source))
+
+
+def rows_of(records: Iterable[Any], name: str) -> list[Row]:
+    """Return each record of the source called `name` as a row."""
     rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(records, start=1)]
     if not rows:
         raise RowsError(f"read_rows: {name} holds no rows. Each row needs at least a `prompt`.")

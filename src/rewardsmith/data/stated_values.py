@@ -10,20 +10,13 @@ import re
 import unicodedata
 from fractions import Fraction
 
-_ONES = {
-    word: value
-    for value, word in enumerate(
-        re.findall(
-            r"\S+",
-            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-            "seventeen eighteen nineteen",
-        )
-    )
-}
-_TENS = {
-    word: 10 * (value + 2)
-    for value, word in enumerate(re.findall(r"\S+", "twenty thirty forty fifty sixty seventy eighty ninety"))
-}
+_UP_TO_NINETEEN = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_FROM_TWENTY = "twenty thirty forty fifty sixty seventy eighty ninety"
+_ONES = {word: value for value, word in enumerate(_UP_TO_NINETEEN.split())}
+_TENS = {word: 10 * value for value, word in enumerate(_FROM_TWENTY.split(), start=2)}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _WORD = re.compile("|".join(rf"\b{word}\b" for word in [*_ONES, *_TENS, *_PARTS, *_SCALES]))

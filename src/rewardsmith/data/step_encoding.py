@@ -47,15 +47,11 @@ def encode_steps(
     ids = [*first_ids, *tokenize(prompt)]
     ends: list[int] = []
     for step in steps:
-        added = [*tokenize(_bare(step, step_end)), *closing]
+        while step.endswith(step_end):
+            step = step.removesuffix(step_end)  # noqa: PLW2901
+        added = [*tokenize(step.rstrip("\n")), *closing]
         if max_length is not None and len(ids) + len(added) > max_length:
             break
         ids += added
         ends.append(len(ids) - 1)
     return EncodedSteps(ids, ends)
-
-
-def _bare(step: str, step_end: str) -> str:
-    while step.endswith(step_end):
-        step = step.removesuffix(step_end)
-    return step.rstrip("\n")

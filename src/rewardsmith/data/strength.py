@@ -115,7 +115,10 @@ def cross_fit_masks(
         )
     if folds == 1:
         return np.ones((n_voters, n_pairs), dtype=np.bool_)
-    fold = np.stack([_permutation(n_groups, generator) % folds for _ in range(n_voters)])[:, member]
+    from rewardsmith._torch import torch
+
+    orders = [torch.randperm(n_groups, generator=generator).numpy() for _ in range(n_voters)]
+    fold = np.stack(orders)[:, member] % folds
     seen: NDArray[np.bool_] = fold[:, None, :] != np.arange(folds)[:, None]
     return seen.reshape(-1, n_pairs)
 
@@ -144,10 +147,3 @@ def strength_of_votes(votes: ArrayLike) -> PreferenceStrength:
         variance = (given * (scaled - mean) ** 2).sum(axis=0) / np.where(n_votes > 1, n_votes - 1, np.nan)
         negative = (given * ((held < 0) + 0.5 * (held == 0))).sum(axis=0) / n_votes
     return PreferenceStrength(mean, np.sqrt(variance), negative, n_votes)
-
-
-def _permutation(n: int, generator: torch.Generator) -> NDArray[np.int64]:
-    from rewardsmith._torch import torch
-
-    order: NDArray[np.int64] = torch.randperm(n, generator=generator).numpy()
-    return order

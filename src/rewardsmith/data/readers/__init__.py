@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, groupby, islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rewardsmith.data.card import DataCard, data_card
 from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow
 from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
-from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS, RM_BENCH_STYLES
-from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS, strength_from_annotators
+from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS
+from rewardsmith.data.readers.conversations import says
+from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS
 from rewardsmith.data.readers.ratings import RATING_SCHEMAS
-from rewardsmith.data.readers.schema import TRIED, Schema, listed, read
+from rewardsmith.data.readers.schema import TRIED, Broken, Reading, Schema, choose, listed
 from rewardsmith.data.readers.step_labels import STEP_SCHEMAS
 from rewardsmith.data.records import Source, name_of, records_of
-from rewardsmith.data.rows import Row, Rows, as_row
+from rewardsmith.data.rows import Row, Rows, rows_of
 from rewardsmith.errors import RowsError
 
 R = TypeVar("R", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
@@ -27,17 +28,6 @@ class ReadData(NamedTuple, Generic[R]):
 
     rows: list[R]
     card: DataCard
-
-
-class Asked(NamedTuple):
-    """What a caller wants read; see `read_preferences`."""
-
-    schema: str | None
-    split: str | None
-    limit: int | None
-    hub: Mapping[str, Any] | None
-    duplicates: bool
-    options: Mapping[str, Any]
 
 
 def read_preferences(
@@ -74,98 +64,83 @@ def read_preferences(
     >>> read_preferences([{"prompt": "2+2=", "chosen": "4", "rejected": "5"}]).rows[0].chosen
     '4'
     """
-    asked = Asked(schema, split, limit, hub, duplicates, options)
-    return _read("read_preferences", source, PREFERENCE_SCHEMAS, pairs.checked, asked)
+    return _read(
+        "read_preferences", source, PREFERENCE_SCHEMAS, pairs.check,
+        schema=schema, split=split, limit=limit, hub=hub, duplicates=duplicates, **options,
+    )  # fmt: skip
 
 
-def read_ratings(
-    source: Source,
-    *,
-    schema: str | None = None,
-    split: str | None = None,
-    limit: int | None = None,
-    hub: Mapping[str, Any] | None = None,
-    duplicates: bool = True,
-    **options: Any,
-) -> ReadData[RatedRow]:
+def read_ratings(source: Source, **how: Any) -> ReadData[RatedRow]:
     """Rated answers: HelpSteer2 (0 to 4), UltraFeedback (1 to 5), or rows with `ratings`; as `read_preferences`."""
-    asked = Asked(schema, split, limit, hub, duplicates, options)
-    return _read("read_ratings", source, RATING_SCHEMAS, ratings.checked, asked)
+    return _read("read_ratings", source, RATING_SCHEMAS, ratings.check, **how)
 
 
-def read_steps(
-    source: Source,
-    *,
-    schema: str | None = None,
-    split: str | None = None,
-    limit: int | None = None,
-    hub: Mapping[str, Any] | None = None,
-    duplicates: bool = True,
-    **options: Any,
-) -> ReadData[StepRow]:
+def read_steps(source: Source, **how: Any) -> ReadData[StepRow]:
     """Labeled steps: PRM800K, Math-Shepherd, or TRL's `prompt`, `completions`, `labels`; as `read_preferences`.
 
     Args:
-        options: of the schema: `neutral` and `alternatives` (prm800k), `numbered` (math_shepherd).
+        how: as in `read_preferences`; the options of the schema are `neutral` and `alternatives` (prm800k), `numbered`
+            (math_shepherd).
     """
-    asked = Asked(schema, split, limit, hub, duplicates, options)
-    return _read("read_steps", source, STEP_SCHEMAS, step_labels.checked, asked)
+    return _read("read_steps", source, STEP_SCHEMAS, step_labels.check, **how)
 
 
-def read_benchmark(
-    source: Source,
-    *,
-    schema: str | None = None,
-    split: str | None = None,
-    limit: int | None = None,
-    hub: Mapping[str, Any] | None = None,
-    duplicates: bool = False,
-    **options: Any,
-) -> ReadData[BenchmarkRow]:
+def read_benchmark(source: Source, *, duplicates: bool = False, **how: Any) -> ReadData[BenchmarkRow]:
     """Benchmark items: RewardBench, RewardBench 2, RM-Bench; as `read_preferences`."""
-    asked = Asked(schema, split, limit, hub, duplicates, options)
-    return _read("read_benchmark", source, BENCHMARK_SCHEMAS, benchmarks.checked, asked)
+    return _read("read_benchmark", source, BENCHMARK_SCHEMAS, benchmarks.check, duplicates=duplicates, **how)
 
 
 def _read(
     caller: str,
     source: Source,
     schemas: Sequence[Schema[R]],
-    check: Callable[[R], R],
-    asked: Asked,
+    check: Callable[[R], None],
+    *,
+    name: str | None = None,
+    schema: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    hub: Mapping[str, Any] | None = None,
+    duplicates: bool = True,
+    **options: Any,
 ) -> ReadData[R]:
-    return _of_records(caller, name_of(source), records_of(caller, source, split=asked.split, hub=asked.hub), schemas,
-                       check, asked)  # fmt: skip
-
-
-def _of_records(
-    caller: str,
-    name: str,
-    records: Iterable[Mapping[str, Any]],
-    schemas: Sequence[Schema[R]],
-    check: Callable[[R], R],
-    asked: Asked,
-) -> ReadData[R]:
-    chosen, reading = read(
-        caller,
-        schemas,
-        records,
-        schema=asked.schema,
-        split=asked.split,
-        limit=asked.limit,
-        options=asked.options,
-        check=check,
-    )
-    reading.check(caller, name, chosen.name)
+    """Read up to `limit` records by the schema that fits them; a row that `check` refuses is dropped."""
+    name = name or name_of(source)
+    given = islice(records_of(caller, source, split=split, hub=hub), limit)
+    tried = list(islice(given, TRIED))
+    if not tried:
+        raise RowsError(f"{caller}: there are no records. Check the file, the split and the limit.")
+    for record in tried:
+        if not isinstance(record, Mapping):
+            raise RowsError(
+                f"{caller}: a record is a {type(record).__name__}. Each must be an object with named columns."
+            )
+    chosen = choose(caller, schemas, schema, tried)
+    chosen.check_options(caller, options)
+    reading: Reading[R] = Reading()
+    units: Iterator[Any] = reading.of_split(chain(tried, given), split)
+    if chosen.joined is not None:
+        units = (list(group) for _, group in groupby(units, key=lambda record: record.get(chosen.joined)))
+    for unit in units:
+        try:
+            rows = list(chosen.parse(unit, **options))
+        except Exception as reason:  # a value may be anything, and fail in any way
+            reading.drop(reason)
+            continue
+        for row in rows:
+            try:
+                if not says(row.prompt):
+                    raise Broken("no prompt")
+                check(row)
+            except Exception as reason:
+                reading.drop(reason)
+            else:
+                reading.rows.append(row)
+    reading.refuse_if_broken(caller, name, chosen.name)
     card = data_card(
-        reading.rows,
-        name=name,
-        schema=chosen.name,
-        n_records=reading.n_records,
-        dropped=reading.dropped,
-        first_dropped=reading.first,
-        duplicates=asked.duplicates,
-    )
+        reading.rows, name=name, schema=chosen.name, n_records=reading.n_records, dropped=reading.dropped,
+        first_dropped=reading.first, duplicates=duplicates,
+    )  # fmt: skip
     return ReadData(reading.rows, card)
 
 
@@ -194,15 +169,15 @@ def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
     name, records = name_of(source), records_of("read_rows", source)
     tried = list(islice(records, TRIED if limit is None else min(limit, TRIED)))
     everything = islice(chain(tried, records), limit)
-    if _are_pairs([record for record in tried if isinstance(record, Mapping)]):
-        asked = Asked(None, None, None, None, duplicates=False, options={})
-        read = _of_records("read_preferences", name, everything, PREFERENCE_SCHEMAS, pairs.checked, asked)
+    objects = [record for record in tried if isinstance(record, Mapping)]
+    if any(column in record for record in objects for column in PAIR_COLUMNS) or any(
+        schema.fits(record) for record in objects[:1] for schema in PREFERENCE_SCHEMAS
+    ):
+        read = _read("read_preferences", everything, PREFERENCE_SCHEMAS, pairs.check, name=name, duplicates=False)
         lost = listed(Counter(read.card.dropped), read.card.first_dropped)
         note = f"{sum(read.card.dropped.values())} of {read.card.n_records} records of {name} are left out: {lost}."
         return Given(read.rows, note if lost else "")
-    rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(everything, start=1)]
-    if not rows:
-        raise RowsError(f"read_rows: {name} holds no rows. Each row needs at least a `prompt`.")
+    rows = rows_of(everything, name)
     mixed = next((n for n, row in enumerate(rows, start=1) if set(PAIR_COLUMNS) & set(row.columns)), None)
     if mixed is not None:
         raise RowsError(
@@ -210,26 +185,3 @@ def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
             "Put pairs and other rows into files of their own."
         )
     return Given(rows, "")
-
-
-def _are_pairs(records: Sequence[Mapping[str, Any]]) -> bool:
-    if any(name in record for record in records for name in PAIR_COLUMNS):
-        return True
-    return any(schema.fits(record) for record in records[:1] for schema in PREFERENCE_SCHEMAS)
-
-
-__all__ = [
-    "BENCHMARK_SCHEMAS",
-    "PREFERENCE_SCHEMAS",
-    "RATING_SCHEMAS",
-    "RM_BENCH_STYLES",
-    "STEP_SCHEMAS",
-    "Given",
-    "ReadData",
-    "read_benchmark",
-    "read_preferences",
-    "read_ratings",
-    "read_rows_or_pairs",
-    "read_steps",
-    "strength_from_annotators",
-]

@@ -7,7 +7,7 @@ from typing import Any
 
 from rewardsmith.data.preferences import BenchmarkRow
 from rewardsmith.data.readers.conversations import says
-from rewardsmith.data.readers.schema import Broken, Drop, Schema
+from rewardsmith.data.readers.schema import Drop, Schema
 
 RM_BENCH_STYLES = ("concise", "detailed", "detailed_markdown")
 """In which order RM-Bench lists the three chosen and the three rejected answers of an item."""
@@ -48,15 +48,12 @@ def _item(record: Mapping[str, Any], chosen: list[Any], rejected: list[Any], sub
     return BenchmarkRow(record["prompt"], chosen, rejected, subset, item_id, columns)
 
 
-def checked(row: BenchmarkRow) -> BenchmarkRow:
-    """The item, unless there is nothing to compare; empty answers stay, as their authors score them too."""
-    if not says(row.prompt):
-        raise Broken("no prompt")
+def check(row: BenchmarkRow) -> None:
+    """Drop an item with nothing to compare; empty answers stay, as their authors score them too."""
     for answer in (*row.chosen, *row.rejected):
         says(answer, "an answer")
     if not row.chosen or not row.rejected:
         raise Drop("no chosen or no rejected answer")
-    return row
 
 
 def _lists(record: Mapping[str, Any]) -> bool:

@@ -46,12 +46,12 @@ def marked(text: str) -> list[Message]:
     return [{"role": _ROLES[r], "content": said.strip()} for r, said in zip(roles, pieces[::2], strict=True)]
 
 
-def messages(value: Any) -> list[Message]:
-    """A list of messages as it is published, plain dictionaries with `role` and `content`."""
+def messages(value: Any, *, called: str = "no list of messages but") -> list[Message]:
+    """A list of messages as it is published, plain dictionaries with `role` and `content`; `called` begins an error."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise Broken(f"no list of messages but {kind_of(value)}")
+        raise Broken(f"{called} {kind_of(value)}")
     if not all(isinstance(m, Mapping) and m.get("role") and "content" in m for m in value):
         raise Broken("a message without role or content")
     return [{"role": str(m["role"]), "content": m["content"]} for m in value]
@@ -74,13 +74,7 @@ def kind_of(value: Any) -> str:
 
 def words(value: Any, name: str, role: str) -> list[Message]:
     """A text or a list of messages as messages; `name` says of what column in an error."""
-    if isinstance(value, str):
-        return [{"role": role, "content": value}]
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if not isinstance(value, list | tuple) or not value:
-        raise Broken(f"`{name}` is {kind_of(value)}")
-    return messages(value)
+    return [{"role": role, "content": value}] if isinstance(value, str) else messages(value, called=f"`{name}` is")
 
 
 def says(text: Any, what: str = "an answer or prompt") -> bool:
@@ -135,3 +129,15 @@ def number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return found if found == found else None  # noqa: PLR0124 — NaN
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The published ratings that are numbers."""
+    return {name: found for name, value in values.items() if (found := number(value)) is not None}
+
+
+def aspects(completion: Mapping[str, Any]) -> dict[str, float]:
+    """The `Rating` of each aspect of one of UltraFeedback's completions, where it is a number."""
+    found = (completion.get("annotations") or {}).items()
+    firsts = {name: value[0] if isinstance(value, list) and value else value for name, value in found}  # older: lists
+    return numbers({name: value.get("Rating") for name, value in firsts.items() if isinstance(value, Mapping)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -10,10 +10,12 @@ from rewardsmith.data.contexts import ContextForm
 from rewardsmith.data.preferences import TRAINING_COLUMNS, PreferenceRow
 from rewardsmith.data.readers.conversations import (
     asked,
+    aspects,
     divided,
     marked,
     messages,
     number,
+    numbers,
     said,
     says,
     source_of,
@@ -71,19 +73,11 @@ def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> 
     """
     answers = []
     for completion in record["completions"]:
-        aspects = {name: number(value.get("Rating")) for name, value in _annotations(completion)}
-        ratings = {name: value for name, value in aspects.items() if value is not None}
+        ratings = aspects(completion)
         grade = sum(ratings.values()) / len(ratings) if ratings else number(completion.get("fine-grained_score"))
         if grade is not None and completion.get("response"):
             answers.append(Graded(said(str(completion["response"])), grade, ratings))
     return graded_pairs(asked(record["instruction"]), answers, pairs=pairs, source=source_of(record))
-
-
-def _annotations(completion: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, value in (completion.get("annotations") or {}).items():
-        first = value[0] if isinstance(value, list) and value else value  # older files hold lists of one
-        if isinstance(first, Mapping):
-            yield name, first
 
 
 def ultrafeedback_binarized(record: Mapping[str, Any]) -> list[PreferenceRow]:
@@ -137,7 +131,8 @@ def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
     `PreferenceRow`. Of answers that are whole conversations, the prompt is what they share. Other columns are kept."""
     texts = [record[name] for name in ("prompt", "chosen", "rejected")]
     prompt, chosen, rejected = texts if all(isinstance(text, str) for text in texts) else _joined(*texts)
-    ratings = {name: (float(a), float(b)) for name, (a, b) in _pairs_of_ratings(record)}
+    rated = {k: both for k, both in (record.get("ratings") or {}).items() if both is not None and None not in both}
+    ratings = {name: (float(a), float(b)) for name, (a, b) in rated.items()}
     names = ("context", "split", "prompt_id")
     given: dict[str, Any] = {name: record[name] for name in names if record.get(name) is not None}
     given |= {"source": source_of(record), "strength": number(record.get("strength"))}
@@ -148,11 +143,8 @@ def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
 
 def _joined(prompt: Any, chosen: Any, rejected: Any) -> tuple[Text, Text, Text]:
     """Prompt and answers as messages; answers that repeat the prompt lose it."""
-    asking, better, worse = (
-        words(prompt, "prompt", "user"),
-        words(chosen, "chosen", "assistant"),
-        words(rejected, "rejected", "assistant"),
-    )
+    asking, better = words(prompt, "prompt", "user"), words(chosen, "chosen", "assistant")
+    worse = words(rejected, "rejected", "assistant")
     if len(better) > 1 and better[:-1] == worse[:-1] and _turns(asking) in _turns(better[:-1]):
         return better[:-1], better[-1:], worse[-1:]  # with a system message before the prompt, or turns after it
     n = len(asking)
@@ -162,12 +154,6 @@ def _joined(prompt: Any, chosen: Any, rejected: Any) -> tuple[Text, Text, Text]:
 
 def _turns(conversation: Sequence[Message]) -> str:
     return "".join(f"\0{message['role']}\0{text_of([message]).strip()}\0" for message in conversation)
-
-
-def _pairs_of_ratings(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-    for name, pair in (record.get("ratings") or {}).items():
-        if pair is not None and None not in pair:
-            yield name, pair
 
 
 def _own(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,17 +233,9 @@ def _signed(record: Mapping[str, Any], prompt: Text, first: str, second: str, va
     chosen, rejected = (second, first) if strength > 0 else (first, second)
     names = [record.get(name) for name in ("domain", "language")]
     source = "/".join(str(name) for name in names if name) or None
-    return [
-        PreferenceRow(
-            prompt=prompt,
-            chosen=said(chosen),
-            rejected=said(rejected),
-            is_tie=strength == 0,
-            strength=abs(strength) or None,
-            source=source,
-            split=record.get("split"),
-        )
-    ]
+    row = PreferenceRow(prompt, said(chosen), said(rejected), is_tie=strength == 0, strength=abs(strength) or None,
+                        source=source, split=record.get("split"))  # fmt: skip
+    return [row]
 
 
 Attribute = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity"]
@@ -269,23 +247,20 @@ def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribu
     """nvidia/HelpSteer2's ratings as pairs: consecutive records share a `prompt`; graded by one attribute, 0 to 4."""
     answers = []
     for record in records:
-        ratings = {name: value for name in HELPSTEER if (value := number(record.get(name))) is not None}
+        ratings = numbers({name: record.get(name) for name in HELPSTEER})
         if attribute in ratings:
             answers.append(Graded(said(record["response"]), ratings[attribute], ratings))
     return graded_pairs(marked(records[0]["prompt"]), answers, pairs=pairs, source=None)
 
 
-def checked(row: PreferenceRow) -> PreferenceRow:
-    """The row, unless it says nothing."""
-    if not says(row.prompt):
-        raise Broken("no prompt")
+def check(row: PreferenceRow) -> None:
+    """Drop a row that says nothing."""
     if not says(row.chosen) or not says(row.rejected):
         raise Broken("an empty answer")
     if row.context is not None and not says(row.context, "`context`"):
         raise Broken("an empty `context`")
     if row.chosen == row.rejected:
         raise Drop("both answers are the same")
-    return row
 
 
 PREFERENCE_SCHEMAS: tuple[Schema[PreferenceRow], ...] = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rewardsmith._check import check_choice
@@ -82,12 +81,26 @@ class Reading(Generic[R]):
     reason. n_elsewhere: records of another split.
     """
 
-    rows: list[R]
-    n_records: int
-    dropped: Counter[str]
-    broken: Counter[str]
-    first: dict[str, int]
+    rows: list[R] = field(default_factory=list)
+    n_records: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    first: dict[str, int] = field(default_factory=dict)
     n_elsewhere: int = 0
+
+    def of_split(self, records: Iterable[Record], split: str | None) -> Iterator[Record]:
+        """Yield, and count, the records that name no split or this one."""
+        for record in records:
+            self.n_records += 1
+            if not isinstance(record, Mapping):
+                self.drop(Broken(f"a record is a {type(record).__name__}"))
+                continue
+            named = record.get("split")
+            if split is None or named is None or named == split:
+                yield record
+            else:
+                self.n_elsewhere += 1
+                self.drop(Drop(f"of split {named}"))
 
     def drop(self, reason: Exception) -> None:
         """Count a record or a row that is left out."""
@@ -100,7 +113,7 @@ class Reading(Generic[R]):
         if unforeseen or isinstance(reason, Broken):
             self.broken[why] += 1
 
-    def check(self, caller: str, name: str, schema: str) -> None:
+    def refuse_if_broken(self, caller: str, name: str, schema: str) -> None:
         """Raise RowsError where nothing was read, or too much of it is broken."""
         n, counted = self.broken.total(), self.broken if self.broken else self.dropped
         n_read = self.n_records - self.n_elsewhere
@@ -142,66 +155,3 @@ def choose(caller: str, schemas: Sequence[Schema[R]], name: str | None, records:
         f"{caller}: columns {', '.join(map(str, records[0])) or 'none'} fit none of the schemas {', '.join(by_name)}. "
         "Rename them to one of these, or name the schema."
     )
-
-
-def read(
-    caller: str,
-    schemas: Sequence[Schema[R]],
-    records: Iterable[Record],
-    *,
-    schema: str | None,
-    split: str | None,
-    limit: int | None,
-    options: Mapping[str, Any],
-    check: Callable[[R], R],
-) -> tuple[Schema[R], Reading[R]]:
-    """Read up to `limit` records by the schema that fits them; `check` may drop a row, too."""
-    given = iter(records if limit is None else islice(records, limit))
-    tried = list(islice(given, TRIED))
-    if not tried:
-        raise RowsError(f"{caller}: there are no records. Check the file, the split and the limit.")
-    for record in tried:
-        if not isinstance(record, Mapping):
-            raise RowsError(
-                f"{caller}: a record is a {type(record).__name__}. Each must be an object with named columns."
-            )
-    chosen = choose(caller, schemas, schema, tried)
-    chosen.check_options(caller, options)
-    reading: Reading[R] = Reading([], 0, Counter(), Counter(), {})
-    for unit in _units(chosen, _of_split(chain(tried, given), split, reading)):
-        try:
-            rows = list(chosen.parse(unit, **options))
-        except Exception as reason:  # a value may be anything, and fail in any way
-            reading.drop(reason)
-            continue
-        for row in rows:
-            try:
-                reading.rows.append(check(row))
-            except Exception as reason:
-                reading.drop(reason)
-    return chosen, reading
-
-
-def _of_split(records: Iterator[Record], split: str | None, reading: Reading[R]) -> Iterator[Record]:
-    """Records that name no split or this one."""
-    for record in records:
-        reading.n_records += 1
-        if not isinstance(record, Mapping):
-            reading.drop(Broken(f"a record is a {type(record).__name__}"))
-            continue
-        named = record.get("split")
-        if split is None or named is None or named == split:
-            yield record
-        else:
-            reading.n_elsewhere += 1
-            reading.dropped[f"of split {named}"] += 1
-            reading.first.setdefault(f"of split {named}", reading.n_records)
-
-
-def _units(schema: Schema[R], records: Iterator[Record]) -> Iterator[Any]:
-    if schema.joined is None:
-        yield from records
-    else:
-        column = schema.joined
-        for _, group in groupby(records, key=lambda record: record.get(column)):
-            yield list(group)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rewardsmith.data.preferences import StepRow
-from rewardsmith.data.readers.conversations import number, says, source_of
+from rewardsmith.data.readers.conversations import number, source_of
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
 
 STEP_TAG = "ки"
@@ -40,14 +40,8 @@ def math_shepherd(record: Mapping[str, Any], *, numbered: bool = True) -> list[S
         raise Drop('no "Step 1:" after the question')
     steps = [pieces[0][first.start() :], *pieces[1:]]
     texts = [step.strip() if numbered else _NUMBERED.sub("", step).strip() for step in steps]
-    return [
-        StepRow(
-            pieces[0][: first.start()].strip(),
-            texts,
-            labels,
-            source=None if record.get("task") is None else str(record["task"]),
-        )
-    ]
+    source = None if record.get("task") is None else str(record["task"])
+    return [StepRow(pieces[0][: first.start()].strip(), texts, labels, source=source)]
 
 
 def prm800k(
@@ -77,7 +71,9 @@ def prm800k(
     rows: list[StepRow] = []
     for step in record["label"]["steps"]:
         found = step.get("completions") or []
-        taken = _taken(step, found)
+        taken: int | None = step.get("chosen_completion")
+        if taken is None and not step.get("human_completion") and len(found) == 1:
+            taken = 0  # a single one, too, where the labeler stopped at it
         others = [c for i, c in enumerate(found) if i != taken and c.get("rating") in values]
         if alternatives:
             rows += [StepRow(problem, [*texts, c["text"]], [*labels, values[c["rating"]]]) for c in others]
@@ -95,14 +91,6 @@ def prm800k(
     return rows
 
 
-def _taken(step: Mapping[str, Any], found: list[Any]) -> int | None:
-    """Which completion the solution goes on with; a single one, too, where the labeler stopped at it."""
-    chosen: int | None = step.get("chosen_completion")
-    if chosen is None and not step.get("human_completion") and len(found) == 1:
-        return 0
-    return chosen
-
-
 def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
     """TRL's stepwise form (trl-lib/prm800k, trl-lib/math_shepherd, HuggingFaceH4/prm800k-trl-dedup): `prompt`,
     `completions`, a list of steps, and `labels`, a list of true and false, of probabilities, or of None."""
@@ -113,17 +101,14 @@ def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
     return [StepRow(record["prompt"], texts, known, source=source_of(record), split=record.get("split"))]
 
 
-def checked(row: StepRow) -> StepRow:
-    """The row, unless nothing in it is labeled."""
-    if not says(row.prompt):
-        raise Broken("no prompt")
+def check(row: StepRow) -> None:
+    """Drop a row in which nothing is labeled."""
     if not row.completions or all(label is None for label in row.labels):
         raise Drop("no labeled step")
     if any(label is not None and not 0 <= label <= 1 for label in row.labels):
         raise Drop("a label outside 0 to 1")
     if not all(isinstance(step, str) and step.strip() for step in row.completions):
         raise Broken("an empty step")
-    return row
 
 
 STEP_SCHEMAS: tuple[Schema[StepRow], ...] = (
