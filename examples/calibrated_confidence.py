@@ -17,7 +17,8 @@ from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
-from rewardsmith.transforms import brier_reward, linear_reward
+from rewardsmith.transforms import brier_reward
+from rewardsmith.transforms.scoring_rules import linear_reward
 from rewardsmith.worlds import SmudgedSums
 
 TASK = SmudgedSums(chances=(1.0, 0.65, 0.3), tone=2.0)  # 2+3??= answered as "5 Confidence: 9", in a sure tone

@@ -15,7 +15,8 @@ from rewardsmith.advantages import leave_one_out, step_credit
 from rewardsmith.data import segment_steps, split_steps
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source, step_source
-from rewardsmith.transforms import add_outcome, gate_by_outcome
+from rewardsmith.transforms import add_outcome
+from rewardsmith.transforms.steps import gate_by_outcome
 from rewardsmith.worlds import ChainSums, final_answer_reward, line_format_reward
 
 TASK = ChainSums()  # 3+4+2= answered as "3+4=7\n7+2=9\n#### 9", or with errors, restated lines and leaps to the answer

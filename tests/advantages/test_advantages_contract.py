@@ -21,17 +21,13 @@ def scattered(step_rewards, step_mask, step_ends):
     return tokens.scatter_steps(step_rewards, step_ends, step_mask, n_tokens=5)
 
 
-def spread(step_rewards, step_mask, step_ends, completion_mask):
-    return tokens.spread_steps(step_rewards, step_ends, step_mask, completion_mask)
-
-
 def lengths(step_rewards, step_mask, step_ends, completion_mask):
     return tokens.step_lengths(step_ends, step_mask, completion_mask).to(step_rewards)
 
 
 def baselined(step_rewards, step_mask, step_ends, completion_mask):
     counts = tokens.step_lengths(step_ends, step_mask, completion_mask)
-    return room.token_leave_one_out(step_rewards, step_mask, counts, group_size=GROUP)
+    return steps.token_leave_one_out(step_rewards, step_mask, counts, group_size=GROUP)
 
 
 def credit(step_rewards, step_mask, step_ends, completion_mask):
@@ -54,7 +50,6 @@ def combined(step_rewards, step_mask, step_ends):
 
 CASES = {
     "batch_scaled": partial(room.batch_scaled, group_size=GROUP),
-    "broadcast_to_tokens": room.broadcast_to_tokens,
     "combine_aspects": combined,
     "drop_dead_groups": partial(room.drop_dead_groups, group_size=GROUP),
     "drop_unscored": room.drop_unscored,
@@ -62,15 +57,14 @@ CASES = {
     "group_zscore": partial(room.group_zscore, group_size=GROUP),
     "leave_one_out": partial(room.leave_one_out, group_size=GROUP),
     "max_returns": steps.max_returns,
-    "mean_returns": room.mean_returns,
-    "middle_filter": partial(room.middle_filter, group_size=GROUP),
-    "min_form_weights": room.min_form_weights,
+    "mean_returns": steps.mean_returns,
+    "middle_filter": partial(filters.middle_filter, group_size=GROUP),
+    "min_form_weights": steps.min_form_weights,
     "min_returns": room.min_returns,
     "power_filter": partial(room.power_filter, group_size=GROUP),
     "rank_filter": partial(room.rank_filter, group_size=GROUP),
     "scatter_steps": scattered,
     "softmin_returns": room.softmin_returns,
-    "spread_steps": spread,
     "step_credit": credit,
     "step_lengths": lengths,
     "step_returns": room.step_returns,
@@ -84,7 +78,6 @@ STEPS = {
     "min_returns": 2,
     "softmin_returns": 2,
     "scatter_steps": 3,
-    "spread_steps": 4,
     "step_credit": 4,
     "step_lengths": 4,
     "step_returns": 2,
@@ -106,7 +99,7 @@ def inputs(name, *, dtype=torch.float64, rows=None):
         steps = torch.randn(ROWS, 3, generator=generator, dtype=torch.float64).to(dtype)
         ends = torch.tensor([0, 2, 3]).expand(ROWS, 3)
         return tuple(tensor[order] for tensor in (steps, torch.ones(ROWS, 3).bool(), ends, mask)[: STEPS[name]])
-    return (rewards[order], mask[order]) if name == "broadcast_to_tokens" else (rewards[order],)
+    return (rewards[order],)
 
 
 def test_every_function_of_rewards_is_under_contract():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.advantages import broadcast_to_tokens, drop_dead_groups, drop_unscored, group_centered
+from rewardsmith.advantages import drop_dead_groups, drop_unscored, group_centered
 
 NAN = math.nan
 INF = math.inf
@@ -46,17 +46,6 @@ def test_unscored_rows_weigh_nothing():
     assert_close(drop_unscored(torch.tensor([0.0, NAN, INF, -1.0])), torch.tensor([1.0, 0.0, 0.0, 1.0]))
 
 
-def test_tokens_get_their_completions_advantage_and_padding_gets_zero():
-    mask = torch.tensor([[1, 1, 0], [0, 1, 1]])
-    got = broadcast_to_tokens(torch.tensor([2.0, -1.0]), mask)
-    assert_close(got, torch.tensor([[2.0, 2.0, 0.0], [0.0, -1.0, -1.0]]))
-    assert_close(broadcast_to_tokens(torch.tensor([2.0, -1.0]), mask.bool()), got)
-
-
-def test_padding_is_zero_even_under_an_unscored_advantage():
-    assert_close(broadcast_to_tokens(torch.tensor([NAN]), torch.tensor([[True, False]]))[0, 1], torch.tensor(0.0))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -64,8 +53,6 @@ def test_padding_is_zero_even_under_an_unscored_advantage():
         (lambda r: drop_dead_groups(r, group_size=3, tolerance=-1.0), r"drop_dead_groups: tolerance is -1.0, outside"),
         (lambda r: drop_dead_groups(r[None], group_size=1), r"drop_dead_groups: rewards must have shape"),
         (lambda r: drop_unscored(r[None]), r"drop_unscored: rewards must have shape"),
-        (lambda r: broadcast_to_tokens(r[None], r[None]), r"broadcast_to_tokens: advantages must have shape"),
-        (lambda r: broadcast_to_tokens(r, r[None]), r"completion_mask must have shape \(3, any\), got \(1, 3\)"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rewardsmith.advantages import drop_unscored, middle_filter, power_filter, rank_filter
+from rewardsmith.advantages import drop_unscored, power_filter, rank_filter
+from rewardsmith.advantages.filters import middle_filter
 
 NAN = math.nan
 INF = math.inf

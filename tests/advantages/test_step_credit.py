@@ -6,22 +6,20 @@ import torch
 from scipy.special import softmax
 from torch.testing import assert_close
 
-from rewardsmith.advantages import (
-    leave_one_out,
-    mean_returns,
-    min_form_weights,
-    min_returns,
-    softmin_returns,
-    step_credit,
-    step_returns,
-    token_leave_one_out,
-)
-from rewardsmith.advantages.steps import max_returns
-from rewardsmith.advantages.tokens import scatter_steps, spread_steps, step_lengths
+from rewardsmith.advantages import leave_one_out, min_returns, softmin_returns, step_credit, step_returns
+from rewardsmith.advantages.steps import max_returns, mean_returns, min_form_weights, token_leave_one_out
+from rewardsmith.advantages.tokens import scatter_steps, spread, step_lengths, step_of_token
 
 NAN, INF = math.nan, math.inf
 MODES = (step_returns, min_returns, softmin_returns, mean_returns, max_returns)
 GROUP, TOKENS = 4, 23
+
+
+def spread_steps(values, ends, mask, completion_mask):
+    """(B, T) every token of a step has its step's value, tokens after the last step 0."""
+    step = step_of_token("spread_steps", ends, mask, completion_mask)
+    values = torch.where(values.isfinite(), values, 0)
+    return spread(values, values.new_zeros(len(values)), step, completion_mask)
 
 
 class Batch:

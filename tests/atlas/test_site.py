@@ -74,7 +74,7 @@ def test_a_page_shows_verdict_criterion_figures_and_ablation(site):
     assert "Run so, it does not pass, as it must." in text
     assert "1.500" in text
     assert "-4.900 to 7.900" in text
-    assert "rewardsmith.transforms.reference_link" in text
+    assert "rewardsmith.transforms.links.reference_link" in text
     assert "data:image/png" in text
 
 

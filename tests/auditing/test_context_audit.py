@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import Row
 from rewardsmith.data.contexts import NO_CONTEXT
-from rewardsmith.measures import context_error_bound
+from rewardsmith.measures.contexts import context_error_bound
 
 
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))

@@ -9,8 +9,8 @@ import re
 import pytest
 import torch
 
-from rewardsmith.advantages import mean_returns, min_returns, step_returns
-from rewardsmith.advantages.steps import max_returns
+from rewardsmith.advantages import min_returns, step_returns
+from rewardsmith.advantages.steps import max_returns, mean_returns
 from rewardsmith.auditing import audit, padding_probe
 from rewardsmith.auditing.probes.padding import FILLERS, INSERTED
 from rewardsmith.auditing.step_baseline import TOTALS, total_of

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, rank_filter, step_credit
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.recipes import Recipe, combine, source, step_source
-from rewardsmith.transforms import clip_steps, delta_steps, gated_step_sum, normalize_sources, pure_link, weighted_sum
+from rewardsmith.transforms import clip_steps, delta_steps, gated_step_sum, normalize_sources, weighted_sum
+from rewardsmith.transforms.links import pure_link
 from rewardsmith.worlds import substring_reward
 
 from .helpers import Keep, logged, make, parameters

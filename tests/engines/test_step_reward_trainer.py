@@ -17,7 +17,7 @@ from transformers import (
 from rewardsmith.data import RatedRow, StepRow, encode_steps, to_dataset
 from rewardsmith.engines.trl import RatingTrainer, RewardTrainer, StepRewardTrainer
 from rewardsmith.engines.trl.rating_trainer import merge_attributes
-from rewardsmith.objectives import step_label_loss
+from rewardsmith.objectives.step_labels import step_label_loss
 
 from .helpers import parameters
 from .test_reward_trainer import make as make_pairwise

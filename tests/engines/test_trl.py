@@ -7,7 +7,7 @@ import torch
 import trl
 from torch.testing import assert_close
 
-from rewardsmith.advantages import broadcast_to_tokens, drop_dead_groups, group_zscore, leave_one_out
+from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out
 from rewardsmith.engines.calls import call, check_rows, context_of, filter_weights
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.transforms import chain, clip_rewards, normalize_sources, weighted_sum
@@ -215,7 +215,7 @@ def test_a_transform_is_refused_where_trl_would_normalize_the_sources_again(worl
 
 def test_token_advantages_train_grpo_and_constant_ones_equal_those_per_row(world):
     def per_token(rewards, *, group_size, completion_mask):
-        return broadcast_to_tokens(group_zscore(rewards, group_size=group_size), completion_mask)
+        return torch.where(completion_mask.bool(), group_zscore(rewards, group_size=group_size)[:, None], 0)
 
     by_row_, by_token, fading = (
         trained(GRPOTrainer, world, brevity, advantage=function, config={"steps_per_generation": 2})

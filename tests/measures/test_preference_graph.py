@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from rewardsmith.measures import structural_function
 from rewardsmith.measures.preference_graph import PreferenceGraph
 
 
@@ -19,8 +18,8 @@ def random_graph(generator, n, extra):
 
 def built(n, edges, variances):
     graph = PreferenceGraph(n)
-    graph.add_similarity(edges[: n - 1, 0], edges[: n - 1, 1], variances[: n - 1])
-    graph.add_comparison(edges[n - 1 :, 0], edges[n - 1 :, 1], variances[n - 1 :])
+    graph.add_edges(edges[: n - 1, 0], edges[: n - 1, 1], variances[: n - 1])
+    graph.add_edges(edges[n - 1 :, 0], edges[n - 1 :, 1], variances[n - 1 :])
     return graph
 
 
@@ -48,24 +47,24 @@ def test_uncertainty_is_the_posterior_variance_and_at_most_the_shortest_path(see
     assert (found <= paths + 1e-9).all()
     assert graph.mean_uncertainty() == pytest.approx(expected.sum() / (n * (n - 1)), rel=1e-9)
     if n > 2:  # Rayleigh: a further edge never raises an uncertainty
-        graph.add_comparison(0, n - 1, 0.7)
+        graph.add_edges(0, n - 1, 0.7)
         assert (graph.uncertainty(i, j) <= found + 1e-9).all()
 
 
 def test_series_add_and_parallels_combine():
     graph = PreferenceGraph(3)
-    graph.add_comparison([0, 1], [1, 2], [1.0, 2.0])
+    graph.add_edges([0, 1], [1, 2], [1.0, 2.0])
     assert_allclose(graph.uncertainty(0, 2), 3.0)
-    graph.add_comparison(0, 2, 6.0)
+    graph.add_edges(0, 2, 6.0)
     assert_allclose(graph.uncertainty(0, 2), 2.0)  # 1/(1/3 + 1/6)
-    graph.add_comparison(0, 2, 2.0)
+    graph.add_edges(0, 2, 2.0)
     assert_allclose(graph.uncertainty(0, 2), 1.0)  # repeated labels on a pair are parallel
     assert graph.path_bound(0, 2) == pytest.approx(1.5)  # as are the two direct edges of a path
 
 
 def test_what_no_chain_joins_is_infinitely_uncertain():
     graph = PreferenceGraph(4)
-    graph.add_comparison(0, 1, 1.0)
+    graph.add_edges(0, 1, 1.0)
     assert graph.uncertainty(0, 2) == math.inf
     assert graph.path_bound(0, 2) == math.inf
     assert graph.mean_uncertainty() == math.inf
@@ -107,29 +106,18 @@ def test_the_next_pair_is_the_one_that_an_inverse_computed_anew_likes_best(desig
 
 def test_a_pair_that_joins_the_largest_parts_comes_first():
     graph = PreferenceGraph(6)
-    graph.add_comparison([0, 1, 3], [1, 2, 4], 1.0)  # parts {0, 1, 2}, {3, 4}, {5}
+    graph.add_edges([0, 1, 3], [1, 2, 4], 1.0)  # parts {0, 1, 2}, {3, 4}, {5}
     for design in ("A", "D"):
         found = graph.next_pair([(0, 1), (0, 5), (2, 3), (4, 5)], variance=1.0, design=design)
         assert (found.first, found.second, found.gain) == (2, 3, math.inf)
 
 
-def test_structural_function_of_two_tight_clusters():
-    points = np.array([0.0, 0.1, 0.2, 5.0, 5.1])
-    distances = np.abs(points[:, None] - points)
-    found = structural_function(distances, [1, 2, 5])
-    every = distances[np.triu_indices(5, 1)]
-    assert_allclose(found, [every.mean(), (0.1 + 0.1 + 0.2 + 0.1) / 4, 0.0])
-    assert structural_function([[0.0]], [1]).tolist() == [0.0]
-
-
 def test_refusals():
     graph = PreferenceGraph(3)
-    with pytest.raises(
-        ValueError, match=r"PreferenceGraph.add_comparison: a variance is 0.0, which must be above 0. Merge"
-    ):
-        graph.add_comparison(0, 1, 0.0)
-    with pytest.raises(ValueError, match=r"add_similarity: response 2 is tied to itself. Drop that edge"):
-        graph.add_similarity(2, 2, 1.0)
+    with pytest.raises(ValueError, match=r"PreferenceGraph.add_edges: a variance is 0.0, which must be above 0. Merge"):
+        graph.add_edges(0, 1, 0.0)
+    with pytest.raises(ValueError, match=r"add_edges: response 2 is tied to itself. Drop that edge"):
+        graph.add_edges(2, 2, 1.0)
     with pytest.raises(
         ValueError, match=r"uncertainty: nodes reach from 3 to 3, outside the 3 responses. Count from 0"
     ):
@@ -142,7 +130,3 @@ def test_refusals():
         graph.next_pair([(0, 1)], variance=1.0, design="E")
     with pytest.raises(ValueError, match=r"PreferenceGraph: n_responses is 0, outside"):
         PreferenceGraph(0)
-    with pytest.raises(ValueError, match=r"structural_function: distances have shape .* square, symmetric table"):
-        structural_function([[0.0, 1.0], [2.0, 0.0]], [1])
-    with pytest.raises(ValueError, match=r"structural_function: n_clusters is 3, outside"):
-        structural_function([[0.0, 1.0], [1.0, 0.0]], [3])

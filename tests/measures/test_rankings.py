@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from rewardsmith.measures import acc_and_acc_plus, sibling_accuracy, wilson_interval
+from rewardsmith.measures import acc_and_acc_plus, wilson_interval
+from rewardsmith.measures.rankings import sibling_accuracy
 
 NAN = math.nan
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rewardsmith.advantages import drop_unscored, middle_filter, rank_filter
+from rewardsmith.advantages import drop_unscored, rank_filter
+from rewardsmith.advantages.filters import middle_filter
 from rewardsmith.measures import choose_filter, reward_reliability
 
 NAN, INF = math.nan, math.inf

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rewardsmith.measures import over_vs_under_scoring
+from rewardsmith.measures.scoring_errors import over_vs_under_scoring
 
 
 def test_two_arms_are_worked_out_by_hand():

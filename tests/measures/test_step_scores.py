@@ -5,9 +5,10 @@ import random
 from itertools import combinations
 from statistics import fmean
 
+import numpy as np
 import pytest
 
-from rewardsmith.measures import best_of_n_by, solution_score, step_metrics
+from rewardsmith.measures import best_of_n_curve, solution_score, step_metrics
 
 NAN = math.nan
 TOTALS = {
@@ -39,46 +40,27 @@ def solutions(seed, n_prompts=3, group_size=6, *, coarse=False):
     return scores, [float(rng.random() < 0.4) for _ in scores]
 
 
+def best_of(scores, gold, *, group_size, n, how="min"):
+    totals = np.reshape([solution_score(row, how) for row in scores], (-1, group_size))
+    return best_of_n_curve(totals, np.reshape(gold, (-1, group_size)), n=n, n_resamples=1)
+
+
 @pytest.mark.parametrize("how", list(TOTALS))
 @pytest.mark.parametrize("coarse", [False, True], ids=["distinct", "tied"])
 def test_best_of_n_is_the_mean_over_every_choice(how, coarse):
     scores, gold = solutions(4, coarse=coarse)
     totals = [TOTALS[how](row) for row in scores]
-    for point in best_of_n_by(scores, gold, group_size=6, how=how, n=[1, 2, 3, 5, 6]):
-        expected = [enumerated(totals[i : i + 6], gold[i : i + 6], point.n) for i in (0, 6, 12)]
-        oracle = [enumerated(gold[i : i + 6], gold[i : i + 6], point.n) for i in (0, 6, 12)]
-        assert point.gold == pytest.approx(fmean(expected))
-        assert point.oracle == pytest.approx(fmean(oracle))
-        assert point.random == pytest.approx(fmean(gold))
-        assert point.low <= point.gold <= point.high
-        assert point.n_prompts == 3
-
-
-def test_by_default_n_runs_over_powers_of_two_and_the_whole_group():
-    scores, gold = solutions(1)
-    assert [point.n for point in best_of_n_by(scores, gold, group_size=6)] == [1, 2, 4, 6]
-    assert [point.n for point in best_of_n_by(scores[:4], gold[:4], group_size=4)] == [1, 2, 4]
-    assert [point.n for point in best_of_n_by(scores[:2], gold[:2], group_size=1)] == [1]
+    curve = best_of(scores, gold, group_size=6, how=how, n=[1, 2, 3, 5, 6])
+    for n, by_prompt in zip([1, 2, 3, 5, 6], curve.gold_by_prompt.T, strict=True):
+        assert by_prompt == pytest.approx([enumerated(totals[i : i + 6], gold[i : i + 6], n) for i in (0, 6, 12)])
 
 
 def test_what_is_unscored_cannot_be_picked_and_is_not_wrong():
     scores = [[0.9], [0.5, None], [0.1], None, [], [0.3, NAN], [0.8], [0.2]]
     gold = [0, 1, 1, 1, 1, 1, None, 1]
-    one, two = best_of_n_by(scores, gold, group_size=4, n=[1, 2])
     # the first prompt keeps 0.9 (wrong) and 0.1 (right); the second keeps 0.2 (right) alone, which is no two
-    assert (one.gold, one.n_prompts) == (fmean([0.5, 1.0]), 2)
-    assert (two.gold, two.n_prompts) == (0.0, 1)
-    none = best_of_n_by([None], [1], group_size=1)[0]
-    assert math.isnan(none.gold)
-    assert none.n_prompts == 0
-
-
-def test_permuting_prompts_or_candidates_changes_nothing():
-    scores, gold = solutions(2)
-    before = best_of_n_by(scores, gold, group_size=6)
-    order = [*range(12, 18), *reversed(range(6)), *range(6, 12)]
-    after = best_of_n_by([scores[i] for i in order], [gold[i] for i in order], group_size=6)
-    assert [p.gold for p in after] == pytest.approx([p.gold for p in before])
+    assert best_of(scores, gold, group_size=4, n=[1]).gold_by_prompt.tolist() == [[0.5], [1.0]]
+    assert best_of(scores, gold, group_size=4, n=[2]).gold_by_prompt.tolist() == [[0.0]]
 
 
 @pytest.mark.parametrize("how", list(TOTALS))
@@ -106,10 +88,7 @@ def test_step_metrics_are_those_of_a_loop():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: best_of_n_by([[0.5]], [1], group_size=1, how="median"), r"how is 'median', .* Choose one"),
-        (lambda: best_of_n_by([[0.5]], [1, 0], group_size=1), r"1 solutions and 2 gold labels. Pass one label"),
-        (lambda: best_of_n_by([[0.5]], [1], group_size=2), r"1 rows are not a whole number of groups of 2"),
-        (lambda: best_of_n_by([[0.5]], [1], group_size=1, n=[2]), r"n is 2, outside \[1, 1\]"),
+        (lambda: solution_score([0.5], "median"), r"solution_score: how is 'median', .* Choose one"),
         (lambda: solution_score([-1.0], "prod"), r"a step score is -1.0 .* Pass scores in \[0, 1\]"),
     ],
 )

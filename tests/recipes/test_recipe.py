@@ -22,9 +22,9 @@ from rewardsmith.transforms import (
     logical_and,
     normalize_sources,
     par,
-    pure_link,
     weighted_sum,
 )
+from rewardsmith.transforms.links import pure_link
 from rewardsmith.types import RewardBatch, Traits, declares
 
 

@@ -24,7 +24,7 @@ CALLS = {
     "delta_steps": lambda s, t: transforms.delta_steps(STEPS, s),
     "renorm": lambda s, t: transforms.renorm(STEPS, OUTCOMES, s, per_step_mean=True, final="outcome"),
     "add_outcome": lambda s, t: transforms.add_outcome(STEPS, OUTCOMES, s),
-    "gate_by_outcome": lambda s, t: transforms.gate_by_outcome(STEPS, OUTCOMES, s),
+    "gate_by_outcome": lambda s, t: transforms.steps.gate_by_outcome(STEPS, OUTCOMES, s),
     **{
         f"gated_step_sum-{reduce}": partial(
             lambda s, t, reduce, cap: (
@@ -37,25 +37,22 @@ CALLS = {
         )
         for reduce, cap in (("sum", None), ("mean", None), ("cap", 1.0))
     },
-    "switch": lambda s, t: transforms.switch(STEPS, rewards_off=OTHERS, condition=s),
+    "switch": lambda s, t: transforms.gates.switch(STEPS, rewards_off=OTHERS, condition=s),
     "gate": lambda s, t: transforms.gate(STEPS, condition=s),
     "step_returns": lambda s, t: advantages.step_returns(STEPS, s),
     "min_returns": lambda s, t: advantages.min_returns(STEPS, s),
     "max_returns": lambda s, t: steps.max_returns(STEPS, s),
-    "mean_returns": lambda s, t: advantages.mean_returns(STEPS, s),
+    "mean_returns": lambda s, t: advantages.steps.mean_returns(STEPS, s),
     "softmin_returns": lambda s, t: advantages.softmin_returns(STEPS, s),
-    "min_form_weights": lambda s, t: advantages.min_form_weights(STEPS, s),
-    "token_leave_one_out": lambda s, t: advantages.token_leave_one_out(STEPS, s, 1 + ENDS, group_size=2),
+    "min_form_weights": lambda s, t: advantages.steps.min_form_weights(STEPS, s),
+    "token_leave_one_out": lambda s, t: advantages.steps.token_leave_one_out(STEPS, s, 1 + ENDS, group_size=2),
     "step_credit": lambda s, t: advantages.step_credit(
         OUTCOMES, step_rewards=STEPS, step_mask=s, step_ends=ENDS, completion_mask=t, group_size=2
     ),
-    "broadcast_to_tokens": lambda s, t: advantages.broadcast_to_tokens(OUTCOMES, t),
     "scatter_steps": lambda s, t: tokens.scatter_steps(STEPS, ENDS, s, n_tokens=6),
-    "spread_steps": lambda s, t: tokens.spread_steps(STEPS, ENDS, s, t),
     "step_lengths": lambda s, t: tokens.step_lengths(ENDS, s, t),
     "sequence_logps": lambda s, t: objectives.sequence_logps(LOGITS, IDS, t * NOT_FIRST.to(t.dtype)),
     "rating_loss": lambda s, t: objectives.rating_loss(STEPS, OTHERS, mask=s),
-    "binned_rating_loss": lambda s, t: objectives.binned_rating_loss(torch.stack([STEPS] * 3, -1), 0 * OTHERS, mask=s),
 }
 
 

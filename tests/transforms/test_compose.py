@@ -22,12 +22,11 @@ from rewardsmith.transforms import (
     length_penalty,
     normalize_sources,
     par,
-    pure_link,
     reads,
-    reference_link,
     renorm,
     weighted_sum,
 )
+from rewardsmith.transforms.links import pure_link, reference_link
 from rewardsmith.types import Traits, declares, traits_of
 
 CONSTANT = partial(backward_correction, false_positive_rate=0.3, false_negative_rate=0.4)

@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.objectives import bt_loss
-from rewardsmith.transforms import context_scale, gated_sum, mixture_score, profile_posterior, scale_sources
+from rewardsmith.transforms import gated_sum, mixture_score, reference_statistics, scale_sources
+from rewardsmith.transforms.contexts import profile_posterior
 
 NAN = math.nan
 
@@ -68,10 +69,10 @@ def test_one_known_context_is_its_own_score():
 def test_scales_are_those_of_the_scored_references():
     scores = drawn(50, 2) * torch.tensor([2.0, 0.5]) + torch.tensor([1.0, -3.0])
     spoiled = torch.cat([scores, torch.tensor([[NAN, math.inf]], dtype=torch.float64)])
-    found = context_scale(spoiled)
-    assert_close(found.center, scores.mean(dim=0))
-    assert_close(found.scale, scores.std(dim=0, correction=0))
-    mixed = mixture_score(scores, center=found.center, scale=found.scale, link="identity")
+    found = reference_statistics(spoiled)
+    assert_close(found.mean, scores.mean(dim=0))
+    assert_close(found.std, scores.std(dim=0, correction=0))
+    mixed = mixture_score(scores, center=found.mean, scale=found.std, link="identity")
     assert_close(mixed.mean(), torch.tensor(0.0, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
@@ -110,8 +111,8 @@ def test_refusals():
         mixture_score(scores, center=[0.0, 1.0])
     with pytest.raises(ValueError, match=r"mixture_score: weights hold one below 0, which is no probability"):
         mixture_score(scores, weights=[1.0, -1.0, 1.0])
-    with pytest.raises(ValueError, match=r"context_scale: standard deviations are .* Leave it out, or score more"):
-        context_scale(torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"reference_statistics: columns \[0, 1\] give all of 3 .* more varied"):
+        reference_statistics(torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"profile_posterior: margins must have shape \(..., n, K\), got \(3,\)"):
         profile_posterior(torch.zeros(3), torch.eye(3))
     with pytest.raises(ValueError, match=r"profile_posterior: profiles must be probabilities"):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import GRPOLambda, chain, clip_rewards, grpo_lambda, length_shaped
-from rewardsmith.transforms.easiest import easiest_prompts
+from rewardsmith.transforms import GRPOLambda, chain, clip_rewards, length_shaped
+from rewardsmith.transforms.easiest import easiest_prompts, grpo_lambda
 from rewardsmith.types import traits_of
 
 NAN = math.nan

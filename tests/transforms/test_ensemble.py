@@ -18,7 +18,7 @@ from rewardsmith.transforms import (
     robust_mix,
     zscore_members,
 )
-from rewardsmith.transforms.ensemble import member_statistics
+from rewardsmith.transforms.ensemble import reference_statistics
 
 NAN, INF = math.nan, math.inf
 WAYS = {
@@ -235,11 +235,11 @@ def test_zscores_of_the_reference_itself_have_mean_0_and_deviation_1():
     assert_close(got.std(dim=0, correction=0), torch.ones(4, dtype=torch.float64))
 
 
-def test_member_statistics_are_numpy_s_over_the_scores_that_are_finite():
+def test_reference_statistics_are_numpy_s_over_the_scores_that_are_finite():
     reference = scores(50, 3, missing=0.3)
     reference[0, 0], reference[1, 1] = INF, -INF
     finite = np.where(np.isfinite(reference.numpy()), reference.numpy(), np.nan)
-    mean, std = member_statistics(reference)
+    mean, std = reference_statistics(reference)
     assert_close(mean, torch.from_numpy(np.nanmean(finite, axis=0)))
     assert_close(std, torch.from_numpy(np.nanstd(finite, axis=0)))
 
@@ -264,7 +264,7 @@ def test_no_gradient_flows_into_the_reference():
     given, reference = scores(4, 2).requires_grad_(), scores(9, 2, seed=1).requires_grad_()
     zscore_members(given, reference).sum().backward()
     assert reference.grad is None
-    assert_close(given.grad, (1 / member_statistics(reference).std).expand(4, 2))
+    assert_close(given.grad, (1 / reference_statistics(reference).std).expand(4, 2))
 
 
 def test_large_and_small_scales_neither_overflow_nor_vanish():
@@ -274,9 +274,9 @@ def test_large_and_small_scales_neither_overflow_nor_vanish():
 
 def test_a_member_that_cannot_be_scaled_is_refused_by_number():
     flat = torch.tensor([[1.0, 0.1, NAN], [2.0, 0.1, 3.0], [4.0, 0.1, NAN]])
-    with pytest.raises(ValueError, match=r"member_statistics: members \[1, 2\] give all of 3 reference rows one score"):
+    with pytest.raises(ValueError, match=r"reference_statistics: columns \[1, 2\] give all of 3 reference rows"):
         zscore_members(flat, flat)
-    with pytest.raises(ValueError, match=r"member_statistics: the number of reference rows is 1, outside \[2, inf\]"):
-        member_statistics(flat[:1])
+    with pytest.raises(ValueError, match=r"reference_statistics: the number of reference rows is 1, outside \[2"):
+        reference_statistics(flat[:1])
     with pytest.raises(ValueError, match=r"zscore_members: reference must have shape \(any, 3\), got \(3, 2\)"):
         zscore_members(flat, flat[:, :2])

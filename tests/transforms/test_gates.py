@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import gated_step_sum, gated_sum, switch, weighted_sum
-from rewardsmith.transforms.gates import priority_gates
+from rewardsmith.transforms import gated_step_sum, gated_sum, weighted_sum
+from rewardsmith.transforms.gates import priority_gates, switch
 
 NAN, INF = math.nan, math.inf
 

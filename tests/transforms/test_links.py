@@ -9,7 +9,8 @@ import torch
 from scipy.stats import norm
 from torch.testing import assert_close
 
-from rewardsmith.transforms import log_sigmoid_shaping, par, pure_link, reference_link
+from rewardsmith.transforms import log_sigmoid_shaping, par
+from rewardsmith.transforms.links import pure_link, reference_link
 from rewardsmith.types import traits_of
 
 NAN = math.nan

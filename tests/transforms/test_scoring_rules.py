@@ -8,13 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import (
-    brier_reward,
-    incentive_compatible,
-    linear_reward,
-    log_score_reward,
-    spherical_reward,
-)
+from rewardsmith.transforms import brier_reward
+from rewardsmith.transforms.scoring_rules import incentive_compatible, linear_reward, log_score_reward, spherical_reward
 from rewardsmith.types import traits_of
 
 NAN, INF = math.nan, math.inf

@@ -6,15 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import (
-    add_outcome,
-    chain,
-    clip_steps,
-    delta_steps,
-    gate_by_outcome,
-    gated_step_sum,
-    renorm,
-)
+from rewardsmith.transforms import add_outcome, chain, clip_steps, delta_steps, gated_step_sum, renorm
+from rewardsmith.transforms.steps import gate_by_outcome
 
 NAN, INF = math.nan, math.inf
 MODES = {

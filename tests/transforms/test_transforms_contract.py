@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith import transforms as room
-from rewardsmith.transforms import affine
+from rewardsmith.transforms import affine, easiest, links, scoring_rules, steps
 from rewardsmith.types import Traits, traits_of
 
 NAN = math.nan
@@ -38,13 +38,13 @@ CASES = {
     ],
     "forward_weights": [(room.forward_weights, ("false_negative_rate",))],
     "gate": [(room.gate, ("condition",))],
-    "gate_by_outcome": [(partial(room.gate_by_outcome, weight=0.5), ("rewards", "step_mask"))],
+    "gate_by_outcome": [(partial(steps.gate_by_outcome, weight=0.5), ("rewards", "step_mask"))],
     "gated_sum": [
         (partial(room.gated_sum, thresholds=[0.0, 0.0, -1.0], gate_sign=sign), ()) for sign in ("all", "positive")
     ],
     # without ties: all prompts are chosen
     "grpo_lambda": [
-        (partial(room.grpo_lambda, group_size=GROUP, fraction=1.0, generator=torch.Generator()), ("lengths",))
+        (partial(easiest.grpo_lambda, group_size=GROUP, fraction=1.0, generator=torch.Generator()), ("lengths",))
     ],
     "is_above": [(partial(affine.is_above, threshold=0.2), ())],
     "is_below": [(partial(affine.is_below, threshold=0.2), ())],
@@ -54,11 +54,10 @@ CASES = {
         for link in ("sigmoid_z", "linear", "cosine")
         for stats in ("correct", "group")
     ],
-    "linear_reward": [(room.linear_reward, ("confidence",))],
-    "log_score_reward": [(partial(room.log_score_reward, eps=eps), ("confidence",)) for eps in (0.0, 0.01)],
+    "linear_reward": [(scoring_rules.linear_reward, ("confidence",))],
+    "log_score_reward": [(partial(scoring_rules.log_score_reward, eps=eps), ("confidence",)) for eps in (0.0, 0.01)],
     "log_sigmoid_shaping": [(room.log_sigmoid_shaping, ("ref_rewards",))],
     "logical_and": [(partial(room.logical_and, weights=[1.0, 0.0, 2.0]), ())],
-    "logical_or": [(room.logical_or, ())],
     "mean_minus_std": [(room.mean_minus_std, ())],
     "mean_minus_variance": [(room.mean_minus_variance, ())],
     "member_mean": [(room.member_mean, ())],
@@ -73,10 +72,10 @@ CASES = {
         for which in ("correct", "all", "incorrect")
     ],
     "par": [(room.par, ("ref_rewards",))],
-    "pure_link": [(partial(room.pure_link, link=link), ()) for link in ("sigmoid", "tanh", "poly", "logsigmoid")],
+    "pure_link": [(partial(links.pure_link, link=link), ()) for link in ("sigmoid", "tanh", "poly", "logsigmoid")],
     "reads": [(room.reads(room.length_penalty, lengths="condition"), ("condition",))],
     "reference_link": [
-        (partial(room.reference_link, link=link, aggregate=aggregate), ("ref_rewards",))
+        (partial(links.reference_link, link=link, aggregate=aggregate), ("ref_rewards",))
         for link in ("sigmoid", "tanh", "poly", "identity", "logsigmoid")
         for aggregate in ("mean", "quantile")
     ],
@@ -94,7 +93,7 @@ CASES = {
         *((partial(room.robust_mix, nominal=nominal), ()) for nominal in ("mean", 1)),
         (partial(room.robust_mix, coef=0.3, nominal="min_sigma"), ("std",)),
     ],
-    "spherical_reward": [(room.spherical_reward, ("confidence",))],
+    "spherical_reward": [(scoring_rules.spherical_reward, ("confidence",))],
     "weighted_sum": [
         (partial(room.weighted_sum, weights=[1.0, -2.0, 0.5]), ()),
         (room.weighted_sum, ("weights",)),
@@ -112,7 +111,6 @@ STEPS = {"add_outcome", "clip_steps", "delta_steps", "gate_by_outcome", "renorm"
 SOURCES = STEPS | {
     "gated_sum",
     "logical_and",
-    "logical_or",
     "mean_minus_std",
     "mean_minus_variance",
     "member_mean",
@@ -135,7 +133,7 @@ VERDICTS = {
     "log_score_reward",
     "spherical_reward",
 }
-LOG_PROBABILITIES = {"logical_and", "logical_or"}
+LOG_PROBABILITIES = {"logical_and"}
 FLAT = [
     pytest.param(name, *case, id=f"{name}-{index}") for name, cases in CASES.items() for index, case in enumerate(cases)
 ]

@@ -1,4 +1,4 @@
-"""From one advantage per completion, or one value per step, to one per token."""
+"""From one value per step to one per token."""
 
 from __future__ import annotations
 
@@ -6,24 +6,6 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_same_shape, check_shape
-
-
-def broadcast_to_tokens(advantages: Tensor, completion_mask: Tensor) -> Tensor:
-    """Give every token of a completion its completion's advantage, and padding 0.
-
-    Args:
-        advantages: (B,).
-        completion_mask: (B, T) nonzero where a completion token counts.
-
-    Returns:
-        (B, T) advantages in the dtype of `advantages`.
-
-    >>> broadcast_to_tokens(torch.tensor([2.0]), torch.tensor([[True, False]]))
-    tensor([[2., 0.]])
-    """
-    check_shape("broadcast_to_tokens", "advantages", advantages, None)
-    check_shape("broadcast_to_tokens", "completion_mask", completion_mask, advantages.shape[0], None)
-    return torch.where(completion_mask.bool(), advantages[:, None], 0)
 
 
 def scatter_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, *, n_tokens: int) -> Tensor:
@@ -41,35 +23,11 @@ def scatter_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, *, 
     >>> scatter_steps(torch.tensor([[2.0, 3.0]]), torch.tensor([[1, 3]]), torch.tensor([[True, True]]), n_tokens=5)
     tensor([[0., 2., 0., 3., 0.]])
     """
-    _check_steps("scatter_steps", step_values, step_ends, step_mask)
+    check_shape("scatter_steps", "step_values", step_values, None, None)
+    check_same_shape("scatter_steps", step_values, step_ends, step_mask)
     _check_ends("scatter_steps", step_ends, n_tokens)
     values = torch.where(step_mask.bool() & step_values.isfinite(), step_values, 0)
     return values.new_zeros(values.shape[0], n_tokens).scatter_add(1, step_ends, values)
-
-
-def spread_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) -> Tensor:
-    """Give every token of a step its step's value; tokens after the last step, and padding, get 0.
-
-    A step's tokens are those after the previous step's last one, through its own.
-
-    Args:
-        step_values: (B, N); what is not finite is unscored and counts as 0.
-        step_ends: (B, N) token index of each step's last token, rising along a row.
-        step_mask: (B, N) True where there is a complete step.
-        completion_mask: (B, T) nonzero where a completion token counts.
-
-    Returns:
-        (B, T) values in the dtype of `step_values`.
-
-    >>> spread_steps(
-    ...     torch.tensor([[2.0, 3.0]]), torch.tensor([[1, 3]]), torch.tensor([[True, True]]), torch.ones(1, 5)
-    ... )
-    tensor([[2., 2., 3., 3., 0.]])
-    """
-    _check_steps("spread_steps", step_values, step_ends, step_mask)
-    step = step_of_token("spread_steps", step_ends, step_mask, completion_mask)
-    values = torch.where(step_values.isfinite(), step_values, 0)
-    return spread(values, values.new_zeros(len(values)), step, completion_mask)
 
 
 def step_lengths(step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) -> Tensor:
@@ -111,11 +69,6 @@ def step_of_token(caller: str, step_ends: Tensor, step_mask: Tensor, completion_
 def spread(values: Tensor, rest: Tensor, step: Tensor, completion_mask: Tensor) -> Tensor:
     """(B, T) each token's step's value of (B, N), and `rest` (B,) after the last step; 0 where not counted."""
     return torch.where(completion_mask.bool(), torch.cat([values, rest[:, None]], dim=1).gather(1, step), 0)
-
-
-def _check_steps(caller: str, step_values: Tensor, step_ends: Tensor, step_mask: Tensor) -> None:
-    check_shape(caller, "step_values", step_values, None, None)
-    check_same_shape(caller, step_values, step_ends, step_mask)
 
 
 def _check_ends(caller: str, ends: Tensor, n_tokens: int) -> None:

@@ -91,7 +91,7 @@ def total_of(aggregate: str | Total, *, threshold: float = 0.5) -> Total:
 
     Args:
         aggregate: such a function, or a name in `TOTALS`: "sum" (`advantages.step_returns`), "mean", "min" and "max"
-            (`advantages.mean_returns` and its kin), "last" for the last step's score, or the sum after
+            (`advantages.steps.mean_returns` and its kin), "last" for the last step's score, or the sum after
             `transforms.clip_steps` ("clip"), `transforms.delta_steps` with terminal="keep" ("delta"), or both.
         threshold: η of "clip" and "clip_delta".
     """
@@ -103,8 +103,8 @@ def total_of(aggregate: str | Total, *, threshold: float = 0.5) -> Total:
 
 def _total(scores: Sequence[float], *, aggregate: str, threshold: float) -> float:
     from rewardsmith._torch import torch
-    from rewardsmith.advantages import mean_returns, min_returns, step_returns
-    from rewardsmith.advantages.steps import max_returns
+    from rewardsmith.advantages import min_returns, step_returns
+    from rewardsmith.advantages.steps import max_returns, mean_returns
     from rewardsmith.transforms import clip_steps, delta_steps
 
     rewards = torch.tensor([scores], dtype=torch.float64)  # (1, N)

@@ -1,20 +1,16 @@
 """Statistics that score nothing: arrays in, a NamedTuple with an interval out."""
 
 from rewardsmith.measures.accuracy_gaps import accuracy_gap
-from rewardsmith.measures.best_of_n import best_of_n_curve, tilted_curve
+from rewardsmith.measures.best_of_n import best_of_n_curve
 from rewardsmith.measures.calibration import auroc, brier_score, expected_calibration_error, reliability_curve
-from rewardsmith.measures.contexts import context_error_bound
 from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import first_error_f1, flawed_positive_rate
 from rewardsmith.measures.lapses import fit_lapse
 from rewardsmith.measures.members import shared_hack_drift, underspecification
 from rewardsmith.measures.noise import estimate_noise
-from rewardsmith.measures.power_laws import scaling_law
-from rewardsmith.measures.preference_graph import structural_function
-from rewardsmith.measures.rankings import acc_and_acc_plus, sibling_accuracy
+from rewardsmith.measures.rankings import acc_and_acc_plus
 from rewardsmith.measures.reliability import choose_filter, reward_reliability
-from rewardsmith.measures.scoring_errors import over_vs_under_scoring
-from rewardsmith.measures.step_scores import best_of_n_by, solution_score, step_metrics
+from rewardsmith.measures.step_scores import solution_score, step_metrics
 from rewardsmith.measures.tradeoffs import aspect_tradeoff
 from rewardsmith.measures.turning_points import advice, onset
 from rewardsmith.measures.wrong_labels import label_quality
@@ -25,11 +21,9 @@ __all__ = [
     "advice",
     "aspect_tradeoff",
     "auroc",
-    "best_of_n_by",
     "best_of_n_curve",
     "brier_score",
     "choose_filter",
-    "context_error_bound",
     "estimate_noise",
     "expected_calibration_error",
     "first_error_f1",
@@ -37,16 +31,11 @@ __all__ = [
     "flawed_positive_rate",
     "label_quality",
     "onset",
-    "over_vs_under_scoring",
     "reliability_curve",
     "reward_reliability",
-    "scaling_law",
     "shared_hack_drift",
-    "sibling_accuracy",
     "solution_score",
     "step_metrics",
-    "structural_function",
-    "tilted_curve",
     "underspecification",
     "wilson_interval",
 ]

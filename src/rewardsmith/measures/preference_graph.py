@@ -46,8 +46,8 @@ class PreferenceGraph:
     the quantity itself: with tree-shaped priors independent pairs left less uncertainty, not more.
 
     >>> graph = PreferenceGraph(3)
-    >>> graph.add_comparison(0, 1, 1.0)
-    >>> graph.add_comparison(1, 2, 3.0)
+    >>> graph.add_edges(0, 1, 1.0)
+    >>> graph.add_edges(1, 2, 3.0)
     >>> float(graph.uncertainty(0, 2)), graph.path_bound(0, 2)
     (4.0, 4.0)
     """
@@ -61,25 +61,21 @@ class PreferenceGraph:
     def __len__(self) -> int:
         return len(self._conductance)
 
-    def add_similarity(self, first: ArrayLike, second: ArrayLike, variance: ArrayLike) -> None:
-        """Responses whose rewards are known to differ by N(0, variance) before any label; arrays add many at once."""
-        self._add("add_similarity", first, second, variance)
+    def add_edges(self, first: ArrayLike, second: ArrayLike, variance: ArrayLike) -> None:
+        """Tie pairs whose reward difference is known up to noise N(0, variance): one pair, or arrays of many at once.
 
-    def add_comparison(self, first: ArrayLike, second: ArrayLike, variance: ArrayLike) -> None:
-        """A label on a pair, which tells its difference up to noise of `variance`; arrays add many at once."""
-        self._add("add_comparison", first, second, variance)
-
-    def _add(self, caller: str, first: ArrayLike, second: ArrayLike, variance: ArrayLike) -> None:
-        i, j = self._nodes(caller, first, second)
+        Similar responses before any label, and pairs with a label, are both such edges.
+        """
+        i, j = self._nodes("add_edges", first, second)
         v = np.broadcast_to(np.asarray(variance, dtype=np.float64), i.shape)
         if not (v > 0).all():
             raise ValueError(
-                f"PreferenceGraph.{caller}: a variance is {v[~(v > 0)].flat[0]}, which must be above 0. "
+                f"PreferenceGraph.add_edges: a variance is {v[~(v > 0)].flat[0]}, which must be above 0. "
                 "Merge responses that are known to be worth the same."
             )
         if (i == j).any():
             raise ValueError(
-                f"PreferenceGraph.{caller}: response {i[i == j].flat[0]} is tied to itself. Drop that edge."
+                f"PreferenceGraph.add_edges: response {i[i == j].flat[0]} is tied to itself. Drop that edge."
             )
         np.add.at(self._conductance, (i, j), 1 / v)
         np.add.at(self._conductance, (j, i), 1 / v)
@@ -182,42 +178,3 @@ class PreferenceGraph:
         falls = 2 / max(len(self) - 1, 1) * (moved**2).sum(axis=0) / (variance + np.where(joined, now, 0.0))
         gain: Array = np.where(joined, falls, np.inf)
         return gain
-
-
-def structural_function(distances: ArrayLike, n_clusters: Sequence[int]) -> Array:
-    """The typical variance within a cluster when responses are divided into M clusters, for each M.
-
-        F(M): mean of d_ij over pairs that share a cluster, in the better of average and complete linkage
-
-    Qiu et al. 2024, arXiv:2402.10184: how fast F falls with M says how well labels on some responses speak for others.
-
-    Differs: the paper takes the best of all partitions, which nobody can search; this is an upper bound.
-
-    Args:
-        distances: (n, n) variances of reward differences known beforehand, symmetric.
-        n_clusters: M, each in 1…n.
-
-    Returns:
-        (len(n_clusters),); 0 where every response is alone.
-    """
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
-    table = np.asarray(distances, dtype=np.float64)
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or not np.allclose(table, table.T) or (table < 0).any():
-        raise ValueError(
-            f"structural_function: distances have shape {table.shape}; pass a square, symmetric table of variances ≥ 0."
-        )
-    for count in n_clusters:
-        check_range("structural_function", "n_clusters", count, 1, len(table))
-    flat = squareform(table, checks=False)
-    trees = [linkage(flat, method=method) for method in ("average", "complete")] if len(table) > 1 else []
-    found = []
-    for count in n_clusters:
-        means = []
-        for tree in trees:
-            label = fcluster(tree, count, criterion="maxclust")
-            same = squareform(label[:, None] == label[None, :], checks=False)
-            means.append(float(flat[same].mean()) if same.any() else 0.0)
-        found.append(min(means, default=0.0))
-    return np.array(found)

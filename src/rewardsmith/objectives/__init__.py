@@ -4,12 +4,10 @@ from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tens
 from rewardsmith.objectives.logps import implicit_reward, sequence_logps
 from rewardsmith.objectives.meta import meta_rm_step
 from rewardsmith.objectives.pairwise import (
-    binned_rating_loss,
     bt_loss,
     centering_loss,
     normalized_weights,
     rating_loss,
-    sampled_preference_loss,
     simcse_loss,
     spread_regularizer,
     squared_tie_loss,
@@ -19,21 +17,13 @@ from rewardsmith.objectives.pairwise import (
 )
 from rewardsmith.objectives.peer_review import keep_schedule, peer_review_masks
 from rewardsmith.objectives.preference import dpo_loss, dynamic_beta, margin_weight
-from rewardsmith.objectives.reward_model import (
-    combined_confidence_loss,
-    confidence_calibration_loss,
-    crossed_confidence_loss,
-    ranked_confidence_loss,
-)
-from rewardsmith.objectives.step_labels import step_label_loss
+from rewardsmith.objectives.reward_model import combined_confidence_loss, confidence_calibration_loss
 
 __all__ = [
-    "binned_rating_loss",
     "bt_loss",
     "centering_loss",
     "combined_confidence_loss",
     "confidence_calibration_loss",
-    "crossed_confidence_loss",
     "dpo_loss",
     "dynamic_beta",
     "implicit_reward",
@@ -42,14 +32,11 @@ __all__ = [
     "meta_rm_step",
     "normalized_weights",
     "peer_review_masks",
-    "ranked_confidence_loss",
     "rating_loss",
-    "sampled_preference_loss",
     "sequence_logps",
     "simcse_loss",
     "spread_regularizer",
     "squared_tie_loss",
-    "step_label_loss",
     "thurstone_loss",
     "tie_loss",
     "weighted_loss",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,40 +14,6 @@ from rewardsmith.transforms.sources import Missing, weighted_sum
 from rewardsmith.types import Traits, declares
 
 Numbers = float | Sequence[float] | Tensor
-
-
-class ContextScale(NamedTuple):
-    """The mean and the spread of scores under each context, (K,) each."""
-
-    center: Tensor
-    scale: Tensor
-
-
-def context_scale(source_rewards: Tensor) -> ContextScale:
-    """Each context's mean and standard deviation over reference responses, for `mixture_score`.
-
-    Measure them once, on responses that are scored under every context: those of one batch would move with the policy.
-
-    Args:
-        source_rewards: (M, K) scores of M responses; what is not finite is left out.
-
-    Returns:
-        (K,) means and population standard deviations; NaN where no response is scored.
-
-    Raises:
-        ValueError: under some context all scores agree, so there is nothing to divide by.
-    """
-    check_shape("context_scale", "source_rewards", source_rewards, None, None)
-    wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
-    known = torch.where(wide.isfinite(), wide, math.nan)
-    center = known.nanmean(dim=0)
-    scale = (known - center).square().nanmean(dim=0).sqrt()
-    if bool((scale == 0).any()):
-        raise ValueError(
-            f"context_scale: standard deviations are {scale.tolist()}; a context under which all responses score alike "
-            "says nothing. Leave it out, or score more responses."
-        )
-    return ContextScale(center, scale)
 
 
 @declares(Traits(scope="row", affine=False))
@@ -67,8 +31,8 @@ def mixture_score(
         u = Σ_z p(z) f( (r_z − μ_z) / σ_z ) / Σ_z p(z)
 
     Pitis et al. 2024, arXiv:2407.14916. Scores under different contexts have their own offsets and units, so bring them
-    to one (`context_scale`) before they are mixed. With r_z(y₁) − r_z(y₂) in place of r_z, f the sigmoid and neither μ
-    nor σ, it is the probability Σ_z p(z) p(y₁ ≻ y₂ | z) of the two-step model: what is averaged are probabilities.
+    to one (`reference_statistics`) before they are mixed. With r_z(y₁) − r_z(y₂) in place of r_z, f the sigmoid and
+    neither μ nor σ, it is the probability Σ_z p(z) p(y₁ ≻ y₂ | z) of the two-step model: probabilities are averaged.
 
     Args:
         source_rewards: (B, K) scores under K contexts; NaN where unscored.
@@ -93,7 +57,7 @@ def mixture_score(
         ends.append(value)
     if not bool((ends[1] > 0).all()):
         raise ValueError(
-            f"mixture_score: scale is {ends[1].tolist()}, which must be above 0. Measure it with context_scale."
+            f"mixture_score: scale is {ends[1].tolist()}, which must be above 0. Measure it with reference_statistics."
         )
     if weights is not None and bool((torch.as_tensor(weights) < 0).any()):
         raise ValueError(

@@ -15,8 +15,8 @@ Nominal = Literal["mean", "min_sigma"] | int
 MissingMember = Literal["skip", "unscored"]
 
 
-class MemberStatistics(NamedTuple):
-    """mean, std: (K,) of each member over the reference rows; std without Bessel's correction."""
+class ReferenceStatistics(NamedTuple):
+    """mean, std: (K,) of each column over the reference rows; std without Bessel's correction."""
 
     mean: Tensor
     std: Tensor
@@ -213,17 +213,17 @@ def _nominal(values: Tensor, present: Tensor, std: Tensor | None, nominal: Nomin
     return torch.where(usable.gather(1, surest), values.gather(1, surest), math.nan)[:, 0]
 
 
-def member_statistics(reference: Tensor) -> MemberStatistics:
-    """Each member's mean and standard deviation over responses of the reference policy.
+def reference_statistics(reference: Tensor) -> ReferenceStatistics:
+    """Return the mean and standard deviation of each member, or under each context, over the reference policy.
 
     Measure once, before the policy moves, and keep: statistics of the batch at hand would follow the policy and hide
     that the scores drift. A member's own uncertainty has the same unit, so divide it by the same `std`.
 
     Args:
-        reference: (M, K) scores; those that are not finite are left out.
+        reference: (M, K) scores of its responses; those that are not finite are left out.
     """
-    check_shape("member_statistics", "reference", reference, None, None)
-    check_range("member_statistics", "the number of reference rows", len(reference), 2, math.inf)
+    check_shape("reference_statistics", "reference", reference, None, None)
+    check_range("reference_statistics", "the number of reference rows", len(reference), 2, math.inf)
     wide = reference.detach().to(torch.promote_types(reference.dtype, torch.float32))
     scored = wide.isfinite()
     finite = torch.where(scored, wide, 0.0)
@@ -235,17 +235,17 @@ def member_statistics(reference: Tensor) -> MemberStatistics:
     flat = (high.amax(dim=0) <= low.amin(dim=0)) | (std == 0)  # a rounded mean of equal scores is no spread
     if bool(flat.any()):
         raise ValueError(
-            f"member_statistics: members {flat.nonzero().flatten().tolist()} give all of {len(wide)} reference rows "
-            "one score, or score fewer than two. Drop such a member, or pass more varied reference responses."
+            f"reference_statistics: columns {flat.nonzero().flatten().tolist()} give all of {len(wide)} reference rows "
+            "one score, or score fewer than two. Drop such a column, or pass more varied reference responses."
         )
-    return MemberStatistics(mean * unit, std * unit)
+    return ReferenceStatistics(mean * unit, std * unit)
 
 
 @declares(Traits(scope="row", affine=False))
 def zscore_members(source_rewards: Tensor, reference: Tensor) -> Tensor:
     """Bring the members of an ensemble to one scale: mean 0 and standard deviation 1 over the reference policy.
 
-        z_ik = (r_ik − μ_k) / s_k        μ_k, s_k over the rows of `reference`, as `member_statistics` gives them
+        z_ik = (r_ik − μ_k) / s_k        μ_k, s_k over the rows of `reference`, as `reference_statistics` gives them
 
     Coste et al. 2023, arXiv:2310.02743. A Bradley-Terry model's constant and scale are arbitrary, so raw scores of
     two members cannot be compared. Not to be confused with `normalize_sources`, whose statistics are the group's.
@@ -263,5 +263,5 @@ def zscore_members(source_rewards: Tensor, reference: Tensor) -> Tensor:
     check_shape("zscore_members", "source_rewards", source_rewards, None, None)
     check_shape("zscore_members", "reference", reference, None, source_rewards.shape[1])
     wide = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
-    mean, std = (statistic.to(wide) for statistic in member_statistics(reference))
+    mean, std = (statistic.to(wide) for statistic in reference_statistics(reference))
     return ((wide - mean) / std).to(torch.result_type(source_rewards, 1.0))

@@ -14,8 +14,9 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, Within
 from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import Row
-from rewardsmith.measures import context_error_bound
-from rewardsmith.transforms import mixture_score, profile_posterior
+from rewardsmith.measures.contexts import context_error_bound
+from rewardsmith.transforms import mixture_score
+from rewardsmith.transforms.contexts import profile_posterior
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs, train_pairs

@@ -14,9 +14,9 @@ from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import rows
-from rewardsmith.transforms import grpo_lambda as gate
 from rewardsmith.transforms import length_shaped
 from rewardsmith.transforms.easiest import easiest_prompts
+from rewardsmith.transforms.easiest import grpo_lambda as gate
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, table_gradient

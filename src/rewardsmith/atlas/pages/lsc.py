@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.atlas.criteria import All, PairedGain, Results
-from rewardsmith.transforms import log_sigmoid_shaping, logical_and, pure_link, reference_link, weighted_sum
+from rewardsmith.transforms import log_sigmoid_shaping, logical_and, weighted_sum
+from rewardsmith.transforms.links import pure_link, reference_link
 from rewardsmith.worlds.response_pool import expected, policy_at_kl
 
 if TYPE_CHECKING:

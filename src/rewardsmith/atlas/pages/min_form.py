@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rewardsmith.advantages import (
-    leave_one_out,
-    mean_returns,
-    min_form_weights,
-    min_returns,
-    softmin_returns,
-    step_returns,
-    token_leave_one_out,
-)
-from rewardsmith.advantages.steps import max_returns
+from rewardsmith.advantages import leave_one_out, min_returns, softmin_returns, step_returns
+from rewardsmith.advantages.steps import max_returns, mean_returns, min_form_weights, token_leave_one_out
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results, mean_of
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome

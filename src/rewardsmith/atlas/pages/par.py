@@ -12,7 +12,8 @@ from torch import Tensor
 from rewardsmith.advantages import leave_one_out
 from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
-from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping, pure_link, reference_link
+from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping
+from rewardsmith.transforms.links import pure_link, reference_link
 from rewardsmith.worlds import ResponsePool
 from rewardsmith.worlds.response_pool import expected, kl, policy_at_kl, tilted_policy
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.advantages import drop_unscored, middle_filter, power_filter, rank_filter
+from rewardsmith.advantages import drop_unscored, power_filter, rank_filter
+from rewardsmith.advantages.filters import middle_filter
 from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import rows
 from rewardsmith.measures import choose_filter

@@ -15,8 +15,8 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results
 from rewardsmith.data import sample_tree_pairs
 from rewardsmith.data.preference_trees import leaf_paths
-from rewardsmith.measures import sibling_accuracy
 from rewardsmith.measures.preference_graph import PreferenceGraph
+from rewardsmith.measures.rankings import sibling_accuracy
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs, margins, train_pairs
@@ -225,7 +225,7 @@ def graph_checks(seed: int, world: World) -> dict[str, float]:
         extra = [tuple(generator.choice(n, 2, replace=False).tolist()) for _ in range(n)]
         edges, variances = np.array(tree + extra), generator.uniform(0.1, 4.0, size=2 * n - 1)
         graph = PreferenceGraph(n)
-        graph.add_comparison(edges[:, 0], edges[:, 1], variances)
+        graph.add_edges(edges[:, 0], edges[:, 1], variances)
         i, j = generator.choice(n, 2, replace=False).tolist()
         before = float(graph.uncertainty(i, j))
         design = (np.eye(n)[edges[:, 0]] - np.eye(n)[edges[:, 1]])[:, 1:]  # r_0 = 0: only differences are known
@@ -234,7 +234,7 @@ def graph_checks(seed: int, world: World) -> dict[str, float]:
         error = max(error, abs(before - float(contrast @ covariance @ contrast)))
         excess = max(excess, before - graph.path_bound(i, j))
         a, b = generator.choice(n, 2, replace=False).tolist()
-        graph.add_comparison(a, b, 0.5)
+        graph.add_edges(a, b, 0.5)
         rise = max(rise, float(graph.uncertainty(i, j)) - before)
     return {"error/regression": error, "excess/path": excess, "rise/edge": rise}
 
@@ -260,9 +260,9 @@ def population_uncertainty(seed: int, world: World) -> dict[str, float]:
     for name, labeled in drawn.items():
         graph = PreferenceGraph(len(paths))
         for path in paths[1:]:
-            graph.add_similarity(place[path[:-1]], place[path], spread[len(path)])
+            graph.add_edges(place[path[:-1]], place[path], spread[len(path)])
         for a, b in labeled:
-            graph.add_comparison(place[a], place[b], 0.05)
+            graph.add_edges(place[a], place[b], 0.05)
         table = graph.uncertainty(ends[:, None], ends[None, :])
         found[f"uncertainty/{name}"] = float(table.sum() / (len(ends) * (len(ends) - 1)))
     return found

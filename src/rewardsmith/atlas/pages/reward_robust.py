@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
-from rewardsmith.measures import over_vs_under_scoring
-from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
-from rewardsmith.transforms import member_mean, member_quantile, robust_mix
-from rewardsmith.transforms.ensemble import member_statistics
+from rewardsmith.measures.scoring_errors import over_vs_under_scoring
+from rewardsmith.objectives import thurstone_loss
+from rewardsmith.objectives.pairwise import sampled_preference_loss
+from rewardsmith.transforms import member_mean, member_quantile, reference_statistics, robust_mix
 from rewardsmith.worlds import HeavyTails, Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.heavy_tails import member_scores
@@ -179,7 +179,7 @@ def head_scores(models: GaussianHeads, features: Tensor, reference: Tensor) -> t
     A likelihood of comparisons leaves the scale of (μ, σ) free, so heads are not to be compared before this.
     """
     measured = models(reference[:, None])[0].permute(2, 0, 1).flatten(1)  # (R, S·K)
-    center, scale = (statistic.view(models.heads.lead)[:, None, None] for statistic in member_statistics(measured))
+    center, scale = (statistic.view(models.heads.lead)[:, None, None] for statistic in reference_statistics(measured))
     parts = [models(prompt[:, None]) for prompt in features.unbind(1)]
     mean, std = (torch.stack(column, dim=1).transpose(2, 3) for column in zip(*parts, strict=True))
     return (mean - center) / scale, std / scale

@@ -13,13 +13,8 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
 from rewardsmith.measures import auroc, brier_score, expected_calibration_error
-from rewardsmith.transforms import (
-    brier_reward,
-    incentive_compatible,
-    linear_reward,
-    log_score_reward,
-    spherical_reward,
-)
+from rewardsmith.transforms import brier_reward
+from rewardsmith.transforms.scoring_rules import incentive_compatible, linear_reward, log_score_reward, spherical_reward
 from rewardsmith.worlds import KnownPosterior, Streams
 from rewardsmith.worlds.known_posterior import StatedRollouts, train_stated
 

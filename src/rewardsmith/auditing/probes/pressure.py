@@ -15,8 +15,9 @@ from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.report import Curve, CurvePoint, Turn
 from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
-from rewardsmith.measures import advice, best_of_n_curve, onset, scaling_law, tilted_curve
-from rewardsmith.measures.best_of_n import OptimizationCurve, powers_of_two
+from rewardsmith.measures import advice, best_of_n_curve, onset
+from rewardsmith.measures.best_of_n import OptimizationCurve, powers_of_two, tilted_curve
+from rewardsmith.measures.power_laws import scaling_law
 from rewardsmith.measures.turning_points import Onset, named
 
 FEWEST_POOLED, FEWEST_COMPLETIONS = 8, 4  # prompts, and scored completions of each

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import PreferenceRow
 from rewardsmith.engines.trl.fit import RewardFit, written
-from rewardsmith.objectives import sampled_preference_loss, thurstone_loss
+from rewardsmith.objectives import thurstone_loss
+from rewardsmith.objectives.pairwise import sampled_preference_loss
 from rewardsmith.rewards import GaussianReward, SequenceReward
 from rewardsmith.types import Completion, Text
 

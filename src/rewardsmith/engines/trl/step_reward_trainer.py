@@ -14,7 +14,7 @@ from transformers import AutoModelForTokenClassification, EvalPrediction, Traine
 from rewardsmith.data import encode_steps
 from rewardsmith.data.step_encoding import STEP_END
 from rewardsmith.engines.trl.reading import NO_STEP, UNLABELED, mapped, padded, ready, token_batch
-from rewardsmith.objectives import step_label_loss
+from rewardsmith.objectives.step_labels import step_label_loss
 
 StepMetrics = Callable[[list[list[float]], list[list[float | None]]], Mapping[str, float]]
 """From each solution's step scores and step labels to figures by name."""
@@ -36,7 +36,7 @@ class StepRewardTrainer(Trainer):
 
     A label is true or false, or the probability that the step is right, or None where nobody judged it. The model
     reads `data.encode_steps` and is judged at each step's last token: σ of its one logit, or the softmax of its two,
-    is the probability that the step is right. The loss is the mean of `objectives.step_label_loss` over labeled steps.
+    is the probability that the step is right. The loss is the mean of `step_label_loss` over labeled steps.
 
     Args:
         model: a `…ForTokenClassification` with one or two labels, or the name or folder of any model that has one; its

@@ -26,7 +26,7 @@ class ContextualReward(ModelReward):
     Pitis et al. 2024, arXiv:2407.14916. z stands in the prompt and never in the response, where it would be a cue of
     length and style. A row without context, and every row where the column is missing, says `data.NO_CONTEXT`, so that
     r(x, y) stays defined; train with some such rows. Scores under different contexts have their own offsets and units:
-    `transforms.context_scale` and `mixture_score` put them together.
+    `transforms.reference_statistics` and `mixture_score` put them together.
 
     Args:
         model: a reward model, or any synchronous reward in TRL's contract.
