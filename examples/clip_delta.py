@@ -6,14 +6,12 @@ clipped and turned into differences it cannot. Gao et al. 2024, arXiv:2410.15115
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
-from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, table
+from examples.support import LINES, Panels, build, present, trained
+from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import leave_one_out, step_credit
-from rewardsmith.data import segment_steps, split_steps
-from rewardsmith.engines.trl import GRPOTrainer
+from rewardsmith.data import split_steps
 from rewardsmith.recipes import Recipe, source, step_source
 from rewardsmith.transforms import clip_steps, delta_steps
 from rewardsmith.worlds import ChainSums, LineScores, final_answer_reward
@@ -46,33 +44,13 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 150, seed: int = 0) -> dict[str, dict[str, list[float]]]:
-    """quantity → arm → a value per training step."""
+def run(*, steps: int = 150, seed: int = 0) -> Panels:
+    """Train each arm and bring back its curves."""
     world = build(TASK, seed=seed, steps=400)
-    arms = {}
-    for name, recipe in RECIPES.items():
-        watch = Watch(measure)
-        GRPOTrainer(
-            world.reload().model,
-            recipe,
-            segment=partial(segment_steps, separator="\n"),
-            args=config(max_steps=steps, seed=seed, max_completion_length=32, learning_rate=5e-4),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
-            processing_class=world.tokenizer,
-            callbacks=[watch],
-        ).train()
-        arms[name] = watch.curves
+    settings = {"max_steps": steps, "seed": seed, "max_completion_length": 32, "learning_rate": 5e-4}
+    arms = {name: trained(world, recipe, measure, segment=LINES, **settings) for name, recipe in RECIPES.items()}
     return by_quantity(arms)
 
 
-def main() -> None:
-    """Train, draw and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    panels = run(seed=parser.parse_args().seed)
-    draw("clip_delta", panels, title="A process reward, summed or clipped", bounded=["right answers (gold)"])
-    print(table(panels))
-
-
 if __name__ == "__main__":
-    main()
+    present("clip_delta", run, title="A process reward, summed or clipped", bounded=["right answers (gold)"])

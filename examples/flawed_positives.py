@@ -6,12 +6,9 @@ reports is worth 0, between right (+1) and wrong (−1). Ding et al. 2025, arXiv
 
 from __future__ import annotations
 
-import argparse
-
-from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, table
+from examples.support import Panels, build, present, trained
+from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import group_zscore
-from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.transforms import flawed_positive_penalty
 from rewardsmith.worlds import ChainSums, FlawDetector, final_answer_reward
@@ -40,32 +37,18 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 150, seed: int = 0) -> dict[str, dict[str, list[float]]]:
-    """quantity → arm → a value per training step."""
+def run(*, steps: int = 150, seed: int = 0) -> Panels:
+    """Train each arm and bring back its curves."""
     world = build(TASK, seed=seed, steps=400)
-    arms = {}
-    for name, recipe in RECIPES.items():
-        watch = Watch(measure)
-        GRPOTrainer(
-            world.reload().model,
-            recipe,
-            args=config(max_steps=steps, seed=seed, max_completion_length=32, learning_rate=5e-4),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
-            processing_class=world.tokenizer,
-            callbacks=[watch],
-        ).train()
-        arms[name] = watch.curves
+    settings = {"max_steps": steps, "seed": seed, "max_completion_length": 32, "learning_rate": 5e-4}
+    arms = {name: trained(world, recipe, measure, **settings) for name, recipe in RECIPES.items()}
     return by_quantity(arms)
 
 
-def main() -> None:
-    """Train, draw and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    panels = run(seed=parser.parse_args().seed)
-    draw("flawed_positives", panels, title="Right answers by wrong reasoning", bounded=list(panels))
-    print(table(panels))
-
-
 if __name__ == "__main__":
-    main()
+    present(
+        "flawed_positives",
+        run,
+        title="Right answers by wrong reasoning",
+        bounded=["right answers", "flawed among the right", "right by right lines (gold)"],
+    )

@@ -7,13 +7,11 @@ arXiv:2510.05283.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
-from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, quietly, table
+from examples.support import Panels, build, present, trained
+from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import group_zscore
-from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import RoutedReward, matches_format
 from rewardsmith.transforms import overlong_penalty
@@ -45,38 +43,18 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 250, seed: int = 0) -> dict[str, dict[str, list[float]]]:
-    """quantity → arm → a value per training step."""
+def run(*, steps: int = 250, seed: int = 0) -> Panels:
+    """Train each arm and bring back its curves."""
     world = build(TASK, seed=seed, steps=400)
-    arms = {}
-    for name, recipe in RECIPES.items():
-        watch = Watch(measure, window=5)
-        trainer = GRPOTrainer(
-            world.reload().model,
-            recipe,
-            args=config(max_steps=steps, seed=seed, max_completion_length=16, learning_rate=1e-3),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
-            processing_class=world.tokenizer,
-            callbacks=[watch],
-        )
-        quietly(trainer)
-        arms[name] = watch.curves
+    settings = {"max_steps": steps, "seed": seed, "max_completion_length": 16, "learning_rate": 1e-3}
+    arms = {name: trained(world, recipe, measure, window=5, **settings) for name, recipe in RECIPES.items()}
     return by_quantity(arms)
 
 
-def main() -> None:
-    """Train, draw and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    panels = run(seed=parser.parse_args().seed)
-    draw(
+if __name__ == "__main__":
+    present(
         "hybrid_rewards",
-        panels,
+        run,
         title="Sums to the checker, the rest to the judge",
         bounded=["sums right", "open quality", "in form"],
     )
-    print(table(panels))
-
-
-if __name__ == "__main__":
-    main()

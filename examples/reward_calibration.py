@@ -7,13 +7,11 @@ mean, and charging for it below, gives it one. Leng et al. 2024, arXiv:2410.0972
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
-from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, quietly, table
+from examples.support import Panels, build, present, trained
+from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import group_centered
-from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.rewards import stated_confidence, without_confidence
@@ -48,38 +46,18 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 150, seed: int = 0) -> dict[str, dict[str, list[float]]]:
-    """quantity → arm → a value per training step."""
+def run(*, steps: int = 150, seed: int = 0) -> Panels:
+    """Train each arm and bring back its curves."""
     world = build(TASK, seed=seed)
-    arms = {}
-    for name, recipe in recipes().items():
-        watch = Watch(measure, window=5)
-        trainer = GRPOTrainer(
-            world.reload().model,
-            recipe,
-            args=config(max_steps=steps, seed=seed, max_completion_length=8, learning_rate=1e-3),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
-            processing_class=world.tokenizer,
-            callbacks=[watch],
-        )
-        quietly(trainer)
-        arms[name] = watch.curves
+    settings = {"max_steps": steps, "seed": seed, "max_completion_length": 8, "learning_rate": 1e-3}
+    arms = {name: trained(world, recipe, measure, window=5, **settings) for name, recipe in recipes().items()}
     return by_quantity(arms)
 
 
-def main() -> None:
-    """Train, draw and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    panels = run(seed=parser.parse_args().seed)
-    draw(
+if __name__ == "__main__":
+    present(
         "reward_calibration",
-        panels,
+        run,
         title="A reward model that likes a confident tone",
         bounded=["accuracy", "mean confidence", "calibration error", "AUROC"],
     )
-    print(table(panels))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,17 +8,15 @@ arXiv:2312.09244.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from examples.labeler import write_preferences
-from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, quietly, table
+from examples.support import Panels, build, present, trained
+from examples.watch import Rows, by_quantity
 from rewardsmith.cli import app
-from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.rewards import RewardEnsemble, load_reward_model
 from rewardsmith.transforms import member_mean, member_quantile
 from rewardsmith.worlds import Sums, arithmetic_gold
@@ -38,39 +36,33 @@ def command(*arguments: object) -> None:
     app(given, standalone_mode=False)
 
 
-def train_members(folder: Path, preferences: Path, starts: Sequence[Path], *, seed: int) -> list[Path]:
+def train_members(folder: Path, preferences: Path, starts: Sequence[Path], *, steps: int, seed: int) -> list[Path]:
     """One command: an ensemble whose members were pretrained, initialized and sampled apart."""
     models = [argument for start in starts for argument in ("--model", start)]
     command("train-reward", preferences, *models, "--out", folder, "--members", MEMBERS, "--held-out", 0.05,
-            "--max-steps", 300, "--learning-rate", 1e-3, "--center", 0.01, "--seed", seed)  # fmt: skip
+            "--max-steps", steps, "--learning-rate", 1e-3, "--center", 0.01, "--seed", seed)  # fmt: skip
     return [folder / f"member-{k}" for k in range(MEMBERS)]
 
 
-def run(*, steps: int = 150, seed: int = 0, folder: Path | None = None) -> dict[str, dict[str, list[float]]]:
-    """quantity → arm → a value per training step."""
+def run(
+    *, steps: int = 150, seed: int = 0, pairs: int = 2000, fit_steps: int = 300, folder: Path | None = None
+) -> Panels:
+    """Train each arm and bring back its curves."""
     folder = folder or Path(tempfile.mkdtemp(prefix="rewardsmith-"))
     worlds = [build(Sums(max_operand=5), seed=100 * seed + k) for k in range(MEMBERS)]
     world = worlds[0]
-    prompts, completions = write_preferences(world, folder / "preferences.jsonl", n=2000, seed=seed)
-    places = train_members(folder / "rm", folder / "preferences.jsonl", [w.folder for w in worlds], seed=10 * seed)
-    write_preferences(world, folder / "fresh.jsonl", n=400, seed=10_000 + seed)
-    command("audit", places[0], folder / "fresh.jsonl", "--budget", 6000, "--out", folder / "report")
+    prompts, completions = write_preferences(world, folder / "preferences.jsonl", n=pairs, seed=seed)
+    places = train_members(
+        folder / "rm", folder / "preferences.jsonl", [w.folder for w in worlds], steps=fit_steps, seed=10 * seed
+    )
+    write_preferences(world, folder / "fresh.jsonl", n=pairs // 5, seed=10_000 + seed)
+    command("audit", places[0], folder / "fresh.jsonl", "--budget", 3 * pairs, "--out", folder / "report")
     members = [load_reward_model(place) for place in places]
     arms = {}
     for name, (n, aggregate) in ARMS.items():
         reward = RewardEnsemble(members[:n], aggregate, normalize="ref_zscore")
         reward.fit_reference([*prompts[:256]], [*completions[:256]])
-        watch = Watch(partial(measure, reward))
-        trainer = GRPOTrainer(
-            world.reload().model,
-            reward,
-            args=config(max_steps=steps, seed=seed, learning_rate=5e-4),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
-            processing_class=world.tokenizer,
-            callbacks=[watch],
-        )
-        quietly(trainer)
-        arms[name] = watch.curves
+        arms[name] = trained(world, reward, partial(measure, reward), max_steps=steps, seed=seed, learning_rate=5e-4)
     return by_quantity(arms)
 
 
@@ -85,15 +77,6 @@ def measure(reward: RewardEnsemble, rows: Rows) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Train, audit, train, draw and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    title = "A policy on one learned reward model, and on several"
-    panels = run(seed=parser.parse_args().seed)
-    draw("reward_model", panels, title=title, bounded=["right answers (gold)"])
-    print(table(panels))
-
-
 if __name__ == "__main__":
-    main()
+    title = "A policy on one learned reward model, and on several"
+    present("reward_model", run, title=title, bounded=["right answers (gold)"])

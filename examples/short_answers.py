@@ -6,12 +6,9 @@ it; one for the batch's most often solved prompts leaves it there. Dai et al. 20
 
 from __future__ import annotations
 
-import argparse
-
-from examples.support import build, config, draw, seeded
-from examples.watch import Rows, Watch, by_quantity, quietly, table
+from examples.support import Panels, build, present, trained
+from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import group_centered
-from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.recipes import Recipe, source
 from rewardsmith.transforms import GRPOLambda, length_shaped
 from rewardsmith.worlds import LongSums, committed_number_reward
@@ -42,39 +39,19 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 200, seed: int = 0) -> dict[str, dict[str, list[float]]]:
-    """quantity → arm → a value per training step."""
+def run(*, steps: int = 200, seed: int = 0) -> Panels:
+    """Train each arm and bring back its curves."""
     world = build(TASK, seed=seed, steps=1200)
-    arms = {}
-    for name, recipe in recipes().items():
-        watch = Watch(measure, window=5)
-        trainer = GRPOTrainer(
-            world.reload().model,
-            recipe,
-            args=config(
-                max_steps=steps,
-                seed=seed,
-                max_completion_length=16,
-                learning_rate=5e-4,
-                per_device_train_batch_size=128,
-            ),
-            train_dataset=world.rows(4096, generator=seeded(seed)),
-            processing_class=world.tokenizer,
-            callbacks=[watch],
-        )
-        quietly(trainer)
-        arms[name] = watch.curves
+    settings = {
+        "max_steps": steps,
+        "seed": seed,
+        "max_completion_length": 16,
+        "learning_rate": 5e-4,
+        "per_device_train_batch_size": 128,
+    }
+    arms = {name: trained(world, recipe, measure, window=5, **settings) for name, recipe in recipes().items()}
     return by_quantity(arms)
 
 
-def main() -> None:
-    """Train, draw and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    panels = run(seed=parser.parse_args().seed)
-    draw("short_answers", panels, title="A length penalty on all prompts, or on those that are solved")
-    print(table(panels))
-
-
 if __name__ == "__main__":
-    main()
+    present("short_answers", run, title="A length penalty on all prompts, or on those that are solved")

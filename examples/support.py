@@ -1,10 +1,12 @@
-"""What every example shares: a trainer configuration for a small model on a CPU, and how curves are drawn."""
+"""What every example shares: a small policy, its training on a CPU, and how curves are drawn."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,21 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from transformers import PrinterCallback
 from transformers.utils import logging
 
+from examples.watch import Rows, Watch, table
 from rewardsmith.auditing import HOUSE_STYLE
-from rewardsmith.engines.trl import GRPOConfig
+from rewardsmith.data import segment_steps
+from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer
 from rewardsmith.worlds import ArithmeticLM, Task
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images" / "examples"
 COLORS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#57534e")
 SMOOTH = 8  # steps per drawn point
+LINES = partial(segment_steps, separator="\n")
+Panels = dict[str, dict[str, list[float]]]
+"""quantity → arm → a value per training step"""
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -37,16 +45,29 @@ def build(task: Task | None = None, *, seed: int = 0, steps: int = 150) -> Arith
     return ArithmeticLM.build(tempfile.mkdtemp(prefix="rewardsmith-"), task=task, generator=seeded(seed), steps=steps)
 
 
-def config(**changes: Any) -> GRPOConfig:
-    """TRL's configuration with what a CPU run of seconds needs; any field can be changed."""
-    settings = {
+def trained(
+    world: ArithmeticLM,
+    reward: Any,
+    measure: Callable[[Rows], Mapping[str, float]],
+    *,
+    rows: int = 4096,
+    window: int = 1,
+    segment: Any = segment_steps,
+    **settings: Any,
+) -> dict[str, list[float]]:
+    """Train the world's policy on a reward or recipe; quantity → a value per training step.
+
+    Args:
+        measure, window: as in `Watch`.
+        segment: cuts completions into steps, for a recipe that has some.
+        settings: fields of TRL's configuration, in place of those that a CPU run of seconds needs.
+    """
+    usual = {
         "output_dir": tempfile.mkdtemp(prefix="rewardsmith-"),
         "per_device_train_batch_size": 64,
         "num_generations": 8,
         "max_completion_length": 24,
-        "learning_rate": 3e-4,
         "lr_scheduler_type": "constant",
-        "max_steps": 120,
         "beta": 0.0,
         "scale_rewards": "none",
         "bf16": False,
@@ -56,9 +77,30 @@ def config(**changes: Any) -> GRPOConfig:
         "save_strategy": "no",
         "logging_steps": 1000,
         "disable_tqdm": True,
-        "seed": 0,
     }
-    return GRPOConfig(**{**settings, **changes})
+    config = GRPOConfig(**{**usual, **settings})
+    watch = Watch(measure, window=window)
+    trainer = GRPOTrainer(
+        world.reload().model,
+        reward,
+        segment=segment,
+        args=config,
+        train_dataset=world.rows(rows, generator=seeded(config.seed)),
+        processing_class=world.tokenizer,
+        callbacks=[watch],
+    )
+    trainer.remove_callback(PrinterCallback)  # its summary is a screen long
+    trainer.train()
+    return watch.curves
+
+
+def present(name: str, run: Callable[..., Panels], *, title: str, bounded: Sequence[str] = ()) -> None:
+    """Run an example with the command line's seed, draw and print what it brings back."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    panels = run(seed=parser.parse_args().seed)
+    draw(name, panels, title=title, bounded=bounded)
+    print(table(panels))
 
 
 def draw(
@@ -90,8 +132,3 @@ def draw(
         figure.savefig(path, dpi=130)
     print(f"Drawn: {path}")
     return path
-
-
-def last(curve: Sequence[float], n: int = 20) -> float:
-    """The mean over the last `n` steps."""
-    return sum(curve[-n:]) / len(curve[-n:])

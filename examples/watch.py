@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 from rewardsmith.engines.trl import ScoredBatch
 
@@ -35,12 +35,6 @@ class Watch(TrainerCallback):
         together = {name: [value for batch in self.rows for value in batch[name]] for name in self.rows[0]}
         for name, value in self.measure(together).items():
             self.curves.setdefault(name, []).append(float(value))
-
-
-def quietly(trainer: Trainer) -> None:
-    """Train without the trainer's own summary, which is a screen long."""
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
 
 
 def by_quantity(arms: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, list[float]]]:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-pytestmark = pytest.mark.slow
+from tests.engines.two_processes import SETTINGS, trained
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two processes")]  # one process has the runs
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 # Without MPI, `accelerate launch --cpu` starts one process whatever --num_processes says; torchrun, started as its
@@ -18,18 +20,21 @@ ACCELERATE = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu
 LAUNCH = [*ACCELERATE, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-def run(prefix, world, out, algorithm):
+@pytest.fixture(scope="module")
+def results(world, tmp_path_factory):
+    """By setting, what one process came to and what each of two did."""
+    out = tmp_path_factory.mktemp("two-processes") / "two"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, *prefix, str(SCRIPT), str(world.folder), str(out), algorithm]
+    command = [sys.executable, *LAUNCH, str(SCRIPT), str(world.folder), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
+    two = [torch.load(f"{out}.{rank}", weights_only=False) for rank in (0, 1)]
+    return {name: (trained(world.folder, name, processes=1), *(each[name] for each in two)) for name in SETTINGS}
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "steps"])
-def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorithm, world, tmp_path):
-    run([], world, tmp_path / "one", algorithm)
-    run(LAUNCH, world, tmp_path / "two", algorithm)
-    one, *two = (torch.load(tmp_path / name, weights_only=False) for name in ("one.0", "two.0", "two.1"))
+@pytest.mark.parametrize("algorithm", SETTINGS)
+def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorithm, results):
+    one, *two = results[algorithm]
     assert [result["processes"] for result in (one, *two)] == [1, 2, 2]
     for result in two:
         assert len(result["seen"]) == len(one["seen"]) == 4

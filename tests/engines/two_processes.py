@@ -1,14 +1,16 @@
-"""Run by `test_two_processes.py`, once as one process and once under `accelerate launch` with two.
+"""Called by `test_two_processes.py` as one process, and run by it under `accelerate launch` as two.
 
 Completions come from a formula over the row's place in the gathered batch, so that both runs see the same data; groups
 of 8 straddle the processes (4 rows each). The model is in float64: rows are summed in another order, nothing else
-differs, so the results agree to rounding. usage: two_processes.py WORLD OUT {grpo|rloo|steps}
+differs, so the results agree to rounding. usage: two_processes.py WORLD OUT
 
-"steps" is GRPO with a process reward and the library's own transform, credit and filter of groups and batches.
+Of the settings "steps" is GRPO with a process reward and the library's own transform, credit and filter of groups and
+batches.
 """
 
 import os
 import sys
+import tempfile
 from functools import partial
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -25,6 +27,7 @@ from rewardsmith.transforms import GRPOLambda
 from rewardsmith.worlds import arithmetic_gold
 
 GROUP, ROWS, STEPS = 8, 16, 4
+SETTINGS = ("grpo", "rloo", "steps")
 
 
 class Fixed:
@@ -129,13 +132,12 @@ def flat(trainer):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def main(world, out, algorithm):
-    torch.set_num_threads(1)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+def trained(world, algorithm, *, processes):
+    """What a run in one setting saw and came to."""
     ours, config = (RLOOTrainer, trl.RLOOConfig) if algorithm == "rloo" else (GRPOTrainer, trl.GRPOConfig)
     sources, options = stages(algorithm)
     args = config(
-        output_dir=out + ".run",
+        output_dir=tempfile.mkdtemp(prefix="rewardsmith-test-"),
         per_device_train_batch_size=ROWS // processes,
         num_generations=GROUP,
         max_completion_length=12,
@@ -165,7 +167,7 @@ def main(world, out, algorithm):
         trainer.ref_model.double()
     start = flat(trainer)
     trainer.train()
-    result = {
+    return {
         "seen": keep.seen,
         "start": start,
         "weights": flat(trainer),
@@ -173,8 +175,10 @@ def main(world, out, algorithm):
         "history": watch.history,
         "kept_rate": keep.kept_rate,
     }
-    torch.save(result, f"{out}.{trainer.accelerator.process_index}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    torch.set_num_threads(1)
+    world, out = sys.argv[1:]
+    results = {name: trained(world, name, processes=int(os.environ["WORLD_SIZE"])) for name in SETTINGS}
+    torch.save(results, f"{out}.{os.environ['RANK']}")

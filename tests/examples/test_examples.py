@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "examples").glob("*.py"))
 TRAINED = [path.stem for path in PAGES if "\ndef run(" in path.read_text(encoding="utf-8")]
 STEPS = 3
-WARM_STEPS = 60  # of imitation, in place of up to 1,200
+WARM_STEPS = 20  # of imitation, in place of up to 1,200
+SMALLER: dict[str, dict[str, int]] = {"reward_model": {"pairs": 200, "fit_steps": 10}}
 
 
 @pytest.mark.slow
@@ -19,7 +20,7 @@ def test_an_example_brings_back_a_finite_curve_for_every_quantity_and_arm(name, 
     example = importlib.import_module(f"examples.{name}")
     build = example.build
     monkeypatch.setattr(example, "build", lambda *task, **options: build(*task, **options | {"steps": WARM_STEPS}))
-    panels = example.run(steps=STEPS, seed=1)
+    panels = example.run(steps=STEPS, seed=1, **SMALLER.get(name, {}))
     arms = [list(curves) for curves in panels.values()]
     assert len(arms[0]) >= 2
     assert all(named == arms[0] for named in arms)
