@@ -19,7 +19,7 @@ from transformers import PrinterCallback
 from transformers.utils import logging
 
 from examples.watch import Rows, Watch, table
-from rewardsmith.auditing import HOUSE_STYLE
+from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer
 from rewardsmith.worlds import ArithmeticLM, Task

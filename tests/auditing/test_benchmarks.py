@@ -10,15 +10,12 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binomtest
 
-from rewardsmith.auditing import (
-    BenchmarkScore,
-    reward_bench,
-    reward_bench_2,
-    rm_bench,
-    run_benchmark,
-    strict_json,
-    ties_score,
-)
+from rewardsmith.auditing import run_benchmark
+from rewardsmith.auditing.benchmarks.best_of_four import reward_bench_2
+from rewardsmith.auditing.benchmarks.pairwise import reward_bench, rm_bench
+from rewardsmith.auditing.benchmarks.result import BenchmarkScore
+from rewardsmith.auditing.benchmarks.ties import ties_score
+from rewardsmith.auditing.render.write import strict_json
 from rewardsmith.data import BenchmarkRow
 
 FIVE = ("Factuality", "Precise IF", "Math", "Safety", "Focus")

@@ -25,12 +25,13 @@ from pair_worlds import (
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rewardsmith.auditing import audit, audit_pairs, render_html, render_text, report_schema, strict_json
+from rewardsmith.auditing import audit, audit_pairs, render_html, render_text, report_schema
 from rewardsmith.auditing.pair_baseline import Form, drawn, takes_context, with_conduct
 from rewardsmith.auditing.probes.accuracy import accuracy
 from rewardsmith.auditing.probes.conduct import batch_dependence, determinism
 from rewardsmith.auditing.probes.cues import CUES, cues
 from rewardsmith.auditing.probes.reading import context, prompt
+from rewardsmith.auditing.render.write import strict_json
 from rewardsmith.cli import app
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.errors import RowsError, TargetError

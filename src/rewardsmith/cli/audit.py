@@ -23,7 +23,8 @@ from rewardsmith.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from rewardsmith.auditing import Report, Severity
+    from rewardsmith.auditing import Report
+    from rewardsmith.auditing.finding import Severity
 
 TargetName = Annotated[
     str,
@@ -163,7 +164,8 @@ def _read(source: str, limit: int | None) -> Any:
 def _print(report: Report, *, floor: Severity, out: Path | None, as_json: bool) -> None:
     from rich.console import Console
 
-    from rewardsmith.auditing import render_text, strict_json, write_report
+    from rewardsmith.auditing import render_text, write_report
+    from rewardsmith.auditing.render.write import strict_json
 
     paths = write_report(report, out, floor) if out else None
     if as_json:

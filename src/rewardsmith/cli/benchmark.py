@@ -54,7 +54,8 @@ def benchmark_command(
 
     Exit code 0: done. 1: no item could be scored. 2: the reward, the items or an option is unusable.
     """
-    from rewardsmith.auditing import run_benchmark, strict_json
+    from rewardsmith.auditing import run_benchmark
+    from rewardsmith.auditing.render.write import strict_json
     from rewardsmith.data import read_benchmark
     from rewardsmith.errors import RewardsmithError
     from rewardsmith.scoring import load_target

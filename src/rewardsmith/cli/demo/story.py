@@ -16,7 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from rewardsmith.auditing import Report, Section, audit, render_league, render_text, short_verdict, write_report
+from rewardsmith.auditing import Report, Section, audit, render_text, write_report
+from rewardsmith.auditing.render.text import render_league
+from rewardsmith.auditing.render.wording import short_verdict
 from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, Entry, reasoning_gym_specs, run_league
 from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
 from rewardsmith.rewards import exact_number

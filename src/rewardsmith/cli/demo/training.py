@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from rewardsmith.auditing import HOUSE_STYLE
+from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.data import Row
 from rewardsmith.worlds import ArithmeticLM, arithmetic_gold
 
