@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.atlas.pages.preference_topology import World
+from rewardsmith.atlas.pages.preference_topology import Truth, World
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 
@@ -15,7 +15,7 @@ SEEDS = [3, 4]
 
 def world(**options):
     streams = Streams(SEEDS)
-    return World(**options).truth(streams), streams
+    return Truth(World(**options), streams), streams
 
 
 def test_gold_is_the_weighted_sum_of_soft_steps_in_units_of_its_spread():
@@ -36,7 +36,7 @@ def test_gold_is_the_weighted_sum_of_soft_steps_in_units_of_its_spread():
 @pytest.mark.parametrize(("shape", "responses", "shared"), [("chain", 80, 0), ("reuse", 40, 0), ("tree", 40, 1)])
 def test_pairs_share_responses_and_segments_as_their_shape_says(shape, responses, shared):
     truth, streams = world()
-    pairs = truth.pairs(40, shape, streams=streams, seeds=SEEDS)
+    pairs = truth.pairs(40, shape, streams=streams)
     x = torch.stack([pairs.chosen, pairs.rejected], dim=2).unflatten(-1, (3, 6))  # (S, 40, 2, 3, 6)
     assert (pairs.chosen_gold > pairs.rejected_gold).all()
     assert_close(truth.gold(x[:, :, 0]), pairs.chosen_gold)
@@ -59,7 +59,7 @@ def test_leaves_of_a_tree_share_the_segments_of_the_nodes_above_them():
 
 def test_flips_turn_as_many_labels_around_as_asked():
     truth, streams = world()
-    pairs = truth.pairs(2000, "chain", streams=streams, seeds=SEEDS, flip=0.2)
+    pairs = truth.pairs(2000, "chain", streams=streams, flip=0.2)
     wrong = (pairs.chosen_gold < pairs.rejected_gold).double().mean(dim=1)
     assert_close(pairs.flipped.double().mean(dim=1), wrong)
     assert ((wrong - 0.2).abs() < 4 * (0.16 / 2000) ** 0.5).all()
@@ -77,7 +77,7 @@ def test_best_of_n_by_a_constant_model_takes_the_first_candidate_and_gains_nothi
 
 def test_a_seed_does_not_see_the_seeds_beside_it():
     alone = Streams([4])
-    pairs = World().truth(alone).pairs(16, "tree", streams=alone, seeds=[4])
+    pairs = Truth(World(), alone).pairs(16, "tree", streams=alone)
     truth, streams = world()
-    both = truth.pairs(16, "tree", streams=streams, seeds=SEEDS)
+    both = truth.pairs(16, "tree", streams=streams)
     assert_close(pairs.chosen[0], both.chosen[1])

@@ -98,10 +98,7 @@ class HeavyTails:
         gold = self.gold(x)
         seen = gold + bias * x[..., 0] if bias else gold
         flipped = streams.rand(n) < flip
-        first = (seen[..., 0] > seen[..., 1]) ^ flipped
-        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
-        x, gold = x.gather(2, order[..., None].expand_as(x)), gold.gather(2, order)
-        return Pairs(x[:, :, 0], x[:, :, 1], gold[..., 0], gold[..., 1], flipped)
+        return Pairs.labeled(x, gold, (seen[..., 0] > seen[..., 1]) ^ flipped, flipped)
 
 
 @torch.no_grad()

@@ -33,6 +33,13 @@ class Pairs(NamedTuple):
     rejected_gold: Tensor
     flipped: Tensor
 
+    @classmethod
+    def labeled(cls, features: Tensor, gold: Tensor, first: Tensor, flipped: Tensor) -> Pairs:
+        """Put pairs (S, n, 2, d) of worth (S, n, 2) in the order of their labels: (S, n) True prefers the first."""
+        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+        features, gold = features.gather(2, order[..., None].expand_as(features)), gold.gather(2, order)
+        return cls(features[:, :, 0], features[:, :, 1], gold[..., 0], gold[..., 1], flipped)
+
     @property
     def right(self) -> Tensor:
         """(S, n) True where gold agrees with the label: a wrong label is a flipped or an unlikely choice."""
@@ -94,10 +101,7 @@ class PreferenceWorld:
         gap = gold[..., 0] - gold[..., 1]
         choice, flipped = streams.rand(n), streams.rand(n) < flip
         first = (gap > 0 if math.isinf(slope) else choice < torch.sigmoid(slope * gap)) ^ flipped
-        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
-        x = x.gather(2, order[..., None].expand_as(x))
-        gold = gold.gather(2, order)
-        return Pairs(x[:, :, 0], x[:, :, 1], gold[..., 0], gold[..., 1], flipped)
+        return Pairs.labeled(x, gold, first, flipped)
 
 
 def _raw_gold(features: Tensor, directions: Tensor, linear: float) -> Tensor:
