@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from rewardsmith.cli.shell import AsJson, explained_errors
 
+if TYPE_CHECKING:
     from rewardsmith.atlas import Page, Paper, Run
 
 app = typer.Typer(
@@ -22,23 +21,24 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by commas.", show_default=False)]
 SeedStart = Annotated[int, typer.Option(min=0, help="First seed, where --seeds is not given.")]
 NSeeds = Annotated[int, typer.Option(min=1, help="How many seeds, where --seeds is not given.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that run seeds at the same time, one per core at most.")]
-Ids = Annotated[list[str], typer.Argument(help="Paper numbers or page names, or `all`.", show_default=False)]
-Family = Annotated[str | None, typer.Option(help="Only this family of papers.", show_default=False)]
-StatusOption = Annotated[str | None, typer.Option(help="Only reproduced, partly or planned.", show_default=False)]
 ChangedWorld = Annotated[
     list[str] | None, typer.Option("--set", help="name=value of a declared world parameter.", show_default=False)
 ]
 
 
 @app.command("list")
-def list_command(*, family: Family = None, status: StatusOption = None, as_json: AsJson = False) -> None:
+def list_command(
+    *,
+    family: Annotated[str | None, typer.Option(help="Only this family of papers.", show_default=False)] = None,
+    status: Annotated[str | None, typer.Option(help="Only reproduced, partly or planned.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the papers with their status."""
-    with _usage_errors():
+    with explained_errors("nothing was kept"):
         from rewardsmith.atlas import STATUSES, load_catalogue, status_of
 
         families = sorted({paper.family for paper in load_catalogue()})
@@ -69,17 +69,31 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Show one paper: what it says and, where there is a page, what we run, how it is judged and what falls short."""
-    with _usage_errors():
-        paper, page = _paper_and_page(identifier)
-    if as_json:
-        print(json.dumps(_paper_json(paper) | (_page_json(page) if page else {}), ensure_ascii=False))
+    with explained_errors("nothing was kept"):
+        from rewardsmith.atlas import find_page, find_paper, page_of
+
+        paper = find_paper(int(identifier) if identifier.isdecimal() else find_page(identifier).paper)
+        page = page_of(paper)
+    if not as_json:
+        _print_paper(paper, page)
         return
-    _print_paper(paper, page)
+    more = {} if page is None else {
+        "components": list(page.names),
+        "claim": page.claim,
+        "criterion": str(page.criterion),
+        "ablation": page.ablation,
+        "scope": page.scope,
+        "falls_short": list(page.falls_short),
+        "notes": list(page.notes),
+        "usage": page.usage,
+        "world": {name: default for name, default, _ in page.parameters},
+    }  # fmt: skip
+    print(json.dumps(_paper_json(paper) | more, ensure_ascii=False))
 
 
 @app.command("run")
 def run_command(
-    ids: Ids,
+    ids: Annotated[list[str], typer.Argument(help="Paper numbers or page names, or `all`.", show_default=False)],
     *,
     seeds: Seeds = None,
     seed_start: SeedStart = 0,
@@ -94,8 +108,19 @@ def run_command(
     Exit code 0: every page passed. 1: one did not, as every ablation should. 2: usage.
     """
     passed = []
-    with _usage_errors():
-        slugs, chosen, world = _slugs(ids), _seeds(seeds, seed_start, n_seeds), _changes(changes)
+    with explained_errors("nothing was kept"):
+        from rewardsmith.atlas import find_page, read_pages
+
+        pages = read_pages() if "all" in ids else [find_page(identifier) for identifier in ids]
+        slugs = dict.fromkeys(page.slug for page in pages)
+        chosen = _seeds(seeds, seed_start, n_seeds)
+        pairs = [change.partition("=") for change in changes or ()]
+        for name, equals, value in pairs:
+            if not (name and equals and value):
+                raise ValueError(
+                    f"--set is {name + equals + value!r}, which is not name=value. Write it as name=value."
+                )
+        world = {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
         for slug in slugs:
             try:
                 run = _with_progress(slug, chosen, world=world, broken=ablation, workers=workers)
@@ -121,7 +146,7 @@ def build_command(
     workers: Workers = 1,
 ) -> None:
     """Run every page and its ablation, and write the static site: an index of all papers, and a page each."""
-    with _usage_errors():
+    with explained_errors("nothing was kept"):
         from rewardsmith.atlas import page_slugs
         from rewardsmith.atlas.site import write_site
 
@@ -134,26 +159,9 @@ def build_command(
     print(index)
 
 
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
-
-
 def _check_one_of(option: str, value: str | None, choices: Sequence[str]) -> None:
     if value is not None and value not in choices:
         raise ValueError(f"{option} is {value!r}, which is not one of {', '.join(choices)}. Choose one of those.")
-
-
-def _slugs(ids: Sequence[str]) -> tuple[str, ...]:
-    from rewardsmith.atlas import find_page, read_pages
-
-    if "all" in ids:
-        return tuple(page.slug for page in read_pages())
-    return tuple(dict.fromkeys(find_page(identifier).slug for identifier in ids))
 
 
 def _seeds(text: str | None, start: int, count: int) -> tuple[int, ...]:
@@ -163,14 +171,6 @@ def _seeds(text: str | None, start: int, count: int) -> tuple[int, ...]:
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"--seeds is {text!r}, which is not a list of whole numbers. Write it as 0,1,2.")
     return tuple(int(part) for part in parts)
-
-
-def _changes(changes: Sequence[str] | None) -> dict[str, str]:
-    pairs = [change.partition("=") for change in changes or ()]
-    for name, equals, value in pairs:
-        if not (name and equals and value):
-            raise ValueError(f"--set is {name + equals + value!r}, which is not name=value. Write it as name=value.")
-    return {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
 
 
 def _with_progress(slug: str, seeds: Sequence[int], **options: Any) -> Run:
@@ -186,16 +186,6 @@ def _with_progress(slug: str, seeds: Sequence[int], **options: Any) -> Run:
         return run_page(slug, seeds=seeds, on_seed=advance, **options)
 
 
-def _paper_and_page(identifier: str) -> tuple[Paper, Page | None]:
-    from rewardsmith.atlas import find_page, find_paper, page_of
-
-    if identifier.isdecimal():
-        paper = find_paper(int(identifier))
-        return paper, page_of(paper)
-    page = find_page(identifier)
-    return find_paper(page.paper), page
-
-
 def _paper_json(paper: Paper) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -204,20 +194,6 @@ def _paper_json(paper: Paper) -> dict[str, Any]:
     page = page_of(paper)
     entry = {name: value for name, value in asdict(paper).items() if name != "confirmed"}
     return entry | {"url": paper.url, "status": status_of(paper), "slug": page.slug if page else None}
-
-
-def _page_json(page: Page) -> dict[str, Any]:
-    return {
-        "components": list(page.names),
-        "claim": page.claim,
-        "criterion": str(page.criterion),
-        "ablation": page.ablation,
-        "scope": page.scope,
-        "falls_short": list(page.falls_short),
-        "notes": list(page.notes),
-        "usage": page.usage,
-        "world": {name: default for name, default, _ in page.parameters},
-    }
 
 
 def _console() -> Any:
@@ -275,6 +251,8 @@ def _print_paper(paper: Paper, page: Page | None) -> None:
 
 
 def _print_run(run: Run) -> None:
+    from rich import box
+    from rich.table import Table
     from rich.text import Text
 
     from rewardsmith.atlas import find_paper
@@ -284,26 +262,6 @@ def _print_run(run: Run) -> None:
     console.print(Text(f"\n{paper.number} · {paper.name} ({run.page.slug})", style="bold"))
     if run.broken:
         console.print(Text(f"Ablation: {run.page.ablation}"))
-    console.print(_results_table(run))
-    for part in run.verdict.parts or (run.verdict,):
-        mark, style = ("holds", "green") if part.passed else ("fails", "red")
-        console.print(Text.assemble((mark, style), f"  {part.sentence}: {part.observed}"))
-    said = "PASSED" if run.verdict.passed else "NOT PASSED"
-    if run.broken:
-        said += ", though the ablation must not pass" if run.verdict.passed else ", as the ablation must"
-    good = run.verdict.passed != run.broken
-    console.print(
-        Text(
-            f"{said} ({len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}, {run.seconds:.1f} s)",
-            style="bold green" if good else "bold red",
-        )
-    )
-
-
-def _results_table(run: Run) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-
     table = Table("metric/arm", box=box.SIMPLE, pad_edge=False)
     table.add_column("mean", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -311,4 +269,13 @@ def _results_table(run: Run) -> RenderableType:
         bounds = run.intervals.get(name)
         shown = f"[{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "one seed"
         table.add_row(name, f"{sum(values) / len(values):.3f}", shown.replace("[", "\\["))
-    return table
+    console.print(table)
+    for part in run.verdict.parts or (run.verdict,):
+        mark, style = ("holds", "green") if part.passed else ("fails", "red")
+        console.print(Text.assemble((mark, style), f"  {part.sentence}: {part.observed}"))
+    said = "PASSED" if run.verdict.passed else "NOT PASSED"
+    if run.broken:
+        said += ", though the ablation must not pass" if run.verdict.passed else ", as the ablation must"
+    seeds = f"{len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}"
+    style = "bold green" if run.verdict.passed != run.broken else "bold red"
+    console.print(Text(f"{said} ({seeds}, {run.seconds:.1f} s)", style=style))

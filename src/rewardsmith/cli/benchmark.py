@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rewardsmith.cli.shell import Timeout, interrupted, refuse, stdout_kept_for_the_result
+from rewardsmith.cli import shell
 
 SPLITS = {"allenai/reward-bench": "filtered"}
 """The split that is scored, where a data set on the hub has others."""
@@ -25,12 +25,9 @@ RowsName = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for benchmark.json; also lets a run resume.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
 Protocol = Annotated[
     str | None, typer.Option(help="rewardbench, rewardbench2 or rm_bench.", show_default="as the columns say")
 ]
-Split = Annotated[str | None, typer.Option(help="Split to read.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many items.")]
 Ratings = Annotated[
     bool, typer.Option("--ratings", help="RewardBench 2: scores are a judge's ratings, and failed ones count.")
 ]
@@ -42,27 +39,27 @@ def benchmark_command(
     rows: RowsName,
     *,
     out: Out = None,
-    as_json: AsJson = False,
+    as_json: shell.AsJson = False,
     protocol: Protocol = None,
-    split: Split = None,
-    limit: Limit = None,
+    split: shell.Split = None,
+    limit: shell.Limit = None,
     ratings: Ratings = False,
     workers: Workers = None,
-    timeout: Timeout = None,
+    timeout: shell.Timeout = None,
 ) -> None:
     """Score a reward on a reward model benchmark, as the benchmark's authors score it.
 
     Exit code 0: done. 1: no item could be scored. 2: the reward, the items or an option is unusable.
     """
-    from rewardsmith.auditing import run_benchmark
-    from rewardsmith.auditing.render.write import strict_json
-    from rewardsmith.data import read_benchmark
-    from rewardsmith.errors import RewardsmithError
-    from rewardsmith.scoring import load_target
-    from rewardsmith.scoring.calling import is_model
+    with shell.explained_errors(shell.what_is_kept(out)):
+        from rewardsmith._disk import replacing
+        from rewardsmith.auditing import run_benchmark
+        from rewardsmith.auditing.render.write import strict_json
+        from rewardsmith.data import read_benchmark
+        from rewardsmith.scoring import load_target
+        from rewardsmith.scoring.calling import is_model
 
-    try:
-        with stdout_kept_for_the_result():
+        with shell.stdout_kept_for_the_result():
             read = read_benchmark(rows, schema=protocol, split=split or SPLITS.get(rows), limit=limit)
             reward = load_target(target)
             if read.card.dropped:
@@ -79,21 +76,10 @@ def benchmark_command(
             )
         record = strict_json(score.record())
         if out is not None:
-            _save(record, out / "benchmark.json")
+            out.mkdir(parents=True, exist_ok=True)
+            with replacing(out / "benchmark.json") as file:
+                file.write(f"{record}\n".encode())
         typer.echo(record if as_json else score.as_text())
         if out is not None and not as_json:
             typer.echo(f"Saved: {out / 'benchmark.json'}")
-    except KeyboardInterrupt:
-        kept = "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
-        interrupted(kept)
-    except (RewardsmithError, ValueError, OSError) as error:
-        refuse(error)
     raise typer.Exit(0 if score.n else 1)
-
-
-def _save(record: str, path: Path) -> None:
-    from rewardsmith._disk import replacing
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(f"{record}\n".encode())

@@ -8,10 +8,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")]
+Split = Annotated[str | None, typer.Option(help="Split to read.")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the Python code that a reward model brings along.")
 ]
@@ -62,22 +66,35 @@ class VisibleFormatter(logging.Formatter):
         return "\n".join(plain(line, limit=2000) for line in super().format(record).split("\n"))
 
 
-def refuse(error: Exception) -> NoReturn:
-    """Say on standard error what is unusable, and end with 2."""
-    from rewardsmith.auditing.render.visible import plain
+@contextlib.contextmanager
+def explained_errors(kept: str, *also: type[Exception]) -> Iterator[None]:
+    """End with 2 where what is given is unusable, and on Ctrl-C as a shell does; standard error says why, or what is
+    `kept`.
 
-    said = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        todo = REMEDIES.get(error.errno or 0, "Name another place")
-        said = f"{error.filename} cannot be used ({error.strerror}). {todo}."
-    typer.echo(f"Error: {plain(said, limit=2000)}", err=True)
-    raise typer.Exit(2)
+    also: exceptions that mean so, beside our own, ValueError and OSError.
+    """
+    from rewardsmith.errors import RewardsmithError
+
+    unusable: tuple[type[Exception], ...] = (RewardsmithError, ValueError, OSError, *also)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted: {kept}.", err=True)
+        raise typer.Exit(130) from None
+    except unusable as error:
+        from rewardsmith.auditing.render.visible import plain
+
+        said = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            todo = REMEDIES.get(error.errno or 0, "Name another place")
+            said = f"{error.filename} cannot be used ({error.strerror}). {todo}."
+        typer.echo(f"Error: {plain(said, limit=2000)}", err=True)
+        raise typer.Exit(2) from error
 
 
-def interrupted(kept: str) -> NoReturn:
-    """Say on standard error what is kept, and end as a shell does on Ctrl-C."""
-    typer.echo(f"Interrupted: {kept}.", err=True)
-    raise typer.Exit(130)
+def what_is_kept(out: object) -> str:
+    """Return what is kept of a run that can be resumed where it has a folder or file `out`."""
+    return "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
 
 
 def gibibytes(amount: float | None) -> int | None:

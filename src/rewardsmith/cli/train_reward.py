@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from rewardsmith.cli.shell import interrupted, refuse
+from rewardsmith.cli import shell
 
 if TYPE_CHECKING:
     from rewardsmith.data.readers import ReadData
@@ -29,19 +29,12 @@ Models = Annotated[
 ]  # fmt: skip
 Out = Annotated[Path, typer.Option(help="Folder for the reward model; also lets a run resume.", show_default=False)]
 Kind = Annotated[str, typer.Option(help="pairwise (pairs), rating (rated answers) or steps (labeled steps).")]
-Members = Annotated[int, typer.Option(min=1, help="Train an ensemble of this many.")]
-Subset = Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")]
 SideBySide = Annotated[
     str, typer.Option(help="How members train: no (in turn), processes (one each, on the cores) or stacked (one run).")
 ]
-HeldOut = Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the prompts to test on.")]
-SchemaName = Annotated[str | None, typer.Option(help="Schema of the data, where columns do not tell.")]
-Split = Annotated[str | None, typer.Option(help="Split to read.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many records.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="name=value of the schema, such as pairs=all.", show_default=False)
 ]
-Strength = Annotated[str, typer.Option(help="What a pair's strength becomes: ignore, weight or margin.")]
 StepEnd = Annotated[str, typer.Option(help=r"What closes a step, for --kind steps; \\n is a line break.")]
 CheckpointSteps = Annotated[int, typer.Option(min=1, help="Updates between the states that a killed run resumes from.")]
 LoraRank = Annotated[
@@ -51,7 +44,6 @@ LoraAlpha = Annotated[float | None, typer.Option(min=0.0, help="Scale of the ada
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that the model's folder or repository brings.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
 
 
 def train_reward_command(
@@ -59,16 +51,18 @@ def train_reward_command(
     *,
     model: Models,
     out: Out,
-    kind: Kind = "pairwise",
-    members: Members = 1,
-    subset: Subset = 1.0,
+    kind: Annotated[
+        str, typer.Option(help="pairwise (pairs), rating (rated answers) or steps (labeled steps).")
+    ] = "pairwise",
+    members: Annotated[int, typer.Option(min=1, help="Train an ensemble of this many.")] = 1,
+    subset: Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")] = 1.0,
     side_by_side: SideBySide = "no",
-    held_out: HeldOut = 0.1,
-    schema: SchemaName = None,
-    split: Split = None,
-    limit: Limit = None,
+    held_out: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the prompts to test on.")] = 0.1,
+    schema: Annotated[str | None, typer.Option(help="Schema of the data, where columns do not tell.")] = None,
+    split: shell.Split = None,
+    limit: shell.Limit = None,
     option: Options = None,
-    strength: Strength = "ignore",
+    strength: Annotated[str, typer.Option(help="What a pair's strength becomes: ignore, weight or margin.")] = "ignore",
     epochs: Annotated[float, typer.Option(help="Passes over the rows.")] = 1.0,
     max_steps: Annotated[int, typer.Option(help="Updates in place of epochs; -1: by epochs.")] = -1,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows per update and device.")] = 16,
@@ -82,20 +76,25 @@ def train_reward_command(
     checkpoint_steps: CheckpointSteps = 500,
     trust_remote_code: TrustRemoteCode = False,
     seed: Annotated[int, typer.Option(help="Of the first member; each further one adds 1.")] = 0,
-    as_json: AsJson = False,
+    as_json: shell.AsJson = False,
 ) -> None:
     """Train a reward model, or an ensemble, on preference data, and test it on held-out prompts.
 
     Run again, the same command goes on where it stopped. Exit code 2: the data, the model or an option is unusable.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from rewardsmith._check import check_choice
-    from rewardsmith.data import read_preferences, read_ratings, read_steps
-    from rewardsmith.errors import RewardsmithError
+    with shell.explained_errors("resume with the same command", ImportError):
+        from rewardsmith._check import check_choice
+        from rewardsmith.data import read_preferences, read_ratings, read_steps
 
-    try:
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
-        _check_starts(model)
+        for name in model:  # before anything is read or the hub is asked
+            local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+            if local and not Path(name).is_dir():
+                raise ValueError(
+                    f"rewardsmith train-reward: there is no folder {name}. Give a model's folder, or its name on the "
+                    "hub."
+                )
         reader: Any = {"pairwise": read_preferences, "rating": read_ratings, "steps": read_steps}[kind]
         read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **_named(option or []))
         if not as_json and _main_process():
@@ -111,38 +110,20 @@ def train_reward_command(
         result = _train(
             read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
         )
-    except KeyboardInterrupt:
-        interrupted("resume with the same command")
-    except (RewardsmithError, ValueError, OSError, ImportError) as error:
-        refuse(error)
-    if result is None:
-        return
-    typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
-
-
-def _check_starts(names: list[str]) -> None:
-    """Refuse a folder that is not there before anything is read or the hub is asked."""
-    for name in names:
-        local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
-        if local and not Path(name).is_dir():
-            raise ValueError(
-                f"rewardsmith train-reward: there is no folder {name}. Give a model's folder, or its name on the hub."
-            )
+    if result is not None:
+        typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
 
 
 def _named(options: list[str]) -> dict[str, Any]:
-    pairs = [option.partition("=") for option in options]
-    bad = [name for name, equals, _ in pairs if not equals]
-    if bad:
-        raise ValueError(f"rewardsmith train-reward: --option {bad[0]} has no value. Write name=value.")
-    return {name: _value(text) for name, _, text in pairs}
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+    named: dict[str, Any] = {}
+    for name, equals, text in (option.partition("=") for option in options):
+        if not equals:
+            raise ValueError(f"rewardsmith train-reward: --option {name} has no value. Write name=value.")
+        try:
+            named[name] = json.loads(text)
+        except json.JSONDecodeError:
+            named[name] = text
+    return named
 
 
 def _train(
@@ -160,11 +141,19 @@ def _train(
 
     Of several processes the first alone says something; the others train with it and return None.
     """
+    import warnings
+
+    import datasets
+    from transformers.utils import logging
+
     from rewardsmith.data import held_out
     from rewardsmith.engines.trl import fit_members
     from rewardsmith.engines.trl.held_out import held_out_figures, plan_members
 
-    _silence()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of what it will rename
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     train, test = held_out(read.rows, share=share, seed=fit.seed)
     planned = plan_members(train, starts, out, fit, members=members, subset=subset)
     for member in planned if _main_process() else ():
@@ -182,19 +171,6 @@ def _main_process() -> bool:
     """Whether this is the only process, or the first of those that `accelerate launch`, torchrun or MPI started."""
     ranks = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
     return int(next((os.environ[name] for name in ranks if os.environ.get(name)), "0")) == 0
-
-
-def _silence() -> None:
-    """No progress bars of data preparation and loading, and no warnings of what transformers will rename."""
-    import warnings
-
-    import datasets
-    from transformers.utils import logging
-
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-Out = Annotated[Path, typer.Option(help="Folder for report.html and report.json.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
-Steps = Annotated[int, typer.Option(min=20, help="Training steps of each arm.")]
+from rewardsmith.cli.shell import Seed
+
 Tasks = Annotated[int | None, typer.Option(min=0, help="Audit only this many reasoning-gym tasks; all by default.")]
 
 
 def demo_command(
-    *, out: Out = Path("rewardsmith-report"), seed: Seed = 0, steps: Steps = 120, tasks: Tasks = None
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")] = Path("rewardsmith-report"),
+    seed: Seed = 0,
+    steps: Annotated[int, typer.Option(min=20, help="Training steps of each arm.")] = 120,
+    tasks: Tasks = None,
 ) -> None:
     """Audit published rewards, train against a flawed one and against its repair, and write the report.
 
@@ -31,6 +34,3 @@ def demo_command(
     except ImportError as error:
         raise missing_extra("rewardsmith demo", "demo", error) from error
     tell(out, seed=seed, steps=steps, n_tasks=tasks)
-
-
-__all__ = ["demo_command"]

@@ -45,32 +45,23 @@ class Entry(NamedTuple):
 
 def math_rows(n: int, rng: random.Random) -> list[Row]:
     """Prompts whose keys are integers, fractions, decimals and pairs, as in published mathematics data."""
-    makers = (_sum, _fraction, _decimal, _pair)
-    return [makers[i % len(makers)](rng) for i in range(n)]
-
-
-def _sum(rng: random.Random) -> Row:
-    a, b = rng.randint(10, 900), rng.randint(10, 900)
-    return Row(
-        f"A depot holds {a} crates and receives {b} more. How many are there now?", columns={"answer": str(a + b)}
-    )
-
-
-def _fraction(rng: random.Random) -> Row:
-    a, b = sorted(rng.sample((3, 5, 7, 11, 13, 17), 2))
-    return Row(
-        f"Write {3 * a} out of {3 * b} as a fraction in lowest terms.", columns={"answer": f"\\frac{{{a}}}{{{b}}}"}
-    )
-
-
-def _decimal(rng: random.Random) -> Row:
-    a = rng.randint(11, 99)
-    return Row(f"What is {a} divided by 8?", columns={"answer": str(a / 8)})
-
-
-def _pair(rng: random.Random) -> Row:
-    x, y = rng.randint(2, 9), rng.randint(10, 19)
-    return Row(f"Solve x + y = {x + y} and y - x = {y - x} for (x, y).", columns={"answer": f"({x}, {y})"})
+    rows = []
+    for i in range(n):
+        match i % 4:
+            case 0:
+                a, b = rng.randint(10, 900), rng.randint(10, 900)
+                asked, key = f"A depot holds {a} crates and receives {b} more. How many are there now?", str(a + b)
+            case 1:
+                a, b = sorted(rng.sample((3, 5, 7, 11, 13, 17), 2))
+                asked, key = f"Write {3 * a} out of {3 * b} as a fraction in lowest terms.", f"\\frac{{{a}}}{{{b}}}"
+            case 2:
+                a = rng.randint(11, 99)
+                asked, key = f"What is {a} divided by 8?", str(a / 8)
+            case _:
+                a, b = rng.randint(2, 9), rng.randint(10, 19)
+                asked, key = f"Solve x + y = {a + b} and y - x = {b - a} for (x, y).", f"({a}, {b})"
+        rows.append(Row(asked, columns={"answer": key}))
+    return rows
 
 
 def reasoning_gym_specs() -> list[str]:

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rewardsmith.auditing import Report, Section, audit, render_text, write_report
 from rewardsmith.auditing.render.text import render_league
 from rewardsmith.auditing.render.wording import short_verdict
-from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, Entry, reasoning_gym_specs, run_league
+from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, reasoning_gym_specs, run_league
 from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
 from rewardsmith.rewards import exact_number
 from rewardsmith.scoring import as_target
@@ -30,11 +30,6 @@ FLAWED = "answer in completion"
 
 def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     """Run the four parts, printing as they come, and write the report to `out`."""
-    with tempfile.TemporaryDirectory(prefix="rewardsmith-") as folder:
-        _tell(out, folder, seed=seed, steps=steps, n_tasks=n_tasks)
-
-
-def _tell(out: Path, folder: str, *, seed: int, steps: int, n_tasks: int | None) -> None:
     console, start = Console(file=sys.stdout), time.monotonic()  # what others print goes elsewhere
     console.rule("[bold]1. Audit rewards that other people published")
     specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
@@ -42,33 +37,29 @@ def _tell(out: Path, folder: str, *, seed: int, steps: int, n_tasks: int | None)
         entries = run_league(specs, seed=seed, console=console)
     reports = [entry.report for entry in entries if entry.report is not None]
     render_league(reports, console)
-    console.print(_counted(entries))
+    worst = Counter(short_verdict(report) for report in reports)
+    listed = ", ".join(f"{count} {name}" for name, count in worst.most_common())
+    failed = [escape(f"{entry.spec}: {entry.trouble}") for entry in entries if entry.report is None]
+    console.print("\n".join([f"{len(reports)} rewards audited, by worst finding: {listed}.", *failed]))
 
     console.rule(f"[bold]2. Train against a flawed reward: {FLAWED}")
-    with _quiet():
-        world = build_world(folder, seed)
-    flawed = audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed)
-    render_text(flawed, console)
-    hacked = _train(world, substring_reward, f"reward: {FLAWED}", steps, seed, console)
+    with tempfile.TemporaryDirectory(prefix="rewardsmith-") as folder:
+        with _quiet():
+            world = build_world(folder, seed)
+        flawed = audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed)
+        render_text(flawed, console)
+        hacked = _train(world, substring_reward, f"reward: {FLAWED}", steps, seed, console)
 
-    console.rule("[bold]3. Train again with the repair that the audit advises: exact_number")
-    repaired = audit(as_target(exact_number, name="exact_number"), audit_rows(world, 64, seed), seed=seed)
-    render_text(repaired, console)
-    held = _train(world, exact_number, "reward: exact_number", steps, seed, console)
+        console.rule("[bold]3. Train again with the repair that the audit advises: exact_number")
+        repaired = audit(as_target(exact_number, name="exact_number"), audit_rows(world, 64, seed), seed=seed)
+        render_text(repaired, console)
+        held = _train(world, exact_number, "reward: exact_number", steps, seed, console)
 
     console.rule("[bold]4. The report")
     sections = _sections([hacked, held], flawed)
     paths = write_report([flawed, repaired, *reports], out, title="rewardsmith demo", sections=sections)
     console.print(f"Report: [bold]{escape(str(paths.html))}[/] (and {escape(str(paths.json))})")
     console.print(f"Done in {time.monotonic() - start:.0f} s.")
-
-
-def _counted(entries: list[Entry]) -> str:
-    done = [entry.report for entry in entries if entry.report is not None]
-    worst = Counter(short_verdict(report) for report in done)
-    listed = ", ".join(f"{count} {name}" for name, count in worst.most_common())
-    failed = [escape(f"{entry.spec}: {entry.trouble}") for entry in entries if entry.report is None]
-    return "\n".join([f"{len(done)} rewards audited, by worst finding: {listed}.", *failed])
 
 
 def _train(world: ArithmeticLM, reward: Callable[..., Any], name: str, steps: int, seed: int, console: Console) -> Arm:

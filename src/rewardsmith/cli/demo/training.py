@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,12 +77,8 @@ def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, ste
         callbacks=[watch],
     )
     trainer.train()
-    curves = {key: [_known(record[key]) for record in watch.history] for key in ("proxy", "gold")}
-    return Arm(name, curves["proxy"], curves["gold"], [str(alarm) for alarm in watch.alarms], sample(policy, seed))
-
-
-def _known(value: float | None) -> float:
-    return float("nan") if value is None else value
+    proxy, gold = ([math.nan if r[key] is None else r[key] for r in watch.history] for key in ("proxy", "gold"))
+    return Arm(name, proxy, gold, [str(alarm) for alarm in watch.alarms], sample(policy, seed))
 
 
 def sample(world: ArithmeticLM, seed: int, n: int = 4) -> list[tuple[str, str]]:
