@@ -58,14 +58,6 @@ class OptimizationCurve(NamedTuple):
     stopped: str = ""
 
 
-class _Bootstrap(NamedTuple):
-    """How bands are made."""
-
-    alpha: float
-    n_resamples: int
-    generator: np.random.Generator | None
-
-
 def best_of_n_curve(
     rewards: ArrayLike,
     gold: ArrayLike | None = None,
@@ -103,10 +95,8 @@ def best_of_n_curve(
     sizes = _upward("best_of_n_curve", "n", n)
     for size in sizes:
         check_range("best_of_n_curve", "n", size, 1, scores.shape[1])
-    kept = _kept("best_of_n_curve", scores, int(sizes[-1]))
-    scores, left_out = scores[kept], len(scores) - len(kept)
-    values = None if values is None else values[kept]
-    paid, kl = np.zeros((2, len(kept), len(sizes)))
+    scores, values, left_out = _kept("best_of_n_curve", scores, values, int(sizes[-1]))
+    paid, kl = np.zeros((2, len(scores), len(sizes)))
     worth = None if values is None else np.zeros_like(paid)
     luck = np.zeros((len(sizes), len(sizes)))
     for where, ordered, of_gold in _by_size(scores, values):
@@ -116,9 +106,17 @@ def best_of_n_curve(
         if worth is not None and of_gold is not None:
             worth[where] = np.einsum("pm,pmk->pk", of_gold, weights)
             luck += _luck(weights, of_gold)
-    parts = _summarized(scores, values, paid, worth, _Bootstrap(alpha, n_resamples, generator))
-    parts["luck"] = None if worth is None else luck / len(kept) ** 2
-    return OptimizationCurve("best_of_n", sizes, kl.mean(axis=0), paid, worth, **parts, n_left_out=left_out)
+    bands = _bands(scores, values, paid, worth, alpha=alpha, n_resamples=n_resamples, generator=generator)
+    return OptimizationCurve(
+        "best_of_n",
+        sizes,
+        kl.mean(axis=0),
+        paid,
+        worth,
+        **bands,
+        luck=None if worth is None else luck / len(scores) ** 2,
+        n_left_out=left_out,
+    )
 
 
 def best_of_n_gold(rewards: ArrayLike, gold: ArrayLike, n: Sequence[int]) -> Array:
@@ -168,19 +166,24 @@ def tilted_curve(
     scores, values = _tables("tilted_curve", rewards, gold)
     targets = _upward("tilted_curve", "kl", kl)
     check_range("tilted_curve", "kl", float(targets[0]), 0, math.inf)
-    kept = _kept("tilted_curve", scores, 2)
-    scores, left_out = scores[kept], len(scores) - len(kept)
-    values = None if values is None else values[kept]
-    inverse, weights, stopped = _tilts(scores, targets, least_effective)
-    if not weights:
+    scores, values, left_out = _kept("tilted_curve", scores, values, 2)
+    inverse, tilts, stopped = _tilts(scores, targets, least_effective)
+    if not tilts:
         raise ValueError(f"tilted_curve: the first KL, {targets[0]:.3g}, is out of reach: {stopped} Begin with kl 0.")
-    paid = np.stack([_weighed(w, scores) for w in weights], axis=1)
-    worth = None if values is None else np.stack([_weighed(w, values) for w in weights], axis=1)
-    reached = np.array([_kl(w, scores).mean() for w in weights])
-    parts = _summarized(scores, values, paid, worth, _Bootstrap(alpha, n_resamples, generator))
-    parts["luck"] = None if values is None else _luck(np.stack(weights, axis=2), values) / len(kept) ** 2
+    weights = np.stack(tilts, axis=2)  # (P, M, K)
+    paid = np.einsum("pm,pmk->pk", np.nan_to_num(scores), weights)
+    worth = None if values is None else np.einsum("pm,pmk->pk", np.nan_to_num(values), weights)
+    bands = _bands(scores, values, paid, worth, alpha=alpha, n_resamples=n_resamples, generator=generator)
     return OptimizationCurve(
-        "tilted", np.array(inverse), reached, paid, worth, **parts, n_left_out=left_out, stopped=stopped
+        "tilted",
+        np.array(inverse),
+        np.array([_kl(w, scores).mean() for w in tilts]),
+        paid,
+        worth,
+        **bands,
+        luck=None if values is None else _luck(weights, values) / len(scores) ** 2,
+        n_left_out=left_out,
+        stopped=stopped,
     )
 
 
@@ -216,14 +219,15 @@ def _upward(caller: str, name: str, values: Sequence[float]) -> Array:
     return numbers
 
 
-def _kept(caller: str, scores: Array, least: int) -> NDArray[np.intp]:
-    kept = np.flatnonzero((~np.isnan(scores)).sum(axis=1) >= least)
-    if not len(kept):
+def _kept(caller: str, scores: Array, values: Array | None, least: int) -> tuple[Array, Array | None, int]:
+    """The prompts with enough completions, and how many have fewer."""
+    kept = (~np.isnan(scores)).sum(axis=1) >= least
+    if not kept.any():
         raise ValueError(
             f"{caller}: none of {len(scores)} prompts has {least} completions that are scored (and have gold, where it "
             "is given). Ask for less, or sample more completions."
         )
-    return kept
+    return scores[kept], None if values is None else values[kept], int((~kept).sum())
 
 
 def _by_size(scores: Array, values: Array | None) -> Iterator[tuple[NDArray[np.intp], Array, Array | None]]:
@@ -236,14 +240,6 @@ def _by_size(scores: Array, values: Array | None) -> Iterator[tuple[NDArray[np.i
         rows = np.flatnonzero(sizes == size)
         for where in np.array_split(rows, math.ceil(len(rows) * size / MOST_HELD)):
             yield where, ordered[where, :size], None if of_gold is None else of_gold[where, :size]
-
-
-def _rank_weights(size: int, n: int) -> Array:
-    """(m,) chance that the completion of each rank is the best of n out of m; products from the top do not overflow."""
-    rank = np.arange(size - 1, 0, -1, dtype=np.float64)
-    steps = np.concatenate([[n / size], np.maximum(rank - n + 1, 0.0) / rank])
-    weights: Array = np.cumprod(steps)[::-1]
-    return weights
 
 
 def _runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -262,7 +258,9 @@ def _runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def _shared(ordered: Array, n: int) -> Array:
     """(P', m) chance of each completion to be picked, those that tie sharing theirs."""
     begin, end = _runs(ordered)
-    plain = np.broadcast_to(_rank_weights(ordered.shape[1], n), ordered.shape)
+    rank = np.arange(ordered.shape[1] - 1, 0, -1, dtype=np.float64)  # products from the top do not overflow
+    steps = np.concatenate([[n / ordered.shape[1]], np.maximum(rank - n + 1, 0.0) / rank])
+    plain = np.broadcast_to(np.cumprod(steps)[::-1], ordered.shape)
     if (end - begin == 1).all():
         return plain
     sums = np.concatenate([[0.0], np.cumsum(plain[0])])
@@ -310,7 +308,13 @@ def _tilts(scores: Array, targets: Array, least_effective: float) -> tuple[list[
     for target in targets:
         if target > 0 and target >= np.log(furthest).mean():
             return inverse, weights, f"no β brings the mean KL to {target:.3g} on these completions."
-        tilt = _tilt_at(lowered, scores, target) if target > 0 else 0.0
+        tilt, low, high = 0.0, -30.0, 30.0  # the factor on rewards in units of their spread, and bounds of its log
+        for _ in range(100 if target > 0 else 0):
+            tilt = math.exp((low + high) / 2)
+            if float(_kl(_softmax(lowered, tilt), scores).mean()) > target:  # KL grows with it
+                high = (low + high) / 2
+            else:
+                low = (low + high) / 2
         w = _softmax(lowered, tilt)
         effective = float(np.median(1 / np.square(w).sum(axis=1)))
         if effective < least_effective:
@@ -319,18 +323,6 @@ def _tilts(scores: Array, targets: Array, least_effective: float) -> tuple[list[
         inverse.append(tilt / scale)
         weights.append(w)
     return inverse, weights, ""
-
-
-def _tilt_at(lowered: Array, scores: Array, target: float) -> float:
-    """The factor on rewards, in units of their spread, at which the mean KL is the target; KL grows with it."""
-    low, high = -30.0, 30.0  # log of the factor
-    for _ in range(100):
-        middle = (low + high) / 2
-        if float(_kl(_softmax(lowered, math.exp(middle)), scores).mean()) > target:
-            high = middle
-        else:
-            low = middle
-    return math.exp((low + high) / 2)
 
 
 def _softmax(lowered: Array, tilt: float) -> Array:
@@ -347,11 +339,6 @@ def _kl(weights: Array, scores: Array) -> Array:
     return nats
 
 
-def _weighed(weights: Array, values: Array) -> Array:
-    means: Array = (weights * np.where(np.isnan(values), 0.0, values)).sum(axis=1)
-    return means
-
-
 def _spread(table: Array) -> float:
     """The standard deviation within a prompt, pooled over prompts; 1 where nothing varies."""
     gaps = table - np.nanmean(table, axis=1, keepdims=True)
@@ -361,32 +348,28 @@ def _spread(table: Array) -> float:
     return std if std > rounding else 1.0
 
 
-def _summarized(
-    scores: Array, values: Array | None, paid: Array, worth: Array | None, how: _Bootstrap
+def _bands(
+    scores: Array,
+    values: Array | None,
+    paid: Array,
+    worth: Array | None,
+    *,
+    alpha: float,
+    n_resamples: int,
+    generator: np.random.Generator | None,
 ) -> dict[str, Any]:
     """Bands of the means and of the gains, all from the same resampled prompts, and the units of gains."""
-    base = np.nanmean(scores, axis=1, keepdims=True)
-    parts = [paid, paid - base]
+    check_range("curves", "alpha", alpha, 0, 1)
+    check_range("curves", "n_resamples", n_resamples, 1, math.inf)
+    parts = {"rewards": paid, "reward_gain": paid - np.nanmean(scores, axis=1, keepdims=True)}
     if worth is not None and values is not None:
-        parts += [worth, worth - np.nanmean(values, axis=1, keepdims=True)]
-    bands: list[Band | None] = [*_bands(np.concatenate(parts, axis=1), len(parts), how), None, None]
-    return {
-        "rewards": bands[0],
-        "reward_gain": bands[1],
-        "gold": bands[2],
-        "gold_gain": bands[3],
-        "reward_std": _spread(scores),
-        "gold_std": math.nan if values is None else _spread(values),
-    }
-
-
-def _bands(table: Array, n_parts: int, how: _Bootstrap) -> list[Band]:
-    check_range("curves", "alpha", how.alpha, 0, 1)
-    check_range("curves", "n_resamples", how.n_resamples, 1, math.inf)
-    draws = resampled_means(table, how.n_resamples, how.generator)
-    ends = np.quantile(draws, [how.alpha / 2, 1 - how.alpha / 2], axis=0)
-    columns = (np.split(part, n_parts) for part in (table.mean(axis=0), *ends))
-    return [Band(*part) for part in zip(*columns, strict=True)]
+        parts |= {"gold": worth, "gold_gain": worth - np.nanmean(values, axis=1, keepdims=True)}
+    table = np.concatenate(list(parts.values()), axis=1)
+    ends = np.quantile(resampled_means(table, n_resamples, generator), [alpha / 2, 1 - alpha / 2], axis=0)
+    columns = (np.split(part, len(parts)) for part in (table.mean(axis=0), *ends))
+    bands = {name: Band(*band) for name, *band in zip(parts, *columns, strict=True)}
+    gold_std = math.nan if values is None else _spread(values)
+    return {"gold": None, "gold_gain": None, **bands, "reward_std": _spread(scores), "gold_std": gold_std}
 
 
 def resampled_means(table: Array, n_resamples: int, generator: np.random.Generator | None = None) -> Array:

@@ -40,8 +40,7 @@ def reliability_curve(confidence: Any, correct: Any, *, bins: int = 10, weights:
     >>> float(curve.accuracy[9]), curve.confidence[9].round(3).item(), curve.mass[9].round(3).item()
     (0.5, 0.975, 0.667)
     """
-    entries = _entries("reliability_curve", confidence, correct, weights)
-    return _curve(*entries, _edges("reliability_curve", confidence, bins))
+    return _curve("reliability_curve", confidence, correct, bins, weights)
 
 
 def expected_calibration_error(confidence: Any, correct: Any, *, bins: int = 10, weights: Any = None) -> float:
@@ -55,8 +54,10 @@ def expected_calibration_error(confidence: Any, correct: Any, *, bins: int = 10,
     >>> expected_calibration_error([1.0, 1.0, 0.0, 0.0], [1, 0, 0, 0])
     0.25
     """
-    entries = _entries("expected_calibration_error", confidence, correct, weights)
-    return _ece(*entries, _edges("expected_calibration_error", confidence, bins))
+    curve = _curve("expected_calibration_error", confidence, correct, bins, weights)
+    held = curve.mass > 0
+    gaps = np.abs(curve.confidence[held] - curve.accuracy[held])
+    return float(curve.mass[held] @ gaps) if held.any() else math.nan
 
 
 def brier_score(confidence: Any, correct: Any, *, weights: Any = None) -> float:
@@ -67,7 +68,9 @@ def brier_score(confidence: Any, correct: Any, *, weights: Any = None) -> float:
     >>> brier_score([1.0, 0.5], [1, 0]), brier_score([0.5], [0.5])
     (0.125, 0.25)
     """
-    return _brier(*_entries("brier_score", confidence, correct, weights))
+    c, y, w = _entries("brier_score", confidence, correct, weights)
+    total = float(w.sum())
+    return float(((c - y) ** 2 + y * (1 - y)) @ w) / total if total > 0 else math.nan
 
 
 def auroc(confidence: Any, correct: Any, *, weights: Any = None) -> float:
@@ -79,29 +82,7 @@ def auroc(confidence: Any, correct: Any, *, weights: Any = None) -> float:
     >>> auroc([0.9, 0.4, 0.4, 0.1], [1, 1, 0, 0])
     0.875
     """
-    return _auroc(*_entries("auroc", confidence, correct, weights))
-
-
-def _curve(c: Floats, y: Floats, w: Floats, edges: Floats) -> ReliabilityCurve:
-    bins = len(edges) + 1
-    index = np.searchsorted(edges, c, side="right")
-    mass, stated, right = (np.bincount(index, weights=values, minlength=bins) for values in (w, w * c, w * y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return ReliabilityCurve(stated / mass, right / mass, mass / mass.sum(), np.arange(bins + 1) / bins)
-
-
-def _ece(c: Floats, y: Floats, w: Floats, edges: Floats) -> float:
-    curve = _curve(c, y, w, edges)
-    held = curve.mass > 0
-    gaps = np.abs(curve.confidence[held] - curve.accuracy[held])
-    return float(curve.mass[held] @ gaps) if held.any() else math.nan
-
-
-def _brier(c: Floats, y: Floats, w: Floats) -> float:
-    return _mean((c - y) ** 2 + y * (1 - y), w)
-
-
-def _auroc(c: Floats, y: Floats, w: Floats) -> float:
+    c, y, w = _entries("auroc", confidence, correct, weights)
     _, level = np.unique(c, return_inverse=True)
     right, wrong = np.bincount(level, weights=w * y), np.bincount(level, weights=w * (1 - y))
     pairs = float(right.sum() * wrong.sum())
@@ -109,9 +90,19 @@ def _auroc(c: Floats, y: Floats, w: Floats) -> float:
     return float(right @ (below + wrong / 2)) / pairs if pairs > 0 else math.nan
 
 
-def _mean(values: Floats, w: Floats) -> float:
-    total = float(w.sum())
-    return float(values @ w) / total if total > 0 else math.nan
+def _curve(caller: str, confidence: Any, correct: Any, bins: int, weights: Any) -> ReliabilityCurve:
+    if bins < 1:
+        raise ValueError(f"{caller}: bins is {bins}, which leaves no bin. Pass at least 1.")
+    c, y, w = _entries(caller, confidence, correct, weights)
+    edges = np.arange(1, bins) / bins  # the inner ones, in the precision in which the confidences were given
+    if getattr(getattr(confidence, "dtype", None), "is_floating_point", False):  # a torch tensor
+        edges = np.asarray(confidence.new_tensor(edges.tolist()).double().cpu().numpy())
+    elif np.issubdtype(dtype := np.asarray(confidence).dtype, np.floating):
+        edges = edges.astype(dtype).astype(np.float64)
+    index = np.searchsorted(edges, c, side="right")
+    mass, stated, right = (np.bincount(index, weights=values, minlength=bins) for values in (w, w * c, w * y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ReliabilityCurve(stated / mass, right / mass, mass / mass.sum(), np.arange(bins + 1) / bins)
 
 
 def _entries(caller: str, confidence: Any, correct: Any, weights: Any) -> tuple[Floats, Floats, Floats]:
@@ -129,7 +120,8 @@ def _entries(caller: str, confidence: Any, correct: Any, weights: Any) -> tuple[
 
 def _column(caller: str, name: str, values: Any, high: float = 1.0) -> Floats:
     """(n,) float64 in [0, high] and finite, or NaN."""
-    column = np.asarray(_plain(values), dtype=np.float64)
+    plain = values.detach().double().cpu().numpy() if hasattr(values, "detach") else values  # NumPy lacks bfloat16
+    column = np.asarray(plain, dtype=np.float64)
     if column.ndim != 1:
         raise ValueError(f"{caller}: {name} must have shape (any), got {column.shape}. Flatten it before the call.")
     bad = column[~np.isnan(column) & ~((column >= 0) & (column <= high) & np.isfinite(column))]
@@ -140,19 +132,3 @@ def _column(caller: str, name: str, values: Any, high: float = 1.0) -> Floats:
             "Rescale it, and write NaN where nothing is known."
         )
     return column
-
-
-def _edges(caller: str, confidence: Any, bins: int) -> Floats:
-    """(bins − 1,) inner edges, in the precision in which the confidences were given."""
-    if bins < 1:
-        raise ValueError(f"{caller}: bins is {bins}, which leaves no bin. Pass at least 1.")
-    edges = np.arange(1, bins) / bins
-    if getattr(getattr(confidence, "dtype", None), "is_floating_point", False):  # a torch tensor
-        return np.asarray(confidence.new_tensor(edges.tolist()).double().cpu().numpy())
-    dtype = np.asarray(confidence).dtype
-    return edges.astype(dtype).astype(np.float64) if np.issubdtype(dtype, np.floating) else edges
-
-
-def _plain(values: Any) -> Any:
-    """A tensor off its graph and device, in float64, which NumPy reads in any precision; anything else as it is."""
-    return values.detach().double().cpu().numpy() if hasattr(values, "detach") else values

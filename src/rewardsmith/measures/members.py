@@ -102,15 +102,38 @@ def underspecification(
     _check_pressures("underspecification", n, group_size)
     if (chosen is None) != (rejected is None):
         raise ValueError("underspecification: give both chosen and rejected, or neither.")
-    accuracy = () if chosen is None or rejected is None else _accuracy(chosen, rejected, scores.shape[1])
+    n_members, accuracy = scores.shape[1], ()
+    if chosen is not None and rejected is not None:
+        better, worse = (
+            _table("underspecification", name, side) for name, side in (("chosen", chosen), ("rejected", rejected))
+        )
+        if better.shape != worse.shape or better.shape[1] != n_members:
+            raise ValueError(
+                f"underspecification: chosen and rejected have shapes {better.shape} and {worse.shape}, but there are "
+                f"{n_members} members. Pass (M, {n_members}) scores of both sides of the same pairs."
+            )
+        gap = better - worse
+        right = np.where(np.isnan(gap), np.nan, (gap > 0) + 0.5 * (gap == 0))
+        counts = (~np.isnan(right)).sum(axis=0)
+        accuracy = tuple((np.nansum(right, axis=0) / np.where(counts > 0, counts, np.nan)).tolist())
     scored = np.asarray(np.isfinite(scores).all(axis=1))
     standard = _standardized(np.where(scored[:, None], scores, np.nan))
-    return Underspecification(
-        accuracy,
-        float(np.mean(accuracy)) if accuracy else math.nan,
-        float(np.std(accuracy)) if accuracy else math.nan,
-        tuple(_at_pressure(standard, group_size, count) for count in n),
-    )
+    found = []
+    for count in n:
+        correlations, gaps = [], []
+        for k in range(n_members):
+            picks = _picks(standard[:, k], group_size, count)
+            if count > 1 or not k:  # of one candidate each, all members pick alike
+                ranked = rank_correlations(standard[picks]) if len(picks) > 2 else np.full((n_members,) * 2, np.nan)
+            correlations += np.delete(ranked[k], k).tolist()
+            others = np.delete(standard, k, axis=1).mean(axis=1)
+            gaps.append(_prompt_means((standard[:, k] - others)[:, None], picks, group_size)[:, 0])
+        by_prompt = np.mean(gaps, axis=0)
+        known = by_prompt[np.isfinite(by_prompt)].tolist()
+        said = mean_or_nan([value for value in correlations if not math.isnan(value)])
+        found.append(Pressure(count, said, mean_or_nan(known), clustered_interval(known, range(len(known)))))
+    spread = float(np.std(accuracy)) if accuracy else math.nan
+    return Underspecification(accuracy, mean_or_nan(accuracy), spread, tuple(found))
 
 
 def shared_hack_drift(
@@ -146,46 +169,30 @@ def shared_hack_drift(
     _check_pressures("shared_hack_drift", n, group_size)
     if len(set(n)) < 2:
         raise ValueError(f"shared_hack_drift: n is {list(n)}, and a slope needs two pressures. Pass [1, 4, 16], say.")
-    names = [*features, *rewards]
-    columns = _table("shared_hack_drift", "features and rewards", _stacked([*features.values(), *rewards.values()]))
+    arrays = [np.array(column, dtype=np.float64) for column in (*features.values(), *rewards.values())]
+    if len({array.shape for array in arrays}) > 1:
+        raise ValueError(
+            f"shared_hack_drift: features and rewards have shapes {sorted({array.shape for array in arrays})}. "
+            "Pass one value per response in each."
+        )
+    columns = _table("shared_hack_drift", "features and rewards", np.stack(arrays, axis=-1))
     check_groups("shared_hack_drift", len(columns), group_size)
     looks, scores = np.split(np.where(np.isfinite(columns), columns, np.nan), [len(features)], axis=1)
     looks = _standardized(looks)
-    slopes = {name: _slopes(scores[:, k], looks, group_size, n) for k, name in enumerate(names[len(features) :])}
-    return tuple(_drift(name, {score: of[:, i] for score, of in slopes.items()}) for i, name in enumerate(features))
-
-
-def _drift(feature: str, slopes: Mapping[str, Array]) -> Drift:
-    known = {score: values[np.isfinite(values)] for score, values in slopes.items()}
-    intervals = {score: _over_prompts(values) for score, values in known.items()}
-    up, down = all(low > 0 for low, _ in intervals.values()), all(high < 0 for _, high in intervals.values())
-    means = {score: mean_or_nan(values) for score, values in known.items()}
-    return Drift(feature, means, intervals, int(up) - int(down))
-
-
-def _slopes(scores: Array, looks: Array, group_size: int, n: Sequence[int]) -> Array:
-    """(P, F) least-squares slope of each prompt's mean feature on log n."""
-    means = np.stack([_prompt_means(looks, _picks(scores, group_size, count), group_size) for count in n])
     log_n = np.log(np.array(n, dtype=np.float64))
     centered = (log_n - log_n.mean())[:, None, None]
-    slopes: Array = (centered * means).sum(axis=0) / (centered**2).sum()
-    return slopes
-
-
-def _at_pressure(standard: Array, group_size: int, n: int) -> Pressure:
-    n_members = standard.shape[1]
-    correlations, gaps = [], []
-    for k in range(n_members):
-        picks = _picks(standard[:, k], group_size, n)
-        if n > 1 or not k:  # of one candidate each, all members pick alike
-            ranked = rank_correlations(standard[picks]) if len(picks) > 2 else np.full((n_members, n_members), np.nan)
-        correlations += np.delete(ranked[k], k).tolist()
-        others = np.delete(standard, k, axis=1).mean(axis=1)
-        gaps.append(_prompt_means((standard[:, k] - others)[:, None], picks, group_size)[:, 0])
-    by_prompt = np.mean(gaps, axis=0)
-    known = by_prompt[np.isfinite(by_prompt)]
-    said = [value for value in correlations if not math.isnan(value)]
-    return Pressure(n, mean_or_nan(said), mean_or_nan(known), _over_prompts(known))
+    slopes: dict[str, Array] = {}  # by score, (P, F) least-squares slope of each prompt's mean feature on log n
+    for name, column in zip(rewards, scores.T, strict=True):
+        means = np.stack([_prompt_means(looks, _picks(column, group_size, count), group_size) for count in n])
+        slopes[name] = (centered * means).sum(axis=0) / (centered**2).sum()
+    found = []
+    for i, feature in enumerate(features):
+        known = {score: of[np.isfinite(of[:, i]), i].tolist() for score, of in slopes.items()}
+        intervals = {score: clustered_interval(values, range(len(values))) for score, values in known.items()}
+        up, down = all(low > 0 for low, _ in intervals.values()), all(high < 0 for _, high in intervals.values())
+        by_score = {score: mean_or_nan(values) for score, values in known.items()}
+        found.append(Drift(feature, by_score, intervals, int(up) - int(down)))
+    return tuple(found)
 
 
 def _picks(scores: Array, group_size: int, n: int) -> NDArray[np.intp]:
@@ -220,35 +227,6 @@ def _standardized(columns: Array) -> Array:
     std = np.sqrt((gaps**2).sum(axis=0) / count)
     varies = std > 1e-12  # of a range of about 1; less is rounding
     return np.where(scored, gaps / np.where(varies, std, np.inf), np.nan)
-
-
-def _over_prompts(values: Array) -> tuple[float, float]:
-    return clustered_interval(values.tolist(), range(len(values)))
-
-
-def _accuracy(chosen: ArrayLike, rejected: ArrayLike, n_members: int) -> tuple[float, ...]:
-    better, worse = (
-        _table("underspecification", name, side) for name, side in (("chosen", chosen), ("rejected", rejected))
-    )
-    if better.shape != worse.shape or better.shape[1] != n_members:
-        raise ValueError(
-            f"underspecification: chosen and rejected have shapes {better.shape} and {worse.shape}, but there are "
-            f"{n_members} members. Pass (M, {n_members}) scores of both sides of the same pairs."
-        )
-    gap = better - worse
-    right = np.where(np.isnan(gap), np.nan, (gap > 0) + 0.5 * (gap == 0))
-    counts = (~np.isnan(right)).sum(axis=0)
-    return tuple((np.nansum(right, axis=0) / np.where(counts > 0, counts, np.nan)).tolist())
-
-
-def _stacked(columns: Sequence[ArrayLike]) -> ArrayLike:
-    arrays = [np.array(column, dtype=np.float64) for column in columns]
-    if len({array.shape for array in arrays}) > 1:
-        raise ValueError(
-            f"shared_hack_drift: features and rewards have shapes {sorted({array.shape for array in arrays})}. "
-            "Pass one value per response in each."
-        )
-    return np.stack(arrays, axis=-1)
 
 
 def _table(caller: str, name: str, values: ArrayLike) -> Array:

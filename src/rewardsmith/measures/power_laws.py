@@ -71,18 +71,36 @@ def scaling_law(
     check_range("scaling_law", "level", level, 1e-9, 1)
     nats, gains = np.array(kl, dtype=np.float64), np.array(gold, dtype=np.float64)
     weight = np.ones_like(nats) if weights is None else np.array(weights, dtype=np.float64)
-    _check(nats, gains, weight)
+    if nats.ndim != 1 or gains.ndim not in (1, 2) or gains.shape[-1:] != nats.shape or weight.shape != nats.shape:
+        raise ValueError(
+            f"scaling_law: kl, gold and weights have shapes {nats.shape}, {gains.shape} and {weight.shape}. Pass (K,), "
+            "(K,) or (P, K), and (K,)."
+        )
+    if not (np.isfinite(nats).all() and np.isfinite(gains).all() and (nats >= 0).all() and (weight >= 0).all()):
+        raise ValueError("scaling_law: a kl or weight is negative, or something is not finite. Leave such points out.")
+    if len(np.unique(nats[(nats > 0) & (weight > 0)])) < 3:
+        raise ValueError(
+            f"scaling_law: kl is {nats.tolist()}, and two coefficients need three points above 0. Measure at more."
+        )
+    d = np.sqrt(nats)
+    bend = d if kind == "best_of_n" else np.log(np.where(d > 0, d, 1.0))
+    design = np.stack([d, -d * bend], axis=1)
+    root = np.sqrt(weight)
+    solver: Array = np.linalg.pinv(design * root[:, None]) * root  # (2, K) from gains to (α, β)
     table = np.atleast_2d(gains)
     mean = table.mean(axis=0)
-    solver, design = _solver(nats, kind, weight)
     coefficients = solver @ mean
     misfit = mean - design @ coefficients
     rng = np.random.default_rng(0) if generator is None else generator
-    draws = (
-        resampled_means(table, n_resamples, rng) @ solver.T
-        if gains.ndim == 2
-        else _student(coefficients, misfit, weight, design, n_resamples, rng)
-    )
+    if gains.ndim == 2:
+        draws = resampled_means(table, n_resamples, rng) @ solver.T
+    else:  # the t distribution that least squares gives the coefficients
+        used = weight > 0
+        free = int(used.sum()) - 2
+        precision = design[used].T @ (design[used] * weight[used][:, None])
+        covariance = float((weight * misfit**2).sum()) / free * np.linalg.inv(precision)
+        normal = rng.multivariate_normal(np.zeros(2), covariance, size=n_resamples, method="eigh")
+        draws = coefficients + normal / np.sqrt(rng.chisquare(free, size=(n_resamples, 1)) / free)
     ends = np.quantile(draws, [level / 2, 1 - level / 2], axis=0)
     turns = bool(ends[0, 1] > 0)
     peaks = np.array([_peak_kl(draw, kind) for draw in draws])
@@ -97,43 +115,6 @@ def scaling_law(
         peak_interval=(float(low), float(high)) if turns else (math.nan, math.nan),
         residual=math.sqrt(float((weight * misfit**2).sum() / weight.sum())),
     )
-
-
-def _check(nats: Array, gains: Array, weight: Array) -> None:
-    if nats.ndim != 1 or gains.ndim not in (1, 2) or gains.shape[-1:] != nats.shape or weight.shape != nats.shape:
-        raise ValueError(
-            f"scaling_law: kl, gold and weights have shapes {nats.shape}, {gains.shape} and {weight.shape}. Pass (K,), "
-            "(K,) or (P, K), and (K,)."
-        )
-    if not (np.isfinite(nats).all() and np.isfinite(gains).all() and (nats >= 0).all() and (weight >= 0).all()):
-        raise ValueError("scaling_law: a kl or weight is negative, or something is not finite. Leave such points out.")
-    if len(np.unique(nats[(nats > 0) & (weight > 0)])) < 3:
-        raise ValueError(
-            f"scaling_law: kl is {nats.tolist()}, and two coefficients need three points above 0. Measure at more."
-        )
-
-
-def _solver(nats: Array, kind: Optimizer, weight: Array) -> tuple[Array, Array]:
-    """(2, K) from gains to (α, β), and (K, 2) back."""
-    d = np.sqrt(nats)
-    bend = d if kind == "best_of_n" else np.log(np.where(d > 0, d, 1.0))
-    design = np.stack([d, -d * bend], axis=1)
-    root = np.sqrt(weight)
-    solver: Array = np.linalg.pinv(design * root[:, None]) * root
-    return solver, design
-
-
-def _student(
-    center: Array, misfit: Array, weight: Array, design: Array, n_draws: int, rng: np.random.Generator
-) -> Array:
-    """(n_draws, 2) coefficients from the t distribution that least squares gives them."""
-    used = weight > 0
-    free = int(used.sum()) - 2
-    variance = float((weight * misfit**2).sum()) / free
-    covariance = variance * np.linalg.inv(design[used].T @ (design[used] * weight[used][:, None]))
-    normal = rng.multivariate_normal(np.zeros(2), covariance, size=n_draws, method="eigh")
-    draws: Array = center + normal / np.sqrt(rng.chisquare(free, size=(n_draws, 1)) / free)
-    return draws
 
 
 def _peak_kl(coefficients: Array, kind: Optimizer) -> float:

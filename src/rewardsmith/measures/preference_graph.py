@@ -162,19 +162,15 @@ class PreferenceGraph:
             raise ValueError(f"PreferenceGraph.next_pair: variance is {variance}, which must be above 0.")
         i, j = self._nodes("next_pair", pairs[:, 0], pairs[:, 1])
         now = self.uncertainty(i, j)
-        gain = self._gain(i, j, now, variance, design)
-        _, component = self._solved()
+        pinv, component = self._solved()
+        if design == "D":
+            gain = np.log1p(now / variance)
+        else:
+            moved = ((pinv[:, i] - pinv[:, j]) ** 2).sum(axis=0)
+            joined = np.isfinite(now)
+            falls = 2 / max(len(self) - 1, 1) * moved / (variance + np.where(joined, now, 0.0))
+            gain = np.where(joined, falls, np.inf)
         size = np.bincount(component)[component].astype(np.float64)
         joins = np.where(np.isinf(now), size[i] * size[j], 0.0)
         best = int(np.lexsort((-gain, -joins))[0])
         return NextPair(int(i[best]), int(j[best]), best, float(now[best]), float(gain[best]))
-
-    def _gain(self, i: Indices, j: Indices, now: Array, variance: float, design: Design) -> Array:
-        pinv, _ = self._solved()
-        if design == "D":
-            return np.log1p(now / variance)
-        moved = pinv[:, i] - pinv[:, j]  # (n, C)
-        joined = np.isfinite(now)
-        falls = 2 / max(len(self) - 1, 1) * (moved**2).sum(axis=0) / (variance + np.where(joined, now, 0.0))
-        gain: Array = np.where(joined, falls, np.inf)
-        return gain

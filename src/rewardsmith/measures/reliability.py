@@ -131,41 +131,37 @@ def choose_filter(
             `group_size` where it asks for it, such as `rank_filter`.
         generator: of the bootstrap, which resamples the same prompts for every filter; seeded with 0 if None.
     """
+    from rewardsmith._torch import torch
+
     if not filters:
         raise ValueError("choose_filter: no filters given. Name at least one, and beside it the one that keeps all.")
     check_range("choose_filter", "bins", bins, 1, math.inf)
-    n_rows = len(_column("choose_filter", "rewards", rewards))
+    column = _column("choose_filter", "rewards", rewards)
     seed = int((np.random.default_rng(0) if generator is None else generator).integers(2**63))
     found: dict[str, tuple[Reliability, Array]] = {}
     for name, function in filters.items():
-        weights = _weights_of(name, function, rewards, group_size)
-        if len(weights) != n_rows:
+        _, given, lacking = named_by(function, {"group_size": group_size})  # asked as a trainer asks it
+        if lacking:
+            raise TypeError(
+                f"choose_filter: filter {name!r} needs {', '.join(lacking)}, and only group_size is offered. "
+                "Bind the rest with functools.partial."
+            )
+        asked = function(torch.from_numpy(column.copy()), **given)
+        weights = _column("choose_filter", f"filter {name!r}", asked)
+        if len(weights) != len(column):
             raise ValueError(
-                f"choose_filter: filter {name!r} returned {len(weights)} weights for {n_rows} rows. Return one per row."
+                f"choose_filter: filter {name!r} returned {len(weights)} weights for {len(column)} rows. "
+                "Return one per row."
             )
         rows = _kept(f"choose_filter: filter {name!r}", rewards, gold, weights, group_size)
         draws = _resampled(rows, n_resamples, np.random.default_rng(seed))
         found[name] = _measured(rows, draws, bins), draws
-    ranked = sorted(found, key=lambda name: _nan_last(found[name][0].r2))
+    ranked = sorted(found, key=lambda name: np.nan_to_num(-found[name][0].r2, nan=math.inf))
     best, best_draws = found[ranked[0]]
     return tuple(
         FilterChoice(name, own, best.r2 - own.r2, _interval(best_draws - draws))
         for name, (own, draws) in ((name, found[name]) for name in ranked)
     )
-
-
-def _weights_of(name: str, function: Callable[..., Any], rewards: ArrayLike, group_size: int) -> Array:
-    """(B,) what a filter says of the rewards, asked as a trainer asks it."""
-    from rewardsmith._torch import torch
-
-    _, given, lacking = named_by(function, {"group_size": group_size})
-    if lacking:
-        raise TypeError(
-            f"choose_filter: filter {name!r} needs {', '.join(lacking)}, and only group_size is offered. "
-            "Bind the rest with functools.partial."
-        )
-    weights = function(torch.from_numpy(_column("choose_filter", "rewards", rewards)), **given)
-    return _column("choose_filter", f"filter {name!r}", weights)
 
 
 def _column(caller: str, name: str, values: ArrayLike) -> Array:
@@ -230,41 +226,21 @@ def _interval(draws: Array) -> tuple[float, float]:
 
 
 def _measured(rows: _Rows, draws: Array, bins: int) -> Reliability:
-    by_bin = _by_bin(rows, bins)
-    means = _Rows(
-        np.array([b.rewards for b in by_bin]),
-        np.array([b.gold for b in by_bin]),
-        np.ones(len(by_bin)),
-        np.arange(len(by_bin)),
-        len(by_bin),
-    )
-    r2 = float(_r2(rows.sums().sum(axis=0)))
+    r2, slope, by_bin = float(_r2(rows.sums().sum(axis=0))), math.nan, []
+    if len(rows.rewards):
+        inner = np.unique(np.quantile(rows.rewards, np.arange(1, bins) / bins))
+        place = np.searchsorted(inner, rows.rewards, side="right")  # equal rewards fall alike
+        for index in np.unique(place):
+            r, g, w = (column[place == index] for column in (rows.rewards, rows.gold, rows.weights))
+            gold = float(np.average(g, weights=w))
+            spread = math.sqrt(np.average((g - gold) ** 2, weights=w))
+            mean = float(np.average(r, weights=w))
+            by_bin.append(RewardBin(float(r.min()), float(r.max()), len(r), mean, gold, spread))
+        if rows.rewards.min() < rows.rewards.max():
+            scale = np.abs(rows.rewards).max()  # so that squares stay in range
+            r = rows.rewards / scale - np.average(rows.rewards / scale, weights=rows.weights)
+            slope = float((rows.weights * r * rows.gold).sum() / (rows.weights * r * r).sum() / scale)
+    r, g = (np.array([getattr(own, name) for own in by_bin], dtype=np.float64) for name in ("rewards", "gold"))
+    means = _Rows(r, g, np.ones(len(r)), np.arange(len(r)), len(r))
     interval = (math.nan, math.nan) if math.isnan(r2) else _interval(draws)
-    return Reliability(r2, interval, float(_r2(means.sums().sum(axis=0))), _slope(rows), len(rows.rewards), by_bin)
-
-
-def _slope(rows: _Rows) -> float:
-    if not len(rows.rewards) or rows.rewards.min() == rows.rewards.max():
-        return math.nan
-    scale = np.abs(rows.rewards).max()  # so that squares stay in range
-    r = rows.rewards / scale - np.average(rows.rewards / scale, weights=rows.weights)
-    return float((rows.weights * r * rows.gold).sum() / (rows.weights * r * r).sum() / scale)
-
-
-def _by_bin(rows: _Rows, bins: int) -> tuple[RewardBin, ...]:
-    if not len(rows.rewards):
-        return ()
-    inner = np.unique(np.quantile(rows.rewards, np.arange(1, bins) / bins))
-    place = np.searchsorted(inner, rows.rewards, side="right")  # equal rewards fall alike
-    found = []
-    for index in np.unique(place):
-        r, g, w = (column[place == index] for column in (rows.rewards, rows.gold, rows.weights))
-        gold = np.average(g, weights=w)
-        spread = math.sqrt(np.average((g - gold) ** 2, weights=w))
-        mean = float(np.average(r, weights=w))
-        found.append(RewardBin(float(r.min()), float(r.max()), len(r), mean, float(gold), spread))
-    return tuple(found)
-
-
-def _nan_last(r2: float) -> float:
-    return math.inf if math.isnan(r2) else -r2
+    return Reliability(r2, interval, float(_r2(means.sums().sum(axis=0))), slope, len(rows.rewards), tuple(by_bin))

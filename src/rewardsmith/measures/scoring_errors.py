@@ -6,11 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from rewardsmith._check import check_range
-
-Array = NDArray[np.float64]
 
 
 class ScoringDamage(NamedTuple):
@@ -70,24 +68,15 @@ def over_vs_under_scoring(
             raise ValueError(f"over_vs_under_scoring: {name} is {value}, which must be above 0 and finite. Raise it.")
     generator = np.random.default_rng(0) if generator is None else generator
     rows = [row[np.isfinite(row)] for row in np.atleast_2d(table)]
-    worth = np.array([_worth(row, frac, delta, beta, n_draws, generator) for row in rows if len(row) > 1])
-    if not len(worth):
+    worth = []  # E[r] of the tilted policies of each prompt: clean, over-scored and under-scored
+    for row in rows:
+        if len(row) > 1:
+            n_wrong = max(1, round(frac * len(row)))
+            order = generator.permuted(np.tile(np.arange(len(row)), (n_draws, 1)), axis=1)
+            scores = row + delta * np.array([0.0, 1.0, -1.0])[:, None, None] * (order < n_wrong)  # (3, draws, N)
+            weights = np.exp((scores - scores.max(axis=-1, keepdims=True)) / beta)
+            worth.append((weights / weights.sum(axis=-1, keepdims=True) @ row).mean(axis=-1))
+    if not worth:
         raise ValueError("over_vs_under_scoring: no prompt has two scored responses. Sample more per prompt.")
-    clean, over, under = (float(value) for value in worth.mean(axis=0))
+    clean, over, under = np.mean(worth, axis=0).tolist()
     return ScoringDamage(clean, over, under, clean - over, clean - under)
-
-
-def _worth(
-    rewards: Array, frac: float, delta: float, beta: float, n_draws: int, generator: np.random.Generator
-) -> list[float]:
-    """E[r] of the tilted policies of one prompt: clean, over-scored and under-scored."""
-    n_wrong = max(1, round(frac * len(rewards)))
-    order = generator.permuted(np.tile(np.arange(len(rewards)), (n_draws, 1)), axis=1)
-    wrong = order < n_wrong  # (draws, N)
-    return [float((_tilted(rewards + sign * delta * wrong, beta) @ rewards).mean()) for sign in (0.0, 1.0, -1.0)]
-
-
-def _tilted(scores: Array, beta: float) -> Array:
-    weights = np.exp((scores - scores.max(axis=-1, keepdims=True)) / beta)
-    tilted: Array = weights / weights.sum(axis=-1, keepdims=True)
-    return tilted

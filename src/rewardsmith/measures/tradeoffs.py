@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from rewardsmith._check import check_groups
-from rewardsmith.measures.intervals import mean_interval
-
-Array = NDArray[np.float64]
+from rewardsmith.measures.intervals import mean_interval, mean_or_nan
 
 
 class AspectMean(NamedTuple):
@@ -87,34 +85,23 @@ def aspect_tradeoff(
         columns, labels = np.column_stack([rewards, counts]), [*labels, "segments"]
     known = np.isfinite(columns).all(axis=1).reshape(-1, group_size)
     kept = known.sum(axis=1) >= 2
-    values = columns.reshape(-1, group_size, columns.shape[1])[kept]  # (P, G, K or K + 1)
-    gains = [_gains(values, known[kept], row, rewards.shape[1]) for row in grid]
-    means = np.array([gain.mean(axis=0) if len(gain) else np.full(len(labels), np.nan) for gain in gains])
-    frontier = _undominated(means[:, : rewards.shape[1]])
+    known, n_aspects = known[kept], rewards.shape[1]
+    filled = np.where(known[..., None], columns.reshape(-1, group_size, columns.shape[1])[kept], 0.0)  # (P, G, columns)
+    gains = []
+    for row in grid:
+        totals = np.where(known, filled[..., :n_aspects] @ row, -np.inf)
+        best = totals == totals.max(axis=1, keepdims=True)
+        chosen = (filled * best[..., None]).sum(axis=1) / best.sum(axis=1, keepdims=True)
+        gains.append(chosen - filled.sum(axis=1) / known.sum(axis=1, keepdims=True))
+    means = np.array([[mean_or_nan(column) for column in gain.T[:n_aspects]] for gain in gains])
+    no_worse, better = means[:, None] >= means[None], means[:, None] > means[None]  # (W, W, K) row over column
+    beaten = np.any(np.all(no_worse, axis=-1) & np.any(better, axis=-1), axis=0)
     found = []
-    for row, gain, best in zip(grid, gains, frontier, strict=True):
+    for row, gain, is_beaten in zip(grid, gains, beaten.tolist(), strict=True):
         aspects = tuple(
-            AspectMean(label, float(gain[:, k].mean()) if len(gain) else float("nan"), *interval)
-            for k, label in enumerate(labels)
-            for interval in [mean_interval(gain[:, k].tolist(), alpha=alpha)]
+            AspectMean(label, mean_or_nan(column), *mean_interval(column, alpha=alpha))
+            for label, column in zip(labels, gain.T.tolist(), strict=True)
         )
-        split = rewards.shape[1]
-        segments = aspects[split] if n_segments is not None else None
-        found.append(Tradeoff(tuple(row.tolist()), aspects[:split], segments, bool(best), int(kept.sum())))
+        segments = aspects[n_aspects] if n_segments is not None else None
+        found.append(Tradeoff(tuple(row.tolist()), aspects[:n_aspects], segments, not is_beaten, int(kept.sum())))
     return tuple(found)
-
-
-def _gains(values: Array, known: NDArray[np.bool_], weights: Array, n_aspects: int) -> Array:
-    """(P, columns) mean over the group's best by weight, less the group's mean."""
-    filled = np.where(known[..., None], values, 0.0)
-    totals = np.where(known, filled[..., :n_aspects] @ weights, -np.inf)
-    best = totals == totals.max(axis=1, keepdims=True)
-    chosen = (filled * best[..., None]).sum(axis=1) / best.sum(axis=1, keepdims=True)
-    gain: Array = chosen - filled.sum(axis=1) / known.sum(axis=1, keepdims=True)
-    return gain
-
-
-def _undominated(means: Array) -> NDArray[np.bool_]:
-    above = (means[:, None] >= means[None]).all(-1) & (means[:, None] > means[None]).any(-1)  # (W, W) row over column
-    free: NDArray[np.bool_] = np.logical_not(np.any(above, axis=0))
-    return free

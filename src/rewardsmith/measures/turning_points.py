@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +65,21 @@ def onset(
         raise ValueError("onset: the curve has no gold, without which nobody knows where it turns. Pass gold to it.")
     draws = max(n_draws, math.ceil(40 / alpha))
     rng = np.random.default_rng(0) if generator is None else generator
-    critical = partial(_critical, alpha=alpha, n_draws=draws, rng=rng)
-    bounds = [_over(gold, k, floor, critical) for k, floor in enumerate(_floors(curve))]
+    luck = np.zeros((gold.shape[1],) * 2) if curve.luck is None else curve.luck
+    alone = np.diag(luck)
+    floors = np.sqrt(np.maximum(alone[:, None] + alone - 2 * luck, 0.0))  # (K, K) errors if rewards said nothing
+    floors = np.maximum(floors, 1e-12 * np.abs(gold).max())  # below it lies rounding
+    means, bounds = gold.mean(axis=0), []
+    for k, floor in enumerate(floors):  # (K − 1,) simultaneous bounds of how much higher gold is elsewhere than at k
+        gaps = np.delete(gold, k, axis=1) - gold[:, [k]]
+        half = np.full(gaps.shape[1], math.inf)
+        if len(gold) > 1 and gaps.shape[1]:
+            errors = np.maximum(gaps.std(axis=0, ddof=1) / math.sqrt(len(gold)), np.delete(floor, k))
+            half = _critical(gaps, alpha=alpha, n_draws=draws, rng=rng) * errors
+        bounds.append((gaps.mean(axis=0) - half, gaps.mean(axis=0) + half))
     kept = [k for k, (low, _) in enumerate(bounds) if (low <= 0).all()]
-    means = gold.mean(axis=0)
     peak, last = int(means.argmax()), gold.shape[1] - 1
-    low, high = (float(ends.max()) for ends in bounds[last])
+    low, high = (float(ends.max(initial=0.0)) for ends in bounds[last])
     return Onset(
         pressure=float(curve.pressure[peak]) if peak < last else None,
         kl=float(curve.kl[peak]) if peak < last else None,
@@ -114,26 +121,6 @@ def named(curve: OptimizationCurve, place: int) -> str:
     if curve.kind == "best_of_n":
         return f"best of {pressure:.0f} (KL {kl:.2f})"
     return f"KL {kl:.2f} (β = {f'{1 / pressure:.3g}' if pressure > 0 else '∞'})"
-
-
-def _floors(curve: OptimizationCurve) -> Array:
-    """(K, K) standard errors of the differences between pressures if rewards said nothing of gold."""
-    luck = np.zeros((len(curve.pressure),) * 2) if curve.luck is None else curve.luck
-    alone = np.diag(luck)
-    errors: Array = np.sqrt(np.maximum(alone[:, None] + alone - 2 * luck, 0.0))
-    return errors
-
-
-def _over(gold: Array, k: int, floor: Array, critical: Callable[[Array], float]) -> tuple[Array, Array]:
-    """(K,) simultaneous lower and upper bounds of how much higher gold is at each pressure than at pressure k."""
-    gaps = np.delete(gold, k, axis=1) - gold[:, [k]]
-    n = len(gold)
-    half = np.full(gaps.shape[1], math.inf)
-    if n > 1 and gaps.shape[1]:
-        least = np.maximum(np.delete(floor, k), 1e-12 * np.abs(gold).max())  # below it lies rounding
-        half = critical(gaps) * np.maximum(gaps.std(axis=0, ddof=1) / math.sqrt(n), least)
-    means = gaps.mean(axis=0)
-    return np.insert(means - half, k, 0.0), np.insert(means + half, k, 0.0)
 
 
 def _critical(gaps: Array, *, alpha: float, n_draws: int, rng: np.random.Generator) -> float:

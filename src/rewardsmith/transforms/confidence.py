@@ -90,21 +90,19 @@ class ConfidenceAdjusted(nn.Module):
             self.update(rewards)
         held = rewards.double().clamp(-self.clip, self.clip)
         lean = confidence.detach().to(held).nan_to_num(nan=0.5) - 0.5
-        gap = held - self._reference(held, ref_rewards)
+        reference = self.mean.to(held.device)
+        if self.reference == "prompt":
+            if ref_rewards is None:
+                raise ValueError(
+                    "ConfidenceAdjusted: reference='prompt' got no ref_rewards. "
+                    "Pass (B, M) rewards of reference responses, or use reference='running'."
+                )
+            check_shape("ConfidenceAdjusted", "ref_rewards", ref_rewards, held.shape[0], None)
+            reference = ref_rewards.detach().to(held).clamp(-self.clip, self.clip).nanmean(dim=1)
+        gap = held - reference
         signed = gap if self.form == "difference" else torch.where(gap >= 0, held.abs(), -held.abs())
         adjusted = torch.where(gap.isnan(), math.nan, held + self.weight * signed * lean)
         return adjusted.to(torch.result_type(rewards, 1.0))
-
-    def _reference(self, held: Tensor, ref_rewards: Tensor | None) -> Tensor:
-        if self.reference == "running":
-            return self.mean.to(held.device)
-        if ref_rewards is None:
-            raise ValueError(
-                "ConfidenceAdjusted: reference='prompt' got no ref_rewards. "
-                "Pass (B, M) rewards of reference responses, or use reference='running'."
-            )
-        check_shape("ConfidenceAdjusted", "ref_rewards", ref_rewards, held.shape[0], None)
-        return ref_rewards.detach().to(held).clamp(-self.clip, self.clip).nanmean(dim=1)
 
     def extra_repr(self) -> str:
         return f"weight={self.weight}, decay={self.decay}, form={self.form!r}, reference={self.reference!r}"

@@ -90,11 +90,8 @@ def mean_minus_variance(
     tensor([1.5000, 2.0000, 4.0000])
     """
     values, present = _members("mean_minus_variance", source_rewards, missing)
-    mean = _mean(values, present)
-    if coef != 0:
-        variance, unit = _spread("mean_minus_variance", values, present, mean, coef=coef, ddof=ddof)
-        mean = mean - coef * (variance * unit * unit)
-    return _result(mean, present, source_rewards)
+    mean, variance, unit = _moments("mean_minus_variance", values, present, coef=coef, ddof=ddof)
+    return _result(mean - coef * (variance * unit * unit) if coef else mean, present, source_rewards)
 
 
 @declares(Traits(scope="row", affine=False))
@@ -106,12 +103,9 @@ def mean_minus_std(
     Eisenstein et al. 2023, arXiv:2312.09244. Arguments and result as in `mean_minus_variance`.
     """
     values, present = _members("mean_minus_std", source_rewards, missing)
-    mean = _mean(values, present)
-    if coef != 0:
-        variance, unit = _spread("mean_minus_std", values, present, mean, coef=coef, ddof=ddof)
-        std = torch.where(variance == 0, 0.0, torch.where(variance == 0, 1.0, variance).sqrt())
-        mean = mean - coef * (std * unit)
-    return _result(mean, present, source_rewards)
+    mean, variance, unit = _moments("mean_minus_std", values, present, coef=coef, ddof=ddof)
+    std = torch.where(variance == 0, 0.0, torch.where(variance == 0, 1.0, variance).sqrt())
+    return _result(mean - coef * (std * unit) if coef else mean, present, source_rewards)
 
 
 @declares(Traits(scope="row", affine=False))
@@ -139,12 +133,27 @@ def robust_mix(
     """
     check_range("robust_mix", "coef", coef, 0.0, 1.0)
     values, present = _members("robust_mix", source_rewards, missing)
-    parts = []
+    if coef == 0:
+        return _result(_quantile(values, present, 0.0), present, source_rewards)
+    if isinstance(nominal, int):
+        check_range("robust_mix", "nominal", nominal, 0, values.shape[1] - 1)
+        trusted = torch.where(present[:, nominal], values[:, nominal], math.nan)
+    else:
+        check_choice("robust_mix", "nominal", nominal, ("mean", "min_sigma"))
+        trusted = _mean(values, present)
+    if nominal == "min_sigma":
+        if std is None:
+            raise ValueError(
+                "robust_mix: nominal='min_sigma' needs std, each member's own. Pass it, or use nominal='mean'."
+            )
+        check_shape("robust_mix", "std", std, *values.shape)
+        usable = present & ~std.isnan()
+        surest = std.detach().masked_fill(~usable, math.inf).argmin(dim=1, keepdim=True)  # (B, 1)
+        trusted = torch.where(usable.gather(1, surest), values.gather(1, surest), math.nan)[:, 0]
+    mixed = coef * trusted
     if coef < 1:
-        parts.append((1 - coef) * _quantile(values, present, 0.0))
-    if coef > 0:
-        parts.append(coef * _nominal(values, present, std, nominal))
-    return _result(torch.stack(parts).sum(dim=0), present, source_rewards)
+        mixed = mixed + (1 - coef) * _quantile(values, present, 0.0)
+    return _result(mixed, present, source_rewards)
 
 
 def _members(caller: str, source_rewards: Tensor, missing: MissingMember) -> tuple[Tensor, Tensor]:
@@ -176,15 +185,13 @@ def _quantile(values: Tensor, present: Tensor, level: float) -> Tensor:
     return torch.where((share == 0) | (low == high), low, low * (1 - share) + high * share)[:, 0]
 
 
-def _spread(
-    caller: str, values: Tensor, present: Tensor, mean: Tensor, *, coef: float, ddof: int
-) -> tuple[Tensor, Tensor]:
-    """(B,) variance of the scores over their unit, NaN where unknown, and (B,) that unit."""
+def _moments(caller: str, values: Tensor, present: Tensor, *, coef: float, ddof: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(B,) mean, variance of the scores over their unit, NaN where unknown, and that unit."""
     if not math.isfinite(coef):
         raise ValueError(f"{caller}: coef is {coef}, which is not finite. Use a number, 0 for the plain mean.")
     if ddof not in (0, 1):
         raise ValueError(f"{caller}: ddof is {ddof}. Use 0, or 1 for Bessel's correction.")
-    count = present.sum(dim=1)
+    mean, count = _mean(values, present), present.sum(dim=1)
     known = (values.isfinite() | ~present).all(dim=1) & (count > ddof)
     held = present & known[:, None]
     low, high = (values.masked_fill(~held, end) for end in (math.inf, -math.inf))
@@ -192,25 +199,7 @@ def _spread(
     unit = torch.where(held, values.detach().abs(), 1.0).amax(dim=1).clamp(min=1)  # squares must not overflow
     gaps = torch.where(held & differ[:, None], (values - mean[:, None]) / unit[:, None], 0.0)
     variance = gaps.square().sum(dim=1) / (count - ddof).clamp(min=1)
-    return torch.where(known, variance, math.nan), unit
-
-
-def _nominal(values: Tensor, present: Tensor, std: Tensor | None, nominal: Nominal) -> Tensor:
-    """(B,) the trusted score; NaN where its member is missing."""
-    if isinstance(nominal, int):
-        check_range("robust_mix", "nominal", nominal, 0, values.shape[1] - 1)
-        return torch.where(present[:, nominal], values[:, nominal], math.nan)
-    check_choice("robust_mix", "nominal", nominal, ("mean", "min_sigma"))
-    if nominal == "mean":
-        return _mean(values, present)
-    if std is None:
-        raise ValueError(
-            "robust_mix: nominal='min_sigma' needs std, each member's own. Pass it, or use nominal='mean'."
-        )
-    check_shape("robust_mix", "std", std, *values.shape)
-    usable = present & ~std.isnan()
-    surest = std.detach().masked_fill(~usable, math.inf).argmin(dim=1, keepdim=True)  # (B, 1)
-    return torch.where(usable.gather(1, surest), values.gather(1, surest), math.nan)[:, 0]
+    return mean, torch.where(known, variance, math.nan), unit
 
 
 def reference_statistics(reference: Tensor) -> ReferenceStatistics:

@@ -156,7 +156,25 @@ def gated_step_sum(
     step_mask = step_mask.bool()
     dtype = torch.result_type(sum(level.new_zeros(1) for level in levels), 1.0)
     wide = torch.promote_types(dtype, torch.float32)
-    paid, totals = zip(*(_pay(level.to(wide), step_mask, reduce, cap) for level in levels), strict=True)
+    paid, totals = [], []
+    for level in levels:
+        given = level.to(wide)
+        if given.ndim == 1:
+            check_shape("gated_step_sum", "a level per episode", given, step_mask.shape[0])
+            steps_left = step_mask.flip(1).cumsum(dim=1).flip(1)
+            paid.append(torch.where(step_mask & (steps_left == 1), given[:, None], 0))
+            totals.append(given)
+            continue
+        check_same_shape("gated_step_sum", given, step_mask)
+        steps = torch.where(step_mask, given, 0)
+        if reduce == "mean":
+            steps = steps / step_mask.sum(dim=1, keepdim=True).clamp(min=1)
+        elif cap is not None:
+            running = torch.where(steps.isnan(), 0, steps).cumsum(dim=1).clamp(max=cap)
+            gained = running.diff(dim=1, prepend=torch.zeros_like(running[:, :1]))
+            steps = torch.where(steps.isnan(), math.nan, gained)
+        paid.append(steps)
+        totals.append(steps.sum(dim=1))
     episode = torch.stack(totals, dim=1)  # (B, L)
     gate_open = _gates(episode.detach(), _check_thresholds("gated_step_sum", thresholds, episode), strict)
     kept = [_kept(steps, gate_open[:, i, None], gate_sign) for i, steps in enumerate(paid)]
@@ -164,23 +182,6 @@ def gated_step_sum(
     unknown = torch.stack([steps.isnan() for steps in paid]).any(dim=0) | gate_open.isnan().any(dim=1)[:, None]
     total = torch.where(unknown | ~step_mask, math.nan, torch.stack(kept).sum(dim=0))
     return GatedSteps(total.to(dtype), gate_open.to(dtype))
-
-
-def _pay(level: Tensor, step_mask: Tensor, reduce: Reduce, cap: float | None) -> tuple[Tensor, Tensor]:
-    """(B, N) what a level pays at each step, 0 where there is none, and (B,) its total for the episode."""
-    if level.ndim == 1:
-        check_shape("gated_step_sum", "a level per episode", level, step_mask.shape[0])
-        steps_left = step_mask.flip(1).cumsum(dim=1).flip(1)
-        return torch.where(step_mask & (steps_left == 1), level[:, None], 0), level
-    check_same_shape("gated_step_sum", level, step_mask)
-    steps = torch.where(step_mask, level, 0)
-    if reduce == "mean":
-        steps = steps / step_mask.sum(dim=1, keepdim=True).clamp(min=1)
-    elif cap is not None:
-        running = torch.where(steps.isnan(), 0, steps).cumsum(dim=1).clamp(max=cap)
-        gained = running.diff(dim=1, prepend=torch.zeros_like(running[:, :1]))
-        steps = torch.where(steps.isnan(), math.nan, gained)
-    return steps, steps.sum(dim=1)
 
 
 @declares(Traits(scope="row", affine=False))

@@ -155,15 +155,6 @@ def relative_length_penalty(
     return penalized.flatten().to(torch.result_type(rewards, 1.0))
 
 
-def _lengthiness(link: LengthLink, tokens: Tensor, group: _Lengths, eps: float) -> Tensor:
-    """(P, G) in [0, 1], rising with length; ½ where all agree."""
-    if link == "sigmoid_z":
-        return torch.sigmoid((tokens - group.mean) / (group.std + eps))
-    middle, spread = (group.low + group.high) / 2, group.high - group.low + eps
-    place = (0.5 + (tokens - middle) / spread).clamp(0, 1)
-    return place if link == "linear" else (1 - torch.cos(math.pi * place)) / 2
-
-
 @declares(Traits(scope="prompt", affine=False, bounded=(0.0, 1.0)))
 def length_shaped(
     rewards: Tensor,
@@ -212,7 +203,13 @@ def length_shaped(
     right, cut = _solved(caller, rewards, group_size, truncated)
     tokens = lengths.to(right).reshape(-1, group_size)
     counted = right == 1 if stats == "correct" else ~right.isnan() & ~cut
-    f = _lengthiness(link, tokens, _measure(tokens, counted), eps)
+    group = _measure(tokens, counted)
+    if link == "sigmoid_z":
+        f = torch.sigmoid((tokens - group.mean) / (group.std + eps))
+    else:
+        middle, spread = (group.low + group.high) / 2, group.high - group.low + eps
+        place = (0.5 + (tokens - middle) / spread).clamp(0, 1)
+        f = place if link == "linear" else (1 - torch.cos(math.pi * place)) / 2
     shaped = right * (1 - alpha * torch.where(right == 1, f, 0))
     return shaped.flatten().to(torch.result_type(rewards, 1.0))
 

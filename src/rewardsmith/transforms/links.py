@@ -21,16 +21,10 @@ Estimator = Literal["normal", "empirical"]
 _RANGES: dict[str, tuple[float, float]] = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "poly": (0.0, 1.0)}
 
 
-def _cubic(x: Tensor) -> Tensor:
-    """½ + x/4 − x³/108 on [−3, 3], flat outside: the cubic that leaves 0 like σ and ends flat at 0 and 1."""
-    inside = x.clamp(-3, 3)
-    return 0.5 + inside / 4 - inside**3 / 108
-
-
 _LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
-    "poly": _cubic,
+    "poly": lambda x: 0.5 + x.clamp(-3, 3) / 4 - x.clamp(-3, 3) ** 3 / 108,  # leaves 0 like σ, ends flat at 0 and 1
     "identity": torch.Tensor.clone,
     "logsigmoid": F.logsigmoid,
 }
@@ -73,20 +67,6 @@ def pure_link(rewards: Tensor, *, link: Link = "sigmoid", k: float = 1.0, shift:
     return _bend(link, k * (wide - shift)).to(torch.result_type(rewards, 1.0))
 
 
-def _quantile(references: Tensor, quantile: float, estimator: Estimator) -> Tensor:
-    """(B, 1) the quantile of each row's references, NaN where there is none.
-
-    normal: μ + Φ⁻¹(quantile)·σ of the references present; σ is 0 where there is one.
-    """
-    if estimator == "empirical":
-        return torch.nanquantile(references, quantile, dim=1, keepdim=True)
-    present = ~references.isnan()
-    count = present.sum(dim=1, keepdim=True)
-    mean = torch.where(present, references, 0).sum(dim=1, keepdim=True) / count
-    variance = torch.where(present, references - mean, 0).square().sum(dim=1, keepdim=True) / count
-    return mean + NormalDist().inv_cdf(quantile) * variance.sqrt()
-
-
 @declares(_link_traits)
 def reference_link(
     rewards: Tensor,
@@ -124,9 +104,16 @@ def reference_link(
     check_shape("reference_link", "ref_rewards", ref_rewards, rewards.shape[0], None)
     wide = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
     references = ref_rewards.detach().to(wide)
-    if aggregate == "quantile":
-        references = _quantile(references, quantile, estimator)
     present = ~references.isnan()  # (B, M), or (B, 1) for a quantile
+    if aggregate == "quantile":
+        if estimator == "empirical":
+            references = torch.nanquantile(references, quantile, dim=1, keepdim=True)
+        else:  # σ is 0 where there is one reference
+            count = present.sum(dim=1, keepdim=True)
+            mean = torch.where(present, references, 0).sum(dim=1, keepdim=True) / count
+            variance = torch.where(present, references - mean, 0).square().sum(dim=1, keepdim=True) / count
+            references = mean + NormalDist().inv_cdf(quantile) * variance.sqrt()
+        present = ~references.isnan()
     gaps = wide[:, None] - torch.where(present, references, 0) - shift
     linked = torch.where(present, _bend(link, k * gaps), 0)
     shaped = linked.sum(dim=1) / present.sum(dim=1)  # 0/0 is NaN where no reference is present

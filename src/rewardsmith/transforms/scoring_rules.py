@@ -44,26 +44,24 @@ def _log_traits(*, weight: float = 1.0, eps: float = 0.01, **options: Any) -> Tr
     return _traits(weight=weight, scores=(math.log(eps), math.log1p(-eps)) if eps else (-1.0, 0.0), **options)
 
 
-def _charged(
-    caller: str,
-    rewards: Tensor,
-    confidence: Tensor,
-    score: Callable[[Tensor], Tensor],
-    *,
-    accuracy_weight: float,
-    weight: float,
-    missing: float | None,
-) -> Tensor:
-    """(B,) a·z + w·S of the probability that was given to what turned out true."""
+def _given(caller: str, rewards: Tensor, confidence: Tensor) -> Tensor:
+    """(B,) q̃, the probability that was given to what turned out true, in float32 at least; no gradient flows to it."""
     check_same_shape(caller, rewards, confidence)
     _check_verdicts(caller, "rewards", rewards)
     _check_confidence(caller, confidence)
-    wide = rewards.to(torch.promote_types(torch.promote_types(rewards.dtype, confidence.dtype), torch.float32))
+    wide = torch.promote_types(torch.promote_types(rewards.dtype, confidence.dtype), torch.float32)
     stated = confidence.detach().to(wide)
-    charge = weight * score(torch.where(wide == 1, stated, 1 - stated)) if weight else 0 * stated
-    charged = accuracy_weight * wide + charge
+    return torch.where(rewards == 1, stated, 1 - stated)
+
+
+def _paid(
+    rewards: Tensor, given: Tensor, score: Tensor, accuracy_weight: float, weight: float, missing: float | None
+) -> Tensor:
+    """(B,) a·z + w·S of the probability `given`."""
+    wide = rewards.to(given)
+    charged = accuracy_weight * wide + (weight * score if weight else 0 * given)
     if missing is not None:
-        charged = torch.where(stated.isnan() & ~wide.isnan(), missing, charged)
+        charged = torch.where(given.isnan() & ~wide.isnan(), missing, charged)
     return charged.to(torch.result_type(rewards, 1.0))
 
 
@@ -98,15 +96,8 @@ def brier_reward(
     >>> brier_reward(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0]))
     tensor([ 0.7500, -1.0000])
     """
-    return _charged(
-        "brier_reward",
-        rewards,
-        confidence,
-        lambda given: -((1 - given) ** 2),
-        accuracy_weight=accuracy_weight,
-        weight=weight,
-        missing=missing,
-    )
+    given = _given("brier_reward", rewards, confidence)
+    return _paid(rewards, given, -((1 - given) ** 2), accuracy_weight, weight, missing)
 
 
 @declares(_traits)
@@ -122,15 +113,8 @@ def spherical_reward(
 
     A proper rule, 0 at certainty that was right. q̃, arguments and result as in `brier_reward`.
     """
-    return _charged(
-        "spherical_reward",
-        rewards,
-        confidence,
-        lambda given: given / torch.hypot(given, 1 - given) - 1,
-        accuracy_weight=accuracy_weight,
-        weight=weight,
-        missing=missing,
-    )
+    given = _given("spherical_reward", rewards, confidence)
+    return _paid(rewards, given, given / torch.hypot(given, 1 - given) - 1, accuracy_weight, weight, missing)
 
 
 @declares(_log_traits)
@@ -151,15 +135,8 @@ def log_score_reward(
         eps: q̃ is held in [eps, 1 − eps]. 0 leaves it: −inf for certainty that was wrong.
     """
     check_range("log_score_reward", "eps", eps, 0.0, 0.49)
-    return _charged(
-        "log_score_reward",
-        rewards,
-        confidence,
-        lambda given: given.clamp(eps, 1 - eps).log(),
-        accuracy_weight=accuracy_weight,
-        weight=weight,
-        missing=missing,
-    )
+    given = _given("log_score_reward", rewards, confidence)
+    return _paid(rewards, given, given.clamp(eps, 1 - eps).log(), accuracy_weight, weight, missing)
 
 
 @declares(_traits)
@@ -176,15 +153,8 @@ def linear_reward(
     The rule is not proper: it is best served by 0 or 1, and is here as a control. q̃, arguments and result as in
     `brier_reward`.
     """
-    return _charged(
-        "linear_reward",
-        rewards,
-        confidence,
-        lambda given: given - 1,
-        accuracy_weight=accuracy_weight,
-        weight=weight,
-        missing=missing,
-    )
+    given = _given("linear_reward", rewards, confidence)
+    return _paid(rewards, given, given - 1, accuracy_weight, weight, missing)
 
 
 class Incentive(NamedTuple):
