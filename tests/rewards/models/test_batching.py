@@ -71,6 +71,21 @@ def test_sorted_batches_pad_little_and_the_longest_come_first():
     assert lengths[batches[0].rows[0]] == max(lengths)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "passes"),
+    [
+        ([9] * 5 + [7] * 4, [5, 4]),  # two passes without padding, or one with padding and one row again
+        ([9, 9, 8, 7, 7], [5]),  # three passes, or two
+        ([9] * 8 + [8] * 5 + [7] * 5, [8, 5, 5]),  # three passes, or one with two rows again
+        ([9] * 8 + [8] * 4 + [7] * 4 + [6] * 2, [18]),  # four passes, or three
+        ([9, 8, 7], [1, 1, 1]),
+    ],
+)
+def test_rows_are_padded_only_where_that_spares_passes(lengths, passes):
+    rows = [row([place] * length) for place, length in enumerate(lengths)]
+    assert [len(batch.rows) for batch in plan_batches(rows, share=False)] == passes
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_cut_is_the_greedy_loop(seed):
     rng = random.Random(seed)

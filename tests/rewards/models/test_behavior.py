@@ -7,6 +7,7 @@ import logging
 from functools import partial
 
 import pytest
+import torch
 from tests.small_models import bert, llama_classifier, llama_policy, mixed_rows, one_by_one, step_classifier, tokenizer
 from torch import nn
 from transformers import LlamaModel
@@ -225,3 +226,25 @@ def test_every_part_is_put_back_in_its_mode_and_a_model_in_use_is_not_switched(m
     whole.train = whole.eval = refuses
     with evaluating(whole):
         assert not live.training
+
+
+class Merging(nn.Linear):
+    """An adapter that adds its part to the weights in eval mode, and takes it out again by a switch of its own."""
+
+    merged = False
+
+    def train(self, mode=True):
+        if mode is self.merged:
+            self.weight.data += -1.0 if mode else 1.0
+            self.merged = not mode
+        return super().train(mode)
+
+
+def test_an_adapter_that_merges_its_weights_in_eval_mode_takes_them_out_again():
+    adapter = Merging(2, 1)
+    adapter.merged = False  # an attribute of its own, as it has after a first switch
+    nn.init.constant_(adapter.weight, 0.5)
+    with evaluating(adapter):
+        assert adapter.merged
+    assert not adapter.merged
+    assert torch.equal(adapter.weight, torch.full((1, 2), 0.5))

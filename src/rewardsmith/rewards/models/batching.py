@@ -14,6 +14,8 @@ LEAST_SAVED = 0.1
 """A prompt is read apart from its completions where that saves at least this share of its rows' tokens."""
 LEFT_BEHIND = 16
 """Prompts are read together where this share (one in ...) of the longer one's tokens is repeated at most."""
+FEW, MANY = 4, 16
+"""Fewer rows of unequal length are not padded; in a padded pass one row is read alone too, of so many two."""
 UNIT = 8
 """The budgets of tokens that one batch may take behind its prompts: what a killed job loses at most."""
 
@@ -54,8 +56,29 @@ def plan_batches(
     alone = [row for row in range(len(encoded)) if row not in grouped]
     lengths = {row: len(encoded[row].ids) for row in alone}
     ordered = sorted(alone, key=lambda row: (-lengths[row], row))
-    cuts = cut([lengths[row] for row in ordered], budget=budget, most_rows=most_rows)
-    return [*batches, *(Batch(ordered[start:stop]) for start, stop in cuts)]
+    start = 0
+    while start < len(ordered):
+        width = lengths[ordered[start]]
+        rows = ordered[start : start + max(1, min(most_rows, budget // max(1, width)))]
+        own = [lengths[row] for row in rows]
+        rows = rows if padding_pays(own) else rows[: own.count(width)]
+        batches.append(Batch(rows))
+        start += len(rows)
+    return batches
+
+
+def padding_pays(lengths: Sequence[int]) -> bool:
+    """Return whether one padded pass with its witnesses is fewer passes than one for each length.
+
+    >>> padding_pays([5, 4, 4, 4]), padding_pays([5, 4, 3, 3])
+    (False, True)
+    """
+    return len(lengths) >= FEW and len(set(lengths)) > 1 + witnesses(len(lengths))
+
+
+def witnesses(n_rows: int) -> int:
+    """Return how many rows of a padded pass are read alone too."""
+    return 2 if n_rows >= MANY else 1
 
 
 def cut(lengths: Sequence[int], *, budget: int, most_rows: int, extra: int = 0) -> list[tuple[int, int]]:

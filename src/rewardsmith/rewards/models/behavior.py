@@ -126,41 +126,47 @@ def probes(model: Any) -> tuple[Tensor, Tensor]:
 
 
 @contextlib.contextmanager
-def evaluating(*modules: Any) -> Iterator[None]:
-    """Turn dropout off, and put every part of each module back in the mode that it was in."""
-    modes = {whole: [(module, module.training) for module in whole.modules()] for whole in modules}
-    switched = [whole for whole, parts in modes.items() if any(training for _, training in parts)]
+def evaluating(*modules: Any) -> Iterator[Callable[[], None]]:
+    """Turn dropout off, and put every part of each module back in the mode that it was in.
+
+    Yields what puts back the modules and the settings, names and switches, that a forward exchanges in its own model,
+    to be called after each pass. Otherwise a row's score would depend on the rows before it: BigBird's attention
+    becomes another at a short one.
+    """
+    parts = {whole: list(whole.modules()) for whole in modules}
+    modes = {whole: [module.training for module in own] for whole, own in parts.items()}
+    switched = [whole for whole in modules if any(modes[whole])]
+    put_back = None
     try:
-        with contextlib.ExitStack() as kept:
-            for whole in modules:
-                kept.enter_context(unswitched(whole))
-            for (
-                whole
-            ) in switched:  # nothing to do for a model in use, where a walk over it costs more than a small batch
-                whole.eval()
-            yield
+        for whole in switched:  # not a model in use, where walking over it costs more than a small batch
+            whole.eval()
+        put_back = _kept([module for own in parts.values() for module in own])
+        yield put_back
     finally:
+        if put_back is not None:
+            put_back()
         for whole in switched:
-            whole.train(modes[whole][0][1])  # adapters may merge their weights in one mode alone
-            for module, training in modes[whole]:
+            whole.train(modes[whole][0])  # adapters may merge their weights in one mode alone
+            for module, training in zip(parts[whole], modes[whole], strict=True):
                 module.training = training
 
 
-@contextlib.contextmanager
-def unswitched(model: Any) -> Iterator[None]:
-    """Put back the modules and the settings, names and switches, that a forward exchanges in its own model.
+def _kept(modules: list[Any]) -> Callable[[], None]:
+    """Return what makes the settings and parts of these modules again what they are now."""
+    settings = [
+        (vars(module), name, value)
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, (str, bool)) and name != "training"
+    ]
+    parts = [(module._modules, dict(module._modules)) for module in modules if module._modules]
 
-    Otherwise a row's score would depend on the rows before it: BigBird's attention becomes another at a short one.
-    """
-    before = [(module, _settings(module), dict(module._modules)) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, settings, parts in before:
-            vars(module).update({name: value for name, value in settings.items() if vars(module).get(name) != value})
-            if any(module._modules.get(name) is not part for name, part in parts.items()):
-                module._modules.update(parts)
+    def put_back() -> None:
+        for own, name, value in settings:
+            if own.get(name) is not value:
+                own[name] = value
+        for found, before in parts:
+            if found != before:
+                found.update(before)
 
-
-def _settings(module: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, str | bool) and name != "training"}
+    return put_back

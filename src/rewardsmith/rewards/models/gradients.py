@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.rewards.models.batching import cut
-from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import Encoded
 from rewardsmith.rewards.models.scanning import Scanner
 from rewardsmith.scoring.calling import Unscored
@@ -59,7 +58,7 @@ def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequ
     scanner = source.scanner
     scores, gradients = [], []
     scanner.settle(rows, lambda values, _: source.heads(values).tolist())
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(scanner.model):
+    with torch.inference_mode(False), torch.enable_grad(), scanner.reading():
         for start, stop in cut([len(row.ids) for row in rows], budget=scanner.budget, most_rows=scanner.max_rows):
             with _watched(source.embedding) as seen:
                 values = source.heads(scanner.outputs(rows[start:stop]))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from rewardsmith.rewards.models.batching import MOST_ROWS, TOKEN_BUDGET, Batch, cut, plan_batches
-from rewardsmith.rewards.models.behavior import Behavior, Cache, behavior_of, evaluating, fields_of, read_on, unswitched
+from rewardsmith.rewards.models.batching import (
+    MOST_ROWS,
+    TOKEN_BUDGET,
+    Batch,
+    cut,
+    padding_pays,
+    plan_batches,
+    witnesses,
+)
+from rewardsmith.rewards.models.behavior import Behavior, Cache, behavior_of, evaluating, fields_of, read_on
 from rewardsmith.rewards.models.comparing import Spread
 from rewardsmith.rewards.models.encoding import Encoded
 
@@ -22,10 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Side = Literal["left", "right"]
-FEW = 4
-"""Fewer rows of unequal length are read one at a time."""
-MANY = 16
-"""Of as many rows, two are read alone too."""
 Read = Callable[["Tensor", Sequence[Encoded]], list[list[float]]]
 """(R, d) outputs at the positions that the rows read, row after row, and the rows, to one list of numbers a row."""
 
@@ -48,8 +54,9 @@ class Scanner:
 
     Padding must not reach a score. In every pass of rows of unequal length, the row with most padding is read alone
     too, and of many rows a second one. A side that changes its score is left for the other, and where both do, rows
-    are read one at a time. Two or three such rows are always read so, as that costs no more. Behind a shared prompt,
-    rows are read alone too at lengths that are new, and in other batches while that costs a quarter at most.
+    are read one at a time. Rows of two or three lengths are read length by length, without padding, where that costs
+    no more passes. Behind a shared prompt, rows are read alone too at lengths that are new, and in other batches while
+    that costs a quarter at most.
 
     Padding on the right of a causal model needs no mask, and such a model can read a prompt once for all its
     completions, where its cache allows it.
@@ -74,6 +81,7 @@ class Scanner:
     behavior: Behavior = field(init=False)
     masked: bool = field(init=False)
     _spread: Spread = field(default_factory=Spread, init=False, repr=False)
+    _put_back: Callable[[], None] | None = field(default=None, init=False, repr=False)
     _tried: bool = field(default=False, init=False, repr=False)
     _kinds: set[tuple[bool, int, int]] = field(default_factory=set, init=False, repr=False)
     _read: int = field(default=0, init=False, repr=False)
@@ -98,14 +106,27 @@ class Scanner:
         import torch
 
         results: list[list[float]] = [[]] * len(encoded)
-        with torch.inference_mode(), evaluating(self.model):
+        with torch.inference_mode(), self.reading():
             for batch in self.plan(encoded):
                 for row, values in zip(batch.rows, self._batch(batch, encoded, read), strict=True):
                     results[row] = values
         return results
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Put the model in eval mode, and keep it between passes as it is now."""
+        with evaluating(self.model) as self._put_back:
+            yield
+
+    def _ask(self, module: Callable[..., Any], **inputs: Any) -> Any:
+        try:
+            return module(**inputs)
+        finally:
+            if self._put_back is not None:
+                self._put_back()
+
     def outputs(self, rows: Sequence[Encoded]) -> Tensor:
-        """(R, d): what `body` gives at the rows' reads, in one pass, with the caller's mode and gradients."""
+        """(R, d): what `body` gives at the rows' reads, in one pass, with the caller's gradients; within `reading`."""
         import torch
 
         device = self.trunk.device
@@ -123,9 +144,7 @@ class Scanner:
         if len(types) == len(rows):
             given["token_type_ids"] = _rectangle(types, width, 0, self.side).to(device)
         starts = [width - length if self.side == "left" else 0 for length in lengths]
-        with unswitched(self.model):
-            outputs = self.body(**given, **({"use_cache": False} if takes.uncached else {}))
-        return read_at(outputs, rows, starts)
+        return read_at(self._ask(self.body, **given, **({"use_cache": False} if takes.uncached else {})), rows, starts)
 
     def settle(self, rows: Sequence[Encoded], read: Read) -> None:
         """Find a padding that does not reach the score of the shortest of these rows beside the longest."""
@@ -133,7 +152,7 @@ class Scanner:
 
         longest, shortest = (choose(rows, key=lambda row: len(row.ids)) for choose in (max, min))
         if self.max_rows > 1 and len(longest.ids) > len(shortest.ids):
-            with torch.inference_mode(), evaluating(self.model):
+            with torch.inference_mode(), self.reading():
                 self._checked([longest, shortest], read)
 
     def read_alone(self) -> None:
@@ -153,12 +172,17 @@ class Scanner:
         return results
 
     def _pass(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
-        ragged = len({len(row.ids) for row in rows}) > 1
-        if len(rows) > 1 and self.max_rows > 1 and not (ragged and len(rows) < FEW):
-            if ragged or not self._tried:
-                return self._checked(rows, read)
-            with contextlib.suppress(ValueError):  # encoder-decoders want equally many end tokens in all rows of a pass
-                return read(self.outputs(rows), rows)
+        if len(rows) == 1 or self.max_rows == 1:
+            return self._alone(rows, read)
+        lengths = [len(row.ids) for row in rows]
+        ragged = min(lengths) < max(lengths)
+        if padding_pays(lengths) or not (ragged or self._tried):
+            return self._checked(rows, read)
+        if ragged:
+            by_length = [list(alike) for _, alike in itertools.groupby(rows, key=lambda row: len(row.ids))]
+            return [values for alike in by_length for values in self._pass(alike, read)]
+        with contextlib.suppress(ValueError):  # encoder-decoders want equally many end tokens in all rows of a pass
+            return read(self.outputs(rows), rows)
         return self._alone(rows, read)
 
     def _alone(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
@@ -167,7 +191,7 @@ class Scanner:
     def _checked(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
         """The rows in one pass, by the first way of padding that leaves the scores of its witnesses; else alone."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
-        places = [order[0], order[len(order) // 2]] if len(rows) >= MANY else order[:1]  # most padding, and the middle
+        places = [order[0], order[len(order) // 2]][: witnesses(len(rows))]  # most padding, and the middle
         alone = self._alone([rows[place] for place in places], read)
         before, raised = (self.side, self.masked), False
         other: Side = "left" if self.side == "right" else "right"
@@ -231,7 +255,7 @@ class Scanner:
         device, prefix = self.trunk.device, batch.prefix
         heads = [encoded[row].ids[:prefix] for row in batch.leaders]
         ids = _rectangle(heads, prefix, self.pad_id, "right").to(device)
-        kept = fields_of(self.trunk(input_ids=ids, use_cache=True))[cache.field]
+        kept = fields_of(self._ask(self.trunk, input_ids=ids, use_cache=True))[cache.field]
         lengths = [len(row.ids) - prefix for row in rows]
         results: list[list[float]] = []
         for start, stop in cut(lengths, budget=self.budget, most_rows=self.max_rows, extra=prefix):
@@ -241,7 +265,7 @@ class Scanner:
             places = torch.arange(prefix, prefix + width, device=device)[None].expand(len(ids), -1)
             inputs = {"position_ids": places} if self.behavior.positions else {}
             owner = list(batch.owner[start:stop])
-            outputs = read_on(self.body, ids, cache.keyword, kept, owner, **inputs)
+            outputs = read_on(partial(self._ask, self.body), ids, cache.keyword, kept, owner, **inputs)
             results += read(read_at(outputs, part, [-prefix] * len(part)), part)
         return results
 
