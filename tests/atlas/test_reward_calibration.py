@@ -90,11 +90,11 @@ def test_the_six_texts_are_the_pair_in_its_tones():
         torch.zeros(1, 1, 10, 1, dtype=torch.float64), torch.full((1, 1, 1, 1), 1e3, dtype=torch.float64)
     )
     models.hidden[0, 0, 8] = 1e-3  # the reward is the tone, 2t − 1, as tanh is the identity near 0
-    tones = toned_scores(models, pairs, streams)
-    for name in ("chosen", "rejected"):
-        assert_close(getattr(tones, name), torch.zeros(1, 1, 200, dtype=torch.float64))
-        assert set(getattr(tones, name + "_high").mul(5).round().int().flatten().tolist()) == {2, 3, 4, 5}
-        assert set(getattr(tones, name + "_low").mul(5).round().int().flatten().tolist()) == {-5, -4, -3, -2}
+    neutral, (chosen_high, chosen_low, rejected_low, rejected_high) = toned_scores(models, pairs, streams).split((2, 4))
+    assert_close(neutral, torch.zeros(2, 1, 1, 200, dtype=torch.float64))
+    for high, low in ((chosen_high, chosen_low), (rejected_high, rejected_low)):
+        assert set(high.mul(5).round().int().flatten().tolist()) == {2, 3, 4, 5}
+        assert set(low.mul(5).round().int().flatten().tolist()) == {-5, -4, -3, -2}
 
 
 def test_training_on_toned_pairs_plants_the_bias_and_on_neutral_ones_plants_none():

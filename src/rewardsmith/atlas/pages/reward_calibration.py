@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith._check import check_range
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.objectives import bt_loss, combined_confidence_loss, confidence_calibration_loss
 from rewardsmith.transforms import ConfidenceAdjusted
@@ -45,13 +46,11 @@ N_FEATURES, NEUTRAL = 8, 0.5  # of an answer; the tone of a text that states no 
 RETRAINED = ("ppo_m_default", "ppo_m_combined", "ppo_m_flipped")
 ADJUSTED = ("ppo_c", "strip_only", "ppo_c_flipped")
 ARMS = ("ppo", *RETRAINED, *ADJUSTED)
+FLIPPED = [0, 1, 3, 2, 5, 4]  # the six texts of `toned_scores` with high and low confidence exchanged
 
 
 class Preferences(NamedTuple):
-    """n pairs per seed, the preferred answer first.
-
-    features (S, n, 2, D), p_correct (S, n, 2), tone (S, n, 2) in which each was written.
-    """
+    """n pairs, the preferred answer first: features (S, n, 2, D), p_correct and tone as written (S, n, 2)."""
 
     features: Tensor
     p_correct: Tensor
@@ -94,16 +93,12 @@ class World:
     def preferences(self, n: int, direction: Tensor, streams: Streams, *, co_occurrence: float) -> Preferences:
         """n pairs per seed; the preference is drawn from the answers' log-odds, the tone from the preference.
 
-            P(a ≻ b) = σ(logit p_a − logit p_b)        p uniform
-
-        Args:
-            co_occurrence: probability that the preferred answer sounds sure, and that the other does not.
+        P(a ≻ b) = σ(logit p_a − logit p_b)        p uniform
         """
         check_range("World.preferences", "co_occurrence", co_occurrence, 0.0, 1.0)
         p = 0.03 + 0.94 * streams.rand(n, 2)
         first = streams.rand(n) < torch.sigmoid(p[..., 0].logit() - p[..., 1].logit())
-        order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
-        p = p.gather(-1, order)  # (S, n, 2), the preferred first
+        p = torch.where(first[..., None], p, p.flip(-1))  # the preferred first
         sure = (streams.rand(n, 2) < co_occurrence) == torch.tensor([True, False])
         return Preferences(self.features(p, direction, streams), p, torch.where(sure, *tones(streams, n, 2)))
 
@@ -134,50 +129,35 @@ class ToneModels(NamedTuple):
         return ToneModels(*(weight.detach()[:, list(index)] for weight in self))
 
     def __call__(self, features: Tensor, tone: Tensor | float) -> Tensor:
-        """(S, M, R) rewards of answers (S, R, D) in tones (S, R)."""
+        """(S, M, ...) rewards of answers (S, ..., D) in tones (S, ...)."""
         told = 2 * torch.as_tensor(tone, dtype=features.dtype).expand(features.shape[:-1])[..., None] - 1
-        inputs = torch.cat([features, told, torch.ones_like(told)], dim=-1)  # (S, R, D + 2)
-        return batched_linear(batched_linear(inputs[:, None], self.hidden).tanh(), self.out).squeeze(-1)
+        inputs = torch.cat([features, told, torch.ones_like(told)], dim=-1).flatten(1, -2)  # (S, R, D + 2)
+        rewards = batched_linear(batched_linear(inputs[:, None], self.hidden).tanh(), self.out)
+        return rewards.view(*rewards.shape[:2], *features.shape[1:-1])
 
     def table(self, features: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
         """(S, M, X, A, L) rewards of every answer (S, X, A, D) in every tone."""
         stated = torch.as_tensor(levels, dtype=features.dtype)
-        every = features[..., None, :].expand(*features.shape[:-1], len(stated), -1).flatten(1, 3)
-        rewards = self(every, stated.repeat(every.shape[1] // len(stated)).expand(len(features), -1))
-        return rewards.view(*rewards.shape[:2], *features.shape[1:3], len(stated)).detach()
+        return self(features[..., None, :].expand(-1, -1, -1, len(stated), -1), stated).detach()
 
 
-class Scores(NamedTuple):
-    """(S, M, n) each: the pairs' rewards without a tone, and with freshly drawn high and low ones."""
+def toned_scores(models: ToneModels, data: Preferences, streams: Streams) -> Tensor:
+    """(6, S, M, n) rewards of the texts that Leng et al. 2024, arXiv:2410.09724, compare, tones drawn by `tones`.
 
-    chosen: Tensor
-    rejected: Tensor
-    chosen_high: Tensor
-    chosen_low: Tensor
-    rejected_low: Tensor
-    rejected_high: Tensor
-
-
-def toned_scores(models: ToneModels, data: Preferences, streams: Streams) -> Scores:
-    """The six texts that Leng et al. 2024, arXiv:2410.09724, compare; high is 0.7 to 1, low 0 to 0.3, in tenths."""
-    n = data.p_correct.shape[1]
-    sure, unsure = tones(streams, n, 2)
+    In order: chosen and rejected without a tone, chosen in a high and a low one, rejected in a low and a high one.
+    """
+    sure, unsure = tones(streams, data.p_correct.shape[1], 2)
     neutral = torch.full_like(sure[..., 0], NEUTRAL)
     stated = [neutral, neutral, sure[..., 0], unsure[..., 0], unsure[..., 1], sure[..., 1]]
     chosen, rejected = data.features.unbind(2)
     texts = [chosen, rejected, chosen, chosen, rejected, rejected]
-    rewards = models(torch.cat(texts, dim=1), torch.cat(stated, dim=1))
-    return Scores(*rewards.view(*rewards.shape[:2], 6, n).unbind(2))
+    return models(torch.stack(texts, dim=1), torch.stack(stated, dim=1)).movedim(2, 0)
 
 
-def fit(
-    models: ToneModels,
-    data: Preferences,
-    loss: Callable[[ToneModels, Preferences, Streams], Tensor],
-    streams: Streams,
-    *,
-    steps: int = 250,
-) -> ToneModels:
+Loss = Callable[[ToneModels, Preferences, Streams], Tensor]
+
+
+def fit(models: ToneModels, data: Preferences, loss: Loss, streams: Streams, *, steps: int) -> ToneModels:
     """Adam on random batches of a loss (S, M, n); the models of a seed see the same pairs."""
     weights = [weight.clone().requires_grad_() for weight in models]
     seed = torch.arange(len(streams))[:, None]
@@ -194,9 +174,20 @@ def preference_loss(models: ToneModels, data: Preferences, streams: Streams) -> 
 
 
 def prefers_confidence(models: ToneModels, features: Tensor, streams: Streams) -> Tensor:
-    """(S, M, n) True where an answer (S, n, D) is paid more in a high than in a low tone, each drawn per answer."""
-    high, low = tones(streams, features.shape[1])
+    """(S, M, ...) True where an answer (S, ..., D) is paid more in a high than in a low tone, each drawn per answer."""
+    high, low = tones(streams, *features.shape[1:-1])
     return models(features, high) > models(features, low)
+
+
+def retraining_loss(models: ToneModels, pairs: Preferences, streams: Streams, *, broken: bool) -> Tensor:
+    """(S, 3, n) the losses of `RETRAINED`, in order; if broken, the combined one learns flipped labels too."""
+    default, combined, flipped = toned_scores(models, pairs, streams).unbind(2)  # (6, S, n) each
+    losses = [
+        confidence_calibration_loss(*default[2:]),
+        combined_confidence_loss(*(combined[FLIPPED] if broken else combined)),
+        combined_confidence_loss(*flipped[FLIPPED]),
+    ]
+    return torch.stack(losses, dim=1)
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
@@ -207,108 +198,40 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     plain = fit(ToneModels.fresh(streams), pairs, preference_loss, streams, steps=steps)
     copies = plain.take([0] * len(RETRAINED))
     retrained = fit(copies, pairs, partial(retraining_loss, broken=broken), streams, steps=steps)
-    posterior = KnownPosterior.answers(
-        streams, n_inputs=world.n_inputs, n_answers=world.n_answers, best=(world.best_low, world.best_high)
-    )
+    declared = parameters(world, KnownPosterior.answers)
+    posterior = KnownPosterior.answers(streams, best=(world.best_low, world.best_high), **declared)
     features = world.features(posterior.p_correct, direction, streams)
-    pay = Payroll.of(plain, retrained, features, posterior.levels, world.weight, broken)
-    policy = train_stated(
-        posterior, pay, streams=streams, n_arms=len(ARMS),
-        updates=world.updates, group_size=world.group_size, learning_rate=world.learning_rate,
-    )  # fmt: skip
+
+    told = torch.cat([models.table(features, posterior.levels) for models in (plain, retrained)], dim=1)
+    n_told, told = told.shape[1], told.flatten(-2)  # (S, 1 + 3, X, A·L) rewards for the answer in its tone
+    stripped = plain.table(features, [NEUTRAL])[:, 0, ..., 0]  # (S, X, A) for the answer without a tone
+    adjusters = {  # each with its own Δ, which starts at the plain model's mean over all answers
+        (seed, k): ConfidenceAdjusted(weight=weight, initial_mean=float(own.mean()))
+        for k, weight in enumerate((world.weight, 0.0, world.weight), start=n_told)  # of ADJUSTED
+        for seed, own in enumerate(stripped)
+    }
+    turned = {n_told + 2, n_told} if broken else {n_told + 2}  # of these arms the confidence is turned round
+
+    def pay(rollouts: StatedRollouts) -> Tensor:
+        """(S, N, X, G) what each of `ARMS` is paid."""
+        said = (rollouts.answer * len(posterior.levels) + rollouts.level)[:, :n_told]
+        paid = torch.cat([told.gather(-1, said), torch.empty_like(rollouts.confidence[:, n_told:])], dim=1)
+        for (seed, k), adjust in adjusters.items():
+            bare, c = stripped[seed].gather(-1, rollouts.answer[seed, k]), rollouts.confidence[seed, k]
+            paid[seed, k] = adjust(bare.flatten(), (1 - c if k in turned else c).flatten()).view_as(bare)
+        return paid
+
+    policy = train_stated(posterior, pay, streams=streams, n_arms=len(ARMS), **parameters(world, train_stated))
     measured = posterior.measure(policy, MEASURES)
-    rows = [
-        {f"{name}/{arm}": value for name, of in measured.items() for arm, value in zip(ARMS, of[seed], strict=True)}
-        for seed in range(len(seeds))
-    ]
+    table: dict[str, dict[str, Any]]  # {metric: {arm: a number per seed}}
+    table = {name: dict(zip(ARMS, zip(*of, strict=True), strict=True)) for name, of in measured.items()}
     unseen = world.preferences(world.n_pairs, direction, streams, co_occurrence=0.9)
-    each = [plain, *(retrained.take([k]) for k in range(len(RETRAINED)))]
-    for name, models in zip(("plain", *RETRAINED), each, strict=True):
-        for row, found in zip(rows, bias(models, unseen, streams, world), strict=True):
-            row |= {f"{which}/{name}": value for which, value in found.items()}
-    return rows
-
-
-def retraining_loss(models: ToneModels, pairs: Preferences, streams: Streams, *, broken: bool) -> Tensor:
-    """(S, 3, n) the losses of `RETRAINED`, in order; if broken, the combined one learns flipped labels too."""
-    scores = toned_scores(models, pairs, streams)
-    default, combined, flipped = (Scores(*(column[:, arm] for column in scores)) for arm in range(3))
-    if broken:
-        combined = flip(combined)
-    return torch.stack(
-        [
-            confidence_calibration_loss(*default[2:]),
-            combined_confidence_loss(*combined),
-            combined_confidence_loss(*flip(flipped)),
-        ],
-        dim=1,
-    )
-
-
-def flip(scores: Scores) -> Scores:
-    """The same with high and low confidence exchanged."""
-    return scores._replace(
-        chosen_high=scores.chosen_low,
-        chosen_low=scores.chosen_high,
-        rejected_low=scores.rejected_high,
-        rejected_high=scores.rejected_low,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Payroll:
-    """What each of `ARMS` is paid for a rollout.
-
-    tables: (S, 1 + 3, X, A·L) rewards of the plain and the retrained models for the answer in its tone.
-    stripped: (S, X, A) the plain model's for the answer without a tone.
-    adjusters: per seed one for each of `ADJUSTED`, with its own running mean.
-    flips: of which of them the confidence is turned round.
-    """
-
-    tables: Tensor
-    stripped: Tensor
-    adjusters: list[list[ConfidenceAdjusted]]
-    flips: tuple[bool, ...]
-
-    @classmethod
-    def of(
-        cls, plain: ToneModels, retrained: ToneModels, features: Tensor, levels: Tensor, weight: float, broken: bool
-    ) -> Payroll:
-        """Look up every answer's reward once; Δ starts at the plain model's mean over all answers."""
-        tables = torch.cat([models.table(features, levels) for models in (plain, retrained)], dim=1)
-        stripped = plain.table(features, [NEUTRAL])[:, 0, ..., 0]
-        adjusters = [
-            [ConfidenceAdjusted(weight=w, initial_mean=float(rewards.mean())) for w in (weight, 0.0, weight)]
-            for rewards in stripped
-        ]
-        return cls(tables.flatten(-2), stripped, adjusters, (broken, False, True))
-
-    def __call__(self, rollouts: StatedRollouts) -> Tensor:
-        n_tables, n_levels = self.tables.shape[1], self.tables.shape[-1] // self.stripped.shape[-1]
-        index = (rollouts.answer * n_levels + rollouts.level)[:, :n_tables]
-        stripped = self.stripped[:, None].expand(-1, len(self.flips), -1, -1).gather(-1, rollouts.answer[:, n_tables:])
-        confidence = rollouts.confidence[:, n_tables:]
-        adjusted = [
-            [
-                adjust(rewards.flatten(), (1 - c if turned else c).flatten()).view_as(rewards)
-                for adjust, rewards, c, turned in zip(
-                    adjusters, stripped[seed], confidence[seed], self.flips, strict=True
-                )
-            ]
-            for seed, adjusters in enumerate(self.adjusters)
-        ]
-        return torch.cat([self.tables.gather(-1, index), torch.stack([torch.stack(row) for row in adjusted])], dim=1)
-
-
-def bias(models: ToneModels, unseen: Preferences, streams: Streams, world: World) -> list[dict[str, float]]:
-    """Per seed, how often one model per seed pays the sure version of an answer more, on good and on bad answers."""
-    prefers = prefers_confidence(models, unseen.features.flatten(1, 2), streams)[:, 0]
-    p_correct = unseen.p_correct.flatten(1, 2)
-    good, bad = p_correct >= world.good_from, p_correct <= world.bad_to
-    return [
-        {"bias_on_good": float(sure[g].double().mean()), "bias_on_bad": float(sure[b].double().mean())}
-        for sure, g, b in zip(prefers, good, bad, strict=True)
-    ]
+    each_model = {"plain": plain} | {name: retrained.take([k]) for k, name in enumerate(RETRAINED)}
+    sure = {name: prefers_confidence(one, unseen.features, streams)[:, 0] for name, one in each_model.items()}
+    for kind, among in {"good": unseen.p_correct >= world.good_from, "bad": unseen.p_correct <= world.bad_to}.items():
+        number = among.sum((1, 2)).double()
+        table[f"bias_on_{kind}"] = {name: (of & among).sum((1, 2)) / number for name, of in sure.items()}
+    return rows(table)
 
 
 MEASURES: dict[str, Callable[..., float]] = {
@@ -323,8 +246,7 @@ def figure(results: Results, axes: Axes) -> None:
     """Calibration error against ranking: the plain reward model is at the right, at chance; good is up and left."""
     axes.axhline(0.5, color="gray", linewidth=0.8, linestyle="--")
     for arm in ARMS:
-        x, y = (float(np.mean(results[f"{name}/{arm}"])) for name in ("ece", "auroc"))
-        accuracy = float(np.mean(results[f"accuracy/{arm}"]))
+        x, y, accuracy = (mean_of(results, f"{name}/{arm}") for name in ("ece", "auroc", "accuracy"))
         label = f"{arm.replace('_', ' ')} (accuracy {accuracy:.2f})"
         axes.plot([x], [y], "X" if arm.endswith("flipped") else "o", markersize=8, label=label)
     axes.set_xlabel("expected calibration error")
