@@ -42,7 +42,7 @@ def test_the_wilson_interval_is_the_closed_form():
     ("call", "message"),
     [
         (lambda v: estimate_noise(v, v + 2), r"estimate_noise: gold holds 2.0, but a verdict is 0, 1, or NaN"),
-        (lambda v: estimate_noise(v, v[:1]), r"estimate_noise: verdicts and gold have shapes \(3,\) and \(1,\)"),
+        (lambda v: estimate_noise(v, v[:1]), r"estimate_noise: got 3 verdicts and 1 gold. Pass one of each"),
         (lambda v: estimate_noise(v, v, ["a"]), r"estimate_noise: 1 keys for 3 rows. Pass one key per row"),
     ],
 )

@@ -55,13 +55,13 @@ def test_what_is_not_known_is_nan_and_not_zero():
     ("options", "message"),
     [
         ({"bins": 0}, r"label_quality: bins is 0, outside \[1, inf\]"),
-        ({"right": [1.0]}, r"label_quality: right has shape \(1,\), for 2 pairs. Give one number per pair"),
-        ({"right": [0.0, 2.0]}, r"label_quality: right holds 2.0, outside \[0, 1\]. Write NaN"),
+        ({"right": [1.0]}, r"label_quality: strength, .* have 2, 2 and 1 entries. Give one number per pair"),
+        ({"right": [0.0, 2.0]}, r"label_quality: right holds 2.0, outside \[0, 1.0\]. Rescale it, and write NaN"),
         ({"share_negative": [-1.0, 0.0]}, r"label_quality: share_negative holds -1.0, outside"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         label_quality([0.0, 1.0], **options)
-    with pytest.raises(ValueError, match=r"label_quality: strength has shape \(1, 2\), for any number of pairs"):
+    with pytest.raises(ValueError, match=r"label_quality: strength must have shape \(any\), got \(1, 2\)"):
         label_quality([[0.0, 1.0]])

@@ -37,7 +37,6 @@ CALLS = {
         )
         for reduce, cap in (("sum", None), ("mean", None), ("cap", 1.0))
     },
-    "switch": lambda s, t: transforms.gates.switch(STEPS, rewards_off=OTHERS, condition=s),
     "gate": lambda s, t: transforms.gate(STEPS, condition=s),
     "step_returns": lambda s, t: advantages.step_returns(STEPS, s),
     "min_returns": lambda s, t: advantages.min_returns(STEPS, s),

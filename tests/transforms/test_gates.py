@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.transforms import gated_step_sum, gated_sum, weighted_sum
-from rewardsmith.transforms.gates import priority_gates, switch
+from rewardsmith.transforms.gates import priority_gates
 
 NAN, INF = math.nan, math.inf
 
@@ -182,14 +182,6 @@ def test_infinite_steps_leave_other_rows_alone_and_inputs_are_not_mutated():
         assert_close(level, kept, equal_nan=True, rtol=0, atol=0)
 
 
-def test_a_switch_reads_only_the_reward_that_is_chosen():
-    on = torch.tensor([1.0, NAN, 1.0, NAN, 1.0], dtype=torch.float16)
-    off = torch.tensor([NAN, 0.5, 0.25, 0.5, 0.5], dtype=torch.float16)
-    condition = torch.tensor([1.0, 0.0, 0.0, 1.0, NAN])
-    expected = torch.tensor([1.0, 0.5, 0.25, NAN, NAN], dtype=torch.float16)
-    assert_close(switch(on, rewards_off=off, condition=condition), expected, equal_nan=True)
-
-
 MASK = torch.ones(4, 2, dtype=torch.bool)
 
 
@@ -206,7 +198,6 @@ MASK = torch.ones(4, 2, dtype=torch.bool)
         (lambda s: gated_step_sum([s], MASK, thresholds=[0], cap=1.0), r"cap is 1.0 for reduce='sum'"),
         (lambda s: gated_step_sum([s[:, :1]], MASK, thresholds=[0]), r"gated_step_sum: arguments must share one shape"),
         (lambda s: gated_step_sum([s[0]], MASK, thresholds=[0]), r"gated_step_sum: a level per episode must have"),
-        (lambda s: switch(s[:, 0], rewards_off=s, condition=s), r"switch: arguments must share one shape"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardsmith.measures.intervals import read_column
+
 Floats = NDArray[np.float64]
 
 
@@ -107,8 +109,8 @@ def _curve(caller: str, confidence: Any, correct: Any, bins: int, weights: Any) 
 
 def _entries(caller: str, confidence: Any, correct: Any, weights: Any) -> tuple[Floats, Floats, Floats]:
     """The entries that count: none of the three is NaN."""
-    c, y = _column(caller, "confidence", confidence), _column(caller, "correct", correct)
-    w = np.ones_like(c) if weights is None else _column(caller, "weights", weights, high=math.inf)
+    c, y = (read_column(caller, *given, high=1.0) for given in (("confidence", confidence), ("correct", correct)))
+    w = np.ones_like(c) if weights is None else read_column(caller, "weights", weights, high=math.inf)
     if not len(c) == len(y) == len(w):
         raise ValueError(
             f"{caller}: confidence, correct and weights have {len(c)}, {len(y)} and {len(w)} entries. "
@@ -116,19 +118,3 @@ def _entries(caller: str, confidence: Any, correct: Any, weights: Any) -> tuple[
         )
     counts = ~(np.isnan(c) | np.isnan(y) | np.isnan(w))
     return c[counts], y[counts], w[counts]
-
-
-def _column(caller: str, name: str, values: Any, high: float = 1.0) -> Floats:
-    """(n,) float64 in [0, high] and finite, or NaN."""
-    plain = values.detach().double().cpu().numpy() if hasattr(values, "detach") else values  # NumPy lacks bfloat16
-    column = np.asarray(plain, dtype=np.float64)
-    if column.ndim != 1:
-        raise ValueError(f"{caller}: {name} must have shape (any), got {column.shape}. Flatten it before the call.")
-    bad = column[~np.isnan(column) & ~((column >= 0) & (column <= high) & np.isfinite(column))]
-    if len(bad):
-        raise ValueError(
-            f"{caller}: {name} holds {bad[0]}, outside [0, {high}]"
-            f"{' or not finite' if math.isinf(high) else ''}. "
-            "Rescale it, and write NaN where nothing is known."
-        )
-    return column

@@ -1,4 +1,4 @@
-"""One of each: the mean, the rank correlation, and intervals for shares and means at any level.
+"""One of each: a column as it is read, the mean, the rank correlation, and intervals for shares and means.
 
 The normal quantile comes from the standard library and Student's from `scipy.special`, so that an audit of a cheap
 reward does not wait for `scipy.stats`.
@@ -23,6 +23,23 @@ class Share(NamedTuple):
     low: float
     high: float
     n: int
+
+
+def read_column(caller: str, name: str, values: Any, *, high: float | None = None) -> NDArray[np.float64]:
+    """Return (n,) float64, NaN where nothing is known; where `high` is given, finite and in [0, high]."""
+    plain = values.detach().double().cpu().numpy() if hasattr(values, "detach") else values  # NumPy lacks bfloat16
+    column = np.array(plain, dtype=np.float64)
+    if column.ndim != 1:
+        raise ValueError(f"{caller}: {name} must have shape (any), got {column.shape}. Flatten it before the call.")
+    if high is not None:
+        bad = column[~np.isnan(column) & ~((column >= 0) & (column <= high) & np.isfinite(column))]
+        if len(bad):
+            raise ValueError(
+                f"{caller}: {name} holds {bad[0]}, outside [0, {high}]"
+                f"{' or not finite' if math.isinf(high) else ''}. "
+                "Rescale it, and write NaN where nothing is known."
+            )
+    return column
 
 
 def mean_or_nan(values: Sequence[float] | NDArray[Any]) -> float:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.measures.intervals import share_right
+from rewardsmith.measures.intervals import read_column, share_right
 
 
 class NoiseRates(NamedTuple):
@@ -46,11 +46,9 @@ def estimate_noise(
     >>> rates.false_positive_rate, rates.false_negative_rate, rates.n_right
     (0.5, 0.5, 2)
     """
-    said, true = np.asarray(verdicts, dtype=np.float64), np.asarray(gold, dtype=np.float64)
-    if said.shape != true.shape or said.ndim != 1:
-        raise ValueError(
-            f"estimate_noise: verdicts and gold have shapes {said.shape} and {true.shape}. Pass one of each per row."
-        )
+    said, true = (read_column("estimate_noise", *given) for given in (("verdicts", verdicts), ("gold", gold)))
+    if len(said) != len(true):
+        raise ValueError(f"estimate_noise: got {len(said)} verdicts and {len(true)} gold. Pass one of each per row.")
     for name, column in (("verdicts", said), ("gold", true)):
         odd = column[~(np.isnan(column) | (column == 0) | (column == 1))]
         if len(odd):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewardsmith._check import check_groups, check_range
+from rewardsmith.measures.intervals import read_column
 from rewardsmith.types import named_by
 
 Array = NDArray[np.float64]
@@ -136,7 +137,7 @@ def choose_filter(
     if not filters:
         raise ValueError("choose_filter: no filters given. Name at least one, and beside it the one that keeps all.")
     check_range("choose_filter", "bins", bins, 1, math.inf)
-    column = _column("choose_filter", "rewards", rewards)
+    column = read_column("choose_filter", "rewards", rewards)
     seed = int((np.random.default_rng(0) if generator is None else generator).integers(2**63))
     found: dict[str, tuple[Reliability, Array]] = {}
     for name, function in filters.items():
@@ -147,7 +148,7 @@ def choose_filter(
                 "Bind the rest with functools.partial."
             )
         asked = function(torch.from_numpy(column.copy()), **given)
-        weights = _column("choose_filter", f"filter {name!r}", asked)
+        weights = read_column("choose_filter", f"filter {name!r}", asked)
         if len(weights) != len(column):
             raise ValueError(
                 f"choose_filter: filter {name!r} returned {len(weights)} weights for {len(column)} rows. "
@@ -164,17 +165,9 @@ def choose_filter(
     )
 
 
-def _column(caller: str, name: str, values: ArrayLike) -> Array:
-    """(B,) float64 with NaN where unscored."""
-    column = np.array(values, dtype=np.float64)
-    if column.ndim != 1:
-        raise ValueError(f"{caller}: {name} must have shape (any), got {column.shape}. Flatten it, groups consecutive.")
-    return column
-
-
 def _kept(caller: str, rewards: ArrayLike, gold: ArrayLike, weights: ArrayLike | None, group_size: int) -> _Rows:
-    r, g = _column(caller, "rewards", rewards), _column(caller, "gold", gold)
-    w = np.ones_like(r) if weights is None else _column(caller, "weights", weights)
+    r, g = read_column(caller, "rewards", rewards), read_column(caller, "gold", gold)
+    w = np.ones_like(r) if weights is None else read_column(caller, "weights", weights)
     if not len(r) == len(g) == len(w):
         raise ValueError(f"{caller}: rewards, gold and weights have {len(r)}, {len(g)} and {len(w)} rows. Align them.")
     check_groups(caller, len(r), group_size)

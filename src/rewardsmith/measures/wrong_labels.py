@@ -6,12 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from rewardsmith._check import check_range
-from rewardsmith.measures.intervals import Share, mean_or_nan, rank_correlations, share_right
-
-Floats = NDArray[np.float64]
+from rewardsmith.measures.intervals import Share, mean_or_nan, rank_correlations, read_column, share_right
 
 
 class StrengthBin(NamedTuple):
@@ -79,9 +77,16 @@ def label_quality(
     0.5
     """
     check_range("label_quality", "bins", bins, 1, math.inf)
-    mean = _column("strength", strength, None)
-    wrong = _column("share_negative", share_negative, len(mean))
-    known = _column("right", right, len(mean))
+    mean = read_column("label_quality", "strength", strength)
+    wrong, known = (
+        np.full(len(mean), np.nan) if values is None else read_column("label_quality", name, values, high=1.0)
+        for name, values in (("share_negative", share_negative), ("right", right))
+    )
+    if not len(mean) == len(wrong) == len(known):
+        raise ValueError(
+            f"label_quality: strength, share_negative and right have {len(mean)}, {len(wrong)} and {len(known)} "
+            "entries. Give one number per pair."
+        )
     order = np.argsort(mean, kind="stable")
     order = order[~np.isnan(mean[order])]
     parts = [part for part in np.array_split(order, min(bins, max(len(order), 1))) if len(part)]
@@ -107,17 +112,3 @@ def label_quality(
         rank_correlation=float(rank_correlations(shares)[0, 1]) if shares else math.nan,
         n=len(order),
     )
-
-
-def _column(name: str, values: ArrayLike | None, n: int | None) -> Floats:
-    """(n,) float64; all NaN where nothing was given."""
-    column = np.full(n or 0, np.nan) if values is None else np.asarray(values, dtype=np.float64)
-    if column.ndim != 1 or (n is not None and len(column) != n):
-        raise ValueError(
-            f"label_quality: {name} has shape {column.shape}, for {n if n is not None else 'any number of'} pairs. "
-            "Give one number per pair."
-        )
-    bad = column[~np.isnan(column) & ((column < 0) | (column > 1))]
-    if name != "strength" and len(bad):
-        raise ValueError(f"label_quality: {name} holds {bad[0]}, outside [0, 1]. Write NaN where nothing is known.")
-    return column

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -11,11 +9,7 @@ from rewardsmith._check import check_range
 from rewardsmith.types import Traits, declares
 
 
-def _rescale_traits(*, scale: float = 1.0, **_: Any) -> Traits:
-    return Traits(scope="row", affine=scale > 0)
-
-
-@declares(_rescale_traits)
+@declares(lambda *, scale=1.0, **_: Traits(scope="row", affine=scale > 0))
 def rescale(rewards: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
     """A factor and an offset: u = scale · r + shift.
 

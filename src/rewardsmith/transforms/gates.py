@@ -182,26 +182,3 @@ def gated_step_sum(
     unknown = torch.stack([steps.isnan() for steps in paid]).any(dim=0) | gate_open.isnan().any(dim=1)[:, None]
     total = torch.where(unknown | ~step_mask, math.nan, torch.stack(kept).sum(dim=0))
     return GatedSteps(total.to(dtype), gate_open.to(dtype))
-
-
-@declares(Traits(scope="row", affine=False))
-def switch(rewards: Tensor, *, rewards_off: Tensor, condition: Tensor) -> Tensor:
-    """One reward where a condition holds, another where it fails.
-
-        u = r where condition, else r_off
-
-    Args:
-        rewards: (B,) rewards.
-        rewards_off: (B,) the other rewards. Only the one chosen is read: NaN in the other does not matter.
-        condition: (B,) bool, or numbers of which 0 fails and NaN is unknown; an unknown condition makes the row NaN.
-            Take it from the prompt: what depends on the response can be gamed.
-
-    Returns:
-        (B,) rewards; NaN where the chosen one is.
-
-    >>> switch(torch.tensor([1.0, 1.0]), rewards_off=torch.tensor([0.3, 0.3]), condition=torch.tensor([True, False]))
-    tensor([1.0000, 0.3000])
-    """
-    check_same_shape("switch", rewards, rewards_off, condition)
-    chosen = torch.where(condition != 0, rewards, rewards_off)
-    return torch.where(condition.isnan(), math.nan, chosen).to(torch.result_type(rewards, 1.0))

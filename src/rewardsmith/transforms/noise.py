@@ -42,10 +42,6 @@ def _backward_traits(*, false_positive_rate: Any = None, false_negative_rate: An
     return Traits(scope="row", affine=_constant(false_positive_rate) and _constant(false_negative_rate))
 
 
-def _forward_traits(*, false_negative_rate: Any = None, **_: Any) -> Traits:
-    return Traits(scope="row", affine=_constant(false_negative_rate))
-
-
 @declares(_backward_traits)
 def backward_correction(
     rewards: Tensor, *, false_positive_rate: Rate, false_negative_rate: Rate, floor: float = 0.1
@@ -97,7 +93,7 @@ def _detached(rate: Rate, like: Tensor) -> Rate:
     return rate.detach().to(like) if isinstance(rate, Tensor) else rate
 
 
-@declares(_forward_traits)
+@declares(lambda *, false_negative_rate=None, **_: Traits(scope="row", affine=_constant(false_negative_rate)))
 def forward_weights(verdicts: Tensor, *, false_negative_rate: Rate) -> Tensor:
     """Reweight score-function terms so that the expected update points where the clean one does.
 
