@@ -38,14 +38,6 @@ Gold = Annotated[str | None, typer.Option(help="With --pool: the reward that say
 Out = Annotated[Path | None, typer.Option(help="Folder for report.json and report.html; also lets a run resume.")]
 FailOn = Annotated[str, typer.Option(help="Mildest severity that fails: info, low, medium, high or critical.")]
 Budget = Annotated[int, typer.Option(min=1, help="Completions to score, roughly.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Processes that score; 0: in this one, without a hard time limit.",
-        show_default="1; 0 for a reward model",
-    ),
-]
 Aggregate = Annotated[
     str | None,
     typer.Option(
@@ -68,7 +60,7 @@ def audit_command(
     budget: Budget = 15_000,
     pool: Pool = None,
     gold: Gold = None,
-    workers: Workers = None,
+    workers: shell.Workers = None,
     timeout: shell.Timeout = None,
     concurrency: shell.Concurrency = 16,
     memory: shell.Memory = None,

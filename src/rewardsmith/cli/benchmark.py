@@ -31,7 +31,6 @@ Protocol = Annotated[
 Ratings = Annotated[
     bool, typer.Option("--ratings", help="RewardBench 2: scores are a judge's ratings, and failed ones count.")
 ]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes that score.", show_default="0 for a model, else 1")]
 
 
 def benchmark_command(
@@ -44,7 +43,7 @@ def benchmark_command(
     split: shell.Split = None,
     limit: shell.Limit = None,
     ratings: Ratings = False,
-    workers: Workers = None,
+    workers: shell.Workers = None,
     timeout: shell.Timeout = None,
 ) -> None:
     """Score a reward on a reward model benchmark, as the benchmark's authors score it.

@@ -12,7 +12,7 @@ import typer
 from rewardsmith.cli import shell
 
 if TYPE_CHECKING:
-    from rewardsmith.scoring import Engine, ScoreSummary
+    from rewardsmith.scoring import Engine
 
 ENGINES = ("local", "ray")
 RowsName = Annotated[
@@ -87,22 +87,21 @@ def score_command(
             timeout=timeout, batch_size=batch_size, block_size=block_size, limit=limit, concurrency=concurrency,
             conversational=conversational, memory=shell.gibibytes(memory), progress=sys.stderr.isatty(),
         )  # fmt: skip
-    typer.echo(json.dumps(summary._asdict() | {"out": str(summary.out)}) if as_json else _text(summary))
-    several = (summary.by_reward or {}).values()
-    raise typer.Exit(0 if summary.n_scored or any(counts.get("scored") for counts in several) else 1)
+    several = summary.by_reward or {}
+    if as_json:
+        typer.echo(json.dumps(summary._asdict() | {"out": str(summary.out)}))
+    else:
+        from rewardsmith.auditing.render.visible import plain
 
-
-def _text(summary: ScoreSummary) -> str:
-    from rewardsmith.auditing.render.visible import plain
-
-    lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
-    if summary.by_reward:
-        for label, counts in summary.by_reward.items():
+        lines = [f"{summary.n_scored} of {summary.n_rows} rows scored in {summary.seconds:.1f} s"]
+        for label, counts in several.items():
             unscored = [f", {n} unscored ({reason})" for reason, n in counts.items() if reason != "scored"]
             lines.append(f"  {plain(label)}: {counts.get('scored', 0)} scored{''.join(unscored)}")
-    first = {reason: f"; the first: {plain(detail, limit=600)}" for reason, detail in (summary.first or {}).items()}
-    listed = {reason: n for reason, n in summary.unscored.items() if reason in first or not summary.by_reward}
-    lines += [f"  unscored, {reason}: {n}{first.get(reason, '')}" for reason, n in listed.items()]
-    if summary.n_found:
-        lines.append(f"  found finished: {summary.n_found}" + (f", made on {summary.made}" if summary.made else ""))
-    return "\n".join([*lines, f"Saved: {plain(str(summary.out), limit=2000)}"])
+        first = {reason: f"; the first: {plain(detail, limit=600)}" for reason, detail in (summary.first or {}).items()}
+        listed = {reason: n for reason, n in summary.unscored.items() if reason in first or not several}
+        lines += [f"  unscored, {reason}: {n}{first.get(reason, '')}" for reason, n in listed.items()]
+        if summary.n_found:
+            made = f", made on {summary.made}" if summary.made else ""
+            lines.append(f"  found finished: {summary.n_found}{made}")
+        typer.echo("\n".join([*lines, f"Saved: {plain(str(summary.out), limit=2000)}"]))
+    raise typer.Exit(0 if summary.n_scored or any(counts.get("scored") for counts in several.values()) else 1)

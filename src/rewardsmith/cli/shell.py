@@ -27,6 +27,14 @@ EndToken = Annotated[
         show_default="as it was trained, where that is recorded; else yes, as TRL trains",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that score; 0: in this one, without a hard time limit.",
+        show_default="1; 0 for a reward model",
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(

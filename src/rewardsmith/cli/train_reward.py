@@ -95,8 +95,16 @@ def train_reward_command(
                     f"rewardsmith train-reward: there is no folder {name}. Give a model's folder, or its name on the "
                     "hub."
                 )
+        options: dict[str, Any] = {}
+        for name, equals, text in (given.partition("=") for given in option or ()):
+            if not equals:
+                raise ValueError(f"rewardsmith train-reward: --option {name} has no value. Write name=value.")
+            try:
+                options[name] = json.loads(text)
+            except json.JSONDecodeError:
+                options[name] = text
         reader: Any = {"pairwise": read_preferences, "rating": read_ratings, "steps": read_steps}[kind]
-        read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **_named(option or []))
+        read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **options)
         if not as_json and _main_process():
             typer.echo(read.card.as_text())
         from rewardsmith.engines.trl import RewardFit  # takes seconds, so after all that can be refused at once
@@ -110,20 +118,17 @@ def train_reward_command(
         result = _train(
             read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
         )
-    if result is not None:
-        typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}) if as_json else _text(result))
-
-
-def _named(options: list[str]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for name, equals, text in (option.partition("=") for option in options):
-        if not equals:
-            raise ValueError(f"rewardsmith train-reward: --option {name} has no value. Write name=value.")
-        try:
-            named[name] = json.loads(text)
-        except json.JSONDecodeError:
-            named[name] = text
-    return named
+    if result is None:
+        return
+    if as_json:
+        typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}))
+        return
+    typer.echo(f"{result['n_train']} rows to train on, {result['n_held_out']} held out")
+    for name, figure in result["figures"].items():
+        low, high = figure["low"], figure["high"]
+        interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        typer.echo(f"  {name}: {figure['value']:.3f}{interval}, n = {figure['n']}")
+    typer.echo(f"Saved: {result['out']}")
 
 
 def _train(
@@ -171,12 +176,3 @@ def _main_process() -> bool:
     """Whether this is the only process, or the first of those that `accelerate launch`, torchrun or MPI started."""
     ranks = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
     return int(next((os.environ[name] for name in ranks if os.environ.get(name)), "0")) == 0
-
-
-def _text(result: dict[str, Any]) -> str:
-    lines = [f"{result['n_train']} rows to train on, {result['n_held_out']} held out"]
-    for name, figure in result["figures"].items():
-        low, high = figure["low"], figure["high"]
-        interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
-        lines.append(f"  {name}: {figure['value']:.3f}{interval}, n = {figure['n']}")
-    return "\n".join([*lines, f"Saved: {result['out']}"])

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rewardsmith.auditing import Report, audit
 from rewardsmith.data import Row
 from rewardsmith.errors import MissingExtraError, TargetError
-from rewardsmith.scoring import Scorer, Target, load_target, target_rows
+from rewardsmith.scoring import Scorer, load_target, target_rows
 
 TRL_REWARDS = (
     "trl.rewards:accuracy_reward",
@@ -89,16 +89,13 @@ def _enter(spec: str, rows: list[Row], seed: int) -> Entry:
         target = load_target(spec)
         own = target.contract == "reasoning-gym"
         given = target_rows(target, 8, seed) if own else rows
-        budget = SMALL_BUDGET if _seconds_per_row(target, given) > SLOW else BUDGET if own else LARGE_BUDGET
+        tried = [row.with_completion(row.answer or "") for row in given[:4]]
+        with Scorer(target, timeout=TIMEOUT) as scorer:
+            scorer.score(tried)
+            start = time.perf_counter()
+            scorer.score(tried, nonce="timed")
+        slow = time.perf_counter() - start > SLOW * len(tried)
+        budget = SMALL_BUDGET if slow else BUDGET if own else LARGE_BUDGET
         return Entry(spec, audit(target, given, budget=budget, timeout=TIMEOUT, seed=seed))
     except (TargetError, MissingExtraError) as error:
         return Entry(spec, None, str(error))
-
-
-def _seconds_per_row(target: Target, rows: Sequence[Row]) -> float:
-    tried = [row.with_completion(row.answer or "") for row in rows[:4]]
-    with Scorer(target, timeout=TIMEOUT) as scorer:
-        scorer.score(tried)
-        start = time.perf_counter()
-        scorer.score(tried, nonce="timed")
-        return (time.perf_counter() - start) / len(tried)

@@ -24,15 +24,10 @@ def transcript(text: str) -> list[Message]:
     """
     if not isinstance(text, str):
         raise Broken(f"no transcript but {kind_of(text)}")
-    whole = "\n\n" + text.lstrip("\n")
-    marks = list(_TURN.finditer(whole))
-    if not marks or marks[0].start() > 0:
+    before, *turns = _TURN.split("\n\n" + text.lstrip("\n"))
+    if before or not turns:
         raise Drop("no transcript of Human and Assistant turns")
-    ends = [mark.start() for mark in marks[1:]] + [len(whole)]
-    return [
-        {"role": _ROLES[mark[1]], "content": whole[mark.end() : end].strip()}
-        for mark, end in zip(marks, ends, strict=True)
-    ]
+    return _messages(turns)
 
 
 def marked(text: str) -> list[Message]:
@@ -41,9 +36,12 @@ def marked(text: str) -> list[Message]:
     >>> [m["content"] for m in marked("Hi\\n<extra_id_1>Assistant\\nHello\\n<extra_id_1>User\\nBye")]
     ['Hi', 'Hello', 'Bye']
     """
-    pieces = _MARK.split(text)
-    roles = ["User", *pieces[1::2]]
-    return [{"role": _ROLES[r], "content": said.strip()} for r, said in zip(roles, pieces[::2], strict=True)]
+    return _messages(["User", *_MARK.split(text)])
+
+
+def _messages(turns: Sequence[str]) -> list[Message]:
+    """Messages of role, text, role, text ..."""
+    return [{"role": _ROLES[r], "content": said.strip()} for r, said in zip(turns[::2], turns[1::2], strict=True)]
 
 
 def messages(value: Any, *, called: str = "no list of messages but") -> list[Message]:
