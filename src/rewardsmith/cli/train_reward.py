@@ -14,7 +14,6 @@ from rewardsmith.cli import shell
 if TYPE_CHECKING:
     from rewardsmith.data.readers import ReadData
     from rewardsmith.engines.trl import RewardFit
-    from rewardsmith.engines.trl.members import SideBySide as SideBySideKind
 
 KINDS = ("pairwise", "rating", "steps")
 DataName = Annotated[
@@ -165,7 +164,7 @@ def _train(
         done = (Path(member.out) / "training.json").is_file()
         told = f"{len(member.rows)} rows, from {member.model}."
         typer.echo(f"{'Found' if done else 'Training'} {member.out}: {told}", err=True)
-    folders = fit_members(planned, side_by_side=cast("SideBySideKind", side_by_side))
+    folders = fit_members(planned, side_by_side=cast("Any", side_by_side))
     if not _main_process():
         return None
     figures = held_out_figures(test, folders, **({"trust_remote_code": True} if fit.trust_remote_code else {}))
