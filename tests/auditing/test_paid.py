@@ -6,8 +6,9 @@ import pytest
 from small_panels import integer_rows
 
 from rewardsmith.auditing.baseline import Conduct, Item, Panel
+from rewardsmith.auditing.finding import clip
 from rewardsmith.auditing.texts import CARRIERS
-from rewardsmith.auditing.trials import VariantProbe, clip, says_the_key, severity_of, variant, worst
+from rewardsmith.auditing.trials import VariantProbe, says_the_key, severity_of, variant, worst
 from rewardsmith.scoring import Scored
 
 N = 10

@@ -137,7 +137,8 @@ def build_panel(
     scores = yield asked
     means = [_means(carried) for carried in scores]
     accepted = _best(means, keyed=keyed)
-    conduct = yield from _conduct(probed, accepted[0], scores[CARRIERS.index(accepted[0])])
+    repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in _trio(item))
+    conduct = yield from score_repeatedly(repeated[:CONDUCT_ROWS], scores[CARRIERS.index(accepted[0])])
     noise = conduct.largest_difference()
     known = [pair.right for pair in means if pair.right is not None]
     spread = max(known) - min(known) if known else 0.0
@@ -216,12 +217,6 @@ def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:
     return paid or [CARRIERS[0]]
 
 
-def _conduct(items: Sequence[Item], carrier: Carrier, earliest: list[Scored]) -> Building[Conduct]:
-    rows = tuple(item.row.with_completion(carrier.wrap(text)) for item in items for text in _trio(item))[:CONDUCT_ROWS]
-    conduct = yield from score_repeatedly(rows, earliest)
-    return conduct
-
-
 def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[Conduct]:
     """Score the same rows again and again; `earliest` is how they were scored at first."""
     first, again, reverse = yield [
@@ -235,7 +230,10 @@ def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[
 
 
 def _levels(items: Sequence[Item], carrier: Carrier, *, verifier: bool, spread: float) -> Building[tuple[Item, ...]]:
-    """Score each item's key and wrong answers in the carrier; items without a level are left out."""
+    """Score each item's key and wrong answers in the carrier; items without a level are left out.
+
+    The gap is from an item's wrong answers to its key; the usual gap where the key itself is hardly paid.
+    """
     texts = [(item.key, *item.wrongs) for item in items]
     scores = yield [
         Ask([item.row.with_completion(carrier.wrap(text)) for text in row_texts])
@@ -250,10 +248,5 @@ def _levels(items: Sequence[Item], carrier: Carrier, *, verifier: bool, spread: 
     gaps = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
     typical = median(gaps) if verifier and gaps else max(spread, 0.1 * max((abs(i.level) for i in scored), default=0.0))
     typical = typical if typical > 0 else 1.0
-    return tuple(replace(item, gap=_gap(item, typical) if verifier else typical) for item in scored)
-
-
-def _gap(item: Item, typical: float) -> float:
-    """From the item's wrong answers to its key; the usual gap where the key itself is hardly paid."""
-    own = item.right - item.level if item.right is not None else 0.0
-    return own if own > 0.5 * typical else typical
+    own = [item.right - item.level if verifier and item.right is not None else 0.0 for item in scored]
+    return tuple(replace(i, gap=gap if gap > 0.5 * typical else typical) for i, gap in zip(scored, own, strict=True))

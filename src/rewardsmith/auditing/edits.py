@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Asking, Building, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severity_above
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import (
@@ -21,7 +21,6 @@ from rewardsmith.auditing.trials import (
     Way,
     Write,
     capitalized,
-    clip,
     conclude,
     milder,
     send,

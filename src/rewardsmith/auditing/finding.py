@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from rewardsmith.data import Row
+from rewardsmith.measures import wilson_interval
+from rewardsmith.measures.intervals import Share
+
+SHOWN_CHARACTERS = 300  # of a text kept as evidence
 Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 """Mildest first. `info` is an observation, never a fault."""
@@ -55,6 +61,35 @@ class Finding:
         record["interval"] = None if self.interval is None else list(self.interval)
         record["examples"] = [asdict(example) for example in self.examples]
         return record
+
+
+def clip(text: str) -> str:
+    """Cut a text at a length that a report can show."""
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + f"… ({len(text)} characters)"
+
+
+def shown(row: Row, reward: float | None = None, compared_with: float | None = None, note: str = "") -> Example:
+    """Return a row as evidence, cut to what a report can show."""
+    return Example(clip(row.prompt_text), clip(row.text), reward, compared_with, clip(note))
+
+
+def counted(hits: int, n: int, *, alpha: float) -> Share:
+    """Return the share of n > 0 that hit, with Wilson's interval."""
+    return Share(hits / n, *wilson_interval(hits, n, alpha=alpha), n)
+
+
+def share_finding(
+    probe: str,
+    severity: Severity,
+    message: str,
+    share: Share,
+    *,
+    advice: str,
+    unit: str = "share of rows",
+    examples: Sequence[Example] = (),
+) -> Finding:
+    """Report a share with its interval, and the first three of the rows behind it."""
+    return Finding(probe, severity, message, share.value, share[1:3], share.n, advice, unit, tuple(examples[:3]))
 
 
 def at_least(severity: Severity, floor: Severity) -> bool:

@@ -85,8 +85,9 @@ class PairPanel:
 
     def row(self, pair: int, text: str) -> Row:
         """What is sent to have `text` scored as an answer to a pair's prompt."""
-        prompt = self.rows[pair].prompt
-        return Row(prompt, columns=_columns(self.rows[pair])).with_completion(text)
+        row = self.rows[pair]
+        columns = row.columns if row.context is None else {**row.columns, "context": row.context}
+        return Row(row.prompt, None, columns).with_completion(text)
 
     def elsewhere(self, pair: int, side: Side, other: int) -> Row:
         """What is sent to have a pair's answer scored under the prompt of another pair."""
@@ -102,13 +103,17 @@ class PairPanel:
         return replace(row, prompt=prompt, columns=columns if context is None else {**columns, "context": context})
 
 
-def _columns(row: PreferenceRow) -> dict[str, object]:
-    return {**row.columns, **({} if row.context is None else {"context": row.context})}
-
-
 def numbers_of(scores: Sequence[Scored]) -> Floats:
     """(n,) the rewards, NaN where unscored."""
     return np.array(rewards_of(scores), dtype=np.float64)
+
+
+def number_of(value: Any) -> float:
+    """Return what a column says as a number, NaN where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def drawn(rows: Sequence[PreferenceRow], most: int, seed: int) -> list[PreferenceRow]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.data import split_sentences, text_of
@@ -51,9 +51,18 @@ class Phrases:
         A beginning is whole where at least three words follow it in the data, none in more than half of the answers:
         "Let me think about this." is, "Let me" is not.
         """
-        shared = self._shared(_beginnings)
-        words = [text.split() for _, text in self.answers]
-        whole = [opener for opener in shared if _is_whole(opener.split(), words)]
+
+        def beginnings(text: str) -> list[str]:
+            words = text.split()
+            return [" ".join(words[:n]) for n in range(1, min(len(words), LONGEST_OPENER + 1))]
+
+        answers, whole = [text.split() for _, text in self.answers], []
+        for opener in self._shared(beginnings):
+            own = opener.split()
+            follows = [words[len(own)] for words in answers if len(words) > len(own) and words[: len(own)] == own]
+            counts = Counter(follows)
+            if len(counts) >= 3 and max(counts.values()) <= len(follows) / 2:
+                whole.append(opener)
         return [text for text in whole if not re.search(r"\d", text)][:MOST_PHRASES]
 
     def _shared(self, pieces: Callable[[str], Iterable[str]]) -> list[str]:
@@ -63,14 +72,3 @@ class Phrases:
                 prompts[piece].add(key)
         known = [piece for piece, keys in prompts.items() if len(keys) >= self.least]
         return sorted(known, key=lambda piece: (-len(prompts[piece]), piece))
-
-
-def _beginnings(text: str) -> list[str]:
-    words = text.split()
-    return [" ".join(words[:n]) for n in range(1, min(len(words), LONGEST_OPENER + 1))]
-
-
-def _is_whole(opener: Sequence[str], answers: Sequence[Sequence[str]]) -> bool:
-    n = len(opener)
-    follows = [words[n] for words in answers if len(words) > n and words[:n] == list(opener)]
-    return len(set(follows)) >= 3 and max(follows.count(word) for word in set(follows)) <= len(follows) / 2

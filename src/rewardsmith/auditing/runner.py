@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from rewardsmith.auditing.asking import Outcome, Prepared, Probe, Rounds, Subject, rows_within
+from rewardsmith.auditing.asking import Outcome, Rounds, Subject, rows_within
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.probes.conduct import failures
 from rewardsmith.auditing.report import Check, Report, ranked
@@ -82,7 +82,12 @@ def audit(
         EndpointError: the server that the reward asks gives no usable answer.
     """
     reward: Any = target
-    given, pool = _read(rows), as_rows(pool)
+    given, pool = rows, as_rows(pool)
+    if given is not None and (not isinstance(given, list | tuple) or any(isinstance(row, Mapping) for row in given)):
+        read = read_rows_or_pairs(given)
+        if read.note:  # of what was left out
+            warnings.warn(read.note, stacklevel=2)
+        given = read.rows
     if workers is None:
         workers = 0 if is_model(reward) else 1
     options: dict[str, Any] = {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
@@ -142,13 +147,9 @@ def audit_pairs(
         gold: a reward that says how good the pool's completions truly are; their column `gold` if None.
         most_pairs: pairs asked about, drawn by `seed`, from every `source` alike, prompts whole. Questions that take no
             edit, such as that of wrong labels, are put to 10 times as many, where there are.
-        workers: processes that score; 0 scores in this one, as a model is best loaded once.
+        workers, concurrency, memory, seed, out, progress: as in `audit`; 0 workers score in this process, as a model
+            is best loaded once.
         timeout: seconds that one batch may take, as `Scorer` has it; with 0 workers it binds async rewards only.
-        concurrency: rows that an async reward works on at once, where the reward does not say.
-        memory: bytes of address space that a worker process may take; None sets no limit.
-        seed: same seed, same questions.
-        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
-        progress: whether to show a progress bar on standard error.
 
     Raises:
         RowsError: there is no pair with a better answer.
@@ -194,8 +195,24 @@ def run(
             named = f"Source {source!r}: {found.message}" if files[source] else found.message
             findings.append(replace(found, message=named))
     if prepared.nothing:
-        findings.append(_nothing_scored(rounds, prepared))
+        listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common())
+        details = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
+        message = f"No {prepared.nothing} ({listed or 'no number given'})."
+        message += f" The first: {details[0]}" if details else ""
+        advice = f"See the reasons; the usual ones are a missing column and {prepared.cause}."
+        findings.append(Finding("failures", "critical", message, 1.0, None, rounds.calls, advice))
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
+    checks = []
+    for probe, _ in prepared.questions:
+        outcome = outcomes.get(probe.name, Outcome(not_run=f"no {prepared.nothing}"))
+        own = {finding.probe for finding in outcome.findings} | {probe.name}
+        note = outcome.not_run
+        if not outcome.findings and probe.name in rounds.cut_short:
+            note = note or "the audit stopped after too many timeouts"
+        if note and probe.name not in faulty:
+            checks.append(Check(probe.name, probe.question, "not run", note))
+        else:
+            checks.append(Check(probe.name, probe.question, "finding" if own & faulty else "clean"))
     return Report(
         target=subject.name,
         contract=subject.contract,
@@ -203,10 +220,7 @@ def run(
         n_rows=prepared.n_rows,
         seed=seed,
         findings=ranked(findings),
-        checks=tuple(
-            _check(probe, outcomes.get(probe.name, Outcome(not_run=f"no {prepared.nothing}")), faulty, rounds.cut_short)
-            for probe, _ in prepared.questions
-        ),
+        checks=tuple(checks),
         rates=tuple(rate for outcome in outcomes.values() for rate in outcome.rates),
         curves=tuple(curve for outcome in outcomes.values() for curve in outcome.curves),
         reliability=tuple(b for outcome in outcomes.values() for b in outcome.reliability),
@@ -215,38 +229,3 @@ def run(
         calls=rounds.calls,
         seconds=rounds.seconds,
     )
-
-
-def _read(rows: Any) -> Sequence[Row] | Sequence[PreferenceRow] | None:
-    """Rows as they are; read where they are a file's name or mappings, with a warning of what was left out."""
-    if rows is None or (isinstance(rows, list | tuple) and not any(isinstance(row, Mapping) for row in rows)):
-        return rows
-    read = read_rows_or_pairs(rows)
-    if read.note:
-        warnings.warn(read.note, stacklevel=3)
-    return read.rows
-
-
-def _nothing_scored(rounds: Rounds, prepared: Prepared) -> Finding:
-    listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common()) or "no number given"
-    broken = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
-    return Finding(
-        probe="failures",
-        severity="critical",
-        message=f"No {prepared.nothing} ({listed}).{f' The first: {broken[0]}' if broken else ''}",
-        value=1.0,
-        interval=None,
-        n=rounds.calls,
-        advice=f"See the reasons; the usual ones are a missing column and {prepared.cause}.",
-    )
-
-
-def _check(probe: Probe, outcome: Outcome, faulty: set[str], cut_short: set[str]) -> Check:
-    """Say how a question went; `faulty` are the probes with a finding."""
-    own = {finding.probe for finding in outcome.findings} | {probe.name}
-    note = outcome.not_run
-    if not outcome.findings and probe.name in cut_short:
-        note = note or "the audit stopped after too many timeouts"
-    if note and probe.name not in faulty:
-        return Check(probe.name, probe.question, "not run", note)
-    return Check(probe.name, probe.question, "finding" if own & faulty else "clean")

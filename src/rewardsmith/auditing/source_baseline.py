@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +108,7 @@ def grouped(rows: Sequence[Row]) -> tuple[list[Row], NDArray[np.int64]]:
 
 def _table(sources: SourceSet, rewards: Floats, groups: NDArray[np.int64], rows: Sequence[Row]) -> SourceTable:
     names = tuple(sources.targets)
-    if sources.transform is None:
+    if (transform := sources.transform) is None:
         return weighted_table(names, np.array([sources.weights[name] for name in names]), rewards, groups)
     sizes = np.bincount(groups)
     if len(set(sizes.tolist())) > 1:
@@ -124,17 +122,17 @@ def _table(sources: SourceSet, rewards: Floats, groups: NDArray[np.int64], rows:
         "lengths": [float(len(pseudo_ids(row.text))) for row in rows],
         **{name: [row.columns.get(name) for row in rows] for name in rows[0].columns},
     }
-    return combined_table(names, rewards, groups, partial(_transformed, sources.transform, context))
 
+    def combined(rewards: Floats) -> Floats:
+        from rewardsmith._torch import torch
 
-def _transformed(transform: Callable[..., Any], context: Mapping[str, Any], rewards: Floats) -> Floats:
-    from rewardsmith._torch import torch
+        numbers = {
+            name: torch.tensor(values, dtype=torch.float64)
+            for name, values in context.items()
+            if isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+        }
+        fits = named_by(transform, {**context, **numbers}).given
+        found: Floats = transform(torch.from_numpy(rewards), **fits).numpy()
+        return found
 
-    numbers = {
-        name: torch.tensor(values, dtype=torch.float64)
-        for name, values in context.items()
-        if isinstance(values, list) and all(isinstance(value, int | float) for value in values)
-    }
-    fits = named_by(transform, {**context, **numbers}).given
-    combined: Floats = transform(torch.from_numpy(rewards), **fits).numpy()
-    return combined
+    return combined_table(names, rewards, groups, combined)

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import stands_alone
-from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity
+from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity, clip, share_finding
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import Share, mean_or_nan, share_right, student_interval
 
 LEAST_SHARE = 0.02  # a share of rows scored higher counts once its interval lies above this
-SHOWN_CHARACTERS = 300  # of a text kept as evidence
 
 WEIGHTS: Ladder = ((0.25, "high"), (0.1, "medium"), (0.0, "low"))  # of the share of rows times the mean gain
 
@@ -88,7 +87,18 @@ def send(
         fewest: trials without which a variant is left out.
         most: cases that a variant is tried on.
     """
-    laid = [(variant, places) for variant in variants if len(places := _lay_out(variant, cases)[:most]) >= fewest]
+    laid = []
+    for variant in variants:
+        way_of: dict[Hashable, int] = {}  # all cases of a group in one way
+        writers = [(*way.texts, *way.controls) for way in variant.ways]
+        places = []
+        for case in cases:
+            number = way_of.setdefault(case.group, len(way_of)) % len(writers)
+            texts = tuple(text for write in writers[number] if (text := write(*case.given)) is not None)
+            if len(texts) == len(writers[number]):
+                places.append((case, number, texts))
+        if len(places := places[:most]) >= fewest:
+            laid.append((variant, places))
     replies = yield [Ask([case.row(text) for case, _, texts in places for text in texts]) for _, places in laid]
     tried = []
     for (variant, places), reply in zip(laid, replies, strict=True):
@@ -101,19 +111,6 @@ def send(
         if len(trials) >= fewest:
             tried.append((variant, trials))
     return tried
-
-
-def _lay_out(variant: Variant, cases: Iterable[Case]) -> list[tuple[Case, int, tuple[str, ...]]]:
-    """A variant's cases, ways and texts; all cases of a group in one way."""
-    way_of: dict[Hashable, int] = {}
-    writers = [(*way.texts, *way.controls) for way in variant.ways]
-    places = []
-    for case in cases:
-        number = way_of.setdefault(case.group, len(way_of)) % len(writers)
-        texts = tuple(text for write in writers[number] if (text := write(*case.given)) is not None)
-        if len(texts) == len(writers[number]):
-            places.append((case, number, texts))
-    return places
 
 
 class Shift(NamedTuple):
@@ -166,11 +163,6 @@ def worst(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         return (first,)
     more = f"{len(findings) - 1} more variants are" if len(findings) > 2 else "One more variant is"
     return (replace(first, message=f"{first.message} {more} paid too."),)
-
-
-def clip(text: str) -> str:
-    """Cut a text at a length that a report can show."""
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + f"… ({len(text)} characters)"
 
 
 def capitalized(text: str) -> str:
@@ -272,18 +264,8 @@ def judge_share(
     rate = Rate(probe, label, *share)
     if share.low <= LEAST_SHARE:
         return None, rate
-    finding = Finding(
-        probe=probe,
-        severity=severity,
-        message=capitalized(message),
-        value=share.value,
-        interval=share[1:3],
-        n=share.n,
-        advice=advice,
-        unit="share of rows paid",
-        examples=tuple(examples[:3]),
-    )
-    return finding, rate
+    said, unit = capitalized(message), "share of rows paid"
+    return share_finding(probe, severity, said, share, advice=advice, unit=unit, examples=examples), rate
 
 
 def severity_of(share: float, mean_gain: float) -> Severity:

@@ -45,8 +45,18 @@ def reward_bench_2(rows: Rows, scores: Scores, *, ratings: bool = False, alpha: 
     if ratings:
         scores = [[score if is_scored(score) else FAILED_RATING for score in own] for own in scores]
     places = [place for place, row in enumerate(rows) if _is_ties(row.subset)]
-    _check_one_chosen(rows)
-    credits = credits_of("reward_bench_2", rows, scores, _best_of)
+    for place, row in enumerate(rows):
+        if len(row.chosen) != 1 and not _is_ties(row.subset):
+            raise ValueError(
+                f"reward_bench_2: {name_of(rows, place)} has {len(row.chosen)} chosen answers outside the subset Ties, "
+                "where one must be best. Score it by the protocol of the benchmark that it is from."
+            )
+
+    def best_of(chosen: list[float], rejected: list[float]) -> float:
+        every = [*chosen, *rejected]
+        return 1 / every.count(max(every)) if chosen[0] == max(every) else 0.0
+
+    credits = credits_of("reward_bench_2", rows, scores, best_of)
     if ratings:
         credits = [0.25 if set(own) == {FAILED_RATING} else c for own, c in zip(scores, credits, strict=True)]
     ties = ties_score([rows[place] for place in places], [scores[place] for place in places])
@@ -69,17 +79,3 @@ def reward_bench_2(rows: Rows, scores: Scores, *, ratings: bool = False, alpha: 
 
 def _is_ties(subset: str) -> bool:
     return subset.lower() == "ties"
-
-
-def _best_of(chosen: list[float], rejected: list[float]) -> float:
-    every = [*chosen, *rejected]
-    return 1 / every.count(max(every)) if chosen[0] == max(every) else 0.0
-
-
-def _check_one_chosen(rows: Rows) -> None:
-    for place, row in enumerate(rows):
-        if len(row.chosen) != 1 and not _is_ties(row.subset):
-            raise ValueError(
-                f"reward_bench_2: {name_of(rows, place)} has {len(row.chosen)} chosen answers outside the subset Ties, "
-                "where one must be best. Score it by the protocol of the benchmark that it is from."
-            )

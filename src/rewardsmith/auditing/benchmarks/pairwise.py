@@ -94,7 +94,15 @@ def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkSco
         alpha: of the subsets' intervals.
     """
     _check_answers("rm_bench", rows, N_STYLES)
-    levels = credits_of("rm_bench", rows, scores, _levels)
+
+    def by_level(chosen: list[float], rejected: list[float]) -> dict[str, float]:
+        won: dict[str, list[bool]] = {name: [] for name in LEVELS}
+        for i, above in enumerate(chosen):
+            for j, below in enumerate(rejected):
+                won["easy" if i > j else "hard" if i < j else "normal"].append(above > below)
+        return {name: fmean(wins) for name, wins in won.items()}
+
+    levels = credits_of("rm_bench", rows, scores, by_level)
     credits = [None if level is None else fmean(level.values()) for level in levels]
     domains = {
         domain: [level for row, level in zip(rows, levels, strict=True) if level and row.subset.startswith(domain)]
@@ -115,14 +123,6 @@ def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkSco
         missing=tuple(domain for domain, own in domains.items() if not own),
         unscored=unscored_names(rows, credits),
     )
-
-
-def _levels(chosen: list[float], rejected: list[float]) -> dict[str, float]:
-    won: dict[str, list[bool]] = {name: [] for name in LEVELS}
-    for i, above in enumerate(chosen):
-        for j, below in enumerate(rejected):
-            won["easy" if i > j else "hard" if i < j else "normal"].append(above > below)
-    return {name: fmean(wins) for name, wins in won.items()}
 
 
 def _check_answers(caller: str, rows: Rows, n: int) -> None:

@@ -58,8 +58,19 @@ def ties_score(rows: Rows, scores: Scores) -> TiesScore:
     Raises:
         ValueError: an id of another form, or a tied prompt with a single right answer.
     """
+    prompts: dict[tuple[str, int], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for place, both in enumerate(credits_of("ties_score", rows, scores, lambda right, wrong: (right, wrong))):
+        kind, _, name = (rows[place].item_id or "").partition(":")
+        if kind not in ("ref", "tied") or not name.isdecimal():
+            raise ValueError(
+                f"ties_score: {name_of(rows, place)} is named neither ref:N nor tied:N, so that its partner is not "
+                "known. Give the items of Ties their published ids."
+            )
+        if both is not None:
+            for side, scored in zip(prompts[kind, int(name)], both, strict=True):
+                side.extend(scored)
     found: dict[str, dict[int, _Gaps]] = {"ref": {}, "tied": {}}
-    for (kind, number), (right, wrong) in _prompts(rows, scores).items():
+    for (kind, number), (right, wrong) in prompts.items():
         found[kind][number] = _Gaps(max(right) - min(right), min(right) - max(wrong), len(right))
     ref, tied = found["ref"], found["tied"]
     pairs = [(ref[number], tied[number]) for number in tied if number in ref]
@@ -83,21 +94,6 @@ def ties_subset(ties: TiesScore, *, n: int, n_unscored: int, alpha: float) -> Su
     share = min(max(ties.value, 0.0), 1.0)
     low, high = wilson_interval(share * ties.n_pairs, ties.n_pairs, alpha=alpha)
     return SubsetScore(ties.value, min(low, ties.value), max(high, ties.value), n, n_unscored)
-
-
-def _prompts(rows: Rows, scores: Scores) -> dict[tuple[str, int], tuple[list[float], list[float]]]:
-    prompts: dict[tuple[str, int], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for place, both in enumerate(credits_of("ties_score", rows, scores, lambda right, wrong: (right, wrong))):
-        kind, _, number = (rows[place].item_id or "").partition(":")
-        if kind not in ("ref", "tied") or not number.isdecimal():
-            raise ValueError(
-                f"ties_score: {name_of(rows, place)} is named neither ref:N nor tied:N, so that its partner is not "
-                "known. Give the items of Ties their published ids."
-            )
-        if both is not None:
-            for side, own in zip(prompts[kind, int(number)], both, strict=True):
-                side.extend(own)
-    return prompts
 
 
 def _margin(gap: float, spread: float) -> float:

@@ -36,12 +36,8 @@ def equal_expressions(a: str, b: str) -> bool | None:
     letters = sorted(_letters(left) | _letters(right))
     if {"e", "i", "j"} & set(letters):  # constants or variables: nobody can tell
         return True if left == right else None
-    if not (_transcendental(left) or _transcendental(right)):
-        return _equal_rational(left, right, letters)
-    return _equal_symbolic(left, right)
-
-
-def _equal_rational(left: Tree, right: Tree, letters: list[str]) -> bool | None:
+    if _transcendental(left) or _transcendental(right):
+        return _equal_symbolic(left, right)
     agreed = 0
     for shift in range(len(_POINTS)):
         at = {letter: _POINTS[(shift + 5 * k) % 12] + 31 * k for k, letter in enumerate(letters)}

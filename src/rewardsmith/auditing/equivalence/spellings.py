@@ -65,12 +65,14 @@ def _surrounding(key: str) -> Iterator[Form]:
 def _own_forms(key: str) -> Iterator[Form]:
     kind = key_kind(key)
     number = read_number(key)
+    varied = 2 * len(set(key)) >= len(key)  # "cbbaacabcb" is a string to get right, not a word
+    free_case = 2 <= len(key) <= 15 and key.isalpha() and varied and (key.islower() or key.istitle())
     if number is not None:
         yield from _number_forms(key, number)
     elif kind == "choice":
         letter = choice_letter(key)
         yield from (Form(text, "choice") for text in (f"({letter})", f"{letter}.", f"{letter})", f"{letter}"))
-    elif kind == "boolean" or (kind == "word" and _free_case(key)):
+    elif kind == "boolean" or (kind == "word" and free_case):
         yield from (Form(text, "case") for text in (key.lower(), key.capitalize(), key.upper()))
     elif kind == "expression":
         yield Form(f"${key.strip('$')}$", "latex")
@@ -80,61 +82,40 @@ def _own_forms(key: str) -> Iterator[Form]:
         yield Form(f"\\text{{{key}}}", "latex")
 
 
-def _free_case(word: str) -> bool:
-    varied = 2 * len(set(word)) >= len(word)  # "cbbaacabcb" is a string to get right, not a word
-    return 2 <= len(word) <= 15 and word.isalpha() and varied and (word.islower() or word.istitle())
-
-
 def _number_forms(key: str, number: Number) -> Iterator[Form]:
     if number.unit:
         yield from _unit_forms(key, number.unit)
         return
-    plain = unwrap(key)
-    yield from _grouped(plain, number.value)
-    if number.notation in ("integer", "decimal") and _PLAIN_INTEGER.fullmatch(plain.replace(",", "").split(".")[0]):
-        yield Form(f"{plain}.0" if number.notation == "integer" else f"{plain}0", "trailing_zero")
-    if number.notation == "percent":
-        yield from _percent_forms(plain, number.value)
-    else:
-        yield from _decimal_forms(plain, number)
-    if number.value > 0 and not plain.startswith("+"):
-        yield Form(f"+{plain}", "plus_sign")
-    if number.notation not in ("percent", "scientific"):
-        yield Form(f"${plain}$", "latex")
-
-
-def _grouped(plain: str, value: Fraction) -> Iterator[Form]:
+    plain, value, notation = unwrap(key), number.value, number.notation
+    decimal = decimal_text(value)
     if "," in plain:
         yield Form(plain.replace(",", ""), "thousands")
     elif value.denominator == 1 and abs(value) >= 1000 and _PLAIN_INTEGER.fullmatch(plain):
         yield Form(f"{value.numerator:,}", "thousands")
         yield Form(f"{value.numerator:,}".replace(",", "{,}"), "thousands")
-
-
-def _percent_forms(plain: str, value: Fraction) -> Iterator[Form]:
-    yield Form(plain.replace("%", " %"), "percent")
-    yield Form(plain.replace("%", "\\%"), "percent")
-    decimal = decimal_text(value)
-    if decimal is not None:
-        yield Form(decimal, "percent")
-
-
-def _decimal_forms(plain: str, number: Number) -> Iterator[Form]:
-    value = number.value
-    decimal = decimal_text(value)
-    if decimal is not None and "," not in plain:
-        families = {"fraction": "fraction", "scientific": "scientific"}
-        yield Form(decimal, families.get(number.notation, "trailing_zero"))
-        if abs(value) < 1 and value and number.notation == "decimal":
-            yield Form(decimal.replace("0.", ".", 1), "leading_zero")
-            yield Form(decimal, "leading_zero")
-    if value.denominator > 1 and value.denominator <= 1000:
-        sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
-        yield Form(f"{sign}{top}/{bottom}", "fraction")
-        yield Form(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
-        yield Form(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
-    if value and number.notation in ("integer", "decimal") and (abs(value) >= 1000 or abs(value) < Fraction(1, 100)):
-        yield from _scientific(value)
+    if notation in ("integer", "decimal") and _PLAIN_INTEGER.fullmatch(plain.replace(",", "").split(".")[0]):
+        yield Form(f"{plain}.0" if notation == "integer" else f"{plain}0", "trailing_zero")
+    if notation == "percent":
+        texts = (plain.replace("%", " %"), plain.replace("%", "\\%"), decimal)
+        yield from (Form(text, "percent") for text in texts if text is not None)
+    else:
+        if decimal is not None and "," not in plain:
+            families = {"fraction": "fraction", "scientific": "scientific"}
+            yield Form(decimal, families.get(notation, "trailing_zero"))
+            if abs(value) < 1 and value and notation == "decimal":
+                yield Form(decimal.replace("0.", ".", 1), "leading_zero")
+                yield Form(decimal, "leading_zero")
+        if value.denominator > 1 and value.denominator <= 1000:
+            sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
+            yield Form(f"{sign}{top}/{bottom}", "fraction")
+            yield Form(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
+            yield Form(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
+        if value and notation in ("integer", "decimal") and (abs(value) >= 1000 or abs(value) < Fraction(1, 100)):
+            yield from _scientific(value)
+    if value > 0 and not plain.startswith("+"):
+        yield Form(f"+{plain}", "plus_sign")
+    if notation not in ("percent", "scientific"):
+        yield Form(f"${plain}$", "latex")
 
 
 def _scientific(value: Fraction) -> Iterator[Form]:

@@ -70,44 +70,37 @@ def _parts(text: str) -> set[str]:
 def _near(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
     kind = key_kind(key)
     if kind == "choice":
-        yield from _letters(key, others, rng)
+        letter = next(char for char in key if char.isalpha())
+        used = [char for other in others if key_kind(other) == "choice" for char in other if char.isalpha()]
+        options = [char for char in "ABCDEFGHIJ" if char <= max([*used, letter, "D"]) and char != letter]
+        rng.shuffle(options)
+        yield from (key.replace(letter, option, 1) for option in options)
     elif any("0" <= char <= "9" for char in key):
         yield from _digits(key, rng)
     if kind in ("word", "text", "structured") and not key.strip().isdigit():
         yield from _words(key, others, rng)
     if kind == "expression":
-        yield from _signs(key)
-
-
-def _letters(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
-    letter = next(char for char in key if char.isalpha())
-    used = [char for other in others if key_kind(other) == "choice" for char in other if char.isalpha()]
-    options = [char for char in "ABCDEFGHIJ" if char <= max([*used, letter, "D"]) and char != letter]
-    rng.shuffle(options)
-    yield from (key.replace(letter, option, 1) for option in options)
+        for match in re.finditer(r"[-+]", key):
+            if match.start():
+                yield key[: match.start()] + ("-" if match[0] == "+" else "+") + key[match.end() :]
+        yield f"2{key}" if key[:1].isalpha() else f"{key}+3"
 
 
 def _digits(key: str, rng: random.Random) -> Iterator[str]:
-    """The key with small steps of a short integer first, then with one of its leading digits replaced."""
+    """The key with small steps of a short integer first, then with one of a number's first three digits replaced."""
     steps = [1, -1, 2, -2, 3, 10, -3]
     rng.shuffle(steps)
     body = key.strip()
     if re.fullmatch(r"-?[1-9][0-9]{0,4}|0", body):
         yield from (str(int(body) + step) for step in steps if int(body) + step >= 0 or body[0] == "-")
-    for _ in range(2 * _SPREAD):
-        yield _another_digit(key, rng)
-
-
-def _another_digit(key: str, rng: random.Random) -> str:
-    """One of the first three digits of one number inside the key becomes another; no leading zero appears."""
     runs = list(re.finditer(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+", key))
-    run = rng.choice(runs)
-    places = [at for at in range(run.start(), run.end()) if key[at].isdigit()]
-    leading = next((k for k, at in enumerate(places) if key[at] != "0"), 0)
-    at = rng.choice(places[leading : leading + 3])
-    lone = len(places) == 1 or run[0][:2] == "0." or run[0][0] == "."
-    digits = [d for d in "0123456789" if d != key[at] and (d != "0" or (at != places[0] and lone) or at != places[0])]
-    return key[:at] + rng.choice(digits) + key[at + 1 :]
+    for _ in range(2 * _SPREAD):
+        run = rng.choice(runs)
+        places = [at for at in range(run.start(), run.end()) if key[at].isdigit()]
+        leading = next((k for k, at in enumerate(places) if key[at] != "0"), 0)
+        at = rng.choice(places[leading : leading + 3])
+        digits = [d for d in "0123456789" if d != key[at] and (d != "0" or at != places[0])]  # no leading zero
+        yield key[:at] + rng.choice(digits) + key[at + 1 :]
 
 
 def _words(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
@@ -123,13 +116,6 @@ def _words(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]
     for word in [*known[:_SPREAD], *rng.sample(_WORDS, _SPREAD)]:
         match = rng.choice(long)
         yield key[: match.start()] + _cased(word, like=match[0]) + key[match.end() :]
-
-
-def _signs(key: str) -> Iterator[str]:
-    for match in re.finditer(r"[-+]", key):
-        if match.start():
-            yield key[: match.start()] + ("-" if match[0] == "+" else "+") + key[match.end() :]
-    yield f"2{key}" if key[:1].isalpha() else f"{key}+3"
 
 
 def _cased(word: str, *, like: str) -> str:
@@ -148,18 +134,14 @@ def supersets(key: str) -> list[str]:
     if not body:
         return []
     if any("0" <= char <= "9" for char in body):
-        candidates = [f"1{body}" if body[0].isdigit() or body[0] == "." else "", _extended(body)]
+        whole = body[-1].isdigit() and not ("," in body and "." not in body)  # a 7 more leaves a well-formed number
+        candidates = [f"1{body}" if body[0].isdigit() or body[0] == "." else "", f"{body}7" if whole else ""]
         candidates.append(f"-{body}" if read_number(body) is not None and body[0] not in "+-" else "")
     else:
         candidates = [f"{body}q" if body.islower() or not body.isupper() else f"{body}Q", f"z{body}"]
         candidates[1] = f"Z{body}" if body.isupper() else candidates[1]
     certain = key_kind(body) in _CERTAIN_KINDS - {"choice", "boolean"}
     return [c for c in candidates if c and (equivalent(body, c) is False if certain else equivalent(body, c) is None)]
-
-
-def _extended(body: str) -> str:
-    """The key with a 7 after its last digit, where that leaves a well-formed number."""
-    return f"{body}7" if body[-1].isdigit() and not ("," in body and "." not in body) else ""
 
 
 def prefixes(key: str) -> list[str]:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Severity
+from rewardsmith.auditing.finding import Example, Finding, Severity, clip, share_finding
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
-from rewardsmith.auditing.trials import clip
 from rewardsmith.measures.intervals import Share, share_right
 
 FEWEST_PAIRS = 30  # from which on a share is judged
@@ -78,8 +77,8 @@ def _ranked(
     """A finding of this question, a fault with the pairs among these that are most surely ranked wrong."""
     pairs = range(len(panel.rows)) if among is None else among
     wrong = sorted((k for k in pairs if panel.margins[k] <= 0), key=lambda k: float(panel.margins[k]))[:3]
-    examples = tuple(pair_example(panel, pair) for pair in wrong if severity != "info")
-    return Finding("accuracy", severity, message, share.value, share[1:3], share.n, advice, UNIT, examples)
+    examples = [pair_example(panel, pair) for pair in wrong if severity != "info"]
+    return share_finding("accuracy", severity, message, share, advice=advice, unit=UNIT, examples=examples)
 
 
 def pair_example(panel: PairPanel, pair: int, note: str = "") -> Example:

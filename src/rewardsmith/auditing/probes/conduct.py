@@ -9,8 +9,7 @@ from typing import Protocol
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome, Probe
 from rewardsmith.auditing.baseline import Conduct, Panel
-from rewardsmith.auditing.finding import Example, Finding, Ladder
-from rewardsmith.auditing.trials import clip
+from rewardsmith.auditing.finding import Finding, Ladder, counted, share_finding, shown
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
 from rewardsmith.scoring import Scored
@@ -77,29 +76,21 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
         listed = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
         ordinary = any(row.text in texts for row, _ in entries)
         grave = ordinary or len(entries) > MUCH_FAILS * n or kinds.keys() & {"timeout", "crash", "inf"}
-        whose = (
-            "answers in the reward's own format among them"
-            if ordinary
-            else ("none of them an answer in the reward's own format")
-        )
+        whose = "answers in the reward's own format among them"
+        whose = whose if ordinary else "none of them an answer in the reward's own format"
         shortest: dict[str, tuple[Row, Scored]] = {}  # for each distinct failure
         for row, score in sorted(entries, key=lambda entry: len(entry[0].text)):
             shortest.setdefault(score.detail[:40], (row, score))
         found.append(
-            Finding(
-                probe=probe,
-                severity="high" if grave else "medium",
-                message=f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}.",
-                value=len(entries) / n,
-                interval=wilson_interval(len(entries), n, alpha=alpha),
-                n=n,
+            share_finding(
+                probe,
+                "high" if grave else "medium",
+                f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}.",
+                counted(len(entries), n, alpha=alpha),
                 advice="Return None for what cannot be scored. Until then score through `rewardsmith.scoring.score` or "
                 "train with `rewardsmith.engines.trl`: both turn failures and non-finite values into unscored rows.",
                 unit="share of different completions sent",
-                examples=tuple(
-                    Example(clip(row.prompt_text), clip(row.text), None, None, clip(f"{score.reason}: {score.detail}"))
-                    for row, score in list(shortest.values())[:3]
-                ),
+                examples=[shown(row, note=f"{score.reason}: {score.detail}") for row, score in shortest.values()],
             )
         )
     return found
@@ -172,19 +163,14 @@ def _inconstant(probe: str, changed: Changed, panel: Conducted, what: str, advic
         return Outcome()
     n = len(panel.conduct.rows)
     largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
-    finding = Finding(
-        probe=probe,
-        severity=next(how for bound, how in CHANGES if largest >= bound * panel.unit) if largest else "medium",
-        message=f"{what} get other rewards in {len(changed)} of {n} cases; the largest difference is {largest:.3g}.",
-        value=len(changed) / n,
-        interval=wilson_interval(len(changed), n, alpha=panel.alpha),
-        n=n,
+    finding = share_finding(
+        probe,
+        next(how for bound, how in CHANGES if largest >= bound * panel.unit) if largest else "medium",
+        f"{what} get other rewards in {len(changed)} of {n} cases; the largest difference is {largest:.3g}.",
+        counted(len(changed), n, alpha=panel.alpha),
         advice=advice,
         unit="share of rows that changed",
-        examples=tuple(
-            Example(clip(row.prompt_text), clip(row.text), a, b, "the same row, scored twice")
-            for row, a, b in changed[:3]
-        ),
+        examples=[shown(row, a, b, "the same row, scored twice") for row, a, b in changed],
     )
     return Outcome(findings=(finding,))
 
@@ -207,7 +193,7 @@ def mutation(panel: Panel) -> Asking:
         n=len(rows),
         advice="Copy before editing. " + NONE_YET,
         unit="share of calls",
-        examples=(Example(clip(mutated[0].prompt_text), clip(mutated[0].text), None),),
+        examples=(shown(mutated[0]),),
     )
     return Outcome(findings=(finding,))
 

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.baseline import Panel
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
-from rewardsmith.auditing.trials import clip
+from rewardsmith.auditing.finding import Finding, Ladder, severity_above, shown
 from rewardsmith.data import Row, parse_confidence, strip_confidence
 from rewardsmith.data.confidence import ConfidenceScale
 from rewardsmith.measures import auroc, expected_calibration_error, reliability_curve, wilson_interval
@@ -146,17 +145,14 @@ def bias_of(
     for a, b, right in zip(high, low, correct, strict=True):
         if right is not None and a.reward is not None and b.reward is not None:
             gains[bool(right)].append(a.reward - b.reward)
-    return ConfidenceBias(*(_preferred(gains[kind], tolerance, alpha) for kind in (True, False)))
-
-
-def _preferred(gains: Sequence[float], tolerance: float, alpha: float) -> Preferred:
-    n = len(gains)
-    if n == 0:
-        return Preferred(math.nan, 0.0, 1.0, math.nan, -1.0, math.nan, 0)
-    up, down = sum(gain > tolerance for gain in gains), sum(gain < -tolerance for gain in gains)
-    low, high = wilson_interval(up, n, alpha=alpha)
-    net_low = low - wilson_interval(down, n, alpha=alpha)[1]
-    return Preferred(up / n, low, high, (up - down) / n, net_low, fmean(gains), n)
+    sides = []
+    for own in (gains[True], gains[False]):
+        n, up, down = len(own), sum(gain > tolerance for gain in own), sum(gain < -tolerance for gain in own)
+        low_end, high_end = wilson_interval(up, n, alpha=alpha)
+        net_low = low_end - wilson_interval(down, n, alpha=alpha)[1]
+        means = (up / n, (up - down) / n, fmean(own)) if n else (math.nan, math.nan, math.nan)
+        sides.append(Preferred(means[0], low_end, high_end, means[1], net_low, means[2], n))
+    return ConfidenceBias(*sides)
 
 
 def scale_of(texts: Sequence[str]) -> ConfidenceScale:
@@ -239,7 +235,7 @@ def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tup
         "`rewardsmith.transforms.brier_reward`.",
         unit="share of pairs",
         examples=tuple(
-            Example(clip(row.prompt_text), clip(row.text), more, less, f"compared with {LOW:g}")
+            shown(row, more, less, f"compared with {LOW:g}")
             for row, more, less in sorted(paid, key=lambda entry: entry[2] - entry[1])[:3]
         ),
     )
@@ -265,10 +261,7 @@ def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, told: s
         advice="Pay a proper scoring rule of the stated confidence beside correctness: "
         "`rewardsmith.transforms.brier_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
         unit="expected calibration error",
-        examples=tuple(
-            Example(clip(row.prompt_text), clip(row.text), None, None, f"states {q:.0%}, is wrong")
-            for row, q, _ in sure_and_wrong[:3]
-        ),
+        examples=tuple(shown(row, note=f"states {q:.0%}, is wrong") for row, q, _ in sure_and_wrong[:3]),
     )
     n_right = sum(correct)
     if n_right in (0, len(known)):

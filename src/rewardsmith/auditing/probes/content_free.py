@@ -11,7 +11,7 @@ from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.edits import EQUAL, FEWEST_EDITED, MOST_EDITED, as_given, pairs_of, passing_example, shuffled
 from rewardsmith.auditing.equivalence import reads_off
-from rewardsmith.auditing.finding import Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import Ladder, severity_above, share_finding
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.writers import alone, constants
@@ -197,17 +197,15 @@ def in_place_of_answers(
         paid, over = (share_of(hits, which, trials, alpha=panel.alpha) for hits in (like, above))
         severity = milder(severity_above(paid.low, LIKE_CHOSEN), which.worst)
         shown = [one for one, hit in zip(trials, like, strict=True) if hit or severity == "info"]
-        finding = Finding(
-            probe=probe,
-            severity=severity,
-            message=f"{capitalized(which.label)} is paid like the chosen answer or more in {paid.value:.0%} of "
+        finding = share_finding(
+            probe,
+            severity,
+            f"{capitalized(which.label)} is paid like the chosen answer or more in {paid.value:.0%} of "
             f"{len(trials)} pairs, and more than the rejected one in {over.value:.0%}.",
-            value=paid.value,
-            interval=paid[1:3],
-            n=len(trials),
+            paid,
             advice=advice,
             unit="share of pairs",
-            examples=tuple(passing_example(panel, one) for one in shown[:3]),
+            examples=[passing_example(panel, one) for one in shown[:3]],
         )
         told = severity != "info" or over.low > LIKE_CHOSEN[-1][0]
         judged.append((finding if told else None, Rate(probe, which.label, *paid)))

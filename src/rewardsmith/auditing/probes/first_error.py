@@ -6,10 +6,9 @@ import math
 from itertools import pairwise
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, counted, severity_above, share_finding
 from rewardsmith.auditing.step_baseline import StepBaseline
-from rewardsmith.auditing.trials import clip
-from rewardsmith.measures import first_error_f1, flawed_positive_rate, wilson_interval
+from rewardsmith.measures import first_error_f1, flawed_positive_rate
 from rewardsmith.measures.labels import first_below, first_wrong, label_of
 
 MOST_CUTS = 64  # thresholds tried
@@ -60,16 +59,13 @@ def undetected_flaws(baseline: StepBaseline) -> Outcome:
     ]
     if not judged:
         return Outcome(not_run="no right answer is labeled flawed")
-    passed = judged.count(-1)
-    low, high = wilson_interval(passed, len(judged), alpha=baseline.alpha)
-    finding = Finding(
-        probe="undetected_flaws",
-        severity=severity_above(low, PASSED_SHARES),
-        message=f"{share.value:.0%} of {share.n} right answers hold a step labeled wrong; {passed} of "
+    passed = counted(judged.count(-1), len(judged), alpha=baseline.alpha)
+    finding = share_finding(
+        "undetected_flaws",
+        severity_above(passed.low, PASSED_SHARES),
+        f"{share.value:.0%} of {share.n} right answers hold a step labeled wrong; {judged.count(-1)} of "
         f"{len(judged)} of these pass without a step below the threshold.",
-        value=passed / len(judged),
-        interval=(low, high),
-        n=len(judged),
+        passed,
         advice="Pay right answers with a wrong step less than sound ones: "
         "`rewardsmith.transforms.flawed_positive_penalty` with a detector that finds them.",
         unit="share of flawed right answers that pass",

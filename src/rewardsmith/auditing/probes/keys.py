@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence import Form, equivalent, equivalent_forms, read_number, same_notation
-from rewardsmith.auditing.finding import Finding, Severity
+from rewardsmith.auditing.finding import Severity, share_finding
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.texts import CARRIERS
 from rewardsmith.auditing.trials import (
@@ -86,8 +86,7 @@ def answer_key(panel: Panel) -> Asking:
         advice = "A refused key is a bug in the data or the verifier: " + READABLE
         alike = [(item, item.key, item.right, item.level) for item in known if refused(item)]
     shown = [evidence(item, panel.carrier.wrap(text), reward, base) for item, text, reward, base in alike[:3]]
-    finding = Finding("answer_key", severity, message, share.value, share[1:3], share.n, advice, examples=tuple(shown))
-    return Outcome(findings=(finding,))
+    return Outcome(findings=(share_finding("answer_key", severity, message, share, advice=advice, examples=shown),))
 
 
 def _unaskable(panel: Panel) -> str:
@@ -126,21 +125,19 @@ def equivalent_spellings(panel: Panel) -> Asking:
             severity = "medium"
         elif not literal and family != "surrounding":
             severity = "low" if any(same_notation(item.key, form) for item, form, _ in refused) else "info"
-        finding = Finding(
-            probe="equivalent_forms",
-            severity=severity,
-            message=f"Right answers in another spelling ({family.replace('_', ' ')}) are refused on {share.value:.0%} "
+        finding = share_finding(
+            "equivalent_forms",
+            severity,
+            f"Right answers in another spelling ({family.replace('_', ' ')}) are refused on {share.value:.0%} "
             f"of {share.n} tries" + ("; the reward compares texts literally." if literal else "."),
-            value=share.value,
-            interval=share[1:3],
-            n=share.n,
+            share,
             advice="Compare values, not texts: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`; measure "
             "what remains with `rewardsmith.measures.estimate_noise` and undo it with `backward_correction` "
             "(paper 39).",
             unit="share of tries refused",
-            examples=tuple(
+            examples=[
                 evidence(item, panel.carrier.wrap(form.text), reward, item.right) for item, form, reward in refused[:3]
-            ),
+            ],
         )
         found.append(finding)
     return Outcome(findings=tuple(found))

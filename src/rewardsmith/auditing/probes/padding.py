@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome, Rounds
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severity_above
 from rewardsmith.auditing.step_baseline import StepBaseline, Total, build_step_baseline, prefixes, total_of
-from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import mean_interval, mean_or_nan
 from rewardsmith.scoring import Scorer, Target, as_target, process_target, steps_of

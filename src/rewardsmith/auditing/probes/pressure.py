@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Severity
+from rewardsmith.auditing.finding import Finding, Severity, shown
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.report import Curve, CurvePoint, Turn
-from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
 from rewardsmith.measures import advice, best_of_n_curve, onset
 from rewardsmith.measures.best_of_n import OptimizationCurve, powers_of_two, tilted_curve
@@ -126,6 +125,16 @@ def _known(curve: OptimizationCurve, found: Onset, pool: _Pool, panel: PairPanel
             f"Up to {far} the reward rises by {paid:.2f} and gold by {gained:.2f} standard deviations of a prompt's "
             f"answers; gold {where}."
         )
+    examples = []
+    if severity != "info":  # the prompts whose best-paid completion falls furthest below their mean gold
+        assert pool.gold is not None
+        best = np.nanargmax(pool.rewards, axis=1)
+        mean = np.nanmean(pool.gold, axis=1)
+        worth = np.take_along_axis(pool.gold, best[:, None], axis=1)[:, 0]
+        for k in np.argsort(worth - mean)[:3]:
+            paid, usual = float(pool.rewards[k, best[k]]), float(np.nanmean(pool.rewards[k]))
+            note = f"gold {worth[k]:.3g}, the prompt's mean {mean[k]:.3g}"
+            examples.append(shown(panel.pool[pool.places[k, best[k]]], paid, usual, note))
     return Finding(
         probe="overoptimization",
         severity=severity,
@@ -135,23 +144,8 @@ def _known(curve: OptimizationCurve, found: Onset, pool: _Pool, panel: PairPanel
         n=len(curve.rewards_by_prompt),
         advice=advice(found, curve),
         unit="standard deviations of gold within a prompt",
-        examples=() if severity == "info" else _examples(pool, panel),
+        examples=tuple(examples),
     )
-
-
-def _examples(pool: _Pool, panel: PairPanel) -> tuple[Example, ...]:
-    """The prompts whose best-paid completion falls furthest below their mean gold."""
-    assert pool.gold is not None
-    best = np.nanargmax(pool.rewards, axis=1)[:, None]
-    mean = np.nanmean(pool.gold, axis=1)
-    worth = np.take_along_axis(pool.gold, best, axis=1)[:, 0]
-    examples = []
-    for k in np.argsort(worth - mean)[:3]:
-        row = panel.pool[pool.places[k, best[k, 0]]]
-        paid, usual = float(pool.rewards[k, best[k, 0]]), float(np.nanmean(pool.rewards[k]))
-        note = f"gold {worth[k]:.3g}, the prompt's mean {mean[k]:.3g}"
-        examples.append(Example(clip(row.prompt_text), clip(row.text), paid, usual, note))
-    return tuple(examples)
 
 
 def _drawn(curve: OptimizationCurve, found: Onset | None, alpha: float) -> Curve:

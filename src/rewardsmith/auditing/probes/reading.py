@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Finding, Severity
+from rewardsmith.auditing.finding import Finding, Severity, share_finding
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example, share_won
 from rewardsmith.auditing.trials import Shift
@@ -50,27 +50,25 @@ def prompt(panel: PairPanel) -> Asking:
     cost = _mean(panel, [(float(loss), k) for loss, k in zip(losses, own, strict=True) if np.isfinite(loss)])
     ignored = cost.high < CHEAP and (gap.high < NO_LOSS or moved < HARDLY_MOVED)
     verdict = "It ignores the prompt: it" if contrast.low <= 0.5 else "It hardly reads the prompt: it"
-    finding = Finding(
-        probe="prompt",
-        severity="info" if not ignored else "high" if contrast.low <= 0.5 else "medium",
-        message=f"{verdict if ignored else 'It'} ranks the chosen answer above an answer to another prompt in "
+    finding = share_finding(
+        "prompt",
+        "info" if not ignored else "high" if contrast.low <= 0.5 else "medium",
+        f"{verdict if ignored else 'It'} ranks the chosen answer above an answer to another prompt in "
         f"{contrast.value:.0%} of cases (chance 50%). Margins move by {moved:.0%} of their size, and with prompts "
         f"exchanged it is right on {accuracy.value:.0%} of pairs, {abs(gap.value):.0%} "
         f"{'less' if gap.value >= 0 else 'more'} than with their own. Under another prompt an answer loses "
         f"{cost.value:.2f} of the usual distance between two.",
-        value=contrast.value,
-        interval=contrast[1:3],
-        n=contrast.n,
+        contrast,
         advice="Add answers to other prompts as rejected ones (`rewardsmith.data.cross_prompt_negatives`) or pairs of "
         "look-alike prompts (`mine_contrast_pairs`), check that prompts are not cut away, and train again."
         if ignored
         else "Nothing to do.",
         unit="share of chosen answers above an answer to another prompt",
-        examples=tuple(
+        examples=[
             pair_example(panel, k, f"an answer to another prompt gets {score.reward:.4g}")
             for (k, _), score in zip(pairs, distractors, strict=True)
-            if score.reward is not None and score.reward >= panel.score(k, "chosen")
-        )[: 3 if ignored else 0],
+            if ignored and score.reward is not None and score.reward >= panel.score(k, "chosen")
+        ],
     )
     return Outcome(findings=(finding,))
 

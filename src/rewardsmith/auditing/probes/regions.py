@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.pair_baseline import number_of
 from rewardsmith.data import Row
 from rewardsmith.describe import describe
 from rewardsmith.errors import MissingExtraError
@@ -24,8 +25,8 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
 
     Groups of the commonest size count, of which every completion has a number as `gold`.
     """
-    labeled = [[(reward, _number(row.columns.get("gold"))) for row, reward in group] for group in groups]
-    whole = [group for group in labeled if all(gold is not None for _, gold in group)]
+    labeled = [[(reward, number_of(row.columns.get("gold"))) for row, reward in group] for group in groups]
+    whole = [group for group in labeled if all(math.isfinite(gold) for _, gold in group)]
     sizes = Counter(len(group) for group in whole)
     size = max(sizes, key=lambda s: (sizes[s], s), default=0)
     rows = [entry for group in whole if len(group) == size for entry in group]
@@ -42,7 +43,7 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
         "best and random": partial(rank_filter, n_worst=0, n_random=1),
         "worst and random": partial(rank_filter, n_best=0, n_random=1),
     }  # not the best alone, which leaves nothing to compare with
-    choices = choose_filter(rewards, gold, filters, group_size=size)  # type: ignore[arg-type]
+    choices = choose_filter(rewards, gold, filters, group_size=size)
     standing = {choice.name: choice for choice in choices if not math.isnan(choice.reliability.r2)}
     if "all" not in standing:
         return []
@@ -66,11 +67,3 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
         unit="R² of gold",
     )
     return [finding]
-
-
-def _number(gold: Any) -> float | None:
-    try:
-        value = float(gold)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None

@@ -10,13 +10,12 @@ from typing import Any
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Panel
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import Finding, Ladder, counted, severity_above, share_finding, shown
 from rewardsmith.auditing.probes.confidence import stated_confidence
 from rewardsmith.auditing.probes.regions import reward_regions
 from rewardsmith.auditing.step_baseline import labels_of
-from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
-from rewardsmith.measures import flawed_positive_rate, wilson_interval
+from rewardsmith.measures import flawed_positive_rate
 from rewardsmith.measures.intervals import mean_interval, rank_correlations
 from rewardsmith.measures.labels import first_wrong, label_of
 
@@ -67,21 +66,15 @@ def group_signal(groups: Sequence[Known], panel: Panel) -> list[Finding]:
     if not groups:
         return []
     dead = [group for group in groups if max(r for _, r in group) - min(r for _, r in group) <= 1e-9]
-    low, high = wilson_interval(len(dead), len(groups), alpha=panel.alpha)
-    finding = Finding(
-        probe="group_signal",
-        severity=severity_above(low, DEAD_SHARES),
-        message=f"{len(dead)} of {len(groups)} groups pay all their completions alike and teach nothing.",
-        value=len(dead) / len(groups),
-        interval=(low, high),
-        n=len(groups),
+    share = counted(len(dead), len(groups), alpha=panel.alpha)
+    finding = share_finding(
+        "group_signal",
+        severity_above(share.low, DEAD_SHARES),
+        f"{len(dead)} of {len(groups)} groups pay all their completions alike and teach nothing.",
+        share,
         advice="Drop them and resample prompts of middling difficulty: `rewardsmith.advantages.drop_dead_groups`.",
         unit="share of groups",
-        examples=tuple(
-            Example(clip(row.prompt_text), clip(row.text), reward, None, f"{len(group)} completions")
-            for group in dead[:3]
-            for row, reward in group[:1]
-        ),
+        examples=[shown(*group[0], note=f"{len(group)} completions") for group in dead[:3]],
     )
     return [finding]
 
@@ -155,21 +148,19 @@ def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list
             errors = [(row, reward) for row, reward in of_kind if (reward > cuts(row)) is not right]
             if not of_kind:
                 continue
-            low, high = wilson_interval(len(errors), len(of_kind), alpha=panel.alpha)
+            share = counted(len(errors), len(of_kind), alpha=panel.alpha)
             found.append(
-                Finding(
-                    probe="gold_rates",
-                    severity=severity_above(low, ladder),
-                    message=f"{kind.capitalize()} rate, {name}: {len(errors)} of {len(of_kind)} completions that are "
+                share_finding(
+                    "gold_rates",
+                    severity_above(share.low, ladder),
+                    f"{kind.capitalize()} rate, {name}: {len(errors)} of {len(of_kind)} completions that are "
                     f"{what} by the gold labels are paid as {paid_as}.",
-                    value=len(errors) / len(of_kind),
-                    interval=(low, high),
-                    n=len(of_kind),
+                    share,
                     advice="Correct by format: `rewardsmith.measures.estimate_noise`, then `backward_correction` "
                     "with the rates of each row's format, centered and not divided by the group's deviation (paper "
                     "39).",
                     unit=f"{kind} rate",
-                    examples=tuple(Example(clip(r.prompt_text), clip(r.text), reward) for r, reward in errors[:3]),
+                    examples=[shown(*error) for error in errors[:3]],
                 )
             )
     return found
@@ -182,18 +173,15 @@ def flawed_positives(known: Known, cuts: Callable[[Row], float], panel: Panel) -
     share = flawed_positive_rate(paid, [None if e is None else e >= 0 for e in errors], alpha=panel.alpha)
     if share.n == 0:
         return []
-    shown = [(row, r) for (row, r), p, e in zip(known, paid, errors, strict=True) if p and e is not None and e >= 0]
-    finding = Finding(
-        probe="flawed_positives",
-        severity=severity_above(share.low, FLAWED_SHARES),
-        message=f"Of {share.n} completions paid as right, {share.value:.0%} hold a step labeled wrong.",
-        value=share.value,
-        interval=(share.low, share.high),
-        n=share.n,
+    finding = share_finding(
+        "flawed_positives",
+        severity_above(share.low, FLAWED_SHARES),
+        f"Of {share.n} completions paid as right, {share.value:.0%} hold a step labeled wrong.",
+        share,
         advice="An outcome cannot see them: `rewardsmith.transforms.flawed_positive_penalty` with a detector such as "
         "`rewardsmith.rewards.FirstErrorJudge`.",
         unit="share of paid completions",
-        examples=tuple(Example(clip(row.prompt_text), clip(row.text), reward) for row, reward in shown[:3]),
+        examples=[shown(*own) for own, p, e in zip(known, paid, errors, strict=True) if p and e is not None and e >= 0],
     )
     return [finding]
 

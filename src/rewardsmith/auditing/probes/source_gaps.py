@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, Severity, severity_above
+from rewardsmith.auditing.finding import Finding, Ladder, Severity, severity_above, shown
 from rewardsmith.auditing.source_baseline import SourceBaseline
-from rewardsmith.auditing.trials import clip
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.intervals import clustered_interval
 from rewardsmith.measures.source_scales import Floats, group_means
@@ -77,7 +76,7 @@ def _missing(baseline: SourceBaseline, name: str, missing: NDArray[np.bool_], ga
         'unscored instead of judging it by the others: `rewardsmith.transforms.weighted_sum(missing="unscored")`.',
         unit="standard deviations within groups" if paid else "share of rows",
         examples=tuple(
-            Example(clip(row.prompt_text), clip(row.text), None, None, f"no score by {name}")
-            for row in [baseline.rows[i] for i in np.flatnonzero(mixed if mixed.any() else missing)[:3]]
+            shown(baseline.rows[i], note=f"no score by {name}")
+            for i in np.flatnonzero(mixed if mixed.any() else missing)[:3]
         ),
     )

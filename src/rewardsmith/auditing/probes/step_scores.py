@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import Example, Finding, Ladder, counted, severity_above, share_finding, shown
 from rewardsmith.auditing.step_baseline import StepBaseline
-from rewardsmith.auditing.trials import clip
 from rewardsmith.data import Row
-from rewardsmith.measures import wilson_interval
 from rewardsmith.scoring import Scored, with_steps
 
 MOST_CHAINS = 32  # of which steps are scored again
@@ -24,16 +22,14 @@ def step_determinism(baseline: StepBaseline) -> Asking:
     changed, n = _changed(baseline, again, _prefixes(baseline), LEAST_CHANGE * baseline.spread)
     if not changed:
         return Outcome()
-    finding = Finding(
-        probe="step_determinism",
-        severity="medium",
-        message=f"The same steps, scored again, get other scores in {len(changed)} of {n} cases.",
-        value=len(changed) / n,
-        interval=wilson_interval(len(changed), n, alpha=baseline.alpha),
-        n=n,
+    finding = share_finding(
+        "step_determinism",
+        "medium",
+        f"The same steps, scored again, get other scores in {len(changed)} of {n} cases.",
+        counted(len(changed), n, alpha=baseline.alpha),
         advice="Average several calls; a reward that keeps state must be rewritten: we ship no repair for that.",
         unit="share of steps",
-        examples=tuple(changed[:3]),
+        examples=changed,
     )
     return Outcome(findings=(finding,))
 
@@ -54,18 +50,16 @@ def prefix_consistency(baseline: StepBaseline) -> Asking:
     changed, n = _changed(baseline, whole, rows, max([LEAST_CHANGE * baseline.spread, *noise]))
     if n == 0:
         return Outcome(not_run=NOTHING_SCORED)
-    low, high = wilson_interval(len(changed), n, alpha=baseline.alpha)
-    finding = Finding(
-        probe="prefix_consistency",
-        severity=severity_above(low, CHANGED_SHARES),
-        message=f"{len(changed)} of {n} steps are scored otherwise when the steps after them are in sight.",
-        value=len(changed) / n,
-        interval=(low, high),
-        n=n,
+    share = counted(len(changed), n, alpha=baseline.alpha)
+    finding = share_finding(
+        "prefix_consistency",
+        severity_above(share.low, CHANGED_SHARES),
+        f"{len(changed)} of {n} steps are scored otherwise when the steps after them are in sight.",
+        share,
         advice="Score every step as the last of its prefix, in training as in evaluation: a step must not be paid "
         "for what comes after it. `rewardsmith.scoring.process.StepScore` does so, one row per prefix.",
         unit="share of steps",
-        examples=tuple(changed[:3]),
+        examples=changed,
     )
     return Outcome(findings=(finding,))
 
@@ -105,4 +99,4 @@ def _changed(
     ]
     changed = [entry for entry in compared if abs(entry[1] - entry[2]) > least]
     changed.sort(key=lambda entry: -abs(entry[1] - entry[2]))
-    return [Example(clip(row.prompt_text), clip(row.text), b, a) for row, a, b in changed], len(compared)
+    return [shown(row, b, a) for row, a, b in changed], len(compared)

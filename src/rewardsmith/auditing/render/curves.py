@@ -55,28 +55,30 @@ def plot(curve: Curve) -> Plot | None:
     columns = [("reward", [(p.rewards, p.rewards_low, p.rewards_high) for p in points])]
     if has_gold:
         columns.append(("gold", [(p.gold or 0.0, p.gold_low or 0.0, p.gold_high or 0.0) for p in points]))
-    low, high = _range([entry for _, column in columns for entry in column])
+    entries = [entry for _, column in columns for entry in column]
+    means = [0.0, *(mean for mean, _, _ in entries)]
+    span = (max(means) - min(means)) or 1.0
+    low = max(min([*means, *(low for _, low, _ in entries)]), min(means) - span)
+    high = min(max([*means, *(high for _, _, high in entries)]), max(means) + span)
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
 
     def place(kl: float, gain: float) -> Place:
         return 100 * kl / width, 100 * (high - gain) / (high - low)
 
     lines = tuple(_line(name, points, column, curve.knob, place) for name, column in columns)
     turn = curve.turn if curve.turn is not None and curve.turn.declines else None
+    labels = [Label(100 * p.kl / width, number(p.pressure)) for p in points]
+    kept = [labels[-1]]  # those that fit beside each other, the last one always
+    for label in reversed(labels[:-1]):
+        if kept[-1].at - label.at >= LEAST_GAP:
+            kept.append(label)
     return Plot(
         lines=lines,
         gains=tuple(Label(place(0, tick)[1], f"{tick:+.4g}" if tick else "0") for tick in _ticks(low, high)),
         nats=tuple(Label(100 * tick / width, number(tick)) for tick in _ticks(0.0, width)),
-        pressures=_apart([Label(100 * p.kl / width, number(p.pressure)) for p in points]),
+        pressures=tuple(reversed(kept)),
         turn=None if turn is None else (100 * turn.kl / width, 100 * turn.low / width, 100 * turn.high / width),
     )
-
-
-def _range(entries: Sequence[Entry]) -> tuple[float, float]:
-    means = [0.0, *(mean for mean, _, _ in entries)]
-    span = (max(means) - min(means)) or 1.0
-    low = max(min([*means, *(low for _, low, _ in entries)]), min(means) - span)
-    high = min(max([*means, *(high for _, _, high in entries)]), max(means) + span)
-    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _line(name: str, points: Sequence[CurvePoint], column: Sequence[Entry], knob: str, place: Placing) -> Line:
@@ -100,12 +102,3 @@ def _ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
     return [round(k * step, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
-def _apart(labels: Sequence[Label]) -> tuple[Label, ...]:
-    """Those that fit beside each other, the last one always."""
-    kept: list[Label] = [labels[-1]]
-    for label in reversed(labels[:-1]):
-        if kept[-1].at - label.at >= LEAST_GAP:
-            kept.append(label)
-    return tuple(reversed(kept))

@@ -116,7 +116,10 @@ def histogram(levels: Mapping[str, Sequence[float | None]], *, bins: int = 24) -
     step = (high - low) / bins
     if not (math.isfinite(step) and step > 0):  # the range overflows or underflows a float
         return None
-    counts = {name: _counts(values, low=low, step=step, bins=bins) for name, values in finite.items()}
+    counts = {name: [0] * bins for name in finite}
+    for name, values in finite.items():
+        for value in values:
+            counts[name][min(int((value - low) / step), bins - 1)] += 1
     top = max(count / len(finite[name]) for name in counts if finite[name] for count in counts[name])
     strips = tuple(
         Strip(
@@ -134,13 +137,6 @@ def histogram(levels: Mapping[str, Sequence[float | None]], *, bins: int = 24) -
         for n in [len(values)]
     )
     return Histogram(strips=strips, low=low, high=high)
-
-
-def _counts(values: Sequence[float], *, low: float, step: float, bins: int) -> list[int]:
-    counts = [0] * bins
-    for value in values:
-        counts[min(int((value - low) / step), bins - 1)] += 1
-    return counts
 
 
 def picture_uri(figure: Figure) -> str:

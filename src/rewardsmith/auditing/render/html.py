@@ -15,7 +15,7 @@ from rewardsmith.auditing.finding import SEVERITIES, Severity
 from rewardsmith.auditing.render import wording
 from rewardsmith.auditing.render.curves import plot
 from rewardsmith.auditing.render.figures import forest, histogram, picture_uri
-from rewardsmith.auditing.render.visible import Piece, plain, visible
+from rewardsmith.auditing.render.visible import plain, visible
 from rewardsmith.auditing.report import Report
 
 if TYPE_CHECKING:
@@ -97,48 +97,33 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(block=_block, line=_line, prose=_prose, plain=plain, cell=_cell)
+    environment.filters.update(block=_markup, line=_line, prose=_prose, plain=plain, cell=_cell)
     environment.tests["a_number"] = _is_number
     return environment
 
 
-def _block(text: str) -> Markup:
-    """Text for a box: several lines, nothing hidden."""
-    return _markup(visible(text))
+def _markup(text: str, limit: int = 1200, *, multiline: bool = True, code: bool = False) -> Markup:
+    """Text with nothing hidden; with `code`, what stands in backticks is set as code."""
+    found = Markup("")
+    for piece in visible(text, limit=limit, multiline=multiline):
+        if piece.kind == "mark":
+            found += Markup('<i class="mark">{}</i>').format(piece.text)
+        elif piece.kind == "odd":
+            names = (f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed').lower()}" for c in dict.fromkeys(piece.text[:8]))
+            found += Markup('<span class="odd" title="{}">{}</span>').format(", ".join(names), piece.text)
+        else:
+            parts = re.split(r"`([^`]+)`", piece.text) if code else [piece.text]  # every second stood in backticks
+            for place, part in enumerate(parts):
+                found += Markup("<code>{}</code>" if place % 2 else "{}").format(part)
+    return found
 
 
 def _line(text: str, limit: int = 400) -> Markup:
-    """Text within a sentence: one line, nothing hidden."""
-    return _markup(visible(text, limit=limit, multiline=False))
+    return _markup(text, limit, multiline=False)
 
 
 def _prose(text: str, limit: int = 800) -> Markup:
-    """A sentence of ours: what stands in backticks is set as code."""
-    return Markup("").join(
-        _code_set(piece.text) if piece.kind == "plain" else _piece_markup(piece)
-        for piece in visible(text, limit=limit, multiline=False)
-    )
-
-
-def _code_set(text: str) -> Markup:
-    parts = re.split(r"`([^`]+)`", text)  # every second part stood in backticks
-    return Markup("").join(Markup("<code>{}</code>" if i % 2 else "{}").format(part) for i, part in enumerate(parts))
-
-
-def _markup(pieces: Sequence[Piece]) -> Markup:
-    return Markup("").join(_piece_markup(piece) for piece in pieces)
-
-
-def _piece_markup(piece: Piece) -> Markup:
-    if piece.kind == "mark":
-        return Markup('<i class="mark">{}</i>').format(piece.text)
-    if piece.kind == "odd":
-        return Markup('<span class="odd" title="{}">{}</span>').format(_name(piece.text), piece.text)
-    return Markup("{}").format(piece.text)
-
-
-def _name(text: str) -> str:
-    return ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed').lower()}" for c in dict.fromkeys(text[:8]))
+    return _markup(text, limit, multiline=False, code=True)
 
 
 def _is_number(value: Cell) -> bool:
@@ -148,4 +133,5 @@ def _is_number(value: Cell) -> bool:
 def _cell(value: Cell) -> Markup:
     if value is None:
         return Markup("–")
-    return Markup("{}").format(wording.number(float(value))) if _is_number(value) else _line(str(value))
+    shown = wording.number(float(value)) if _is_number(value) else None
+    return Markup("{}").format(shown) if shown else _line(str(value))

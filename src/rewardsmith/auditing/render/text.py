@@ -36,7 +36,8 @@ def safe_text(text: str, *, limit: int = 300, style: str = "") -> Text:
 def render_text(report: Report, console: Console, *, floor: Severity = "medium") -> None:
     """Print the verdict at `floor`, what was audited, and the findings; observations are counted, not listed."""
     findings = report.at_least(floor)
-    console.print(_verdict_line(report, floor=floor))
+    verdict = Text(wording.headline(report, floor=floor), COLORS[wording.tone([report], floor=floor)])
+    console.print(verdict.append("  ").append_text(safe_text(report.target, style="not bold default")))
     console.print(_facts(report))
     if findings:
         console.print(_findings_table(findings, narrow=console.width < 100))
@@ -71,11 +72,6 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
             Text(f"{report.calls:,}"),
         )
     console.print(table)
-
-
-def _verdict_line(report: Report, *, floor: Severity) -> Text:
-    line = Text(wording.headline(report, floor=floor), COLORS[wording.tone([report], floor=floor)])
-    return line.append("  ").append_text(safe_text(report.target, style="not bold default"))
 
 
 def _facts(report: Report) -> Text:

@@ -48,9 +48,11 @@ def plain(text: str, *, limit: int = 300) -> str:
 
 def _pieces(text: str, *, multiline: bool) -> Iterator[Piece]:
     for match in _RUN.finditer(text):
-        character, count = match.group(1), match.end() - match.start()
+        character, count = match.group(1), len(match.group())
+        start, end = match.span()
         if character == " ":
-            yield _spaces(count, at_edge=_at_edge(text, match.start(), match.end()))
+            at_edge = start == 0 or end == len(text) or text[start - 1] == "\n" or text[end] == "\n"
+            yield Piece(" ") if count == 1 and not at_edge else Piece(_repeated("·", count), "mark")
         elif character == "\n":
             yield Piece(_repeated("↵", count), "mark")
             if multiline:
@@ -62,16 +64,6 @@ def _pieces(text: str, *, multiline: bool) -> Iterator[Piece]:
             yield Piece(name if count == 1 else f"{name}×{count}", "mark")
         else:
             yield Piece(match.group(), "odd" if _look_alike(text, match) else "plain")
-
-
-def _spaces(count: int, *, at_edge: bool) -> Piece:
-    if count == 1 and not at_edge:
-        return Piece(" ")
-    return Piece(_repeated("·", count), "mark")
-
-
-def _at_edge(text: str, start: int, end: int) -> bool:
-    return start == 0 or end == len(text) or text[start - 1] == "\n" or text[end] == "\n"
 
 
 def _repeated(symbol: str, count: int) -> str:

@@ -85,16 +85,11 @@ def number(value: float | None) -> str:
 
 def measured(finding: Finding) -> tuple[str, str]:
     """The value and its interval as text, shares in percent and seconds as time; empty where there is none."""
-    show = _writer_of(finding.unit)
+    shares, times = finding.unit.startswith("share"), finding.unit.startswith("seconds")
+    show: Callable[[float], str] = percent if shares else duration if times else number
     value = "" if finding.value is None else show(finding.value)
     interval = "" if finding.interval is None else f"[{show(finding.interval[0])}, {show(finding.interval[1])}]"
     return value, interval
-
-
-def _writer_of(unit: str) -> Callable[[float], str]:
-    if unit.startswith("share"):
-        return percent
-    return duration if unit.startswith("seconds") else number
 
 
 def percent(share: float) -> str:

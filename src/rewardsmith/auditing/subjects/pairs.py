@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from rewardsmith.auditing.pair_baseline import (
     PairPanel,
     build_pair_panel,
     drawn,
+    number_of,
     numbers_of,
     tokenizer_of,
     with_conduct,
@@ -88,7 +88,7 @@ def pairs(
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         form = Form(scorers[""], asked)
-        true: Sequence[float] = [_number(row.columns.get("gold")) for row in pool]
+        true: Sequence[float] = [number_of(row.columns.get("gold")) for row in pool]
         if references:
             (scores,) = yield [Ask(resolve_form(scorers["gold"], pool).rows, source="gold")]
             true = numbers_of(scores).tolist()
@@ -180,10 +180,3 @@ def kind_of(reward: Any) -> str:
     if heads > 1:
         return f"reward model, {heads} attributes"
     return "reward model, one score" if tokenizer_of(reward) is not None else "function"
-
-
-def _number(value: Any) -> float:
-    try:
-        return math.nan if value is None or value == "" else float(value)
-    except (TypeError, ValueError):
-        return math.nan
