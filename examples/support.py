@@ -22,7 +22,8 @@ from examples.watch import Rows, Watch, table
 from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer
-from rewardsmith.worlds import ArithmeticLM, Task
+from rewardsmith.worlds import ArithmeticLM
+from rewardsmith.worlds.arithmetic_lm import Task
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images" / "examples"
 COLORS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#57534e")

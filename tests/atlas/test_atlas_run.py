@@ -10,8 +10,9 @@ import pytest
 import torch
 from scipy.stats import ttest_1samp
 
-from rewardsmith.atlas import AtLeast, Page, load_page, run_page
+from rewardsmith.atlas import Page, load_page, run_page
 from rewardsmith.atlas import run as run_module
+from rewardsmith.atlas.criteria import AtLeast
 from rewardsmith.atlas.page import LoadedPage
 from rewardsmith.atlas.run import changed_world
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rewardsmith.atlas import catalogue as catalogue_module
-from rewardsmith.atlas import find_paper, load_catalogue, page_of, read_pages, search_catalogue, status_of
+from rewardsmith.atlas import find_paper, load_catalogue, read_pages, search_catalogue, status_of
+from rewardsmith.atlas.catalogue import page_of
 
 
 def test_the_catalogue_holds_papers_1_to_78_once_each():

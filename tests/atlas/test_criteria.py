@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from rewardsmith.atlas import (
+from rewardsmith.atlas.criteria import (
     All,
     AtLeast,
     AtMost,
@@ -16,8 +16,8 @@ from rewardsmith.atlas import (
     PairedGain,
     RankAgreement,
     Within,
+    sign_flip_p_value,
 )
-from rewardsmith.atlas.criteria import sign_flip_p_value
 
 NAN = math.nan
 

@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.helping_or_herding import World, finetune, pretrain
-from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.heavy_tails import HeavyTails
 
 
 def grid(seeds=(0, 1), *, one_seed=False, steps=30, finetune_steps=30, n_heads=2):

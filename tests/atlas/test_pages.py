@@ -9,16 +9,8 @@ from operator import attrgetter
 
 import pytest
 
-from rewardsmith.atlas import (
-    All,
-    AtMost,
-    LowerBound,
-    PairedGain,
-    find_paper,
-    load_page,
-    page_slugs,
-    run_page,
-)
+from rewardsmith.atlas import find_paper, load_page, page_slugs, run_page
+from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain
 from rewardsmith.atlas.site import write_site
 
 SLUGS = page_slugs()

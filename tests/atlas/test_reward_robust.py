@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.reward_robust import GaussianHeads, World, fit, head_scores
-from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.heavy_tails import HeavyTails
 
 SIZES = (4, 6, 5)
 

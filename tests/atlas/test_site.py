@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rewardsmith.atlas import AtLeast, Run, find_paper, load_page, status_of
+from rewardsmith.atlas import Run, find_paper, load_page, status_of
+from rewardsmith.atlas.criteria import AtLeast
 from rewardsmith.atlas.site import metrics, shown_status, write_site
 
 

@@ -3,15 +3,15 @@ import re
 import pytest
 import torch
 
-from rewardsmith.worlds import (
-    ArithmeticLM,
-    arithmetic_gold,
-    committed_number_reward,
+from rewardsmith.worlds import ArithmeticLM, arithmetic_gold, committed_number_reward, substring_reward
+from rewardsmith.worlds.arithmetic_lm import (
+    COMMIT,
+    FORMS,
+    WORDS,
     first_number_reward,
     last_number_reward,
-    substring_reward,
+    make_tokenizer,
 )
-from rewardsmith.worlds.arithmetic_lm import COMMIT, FORMS, WORDS, make_tokenizer
 
 pytestmark = pytest.mark.slow
 

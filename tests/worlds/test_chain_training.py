@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Training, policy_gradient, train_chains
-from rewardsmith.worlds.step_chain import Truth
+from rewardsmith.worlds.step_chain import StepChain, Truth
 
 
 def outcome(drawn):

@@ -7,9 +7,9 @@ import torch
 from scipy.stats import kstest, t
 from torch.testing import assert_close
 
-from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.heavy_tails import member_scores, score_pool
+from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
 
 
 def world(seeds=(0, 1), **options):

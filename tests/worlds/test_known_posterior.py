@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.measures import brier_score, expected_calibration_error
-from rewardsmith.worlds import KnownPosterior, Streams
-from rewardsmith.worlds.known_posterior import StatedPolicy, train_stated
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.known_posterior import KnownPosterior, StatedPolicy, train_stated
 
 
 def labels(seeds, **options):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import PreferenceWorld, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.preference_world import margins, pair_accuracy, train_pairs
+from rewardsmith.worlds.preference_world import PreferenceWorld, margins, pair_accuracy, train_pairs
 
 
 def world(seeds, **options):

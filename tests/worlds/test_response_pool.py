@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import ResponsePool
-from rewardsmith.worlds.response_pool import best_of_n, expected, kl, policy_at_kl, tilted_policy
+from rewardsmith.worlds.response_pool import ResponsePool, best_of_n, expected, kl, policy_at_kl, tilted_policy
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.step_chain import StepChain
 
 FILLER, ANSWER = -2, -1  # actions counted from the end
 

@@ -3,47 +3,19 @@
 Nothing here loads torch until a page is loaded or run.
 """
 
-from rewardsmith.atlas.catalogue import (
-    STATUSES,
-    Paper,
-    find_paper,
-    load_catalogue,
-    page_of,
-    search_catalogue,
-    status_of,
-)
-from rewardsmith.atlas.criteria import (
-    All,
-    AtLeast,
-    AtMost,
-    Equal,
-    LowerBound,
-    PairedGain,
-    RankAgreement,
-    Within,
-)
+from rewardsmith.atlas.catalogue import Paper, find_paper, load_catalogue, search_catalogue, status_of
 from rewardsmith.atlas.discovery import find_page, load_page, page_slugs, read_pages
 from rewardsmith.atlas.page import Page
 from rewardsmith.atlas.run import Run, run_page
 
 __all__ = [
-    "STATUSES",
-    "All",
-    "AtLeast",
-    "AtMost",
-    "Equal",
-    "LowerBound",
     "Page",
-    "PairedGain",
     "Paper",
-    "RankAgreement",
     "Run",
-    "Within",
     "find_page",
     "find_paper",
     "load_catalogue",
     "load_page",
-    "page_of",
     "page_slugs",
     "read_pages",
     "run_page",

@@ -39,7 +39,8 @@ def list_command(
 ) -> None:
     """List the papers with their status."""
     with explained_errors("nothing was kept"):
-        from rewardsmith.atlas import STATUSES, load_catalogue, status_of
+        from rewardsmith.atlas import load_catalogue, status_of
+        from rewardsmith.atlas.catalogue import STATUSES
 
         families = sorted({paper.family for paper in load_catalogue()})
         _check_one_of("--family", family, families)
@@ -70,7 +71,8 @@ def show_command(
 ) -> None:
     """Show one paper: what it says and, where there is a page, what we run, how it is judged and what falls short."""
     with explained_errors("nothing was kept"):
-        from rewardsmith.atlas import find_page, find_paper, page_of
+        from rewardsmith.atlas import find_page, find_paper
+        from rewardsmith.atlas.catalogue import page_of
 
         paper = find_paper(int(identifier) if identifier.isdecimal() else find_page(identifier).paper)
         page = page_of(paper)
@@ -189,7 +191,8 @@ def _with_progress(slug: str, seeds: Sequence[int], **options: Any) -> Run:
 def _paper_json(paper: Paper) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from rewardsmith.atlas import page_of, status_of
+    from rewardsmith.atlas import status_of
+    from rewardsmith.atlas.catalogue import page_of
 
     page = page_of(paper)
     entry = {name: value for name, value in asdict(paper).items() if name != "confirmed"}

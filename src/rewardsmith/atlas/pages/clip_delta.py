@@ -17,9 +17,9 @@ from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
 from rewardsmith.transforms import add_outcome, clip_steps, delta_steps
-from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, Training, train_chains
-from rewardsmith.worlds.step_chain import Rollouts
+from rewardsmith.worlds.step_chain import Rollouts, StepChain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
 from rewardsmith.objectives import bt_loss, centering_loss, dpo_loss, dynamic_beta, margin_weight, normalized_weights
-from rewardsmith.worlds import PreferenceWorld, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.preference_world import Pairs, margins, pair_accuracy, train_pairs
+from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
 from rewardsmith.worlds.response_pool import expected, policy_at_kl
 from rewardsmith.worlds.training import adam_steps
 

@@ -15,9 +15,9 @@ from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, gated_step_sum
 from rewardsmith.transforms.gates import priority_gates
-from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, train_chains
-from rewardsmith.worlds.step_chain import Rollouts
+from rewardsmith.worlds.step_chain import Rollouts, StepChain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

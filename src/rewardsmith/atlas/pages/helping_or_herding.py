@@ -16,9 +16,9 @@ from rewardsmith.atlas.page import rows
 from rewardsmith.measures import shared_hack_drift, underspecification
 from rewardsmith.objectives import bt_loss, centering_loss
 from rewardsmith.transforms import mean_minus_std, member_mean, member_quantile
-from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.heavy_tails import member_scores, score_pool
+from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
 from rewardsmith.worlds.preference_world import Pairs
 from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps

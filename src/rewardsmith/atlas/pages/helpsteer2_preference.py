@@ -13,9 +13,9 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
 from rewardsmith.objectives import bt_loss, normalized_weights, rating_loss, weighted_loss
 from rewardsmith.rewards import extrapolate
-from rewardsmith.worlds import PreferenceWorld, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.preference_world import pair_accuracy
+from rewardsmith.worlds.preference_world import PreferenceWorld, pair_accuracy
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from rewardsmith.advantages.steps import max_returns, mean_returns, min_form_wei
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results, mean_of
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome
-from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, train_chains
-from rewardsmith.worlds.step_chain import Rollouts
+from rewardsmith.worlds.step_chain import Rollouts, StepChain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,7 @@ from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
 from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping
 from rewardsmith.transforms.links import pure_link, reference_link
-from rewardsmith.worlds import ResponsePool
-from rewardsmith.worlds.response_pool import expected, kl, policy_at_kl, tilted_policy
+from rewardsmith.worlds.response_pool import ResponsePool, expected, kl, policy_at_kl, tilted_policy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

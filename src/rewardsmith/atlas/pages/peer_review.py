@@ -13,9 +13,9 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
 from rewardsmith.objectives import bt_loss, keep_schedule, peer_review_masks, weighted_loss
-from rewardsmith.worlds import PreferenceWorld, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.preference_world import Pairs, margins, pair_accuracy
+from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from rewardsmith.data import cross_fit_masks, relabel, strength_of_votes
 from rewardsmith.data.relabeling import Relabeled
 from rewardsmith.measures import label_quality
 from rewardsmith.objectives import normalized_weights
-from rewardsmith.worlds import PreferenceWorld, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.preference_world import Pairs, margins, pair_accuracy, train_pairs
+from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, renorm
 from rewardsmith.transforms.steps import gate_by_outcome
-from rewardsmith.worlds import StepChain, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, Training, train_chains
-from rewardsmith.worlds.step_chain import Rollouts
+from rewardsmith.worlds.step_chain import Rollouts, StepChain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,9 +18,9 @@ from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.objectives import bt_loss, combined_confidence_loss, confidence_calibration_loss
 from rewardsmith.transforms import ConfidenceAdjusted
-from rewardsmith.worlds import KnownPosterior, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import batched_linear
-from rewardsmith.worlds.known_posterior import StatedRollouts, train_stated
+from rewardsmith.worlds.known_posterior import KnownPosterior, StatedRollouts, train_stated
 from rewardsmith.worlds.training import adam_steps
 
 if TYPE_CHECKING:

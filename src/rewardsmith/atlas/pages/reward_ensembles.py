@@ -13,9 +13,9 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
 from rewardsmith.atlas.page import parameters
 from rewardsmith.transforms import mean_minus_variance, member_mean, member_quantile
-from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.heavy_tails import member_scores
+from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores
 from rewardsmith.worlds.preference_world import pair_accuracy, train_pairs
 from rewardsmith.worlds.response_pool import best_of_n, expected, kl, tilted_policy
 

@@ -17,9 +17,9 @@ from rewardsmith.measures.scoring_errors import over_vs_under_scoring
 from rewardsmith.objectives import thurstone_loss
 from rewardsmith.objectives.pairwise import sampled_preference_loss
 from rewardsmith.transforms import member_mean, member_quantile, reference_statistics, robust_mix
-from rewardsmith.worlds import HeavyTails, Streams
+from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.heavy_tails import member_scores
+from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores
 from rewardsmith.worlds.preference_world import Pairs, train_pairs
 from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps

@@ -15,8 +15,8 @@ from rewardsmith.atlas.page import parameters
 from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.transforms import brier_reward
 from rewardsmith.transforms.scoring_rules import incentive_compatible, linear_reward, log_score_reward, spherical_reward
-from rewardsmith.worlds import KnownPosterior, Streams
-from rewardsmith.worlds.known_posterior import StatedRollouts, train_stated
+from rewardsmith.worlds import Streams
+from rewardsmith.worlds.known_posterior import KnownPosterior, StatedRollouts, train_stated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
