@@ -94,7 +94,7 @@ def on_disk(parts: Path, rows: Path, block_size: int) -> set[str]:
     found: set[str] = set()
     for part in parts.glob("*.json"):
         start = int(part.stem) * block_size
-        found.update(lines[start : start + len(json.loads(part.read_text())["results"])])
+        found.update(lines[start : start + len(json.loads(part.read_text())["rewards"])])
     for journal in parts.glob("*.journal"):
         start = int(journal.stem) * block_size
         whole = [line for line in journal.read_text().splitlines(keepends=True)[1:] if line.endswith("\n")]

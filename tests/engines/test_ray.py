@@ -76,7 +76,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(reward, tmp_p
     assert asked(tmp_path) == {str(i): 1 for i in range(100)}
     parts = tmp_path / "ray.jsonl.parts"
     assert sorted(path.name for path in parts.iterdir()) == [*(f"{k:07d}.json" for k in range(4)), "job"]
-    assert sum(len(json.loads(path.read_text())["results"]) for path in parts.glob("*.json")) == 100
+    assert sum(len(json.loads(path.read_text())["rewards"]) for path in parts.glob("*.json")) == 100
 
 
 def test_a_block_that_ends_its_worker_every_time_ends_the_job_and_keeps_the_rest(tmp_path, two_workers):
@@ -124,7 +124,7 @@ def test_the_command_can_be_killed_and_given_again(tmp_path):
 def test_what_a_worker_warns_of_reaches_the_driver(tmp_path, two_workers, caplog):
     rows, spec, out = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder", tmp_path / "out.jsonl"
     (tmp_path / "out.jsonl.parts").mkdir()
-    (tmp_path / "out.jsonl.parts" / "0000001.journal").write_bytes(b'{"schema":"rewardsmith.journal/3","tar')
+    (tmp_path / "out.jsonl.parts" / "0000001.journal").write_bytes(b'{"schema":"rewardsmith.journal/4","tar')
     score_file(rows, spec, out, engine=two_workers, block_size=32)
     assert read(out) == expected(rows)
     assert "0000001.journal (1, the first at byte 0): what they held is scored again" in caplog.text

@@ -24,6 +24,7 @@ def rows_of(*completions: str) -> list[Row]:
         Broken("ImportError: \ud800"),
         RowDone(3, 0, Scored(-0.1, None, "", 0.25, True)),
         CallDone(4, Reply([Scored(None, "nan"), Scored(1.0, None)], "", "", 1.5)),
+        CallDone(4, Reply([Scored(1.0, None, "", 0.5), Scored(0.1, None, "", 0.5, True)], "", "", 1.0)),
         CallDone(5, Reply(None, "exception", "ValueError: x", 0.0)),
     ],
 )
@@ -52,7 +53,17 @@ def test_a_message_comes_out_as_it_went_in(message):
         b'["RowDone", 0, 0, [1.0, null, 7, 0.0, false]]',
         b'["RowDone", -1, 0, [1.0, null, "", 0.0, false]]',
         b'["RowDone", true, 0, [1.0, null, "", 0.0, false]]',
-        b'["CallDone", 0, [[[1.0]], "", "", 0.0]]',
+        b'["CallDone", 0, [[[1.0]], [], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, []]',
+        b'["CallDone", 0, [[1.0], [], -1.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[NaN], [], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[true], [], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[null], [], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[null], [[0, "made up", "", false]], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[1.0], [[0, "none", "", false]], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[1.0], [[1, null, "", true]], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[1.0], [[0, null, ""]], 0.0, "", "", 0.0]]',
+        b'["CallDone", 0, [[1.0], 7, 0.0, "", "", 0.0]]',
     ],
 )
 def test_anything_else_is_no_message(body):
@@ -78,7 +89,7 @@ class Exploit:
 WRITTEN = {
     "noise": b"\xff" * 64,
     "a row that is not there": frame(b'["RowDone", 1, 17, [1.0, null, "", 0.0, false]]'),
-    "a reply of another length": frame(b'["CallDone", 1, [[[1.0, null, "", 0.0, false]], "", "", 0.0]]'),
+    "a reply of another length": frame(b'["CallDone", 1, [[1.0], [], 0.0, "", "", 0.0]]'),
 }
 
 

@@ -38,7 +38,7 @@ def test_a_cut_last_line_is_cut_off_and_appending_goes_on(tmp_path, cut):
     assert reread(path) == [{"n": 1}, {"n": 3}]
 
 
-@pytest.mark.parametrize("content", [b"", b'{"sch', b'{"schema":"rewardsmith.journal/3","se', b"\0" * 40])
+@pytest.mark.parametrize("content", [b"", b'{"sch', b'{"schema":"rewardsmith.journal/4","se', b"\0" * 40])
 def test_a_cut_or_zeroed_header_is_a_fresh_journal(tmp_path, content):
     path = tmp_path / "j"
     path.write_bytes(content)

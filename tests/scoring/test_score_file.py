@@ -316,7 +316,7 @@ def test_no_flipped_byte_of_a_part_is_believed(tmp_path):
     parts, digest = Parts(tmp_path, b"key"), "0f" * 16
     parts.keep(0, digest, [Scored(0.125, None), Scored(None, "timeout", "no result within 30 s")])
     whole = parts.path(0).read_bytes()
-    assert parts.read(0, digest) == [(0.125, None), (None, "timeout: no result within 30 s")]
+    assert parts.read(0, digest) == ([0.125, None], [None, "timeout: no result within 30 s"])
     for place in range(len(whole)):
         parts.path(0).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         assert parts.read(0, digest) is None

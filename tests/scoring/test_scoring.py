@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -453,6 +454,29 @@ def test_trl_extras_reach_the_rewards_that_name_them():
     assert rewards_of(score(curious, rows, workers=0)) == [5.0, 0.0]
     given = [Row("p", "x", {"completion_ids": [7, 8, 9]})]
     assert rewards_of(score(curious, given, workers=0)) == [3.0]
+
+
+def test_stand_ins_for_token_ids_reach_whoever_can_look_at_them():
+    def ignoring(completions, **columns):
+        return [1.0] * len(completions)
+
+    def naming(completions, **columns):
+        return [float(len(ids)) for ids in columns["completion_ids"]]
+
+    def locally(completions, **columns):
+        return [float(len(ids)) for ids in locals()["columns"]["completion_ids"]]
+
+    def later(completions, *, shift=0.0, **columns):
+        length = lambda place: shift + len(columns["completion_ids"][place])  # noqa: E731 — a closure over columns
+        return [length(place) for place in range(len(completions))]
+
+    def forwarding(*args, **columns):
+        return naming(*args, **columns)
+
+    rows = [Row("p", "The answer is 4."), Row("p", "")]
+    assert rewards_of(score(ignoring, rows, workers=0)) == [1.0, 1.0]
+    for reward in (naming, locally, later, forwarding, partial(later, shift=0.0)):
+        assert rewards_of(score(reward, rows, workers=0)) == [5.0, 0.0]
 
 
 def test_a_column_that_only_some_rows_have_is_none_in_the_others():

@@ -91,9 +91,10 @@ def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = M
 
 
 def _jsonl(path: Path, caller: str) -> Records:
+    name = str(path)
     for number, line in _lines(path, caller):
-        if line.strip():
-            yield _parsed(line, f"line {number} of {path}", caller, "Each line must be one object.")
+        if not line.isspace():
+            yield _parsed(line, f"line {number} of {name}", caller, "Each line must be one object.")
 
 
 def _json(path: Path, caller: str) -> Records:

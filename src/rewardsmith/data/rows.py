@@ -19,6 +19,7 @@ Rows = str | Path | Iterable[Any]
 or of `Row`s."""
 ANSWER_NAMES = ("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer")
 """Column names under which published data sets and rewards keep the reference answer, best first."""
+_ANSWER_COLUMNS = frozenset((*ANSWER_NAMES, "reward_model"))
 
 
 def text_of(value: Text | None) -> str:
@@ -150,15 +151,19 @@ def as_row(record: Any, *, where: str, caller: str = "read_rows") -> Row:
     """
     if isinstance(record, Row):
         return record
-    if not isinstance(record, Mapping):
+    if type(record) is not dict and not isinstance(record, Mapping):  # the first is quick
         raise RowsError(f"{caller}: {where} is a {type(record).__name__}. It must be an object with a `prompt`.")
-    prompt, completion = _text(record.get("prompt")), _text(record.get("completion"))
+    prompt, completion = record.get("prompt"), record.get("completion")
+    prompt = prompt if type(prompt) is str else _text(prompt)
+    completion = completion if type(completion) is str else _text(completion)
     if prompt is None:
         raise RowsError(
             f"{caller}: {where} has no usable `prompt` (columns: {', '.join(map(str, record)) or 'none'}). "
             "It must be a string or a list of messages; rename the column that holds it."
         )
     columns = {str(key): value for key, value in record.items() if key not in ("prompt", "completion")}
+    if columns.keys().isdisjoint(_ANSWER_COLUMNS):
+        return Row(prompt, completion, columns)
     for name in ANSWER_NAMES:
         if name in columns and is_missing(columns[name]):
             columns[name] = None

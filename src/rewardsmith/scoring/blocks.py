@@ -212,8 +212,11 @@ class LocalEngine:
             scorer.close()
 
 
-Result = tuple[float | None, str | None]
-"""What a row got, as kept on disk and written out: its reward, and the reason with its detail."""
+class Results(NamedTuple):
+    """What rows got, as kept on disk and written out: their rewards, and the reasons with their details."""
+
+    rewards: list[float | None]
+    reasons: list[str | None]
 
 
 @dataclass(frozen=True)
@@ -232,11 +235,12 @@ class Parts:
 
     def keep(self, index: int, digest: str, results: list[Scored]) -> None:
         """Write a finished block; `digest` is that of its rows."""
-        named = [(r.reward, f"{r.reason}: {r.detail}" if r.detail else r.reason) for r in results]
+        rewards = [result.reward for result in results]
+        reasons = [f"{result.reason}: {result.detail}" if result.detail else result.reason for result in results]
         with replacing(self.path(index)) as file:
-            file.write(sealed({"digest": digest, "results": named}, self.key))
+            file.write(sealed({"digest": digest, "rewards": rewards, "reasons": reasons}, self.key))
 
-    def read(self, index: int, digest: str) -> list[Result] | None:
+    def read(self, index: int, digest: str) -> Results | None:
         """A finished block's results, or None."""
         try:
             part = unsealed(self.path(index).read_bytes(), self.key)
@@ -244,4 +248,4 @@ class Parts:
             return None
         if part is None or part["digest"] != digest:
             return None
-        return [(reward, reason) for reward, reason in part["results"]]
+        return Results(part["rewards"], part["reasons"])

@@ -6,6 +6,8 @@ Nothing here knows processes or limits; the worker and the in-process path both 
 from __future__ import annotations
 
 import asyncio
+import dis
+import inspect
 import logging
 import math
 import pickle
@@ -120,6 +122,8 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
         if len(result) != n_rows:
             return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
         each = round(seconds / n_rows, 7)
+        if set(map(type, result)) == {float} and all(map(math.isfinite, result)):  # the usual case, and quick
+            return Reply([Scored(value, None, "", each) for value in result], "", "", seconds)
         return Reply([verdict(value, each) for value in result], "", "", seconds)
     except KeyboardInterrupt:
         raise
@@ -132,6 +136,8 @@ LIMIT = 30.0
 CONCURRENCY = 16
 """Rows that an async reward works on at once where nothing else is said."""
 
+_FRAME_READERS = frozenset(("locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe", "stack"))
+"""Names by which a function can see its arguments without naming them."""
 WRAPPED, MOST_WRAPPERS = ("func", "function", "reward"), 10
 """Where `partial`, the row contracts and guards keep what they wrap, and how deep that is looked for."""
 
@@ -186,6 +192,17 @@ def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
+def _reads_extras(function: Any) -> bool:
+    """Tell whether a function may look into its `**columns`: most name them only to be given what they do not need."""
+    code = getattr(function, "__code__", None)
+    if code is None or not code.co_flags & inspect.CO_VARKEYWORDS or not _FRAME_READERS.isdisjoint(code.co_names):
+        return True
+    n_before = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    name = code.co_varnames[n_before]
+    used = (i.argval if isinstance(i.argval, tuple) else (i.argval,) for i in dis.get_instructions(code))
+    return any(name in names for names in used)
+
+
 class Caller:
     """A reward made ready for calls: its signature is read once, and `reasoned` says what is called."""
 
@@ -195,6 +212,8 @@ class Caller:
         self.row = reward if isinstance(reward, PerRow) else None
         self.signature = signature_of(reward)
         self.is_async = is_async(reward)
+        named = {*self.signature.keywords, *self.signature.positional}
+        self._wants_ids = "completion_ids" in named or (self.signature.takes_any and _reads_extras(self.call))
 
     def arguments(self, rows: Sequence[RowParts]) -> dict[str, Any]:
         """Everything that TRL would offer the reward for these rows, before what it cannot take is left out."""
@@ -202,7 +221,7 @@ class Caller:
         available: dict[str, Any] = {name: [row[2].get(name) for row in rows] for name in names}
         available |= {name: list(available["answer"]) for name in self.signature.aliases(available)}
         completions = ["" if row[1] is None else row[1] for row in rows]
-        if "completion_ids" not in available and self._takes("completion_ids"):
+        if "completion_ids" not in available and self._wants_ids:
             available["completion_ids"] = [pseudo_ids(completion) for completion in completions]
         return {
             **available,
@@ -212,9 +231,6 @@ class Caller:
             "log_extra": ignore,
             "log_metric": ignore,
         }
-
-    def _takes(self, name: str) -> bool:
-        return self.signature.takes_any or name in self.signature.keywords or name in self.signature.positional
 
     def batch(self, rows: Sequence[RowParts], *, check_mutation: bool = False) -> Reply:
         """One call for all rows."""

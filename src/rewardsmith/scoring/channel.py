@@ -84,8 +84,14 @@ def said(message: Message) -> bytes:
     fields: list[Any] = [type(message).__name__, *message]
     if isinstance(message, RowDone):
         fields[3] = message.result[:SENT]
-    elif isinstance(message, CallDone) and message.reply.results is not None:
-        fields[2] = [[result[:SENT] for result in message.reply.results], *message.reply[1:]]
+    elif isinstance(message, CallDone) and (results := message.reply.results) is not None:
+        odd = [[n, *result[1:3], result.mutated] for n, result in enumerate(results) if result.reason or result.mutated]
+        fields[2] = [
+            [result.reward for result in results],
+            odd,
+            results[0].seconds if results else 0.0,
+            *message.reply[1:],
+        ]
     return frame(_JSON.encode(fields).encode())
 
 
@@ -108,8 +114,8 @@ def heard(body: bytes) -> Message:
             number, position, result = fields
             return RowDone(_count(number), _count(position), _result(*result))
         if kind == "CallDone":
-            number, (results, reason, detail, seconds) = fields
-            read = None if results is None else [_result(*result) for result in results]
+            number, (*results, reason, detail, seconds) = fields
+            read = None if results == [None] else _results(*results)
             return CallDone(_count(number), Reply(read, _text(reason), _text(detail), _seconds(seconds)))
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"heard: {type(error).__name__} in what a worker sent. It is no message of ours.") from error
@@ -121,6 +127,20 @@ def _result(reward: Any, reason: Any, detail: Any, seconds: Any, mutated: Any) -
     if not known or type(mutated) is not bool:
         raise ValueError("no result")
     return Scored(reward, reason, _text(detail), _seconds(seconds), mutated)
+
+
+def _results(rewards: Any, odd: Any, each: Any) -> list[Scored]:
+    each = _seconds(each)
+    if not odd and set(map(type, rewards)) <= {float} and all(map(math.isfinite, rewards)):  # the usual case, and quick
+        return [Scored(reward, None, "", each) for reward in rewards]
+    others = {_count(place): others for place, *others in odd}
+    found = []
+    for place, reward in enumerate(rewards):
+        reason, detail, mutated = others.pop(place, (None, "", False))
+        found.append(_result(reward, reason, detail, each, mutated))
+    if others:
+        raise ValueError("no result")
+    return found
 
 
 def _text(value: Any) -> str:

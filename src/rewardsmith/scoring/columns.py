@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.data import Row
 from rewardsmith.data.columns import number_columns
-from rewardsmith.scoring.blocks import Result
+from rewardsmith.scoring.blocks import Results
 from rewardsmith.scoring.calling import pseudo_ids
 from rewardsmith.scoring.loading import load_reward
 from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
@@ -28,26 +28,25 @@ class Total(NamedTuple):
     sources: SourceSet
     labels: tuple[str, ...]
 
-    def __call__(self, found: Mapping[str, Sequence[Result]], rows: Sequence[Row]) -> list[Result]:
+    def __call__(self, found: Mapping[str, Results], rows: Sequence[Row]) -> Results:
         """The total of each row; None, with the reason, where a source that counts is unscored."""
-        columns = [[reward for reward, _ in found[label]] for label in self.labels]
+        columns = [found[label].rewards for label in self.labels]
         if self.sources.transform is None:
             weighted = zip(self.sources.weights.values(), columns, strict=True)
             parts = [[math.nan if r is None else weight * r for r in column] for weight, column in weighted if weight]
             totals = [sum(row) for row in zip(*parts, strict=True)] if parts else [0.0] * len(columns[0])
         else:
             totals = self._transformed(columns, rows)
-        results: list[Result] = []
+        reasons: list[str | None] = [None] * len(totals)
         for place, total in enumerate(totals):
-            if math.isfinite(total):
-                results.append((total, None))
-                continue
-            reasons = [
-                (name, found[label][place][1]) for name, label in zip(self.sources.targets, self.labels, strict=True)
-            ]
-            why = [f"none: source {name} is unscored ({reason})" for name, reason in reasons if reason is not None]
-            results.append((None, why[0] if why else "none: the sources come to no finite number"))
-        return results
+            if not math.isfinite(total):
+                named = [
+                    (name, found[label].reasons[place])
+                    for name, label in zip(self.sources.targets, self.labels, strict=True)
+                ]
+                why = [f"none: source {name} is unscored ({reason})" for name, reason in named if reason is not None]
+                reasons[place] = why[0] if why else "none: the sources come to no finite number"
+        return Results([total if math.isfinite(total) else None for total in totals], reasons)
 
     def _transformed(self, columns: list[list[float | None]], rows: Sequence[Row]) -> list[float]:
         import torch

@@ -20,7 +20,7 @@ from rewardsmith.data import Row
 from rewardsmith.data.keys import is_missing
 from rewardsmith.data.rows import has_text
 from rewardsmith.errors import RewardsmithError, RowsError
-from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Read, Result, RowsFile
+from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Read, Results, RowsFile
 from rewardsmith.scoring.calling import CONCURRENCY, row_limit
 from rewardsmith.scoring.columns import Columns, Given, columns_of, names_of
 from rewardsmith.scoring.contracts import check_columns
@@ -268,7 +268,7 @@ def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
     for index, digest in enumerate(plan.digests):
         part = job.parts.read(index, digest)
         # A row whose endpoint gave no answer is asked again.
-        if part is not None and not any((reason or "").partition(":")[0] == "endpoint" for _, reason in part):
+        if part is not None and not any(r is not None and r.partition(":")[0] == "endpoint" for r in part.reasons):
             found.add(index)
         elif part is None and job.parts.path(index).exists():
             damaged.append(job.parts.path(index))
@@ -321,23 +321,26 @@ class _Joined:
             if blocks is not None:
                 rows = next(blocks).rows
                 found |= {label: total(found, rows) for label, total in self._columns.totals.items()}
+            unscored = set[int]()
             for label, results in found.items():
-                reasons = [reason for _, reason in results if reason is not None]
-                if len(reasons) < len(results):
-                    self.tallies[label]["scored"] += len(results) - len(reasons)
-                for given in reasons:
+                missing = {place: reason for place, reason in enumerate(results.reasons) if reason is not None}
+                unscored.update(missing)
+                if len(missing) < len(records):
+                    self.tallies[label]["scored"] += len(records) - len(missing)
+                for given in missing.values():
                     reason, _, detail = given.partition(":")
                     self.tallies[label][reason] += 1
                     if detail:
                         self.first.setdefault(reason, detail.strip())
-            columns = [column for label in self._columns.labels for column in zip(*found[label], strict=True)]
-            self.n_whole += sum(not any(reasons) for reasons in zip(*columns[1::2], strict=True))
-            yield [
-                {**record, **dict(zip(names, values, strict=True))}
-                for record, values in zip(records, zip(*columns, strict=True), strict=True)
-            ]
+            self.n_whole += len(records) - len(unscored)
+            whole = [dict(record) for record in records]
+            columns = [column for label in self._columns.labels for column in found[label]]
+            for name, column in zip(names, columns, strict=True):
+                for record, value in zip(whole, column, strict=True):
+                    record[name] = value
+            yield whole
 
-    def _part(self, label: str, index: int) -> list[Result]:
+    def _part(self, label: str, index: int) -> Results:
         part = self._jobs[label].parts.read(index, self._plan.digests[index])
         if part is None:
             raise RewardsmithError(

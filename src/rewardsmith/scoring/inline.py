@@ -32,27 +32,34 @@ class Inline:
             asyncio.run_coroutine_threadsafe(_stop(), self._loop)
             self._loop = None
 
-    def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
-        """Every unit, as it is completed, until `stop` says that there is no use in going on."""
+    def run(
+        self, units: Iterable[Unit], stop: Callable[[], bool], write: Callable[[int], None]
+    ) -> Generator[Unit, None, None]:
+        """Every unit, as it is completed, until `stop` says that there is no use in going on.
+
+        `write` is told how many rows are sent, before they are and before any is waited for.
+        """
         if self._caller.is_async:
-            yield from self._run_async(deque(units), stop)
+            yield from self._run_async(deque(units), stop, write)
             return
         for unit in units:
             if stop():
                 return
-            unit.begin()
+            write(len(unit.rows))
             with contextlib.redirect_stdout(sys.stderr):
                 self._finish(unit)
             yield unit
 
-    def _run_async(self, waiting: deque[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
+    def _run_async(
+        self, waiting: deque[Unit], stop: Callable[[], bool], write: Callable[[int], None]
+    ) -> Generator[Unit, None, None]:
         loop, done = self._running_loop(), queue.SimpleQueue[tuple[Unit, Future[None]]]()
         running: set[Future[None]] = set()
         try:
             while (waiting or running) and not stop():
-                while waiting and len(running) < self._concurrency:
-                    unit = waiting.popleft()
-                    unit.begin()
+                begun = [waiting.popleft() for _ in range(min(len(waiting), self._concurrency - len(running)))]
+                write(sum(len(unit.rows) for unit in begun))
+                for unit in begun:
                     future = asyncio.run_coroutine_threadsafe(self._finish_async(unit), loop)
                     running.add(future)
                     future.add_done_callback(lambda future, unit=unit: done.put((unit, future)))  # type: ignore[misc]

@@ -15,12 +15,12 @@ from rewardsmith._disk import naming
 from rewardsmith.errors import RewardsmithError
 
 logger = logging.getLogger(__name__)
-SCHEMA = "rewardsmith.journal/3"
+SCHEMA = "rewardsmith.journal/4"
 CODE = ("source", "version")
 """Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
 DIGESTS = ("rows",)
 """Header fields whose values tell a reader nothing."""
-_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
 _HEAD = b'{"schema":"rewardsmith.journal/'
 _MARK = b',"seal":"'
 

@@ -20,17 +20,15 @@ def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) 
     """A digest per row of everything that the reward is given, and of what the caller asks anew."""
     salt = json.dumps([nonce, check_mutation]).encode()
     keys: list[str] = []
-    heads: dict[tuple[int, int], Any] = {}  # edits of one row share its prompt and columns: encode them once
+    heads: dict[tuple[int, int], bytes] = {}  # edits of one row share its prompt and columns: encode them once
     for number, row in enumerate(rows, start=1):
         try:
             shared = id(row.prompt), id(row.columns)
             head = heads.get(shared)
             if head is None:
                 columns = row.columns if type(row.columns) is dict else dict(row.columns)
-                head = hashlib.blake2b(salt + _encoded(row.prompt) + _encoded(columns), digest_size=16)
-                heads[shared] = head
-            digest = head.copy()
-            digest.update(_encoded(row.completion))
+                head = heads[shared] = salt + _encoded(row.prompt) + (_encoded(columns) if columns else _NO_COLUMNS)
+            digest = hashlib.blake2b(head + _encoded(row.completion), digest_size=16)
         except Exception as error:  # pickle raises whatever a class of the user's raises
             raise RowsError(_unsendable(number, row)) from error
         keys.append(digest.hexdigest())
@@ -48,6 +46,9 @@ def _encoded(value: Any) -> bytes:
         return _JSON.encode(value).encode()
     except (TypeError, ValueError):
         return pickle.dumps(value)
+
+
+_NO_COLUMNS = _encoded({})
 
 
 def _unsendable(number: int, row: Row) -> str:

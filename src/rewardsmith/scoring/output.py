@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-_JSON = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False)
+_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=_plain, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

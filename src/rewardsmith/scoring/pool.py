@@ -25,8 +25,8 @@ load what they need when they are first called, and some hang from the start."""
 class Pool:
     """Worker processes for one reward.
 
-    A sync worker has one call running and the next one waiting in its socket; async ones have `concurrency` running
-    among them.
+    A sync worker has one call running and the next one waiting in its socket, or more where calls are short; async ones
+    have `concurrency` running among them.
     """
 
     def __init__(
@@ -48,14 +48,19 @@ class Pool:
             worker.end()
         self._workers.clear()
 
-    def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Generator[Unit, None, None]:
-        """Every unit, as it is completed, until `stop` says that there is no use in going on."""
+    def run(
+        self, units: Iterable[Unit], stop: Callable[[], bool], write: Callable[[int], None]
+    ) -> Generator[Unit, None, None]:
+        """Every unit, as it is completed, until `stop` says that there is no use in going on.
+
+        `write` is told how many rows are sent, before they are and before any is waited for.
+        """
         queue = deque(unit.task() for unit in units)
         for worker in [worker for worker in self._workers if not worker.is_idle()]:
             self._drop(worker)
         try:
             while (queue or any(worker.tasks for worker in self._workers)) and not stop():
-                self._feed(queue)
+                self._feed(queue, write)
                 self._wait()
                 for worker in list(self._workers):
                     yield from self._collect(worker, queue)
@@ -69,22 +74,27 @@ class Pool:
         self._workers.remove(worker)
         return worker.end(patience=patience)
 
-    def _feed(self, queue: deque[Task]) -> None:
+    def _feed(self, queue: deque[Task], write: Callable[[int], None]) -> None:
         while len(self._workers) < min(self._size, len(queue) + sum(bool(w.tasks) for w in self._workers)):
             self._workers.append(WorkerProcess(self._payload, self._memory))
+        n_rows = 0
         while queue:
             idlest = min(self._workers, key=lambda worker: len(worker.tasks))
             if idlest.tasks and not self._joins(idlest, queue):
                 break
             self._number += 1
             task = queue.popleft()
-            task.unit.begin()
+            n_rows += 0 if task.unit.begun else len(task.unit.rows)
+            task.unit.begun = True
             idlest.send(self._number, task, self._allowed(idlest, task), limits_itself=self._is_async)
+        write(n_rows)
+        for worker in self._workers:
+            worker.flush()
 
     def _joins(self, worker: WorkerProcess, queue: deque[Task]) -> bool:
         """Whether the next call may go to a worker that has one already."""
         if not self._is_async:  # it waits behind the first only while there is more than enough for everyone
-            return len(worker.tasks) < 2 and len(queue) >= len(self._workers)
+            return len(worker.tasks) < worker.depth and len(queue) >= len(self._workers)
         running = [task for other in self._workers for task in other.tasks.values()]
         return len(running) < self._concurrency and not any(task.alone for task in (queue[0], *worker.tasks.values()))
 
@@ -159,6 +169,7 @@ class Pool:
             over = True
         if over:
             worker.forget(message.number)
+            worker.slowest = max(task.unit.seconds, worker.slowest / 2)
             if not self._is_async:
                 worker.restart_clocks()
         return task.unit if over and task.unit.done else None

@@ -36,7 +36,8 @@ def recorded(record: Mapping[str, Any]) -> dict[str, Recorded]:
     """The results that a record holds, by key."""
     if "sent" in record:
         return {}
-    results = [Scored(*fields) for fields in record["results"]]
+    each = record["seconds"]
+    results = [Scored(*got) if isinstance(got, list) else Scored(got, None, "", each) for got in record["results"]]
     if record["whole"]:
         return {record["keys"][0]: Recorded(results, record["microseconds"])}
     # Integer shares that add up again, so that a resumed job's total is the same to the last digit.
@@ -45,6 +46,8 @@ def recorded(record: Mapping[str, Any]) -> dict[str, Recorded]:
     return {key: Recorded([result], share + (position < left)) for position, (key, result) in pairs}
 
 
-def fields_of(result: Scored) -> tuple[Any, ...]:
-    """A result as JSON; the rare fields only where they are set."""
-    return result if result.mutated or result.split else result[:4]
+def record_of(keys: list[str], results: list[Scored], *, whole: bool, microseconds: int) -> dict[str, Any]:
+    """The record of the results under some keys: each is its number alone where nothing else tells it from others."""
+    plain = (None, "", results[0].seconds, False, False)
+    fields = [result.reward if result[1:] == plain else result for result in results]
+    return {"keys": keys, "whole": whole, "microseconds": microseconds, "seconds": plain[2], "results": fields}

@@ -26,7 +26,7 @@ from rewardsmith.scoring.journal import CODE, Journal
 from rewardsmith.scoring.keys import keys_of
 from rewardsmith.scoring.pool import Pool
 from rewardsmith.scoring.progress import Bar, Progress
-from rewardsmith.scoring.records import Recorded, fields_of, recorded, sent, under_way
+from rewardsmith.scoring.records import Recorded, record_of, recorded, sent, under_way
 from rewardsmith.scoring.targets import Target, as_target
 from rewardsmith.scoring.work import NO_TEXT, UNASKED, RowParts, Scored, Unit
 
@@ -167,7 +167,7 @@ class Scorer:
         return Journal(path, self._header(header), patience=patience, anew=CODE)
 
     def _replay(self) -> None:
-        self._first = True
+        self._first, self._lines = True, list[dict[str, Any]]()
         records = self._journal.records if self._journal else []
         for record in records:
             self._on_disk.update(recorded(record))
@@ -177,11 +177,14 @@ class Scorer:
                 self._journal.path, n_rows,
             )  # fmt: skip
 
-    def _begin(self, n_rows: int) -> None:
-        """Journal that rows are about to be sent."""
-        if self._journal is not None:
-            self._journal.append(sent(n_rows, first=self._first))
+    def _write(self, n_rows: int = 0) -> None:
+        """Journal what has come, and that so many rows are about to be sent."""
+        if n_rows and self._journal is not None:
+            self._lines.append(sent(n_rows, first=self._first))
             self._first = False
+        if self._lines and self._journal is not None:
+            lines, self._lines = self._lines, []
+            self._journal.append(*lines)
 
     @property
     def seconds(self) -> float:
@@ -308,15 +311,18 @@ class Scorer:
             missing = [not self._replayed(key, whole=whole) for key in keys] if self._on_disk else [True] * len(keys)
             if any(missing):
                 left = rows if whole else list(compress(rows, missing))
-                units.append(Unit(len(units), left, limit, whole, check_mutation, self._note, self._begin))
+                units.append(Unit(len(units), left, limit, whole, check_mutation, self._note))
                 names.append(list(compress(keys, missing)))
         open_units = set(range(len(units)))
-        for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT):
-            self._record(unit, names[unit.index])
-            open_units.remove(unit.index)
-        for index in sorted(open_units):  # of those that were cut short
-            if not whole:
-                self._record(units[index], names[index])
+        try:
+            for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT, self._write):
+                self._record(unit, names[unit.index])
+                open_units.remove(unit.index)
+            for index in sorted(open_units):  # of those that were cut short
+                if not whole:
+                    self._record(units[index], names[index])
+        finally:
+            self._write()
         if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
             kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
             raise EndpointError(
@@ -370,11 +376,9 @@ class Scorer:
         if self._journal is not None:
             answered = [result.reason != "endpoint" for result in results]
             if all(answered) if unit.whole else any(answered):
-                fields = [fields_of(result) for result in compress(results, answered)]
                 kept = keys if unit.whole else list(compress(keys, answered))
-                self._journal.append(
-                    {"keys": kept, "whole": unit.whole, "microseconds": microseconds, "results": fields}
-                )
+                given = list(compress(results, answered))
+                self._lines.append(record_of(kept, given, whole=unit.whole, microseconds=microseconds))
         self._count(results, microseconds)
 
     def _count(self, results: Sequence[Scored], microseconds: int) -> None:

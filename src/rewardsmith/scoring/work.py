@@ -57,8 +57,6 @@ class Unit:
     check_mutation: bool = False
     settled: Callable[[Sequence[Scored]], None] = field(default=lambda results: None, repr=False)
     """Told of rows' results at once, before the unit is done."""
-    sent: Callable[[int], None] = field(default=lambda n_rows: None, repr=False)
-    """Told of how many rows there are before the first of them is sent."""
     begun: bool = False
     results: list[Scored | None] = field(default_factory=list)
     seconds: float = 0.0
@@ -70,12 +68,6 @@ class Unit:
     def done(self) -> bool:
         """Whether every row has its result."""
         return None not in self.results
-
-    def begin(self) -> None:
-        """Say that its rows are about to be sent."""
-        if not self.begun:
-            self.begun = True
-            self.sent(len(self.rows))
 
     def task(self) -> Task:
         """The call that tries all rows at once."""

@@ -18,6 +18,8 @@ from rewardsmith.scoring.worker import Order, setup
 
 GRACE = 15.0
 """Seconds that a guardian gets to end what is below it, before it is killed itself."""
+AHEAD, MOST_CALLS = 0.02, 64
+"""Seconds of work that a worker may have waiting, and calls: what it does while its parent does something else."""
 _BOOT = "import sys; from rewardsmith.scoring.worker import main; main(*map(int, sys.argv[1:]))"
 
 
@@ -25,7 +27,7 @@ class WorkerProcess:
     """One process with the calls it has been sent, oldest first.
 
     allowed: number of a call → seconds that it may take. started: → when it began. cold: nothing has come back yet.
-    garbled: it has sent what is no message.
+    garbled: it has sent what is no message. slowest: seconds that one of its last calls took, the longest of them.
     """
 
     def __init__(self, payload: bytes, memory: int | None) -> None:
@@ -51,17 +53,21 @@ class WorkerProcess:
         self.allowed: dict[int, float | None] = {}
         self.started: dict[int, float] = {}
         self.ready, self.cold, self.garbled = False, True, False
-        self.since = time.monotonic()
+        self.since, self.slowest = time.monotonic(), 0.0
         self.tail = b""
         self.flush()
 
+    @property
+    def depth(self) -> int:
+        """How many calls it may have: two, or more where they are short."""
+        return 2 if self.cold else max(2, min(MOST_CALLS, int(AHEAD / max(self.slowest, 1e-6))))
+
     def send(self, number: int, task: Task, allowed: float | None, *, limits_itself: bool) -> None:
-        """Give it a call; one that is async `limits_itself`, row by row."""
+        """Give it a call, with the next `flush`; one that is async `limits_itself`, row by row."""
         rows = pickle.dumps(task.rows, pickle.HIGHEST_PROTOCOL)
         limit = allowed if limits_itself else None
         self.outbox += Order(number, rows, limit, task.unit.check_mutation).framed()
         self.tasks[number], self.allowed[number], self.started[number] = task, allowed, time.monotonic()
-        self.flush()
 
     def forget(self, number: int) -> None:
         """The call is over."""
@@ -85,9 +91,9 @@ class WorkerProcess:
         """The messages that have come, and whether no more can come: it has closed its end, or sent what is none."""
         closed = True
         try:
-            while received := self.channel.recv(1 << 18):
+            while received := self.channel.recv(1 << 16):
                 self._inbox += received
-                if len(received) < 1 << 18:
+                if len(received) < 1 << 16:
                     closed = False
                     break
         except BlockingIOError:
