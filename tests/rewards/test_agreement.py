@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.rewards import weighted_vote
+from rewardsmith.rewards.agreement import weighted_vote
 
 BALLOTS = st.lists(
     st.tuples(st.sampled_from(["a", "b", "c", None]), st.one_of(st.none(), st.sampled_from([0.1, 0.25, 0.5, 1.0]))),

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 
-from rewardsmith.rewards import EmbeddingSimilarity, paraphrase_ceiling
+from rewardsmith.rewards import EmbeddingSimilarity
+from rewardsmith.rewards.similarity import paraphrase_ceiling
 
 CALLS: list[list[str]] = []
 

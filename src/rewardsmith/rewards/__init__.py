@@ -5,14 +5,12 @@ Importing this room loads neither torch nor a verifier's libraries, because ever
 
 from typing import TYPE_CHECKING, Any
 
-from rewardsmith.rewards.agreement import weighted_vote
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import require_answer
 from rewardsmith.rewards.judges.chat import ChatBackend
 from rewardsmith.rewards.judges.first_error import FirstErrorJudge, localization_reward
-from rewardsmith.rewards.judges.principles import PRINCIPLES, PrincipleJudge, principle_format
+from rewardsmith.rewards.judges.principles import PrincipleJudge
 from rewardsmith.rewards.judges.reference import ReferenceJudge
-from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.rewards.models.base import Batching
 from rewardsmith.rewards.models.contextual import ContextualReward
 from rewardsmith.rewards.models.critique import AskedCritiques, CritiqueReward, GeneratedCritiques
@@ -25,22 +23,20 @@ from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
 from rewardsmith.rewards.routing import RoutedReward
 from rewardsmith.rewards.segments import AspectReward
-from rewardsmith.rewards.similarity import EmbeddingSimilarity, paraphrase_ceiling
+from rewardsmith.rewards.similarity import EmbeddingSimilarity
 from rewardsmith.rewards.stated import stated_confidence, without_confidence
 from rewardsmith.rewards.verifiers.choice import multiple_choice
-from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formats import matches_format, think_format
 from rewardsmith.rewards.verifiers.mathematics import math_equal
 from rewardsmith.rewards.verifiers.numbers import exact_number
 from rewardsmith.rewards.verifiers.schema import json_schema
-from rewardsmith.rewards.verifiers.texts import exact_text, plain_text
+from rewardsmith.rewards.verifiers.texts import exact_text
 from rewardsmith.rewards.weight_space import average, extrapolate
 
 if TYPE_CHECKING:
     from rewardsmith.rewards.models.heads import GaussianHeads
 
 __all__ = [
-    "PRINCIPLES",
     "AskedCritiques",
     "AspectReward",
     "Batching",
@@ -53,7 +49,6 @@ __all__ = [
     "GaussianReward",
     "GeneratedCritiques",
     "ImplicitReward",
-    "JudgeError",
     "PairwiseReward",
     "PrincipleJudge",
     "ReferenceJudge",
@@ -66,20 +61,15 @@ __all__ = [
     "exact_number",
     "exact_text",
     "extrapolate",
-    "final_answer",
     "json_schema",
     "load_reward_model",
     "localization_reward",
     "matches_format",
     "math_equal",
     "multiple_choice",
-    "paraphrase_ceiling",
-    "plain_text",
-    "principle_format",
     "require_answer",
     "stated_confidence",
     "think_format",
-    "weighted_vote",
     "without_confidence",
 ]
 

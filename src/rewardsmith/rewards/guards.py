@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from rewardsmith.data import completion_text
 from rewardsmith.scoring.calling import reasoned
@@ -19,30 +19,38 @@ from rewardsmith.types import Completion, Text
 
 
 @dataclass(frozen=True)
-class RequireAnswer(SyncOrAsync):
-    """A reward behind a gate: completions that are too short or hold no answer get `otherwise`, unseen by the reward.
+class Wrapper(SyncOrAsync):
+    """A reward around another, async where that is; it pickles where that does."""
 
-    The gate looks for `pattern` with `re.search`, and counts words that hold a letter or a digit. Made by
-    `require_answer`; calling it is calling the reward. It pickles where the reward does.
-    """
-
+    mark: ClassVar[str]
     reward: Callable[..., Any]
-    min_tokens: int
-    pattern: str | None
-    otherwise: float | None
 
     def __post_init__(self) -> None:
         self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
-        """The guarded reward's name, marked, so that a trainer logs the two apart."""
-        return f"{name_of(self.reward)}_if_answered"
+        """The inner reward's name, marked, so that a trainer logs the two apart."""
+        return f"{name_of(self.reward)}_{self.mark}"
 
     @property
-    def reasoned(self) -> RequireAnswer:
+    def reasoned(self) -> Self:
         """The same around the reward's `reasoned`."""
         return replace(self, reward=reasoned(self.reward))
+
+
+@dataclass(frozen=True)
+class RequireAnswer(Wrapper):
+    """A reward behind a gate: completions that are too short or hold no answer get `otherwise`, unseen by the reward.
+
+    The gate looks for `pattern` with `re.search`, and counts words that hold a letter or a digit. Made by
+    `require_answer`; calling it is calling the reward.
+    """
+
+    mark = "if_answered"
+    min_tokens: int
+    pattern: str | None
+    otherwise: float | None
 
     def admits(self, completion: Completion) -> bool:
         """Whether the completion may go to the reward.

@@ -92,7 +92,13 @@ class RoutedReward(SyncOrAsync):
         """One value a row; the routed rewards of an async one run concurrently."""
         rows = {"prompts": prompts, "completions": completions, **columns}
         scores: Scores = [None] * len(completions)
-        tasks = self._tasks(rows)
+        named = rows.get(self.by)
+        if not isinstance(named, list | tuple) or len(named) != len(completions):
+            raise ValueError(
+                f"RoutedReward: the rows have no column {self.by!r}, which names their task (columns: "
+                f"{', '.join(sorted(rows))}). Add it to the data set, or pass `by`."
+            )
+        tasks = [task if isinstance(task, str) else None for task in named]
         shares = [(reward, [i for i, task in enumerate(tasks) if task == name]) for name, reward in self.routes.items()]
         yield from _filled(scores, [(reward, indices) for reward, indices in shares if indices], rows)
         if self.default is not None:
@@ -102,15 +108,6 @@ class RoutedReward(SyncOrAsync):
             left = [i for i, task in enumerate(tasks) if task not in self.routes or (again and silent[i])]
             yield from _filled(scores, [(self.default, left)] if left else [], rows)
         return scores
-
-    def _tasks(self, rows: Mapping[str, Any]) -> Sequence[str | None]:
-        tasks = rows.get(self.by)
-        if not isinstance(tasks, list | tuple) or len(tasks) != len(rows["completions"]):
-            raise ValueError(
-                f"RoutedReward: the rows have no column {self.by!r}, which names their task (columns: "
-                f"{', '.join(sorted(rows))}). Add it to the data set, or pass `by`."
-            )
-        return [task if isinstance(task, str) else None for task in tasks]
 
 
 def _filled(scores: Scores, routed: Sequence[tuple[Callable[..., Any], list[int]]], rows: Mapping[str, Any]) -> Calls:

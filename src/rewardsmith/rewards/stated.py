@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rewardsmith.data import completion_text, parse_confidence, strip_confidence
 from rewardsmith.data.confidence import ConfidenceScale
-from rewardsmith.scoring.calling import reasoned
-from rewardsmith.scoring.contracts import is_async, name_of
-from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.rewards.guards import Wrapper
+from rewardsmith.scoring.sync_async import Calls, sync_or_async
 from rewardsmith.types import Completion, Text
 
 
@@ -30,23 +29,10 @@ def stated_confidence(
 
 
 @dataclass(frozen=True)
-class WithoutConfidence(SyncOrAsync):
-    """A reward that sees no stated confidence. Made by `without_confidence`; it pickles where the reward does."""
+class WithoutConfidence(Wrapper):
+    """A reward that sees no stated confidence. Made by `without_confidence`."""
 
-    reward: Callable[..., Any]
-
-    def __post_init__(self) -> None:
-        self.become(is_async=is_async(self.reward))
-
-    @property
-    def __name__(self) -> str:
-        """The reward's name, marked, so that a trainer logs the two apart."""
-        return f"{name_of(self.reward)}_without_confidence"
-
-    @property
-    def reasoned(self) -> WithoutConfidence:
-        """The same around the reward's `reasoned`."""
-        return replace(self, reward=reasoned(self.reward))
+    mark = "without_confidence"
 
     @sync_or_async
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:

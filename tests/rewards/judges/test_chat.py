@@ -17,9 +17,9 @@ import zlib
 import pytest
 from tests.rewards.judges.endpoint import drips, fails, garbage, says
 
-from rewardsmith.rewards import ChatBackend, JudgeError, ReferenceJudge
+from rewardsmith.rewards import ChatBackend, ReferenceJudge
 from rewardsmith.rewards.judges import chat
-from rewardsmith.rewards.judges.wire import MOST_BYTES
+from rewardsmith.rewards.judges.wire import MOST_BYTES, JudgeError
 
 
 def question(text="hello"):

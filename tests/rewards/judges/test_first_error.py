@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.rewards import FirstErrorJudge, JudgeError, exact_number, localization_reward
+from rewardsmith.rewards import FirstErrorJudge, exact_number, localization_reward
 from rewardsmith.rewards.judges.first_error import NO_ERROR, first_error_index, first_error_messages
+from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring.calling import Unscored
 
 

@@ -13,8 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.rewards import PRINCIPLES, JudgeError, PrincipleJudge, principle_format
-from rewardsmith.rewards.judges.principles import Judgement, parse_judgements, principle_messages, principle_score
+from rewardsmith.rewards import PrincipleJudge
+from rewardsmith.rewards.judges.principles import (
+    PRINCIPLES,
+    Judgement,
+    parse_judgements,
+    principle_format,
+    principle_messages,
+    principle_score,
+)
+from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring.calling import Unscored
 
 

@@ -10,8 +10,9 @@ import pytest
 from tests.installed import part_of
 
 from rewardsmith.data import MASTER_KEYS
-from rewardsmith.rewards import AskedCritiques, ChatBackend, FirstErrorJudge, JudgeError, PrincipleJudge, ReferenceJudge
+from rewardsmith.rewards import AskedCritiques, ChatBackend, FirstErrorJudge, PrincipleJudge, ReferenceJudge
 from rewardsmith.rewards.judges.reference import reference_messages
+from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring.calling import Unscored
 
 

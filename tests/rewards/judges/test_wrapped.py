@@ -10,7 +10,6 @@ import pytest
 from rewardsmith.rewards import (
     AskedCritiques,
     CritiqueReward,
-    JudgeError,
     PrincipleJudge,
     ReferenceJudge,
     RoutedReward,
@@ -18,6 +17,7 @@ from rewardsmith.rewards import (
     require_answer,
     without_confidence,
 )
+from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring import as_target, process_target
 from rewardsmith.scoring.calling import Caller, Unscored, own_concurrency
 

@@ -10,14 +10,8 @@ import torch
 from tests.small_models import llama_classifier, llama_policy, tokenizer
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import (
-    AskedCritiques,
-    ContextualReward,
-    CritiqueReward,
-    GeneratedCritiques,
-    JudgeError,
-    SequenceReward,
-)
+from rewardsmith.rewards import AskedCritiques, ContextualReward, CritiqueReward, GeneratedCritiques, SequenceReward
+from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring import rewards_of, score
 from rewardsmith.scoring.calling import Unscored
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewardsmith.rewards import exact_number, final_answer, math_equal
+from rewardsmith.rewards import exact_number, math_equal
+from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.numerals import read_number
 
 CARRIERS = (

@@ -52,10 +52,14 @@ class ReplyCache:
             return None
         if found is None:
             return None
-        reply = _checked(key, *found)
-        if reply is None:
-            logger.warning("ReplyCache: %s holds a damaged reply, which is asked for again.", self.path)
-        return reply
+        text, checksum = found
+        reply = None
+        with contextlib.suppress(ValueError, RecursionError):
+            reply = json.loads(text) if isinstance(text, str) and checksum == _checksum(key, text) else None
+        if isinstance(reply, str):
+            return reply
+        logger.warning("ReplyCache: %s holds a damaged reply, which is asked for again.", self.path)
+        return None
 
     def set(self, key: str, reply: str) -> None:
         """Keep `reply` under `key`."""
@@ -103,16 +107,6 @@ class ReplyCache:
             self.path,
             error,
         )
-
-
-def _checked(key: str, text: object, checksum: object) -> str | None:
-    if not isinstance(text, str) or checksum != _checksum(key, text):
-        return None
-    try:
-        reply = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return reply if isinstance(reply, str) else None
 
 
 def _checksum(key: str, text: str) -> str:

@@ -153,10 +153,15 @@ class ChatBackend:
             return reply
 
     async def _tried(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
-        """The reply, after as many tries as it takes and is allowed."""
         for attempt in range(self.attempts):
             try:
-                return await self._reply(client, body)
+                answer = await self._sent(client, body)
+                if answer.status != 200:
+                    raise await self._refusal(client, answer)
+                self._has_answered = True
+                reply = reply_of(answer.text)
+                self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+                return reply.said()
             except PassingError as error:
                 failure = error
             except JudgeError as error:
@@ -167,16 +172,6 @@ class ChatBackend:
                 self._count(retries=1)
         tried = f", tried {self.attempts} times," if self.attempts > 1 else ""
         raise JudgeError(f"ChatBackend: {self._place}{tried} {failure}") from None
-
-    async def _reply(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
-        """The reply of one try."""
-        answer = await self._sent(client, body)
-        if answer.status != 200:
-            raise await self._refusal(client, answer)
-        self._has_answered = True
-        reply = reply_of(answer.text)
-        self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        return reply.said()
 
     async def _sent(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
         key = os.environ.get(self.api_key_env, "").strip()
@@ -201,17 +196,13 @@ class ChatBackend:
             404: f"Check base_url and the model's name, {self.model!r}.",
             429: "Lower `concurrency`, or check the quota.",
         }.get(status, "Check the server." if status >= 500 else "Check base_url, model, parameters and quota.")
-        if status in _OF_THE_REQUEST and await self._answers(client):
+        if status in _OF_THE_REQUEST and not self._has_answered:  # a row that is too long is no setting that is wrong
+            hello = {"model": self.model, "messages": [{"role": "user", "content": "Hello."}], **self.parameters}
+            self._has_answered = (await self._sent(client, hello)).status == 200
+        if status in _OF_THE_REQUEST and self._has_answered:
             return JudgeError(f"refused this question, not every one ({status}): {excerpt(answer.text)}", "none")
         failure = f"answered {status}. {advice} It said {excerpt(answer.text)}"
         return PassingError(failure, answer.retry_after) if status in _PASSING else JudgeError(failure)
-
-    async def _answers(self, client: httpx.AsyncClient) -> bool:
-        """Whether the endpoint answers at all: a row that is too long is not a setting that is wrong."""
-        if not self._has_answered:
-            hello = {"model": self.model, "messages": [{"role": "user", "content": "Hello."}], **self.parameters}
-            self._has_answered = (await self._sent(client, hello)).status == 200
-        return self._has_answered
 
     @property
     def _place(self) -> str:

@@ -138,21 +138,17 @@ class FirstErrorJudge(Judge):
         keys = [None] * len(completions) if answer is None else answer
         split = [self.split(completion_text(completion)) for completion in completions] if steps is None else steps
         given = {} if answer is None else {"answer": answer}
-        wanted = await self._wanted(prompts=prompts, completions=completions, **given, **columns)
+        wanted = [True] * len(completions)  # those that are rule-correct
+        if self.correct is not None:
+            scores = self.correct(prompts=prompts, completions=completions, **given, **columns)
+            scores = await scores if inspect.isawaitable(scores) else scores
+            check_length("FirstErrorJudge", self.correct, scores, len(completions))
+            wanted = [score is not None and score > 0 for score in scores]
 
         async def one(ask: bool, prompt: Text, key: Any, parts: Sequence[str]) -> int | Unscored:
             return await self.locate(text_of(prompt), "" if key is None else str(key), parts) if ask else _NOT_ASKED
 
         return list(await asyncio.gather(*(one(*row) for row in zip(wanted, prompts, keys, split, strict=True))))
-
-    async def _wanted(self, *, completions: list[Completion], **columns: Any) -> list[bool]:
-        """Whether each row is rule-correct, hence asked about."""
-        if self.correct is None:
-            return [True] * len(completions)
-        scores = self.correct(completions=completions, **columns)
-        scores = await scores if inspect.isawaitable(scores) else scores
-        check_length("FirstErrorJudge", self.correct, scores, len(completions))
-        return [score is not None and score > 0 for score in scores]
 
 
 def localization_reward(

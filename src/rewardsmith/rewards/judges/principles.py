@@ -115,10 +115,16 @@ def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES))
         entries = entries["judgements"]
     if not isinstance(entries, list) or not entries:
         return None
-    judgements = tuple(judgement for entry in entries if (judgement := _judgement(entry)) is not None)
+    judgements = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("principle"), str):
+            return None
+        score, most = _number(entry.get("score")), _number(entry.get("max_score"))
+        if score is None or most is None or most <= 0:
+            return None
+        judgements.append(Judgement(entry["principle"], score, most, str(entry.get("rationale", ""))))
     names = {judgement.principle for judgement in judgements}
-    whole = len(judgements) == len(names) == len(entries)
-    return judgements if whole and names <= set(principles) else None
+    return tuple(judgements) if len(names) == len(judgements) and names <= set(principles) else None
 
 
 def principle_score(judgements: Sequence[Judgement]) -> float:
@@ -189,25 +195,16 @@ class PrincipleJudge(Judge):
         return [[neutral if isinstance(v, Unscored) and v.reason != "endpoint" else v for v in row] for row in rows]
 
     async def _judged(self, prompts: list[Text], steps: list[list[str]]) -> list[list[float | Unscored]]:
-        rows = (self._row(text_of(prompt), own) for prompt, own in zip(prompts, steps, strict=True))
+        async def judged(question: str, history: Sequence[str], step: str) -> float | Unscored:
+            messages = self.template(question, history, step, self.principles)
+            judgements = await asked(self.backend, messages, partial(parse_judgements, principles=self.principles))
+            return judgements if isinstance(judgements, Unscored) else principle_score(judgements)
+
+        rows = [
+            asyncio.gather(*(judged(text_of(prompt), own[:t], step) for t, step in enumerate(own)))
+            for prompt, own in zip(prompts, steps, strict=True)
+        ]
         return list(await asyncio.gather(*rows))
-
-    async def _row(self, question: str, steps: Sequence[str]) -> list[float | Unscored]:
-        return list(await asyncio.gather(*(self._step(question, steps[:t], step) for t, step in enumerate(steps))))
-
-    async def _step(self, question: str, history: Sequence[str], step: str) -> float | Unscored:
-        messages = self.template(question, history, step, self.principles)
-        judgements = await asked(self.backend, messages, partial(parse_judgements, principles=self.principles))
-        return judgements if isinstance(judgements, Unscored) else principle_score(judgements)
-
-
-def _judgement(entry: Any) -> Judgement | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("principle"), str):
-        return None
-    score, most = _number(entry.get("score")), _number(entry.get("max_score"))
-    if score is None or most is None or most <= 0:
-        return None
-    return Judgement(entry["principle"], score, most, str(entry.get("rationale", "")))
 
 
 def _number(value: Any) -> float | None:

@@ -69,13 +69,13 @@ class ReferenceJudge(Judge):
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any], **columns: Any
     ) -> list[float | Unscored]:
         """The same, with the reason in place of None."""
-        rows = zip(prompts, completions, answer, strict=True)
-        return list(await asyncio.gather(*(self._score(*row) for row in rows)))
 
-    async def _score(self, prompt: Text, completion: Completion, answer: Any) -> float | Unscored:
-        reference, why = read_key(answer)
-        if reference is None or not reference.strip():
-            return Unscored(why or "the row has no key")
-        messages = self.template(text_of(prompt), reference, completion_text(completion))
-        said = await asked(self.backend, messages, self.parser)
-        return said if isinstance(said, Unscored) else float(said)
+        async def judged(prompt: Text, completion: Completion, key: Any) -> float | Unscored:
+            reference, why = read_key(key)
+            if reference is None or not reference.strip():
+                return Unscored(why or "the row has no key")
+            messages = self.template(text_of(prompt), reference, completion_text(completion))
+            said = await asked(self.backend, messages, self.parser)
+            return said if isinstance(said, Unscored) else float(said)
+
+        return list(await asyncio.gather(*(judged(*row) for row in zip(prompts, completions, answer, strict=True))))

@@ -32,9 +32,10 @@ def yes_or_no(text: str) -> bool | None:
     lines = [] if said is None else _spoken_lines(said)
     if not lines:
         return None
-    stated = [_stated(line) for line in lines]
-    told = {value for value in stated if value is not None}
-    return stated[-1] if len(told) == 1 else None
+    plain = ["" if line is None else re.sub(r"[*_]{1,3}", "", line).strip() for line in lines]
+    found = [_STATED.fullmatch(line) for line in plain]
+    told = {match[1].upper() for match in found if match is not None}
+    return told == {"YES"} if found[-1] is not None and len(told) == 1 else None
 
 
 def spoken(text: str) -> str | None:
@@ -60,8 +61,3 @@ def _spoken_lines(text: str) -> list[str | None]:
         elif line.strip():
             lines.append(None if fence or line.lstrip().startswith(">") else line)
     return lines
-
-
-def _stated(line: str | None) -> bool | None:
-    match = None if line is None else _STATED.fullmatch(re.sub(r"[*_]{1,3}", "", line).strip())
-    return None if match is None else match[1].upper() == "YES"

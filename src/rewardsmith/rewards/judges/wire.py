@@ -97,7 +97,15 @@ async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key
     data = _unpacked(bytes(raw), response.headers.get("Content-Encoding", "identity").strip().lower())
     if len(data) > MOST_BYTES:
         raise JudgeError(f"sent more than {MOST_BYTES / 1e6:g} MB for one question. Check what answers there.")
-    return Answer(response.status_code, _readable(data, key), _seconds(response.headers.get("Retry-After")))
+    try:  # written anew, so that no escape sequence hides the key
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = data.decode("utf-8", "replace")
+    try:
+        patience = max(0.0, float(response.headers.get("Retry-After") or 0.0))
+    except ValueError:  # a date: the growing pauses do
+        patience = 0.0
+    return Answer(response.status_code, masked(text, key), patience)
 
 
 def masked(text: str, key: str) -> str:
@@ -157,22 +165,6 @@ def _unpacked(raw: bytes, encoding: str) -> bytes:
         raise JudgeError(f"answered with damaged {encoding}. Check the server and what stands before it.") from None
 
 
-def _readable(data: bytes, key: str) -> str:
-    """The body as text. JSON is written anew, so that no escape sequence hides the key."""
-    try:
-        text = json.dumps(json.loads(data), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        text = data.decode("utf-8", "replace")
-    return masked(text, key)
-
-
 def _tokens(usage: Any, name: str) -> int:
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or 0.0))
-    except ValueError:  # a date: the growing pauses do
-        return 0.0

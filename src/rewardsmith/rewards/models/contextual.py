@@ -73,9 +73,7 @@ class ContextualReward(ModelReward):
         plan = getattr(self.model, "plan", None)
         if plan is None:
             return [list(range(len(prompts)))]
-        written = [prompt if isinstance(new, Unscored) else new
-                   for prompt, new in zip(prompts, self._written(prompts, columns), strict=True)]  # fmt: skip
-        cuts: list[list[int]] = plan(written, completions, **columns)
+        cuts: list[list[int]] = plan(_readable(prompts, self._written(prompts, columns)), completions, **columns)
         return cuts
 
     def differentiable(self) -> Differentiable | None:
@@ -89,8 +87,7 @@ class ContextualReward(ModelReward):
         self, encode: Encode, prompts: Sequence[Text], completions: Sequence[Completion], columns: Columns
     ) -> Sequence[Encoded | Unscored]:
         written = self._written(prompts, dict(columns))
-        plain = [given if isinstance(new, Unscored) else new for given, new in zip(prompts, written, strict=True)]
-        rows = encode(plain, completions, columns)
+        rows = encode(_readable(prompts, written), completions, columns)
         return [new if isinstance(new, Unscored) else row for new, row in zip(written, rows, strict=True)]
 
     def settings(self) -> tuple[Any, ...]:
@@ -107,3 +104,7 @@ class ContextualReward(ModelReward):
             except ValueError as error:
                 written.append(Unscored(str(error)))
         return written
+
+
+def _readable(prompts: Sequence[Text], written: Sequence[Text | Unscored]) -> list[Text]:
+    return [plain if isinstance(new, Unscored) else new for plain, new in zip(prompts, written, strict=True)]
