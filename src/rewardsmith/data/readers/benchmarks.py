@@ -61,10 +61,7 @@ def _lists(record: Mapping[str, Any]) -> bool:
 
 
 BENCHMARK_SCHEMAS: tuple[Schema[BenchmarkRow], ...] = (
-    Schema("rm_bench", frozenset({"prompt", "chosen", "rejected", "domain"}), ("THU-KEG/RM-Bench",), rm_bench,
-           test=_lists),
-    Schema("rewardbench2", frozenset({"prompt", "chosen", "rejected", "subset"}), ("allenai/reward-bench-2",),
-           rewardbench2, test=_lists),
-    Schema("rewardbench", frozenset({"prompt", "chosen", "rejected", "subset"}), ("allenai/reward-bench",),
-           rewardbench),
-)  # fmt: skip
+    Schema("rm_bench", frozenset({"prompt", "chosen", "rejected", "domain"}), rm_bench, test=_lists),
+    Schema("rewardbench2", frozenset({"prompt", "chosen", "rejected", "subset"}), rewardbench2, test=_lists),
+    Schema("rewardbench", frozenset({"prompt", "chosen", "rejected", "subset"}), rewardbench),
+)

@@ -81,8 +81,9 @@ def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> 
 
 
 def ultrafeedback_binarized(record: Mapping[str, Any]) -> list[PreferenceRow]:
-    """HuggingFaceH4/ultrafeedback_binarized (splits train_prefs, test_prefs): `chosen` and `rejected` conversations
-    with `score_chosen` and `score_rejected`; pairs whose scores are equal are ties, which their order hides."""
+    """HuggingFaceH4/ultrafeedback_binarized (splits train_prefs, test_prefs) and trl-lib/ultrafeedback_binarized:
+    `chosen` and `rejected` conversations with `score_chosen` and `score_rejected`; pairs whose scores are equal are
+    ties, which their order hides."""
     prompt, chosen, rejected = divided(messages(record["chosen"]), messages(record["rejected"]))
     high, low = number(record["score_chosen"]), number(record["score_rejected"])
     gap = None if high is None or low is None else high - low
@@ -264,22 +265,20 @@ def check(row: PreferenceRow) -> None:
 
 
 PREFERENCE_SCHEMAS: tuple[Schema[PreferenceRow], ...] = (
-    Schema("ultrafeedback", frozenset({"instruction", "completions"}), ("openbmb/UltraFeedback",), ultrafeedback),
+    Schema("ultrafeedback", frozenset({"instruction", "completions"}), ultrafeedback),
     Schema("ultrafeedback_binarized", frozenset({"chosen", "rejected", "score_chosen", "score_rejected"}),
-           ("HuggingFaceH4/ultrafeedback_binarized", "trl-lib/ultrafeedback_binarized"), ultrafeedback_binarized),
-    Schema("helpsteer3", frozenset({"context", "response1", "response2", "overall_preference"}),
-           ("nvidia/HelpSteer3",), helpsteer3),
+           ultrafeedback_binarized),
+    Schema("helpsteer3", frozenset({"context", "response1", "response2", "overall_preference"}), helpsteer3),
     Schema("helpsteer2_preference", frozenset({"prompt", "response_1", "response_2", "preference_strength"}),
-           ("nvidia/HelpSteer2",), helpsteer2_preference),
-    Schema("helpsteer2_ratings", frozenset({"prompt", "response", "helpfulness"}), ("nvidia/HelpSteer2",),
-           helpsteer2_pairs, joined="prompt"),
-    Schema("nectar", frozenset({"prompt", "answers"}), ("berkeley-nest/Nectar",), nectar,
+           helpsteer2_preference),
+    Schema("helpsteer2_ratings", frozenset({"prompt", "response", "helpfulness"}), helpsteer2_pairs, joined="prompt"),
+    Schema("nectar", frozenset({"prompt", "answers"}), nectar,
            test=lambda record: all(isinstance(a, Mapping) and "rank" in a for a in list(record["answers"] or [None]))),
-    Schema("rpr", frozenset({"prompt", "response_a", "response_b", "criteria_x"}), ("microsoft/rpr",), rpr),
-    Schema("explicit", frozenset({"prompt", "chosen", "rejected"}), (), explicit,
+    Schema("rpr", frozenset({"prompt", "response_a", "response_b", "criteria_x"}), rpr),
+    Schema("explicit", frozenset({"prompt", "chosen", "rejected"}), explicit,
            test=lambda record: all(record[name] is not None for name in ("prompt", "chosen", "rejected"))),
-    Schema("hh_rlhf", frozenset({"chosen", "rejected"}), ("Anthropic/hh-rlhf",), hh_rlhf,
+    Schema("hh_rlhf", frozenset({"chosen", "rejected"}), hh_rlhf,
            test=lambda record: isinstance(record["chosen"], str) and "prompt" not in record),
-    Schema("conversations", frozenset({"chosen", "rejected"}), ("Skywork/Skywork-Reward-Preference-80K-v0.2",),
-           conversations, test=lambda record: not isinstance(record["chosen"], str) and "prompt" not in record),
+    Schema("conversations", frozenset({"chosen", "rejected"}), conversations,
+           test=lambda record: not isinstance(record["chosen"], str) and "prompt" not in record),
 )  # fmt: skip

@@ -39,8 +39,7 @@ def check(row: RatedRow) -> None:
 
 
 RATING_SCHEMAS: tuple[Schema[RatedRow], ...] = (
-    Schema("rated", frozenset({"prompt", "completion", "ratings"}), (), rated),
-    Schema("helpsteer2", frozenset({"prompt", "response", "helpfulness"}), ("nvidia/HelpSteer2",), helpsteer2_ratings),
-    Schema("ultrafeedback", frozenset({"instruction", "completions"}), ("openbmb/UltraFeedback",),
-           ultrafeedback_ratings),
-)  # fmt: skip
+    Schema("rated", frozenset({"prompt", "completion", "ratings"}), rated),
+    Schema("helpsteer2", frozenset({"prompt", "response", "helpfulness"}), helpsteer2_ratings),
+    Schema("ultrafeedback", frozenset({"instruction", "completions"}), ultrafeedback_ratings),
+)

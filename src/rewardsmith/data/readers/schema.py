@@ -34,7 +34,6 @@ class Schema(Generic[R]):
     """One data set's form.
 
     columns: a record that has them all is taken for this schema.
-    hub: where such data sets are published.
     parse: a record to its rows, or `Drop`; where `joined` names a column, a list of consecutive records that agree in
         it. Its keyword-only parameters are the schema's options.
     test: what else tells its records from those of another schema with the same columns.
@@ -42,7 +41,6 @@ class Schema(Generic[R]):
 
     name: str
     columns: frozenset[str]
-    hub: tuple[str, ...]
     parse: Callable[..., Iterable[R]]
     joined: str | None = None
     test: Callable[[Record], bool] | None = None

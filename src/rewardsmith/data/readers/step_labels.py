@@ -112,8 +112,7 @@ def check(row: StepRow) -> None:
 
 
 STEP_SCHEMAS: tuple[Schema[StepRow], ...] = (
-    Schema("stepwise", frozenset({"prompt", "completions", "labels"}),
-           ("trl-lib/prm800k", "trl-lib/math_shepherd", "HuggingFaceH4/prm800k-trl-dedup"), stepwise),
-    Schema("math_shepherd", frozenset({"input", "label"}), ("peiyi9979/Math-Shepherd",), math_shepherd),
-    Schema("prm800k", frozenset({"question", "label"}), (), prm800k),
-)  # fmt: skip
+    Schema("stepwise", frozenset({"prompt", "completions", "labels"}), stepwise),
+    Schema("math_shepherd", frozenset({"input", "label"}), math_shepherd),
+    Schema("prm800k", frozenset({"question", "label"}), prm800k),
+)
