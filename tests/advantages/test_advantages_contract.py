@@ -109,7 +109,7 @@ def test_every_function_of_rewards_is_under_contract():
         for name, value in inspect.getmembers(file, inspect.isfunction)
         if value.__module__ == file.__name__ and not name.startswith("_")
     }
-    assert public - {"removes", "spread", "step_of_token"} == set(CASES)
+    assert public - {"in_groups", "removes", "spread", "step_of_token"} == set(CASES)
     assert set(room.__all__) <= public | {"Aspect"}
     assert sorted(room.__all__) == list(room.__all__)
     assert len(ESTIMATORS) == 4

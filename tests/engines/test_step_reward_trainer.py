@@ -17,7 +17,7 @@ from transformers import (
 from rewardsmith.data import RatedRow, StepRow, encode_steps, to_dataset
 from rewardsmith.engines.trl import RatingTrainer, RewardTrainer, StepRewardTrainer
 from rewardsmith.engines.trl.rating_trainer import merge_attributes
-from rewardsmith.objectives.step_labels import step_label_loss
+from rewardsmith.objectives.pairwise import step_label_loss
 
 from .helpers import parameters
 from .test_reward_trainer import make as make_pairwise
@@ -203,7 +203,7 @@ def test_step_label_loss_is_the_cross_entropy_at_every_extreme():
     assert_close(losses[:2], reference)
     half = step_label_loss(torch.tensor([50000.0], dtype=torch.float16), torch.tensor([1.0]))
     assert half.tolist() == [0.0]
-    with pytest.raises(ValueError, match=r"step_label_loss: a label is 2.0, outside \[0, 1\]. Pass"):
+    with pytest.raises(ValueError, match=r"step_label_loss: labels holds 2.0, outside \[0.0, 1.0\]. Pass"):
         step_label_loss(torch.zeros(1), torch.tensor([2.0]))
     with pytest.raises(ValueError, match="step_label_loss: arguments must share one shape"):
         step_label_loss(torch.zeros(1), torch.zeros(2))

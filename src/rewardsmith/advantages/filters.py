@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from rewardsmith._check import check_groups, check_range, check_shape
+from rewardsmith._check import check_range, check_shape
+from rewardsmith.advantages.group import in_groups
 
 
 def drop_dead_groups(rewards: Tensor, *, group_size: int, tolerance: float = 0.0) -> Tensor:
@@ -147,9 +148,7 @@ def power_filter(rewards: Tensor, *, group_size: int, power: float = 2.0) -> Ten
 
 def _grouped(caller: str, rewards: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
     """(P, G) rewards, in float32 at least, and which of them are scored."""
-    check_shape(caller, "rewards", rewards, None)
-    check_groups(caller, rewards.shape[0], group_size)
-    grouped = rewards.detach().to(torch.promote_types(rewards.dtype, torch.float32)).reshape(-1, group_size)
+    grouped = in_groups(caller, rewards.detach(), group_size)
     return grouped, grouped.isfinite()
 
 

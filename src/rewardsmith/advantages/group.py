@@ -49,7 +49,7 @@ class _Groups(NamedTuple):
         return torch.where(variance > 0, variance, 1).sqrt()
 
 
-def _group(caller: str, rewards: Tensor, group_size: int) -> Tensor:
+def in_groups(caller: str, rewards: Tensor, group_size: int) -> Tensor:
     """(P, G) rewards, in float32 at least."""
     check_shape(caller, "rewards", rewards, None)
     check_groups(caller, rewards.shape[0], group_size)
@@ -61,22 +61,15 @@ def _compare(grouped: Tensor, unit: Tensor | float = 1.0) -> _Groups:
     scaled = torch.where(scored, grouped, 0) / unit
     n_scored = scored.sum(dim=1, keepdim=True).to(grouped)
     mean = (scaled / n_scored.clamp(min=1)).sum(dim=1, keepdim=True)  # divided first, as a sum may overflow
-    # A rounded mean of equal rewards must not become a signal.
-    return _Groups(torch.where(scored & _disagree(grouped), scaled - mean, 0), n_scored)
+    low = torch.where(scored, grouped, math.inf).amin(dim=1, keepdim=True)
+    high = torch.where(scored, grouped, -math.inf).amax(dim=1, keepdim=True)
+    return _Groups(torch.where(scored & (high > low), scaled - mean, 0), n_scored)  # a rounded mean is no signal
 
 
 def _largest(grouped: Tensor) -> Tensor:
     """(P, 1) the largest finite |r| of each group, at least 1: the unit in which squares do not overflow."""
     finite = torch.where(grouped.isfinite(), grouped, 0).detach()
     return finite.abs().amax(dim=1, keepdim=True).clamp(min=1)
-
-
-def _disagree(grouped: Tensor) -> Tensor:
-    """(P, 1) True where a group's scored rewards are not all equal."""
-    scored = grouped.isfinite()
-    low = torch.where(scored, grouped, math.inf).amin(dim=1, keepdim=True)
-    high = torch.where(scored, grouped, -math.inf).amax(dim=1, keepdim=True)
-    return high > low
 
 
 def _like(advantages: Tensor, rewards: Tensor) -> Tensor:
@@ -103,7 +96,7 @@ def group_zscore(rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tens
     >>> group_zscore(torch.tensor([0.0, 1.0, float("nan"), 1.0]), group_size=2, eps=0.0)
     tensor([-0.7071,  0.7071,  0.0000,  0.0000])
     """
-    grouped = _group("group_zscore", rewards, group_size)
+    grouped = in_groups("group_zscore", rewards, group_size)
     unit = _largest(grouped)
     groups = _compare(grouped, unit)
     return _like(groups.gaps / (groups.std() + eps / unit), rewards)
@@ -116,7 +109,7 @@ def group_centered(rewards: Tensor, *, group_size: int) -> Tensor:
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); TRL's scale_rewards="none". Shapes and unscored rows as in
     `group_zscore`. Keeps what saturation and noise corrections mean.
     """
-    return _like(_compare(_group("group_centered", rewards, group_size)).gaps, rewards)
+    return _like(_compare(in_groups("group_centered", rewards, group_size)).gaps, rewards)
 
 
 @removes("shift")
@@ -127,7 +120,7 @@ def leave_one_out(rewards: Tensor, *, group_size: int) -> Tensor:
 
     Ahmadian et al. 2024, arXiv:2402.14740. Shapes and unscored rows as in `group_zscore`.
     """
-    groups = _compare(_group("leave_one_out", rewards, group_size))
+    groups = _compare(in_groups("leave_one_out", rewards, group_size))
     return _like(groups.gaps * (groups.n_scored / (groups.n_scored - 1).clamp(min=1)), rewards)
 
 
@@ -140,7 +133,7 @@ def batch_scaled(rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tens
     TRL's scale_rewards="batch". Shapes and unscored rows as in `group_zscore`. As s also measures how far prompts lie
     apart, a shift by prompt changes its step size.
     """
-    grouped = _group("batch_scaled", rewards, group_size)
+    grouped = in_groups("batch_scaled", rewards, group_size)
     batch = grouped.reshape(1, -1) if grouped.numel() else grouped.new_zeros(1, 1)
     unit = _largest(batch)
     return _like(_compare(grouped, unit).gaps / (_compare(batch, unit).std() + eps / unit), rewards)

@@ -201,42 +201,29 @@ def step_credit(
         returns = partial(step_returns, gamma=gamma)
     step = step_of_token("step_credit", step_ends, step_mask, completion_mask)
     to_come = returns(step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32)), step_mask)
-    if baseline == "token":
+    credit = to_come
+    if baseline == "token" and to_come.numel():
         lengths = step_lengths(step_ends, step_mask, completion_mask).to(to_come.dtype)
         lengths = torch.where(step_rewards.isfinite(), lengths, math.nan)
         tokens = step_returns(lengths, step_mask, gamma=gamma).nan_to_num(0)
-        credit = _above_tokens(to_come, tokens, step_mask.bool(), group_size)
-    else:
-        credit = _above_group(to_come, group_size)
+        first = step_mask.bool().int().argmax(dim=1, keepdim=True)
+        total, length = (whole.gather(1, first).squeeze(1) for whole in (to_come, tokens))
+        rate, compared = _rate_of_others(total.nan_to_num(0), length, ~total.isnan(), group_size)
+        credit = torch.addcmul(to_come, rate[:, None], tokens, value=-1) * compared[:, None]
+    elif to_come.numel():
+        known = ~to_come.isnan()
+        rows = known.any(dim=1).reshape(-1, group_size).sum(dim=1, keepdim=True)
+        grouped, known = to_come.reshape(len(rows), -1), known.reshape(len(rows), -1)  # (P, G·N)
+        highest = torch.where(known, grouped.detach(), -math.inf).amax(dim=1, keepdim=True)
+        gaps = grouped - torch.where(highest.isfinite(), highest, 0)  # exactly 0 in a group that agrees
+        mean = gaps.nan_to_num(0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
+        credit = ((gaps - mean) * (rows > 1)).reshape(to_come.shape)
     credit = credit.nan_to_num(0)
     outcome = credit.new_zeros(credit.shape[0])
     if outcome_weight:
         outcome = outcome_weight * leave_one_out(rewards, group_size=group_size).to(credit)
         credit = credit + outcome[:, None]
     return spread(credit, outcome, step, completion_mask).to(torch.result_type(rewards, 1.0))
-
-
-def _above_tokens(returns: Tensor, tokens: Tensor, mask: Tensor, group_size: int) -> Tensor:
-    """(B, N) returns less what siblings earn per token for each token to go; 0 in a row without such a sibling."""
-    if not returns.numel():
-        return returns
-    first = mask.int().argmax(dim=1, keepdim=True)
-    total, length = (whole.gather(1, first).squeeze(1) for whole in (returns, tokens))
-    rate, compared = _rate_of_others(total.nan_to_num(0), length, ~total.isnan(), group_size)
-    return torch.addcmul(returns, rate[:, None], tokens, value=-1) * compared[:, None]
-
-
-def _above_group(returns: Tensor, group_size: int) -> Tensor:
-    """(B, N) returns less the mean over the group's steps; 0 in a group with fewer than two scored rows."""
-    if not returns.numel():
-        return returns
-    known = ~returns.isnan()
-    rows = known.any(dim=1).reshape(-1, group_size).sum(dim=1, keepdim=True)
-    grouped, known = returns.reshape(len(rows), -1), known.reshape(len(rows), -1)  # (P, G·N)
-    highest = torch.where(known, grouped.detach(), -math.inf).amax(dim=1, keepdim=True)
-    gaps = grouped - torch.where(highest.isfinite(), highest, 0)  # exactly 0 in a group that agrees, as is their mean
-    mean = gaps.nan_to_num(0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
-    return ((gaps - mean) * (rows > 1)).reshape(returns.shape)
 
 
 def _rate_of_others(total: Tensor, length: Tensor, scored: Tensor, group_size: int) -> tuple[Tensor, Tensor]:

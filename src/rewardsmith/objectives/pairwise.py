@@ -1,4 +1,4 @@
-"""Losses on which a reward model is fit: comparisons, ratings, and what keeps its scores apart and in place.
+"""Losses on which a reward model is fit: comparisons, steps, ratings, and what keeps its scores apart and in place.
 
 A row with NaN in a score that a loss reads is unscored: its loss is NaN and it sends no gradient, so skip it in the
 reduction. Comparisons take scores of any one shape, written (B,) here, and ±inf gives the limit.
@@ -61,10 +61,30 @@ def tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     `bt_loss`.
     """
     check_same_shape("tie_loss", chosen, rejected)
-    delta = chosen - rejected
-    missing = delta.isnan()
-    delta = delta.masked_fill(missing, 0.0)
-    return (-(F.logsigmoid(delta) + F.logsigmoid(-delta)) / 2).masked_fill(missing, math.nan)
+    return bt_loss(chosen, rejected, soft_label=0.5)
+
+
+def step_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Fit the label of a step, hard or soft, by cross-entropy.
+
+        ℓ = −y log σ(z) − (1 − y) log σ(−z)        z the log-odds that the step is right
+
+    Lightman et al. 2023, arXiv:2305.20050 (hard labels, by people); Wang et al. 2023, arXiv:2312.08935 (soft ones: the
+    share of continuations that reach the answer). Its minimum over z is the entropy of y, not 0, where y is soft.
+
+    Args:
+        logits: (B,) z; of a head with two classes the second logit less the first.
+        labels: (B,) y ∈ [0, 1]; NaN where nobody judged the step: its loss is NaN and it sends no gradient.
+
+    Returns:
+        (B,) loss per step.
+
+    >>> step_label_loss(torch.zeros(2), torch.tensor([1.0, 0.5])) / math.log(2)
+    tensor([1., 1.])
+    """
+    check_same_shape("step_label_loss", logits, labels)
+    right = _column("step_label_loss", "labels", labels, logits, 0.0, 1.0)
+    return bt_loss(logits, torch.zeros_like(logits), soft_label=1 - right)
 
 
 def squared_tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from transformers import AutoModelForTokenClassification, EvalPrediction, Traine
 from rewardsmith.data import encode_steps
 from rewardsmith.data.step_encoding import STEP_END
 from rewardsmith.engines.trl.reading import NO_STEP, UNLABELED, mapped, padded, ready, token_batch
-from rewardsmith.objectives.step_labels import step_label_loss
+from rewardsmith.objectives.pairwise import step_label_loss
 
 StepMetrics = Callable[[list[list[float]], list[list[float | None]]], Mapping[str, float]]
 """From each solution's step scores and step labels to figures by name."""
