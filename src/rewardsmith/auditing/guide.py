@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from rewardsmith.data import Row
-from rewardsmith.rewards.models.triggers import Differentiable
+from rewardsmith.rewards.models.triggers import Differentiable, Scene
 from rewardsmith.scoring import Target
 
 logger = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ class Guide(NamedTuple):
 
     def suggest(self, rows_with: RowsWith, trigger: str, *, n: int, rng: random.Random) -> list[str]:
         """At most n texts, best first: `trigger` with one token swapped, or with one more."""
-        return _tried(lambda: self.gradient.suggest(trigger=trigger, n=n, rng=rng, **_scene(rows_with)), [])
+        return _tried(lambda: self.gradient.suggest(_scene(rows_with), trigger, n=n, rng=rng), [])
 
     def draw(self, rows_with: RowsWith, trigger: str, *, n: int, rng: random.Random) -> list[str]:
         """At most n random texts of as many tokens as `trigger`."""
-        return _tried(lambda: self.gradient.draw(trigger=trigger, n=n, rng=rng, **_scene(rows_with)), [])
+        return _tried(lambda: self.gradient.draw(_scene(rows_with), trigger, n=n, rng=rng), [])
 
 
 def guide_of(target: Target) -> Guide | None:
@@ -53,14 +53,15 @@ def guide_of(target: Target) -> Guide | None:
     return None if found is None else Guide(found)
 
 
-def _scene(rows_with: RowsWith) -> dict[str, Any]:
+def _scene(rows_with: RowsWith) -> Scene:
     rows = rows_with("")
     names = dict.fromkeys(name for row in rows for name in row.columns)
-    return {
-        "prompts": [row.prompt for row in rows],
-        "write": lambda text: [row.completion for row in rows_with(text)],
-        "columns": {name: [row.columns.get(name) for row in rows] for name in names},
-    }
+    columns = {name: [row.columns.get(name) for row in rows] for name in names}
+
+    def write(text: str) -> list[Any]:
+        return [row.completion for row in rows_with(text)]
+
+    return Scene([row.prompt for row in rows], write, columns)
 
 
 def _tried(ask: Callable[[], T], otherwise: T) -> T:

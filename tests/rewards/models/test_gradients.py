@@ -23,6 +23,7 @@ from rewardsmith.rewards import (
     SequenceReward,
 )
 from rewardsmith.rewards.models.gradients import token_gradients
+from rewardsmith.rewards.models.triggers import Scene
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +133,7 @@ def test_nothing_of_the_model_is_left_changed():
     reward = SequenceReward(gpt2_classifier(), tokenizer())
     reward.model.train()
     before = reward.score(PROMPTS, COMPLETIONS)
-    reward.differentiable().suggest(PROMPTS, after, "so", n=3, rng=random.Random(0))
+    reward.differentiable().suggest(Scene(PROMPTS, after), "so", n=3, rng=random.Random(0))
     assert reward.model.training
     assert all(parameter.grad is None for parameter in reward.model.parameters())
     assert not reward.differentiable().sources[0].embedding._forward_hooks
@@ -162,14 +163,14 @@ def brute_force(reward, trigger):
 def test_where_the_score_is_linear_the_proposals_are_the_best_of_all(build, trigger):
     reward = build()
     rng = random.Random(4)
-    found = reward.differentiable().suggest(PROMPTS, after, trigger, n=8, rng=rng)
+    found = reward.differentiable().suggest(Scene(PROMPTS, after), trigger, n=8, rng=rng)
     assert found == brute_force(reward, trigger)[:8]
 
 
 def test_proposals_are_read_as_the_tokens_they_were_made_of_and_hold_no_special_one():
     reward = SequenceReward(llama_classifier(), tokenizer())
     rng = random.Random(5)
-    found = reward.differentiable().suggest(PROMPTS, after, "1", n=200, rng=rng)
+    found = reward.differentiable().suggest(Scene(PROMPTS, after), "1", n=200, rng=rng)
     read = [read_back(text) for text in found]
     assert all(read), [text for text, ids in zip(found, read, strict=True) if not ids]
     assert {len(ids) for ids in read} == {1, 2}
@@ -201,11 +202,11 @@ def test_proposals_survive_byte_level_tokens_and_chat_templates():
         rendered = tok.apply_chat_template([*prompts[0], *write(text)[0]], tokenize=False)
         return tok(rendered, add_special_tokens=False)["input_ids"]
 
-    first = gradient.suggest(prompts, write, "", n=300, rng=random.Random(8))
+    first = gradient.suggest(Scene(prompts, write), "", n=300, rng=random.Random(8))
     fragments = sum("\ufffd" in tok.decode([token]) for token in range(len(tok)))
     assert fragments > 100
     assert len(first) > 80
-    second = gradient.suggest(prompts, write, first[0], n=20, rng=random.Random(8))
+    second = gradient.suggest(Scene(prompts, write), first[0], n=20, rng=random.Random(8))
     assert len(second) == 20
     for text in (*first, *second):
         assert "\ufffd" not in text
@@ -215,7 +216,7 @@ def test_proposals_survive_byte_level_tokens_and_chat_templates():
 def test_random_triggers_have_as_many_tokens_and_are_drawn_anew():
     gradient = bag().differentiable()
     rng = random.Random(6)
-    drawn = gradient.draw(PROMPTS, after, "maybe?so", n=20, rng=rng)
+    drawn = gradient.draw(Scene(PROMPTS, after), "maybe?so", n=20, rng=rng)
     assert len(drawn) == 20
     assert {len(read_back(text)) for text in drawn} == {3}
     assert len(set(drawn)) > 15
@@ -229,10 +230,10 @@ def test_rows_that_cannot_be_read_take_no_part():
         return [f"{long}{text}", *after(text)]
 
     rng = random.Random
-    found = gradient.suggest(["1+1=", *PROMPTS], write, "", n=5, rng=rng(7))
+    found = gradient.suggest(Scene(["1+1=", *PROMPTS], write), "", n=5, rng=rng(7))
     assert len(found) == 5
-    assert found == gradient.suggest(PROMPTS, after, "", n=5, rng=rng(7))
-    assert gradient.suggest(["1+1="], lambda text: write(text)[:1], "", n=5, rng=rng(7)) == []
+    assert found == gradient.suggest(Scene(PROMPTS, after), "", n=5, rng=rng(7))
+    assert gradient.suggest(Scene(["1+1="], lambda text: write(text)[:1]), "", n=5, rng=rng(7)) == []
 
 
 class Sealed(Bag):

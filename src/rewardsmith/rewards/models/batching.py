@@ -50,7 +50,18 @@ def plan_batches(
         budget: tokens per batch, padding included; a row that is longer has a batch to itself.
         most_rows: rows per batch.
     """
-    groups = _groups(encoded) if share else []
+    groups = []
+    by_key: dict[str, list[int]] = {}
+    for row, item in enumerate(encoded if share else ()):
+        by_key.setdefault(item.key, []).append(row)
+    for rows in by_key.values():
+        if (
+            len(rows) > 1
+        ):  # a prompt to be read once: what its rows share, at most up to the first position that is read
+            first_read = min(encoded[row].reads[0] if encoded[row].reads else 0 for row in rows)
+            prefix = min(shared_length([encoded[row].ids for row in rows]), first_read)
+            if (len(rows) - 1) * prefix >= LEAST_SAVED * sum(len(encoded[row].ids) for row in rows):
+                groups.append(_Group(prefix, rows))
     grouped = {row for group in groups for row in group.rows}
     batches = list(_shared(encoded, groups, budget=budget, most_rows=most_rows))
     alone = [row for row in range(len(encoded)) if row not in grouped]
@@ -100,22 +111,6 @@ def cut(lengths: Sequence[int], *, budget: int, most_rows: int, extra: int = 0) 
             start, widest = place, length
     if start < len(lengths):
         found.append((start, len(lengths)))
-    return found
-
-
-def _groups(encoded: Sequence[Encoded]) -> list[_Group]:
-    """The prompts worth reading once: what their rows share, at most up to the first position that is read."""
-    by_key: dict[str, list[int]] = {}
-    for row, item in enumerate(encoded):
-        by_key.setdefault(item.key, []).append(row)
-    found = []
-    for rows in by_key.values():
-        if len(rows) > 1:
-            first_read = min(encoded[row].reads[0] if encoded[row].reads else 0 for row in rows)
-            prefix = min(shared_length([encoded[row].ids for row in rows]), first_read)
-            total = sum(len(encoded[row].ids) for row in rows)
-            if (len(rows) - 1) * prefix >= LEAST_SAVED * total:
-                found.append(_Group(prefix, rows))
     return found
 
 

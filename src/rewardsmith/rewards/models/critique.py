@@ -197,26 +197,12 @@ class CritiqueReward(ModelReward, SyncOrAsync):
         """`score`, with the reason in place of None."""
         if critique is None and self.writer is None:
             raise ValueError("CritiqueReward: there is neither a writer nor a column `critique`. Pass one of them.")
-        drafts = [critique]
+        drafts: list[Sequence[str | Unscored | None]] = [critique]
         if critique is None and self.writer is not None:
             drafts = yield [partial(self.writer, prompts, completions)] * self.n_critiques
-        return self._judged(prompts, completions, drafts, columns)
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        return digest_of(self.model), name_of(self.writer), self.template, self.n_critiques
-
-    def _judged(
-        self,
-        prompts: list[Text],
-        completions: list[Completion],
-        drafts: Sequence[Sequence[str | Unscored | None]],
-        columns: dict[str, Any],
-    ) -> list[float | Unscored]:
-        """The mean over drafts of the model's scores; one call for all of them."""
         rows = [(place, text) for draft in drafts for place, text in enumerate(draft) if isinstance(text, str)]
         values = []
-        if rows:
+        if rows:  # one call for all drafts
             given = rows_at([place for place, _ in rows], prompts=prompts, completions=completions, **columns)
             shown = [self._shown(completions[place], text) for place, text in rows]
             values = reasoned(self.model)(**given | {"completions": shown})
@@ -230,6 +216,10 @@ class CritiqueReward(ModelReward, SyncOrAsync):
             else:
                 found[place].append(float(value))
         return [math.fsum(row) / len(row) if row else why for row, why in zip(found, whys, strict=True)]
+
+    def settings(self) -> tuple[Any, ...]:
+        """What scores depend on."""
+        return digest_of(self.model), name_of(self.writer), self.template, self.n_critiques
 
     def _shown(self, completion: Completion, critique: str) -> Completion:
         head, _, rest = self.template.partition("{completion}")  # not str.format: texts hold braces

@@ -108,7 +108,13 @@ class Scanner:
         results: list[list[float]] = [[]] * len(encoded)
         with torch.inference_mode(), self.reading():
             for batch in self.plan(encoded):
-                for row, values in zip(batch.rows, self._batch(batch, encoded, read), strict=True):
+                rows = [encoded[row] for row in batch.rows]
+                cache = self.behavior.cache if batch.prefix and self.share else None
+                found = None if cache is None else self._trusted_prefix(cache, batch, encoded, rows, read)
+                if found is None:
+                    cuts = cut([len(row.ids) for row in rows], budget=self.budget, most_rows=self.max_rows)
+                    found = [values for start, stop in cuts for values in self._pass(rows[start:stop], read)]
+                for row, values in zip(batch.rows, found, strict=True):
                     results[row] = values
         return results
 
@@ -160,17 +166,6 @@ class Scanner:
         self.max_rows, self.share = 1, False
         logger.warning("Scanner: padding or other rows reach this model's scores, so rows are read one at a time.")
 
-    def _batch(self, batch: Batch, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
-        rows = [encoded[row] for row in batch.rows]
-        if batch.prefix and self.share and self.behavior.cache is not None:
-            shared = self._trusted_prefix(self.behavior.cache, batch, encoded, rows, read)
-            if shared is not None:
-                return shared
-        results: list[list[float]] = []
-        for start, stop in cut([len(row.ids) for row in rows], budget=self.budget, most_rows=self.max_rows):
-            results += self._pass(rows[start:stop], read)
-        return results
-
     def _pass(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
         if len(rows) == 1 or self.max_rows == 1:
             return self._alone(rows, read)
@@ -216,7 +211,10 @@ class Scanner:
     def _trusted_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read
     ) -> list[list[float]] | None:
-        """The rows read behind their prompts' cache, or None, for ever, where that does not give the plain scores."""
+        """The rows read behind their prompts' cache, or None, for ever, where that does not give the plain scores.
+
+        Read alone too are both ends of a batch of new lengths, else one row, within a quarter of all tokens.
+        """
         try:
             values = self._behind_prefix(cache, batch, encoded, rows, read)
         except Exception as error:
@@ -225,16 +223,6 @@ class Scanner:
             logger.info("Scanner: this model's cache cannot be shared (%s: %s).", type(error).__name__, error)
             self.share = False
             return None
-        places = self._prefix_witnesses(batch, rows)
-        alone = self._alone([rows[place] for place in places], read)
-        if places and not self._spread.near([values[place] for place in places], alone, values, self.trunk.dtype):
-            logger.warning("Scanner: scores behind a shared prompt differ from plain ones: prompts are not shared.")
-            self.share = False
-            return None
-        return values
-
-    def _prefix_witnesses(self, batch: Batch, rows: Sequence[Encoded]) -> list[int]:
-        """The rows to read alone too: both ends of a batch of new lengths, else one, within a quarter of all tokens."""
         lengths = [len(row.ids) - batch.prefix for row in rows]
         kind = (len(rows[0].ids) > len(rows[-1].ids), _octave(batch.prefix), _octave(len(rows[0].ids)))
         padded = cut(lengths, budget=self.budget, most_rows=self.max_rows, extra=batch.prefix)[0][1] - 1
@@ -245,7 +233,12 @@ class Scanner:
             places = [padded] if 4 * (self._reread + len(rows[padded].ids)) <= self._read else []
         self._kinds.add(kind)
         self._reread += sum(len(rows[place].ids) for place in places)
-        return places
+        alone = self._alone([rows[place] for place in places], read)
+        if places and not self._spread.near([values[place] for place in places], alone, values, self.trunk.dtype):
+            logger.warning("Scanner: scores behind a shared prompt differ from plain ones: prompts are not shared.")
+            self.share = False
+            return None
+        return values
 
     def _behind_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read

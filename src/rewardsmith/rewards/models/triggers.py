@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,8 +18,6 @@ from rewardsmith.types import Completion, Text
 if TYPE_CHECKING:
     from torch import Tensor
 
-Write = Callable[[str], Sequence[Completion]]
-"""A trigger's text to the rows' completions with it in its place; "" leaves the place empty."""
 Tokens = tuple[int, ...]
 
 DRAWN = 32  # random tokens tried for one that survives being written as text
@@ -36,46 +34,28 @@ class Differentiable:
 
     sources: tuple[GradientSource, ...]
 
-    def suggest(
-        self,
-        prompts: Sequence[Text],
-        write: Write,
-        trigger: str,
-        *,
-        n: int,
-        rng: Random,
-        columns: Columns | None = None,
-    ) -> list[str]:
+    def suggest(self, scene: Scene, trigger: str, *, n: int, rng: Random) -> list[str]:
         """At most n triggers, best first by the linearized mean score over the rows: one token swapped, or one more.
 
         Each survives being written: in its place in the first row, its text is read as just the tokens it was made of.
         """
-        scene = _Scene(self.sources[0], prompts, write, columns or {})
         placed = scene.placed(self.sources[0], trigger) if trigger else None
         ids = placed.ids if placed else ()
         found = self._ranked(scene, ids, range(len(ids)), SPARE * n) if ids else {}
         drawn = rng.sample(self._vocabulary, min(DRAWN, len(self._vocabulary)))
-        for _, longer in scene.surviving([(*ids, token) for token in drawn], 1):  # a random token behind, to be swapped
+        for _, longer in self._surviving(
+            scene, [(*ids, token) for token in drawn], 1
+        ):  # a random token behind, to be swapped
             found |= self._ranked(scene, longer, range(len(ids), len(longer)), SPARE * n)
         ordered = sorted(found, key=lambda ids: -found[ids])
-        return [text for text, _ in scene.surviving(ordered, n + 1) if text != trigger][:n]
+        return [text for text, _ in self._surviving(scene, ordered, n + 1) if text != trigger][:n]
 
-    def draw(
-        self,
-        prompts: Sequence[Text],
-        write: Write,
-        trigger: str,
-        *,
-        n: int,
-        rng: Random,
-        columns: Columns | None = None,
-    ) -> list[str]:
+    def draw(self, scene: Scene, trigger: str, *, n: int, rng: Random) -> list[str]:
         """At most n random triggers of as many tokens as this one, to compare it with; they survive being written."""
-        scene = _Scene(self.sources[0], prompts, write, columns or {})
         placed = scene.placed(self.sources[0], trigger)
         length = len(placed.ids) if placed else 0
         drawn = [tuple(rng.choices(self._vocabulary, k=length)) for _ in range(DRAWN * n)]
-        return [text for text, _ in scene.surviving(drawn, n)]
+        return [text for text, _ in self._surviving(scene, drawn, n)]
 
     @cached_property
     def _vocabulary(self) -> list[int]:
@@ -86,14 +66,14 @@ class Differentiable:
         size = min(len(tokenizer), *(source.embedding.weight.shape[0] for source in self.sources))
         return [token for token in range(size) if token not in special]
 
-    def _ranked(self, scene: _Scene, ids: Tokens, places: range, most: int) -> dict[Tokens, float]:
+    def _ranked(self, scene: Scene, ids: Tokens, places: range, most: int) -> dict[Tokens, float]:
         """The `most` best swaps at each place, with the mean score that they promise."""
         import torch
 
         vocabulary = torch.tensor(self._vocabulary)
         promised: list[Tensor] = []
         for source in self.sources:
-            placed = scene.placed(source, scene.text(ids))
+            placed = scene.placed(source, self._text(ids))
             if placed is None or placed.ids != ids:
                 return {}
             scores, gradients = token_gradients(source, placed.rows, placed.spans)
@@ -106,6 +86,30 @@ class Differentiable:
             for value, column in zip(top.values[place], top.indices[place], strict=True)
         }
 
+    def _text(self, ids: Sequence[int]) -> str:
+        """Tokens as text."""
+        return str(self.sources[0].tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+
+    def _surviving(self, scene: Scene, candidates: Sequence[Tokens], n: int) -> list[tuple[str, Tokens]]:
+        """The first n of the candidates that, written as text into the first row, are read as the same tokens."""
+        bare = self.sources[0].encode(scene.prompts, scene.write(""), scene.columns)
+        readable = [(place, row) for place, row in enumerate(bare) if not isinstance(row, Unscored)]
+        found: list[tuple[str, Tokens]] = []
+        for start in range(0, len(candidates) if readable else 0, SPARE * n):
+            part = candidates[start : start + SPARE * n]
+            texts, (first, without) = [self._text(ids) for ids in part], readable[0]
+            rows = self.sources[0].encode(
+                [scene.prompts[first]] * len(texts),
+                [scene.write(text)[first] for text in texts],
+                {name: [values[first]] * len(texts) for name, values in scene.columns.items()},
+            )
+            for text, ids, row in zip(texts, part, rows, strict=True):
+                if text.strip() and not isinstance(row, Unscored) and _within(row, span_of(without, row)) == ids:
+                    found.append((text, ids))
+            if len(found) >= n:
+                break
+        return found[:n]
+
 
 class _Placed(NamedTuple):
     """A trigger's tokens, and the rows, with where in each of them, that read them so."""
@@ -116,13 +120,16 @@ class _Placed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """The rows that a trigger is written into."""
+class Scene:
+    """The rows that a trigger is written into.
 
-    source: GradientSource
+    write: a trigger's text to the rows' completions with it in its place; "" leaves the place empty.
+    columns: what else the rows have, one list a column.
+    """
+
     prompts: Sequence[Text]
-    write: Write
-    columns: Columns
+    write: Callable[[str], Sequence[Completion]]
+    columns: Columns = field(default_factory=dict)
 
     def placed(self, source: GradientSource, trigger: str) -> _Placed | None:
         """The trigger as most rows read it."""
@@ -136,30 +143,6 @@ class _Scene:
         ids = read.most_common(1)[0][0] if read else ()
         same = [(row, span) for row, span in found if _within(row, span) == ids]
         return _Placed(ids, [row for row, _ in same], [span for _, span in same]) if ids else None
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Tokens as text."""
-        return str(self.source.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
-
-    def surviving(self, candidates: Sequence[Tokens], n: int) -> list[tuple[str, Tokens]]:
-        """The first n of the candidates that, written as text into the first row, are read as the same tokens."""
-        bare = self.source.encode(self.prompts, self.write(""), self.columns)
-        readable = [(place, row) for place, row in enumerate(bare) if not isinstance(row, Unscored)]
-        found: list[tuple[str, Tokens]] = []
-        for start in range(0, len(candidates) if readable else 0, SPARE * n):
-            part = candidates[start : start + SPARE * n]
-            texts, (first, without) = [self.text(ids) for ids in part], readable[0]
-            rows = self.source.encode(
-                [self.prompts[first]] * len(texts),
-                [self.write(text)[first] for text in texts],
-                {name: [values[first]] * len(texts) for name, values in self.columns.items()},
-            )
-            for text, ids, row in zip(texts, part, rows, strict=True):
-                if text.strip() and not isinstance(row, Unscored) and _within(row, span_of(without, row)) == ids:
-                    found.append((text, ids))
-            if len(found) >= n:
-                break
-        return found[:n]
 
 
 def span_of(without: Encoded, row: Encoded) -> range:
