@@ -9,7 +9,8 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building
-from rewardsmith.auditing.equivalence import committed, key_kind, wrong_answers
+from rewardsmith.auditing.equivalence.keys import committed, key_kind
+from rewardsmith.auditing.equivalence.wrong import wrong_answers
 from rewardsmith.auditing.texts import CARRIERS, Carrier
 from rewardsmith.data import Row
 from rewardsmith.data.rows import has_text
@@ -147,9 +148,25 @@ def build_panel(
     if not verifier:
         accepted = _best(means, keyed=False)
     formatted = max(known) - means[0].right if means[0].right is not None else 0.0
-    scored = yield from _levels(items, accepted[0], verifier=verifier, spread=spread)
+    # Each item's key and wrong answers in the carrier; items without a level are left out.
+    texts = [(item.key, *item.wrongs) for item in items]
+    scores = yield [
+        Ask([item.row.with_completion(accepted[0].wrap(text)) for text in own])
+        for item, own in zip(items, texts, strict=True)
+    ]
+    scored = []
+    for item, (right, *wrongs) in zip(items, scores, strict=True):
+        paid = [wrong.reward for wrong in wrongs if wrong.reward is not None]
+        level = (median(paid) if paid else None) if verifier else right.reward
+        if level is not None:
+            scored.append(replace(item, right=right.reward, wrong_scores=tuple(w.reward for w in wrongs), level=level))
+    gaps = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
+    typical = median(gaps) if verifier and gaps else max(spread, 0.1 * max((abs(i.level) for i in scored), default=0.0))
+    typical = typical if typical > 0 else 1.0
+    # From an item's wrong answers to its key; the usual gap where the key itself is hardly paid.
+    gaps = [item.right - item.level if verifier and item.right is not None else 0.0 for item in scored]
     return Panel(
-        items=scored,
+        items=tuple(replace(i, gap=g if g > 0.5 * typical else typical) for i, g in zip(scored, gaps, strict=True)),
         verifier=verifier,
         keyed=keyed,
         reads_answers=reads_answers,
@@ -227,26 +244,3 @@ def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[
     singles = yield [Ask([row], nonce="conduct 4", whole=True) for row in rows]
     single = [score for scores in singles for score in scores]
     return Conduct(rows, earliest[: len(rows)], first, again, reverse[::-1], single)
-
-
-def _levels(items: Sequence[Item], carrier: Carrier, *, verifier: bool, spread: float) -> Building[tuple[Item, ...]]:
-    """Score each item's key and wrong answers in the carrier; items without a level are left out.
-
-    The gap is from an item's wrong answers to its key; the usual gap where the key itself is hardly paid.
-    """
-    texts = [(item.key, *item.wrongs) for item in items]
-    scores = yield [
-        Ask([item.row.with_completion(carrier.wrap(text)) for text in row_texts])
-        for item, row_texts in zip(items, texts, strict=True)
-    ]
-    scored = []
-    for item, (right, *wrongs) in zip(items, scores, strict=True):
-        known = [wrong.reward for wrong in wrongs if wrong.reward is not None]
-        level = (median(known) if known else None) if verifier else right.reward
-        if level is not None:
-            scored.append(replace(item, right=right.reward, wrong_scores=tuple(w.reward for w in wrongs), level=level))
-    gaps = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
-    typical = median(gaps) if verifier and gaps else max(spread, 0.1 * max((abs(i.level) for i in scored), default=0.0))
-    typical = typical if typical > 0 else 1.0
-    own = [item.right - item.level if verifier and item.right is not None else 0.0 for item in scored]
-    return tuple(replace(i, gap=gap if gap > 0.5 * typical else typical) for i, gap in zip(scored, own, strict=True))

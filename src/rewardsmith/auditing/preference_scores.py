@@ -67,7 +67,12 @@ def context_sensitivity(
     records = [{"prompt": row.prompt, **row.columns} for row in rows]
     pairs = reversal_pairs(records, form=form, template=None)
     given = [pair["context"] for pair in pairs]
-    asked = [(given, 0), (_others(pairs), 1), ([None] * len(pairs), 0)]
+    others: list[Any] = []  # for each row the same side's context of the next record that says something else, or None
+    for index in range(len(pairs)):
+        own = {given[index - index % 2], given[index - index % 2 + 1]}
+        later = (given[(index + step) % len(given)] for step in range(2, len(given), 2))
+        others.append(next((context for context in later if context not in own), None))
+    asked = [(given, 0), (others, 1), ([None] * len(pairs), 0)]
     wanted = []
     for contexts, missing in asked:
         for pair, context in zip(pairs, contexts, strict=True):
@@ -94,16 +99,6 @@ def context_sensitivity(
         share_right(wrong, groups, alpha=alpha),
         share_right(none, groups, alpha=alpha),
     )
-
-
-def _others(pairs: Sequence[dict[str, Any]]) -> list[Any]:
-    """For each row the same side's context of the next record that says something else; None where none does."""
-    found: list[Any] = []
-    for index in range(len(pairs)):
-        own = {pairs[index - index % 2]["context"], pairs[index - index % 2 + 1]["context"]}
-        later = (pairs[(index + step) % len(pairs)]["context"] for step in range(2, len(pairs), 2))
-        found.append(next((context for context in later if context not in own), None))
-    return found
 
 
 class ContrastConsistency(NamedTuple):

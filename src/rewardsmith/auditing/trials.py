@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
-from rewardsmith.auditing.equivalence import stands_alone
+from rewardsmith.auditing.equivalence.reading import stands_alone
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity, clip, share_finding
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row

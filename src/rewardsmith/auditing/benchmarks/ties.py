@@ -82,7 +82,8 @@ def ties_score(rows: Rows, scores: Scores) -> TiesScore:
     tied_accuracy, ref_accuracy = (mean_or_nan([float(own.gap > 0) for own in side.values()]) for side in (tied, ref))
     preferred = mean_or_nan([float(own.gap > own.spread) for _, own in pairs])
     hard = mean_or_nan([float(min(one.gap, own.gap) > own.spread) for one, own in pairs])
-    margin = mean_or_nan([_margin(min(one.gap, own.gap), own.spread) for one, own in pairs])
+    gaps = [(min(one.gap, own.gap), own.spread) for one, own in pairs]
+    margin = mean_or_nan([math.tanh(g / s - 1) if s else float((g > 0) - (g < 0)) for g, s in gaps])
     value = 0.30 * tied_accuracy + 0.30 * ref_accuracy + 0.20 * preferred + 0.20 * hard + 0.01 * margin
     return TiesScore(value, tied_accuracy, ref_accuracy, preferred, hard, margin, len(pairs))
 
@@ -94,9 +95,3 @@ def ties_subset(ties: TiesScore, *, n: int, n_unscored: int, alpha: float) -> Su
     share = min(max(ties.value, 0.0), 1.0)
     low, high = wilson_interval(share * ties.n_pairs, ties.n_pairs, alpha=alpha)
     return SubsetScore(ties.value, min(low, ties.value), max(high, ties.value), n, n_unscored)
-
-
-def _margin(gap: float, spread: float) -> float:
-    if spread == 0:
-        return float((gap > 0) - (gap < 0))
-    return math.tanh(gap / spread - 1)

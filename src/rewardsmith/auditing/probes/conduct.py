@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from statistics import quantiles
-from typing import Protocol
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome, Probe
-from rewardsmith.auditing.baseline import Conduct, Panel
+from rewardsmith.auditing.baseline import Panel
 from rewardsmith.auditing.finding import Finding, Ladder, counted, share_finding, shown
+from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
 from rewardsmith.scoring import Scored
@@ -96,18 +96,7 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
     return found
 
 
-class Conducted(Protocol):
-    """What questions of conduct start from: repeated scores, the unit of their differences, and the error level."""
-
-    @property
-    def conduct(self) -> Conduct: ...
-    @property
-    def unit(self) -> float: ...
-    @property
-    def alpha(self) -> float: ...
-
-
-def determinism(panel: Conducted) -> Asking:
+def determinism(panel: Panel | PairPanel) -> Asking:
     """Send the same call twice: a difference is noise, or state that the reward keeps between calls."""
     conduct = panel.conduct
     (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
@@ -127,7 +116,7 @@ def determinism(panel: Conducted) -> Asking:
     return _inconstant("determinism", moved, panel, what, advice)
 
 
-def batch_dependence(panel: Conducted) -> Outcome:
+def batch_dependence(panel: Panel | PairPanel) -> Outcome:
     """Compare the same rows in reverse order, and one by one: a row's reward may depend on that row alone."""
     conduct = panel.conduct
     if _changed(conduct.rows, conduct.first, conduct.again):
@@ -158,7 +147,7 @@ def _changed(rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scor
     ]
 
 
-def _inconstant(probe: str, changed: Changed, panel: Conducted, what: str, advice: str) -> Outcome:
+def _inconstant(probe: str, changed: Changed, panel: Panel | PairPanel, what: str, advice: str) -> Outcome:
     if not changed:
         return Outcome()
     n = len(panel.conduct.rows)
@@ -213,7 +202,7 @@ def saturation(panel: Panel) -> Outcome:
     return Outcome(findings=(Finding("saturation", "info", message, at_ends, None, len(scores), "Nothing to do."),))
 
 
-def latency(panel: Conducted) -> Outcome:
+def latency(panel: Panel | PairPanel) -> Outcome:
     """State how long a row takes, and how long the slowest."""
     seconds = [score.seconds for score in (*panel.conduct.first, *panel.conduct.single)]
     if len(seconds) < 2:

@@ -10,7 +10,7 @@ from functools import partial
 from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.edits import EQUAL, FEWEST_EDITED, MOST_EDITED, as_given, pairs_of, passing_example, shuffled
-from rewardsmith.auditing.equivalence import reads_off
+from rewardsmith.auditing.equivalence.reading import reads_off
 from rewardsmith.auditing.finding import Ladder, severity_above, share_finding
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.phrases import Phrases

@@ -9,7 +9,9 @@ from functools import lru_cache, partial
 from typing import Literal
 
 from rewardsmith.auditing.baseline import Item, Panel
-from rewardsmith.auditing.equivalence import number_tokens, prefixes, read_number, supersets
+from rewardsmith.auditing.equivalence.numbers import read_number
+from rewardsmith.auditing.equivalence.reading import number_tokens
+from rewardsmith.auditing.equivalence.wrong import prefixes, supersets
 from rewardsmith.auditing.trials import Variant, VariantProbe, Write, variant
 
 COMMIT = "Read one committed answer: `rewardsmith.rewards.exact_number`, `math_equal`, `multiple_choice`, `exact_text`."

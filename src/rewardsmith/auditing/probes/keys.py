@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
-from rewardsmith.auditing.equivalence import Form, equivalent, equivalent_forms, read_number, same_notation
+from rewardsmith.auditing.equivalence.keys import equivalent
+from rewardsmith.auditing.equivalence.numbers import read_number
+from rewardsmith.auditing.equivalence.spellings import Form, equivalent_forms, same_notation
 from rewardsmith.auditing.finding import Severity, share_finding
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.texts import CARRIERS

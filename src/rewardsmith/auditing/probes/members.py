@@ -90,7 +90,8 @@ def members(panel: PairPanel, reward: Any) -> Outcome:
     """Look for copies among the members; how they part under pressure; what they drift to together.
 
     Their numbers come from the reward's own `source_rewards`, which rounds of questions do not carry. Without a pool of
-    several completions to a prompt, copies are all that is looked for.
+    several completions to a prompt, copies are all that is looked for. The pool is cut into groups of the usual size;
+    prompts with fewer completions are left out.
     """
     pairs = range(len(panel.rows))
     chosen, rejected = (
@@ -100,7 +101,12 @@ def members(panel: PairPanel, reward: Any) -> Outcome:
         reason = f"there are {chosen.shape[1]} members and {len(pairs)} pairs; it takes 2 and {FEWEST_PAIRS}"
         return Outcome(not_run=reason)
     copies = _copies(member_twins(chosen - rejected, alpha=panel.alpha), chosen.shape[1], len(pairs))
-    rows, size, gold = _grouped(panel)
+    by_prompt: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(panel.pool):
+        by_prompt[row.prompt_text].append(place)
+    size = int(np.median([len(group) for group in by_prompt.values()])) if by_prompt else 0
+    places = [place for group in by_prompt.values() if len(group) >= size for place in group[:size]]
+    rows, gold = [panel.pool[place] for place in places], panel.gold[places] if len(panel.gold) else np.zeros(0)
     n = [count for count in PRESSURES if count <= size]
     if len(n) < 2:
         return Outcome(findings=(copies,))
@@ -142,45 +148,26 @@ def source_rewards(reward: Any, rows: Sequence[Row]) -> Floats:
 
 
 def _copies(twins: Sequence[Twins], n_members: int, n: int) -> Finding:
-    for bound, severity in COPIES:
-        copied = [pair for pair in twins if pair.interval[1] < bound]
-        if copied:
+    severity: Severity = "info"
+    pair, advice = twins[0], "Nothing to do."  # the two most alike
+    message = (
+        f"The {n_members} members differ. Of the two most alike ({pair.first} and {pair.second}) one explains all but "
+        f"{pair.own:.1%} of the other. They share their data, so a small spread is no certificate."
+    )
+    for bound, severity_below in COPIES[::-1]:
+        if copied := [pair for pair in twins if pair.interval[1] < bound]:
+            pair, severity = copied[-1], severity_below
             listed = "; ".join(f"{pair.second} is a copy of {pair.first}" for pair in copied[:5])
             more = f", and {len(copied) - 5} more pairs" if len(copied) > 5 else ""
-            return Finding(
-                probe="members",
-                severity=severity,
-                message=f"Of {n_members} members {listed}{more}, up to scale and level. What the ensemble's spread "
-                "says of its ignorance is not to be believed.",
-                value=copied[-1].own,
-                interval=copied[-1].interval,
-                n=n,
-                advice="Train members from pretraining seeds, or at least seeds and subsets, of their own: "
-                "`rewardsmith train-reward --members 3 --model A --model B --subset 0.8`.",
-                unit=OWN_UNIT,
+            message = (
+                f"Of {n_members} members {listed}{more}, up to scale and level. What the ensemble's spread says of its "
+                "ignorance is not to be believed."
             )
-    nearest = twins[0]
-    return Finding(
-        probe="members",
-        severity="info",
-        message=f"The {n_members} members differ. Of the two most alike ({nearest.first} and {nearest.second}) one "
-        f"explains all but {nearest.own:.1%} of the other. They share their data, so a small spread is no certificate.",
-        value=nearest.own,
-        interval=nearest.interval,
-        n=n,
-        advice="Nothing to do.",
-        unit=OWN_UNIT,
-    )
-
-
-def _grouped(panel: PairPanel) -> tuple[list[Row], int, Floats]:
-    """The pool as groups of one size, the usual one at least 2; prompts with fewer completions are left out."""
-    by_prompt: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(panel.pool):
-        by_prompt[row.prompt_text].append(place)
-    size = int(np.median([len(group) for group in by_prompt.values()])) if by_prompt else 0
-    places = [place for group in by_prompt.values() if len(group) >= size for place in group[:size]]
-    return [panel.pool[place] for place in places], size, panel.gold[places] if len(panel.gold) else np.zeros(0)
+            advice = (
+                "Train members from pretraining seeds, or at least seeds and subsets, of their own: "
+                "`rewardsmith train-reward --members 3 --model A --model B --subset 0.8`."
+            )
+    return Finding("members", severity, message, pair.own, pair.interval, n, advice, OWN_UNIT)
 
 
 def _drifting(drift: Drift, true: Sequence[Drift]) -> Finding:

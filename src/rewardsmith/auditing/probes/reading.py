@@ -91,7 +91,15 @@ def context(panel: PairPanel) -> Asking:
     swapped, without = (_whole(panel, own, numbers[place] - numbers[place + 1]) for place in (0, 2))
     gap, moved = _paired(panel, swapped, own), _moved(panel.margins[own], swapped[own])
     right, wrong, none = (share_won(panel, margins, own) for margins in (panel.margins, swapped, without))
-    reversals = share_won(panel, panel.margins, _reversals(panel))
+    # Pairs of the same prompt and answers that also stand there with another context and the opposite label.
+    groups: dict[tuple[str, frozenset[str]], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for k in given:
+        asked = text_of(panel.bare[k] if panel.bare else panel.rows[k].prompt)
+        texts = panel.text(k, "chosen"), panel.text(k, "rejected")
+        if texts[0] != texts[1]:
+            groups[asked, frozenset(texts)][texts[0]].append(k)
+    turning = sorted(k for sides in groups.values() if len(sides) == 2 for rows in sides.values() for k in rows)
+    reversals = share_won(panel, panel.margins, turning)
     severity: Severity = "info"
     if reversals.n >= FEWEST_PAIRS and reversals.low <= 0.5 and reversals.high < SEPARATED:
         severity = "high"
@@ -125,17 +133,6 @@ def _moved(own: Floats, swapped: Floats) -> float:
     known = np.isfinite(swapped)
     size = float(np.abs(own[known]).mean()) if known.any() else 0.0
     return float(np.abs(own - swapped)[known].mean()) / size if size > 0 else 1.0
-
-
-def _reversals(panel: PairPanel) -> list[int]:
-    """Pairs of the same prompt and answers that also stand there with another context and the opposite label."""
-    groups: dict[tuple[str, frozenset[str]], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for k, row in enumerate(panel.rows):
-        prompt = text_of(panel.bare[k] if panel.bare else row.prompt)
-        texts = panel.text(k, "chosen"), panel.text(k, "rejected")
-        if row.context is not None and texts[0] != texts[1]:
-            groups[prompt, frozenset(texts)][texts[0]].append(k)
-    return sorted(k for sides in groups.values() if len(sides) == 2 for rows in sides.values() for k in rows)
 
 
 def _others(panel: PairPanel, names: Sequence[str], among: Sequence[int] | None = None) -> list[tuple[int, int]]:

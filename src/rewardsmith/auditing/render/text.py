@@ -38,7 +38,18 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
     findings = report.at_least(floor)
     verdict = Text(wording.headline(report, floor=floor), COLORS[wording.tone([report], floor=floor)])
     console.print(verdict.append("  ").append_text(safe_text(report.target, style="not bold default")))
-    console.print(_facts(report))
+    facts = [
+        f"{report.n_rows:,} rows",
+        f"{report.calls:,} completions sent, {wording.duration(report.seconds)} inside the reward",
+    ]
+    facts += [wording.asked(report)] if report.checks else []
+    facts += [f"seed {report.seed}"]
+    line = safe_text(report.kind).append(" · ").append_text(safe_text(report.contract))
+    line.append(" · " + " · ".join(facts))
+    for reason, count in report.unscored.items():
+        line.append(f" · {count:,} unscored: ", "yellow").append_text(safe_text(reason, limit=80))
+    line.stylize("dim")
+    console.print(line)
     if findings:
         console.print(_findings_table(findings, narrow=console.width < 100))
     for curve in report.curves:
@@ -72,21 +83,6 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
             Text(f"{report.calls:,}"),
         )
     console.print(table)
-
-
-def _facts(report: Report) -> Text:
-    facts = [
-        f"{report.n_rows:,} rows",
-        f"{report.calls:,} completions sent, {wording.duration(report.seconds)} inside the reward",
-    ]
-    facts += [wording.asked(report)] if report.checks else []
-    facts += [f"seed {report.seed}"]
-    line = safe_text(report.kind).append(" · ").append_text(safe_text(report.contract))
-    line.append(" · " + " · ".join(facts))
-    for reason, count in report.unscored.items():
-        line.append(f" · {count:,} unscored: ", "yellow").append_text(safe_text(reason, limit=80))
-    line.stylize("dim")
-    return line
 
 
 def _findings_table(findings: Sequence[Finding], *, narrow: bool) -> Table:
