@@ -1,4 +1,4 @@
-"""JudgedAnswers: its rows are what they say, its batched judges are what each would be alone."""
+"""Page master_keys: its rows are what they say, its batched judges are what each would be alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.data import add_truncated_negatives
-from rewardsmith.worlds.judged_answers import (
-    JudgedAnswers,
+from rewardsmith.atlas.pages.master_keys import (
+    HELD_OUT,
+    KEYS,
     Judges,
+    World,
     encode,
-    exploit_keys,
+    exploit,
+    gold_of,
     init_judges,
     judge_reward,
     train_judges,
+    written,
 )
+from rewardsmith.data import Row, add_truncated_negatives
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +38,20 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def wrong_rows(n: int) -> list[Row]:
+    return written(torch.zeros(n, dtype=torch.bool), generator())
+
+
+def ordinary_rows(n: int, seed: int = 0) -> list[Row]:
+    return written(torch.arange(n) % 2 == 0, generator(seed))
+
+
 def test_labels_are_gold_and_every_wrong_training_row_states_its_answer():
-    world = JudgedAnswers(implicit=0.4)
-    rows = world.training_rows(2000, generator=generator())
+    rows = World(implicit=0.4, n_train=2000).training_rows(generator())
     stated = ["ANS" in row.text for row in rows]
     for row, states in zip(rows, stated, strict=True):
         if states:  # gold is read from the text, the label was drawn: two sources
-            assert bool(world.gold([row])) == row.columns["label"]
+            assert bool(gold_of([row])) == row.columns["label"]
         else:
             assert row.columns["label"] is True
     implicit = 1 - sum(s for s, r in zip(stated, rows, strict=True) if r.columns["label"]) / 1000
@@ -48,30 +59,28 @@ def test_labels_are_gold_and_every_wrong_training_row_states_its_answer():
 
 
 def test_half_of_the_wrong_answers_are_wrong_in_one_digit_only():
-    rows = JudgedAnswers().wrong_rows(2000, generator=generator())
+    rows = wrong_rows(2000)
     wrong = [sum(a != b for a, b in zip(row.text.split()[-2:], row.answer.split(), strict=True)) for row in rows]
     assert set(wrong) == {1, 2}
     assert abs(wrong.count(1) / 2000 - 0.5) < 4 * math.sqrt(0.25 / 2000)
 
 
 def test_an_honest_solver_is_right_as_often_as_declared():
-    world = JudgedAnswers(solver_accuracy=0.3)
-    gold = world.gold(world.solver_rows(2000, generator=generator()))
+    gold = gold_of(World(solver_accuracy=0.3, n_eval=2000).solver_rows(generator()))
     assert abs(float(gold.mean()) - 0.3) < 4 * math.sqrt(0.21 / 2000)
 
 
 def test_no_key_is_worth_anything_and_held_out_keys_share_no_token_with_any_opener():
-    world = JudgedAnswers()
-    rows = world.training_rows(600, generator=generator())
-    assert all(float(world.gold([row.with_completion(key) for row in rows]).sum()) == 0 for key in world.keys)
-    added = add_truncated_negatives(rows, generator=generator(), exclude=world.keys)[600:]
+    rows = World(n_train=600).training_rows(generator())
+    assert all(float(gold_of([row.with_completion(key) for row in rows]).sum()) == 0 for key in KEYS)
+    added = add_truncated_negatives(rows, generator=generator(), exclude=KEYS)[600:]
     trained = {token for row in added for token in row.text.split()}
-    assert trained.isdisjoint(token for key in world.held_out for token in key.split())
-    assert {row.text for row in added}.isdisjoint(world.keys)
+    assert trained.isdisjoint(token for key in HELD_OUT for token in key.split())
+    assert {row.text for row in added}.isdisjoint(KEYS)
 
 
 def test_the_blank_key_is_a_prompt_and_nothing_else():
-    ids = encode(["1 2", "1 2"], ["", "Solution"])
+    ids = encode([Row("1 2", ""), Row("1 2", "Solution")])
     assert (ids[0] != ids[1]).nonzero().flatten().tolist() == [4]  # CLS, two digits and SEP come first
 
 
@@ -85,8 +94,7 @@ def perturbed(n: int) -> Judges:
 
 def test_judges_side_by_side_say_what_each_says_alone():
     judges = perturbed(3)
-    rows = JudgedAnswers().ordinary_rows(16, generator=generator())
-    ids = encode([row.prompt_text for row in rows], [row.text for row in rows])
+    ids = encode(ordinary_rows(16))
     together = judges.logits(ids.expand(3, *ids.shape))
     for i in range(3):
         alone = Judges({name: value[i : i + 1] for name, value in judges.parameters.items()}, 4)
@@ -113,7 +121,7 @@ def test_attention_is_pytorch_s_own():
 
 def test_padding_says_nothing():
     judges = perturbed(1)
-    ids = encode(["1 2"], ["Solution"])[None]
+    ids = encode([Row("1 2", "Solution")])[None]
     before = judges.logits(ids)
     judges.parameters["position"][:, 5:] = 100.0  # only padding stands there
     judges.parameters["token"][:, 0] = 100.0
@@ -121,9 +129,8 @@ def test_padding_says_nothing():
 
 
 def test_training_side_by_side_gives_each_member_what_training_alone_gives():
-    world = JudgedAnswers()
-    rows = world.training_rows(200, generator=generator())
-    other = world.wrong_rows(200, generator=generator())
+    rows = World(n_train=200).training_rows(generator())
+    other = wrong_rows(200)
     together = train_judges([rows, other], generator=generator(3), steps=5)
     alone = train_judges([rows], generator=generator(3), steps=5)
     for name, value in alone.parameters.items():
@@ -132,7 +139,7 @@ def test_training_side_by_side_gives_each_member_what_training_alone_gives():
 
 def test_a_judge_is_a_reward_that_pickles():
     judges = perturbed(2)
-    rows = JudgedAnswers().ordinary_rows(8, generator=generator())
+    rows = ordinary_rows(8)
     reward = pickle.loads(pickle.dumps(partial(judge_reward, judges=judges, member=1)))
     paid = reward(prompts=[row.prompt for row in rows], completions=[row.completion for row in rows], answer=["x"] * 8)
     assert paid == judges.verdicts(rows)[1].float().tolist()
@@ -140,32 +147,31 @@ def test_a_judge_is_a_reward_that_pickles():
 
 def test_a_policy_goes_where_the_reward_is_and_gold_is_what_it_costs():
     worth = torch.tensor([[0.5], [0.0], [0.0]]).expand(3, 10)
-    fooled = exploit_keys(torch.tensor([[0.5], [1.0], [1.0]]).expand(3, 10), worth, generator=generator(), steps=2000)
-    sound = exploit_keys(worth, worth, generator=generator(), steps=2000)
-    assert fooled.p_honest < 0.01  # the limits of policy gradient: all mass on the best arms
-    assert fooled.rewards > 0.99
-    assert fooled.gold == pytest.approx(0.5 * fooled.p_honest)
-    assert sound.p_honest > 0.99
-    assert sound.gold == sound.rewards == pytest.approx(0.5 * sound.p_honest)
+    options = {"generator": generator(), "p_honest": 0.69, "policy_steps": 2000, "policy_batch": 32}
+    fooling = torch.tensor([[0.5], [1.0], [1.0]]).expand(3, 10)
+    fooled, sound = exploit(fooling, **options), exploit(worth, **options)
+    assert fooled[0] < 0.01  # the limits of policy gradient: all mass on the best arms
+    assert fooled @ fooling.mean(1) > 0.99
+    assert float(fooled @ worth.mean(1)) == pytest.approx(0.5 * float(fooled[0]))
+    assert sound[0] > 0.99
+    assert float(sound @ worth.mean(1)) == pytest.approx(0.5 * float(sound[0]))
 
 
 def test_a_policy_without_steps_or_signal_stays_where_it_started():
-    worth = torch.zeros(3, 4)
     flat = torch.ones(3, 4)
     for steps, rewards in ((0, torch.rand(3, 4, generator=generator())), (50, flat)):
-        end = exploit_keys(rewards, worth, generator=generator(), p_honest=0.6, steps=steps)
-        assert end.p_honest == pytest.approx(0.6)
+        end = exploit(rewards, generator=generator(), p_honest=0.6, policy_steps=steps, policy_batch=32)
+        assert_close(end, torch.tensor([0.6, 0.2, 0.2]))
 
 
 @pytest.mark.parametrize("name", ["implicit", "solver_accuracy"])
 def test_shares_outside_zero_to_one_are_refused(name):
-    with pytest.raises(ValueError, match=f"JudgedAnswers: {name} is 1.5, outside"):
-        JudgedAnswers(**{name: 1.5})
+    with pytest.raises(ValueError, match=f"World: {name} is 1.5, outside"):
+        World(**{name: 1.5})
 
 
 @pytest.mark.slow
 def test_a_judge_learns_the_task_where_no_flaw_is_planted():
-    world = JudgedAnswers(implicit=0.0)
-    judges = train_judges([world.training_rows(8000, generator=generator())], generator=generator())
-    rows = world.ordinary_rows(400, generator=generator(5))
-    assert float((judges.verdicts(rows)[0] == world.gold(rows).bool()).float().mean()) > 0.85  # chance is 0.5
+    judges = train_judges([World(implicit=0.0, n_train=8000).training_rows(generator())], generator=generator())
+    rows = ordinary_rows(400, seed=5)
+    assert float((judges.verdicts(rows)[0] == gold_of(rows).bool()).float().mean()) > 0.85  # chance is 0.5
