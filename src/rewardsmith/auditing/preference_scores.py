@@ -15,8 +15,8 @@ from rewardsmith.data import PreferenceRow, Row, in_context, reversal_pairs
 from rewardsmith.data.contexts import CONTEXT_TEMPLATE, ContextForm
 from rewardsmith.data.contrast import ContrastPair
 from rewardsmith.measures import accuracy_gap, wilson_interval
-from rewardsmith.measures.accuracy_gaps import AccuracyGap
 from rewardsmith.measures.intervals import Share, mean_interval, mean_or_nan, share_right
+from rewardsmith.measures.rankings import AccuracyGap
 from rewardsmith.scoring import Target, rewards_of, score
 
 

@@ -1,14 +1,12 @@
 """Statistics that score nothing: arrays in, a NamedTuple with an interval out."""
 
-from rewardsmith.measures.accuracy_gaps import accuracy_gap
 from rewardsmith.measures.best_of_n import best_of_n_curve
 from rewardsmith.measures.calibration import auroc, brier_score, expected_calibration_error, reliability_curve
 from rewardsmith.measures.intervals import wilson_interval
-from rewardsmith.measures.labels import first_error_f1, flawed_positive_rate
+from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_positive_rate
 from rewardsmith.measures.lapses import fit_lapse
 from rewardsmith.measures.members import shared_hack_drift, underspecification
-from rewardsmith.measures.noise import estimate_noise
-from rewardsmith.measures.rankings import acc_and_acc_plus
+from rewardsmith.measures.rankings import acc_and_acc_plus, accuracy_gap
 from rewardsmith.measures.reliability import choose_filter, reward_reliability
 from rewardsmith.measures.step_scores import solution_score, step_metrics
 from rewardsmith.measures.tradeoffs import aspect_tradeoff
