@@ -1,4 +1,4 @@
-"""ConceptLanguage word by word, its reward models against a plain forward pass, its encoder by hand."""
+"""Page reward_inconsistency: its language word by word, its models against a plain forward pass, its encoder."""
 
 import random
 from collections import Counter
@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from rewardsmith.atlas.pages.reward_inconsistency import WordModels, World, word_reward, words_of
 from rewardsmith.data import mine_contrast_pairs
 from rewardsmith.worlds import Streams
-from rewardsmith.worlds.concept_language import ConceptLanguage, WordModels, WordReward, words_of
+from rewardsmith.worlds.batched_mlp import BatchedMLP
 
-LANGUAGE = ConceptLanguage()
+LANGUAGE = World()
 JUNK = range(80, 90)
 
 
@@ -48,29 +49,29 @@ def test_preferred_answers_cover_all_and_rejected_are_junk_or_misplaced():
         assert len(concepts(rejected)) >= 3
     assert abs(misplaced / 4000 - 0.25) < 4 * (0.25 * 0.75 / 4000) ** 0.5
     flipped = LANGUAGE.pairs(4000, Streams([1]), flip=1.0)
-    assert_close(flipped.chosen, pairs.rejected)
-    assert_close(flipped.rejected, pairs.chosen)
+    assert_close(flipped[1], pairs[2])
+    assert_close(flipped[2], pairs[1])
 
 
 def test_rewording_keeps_concepts_and_junk_junk():
     streams, generator = Streams([0]), random.Random(0)
     words = torch.tensor([[[0, 12, 79, 84]] * 4000])
-    reworded = LANGUAGE.reworded(words, streams, rate=0.5)[0]
+    reworded = World(reword_rate=0.5).reworded(words, streams)[0]
     assert_close(LANGUAGE.concept(reworded[:, :3]), LANGUAGE.concept(words[0, :, :3]))
     assert bool((reworded[:, 3] >= 80).all())
     changed = (reworded != words[0]).double().mean(0)  # ½·(1 − 1/5), and ½·(1 − 1/10) of junk
     for got, want in zip(changed.tolist(), (0.4, 0.4, 0.4, 0.45), strict=True):
         assert abs(got - want) < 4 * (want * (1 - want) / 4000) ** 0.5
-    assert_close(LANGUAGE.reworded(words, streams, rate=0.0), words)
-    texts = [LANGUAGE.reword("0 12 79 84", generator, rate=1.0) for _ in range(2000)]
-    alone = words_of(texts)
+    assert_close(World(reword_rate=0.0).reworded(words, streams), words)
+    texts = [World(reword_rate=1.0).reword("0 12 79 84", generator) for _ in range(2000)]
+    alone = words_of(texts).numpy()
     assert (alone[:, :3] // 5 == [0, 2, 15]).all()
     assert Counter(alone[:, 0].tolist()).keys() == {0, 1, 2, 3, 4}
     assert set(alone[:, 3].tolist()) == set(JUNK)
 
 
 def test_the_encoder_averages_meanings():
-    exact = LANGUAGE.encoder(np.random.default_rng(0), jitter=0.0)
+    exact = World(jitter=0.0).encoder(np.random.default_rng(0))
     (both,) = exact(["0 1\n5"])
     assert both[:3] == pytest.approx([2 / 3, 1 / 3, 0.0])
     a, b, c = exact(["0 5 10", "1 6 10", "0 5 15"])
@@ -80,7 +81,7 @@ def test_the_encoder_averages_meanings():
 
 def test_mined_pairs_share_two_of_three_concepts():
     (rows,) = LANGUAGE.test_rows(150, Streams([0]))
-    encoder = LANGUAGE.encoder(np.random.default_rng(0), jitter=0.02)
+    encoder = World(jitter=0.02).encoder(np.random.default_rng(0))
     pairs = mine_contrast_pairs(rows, encoder, low=0.55, high=0.8)
     assert len(pairs) > 300
     for pair in pairs:
@@ -96,7 +97,7 @@ def test_candidates_are_of_every_quality():
 
 def test_models_side_by_side_score_as_each_does_alone_and_as_a_reward():
     streams = Streams([0, 1])
-    models = WordModels(90, lead=(2, 3), streams=streams, d=4, width=5)
+    models = WordModels(streams.randn(3, 90, 4), BatchedMLP((16, 5, 1), lead=(2, 3), streams=streams))
     prompt, answer = streams.randint(90, 3, 7, 3), streams.randint(90, 3, 7, 4)
     scores = models(prompt, answer)
     first, last = models.top.weights
@@ -105,8 +106,9 @@ def test_models_side_by_side_score_as_each_does_alone_and_as_a_reward():
             i, r = (models.embedding[s, m][words[s, m]].mean(1) for words in (prompt, answer))
             hidden = (torch.cat([i, r, i * r, (i - r).abs()], 1) @ first[s, m] + models.top.biases[0][s, m]).relu()
             assert_close(scores[s, m], (hidden @ last[s, m] + models.top.biases[1][s, m])[:, 0])
-            reward = WordReward(models.one(s, m))
             texts = [[" ".join(map(str, row)) for row in words[s, m].tolist()] for words in (prompt, answer)]
-            assert reward(*texts) == pytest.approx(scores[s, m].tolist())
-    copies = WordModels(90, lead=(2, 1), streams=Streams([0, 1])).copies(2)
+            reward = word_reward(prompts=texts[0], completions=texts[1], model=models.one(s, m))
+            assert reward == pytest.approx(scores[s, m].tolist())
+    top = BatchedMLP((16, 5, 1), lead=(2, 1), streams=Streams([0, 1]))
+    copies = WordModels(streams.randn(1, 90, 4), top).copies(2)
     assert_close(copies.embedding[:, 0], copies.embedding[:, 1])
