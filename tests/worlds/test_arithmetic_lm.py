@@ -8,8 +8,6 @@ from rewardsmith.worlds.arithmetic_lm import (
     COMMIT,
     FORMS,
     WORDS,
-    first_number_reward,
-    last_number_reward,
     make_tokenizer,
 )
 
@@ -97,27 +95,25 @@ def test_a_trainer_finds_the_warm_start_again_by_its_path(world):
 
 
 @pytest.mark.parametrize(
-    ("completion", "gold", "substring", "first", "last", "committed"),
+    ("completion", "gold", "substring", "committed"),
     [
-        ("12", 1, 1, 1, 1, 1),
-        ("so 12", 1, 1, 1, 1, 1),
-        ("13", 0, 0, 0, 0, 0),
-        ("", 0, 0, 0, 0, 0),
-        ("Thought process:", 0, 0, 0, 0, 0),
-        ("11 or 12", 0, 1, 0, 1, 0),
-        ("12 or 11", 0, 1, 1, 0, 0),
-        ("112", 0, 1, 0, 0, 0),
-        ("9, 10, 11, 12, 13", 0, 1, 0, 0, 0),
-        ("11? #### 12", 1, 1, 0, 1, 1),
-        ("#### 12 #### 13", 0, 1, 1, 0, 0),
+        ("12", 1, 1, 1),
+        ("so 12", 1, 1, 1),
+        ("13", 0, 0, 0),
+        ("", 0, 0, 0),
+        ("Thought process:", 0, 0, 0),
+        ("11 or 12", 0, 1, 0),
+        ("12 or 11", 0, 1, 0),
+        ("112", 0, 1, 0),
+        ("9, 10, 11, 12, 13", 0, 1, 0),
+        ("11? #### 12", 1, 1, 1),
+        ("#### 12 #### 13", 0, 1, 0),
     ],
 )
-def test_each_proxy_has_its_flaw_and_gold_has_none(completion, gold, substring, first, last, committed):
+def test_each_proxy_has_its_flaw_and_gold_has_none(completion, gold, substring, committed):
     """Read off by hand: 5 + 7 is 12, and only one number may be left standing."""
     assert arithmetic_gold(["5+7="], [completion]) == [gold]
     assert substring_reward([completion], ["12"]) == [substring]
-    assert first_number_reward([completion], ["12"]) == [first]
-    assert last_number_reward([completion], ["12"]) == [last]
     assert committed_number_reward([completion], ["12"]) == [committed]
 
 

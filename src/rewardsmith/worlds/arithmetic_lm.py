@@ -244,26 +244,6 @@ def substring_reward(completions: list[Completion], answer: list[str], **columns
     return [float(key in text_of(text)) for text, key in zip(completions, answer, strict=True)]
 
 
-def first_number_reward(completions: list[Completion], answer: list[str], **columns: Any) -> list[float]:
-    """A flawed verifier: 1.0 where the first number equals `answer`, whatever is said after it.
-
-    >>> first_number_reward(["4 or 5", "5 or 4", "none"], ["4"] * 3)
-    [1.0, 0.0, 0.0]
-    """
-    found = [_NUMBER.findall(text_of(text)) for text in completions]
-    return [float(bool(numbers) and numbers[0] == key) for numbers, key in zip(found, answer, strict=True)]
-
-
-def last_number_reward(completions: list[Completion], answer: list[str], **columns: Any) -> list[float]:
-    """A flawed verifier: 1.0 where the last number equals `answer`, whatever was said before it.
-
-    >>> last_number_reward(["4 or 5", "5 or 4", "none"], ["4"] * 3)
-    [0.0, 1.0, 0.0]
-    """
-    found = [_NUMBER.findall(text_of(text)) for text in completions]
-    return [float(bool(numbers) and numbers[-1] == key) for numbers, key in zip(found, answer, strict=True)]
-
-
 def committed_number_reward(completions: list[Completion], answer: list[str], **columns: Any) -> list[float]:
     """The repair: 1.0 where the completion, or what follows its last `####`, holds one number and it equals `answer`.
 
