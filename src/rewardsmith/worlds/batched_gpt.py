@@ -13,6 +13,14 @@ from rewardsmith._check import check_shape
 from rewardsmith.worlds.streams import Streams
 
 
+def attended(x: Tensor, qkv: Tensor, n_rows: int, n_heads: int) -> Tensor:
+    """Return causal self-attention of the normalized states (M, B·T, d) of M models over B rows, before its readout."""
+    (n_models, _, width), heads = x.shape, torch.bmm(F.layer_norm(x, x.shape[-1:]), qkv)
+    heads = heads.view(n_models * n_rows, -1, 3, n_heads, width // n_heads)
+    query, key, value = heads.permute(2, 0, 3, 1, 4)  # (M·B, heads, T, d_head)
+    return F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).reshape(x.shape)
+
+
 class BatchedGPT(nn.Module):
     """S decoder-only transformers with pre-norm blocks, no dropout and a readout of its own (no weight tying).
 
@@ -83,11 +91,7 @@ class BatchedGPT(nn.Module):
         width = states.shape[-1]
         x = states.flatten(1, 2)  # (S, B·T, d)
         for layer in range(len(self.qkv)):
-            heads = torch.bmm(F.layer_norm(x, (width,)), self.qkv[layer])
-            heads = heads.view(n_models * n_rows, n_positions, 3, self.n_heads, width // self.n_heads)
-            query, key, value = heads.permute(2, 0, 3, 1, 4)
-            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            x = torch.baddbmm(x, mixed.transpose(1, 2).reshape(x.shape), self.merge[layer])
+            x = torch.baddbmm(x, attended(x, self.qkv[layer], n_rows, self.n_heads), self.merge[layer])
             inner = torch.baddbmm(self.bias[layer], F.layer_norm(x, (width,)), self.up[layer]).relu()
             x = torch.baddbmm(x, inner, self.down[layer])
         return F.layer_norm(x, (width,)).view(n_models, n_rows, n_positions, width)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.page import rows
 from rewardsmith.objectives import bt_loss, centering_loss, dpo_loss, dynamic_beta, margin_weight, normalized_weights
 from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_gpt import attended
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
 from rewardsmith.worlds.response_pool import expected, policy_at_kl
@@ -74,7 +76,9 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     streams = Streams([seed * world.n_worlds + k for seed in seeds for k in range(world.n_worlds)])
     truth = PreferenceWorld.sample(streams, d=world.n_features)
     pairs = truth.pairs(world.n_pairs, streams=streams, slope=world.slope, flip=world.flip)
-    model = judge(truth, world, streams)
+    others = truth.pairs(world.n_model_pairs, streams=streams, slope=world.slope, flip=world.model_flip)
+    model = BatchedMLP((world.n_features, world.width, 1), lead=(len(streams), 1), streams=streams)
+    train_pairs(model, others, streams=streams, steps=world.steps)
     margin = margins(model, pairs)[:, 0]
     if broken:
         margin = margin.gather(-1, streams.randperm(world.n_pairs))
@@ -84,41 +88,31 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     with torch.no_grad():
         logits = policies(pool[:, None])
     policy = policy_at_kl(logits[:, :, None], world.target_kl).policy  # (S, M, 1, pool)
-    table = {
-        "gold": expected(policy, truth.gold(pool)[:, None, None])[..., 0],
-        "accuracy": pair_accuracy(policies, test),
-        "disagrees": (margin < 0).to(streams.dtype).mean(dim=-1, keepdim=True),
-        "model_accuracy": pair_accuracy(model, test),
+    disagrees = (margin < 0).to(streams.dtype).mean(dim=-1, keepdim=True)
+    found = {
+        "gold": (ARMS, expected(policy, truth.gold(pool)[:, None, None])[..., 0]),
+        "accuracy": (ARMS, pair_accuracy(policies, test)),
+        "disagrees": (("margin",), disagrees),
+        "model_accuracy": (("margin",), pair_accuracy(model, test)),
     }
-    rows: list[dict[str, float]] = []
-    for k, seed in enumerate(seeds):
-        own = {name: value.view(len(seeds), world.n_worlds, -1)[k].mean(dim=0) for name, value in table.items()}
-        names = {name: ARMS if len(value) > 1 else ("margin",) for name, value in own.items()}
-        row = {f"{n}/{arm}": float(v) for n, value in own.items() for arm, v in zip(names[n], value, strict=True)}
-        rows.append(row | critics(seed, world, broken))
-    return rows
+    by_seed = (len(seeds), world.n_worlds, -1)
+    table = {
+        name: dict(zip(arms, torch.stack([v.mean(dim=0) for v in value.view(by_seed)]).unbind(1), strict=True))
+        for name, (arms, value) in found.items()
+    }
+    return [row | critics(seed, world, broken) for row, seed in zip(rows(table), seeds, strict=True)]
 
 
-def judge(truth: PreferenceWorld, world: World, streams: Streams) -> BatchedMLP:
-    """A Bradley-Terry reward model on other pairs."""
-    pairs = truth.pairs(world.n_model_pairs, streams=streams, slope=world.slope, flip=world.model_flip)
-    model = BatchedMLP((world.n_features, world.width, 1), lead=(len(streams), 1), streams=streams)
-    return train_pairs(model, pairs, streams=streams, steps=world.steps)
+def trained(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> BatchedMLP:
+    """Logits of one policy per arm over responses, all from one start and on the same batches.
 
-
-def strengths(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> tuple[Tensor, Tensor]:
-    """(S, M, n) the β and the loss weight that every arm gives each pair."""
-    beta = world.beta
-    even = torch.full_like(margin, beta)
-    gold = pairs.chosen_gold - pairs.rejected_gold
+    The reference is uniform, so that log π/π_ref of a pair's responses differs by the difference of their logits.
+    """
+    even, gold = torch.full_like(margin, world.beta), pairs.chosen_gold - pairs.rejected_gold
     unit, known = (value / value.std(dim=-1, keepdim=True) for value in (margin, gold))
     shuffled = margin.gather(-1, streams.randperm(world.n_pairs))
-
-    def dynamic(value: Tensor, **options: object) -> Tensor:
-        chosen = {"scale": world.scale, "rate": world.rate, **options}
-        return dynamic_beta(value, beta=beta, **chosen)  # type: ignore[arg-type]
-
-    betas = {
+    dynamic = partial(dynamic_beta, beta=world.beta, scale=world.scale, rate=world.rate)
+    betas = {  # (S, n) each
         "dpo": even,
         "mm_dpo": dynamic(margin),
         "mm_dpo_k2": dynamic(margin, rate=4 * world.rate),
@@ -131,18 +125,9 @@ def strengths(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> t
         "negative_scale": dynamic(margin, scale=-world.scale),
         "loss_weight": even,
     }
-    weights = torch.ones(len(streams), len(ARMS), world.n_pairs, dtype=streams.dtype)
-    by_margin = margin_weight(margin, scale=world.scale, rate=world.rate)
-    weights[:, ARMS.index("loss_weight")] = torch.stack([normalized_weights(row) for row in by_margin])
-    return torch.stack([betas[arm] for arm in ARMS], dim=1), weights
-
-
-def trained(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> BatchedMLP:
-    """Logits of one policy per arm over responses, all from one start and on the same batches.
-
-    The reference is uniform, so that log π/π_ref of a pair's responses differs by the difference of their logits.
-    """
-    beta, weight = strengths(pairs, margin, world, streams)
+    beta = torch.stack([betas[arm] for arm in ARMS], dim=1)  # (S, M, n)
+    weight, by_margin = torch.ones_like(beta), margin_weight(margin, scale=world.scale, rate=world.rate)
+    weight[:, ARMS.index("loss_weight")] = torch.stack([normalized_weights(row) for row in by_margin])
     start = BatchedMLP((world.n_features, world.width, 1), lead=(len(streams), 1), streams=streams)
     policies = start.take([0] * len(ARMS))
     seed = torch.arange(len(streams))[:, None]
@@ -150,8 +135,7 @@ def trained(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> Bat
         picks = streams.randint(world.n_pairs, world.batch_size)
         both = torch.cat([pairs.chosen[seed, picks], pairs.rejected[seed, picks]], dim=1)
         chosen, rejected = policies(both[:, None]).chunk(2, dim=-1)  # (S, M, batch)
-        at = picks[:, None].expand(-1, len(ARMS), -1)
-        zero = torch.zeros_like(chosen)
+        at, zero = picks[:, None].expand(-1, len(ARMS), -1), torch.zeros_like(chosen)
         losses = weight.gather(-1, at) * dpo_loss(chosen, rejected, zero, zero, beta=beta.gather(-1, at))
         torch.autograd.backward(losses.mean(dim=-1).sum())
     return policies
@@ -222,22 +206,11 @@ class CriticGPT(nn.Module):
         asked = F.pad(self.asked[model, prompts], (0, 0, 0, n_places - prompts.shape[-1]))
         x = (self.token[model, ids] + self.place[:, None, :n_places] + asked).flatten(1, 2)  # (M, B·T, d)
         for mix, out, up, down in zip(self.mix, self.out, self.up, self.down, strict=True):
-            x = x + torch.bmm(self._attended(torch.bmm(_normed(x), mix), n_rows), out)
-            x = x + torch.bmm(F.gelu(torch.bmm(_normed(x), up)), down)
-        x = _normed(x)
+            x = x + torch.bmm(attended(x, mix, n_rows, self.n_heads), out)
+            x = x + torch.bmm(F.gelu(torch.bmm(F.layer_norm(x, x.shape[-1:]), up)), down)
+        x = F.layer_norm(x, x.shape[-1:])
         logits = torch.bmm(x, self.next_token).view(n_models, n_rows, n_places, -1)
         return logits, torch.bmm(x, self.score).view(n_models, n_rows, n_places)
-
-    def _attended(self, mixed: Tensor, n_rows: int) -> Tensor:
-        n_models, _, width = mixed.shape
-        heads = mixed.view(n_models, n_rows, -1, 3, self.n_heads, width // (3 * self.n_heads))
-        query, key, value = heads.permute(3, 0, 1, 4, 2, 5).flatten(1, 2)  # (3, M·B, heads, T, d_head)
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return seen.transpose(1, 2).reshape(n_models, -1, width // 3)
-
-
-def _normed(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:])
 
 
 def sequences(answers: Tensor, critiques: Tensor) -> Tensor:
@@ -258,13 +231,10 @@ def train_critics(
 
         ℓ = −log σ(r⁺ − r⁻) + 0.01 (r⁺ + r⁻)² + w (NLL of the critiques, per token)
 
-    Args:
-        critiques: (M, n, 2, L) in BAD and GOOD, what each model is shown and taught.
-        critic_weight: M numbers w.
+    `critiques` (M, n, 2, L) in BAD and GOOD are what each model is shown and taught, `critic_weight` its w.
     """
     n_models, n, _, length = critiques.shape
-    model = torch.arange(n_models)[:, None]
-    weight = torch.tensor(list(critic_weight))
+    model, weight = torch.arange(n_models)[:, None], torch.tensor(list(critic_weight))
     for _ in adam_steps(models.parameters(), world.critic_steps, learning_rate=world.critic_learning_rate):
         picks = streams.randint(n, world.critic_batch)[0]
         said = critiques[model, picks].flatten(1, 2)  # (M, 2·batch, L)
@@ -274,8 +244,7 @@ def train_critics(
         chosen, rejected = scores[..., -1].unflatten(1, (-1, 2)).unbind(dim=-1)
         spoken = logits[:, :, length - 1 : 2 * length - 1].flatten(1, 2)  # each predicts the next verdict
         critic = F.cross_entropy(spoken.transpose(1, 2), said.flatten(1), reduction="none").mean(dim=1)  # (M,)
-        losses = bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=0.01)
-        losses = losses.mean(dim=1) + weight * critic
+        losses = (bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=0.01)).mean(dim=1) + weight * critic
         torch.autograd.backward(losses.sum())
 
 
@@ -313,28 +282,23 @@ def critics(seed: int, world: World, broken: bool) -> dict[str, float]:
     train_critics(models, pairs, critiques, world, streams, critic_weight=(1.0, 1.0, 0.0))
     own = torch.stack([written_critiques(models, test.prompts, test.answers[:, k]) for k in (0, 1)], dim=2)
     own[2] = READ  # the third writes nothing: it is shown as many blank tokens as the others have verdicts
-    by_own = ranked(models, test, own)
-    by_key = ranked(models, test, answer_key.expand(len(critiques), -1, -1, -1))
-    verdicts = (own[0] == answer_key).float().mean()
+    ranked = []  # (M,) shares of the pairs in which the better answer scores more, after own critiques and true ones
+    for said in (own, answer_key.expand_as(own)):
+        better, worse = (critic_scores(models, test.prompts, test.answers[:, k], said[:, :, k]) for k in (0, 1))
+        ranked.append((better > worse).double().mean(dim=-1).tolist())
     return {
-        "accuracy/self_critique": float(by_own[0]),
-        "accuracy/oracle_critique": float(by_key[0]),
-        "accuracy/shuffled_critique": float(by_own[1]),
-        "accuracy/scalar": float(by_own[2]),
-        "verdicts/self_critique": float(verdicts),
+        "accuracy/self_critique": ranked[0][0],
+        "accuracy/oracle_critique": ranked[1][0],
+        "accuracy/shuffled_critique": ranked[0][1],
+        "accuracy/scalar": ranked[0][2],
+        "verdicts/self_critique": float((own[0] == answer_key).float().mean()),
     }
-
-
-def ranked(models: CriticGPT, test: Answers, critiques: Tensor) -> Tensor:
-    """(M,) share of the pairs in which the better answer scores more after critiques (M, n, 2, L)."""
-    chosen, rejected = (critic_scores(models, test.prompts, test.answers[:, k], critiques[:, :, k]) for k in (0, 1))
-    return (chosen > rejected).double().mean(dim=-1)
 
 
 def figure(results: Results, axes: Axes) -> None:
     """Gold of each β over plain DPO's, at one KL."""
     shown = [arm for arm in ARMS if arm not in ("dpo", "negative_scale")]
-    gains = [float(np.subtract(results[f"gold/{arm}"], results["gold/dpo"]).mean()) for arm in shown]
+    gains = [mean_of(results, f"gold/{arm}") - mean_of(results, "gold/dpo") for arm in shown]
     axes.barh(range(len(shown)), gains, color=["tab:blue" if gain > 0 else "tab:red" for gain in gains])
     axes.set_yticks(range(len(shown)), [arm.replace("_", " ") for arm in shown])
     axes.invert_yaxis()

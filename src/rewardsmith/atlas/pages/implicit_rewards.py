@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_choice
-from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Results, Within
+from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, Within
+from rewardsmith.atlas.figures import dots
+from rewardsmith.atlas.page import parameters
 from rewardsmith.measures import accuracy_gap
 from rewardsmith.objectives import bt_loss, dpo_loss, implicit_reward, sequence_logps
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_gpt import BatchedGPT
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     Within("gap_id/explicit_over_implicit", -0.04, 0.04),
@@ -40,23 +39,10 @@ CHUNK = 250  # texts per seed that are read at once
 Scorer = Callable[[Tensor], Tensor]  # (S, n, T) texts to (S, n) rewards
 
 
-class Pairs(NamedTuple):
-    """n pairs of answers to one prompt each, the better first, both in the same kind of forms.
-
-    chosen, rejected: (S, n, T) tokens of prompt and answer; chosen_gold, rejected_gold: (S, n).
-    """
-
-    chosen: Tensor
-    rejected: Tensor
-    chosen_gold: Tensor
-    rejected_gold: Tensor
-
-
 class Language(NamedTuple):
-    """How concepts follow each other, and what each is worth; form and marker are worth nothing.
+    """How L concepts of an answer follow each other, and what each is worth; form and marker are worth nothing.
 
     transitions: (S, C, C) probabilities of the next concept. value: (S, C) gold of a concept; an answer's is the sum.
-    n_concepts: L, concepts in an answer.
     """
 
     transitions: Tensor
@@ -98,8 +84,8 @@ class Language(NamedTuple):
         concept, word = self.prompts(n, streams)
         return self.texts(word, self.answers(concept, streams), streams.randint(2, n, self.n_concepts))
 
-    def pairs(self, n: int, streams: Streams, *, forms: str) -> Pairs:
-        """n pairs without a label error: two answers drawn for one prompt, the one of more gold chosen.
+    def pairs(self, n: int, streams: Streams, *, forms: str) -> Tensor:
+        """(S, n, 2, T) pairs without a label error: two answers drawn for one prompt, the one of more gold first.
 
         Answers of equal gold are passed over. Answers are in the first form, the second, or each word's is drawn.
         """
@@ -109,19 +95,18 @@ class Language(NamedTuple):
         both = torch.stack([self.answers(concept, streams) for _ in range(2)], dim=2)  # (S, m, 2, L)
         seed = torch.arange(len(streams))[:, None]
         gold = self.value[seed[..., None, None], both].sum(-1)
-        gap = gold[..., 0] - gold[..., 1]
-        told_apart = gap.abs() > 1e-5  # equal multisets in another order differ by rounding alone
+        told_apart = (
+            gold[..., 0] - gold[..., 1]
+        ).abs() > 1e-5  # equal multisets in another order differ by rounding alone
         if int(told_apart.sum(dim=1).min()) < n:
             raise ValueError(
                 f"Language.pairs: fewer than {n} of {drawn} pairs differ in gold. Raise temperature or the length."
             )
         kept = told_apart.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :n]
-        order = torch.where(gap[..., None] > 0, torch.tensor([0, 1]), torch.tensor([1, 0]))
+        order = gold.argsort(dim=-1, descending=True)
         both = both.gather(2, order[..., None].expand_as(both))[seed, kept]  # (S, n, 2, L)
-        gold = gold.gather(2, order)[seed, kept]
         form = streams.randint(2, *both.shape[1:]) if forms == "mixed" else torch.full_like(both, forms == "second")
-        chosen, rejected = (self.texts(word[seed, kept], both[:, :, k], form[:, :, k]) for k in (0, 1))
-        return Pairs(chosen, rejected, gold[..., 0], gold[..., 1])
+        return torch.stack([self.texts(word[seed, kept], both[:, :, k], form[:, :, k]) for k in (0, 1)], dim=2)
 
     def next_token(self, ids: Tensor) -> Tensor:
         """(S, n, T − 1, V) the true probabilities of tokens 1…T−1 given those before."""
@@ -184,24 +169,23 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     """Accuracy of an explicit and an implicit reward on pairs in the words of training, in the others, and in both."""
     streams = Streams(seeds, dtype=torch.float32)
     language = world.language(streams)
-    base = BatchedGPT(
-        language.n_tokens, language.n_positions, streams=streams, width=world.width,
-        embedding_std=world.embedding_std, readout_std=world.readout_std,
-    )  # fmt: skip
+    base = BatchedGPT(language.n_tokens, language.n_positions, streams=streams, **parameters(world, BatchedGPT))
     pretrain(base, language, streams, steps=world.pretrain_steps, batch_size=world.pretrain_batch)
     data = language.pairs(world.n_pairs, streams, forms="first")
     order = [streams.randint(world.n_pairs, world.batch_size) for _ in range(world.steps)]
-    last = PROMPT_END if broken else language.n_positions - 1
-    rewards = {
-        "explicit": explicit(base.copies(1), data, order, last, world),
-        "head_on_prompt": explicit(base.copies(1), data, order, PROMPT_END, world),
-        "implicit": implicit(base, data, order, world),
-    }
+    seed = torch.arange(len(seeds))[:, None]
+    batches = [data[seed, picks].transpose(1, 2).flatten(1, 2) for picks in order]  # all chosen answers first
+    rewards = (
+        explicit(base, batches, PROMPT_END if broken else language.n_positions - 1, world),
+        explicit(base, batches, PROMPT_END, world),
+        implicit(base, batches, data, order, world),
+    )
     tests = [data, *(language.pairs(world.n_tests, streams, forms=forms) for forms in FORMS)]
     rows: list[dict[str, float]] = [{} for _ in seeds]
     for split, pairs in zip(SPLITS, tests, strict=True):
-        margins = {name: (score(pairs.chosen) - score(pairs.rejected)).numpy() for name, score in rewards.items()}
-        for row, explicit_, blind, implicit_ in zip(rows, *margins.values(), strict=True):
+        scores = [[in_chunks(score, pairs[:, :, k]) for k in (0, 1)] for score in rewards]
+        margins = [(chosen - rejected).numpy() for chosen, rejected in scores]
+        for row, explicit_, blind, implicit_ in zip(rows, *margins, strict=True):
             gap = accuracy_gap(explicit_, implicit_, n_resamples=1)
             row[f"accuracy_{split}/explicit"], row[f"accuracy_{split}/implicit"] = gap[:2]
             row[f"accuracy_{split}/head_on_prompt"] = accuracy_gap(blind, implicit_, n_resamples=1).accuracy_a
@@ -210,66 +194,43 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return rows
 
 
-def explicit(models: BatchedGPT, data: Pairs, order: list[Tensor], position: int, world: World) -> Scorer:
-    """A linear head on the hidden state at `position`, trained with all that is below it."""
-    head = torch.zeros(len(models), 1, world.width, requires_grad=True)
+def explicit(base: BatchedGPT, batches: list[Tensor], position: int, world: World) -> Scorer:
+    """A linear head on the hidden state at `position`, trained with a copy of all that is below it."""
+    models, head = base.copies(1), torch.zeros(len(base), 1, world.width, requires_grad=True)
 
     def score(ids: Tensor) -> Tensor:
         return (models.hidden(ids[..., : position + 1])[:, :, -1] * head).sum(dim=-1)
 
     trunk: dict[str, Any] = {"params": list(models.parameters()), "lr": world.trunk_rate}
-    for step in adam_steps([trunk, {"params": [head]}], len(order), learning_rate=world.head_rate, weight_decay=0.01):
-        chosen, rejected = score(batch(data, order[step])).chunk(2, dim=1)
-        torch.autograd.backward(bt_loss(chosen, rejected).mean(dim=1).sum())
-    return in_chunks(score)
+    for step in adam_steps([trunk, {"params": [head]}], len(batches), learning_rate=world.head_rate, weight_decay=0.01):
+        torch.autograd.backward(bt_loss(*score(batches[step]).chunk(2, dim=1)).mean(dim=1).sum())
+    return score
 
 
-def implicit(base: BatchedGPT, data: Pairs, order: list[Tensor], world: World) -> Scorer:
+def implicit(base: BatchedGPT, batches: list[Tensor], data: Tensor, order: list[Tensor], world: World) -> Scorer:
     """β log π/π_ref of a copy of the base that DPO has trained."""
     policy = base.copies(1)
 
     def logps(models: BatchedGPT, ids: Tensor) -> Tensor:
-        answer = torch.arange(ids.shape[-1]) > PROMPT_END
-        return sequence_logps(models(ids), ids, answer.expand_as(ids))
+        return sequence_logps(models(ids), ids, (torch.arange(ids.shape[-1]) > PROMPT_END).expand_as(ids))
 
-    def score(ids: Tensor) -> Tensor:
-        return implicit_reward(logps(policy, ids), logps(base, ids), beta=world.beta)
-
-    reference = in_chunks(lambda ids: logps(base, ids))
-    known = torch.stack([reference(data.chosen), reference(data.rejected)], dim=1)  # (S, 2, n)
+    known = [in_chunks(partial(logps, base), data[:, :, k]) for k in (0, 1)]  # (S, n) each
     for step in adam_steps(policy.parameters(), len(order), learning_rate=world.policy_rate, weight_decay=0.01):
-        chosen, rejected = logps(policy, batch(data, order[step])).chunk(2, dim=1)
-        of_base = [known[:, k].gather(1, order[step]) for k in (0, 1)]
-        losses = dpo_loss(chosen, rejected, *of_base, beta=world.beta)
+        of_base = [reference.gather(1, order[step]) for reference in known]
+        losses = dpo_loss(*logps(policy, batches[step]).chunk(2, dim=1), *of_base, beta=world.beta)
         torch.autograd.backward(losses.mean(dim=1).sum())
-    return in_chunks(score)
+    return lambda ids: implicit_reward(logps(policy, ids), logps(base, ids), beta=world.beta)
 
 
-def batch(data: Pairs, picks: Tensor) -> Tensor:
-    """(S, 2·b, T) the picked pairs, all chosen answers first."""
-    seed = torch.arange(len(picks))[:, None]
-    return torch.cat([data.chosen[seed, picks], data.rejected[seed, picks]], dim=1)
+@torch.no_grad()
+def in_chunks(score: Scorer, ids: Tensor) -> Tensor:
+    """(S, n) scores of texts (S, n, T), few at a time."""
+    return torch.cat([score(part) for part in torch.split(ids, CHUNK, dim=1)], dim=1)
 
 
-def in_chunks(score: Scorer) -> Scorer:
-    """The same without gradients, on few texts at a time."""
-
-    @torch.no_grad()
-    def scored(ids: Tensor) -> Tensor:
-        return torch.cat([score(part) for part in torch.split(ids, CHUNK, dim=1)], dim=1)
-
-    return scored
-
-
-def figure(results: Results, axes: Axes) -> None:
-    """Accuracy of both rewards, from the training pairs to the same kind of pair in other words."""
-    names = {"train": "training pairs", "id": "same words", "mix": "either word", "paraphrase": "other words"}
-    for arm, offset, label in (("explicit", -0.19, "reward head"), ("implicit", 0.19, "DPO's log-ratio")):
-        runs = [np.asarray(results[f"accuracy_{split}/{arm}"]) for split in names]
-        places = np.arange(len(names)) + offset
-        axes.bar(places, [run.mean() for run in runs], 0.36, yerr=[run.std() for run in runs], label=label)
-    axes.axhline(0.5, color="gray", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(len(names)), list(names.values()))
-    axes.set_ylim(0.4, 1.05)
-    axes.set_ylabel("accuracy (bars: std over seeds)")
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper right")
+figure = partial(
+    dots,
+    series={"reward head": "accuracy_{}/explicit", "DPO's log-ratio": "accuracy_{}/implicit"},
+    rows={"train": "training pairs", "id": "same words", "mix": "either word", "paraphrase": "other words"},
+    label="accuracy (lines: std over seeds)",
+)
