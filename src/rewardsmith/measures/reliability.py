@@ -108,7 +108,7 @@ def reward_reliability(
     """
     rows = _kept("reward_reliability", rewards, gold, weights, group_size)
     check_range("reward_reliability", "bins", bins, 1, math.inf)
-    return _measured(rows, _resampled(rows, n_resamples, generator), bins)
+    return _measured(rows, bins, n_resamples, generator)[0]
 
 
 def choose_filter(
@@ -155,8 +155,7 @@ def choose_filter(
                 "Return one per row."
             )
         rows = _kept(f"choose_filter: filter {name!r}", rewards, gold, weights, group_size)
-        draws = _resampled(rows, n_resamples, np.random.default_rng(seed))
-        found[name] = _measured(rows, draws, bins), draws
+        found[name] = _measured(rows, bins, n_resamples, np.random.default_rng(seed))
     ranked = sorted(found, key=lambda name: np.nan_to_num(-found[name][0].r2, nan=math.inf))
     best, best_draws = found[ranked[0]]
     return tuple(
@@ -198,17 +197,6 @@ def _r2(sums: Array) -> Array:
     return squared
 
 
-def _resampled(rows: _Rows, n_resamples: int, generator: np.random.Generator | None) -> Array:
-    """(n_resamples,) R² with the groups drawn anew, with replacement."""
-    check_range("reward_reliability", "n_resamples", n_resamples, 1, math.inf)
-    generator = np.random.default_rng(0) if generator is None else generator
-    sums, n = rows.sums(), rows.n_groups
-    if not n:
-        return np.full(n_resamples, np.nan)
-    drawn = [np.bincount(generator.integers(n, size=n), minlength=n) @ sums for _ in range(n_resamples)]
-    return _r2(np.array(drawn).reshape(n_resamples, 6))
-
-
 def _interval(draws: Array) -> tuple[float, float]:
     """95 % of the draws that say something; NaN where none does."""
     known = draws[~np.isnan(draws)]
@@ -218,8 +206,16 @@ def _interval(draws: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _measured(rows: _Rows, draws: Array, bins: int) -> Reliability:
-    r2, slope, by_bin = float(_r2(rows.sums().sum(axis=0))), math.nan, []
+def _measured(
+    rows: _Rows, bins: int, n_resamples: int, generator: np.random.Generator | None
+) -> tuple[Reliability, Array]:
+    """How reliable the rows are, and (n_resamples,) R² with the groups drawn anew, with replacement."""
+    check_range("reward_reliability", "n_resamples", n_resamples, 1, math.inf)
+    generator = np.random.default_rng(0) if generator is None else generator
+    sums, n = rows.sums(), rows.n_groups
+    drawn = [np.bincount(generator.integers(n, size=n), minlength=n) @ sums for _ in range(n_resamples if n else 0)]
+    draws = _r2(np.array(drawn).reshape(-1, 6))
+    r2, slope, by_bin = float(_r2(sums.sum(axis=0))), math.nan, []
     if len(rows.rewards):
         inner = np.unique(np.quantile(rows.rewards, np.arange(1, bins) / bins))
         place = np.searchsorted(inner, rows.rewards, side="right")  # equal rewards fall alike
@@ -236,4 +232,5 @@ def _measured(rows: _Rows, draws: Array, bins: int) -> Reliability:
     r, g = (np.array([getattr(own, name) for own in by_bin], dtype=np.float64) for name in ("rewards", "gold"))
     means = _Rows(r, g, np.ones(len(r)), np.arange(len(r)), len(r))
     interval = (math.nan, math.nan) if math.isnan(r2) else _interval(draws)
-    return Reliability(r2, interval, float(_r2(means.sums().sum(axis=0))), slope, len(rows.rewards), tuple(by_bin))
+    binned_r2 = float(_r2(means.sums().sum(axis=0)))
+    return Reliability(r2, interval, binned_r2, slope, len(rows.rewards), tuple(by_bin)), draws
