@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.transforms import rescale
-from rewardsmith.transforms.affine import is_above, is_below
+from rewardsmith.transforms.shape import is_above, is_below
 from rewardsmith.types import traits_of
 
 NAN, INF = math.nan, math.inf

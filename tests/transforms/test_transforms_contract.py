@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith import transforms as room
-from rewardsmith.transforms import affine, easiest, links, scoring_rules, steps
+from rewardsmith.transforms import easiest, links, scoring_rules, shape, steps
 from rewardsmith.types import Traits, traits_of
 
 NAN = math.nan
@@ -46,8 +46,8 @@ CASES = {
     "grpo_lambda": [
         (partial(easiest.grpo_lambda, group_size=GROUP, fraction=1.0, generator=torch.Generator()), ("lengths",))
     ],
-    "is_above": [(partial(affine.is_above, threshold=0.2), ())],
-    "is_below": [(partial(affine.is_below, threshold=0.2), ())],
+    "is_above": [(partial(shape.is_above, threshold=0.2), ())],
+    "is_below": [(partial(shape.is_below, threshold=0.2), ())],
     "length_penalty": [(room.length_penalty, ("lengths",))],
     "length_shaped": [
         (partial(room.length_shaped, group_size=GROUP, link=link, stats=stats), ("lengths", "truncated"))

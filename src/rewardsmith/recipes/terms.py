@@ -17,7 +17,7 @@ from torch import Tensor
 from rewardsmith.describe import keywords_of, name_of
 from rewardsmith.recipes.wording import in_words
 from rewardsmith.transforms import gate, rescale, weighted_sum
-from rewardsmith.transforms.affine import is_above, is_below
+from rewardsmith.transforms.shape import is_above, is_below
 from rewardsmith.types import Scope, named_by, traits_of
 
 Kind = Literal["rewards", "steps"]

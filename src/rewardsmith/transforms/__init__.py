@@ -1,9 +1,7 @@
 """Rewards in, rewards out: shape, calibrate, denoise, gate, and combine (B, K) into (B,)."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
-from rewardsmith.transforms.affine import rescale
 from rewardsmith.transforms.appeals import AppealsEstimator
-from rewardsmith.transforms.combine import logical_and
 from rewardsmith.transforms.compose import chain, reads
 from rewardsmith.transforms.confidence import ConfidenceAdjusted
 from rewardsmith.transforms.contexts import mixture_score
@@ -25,8 +23,8 @@ from rewardsmith.transforms.noise import backward_correction, forward_weights
 from rewardsmith.transforms.noop import cancels, correction_is_noop
 from rewardsmith.transforms.running import RunningNorm
 from rewardsmith.transforms.scoring_rules import brier_reward
-from rewardsmith.transforms.shape import ceiling, clip_rewards, gate, length_penalty
-from rewardsmith.transforms.sources import normalize_sources, scale_sources, weighted_sum
+from rewardsmith.transforms.shape import ceiling, clip_rewards, gate, length_penalty, rescale
+from rewardsmith.transforms.sources import logical_and, normalize_sources, scale_sources, weighted_sum
 from rewardsmith.transforms.steps import add_outcome, clip_steps, delta_steps, renorm
 
 __all__ = [
