@@ -158,35 +158,27 @@ class Rounds:
                     asked[name] = running[name].send(reply)
                 except StopIteration as stop:
                     results[name] = stop.value
-            replies = self._score(asked)
+            self._before = self._before or {name: self._since(name) for name in ("calls", "seconds", "unscored")}
+            together = {}
+            for source in self.scorers:
+                asks = [ask for own in asked.values() for ask in own if ask.source == source and not ask.nonce]
+                together[source] = iter(self._score(source, [row for ask in asks for row in ask.rows]))
+            replies = {}
+            for name, own in asked.items():
+                replies[name] = [
+                    self._score(
+                        ask.source, ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation
+                    )
+                    if ask.nonce
+                    else [next(together[ask.source]) for _ in ask.rows]
+                    for ask in own
+                ]
+                if any(score.reason == "unasked" for reply in replies[name] for score in reply):
+                    self.cut_short.add(name)
         return results
 
-    def _score(self, asked: Mapping[str, list[Ask]]) -> dict[str, list[list[Scored]]]:
-        self._before = self._before or {name: self._since(name) for name in ("calls", "seconds", "unscored")}
-        scores = {}
-        for source in self.scorers:
-            asks = [ask for own in asked.values() for ask in own if ask.source == source and not ask.nonce]
-            rows = [row for ask in asks for row in ask.rows]
-            scores[source] = iter(self._noted(source, rows, self.scorers[source].score(rows)))
-        replies: dict[str, list[list[Scored]]] = {}
-        for name, own in asked.items():
-            replies[name] = [
-                self._noted(
-                    ask.source,
-                    ask.rows,
-                    self.scorers[ask.source].score(
-                        ask.rows, nonce=ask.nonce, whole=ask.whole, check_mutation=ask.check_mutation
-                    ),
-                )
-                if ask.nonce
-                else [next(scores[ask.source]) for _ in ask.rows]
-                for ask in own
-            ]
-            if any(score.reason == "unasked" for reply in replies[name] for score in reply):
-                self.cut_short.add(name)
-        return replies
-
-    def _noted(self, source: str, rows: Sequence[Row], scores: list[Scored]) -> list[Scored]:
+    def _score(self, source: str, rows: Sequence[Row], **how: Any) -> list[Scored]:
+        scores = self.scorers[source].score(rows, **how)
         if source in self.sent:
             sent, broken = self.sent[source], self.broken[source]
             for row, score in zip(rows, scores, strict=True):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Asking, Building, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severity_above
+from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severity_above, shown
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import (
@@ -169,9 +169,8 @@ def examples_of(panel: PairPanel, effects: Sequence[Effect], *, key: Callable[[E
     """Return the first three edited answers as evidence, with their score before."""
     found = []
     for trial in [effect.trial for effect in sorted(effects, key=key)[:3]]:
-        note = f"the chosen answer is paid {panel.score(trial.case.on, 'chosen'):.4g}"
-        prompt = panel.row(trial.case.on, "").prompt_text
-        found.append(Example(clip(prompt), clip(trial.texts[0]), trial.scores[0], trial.scores[1], note))
+        (edited, before, *_), paid = trial.scores, panel.score(trial.case.on, "chosen")
+        found.append(shown(trial.case.row(trial.texts[0]), edited, before, f"the chosen answer is paid {paid:.4g}"))
     return tuple(found)
 
 

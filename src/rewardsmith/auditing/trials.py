@@ -170,11 +170,9 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def variant(
-    label: str, *texts: Write, controls: tuple[Write, ...] = (), worst: Severity = "critical", draws: bool = False
-) -> Variant:
+def variant(label: str, *texts: Write, controls: tuple[Write, ...] = (), worst: Severity = "critical") -> Variant:
     """Make a variant of one way; of several texts the lowest score counts, of several controls the highest."""
-    return Variant(label, (Way(texts, controls),), worst, draws)
+    return Variant(label, (Way(texts, controls),), worst)
 
 
 @dataclass(frozen=True, slots=True)

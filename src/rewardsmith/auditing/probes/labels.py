@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, Severity, severity_above
+from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import hits_of, pair_example, share_won
 from rewardsmith.auditing.report import Bin
@@ -19,7 +19,6 @@ from rewardsmith.data import text_of
 from rewardsmith.measures import expected_calibration_error, fit_lapse, reliability_curve, wilson_interval
 from rewardsmith.measures.calibration import ReliabilityCurve
 from rewardsmith.measures.intervals import clustered_interval
-from rewardsmith.measures.lapses import Lapse
 
 FEWEST_FOR_SLOPE = 100  # pairs from which a slope is fitted
 OVERCONFIDENT_BELOW: Ladder = ((-0.4, "high"), (-0.67, "medium"))  # of the slope, negated: surely below it is that bad
@@ -117,7 +116,16 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Outcome:
     fit = fit_lapse(panel.margins, clusters=panel.clusters, alpha=panel.alpha)
     if found.right < 0.5:
         return Outcome(not_run="the reward is right on fewer than half of the pairs, so there is no slope")
-    severity, verdict = _calibrated(found, fit)
+    # How bad it is, by the slope, then by the gap between stated and true.
+    low, high = fit.slope_interval
+    severity, verdict = severity_above(-high, OVERCONFIDENT_BELOW), "It is overconfident"
+    if severity == "info":
+        severity = severity_above(found.gap_interval[0], STATED_LESS_TRUE)
+        verdict = "It is surer than right; whether it is overconfident or labels are wrong these pairs do not tell"
+    if severity == "info" and low > UNDERCONFIDENT:
+        severity, verdict = "low", "It is less sure than right, which changes no ranking"
+    elif severity == "info":
+        verdict = "There is no sign of overconfidence" if high < math.inf else "Its slope cannot be told"
     advice = "Nothing to do."
     if not logits:
         severity, verdict = "info", "Read it as log-odds only if it was trained by Bradley-Terry"
@@ -153,18 +161,6 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Outcome:
         if len(pairs) >= FEWEST_IN_BIN:
             bins.append(Bin(float(found.curve.confidence[number]), *share_won(panel, panel.margins, pairs.tolist())))
     return Outcome(findings=(finding,), reliability=tuple(bins))
-
-
-def _calibrated(found: PairCalibration, fit: Lapse) -> tuple[Severity, str]:
-    """How bad it is, by the slope, then by the gap between stated and true, in a sentence."""
-    low, high = fit.slope_interval
-    if (by_slope := severity_above(-high, OVERCONFIDENT_BELOW)) != "info":
-        return by_slope, "It is overconfident"
-    if (by_gap := severity_above(found.gap_interval[0], STATED_LESS_TRUE)) != "info":
-        return by_gap, "It is surer than right; whether it is overconfident or labels are wrong these pairs do not tell"
-    if low > UNDERCONFIDENT:
-        return "low", "It is less sure than right, which changes no ranking"
-    return "info", "There is no sign of overconfidence" if high < math.inf else "Its slope cannot be told"
 
 
 def label_noise(panel: PairPanel) -> Outcome:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import Finding, Ladder, Severity, severity_above, shown
 from rewardsmith.auditing.source_baseline import SourceBaseline
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.intervals import clustered_interval
-from rewardsmith.measures.source_scales import Floats, group_means
+from rewardsmith.measures.source_scales import group_means
 
 MISSING_GAINS: Ladder = ((0.5, "high"), (0.1, "medium"))  # standard deviations within groups
 MISSING_SHARES: Ladder = ((0.1, "low"),)
@@ -36,7 +35,10 @@ def dead_source(baseline: SourceBaseline) -> Outcome:
 
 
 def missing_source(baseline: SourceBaseline) -> Outcome:
-    """Compare the rewards of completions that a source did not score with those of their group."""
+    """Compare the rewards of completions that a source did not score with those of their group.
+
+    Whole prompts without a score are routed past the source; within a group, a missing score may be worth having.
+    """
     table = baseline.table
     missing = np.isnan(table.rewards)
     total = table.total[:, None]
@@ -44,39 +46,40 @@ def missing_source(baseline: SourceBaseline) -> Outcome:
     centered = (total - group_means(total, known, table.groups, int(table.groups.max()) + 1))[:, 0]
     spread = float(np.sqrt(np.nanmean(centered**2))) if known.any() else 0.0
     gains = centered / (spread or 1.0)
-    places = [k for k in range(len(table.names)) if missing[:, k].any() and table.used[k]]
-    return Outcome(findings=tuple(_missing(baseline, table.names[k], missing[:, k], gains) for k in places))
-
-
-def _missing(baseline: SourceBaseline, name: str, missing: NDArray[np.bool_], gains: Floats) -> Finding:
-    """Whole prompts without a score are routed past the source; within a group, a missing score may be worth having."""
-    groups, alpha, n = baseline.table.groups, baseline.alpha, len(missing)
-    rate = np.bincount(groups, weights=missing) / np.bincount(groups)
-    mixed = missing & (rate[groups] < 1)
-    paid = [float(np.nanmean(gains[mixed & (groups == g)])) for g in np.unique(groups[mixed & ~np.isnan(gains)])]
-    low, high = clustered_interval(paid, range(len(paid)), alpha=alpha)
-    gain = float(np.mean(paid)) if paid else 0.0
-    severity: Severity = "medium" if missing.all() else "info"
-    if not missing.all() and len(paid) >= LEAST_GROUPS:
-        severity = severity_above(low, MISSING_GAINS)
-    if severity == "info":
-        severity = severity_above(wilson_interval(int(mixed.sum()), n, alpha=alpha)[0], MISSING_SHARES)
-    whole = int((missing & ~mixed).sum())
-    told = f" Those are paid {gain:+.2f} standard deviations against their group," if paid else ""
-    why = " because the weight of a missing source goes to the others." if paid else ""
-    return Finding(
-        probe="missing_source",
-        severity=severity,
-        message=f"Source {name!r} has no score for {int(missing.sum())} of {n} completions: {whole} of prompts it "
-        f"never scores, {int(mixed.sum())} of prompts on which it scores others.{told}{why}",
-        value=gain if paid else float(missing.mean()),
-        interval=(low, high) if math.isfinite(low) else None,
-        n=n,
-        advice="Route by the prompt alone (`rewardsmith.rewards.RoutedReward`), and leave a row that lost a source "
-        'unscored instead of judging it by the others: `rewardsmith.transforms.weighted_sum(missing="unscored")`.',
-        unit="standard deviations within groups" if paid else "share of rows",
-        examples=tuple(
-            shown(baseline.rows[i], note=f"no score by {name}")
-            for i in np.flatnonzero(mixed if mixed.any() else missing)[:3]
-        ),
-    )
+    groups, alpha, n = table.groups, baseline.alpha, len(missing)
+    found = []
+    for k, name in enumerate(table.names):
+        lost = missing[:, k]
+        if not (lost.any() and table.used[k]):
+            continue
+        rate = np.bincount(groups, weights=lost) / np.bincount(groups)
+        mixed = lost & (rate[groups] < 1)
+        paid = [float(np.nanmean(gains[mixed & (groups == g)])) for g in np.unique(groups[mixed & ~np.isnan(gains)])]
+        low, high = clustered_interval(paid, range(len(paid)), alpha=alpha)
+        gain = float(np.mean(paid)) if paid else 0.0
+        severity: Severity = "medium" if lost.all() else "info"
+        if not lost.all() and len(paid) >= LEAST_GROUPS:
+            severity = severity_above(low, MISSING_GAINS)
+        if severity == "info":
+            severity = severity_above(wilson_interval(int(mixed.sum()), n, alpha=alpha)[0], MISSING_SHARES)
+        told = f" Those are paid {gain:+.2f} standard deviations against their group," if paid else ""
+        why = " because the weight of a missing source goes to the others." if paid else ""
+        finding = Finding(
+            probe="missing_source",
+            severity=severity,
+            message=f"Source {name!r} has no score for {int(lost.sum())} of {n} completions: "
+            f"{int((lost & ~mixed).sum())} of prompts it never scores, {int(mixed.sum())} of prompts on which it "
+            f"scores others.{told}{why}",
+            value=gain if paid else float(lost.mean()),
+            interval=(low, high) if math.isfinite(low) else None,
+            n=n,
+            advice="Route by the prompt alone (`rewardsmith.rewards.RoutedReward`), and leave a row that lost a source "
+            'unscored instead of judging it by the others: `rewardsmith.transforms.weighted_sum(missing="unscored")`.',
+            unit="standard deviations within groups" if paid else "share of rows",
+            examples=tuple(
+                shown(baseline.rows[i], note=f"no score by {name}")
+                for i in np.flatnonzero(mixed if mixed.any() else lost)[:3]
+            ),
+        )
+        found.append(finding)
+    return Outcome(findings=tuple(found))
