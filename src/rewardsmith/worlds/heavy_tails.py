@@ -19,7 +19,7 @@ from rewardsmith.worlds.preference_world import Pairs
 from rewardsmith.worlds.streams import Streams
 
 _REFERENCE = 8192  # draws that gold is standardized on
-_AT_ONCE = 2**22  # numbers of one hidden layer that are held while a pool is scored
+_AT_ONCE = 2**17  # numbers of one hidden layer that are held while a pool is scored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,13 +105,12 @@ class HeavyTails:
 def score_pool(models: BatchedMLP, features: Tensor) -> Tensor:
     """(S, M, P, N) scores of responses (S, P, N, d); (S, M, P, N, k) where the models have k > 1 outputs.
 
-    A few prompts at a time, since all hidden layers of all models at once may not fit in memory.
+    A few responses at a time: hidden layers that leave the cache cost two to three times as much.
     """
-    n_seeds, _, n, _ = features.shape
     width = max(bias.shape[-1] for bias in models.biases)
-    prompts = max(1, _AT_ONCE // (n_seeds * models.lead[1] * n * width))
-    parts = [models(part.flatten(1, 2)[:, None]) for part in torch.split(features, prompts, dim=1)]
-    return torch.cat([part.unflatten(2, (-1, n)) for part in parts], dim=2)
+    rows = max(1, _AT_ONCE // (features.shape[0] * models.lead[1] * width))
+    parts = [models(part[:, None]) for part in torch.split(features.flatten(1, 2), rows, dim=1)]
+    return torch.cat(parts, dim=2).unflatten(2, features.shape[1:3])  # type: ignore[no-any-return,no-untyped-call]
 
 
 def member_scores(models: BatchedMLP, features: Tensor, reference: Tensor) -> Tensor:
