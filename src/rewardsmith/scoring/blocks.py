@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from rewardsmith._disk import replacing
@@ -15,7 +16,7 @@ from rewardsmith.data import Row
 from rewardsmith.data.records import records_of
 from rewardsmith.data.rows import as_row
 from rewardsmith.errors import RowsError
-from rewardsmith.scoring.calling import CONCURRENCY, is_model
+from rewardsmith.scoring.calling import CONCURRENCY, ignore, is_model
 from rewardsmith.scoring.journal import sealed, unsealed
 from rewardsmith.scoring.keys import keys_of
 from rewardsmith.scoring.score_rows import in_either_form
@@ -23,8 +24,6 @@ from rewardsmith.scoring.scorer import Scorer
 from rewardsmith.scoring.targets import Target
 from rewardsmith.scoring.work import Scored
 
-RESULTS = ("reward", "reason")
-"""The columns that scoring with one reward adds."""
 ORPHAN = 60.0
 """Seconds to wait for a block's journal: the worker of a job that has ended, on Ray, needs some to die."""
 
@@ -67,7 +66,7 @@ class RowsFile:
     limit: int | None = None
     conversational: bool = False
     columns: tuple[str, ...] = ()
-    added: tuple[str, ...] = RESULTS
+    added: tuple[str, ...] = ("reward", "reason")
     kept: Read | None = None
 
     @property
@@ -89,22 +88,24 @@ class RowsFile:
         Raises:
             RowsError: a row cannot be read, or has a column that scoring adds.
         """
+        name = self.name
         for index, records in enumerate(self.records()):
             start = index * self.block_size
             if self.kept is not None:
                 own = slice(start, start + self.block_size)
                 yield Read(records, self.kept.rows[own], self.kept.keys[own])
                 continue
-            name = self.name
-            rows = [self._row(f"row {n} of {name}", record) for n, record in enumerate(records, start + 1)]
+            rows: list[Row] = []
+            for n, record in enumerate(records, start + 1):
+                where = f"row {n} of {name}"
+                row = as_row(record, where=where, caller="score_file")
+                if not row.columns.keys().isdisjoint(self.added):
+                    taken = next(added for added in self.added if added in row.columns)
+                    raise RowsError(
+                        f"score_file: {where} has a column `{taken}` already, which scoring adds. Rename it."
+                    )
+                rows.append(row.conversational() if self.conversational else row)
             yield Read(records, rows, keys_of(rows))
-
-    def _row(self, where: str, record: Mapping[str, Any]) -> Row:
-        row = as_row(record, where=where, caller="score_file")
-        if not row.columns.keys().isdisjoint(self.added):
-            taken = next(name for name in self.added if name in row.columns)
-            raise RowsError(f"score_file: {where} has a column `{taken}` already, which scoring adds. Rename it.")
-        return row.conversational() if self.conversational else row
 
     def blocks(self) -> Iterator[Block]:
         """Every block, its rows with the columns of all rows."""
@@ -181,19 +182,6 @@ One that has a method `block_size(n_rows, batch_size)` says how many rows go int
 """
 
 
-class _Rows:
-    """A job's bar as a scorer of one block sees it: it says how many rows are done, not how many there are."""
-
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self.advance = advance
-
-    def expect(self, n_rows: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 @dataclass(frozen=True)
 class LocalEngine:
     """Blocks one after another on this machine, each by `workers` processes; None: as many as the reward needs."""
@@ -204,7 +192,8 @@ class LocalEngine:
         self, blocks: Iterable[Block], job: BlockScoring, advance: Callable[[int], None]
     ) -> Iterator[tuple[int, list[Scored]]]:
         workers = job.processes if self.workers is None else self.workers
-        scorer = BlockScorer(job, workers=workers, progress=_Rows(advance))
+        bar = SimpleNamespace(advance=advance, expect=ignore, close=ignore)  # the job knows how many rows there are
+        scorer = BlockScorer(job, workers=workers, progress=bar)
         try:
             for block in blocks:
                 yield block.index, scorer(block)

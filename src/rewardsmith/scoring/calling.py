@@ -241,7 +241,7 @@ class Caller:
         try:
             result = self.call(*positional, **keywords)
             if isinstance(result, Awaitable):  # a plain function that hands back a coroutine
-                result = asyncio.run(_awaited(result))
+                result = asyncio.run(awaited(result))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -284,7 +284,7 @@ class Caller:
         try:
             result = self.row.call(*row)
             if isinstance(result, Awaitable):
-                result = asyncio.run(_awaited(result))
+                result = asyncio.run(awaited(result))
             value = self.row.value(result)
         except KeyboardInterrupt:
             raise
@@ -323,7 +323,8 @@ def failure(error: BaseException, start: float, timeout: float | None) -> tuple[
     return "exception", describe(error)
 
 
-async def _awaited(result: Awaitable[Any]) -> Any:
+async def awaited(result: Awaitable[Any]) -> Any:
+    """Await what is no coroutine, which `asyncio.run` alone takes."""
     return await result
 
 

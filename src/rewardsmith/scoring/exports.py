@@ -10,19 +10,24 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rewardsmith.data.rows import without_end_tokens
-from rewardsmith.scoring.calling import ignore, reasoned, verdict
+from rewardsmith.scoring.calling import awaited, ignore, reasoned, verdict
 from rewardsmith.scoring.contracts import is_async, name_of, signature_of
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 
 
 @dataclass(frozen=True)
-class _ToTRL:
+class _ToTRL(SyncOrAsync):
     reward: Callable[..., Any]
     name: str
+
+    def __post_init__(self) -> None:
+        self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
@@ -33,14 +38,10 @@ class _ToTRL:
         """The same around what says why in place of None."""
         return replace(self, reward=reasoned(self.reward))
 
-    def __call__(self, **columns: Any) -> Any:
-        return self.reward(**columns)
-
-
-@dataclass(frozen=True)
-class _ToTRLAsync(_ToTRL):
-    async def __call__(self, **columns: Any) -> Any:
-        return await self.reward(**columns)
+    @sync_or_async
+    def __call__(self, **columns: Any) -> Calls:
+        [result] = yield [partial(self.reward, **columns)]
+        return result
 
 
 def to_trl(reward: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
@@ -54,7 +55,7 @@ def to_trl(reward: Callable[..., Any], *, name: str | None = None) -> Callable[.
     >>> to_trl(partial(longest, limit=3)).__name__
     'longest(limit=3)'
     """
-    return (_ToTRLAsync if is_async(reward) else _ToTRL)(reward, name or name_of(reward))
+    return _ToTRL(reward, name or name_of(reward))
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _scores(
     positional, keywords = signature.bind(available)
     result = reasoned(reward)(*positional, **keywords)
     if inspect.isawaitable(result):
-        result = asyncio.run(_await(result))
+        result = asyncio.run(awaited(result))
     verdicts = [verdict(value) for value in result]
     for completion, given in zip(completions, verdicts, strict=True):
         if given.reward is None and unscored is None:
@@ -192,7 +193,3 @@ def _scores(
             )
     scores = [unscored or 0.0 if given.reward is None else given.reward for given in verdicts]
     return scores, [float(given.reward is not None) for given in verdicts]
-
-
-async def _await(result: Awaitable[Any]) -> Any:
-    return await result

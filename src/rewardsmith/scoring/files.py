@@ -118,7 +118,14 @@ def score_file(
         RewardsmithError: `OUT.parts` holds another job, or `out` is a file that no job of ours has written.
     """
     start = time.monotonic()
-    path, folder = _checked(Path(out))
+    path = Path(out)
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise ValueError(f"score_file: {path} ends in {path.suffix!r}. Name a .jsonl or a .parquet file to write.")
+    folder = path.with_name(f"{path.name}.parts")
+    if path.exists() and not (folder / "job").is_file():
+        raise RewardsmithError(
+            f"score_file: {path} exists and is of no job that can be continued. Remove it, or choose another name."
+        )
     columns = columns_of(reward)
     if block_size is not None and block_size < 1:
         raise ValueError(f"score_file: block_size is {block_size}, which cannot be. Pass at least 1.")
@@ -151,29 +158,14 @@ def score_file(
         else:
             for _ in joined:  # to count
                 pass
-    by_reward = {label or "reward": _counted(joined.tallies[label]) for label in columns.labels}
+    by_reward = {label or "reward": dict(sorted(joined.tallies[label].items())) for label in columns.labels}
     unscored = joined.tallies[""] if "" in columns.labels else sum(joined.tallies.values(), Counter[str]())
     n_scored = joined.tallies[""]["scored"] if "" in columns.labels else joined.n_whole
-    counts = {reason: n for reason, n in _counted(unscored).items() if reason != "scored"}
+    counts = {reason: n for reason, n in sorted(unscored.items()) if reason != "scored"}
     return ScoreSummary(
         path, plan.n_rows, n_scored, counts, n_found, time.monotonic() - start, made,
         by_reward if len(columns.labels) > 1 else None, joined.first,
     )  # fmt: skip
-
-
-def _counted(tally: Counter[str]) -> dict[str, int]:
-    return dict(sorted(tally.items()))
-
-
-def _checked(out: Path) -> tuple[Path, Path]:
-    if out.suffix not in (".jsonl", ".parquet"):
-        raise ValueError(f"score_file: {out} ends in {out.suffix!r}. Name a .jsonl or a .parquet file to write.")
-    folder = out.with_name(f"{out.name}.parts")
-    if out.exists() and not (folder / "job").is_file():
-        raise RewardsmithError(
-            f"score_file: {out} exists and is of no job that can be continued. Remove it, or choose another name."
-        )
-    return out, folder
 
 
 def _source(rows: Any) -> Any:
@@ -317,7 +309,15 @@ class _Joined:
         names = [name for label in self._columns.labels for name in names_of(label)]
         blocks = self._plan.rows.blocks() if self._columns.totals else None
         for index, records in enumerate(self._plan.rows.records()):
-            found = {label: self._part(label, index) for label in self._jobs}
+            found: dict[str, Results] = {}
+            for label, job in self._jobs.items():
+                part = job.parts.read(index, self._plan.digests[index])
+                if part is None:
+                    raise RewardsmithError(
+                        f"score_file: {job.parts.path(index)} was changed while this job ran. "
+                        "Run the same command again, which scores its rows again."
+                    )
+                found[label] = part
             if blocks is not None:
                 rows = next(blocks).rows
                 found |= {label: total(found, rows) for label, total in self._columns.totals.items()}
@@ -339,12 +339,3 @@ class _Joined:
                 for record, value in zip(whole, column, strict=True):
                     record[name] = value
             yield whole
-
-    def _part(self, label: str, index: int) -> Results:
-        part = self._jobs[label].parts.read(index, self._plan.digests[index])
-        if part is None:
-            raise RewardsmithError(
-                f"score_file: {self._jobs[label].parts.path(index)} was changed while this job ran. "
-                "Run the same command again, which scores its rows again."
-            )
-        return part

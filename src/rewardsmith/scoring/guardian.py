@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 KEPT = 2048
 """Bytes of standard error that are kept."""
@@ -65,7 +65,9 @@ class Tail:
             except BlockingIOError:
                 return True
             else:
-                for place, piece in _pieces(total, new[-KEPT:], len(new)):
+                last = new[-KEPT:]
+                start = (total + len(new) - len(last)) % KEPT  # in the ring
+                for place, piece in ((start, last[: KEPT - start]), (0, last[KEPT - start :])):
                     self._memory[_HEAD.size + place : _HEAD.size + place + len(piece)] = piece
                 self._memory[8:16] = struct.pack("=Q", total + len(new))
             finally:
@@ -94,15 +96,8 @@ class Tail:
             time.sleep(0)
 
 
-def _pieces(total: int, kept: bytes, n_new: int) -> Iterator[tuple[int, bytes]]:
-    """Where in the ring the kept bytes go, of `n_new` that follow the first `total`."""
-    place = (total + n_new - len(kept)) % KEPT
-    yield place, kept[: KEPT - place]
-    yield 0, kept[KEPT - place :]
-
-
 def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None:
-    """Run `work` in a child, and end this process as that child ended, with everything below it.
+    """Run `work` in a child, and end this process as that child ended (same signal or status), with all below it.
 
     It ends early once the parent hangs up, dies, or sends SIGTERM. What the child last wrote to standard error goes to
     the parent through `lifeline`.
@@ -127,7 +122,16 @@ def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None
     tail.read()
     with contextlib.suppress(OSError):
         os.write(lifeline, tail.kept())
-    _end_as(brood.status)
+    if brood.status is None or not os.WIFSIGNALED(brood.status):
+        os._exit(1 if brood.status is None else os.WEXITSTATUS(brood.status))
+    import resource
+
+    number = os.WTERMSIG(brood.status)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, ValueError):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
 
 
 class _Brood:
@@ -158,9 +162,10 @@ class _Brood:
                 os.kill(self.worker, signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
         while self.reap() and time.monotonic() < deadline:
-            for child in _children(os.getpid()):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(child, signal.SIGKILL)
+            for name in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+                with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
+                    if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                        os.kill(int(name), signal.SIGKILL)
             time.sleep(0.001)
 
 
@@ -191,32 +196,8 @@ def _watch(brood: _Brood, tail: Tail, lifeline: int, parent: int) -> None:
             return
 
 
-def _children(parent: int) -> Iterator[int]:
-    """The processes whose parent is this one, where the system lists them."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
-                    if int(file.read().rpartition(b")")[2].split()[1]) == parent:
-                        yield int(name)
-
-
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def _end_as(status: int | None) -> None:
-    """End as the worker did, by the same signal or with the same exit status."""
-    if status is None or not os.WIFSIGNALED(status):
-        os._exit(1 if status is None else os.WEXITSTATUS(status))
-    import resource
-
-    number = os.WTERMSIG(status)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, ValueError):
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    os._exit(128 + number)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 
 from rewardsmith.scoring.calling import Caller, copy_of
-from rewardsmith.scoring.work import Reply, Task, Unit
+from rewardsmith.scoring.work import Reply, Unit
 
 
 class Inline:
@@ -47,7 +47,16 @@ class Inline:
                 return
             write(len(unit.rows))
             with contextlib.redirect_stdout(sys.stderr):
-                self._finish(unit)
+                tasks = deque([unit.task()])
+                while tasks:
+                    task = tasks.popleft()
+                    rows = copy_of(task.rows)
+                    if self._caller.row is None:
+                        reply = self._caller.batch(rows, check_mutation=unit.check_mutation)
+                    else:
+                        results = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
+                        reply = Reply(results, "", "", sum(result.seconds for result in results))
+                    tasks.extendleft(reversed(task.apply(reply)))
             yield unit
 
     def _run_async(
@@ -79,31 +88,18 @@ class Inline:
             threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
         return self._loop
 
-    def _finish(self, unit: Unit) -> None:
-        queue = deque([unit.task()])
-        while queue:
-            task = queue.popleft()
-            rows = copy_of(task.rows)
-            if self._caller.row is None:
-                reply = self._caller.batch(rows, check_mutation=unit.check_mutation)
-            else:
-                results = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
-                reply = Reply(results, "", "", sum(result.seconds for result in results))
-            queue.extendleft(reversed(task.apply(reply)))
-
     async def _finish_async(self, unit: Unit) -> None:
-        queue = deque([unit.task()])
-        while queue:
-            task = queue.popleft()
-            queue.extendleft(reversed(task.apply(await self._reply(task))))
-
-    async def _reply(self, task: Task) -> Reply:
-        rows, check = copy_of(task.rows), task.unit.check_mutation
-        if self._caller.row is None:
-            return await self._caller.batch_async(rows, timeout=task.limit, check_mutation=check)
-        calls = (self._caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
-        results = list(await asyncio.gather(*calls))
-        return Reply(results, "", "", sum(result.seconds for result in results))
+        caller, check, tasks = self._caller, unit.check_mutation, deque([unit.task()])
+        while tasks:
+            task = tasks.popleft()
+            rows = copy_of(task.rows)
+            if caller.row is None:
+                reply = await caller.batch_async(rows, timeout=task.limit, check_mutation=check)
+            else:
+                calls = (caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
+                results = list(await asyncio.gather(*calls))
+                reply = Reply(results, "", "", sum(result.seconds for result in results))
+            tasks.extendleft(reversed(task.apply(reply)))
 
 
 async def _stop() -> None:

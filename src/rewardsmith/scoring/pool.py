@@ -231,23 +231,22 @@ class Pool:
             elif suspects > 1:
                 again.append(Task(task.unit, task.remaining(), task.apart, alone=True))
             else:
-                again += self._blame(task, reason, self._cause(task, worker, reason, how), worker.started[number])
+                limited = "" if self._memory is None else self._memory_note("memory")
+                late = (
+                    f"no result within {task.limit:g} s"
+                    if reason == "timeout"
+                    else f"its process ended: {how}{limited}"
+                )
+                seconds = time.monotonic() - worker.started[number]
+                task.unit.seconds += seconds
+                left = task.remaining()
+                if self._per_row and not self._is_async:  # rows come in order: the first without a result was running
+                    Task(task.unit, left[:1], task.apart).fail(reason, with_tail(late, worker.tail), seconds)
+                    again += [Task(task.unit, left[1:], task.apart)] if left[1:] else []
+                else:
+                    blamed = Task(task.unit, left, task.apart, alone=self._is_async)
+                    again += blamed.fail(reason, with_tail(late, worker.tail), seconds)
         queue.extendleft(reversed(again))
         for unit in {id(task.unit): task.unit for _, task in tasks}.values():
             if unit.done:
                 yield unit
-
-    def _cause(self, task: Task, worker: WorkerProcess, reason: str, how: str) -> str:
-        if reason == "timeout":
-            return with_tail(f"no result within {task.limit:g} s", worker.tail)
-        limited = "" if self._memory is None else self._memory_note("memory")
-        return with_tail(f"its process ended: {how}{limited}", worker.tail)
-
-    def _blame(self, task: Task, reason: str, detail: str, started: float) -> list[Task]:
-        seconds = time.monotonic() - started
-        task.unit.seconds += seconds
-        left = task.remaining()
-        if self._per_row and not self._is_async:  # rows come in order, so the first without a result was running
-            Task(task.unit, left[:1], task.apart).fail(reason, detail, seconds)
-            return [Task(task.unit, left[1:], task.apart)] if left[1:] else []
-        return Task(task.unit, left, task.apart, alone=self._is_async).fail(reason, detail, seconds)

@@ -86,8 +86,9 @@ def process_target(target: Target) -> Target:
     """The target's reward as a process reward, scored step by step (`StepScore`)."""
     if target.contract == "process":
         return target
-    load = target.load and partial(_again, target.load)
-    return replace(target, contract="process", reward=StepScore(target.reward), load=load)
+    return replace(
+        target, contract="process", reward=StepScore(target.reward), load=target.load and partial(_again, target.load)
+    )
 
 
 def _again(load: Callable[[], Target]) -> Target:

@@ -78,7 +78,12 @@ def _work(descriptor: int, tail: Tail) -> None:
             path, payload, memory = pickle.loads(_read(first))
         sys.path[:] = path
         try:
-            _limit(memory)
+            if memory is not None:
+                import resource
+
+                _, most = resource.getrlimit(resource.RLIMIT_AS)
+                allowed = memory if most == resource.RLIM_INFINITY else min(memory, most)
+                resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
             caller = Caller(pickle.loads(payload).reward)
         except BaseException as error:
             channel.sendall(said(Broken(describe(error))))
@@ -86,18 +91,22 @@ def _work(descriptor: int, tail: Tail) -> None:
         channel.sendall(said(Ready()))
         if caller.is_async:
             _Async(caller, channel, tail).serve()
-        else:
-            with channel.makefile("rb") as stream:
-                _serve(caller, channel, stream, tail)
-
-
-def _limit(memory: int | None) -> None:
-    if memory is not None:
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        allowed = memory if most == resource.RLIM_INFINITY else min(memory, most)
-        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+            return
+        with channel.makefile("rb") as stream:
+            while body := _read(stream):
+                order = Order(*pickle.loads(body))
+                rows = _rows(order)
+                if isinstance(rows, Reply):
+                    channel.sendall(said(CallDone(order.number, rows)))
+                elif caller.row is None:
+                    tail.mark()
+                    reply = caller.batch(rows, check_mutation=order.check_mutation)
+                    channel.sendall(said(CallDone(order.number, _explained(reply, tail))))
+                else:
+                    for position, row in enumerate(rows):
+                        tail.mark()
+                        result = caller.one(row, check_mutation=order.check_mutation)
+                        channel.sendall(said(RowDone(order.number, position, _explained(result, tail))))
 
 
 def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
@@ -114,24 +123,6 @@ def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
             return b""
         parts += part
     return bytes(parts)
-
-
-def _serve(caller: Caller, channel: socket.socket, stream: BinaryIO, tail: Tail) -> None:
-    while body := _read(stream):
-        order = Order(*pickle.loads(body))
-        rows = _rows(order)
-        if isinstance(rows, Reply):
-            channel.sendall(said(CallDone(order.number, rows)))
-            continue
-        if caller.row is None:
-            tail.mark()
-            reply = caller.batch(rows, check_mutation=order.check_mutation)
-            channel.sendall(said(CallDone(order.number, _explained(reply, tail))))
-            continue
-        for position, row in enumerate(rows):
-            tail.mark()
-            result = caller.one(row, check_mutation=order.check_mutation)
-            channel.sendall(said(RowDone(order.number, position, _explained(result, tail))))
 
 
 def _explained(found: Explained, tail: Tail) -> Explained:
