@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.busy import completed, costing, sums
 from benchmarks.ratios import Ratio, ratio
 from rewardsmith.engines.ray import RayEngine
-from rewardsmith.scoring import Engine, LocalEngine, score_file
+from rewardsmith.scoring import LocalEngine, score_file
+from rewardsmith.scoring.blocks import Engine
 
 SECONDS, N_ROWS, REPEATS, WORKERS = 0.02, 2_000, 3, 2
 

@@ -9,7 +9,7 @@ from rewardsmith.auditing.baseline import Conduct, Item, Panel
 from rewardsmith.auditing.finding import clip
 from rewardsmith.auditing.texts import CARRIERS
 from rewardsmith.auditing.trials import VariantProbe, says_the_key, severity_of, variant, worst
-from rewardsmith.scoring import Scored
+from rewardsmith.scoring.work import Scored
 
 N = 10
 

@@ -11,7 +11,7 @@ from small_panels import exact, integer_rows, panel_in, panel_of, rounds_of, unk
 
 from rewardsmith.auditing.asking import Ask
 from rewardsmith.auditing.texts import CARRIERS
-from rewardsmith.scoring import Scored
+from rewardsmith.scoring.work import Scored
 
 
 def boxed(prompt, completion, answer):

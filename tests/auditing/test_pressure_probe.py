@@ -11,7 +11,7 @@ from rewardsmith.auditing import audit_pairs
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes.pressure import pressure
 from rewardsmith.data import PreferenceRow, Row
-from rewardsmith.scoring import Scored
+from rewardsmith.scoring.work import Scored
 
 ALPHA = 5e-4
 

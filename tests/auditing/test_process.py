@@ -16,8 +16,8 @@ from rewardsmith.auditing.probes.padding import FILLERS, INSERTED
 from rewardsmith.auditing.step_baseline import TOTALS, total_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError, TargetError
-from rewardsmith.scoring import as_target, process_target, score, steps_of, with_steps
-from rewardsmith.scoring.process import StepScore, takes_steps
+from rewardsmith.scoring import as_target, score, steps_of, with_steps
+from rewardsmith.scoring.process import StepScore, process_target, takes_steps
 from rewardsmith.transforms import clip_steps, delta_steps
 
 RETURNS = {"sum": step_returns, "min": min_returns, "mean": mean_returns, "max": max_returns}

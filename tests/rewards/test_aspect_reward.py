@@ -10,8 +10,9 @@ import pytest
 from rewardsmith.data import Row, split_clauses
 from rewardsmith.rewards import AspectReward
 from rewardsmith.scoring import as_target as target_of
-from rewardsmith.scoring import process_target, rewards_of, score
+from rewardsmith.scoring import rewards_of, score
 from rewardsmith.scoring.contracts import is_async
+from rewardsmith.scoring.process import process_target
 
 NAN = float("nan")
 

@@ -17,9 +17,10 @@ from tests.engines.scoring_jobs import asked, environment, expected, on_disk, re
 
 from rewardsmith.data.rows import as_row
 from rewardsmith.errors import RewardsmithError, RowsError, TargetError
-from rewardsmith.scoring import LocalEngine, Scored, score_file
+from rewardsmith.scoring import LocalEngine, score_file
 from rewardsmith.scoring.blocks import Parts
 from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.work import Scored
 
 HERE = LocalEngine(0)
 

@@ -16,7 +16,8 @@ import pytest
 
 from rewardsmith.data import Row
 from rewardsmith.errors import RewardsmithError, TargetError
-from rewardsmith.scoring import Scored, Scorer, rewards_of, score
+from rewardsmith.scoring import Scorer, rewards_of, score
+from rewardsmith.scoring.work import Scored
 
 
 def numbered(n: int, **columns: object) -> list[Row]:

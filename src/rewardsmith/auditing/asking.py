@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.report import Bin, Curve, Rate
 from rewardsmith.data import Row
-from rewardsmith.scoring import Scored, Scorer, Target
+from rewardsmith.scoring import Scorer, Target
+from rewardsmith.scoring.work import Scored
 
 T = TypeVar("T")
 

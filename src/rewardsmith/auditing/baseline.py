@@ -14,7 +14,7 @@ from rewardsmith.auditing.equivalence.wrong import wrong_answers
 from rewardsmith.auditing.texts import CARRIERS, Carrier
 from rewardsmith.data import Row
 from rewardsmith.data.rows import has_text
-from rewardsmith.scoring import Scored
+from rewardsmith.scoring.work import Scored
 
 PROBED = 8  # items on which carriers are tried
 CONDUCT_ROWS = 16  # rows scored again and again

@@ -82,7 +82,8 @@ def audit_command(
         from rewardsmith.auditing.render.write import strict_json
         from rewardsmith.data import read_rows
         from rewardsmith.data.readers import read_rows_or_pairs
-        from rewardsmith.scoring import Target, load_reward, load_target, target_rows
+        from rewardsmith.scoring import Target, load_reward, load_target
+        from rewardsmith.scoring.loading import target_rows
 
         check_choice("rewardsmith audit", "--fail-on", fail_on, SEVERITIES)
         floor = cast("Severity", fail_on)

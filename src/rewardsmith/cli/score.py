@@ -12,7 +12,7 @@ import typer
 from rewardsmith.cli import shell
 
 if TYPE_CHECKING:
-    from rewardsmith.scoring import Engine
+    from rewardsmith.scoring.blocks import Engine
 
 ENGINES = ("local", "ray")
 RowsName = Annotated[

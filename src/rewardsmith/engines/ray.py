@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rewardsmith.errors import RewardsmithError, missing_extra
-from rewardsmith.scoring import Block, BlockScoring, Scored
-from rewardsmith.scoring.blocks import BlockScorer
+from rewardsmith.scoring.blocks import Block, BlockScorer, BlockScoring
+from rewardsmith.scoring.work import Scored
 
 logger = logging.getLogger(__name__)
 

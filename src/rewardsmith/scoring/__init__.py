@@ -3,25 +3,18 @@
 Importing this room loads neither torch nor a verifier's libraries, because every worker process does it.
 """
 
-from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine
-from rewardsmith.scoring.contracts import Contract, contract_of, from_openrlhf, from_plain, from_verl
+from rewardsmith.scoring.blocks import LocalEngine
+from rewardsmith.scoring.contracts import contract_of, from_openrlhf, from_plain, from_verl
 from rewardsmith.scoring.exports import to_openrlhf, to_trl, to_verl
-from rewardsmith.scoring.files import ScoreSummary, score_file
-from rewardsmith.scoring.loading import load_reward, load_target, target_rows
-from rewardsmith.scoring.process import process_target, steps_of, with_steps
+from rewardsmith.scoring.files import score_file
+from rewardsmith.scoring.loading import load_reward, load_target
+from rewardsmith.scoring.process import steps_of, with_steps
 from rewardsmith.scoring.score_rows import rewards_of, score
 from rewardsmith.scoring.scorer import Scorer
 from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
-from rewardsmith.scoring.work import Scored
 
 __all__ = [
-    "Block",
-    "BlockScoring",
-    "Contract",
-    "Engine",
     "LocalEngine",
-    "ScoreSummary",
-    "Scored",
     "Scorer",
     "SourceSet",
     "Target",
@@ -33,12 +26,10 @@ __all__ = [
     "from_verl",
     "load_reward",
     "load_target",
-    "process_target",
     "rewards_of",
     "score",
     "score_file",
     "steps_of",
-    "target_rows",
     "to_openrlhf",
     "to_trl",
     "to_verl",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,21 +99,24 @@ def columns_of(given: Given | Sequence[Given]) -> Columns:
         TargetError: one cannot be loaded.
         ValueError: none is given, one twice, or a source without a name.
     """
-    several = list(given) if isinstance(given, list | tuple) else [given]
-    loaded = [_loaded(one) for one in several]
+    several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
+    loaded: list[Target | SourceSet] = []
+    for one in several:
+        name = str(getattr(one, "name", "sources"))
+        known = load_reward(one) if isinstance(one, str) else as_sources(one, name=name) or as_target(one)
+        if isinstance(known, SourceSet) and known.transform is None and known.whole is not None:
+            known = known.whole  # an object that has sources, and says alone what they come to
+        loaded.append(known)
+    names = [one.name for one in loaded]
+    if len(set(names)) < len(names):
+        raise ValueError(f"score_file: a reward is given twice ({', '.join(names)}). Give each once.")
+    # Without their module or folder, where that tells them apart.
+    short = [name.rpartition(":")[2] if ":" in name else Path(name).name for name in names]
     found = Columns({}, {}, ())
-    for name, one in zip(_short([one.name for one in loaded]), loaded, strict=True):
-        found = _with(found, "" if len(loaded) == 1 else name, one)
+    for brief, one in zip(short, loaded, strict=True):
+        found = _with(found, "" if len(loaded) == 1 else brief if short.count(brief) == 1 else one.name, one)
     if not found.targets:
         raise ValueError("score_file: no reward is given. Give at least one.")
-    return found
-
-
-def _loaded(one: Any) -> Target | SourceSet:
-    name = str(getattr(one, "name", "sources"))
-    found = load_reward(one) if isinstance(one, str) else as_sources(one, name=name) or as_target(one)
-    if isinstance(found, SourceSet) and found.transform is None and found.whole is not None:
-        return found.whole  # an object that has sources, and says alone what they come to
     return found
 
 
@@ -133,12 +135,3 @@ def _with(found: Columns, label: str, one: Target | SourceSet) -> Columns:
         )  # fmt: skip
         totals, ours = found.totals, tuple(labels)
     return Columns({**found.targets, **labels}, totals, (*found.labels, *ours))
-
-
-def _short(names: list[str]) -> list[str]:
-    """Names without their module or folder, where that tells them apart."""
-    if len(set(names)) < len(names):
-        raise ValueError(f"score_file: a reward is given twice ({', '.join(names)}). Give each once.")
-    short = [name.rpartition(":")[2] if ":" in name else Path(name).name for name in names]
-    counts = Counter(short)
-    return [brief if counts[brief] == 1 else name for brief, name in zip(short, names, strict=True)]

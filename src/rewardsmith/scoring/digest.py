@@ -20,7 +20,7 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -68,7 +68,11 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
     files = {path: hashlib.blake2b(path.read_bytes()).hexdigest() for path in _files(starts)}
     if here:
         _check_loaded(files)
-    labeled = sorted((_label(path), content) for path, content in files.items())
+    labeled = []  # by names that do not say where a file's package or folder is
+    for path, content in files.items():
+        home = _home(path)
+        labeled.append((str(path.relative_to(home.parent if _is_package(home) else home)), content))
+    labeled.sort()
     found = hashlib.blake2b(repr(labeled).encode(), digest_size=8)
     for text in texts:
         found.update(text)
@@ -173,8 +177,13 @@ def _files(starts: set[Path]) -> set[Path]:
     found, homes, followed, added = set[Path](), set[Path](), set[Path](), set[Path]()
     waiting = sorted(starts)
     for path in waiting:
-        found |= {path} if _home(path) in homes else {path, *_around(path)}
-        homes.add(_home(path))
+        found.add(path)
+        if (home := _home(path)) not in homes:
+            homes.add(home)
+            if _is_package(home):
+                found |= _package(home)
+            elif not _is_installed(path):  # else a module beside all other packages
+                found |= {file.resolve() for file in home.glob("*.py") if file.is_file()}
     while waiting and len(followed) < MOST_FILES:
         path = waiting.pop(0)
         if path in followed or path.is_relative_to(_OURS):
@@ -201,20 +210,6 @@ def _home(path: Path) -> Path:
 
 def _is_package(folder: Path) -> bool:
     return (folder / "__init__.py").is_file()
-
-
-def _label(path: Path) -> str:
-    """A file's name that does not say where its package or folder is."""
-    home = _home(path)
-    return str(path.relative_to(home.parent if _is_package(home) else home))
-
-
-def _around(path: Path) -> set[Path]:
-    if _is_package(home := _home(path)):
-        return _package(home)
-    if _is_installed(path):  # a module beside all other packages
-        return set()
-    return {file.resolve() for file in home.glob("*.py") if file.is_file()}
 
 
 def _package(home: Path) -> set[Path]:
@@ -247,9 +242,15 @@ def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
         return
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    added.update(Path(folder).resolve() for node in calls if (folder := _added(node)) is not None)
-    for name in filter(None, map(_called, calls)):
+    modules: list[str] = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        called = getattr(call.func, "attr", getattr(call.func, "id", None))
+        if called in ("insert", "append") and call.args and ast.unparse(call.func) == f"sys.path.{called}":
+            added.update(Path(folder).resolve() for folder in _strings(call.args[-1:]))
+        elif called in ("import_module", "__import__"):
+            named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
+            modules += _strings([*call.args[:1], *named][:1])
+    for name in modules:
         yield from _named_in(path, len(name) - len(name.lstrip(".")), name.lstrip(".").split("."), added)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -261,22 +262,9 @@ def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
                 yield from _named_in(path, node.level, [*parts, alias.name], added)
 
 
-def _called(node: ast.Call) -> str | None:
-    """The name that a call of `import_module` or `__import__` gives as a string, if it is one."""
-    called = getattr(node.func, "attr", getattr(node.func, "id", None))
-    given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
-    return _string(given[0]) if called in ("import_module", "__import__") and given else None
-
-
-def _added(node: ast.Call) -> str | None:
-    """The folder that `sys.path.insert` or `sys.path.append` is given as a string, if the call is one."""
-    if not isinstance(node.func, ast.Attribute) or node.func.attr not in ("insert", "append") or not node.args:
-        return None
-    return _string(node.args[-1]) if ast.unparse(node.func.value) == "sys.path" else None
-
-
-def _string(node: ast.expr) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value else None
+def _strings(nodes: Sequence[ast.expr]) -> list[str]:
+    """Those of the expressions that are a text."""
+    return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value]
 
 
 def _named_in(path: Path, level: int, parts: list[str], added: set[Path]) -> Iterator[Path]:

@@ -235,7 +235,10 @@ def _opened(
     jobs = {}
     for label, target in columns.targets.items():
         check_columns(target.reward, plan.rows.columns)
-        place = (folder / _file_name(label) if top else folder).resolve()
+        # A digest tells labels apart that differ in other characters.
+        apart = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
+        name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{apart}"
+        place = (folder / name if top else folder).resolve()
         given = {**options, "timeout": row_limit(target.reward, options["timeout"])}
         scoring = BlockScoring(target, place, source=source_digest(target), **given)
         header = {"target": target.name, "source": scoring.source, "version": __version__}
@@ -246,12 +249,6 @@ def _opened(
                 left.unlink()
         jobs[label] = _Job(scoring, lock, Parts(place, lock.key))
     return top or next(iter(jobs.values())).lock, jobs
-
-
-def _file_name(label: str) -> str:
-    """A label as a folder's name; a digest tells those apart that differ in other characters."""
-    digest = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{digest}"
 
 
 def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:

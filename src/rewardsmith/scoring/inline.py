@@ -62,7 +62,10 @@ class Inline:
     def _run_async(
         self, waiting: deque[Unit], stop: Callable[[], bool], write: Callable[[int], None]
     ) -> Generator[Unit, None, None]:
-        loop, done = self._running_loop(), queue.SimpleQueue[tuple[Unit, Future[None]]]()
+        if self._loop is None:  # in a thread of its own, because the caller may be inside a running loop (a notebook)
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
+        loop, done = self._loop, queue.SimpleQueue[tuple[Unit, Future[None]]]()
         running: set[Future[None]] = set()
         try:
             while (waiting or running) and not stop():
@@ -80,13 +83,6 @@ class Inline:
         finally:
             for future in running:
                 future.cancel()
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        # A thread of its own, because the caller may be inside a running loop (a notebook).
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
-        return self._loop
 
     async def _finish_async(self, unit: Unit) -> None:
         caller, check, tasks = self._caller, unit.check_mutation, deque([unit.task()])

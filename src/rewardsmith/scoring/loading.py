@@ -64,25 +64,20 @@ def load_target(spec: str, **options: Any) -> Target:
 
 def load_reward(spec: str, **options: Any) -> Target | SourceSet:
     """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
-    match = _SPEC.fullmatch(spec.strip())
-    if match is None or os.path.isdir(spec.strip()):  # Path.is_dir raises on a name too long
-        return _model(spec.strip(), options)
+    name = spec.strip()
+    match, is_folder = _SPEC.fullmatch(name), os.path.isdir(name)  # Path.is_dir raises on a name too long
+    if match is None or is_folder:
+        if not is_folder and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is None:
+            raise TargetError(f"load_target: {name!r} is not a reward's name. Write it as {_FORMS}.")
+        # Short for `rewardsmith.rewards:load_reward_model("name")`; this room imports no reward of its own.
+        model = importlib.import_module("rewardsmith.rewards").load_reward_model(name, **options)
+        return replace(_named(as_target(model), str(Path(name).resolve()) if is_folder else name, **options), name=name)
     if options:
         raise TargetError(
             f"load_reward: {', '.join(options)} is for a reward model's folder or hub name, and {spec!r} is neither. "
             "Leave it out, or write it into the call that makes the reward."
         )
     return _found(spec, match)
-
-
-def _model(spec: str, options: Mapping[str, Any]) -> Target:
-    """The reward model of a folder, or of a name that looks like one on the hub."""
-    if not os.path.isdir(spec) and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", spec) is None:
-        raise TargetError(f"load_target: {spec!r} is not a reward's name. Write it as {_FORMS}.")
-    # Short for `rewardsmith.rewards:load_reward_model("spec")`; this room imports no reward of its own.
-    model = importlib.import_module("rewardsmith.rewards").load_reward_model(spec, **options)
-    anchored = str(Path(spec).resolve()) if Path(spec).is_dir() else spec
-    return replace(_named(as_target(model), anchored, **options), name=spec)
 
 
 def _named(target: Target, spec: str, **options: Any) -> Target:
@@ -94,7 +89,20 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
     args, kwargs = _arguments(spec, call) if call else ((), {})
     if place == "reasoning-gym":
         return _reasoning_gym(spec, name, args, kwargs)
-    found = _attribute(spec, place, _module(spec, place), name)
+    _search(Path.cwd())
+    try:
+        found: Any = _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        raise TargetError(
+            f"load_target: {place!r} of {spec!r} cannot be imported ({type(error).__name__}: {error}). "
+            "Check the spelling, run from its folder, or install what it needs."
+        ) from error
+    for step in name.split("."):
+        if not hasattr(found, step):
+            near = difflib.get_close_matches(step, [n for n in dir(found) if not n.startswith("_")], n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "Check the spelling."
+            raise TargetError(f"load_target: {spec!r}: there is no {step!r} in {place}. {hint}")
+        found = getattr(found, step)
     if call or isinstance(found, type):
         try:
             found = found(*args, **kwargs)
@@ -135,17 +143,6 @@ def _arguments(spec: str, call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         ) from error
 
 
-def _module(spec: str, place: str) -> ModuleType:
-    _search(Path.cwd())
-    try:
-        return _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:
-        raise TargetError(
-            f"load_target: {place!r} of {spec!r} cannot be imported ({type(error).__name__}: {error}). "
-            "Check the spelling, run from its folder, or install what it needs."
-        ) from error
-
-
 def _search(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -168,17 +165,6 @@ def _file_module(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def _attribute(spec: str, place: str, module: ModuleType, name: str) -> Any:
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], n=3)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "Check the spelling."
-            raise TargetError(f"load_target: {spec!r}: there is no {part!r} in {place}. {hint}")
-        found = getattr(found, part)
-    return found
 
 
 def _reasoning_gym(spec: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Target:

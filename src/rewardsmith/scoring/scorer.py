@@ -136,19 +136,6 @@ class Scorer:
     def _source(self) -> str | None:
         return source_digest(self.target, here=isinstance(self._engine, Inline))
 
-    def _header(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        target = self.target
-        return {
-            "target": target.name,
-            "contract": target.contract,
-            "source": self._source,
-            "version": __version__,
-            "timeout": self._timeout,
-            "batch_size": self._batch_size,
-            "memory": self._memory,
-            **given,
-        }
-
     def journal_to(self, path: Path, header: Mapping[str, Any] | None = None, *, patience: float = 0.0) -> None:
         """Go on with another journal as a new scorer would, with the workers and the reward that are there.
 
@@ -164,7 +151,16 @@ class Scorer:
         self._replay()
 
     def _opened(self, path: Path, header: Mapping[str, Any], patience: float = 0.0) -> Journal:
-        return Journal(path, self._header(header), patience=patience, anew=CODE)
+        own = {
+            "target": self.target.name,
+            "contract": self.target.contract,
+            "source": self._source,
+            "version": __version__,
+            "timeout": self._timeout,
+            "batch_size": self._batch_size,
+            "memory": self._memory,
+        }
+        return Journal(path, {**own, **header}, patience=patience, anew=CODE)
 
     def _replay(self) -> None:
         self._first, self._lines = True, list[dict[str, Any]]()
@@ -315,7 +311,8 @@ class Scorer:
                 names.append(list(compress(keys, missing)))
         open_units = set(range(len(units)))
         try:
-            for unit in self._engine.run(units, lambda: self._hopeless or self._silent >= MOST_SILENT, self._write):
+            stop = lambda: self._late >= self._most_timeouts or self._silent >= MOST_SILENT  # noqa: E731
+            for unit in self._engine.run(units, stop, self._write):
                 self._record(unit, names[unit.index])
                 open_units.remove(unit.index)
             for index in sorted(open_units):  # of those that were cut short
@@ -346,10 +343,6 @@ class Scorer:
                 self._late += 1
             elif result.reason == "endpoint":
                 self._silent, self._last_silence = self._silent + 1, result.detail
-
-    @property
-    def _hopeless(self) -> bool:
-        return self._late >= self._most_timeouts
 
     def _replayed(self, key: str, *, whole: bool) -> bool:
         """Whether the journal has `key`; if so, it is counted and remembered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,39 +93,28 @@ def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:
     sources = found if isinstance(found, Mapping) else getattr(found, "sources", None)
     if not isinstance(sources, Mapping):
         return None
-    targets = {str(key): _part(str(key), source, name) for key, source in sources.items()}
-    weights = _weights(name, list(targets), getattr(found, "weights", None))
+    targets: dict[str, Target] = {}
+    for key, source in sources.items():
+        try:
+            targets[str(key)] = as_target(source, name=f"{name}[{key}]")
+        except TargetError as error:
+            raise TargetError(f"as_sources: source {str(key)!r} of {name} is no reward: {error}") from error
+    given: Any = getattr(found, "weights", None)
+    given = dict.fromkeys(targets, 1.0) if given is None and targets else given
+    by_name = given if isinstance(given, Mapping) else dict(zip(targets, given or (), strict=False))
+    if not targets or by_name.keys() != set(targets) or len(given) != len(targets):
+        raise TargetError(
+            f"as_sources: {name} holds the sources {list(targets)} and the weights {given!r}, which do not fit. "
+            "Give at least one source, and one weight for each, by name or in order."
+        )
+    weights = {key: float(by_name[key]) for key in targets}
     transform = getattr(found, "transform", None)
     alone = callable(found) and getattr(found, "scope", "row") == "row"
     whole = as_target(found, name=name) if alone else None
     if not callable(transform):
         return SourceSet(name, targets, weights, None, whole)
-    return SourceSet(name, targets, weights, transform, whole, _scope(found, transform))
-
-
-def _scope(found: Any, transform: Callable[..., Any]) -> Scope:
-    """What the transform must see: a recipe's reward term says, else its traits; unknown, the whole batch."""
-    try:
+    try:  # a recipe's reward term says what the transform must see, else its traits; unknown, it is the whole batch
         scope: Scope = getattr(getattr(found, "reward", None), "scope", None) or traits_of(transform).scope
     except TypeError:
-        return "batch"
-    return scope
-
-
-def _weights(name: str, sources: Sequence[str], given: Any) -> dict[str, float]:
-    if given is None and sources:
-        return dict.fromkeys(sources, 1.0)
-    by_name = given if isinstance(given, Mapping) else dict(zip(sources, given or (), strict=False))
-    if not sources or by_name.keys() != set(sources) or len(given) != len(sources):
-        raise TargetError(
-            f"as_sources: {name} holds the sources {list(sources)} and the weights {given!r}, which do not fit. "
-            "Give at least one source, and one weight for each, by name or in order."
-        )
-    return {key: float(by_name[key]) for key in sources}
-
-
-def _part(key: str, source: Any, name: str) -> Target:
-    try:
-        return as_target(source, name=f"{name}[{key}]")
-    except TargetError as error:
-        raise TargetError(f"as_sources: source {key!r} of {name} is no reward: {error}") from error
+        scope = "batch"
+    return SourceSet(name, targets, weights, transform, whole, scope)

@@ -18,8 +18,9 @@ from rewardsmith.rewards import (
     without_confidence,
 )
 from rewardsmith.rewards.judges.wire import JudgeError
-from rewardsmith.scoring import as_target, process_target
+from rewardsmith.scoring import as_target
 from rewardsmith.scoring.calling import Caller, Unscored, own_concurrency
+from rewardsmith.scoring.process import process_target
 
 DOWN = Unscored("server down", "endpoint")
 UNREAD = Unscored("no verdict in the judge's reply 'perhaps'")

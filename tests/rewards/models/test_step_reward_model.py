@@ -12,8 +12,8 @@ from transformers import BertForTokenClassification
 
 from rewardsmith.data import Row
 from rewardsmith.rewards import Batching, StepReward
-from rewardsmith.scoring import as_target, process_target, score
-from rewardsmith.scoring.process import StepScore
+from rewardsmith.scoring import as_target, score
+from rewardsmith.scoring.process import StepScore, process_target
 
 pytestmark = [pytest.mark.models, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from rewardsmith.auditing.finding import Finding, Ladder, counted, share_finding
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
-from rewardsmith.scoring import Scored
+from rewardsmith.scoring.work import Scored
 
 NONE_YET = "We ship no repair for this yet: fix the reward."
 ODD = 2  # rows on which each odd completion is tried

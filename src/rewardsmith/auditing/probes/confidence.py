@@ -16,7 +16,8 @@ from rewardsmith.data.confidence import ConfidenceScale
 from rewardsmith.measures import auroc, expected_calibration_error, reliability_curve, wilson_interval
 from rewardsmith.measures.intervals import auroc_interval, design_effect
 from rewardsmith.measures.labels import label_of
-from rewardsmith.scoring import Scored, Target, score
+from rewardsmith.scoring import Target, score
+from rewardsmith.scoring.work import Scored
 
 LEAST_STATED, LEAST_ROWS = 0.5, 20  # share and number of completions that must state a confidence
 N_BINS = 10

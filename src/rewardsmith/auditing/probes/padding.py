@@ -10,7 +10,8 @@ from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severit
 from rewardsmith.auditing.step_baseline import StepBaseline, Total, build_step_baseline, prefixes, total_of
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import mean_interval, mean_or_nan
-from rewardsmith.scoring import Scorer, Target, as_target, process_target, steps_of
+from rewardsmith.scoring import Scorer, Target, as_target, steps_of
+from rewardsmith.scoring.process import process_target
 
 FILLERS = (
     "Let me restate the step above: {step}",

@@ -8,7 +8,8 @@ from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.finding import Example, Finding, Ladder, counted, severity_above, share_finding, shown
 from rewardsmith.auditing.step_baseline import StepBaseline
 from rewardsmith.data import Row
-from rewardsmith.scoring import Scored, with_steps
+from rewardsmith.scoring import with_steps
+from rewardsmith.scoring.work import Scored
 
 MOST_CHAINS = 32  # of which steps are scored again
 LEAST_CHANGE = 0.02  # of the range of step scores

@@ -13,8 +13,8 @@ from rewardsmith.auditing.probes.step_scores import prefix_consistency, step_det
 from rewardsmith.auditing.step_baseline import Total, build_step_baseline, prefixes, total_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
-from rewardsmith.scoring import Scorer, Target, process_target, steps_of, with_steps
-from rewardsmith.scoring.process import takes_steps
+from rewardsmith.scoring import Scorer, Target, steps_of, with_steps
+from rewardsmith.scoring.process import process_target, takes_steps
 
 CALLS_PER_CHAIN = 32  # roundly
 TRIED = 4  # rows on which a reward shows whether it scores steps

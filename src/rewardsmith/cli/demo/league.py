@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rewardsmith.auditing import Report, audit
 from rewardsmith.data import Row
 from rewardsmith.errors import MissingExtraError, TargetError
-from rewardsmith.scoring import Scorer, load_target, target_rows
+from rewardsmith.scoring import Scorer, load_target
+from rewardsmith.scoring.loading import target_rows
 
 TRL_REWARDS = (
     "trl.rewards:accuracy_reward",
