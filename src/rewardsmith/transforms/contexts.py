@@ -88,7 +88,7 @@ def profile_posterior(
     Returns:
         (..., U) probabilities; the prior where no pair is scored.
 
-    >>> profile_posterior(torch.tensor([[0.0, math.log(3)]]), [[1.0, 0.0], [0.0, 1.0]])  # ½ against ¾
+    >>> profile_posterior(torch.tensor([[1.0, 3.0]]).log(), [[1.0, 0.0], [0.0, 1.0]])  # ½ against ¾
     tensor([0.4000, 0.6000])
     """
     wide = margins.to(torch.promote_types(margins.dtype, torch.float32))
