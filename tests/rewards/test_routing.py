@@ -8,7 +8,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.installed import part_of
 
@@ -84,6 +84,7 @@ def test_nan_is_none():
 
 
 @pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.too_slow])  # by the clock, so a busy machine would fail it
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=12), st.randoms())
 def test_routing_agrees_with_scoring_row_by_row_in_any_order(tasks, rng):
     values = {"a": 1.0, "b": 2.0}

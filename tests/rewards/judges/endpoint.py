@@ -102,3 +102,17 @@ def garbage(request):
     """Bytes that are no HTTP, the key among them where one was sent."""
     request.wfile.write(b"\x00\xff" + request.headers.get("Authorization", "").encode() + b"\r\n\r\n")
     request.close_connection = True
+
+
+class Scripted:
+    """A backend that answers from a script and keeps what it was asked."""
+
+    def __init__(self, *replies):
+        self.replies, self.asked = list(replies), []
+
+    async def __call__(self, messages):
+        self.asked.append(messages)
+        said = self.replies[len(self.asked) - 1]
+        if isinstance(said, Exception):
+            raise said
+        return said

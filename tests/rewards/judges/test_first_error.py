@@ -9,25 +9,12 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.rewards.judges.endpoint import Scripted
 
 from rewardsmith.rewards import FirstErrorJudge, exact_number, localization_reward
 from rewardsmith.rewards.judges.first_error import NO_ERROR, first_error_index, first_error_messages
 from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring.calling import Unscored
-
-
-class Scripted:
-    """A backend that answers from a script and keeps what it was asked."""
-
-    def __init__(self, *replies):
-        self.replies, self.asked = list(replies), []
-
-    async def __call__(self, messages):
-        self.asked.append(messages)
-        said = self.replies[len(self.asked) - 1]
-        if isinstance(said, Exception):
-            raise said
-        return said
 
 
 async def content(messages):

@@ -8,27 +8,13 @@ import pickle
 
 import pytest
 from tests.installed import part_of
+from tests.rewards.judges.endpoint import Scripted
 
 from rewardsmith.data import MASTER_KEYS
 from rewardsmith.rewards import AskedCritiques, ChatBackend, FirstErrorJudge, PrincipleJudge, ReferenceJudge
 from rewardsmith.rewards.judges.reference import reference_messages
 from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring.calling import Unscored
-
-
-class Scripted:
-    """A backend that answers from a script and keeps what it was asked."""
-
-    def __init__(self, *replies):
-        self.replies = list(replies)
-        self.asked = []
-
-    async def __call__(self, messages):
-        self.asked.append(messages)
-        reply = self.replies[len(self.asked) - 1]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
 
 
 async def agreeable(messages):

@@ -291,7 +291,7 @@ def test_a_killed_job_repeats_nothing_that_is_on_disk(tmp_path):
     names = {"root": str(Path(__file__).parents[3]), "log": str(log), "journal": str(journal)}
     slow = textwrap.dedent(JOB.format(delay=0.3, **names))
     with subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE) as first:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while (not journal.exists() or journal.read_bytes().count(b"keys") < 4) and time.monotonic() < deadline:
             time.sleep(0.02)
         first.send_signal(signal.SIGKILL)

@@ -14,6 +14,7 @@ from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.guards import rows_at
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
 from rewardsmith.rewards.models.base import ModelReward, digest_of
+from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import RowEncoder
 from rewardsmith.scoring.calling import Unscored, reasoned, scored
 from rewardsmith.scoring.contracts import is_async, name_of
@@ -98,36 +99,30 @@ class GeneratedCritiques:
         ids = [encoder.prompt_ids(ask) for ask in asks]
         order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
         found: list[str | None] = [None] * len(ids)
+        own = self.tokenizer.pad_token_id
+        pad = (self.tokenizer.eos_token_id if own is None else own) or 0
+        sampling = {"do_sample": self.temperature > 0} | ({"temperature": self.temperature} if self.temperature else {})
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), torch.inference_mode(), evaluating(self.model) as put_back:
             torch.manual_seed(self.seed + self._calls)
             self._calls += 1
             for start in range(0, len(order), self.batch_size):
-                rows = order[start : start + self.batch_size]
-                for row, text in zip(rows, self._written([ids[row] for row in rows]), strict=True):
-                    found[row] = text
+                places = order[start : start + self.batch_size]
+                width = len(ids[places[0]])
+                rows = [[pad] * (width - len(ids[place])) + ids[place] for place in places]
+                mask = [[0] * (width - len(ids[place])) + [1] * len(ids[place]) for place in places]
+                made = self.model.generate(
+                    torch.tensor(rows, device=self.model.device),
+                    attention_mask=torch.tensor(mask, device=self.model.device),
+                    max_new_tokens=self.max_new_tokens,
+                    pad_token_id=pad,
+                    **sampling,
+                )
+                put_back()
+                texts = self.tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
+                for place, text in zip(places, texts, strict=True):
+                    found[place] = text
         return found
-
-    def _written(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        import torch
-
-        from rewardsmith.rewards.models.behavior import evaluating
-
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        width = max(map(len, ids))
-        rows = [[pad or 0] * (width - len(row)) + list(row) for row in ids]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in ids]
-        sampling = {"do_sample": self.temperature > 0} | ({"temperature": self.temperature} if self.temperature else {})
-        with torch.inference_mode(), evaluating(self.model):
-            made = self.model.generate(
-                torch.tensor(rows, device=self.model.device),
-                attention_mask=torch.tensor(mask, device=self.model.device),
-                max_new_tokens=self.max_new_tokens,
-                pad_token_id=pad or 0,
-                **sampling,
-            )
-        texts: list[str] = self.tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
-        return texts
 
 
 @dataclass
