@@ -21,6 +21,7 @@ from rewardsmith.measures.preference_graph import PreferenceGraph
 from rewardsmith.measures.rankings import sibling_accuracy
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
+from rewardsmith.worlds.heavy_tails import score_pool
 from rewardsmith.worlds.preference_world import Pairs, margins, train_pairs
 
 if TYPE_CHECKING:
@@ -122,16 +123,10 @@ class Truth:
         narrow = torch.cat([prefix, streams.randn(n_prompts, n_prefix, 1, D)], dim=3)
         picked = []
         for candidates in (wide, narrow):
-            scores, gold = scored(models, candidates), self.gold(candidates)[:, None]  # (S, M or 1, P, n)
+            scores = score_pool(models, candidates.flatten(-2))  # (S, M, P, n)
+            gold = self.gold(candidates)[:, None]
             picked.append(gold.expand_as(scores).gather(-1, scores.argmax(dim=-1, keepdim=True)).squeeze(-1))
         return picked[0].mean(-1), ((picked[1] - gold.mean(dim=-1)) / gold.std(dim=-1)).mean(-1)
-
-
-@torch.no_grad()
-def scored(models: BatchedMLP, responses: Tensor) -> Tensor:
-    """(S, M, ...) scores of responses (S, ..., L, d)."""
-    flat = responses.flatten(-2).flatten(1, -2)  # (S, B, L·d)
-    return models(flat[:, None]).view(*models.lead, *responses.shape[1:-2])  # type: ignore[no-any-return]
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
@@ -154,7 +149,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     leaves = truth.trees(world.n_test_trees, streams)  # (S, trees, 8, L, d)
     pairs = sample_tree_pairs(leaf_paths(), 28, generator=random.Random(0))  # all of them
     first, second = [pair.first for pair in pairs], [pair.second for pair in pairs]
-    gold, scores = truth.gold(leaves)[:, None], scored(models, leaves)
+    gold, scores = truth.gold(leaves)[:, None], score_pool(models, leaves.flatten(-2))
     better = gold[..., first] > gold[..., second]  # (S, 1, trees, 28)
     gaps = torch.where(better, 1.0, -1.0) * (scores[..., first] - scores[..., second])
     shared = [pair.shared for pair in pairs] * world.n_test_trees
