@@ -17,11 +17,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from transformers import PrinterCallback
 from transformers.utils import logging
+from trl import GRPOConfig  # type: ignore[attr-defined]
 
 from examples.watch import Rows, Watch, table
 from rewardsmith.auditing.render.figures import HOUSE_STYLE
 from rewardsmith.data import segment_steps
-from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer
+from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.worlds import ArithmeticLM
 from rewardsmith.worlds.arithmetic_lm import Task
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from rewardsmith.engines.trl import ScoredBatch
+from rewardsmith.engines.trl.gathering import ScoredBatch
 
 Rows = dict[str, Any]
 """TRL's keywords of a reward: `prompts`, `completions` and every column; beside them `lengths`, in tokens."""

@@ -11,16 +11,10 @@ import torch
 import trl
 from torch.testing import assert_close
 from transformers import AutoModelForSequenceClassification
+from trl import RewardConfig
 
 from rewardsmith.data import PreferenceRow, StepRow
-from rewardsmith.engines.trl import (
-    Member,
-    RewardConfig,
-    RewardFit,
-    RewardTrainer,
-    fit_members,
-    fit_reward_model,
-)
+from rewardsmith.engines.trl import Member, RewardFit, RewardTrainer, fit_members, fit_reward_model
 from rewardsmith.engines.trl.stacked import MembersTrainer, StackedMembers
 from rewardsmith.rewards import load_reward_model
 

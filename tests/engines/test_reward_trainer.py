@@ -10,9 +10,10 @@ import trl
 from datasets import Dataset
 from torch.testing import assert_close
 from transformers import AutoModelForSequenceClassification
+from trl import RewardConfig
 
 from rewardsmith.data import PreferenceRow, to_dataset
-from rewardsmith.engines.trl import RewardConfig, RewardTrainer
+from rewardsmith.engines.trl import RewardTrainer
 
 from .helpers import logged, parameters
 

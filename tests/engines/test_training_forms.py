@@ -20,9 +20,10 @@ from transformers import (
     DebertaV2ForSequenceClassification,
     PreTrainedTokenizerFast,
 )
+from trl import RewardConfig
 
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow
-from rewardsmith.engines.trl import Member, RewardConfig, RewardFit, RewardTrainer, fit_members, fit_reward_model
+from rewardsmith.engines.trl import Member, RewardFit, RewardTrainer, fit_members, fit_reward_model
 from rewardsmith.engines.trl.adapters import with_adapters
 from rewardsmith.engines.trl.fit import RECORD
 from rewardsmith.rewards import SequenceReward

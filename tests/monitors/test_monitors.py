@@ -13,23 +13,18 @@ from rewardsmith.measures.sequential import change, dependence, level, pooled_co
 from rewardsmith.monitors import (
     Watch,
     canary_false_positives,
-    canary_rows,
-    count_paid,
-    dead_group_rate,
-    dead_groups,
     default_monitors,
-    evidence,
     flat_gold,
-    infinite_rewards,
     kl_budget,
     length_bias,
-    length_correlation,
     measure_batch,
     proxy_gold_divergence,
     proxy_outcome_divergence,
-    source_key,
-    unscored_rate,
 )
+from rewardsmith.monitors.canaries import canary_rows, count_paid
+from rewardsmith.monitors.evidence import evidence
+from rewardsmith.monitors.kinds import dead_group_rate, infinite_rewards, unscored_rate
+from rewardsmith.monitors.measures import dead_groups, length_correlation, source_key
 
 NAN = float("nan")
 

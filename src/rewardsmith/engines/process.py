@@ -60,7 +60,14 @@ def flat_scores(name: str, result: Any, steps: list[list[str]]) -> list[float]:
                 f"process_rewards: {name} returned {got} for a completion of {len(texts)} steps. "
                 "Return one number or None per step of `steps`, in order."
             )
-        flat += [_number(name, score) for score in scores]
+        for score in scores:
+            number = float("nan") if score is None else score.item() if hasattr(score, "item") else score
+            if not isinstance(number, int | float):
+                raise TypeError(
+                    f"process_rewards: {name} scored a step {number!r}, a {type(number).__name__}. "
+                    "Return a number or None."
+                )
+            flat.append(float(number))
     return flat
 
 
@@ -68,15 +75,3 @@ def _listed(values: Any) -> list[Any] | None:
     """`values` as a list, also from a tensor or array; None if it is no list of things."""
     values = values.tolist() if hasattr(values, "tolist") else values
     return list(values) if isinstance(values, list | tuple) else None
-
-
-def _number(name: str, score: Any) -> float:
-    if score is None:
-        return float("nan")
-    if hasattr(score, "item"):
-        score = score.item()
-    if not isinstance(score, int | float):
-        raise TypeError(
-            f"process_rewards: {name} scored a step {score!r}, a {type(score).__name__}. Return a number or None."
-        )
-    return float(score)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -140,7 +140,11 @@ class Estimator:
         measured = {"lengths": completion_mask.sum(dim=1).to(torch.float32), "token_rewards": token_rewards}
         context = context_of(batch, measured)
         for function in (self.transform, self.advantage, self.sample_filter):
-            _check_sparse(function, context)
+            if function is not None and _STEP_NAMES.intersection(named_by(function, context).lacking):
+                raise ValueError(
+                    f"register_advantage: {function!r} reads steps, but algorithm.use_kl_in_reward puts a penalty on "
+                    "every token, which hides them. Set it to False and use actor.use_kl_loss instead."
+                )
         rewards = transformed(self.transform, rewards, context)
         advantages = credited(self.advantage, self.sample_filter, rewards, context).advantages
         return (advantages if advantages.dim() == 2 else advantages[:, None]) * completion_mask
@@ -183,14 +187,6 @@ def _steps_of(token_rewards: Tensor, completion_mask: Tensor) -> dict[str, Any]:
     return {"step_rewards": {"score": scores}, "step_mask": mask, "step_ends": ends.masked_fill(~mask, 0)}
 
 
-def _check_sparse(function: Stage | None, context: Mapping[str, Any]) -> None:
-    if function is not None and _STEP_NAMES.intersection(named_by(function, context).lacking):
-        raise ValueError(
-            f"register_advantage: {function!r} reads steps, but algorithm.use_kl_in_reward puts a penalty on every "
-            "token, which hides them. Set it to False and use actor.use_kl_loss instead."
-        )
-
-
 def step_reward_manager(
     process_reward: ProcessReward, *, unscored: float | None, segment: Segment = segment_steps
 ) -> type[Any]:
@@ -221,7 +217,18 @@ def step_reward_manager(
             self, config: Any, tokenizer: Any, compute_score: Any, reward_router_address: Any = None, **others: Any
         ) -> None:
             super().__init__(config, tokenizer, compute_score)
-            _check_colocated(config)
+            reward = config.reward
+            if not reward.reward_model.enable or reward.reward_model.enable_resource_pool:
+                raise ValueError(
+                    "step_reward_manager: without a colocated reward model verl keeps one number per response, so step "
+                    "scores would be lost. Set reward.reward_model.enable=True and enable_resource_pool=False, or "
+                    "score the response as a whole with rewards.to_verl."
+                )
+            if not reward.custom_reward_function.path:
+                raise ValueError(
+                    "step_reward_manager: without reward.custom_reward_function.path verl asks the reward model itself "
+                    "and never the manager. Point it to any file; the function in it is not called."
+                )
             self.options = {} if reward_router_address is None else {"reward_router_address": reward_router_address}
 
         async def run_single(self, data: Any) -> dict[str, Any]:
@@ -229,12 +236,18 @@ def step_reward_manager(
             item = data[-1:][0]  # as verl's own managers: of several outputs the last
             responses = item.batch["responses"]
             length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())  # the rest is padding
-            ids, columns = responses[:length].tolist(), {**_columns(item), **self.options}
+            ids, row = responses[:length].tolist(), item.non_tensor_batch
+            passed_on = dict(row.get("extra_info") or {})
+            if "data_source" in row:
+                passed_on["data_source"] = row["data_source"]
+            if row.get("reward_model"):
+                passed_on["answer"] = passed_on["ground_truth"] = row["reward_model"].get("ground_truth")
+            columns = {**{name: [value] for name, value in passed_on.items()}, **self.options}
             decode = partial(self.tokenizer.decode, skip_special_tokens=True)
             complete = [bool(ids) and ids[-1] in self.tokenizer.all_special_ids]
             table = cut(segment, [ids], decode, complete=complete)
             text = decode(ids)
-            prompt = item.non_tensor_batch.get("raw_prompt", "")
+            prompt = row.get("raw_prompt", "")
             columns |= {
                 "prompts": [prompt if isinstance(prompt, str) else list(prompt)],
                 "completions": [text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]],
@@ -266,32 +279,6 @@ def step_reward_manager(
             return rm_scores
 
     return StepRewardManager
-
-
-def _check_colocated(config: Any) -> None:
-    reward = config.reward
-    if not reward.reward_model.enable or reward.reward_model.enable_resource_pool:
-        raise ValueError(
-            "step_reward_manager: without a colocated reward model verl keeps one number per response, so step scores "
-            "would be lost. Set reward.reward_model.enable=True and enable_resource_pool=False, or score the response "
-            "as a whole with rewards.to_verl."
-        )
-    if not reward.custom_reward_function.path:
-        raise ValueError(
-            "step_reward_manager: without reward.custom_reward_function.path verl asks the reward model itself and "
-            "never the manager. Point it to any file; the function in it is not called."
-        )
-
-
-def _columns(item: Any) -> dict[str, Any]:
-    """What verl passes on of the row's dataset columns, each as a list of one."""
-    row = item.non_tensor_batch
-    columns = {**(row.get("extra_info") or {})}
-    if "data_source" in row:
-        columns["data_source"] = row["data_source"]
-    if row.get("reward_model"):
-        columns["answer"] = columns["ground_truth"] = row["reward_model"].get("ground_truth")
-    return {name: [value] for name, value in columns.items()}
 
 
 def _verl(module: str) -> Any:

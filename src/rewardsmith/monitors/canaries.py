@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewardsmith.data import MASTER_KEYS
-from rewardsmith.types import Completion, Text
 
 
 def canary_rows(
@@ -34,13 +33,13 @@ def canary_rows(
     others = [name for name in columns if name not in ("prompt", "completion")]
     return {
         "prompts": [columns["prompt"][i] for i in chosen for _ in sent],
-        "completions": [_as_completion(columns["prompt"][i], key) for i in chosen for key in sent],
+        "completions": [
+            key if isinstance(columns["prompt"][i], str) else [{"role": "assistant", "content": key}]
+            for i in chosen
+            for key in sent
+        ],
         **{name: [columns[name][i] for i in chosen for _ in sent] for name in others},
     }
-
-
-def _as_completion(prompt: Text, text: str) -> Completion:
-    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
 def count_paid(scores: Sequence[float | None], *, paid_above: float = 0.5) -> tuple[int, int]:

@@ -27,20 +27,14 @@ def evidence(rows: Sequence[Mapping[str, Any]], shows: Shows, *, n: int = 5) -> 
     >>> [row["completion"] for row in evidence(rows, "paid")]
     ['b', 'a']
     """
-    plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    plain: list[dict[str, Any]] = [
+        {name: known(v) if isinstance(v, float) else v for name, v in row.items()} for row in rows
+    ]
     own = [row for row in plain if bool(row.pop("canary", False)) == (shows == "canaries")]
     if shows == "unscored":
         return tuple(row for row in own if row["reward"] is None)[:n]
     scored = [row for row in own if row["reward"] is not None]
-    scored.sort(key=lambda row: (-row["reward"], _gold(row)))
+    scored.sort(key=lambda row: (-row["reward"], math.inf if row.get("gold") is None else row["gold"]))
     if shows == "longest":
         scored.sort(key=lambda row: -(row.get("length") or 0))  # stable: the paid stay first among equals
     return tuple(scored[:n])
-
-
-def _gold(row: Mapping[str, Any]) -> float:
-    return math.inf if row.get("gold") is None else float(row["gold"])
-
-
-def _plain(value: Any) -> Any:
-    return known(value) if isinstance(value, float) else value

@@ -92,6 +92,11 @@ def measure_batch(
         score), length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows, and
         `source/NAME`, the mean of what each source scored.
     """
+    means = {}
+    if source_rewards is not None:
+        check_shape("measure_batch", "source_rewards", source_rewards, None, len(source_names))
+        for name, column in zip(source_names, source_rewards.double().unbind(dim=1), strict=True):
+            means[source_key(name)] = _number(column[column.isfinite()].mean())
     dead, n_groups = dead_groups(rewards, group_size=group_size)
     by_length = None if lengths is None else length_correlation(rewards, lengths, group_size=group_size)
     golds = [value for value in map(known, gold or ()) if value is not None]
@@ -112,19 +117,13 @@ def measure_batch(
         "unscored": int(rewards.isnan().sum()),
         "infinite": infinite,
         "n_rows": len(rewards),
-        **({} if source_rewards is None else _means(source_rewards, source_names)),
+        **means,
     }
 
 
 def source_key(name: str) -> str:
     """The record's key for a source's mean."""
     return f"source/{name}"
-
-
-def _means(source_rewards: Tensor, names: Sequence[str]) -> Record:
-    check_shape("measure_batch", "source_rewards", source_rewards, None, len(names))
-    columns = source_rewards.double().unbind(dim=1)
-    return {source_key(name): _number(c[c.isfinite()].mean()) for name, c in zip(names, columns, strict=True)}
 
 
 def known(value: float | None) -> float | None:

@@ -46,14 +46,11 @@ class Watch:
                 new.append(replace(alarm, rows=evidence(rows, monitor.shows)))
         self.alarms += new
         if self.path is not None:
+            line = {**record, "alarms": [alarm.as_json() for alarm in new]}
+            try:
+                text = json.dumps(line, ensure_ascii=False, default=repr).encode()
+            except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot hold
+                text = json.dumps(line, default=repr).encode()
             with self.path.open("ab") as lines:
-                lines.write(_line({**record, "alarms": [alarm.as_json() for alarm in new]}))
+                lines.write(text + b"\n")
         return new
-
-
-def _line(record: Record) -> bytes:
-    """The record as a line of JSON, its text as it is; only what UTF-8 cannot hold is escaped."""
-    try:
-        return (json.dumps(record, ensure_ascii=False, default=repr) + "\n").encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return (json.dumps(record, default=repr) + "\n").encode()

@@ -47,10 +47,20 @@ def draw(
         faint: by identity, the terms that the advantage cancels, in dashed boxes.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     made: dict[int, Box] = {}
     for term in terms:
-        made[id(term)] = _box(term, made, faint=id(term) in faint)
+        if isinstance(term, Applied):
+            weights = weights_of(term.function) or [1.0] * len(term.parts)
+            names = ["" if weight == 1 else f"{weight:g}·".replace("-", "−") for weight in weights]
+            inputs = [(made[id(part)], name) for part, name in zip(term.parts, names, strict=False)]
+            inputs += [(made[id(part)], name) for name, part in term.given.items()]
+            scope = traits_of(term.function).scope
+            made[id(term)] = Box(operation(term.function), scope, inputs, faint=id(term) in faint)
+        else:
+            note = {StepSource: "\n(steps)", Column: "\n(column)"}.get(type(term), "")
+            made[id(term)] = Box(f"{term}{note}", "row", [], source=True)
     boxes = list(made.values())
     feeding = [(made[id(root)], name) for name, root in roots.items()]
     for label, part in after.items():
@@ -64,21 +74,12 @@ def draw(
         _draw_box(axes, box)
         for start, name in box.inputs:
             _draw_arrow(axes, start, box, name, boxes)
-    _legend(axes, boxes)
+    seen = {box.scope for box in boxes if not box.source}
+    handles = [Patch(facecolor=COLORS[s], edgecolor="#4a5568", label=f"sees {SEES[s]}") for s in COLORS if s in seen]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=7.5)
     axes.set(xlim=(-WIDTH / 2 - 0.1, depth * COLUMN + WIDTH / 2 + 0.1), ylim=(rows + 0.6, -0.65 - 0.12 * depth))
     axes.set_axis_off()
     return figure
-
-
-def _box(term: Term, made: dict[int, Box], *, faint: bool) -> Box:
-    if isinstance(term, Applied):
-        weights = weights_of(term.function) or [1.0] * len(term.parts)
-        names = ["" if weight == 1 else f"{weight:g}·".replace("-", "−") for weight in weights]
-        inputs = [(made[id(part)], name) for part, name in zip(term.parts, names, strict=False)]
-        inputs += [(made[id(part)], name) for name, part in term.given.items()]
-        return Box(operation(term.function), traits_of(term.function).scope, inputs, faint)
-    note = "\n(steps)" if isinstance(term, StepSource) else "\n(column)" if isinstance(term, Column) else ""
-    return Box(f"{term}{note}", "row", [], source=True)
 
 
 def _place(boxes: list[Box]) -> None:
@@ -141,11 +142,3 @@ def _in_the_way(box: Box, tail: tuple[float, float], head: tuple[float, float]) 
         return False
     share = (box.x - tail[0]) / (head[0] - tail[0])
     return abs(tail[1] + share * (head[1] - tail[1]) - box.y) < HEIGHT / 2 + 0.1
-
-
-def _legend(axes: Axes, boxes: list[Box]) -> None:
-    from matplotlib.patches import Patch
-
-    seen = {box.scope for box in boxes if not box.source}
-    handles = [Patch(facecolor=COLORS[s], edgecolor="#4a5568", label=f"sees {SEES[s]}") for s in COLORS if s in seen]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=7.5)

@@ -74,8 +74,30 @@ class Recipe:
     name: str = "recipe"
 
     def __post_init__(self) -> None:
-        _check_kinds(self)
-        _check_names([term for term in self.terms() if isinstance(term, Source | StepSource)])
+        for label, term, kind in (("reward", self.reward, "rewards"), ("steps", self.steps, "steps")):
+            if term is not None and not isinstance(term, Term):
+                raise TypeError(f"Recipe: {label} is {term!r}, which is not a term. Wrap a reward with recipes.source.")
+            if term is not None and term.kind != kind:
+                raise TypeError(
+                    f"Recipe: {label} is {term}, whose value has shape {'(B, N)' if term.kind == 'steps' else '(B,)'}. "
+                    "Pass step rewards as steps=, beside an outcome as reward."
+                )
+        asked = {} if self.advantage is None else named_by(self.advantage, {"step_rewards": None}).given
+        if self.steps is not None and "step_rewards" not in asked:
+            raise TypeError(
+                "Recipe: steps are given, and no advantage that takes step_rewards. "
+                "Pass advantage=advantages.step_credit."
+            )
+        rewards: dict[str, Any] = {}
+        for source in self.terms():
+            if (
+                isinstance(source, Source | StepSource)
+                and rewards.setdefault(source.name, source.reward) is not source.reward
+            ):
+                raise ValueError(
+                    f"Recipe: two rewards are called {source.name!r}, and their values would be mixed up. "
+                    "Name them: source(reward, 'name')."
+                )
         check_runs(self.terms(), roots=(self.reward, self.steps))
         object.__setattr__(self, "__name__", self.name)
         columns = [term.name for term in self.terms() if isinstance(term, Column)]
@@ -223,33 +245,6 @@ class Recipe:
         """The advantage and the filter by label, as far as there are any."""
         after = {"advantage": self.advantage, "filter": self.sample_filter}
         return {label: part for label, part in after.items() if part is not None}
-
-
-def _check_kinds(recipe: Recipe) -> None:
-    for label, term, kind in (("reward", recipe.reward, "rewards"), ("steps", recipe.steps, "steps")):
-        if term is not None and not isinstance(term, Term):
-            raise TypeError(f"Recipe: {label} is {term!r}, which is not a term. Wrap a reward with recipes.source.")
-        if term is not None and term.kind != kind:
-            raise TypeError(
-                f"Recipe: {label} is {term}, whose value has shape {'(B, N)' if term.kind == 'steps' else '(B,)'}. "
-                "Pass step rewards as steps=, beside an outcome as reward."
-            )
-    if recipe.steps is not None and (
-        recipe.advantage is None or "step_rewards" not in named_by(recipe.advantage, {"step_rewards": None}).given
-    ):
-        raise TypeError(
-            "Recipe: steps are given, and no advantage that takes step_rewards. Pass advantage=advantages.step_credit."
-        )
-
-
-def _check_names(terms: Sequence[Source | StepSource]) -> None:
-    rewards: dict[str, Any] = {}
-    for term in terms:
-        if rewards.setdefault(term.name, term.reward) is not term.reward:
-            raise ValueError(
-                f"Recipe: two rewards are called {term.name!r}, and their values would be mixed up. "
-                "Name them: source(reward, 'name')."
-            )
 
 
 def _by_name(source_rewards: Tensor, names: Sequence[str]) -> dict[str, Tensor]:

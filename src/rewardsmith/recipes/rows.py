@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rewardsmith.data.columns import number_columns
+from rewardsmith.scoring.sync_async import finished
 
 _GIVEN = frozenset(("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "steps"))
 """What a trainer passes beside the rows' own columns."""
@@ -57,21 +57,12 @@ def _score_all(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str,
             f"recipe: source {uncallable[0]!r} is a model, which only a trainer can score. Train the recipe with "
             "rewardsmith.engines.trl.GRPOTrainer, or wrap the model in a reward function."
         )
-    results = {name: reward(**rows) for name, reward in sources.items()}
-    waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
-    if waiting:
-        results |= dict(zip(waiting, asyncio.run(_finish(list(waiting.values()))), strict=True))
-    return {name: _column(name, scores, len(rows["completions"])) for name, scores in results.items()}
-
-
-async def _finish(results: list[Any]) -> list[Any]:
-    return list(await asyncio.gather(*results))
-
-
-def _column(name: str, scores: Sequence[float | None], n_rows: int) -> Tensor:
-    if len(scores) != n_rows:
-        raise ValueError(
-            f"recipe: source {name!r} returned {len(scores)} scores for {n_rows} completions. Return one per row."
-        )
-    known = [math.nan if score is None else float(score) for score in scores]
-    return torch.tensor(known, dtype=torch.float64)
+    columns, n_rows = {}, len(rows["completions"])
+    for name, scores in finished({name: reward(**rows) for name, reward in sources.items()}).items():
+        if len(scores) != n_rows:
+            raise ValueError(
+                f"recipe: source {name!r} returned {len(scores)} scores for {n_rows} completions. Return one per row."
+            )
+        known = [math.nan if score is None else float(score) for score in scores]
+        columns[name] = torch.tensor(known, dtype=torch.float64)
+    return columns

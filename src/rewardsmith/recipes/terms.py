@@ -96,39 +96,35 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
-class Source(Term):
-    """A named reward: (B,) scores, NaN where it gave None."""
+class Named(Term):
+    """What a batch brings under a name."""
 
     name: str
-    reward: Any
 
     def __str__(self) -> str:
         return self.name
 
 
+class Column(Named):
+    """A numeric column of the data set, for transforms that read one under another name."""
+
+
 @dataclass(frozen=True, eq=False)
-class StepSource(Term):
+class Source(Named):
+    """A named reward: (B,) scores, NaN where it gave None."""
+
+    reward: Any
+
+
+@dataclass(frozen=True, eq=False)
+class StepSource(Named):
     """A named process reward: (B, N) step scores, NaN where unscored or where there is no step."""
 
-    name: str
     reward: Any
 
     @property
     def kind(self) -> Kind:
         return "steps"
-
-    def __str__(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True, eq=False)
-class Column(Term):
-    """A numeric column of the data set, for transforms that read one under another name."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import wraps
 from types import new_class
 from typing import Any, ClassVar
@@ -64,6 +64,16 @@ class SyncOrAsync:
     def become(self, *, is_async: bool) -> None:
         """Make this instance async, or not."""
         object.__setattr__(self, "__class__", type(self).awaiting if is_async else type(self).direct)
+
+
+def finished(results: Mapping[str, Any], run: Callable[[Any], Any] = asyncio.run) -> dict[str, Any]:
+    """The results by name, those that have to be awaited awaited side by side in one coroutine that `run` runs."""
+    waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
+
+    async def every() -> list[Any]:
+        return await asyncio.gather(*waiting.values())
+
+    return {**results, **(dict(zip(waiting, run(every()), strict=True)) if waiting else {})}
 
 
 async def _result(call: Callable[[], Any]) -> Any:

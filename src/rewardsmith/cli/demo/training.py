@@ -47,7 +47,8 @@ def audit_rows(world: ArithmeticLM, n: int, seed: int) -> list[Row]:
 
 def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, steps: int, seed: int) -> Arm:
     """Train a fresh copy of the policy on `reward` with GRPO; gold is only watched."""
-    from rewardsmith.engines.trl import GRPOConfig, GRPOTrainer, HackingMonitor
+    from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor
+    from rewardsmith.engines.trl.trainers import GRPOConfig
 
     watch = HackingMonitor(gold=arithmetic_gold, reward=reward, on_alarm="log")
     policy = world.reload()

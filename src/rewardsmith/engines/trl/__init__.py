@@ -3,12 +3,11 @@
 from rewardsmith.errors import missing_extra
 
 try:
-    from trl import GRPOConfig, RewardConfig, RLOOConfig  # type: ignore[attr-defined]
+    import trl  # noqa: F401
 except ImportError as error:
     raise missing_extra("rewardsmith.engines.trl", "trl", error) from error
 
 from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
-from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.engines.trl.gaussian_heads import HeadsFit, fit_gaussian_heads
 from rewardsmith.engines.trl.members import Member, fit_members
 from rewardsmith.engines.trl.monitor import HackingMonitor
@@ -20,18 +19,14 @@ from rewardsmith.engines.trl.two_stages import fit_two_stages
 from rewardsmith.engines.trl.watching import watch
 
 __all__ = [
-    "GRPOConfig",
     "GRPOTrainer",
     "HackingMonitor",
     "HeadsFit",
     "Member",
-    "RLOOConfig",
     "RLOOTrainer",
     "RatingTrainer",
-    "RewardConfig",
     "RewardFit",
     "RewardTrainer",
-    "ScoredBatch",
     "StepRewardTrainer",
     "fit_gaussian_heads",
     "fit_members",

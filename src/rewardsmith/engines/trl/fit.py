@@ -187,10 +187,7 @@ def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
     given = {"model": learner, "train_dataset": dataset, "processing_class": tokenizer}
     trainer: Any
     if isinstance(first, PreferenceRow):
-        pairwise = RewardConfig(
-            **arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
-        )
-        trainer = RewardTrainer(args=pairwise, **given)
+        trainer = RewardTrainer(args=pair_arguments(work, fit), **given)
     else:
         given |= {"args": TrainingArguments(**arguments(work, fit)), "max_length": fit.max_length}
         trainer = RatingTrainer(**given) if names else StepRewardTrainer(**given, step_end=fit.step_end)
@@ -232,6 +229,12 @@ def arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
         "gradient_checkpointing": fit.gradient_checkpointing,
         "disable_tqdm": not os.isatty(2),
     }
+
+
+def pair_arguments(work: Path, fit: RewardFit) -> RewardConfig:
+    """What a trainer of pairs is told."""
+    centering = fit.center or None
+    return RewardConfig(**arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=centering)
 
 
 def digest(rows: Sequence[AnyRow]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate.utils import gather, gather_object
 from torch import Tensor
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback
 
 from rewardsmith.types import RewardBatch
 
@@ -118,17 +118,3 @@ def _report(trainer: Any, name: str, text: str) -> None:
                     module.alert(title=name, text=text)
         except Exception as error:
             logger.warning("%s did not take the text of %s: %r", type(callback).__name__, name, error)
-
-
-class Announcer(TrainerCallback):
-    """Tells callbacks that have `on_watched`, before training begins, that they will get every batch."""
-
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-        trainer.callback_handler.callbacks.insert(0, self)  # in front of those whom it tells
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Called by the trainer."""
-        for callback in self.trainer.callback_handler.callbacks:
-            if hasattr(callback, "on_watched"):
-                callback.on_watched()

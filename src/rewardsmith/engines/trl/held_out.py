@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow, held_out
-from rewardsmith.engines.trl.fit import RewardFit
+from rewardsmith.engines.trl.fit import RewardFit, written
 from rewardsmith.engines.trl.members import Member
 from rewardsmith.measures import acc_and_acc_plus, first_error_f1, wilson_interval
 from rewardsmith.measures.labels import first_below, first_wrong
@@ -60,7 +60,7 @@ def held_out_figures(
     figures: Figures = {}
     for folder in folders:
         prefix = "" if len(folders) == 1 else f"{folder.name} "
-        own = (_of_steps if isinstance(rows[0], StepRow) else _of_ratings)(rows, folder, loading)
+        own = (_of_steps if isinstance(rows[0], StepRow) else _of_ratings)(rows, load_reward_model(folder, **loading))
         figures |= {prefix + name: figure for name, figure in own.items()}
     return figures
 
@@ -70,9 +70,15 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: d
     if not rows:
         return {}
     keys = [row.key for row in rows]
-    scores = np.array([_pair_scores(rows, folder, loading) for folder in folders], dtype=float)  # (K, n, 2)
-    by_name = {"accuracy" if len(folders) == 1 else f"accuracy of {f.name}": s for f, s in zip(folders, scores,
-                                                                                              strict=True)}  # fmt: skip
+    found = []
+    for folder in folders:
+        reward = load_reward_model(folder, **loading)
+        given: Any = _written(rows, reward)
+        answers = [row.chosen for row in given] + [row.rejected for row in given]
+        found.append(np.array(reward.score([row.prompt for row in given] * 2, answers), dtype=float).reshape(2, -1).T)
+    scores = np.stack(found)  # (K, n, 2)
+    names = ["accuracy"] if len(folders) == 1 else [f"accuracy of {folder.name}" for folder in folders]
+    by_name = dict(zip(names, scores, strict=True))
     if len(folders) > 1:
         unit = np.nanstd(scores, axis=(1, 2), keepdims=True)  # members differ in scale
         by_name["accuracy of their mean"] = (scores / np.where(unit > 0, unit, 1.0)).mean(axis=0)
@@ -80,21 +86,14 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: d
     return {n: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for n, s in shares.items()}
 
 
-def _pair_scores(rows: Sequence[PreferenceRow], folder: Path, loading: dict[str, Any]) -> list[list[float | None]]:
-    reward = load_reward_model(folder, **loading)
-    chat = bool(reward.tokenizer.chat_template)
-    asked = [row if row.context is None else row.contextual() for row in rows]
-    given = [row.conversational() if chat else row.standard() for row in asked]
-    found = reward.score([row.prompt for row in given] * 2,
-                         [row.chosen for row in given] + [row.rejected for row in given])  # fmt: skip
-    return [list(pair) for pair in zip(found[: len(rows)], found[len(rows) :], strict=True)]
+def _written(rows: Sequence[Any], reward: Any) -> list[Any]:
+    """The rows in the form that the model was trained on."""
+    return [written(row, RewardFit(), chat=bool(reward.tokenizer.chat_template)) for row in rows]
 
 
-def _of_ratings(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
+def _of_ratings(rows: Sequence[Any], reward: Any) -> Figures:
     """Of each attribute the correlation of output and rating."""
-    reward = load_reward_model(folder, **loading)
-    chat = bool(reward.tokenizer.chat_template)
-    given = [row.conversational() if chat else row.standard() for row in rows]
+    given = _written(rows, reward)
     found = reward.source_rewards([row.prompt for row in given], [row.completion for row in given])
     figures: Figures = {}
     for k, name in enumerate(reward.attributes):
@@ -106,9 +105,8 @@ def _of_ratings(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> F
     return figures
 
 
-def _of_steps(rows: Sequence[Any], folder: Path, loading: dict[str, Any]) -> Figures:
+def _of_steps(rows: Sequence[Any], reward: Any) -> Figures:
     """How well first errors are found at a threshold of ½, and the share of hard step labels told."""
-    reward = load_reward_model(folder, **loading)
     steps = [list(row.completions) for row in rows]
     found = reward.score([row.prompt for row in rows], ["\n".join(s) for s in steps], steps=steps)
     predicted = [None if scores is None else first_below(scores, 0.5) for scores in found]

@@ -33,15 +33,15 @@ class TimedReward:
     """A reward in a worker process, called as TRL calls it: all rows at once, and under a limit.
 
     If the call takes too long, crashes or raises, its rows are asked again one by one, each with that limit, and a row
-    that fails again is unscored. A reward that fails on every row before it has ever scored one raises here.
+    that fails again is unscored. A reward that fails on every row before it has ever scored one raises here. An async
+    reward (`aside`) is asked one by one from the start, several calls under way, each with the limit of its own.
 
     failed: reason → rows that failed since `Limits.log` read it.
     """
 
-    at_once = True
-
     def __init__(self, reward: Callable[..., Any], name: str, seconds: float) -> None:
         self.__name__ = name
+        self.at_once = not is_async(reward)
         self.failed = Counter[str]()
         self._scorer = Scorer(Target(name, "trl", reward), workers=1, timeout=seconds)
         self._has_scored = False
@@ -64,22 +64,20 @@ class TimedReward:
         self.failed.update(str(result.reason) for result in failed)
         return [math.inf if result.reason == "inf" else result.reward for result in results]
 
+    async def aside(self, **columns: Any) -> list[float | None]:
+        """Score in a thread of its own, so that the async rewards of a batch run side by side."""
+        return await asyncio.to_thread(self, **columns)
+
     def close(self) -> None:
         """End the worker; another call starts a new one."""
         self._scorer.close()
 
 
-class AsyncTimedReward(TimedReward):
-    """An async reward in a worker process: a call per row, several under way, each with the limit of its own."""
-
-    at_once = False
-
-    async def __call__(self, **columns: Any) -> list[float | None]:  # type: ignore[override]
-        return await asyncio.to_thread(super().__call__, **columns)
-
-
 class Limits(TrainerCallback):
     """Puts a trainer's rewards under a time limit, says at the start which have none, and ends the workers.
+
+    It stands in front of the other callbacks, and tells those that have `on_watched`, before training begins, that they
+    will get every batch.
 
     Args:
         seconds: what a call may take; None limits nothing.
@@ -94,12 +92,16 @@ class Limits(TrainerCallback):
         self.timed: list[TimedReward] = []
         self.in_place: dict[str, str] = {}
         for i, (reward, name) in enumerate(zip(trainer.reward_funcs, trainer.reward_func_names, strict=True)):
-            why = "" if seconds is None else _why_in_place(reward)
+            why = ""
+            if seconds is not None and (is_model(reward) or _holds_model(reward)):
+                why = "a model"
+            elif seconds is not None and (asked := {*signature_of(reward).keywords} & {*OF_THE_TRAINER}):
+                why = f"it asks for {', '.join(sorted(asked))}"
             if seconds is not None and not why:
                 try:
-                    kind = AsyncTimedReward if is_async(reward) else TimedReward
-                    trainer.reward_funcs[i] = kind(reward, name, seconds)
-                    self.timed.append(trainer.reward_funcs[i])
+                    timed = TimedReward(reward, name, seconds)
+                    trainer.reward_funcs[i] = timed if timed.at_once else timed.aside
+                    self.timed.append(timed)
                     continue
                 except RewardsmithError:
                     why = "it does not pickle"
@@ -108,7 +110,10 @@ class Limits(TrainerCallback):
         trainer.callback_handler.callbacks.insert(0, self)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Say what runs without a limit."""
+        """Tell who is listening, and say what runs without a limit."""
+        for callback in self.trainer.callback_handler.callbacks:
+            if hasattr(callback, "on_watched"):
+                callback.on_watched()
         if not self.in_place or not state.is_world_process_zero:
             return
         names = ", ".join(f"{name} ({why})" if why else name for name, why in self.in_place.items())
@@ -133,13 +138,6 @@ class Limits(TrainerCallback):
         every = gather(torch.tensor([counts], device=self.trainer.accelerator.device)).sum(dim=0)
         for reason, count in zip(FAILURES, every.tolist(), strict=True):
             metrics[f"rewardsmith/{reason}"].append(float(count))
-
-
-def _why_in_place(reward: Any) -> str:
-    if is_model(reward) or _holds_model(reward):
-        return "a model"
-    asked = {*signature_of(reward).keywords} & {*OF_THE_TRAINER}
-    return f"it asks for {', '.join(sorted(asked))}" if asked else ""
 
 
 def _holds_model(reward: Any) -> bool:

@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, set_seed
-from trl import RewardConfig  # type: ignore[attr-defined]
 
 from rewardsmith._check import check_choice
 from rewardsmith.data import PreferenceRow, to_dataset
@@ -60,12 +59,10 @@ def fit_members(
     check_choice("fit_members", "side_by_side", side_by_side, get_args(SideBySide))
     if side_by_side == "no" or len(members) == 1:
         return [fitting.fit_reward_model(*member) for member in members]
-    if side_by_side == "processes":
-        return _in_processes(members, min(len(members), n_processes or _cores()))
-    return _stacked(members)
-
-
-def _in_processes(members: Sequence[Member], n: int) -> list[Path]:
+    if side_by_side == "stacked":
+        return _stacked(members)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n = min(len(members), n_processes or cores)
     server = "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if server else "spawn")
     if server:
@@ -96,10 +93,6 @@ def _start(threads: int) -> None:
     datasets.disable_progress_bars()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stacked(members: Sequence[Member]) -> list[Path]:
@@ -136,19 +129,7 @@ def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:
             model.base_model.requires_grad_(False)
         learners.append(model)
     chat = bool(tokenizer and tokenizer.chat_template)
-    rows, kept = _union(members)
-    dataset = to_dataset([fitting.written(row, fit, chat=chat) for row in rows]).add_column(KEPT_BY, kept)
-    args = RewardConfig(
-        **fitting.arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=fit.center or None
-    )
-    trainer = MembersTrainer(StackedMembers(learners), args, train_dataset=dataset, processing_class=tokenizer)
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def _union(members: Sequence[Member]) -> tuple[list[Any], list[list[bool]]]:
-    """Every row that some member has, once, and which members have it; of equal rows the first is the first."""
-    rows: dict[tuple[str, int], Any] = {}
+    rows: dict[tuple[str, int], Any] = {}  # every row that some member has, once; of equal rows the first is the first
     owners: dict[tuple[str, int], set[int]] = {}
     for k, member in enumerate(members):
         times: Counter[str] = Counter()
@@ -157,7 +138,12 @@ def _union(members: Sequence[Member]) -> tuple[list[Any], list[list[bool]]]:
             times[text] += 1
             rows.setdefault((text, times[text]), row)
             owners.setdefault((text, times[text]), set()).add(k)
-    return list(rows.values()), [[k in own for k in range(len(members))] for own in owners.values()]
+    kept = [[k in own for k in range(len(members))] for own in owners.values()]
+    dataset = to_dataset([fitting.written(row, fit, chat=chat) for row in rows.values()]).add_column(KEPT_BY, kept)
+    args = fitting.pair_arguments(work, fit)
+    trainer = MembersTrainer(StackedMembers(learners), args, train_dataset=dataset, processing_class=tokenizer)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _check(members: Sequence[Member]) -> None:

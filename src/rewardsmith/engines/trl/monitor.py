@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import math
 import warnings
@@ -17,8 +15,13 @@ from transformers import TrainerCallback
 
 from rewardsmith._check import check_choice
 from rewardsmith.engines.trl.gathering import ScoredBatch
-from rewardsmith.monitors import Alarm, Monitor, Record, Watch, canary_rows, count_paid, measure_batch
+from rewardsmith.monitors import Monitor, Watch, measure_batch
+from rewardsmith.monitors.canaries import canary_rows, count_paid
+from rewardsmith.monitors.measures import Record
+from rewardsmith.monitors.monitor import Alarm
+from rewardsmith.scoring.calling import ignore
 from rewardsmith.scoring.contracts import signature_of
+from rewardsmith.scoring.sync_async import finished
 
 OnAlarm = Literal["log", "warn", "stop"]
 Rows = Mapping[str, Any]
@@ -174,8 +177,18 @@ class HackingMonitor(TrainerCallback):
         if self._watch is None:
             self._watch = Watch(self._monitors, path=self._path)
         alarms = self._watch.observe(record, rows)
-        for name, value in _logged(record, self.history[0]).items():
-            scored.metrics[f"monitor/{name}"].append(value)
+        figures = {  # shares rather than counts, and the reward bought per nat
+            "gold": record["gold"],
+            "length_correlation": record["length_correlation"],
+            "dead_group_rate": record["dead_groups"] / record["n_groups"],
+            "canary_rate": record["canary_paid"] / record["canary_n"] if record["canary_n"] else None,
+        }
+        first = self.history[0]["proxy"]
+        if record["kl"] and record["proxy"] is not None and first is not None:
+            figures["reward_per_kl"] = (record["proxy"] - first) / record["kl"]
+        for name, value in figures.items():
+            if value is not None:
+                scored.metrics[f"monitor/{name}"].append(value)
         scored.metrics["monitor/alarms"].append(float(len(self.alarms)))
         for alarm in alarms:
             logger.warning("%s", alarm)
@@ -183,19 +196,6 @@ class HackingMonitor(TrainerCallback):
             if self.on_alarm != "log":
                 warnings.warn(f"HackingMonitor: {alarm}", UserWarning, stacklevel=2)
         return alarms
-
-
-def _logged(record: Record, first: Record) -> dict[str, float]:
-    """What goes into the trainer's log: shares rather than counts, and the reward bought per nat."""
-    figures = {
-        "gold": record["gold"],
-        "length_correlation": record["length_correlation"],
-        "dead_group_rate": record["dead_groups"] / record["n_groups"],
-        "canary_rate": record["canary_paid"] / record["canary_n"] if record["canary_n"] else None,
-    }
-    if record["kl"] and record["proxy"] is not None and first["proxy"] is not None:
-        figures["reward_per_kl"] = (record["proxy"] - first["proxy"]) / record["kl"]
-    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _as_rows(columns: Mapping[str, Sequence[Any]], **constants: Any) -> list[dict[str, Any]]:
@@ -228,18 +228,8 @@ def _scores(reward: Callable[..., Any], rows: Rows, state: Any) -> tuple[list[fl
 
 def _call(reward: Callable[..., Any], rows: Rows, state: Any) -> list[float | None]:
     """The reward called as TRL calls it: what it names of the trainer's is there, what it cannot take is left out."""
-    given = {"trainer_state": state, "log_extra": _ignore, "log_metric": _ignore}
+    given = {"trainer_state": state, "log_extra": ignore, "log_metric": ignore}  # gold and canaries are not the batch's
     positional, keywords = signature_of(reward).bind({**given, **rows})
-    scores = reward(*positional, **keywords)
-    if inspect.isawaitable(scores):
-        scores = asyncio.run(_finish(scores))
+    scores = finished({"scores": reward(*positional, **keywords)})["scores"]
     scores = scores.tolist() if isinstance(scores, Tensor) else list(scores)
     return [float(score) if score is not None else None for score in scores]
-
-
-def _ignore(*args: Any, **keywords: Any) -> None:
-    """Stands in for TRL's `log_extra` and `log_metric`: gold and canaries are not part of the batch."""
-
-
-async def _finish(scores: Any) -> Any:
-    return await scores

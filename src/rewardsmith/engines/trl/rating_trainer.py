@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, EvalPrediction, Trainer
+from transformers import AutoModelForSequenceClassification, EvalPrediction
 
-from rewardsmith.engines.trl.reading import mapped, ready, row_ids, token_batch
+from rewardsmith.engines.trl.reading import ready, row_ids
+from rewardsmith.engines.trl.row_trainer import RowTrainer
 from rewardsmith.objectives import rating_loss
 
 
-@dataclass
-class RatingCollator:
-    """Pads tokens on the right and stacks ratings, NaN where an attribute was not rated."""
-
-    pad_id: int
-
-    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        ratings = torch.tensor([[math.nan if r is None else r for r in e["labels"]] for e in examples])
-        return token_batch(examples, self.pad_id) | {"labels": ratings}
-
-
-class RatingTrainer(Trainer):
+class RatingTrainer(RowTrainer):
     """`transformers.Trainer` on rated answers: `prompt`, `completion`, `ratings`, a mapping of attribute to number.
 
     The model has one output per attribute, fit by `objectives.rating_loss`: the mean squared error over the attributes
@@ -48,7 +37,6 @@ class RatingTrainer(Trainer):
         args: Any = None,
         *,
         train_dataset: Any,
-        eval_dataset: Any = None,
         processing_class: Any = None,
         attributes: Sequence[str] | None = None,
         max_length: int | None = 1024,
@@ -64,39 +52,28 @@ class RatingTrainer(Trainer):
                 f"({', '.join(self.attributes)}). Load it with as many labels, or name the attributes."
             )
         self.max_length = max_length
-        sets = [None if d is None else self._prepared(d, tokenizer) for d in (train_dataset, eval_dataset)]
         super().__init__(
             model=model,
             args=args,
-            data_collator=RatingCollator(tokenizer.pad_token_id),
-            train_dataset=sets[0],
-            eval_dataset=sets[1],
+            train_dataset=train_dataset,
             processing_class=tokenizer,
-            compute_metrics=self._metrics_of,
+            pad_label=math.nan,
             **keywords,
         )
-        self.model_accepts_loss_kwargs = False
 
-    def _prepared(self, dataset: Any, tokenizer: Any) -> Any:
-        def encode(row: Mapping[str, Any]) -> dict[str, Any]:
-            given = row["ratings"]
-            labels = [None if given.get(name) is None else float(given[name]) for name in self.attributes]
-            return {"input_ids": row_ids(tokenizer, row["prompt"], row["completion"]), "labels": labels}
+    def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        given = row["ratings"]
+        labels = [None if given.get(name) is None else float(given[name]) for name in self.attributes]
+        return {"input_ids": row_ids(self.tokenizer, row["prompt"], row["completion"]), "labels": labels}
 
+    def kept(self, row: Mapping[str, Any]) -> bool:
         most = math.inf if self.max_length is None else self.max_length
-        return mapped(
-            dataset, encode, lambda row: len(row["input_ids"]) <= most and any(r is not None for r in row["labels"])
-        )
+        return len(row["input_ids"]) <= most and any(rating is not None for rating in row["labels"])
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        labels = inputs.pop("labels")
-        outputs = model(**inputs)
-        loss = rating_loss(outputs.logits.float(), labels).nanmean()
-        return (loss, {"logits": outputs.logits}) if return_outputs else loss
+    def loss_of(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return rating_loss(logits.float(), labels).nanmean()
 
-    def _metrics_of(self, prediction: EvalPrediction) -> dict[str, float]:
+    def figures(self, prediction: EvalPrediction) -> dict[str, float]:
         """Each attribute's mean squared error and correlation with the ratings."""
         scores, ratings = np.asarray(prediction.predictions, float), np.asarray(prediction.label_ids, float)
         found = {}

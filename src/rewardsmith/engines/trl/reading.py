@@ -1,20 +1,15 @@
-"""What the trainers of rewards share: models by name, rows as token ids, padded batches."""
+"""What the trainers of rewards share: models by name, rows as token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rewardsmith.data import text_of
 from rewardsmith.errors import TargetError
-
-NO_STEP, UNLABELED = -100.0, -1.0
-"""Labels of a token that ends no step, and of one that ends a step which nobody judged."""
 
 
 def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **options: Any) -> tuple[Any, Any]:
@@ -33,7 +28,17 @@ def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **op
             ignore_mismatched_sizes=True,
             **options,
         )  # fmt: skip
-        _check_shapes(name, report.get("mismatched_keys", ()))
+        told = [
+            f"{key} is {tuple(shapes[0])}, and {tuple(shapes[1])} is needed" if len(shapes) == 2 else str(key)
+            for key, *shapes in (
+                (entry,) if isinstance(entry, str) else entry for entry in sorted(report.get("mismatched_keys", ()))
+            )
+        ]
+        if told:  # they would be drawn anew
+            raise ValueError(
+                f"{name} has a head or weights of another size: {'; '.join(told[:3])}. Start from a model with as many "
+                "outputs, or from the base model, whose head is drawn fresh."
+            )
     tokenizer = tokenizer or loaded(AutoTokenizer, name, trust)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -62,19 +67,6 @@ def loaded(auto: Any, name: str, trust_remote_code: bool, **options: Any) -> Any
         ) from error
 
 
-def _check_shapes(name: str, mismatched: Iterable[Any]) -> None:
-    """Refuse a start whose weights would be drawn anew because their shapes do not fit."""
-    told = [
-        f"{key} is {tuple(shapes[0])}, and {tuple(shapes[1])} is needed" if len(shapes) == 2 else str(key)
-        for key, *shapes in ((entry,) if isinstance(entry, str) else entry for entry in sorted(mismatched))
-    ]
-    if told:
-        raise ValueError(
-            f"{name} has a head or weights of another size: {'; '.join(told[:3])}. Start from a model with as many "
-            "outputs, or from the base model, whose head is drawn fresh."
-        )
-
-
 def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
     """Token ids of prompt and completion as TRL's `RewardTrainer` makes them; without an end token nothing is added."""
     if isinstance(prompt, str):
@@ -84,23 +76,3 @@ def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
         return ids
     found: list[int] = tokenizer.apply_chat_template([*prompt, *completion], return_dict=True)["input_ids"]
     return found
-
-
-def padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
-    """(B, T) rows, filled up on the right."""
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=dtype)
-
-
-def token_batch(examples: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """`input_ids` and `attention_mask` (B, T)."""
-    ids = [example["input_ids"] for example in examples]
-    mask = padded([[1] * len(row) for row in ids], 0, torch.long)
-    return {"input_ids": padded(ids, pad_id, torch.long), "attention_mask": mask}
-
-
-def mapped(dataset: Any, encode: Callable[[Mapping[str, Any]], dict[str, Any]], kept: Callable[[Any], bool]) -> Any:
-    """The data set with the columns that `encode` makes alone, without the rows that are not `kept`."""
-    if "input_ids" in (dataset.column_names or ()):
-        return dataset
-    return dataset.map(encode, remove_columns=dataset.column_names).filter(kept)

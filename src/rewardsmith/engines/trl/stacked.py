@@ -141,7 +141,10 @@ class MembersTrainer(RewardTrainer):
         self.train_dataset: Any
         columns = set(getattr(self.train_dataset, "column_names", None) or ())
         if normalize_weights and {"weight", KEPT_BY} <= columns and hasattr(self.train_dataset, "__len__"):
-            self.weight_scale = _weight_scales(self.train_dataset, model.n_members).to(args.device)
+            weights = [NEUTRAL["weight"] if w is None else float(w) for w in self.train_dataset["weight"]]
+            spread = torch.tensor(weights)[:, None].expand(-1, model.n_members)
+            means = spread.masked_fill(~torch.tensor(self.train_dataset[KEPT_BY]).bool(), math.nan).nanmean(dim=0)
+            self.weight_scale = (1 / torch.where(means > 0, means, 1.0)).to(args.device)  # (K,)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -181,19 +184,16 @@ class MembersTrainer(RewardTrainer):
         return mean
 
 
-def _weight_scales(dataset: Any, n_members: int) -> Tensor:
-    """(K,) one over the mean weight of each member's own pairs."""
-    weights = torch.tensor([NEUTRAL["weight"] if w is None else float(w) for w in dataset["weight"]])
-    kept = torch.tensor(dataset[KEPT_BY], dtype=torch.bool)
-    means = weights[:, None].expand(-1, n_members).masked_fill(~kept, math.nan).nanmean(dim=0)
-    return 1 / torch.where(means > 0, means, 1.0)
-
-
 def _check(members: Sequence[Any]) -> None:
     """Refuse what is not several models of one architecture."""
     if len(members) < 2:
         raise ValueError(f"StackedMembers: {len(members)} members are nothing to stack. Pass two or more.")
-    first, *others = map(_architecture, members)
+    built = []
+    for model in members:
+        parts = {name: value for name, value in model.config.to_dict().items() if name not in APART}
+        parts |= {name: (tuple(own.shape), own.dtype, own.requires_grad) for name, own in model.named_parameters()}
+        built.append(parts | {name: own.tolist() for name, own in model.named_buffers()} | {"class": type(model)})
+    first, *others = built
     for k, other in enumerate(others, start=1):
         differing = [name for name in first if first[name] != other.get(name)]
         if differing or len(first) != len(other):
@@ -201,10 +201,3 @@ def _check(members: Sequence[Any]) -> None:
                 f"StackedMembers: member {k} is not built like member 0: {', '.join(differing[:3]) or 'it has more'} "
                 "differ. Pass members of one architecture, or train them one after the other."
             )
-
-
-def _architecture(model: Any) -> dict[str, Any]:
-    """Class, config, shapes of the parameters and values of the buffers."""
-    parts = {name: value for name, value in model.config.to_dict().items() if name not in APART}
-    parts |= {name: (tuple(own.shape), own.dtype, own.requires_grad) for name, own in model.named_parameters()}
-    return parts | {name: own.tolist() for name, own in model.named_buffers()} | {"class": type(model)}

@@ -23,7 +23,6 @@ from rewardsmith.describe import function_of
 from rewardsmith.engines.calls import Stage, context_of, credited, transformed
 from rewardsmith.engines.process import Segment
 from rewardsmith.engines.trl.gathering import (
-    Announcer,
     Gathered,
     columns_of,
     gathered,
@@ -109,7 +108,6 @@ class RewardStage:
                 'metrics. Name them: reward_funcs={"first": f, "second": g}.'
             )
         self._limits = Limits(self, reward_timeout)
-        Announcer(self)
         self.transform, self.advantage, self.sample_filter = transform, advantage, sample_filter
         self._scored: _Scored | None = None
         self.step_scorer = None
@@ -198,18 +196,32 @@ class RewardStage:
             raise AssertionError("TRL no longer scores through _calculate_rewards")
         scored = self._scored
         metrics = metrics_of(self)
-        if replaced:
-            self._log_sources(scored.told.batch, metrics)
+        told = scored.told.batch
+        if replaced:  # each source under TRL's names, in place of the single combined one
+            for statistic in ("mean", "std"):
+                metrics.pop(f"rewards/{_ONE_SOURCE}/{statistic}", None)
+            self._logs["rewards"].pop(_ONE_SOURCE, None)
+            for name, column in zip(told.source_names, told.source_rewards.unbind(dim=1), strict=True):
+                known = column[~column.isnan()]
+                metrics[f"rewards/{name}/mean"].append(float(known.mean()))
+                metrics[f"rewards/{name}/std"].append(float(known.std()) if len(known) > 1 else float("nan"))
+                self._logs["rewards"][name].extend(column.tolist())
         metrics["rewardsmith/unscored_rate"].append(float(scored.rewards.isnan().float().mean()))
         metrics["rewardsmith/infinite"].append(float(scored.told.infinite))
         self._limits.log(metrics)
-        if self.step_scorer is not None:
-            _log_steps(scored, metrics)
+        if told.step_mask is not None:
+            steps = {name: step_rewards[told.step_mask] for name, step_rewards in told.step_rewards.items()}
+            metrics["rewardsmith/steps"].append(float(told.step_mask.sum(dim=1).float().mean()))
+            metrics["rewardsmith/infinite_steps"].append(float(scored.infinite_steps))
+            missing = torch.cat([*steps.values()]).isnan()
+            metrics["rewardsmith/unscored_step_rate"].append(float(missing.float().mean()))
+            for name, values in steps.items():
+                metrics[f"step_rewards/{name}/mean"].append(float(values.nanmean()))
         advantages: Tensor = gather(output["advantages"])
         if self.advantage is not None or self.sample_filter is not None:
             mask = output["completion_mask"] * output.get("tool_mask", 1)
             mask = gather(pad_across_processes(mask, dim=1, pad_index=0)).bool()  # (B, T)
-            batch = replace(scored.told.batch, completion_mask=mask)
+            batch = replace(told, completion_mask=mask)
             credit = credited(
                 advantages if self.advantage is None else self.advantage,
                 self.sample_filter,
@@ -235,27 +247,3 @@ class RewardStage:
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
         """The rewards as the trainer's own advantage would see them."""
         return rewards
-
-    def _log_sources(self, batch: RewardBatch, metrics: Any) -> None:
-        """Each source's mean and deviation under TRL's names, in place of those of the single combined source."""
-        for statistic in ("mean", "std"):
-            metrics.pop(f"rewards/{_ONE_SOURCE}/{statistic}", None)
-        self._logs["rewards"].pop(_ONE_SOURCE, None)
-        for name, column in zip(batch.source_names, batch.source_rewards.unbind(dim=1), strict=True):
-            scored = column[~column.isnan()]
-            metrics[f"rewards/{name}/mean"].append(float(scored.mean()))
-            metrics[f"rewards/{name}/std"].append(float(scored.std()) if len(scored) > 1 else float("nan"))
-            self._logs["rewards"][name].extend(column.tolist())
-
-
-def _log_steps(scored: _Scored, metrics: Any) -> None:
-    """How many steps a completion has, and what each process reward pays for one."""
-    batch = scored.told.batch
-    mask = batch.step_mask
-    assert mask is not None
-    scores = {name: step_rewards[mask] for name, step_rewards in batch.step_rewards.items()}
-    metrics["rewardsmith/steps"].append(float(mask.sum(dim=1).float().mean()))
-    metrics["rewardsmith/infinite_steps"].append(float(scored.infinite_steps))
-    metrics["rewardsmith/unscored_step_rate"].append(float(torch.cat([*scores.values()]).isnan().float().mean()))
-    for name, values in scores.items():
-        metrics[f"step_rewards/{name}/mean"].append(float(values.nanmean()))

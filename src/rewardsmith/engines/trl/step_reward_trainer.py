@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from transformers import AutoModelForTokenClassification, EvalPrediction, Trainer
+from transformers import AutoModelForTokenClassification, EvalPrediction
 
 from rewardsmith.data import encode_steps
 from rewardsmith.data.step_encoding import STEP_END
-from rewardsmith.engines.trl.reading import NO_STEP, UNLABELED, mapped, padded, ready, token_batch
+from rewardsmith.engines.trl.reading import ready
+from rewardsmith.engines.trl.row_trainer import RowTrainer
 from rewardsmith.objectives.pairwise import step_label_loss
 
+NO_STEP, UNLABELED = -100.0, -1.0
+"""Labels of a token that ends no step, and of one that ends a step which nobody judged."""
 StepMetrics = Callable[[list[list[float]], list[list[float | None]]], Mapping[str, float]]
 """From each solution's step scores and step labels to figures by name."""
 
 
-@dataclass
-class StepCollator:
-    """Pads tokens on the right, and step labels with `NO_STEP`."""
-
-    pad_id: int
-
-    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        labels = padded([example["labels"] for example in examples], NO_STEP, torch.float)
-        return token_batch(examples, self.pad_id) | {"labels": labels}
-
-
-class StepRewardTrainer(Trainer):
+class StepRewardTrainer(RowTrainer):
     """`transformers.Trainer` on solutions in steps, in TRL's stepwise form: `prompt`, `completions`, `labels`.
 
     A label is true or false, or the probability that the step is right, or None where nobody judged it. The model
@@ -58,7 +48,6 @@ class StepRewardTrainer(Trainer):
         args: Any = None,
         *,
         train_dataset: Any = None,
-        eval_dataset: Any = None,
         processing_class: Any = None,
         step_end: str = STEP_END,
         max_length: int | None = None,
@@ -75,36 +64,34 @@ class StepRewardTrainer(Trainer):
         self.step_end, self.max_length, self.step_metrics = step_end, max_length, metrics
         if head_only:
             model.base_model.requires_grad_(False)
-        sets = [None if d is None else self._prepared(d, tokenizer) for d in (train_dataset, eval_dataset)]
         super().__init__(
             model=model,
             args=args,
-            data_collator=StepCollator(tokenizer.pad_token_id),
-            train_dataset=sets[0],
-            eval_dataset=sets[1],
+            train_dataset=train_dataset,
             processing_class=tokenizer,
-            compute_metrics=self._metrics_of,
+            pad_label=NO_STEP,
             preprocess_logits_for_metrics=lambda logits, labels: _log_odds(logits).sigmoid(),
             **keywords,
         )
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over this batch's steps
 
-    def _prepared(self, dataset: Any, tokenizer: Any) -> Any:
-        first = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-
+    def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
         def tokenize(text: str) -> list[int]:
-            ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
             return ids
 
-        def encode(row: Mapping[str, Any]) -> dict[str, Any]:
-            ids, ends = encode_steps(row["prompt"], row["completions"], tokenize, step_end=self.step_end,
-                                     first_ids=first, max_length=self.max_length)  # fmt: skip
-            labels = [NO_STEP] * len(ids)
-            for end, label in zip(ends, row["labels"], strict=False):
-                labels[end] = UNLABELED if label is None or label != label else float(label)  # noqa: PLR0124 — NaN
-            return {"input_ids": ids[: ends[-1] + 1] if ends else [], "labels": labels[: ends[-1] + 1] if ends else []}
+        first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        ids, ends = encode_steps(row["prompt"], row["completions"], tokenize, step_end=self.step_end, first_ids=first,
+                                 max_length=self.max_length)  # fmt: skip
+        labels = [NO_STEP] * len(ids)
+        for end, label in zip(ends, row["labels"], strict=False):
+            labels[end] = UNLABELED if label is None or label != label else float(label)  # noqa: PLR0124 — NaN
+        return {"input_ids": ids[: ends[-1] + 1] if ends else [], "labels": labels[: ends[-1] + 1] if ends else []}
 
-        prepared = mapped(dataset, encode, lambda row: any(label >= 0 for label in row["labels"]))
+    def kept(self, row: Mapping[str, Any]) -> bool:
+        return any(label >= 0 for label in row["labels"])
+
+    def _prepared(self, dataset: Any) -> Any:
+        prepared = super()._prepared(dataset)
         if hasattr(prepared, "__len__") and len(prepared) == 0:
             raise ValueError(
                 f"StepRewardTrainer: none of {len(dataset)} rows has a labeled step within {self.max_length} tokens. "
@@ -112,17 +99,12 @@ class StepRewardTrainer(Trainer):
             )
         return prepared
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        labels = inputs.pop("labels")
-        outputs = model(**inputs)
+    def loss_of(self, logits: Tensor, labels: Tensor) -> Tensor:
         judged = labels >= 0
-        losses = step_label_loss(_log_odds(outputs.logits)[judged].float(), labels[judged])
-        loss = losses.mean() if len(losses) else outputs.logits.sum() * 0.0
-        return (loss, {"logits": outputs.logits}) if return_outputs else loss
+        losses = step_label_loss(_log_odds(logits)[judged].float(), labels[judged])
+        return losses.mean() if len(losses) else logits.sum() * 0.0
 
-    def _metrics_of(self, prediction: EvalPrediction) -> dict[str, float]:
+    def figures(self, prediction: EvalPrediction) -> dict[str, float]:
         scores, labels = step_lists(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
         hard = [(s > 0.5) == (y > 0.5) for row, known in zip(scores, labels, strict=True)
                 for s, y in zip(row, known, strict=True) if y in (0.0, 1.0)]  # fmt: skip

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from rewardsmith.engines.process import Segment, cut, flat_scores
 from rewardsmith.scoring import to_trl
+from rewardsmith.scoring.sync_async import finished
 from rewardsmith.types import ProcessReward
 
 
@@ -66,7 +66,8 @@ class StepScorer:
         ids = arguments["completion_ids"]
         table = cut(self.segment, ids, decode, complete=complete)
         mask = torch.tensor(table.step_mask, dtype=torch.bool)
-        results = self._results({**arguments, "steps": [list(row) for row in table.steps]})
+        given = {**arguments, "steps": [list(row) for row in table.steps]}
+        results = finished({name: reward(**given) for name, reward in self.process_rewards.items()}, self._run)
         scores = torch.full((*mask.shape, len(results)), torch.nan)
         for source, (name, result) in enumerate(results.items()):
             scores[..., source][mask] = torch.tensor(flat_scores(name, result, table.steps))
@@ -77,21 +78,12 @@ class StepScorer:
         by_name = scores.masked_fill(infinite, torch.nan).unbind(dim=2)
         return GatheredSteps(dict(zip(results, by_name, strict=True)), counts.bool(), ends, int(infinite.sum()))
 
-    def _results(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What each process reward returned; the async ones run side by side."""
-        results: dict[str, Any] = {name: reward(**arguments) for name, reward in self.process_rewards.items()}
-        waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
-        if waiting:
-            if self._loop is None:  # kept, as the connections of an async client belong to one loop
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="rewardsmith-steps", daemon=True).start()
-            done = asyncio.run_coroutine_threadsafe(_all(waiting.values()), self._loop).result()
-            results |= dict(zip(waiting, done, strict=True))
-        return results
-
-
-async def _all(waiting: Iterable[Awaitable[Any]]) -> list[Any]:
-    return await asyncio.gather(*waiting)
+    def _run(self, coroutine: Any) -> Any:
+        """Its result, from one loop that is kept, as the connections of an async client belong to one loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="rewardsmith-steps", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _gathered(local: Tensor, *, pad_index: float) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from accelerate.utils import gather
 from torch import Tensor
+from trl import GRPOConfig as GRPOConfig  # type: ignore[attr-defined]  # noqa: PLC0414 - for the demo
 from trl import GRPOTrainer as TRLGRPOTrainer  # type: ignore[attr-defined]
 from trl import RLOOTrainer as TRLRLOOTrainer  # type: ignore[attr-defined]
 

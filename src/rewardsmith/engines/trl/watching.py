@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rewardsmith.engines.trl.gathering import Announcer, gathered, metrics_of, tell
+from rewardsmith.engines.trl.gathering import gathered, metrics_of, tell
 from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.stage import RewardStage
 
@@ -51,7 +51,6 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
             "Train with rewardsmith.engines.trl.GRPOTrainer or RLOOTrainer, or with TRL's own GRPO or RLOO trainer."
         )
     limits = Limits(trainer, reward_timeout)
-    Announcer(trainer)
     watched: Any = trainer
 
     @functools.wraps(method)

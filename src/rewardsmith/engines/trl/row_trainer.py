@@ -1,0 +1,79 @@
+"""What the trainers of rows with labels of their own share: how rows are read and padded, and the step on a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Trainer
+
+
+@dataclass
+class RowCollator:
+    """Pads tokens and labels on the right: `input_ids`, `attention_mask` and `labels`, each (B, T).
+
+    A label of None is NaN.
+    """
+
+    pad_id: int
+    pad_label: float
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        ids = [example["input_ids"] for example in examples]
+        labels = [[math.nan if label is None else label for label in example["labels"]] for example in examples]
+        return {
+            "input_ids": _padded(ids, self.pad_id, torch.long),
+            "attention_mask": _padded([[1] * len(row) for row in ids], 0, torch.long),
+            "labels": _padded(labels, self.pad_label, torch.float),
+        }
+
+
+def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
+    """(B, T) rows, filled up on the right."""
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=dtype)
+
+
+class RowTrainer(Trainer):
+    """`transformers.Trainer` on rows of a form and a loss that its subclass gives.
+
+    `encode` turns a row into `input_ids` and `labels`, and what is not `kept` is left out; a data set that has
+    `input_ids` is taken as it is. `loss_of` is the loss of a batch's logits and labels, `figures` what an evaluation
+    reports beside it.
+    """
+
+    encode: Any
+    kept: Any
+    loss_of: Any
+    figures: Any
+
+    def __init__(
+        self, *, train_dataset: Any, processing_class: Any, pad_label: float, eval_dataset: Any = None, **keywords: Any
+    ) -> None:
+        self.tokenizer = processing_class
+        super().__init__(
+            train_dataset=self._prepared(train_dataset),
+            eval_dataset=self._prepared(eval_dataset),
+            processing_class=processing_class,
+            data_collator=RowCollator(processing_class.pad_token_id, pad_label),
+            compute_metrics=self.figures,
+            **keywords,
+        )
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over this batch's labels
+
+    def _prepared(self, dataset: Any) -> Any:
+        if dataset is None or "input_ids" in (dataset.column_names or ()):
+            return dataset
+        return dataset.map(self.encode, remove_columns=dataset.column_names).filter(self.kept)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        labels = inputs.pop("labels")
+        logits = model(**inputs).logits
+        loss = self.loss_of(logits, labels)
+        return (loss, {"logits": logits}) if return_outputs else loss
