@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rewardsmith.scoring.contracts import is_async
-from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, finished, sync_or_async
 
 
 def double(values):
@@ -83,3 +83,14 @@ def test_what_a_call_raises_is_not_taken_for_the_end(error):
 
     with pytest.raises(type(error), match="gone"):
         Twice(broken)([1.0])
+
+
+def test_results_that_have_to_be_awaited_are_awaited_side_by_side_and_the_others_stay():
+    both = asyncio.Barrier(2)
+
+    async def waits(value):
+        await both.wait()  # for the other one
+        return value
+
+    assert finished({"a": waits(1), "b": 2, "c": waits(3)}) == {"a": 1, "b": 2, "c": 3}
+    assert finished({"b": 2}, run=None) == {"b": 2}  # without a loop

@@ -116,38 +116,31 @@ class Estimator:
         with torch.no_grad():
             order, group_size = _grouped(index, response_mask)
             rows = torch.as_tensor(order, device=response_mask.device)
-            sparse = not (config is not None and config.get("use_kl_in_reward", False))
-            uid = [index[row] for row in order]
-            credit = self._credit(token_level_rewards[rows], response_mask[rows] != 0, uid, group_size, sparse)
+            token_rewards, completion_mask = token_level_rewards[rows], response_mask[rows] != 0
+            rewards = token_rewards.sum(dim=1).to(torch.float32)
+            rewards = rewards.masked_fill(rewards.isinf(), torch.nan)
+            dense = config is not None and config.get("use_kl_in_reward", False)
+            batch = RewardBatch(
+                source_rewards=rewards[:, None],
+                source_names=("score",),
+                group_size=group_size,
+                completion_mask=completion_mask,
+                columns={"uid": [index[row] for row in order]},
+                **({} if dense else _steps_of(token_rewards, completion_mask)),
+            )
+            measured = {"lengths": completion_mask.sum(dim=1).to(torch.float32), "token_rewards": token_rewards}
+            context = context_of(batch, measured)
+            for function in (self.transform, self.advantage, self.sample_filter):
+                if function is not None and _STEP_NAMES.intersection(named_by(function, context).lacking):
+                    raise ValueError(
+                        f"register_advantage: {function!r} reads steps, but algorithm.use_kl_in_reward puts a penalty "
+                        "on every token, which hides them. Set it to False and use actor.use_kl_loss instead."
+                    )
+            rewards = transformed(self.transform, rewards, context)
+            credit = credited(self.advantage, self.sample_filter, rewards, context).advantages
             advantages = torch.zeros_like(token_level_rewards, dtype=torch.float32)
-            advantages[rows] = credit
+            advantages[rows] = (credit if credit.dim() == 2 else credit[:, None]) * completion_mask
         return advantages, advantages
-
-    def _credit(
-        self, token_rewards: Tensor, completion_mask: Tensor, uid: list[Any], group_size: int, sparse: bool
-    ) -> Tensor:
-        """(B, T) for rows that are sorted by prompt."""
-        rewards = token_rewards.sum(dim=1).to(torch.float32)
-        rewards = rewards.masked_fill(rewards.isinf(), torch.nan)
-        batch = RewardBatch(
-            source_rewards=rewards[:, None],
-            source_names=("score",),
-            group_size=group_size,
-            completion_mask=completion_mask,
-            columns={"uid": uid},
-            **(_steps_of(token_rewards, completion_mask) if sparse else {}),
-        )
-        measured = {"lengths": completion_mask.sum(dim=1).to(torch.float32), "token_rewards": token_rewards}
-        context = context_of(batch, measured)
-        for function in (self.transform, self.advantage, self.sample_filter):
-            if function is not None and _STEP_NAMES.intersection(named_by(function, context).lacking):
-                raise ValueError(
-                    f"register_advantage: {function!r} reads steps, but algorithm.use_kl_in_reward puts a penalty on "
-                    "every token, which hides them. Set it to False and use actor.use_kl_loss instead."
-                )
-        rewards = transformed(self.transform, rewards, context)
-        advantages = credited(self.advantage, self.sample_filter, rewards, context).advantages
-        return (advantages if advantages.dim() == 2 else advantages[:, None]) * completion_mask
 
 
 def _grouped(index: Any, response_mask: Tensor) -> tuple[Any, int]:

@@ -36,20 +36,17 @@ class Alarm:
         lines = [str(self)]
         for number, row in enumerate(self.rows, 1):
             lines += ["", f"Row {number}:", ""]
-            lines += [f"    {name}: {_shown(value)}" for name, value in row.items()]
+            for name, value in row.items():
+                text = value if isinstance(value, str) else repr(value)
+                if len(text) > 500:
+                    text = f"{text[:500]}… ({len(text)} characters)"
+                lines.append(f"    {name}: {text}".replace("\n", "\n        "))
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """The alarm as a JSON object; an unbounded side of the interval is None."""
         low, high = (bound if math.isfinite(bound) else None for bound in self.interval)
         return {**asdict(self), "interval": [low, high]}
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    if len(text) > 500:
-        text = f"{text[:500]}… ({len(text)} characters)"
-    return text.replace("\n", "\n        ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,33 +36,31 @@ def signature_for(rewards: Iterable[Any], columns: Iterable[str]) -> inspect.Sig
 
 
 def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
-    """By name: every source's scores, every numeric column, and `lengths` in tokens where the trainer passes ids."""
-    n_rows = len(rows["completions"])
-    columns = {
-        name: values
-        for name, values in rows.items()
-        if name not in _GIVEN and isinstance(values, list) and len(values) == n_rows
-    }
-    lengths = {}
-    if (ids := rows.get("completion_ids")) is not None:
-        lengths["lengths"] = torch.tensor([float(len(row)) for row in ids], dtype=torch.float64)
-    return {**lengths, **number_columns(columns), **_score_all(sources, rows)}
+    """By name: every source's scores, every numeric column, and `lengths` in tokens where the trainer passes ids.
 
-
-def _score_all(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Tensor]:
-    """(B,) float64 scores of every source, NaN where it gave None; async sources run side by side."""
+    Scores are (B,) float64, NaN where a source gave None; async sources run side by side.
+    """
     uncallable = [name for name, reward in sources.items() if not callable(reward) or hasattr(reward, "forward")]
     if uncallable:
         raise TypeError(
             f"recipe: source {uncallable[0]!r} is a model, which only a trainer can score. Train the recipe with "
             "rewardsmith.engines.trl.GRPOTrainer, or wrap the model in a reward function."
         )
-    columns, n_rows = {}, len(rows["completions"])
+    n_rows = len(rows["completions"])
+    columns = {
+        name: values
+        for name, values in rows.items()
+        if name not in _GIVEN and isinstance(values, list) and len(values) == n_rows
+    }
+    context: dict[str, Tensor] = {}
+    if (ids := rows.get("completion_ids")) is not None:
+        context["lengths"] = torch.tensor([float(len(row)) for row in ids], dtype=torch.float64)
+    context |= number_columns(columns)
     for name, scores in finished({name: reward(**rows) for name, reward in sources.items()}).items():
         if len(scores) != n_rows:
             raise ValueError(
                 f"recipe: source {name!r} returned {len(scores)} scores for {n_rows} completions. Return one per row."
             )
         known = [math.nan if score is None else float(score) for score in scores]
-        columns[name] = torch.tensor(known, dtype=torch.float64)
-    return columns
+        context[name] = torch.tensor(known, dtype=torch.float64)
+    return context

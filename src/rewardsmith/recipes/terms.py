@@ -49,7 +49,7 @@ class Term:
                 what the batch offers (`group_size`, `lengths`, a column, …).
             arguments: numbers and words are bound; a term is evaluated and passed as a tensor.
         """
-        return applied(function, (self,), arguments)
+        return combine(function, self, **arguments)
 
     def where(self, condition: Term, *, below: float = 0.0) -> Term:
         """This term where `condition` holds, `below` where it fails, unscored where it is unknown."""
@@ -68,10 +68,8 @@ class Term:
             )
         if isinstance(self, Applied) and name_of(self.function) == "rescale" and not self.given:
             held = keywords_of(self.function)
-            return applied(
-                partial(rescale, scale=factor * held.get("scale", 1.0), shift=factor * held.get("shift", 0.0)),
-                self.parts,
-            )
+            scale, shift = factor * held.get("scale", 1.0), factor * held.get("shift", 0.0)
+            return combine(rescale, *self.parts, scale=scale, shift=shift)
         return self.then(rescale, scale=float(factor))
 
     def __neg__(self) -> Term:
@@ -188,12 +186,7 @@ def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> 
     """
     if not terms:
         raise ValueError(f"combine: {name_of(function)} was given no terms. Pass at least one.")
-    return applied(function, terms, arguments)
-
-
-def applied(function: Callable[..., Tensor], parts: tuple[Term, ...], arguments: Mapping[str, Any] = {}) -> Applied:
-    """`function` on `parts`, its term-valued arguments apart from those that are bound."""
-    strays = [part for part in parts if not isinstance(part, Term)]
+    strays = [term for term in terms if not isinstance(term, Term)]
     if strays:
         raise TypeError(
             f"recipe: {strays[0]!r} is not a term. Wrap a reward with recipes.source, a column with column."
@@ -202,13 +195,13 @@ def applied(function: Callable[..., Tensor], parts: tuple[Term, ...], arguments:
     bound = {name: value for name, value in arguments.items() if name not in given}
     traits_of(function)  # without traits nobody can tell where it may run
     whole = partial(function, **bound) if bound else function
-    if any(part.kind == "steps" for part in parts) and len(parts) > 1 and not _takes_levels(whole):
+    if any(term.kind == "steps" for term in terms) and len(terms) > 1 and not _takes_levels(whole):
         raise TypeError(
-            f"recipe: {name_of(function)} cannot stack step rewards with {len(parts) - 1} other terms. Combine steps "
+            f"recipe: {name_of(function)} cannot stack step rewards with {len(terms) - 1} other terms. Combine steps "
             "with an outcome through .then(add_outcome, rewards=outcome), or by "
             "combine(gated_step_sum, steps, outcome)."
         )
-    return Applied(whole, parts, given)
+    return Applied(whole, terms, given)
 
 
 def shifted(term: Term, shift: float) -> Term:
@@ -217,7 +210,7 @@ def shifted(term: Term, shift: float) -> Term:
         return term
     if isinstance(term, Applied) and name_of(term.function) == "rescale":
         held = keywords_of(term.function)
-        return applied(partial(rescale, **{**held, "shift": held.get("shift", 0.0) + shift}), term.parts)
+        return combine(rescale, *term.parts, **{**held, "shift": held.get("shift", 0.0) + shift})
     return term.then(rescale, shift=shift)
 
 
@@ -225,7 +218,7 @@ def added(left: Term, right: Term) -> Term:
     """One weighted sum over all summands of both sides, whose factors become its weights."""
     weighed = [*_summands(left), *_summands(right)]
     weights = [weight for weight, _ in weighed]
-    return applied(partial(weighted_sum, weights=weights), tuple(term for _, term in weighed))
+    return combine(weighted_sum, *(term for _, term in weighed), weights=weights)
 
 
 def _summands(term: Term) -> list[tuple[float, Term]]:

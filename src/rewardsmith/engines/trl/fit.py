@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -112,21 +112,41 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     if not rows:
         raise ValueError("fit_reward_model: there are no rows to train on. Read some, or hold out fewer.")
     record = record_of(rows, model, fit)
-    if finished(out, record):
-        return out
-    work = out / "checkpoints"
-    set_seed(fit.seed)  # the head is drawn at random
-    trainer = _trainer(rows, str(model), work, fit)
-    if trainer.is_world_process_zero():
-        note(work, record)
-    trainer.train(resume_from_checkpoint=last_checkpoint(work))
-    if trainer.is_world_process_zero():
-        merged(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(out)
-        trainer.processing_class.save_pretrained(out)
-        note(out, record, end_token=trainer.processing_class.eos_token is not None)
-        shutil.rmtree(work)
-    trainer.accelerator.wait_for_everyone()
+    fill([out], [record], lambda work: _trainer(rows, str(model), work, fit), lambda trained, _: merged(trained))
     return out
+
+
+def fill(
+    outs: Sequence[Path],
+    records: Sequence[dict[str, Any]],
+    make: Callable[[Path], Any],
+    model_of: Callable[[Any, int], Any],
+) -> None:
+    """Train to folders that are not all finished, from the last checkpoint where there is one, and save.
+
+    Args:
+        records: of each folder, how its model comes to be.
+        make: the trainer, whose checkpoints lie in the folder that it is given.
+        model_of: from what was trained and the place of a folder, the model to save there.
+    """
+    done = [_finished(out, record) for out, record in zip(outs, records, strict=True)]  # each may refuse
+    if all(done):
+        return
+    work = outs[0] / "checkpoints"
+    trainer = make(work)
+    main = trainer.is_world_process_zero()
+    for out, record in zip(outs, records, strict=True):
+        if main:
+            _note(out / "checkpoints", record)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    if main:
+        trained, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
+        for k, (out, record) in reversed(list(enumerate(zip(outs, records, strict=True)))):  # the first has the state
+            model_of(trained, k).save_pretrained(out)
+            tokenizer.save_pretrained(out)
+            _note(out, record, end_token=tokenizer.eos_token is not None)
+            shutil.rmtree(out / "checkpoints")
+    trainer.accelerator.wait_for_everyone()
 
 
 def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dict[str, Any]:
@@ -140,21 +160,21 @@ def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dic
     }
 
 
-def note(place: Path, record: dict[str, Any], **form: Any) -> None:
+def _note(place: Path, record: dict[str, Any], **form: Any) -> None:
     """Write the record to a folder; `form` is what scoring has to know beside the settings."""
     place.mkdir(parents=True, exist_ok=True)
     told = {**record, "settings": record["settings"] | form}
     (place / RECORD).write_text(json.dumps(told, indent=2), encoding="utf-8")
 
 
-def last_checkpoint(work: Path) -> str | None:
+def _last_checkpoint(work: Path) -> str | None:
     """The folder that an interrupted training goes on from."""
     return get_last_checkpoint(str(work)) if work.is_dir() else None  # type: ignore[no-untyped-call]
 
 
-def finished(out: Path, record: dict[str, Any]) -> bool:
+def _finished(out: Path, record: dict[str, Any]) -> bool:
     """Whether `out` holds just this model; of other settings it is refused, also half-made if it has a checkpoint."""
-    for place in (out, *([out / "checkpoints"] if last_checkpoint(out / "checkpoints") else [])):
+    for place in (out, *([out / "checkpoints"] if _last_checkpoint(out / "checkpoints") else [])):
         if (place / RECORD).is_file():
             found = json.loads((place / RECORD).read_text(encoding="utf-8"))
             found.get("settings", {}).pop("end_token", None)
@@ -168,6 +188,7 @@ def finished(out: Path, record: dict[str, Any]) -> bool:
 
 
 def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
+    set_seed(fit.seed)  # the head is drawn at random
     first = rows[0]
     tokenizer = loaded(AutoTokenizer, model, fit.trust_remote_code)
     dataset = to_dataset([written(row, fit, chat=bool(tokenizer.chat_template)) for row in rows])

@@ -18,7 +18,6 @@ from rewardsmith.engines.trl.fit import RewardFit, written
 from rewardsmith.objectives import thurstone_loss
 from rewardsmith.objectives.pairwise import sampled_preference_loss
 from rewardsmith.rewards import GaussianReward, SequenceReward
-from rewardsmith.types import Completion, Text
 
 Likelihood = Literal["thurstone", "mse_prob", "gaussian_nll"]
 
@@ -83,26 +82,25 @@ def fit_gaussian_heads(
     prompts = [row.prompt for row in pairs] * 2
     answers = [row.chosen for row in pairs] + [row.rejected for row in pairs]
     features = torch.stack(reward.features(prompts, answers).float().chunk(2))  # (2, N, d)
-    targets = _targets(reward, prompts, answers) if fit.likelihood == "gaussian_nll" else torch.zeros(2, len(pairs))
+    targets = torch.zeros(2, len(pairs))
+    if fit.likelihood == "gaussian_nll":  # what the model's own head says, as standard scores
+        if getattr(reward.model.config, "num_labels", 0) != 1:
+            raise ValueError(
+                "fit_gaussian_heads: gaussian_nll needs a model with one score. Train it by fit_reward_model."
+            )
+        own = SequenceReward(
+            reward.model, reward.tokenizer, max_length=reward.max_length, chat=reward.chat, eos=reward.eos,
+            batching=reward.batching,
+        )  # fmt: skip
+        found = torch.tensor([math.nan if s is None else s for s in own.score(prompts, answers)])
+        known = found[found.isfinite()]
+        targets = torch.stack(((found - known.mean()) / known.std().clamp_min(1e-6)).chunk(2))
     read = (features.isfinite().all(dim=-1) & targets.isfinite()).all(dim=0)
     if not bool(read.any()):
         raise ValueError(f"fit_gaussian_heads: none of {len(rows)} rows can be read. Pass pairs that are not too long.")
     _descend(reward, features[:, read], targets[:, read], fit)
     reward.fit_reference(prompts, answers)
     return _summary(reward, features[:, read])
-
-
-def _targets(reward: GaussianReward, prompts: list[Text], answers: list[Completion]) -> Tensor:
-    """(2, N) what the model's own head says, as standard scores."""
-    if getattr(reward.model.config, "num_labels", 0) != 1:
-        raise ValueError("fit_gaussian_heads: gaussian_nll needs a model with one score. Train it by fit_reward_model.")
-    own = SequenceReward(
-        reward.model, reward.tokenizer, max_length=reward.max_length, chat=reward.chat, eos=reward.eos,
-        batching=reward.batching,
-    )  # fmt: skip
-    found = torch.tensor([math.nan if s is None else s for s in own.score(prompts, answers)])
-    known = found[found.isfinite()]
-    return torch.stack(((found - known.mean()) / known.std().clamp_min(1e-6)).chunk(2))
 
 
 def _descend(reward: GaussianReward, features: Tensor, targets: Tensor, fit: HeadsFit) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -60,7 +59,11 @@ def fit_members(
     if side_by_side == "no" or len(members) == 1:
         return [fitting.fit_reward_model(*member) for member in members]
     if side_by_side == "stacked":
-        return _stacked(members)
+        _check(members)
+        records = [fitting.record_of(m.rows, m.model, m.fit, stacked=len(members)) for m in members]
+        outs = [member.out for member in members]
+        fitting.fill(outs, records, lambda work: _trainer(members, work), lambda stack, k: stack.member(k))
+        return outs
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n = min(len(members), n_processes or cores)
     server = "forkserver" in multiprocessing.get_all_start_methods()
@@ -93,29 +96,6 @@ def _start(threads: int) -> None:
     datasets.disable_progress_bars()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def _stacked(members: Sequence[Member]) -> list[Path]:
-    _check(members)
-    records = [fitting.record_of(m.rows, m.model, m.fit, stacked=len(members)) for m in members]
-    outs = [member.out for member in members]
-    done = [fitting.finished(out, record) for out, record in zip(outs, records, strict=True)]
-    if all(done):
-        return outs
-    work = outs[0] / "checkpoints"
-    trainer: Any = _trainer(members, work)
-    for out, record in zip(outs, records, strict=True):
-        fitting.note(out / "checkpoints", record)
-    trainer.train(resume_from_checkpoint=fitting.last_checkpoint(work))
-    if trainer.is_world_process_zero():
-        stack: StackedMembers = trainer.accelerator.unwrap_model(trainer.model)
-        for k, (out, record) in reversed(list(enumerate(zip(outs, records, strict=True)))):  # the first has the state
-            stack.member(k).save_pretrained(out)
-            trainer.processing_class.save_pretrained(out)
-            fitting.note(out, record, end_token=trainer.processing_class.eos_token is not None)
-            shutil.rmtree(out / "checkpoints")
-    trainer.accelerator.wait_for_everyone()
-    return outs
 
 
 def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:

@@ -50,7 +50,21 @@ class StackedMembers(nn.Module):
             owner, _, leaf = name.rpartition(".")
             setattr(self.shell.get_submodule(owner), leaf, stacked.setdefault(id(own), nn.Parameter(table)))
             stacked[id(own)].requires_grad_(own.requires_grad)
-        self._try()
+        ids = torch.arange(4, device=next(self.shell.parameters()).device)[None]
+        ids = ids % self.config.get_text_config().vocab_size
+        state = torch.random.get_rng_state()
+        try:  # a forward and backward pass of four tokens: what cannot be stacked says so before training
+            logits: Any = self(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            logits.sum().backward()
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"StackedMembers: torch.func.vmap cannot run {type(self.shell).__name__} "
+                f"({' '.join(str(error).split())[:200]}). Train its members one after the other or in processes of "
+                "their own."
+            ) from error
+        finally:
+            torch.random.set_rng_state(state)
+            self.zero_grad(set_to_none=True)
 
     @property
     def config(self) -> Any:
@@ -82,24 +96,6 @@ class StackedMembers(nn.Module):
         model = type(self.shell)(copy.deepcopy(self.config)).to(self.shell.dtype)
         model.load_state_dict(state)
         return model.eval()
-
-    def _try(self) -> None:
-        """One forward and backward pass of four tokens, so that what cannot be stacked says so before training."""
-        device = next(self.shell.parameters()).device
-        ids = torch.arange(4, device=device)[None] % self.config.get_text_config().vocab_size
-        state = torch.random.get_rng_state()
-        try:
-            logits: Any = self(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-            logits.sum().backward()
-        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            raise ValueError(
-                f"StackedMembers: torch.func.vmap cannot run {type(self.shell).__name__} "
-                f"({' '.join(str(error).split())[:200]}). Train its members one after the other or in processes of "
-                "their own."
-            ) from error
-        finally:
-            torch.random.set_rng_state(state)
-            self.zero_grad(set_to_none=True)
 
 
 @dataclass

@@ -35,7 +35,7 @@ from rewardsmith.engines.trl.steps import StepScorer
 from rewardsmith.recipes import Recipe
 from rewardsmith.transforms import chain, weighted_sum
 from rewardsmith.transforms.compose import Chain, warn_if_cancelled
-from rewardsmith.types import ProcessReward, RewardBatch
+from rewardsmith.types import ProcessReward
 
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged
 
@@ -173,17 +173,14 @@ class RewardStage:
         rewards = weighted_sum(batch.source_rewards, weights=self.reward_weights.to(batch.source_rewards))
         rewards = transformed(self.transform, rewards, context_of(batch, told.measured))
         self._scored = _Scored(told._replace(batch=batch), rewards, infinite_steps)
-        if not self._replaces_sum(batch):
+        # TRL's own sum over sources would give other rewards under a transform, or where a source is missing beside
+        # one. Where TRL normalizes each source, a missing one counts as its group's mean, which is no bias.
+        missing = batch.source_rewards.isnan()
+        differs = self.transform is not None or bool((missing.any(dim=1) & ~missing.all(dim=1)).any())
+        if not differs or getattr(self, "multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
             return batch.source_rewards
         self.reward_func_names, self.reward_weights = [_ONE_SOURCE], torch.ones(1)
         return rewards[:, None]
-
-    def _replaces_sum(self, batch: RewardBatch) -> bool:
-        """Whether TRL's own sum over sources would give other rewards: a transform, or a source missing beside one."""
-        if getattr(self, "multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
-            return False  # z-scores: a missing source counts as its group's mean, which is no bias
-        missing = batch.source_rewards.isnan()
-        return self.transform is not None or bool((missing.any(dim=1) & ~missing.all(dim=1)).any())
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         names, weights = self.reward_func_names, self.reward_weights
