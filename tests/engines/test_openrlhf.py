@@ -15,7 +15,8 @@ agent = part_of("openrlhf", "openrlhf.utils.agent")
 END = "<|im_end|>"
 PROMPT = f"<|im_start|>user\n2+5={END}\n<|im_start|>assistant\n"
 FILE = """
-from rewardsmith.rewards import {reward}, to_openrlhf
+from rewardsmith.rewards import {reward}
+from rewardsmith.scoring import to_openrlhf
 
 reward_func = to_openrlhf({reward}, unscored=-1.0)
 """

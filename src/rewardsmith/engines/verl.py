@@ -60,7 +60,7 @@ def register_recipe(name: str, recipe: Recipe, *, unscored: float | None) -> Cal
     Assign the result to a name in a file that verl loads, and name it in `custom_reward_function`.
 
     Args:
-        unscored: as in `rewards.to_verl`.
+        unscored: as in `scoring.to_verl`.
 
     Raises:
         ValueError: the recipe has no advantage to register.
@@ -215,7 +215,7 @@ def step_reward_manager(
                 raise ValueError(
                     "step_reward_manager: without a colocated reward model verl keeps one number per response, so step "
                     "scores would be lost. Set reward.reward_model.enable=True and enable_resource_pool=False, or "
-                    "score the response as a whole with rewards.to_verl."
+                    "score the response as a whole with scoring.to_verl."
                 )
             if not reward.custom_reward_function.path:
                 raise ValueError(

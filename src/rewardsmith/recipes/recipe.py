@@ -167,7 +167,7 @@ class Recipe:
         return options
 
     def to_verl(self, *, unscored: float | None) -> Callable[..., dict[str, float]]:
-        """verl's `compute_score`; see `rewards.to_verl`.
+        """verl's `compute_score`; see `scoring.to_verl`.
 
         Raises:
             TypeError: not every part sees one row.
@@ -176,7 +176,7 @@ class Recipe:
         return to_verl(self, unscored=unscored)
 
     def to_openrlhf(self, *, unscored: float | None, end_tokens: Sequence[str] = ()) -> Callable[..., dict[str, Any]]:
-        """OpenRLHF's `reward_func`; see `rewards.to_openrlhf`.
+        """OpenRLHF's `reward_func`; see `scoring.to_openrlhf`.
 
         Raises:
             TypeError: not every part sees one row.
