@@ -191,19 +191,31 @@ class PerRow(SyncOrAsync):
         if self.contract == "openrlhf":
             label = columns.get("label") if columns.get("answer") is None else columns["answer"]
             return self.function([asked + answered], [asked], [label])
-        given = _given_to_verl(answered, columns) if self.contract == "verl" else self._given(asked, answered, columns)
+        if self.contract == "verl":
+            truth = columns.get("ground_truth")
+            if truth is None and isinstance(columns.get("reward_model"), Mapping):
+                truth = columns["reward_model"].get("ground_truth")
+            extra_info = columns.get("extra_info")
+            given = {
+                "data_source": columns.get("data_source") or "",
+                "solution_str": answered,
+                "ground_truth": columns.get("answer") if truth is None else truth,
+                "extra_info": {} if extra_info is None else extra_info,
+            }
+        else:
+            given = {**dict.fromkeys(PROMPT_NAMES, asked), **columns, **dict.fromkeys(COMPLETION_NAMES, answered)}
+            given["prompt"] = asked
+            given |= dict.fromkeys(self.signature.aliases(given), columns.get("answer"))
+            if self.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets the usual two
+                spare = {*PROMPT_NAMES, *COMPLETION_NAMES} - {
+                    "prompt",
+                    "completion",
+                    *columns,
+                    *self.signature.keywords,
+                }
+                given = {name: value for name, value in given.items() if name not in spare}
         positional, keywords = self.signature.bind(given)
         return self.function(*positional, **keywords)
-
-    def _given(self, prompt: str, completion: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """What a plain function may be given."""
-        available = {**dict.fromkeys(PROMPT_NAMES, prompt), **columns, **dict.fromkeys(COMPLETION_NAMES, completion)}
-        available["prompt"] = prompt
-        available |= dict.fromkeys(self.signature.aliases(available), columns.get("answer"))
-        if self.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets only the usual two
-            spare = {*PROMPT_NAMES, *COMPLETION_NAMES} - {"prompt", "completion", *columns, *self.signature.keywords}
-            available = {name: value for name, value in available.items() if name not in spare}
-        return available
 
     def value(self, result: Any) -> Any:
         """The reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""
@@ -256,19 +268,6 @@ def from_openrlhf(function: Callable[..., Any]) -> PerRow:
     [5]
     """
     return PerRow(function, "openrlhf")
-
-
-def _given_to_verl(completion: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    truth = columns.get("ground_truth")
-    if truth is None and isinstance(columns.get("reward_model"), Mapping):
-        truth = columns["reward_model"].get("ground_truth")
-    extra_info = columns.get("extra_info")
-    return {
-        "data_source": columns.get("data_source") or "",
-        "solution_str": completion,
-        "ground_truth": columns.get("answer") if truth is None else truth,
-        "extra_info": {} if extra_info is None else extra_info,
-    }
 
 
 def check_columns(reward: Callable[..., Any], columns: Collection[str]) -> None:

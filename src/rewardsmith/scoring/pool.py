@@ -80,8 +80,12 @@ class Pool:
         n_rows = 0
         while queue:
             idlest = min(self._workers, key=lambda worker: len(worker.tasks))
-            if idlest.tasks and not self._joins(idlest, queue):
-                break
+            if idlest.tasks and self._is_async:
+                running = [task for worker in self._workers for task in worker.tasks.values()]
+                if len(running) >= self._concurrency or any(t.alone for t in (queue[0], *idlest.tasks.values())):
+                    break
+            elif idlest.tasks and (len(idlest.tasks) >= idlest.depth or len(queue) < len(self._workers)):
+                break  # a call waits behind another only while there is more than enough for everyone
             self._number += 1
             task = queue.popleft()
             n_rows += 0 if task.unit.begun else len(task.unit.rows)
@@ -90,13 +94,6 @@ class Pool:
         write(n_rows)
         for worker in self._workers:
             worker.flush()
-
-    def _joins(self, worker: WorkerProcess, queue: deque[Task]) -> bool:
-        """Whether the next call may go to a worker that has one already."""
-        if not self._is_async:  # it waits behind the first only while there is more than enough for everyone
-            return len(worker.tasks) < worker.depth and len(queue) >= len(self._workers)
-        running = [task for other in self._workers for task in other.tasks.values()]
-        return len(running) < self._concurrency and not any(task.alone for task in (queue[0], *worker.tasks.values()))
 
     def _allowed(self, worker: WorkerProcess, task: Task) -> float | None:
         """Seconds for a call: its limit, and what a worker's first call may take to load besides."""
