@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from rewardsmith.measures import structural_function
 from rewardsmith.measures.preference_graph import PreferenceGraph
 
 
@@ -112,6 +113,15 @@ def test_a_pair_that_joins_the_largest_parts_comes_first():
         assert (found.first, found.second, found.gain) == (2, 3, math.inf)
 
 
+def test_structural_function_of_two_tight_clusters():
+    points = np.array([0.0, 0.1, 0.2, 5.0, 5.1])
+    distances = np.abs(points[:, None] - points)
+    found = structural_function(distances, [1, 2, 5])
+    every = distances[np.triu_indices(5, 1)]
+    assert_allclose(found, [every.mean(), (0.1 + 0.1 + 0.2 + 0.1) / 4, 0.0])
+    assert structural_function([[0.0]], [1]).tolist() == [0.0]
+
+
 def test_refusals():
     graph = PreferenceGraph(3)
     with pytest.raises(ValueError, match=r"PreferenceGraph.add_edges: a variance is 0.0, which must be above 0. Merge"):
@@ -130,3 +140,7 @@ def test_refusals():
         graph.next_pair([(0, 1)], variance=1.0, design="E")
     with pytest.raises(ValueError, match=r"PreferenceGraph: n_responses is 0, outside"):
         PreferenceGraph(0)
+    with pytest.raises(ValueError, match=r"structural_function: distances have shape .* square, symmetric table"):
+        structural_function([[0.0, 1.0], [2.0, 0.0]], [1])
+    with pytest.raises(ValueError, match=r"structural_function: n_clusters is 3, outside"):
+        structural_function([[0.0, 1.0], [1.0, 0.0]], [3])

@@ -6,11 +6,13 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from scipy.stats import norm
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from rewardsmith.objectives import (
+    binned_rating_loss,
     bt_loss,
     centering_loss,
     normalized_weights,
@@ -235,6 +237,39 @@ def test_an_unrated_attribute_sends_no_gradient():
     assert gradcheck(lambda s: rating_loss(s, torch.zeros_like(s)), [draw(3, 2).requires_grad_()])
     with pytest.raises(ValueError, match=r"rating_loss: scores must have shape \(any, any\)"):
         rating_loss(scores[0], ratings[0])
+
+
+def test_binned_ratings_are_cross_entropies_shared_between_neighbours():
+    logits = draw(6, 3, 5)
+    ratings = torch.tensor([[0.0, 4.0, 2.5], [3.25, NAN, 1.0], [NAN, NAN, NAN]] * 2, dtype=torch.float64)
+    mask = torch.tensor([[True, True, True]] * 3 + [[True, False, True]] * 3)
+    expected = []
+    for i in range(6):
+        each = []
+        for a in range(3):
+            rating = float(ratings[i, a])
+            if mask[i, a] and not math.isnan(rating):
+                p = softmax(logits[i, a].numpy())
+                share = rating % 1
+                upper = math.log(p[math.ceil(rating)])
+                each.append(-(1 - share) * math.log(p[int(rating)]) - share * upper)
+        expected.append(np.mean(each) if each else NAN)
+    losses = binned_rating_loss(logits, ratings, mask=mask)
+    assert_close(losses, column(*expected), equal_nan=True)
+    whole = torch.tensor([[0.0, 2.0, 4.0]] * 6, dtype=torch.float64)
+    torch_own = torch.nn.functional.cross_entropy(logits.flatten(0, 1), whole.long().flatten(), reduction="none")
+    assert_close(binned_rating_loss(logits, whole), torch_own.view(6, 3).mean(dim=1))
+
+
+def test_a_rating_without_a_bin_is_refused_and_holes_send_no_gradient():
+    logits = draw(2, 1, 5).requires_grad_()
+    binned_rating_loss(logits, column(3.0, NAN)[:, None]).nansum().backward()
+    assert (logits.grad != 0).any(dim=-1).flatten().tolist() == [True, False]
+    assert logits.grad.isfinite().all()
+    with pytest.raises(ValueError, match=r"binned_rating_loss: ratings run from 0 to 5, but 5 bins are 0 to 4. Shift"):
+        binned_rating_loss(logits, column(5.0, 0.0)[:, None])
+    with pytest.raises(ValueError, match=r"binned_rating_loss: logits must have shape \(any, any, any\)"):
+        binned_rating_loss(logits[..., 0], column(1.0, 1.0)[:, None])
 
 
 def test_the_spread_is_a_mean_over_pairs_of_scored_answers():

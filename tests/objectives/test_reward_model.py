@@ -1,6 +1,7 @@
-"""Reward-model losses against a slow formula, gradcheck, and their limits."""
+"""Reward-model losses against a slow formula, enumeration of orders, gradcheck, and their limits."""
 
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -10,10 +11,14 @@ from torch.testing import assert_close
 from rewardsmith.objectives import (
     combined_confidence_loss,
     confidence_calibration_loss,
+    crossed_confidence_loss,
+    ranked_confidence_loss,
 )
 
 LOSSES = {
     confidence_calibration_loss: 4,
+    crossed_confidence_loss: 4,
+    ranked_confidence_loss: 4,
     combined_confidence_loss: 6,
 }
 EVERY = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
@@ -32,9 +37,15 @@ def log_odds_loss(better, worse):
 
 def slow(loss, s):
     """One row, from the equation."""
+    if loss is ranked_confidence_loss:
+        probability = 1.0
+        for k in range(4):
+            probability *= math.exp(s[k]) / sum(math.exp(value) for value in s[k:])
+        return -math.log(probability)
     plain, s = (s[:2], s[2:]) if loss is combined_confidence_loss else ([], s)
     total = log_odds_loss(s[0], s[1]) + log_odds_loss(s[2], s[3])
-    return total + (log_odds_loss(*plain) if plain else 0.0)
+    total += log_odds_loss(*plain) if plain else 0.0
+    return total + (log_odds_loss(s[0], s[2]) if loss is crossed_confidence_loss else 0.0)
 
 
 @EVERY
@@ -42,6 +53,12 @@ def test_a_loss_equals_its_equation_row_by_row(loss):
     arguments = draw(LOSSES[loss])
     expected = [slow(loss, row) for row in torch.stack(arguments, dim=1).tolist()]
     assert_close(loss(*arguments), torch.tensor(expected, dtype=torch.float64))
+
+
+def test_the_likelihoods_of_all_orders_sum_to_one():
+    scores = draw(4, 3)
+    total = sum(torch.exp(-ranked_confidence_loss(*(scores[i] for i in order))) for order in permutations(range(4)))
+    assert_close(total, torch.ones(3, dtype=torch.float64))
 
 
 @EVERY
@@ -64,12 +81,12 @@ def test_the_right_order_costs_less_than_the_wrong_one(loss):
     assert bool(loss(*right) < loss(*wrong))
 
 
-def test_the_default_loss_does_not_see_quality_and_the_combined_one_does():
+def test_the_default_loss_does_not_see_quality_and_the_others_do():
     tone = [torch.tensor([value], requires_grad=True) for value in (1.0, 0.0, 0.0, -1.0)]
     better = [tone[0] + 5, tone[1] + 5, tone[2], tone[3]]  # the chosen answer scores higher in either tone
     assert_close(confidence_calibration_loss(*better), confidence_calibration_loss(*tone))
-    plain = [tone[0] + 5, tone[2]], [tone[0], tone[2]]
-    assert bool(combined_confidence_loss(*plain[0], *better) < combined_confidence_loss(*plain[1], *tone))
+    assert bool(crossed_confidence_loss(*better) < crossed_confidence_loss(*tone))
+    assert bool(ranked_confidence_loss(*better) < ranked_confidence_loss(*tone))
 
 
 @pytest.mark.parametrize(("loss", "position"), [(loss, i) for loss, n in LOSSES.items() for i in range(n)])

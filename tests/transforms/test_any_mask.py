@@ -52,6 +52,7 @@ CALLS = {
     "step_lengths": lambda s, t: tokens.step_lengths(ENDS, s, t),
     "sequence_logps": lambda s, t: objectives.sequence_logps(LOGITS, IDS, t * NOT_FIRST.to(t.dtype)),
     "rating_loss": lambda s, t: objectives.rating_loss(STEPS, OTHERS, mask=s),
+    "binned_rating_loss": lambda s, t: objectives.binned_rating_loss(torch.stack([STEPS] * 3, -1), 0 * OTHERS, mask=s),
 }
 
 

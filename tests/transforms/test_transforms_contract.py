@@ -58,6 +58,7 @@ CASES = {
     "log_score_reward": [(partial(scoring_rules.log_score_reward, eps=eps), ("confidence",)) for eps in (0.0, 0.01)],
     "log_sigmoid_shaping": [(room.log_sigmoid_shaping, ("ref_rewards",))],
     "logical_and": [(partial(room.logical_and, weights=[1.0, 0.0, 2.0]), ())],
+    "logical_or": [(room.logical_or, ())],
     "mean_minus_std": [(room.mean_minus_std, ())],
     "mean_minus_variance": [(room.mean_minus_variance, ())],
     "member_mean": [(room.member_mean, ())],
@@ -111,6 +112,7 @@ STEPS = {"add_outcome", "clip_steps", "delta_steps", "gate_by_outcome", "renorm"
 SOURCES = STEPS | {
     "gated_sum",
     "logical_and",
+    "logical_or",
     "mean_minus_std",
     "mean_minus_variance",
     "member_mean",
@@ -133,7 +135,7 @@ VERDICTS = {
     "log_score_reward",
     "spherical_reward",
 }
-LOG_PROBABILITIES = {"logical_and"}
+LOG_PROBABILITIES = {"logical_and", "logical_or"}
 FLAT = [
     pytest.param(name, *case, id=f"{name}-{index}") for name, cases in CASES.items() for index, case in enumerate(cases)
 ]

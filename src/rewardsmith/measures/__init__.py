@@ -6,6 +6,7 @@ from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_positive_rate
 from rewardsmith.measures.lapses import fit_lapse
 from rewardsmith.measures.members import shared_hack_drift, underspecification
+from rewardsmith.measures.preference_graph import structural_function
 from rewardsmith.measures.rankings import acc_and_acc_plus, accuracy_gap
 from rewardsmith.measures.reliability import choose_filter, reward_reliability
 from rewardsmith.measures.step_scores import solution_score, step_metrics
@@ -34,6 +35,7 @@ __all__ = [
     "shared_hack_drift",
     "solution_score",
     "step_metrics",
+    "structural_function",
     "underspecification",
     "wilson_interval",
 ]

@@ -174,3 +174,42 @@ class PreferenceGraph:
         joins = np.where(np.isinf(now), size[i] * size[j], 0.0)
         best = int(np.lexsort((-gain, -joins))[0])
         return NextPair(int(i[best]), int(j[best]), best, float(now[best]), float(gain[best]))
+
+
+def structural_function(distances: ArrayLike, n_clusters: Sequence[int]) -> Array:
+    """The typical variance within a cluster when responses are divided into M clusters, for each M.
+
+        F(M): mean of d_ij over pairs that share a cluster, in the better of average and complete linkage
+
+    Qiu et al. 2024, arXiv:2402.10184: how fast F falls with M says how well labels on some responses speak for others.
+
+    Differs: the paper takes the best of all partitions, which nobody can search; this is an upper bound.
+
+    Args:
+        distances: (n, n) variances of reward differences known beforehand, symmetric.
+        n_clusters: M, each in 1…n.
+
+    Returns:
+        (len(n_clusters),); 0 where every response is alone.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    table = np.asarray(distances, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] != table.shape[1] or not np.allclose(table, table.T) or (table < 0).any():
+        raise ValueError(
+            f"structural_function: distances have shape {table.shape}; pass a square, symmetric table of variances ≥ 0."
+        )
+    for count in n_clusters:
+        check_range("structural_function", "n_clusters", count, 1, len(table))
+    flat = squareform(table, checks=False)
+    trees = [linkage(flat, method=method) for method in ("average", "complete")] if len(table) > 1 else []
+    found = []
+    for count in n_clusters:
+        means = []
+        for tree in trees:
+            label = fcluster(tree, count, criterion="maxclust")
+            same = squareform(label[:, None] == label[None, :], checks=False)
+            means.append(float(flat[same].mean()) if same.any() else 0.0)
+        found.append(min(means, default=0.0))
+    return np.array(found)

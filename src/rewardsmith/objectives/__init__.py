@@ -4,6 +4,7 @@ from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tens
 from rewardsmith.objectives.logps import implicit_reward, sequence_logps
 from rewardsmith.objectives.meta import meta_rm_step
 from rewardsmith.objectives.pairwise import (
+    binned_rating_loss,
     bt_loss,
     centering_loss,
     normalized_weights,
@@ -17,13 +18,20 @@ from rewardsmith.objectives.pairwise import (
 )
 from rewardsmith.objectives.peer_review import keep_schedule, peer_review_masks
 from rewardsmith.objectives.preference import dpo_loss, dynamic_beta, margin_weight
-from rewardsmith.objectives.reward_model import combined_confidence_loss, confidence_calibration_loss
+from rewardsmith.objectives.reward_model import (
+    combined_confidence_loss,
+    confidence_calibration_loss,
+    crossed_confidence_loss,
+    ranked_confidence_loss,
+)
 
 __all__ = [
+    "binned_rating_loss",
     "bt_loss",
     "centering_loss",
     "combined_confidence_loss",
     "confidence_calibration_loss",
+    "crossed_confidence_loss",
     "dpo_loss",
     "dynamic_beta",
     "implicit_reward",
@@ -32,6 +40,7 @@ __all__ = [
     "meta_rm_step",
     "normalized_weights",
     "peer_review_masks",
+    "ranked_confidence_loss",
     "rating_loss",
     "sequence_logps",
     "simcse_loss",

@@ -168,9 +168,51 @@ def rating_loss(scores: Tensor, ratings: Tensor, *, mask: Tensor | None = None) 
     ratings = ratings.to(scores.dtype)
     rated = ~(ratings.isnan() | scores.isnan())
     rated = rated if mask is None else mask.bool() & rated
-    losses = (scores.masked_fill(~rated, 0.0) - ratings.masked_fill(~rated, 0.0)).square()
+    return _over_rated((scores.masked_fill(~rated, 0.0) - ratings.masked_fill(~rated, 0.0)).square(), rated)
+
+
+def binned_rating_loss(logits: Tensor, ratings: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Fit ratings by cross-entropy over bins 0, 1, …, C − 1, averaged over the attributes that were rated.
+
+        ℓ_ia = −(1 − f) log p_ia⌊g⌋ − f log p_ia⌈g⌉,   p_ia = softmax(s_ia),   f = g_ia − ⌊g_ia⌋
+
+    Wang et al. 2024, arXiv:2410.01257. A mean of several annotators is shared between its two neighbours, so that the
+    best p has the rating as its mean.
+
+    Args:
+        logits: (B, A, C) s.
+        ratings, mask: (B, A) as in `rating_loss`, which averages alike.
+
+    Raises:
+        ValueError: shapes do not fit, or a rating has no bin.
+
+    >>> binned_rating_loss(torch.zeros(1, 1, 5), torch.tensor([[3.5]])).exp().round()
+    tensor([5.])
+    """
+    check_shape("binned_rating_loss", "logits", logits, None, None, None)
+    check_same_shape("binned_rating_loss", logits[..., 0], ratings, *([] if mask is None else [mask]))
+    ratings = ratings.to(logits.dtype)
+    rated = ~(ratings.isnan() | logits.isnan().any(dim=-1))
+    rated = rated if mask is None else mask.bool() & rated
+    ratings, last = ratings.masked_fill(~rated, 0.0), logits.shape[-1] - 1
+    if bool(((ratings < 0) | (ratings > last)).any()):
+        low, high = float(ratings.min()), float(ratings.max())
+        raise ValueError(
+            f"binned_rating_loss: ratings run from {low:g} to {high:g}, but {last + 1} bins are 0 to {last}. "
+            "Shift the ratings, or give the model more bins."
+        )
+    below = ratings.floor()
+    share = ratings - below
+    index = torch.stack([below, ratings.ceil()], dim=-1).long()  # (B, A, 2)
+    logs = logits.masked_fill(~rated[..., None], 0.0).log_softmax(dim=-1).gather(-1, index)
+    return _over_rated(-((1 - share) * logs[..., 0] + share * logs[..., 1]), rated)
+
+
+def _over_rated(losses: Tensor, rated: Tensor) -> Tensor:
+    """(B,) mean of (B, A) losses over what is rated; NaN where nothing is."""
     count = rated.sum(dim=-1)
-    return (losses.sum(dim=-1) / count.clamp_min(1)).masked_fill(count == 0, math.nan)
+    total = losses.masked_fill(~rated, 0.0).sum(dim=-1)
+    return (total / count.clamp_min(1)).masked_fill(count == 0, math.nan)
 
 
 def spread_regularizer(scores: Tensor) -> Tensor:

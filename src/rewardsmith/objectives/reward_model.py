@@ -11,6 +11,9 @@ CDPO.
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from rewardsmith._check import check_same_shape
@@ -41,6 +44,39 @@ def confidence_calibration_loss(
     """
     check_same_shape("confidence_calibration_loss", chosen_high, chosen_low, rejected_low, rejected_high)
     return bt_loss(chosen_high, chosen_low) + bt_loss(rejected_low, rejected_high)
+
+
+def crossed_confidence_loss(
+    chosen_high: Tensor, chosen_low: Tensor, rejected_low: Tensor, rejected_high: Tensor
+) -> Tensor:
+    """`confidence_calibration_loss` and the answers compared, each in the tone that befits it.
+
+        ℓ = −log σ( r(c_h) − r(c_l) ) − log σ( r(r_l) − r(r_h) ) − log σ( r(c_h) − r(r_l) )
+
+    Leng et al. 2024, arXiv:2410.09724 (a variant of the official code). Arguments and result as in
+    `confidence_calibration_loss`.
+    """
+    check_same_shape("crossed_confidence_loss", chosen_high, chosen_low, rejected_low, rejected_high)
+    tone = confidence_calibration_loss(chosen_high, chosen_low, rejected_low, rejected_high)
+    return tone + bt_loss(chosen_high, rejected_low)
+
+
+def ranked_confidence_loss(
+    chosen_high: Tensor, chosen_low: Tensor, rejected_low: Tensor, rejected_high: Tensor
+) -> Tensor:
+    """The Plackett-Luce likelihood of the whole order c_h ≻ c_l ≻ r_l ≻ r_h.
+
+        ℓ = −Σ_{k=1..3} log( e^{s_k} / Σ_{j≥k} e^{s_j} )        s = r(c_h), r(c_l), r(r_l), r(r_h)
+
+    Leng et al. 2024, arXiv:2410.09724 (the K-wise variant of the official code), after Zhu et al. 2023,
+    arXiv:2301.11270. Arguments and result as in `confidence_calibration_loss`.
+    """
+    check_same_shape("ranked_confidence_loss", chosen_high, chosen_low, rejected_low, rejected_high)
+    scores = torch.stack([chosen_high, chosen_low, rejected_low, rejected_high], dim=-1)  # (B, 4), best first
+    missing = scores.isnan().any(dim=-1)
+    held = scores.masked_fill(missing[..., None], 0.0)
+    rest = held.flip(-1).logcumsumexp(dim=-1).flip(-1)  # (B, 4) log Σ_{j≥k} e^{s_j}
+    return (rest - held)[..., :-1].sum(dim=-1).masked_fill(missing, math.nan)
 
 
 def combined_confidence_loss(

@@ -5,6 +5,7 @@ Importing this room loads neither torch nor a verifier's libraries, because ever
 
 from typing import TYPE_CHECKING, Any
 
+from rewardsmith.rewards.agreement import weighted_vote
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import require_answer
 from rewardsmith.rewards.judges.chat import ChatBackend
@@ -70,6 +71,7 @@ __all__ = [
     "require_answer",
     "stated_confidence",
     "think_format",
+    "weighted_vote",
     "without_confidence",
 ]
 

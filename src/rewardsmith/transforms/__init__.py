@@ -2,6 +2,7 @@
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.transforms.appeals import AppealsEstimator
+from rewardsmith.transforms.combine import logical_and, logical_or
 from rewardsmith.transforms.compose import chain, reads
 from rewardsmith.transforms.confidence import ConfidenceAdjusted
 from rewardsmith.transforms.contexts import mixture_score
@@ -24,7 +25,7 @@ from rewardsmith.transforms.noop import cancels, correction_is_noop
 from rewardsmith.transforms.running import RunningNorm
 from rewardsmith.transforms.scoring_rules import brier_reward
 from rewardsmith.transforms.shape import ceiling, clip_rewards, gate, length_penalty, rescale
-from rewardsmith.transforms.sources import logical_and, normalize_sources, scale_sources, weighted_sum
+from rewardsmith.transforms.sources import normalize_sources, scale_sources, weighted_sum
 from rewardsmith.transforms.steps import add_outcome, clip_steps, delta_steps, renorm
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "length_shaped",
     "log_sigmoid_shaping",
     "logical_and",
+    "logical_or",
     "mean_minus_std",
     "mean_minus_variance",
     "member_mean",
