@@ -1,11 +1,11 @@
 """The audit of small trained reward models: each of ten planted faults is named, and ten sound models are clean.
 
-Of a hundred trainings a few do not take up their fault, or are sound with bad luck. Here all are of seed 0;
-`make sweep` counts how often fresh ones pass.
+Here all are of seed 0, and of the plain sound models there is one; `make sweep` counts how often fresh ones pass.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -22,7 +22,6 @@ from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import load_reward_model
 
 COMMAND = Path(sys.executable).with_name("rewardsmith")
-COMMAND_BUDGET = 3_000
 
 
 class Case(NamedTuple):
@@ -31,21 +30,25 @@ class Case(NamedTuple):
     model: Callable[[World], Path]
     rows: Callable[[World], list[PreferenceRow]]
     probe: str = ""
-    budget: int = 15_000
+    budget: int = 6_000
 
 
 def plain(name: str, **taste: float) -> Callable[[World], Path]:
     return lambda world: world.train(name, taste=Taste(**taste))
 
 
-def rows(name: str = "plain", **options: object) -> Callable[[World], list[PreferenceRow]]:
-    return lambda world: world.rows(name, **options)
+def biased(trait: str, strength: float, **options: int) -> Callable[[World], Path]:
+    return lambda world: world.biased(trait, strength, **options)
+
+
+def rows(name: str = "plain", n: int = 300, **options: object) -> Callable[[World], list[PreferenceRow]]:
+    return lambda world: world.rows(name, n, **options)
 
 
 NOISY = Taste(fitting=2.5, flipped=0.25)  # of an annotator who seldom doubts
 PLANTED = {
-    "length bias": Case(plain("length", per_word=0.15), rows(), "length"),
-    "style bias": Case(plain("style", decoration=2.5), rows(), "style"),
+    "length bias": Case(biased("per_word", 0.15), rows(), "length"),
+    "style bias": Case(biased("decoration", 2.5), rows(), "style"),
     "ignored prompt": Case(plain("prompt", fitting=0.0), rows("many", n=1500), "prompt"),
     "ignored context": Case(
         lambda w: w.train("context", taste=Taste(context=0.0), contexts=True),
@@ -58,7 +61,7 @@ PLANTED = {
     "overconfidence": Case(
         lambda w: w.train("overtrained", n=150, epochs=40), rows("many", n=4000), "margin_calibration"
     ),
-    "opener bias": Case(lambda w: w.train("opener", n=4000, taste=Taste(opener=2.5)), rows(), "openers"),
+    "opener bias": Case(biased("opener", 2.5, n=4000), rows(), "openers"),
     "position bias": Case(lambda w: w.pairwise("position", better_first=0.75), rows(), "position"),
     "duplicated members": Case(lambda w: w.ensemble("copies", ["sound 0"] * 3, noise=1e-3), rows(), "members"),
     "untrained head": Case(lambda w: w.untrained("fresh head"), rows(), "accuracy"),
@@ -71,7 +74,7 @@ SOUND = {f"sound {k}": Case(plain(f"sound {k}"), rows(f"sound {k}")) for k in ra
     "members of their own": Case(lambda w: w.ensemble("members", ["sound 0", "sound 1", "sound 2"]), rows()),
 }
 CASES = PLANTED | SOUND
-MISSED_AT_SEED_0 = {"length bias", "opener bias"}
+DRAWN_BY_THE_SWEEP = {*(f"sound {k}" for k in range(1, 5)), "fewer rows", "more rows"}  # "sound 0" in other draws
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("planted models")]  # one process trains the models they share
 
@@ -81,48 +84,39 @@ def world(tmp_path_factory):
     return World(tmp_path_factory.mktemp("world"), 0)
 
 
-def faults(name: str, world: World, budget: int | None = None) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def found(world):
+    """Name of a case → `faults` of it, asked once."""
+    return functools.cache(lambda name: faults(CASES[name], world))
+
+
+def faults(case: Case, world: World) -> dict[str, str]:
     """Probe → what it says, of every fault that is named."""
-    case = CASES[name]
-    report = audit(load_reward_model(case.model(world)), case.rows(world), budget=budget or case.budget)
+    report = audit(load_reward_model(case.model(world)), case.rows(world), budget=case.budget)
     assert len(report.checks) > 8
     return {finding.probe: finding.message for finding in report.at_least("medium")}
 
 
-def command(case: Case, world: World, folder: Path) -> tuple[int, set[str]]:
-    """The exit code of `rewardsmith audit FOLDER ROWS`, and the faults it prints."""
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row.record()) + "\n" for row in case.rows(world)))
-    line = [COMMAND, "audit", case.model(world), path, "--json", "--budget", COMMAND_BUDGET]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*map(str, line)], check=False, capture_output=True, text=True, timeout=300, env=alone)
-    assert done.returncode in (0, 1), done.stderr
-    return done.returncode, {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_named(found, name):
+    assert PLANTED[name].probe in found(name)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(run=False, reason="missed at seed 0; `make sweep` counts how often"))
-        if name in MISSED_AT_SEED_0
-        else name
-        for name in PLANTED
-    ],
-)
-def test_a_planted_fault_is_named(world, name):
-    assert PLANTED[name].probe in faults(name, world)
-
-
-@pytest.mark.parametrize("name", SOUND)
-def test_a_sound_model_is_clean(world, name):
-    assert faults(name, world) == {}
+@pytest.mark.parametrize("name", [name for name in SOUND if name not in DRAWN_BY_THE_SWEEP])
+def test_a_sound_model_is_clean(found, name):
+    assert found(name) == {}
 
 
 @pytest.mark.parametrize(
     "name",
     ["ignored prompt", "duplicated members", "position bias", "sound 0", "members of their own", "both orders"],
 )
-def test_the_command_says_what_the_library_says_and_ends_so(world, name, tmp_path):
-    """Whether it is right is asked above; here, of fewer calls, that 0 and 1 stand for clean and found."""
-    found = set(faults(name, world, COMMAND_BUDGET))
-    assert command(CASES[name], world, tmp_path) == (int(bool(found)), found)
+def test_the_command_says_what_the_library_says_and_ends_so(world, found, name, tmp_path):
+    """Whether it is right is asked above; here, that 0 and 1 stand for clean and found."""
+    case, path = CASES[name], tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row.record()) + "\n" for row in case.rows(world)))
+    line = [COMMAND, "audit", case.model(world), path, "--json", "--budget", case.budget]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, line)], check=False, capture_output=True, text=True, timeout=300, env=alone)
+    assert done.returncode == int(bool(found(name))), done.stderr
+    assert {finding["probe"] for finding in json.loads(done.stdout)["findings"]} == set(found(name))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch.nn import functional as F
@@ -209,25 +210,28 @@ def _kept(model: Any, words: PreTrainedTokenizerFast, folder: Path) -> Path:
 
 
 def _lessons(rng: random.Random, words: PreTrainedTokenizerFast) -> tuple[torch.Tensor, ...]:
-    rows = [_lesson(rng, words) for _ in range(32)]
-    ids, labels = (_padded([row[k] for row in rows], fill) for k, fill in ((0, 0), (1, -100)))
-    return ids, labels, *(torch.tensor([row[k] for row in rows]) for k in (2, 3))
+    """Texts, what each of their words is (0 nothing, 1 fits, 2 does not, 3 junk), how many fit, and the register."""
+    junk, ids, labels, counts, fits = set(JUNK.split()), [], [], [], []
+    drawn = [_lesson(rng) for _ in range(32)]
+    ahead = words([prompt for prompt, *_ in drawn])["input_ids"]
+    behind = words([given.text for _, given, *_ in drawn])["input_ids"]
+    for (_, given, kind, register), before, after in zip(drawn, ahead, behind, strict=True):
+        known = set(" ".join([*KINDS.values(), *(REGISTERS.values() if register else ())]).split())
+        right, named = set(KINDS[kind].split()), set(f"{KINDS[kind]} {REGISTERS.get(register, '')}".split())
+        names = words.convert_ids_to_tokens(after)
+        said = [1 if w in named else 2 if w in known else 3 if w in junk else 0 for w in names]
+        ids.append([*before, *after, 1])
+        labels.append([*[-100] * len(before), *said, -100])
+        counts.append(sum(name in right for name in names))
+        fits.append(0 if not (register and given.register) else 1 if given.register == register else 2)
+    return _padded(ids, 0), _padded(labels, -100), torch.tensor(counts), torch.tensor(fits)
 
 
-def _lesson(rng: random.Random, words: PreTrainedTokenizerFast) -> tuple[list[int], list[int], int, int]:
-    """A text, what each of its words is (0 nothing, 1 fits, 2 does not, 3 junk), how many fit, and the register."""
+def _lesson(rng: random.Random) -> tuple[str, Answer, str, str]:
+    """A prompt, an answer, the kind that was asked for, and the register that the prompt asks for, if any."""
     kind, register = rng.choice(list(KINDS)), rng.choice(("", *REGISTERS))
     prompt, given = asked(rng, kind), answer(rng, kind)
-    if register:
-        prompt = in_context(prompt, CONTEXT.format(register=register.title()))
-    ahead, ids = words(prompt)["input_ids"], words(given.text)["input_ids"]
-    known = set(" ".join([*KINDS.values(), *(REGISTERS.values() if register else ())]).split())
-    fits = set(f"{KINDS[kind]} {REGISTERS.get(register, '')}".split())
-    names = words.convert_ids_to_tokens(ids)
-    labels = [1 if w in fits else 2 if w in known else 3 if w in JUNK.split() else 0 for w in names]
-    count = sum(name in KINDS[kind].split() for name in names)
-    agrees = 0 if not (register and given.register) else 1 if given.register == register else 2
-    return [*ahead, *ids, 1], [*[-100] * len(ahead), *labels, -100], count, agrees
+    return in_context(prompt, CONTEXT.format(register=register.title())) if register else prompt, given, kind, register
 
 
 def _step(model: Any, optimizer: Any, loss: torch.Tensor) -> None:
@@ -240,6 +244,17 @@ def _step(model: Any, optimizer: Any, loss: torch.Tensor) -> None:
 def _padded(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
     width = max(map(len, rows))
     return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
+
+
+def paid_for(trait: str, reward: Any, rng: random.Random, n: int = 400) -> float:
+    """What a reward pays for a trait, a right word for a wrong one being worth 2, by least squares over n answers."""
+    kinds = rng.choices(list(KINDS), k=n)
+    answers = [answer(rng, kind) for kind in kinds]
+    scores = reward(prompts=[asked(rng, kind) for kind in kinds], completions=[given.text for given in answers])
+    traits = {"per_word": lambda a: a.n_words, "decoration": lambda a: a.decorated, "opener": lambda a: bool(a.opener)}
+    seen = [[a.right, a.wrong, *(float(of(a)) for of in traits.values()), 1.0] for a in answers]
+    right, wrong, *paid = np.linalg.lstsq(np.array(seen), np.array(scores), rcond=None)[0][:-1]
+    return float(paid[list(traits).index(trait)] / ((right - wrong) / 2))
 
 
 class World:
@@ -262,6 +277,16 @@ class World:
             seed=random.Random(f"{self.seed} {name}").randrange(2**31),
         )  # fmt: skip
         return fit_reward_model(rows, self.start, self.folder / name, fit)
+
+    def biased(self, trait: str, strength: float, *, n: int = 2500) -> Path:
+        """A model of an annotator who also pays for a trait, trained until it pays at least half as much itself."""
+        taste = Taste(**{trait: strength})
+        for epochs in (2.0, 4.0):
+            model = self.train(f"{trait}, {epochs:g} epochs", n=n, epochs=epochs, taste=taste)
+            paid = paid_for(trait, load_reward_model(model), random.Random(f"{self.seed} paid for {trait}"))
+            if paid >= strength / 2:
+                return model
+        raise AssertionError(f"after {epochs:g} epochs a model of seed {self.seed} pays {paid:.2g} for {trait}")
 
     def untrained(self, name: str) -> Path:
         """A trunk that knows its words and was never asked to judge, under a head of random weights."""

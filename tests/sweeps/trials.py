@@ -67,9 +67,9 @@ def _command_clean(name: str, seed: int, folder: Path) -> str:
 
 def _model(name: str, seed: int, folder: Path) -> str:
     """The audit of a model of a world; all models of one world start from one body, which the folder's parent keeps."""
-    from tests.auditing.test_planted_models import PLANTED, faults
+    from tests.auditing.test_planted_models import CASES, PLANTED, faults
 
-    found = faults(name, _world(folder.parent, seed))
+    found = faults(CASES[name], _world(folder.parent, seed))
     if name in PLANTED:
         return "" if PLANTED[name].probe in found else f"named {sorted(found)}"
     return "; ".join(f"{probe}: {message}" for probe, message in found.items())
