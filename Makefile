@@ -56,6 +56,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 
 check: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --doctest-modules src tests

@@ -52,10 +52,6 @@ def sure_bonus(prompt, completion, answer):
     return exact(prompt, completion, answer) + 0.3 * ("certain" in completion)
 
 
-def raises_on_words(prompt, completion, answer):
-    return float(int(completion) == int(answer))
-
-
 def by_place(completions, answer, **columns):
     return [float(c.strip() == a) * (1 + 0.5 * i) for i, (c, a) in enumerate(zip(completions, answer, strict=True))]
 

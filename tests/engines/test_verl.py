@@ -263,7 +263,7 @@ def test_without_verl_the_error_names_it(monkeypatch):
 class Bytes:
     """A tokenizer of bytes with an end and a padding token."""
 
-    all_special_ids, END, PAD = (0, 1), 1, 0
+    all_special_ids, END = (0, 1), 1
 
     def decode(self, ids, skip_special_tokens):
         return bytes(i for i in ids if not (skip_special_tokens and i in self.all_special_ids)).decode()

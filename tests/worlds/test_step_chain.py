@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.step_chain import StepChain
 
-FILLER, ANSWER = -2, -1  # actions counted from the end
+FILLER = -2  # an action counted from the end
 
 
 def random_policy(chain, n_arms, streams, spread=1.0):
