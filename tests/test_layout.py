@@ -35,7 +35,6 @@ STILL_TOO_LONG = {
     "dynamic_beta",
     "implicit_rewards",
     "master_keys",
-    "preference_topology",
     "reward_calibration",
     "reward_inconsistency",
 }

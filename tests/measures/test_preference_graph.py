@@ -32,8 +32,7 @@ def posterior(n, edges, variances):
     return covariance
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 12))])
 def test_uncertainty_is_the_posterior_variance_and_at_most_the_shortest_path(seed):
     generator = np.random.default_rng(seed)
     n = int(generator.integers(2, 41))
@@ -43,12 +42,12 @@ def test_uncertainty_is_the_posterior_variance_and_at_most_the_shortest_path(see
     i, j = np.meshgrid(range(n), range(n), indexing="ij")
     expected = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j]
     found = graph.uncertainty(i, j)
-    assert_allclose(found, expected, atol=1e-8)
+    assert_allclose(found, expected, rtol=0, atol=1e-8)
     paths = np.array([[graph.path_bound(a, b) for b in range(n)] for a in range(n)])
     assert (found <= paths + 1e-9).all()
     assert graph.mean_uncertainty() == pytest.approx(expected.sum() / (n * (n - 1)), rel=1e-9)
     if n > 2:  # Rayleigh: a further edge never raises an uncertainty
-        graph.add_edges(0, n - 1, 0.7)
+        graph.add_edges(*generator.choice(n, 2, replace=False).tolist(), 0.5)
         assert (graph.uncertainty(i, j) <= found + 1e-9).all()
 
 
