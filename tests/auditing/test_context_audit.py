@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rewardsmith.auditing import context_sensitivity
 from rewardsmith.data import Row
 from rewardsmith.data.contexts import NO_CONTEXT
+from rewardsmith.errors import RowsError
 from rewardsmith.measures.contexts import context_error_bound
 
 
@@ -144,3 +145,13 @@ def test_refusals():
         context_error_bound([1.0, 0.0], [0.5, 0.1], [0.5, 0.5], [0.5, 0.5])
     with pytest.raises(ValueError, match=r"context_sensitivity: form is 'rubric', which is not one of"):
         context_sensitivity(deaf, records(), form="rubric")
+    for missing, why in (
+        ({"response_b": None}, r"`response_b` is null"),
+        ({"criteria_y": " "}, "an empty `context`"),
+        ({"response_b": "yyyyyyy"}, "both answers are the same"),
+        ({"criteria_y": "long 1"}, "two equal contexts"),
+    ):
+        rows = [*records(20)]
+        rows[1] = Row("Which?", None, {**rows[1].columns, **missing})
+        with pytest.raises(RowsError, match=rf"context_sensitivity: record 2 is no reversal \({why}\)"):
+            context_sensitivity(deaf, rows, workers=0)

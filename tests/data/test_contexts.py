@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rewardsmith.data import in_context, reversal_pairs, split_whole
+from rewardsmith.data import PreferenceRow, held_out, in_context, read_preferences
 from rewardsmith.data.contexts import NO_CONTEXT
 from rewardsmith.errors import RowsError
 
@@ -20,24 +20,37 @@ RECORD = {
 }
 
 
+def reversals(records, **options):
+    return read_preferences(records, schema="rpr", **options).rows
+
+
 def test_a_record_becomes_two_rows_with_the_preference_reversed():
-    first, second = reversal_pairs([RECORD])
-    assert (first["chosen"], first["rejected"], first["context"]) == ("short", "long and full", "brief")
-    assert (second["chosen"], second["rejected"], second["context"]) == ("long and full", "short", "thorough")
-    assert first["prompt"] == "Explain {x}.\n\nJudge by this: brief"  # braces of the prompt stay
-    assert first["pair"] == second["pair"] == 0
-    assert {row["pair"] for row in reversal_pairs([RECORD, RECORD])} == {0, 1}
+    first, second = (row.standard() for row in reversals([RECORD]))
+    assert (first.chosen, first.rejected, first.context) == ("short", "long and full", "brief")
+    assert (second.chosen, second.rejected, second.context) == ("long and full", "short", "thorough")
+    assert first.contextual().prompt == "Explain {x}.\n\nJudge by this: brief"  # braces of the prompt stay
+    assert first.key == second.key
+    assert len({row.key for row in reversals([RECORD, RECORD | {"prompt": "Explain y."}])}) == 2
 
 
 def test_scenarios_are_taken_on_request_and_the_prompt_left_alone():
-    rows = reversal_pairs([RECORD], form="scenario", template=None)
-    assert [row["context"] for row in rows] == ["I am in a hurry.", "I write a thesis."]
-    assert {row["prompt"] for row in rows} == {"Explain {x}."}
+    rows = [row.standard() for row in reversals([RECORD], form="scenario")]
+    assert [row.context for row in rows] == ["I am in a hurry.", "I write a thesis."]
+    assert {row.prompt for row in rows} == {"Explain {x}."}
 
 
 def test_the_context_never_reaches_a_response():
-    for row in reversal_pairs([RECORD]):
-        assert row["context"] not in row["chosen"] + row["rejected"]
+    for row in (row.contextual().standard() for row in reversals([RECORD])):
+        assert row.context not in row.chosen + row.rejected
+
+
+def test_a_conversation_is_read_as_it_is():
+    talk = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Why?"},
+    ]
+    assert [row.prompt for row in reversals([RECORD | {"prompt": talk}])] == [talk, talk]
 
 
 def test_without_a_context_the_prompt_says_so():
@@ -64,39 +77,26 @@ def test_braces_in_a_context_are_text():
 
 def test_a_split_keeps_every_group_on_one_side_and_loses_nothing():
     generator = random.Random(0)
-    rows = [{"pair": generator.randrange(9), "n": n} for n in range(60)]
-    train, test = split_whole(rows, "pair", share=1 / 3, generator=random.Random(1))
-    groups = [{row["pair"] for row in part} for part in (train, test)]
+    rows = [PreferenceRow(f"prompt {n}", "a", "b", prompt_id=f"tree {generator.randrange(9)}") for n in range(60)]
+    train, test = held_out(rows, share=1 / 3, seed=1)
+    groups = [{row.key for row in part} for part in (train, test)]
     assert not groups[0] & groups[1]
     assert len(groups[1]) == 3
-    assert sorted(row["n"] for row in train + test) == list(range(60))
-    assert [row["n"] for row in train] == sorted(row["n"] for row in train)  # order is kept
-    again = split_whole(rows, "pair", share=1 / 3, generator=random.Random(1))
-    assert again == (train, test)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_neither_side_of_a_split_is_empty(share):
-    parts = split_whole([{"pair": k} for k in range(4)], "pair", share=share, generator=random.Random(0))
-    assert sorted(map(len, parts)) == [1, 3]
+    assert sorted(row.prompt for row in train + test) == sorted(row.prompt for row in rows)
+    assert train == [row for row in rows if row in train]  # order is kept
+    assert held_out(rows, share=1 / 3, seed=1) == (train, test)
 
 
 def test_refusals():
-    with pytest.raises(RowsError, match=r"reversal_pairs: record 1 has no `response_b` \(fields: prompt, response_a"):
-        reversal_pairs([{name: value for name, value in RECORD.items() if name != "response_b"}])
-    with pytest.raises(RowsError, match=r"reversal_pairs: record 2 has two equal responses"):
-        reversal_pairs([RECORD, RECORD | {"response_b": "short"}])
-    with pytest.raises(RowsError, match=r"reversal_pairs: record 1 has two equal contexts"):
-        reversal_pairs([RECORD | {"criteria_y": "brief"}])
-    with pytest.raises(ValueError, match=r"reversal_pairs: form is 'profile', which is not one of"):
-        reversal_pairs([RECORD], form="profile")
+    lacking = {name: value for name, value in RECORD.items() if name != "response_b"}
+    with pytest.raises(RowsError, match=r"as rpr \(1 × `response_b` is missing, first in record 1"):
+        reversals([lacking])
+    for equal, why in (({"response_b": "short"}, "both answers are the same"), ({"criteria_y": "brief"}, "two equal")):
+        with pytest.raises(RowsError, match=rf"as rpr \(. × {why}"):
+            reversals([RECORD | equal])
+    with pytest.raises(ValueError, match=r"read_preferences: form is 'profile', which is not one of"):
+        reversals([RECORD], form="profile")
     with pytest.raises(ValueError, match=r"in_context: template 'x' must hold {prompt} and {context}"):
         in_context("Why?", "brief", template="x")
     with pytest.raises(ValueError, match=r"in_context: the conversation has no message of the user"):
         in_context([{"role": "system", "content": "Be kind."}], "brief")
-    with pytest.raises(RowsError, match=r"split_whole: row 2 has no column `pair`"):
-        split_whole([{"pair": 1}, {"tree": 1}], "pair", share=0.5, generator=random.Random(0))
-    with pytest.raises(ValueError, match=r"split_whole: the rows hold 1 value\(s\) of `pair`, too few for two sides"):
-        split_whole([{"pair": 1}] * 3, "pair", share=0.5, generator=random.Random(0))
-    with pytest.raises(ValueError, match=r"split_whole: share is 2.0, outside"):
-        split_whole([{"pair": 1}], "pair", share=2.0, generator=random.Random(0))

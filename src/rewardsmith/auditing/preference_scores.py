@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewardsmith._check import check_choice
-from rewardsmith.data import PreferenceRow, Row, in_context, reversal_pairs
+from rewardsmith.data import PreferenceRow, Row, in_context, read_preferences
 from rewardsmith.data.contexts import CONTEXT_TEMPLATE, ContextForm
 from rewardsmith.data.contrast import ContrastPair
+from rewardsmith.errors import RowsError
 from rewardsmith.measures import accuracy_gap, wilson_interval
 from rewardsmith.measures.intervals import Share, mean_interval, mean_or_nan, share_right
 from rewardsmith.measures.rankings import AccuracyGap
@@ -51,7 +51,7 @@ def context_sensitivity(
 
     Args:
         rows: records of reversals, as read from a file: columns response_a, response_b, and criteria_x, criteria_y or
-            scenario_x, scenario_y (`data.reversal_pairs`).
+            scenario_x, scenario_y (schema `rpr` of `data.read_preferences`); the two of each must differ.
         form: which of the two contexts.
         template: how the context is written into the prompt; None for a reward that takes the column `context`, which
             every row carries in either case, None where there is none.
@@ -65,8 +65,14 @@ def context_sensitivity(
     """
     check_choice("context_sensitivity", "form", form, ("criteria", "scenario"))
     records = [{"prompt": row.prompt, **row.columns} for row in rows]
-    pairs = reversal_pairs(records, form=form, template=None)
-    given = [pair["context"] for pair in pairs]
+    pairs, card = read_preferences(records, schema="rpr", form=form, duplicates=False)
+    for why in card.dropped:
+        raise RowsError(
+            f"context_sensitivity: record {card.first_dropped[why]} is no reversal ({why}). Each needs a prompt, "
+            "response_a and response_b that differ, and two contexts that differ. Mend it or take it out."
+        )
+    pairs = [p.standard() if isinstance(rows[i // 2].prompt, str) else p for i, p in enumerate(pairs)]
+    given = [pair.context for pair in pairs]
     others: list[Any] = []  # for each row the same side's context of the next record that says something else, or None
     for index in range(len(pairs)):
         own = {given[index - index % 2], given[index - index % 2 + 1]}
@@ -76,10 +82,9 @@ def context_sensitivity(
     wanted = []
     for contexts, missing in asked:
         for pair, context in zip(pairs, contexts, strict=True):
-            prompt = pair["prompt"] if template is None else in_context(pair["prompt"], context, template=template)
-            for text in () if missing and context is None else (pair["chosen"], pair["rejected"]):
-                row = Row(prompt, None, {"context": context})
-                wanted.append(row.with_completion(text) if isinstance(text, str) else replace(row, completion=text))
+            prompt = pair.prompt if template is None else in_context(pair.prompt, context, template=template)
+            for text in () if missing and context is None else (pair.chosen, pair.rejected):
+                wanted.append(Row(prompt, text, {"context": context}))
     scored = iter(rewards_of(score(reward, wanted, **options)))
     hits: list[list[bool | None]] = []
     for contexts, missing in asked:
@@ -92,7 +97,7 @@ def context_sensitivity(
     records_right = [
         False if False in both else None if None in both else True for both in zip(right[::2], right[1::2], strict=True)
     ]
-    groups: list[Hashable] = [pair["pair"] for pair in pairs]
+    groups: list[Hashable] = [index // 2 for index in range(len(pairs))]
     return ContextSensitivity(
         share_right(right, groups, alpha=alpha),
         share_right(records_right, range(len(rows)), alpha=alpha),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rewardsmith.data.augment import add_truncated_negatives
 from rewardsmith.data.causal import causal_augment, informative_filter, neutral_augment, ties_as_pairs
 from rewardsmith.data.confidence import ConfidenceAugment, parse_confidence, strip_confidence
-from rewardsmith.data.contexts import in_context, reversal_pairs, split_whole
+from rewardsmith.data.contexts import in_context
 from rewardsmith.data.contrast import convex_augment, cross_prompt_negatives, mine_contrast_pairs
 from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
 from rewardsmith.data.preference_trees import grow_tree, sample_tree_pairs
@@ -60,13 +60,11 @@ __all__ = [
     "read_steps",
     "relabel",
     "relabel_rows",
-    "reversal_pairs",
     "sample_tree_pairs",
     "segment_steps",
     "split_clauses",
     "split_sentences",
     "split_steps",
-    "split_whole",
     "strength_of_votes",
     "strip_confidence",
     "text_of",

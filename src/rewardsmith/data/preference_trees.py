@@ -96,7 +96,7 @@ def sample_tree_pairs(
     """Pairs of leaves to be labeled, no pair twice, in random order within each pair.
 
     Qiu et al. 2024, arXiv:2402.10184. Of the pairs of a full binary tree of depth 3, 4/7 share nothing, 2/7 one segment
-    and 1/7 two. Leaves recur, so split train from test by tree (`split_whole`).
+    and 1/7 two. Leaves recur, so give the pairs of one tree one `prompt_id` before they are split (`held_out`).
 
     Args:
         paths: the leaves' paths (`Leaf.path`, `leaf_paths`).

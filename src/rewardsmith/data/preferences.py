@@ -159,6 +159,9 @@ AnyKeyed = TypeVar("AnyKeyed", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
 def held_out(rows: Sequence[AnyKeyed], *, share: float = 0.1, seed: int = 0) -> tuple[list[AnyKeyed], list[AnyKeyed]]:
     """Rows to train on and rows held out, no prompt (`key`) on both sides.
 
+    Rows that share responses, such as the two of a reversal or the pairs of one tree of responses, leak into each other
+    when they are split one by one: they need one `prompt_id`.
+
     Of P prompts just round(share · P) are held out: the first in the order of a hash of seed and prompt. So the order
     of rows does not matter, and when prompts are added or dropped only those near the border change sides.
 

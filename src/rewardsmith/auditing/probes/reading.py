@@ -118,8 +118,8 @@ def context(panel: PairPanel) -> Asking:
         value=gap.value,
         interval=gap[1:3],
         n=right.n,
-        advice="Train on pairs whose label turns with the context (`rewardsmith.data.reversal_pairs`) in the form in "
-        "which it is asked (`rewardsmith.data.in_context`, `rewardsmith.rewards.ContextualReward`)."
+        advice="Train on pairs whose label turns with the context (`rewardsmith.data.read_preferences`, schema `rpr`) "
+        "in the form in which it is asked (`rewardsmith.data.in_context`, `rewardsmith.rewards.ContextualReward`)."
         if ignored
         else "Nothing to do.",
         unit="share of pairs ranked right, own context less another's",

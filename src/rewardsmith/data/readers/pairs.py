@@ -166,15 +166,23 @@ def _own(record: Mapping[str, Any]) -> dict[str, Any]:
 def rpr(record: Mapping[str, Any], *, form: ContextForm = "criteria") -> list[PreferenceRow]:
     """microsoft/rpr: `response_a` is better under `criteria_x` (and `scenario_x`), `response_b` under `criteria_y`.
 
-    Both rows share a `prompt_id` and belong in one split. Unsure: the field names beyond those in its card's summary;
-    `prompt`, `response_a`, `response_b`, `criteria_x`, `criteria_y`, `scenario_x` and `scenario_y` are assumed.
+    Pitis et al. 2024, arXiv:2407.14916 (Reasonable Preference Reversal): who does not read the context is right on
+    exactly half of the rows. Both of a record share a `prompt_id` and belong in one split, else the held-out rows hold
+    responses whose order was seen. Unsure: the field names beyond those in its card's summary; `prompt`, `response_a`,
+    `response_b`, `criteria_x`, `criteria_y`, `scenario_x` and `scenario_y` are assumed.
+
+    Args:
+        form: which of the two contexts: a short criterion, or a longer scenario.
     """
-    prompt, a, b = asked(record["prompt"]), said(record["response_a"]), said(record["response_b"])
-    key = "\n".join([record["prompt"], record["response_a"], record["response_b"]])
+    prompt = words(record["prompt"], "prompt", "user")
+    a, b = (words(record[name], name, "assistant") for name in ("response_a", "response_b"))
+    x, y = (text_of(record[name]) for name in (f"{form}_x", f"{form}_y"))
+    if x == y:
+        raise Drop("two equal contexts")
+    key = "\n".join(map(text_of, (prompt, a, b)))
     return [
-        PreferenceRow(prompt, chosen, rejected, context=str(record[f"{form}_{which}"]), prompt_id=key)
-        for which, chosen, rejected in (("x", a, b), ("y", b, a))
-        if record.get(f"{form}_{which}")
+        PreferenceRow(prompt, chosen, rejected, context=context, prompt_id=key)
+        for context, chosen, rejected in ((x, a, b), (y, b, a))
     ]
 
 
