@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +51,7 @@ class Batching:
 
 @dataclass(kw_only=True)
 class ModelReward:
-    """A reward in TRL's contract that is a model; a class of it gives `reasoned` and `settings`.
+    """A reward in TRL's contract that is a model; a class of it gives `reasoned`.
 
     name: under which trainers and reports list it.
     """
@@ -79,12 +79,10 @@ class ModelReward:
         return None
 
     def content_digest(self) -> str:
-        """A digest of weights and options, by which a journal knows its job."""
-        return hashlib.blake2b(repr(self.settings()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on, as values whose `repr` says all."""
-        raise NotImplementedError
+        """A digest of weights and options, by which a journal knows its job; neither name nor batching counts."""
+        counted = [own.name for own in fields(self) if own.init and own.name not in ("name", "batching")]
+        options = repr([(name, _said(getattr(self, name))) for name in counted])
+        return hashlib.blake2b(options.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
         members = {name: found for kind in type(self).__mro__ for name, found in vars(kind).items()}
@@ -193,16 +191,25 @@ def lists(values: Tensor) -> list[list[float]]:
     return found
 
 
-def digest_of(reward: Any) -> str:
-    """What any reward says its scores depend on, or its name."""
-    return str(reward.content_digest()) if hasattr(reward, "content_digest") else name_of(reward)
+def _said(value: Any) -> Any:
+    """What scores depend on in a field, as a value whose `repr` says it.
 
-
-def weights_digest(model: Any) -> str:
-    """A digest of a model's architecture and of 64 numbers of each of its tensors: training changes those."""
-    digest = hashlib.blake2b(str(model.config.to_dict() if hasattr(model, "config") else "").encode(), digest_size=8)
-    for name, tensor in sorted(model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        some = flat[:: max(1, len(flat) // 64)].double().cpu().numpy().tobytes()
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode() + some)
-    return digest.hexdigest()
+    Of a model, its architecture and 64 numbers of each of its tensors: training changes those. Of a tokenizer, its chat
+    template. Of a reward, its own digest, or its name.
+    """
+    if hasattr(value, "content_digest"):
+        return str(value.content_digest())
+    if hasattr(value, "state_dict"):
+        digest = hashlib.blake2b(str(value.config.to_dict() if hasattr(value, "config") else "").encode())
+        for name, tensor in sorted(value.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            some = flat[:: max(1, len(flat) // 64)].double().cpu().numpy().tobytes()
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode() + some)
+        return digest.hexdigest()
+    if hasattr(value, "chat_template"):
+        return value.chat_template
+    if isinstance(value, Mapping):
+        return sorted((key, _said(one)) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return [_said(one) for one in value]
+    return name_of(value) if callable(value) else value

@@ -10,7 +10,7 @@ from typing import Any
 from rewardsmith.data import in_context
 from rewardsmith.data.contexts import CONTEXT_TEMPLATE
 from rewardsmith.rewards.guards import rows_at
-from rewardsmith.rewards.models.base import ModelReward, digest_of
+from rewardsmith.rewards.models.base import ModelReward
 from rewardsmith.rewards.models.encoding import Encoded
 from rewardsmith.rewards.models.gradients import Columns, Encode
 from rewardsmith.rewards.models.triggers import Differentiable
@@ -89,10 +89,6 @@ class ContextualReward(ModelReward):
         written = self._written(prompts, dict(columns))
         rows = encode(_readable(prompts, written), completions, columns)
         return [new if isinstance(new, Unscored) else row for new, row in zip(written, rows, strict=True)]
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        return digest_of(self.model), self.template, self.column
 
     def _written(self, prompts: Sequence[Text], columns: dict[str, Any]) -> list[Text | Unscored]:
         contexts = columns.get(self.column) or [None] * len(prompts)

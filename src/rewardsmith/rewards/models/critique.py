@@ -13,7 +13,7 @@ from typing import Any
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.guards import rows_at
 from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
-from rewardsmith.rewards.models.base import ModelReward, digest_of
+from rewardsmith.rewards.models.base import ModelReward
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import RowEncoder
 from rewardsmith.scoring.calling import Unscored, reasoned, scored
@@ -211,10 +211,6 @@ class CritiqueReward(ModelReward, SyncOrAsync):
             else:
                 found[place].append(float(value))
         return [math.fsum(row) / len(row) if row else why for row, why in zip(found, whys, strict=True)]
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        return digest_of(self.model), name_of(self.writer), self.template, self.n_critiques
 
     def _shown(self, completion: Completion, critique: str) -> Completion:
         head, _, rest = self.template.partition("{completion}")  # not str.format: texts hold braces

@@ -202,22 +202,23 @@ def embedded(*models: Any) -> int | None:
     return min(sizes, default=None)
 
 
-def longest(model: Any, tokenizer: Any) -> int | None:
-    """The most tokens that both model and tokenizer say they take, or None where neither says.
+def longest(tokenizer: Any, *models: Any) -> int | None:
+    """The most tokens that tokenizer and models all say they take, or None where none of them says.
 
     Where positions have a padding row in their table, as RoBERTa's do, they count from the row behind it.
     """
     from torch import nn
 
-    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-    places = getattr(config, "max_position_embeddings", None)
-    words, size = None, places
-    with contextlib.suppress(AttributeError, NotImplementedError):
-        words = model.get_input_embeddings().weight
-    for table in model.modules():
-        if isinstance(table, nn.Embedding) and table.num_embeddings == size and table.weight is not words:
-            places = size if table.padding_idx is None else size - table.padding_idx - 1
-    said = [getattr(tokenizer, "model_max_length", None), places]
+    said = [getattr(tokenizer, "model_max_length", None)]
+    for model in models:
+        config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+        words, size = None, getattr(config, "max_position_embeddings", None)
+        with contextlib.suppress(AttributeError, NotImplementedError):
+            words = model.get_input_embeddings().weight
+        said.append(size)
+        for table in model.modules():
+            if isinstance(table, nn.Embedding) and table.num_embeddings == size and table.weight is not words:
+                said[-1] = size if table.padding_idx is None else size - table.padding_idx - 1
     return min((int(limit) for limit in said if limit is not None and 0 < limit < LARGEST_LENGTH), default=None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.models.base import ModelReward, digest_of
+from rewardsmith.rewards.models.base import ModelReward
 from rewardsmith.rewards.models.triggers import Differentiable, mean_of
 from rewardsmith.scoring.calling import Unscored, reasoned
 from rewardsmith.scoring.contracts import is_async, name_of
@@ -110,11 +110,6 @@ class RewardEnsemble(ModelReward):
         plan = next((member.plan for member in self.members if hasattr(member, "plan")), None)
         cuts: list[list[int]] = [list(range(len(prompts)))] if plan is None else plan(prompts, completions, **columns)
         return cuts
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        own = [digest_of(member) for member in self.members]
-        return own, name_of(self.aggregate), self.normalize, self.scale
 
     def _rows(
         self, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import TokenReward, lists, padding_id, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import TokenReward, lists, padding_id, scanner_of
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.ensemble import Aggregate, MemberScale, aggregated, member_scale
@@ -65,7 +65,7 @@ class GaussianReward(TokenReward):
 
     def __post_init__(self) -> None:
         if self.max_length is None:
-            self.max_length = longest(self.model, self.tokenizer)
+            self.max_length = longest(self.tokenizer, self.model)
 
     @property
     def attributes(self) -> list[str]:
@@ -116,11 +116,6 @@ class GaussianReward(TokenReward):
     def differentiable(self) -> Differentiable | None:
         """The gradient of the mean of the means, whatever `aggregate` makes of them."""
         return differentiable(self, [1 / len(self.attributes)] * len(self.attributes))
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        options = (self.max_length, self.chat, self.eos, self.tokenizer.chat_template, self.scale, str(self.aggregate))
-        return weights_digest(self.model), weights_digest(self.heads), *options
 
     def save(self, folder: str | Path) -> None:
         """Trunk, heads and scale as safetensors and JSON, for `load_reward_model`; the aggregate is code and is not."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
-from rewardsmith.rewards.models.base import TokenReward, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import TokenReward, scanner_of
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
 from rewardsmith.rewards.models.scanning import Output, Scanner
 from rewardsmith.scoring.calling import Unscored
@@ -64,8 +64,7 @@ class ImplicitReward(TokenReward):
                 "are not of the same things. Pass the reference that the policy was trained against."
             )
         if self.max_length is None:
-            limits = [longest(model, self.tokenizer) for model in (self.policy, self.reference)]
-            self.max_length = min((limit for limit in limits if limit is not None), default=None)
+            self.max_length = longest(self.tokenizer, self.policy, self.reference)
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
         """`score`, with the reason in place of None; a number that is not finite comes as it is."""
@@ -80,11 +79,6 @@ class ImplicitReward(TokenReward):
             ]
         )
         return [item if isinstance(item, Unscored) else next(found) for item in encoded]
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        options = (self.beta, self.normalize, self.max_length, self.chat, self.tokenizer.chat_template)
-        return weights_digest(self.policy), weights_digest(self.reference), *options
 
     @cached_property
     def scanner(self) -> Scanner:

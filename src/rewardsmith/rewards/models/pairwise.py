@@ -62,6 +62,7 @@ class PairwiseReward(ModelReward):
                 f"PairwiseReward: the head of {self.name} gives {self.model.config.num_labels} numbers, and the "
                 "log-odds of the first answer are one. Train it with num_labels=1."
             )
+        self.max_length = self.reading.max_length
 
     def compare(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
@@ -101,10 +102,6 @@ class PairwiseReward(ModelReward):
         """The batches in which a `Scorer` should send these rows."""
         reference = columns.get("reference") or completions
         return self.reading.plan(prompts, self._written(completions, reference))
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        return self.reading.content_digest(), self.template
 
     def save(self, folder: str | Path) -> None:
         """Model, tokenizer, template and whether an end token follows, for `load_reward_model`."""

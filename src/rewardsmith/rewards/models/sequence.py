@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rewardsmith.rewards.models.base import TokenReward, padding_id, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import TokenReward, padding_id, scanner_of
 from rewardsmith.rewards.models.behavior import behavior_of, evaluating, probes
 from rewardsmith.rewards.models.comparing import close
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, longest
@@ -55,7 +55,7 @@ class SequenceReward(TokenReward):
     def __post_init__(self) -> None:
         self._weights = None if self.weights is None else _by_position(self.weights, self.attributes)
         if self.max_length is None:
-            self.max_length = longest(self.model, self.tokenizer)
+            self.max_length = longest(self.tokenizer, self.model)
 
     @property
     def attributes(self) -> list[str]:
@@ -79,11 +79,6 @@ class SequenceReward(TokenReward):
     ) -> list[list[float] | Unscored]:
         """Every attribute's number, before weights: K a row, or why there are none."""
         return self.values(prompts, completions)
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        options = (self._weights, self.max_length, self.chat, self.eos, self.pair, self.tokenizer.chat_template)
-        return weights_digest(self.model), *options
 
     def differentiable(self) -> Differentiable | None:
         """This score's gradient, for attacks on it; without weights, that of the mean of the attributes."""

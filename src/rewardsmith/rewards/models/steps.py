@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rewardsmith._check import check_choice
 from rewardsmith.data import encode_steps
 from rewardsmith.data.step_encoding import STEP_END
-from rewardsmith.rewards.models.base import Batching, ModelReward, scanner_of, weights_digest
+from rewardsmith.rewards.models.base import Batching, ModelReward, scanner_of
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
 from rewardsmith.rewards.models.scanning import Output, Scanner
 from rewardsmith.scoring.calling import Unscored, scored
@@ -58,7 +58,7 @@ class StepReward(ModelReward):
                 "Pass a token classifier with two labels, or one."
             )
         if self.max_length is None:
-            self.max_length = longest(self.model, self.tokenizer)
+            self.max_length = longest(self.tokenizer, self.model)
 
     def __call__(  # type: ignore[override]
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
@@ -85,11 +85,6 @@ class StepReward(ModelReward):
         rows = [item for item in encoded if not isinstance(item, Unscored) and item.reads]
         found = iter(self.scanner.run(rows, self.read))
         return [item if isinstance(item, Unscored) else next(found) if item.reads else [] for item in encoded]
-
-    def settings(self) -> tuple[Any, ...]:
-        """What scores depend on."""
-        options = (self.step_end, self.scale, self.max_length, self.tokenizer.chat_template)
-        return weights_digest(self.model), *options
 
     @cached_property
     def scanner(self) -> Scanner:
