@@ -26,12 +26,10 @@ from rewardsmith.rewards.routing import RoutedReward
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
 from rewardsmith.rewards.stated import stated_confidence, without_confidence
-from rewardsmith.rewards.verifiers.choice import multiple_choice
+from rewardsmith.rewards.verifiers.answers import exact_number, exact_text, multiple_choice
 from rewardsmith.rewards.verifiers.formats import matches_format, think_format
 from rewardsmith.rewards.verifiers.mathematics import math_equal
-from rewardsmith.rewards.verifiers.numbers import exact_number
 from rewardsmith.rewards.verifiers.schema import json_schema
-from rewardsmith.rewards.verifiers.texts import exact_text
 from rewardsmith.rewards.weight_space import average, extrapolate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardsmith.rewards import exact_text, json_schema, matches_format, multiple_choice, think_format
-from rewardsmith.rewards.verifiers.texts import plain_text
+from rewardsmith.rewards.verifiers.answers import plain_text
 
 CARRIERS = [
     "{}",

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from rewardsmith.data import completion_text
 from rewardsmith.errors import missing_extra
+from rewardsmith.rewards.verifiers.answers import plain_text
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formulas import Formula, Value, read_formula
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity, simplified
-from rewardsmith.rewards.verifiers.reasons import key_text, no_key, says_why
-from rewardsmith.rewards.verifiers.texts import plain_text
+from rewardsmith.rewards.verifiers.reasons import by_key, no_key, says_why
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
@@ -66,12 +65,10 @@ def math_equal(completions: list[Completion], answer: list[Any], **columns: Any)
     [1.0, 0.0, 0.0]
     """
     _engine()
-    return [_score(completion_text(c), key_text(a)) for c, a in zip(completions, answer, strict=True)]
+    return by_key(completions, answer, _score)
 
 
-def _score(text: str, answer: str | Unscored) -> float | Unscored:
-    if isinstance(answer, Unscored):
-        return answer
+def _score(text: str, answer: str) -> float | Unscored:
     key = final_answer(answer)
     formula = None if key is None or len(key) > MAX_CHARS else read_formula(key)
     if formula is None or not _readable(formula):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
+from rewardsmith.data import completion_text
 from rewardsmith.data.keys import read_key
 from rewardsmith.scoring.calling import Unscored
+from rewardsmith.types import Completion
 
 P = ParamSpec("P")
 
@@ -23,12 +25,15 @@ def says_why(reasoned: Callable[P, list[float | Unscored]]) -> Callable[P, list[
     return verifier
 
 
-def key_text(answer: Any) -> str | Unscored:
-    """Return the text of a key, or why it is none."""
-    if isinstance(answer, str):
-        return answer
-    text, why = read_key(answer)
-    return Unscored(why) if text is None else text
+def by_key(
+    completions: Sequence[Completion], answer: Sequence[Any], score: Callable[[str, str], float | Unscored]
+) -> list[float | Unscored]:
+    """Score each completion's text by its key's, or say why the key is none."""
+    keys = map(read_key, answer)
+    return [
+        Unscored(why) if key is None else score(completion_text(completion), key)
+        for completion, (key, why) in zip(completions, keys, strict=True)
+    ]
 
 
 def no_key(answer: Any, what: str) -> Unscored:

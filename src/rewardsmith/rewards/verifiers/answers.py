@@ -1,0 +1,147 @@
+"""Is the committed answer that letter, that number or that text?"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from rewardsmith.rewards.verifiers.final_answer import final_answer, section, unwrap
+from rewardsmith.rewards.verifiers.numerals import Quantity, read_quantity, same_quantity
+from rewardsmith.rewards.verifiers.reasons import by_key, no_key, says_why
+from rewardsmith.scoring.calling import Unscored
+from rewardsmith.types import Completion
+
+_OPTION = re.compile(
+    r"(?:(?:option|choice) )?(?:(?P<alone>[A-Za-z])|\((?P<paren>[A-Za-z])\)|\[(?P<square>[A-Za-z])\])"
+    r"(?:[.):](?:\s+(?P<text>[^\n]{1,300}))?)?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+@says_why
+def multiple_choice(
+    completions: list[Completion], answer: list[Any], *, letters: str = "ABCDEFGHIJ", **columns: Any
+) -> list[float | Unscored]:
+    """1.0 where the completion commits to exactly the option letter in `answer`, else 0.0.
+
+    `B`, `(b)`, `B.`, `option B` and `B) Paris` name option B. Where the option's text holds another option letter that
+    stands alone, the answer names several and counts as none.
+
+    Args:
+        answer: the keys, each one letter in any of these forms.
+        letters: the letters that are options; a letter outside it is never an answer.
+
+    Returns:
+        One value a row; None where `answer` is not one of `letters`.
+
+    >>> multiple_choice(["The answer is (B).", "A or B", "B) Paris", "B"], ["B", "B", "B", "?"])
+    [1.0, 0.0, 1.0, None]
+    """
+    options = letters.upper()
+    if not (options.isascii() and options.isalpha() and len(set(options)) == len(options)):
+        raise ValueError(
+            f"multiple_choice: letters is {letters!r}, which is not a string of distinct ASCII letters. "
+            "Pass the option letters, such as 'ABCD'."
+        )
+
+    def letter(text: str) -> str | None:
+        committed = final_answer(text)
+        match = None if committed is None else _OPTION.fullmatch(unwrap(committed))
+        if match is None:
+            return None
+        found = (match["alone"] or match["paren"] or match["square"]).upper()
+        others = re.findall(r"(?<![^\W_])[A-Za-z](?![^\W_])", match["text"] or "")
+        named = {other.upper() for other in others if other.isupper() or other.lower() != "a"}
+        return found if found in options and not named & (set(options) - {found}) else None
+
+    def score(text: str, answer: str) -> float | Unscored:
+        key = letter(answer)
+        return no_key(answer, f"is none of the letters {options}") if key is None else float(letter(text) == key)
+
+    return by_key(completions, answer, score)
+
+
+@says_why
+def exact_number(
+    completions: list[Completion], answer: list[Any], *, tolerance: float = 0.0, **columns: Any
+) -> list[float | Unscored]:
+    """1.0 where the completion commits to the number in `answer`, compared as rationals, else 0.0.
+
+        |x − a| ≤ tolerance        x, a ∈ ℚ
+
+    `final_answer` decides what a completion commits to, `numerals.read_quantity` which spellings are numbers. A unit
+    may be left out, and must agree where both name one; 50% is 1/2, never 50.
+
+    Args:
+        answer: the keys, plain ("0.5", 12) or a solution that ends in one ("… #### 12", "… \\boxed{12}").
+        tolerance: largest absolute difference that still counts as equal.
+
+    Returns:
+        One value a row; None where `answer` holds no number, so that the row is unscorable, which is not wrong.
+
+    >>> exact_number(["The answer is 1/2.", r"\\boxed{0.50}", "1 or 1/2", "4"], ["0.5", "50%", "0.5", "n/a"])
+    [1.0, 1.0, 0.0, None]
+    """
+    if not math.isfinite(tolerance) or tolerance < 0:
+        raise ValueError(f"exact_number: tolerance is {tolerance}, which is no distance. Pass a finite number ≥ 0.")
+
+    def quantity(text: str) -> Quantity | None:
+        committed = final_answer(text)
+        return None if committed is None else read_quantity(committed)
+
+    def score(text: str, answer: str) -> float | Unscored:
+        key = quantity(answer)
+        if key is None:
+            return no_key(answer, "holds no number")
+        given = quantity(text)
+        return float(given is not None and same_quantity(key, given, tolerance=Fraction(tolerance)))
+
+    return by_key(completions, answer, score)
+
+
+def plain_text(text: str, *, fold_case: bool = True) -> str:
+    """`text` in NFC, spaces collapsed, without a final period, in lower case if `fold_case`.
+
+    NFC joins an accent to its letter and leaves look-alikes, full-width and zero-width characters as they are, so that
+    they stay different; NFKC and `casefold` would make some of them equal.
+
+    >>> plain_text("  New   York. ")
+    'new york'
+    """
+    text = re.sub(r"[ \t\r\n\u00a0]+", " ", unicodedata.normalize("NFC", text)).strip(" ")
+    text = text[:-1].rstrip(" ") if text.endswith(".") and not text.endswith("..") else text
+    return text.lower() if fold_case else text
+
+
+@says_why
+def exact_text(
+    completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
+) -> list[float | Unscored]:
+    """1.0 where the completion commits to the text in `answer`, equal after `normalize`, else 0.0.
+
+    A key of several lines must be the whole visible completion; any other follows `final_answer`.
+
+    Args:
+        answer: the keys.
+        normalize: what differences do not count; `partial(plain_text, fold_case=False)` keeps case.
+
+    Returns:
+        One value a row; None where `answer` is empty.
+
+    >>> exact_text(["Answer: Paris.", "Paris or Rome", "paris"], ["Paris", "Paris", ""])
+    [1.0, 0.0, None]
+    """
+
+    def score(text: str, answer: str) -> float | Unscored:
+        raw = answer.strip()
+        key = normalize(unwrap(raw))
+        if not key.strip():
+            return Unscored("the key is empty")
+        given = section(text) if "\n" in raw else final_answer(text)
+        return float(given is not None and normalize(unwrap(given)) == key)
+
+    return by_key(completions, answer, score)
