@@ -11,10 +11,9 @@ import pytest
 from scipy.stats import binomtest
 
 from rewardsmith.auditing import run_benchmark
-from rewardsmith.auditing.benchmarks.best_of_four import reward_bench_2
+from rewardsmith.auditing.benchmarks.best_of_four import reward_bench_2, ties_score
 from rewardsmith.auditing.benchmarks.pairwise import reward_bench, rm_bench
 from rewardsmith.auditing.benchmarks.result import BenchmarkScore
-from rewardsmith.auditing.benchmarks.ties import ties_score
 from rewardsmith.auditing.render.write import strict_json
 from rewardsmith.data import BenchmarkRow
 

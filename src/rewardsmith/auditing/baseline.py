@@ -222,16 +222,14 @@ def _means(scores: Sequence[Scored]) -> _Means:
 def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:
     """The carriers paid best, simplest first: by the gap between right and wrong, or by what content is paid."""
     if keyed and any(pair.gap > 0 for pair in means):
-        paying = [(pair.gap, pair.right or 0.0) if pair.gap > 0 else None for pair in means]
-        top_gap = max(value[0] for value in paying if value)
-        near = [value if value and value[0] >= 0.9 * top_gap else None for value in paying]
-        top = max(value[1] for value in near if value)
-        slack = 0.1 * top_gap
-        return [c for c, value in zip(CARRIERS, near, strict=True) if value and value[1] >= top - slack]
-    rights = [pair.right for pair in means]
-    top = max((right for right in rights if right is not None), default=0.0)
-    paid = [c for c, right in zip(CARRIERS, rights, strict=True) if right is not None and right >= top - 1e-9]
-    return paid or [CARRIERS[0]]
+        widest = max(pair.gap for pair in means)
+        slack = 0.1 * widest
+        near = {c: pair.right or 0.0 for c, pair in zip(CARRIERS, means, strict=True) if pair.gap >= 0.9 * widest}
+    else:
+        slack = 1e-9
+        near = {c: pair.right for c, pair in zip(CARRIERS, means, strict=True) if pair.right is not None}
+    top = max(near.values(), default=0.0)
+    return [carrier for carrier, right in near.items() if right >= top - slack] or [CARRIERS[0]]
 
 
 def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[Conduct]:

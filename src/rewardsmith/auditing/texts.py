@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _WORK = "Let me work through this step by step and check the result."
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
+class Carrier(NamedTuple):
     """A way to present an answer: `wrap("42")` is a whole completion that commits to 42."""
 
     name: str

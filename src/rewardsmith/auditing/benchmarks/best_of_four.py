@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from typing import NamedTuple
 
-from rewardsmith.auditing.benchmarks.items import (
+from rewardsmith.auditing.benchmarks.result import (
+    BenchmarkScore,
     Rows,
     Scores,
+    SubsetScore,
     by_subset,
     complete_mean,
     credits_of,
@@ -14,8 +18,8 @@ from rewardsmith.auditing.benchmarks.items import (
     name_of,
     unscored_names,
 )
-from rewardsmith.auditing.benchmarks.result import BenchmarkScore
-from rewardsmith.auditing.benchmarks.ties import ties_score, ties_subset
+from rewardsmith.measures import wilson_interval
+from rewardsmith.measures.intervals import mean_or_nan
 
 SUBSETS = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
 FAILED_RATING = -1.0
@@ -79,3 +83,88 @@ def reward_bench_2(rows: Rows, scores: Scores, *, ratings: bool = False, alpha: 
 
 def _is_ties(subset: str) -> bool:
     return subset.lower() == "ties"
+
+
+class TiesScore(NamedTuple):
+    """The score and its terms; NaN where no prompt has what a term needs.
+
+    tied_accuracy, ref_accuracy: share of prompts with many right answers, and of their references with one, on which
+        every right answer scores above every wrong one.
+    correctness_preferred: share of pairs of prompt and reference on which right and wrong lie further apart than the
+        right answers do; correctness_preferred_hard: as far apart on the reference as well.
+    margin: by how much, in (−1, 1) and up to ±1 where the right answers score the same; it breaks ties of the rest.
+    """
+
+    value: float
+    tied_accuracy: float
+    ref_accuracy: float
+    correctness_preferred: float
+    correctness_preferred_hard: float
+    margin: float
+    n_pairs: int
+
+
+class _Gaps(NamedTuple):
+    spread: float  # of the right answers' scores
+    gap: float  # from the best wrong answer up to the worst right one
+    n_right: int
+
+
+def ties_score(rows: Rows, scores: Scores) -> TiesScore:
+    """RewardBench 2's score of its subset Ties.
+
+        0.3 A_tied + 0.3 A_ref + 0.2 P + 0.2 P_hard + 0.01 M
+
+        A = mean 1[g > 0],   P = mean 1[g_tied > s],   P_hard = mean 1[g > s],   M = mean tanh(g / s − 1)
+
+    with s the spread of a tied prompt's right answers and g the gap between its worst right and its best wrong one; in
+    P_hard and M it is the smaller of that and its reference's. Malik et al. 2025, arXiv:2506.01937, and the weights of
+    the authors' code. M of 0/0 is 0. Completions of two items of one id count as one prompt's. A tied prompt without
+    its reference counts in A alone. The score may pass 1 and fall below 0 by a hundredth.
+
+    Differs: an item with an unscored completion is left out.
+
+    Args:
+        rows: items whose id is "ref:N" or "tied:N", as `data.read_benchmark` gives them.
+        scores: per row those of the chosen and then of the rejected completions; None or NaN where unscored.
+
+    Raises:
+        ValueError: an id of another form, or a tied prompt with a single right answer.
+    """
+    prompts: dict[tuple[str, int], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for place, both in enumerate(credits_of("ties_score", rows, scores, lambda right, wrong: (right, wrong))):
+        kind, _, name = (rows[place].item_id or "").partition(":")
+        if kind not in ("ref", "tied") or not name.isdecimal():
+            raise ValueError(
+                f"ties_score: {name_of(rows, place)} is named neither ref:N nor tied:N, so that its partner is not "
+                "known. Give the items of Ties their published ids."
+            )
+        if both is not None:
+            for side, scored in zip(prompts[kind, int(name)], both, strict=True):
+                side.extend(scored)
+    found: dict[str, dict[int, _Gaps]] = {"ref": {}, "tied": {}}
+    for (kind, number), (right, wrong) in prompts.items():
+        found[kind][number] = _Gaps(max(right) - min(right), min(right) - max(wrong), len(right))
+    ref, tied = found["ref"], found["tied"]
+    pairs = [(ref[number], tied[number]) for number in tied if number in ref]
+    if any(own.n_right < 2 for _, own in pairs):
+        raise ValueError(
+            "ties_score: a tied prompt has a single right answer, so that there is no spread to compare with. "
+            "Name it ref:N, or leave it out."
+        )
+    tied_accuracy, ref_accuracy = (mean_or_nan([float(own.gap > 0) for own in side.values()]) for side in (tied, ref))
+    preferred = mean_or_nan([float(own.gap > own.spread) for _, own in pairs])
+    hard = mean_or_nan([float(min(one.gap, own.gap) > own.spread) for one, own in pairs])
+    gaps = [(min(one.gap, own.gap), own.spread) for one, own in pairs]
+    margin = mean_or_nan([math.tanh(g / s - 1) if s else float((g > 0) - (g < 0)) for g, s in gaps])
+    value = 0.30 * tied_accuracy + 0.30 * ref_accuracy + 0.20 * preferred + 0.20 * hard + 0.01 * margin
+    return TiesScore(value, tied_accuracy, ref_accuracy, preferred, hard, margin, len(pairs))
+
+
+def ties_subset(ties: TiesScore, *, n: int, n_unscored: int, alpha: float) -> SubsetScore:
+    """The score with Wilson's interval of a share of as many prompts; what each adds varies no more than a share."""
+    if math.isnan(ties.value):
+        return SubsetScore(math.nan, 0.0, 1.0, n, n_unscored)
+    share = min(max(ties.value, 0.0), 1.0)
+    low, high = wilson_interval(share * ties.n_pairs, ties.n_pairs, alpha=alpha)
+    return SubsetScore(ties.value, min(low, ties.value), max(high, ties.value), n, n_unscored)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from statistics import fmean
 
-from rewardsmith.auditing.benchmarks.items import (
+from rewardsmith.auditing.benchmarks.result import (
+    BenchmarkScore,
     Rows,
     Scores,
     by_subset,
@@ -16,7 +17,6 @@ from rewardsmith.auditing.benchmarks.items import (
     unscored_names,
     weighted_mean,
 )
-from rewardsmith.auditing.benchmarks.result import BenchmarkScore
 from rewardsmith.measures.intervals import mean_or_nan
 
 SECTIONS: Mapping[str, Mapping[str, float]] = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import random
 import re
+from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from rewardsmith.auditing.equivalence.numbers import MAX_LENGTH, unwrap
@@ -15,6 +17,10 @@ Tree = tuple[Any, ...]
 
 _TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\\?[A-Za-zπ]+)|(\*\*|[-+*/^(){}·×√]))")
 _FUNCTIONS = ("sqrt", "sin", "cos", "tan", "ln", "exp")
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    "neg": operator.neg, "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
+    "^": operator.pow,
+}  # fmt: skip
 _MAX_POWER = 12
 _MAX_NODES = 40
 _MAX_DEGREE = 64
@@ -42,7 +48,7 @@ def equal_expressions(a: str, b: str) -> bool | None:
     for shift in range(len(_POINTS)):
         at = {letter: _POINTS[(shift + 5 * k) % 12] + 31 * k for k, letter in enumerate(letters)}
         try:
-            if _evaluate(left, at) != _evaluate(right, at):
+            if _evaluate(left, partial(_at, letters=at)) != _evaluate(right, partial(_at, letters=at)):
                 return False
         except (ZeroDivisionError, OverflowError):
             continue
@@ -50,27 +56,24 @@ def equal_expressions(a: str, b: str) -> bool | None:
     return True if agreed >= 6 else None
 
 
-def _evaluate(tree: Tree, at: dict[str, Fraction]) -> Fraction:
-    kind = tree[0]
-    if kind == "num":
-        return Fraction(tree[1])
-    if kind == "var":
-        return at[tree[1]]
-    if kind == "neg":
-        return -_evaluate(tree[1], at)
-    left, right = _evaluate(tree[1], at), _evaluate(tree[2], at)
-    if kind == "^":
-        return left ** int(right)
-    return {"+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right, "/": lambda: left / right}[
-        kind
-    ]()
+def _at(kind: str, content: Any, *, letters: dict[str, Fraction]) -> Any:
+    return letters[content] if kind == "var" else content
+
+
+def _evaluate(tree: Tree, leaf: Callable[..., Any]) -> Any:
+    """The value of a tree whose numbers, letters and functions are what `leaf` makes of their kind and content."""
+    kind, *parts = tree
+    if kind in ("num", "var", "pi"):
+        return leaf(*tree)
+    values = [_evaluate(part, leaf) for part in parts]
+    return _OPERATORS[kind](*values) if kind in _OPERATORS else leaf(kind, *values)
 
 
 def _equal_symbolic(left: Tree, right: Tree) -> bool | None:
     """Numbers to 60 digits settle a difference, `simplify` settles equality; anything else stays open."""
     import sympy
 
-    difference = _sympy(left) - _sympy(right)
+    difference = _evaluate(left, _sympy) - _evaluate(right, _sympy)
     if difference == 0:
         return True
     free = sorted(difference.free_symbols, key=str)
@@ -82,28 +85,14 @@ def _equal_symbolic(left: Tree, right: Tree) -> bool | None:
     return True if sympy.simplify(difference) == 0 else None
 
 
-def _sympy(tree: Tree) -> Any:
+def _sympy(kind: str, content: Any = None) -> Any:
     import sympy
 
-    kind = tree[0]
     if kind == "num":
-        return sympy.Rational(tree[1].numerator, tree[1].denominator)
+        return sympy.Rational(content.numerator, content.denominator)
     if kind == "var":
-        return sympy.Symbol(tree[1], real=True)
-    if kind == "pi":
-        return sympy.pi
-    parts = [_sympy(part) for part in tree[1:]]
-    if kind in _FUNCTIONS:
-        return getattr(sympy, "log" if kind == "ln" else kind)(*parts)
-    left, right = parts[0], parts[-1]
-    return {
-        "neg": lambda: -left,
-        "+": lambda: left + right,
-        "-": lambda: left - right,
-        "*": lambda: left * right,
-        "/": lambda: left / right,
-        "^": lambda: left**right,
-    }[kind]()
+        return sympy.Symbol(content, real=True)
+    return sympy.pi if kind == "pi" else getattr(sympy, "log" if kind == "ln" else kind)(content)
 
 
 def _letters(tree: Tree) -> set[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rewardsmith.auditing.asking import Building, Outcome, Prepared, Probe, Subject
-from rewardsmith.auditing.probes.source_gaps import dead_source, missing_source
-from rewardsmith.auditing.probes.source_scales import dominance, scale
+from rewardsmith.auditing.probes.sources import dead_source, dominance, missing_source, scale
 from rewardsmith.auditing.source_baseline import build_source_baseline, grouped
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
