@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,8 +35,6 @@ CRITERION = All(
     AtMost("rpr_both/chosen_only", 0.85),
 )
 ARMS = ("context_free", "weak", "carm", "carm_weak", "permuted", "chosen_only")
-
-
 MEASURED = {"rpr_row": "row_acc", "rpr_both": "paired_acc", "wrong_context": "wrong_context_acc",
             "no_context": "no_context_acc"}  # fmt: skip
 Scores = Callable[[Tensor], Tensor]  # (S, ..., J) values to (S, M, ..., J + 1) under each context, the last none
@@ -45,10 +42,7 @@ Scores = Callable[[Tensor], Tensor]  # (S, ..., J) values to (S, M, ..., J + 1) 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Responses of J = 6 qualities, N(0, 1) each, seen through a rotation; under context z gold is quality z.
-
-    Users mean one of the contexts; reward models are told so, or not.
-    """
+    """Responses of J = 6 qualities, N(0, 1) each, seen through a rotation; under context z gold is quality z."""
 
     n_pairs: int = 1500  # training rows per arm; carm_weak has twice as many
     rates: tuple[float, ...] = (0.35, 0.25, 0.15, 0.1, 0.1, 0.05)  # p(z)
@@ -62,32 +56,25 @@ class World:
     n_labels: int = 10  # pairs that a user labels
 
     @property
-    def n_contexts(self) -> int:
-        """J; as a context it stands for none given."""
-        return len(self.rates)
-
-    @property
     def context_rate(self) -> Tensor:
         """(J,) p(z), summing to 1."""
-        rate = torch.tensor(self.rates, dtype=torch.float64)
-        return rate / rate.sum()
+        return torch.tensor(self.rates, dtype=torch.float64) / sum(self.rates)
 
     def pairs(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
         """(S, n) contexts, drawn from p(z), and (S, n, 2, J) the values of a pair for each, the preferred first."""
-        values = streams.randn(n, 2, self.n_contexts)
+        values = streams.randn(n, 2, len(self.rates))
         context = sample_index(self.context_rate.expand(len(streams), n, -1), streams.rand(n))
         return context, better_first(values, context)
 
     def reversals(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        """2n rows: n pairs of responses, each under two contexts that prefer opposite ones; consecutive rows are one's.
+        """2n rows: n pairs, each under two contexts that prefer opposite responses, in consecutive rows.
 
-        Contexts are drawn alike among those on each side. Where one response is better throughout, the two exchange a
-        quality, so that there are two sides.
+        Contexts are drawn evenly from either side. Where one response is better throughout, the two exchange a quality.
         """
-        values, which = streams.randn(n, 2, self.n_contexts), streams.randint(self.n_contexts, n)
+        values, which = streams.randn(n, 2, len(self.rates)), streams.randint(len(self.rates), n)
         wins = (values[:, :, 0] > values[:, :, 1]).sum(dim=-1)
-        unsplit = (wins == 0) | (wins == self.n_contexts)
-        swap = unsplit[..., None] & (which[..., None] == torch.arange(self.n_contexts))  # (S, n, J)
+        unsplit = (wins == 0) | (wins == len(self.rates))
+        swap = unsplit[..., None] & (which[..., None] == torch.arange(len(self.rates)))  # (S, n, J)
         values = torch.where(swap[:, :, None], values.flip(2), values)
         better = (values[:, :, 0] > values[:, :, 1]).to(streams.dtype)  # (S, n, J)
         sides = [side / side.sum(dim=-1, keepdim=True) for side in (better, 1 - better)]
@@ -102,24 +89,61 @@ def looks(values: Tensor, rotation: Tensor) -> Tensor:
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Accuracy of each training set's reward model with and without context, the bound, and the user study."""
-    streams = Streams(seeds)
-    rotation = random_rotation(world.n_contexts, streams)
+    streams, none = Streams(seeds), len(world.rates)
+    rotation = random_rotation(none, streams)
     models = trained(rotation, world, streams, broken)
 
     @torch.no_grad()
     def scores(values: Tensor) -> Tensor:
-        every = torch.arange(world.n_contexts + 1).expand(*values.shape[:-1], -1)
+        every = torch.arange(none + 1).expand(*values.shape[:-1], -1)
         shown = looks(values, rotation)[..., None, :].expand(*every.shape, -1)
-        found: Tensor = models(told(shown, every, world.n_contexts + 1).flatten(1, -2)[:, None])
+        found: Tensor = models(told(shown, every, none + 1).flatten(1, -2)[:, None])
         return found.view(len(seeds), len(ARMS), *every.shape[1:])
 
-    parts = [part(scores, world, streams) for part in (user_pairs, user_study, bound, reversals)]
-    return [{name: float(value[k]) for part in parts for name, value in part.items()} for k in range(len(seeds))]
+    # Pairs as users label them, told the right context, another, none, or as `chosen_only` was trained.
+    right, values = world.pairs(world.n_test, streams)
+    wrong, unknown = (right + 1 + streams.randint(none - 1, world.n_test)) % none, torch.full_like(right, none)
+    asked = {"right": (right, right), "wrong": (wrong, wrong), "none": (unknown, unknown), "leaked": (right, unknown)}
+    found, table = dict[str, Any](), scores(values)  # (S, M, n, 2, J + 1)
+    for name, contexts in asked.items():
+        at = torch.stack(contexts, dim=2)[:, None, ..., None].expand(*table.shape[:-1], 1)
+        chosen, rejected = table.gather(-1, at)[..., 0].unbind(dim=-1)
+        share = (chosen > rejected).double().mean(dim=-1)
+        found |= {f"row_{name}/{arm}": share[:, k] for k, arm in enumerate(ARMS)}
+    found |= user_study(scores, world, streams)
+
+    # Error of the two-step preference and its bound, with p(z) known and with its logits disturbed.
+    _, values = world.pairs(world.n_test, streams)
+    table = scores(values)[:, ARMS.index("carm"), ..., :none]
+    p_hat = torch.sigmoid(table[:, :, 0] - table[:, :, 1])  # (S, n, J)
+    p = (values[:, :, 0] > values[:, :, 1]).to(streams.dtype)
+    noise, over = streams.randn(world.n_test, none), []
+    for spread in (0.0, 0.3, 1.0):
+        believed = (world.context_rate.log() + spread * noise).softmax(dim=-1)
+        result = context_error_bound(believed, world.context_rate, p_hat, p)
+        means = {name: getattr(result, name).mean(axis=-1) for name in ("error", "bound", "centered")}
+        found |= {f"{name}/context_noise_{spread:g}": mean for name, mean in means.items()}
+        over += [(result.error > most + 1e-12).sum(axis=-1) for most in (result.bound, result.centered)]
+    found["bound_violations/carm"] = sum(over)
+    rows = [{name: float(value[k]) for name, value in found.items()} for k in range(len(seeds))]
+
+    # The audit on fresh reversals; responses are named by their numbers, and the reward looks their scores up.
+    context, values = world.reversals(world.n_reversals, streams)
+    table = scores(values[:, ::2])  # (S, M, records, 2, J + 1): a record's better response under x first
+    for row, tables, pairs in zip(rows, table, context.view(len(seeds), -1, 2).tolist(), strict=True):
+        records = [
+            Row(str(k), None, {"response_a": "0", "response_b": "1", "criteria_x": str(x), "criteria_y": str(y)})
+            for k, (x, y) in enumerate(pairs)
+        ]
+        for own, arm in zip(tables, ARMS, strict=True):
+            audited = context_sensitivity(partial(looked_up, table=own), records, template=None, workers=0)
+            row |= {f"{name}/{arm}": getattr(audited, field).value for name, field in MEASURED.items()}
+    return rows
 
 
 def trained(rotation: Tensor, world: World, streams: Streams, broken: bool) -> BatchedMLP:
     """One reward model per arm, all from one start; what each may see is a mask over all rows."""
-    n, none = world.n_pairs, world.n_contexts
+    n, none = world.n_pairs, len(world.rates)
     (context, mixed), (reversing, opposed) = world.pairs(n, streams), world.reversals(n // 2, streams)
     unknown = torch.full_like(context, none)
     weak = torch.where(streams.rand(n) < world.recorded, context, unknown)
@@ -144,72 +168,17 @@ def trained(rotation: Tensor, world: World, streams: Streams, broken: bool) -> B
     return train_pairs(models, pairs, streams=streams, steps=world.steps, mask=mask)
 
 
-def user_pairs(scores: Scores, world: World, streams: Streams) -> dict[str, Tensor]:
-    """Accuracy on pairs as users label them: told the right context, another, none, or as `chosen_only` was trained."""
-    none = world.n_contexts
-    right, values = world.pairs(world.n_test, streams)
-    wrong = (right + 1 + streams.randint(none - 1, world.n_test)) % none
-    found: dict[str, Tensor] = {}
-    table = scores(values)  # (S, M, n, 2, J + 1)
-    for name, context in (("row_right", right), ("row_wrong", wrong), ("row_none", torch.full_like(right, none))):
-        under = table.gather(-1, context[:, None, :, None, None].expand(*table.shape[:-1], 1))[..., 0]
-        share = (under[..., 0] > under[..., 1]).double().mean(dim=-1)
-        found |= {f"{name}/{arm}": share[:, k] for k, arm in enumerate(ARMS)}
-    leaked = table[:, ARMS.index("chosen_only")]
-    told_right = leaked[:, :, 0].gather(-1, right[..., None])[..., 0]
-    return found | {"row_leaked/chosen_only": (told_right > leaked[:, :, 1, none]).double().mean(dim=-1)}
-
-
-def reversals(scores: Scores, world: World, streams: Streams) -> dict[str, list[float]]:
-    """The audit on fresh reversals; responses are named by their numbers, and the reward looks their scores up."""
-    context, values = world.reversals(world.n_reversals, streams)
-    table = scores(values[:, ::2]).numpy()  # (S, M, records, 2, J + 1): a record's better response under x first
-    measured: dict[str, list[float]] = {}
-    for seed, pairs in enumerate(context.view(len(streams), -1, 2).tolist()):
-        records = [
-            Row(str(k), None, {"response_a": "0", "response_b": "1", "criteria_x": str(x), "criteria_y": str(y)})
-            for k, (x, y) in enumerate(pairs)
-        ]
-        for k, arm in enumerate(ARMS):
-            found = context_sensitivity(partial(looked_up, table=table[seed, k]), records, template=None, workers=0)
-            for name, field in MEASURED.items():
-                measured.setdefault(f"{name}/{arm}", []).append(getattr(found, field).value)
-    return measured
-
-
-def looked_up(
-    prompts: list[str], completions: list[str], context: list[str | None], *, table: np.ndarray[Any, Any]
-) -> list[float]:
+def looked_up(prompts: list[str], completions: list[str], context: list[str | None], *, table: Tensor) -> list[float]:
     """The score of response `completion` of record `prompt` under a context; the last column is for none."""
     asked = zip(prompts, completions, context, strict=True)
     return [float(table[int(p), int(c), -1 if z is None else int(z)]) for p, c, z in asked]
 
 
-def bound(scores: Scores, world: World, streams: Streams) -> dict[str, Tensor]:
-    """Error of the two-step preference and its bound, with p(z) known and with its logits disturbed."""
-    none = world.n_contexts
-    _, values = world.pairs(world.n_test, streams)
-    table = scores(values)[:, ARMS.index("carm"), ..., :none]
-    p_hat = torch.sigmoid(table[:, :, 0] - table[:, :, 1]).numpy()  # (S, n, J)
-    p = (values[:, :, 0] > values[:, :, 1]).to(streams.dtype).numpy()
-    noise = streams.randn(world.n_test, none)
-    found, violations = {}, torch.zeros(len(streams), dtype=streams.dtype)
-    for spread in (0.0, 0.3, 1.0):
-        believed = (world.context_rate.log() + spread * noise).softmax(dim=-1).numpy()
-        result = context_error_bound(believed, world.context_rate.numpy(), p_hat, p)
-        for name in ("error", "bound", "centered"):
-            found[f"{name}/context_noise_{spread:g}"] = torch.from_numpy(getattr(result, name).mean(axis=-1))
-        over = [(result.error > most + 1e-12).sum(axis=-1) for most in (result.bound, result.centered)]
-        violations += torch.from_numpy(sum(over))
-    return found | {"bound_violations/carm": violations}
-
-
 def user_study(scores: Scores, world: World, streams: Streams) -> dict[str, Tensor]:
     """Accuracy on what each user prefers by majority, with the user known, inferred from labels, or not considered."""
-    none, free, carm = world.n_contexts, ARMS.index("context_free"), ARMS.index("carm")
-    own = streams.randint(none, world.n_users)  # (S, users)
+    none, free, carm = len(world.rates), ARMS.index("context_free"), ARMS.index("carm")
     profiles = world.loyalty * torch.eye(none, dtype=streams.dtype) + (1 - world.loyalty) / none
-    rate = profiles[own]  # (S, users, J)
+    rate = profiles[streams.randint(none, world.n_users)]  # (S, users, J)
     n = world.n_labels + world.n_test // world.n_users
     values = streams.randn(world.n_users, n, 2, none)
     votes = ((values[..., 0, :] > values[..., 1, :]).to(streams.dtype) * 2 - 1) @ rate[..., None]  # (S, users, n, 1)
