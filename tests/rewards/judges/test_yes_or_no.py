@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardsmith.rewards.judges.replies import yes_or_no
+from rewardsmith.rewards.judges.asking import yes_or_no
 
 
 @pytest.mark.parametrize(

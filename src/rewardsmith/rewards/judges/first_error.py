@@ -13,8 +13,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
 from rewardsmith.rewards.guards import check_length
-from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
-from rewardsmith.rewards.judges.replies import spoken
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag, spoken
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 
@@ -119,13 +118,6 @@ class FirstErrorJudge(Judge):
             logger.warning("%s: nothing is known of %d of %d rows asked about; the first: %s", self.name, *counts)
         return [None if isinstance(index, Unscored) else index for index in located]
 
-    async def locate(self, question: str, answer: str, steps: Sequence[str]) -> int | Unscored:
-        """The first wrong step of one solution, or why it is not known."""
-        if not steps:
-            return Unscored("the completion has no steps")
-        messages = self.template(question, answer, steps)
-        return await asked(self.backend, messages, partial(first_error_index, n_steps=len(steps)))
-
     async def _located(
         self,
         prompts: list[Text],
@@ -146,7 +138,12 @@ class FirstErrorJudge(Judge):
             wanted = [score is not None and score > 0 for score in scores]
 
         async def one(ask: bool, prompt: Text, key: Any, parts: Sequence[str]) -> int | Unscored:
-            return await self.locate(text_of(prompt), "" if key is None else str(key), parts) if ask else _NOT_ASKED
+            if not ask:
+                return _NOT_ASKED
+            if not parts:
+                return Unscored("the completion has no steps")
+            messages = self.template(text_of(prompt), "" if key is None else str(key), parts)
+            return await asked(self.backend, messages, partial(first_error_index, n_steps=len(parts)))
 
         return list(await asyncio.gather(*(one(*row) for row in zip(wanted, prompts, keys, split, strict=True))))
 

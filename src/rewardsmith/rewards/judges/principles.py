@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
-from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
-from rewardsmith.rewards.judges.replies import spoken
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag, spoken
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text

@@ -9,8 +9,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.data.keys import read_key
-from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
-from rewardsmith.rewards.judges.replies import yes_or_no
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag, yes_or_no
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Message, Text
 
@@ -25,8 +24,7 @@ _INSTRUCTIONS = (
 def reference_messages(question: str, reference: str, response: str) -> list[Message]:
     """The default prompt: question, reference and the response exactly as it was sent, blanks included.
 
-    The response stands in an element whose name is a digest of all three, so no response can close it early: to name
-    its own tag it would have to contain its own digest. The same row gives the same prompt, so answers can be cached.
+    The response stands in an element that no text inside it can close (`data_tag`).
 
     >>> tag = data_tag("response", "2+2?", "4", " ")
     >>> reference_messages("2+2?", "4", " ")[1]["content"].endswith(f"<{tag}>\\n \\n</{tag}>")

@@ -12,7 +12,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.guards import rows_at
-from rewardsmith.rewards.judges.asking import Backend, asked, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
 from rewardsmith.rewards.models.base import ModelReward
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import RowEncoder
@@ -45,21 +45,18 @@ def critique_messages(prompt: str, completion: str) -> list[Message]:
 
 
 @dataclass(frozen=True)
-class AskedCritiques:
+class AskedCritiques(Judge):
     """Critiques by a chat model behind an endpoint.
 
     Args:
         backend: such as a `ChatBackend`; limits how many requests run at once.
         template: (prompt, completion) → messages.
+        name: under which reports list it.
     """
 
     backend: Backend
     template: Callable[[str, str], list[Message]] = critique_messages
-
-    @property
-    def concurrency(self) -> int:
-        """The most requests that the backend has under way, where it says so."""
-        return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
+    name: str = "asked_critiques"
 
     async def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[str | Unscored]:
         """One critique per row, or why the backend has none to give."""
