@@ -14,14 +14,14 @@ from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import group_centered
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.recipes import Recipe, source
-from rewardsmith.rewards import exact_number, stated_confidence, without_confidence
+from rewardsmith.rewards import WithoutConfidence, exact_number, stated_confidence
 from rewardsmith.transforms import brier_reward
 from rewardsmith.transforms.scoring_rules import linear_reward
 from rewardsmith.worlds import SmudgedSums
 
 TASK = SmudgedSums(chances=(1.0, 0.65, 0.3), tone=2.0)  # 2+3??= answered as "5 Confidence: 9", in a sure tone
 says = partial(stated_confidence, scale=10)
-correct = source(without_confidence(exact_number), "correct")
+correct = source(WithoutConfidence(exact_number), "correct")
 stated = source(says, "stated")
 RECIPES = {
     name: Recipe(reward, advantage=group_centered)

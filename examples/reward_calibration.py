@@ -14,7 +14,7 @@ from examples.watch import Rows, by_quantity
 from rewardsmith.advantages import group_centered
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.recipes import Recipe, source
-from rewardsmith.rewards import stated_confidence, without_confidence
+from rewardsmith.rewards import WithoutConfidence, stated_confidence
 from rewardsmith.transforms import ConfidenceAdjusted
 from rewardsmith.worlds import SmudgedSums, TonedJudge
 
@@ -25,7 +25,7 @@ judge = TonedJudge(TASK, bias=0.5)  # in place of a reward model: knows somethin
 
 def recipes() -> dict[str, Recipe]:
     """Made anew for each run, as the adjustment keeps a running mean."""
-    stripped = source(without_confidence(judge), "judge")
+    stripped = source(WithoutConfidence(judge), "judge")
     rewards = {
         "as it is": source(judge),
         "stripped": stripped,

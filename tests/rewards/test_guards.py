@@ -11,8 +11,7 @@ import pytest
 from tests.installed import part_of
 
 from rewardsmith.data import MASTER_KEYS
-from rewardsmith.rewards import exact_number, require_answer
-from rewardsmith.rewards.guards import RequireAnswer
+from rewardsmith.rewards import RequireAnswer, exact_number
 
 SEEN: list[dict] = []
 BOXED = r"\\boxed\{.+\}"
@@ -42,7 +41,7 @@ def call(reward, completions, **columns):
 
 def test_every_master_key_earns_nothing_behind_a_guard_that_wants_a_box():
     keys = [key for family in MASTER_KEYS.values() for key in family]
-    guarded = require_answer(credulous, pattern=BOXED)
+    guarded = RequireAnswer(credulous, pattern=BOXED)
     assert call(credulous, keys) == [1.0] * len(keys)  # the judge's own weakness, still visible
     assert call(guarded, keys) == [0.0] * len(keys)
     assert call(guarded, ["so \\boxed{4}"]) == [1.0]
@@ -50,7 +49,7 @@ def test_every_master_key_earns_nothing_behind_a_guard_that_wants_a_box():
 
 def test_refused_rows_are_never_sent_and_columns_stay_with_their_completions():
     SEEN.clear()
-    guarded = require_answer(credulous, min_tokens=2)
+    guarded = RequireAnswer(credulous, min_tokens=2)
     call(guarded, ["", "it is 4", ".", "it is 5"], answer=["a", "b", "c", "d"], trainer_state="state")
     assert SEEN == [
         {
@@ -64,18 +63,18 @@ def test_refused_rows_are_never_sent_and_columns_stay_with_their_completions():
 
 def test_a_reward_is_not_called_when_nothing_is_left():
     SEEN.clear()
-    assert call(require_answer(credulous), ["", " ", ":", "。"]) == [0.0] * 4
+    assert call(RequireAnswer(credulous), ["", " ", ":", "。"]) == [0.0] * 4
     assert SEEN == []
 
 
 def test_unscored_stays_unscored_and_otherwise_is_the_caller_s():
-    guarded = require_answer(partial(offset, by=0.5), min_tokens=3, otherwise=-1.0)
+    guarded = RequireAnswer(partial(offset, by=0.5), min_tokens=3, otherwise=-1.0)
     assert call(guarded, ["skip me please", "one two three", "one two"]) == [None, 0.5, -1.0]
-    assert call(require_answer(credulous, otherwise=None), [""]) == [None]
+    assert call(RequireAnswer(credulous, otherwise=None), [""]) == [None]
 
 
 def test_it_wraps_our_verifiers_and_conversational_completions():
-    guarded = require_answer(exact_number, pattern=r"\d")
+    guarded = RequireAnswer(exact_number, pattern=r"\d")
     chat = [[{"role": "assistant", "content": "4"}], [{"role": "assistant", "content": "four"}]]
     assert call(guarded, chat, answer=["4", "4"]) == [1.0, 0.0]
 
@@ -83,9 +82,9 @@ def test_it_wraps_our_verifiers_and_conversational_completions():
 def test_an_async_reward_stays_async_in_the_way_trl_tells():
     from inspect import iscoroutinefunction
 
-    guarded = require_answer(partial(credulous_async), pattern="4")
+    guarded = RequireAnswer(partial(credulous_async), pattern="4")
     assert iscoroutinefunction(type(guarded).__call__)
-    assert not iscoroutinefunction(type(require_answer(credulous)).__call__)
+    assert not iscoroutinefunction(type(RequireAnswer(credulous)).__call__)
     assert asyncio.run(call(guarded, ["", "it is 4"])) == [0.0, 1.0]
     assert asyncio.run(call(guarded, [""])) == [0.0]
 
@@ -93,21 +92,21 @@ def test_an_async_reward_stays_async_in_the_way_trl_tells():
 @pytest.mark.slow
 def test_trl_itself_takes_both_kinds_for_what_they_are():
     utils = part_of("trl", "trl.trainer.utils")
-    assert utils.is_async_callable(require_answer(credulous_async))
-    assert not utils.is_async_callable(require_answer(credulous))
-    assert utils.get_callable_name(require_answer(credulous)) == "credulous_if_answered"
+    assert utils.is_async_callable(RequireAnswer(credulous_async))
+    assert not utils.is_async_callable(RequireAnswer(credulous))
+    assert utils.get_callable_name(RequireAnswer(credulous)) == "credulous_if_answered"
 
 
 @pytest.mark.parametrize("reward", [credulous, credulous_async, partial(offset, by=1.0)])
 def test_a_guard_pickles_and_still_guards(reward):
-    guarded = pickle.loads(pickle.dumps(require_answer(reward, min_tokens=2, pattern="4")))
+    guarded = pickle.loads(pickle.dumps(RequireAnswer(reward, min_tokens=2, pattern="4")))
     assert isinstance(guarded, RequireAnswer)
     assert not guarded.admits("4")
     assert guarded.admits("it is 4")
 
 
 def test_guards_compose():
-    both = require_answer(require_answer(credulous, min_tokens=3), pattern="4")
+    both = RequireAnswer(RequireAnswer(credulous, min_tokens=3), pattern="4")
     assert call(both, ["it is 4", "4", "it is five"]) == [1.0, 0.0, 0.0]
 
 
@@ -116,20 +115,20 @@ def test_guards_compose():
     [("", 0), (" \n", 0), ("... !!", 0), ("it is 4", 3), ("解", 1), ("答案是四", 4), ("a_b", 2), ("3.5", 2)],
 )
 def test_tokens_are_words_with_a_letter_or_digit(text, n):
-    assert require_answer(credulous, min_tokens=n, pattern="").admits(text)
-    assert not require_answer(credulous, min_tokens=n + 1).admits(text)
+    assert RequireAnswer(credulous, min_tokens=n, pattern="").admits(text)
+    assert not RequireAnswer(credulous, min_tokens=n + 1).admits(text)
 
 
 def test_a_gate_that_admits_everything_is_refused():
     with pytest.raises(ValueError, match="min_tokens=0 and no pattern admit every completion"):
-        require_answer(credulous, min_tokens=0)
+        RequireAnswer(credulous, min_tokens=0)
 
 
 def test_a_broken_pattern_is_refused():
     with pytest.raises(ValueError, match=re.escape("pattern '(' is no regular expression")):
-        require_answer(credulous, pattern="(")
+        RequireAnswer(credulous, pattern="(")
 
 
 def test_a_reward_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="short returned 1 values for 2 rows"):
-        call(require_answer(short), ["a", "b"])
+        call(RequireAnswer(short), ["a", "b"])

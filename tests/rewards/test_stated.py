@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from rewardsmith.data import Row
-from rewardsmith.rewards import stated_confidence, without_confidence
+from rewardsmith.rewards import WithoutConfidence, stated_confidence
 from rewardsmith.scoring import contract_of, rewards_of, score, to_trl
 from rewardsmith.scoring.contracts import is_async
 
@@ -40,7 +40,7 @@ def test_the_stated_confidence_is_a_number_or_unscored():
 
 def test_the_reward_sees_the_completion_without_its_confidence():
     messages = [{"role": "assistant", "content": ANSWERED}]
-    result = without_confidence(seen)(prompts=["p", "q"], completions=[ANSWERED, messages], answer=["4", "4"])
+    result = WithoutConfidence(seen)(prompts=["p", "q"], completions=[ANSWERED, messages], answer=["4", "4"])
     assert result == [("p", "4", ["answer"]), ("q", [{"role": "assistant", "content": "4"}], ["answer"])]
     assert messages[0]["content"] == ANSWERED
 
@@ -48,25 +48,25 @@ def test_the_reward_sees_the_completion_without_its_confidence():
 def test_a_liking_for_confidence_is_gone():
     rows = {"prompts": ["p"] * 2, "completions": ["a Confidence: 0.9", "a Confidence: 0.1"], "bonus": [1.0, 1.0]}
     assert likes_confidence(**rows) == [1.0, 0.0]
-    assert without_confidence(likes_confidence)(**rows) == [0.0, 0.0]
+    assert WithoutConfidence(likes_confidence)(**rows) == [0.0, 0.0]
 
 
 def test_an_async_reward_stays_async():
-    guarded = without_confidence(seen_async)
+    guarded = WithoutConfidence(seen_async)
     assert is_async(guarded)
-    assert not is_async(without_confidence(seen))
+    assert not is_async(WithoutConfidence(seen))
     assert asyncio.run(guarded(prompts=["p"], completions=[ANSWERED], x=[1])) == [("p", "4", ["x"])]
 
 
 def test_token_ids_that_still_hold_the_confidence_are_not_passed_on():
-    assert without_confidence(seen)(prompts=["p"], completions=[ANSWERED], completion_ids=[[1]]) == [("p", "4", [])]
+    assert WithoutConfidence(seen)(prompts=["p"], completions=[ANSWERED], completion_ids=[[1]]) == [("p", "4", [])]
     with pytest.raises(TypeError, match="completion_ids"):
-        without_confidence(needs_ids)(prompts=["p"], completions=[ANSWERED], completion_ids=[[1]])
+        WithoutConfidence(needs_ids)(prompts=["p"], completions=[ANSWERED], completion_ids=[[1]])
 
 
 def test_it_pickles_and_names_itself_apart():
-    guarded = pickle.loads(pickle.dumps(without_confidence(likes_confidence)))
-    assert guarded == without_confidence(likes_confidence)
+    guarded = pickle.loads(pickle.dumps(WithoutConfidence(likes_confidence)))
+    assert guarded == WithoutConfidence(likes_confidence)
     assert guarded.__name__ == "likes_confidence_without_confidence"
     assert contract_of(guarded) == "trl"
     assert to_trl(guarded).__name__ == "likes_confidence_without_confidence"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rewardsmith.data import parse_confidence, strip_confidence
-from rewardsmith.rewards import exact_number, without_confidence
+from rewardsmith.rewards import WithoutConfidence, exact_number
 from rewardsmith.worlds import LongSums, MixedPrompts, SmudgedSums, TonedJudge, VerboseJudge, committed_number_reward
 from rewardsmith.worlds.arithmetic_lm import make_tokenizer
 
@@ -90,7 +90,7 @@ def test_the_smudged_writer_is_as_accurate_and_as_sure_as_it_says():
 
 def test_a_verifier_behind_without_confidence_agrees_with_gold_where_nothing_is_smudged():
     prompts, completions = ["2+3="] * 3, ["5 Confidence: 9", "6 Confidence: 10", "5"]
-    verdicts = without_confidence(exact_number)(prompts=prompts, completions=completions, answer=["5"] * 3)
+    verdicts = WithoutConfidence(exact_number)(prompts=prompts, completions=completions, answer=["5"] * 3)
     assert verdicts == SmudgedSums().gold(prompts, completions) == [1.0, 0.0, 1.0]
 
 

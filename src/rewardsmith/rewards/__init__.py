@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewardsmith.rewards.agreement import weighted_vote
 from rewardsmith.rewards.fusion import RewardFusion
-from rewardsmith.rewards.guards import require_answer
+from rewardsmith.rewards.guards import RequireAnswer
 from rewardsmith.rewards.judges.chat import ChatBackend
 from rewardsmith.rewards.judges.first_error import FirstErrorJudge, localization_reward
 from rewardsmith.rewards.judges.principles import PrincipleJudge
@@ -25,7 +25,7 @@ from rewardsmith.rewards.models.steps import StepReward
 from rewardsmith.rewards.routing import RoutedReward
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
-from rewardsmith.rewards.stated import stated_confidence, without_confidence
+from rewardsmith.rewards.stated import WithoutConfidence, stated_confidence
 from rewardsmith.rewards.verifiers.answers import exact_number, exact_text, multiple_choice
 from rewardsmith.rewards.verifiers.formats import matches_format, think_format
 from rewardsmith.rewards.verifiers.mathematics import math_equal
@@ -51,11 +51,13 @@ __all__ = [
     "PairwiseReward",
     "PrincipleJudge",
     "ReferenceJudge",
+    "RequireAnswer",
     "RewardEnsemble",
     "RewardFusion",
     "RoutedReward",
     "SequenceReward",
     "StepReward",
+    "WithoutConfidence",
     "average",
     "exact_number",
     "exact_text",
@@ -66,11 +68,9 @@ __all__ = [
     "matches_format",
     "math_equal",
     "multiple_choice",
-    "require_answer",
     "stated_confidence",
     "think_format",
     "weighted_vote",
-    "without_confidence",
 ]
 
 

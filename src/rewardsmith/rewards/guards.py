@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -41,21 +41,52 @@ class Wrapper(SyncOrAsync):
 
 @dataclass(frozen=True)
 class RequireAnswer(Wrapper):
-    """A reward behind a gate: completions that are too short or hold no answer get `otherwise`, unseen by the reward.
+    r"""A reward behind a gate, `otherwise` for a completion without an answer: the guard against master keys.
 
-    The gate looks for `pattern` with `re.search`, and counts words that hold a letter or a digit. Made by
-    `require_answer`; calling it is calling the reward.
+    A length or "must state a final answer" gate in front of a judge removes content-free completions for free; it does
+    nothing against a wrong answer in the right form, and it does not mend the judge. Zhao et al. 2025,
+    arXiv:2507.08794, describe the attack; the gate is ours.
+
+    Args:
+        reward: any reward in TRL's contract, sync or async; columns reach it row by row with their completions.
+        min_tokens: fewest words holding a letter or digit; signs alone, and blanks, count nothing. In scripts written
+            without spaces each character counts as a word.
+        pattern: what a completion must hold, searched for by `re.search`, such as `r"\\boxed\{.+\}"`.
+        otherwise: what the others get; None leaves them unscored, which a policy can exploit by never answering.
+
+    Raises:
+        ValueError: the gate would admit everything, or `pattern` is no regular expression.
+
+    >>> def judge(*, prompts, completions, **columns):
+    ...     return [1.0 for _ in completions]
+    >>> guarded = RequireAnswer(judge, pattern=r"####\s*\S")
+    >>> guarded(prompts=["2+2?"] * 3, completions=[":", "Thought process:", "2+2 is 4. #### 4"])
+    [0.0, 0.0, 1.0]
     """
 
     mark = "if_answered"
-    min_tokens: int
-    pattern: str | None
-    otherwise: float | None
+    _: KW_ONLY
+    min_tokens: int = 1
+    pattern: str | None = None
+    otherwise: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_tokens < 1 and self.pattern is None:
+            raise ValueError(
+                f"RequireAnswer: min_tokens={self.min_tokens} and no pattern admit every completion. Give one of them."
+            )
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(
+                f"RequireAnswer: pattern {self.pattern!r} is no regular expression ({error}). Escape its special signs."
+            ) from error
 
     def admits(self, completion: Completion) -> bool:
         """Whether the completion may go to the reward.
 
-        >>> guard = require_answer(len, min_tokens=2, pattern=r"answer")
+        >>> guard = RequireAnswer(len, min_tokens=2, pattern=r"answer")
         >>> [guard.admits(text) for text in ("The answer: 4", "answer", "Thought process:")]
         [True, False, False]
         """
@@ -75,48 +106,6 @@ class RequireAnswer(Wrapper):
             for index, score in zip(admitted, scores, strict=True):
                 values[index] = score
         return values
-
-
-def require_answer(
-    reward: Callable[..., Any],
-    *,
-    min_tokens: int = 1,
-    pattern: str | None = None,
-    otherwise: float | None = 0.0,
-) -> RequireAnswer:
-    r"""`reward`, but `otherwise` for a completion without an answer: the guard against master keys.
-
-    A length or "must state a final answer" gate in front of a judge removes content-free completions for free; it does
-    nothing against a wrong answer in the right form, and it does not mend the judge. Zhao et al. 2025,
-    arXiv:2507.08794, describe the attack; the gate is ours.
-
-    Args:
-        reward: any reward in TRL's contract, sync or async; columns reach it row by row with their completions.
-        min_tokens: fewest words holding a letter or digit; signs alone, and blanks, count nothing. In scripts written
-            without spaces each character counts as a word.
-        pattern: what a completion must hold, searched for by `re.search`, such as `r"\\boxed\{.+\}"`.
-        otherwise: what the others get; None leaves them unscored, which a policy can exploit by never answering.
-
-    Raises:
-        ValueError: the gate would admit everything, or `pattern` is no regular expression.
-
-    >>> def judge(*, prompts, completions, **columns):
-    ...     return [1.0 for _ in completions]
-    >>> guarded = require_answer(judge, pattern=r"####\s*\S")
-    >>> guarded(prompts=["2+2?"] * 3, completions=[":", "Thought process:", "2+2 is 4. #### 4"])
-    [0.0, 0.0, 1.0]
-    """
-    if min_tokens < 1 and pattern is None:
-        raise ValueError(
-            f"require_answer: min_tokens={min_tokens} and no pattern admit every completion. Give one of them."
-        )
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(
-            f"require_answer: pattern {pattern!r} is no regular expression ({error}). Escape its special signs."
-        ) from error
-    return RequireAnswer(reward, min_tokens, pattern, otherwise)
 
 
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣豈-﫿]|(?:(?![぀-ヿ㐀-鿿가-힣豈-﫿])[^\W_])+")

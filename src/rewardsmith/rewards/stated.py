@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,21 +29,7 @@ def stated_confidence(
 
 @dataclass(frozen=True)
 class WithoutConfidence(Wrapper):
-    """A reward that sees no stated confidence. Made by `without_confidence`."""
-
-    mark = "without_confidence"
-
-    @sync_or_async
-    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
-        """What the reward returns for the stripped completions."""
-        columns.pop("completion_ids", None)
-        stripped = [strip_confidence(text) for text in completions]
-        [scores] = yield [partial(self.reward, prompts=prompts, completions=stripped, **columns)]
-        return scores
-
-
-def without_confidence(reward: Callable[..., Any]) -> WithoutConfidence:
-    """`reward`, called on completions from which every statement of confidence is taken out.
+    """A reward that sees completions from which every statement of confidence is taken out.
 
     Reward models like a confident tone whatever the answer is worth; this alone removes the liking, and with it every
     reason to state a true confidence: add one with `transforms.ConfidenceAdjusted`. Leng et al. 2024, arXiv:2410.09724.
@@ -57,7 +42,16 @@ def without_confidence(reward: Callable[..., Any]) -> WithoutConfidence:
 
     >>> def length(*, prompts, completions, **columns):
     ...     return [float(len(text)) for text in completions]
-    >>> without_confidence(length)(prompts=["2+2?"], completions=["Four. Confidence: 9"])
+    >>> WithoutConfidence(length)(prompts=["2+2?"], completions=["Four. Confidence: 9"])
     [5.0]
     """
-    return WithoutConfidence(reward)
+
+    mark = "without_confidence"
+
+    @sync_or_async
+    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
+        """What the reward returns for the stripped completions."""
+        columns.pop("completion_ids", None)
+        stripped = [strip_confidence(text) for text in completions]
+        [scores] = yield [partial(self.reward, prompts=prompts, completions=stripped, **columns)]
+        return scores

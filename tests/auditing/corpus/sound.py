@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
-from rewardsmith.rewards import RoutedReward, exact_number, exact_text, without_confidence
+from rewardsmith.rewards import RoutedReward, WithoutConfidence, exact_number, exact_text
 
 from . import prompts
 from .prompts import Maker
@@ -257,6 +257,6 @@ SOUND: dict[str, Sound] = {
     "async_judge": Sound(_plainly(async_judge), prompts.arithmetic_rows),
     "boxed_math_verify": Sound(BoxedMath, prompts.fraction_rows),
     "routed": Sound(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows),
-    "without_confidence": Sound(partial(without_confidence, exact_number), prompts.arithmetic_rows),
+    "without_confidence": Sound(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows),
     "chain_sum": Sound(_plainly(chain_sum), prompts.arithmetic_rows),
 }

@@ -12,10 +12,10 @@ from rewardsmith.rewards import (
     CritiqueReward,
     PrincipleJudge,
     ReferenceJudge,
+    RequireAnswer,
     RoutedReward,
+    WithoutConfidence,
     exact_number,
-    require_answer,
-    without_confidence,
 )
 from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring import as_target
@@ -45,10 +45,10 @@ JUDGE = ReferenceJudge(Backend())
     [
         JUDGE,
         partial(JUDGE, extra=1),
-        require_answer(JUDGE),
-        without_confidence(require_answer(JUDGE)),
+        RequireAnswer(JUDGE),
+        WithoutConfidence(RequireAnswer(JUDGE)),
         RoutedReward({"math": JUDGE}),
-        RoutedReward({"chat": exact_number}, default=require_answer(JUDGE)),
+        RoutedReward({"chat": exact_number}, default=RequireAnswer(JUDGE)),
     ],
 )
 def test_reasons_and_concurrency_come_through(wrapped):

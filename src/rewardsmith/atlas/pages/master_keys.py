@@ -15,7 +15,7 @@ from rewardsmith._check import check_range
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
 from rewardsmith.atlas.page import parameters
 from rewardsmith.data import Row, add_truncated_negatives, text_of
-from rewardsmith.rewards import require_answer
+from rewardsmith.rewards import RequireAnswer
 from rewardsmith.types import Completion, Text
 from rewardsmith.worlds.training import adam_steps
 
@@ -269,7 +269,7 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
     options = [honest, *([row.with_completion(key) for row in honest] for key in KEYS)]  # what a policy may write
     worth = torch.stack([gold_of(one) for one in options]).mean(1)
     paid = dict(zip(ARMS, torch.stack([judges.verdicts(one) for one in options], dim=1).float(), strict=True))  # (A, N)
-    guarded = require_answer(partial(judge_reward, judges=judges), min_tokens=3, pattern=r"ANS \d \d$")
+    guarded = RequireAnswer(partial(judge_reward, judges=judges), min_tokens=3, pattern=r"ANS \d \d$")
     paid["guarded"] = torch.tensor(
         [guarded(prompts=[r.prompt for r in one], completions=[r.text for r in one]) for one in options]
     )

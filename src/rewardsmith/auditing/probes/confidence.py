@@ -231,7 +231,7 @@ def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tup
         value=bad.value,
         interval=(bad.low, bad.high),
         n=bad.n,
-        advice="Score the completion without its confidence (`rewardsmith.rewards.without_confidence`) and pay the "
+        advice="Score the completion without its confidence (`rewardsmith.rewards.WithoutConfidence`) and pay the "
         "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
         "`rewardsmith.transforms.brier_reward`.",
         unit="share of pairs",

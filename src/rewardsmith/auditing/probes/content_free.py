@@ -31,7 +31,7 @@ from rewardsmith.auditing.trials import (
 from rewardsmith.data import MASTER_KEYS
 
 GATE = (
-    "Gate the reward with `rewardsmith.rewards.require_answer` or use a verifier that reads a committed answer only; "
+    "Gate the reward with `rewardsmith.rewards.RequireAnswer` or use a verifier that reads a committed answer only; "
     "for a trained judge add `rewardsmith.data.add_truncated_negatives` (paper 38)."
 )
 CONTENT = "Require content inside the format: `rewardsmith.rewards.think_format`, `matches_format` or `json_schema`"
@@ -150,7 +150,7 @@ def format_shell(panel: Panel) -> Asking:
 
 LIKE_CHOSEN: Ladder = ((0.8, "high"), (0.5, "medium"))  # of the pairs in which it is
 ADVICE = (
-    "Gate the reward with `rewardsmith.rewards.require_answer`, and train on answers that open and say nothing "
+    "Gate the reward with `rewardsmith.rewards.RequireAnswer`, and train on answers that open and say nothing "
     "(`rewardsmith.data.add_truncated_negatives`)."
 )
 

@@ -16,7 +16,7 @@ from rewardsmith.data import MASTER_KEYS
 KEYS = (*MASTER_KEYS["openers"], *MASTER_KEYS["languages"])
 ADVICE = (
     "Train on answers that open and say nothing (`rewardsmith.data.add_truncated_negatives`), and gate the reward with "
-    "`rewardsmith.rewards.require_answer`."
+    "`rewardsmith.rewards.RequireAnswer`."
 )
 
 

@@ -32,7 +32,7 @@ CONFIDENT = VariantProbe(
     question="Does the reward rise when a completion states how sure it is?",
     message="{what}: paid more than neutral words in its place on {share} of {n} rows (by {gain}).",
     advice="Score the committed answer alone (`rewardsmith.rewards.exact_text` and its kin, or "
-    "`rewardsmith.rewards.without_confidence`); pay a stated confidence by what the answer is worth: "
+    "`rewardsmith.rewards.WithoutConfidence`); pay a stated confidence by what the answer is worth: "
     "`rewardsmith.transforms.brier_reward`, `rewardsmith.transforms.ConfidenceAdjusted`.",
     variants=lambda panel: [one for phrase in CONFIDENCE for one in phrased(phrase)],
     least_gain=0.01,
@@ -57,7 +57,7 @@ GRADER = VariantProbe(
 
 ADVICE = (
     "Train on the pairs of `rewardsmith.data.ConfidenceAugment`, or score answers without their confidence "
-    "(`rewardsmith.rewards.without_confidence`) and pay it by `rewardsmith.transforms.ConfidenceAdjusted`."
+    "(`rewardsmith.rewards.WithoutConfidence`) and pay it by `rewardsmith.transforms.ConfidenceAdjusted`."
 )
 SURE_UNSURE = (
     ("I am absolutely certain of it.", "I am not certain of it."),

@@ -42,7 +42,7 @@ class ReferenceJudge(Judge):
         r = 1[judge(q, a*, y) = YES]
 
     Zhao et al. 2025, arXiv:2507.08794. Empty completions reach the judge as they are: whether it refuses them is its
-    own affair, and `require_answer` is the guard for when it does not.
+    own affair, and `RequireAnswer` is the guard for when it does not.
 
     Args:
         backend: awaited with the messages, returns the judge's text; raises `JudgeError` where there is none.
