@@ -43,7 +43,7 @@ def invoke(monkeypatch):
 
         monkeypatch.setattr(rewardsmith.auditing, "audit", fake_audit, raising=False)
         monkeypatch.setattr(rewardsmith.scoring, "load_reward", lambda spec: replace(LOADED, name=spec))
-        monkeypatch.setattr(rewardsmith.scoring, "target_rows", lambda t, n, seed: [t.name] * n)
+        monkeypatch.setattr(rewardsmith.scoring.loading, "target_rows", lambda t, n, seed: [t.name] * n)
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     run.calls = []

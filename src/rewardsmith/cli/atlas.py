@@ -39,12 +39,13 @@ def list_command(
 ) -> None:
     """List the papers with their status."""
     with explained_errors("nothing was kept"):
+        from rewardsmith._check import check_choice
         from rewardsmith.atlas import load_catalogue, status_of
         from rewardsmith.atlas.catalogue import STATUSES
 
         families = sorted({paper.family for paper in load_catalogue()})
-        _check_one_of("--family", family, families)
-        _check_one_of("--status", status, STATUSES)
+        check_choice("rewardsmith atlas list", "--family", family, (None, *families))
+        check_choice("rewardsmith atlas list", "--status", status, (None, *STATUSES))
         papers = [
             paper
             for paper in load_catalogue()
@@ -159,11 +160,6 @@ def build_command(
         )
         index = write_site(out, runs=runs, ablations=broken)
     print(index)
-
-
-def _check_one_of(option: str, value: str | None, choices: Sequence[str]) -> None:
-    if value is not None and value not in choices:
-        raise ValueError(f"{option} is {value!r}, which is not one of {', '.join(choices)}. Choose one of those.")
 
 
 def _seeds(text: str | None, start: int, count: int) -> tuple[int, ...]:

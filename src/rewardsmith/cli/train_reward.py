@@ -50,9 +50,7 @@ def train_reward_command(
     *,
     model: Models,
     out: Out,
-    kind: Annotated[
-        str, typer.Option(help="pairwise (pairs), rating (rated answers) or steps (labeled steps).")
-    ] = "pairwise",
+    kind: Kind = "pairwise",
     members: Annotated[int, typer.Option(min=1, help="Train an ensemble of this many.")] = 1,
     subset: Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")] = 1.0,
     side_by_side: SideBySide = "no",
@@ -145,19 +143,12 @@ def _train(
 
     Of several processes the first alone says something; the others train with it and return None.
     """
-    import warnings
-
-    import datasets
-    from transformers.utils import logging
-
     from rewardsmith.data import held_out
     from rewardsmith.engines.trl import fit_members
     from rewardsmith.engines.trl.held_out import held_out_figures, plan_members
+    from rewardsmith.engines.trl.members import quiet
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of what it will rename
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    quiet()
     train, test = held_out(read.rows, share=share, seed=fit.seed)
     planned = plan_members(train, starts, out, fit, members=members, subset=subset)
     for member in planned if _main_process() else ():

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -190,17 +191,6 @@ def _pool(ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int) -> _Po
     return _POOLS[0]
 
 
-class _Said(logging.Handler):
-    """Keeps warnings, such as that of a damaged journal, until they go to the driver with a block's results."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__(level)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
 class RayWorker:
     """What runs on a worker: blocks in, their results out, pickled both ways."""
 
@@ -209,7 +199,8 @@ class RayWorker:
         import cloudpickle
 
         sys.path += [place for place in path if place not in sys.path]
-        self._said = _Said(logging.WARNING)
+        self._said = BufferingHandler(sys.maxsize)  # keeps warnings until they go to the driver with a block's results
+        self._said.setLevel(logging.WARNING)
         logging.getLogger("rewardsmith").addHandler(self._said)
         loaded: BlockScoring = cloudpickle.loads(job)
         self._scorer = BlockScorer(loaded, workers=loaded.processes)
@@ -223,7 +214,8 @@ class RayWorker:
             found = self._scorer(given)
         except Exception as error:  # as a value, so that it is not buried in Ray's own traceback
             found = f"{type(error).__name__}: {error}"
-        said, self._said.messages = self._said.messages, []
+        said = [record.getMessage() for record in self._said.buffer]
+        self._said.flush()
         return pickle.dumps((given.index, found, said))
 
 

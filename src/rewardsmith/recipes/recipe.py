@@ -126,8 +126,6 @@ class Recipe:
             needed.append("prompt")
         return max(needed, key=get_args(Scope).index)
 
-    # --- evaluated -----------------------------------------------------------------------------------------------
-
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
         """TRL's reward contract, for a recipe whose every part sees one row.
 
@@ -152,8 +150,6 @@ class Recipe:
             known = {**context, **_by_name(batch.source_rewards, batch.source_names), **batch.step_rewards}
             context = {**context, "step_rewards": evaluate(self.steps, known)}
         return self.advantage(rewards, **named_by(self.advantage, context).given)
-
-    # --- for engines ---------------------------------------------------------------------------------------------
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of our TRL trainers that run this recipe."""
@@ -213,8 +209,6 @@ class Recipe:
         else:
             return
         raise TypeError(f"{self.name}: {what}, and {user} sees rows one by one or one process's share. {advice}.")
-
-    # --- what it says of itself ----------------------------------------------------------------------------------
 
     def idle(self, advantage: Callable[..., Tensor] | None = None) -> list[Idle]:
         """The parts that cannot matter under `advantage` (its own if None): affine, with nothing but affine after them.

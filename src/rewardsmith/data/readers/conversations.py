@@ -95,16 +95,6 @@ def source_of(record: Mapping[str, Any]) -> str | None:
     return None if is_missing(source) else str(source)
 
 
-def asked(text: str) -> Text:
-    """A single question as a conversation."""
-    return [{"role": "user", "content": text}]
-
-
-def said(text: str) -> Text:
-    """A single answer as a conversation."""
-    return [{"role": "assistant", "content": text}]
-
-
 def divided(chosen: list[Message], rejected: list[Message]) -> tuple[Text, Text, Text]:
     """Prompt and two answers of two conversations that share all but the assistant's last turn.
 

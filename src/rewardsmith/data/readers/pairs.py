@@ -9,21 +9,19 @@ from typing import Any, Literal, NamedTuple, get_args
 from rewardsmith.data.contexts import ContextForm
 from rewardsmith.data.preferences import TRAINING_COLUMNS, PreferenceRow
 from rewardsmith.data.readers.conversations import (
-    asked,
     aspects,
     divided,
     marked,
     messages,
     number,
     numbers,
-    said,
     says,
     source_of,
     transcript,
     words,
 )
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
-from rewardsmith.data.rows import text_of
+from rewardsmith.data.rows import as_messages, text_of
 from rewardsmith.types import Message, Text
 
 Pairs = Literal["best_worst", "best_rest", "all"]
@@ -76,8 +74,8 @@ def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> 
         ratings = aspects(completion)
         grade = sum(ratings.values()) / len(ratings) if ratings else number(completion.get("fine-grained_score"))
         if grade is not None and completion.get("response"):
-            answers.append(Graded(said(str(completion["response"])), grade, ratings))
-    return graded_pairs(asked(record["instruction"]), answers, pairs=pairs, source=source_of(record))
+            answers.append(Graded(as_messages(str(completion["response"])), grade, ratings))
+    return graded_pairs(as_messages(record["instruction"], "user"), answers, pairs=pairs, source=source_of(record))
 
 
 def ultrafeedback_binarized(record: Mapping[str, Any]) -> list[PreferenceRow]:
@@ -111,7 +109,7 @@ def nectar(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[Pr
     if conversation[-1] == {"role": "assistant", "content": ""}:
         conversation = conversation[:-1]
     answers = [
-        Graded(said(str(a["answer"])), -rank, {})
+        Graded(as_messages(str(a["answer"])), -rank, {})
         for a in record["answers"]
         if (rank := number(a.get("rank"))) is not None and a.get("answer")
     ]
@@ -242,9 +240,9 @@ def _signed(record: Mapping[str, Any], prompt: Text, first: str, second: str, va
     chosen, rejected = (second, first) if strength > 0 else (first, second)
     names = [record.get(name) for name in ("domain", "language")]
     source = "/".join(str(name) for name in names if name) or None
-    row = PreferenceRow(prompt, said(chosen), said(rejected), is_tie=strength == 0, strength=abs(strength) or None,
-                        source=source, split=record.get("split"))  # fmt: skip
-    return [row]
+    answers = as_messages(chosen), as_messages(rejected)
+    return [PreferenceRow(prompt, *answers, is_tie=strength == 0, strength=abs(strength) or None, source=source,
+                          split=record.get("split"))]  # fmt: skip
 
 
 Attribute = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity"]
@@ -258,7 +256,7 @@ def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribu
     for record in records:
         ratings = numbers({name: record.get(name) for name in HELPSTEER})
         if attribute in ratings:
-            answers.append(Graded(said(record["response"]), ratings[attribute], ratings))
+            answers.append(Graded(as_messages(record["response"]), ratings[attribute], ratings))
     return graded_pairs(marked(records[0]["prompt"]), answers, pairs=pairs, source=None)
 
 

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardsmith.data.preferences import RatedRow
-from rewardsmith.data.readers.conversations import asked, aspects, marked, messages, numbers, said, says, source_of
+from rewardsmith.data.readers.conversations import aspects, marked, messages, numbers, says, source_of
 from rewardsmith.data.readers.pairs import HELPSTEER
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
+from rewardsmith.data.rows import as_messages
 
 
 def helpsteer2_ratings(record: Mapping[str, Any]) -> list[RatedRow]:
     """nvidia/HelpSteer2: `prompt`, `response` and five attributes rated from 0 to 4."""
     ratings = numbers({name: record.get(name) for name in HELPSTEER})
-    return [RatedRow(marked(record["prompt"]), said(record["response"]), ratings, split=record.get("split"))]
+    return [RatedRow(marked(record["prompt"]), as_messages(record["response"]), ratings, split=record.get("split"))]
 
 
 def ultrafeedback_ratings(record: Mapping[str, Any]) -> list[RatedRow]:
     """openbmb/UltraFeedback: every completion with the `Rating` of each aspect, 1 to 5; "N/A" is missing."""
-    prompt, source = asked(record["instruction"]), source_of(record)
-    return [RatedRow(prompt, said(c["response"]), aspects(c), source=source) for c in record["completions"]]
+    prompt, source = as_messages(record["instruction"], "user"), source_of(record)
+    return [RatedRow(prompt, as_messages(c["response"]), aspects(c), source=source) for c in record["completions"]]
 
 
 def rated(record: Mapping[str, Any]) -> list[RatedRow]:

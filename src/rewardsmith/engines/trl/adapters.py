@@ -31,10 +31,8 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
         alpha: α; 2r if None.
 
     Raises:
-        ImportError: peft is not installed.
         ValueError: the model's class does not say what its trunk is, so nobody can tell the head from it.
     """
-    check_adapters("with_adapters")
     from peft import LoraConfig, get_peft_model
 
     trunk = model.base_model
@@ -51,8 +49,3 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     scale: Any = 2 * rank if alpha is None else alpha  # peft declares whole numbers, and takes any
     config = LoraConfig(r=rank, lora_alpha=scale, target_modules=layers, modules_to_save=head)
     return get_peft_model(model, config)
-
-
-def merged(model: Any) -> Any:
-    """The ordinary model that the adapters amount to; any other model as it is."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model

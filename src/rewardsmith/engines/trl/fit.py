@@ -27,7 +27,7 @@ from trl import RewardConfig  # type: ignore[attr-defined]
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow, to_dataset
 from rewardsmith.data.step_encoding import STEP_END
-from rewardsmith.engines.trl.adapters import check_adapters, merged, with_adapters
+from rewardsmith.engines.trl.adapters import check_adapters, with_adapters
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer, rated_attributes
 from rewardsmith.engines.trl.reading import loaded, ready
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
@@ -112,7 +112,10 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     if not rows:
         raise ValueError("fit_reward_model: there are no rows to train on. Read some, or hold out fewer.")
     record = record_of(rows, model, fit)
-    fill([out], [record], lambda work: _trainer(rows, str(model), work, fit), lambda trained, _: merged(trained))
+    fill(
+        [out], [record], lambda work: _trainer(rows, str(model), work, fit),
+        lambda trained, _: trained.merge_and_unload() if fit.lora_rank else trained,
+    )  # fmt: skip
     return out
 
 

@@ -47,12 +47,13 @@ class Gathered(NamedTuple):
     """The batch of all processes.
 
     measured: what its tokens showed, by name: `lengths` and `truncated` (B,).
-    infinite: how many raw scores were ±inf, which `batch` holds as NaN.
+    infinite, infinite_steps: how many raw scores of rows and of steps were ±inf, which `batch` holds as NaN.
     """
 
     batch: RewardBatch
     measured: dict[str, Tensor]
     infinite: int
+    infinite_steps: int = 0
 
 
 def gathered(

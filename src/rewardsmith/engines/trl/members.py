@@ -86,12 +86,17 @@ def fit_members(
 
 def _start(threads: int) -> None:
     """What a process does first: its share of the threads, and no progress bars and warnings on top of each other."""
+    torch.set_num_threads(threads)
+    quiet()
+
+
+def quiet() -> None:
+    """Silence progress bars, warnings of what transformers will rename, and all of its log but errors."""
     import warnings
 
     import datasets
     from transformers.utils import logging
 
-    torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     datasets.disable_progress_bars()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

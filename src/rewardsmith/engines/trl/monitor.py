@@ -205,24 +205,21 @@ def _as_rows(columns: Mapping[str, Sequence[Any]], **constants: Any) -> list[dic
 
 def _scores(reward: Callable[..., Any], rows: Rows, state: Any) -> tuple[list[float | None], Exception | None]:
     """A score per row, and what the reward raised; its rows are then asked one by one, None where it raises again."""
-    n = len(rows["completions"])
+    n, raised = len(rows["completions"]), None
     try:
         scores = _call(reward, rows, state)
     except Exception as error:
-        raised = error
-    else:
-        if len(scores) != n:
-            raise ValueError(
-                f"HackingMonitor: {reward!r} gave {len(scores)} scores for {n} rows. Return one number or None per row."
-            )
-        return scores, None
-    scores = []
-    for i in range(n):
-        try:
-            (score,) = _call(reward, {name: [values[i]] for name, values in rows.items()}, state)
-        except Exception:
-            score = None
-        scores.append(score)
+        scores, raised = [], error
+        for i in range(n):
+            try:
+                (score,) = _call(reward, {name: [values[i]] for name, values in rows.items()}, state)
+            except Exception:
+                score = None
+            scores.append(score)
+    if len(scores) != n:
+        raise ValueError(
+            f"HackingMonitor: {reward!r} gave {len(scores)} scores for {n} rows. Return one number or None per row."
+        )
     return scores, raised
 
 

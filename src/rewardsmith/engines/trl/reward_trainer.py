@@ -25,19 +25,21 @@ TIES = {"entropy": tie_loss, "squared": squared_tie_loss}
 
 @dataclass
 class PairCollator(DataCollatorForPreference):
-    """TRL's collator, which also keeps the columns of `TRAINING_COLUMNS` that the rows have.
+    """TRL's collator, which also keeps those of `columns` that the rows have, as float32.
 
     A None is neutral: margin 0, weight 1, soft label 0, no tie. NaN stays NaN, and such a pair does not count.
     """
 
+    columns: tuple[str, ...] = TRAINING_COLUMNS
+
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        kept = [name for name in TRAINING_COLUMNS if name in examples[0]]
+        kept = [name for name in self.columns if name in examples[0]]
         filled = [
-            {**example, **{name: NEUTRAL[name] if example[name] is None else float(example[name]) for name in kept}}
+            {**example, **{name: NEUTRAL[name] if example[name] is None else example[name] for name in kept}}
             for example in examples
         ]
         batch: dict[str, Any] = super().torch_call(filled)
-        return batch | {name: torch.tensor([example[name] for example in filled]) for name in kept}
+        return batch | {name: torch.tensor([row[name] for row in filled], dtype=torch.float32) for name in kept}
 
 
 class RewardTrainer(TRLRewardTrainer):
@@ -63,6 +65,9 @@ class RewardTrainer(TRLRewardTrainer):
             and not the learning rate. A streamed data set has to bring such weights.
     """
 
+    columns: tuple[str, ...] = TRAINING_COLUMNS
+    """What is read of a row beside TRL's own."""
+
     def __init__(self, *args: Any, tie_kind: str = "entropy", normalize_weights: bool = True, **keywords: Any) -> None:
         check_choice("RewardTrainer", "tie_kind", tie_kind, tuple(TIES))
         self.tie_kind = tie_kind
@@ -71,7 +76,9 @@ class RewardTrainer(TRLRewardTrainer):
         super().__init__(*args, **keywords)
         if type(self.data_collator) is DataCollatorForPreference:
             own = self.data_collator
-            self.data_collator = PairCollator(own.pad_token_id, own.pad_to_multiple_of, own.return_tensors)
+            self.data_collator = PairCollator(
+                own.pad_token_id, own.pad_to_multiple_of, own.return_tensors, self.columns
+            )
         self.weight_scale: float | Tensor = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any) -> Any:
@@ -88,7 +95,7 @@ class RewardTrainer(TRLRewardTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]
         columns: Any = self._signature_columns
-        columns += [name for name in TRAINING_COLUMNS if name not in columns]
+        columns += [name for name in self.columns if name not in columns]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

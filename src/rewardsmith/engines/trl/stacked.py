@@ -6,7 +6,6 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rewardsmith._check import check_shape
 from rewardsmith.data.preferences import TRAINING_COLUMNS
-from rewardsmith.engines.trl.reward_trainer import NEUTRAL, PairCollator, RewardTrainer
+from rewardsmith.engines.trl.reward_trainer import NEUTRAL, RewardTrainer
 
 KEPT_BY = "kept_by"
 """Column of K booleans: which members learn from the row."""
@@ -98,17 +97,6 @@ class StackedMembers(nn.Module):
         return model.eval()
 
 
-@dataclass
-class MembersCollator(PairCollator):
-    """`PairCollator`, with the (B, K) column `kept_by` where the rows have it."""
-
-    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = super().torch_call(examples)
-        if KEPT_BY in examples[0]:
-            batch[KEPT_BY] = torch.tensor([example[KEPT_BY] for example in examples], dtype=torch.bool)
-        return batch
-
-
 class MembersTrainer(RewardTrainer):
     """`RewardTrainer` on `StackedMembers`: K reward models in one run, each as it would be alone on these batches.
 
@@ -124,6 +112,8 @@ class MembersTrainer(RewardTrainer):
     over members and over all pairs, kept or not; the loss is the mean of the members' losses.
     """
 
+    columns = (*TRAINING_COLUMNS, KEPT_BY)
+
     def __init__(self, model: StackedMembers, args: Any, *, normalize_weights: bool = True, **keywords: Any) -> None:
         if args.gradient_checkpointing:
             raise ValueError(
@@ -131,9 +121,6 @@ class MembersTrainer(RewardTrainer):
                 "the members one after the other."
             )
         super().__init__(model, args, normalize_weights=normalize_weights, **keywords)
-        if type(self.data_collator) is PairCollator:
-            own = self.data_collator
-            self.data_collator = MembersCollator(own.pad_token_id, own.pad_to_multiple_of, own.return_tensors)
         self.train_dataset: Any
         columns = set(getattr(self.train_dataset, "column_names", None) or ())
         if normalize_weights and {"weight", KEPT_BY} <= columns and hasattr(self.train_dataset, "__len__"):
@@ -141,12 +128,6 @@ class MembersTrainer(RewardTrainer):
             spread = torch.tensor(weights)[:, None].expand(-1, model.n_members)
             means = spread.masked_fill(~torch.tensor(self.train_dataset[KEPT_BY]).bool(), math.nan).nanmean(dim=0)
             self.weight_scale = (1 / torch.where(means > 0, means, 1.0)).to(args.device)  # (K,)
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        columns: Any = self._signature_columns
-        if KEPT_BY not in columns:
-            columns.append(KEPT_BY)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -159,7 +140,7 @@ class MembersTrainer(RewardTrainer):
         losses = self._losses(outputs.logits, spread)  # (B, K)
         if kept is not None:
             check_shape("MembersTrainer", KEPT_BY, kept, *losses.shape)
-        counts = ~losses.isnan() if kept is None else kept & ~losses.isnan()
+        counts = ~losses.isnan() if kept is None else kept.bool() & ~losses.isnan()
         own = torch.where(counts, losses, 0.0).sum(dim=0) / counts.sum(dim=0).clamp_min(1)
         loss = own.sum() if self.model.training else own.mean()
         return (loss, outputs) if return_outputs else loss

@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate.utils import gather, pad_across_processes
@@ -22,14 +22,7 @@ from rewardsmith.data import segment_steps
 from rewardsmith.describe import function_of
 from rewardsmith.engines.calls import Stage, context_of, credited, transformed
 from rewardsmith.engines.process import Segment
-from rewardsmith.engines.trl.gathering import (
-    Gathered,
-    columns_of,
-    gathered,
-    is_truncated,
-    metrics_of,
-    tell,
-)
+from rewardsmith.engines.trl.gathering import Gathered, columns_of, gathered, is_truncated, metrics_of, tell
 from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.steps import StepScorer
 from rewardsmith.recipes import Recipe
@@ -40,34 +33,15 @@ from rewardsmith.types import ProcessReward
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged
 
 
-class _Scored(NamedTuple):
-    """What `_calculate_rewards` leaves for the stages after it.
-
-    infinite_steps: how many raw scores of steps were ±inf.
-    """
-
-    told: Gathered
-    rewards: Tensor
-    infinite_steps: int
-
-
 class RewardStage:
     """Mixin in front of one of TRL's online trainers; see `GRPOTrainer` for what the options mean."""
 
     # What TRL's trainers provide, declared for the reader and the type checker.
     accelerator: Any
-    args: Any
-    callback_handler: Any
-    control: Any
-    eos_token_ids: list[int]
-    model: Any
-    num_generations: int
-    num_generations_eval: int
     reward_func_names: list[str]
     reward_weights: Tensor
     state: Any
     _logs: dict[str, Any]
-    _metrics: dict[str, Any]
     _tokenizer: Any
 
     token_advantages = True
@@ -109,7 +83,7 @@ class RewardStage:
             )
         self._limits = Limits(self, reward_timeout)
         self.transform, self.advantage, self.sample_filter = transform, advantage, sample_filter
-        self._scored: _Scored | None = None
+        self._scored: tuple[Gathered, Tensor] | None = None  # what `_calculate_rewards` leaves for the stages after it
         self.step_scorer = None
         if process_rewards is not None:
             self.step_scorer = StepScorer(type(self).__name__, process_rewards, segment=segment)
@@ -149,7 +123,6 @@ class RewardStage:
         raw: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
         told = gathered(self, raw, inputs, prompts, completions, completion_ids_list)
         batch = told.batch
-        infinite_steps = 0
         if self.step_scorer is not None:
             arguments = {
                 **columns_of(inputs),
@@ -168,11 +141,11 @@ class RewardStage:
                 decode=lambda ids: self._tokenizer.decode(ids, skip_special_tokens=True),
                 device=raw.device,
             )
-            infinite_steps = steps.infinite
             batch = replace(batch, step_rewards=steps.rewards, step_mask=steps.mask, step_ends=steps.ends)
+            told = told._replace(batch=batch, infinite_steps=steps.infinite)
         rewards = weighted_sum(batch.source_rewards, weights=self.reward_weights.to(batch.source_rewards))
         rewards = transformed(self.transform, rewards, context_of(batch, told.measured))
-        self._scored = _Scored(told._replace(batch=batch), rewards, infinite_steps)
+        self._scored = told, rewards
         # TRL's own sum over sources would give other rewards under a transform, or where a source is missing beside
         # one. Where TRL normalizes each source, a missing one counts as its group's mean, which is no bias.
         missing = batch.source_rewards.isnan()
@@ -191,25 +164,24 @@ class RewardStage:
             self.reward_func_names, self.reward_weights = names, weights
         if self._scored is None:
             raise AssertionError("TRL no longer scores through _calculate_rewards")
-        scored = self._scored
-        metrics = metrics_of(self)
-        told = scored.told.batch
+        told, rewards = self._scored
+        batch, metrics = told.batch, metrics_of(self)
         if replaced:  # each source under TRL's names, in place of the single combined one
             for statistic in ("mean", "std"):
                 metrics.pop(f"rewards/{_ONE_SOURCE}/{statistic}", None)
             self._logs["rewards"].pop(_ONE_SOURCE, None)
-            for name, column in zip(told.source_names, told.source_rewards.unbind(dim=1), strict=True):
+            for name, column in zip(batch.source_names, batch.source_rewards.unbind(dim=1), strict=True):
                 known = column[~column.isnan()]
                 metrics[f"rewards/{name}/mean"].append(float(known.mean()))
                 metrics[f"rewards/{name}/std"].append(float(known.std()) if len(known) > 1 else float("nan"))
                 self._logs["rewards"][name].extend(column.tolist())
-        metrics["rewardsmith/unscored_rate"].append(float(scored.rewards.isnan().float().mean()))
-        metrics["rewardsmith/infinite"].append(float(scored.told.infinite))
+        metrics["rewardsmith/unscored_rate"].append(float(rewards.isnan().float().mean()))
+        metrics["rewardsmith/infinite"].append(float(told.infinite))
         self._limits.log(metrics)
-        if told.step_mask is not None:
-            steps = {name: step_rewards[told.step_mask] for name, step_rewards in told.step_rewards.items()}
-            metrics["rewardsmith/steps"].append(float(told.step_mask.sum(dim=1).float().mean()))
-            metrics["rewardsmith/infinite_steps"].append(float(scored.infinite_steps))
+        if batch.step_mask is not None:
+            steps = {name: step_rewards[batch.step_mask] for name, step_rewards in batch.step_rewards.items()}
+            metrics["rewardsmith/steps"].append(float(batch.step_mask.sum(dim=1).float().mean()))
+            metrics["rewardsmith/infinite_steps"].append(float(told.infinite_steps))
             missing = torch.cat([*steps.values()]).isnan()
             metrics["rewardsmith/unscored_step_rate"].append(float(missing.float().mean()))
             for name, values in steps.items():
@@ -218,13 +190,13 @@ class RewardStage:
         if self.advantage is not None or self.sample_filter is not None:
             mask = output["completion_mask"] * output.get("tool_mask", 1)
             mask = gather(pad_across_processes(mask, dim=1, pad_index=0)).bool()  # (B, T)
-            batch = replace(told, completion_mask=mask)
+            batch = replace(batch, completion_mask=mask)
             credit = credited(
                 advantages if self.advantage is None else self.advantage,
                 self.sample_filter,
-                scored.rewards,
-                context_of(batch, scored.told.measured),
-                penalized=None if self.advantage is None else self._penalized(scored.rewards, output),
+                rewards,
+                context_of(batch, told.measured),
+                penalized=None if self.advantage is None else self._penalized(rewards, output),
                 per_token=self.token_advantages,
             )
             advantages = credit.advantages
@@ -238,7 +210,7 @@ class RewardStage:
             first = self.accelerator.process_index * n_rows
             rows = advantages[first : first + n_rows]
             output["advantages"] = rows if rows.dim() == 1 else rows[:, :n_tokens]
-        tell(self, scored.told, scored.rewards, advantages)
+        tell(self, told, rewards, advantages)
         return output
 
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:

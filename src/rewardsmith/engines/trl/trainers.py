@@ -15,7 +15,7 @@ from rewardsmith.advantages import batch_scaled, group_centered, group_zscore, l
 from rewardsmith.engines.trl.stage import RewardStage
 
 
-class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
+class GRPOTrainer(RewardStage, TRLGRPOTrainer):
     """TRL's `GRPOTrainer`, argument for argument, with a reward stage after the gather.
 
     Every function below runs on the batch of *all* processes, on each of them alike: a random one needs a generator
@@ -55,7 +55,7 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):  # type: ignore[misc]
         return by_scale.get(self.scale_rewards)
 
 
-class RLOOTrainer(RewardStage, TRLRLOOTrainer):  # type: ignore[misc]
+class RLOOTrainer(RewardStage, TRLRLOOTrainer):
     """TRL's `RLOOTrainer` with the options of `GRPOTrainer`, but for (B, T) advantages: its loss weighs sequences.
 
     RLOO's KL penalty is part of its reward. It stays so: the transform's result is clipped to `reward_clip_range` and

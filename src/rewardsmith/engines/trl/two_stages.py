@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from rewardsmith.data import PreferenceRow, RatedRow
 from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.rating_trainer import merge_attributes
-from rewardsmith.engines.trl.reading import loaded
+from rewardsmith.engines.trl.reading import ready
 
 
 def fit_two_stages(
@@ -49,10 +48,8 @@ def fit_two_stages(
     regression = fit_reward_model(rated, model, out / "regression", first)
     if list(weights.values()) == [1.0]:
         return fit_reward_model(pairs, regression, out, second)
-    start = out / "start"
-    trust = first.trust_remote_code
-    options = {"dtype": torch.float32, "use_safetensors": True}
-    regressor = loaded(AutoModelForSequenceClassification, str(regression), trust, **options)
+    start, trust = out / "start", first.trust_remote_code
+    regressor, tokenizer = ready(str(regression), None, AutoModelForSequenceClassification, trust_remote_code=trust)
     merge_attributes(regressor, weights).save_pretrained(start)
-    loaded(AutoTokenizer, str(regression), trust).save_pretrained(start)
+    tokenizer.save_pretrained(start)
     return fit_reward_model(pairs, start, out, second)
