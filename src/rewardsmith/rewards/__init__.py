@@ -5,7 +5,6 @@ Importing this room loads neither torch nor a verifier's libraries, because ever
 
 from typing import TYPE_CHECKING, Any
 
-from rewardsmith.rewards.agreement import weighted_vote
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import RequireAnswer
 from rewardsmith.rewards.judges.chat import ChatBackend
@@ -25,7 +24,7 @@ from rewardsmith.rewards.models.steps import StepReward
 from rewardsmith.rewards.routing import RoutedReward
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
-from rewardsmith.rewards.stated import WithoutConfidence, stated_confidence
+from rewardsmith.rewards.stated import WithoutConfidence, stated_confidence, weighted_vote
 from rewardsmith.rewards.verifiers.answers import exact_number, exact_text, multiple_choice
 from rewardsmith.rewards.verifiers.formats import matches_format, think_format
 from rewardsmith.rewards.verifiers.mathematics import math_equal

@@ -78,25 +78,23 @@ class AspectReward(SyncOrAsync):
                 f"AspectReward: {name_of(self.scorer)} returned {len(scores)} rows for {len(segments)} completions. "
                 "Return one list, or None, per completion."
             )
-        return [self._row(row, own, place) for place, (row, own) in enumerate(zip(segments, scores, strict=True))]
-
-    def _row(self, row: list[list[str]], scores: Any, place: int) -> list[float | None] | None:
-        if scores is None:
-            return None
-        given = scores.tolist() if hasattr(scores, "tolist") else list(scores)
-        expected = sum(map(len, row))
-        if len(given) != expected:
-            raise ValueError(
-                f"AspectReward: {name_of(self.scorer)} returned {len(given)} scores for the {expected} segments of row "
-                f"{place}; a text cut at the model's length limit loses its last ones. Score them in pieces, or return "
-                "None for the row."
-            )
-        pays: list[float | None] = []
-        for score in given:
-            unscored = score is None or math.isnan(score)
-            pays.append(None if unscored else self.positive if score > self.threshold else self.negative)
-        known = sum(pay is not None for pay in pays)
-        share = 1 / known if self.pay == "mean" and known else 1.0
-        rest = iter(pays)
-        steps = [[pay for pay in islice(rest, len(own)) if pay is not None] for own in row]
-        return [share * sum(paid) if paid else None for paid in steps]
+        found: list[list[float | None] | None] = []
+        for place, (row, own) in enumerate(zip(segments, scores, strict=True)):
+            if own is None:
+                found.append(None)
+                continue
+            given = own.tolist() if hasattr(own, "tolist") else list(own)
+            expected = sum(map(len, row))
+            if len(given) != expected:
+                raise ValueError(
+                    f"AspectReward: {name_of(self.scorer)} returned {len(given)} scores for the {expected} segments of "
+                    f"row {place}; a text cut at the model's length limit loses its last ones. Score them in pieces, "
+                    "or return None for the row."
+                )
+            known = [None if score is None or math.isnan(score) else score > self.threshold for score in given]
+            share = 1 / max(1, len(known) - known.count(None)) if self.pay == "mean" else 1.0
+            rest = iter(known)
+            paid = [[self.positive if good else self.negative for good in islice(rest, len(step)) if good is not None]
+                    for step in row]  # fmt: skip
+            found.append([share * sum(step) if step else None for step in paid])
+        return found

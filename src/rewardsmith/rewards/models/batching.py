@@ -55,9 +55,7 @@ def plan_batches(
     for row, item in enumerate(encoded if share else ()):
         by_key.setdefault(item.key, []).append(row)
     for rows in by_key.values():
-        if (
-            len(rows) > 1
-        ):  # a prompt to be read once: what its rows share, at most up to the first position that is read
+        if len(rows) > 1:  # what they share is read once, up to the first position that is read
             first_read = min(encoded[row].reads[0] if encoded[row].reads else 0 for row in rows)
             prefix = min(shared_length([encoded[row].ids for row in rows]), first_read)
             if (len(rows) - 1) * prefix >= LEAST_SAVED * sum(len(encoded[row].ids) for row in rows):

@@ -73,7 +73,6 @@ class GaussianReward(TokenReward):
         return [f"head_{number}" for number in range(len(self.heads.weights[0]))]
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason in place of None."""
         found = self.distributions(prompts, completions)
         rows = [row for row in found if not isinstance(row, Unscored)]
         aggregate = self.aggregate or (lambda source_rewards: source_rewards.mean(dim=1))
@@ -131,7 +130,6 @@ class GaussianReward(TokenReward):
 
     @cached_property
     def scanner(self) -> Scanner:
-        """How rows are read."""
         trunk = self.model.base_model
         return scanner_of(self.model, Output(trunk), self.tokenizer, self.batching, trunk=trunk)
 

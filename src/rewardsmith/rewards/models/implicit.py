@@ -67,7 +67,6 @@ class ImplicitReward(TokenReward):
             self.max_length = longest(self.tokenizer, self.policy, self.reference)
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason in place of None; a number that is not finite comes as it is."""
         encoded = self.encoded(prompts, completions)
         rows = [item for item in encoded if not isinstance(item, Unscored)]
         sums = [scanner.run(rows, self.read) for scanner in (self.scanner, self.reference_scanner)]

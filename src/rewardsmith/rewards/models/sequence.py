@@ -64,7 +64,6 @@ class SequenceReward(TokenReward):
         return [str(labels[place]) for place in range(self.model.config.num_labels)]
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason in place of None; a number that is not finite comes as it is."""
         if self._weights is None and len(self.attributes) > 1:
             raise ValueError(
                 f"SequenceReward: the head of {self.name} gives {len(self.attributes)} attributes "
@@ -93,7 +92,9 @@ class SequenceReward(TokenReward):
 
     def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         """Every row as token ids, read at its end."""
-        return self._encoder.rows(prompts, completions)
+        known, pad_id = embedded(self.model), padding_id(self.model)
+        encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, self.pair, known, pad_id)
+        return encoder.rows(prompts, completions)
 
     def numbers(self, values: Tensor) -> Tensor:
         """Turn outputs into the attributes' numbers."""
@@ -103,11 +104,6 @@ class SequenceReward(TokenReward):
     @cached_property
     def _parts(self) -> Parts | None:
         return split_head(self.model)
-
-    @cached_property
-    def _encoder(self) -> RowEncoder:
-        known, pad_id = embedded(self.model), padding_id(self.model)
-        return RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, self.pair, known, pad_id)
 
 
 class Parts(NamedTuple):

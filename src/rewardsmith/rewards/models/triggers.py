@@ -43,9 +43,8 @@ class Differentiable:
         ids = placed.ids if placed else ()
         found = self._ranked(scene, ids, range(len(ids)), SPARE * n) if ids else {}
         drawn = rng.sample(self._vocabulary, min(DRAWN, len(self._vocabulary)))
-        for _, longer in self._surviving(
-            scene, [(*ids, token) for token in drawn], 1
-        ):  # a random token behind, to be swapped
+        behind = [(*ids, token) for token in drawn]  # a random one, to be swapped
+        for _, longer in self._surviving(scene, behind, 1):
             found |= self._ranked(scene, longer, range(len(ids), len(longer)), SPARE * n)
         ordered = sorted(found, key=lambda ids: -found[ids])
         return [text for text, _ in self._surviving(scene, ordered, n + 1) if text != trigger][:n]

@@ -67,16 +67,14 @@ def think_format(completions: list[Completion], *, prefilled: bool = False, **co
     >>> think_format(["<think>2+2</think> 4", "<think> </think> 4", r"<think>2+2</think> \\boxed{}"])
     [1.0, 0.0, 0.0]
     """
-    return [_thinks(("<think>" if prefilled else "") + completion_text(c)) for c in completions]
-
-
-def _thinks(text: str) -> float:
-    text = text.strip()
-    if not text.startswith("<think>") or text.count("<think>") != 1 or text.count("</think>") != 1:
-        return 0.0
-    thought, _, answer = text.removeprefix("<think>").partition("</think>")
-    shells = re.search(r"<answer>\s*</answer>|\\boxed\s*\{\s*\}", answer)
-    return float(has_content(thought) and has_content(answer) and shells is None)
+    scores: list[float | None] = []
+    for completion in completions:
+        text = (("<think>" if prefilled else "") + completion_text(completion)).strip()
+        thought, _, answer = text.removeprefix("<think>").partition("</think>")
+        framed = text.startswith("<think>") and text.count("<think>") == text.count("</think>") == 1
+        shells = re.search(r"<answer>\s*</answer>|\\boxed\s*\{\s*\}", answer)
+        scores.append(float(framed and has_content(thought) and has_content(answer) and shells is None))
+    return scores
 
 
 @lru_cache(maxsize=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -35,19 +36,16 @@ def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **c
         validator = _validator(json.dumps(schema, sort_keys=True))
     except TypeError as error:
         raise ValueError(f"json_schema: schema is not JSON ({error}). Pass a JSON Schema as a dict.") from error
-    return [_valid(completion_text(c), validator) for c in completions]
-
-
-def _valid(text: str, validator: Any) -> float:
-    text = text[text.rfind("</think>") + 8 :].strip() if "</think>" in text else text.strip()
-    fenced = _FENCE.fullmatch(text)
-    text = fenced["body"] if fenced else text
-    if len(text) > MAX_CHARS:
-        return 0.0
-    try:
-        return float(validator.is_valid(read_json(text)))
-    except (ValueError, ArithmeticError, RecursionError):  # not JSON, a number beyond floats, nesting beyond the stack
-        return 0.0
+    scores: list[float | None] = []
+    for completion in completions:
+        text = completion_text(completion).rpartition("</think>")[2].strip()
+        fenced = _FENCE.fullmatch(text)
+        text, valid = fenced["body"] if fenced else text, False
+        # Not JSON, a number beyond floats, or nesting beyond the stack.
+        with contextlib.suppress(ValueError, ArithmeticError, RecursionError):
+            valid = len(text) <= MAX_CHARS and validator.is_valid(read_json(text))
+        scores.append(float(valid))
+    return scores
 
 
 @lru_cache(maxsize=32)
