@@ -49,6 +49,8 @@ Building = Generator[list[Ask], list[list[Scored]], T]
 """Work under way that yields what it wants scored, is sent the scores, one list per `Ask`, and returns its result."""
 Asking = Building[Outcome]
 """A probe under way."""
+Answer = Outcome | Finding
+"""What a probe returns; a finding alone is an outcome of one finding."""
 
 
 class Probe(NamedTuple):
@@ -59,7 +61,7 @@ class Probe(NamedTuple):
 
     name: str
     question: str
-    ask: Callable[[Any], Asking | Outcome]
+    ask: Callable[[Any], Building[Answer] | Answer]
 
 
 class Prepared(NamedTuple):
@@ -176,7 +178,7 @@ class Rounds:
                 ]
                 if any(score.reason == "unasked" for reply in replies[name] for score in reply):
                     self.cut_short.add(name)
-        return results
+        return {name: Outcome((own,)) if isinstance(own, Finding) else own for name, own in results.items()}
 
     def _score(self, source: str, rows: Sequence[Row], **how: Any) -> list[Scored]:
         scores = self.scorers[source].score(rows, **how)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Asking, Building, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severity_above, shown
+from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, finding_of, severity_above, shown
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import (
@@ -24,9 +24,9 @@ from rewardsmith.auditing.trials import (
     conclude,
     milder,
     send,
-    share_of,
     shift_of,
 )
+from rewardsmith.measures.intervals import Share, share_right
 
 MOST_EDITED, FEWEST_EDITED = 128, 24  # answers edited in one way, and from how many on it is judged
 EQUAL = 1e-6  # gaps up to which two scores are equal
@@ -114,55 +114,57 @@ def effects_of(panel: PairPanel, variants: Iterable[Variant]) -> Building[list[t
     return found
 
 
+Judge = Callable[[Variant, list[Effect], Share], Finding | None]
+"""What is said of a variant, its effects, and the share of answers that pass their chosen one by it."""
+
+
+def judge_edits(
+    panel: PairPanel, probe: str, variants: Iterable[Variant], judge: Judge, *, if_none: str
+) -> Building[Outcome]:
+    """Edit answers in every way and judge each; without one that fits, `if_none` says why nothing was asked."""
+    spread = float(np.ptp([panel.chosen, panel.rejected]))
+    if spread == 0 or panel.gap <= EQUAL * spread:
+        return Outcome(not_run="most pairs get two equal scores, so that shifts have no unit")
+    judged: list[Judged] = []
+    for variant, effects in (yield from effects_of(panel, variants)):
+        prompts = [effect.trial.case.group for effect in effects]
+        flips = share_right([effect.flips for effect in effects], prompts, alpha=panel.alpha)
+        judged.append((judge(variant, effects, flips), Rate(probe, variant.label, *flips)))
+    return conclude(judged, first=lambda finding: finding.value or 0.0) if judged else Outcome(not_run=if_none)
+
+
 def counterfactual(panel: PairPanel, probe: str, variants: Iterable[Variant], advice: str) -> Asking:
     """Judge every edit: the worst that raises the score is a fault, else the one punished most an observation.
 
     A fault needs a shift that is surely on the ladder `SHIFTS`, surely above its control, and upward on surely more
     than half of the answers: a content word that one prompt in four asks for lifts these few alone.
     """
-    if reason := no_unit(panel):
-        return Outcome(not_run=reason)
-    tried = yield from effects_of(panel, variants)
-    if not tried:
-        return Outcome(not_run="no edit of this kind fits enough answers")
-    judged: list[Judged] = []
-    for variant, effects in tried:
-        trials = [effect.trial for effect in effects]
-        groups: list[Hashable] = [trial.way if variant.draws else trial.case.group for trial in trials]
+
+    def judge(variant: Variant, effects: list[Effect], flips: Share) -> Finding | None:
+        prompts: list[Hashable] = [effect.trial.case.group for effect in effects]
+        groups: list[Hashable] = [effect.trial.way for effect in effects] if variant.draws else prompts
         over = shift_of([effect.shift for effect in effects], groups, alpha=panel.alpha)
         beyond = shift_of([effect.shift - effect.control for effect in effects], groups, alpha=panel.alpha)
-        by_prompt = variant._replace(draws=False)
-        raised = share_of([effect.shift > EQUAL for effect in effects], by_prompt, trials, alpha=panel.alpha)
-        flips = share_of([effect.flips for effect in effects], by_prompt, trials, alpha=panel.alpha)
-        rate, severity = Rate(probe, variant.label, *flips), severity_above(over.low, SHIFTS)
+        raised = share_right([effect.shift > EQUAL for effect in effects], prompts, alpha=panel.alpha)
+        severity = severity_above(over.low, SHIFTS)
         raises = severity != "info" and beyond.low > 0 and raised.low > 0.5
         if not raises and not (severity_above(-over.high, SHIFTS) != "info" and beyond.high < 0):
-            judged.append((None, rate))
-            continue
+            return None
         severity = milder("high" if flips.low > GRAVE_FLIPS else severity, variant.worst) if raises else "info"
         control = fmean(effect.control for effect in effects)
-        finding = Finding(
-            probe=probe,
-            severity=severity,
-            message=f"{capitalized(variant.label)}: it moves the score of a rejected answer by {over.value:+.2f} gaps, "
-            f"its control by {control:+.2f}. {flips.value:.0%} of {len(trials)} pass their chosen answer by it."
+        return finding_of(
+            probe,
+            severity,
+            f"{capitalized(variant.label)}: it moves the score of a rejected answer by {over.value:+.2f} gaps, "
+            f"its control by {control:+.2f}. {flips.value:.0%} of {len(effects)} pass their chosen answer by it."
             + ("" if raises else " So the reward punishes it."),
-            value=over.value,
-            interval=over[1:3],
-            n=len(trials),
+            (*over, len(effects)),
             advice=advice if raises else "Nothing to do, unless answers need it.",
             unit=UNIT,
             examples=examples_of(panel, effects, key=lambda one: (-one.flips, -one.shift)) if raises else (),
         )
-        judged.append((finding, rate))
-    return conclude(judged, first=lambda finding: finding.value or 0.0)
 
-
-def no_unit(panel: PairPanel) -> str:
-    """Say why shifts have no unit, or return ""."""
-    spread = float(np.ptp([panel.chosen, panel.rejected]))
-    level = spread == 0 or panel.gap <= EQUAL * spread
-    return "most pairs get two equal scores, so that shifts have no unit" if level else ""
+    return judge_edits(panel, probe, variants, judge, if_none="no edit of this kind fits enough answers")
 
 
 def examples_of(panel: PairPanel, effects: Sequence[Effect], *, key: Callable[[Effect], Any]) -> tuple[Example, ...]:

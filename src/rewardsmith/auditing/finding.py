@@ -14,6 +14,8 @@ SHOWN_CHARACTERS = 300  # of a text kept as evidence
 Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 """Mildest first. `info` is an observation, never a fault."""
+NOTHING_TO_DO = "Nothing to do."
+"""Advice of an observation."""
 Ladder = tuple[tuple[float, Severity], ...]
 """Bounds, highest first, and how bad it is to lie surely above each."""
 
@@ -78,18 +80,27 @@ def counted(hits: int, n: int, *, alpha: float) -> Share:
     return Share(hits / n, *wilson_interval(hits, n, alpha=alpha), n)
 
 
-def share_finding(
+def finding_of(
     probe: str,
     severity: Severity,
     message: str,
-    share: Share,
+    figure: tuple[float | None, float, float, int],
     *,
     advice: str,
     unit: str = "share of rows",
     examples: Sequence[Example] = (),
+    only_faults: bool = False,
 ) -> Finding:
-    """Report a share with its interval, and the first three of the rows behind it."""
-    return Finding(probe, severity, message, share.value, share[1:3], share.n, advice, unit, tuple(examples[:3]))
+    """Report a figure, and the first three of the rows behind it.
+
+    Args:
+        figure: value, interval and number of rows, as in a `Share`.
+        only_faults: whether an observation has neither advice nor rows.
+    """
+    if only_faults and severity == "info":
+        advice, examples = NOTHING_TO_DO, ()
+    value, low, high, n = figure
+    return Finding(probe, severity, message, value, (low, high), n, advice, unit, tuple(examples[:3]))
 
 
 def at_least(severity: Severity, floor: Severity) -> bool:

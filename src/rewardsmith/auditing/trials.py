@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence.reading import stands_alone
-from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity, clip, share_finding
+from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity, clip, finding_of
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import Share, mean_or_nan, share_right, student_interval
@@ -263,7 +263,7 @@ def judge_share(
     if share.low <= LEAST_SHARE:
         return None, rate
     said, unit = capitalized(message), "share of rows paid"
-    return share_finding(probe, severity, said, share, advice=advice, unit=unit, examples=examples), rate
+    return finding_of(probe, severity, said, share, advice=advice, unit=unit, examples=examples), rate
 
 
 def severity_of(share: float, mean_gain: float) -> Severity:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Severity, clip, share_finding
+from rewardsmith.auditing.finding import NOTHING_TO_DO, Example, Finding, Severity, clip, finding_of
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.measures.intervals import Share, share_right
 
@@ -58,7 +58,7 @@ def _verdict(share: Share) -> tuple[Severity, str, str]:
     """How bad a share is, in words, and what to do."""
     more = "Audit on more pairs."
     if share.n < FEWEST_PAIRS:
-        return "info", ", too few to judge", "Nothing to do." if share.low > 0.5 else more
+        return "info", ", too few to judge", NOTHING_TO_DO if share.low > 0.5 else more
     if share.high < 0.5:
         turned = "Check which column is `chosen`, and whether the score is a cost; if so, negate it."
         return "critical", ", surely fewer than a coin would: its sign is turned", turned
@@ -68,7 +68,7 @@ def _verdict(share: Share) -> tuple[Severity, str, str]:
         return "info", ", too few pairs to tell from chance", more
     if share.high < WEAK:
         return "medium", ", hardly better than chance", RETRAIN
-    return "info", "", "Nothing to do."
+    return "info", "", NOTHING_TO_DO
 
 
 def _ranked(
@@ -78,7 +78,7 @@ def _ranked(
     pairs = range(len(panel.rows)) if among is None else among
     wrong = sorted((k for k in pairs if panel.margins[k] <= 0), key=lambda k: float(panel.margins[k]))[:3]
     examples = [pair_example(panel, pair) for pair in wrong if severity != "info"]
-    return share_finding("accuracy", severity, message, share, advice=advice, unit=UNIT, examples=examples)
+    return finding_of("accuracy", severity, message, share, advice=advice, unit=UNIT, examples=examples)
 
 
 def pair_example(panel: PairPanel, pair: int, note: str = "") -> Example:
@@ -116,4 +116,4 @@ def _by_source(panel: PairPanel) -> list[Finding]:
     listed = ", ".join(f"{source} {share.value:.0%} of {share.n}" for source, share in shares.items())
     lowest = min(shares.values(), key=lambda share: share.value)
     told = f"By source: {listed}; at least {FEWEST_PAIRS} pairs each."
-    return [*found, _ranked(panel, "info", told, lowest, "Nothing to do.")]
+    return [*found, _ranked(panel, "info", told, lowest, NOTHING_TO_DO)]

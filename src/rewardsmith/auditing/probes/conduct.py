@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import quantiles
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome, Probe
-from rewardsmith.auditing.baseline import Panel
-from rewardsmith.auditing.finding import Finding, Ladder, counted, share_finding, shown
+from rewardsmith.auditing.asking import Answer, Ask, Asking, Building, Outcome, Probe
+from rewardsmith.auditing.baseline import Conduct, Panel
+from rewardsmith.auditing.finding import NOTHING_TO_DO, Finding, Ladder, counted, finding_of, shown
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
@@ -82,7 +82,7 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
         for row, score in sorted(entries, key=lambda entry: len(entry[0].text)):
             shortest.setdefault(score.detail[:40], (row, score))
         found.append(
-            share_finding(
+            finding_of(
                 probe,
                 "high" if grave else "medium",
                 f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}.",
@@ -96,17 +96,14 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
     return found
 
 
-def determinism(panel: Panel | PairPanel) -> Asking:
+def determinism(panel: Panel | PairPanel) -> Building[Answer]:
     """Send the same call twice: a difference is noise, or state that the reward keeps between calls."""
     conduct = panel.conduct
     (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
-    changed = _changed(conduct.rows, conduct.first, conduct.again)
-    drifted = _changed(conduct.rows, conduct.first, late)
-    if not any(
-        _changed(conduct.rows, conduct.first, other) for other in (conduct.again, conduct.reverse, conduct.single)
-    ):
+    changed, drifted = _changed(conduct, conduct.again), _changed(conduct, late)
+    if not (changed or _changed(conduct, conduct.reverse) or _changed(conduct, conduct.single)):
         # otherwise the batch or noise explains a difference from the earliest scores
-        drifted += _changed(conduct.rows, conduct.earliest, conduct.first)
+        drifted += _changed(conduct._replace(first=conduct.earliest), conduct.first)
     moved = list({id(entry[0]): entry for entry in changed + drifted}.values())
     what = "The same rows, scored again," if changed else "The same rows, scored again after many others (state),"
     advice = (
@@ -116,28 +113,27 @@ def determinism(panel: Panel | PairPanel) -> Asking:
     return _inconstant("determinism", moved, panel, what, advice)
 
 
-def batch_dependence(panel: Panel | PairPanel) -> Outcome:
+def batch_dependence(panel: Panel | PairPanel) -> Answer:
     """Compare the same rows in reverse order, and one by one: a row's reward may depend on that row alone."""
     conduct = panel.conduct
-    if _changed(conduct.rows, conduct.first, conduct.again):
+    if _changed(conduct, conduct.again):
         return Outcome(not_run="the same call gives other scores, so order cannot be told from noise")
-    changed = _changed(conduct.rows, conduct.first, conduct.reverse)
+    changed = _changed(conduct, conduct.reverse)
     what = "The same rows in another order" if changed else "The same rows one by one"
     advice = (
         "Score row by row, and move what compares rows after the gather: `rewardsmith.engines.trl` takes "
         "group- and batch-level transforms."
     )
-    alone = _changed(conduct.rows, conduct.first, conduct.single)
-    return _inconstant("batch_dependence", changed or alone, panel, what, advice)
+    return _inconstant("batch_dependence", changed or _changed(conduct, conduct.single), panel, what, advice)
 
 
 Changed = list[tuple[Row, float | None, float | None]]
 
 
-def _changed(rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scored]) -> Changed:
+def _changed(conduct: Conduct, second: Sequence[Scored]) -> Changed:
     asked = [
         (row, a.reward, b.reward)
-        for row, a, b in zip(rows, first, second, strict=True)
+        for row, a, b in zip(conduct.rows, conduct.first, second, strict=True)
         if not {a.reason, b.reason} & NOT_ANSWERED
     ]
     return [
@@ -147,12 +143,12 @@ def _changed(rows: Sequence[Row], first: Sequence[Scored], second: Sequence[Scor
     ]
 
 
-def _inconstant(probe: str, changed: Changed, panel: Panel | PairPanel, what: str, advice: str) -> Outcome:
+def _inconstant(probe: str, changed: Changed, panel: Panel | PairPanel, what: str, advice: str) -> Answer:
     if not changed:
         return Outcome()
     n = len(panel.conduct.rows)
     largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
-    finding = share_finding(
+    return finding_of(
         probe,
         next(how for bound, how in CHANGES if largest >= bound * panel.unit) if largest else "medium",
         f"{what} get other rewards in {len(changed)} of {n} cases; the largest difference is {largest:.3g}.",
@@ -161,10 +157,9 @@ def _inconstant(probe: str, changed: Changed, panel: Panel | PairPanel, what: st
         unit="share of rows that changed",
         examples=[shown(row, a, b, "the same row, scored twice") for row, a, b in changed],
     )
-    return Outcome(findings=(finding,))
 
 
-def mutation(panel: Panel) -> Asking:
+def mutation(panel: Panel) -> Building[Answer]:
     """Compare inputs before and after the call: a reward that edits them corrupts what the trainer sees next."""
     texts = ("  The Answer IS:\n\n<answer> \\boxed{{{key}}}. </answer>  \n", "\t{key},000.50 %  ", "**{key}**\r\n\r\n")
     tidy = [item.row.with_completion(text.format(key=item.key)) for item in panel.items[:2] for text in texts]
@@ -173,21 +168,18 @@ def mutation(panel: Panel) -> Asking:
     mutated = [row for row, score in zip(rows, scores, strict=True) if score.mutated]
     if not mutated:
         return Outcome()
-    finding = Finding(
-        probe="mutation",
-        severity="medium",
-        message="The reward changes the prompts, completions or columns that it is given.",
-        value=1.0,
-        interval=wilson_interval(len(mutated), len(rows), alpha=panel.alpha),
-        n=len(rows),
+    return finding_of(
+        "mutation",
+        "medium",
+        "The reward changes the prompts, completions or columns that it is given.",
+        (1.0, *wilson_interval(len(mutated), len(rows), alpha=panel.alpha), len(rows)),
         advice="Copy before editing. " + NONE_YET,
         unit="share of calls",
         examples=(shown(mutated[0]),),
     )
-    return Outcome(findings=(finding,))
 
 
-def saturation(panel: Panel) -> Outcome:
+def saturation(panel: Panel) -> Answer:
     """State the range that honest answers span, and how much of it sits at the ends."""
     scores = [s for item in panel.items for s in (item.right, *item.wrong_scores) if s is not None]
     if not scores:
@@ -199,18 +191,17 @@ def saturation(panel: Panel) -> Outcome:
         f"all are paid {low:.4g}" if flat else f"they span [{low:.4g}, {high:.4g}], {at_ends:.0%} of them at the ends"
     )
     message = f"Of {len(scores)} honest answers, right and wrong, {span}."
-    return Outcome(findings=(Finding("saturation", "info", message, at_ends, None, len(scores), "Nothing to do."),))
+    return Finding("saturation", "info", message, at_ends, None, len(scores), NOTHING_TO_DO)
 
 
-def latency(panel: Panel | PairPanel) -> Outcome:
+def latency(panel: Panel | PairPanel) -> Answer:
     """State how long a row takes, and how long the slowest."""
     seconds = [score.seconds for score in (*panel.conduct.first, *panel.conduct.single)]
     if len(seconds) < 2:
         return Outcome(not_run="too few rows")
     median, slow = quantiles(seconds, n=20)[9], quantiles(seconds, n=20)[18]
     message = f"A row takes {1e3 * median:.3g} ms (median), {1e3 * slow:.3g} ms at the 95th percentile."
-    unit = "seconds per row"
-    return Outcome(findings=(Finding("latency", "info", message, median, None, len(seconds), "Nothing to do.", unit),))
+    return Finding("latency", "info", message, median, None, len(seconds), NOTHING_TO_DO, "seconds per row")
 
 
 DETERMINISM = Probe("determinism", "Does the same row get the same reward again?", determinism)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.baseline import Panel
-from rewardsmith.auditing.finding import Finding, Ladder, severity_above, shown
+from rewardsmith.auditing.finding import Finding, Ladder, finding_of, severity_above, shown
 from rewardsmith.data import Row, parse_confidence, strip_confidence
 from rewardsmith.data.confidence import ConfidenceScale
 from rewardsmith.measures import auroc, expected_calibration_error, reliability_curve, wilson_interval
@@ -223,22 +223,17 @@ def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tup
         if label is False and a.reward is not None and b.reward is not None
     ]
     on_good = f" (on right ones: {good.value:.0%})" if good.n else ""
-    bias = Finding(
-        probe="confidence_bias",
-        severity=severity_above(bad.net_low, BIASES),
-        message=f"The same wrong completion is paid more when it states a confidence of {HIGH:g} than of {LOW:g} "
+    bias = finding_of(
+        "confidence_bias",
+        severity_above(bad.net_low, BIASES),
+        f"The same wrong completion is paid more when it states a confidence of {HIGH:g} than of {LOW:g} "
         f"in {bad.value:.0%} of {bad.n} cases{on_good}, by {bad.gain / gap:.0%} of the gap on average.",
-        value=bad.value,
-        interval=(bad.low, bad.high),
-        n=bad.n,
+        (bad.value, bad.low, bad.high, bad.n),
         advice="Score the completion without its confidence (`rewardsmith.rewards.WithoutConfidence`) and pay the "
         "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
         "`rewardsmith.transforms.brier_reward`.",
         unit="share of pairs",
-        examples=tuple(
-            shown(row, more, less, f"compared with {LOW:g}")
-            for row, more, less in sorted(paid, key=lambda entry: entry[2] - entry[1])[:3]
-        ),
+        examples=[shown(*entry, f"compared with {LOW:g}") for entry in sorted(paid, key=lambda e: e[2] - e[1])[:3]],
     )
     return (*calibration, bias)
 
@@ -250,19 +245,17 @@ def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, told: s
     found = miscalibration(confidence, correct, clusters=clusters, alpha=alpha)
     kind = "more" if found.mean_confidence > found.accuracy else "less"
     sure_and_wrong = sorted((entry for entry in known if not entry[2]), key=lambda entry: -entry[1])
-    calibration = Finding(
-        probe="stated_calibration",
-        severity=severity_above(found.low, MISCALIBRATIONS),
-        message=f"The given completions state a confidence of {found.mean_confidence:.0%} on average and are right in "
+    calibration = finding_of(
+        "stated_calibration",
+        severity_above(found.low, MISCALIBRATIONS),
+        f"The given completions state a confidence of {found.mean_confidence:.0%} on average and are right in "
         f"{found.accuracy:.0%} of {found.n} cases {told}. They are {kind} sure than right, with an expected "
         f"calibration error of {found.ece:.2f}.",
-        value=found.ece,
-        interval=(found.low, found.high),
-        n=found.n,
+        (found.ece, found.low, found.high, found.n),
         advice="Pay a proper scoring rule of the stated confidence beside correctness: "
         "`rewardsmith.transforms.brier_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
         unit="expected calibration error",
-        examples=tuple(shown(row, note=f"states {q:.0%}, is wrong") for row, q, _ in sure_and_wrong[:3]),
+        examples=[shown(row, note=f"states {q:.0%}, is wrong") for row, q, _ in sure_and_wrong[:3]],
     )
     n_right = sum(correct)
     if n_right in (0, len(known)):
@@ -270,13 +263,11 @@ def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, told: s
     effect = design_effect([q - z for q, z in zip(confidence, correct, strict=True)], clusters)
     area = auroc(confidence, correct)
     low, high = auroc_interval(area, n_right / effect, (len(known) - n_right) / effect, alpha=alpha)
-    ranking = Finding(
-        probe="confidence_ranking",
-        severity="medium" if high < 0.5 else "info",
-        message=f"A right completion states more confidence than a wrong one in {area:.0%} of pairs {told}.",
-        value=area,
-        interval=(low, high),
-        n=len(known),
+    ranking = finding_of(
+        "confidence_ranking",
+        "medium" if high < 0.5 else "info",
+        f"A right completion states more confidence than a wrong one in {area:.0%} of pairs {told}.",
+        (area, low, high, len(known)),
         advice="`rewardsmith.transforms.brier_reward`, or without gold labels "
         "`rewardsmith.transforms.ConfidenceAdjusted`, pay for telling the two apart.",
         unit="AUROC",

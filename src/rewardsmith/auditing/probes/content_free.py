@@ -11,7 +11,7 @@ from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.edits import EQUAL, FEWEST_EDITED, MOST_EDITED, as_given, pairs_of, passing_example, shuffled
 from rewardsmith.auditing.equivalence.reading import reads_off
-from rewardsmith.auditing.finding import Ladder, severity_above, share_finding
+from rewardsmith.auditing.finding import Ladder, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.writers import alone, constants
@@ -197,7 +197,7 @@ def in_place_of_answers(
         paid, over = (share_of(hits, which, trials, alpha=panel.alpha) for hits in (like, above))
         severity = milder(severity_above(paid.low, LIKE_CHOSEN), which.worst)
         shown = [one for one, hit in zip(trials, like, strict=True) if hit or severity == "info"]
-        finding = share_finding(
+        finding = finding_of(
             probe,
             severity,
             f"{capitalized(which.label)} is paid like the chosen answer or more in {paid.value:.0%} of "

@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Callable
 
-from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.asking import Answer, Outcome
+from rewardsmith.auditing.finding import finding_of
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, pair_example, share_won
 from rewardsmith.auditing.trials import Shift
@@ -52,7 +52,7 @@ CUES: dict[str, Callable[[str, str], float]] = {
 """What can be measured of an answer (and its prompt), whatever it says."""
 
 
-def cues(panel: PairPanel) -> Outcome:
+def cues(panel: PairPanel) -> Answer:
     """Compare the two accuracies for every cue on which enough pairs differ either way, by Newcombe's interval.
 
     An observation, at most `low`: a cue may be a part of what quality is, and pairs in which it points the other way
@@ -83,21 +83,17 @@ def cues(panel: PairPanel) -> Outcome:
     )
     name, favored, against, gap, misled = max(found, key=lambda entry: entry[3].low)
     wide = gap.low > WIDE_DIFFERENCE
-    finding = Finding(
-        probe="cues",
-        severity="low" if wide else "info",
-        message="Accuracy where the chosen answer has the cue, against where the rejected one has: "
+    return finding_of(
+        "cues",
+        "low" if wide else "info",
+        "Accuracy where the chosen answer has the cue, against where the rejected one has: "
         + listed
         + "."
         + (" A cue may be part of quality; edits that change it alone decide." if wide else ""),
-        value=gap.value,
-        interval=gap[1:3],
-        n=favored.n + against.n,
+        (*gap, favored.n + against.n),
         advice="See what counterfactual edits of the cue say; if it is none of quality, balance it in the pairs "
-        "(`weight`), or augment (`rewardsmith.data.causal_augment`, `neutral_augment`)."
-        if wide
-        else "Nothing to do.",
+        "(`weight`), or augment (`rewardsmith.data.causal_augment`, `neutral_augment`).",
         unit="share of pairs ranked right, cue with the label less against it",
-        examples=tuple(pair_example(panel, k, name) for k in misled[:3] if wide),
+        examples=[pair_example(panel, k, name) for k in misled[:3]],
+        only_faults=True,
     )
-    return Outcome(findings=(finding,))

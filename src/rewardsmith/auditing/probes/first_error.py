@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, counted, severity_above, share_finding
+from rewardsmith.auditing.asking import Answer, Outcome
+from rewardsmith.auditing.finding import Example, Ladder, clip, counted, finding_of, severity_above
 from rewardsmith.auditing.step_baseline import StepBaseline
 from rewardsmith.measures import first_error_f1, flawed_positive_rate
 from rewardsmith.measures.labels import first_below, first_wrong, label_of
@@ -16,7 +16,7 @@ MISSES: Ladder = ((0.75, "high"), (0.5, "medium"))  # 1 − F1, surely
 PASSED_SHARES: Ladder = ((0.5, "medium"), (0.2, "low"))
 
 
-def first_error(baseline: StepBaseline) -> Outcome:
+def first_error(baseline: StepBaseline) -> Answer:
     """Compare the first step below the threshold with the first that is labeled wrong."""
     true = _labeled(baseline)
     if not any(label is not None for label in true):
@@ -29,24 +29,21 @@ def first_error(baseline: StepBaseline) -> Outcome:
     missed = [
         chain for chain, p, t in zip(baseline.chains, predicted, true, strict=True) if None not in (p, t) and p != t
     ]
-    finding = Finding(
-        probe="first_error",
-        severity=severity_above(1 - f1.high, MISSES),
-        message=f"With steps below {cut:.3g} called wrong, the first wrong step is named in {f1.on_erroneous:.0%} of "
+    return finding_of(
+        "first_error",
+        severity_above(1 - f1.high, MISSES),
+        f"With steps below {cut:.3g} called wrong, the first wrong step is named in {f1.on_erroneous:.0%} of "
         f"{f1.n_erroneous} chains that have one, and {f1.on_correct:.0%} of {f1.n_correct} sound chains pass: F1 "
         f"{f1.f1:.2f}{', at the threshold best on these rows' if baseline.threshold is None else ''}.",
-        value=f1.f1,
-        interval=(f1.low, f1.high),
-        n=f1.n_erroneous + f1.n_correct,
+        (f1.f1, f1.low, f1.high, f1.n_erroneous + f1.n_correct),
         advice="A judge that reads the whole solution and names the first wrong step: "
         "`rewardsmith.rewards.FirstErrorJudge`, trained with `rewardsmith.rewards.localization_reward`.",
         unit="F1 of the first wrong step",
-        examples=tuple(Example(clip(c.row.prompt_text), clip("\n\n".join(c.steps)), None) for c in missed[:3]),
+        examples=[Example(clip(c.row.prompt_text), clip("\n\n".join(c.steps)), None) for c in missed[:3]],
     )
-    return Outcome(findings=(finding,))
 
 
-def undetected_flaws(baseline: StepBaseline) -> Outcome:
+def undetected_flaws(baseline: StepBaseline) -> Answer:
     """Count the right answers with a wrong step of which no step falls below the threshold."""
     true = _labeled(baseline)
     correct = [label_of(chain.row.columns.get("gold")) for chain in baseline.chains]
@@ -60,7 +57,7 @@ def undetected_flaws(baseline: StepBaseline) -> Outcome:
     if not judged:
         return Outcome(not_run="no right answer is labeled flawed")
     passed = counted(judged.count(-1), len(judged), alpha=baseline.alpha)
-    finding = share_finding(
+    return finding_of(
         "undetected_flaws",
         severity_above(passed.low, PASSED_SHARES),
         f"{share.value:.0%} of {share.n} right answers hold a step labeled wrong; {judged.count(-1)} of "
@@ -70,7 +67,6 @@ def undetected_flaws(baseline: StepBaseline) -> Outcome:
         "`rewardsmith.transforms.flawed_positive_penalty` with a detector that finds them.",
         unit="share of flawed right answers that pass",
     )
-    return Outcome(findings=(finding,))
 
 
 def _labeled(baseline: StepBaseline) -> list[int | None]:

@@ -7,21 +7,13 @@ from collections.abc import Mapping
 from functools import partial
 from statistics import fmean
 
-from rewardsmith.auditing.asking import Asking, Outcome
-from rewardsmith.auditing.edits import UNIT, edit, effects_of, examples_of, no_unit, only
-from rewardsmith.auditing.finding import Finding, Ladder, severity_above
+from rewardsmith.auditing.asking import Asking
+from rewardsmith.auditing.edits import UNIT, Effect, edit, examples_of, judge_edits, only
+from rewardsmith.auditing.finding import Finding, Ladder, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.phrases import Phrases
-from rewardsmith.auditing.report import Rate
-from rewardsmith.auditing.trials import (
-    Judged,
-    Variant,
-    Write,
-    capitalized,
-    conclude,
-    share_of,
-    shift_of,
-)
+from rewardsmith.auditing.trials import Variant, Write, capitalized, shift_of
+from rewardsmith.measures.intervals import Share
 
 DISTANCES: Ladder = ((1.0, "high"), (0.5, "medium"))  # of a mean distance, in gaps
 ADVICE = (
@@ -65,32 +57,25 @@ def invariance(panel: PairPanel) -> Asking:
     Only into forms and tokens that the rows' answers have, as a small model is moved at random by what it never met.
     `auditing.invariance_gap` measures the same on pairs of your own.
     """
-    if reason := no_unit(panel):
-        return Outcome(not_run=reason)
     phrases = Phrases(panel)
     met = [Variant(name, (edit(write),)) for name, (write, form) in REWRITES.items() if phrases.has(form)]
-    tried = yield from effects_of(panel, [only(one, phrases.holds) for one in met])
-    if not tried:
-        return Outcome(not_run="the rows' answers have no two forms of which one can be written as the other")
-    judged: list[Judged] = []
-    for variant, effects in tried:
-        trials = [effect.trial for effect in effects]
-        prompts = [trial.case.group for trial in trials]
+
+    def judge(variant: Variant, effects: list[Effect], flips: Share) -> Finding | None:
+        prompts = [effect.trial.case.group for effect in effects]
         distance = shift_of([abs(effect.shift) for effect in effects], prompts, alpha=panel.alpha)
-        flips = share_of([effect.flips for effect in effects], variant, trials, alpha=panel.alpha)
         severity = severity_above(distance.low, DISTANCES)
-        finding = Finding(
-            probe="invariance",
-            severity=severity,
-            message=f"{capitalized(variant.label)}: the score of the same answer moves by {distance.value:.2f} gaps on "
-            f"average ({fmean(effect.shift for effect in effects):+.2f} with its sign, {len(trials)} answers).",
-            value=distance.value,
-            interval=distance[1:3],
-            n=len(trials),
+        if severity == "info":
+            return None
+        return finding_of(
+            "invariance",
+            severity,
+            f"{capitalized(variant.label)}: the score of the same answer moves by {distance.value:.2f} gaps on "
+            f"average ({fmean(effect.shift for effect in effects):+.2f} with its sign, {len(effects)} answers).",
+            (*distance, len(effects)),
             advice=ADVICE,
             unit=UNIT,
             examples=examples_of(panel, effects, key=lambda effect: -abs(effect.shift)),
         )
-        rate = Rate("invariance", variant.label, *flips)
-        judged.append((finding if severity != "info" else None, rate))
-    return conclude(judged)
+
+    if_none = "the rows' answers have no two forms of which one can be written as the other"
+    return judge_edits(panel, "invariance", [only(one, phrases.holds) for one in met], judge, if_none=if_none)

@@ -10,7 +10,7 @@ from rewardsmith.auditing.baseline import Item, Panel
 from rewardsmith.auditing.equivalence.keys import equivalent
 from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.equivalence.spellings import Form, equivalent_forms, same_notation
-from rewardsmith.auditing.finding import Severity, share_finding
+from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.texts import CARRIERS
 from rewardsmith.auditing.trials import (
@@ -88,7 +88,7 @@ def answer_key(panel: Panel) -> Asking:
         advice = "A refused key is a bug in the data or the verifier: " + READABLE
         alike = [(item, item.key, item.right, item.level) for item in known if refused(item)]
     shown = [evidence(item, panel.carrier.wrap(text), reward, base) for item, text, reward, base in alike[:3]]
-    return Outcome(findings=(share_finding("answer_key", severity, message, share, advice=advice, examples=shown),))
+    return Outcome(findings=(finding_of("answer_key", severity, message, share, advice=advice, examples=shown),))
 
 
 def _unaskable(panel: Panel) -> str:
@@ -127,7 +127,7 @@ def equivalent_spellings(panel: Panel) -> Asking:
             severity = "medium"
         elif not literal and family != "surrounding":
             severity = "low" if any(same_notation(item.key, form) for item, form, _ in refused) else "info"
-        finding = share_finding(
+        finding = finding_of(
             "equivalent_forms",
             severity,
             f"Right answers in another spelling ({family.replace('_', ' ')}) are refused on {share.value:.0%} "

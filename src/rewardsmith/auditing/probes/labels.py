@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, severity_above
+from rewardsmith.auditing.finding import NOTHING_TO_DO, Example, Finding, Ladder, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import hits_of, pair_example, share_won
 from rewardsmith.auditing.report import Bin
@@ -126,7 +126,7 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Outcome:
         severity, verdict = "low", "It is less sure than right, which changes no ranking"
     elif severity == "info":
         verdict = "There is no sign of overconfidence" if high < math.inf else "Its slope cannot be told"
-    advice = "Nothing to do."
+    advice = NOTHING_TO_DO
     if not logits:
         severity, verdict = "info", "Read it as log-odds only if it was trained by Bradley-Terry"
     elif severity in ("medium", "high"):
@@ -139,15 +139,13 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Outcome:
         advice = "Nothing changes in a ranking; multiply scores by the slope where they are read as probabilities."
     known = math.isfinite(fit.slope)
     slope = f", slope {fit.slope:.2g} with wrong labels allowed for (below 1: overconfident)" if known else ""
-    finding = Finding(
-        probe="margin_calibration",
-        severity=severity,
-        message=f"Read as log-odds, its scores say {found.stated:.0%} sure and are right on {found.right:.0%} of "
+    finding = finding_of(
+        "margin_calibration",
+        severity,
+        f"Read as log-odds, its scores say {found.stated:.0%} sure and are right on {found.right:.0%} of "
         f"{len(panel.rows)} pairs{slope}. The calibration error is {found.ece:.2f} [{found.ece_interval[0]:.2f}, "
         f"{found.ece_interval[1]:.2f}]. {verdict}.",
-        value=fit.slope if known else None,
-        interval=fit.slope_interval,
-        n=len(panel.rows),
+        (fit.slope if known else None, *fit.slope_interval, len(panel.rows)),
         advice=advice,
         unit="slope of labels on score differences",
         examples=_contradicted(panel, "surely wrong, by its label") if severity in ("medium", "high") else (),
@@ -173,20 +171,18 @@ def label_noise(panel: PairPanel) -> Outcome:
         reason = f"its margins leave the share of wrong labels between {low:.0%} and {high:.0%}"
         return Outcome(findings=found, not_run="" if found else reason)
     severity = severity_above(low, WRONG_LABELS)
-    finding = Finding(
-        probe="label_noise",
-        severity=severity,
-        message=f"Even where the reward is surest, it and the labels disagree as if {fit.lapse:.0%} of the labels were "
+    finding = finding_of(
+        "label_noise",
+        severity,
+        f"Even where the reward is surest, it and the labels disagree as if {fit.lapse:.0%} of the labels were "
         "wrong. The reward may be surely wrong there instead; margins alone do not tell these apart."
         if severity != "info"
         else f"An estimated {fit.lapse:.0%} of the labels are wrong, at most {high:.0%}.",
-        value=fit.lapse,
-        interval=fit.lapse_interval,
-        n=fit.n,
+        (fit.lapse, *fit.lapse_interval, fit.n),
         advice="Read the pairs below first. If the labels are wrong: `rewardsmith.data.preference_strength` with "
         "voters that did not see the pair, then `rewardsmith.data.relabel_rows`."
         if severity != "info"
-        else "Nothing to do.",
+        else NOTHING_TO_DO,
         unit="share of labels",
         examples=_contradicted(panel, "most surely contradicted"),
     )
@@ -214,18 +210,16 @@ def _repeats(panel: PairPanel) -> tuple[Finding, ...]:
     shares = (len(opposed) / n, *wilson_interval(len(opposed), n, alpha=panel.alpha))
     lapse, low, high = ((1 - math.sqrt(max(1 - 2 * share, 0.0))) / 2 for share in shares)  # ε from 2ε(1 − ε)
     severity = severity_above(low, WRONG_LABELS)
-    finding = Finding(
-        probe="label_noise",
-        severity=severity,
-        message=f"Of {n} pairs that the rows hold twice, {len(opposed)} have opposite labels, as if {lapse:.0%} of all "
+    finding = finding_of(
+        "label_noise",
+        severity,
+        f"Of {n} pairs that the rows hold twice, {len(opposed)} have opposite labels, as if {lapse:.0%} of all "
         "labels were wrong, or as arbitrary as wrong.",
-        value=lapse,
-        interval=(low, high),
-        n=n,
+        (lapse, low, high, n),
         advice="Drop or merge them, softened by `soft_label`; `rewardsmith.data.relabel_rows` for the others."
         if severity != "info"
-        else "Nothing to do.",
+        else NOTHING_TO_DO,
         unit="share of labels",
-        examples=tuple(pair_example(panel, a, "the other label is in the rows too") for a in opposed[:3]),
+        examples=[pair_example(panel, a, "the other label is in the rows too") for a in opposed[:3]],
     )
     return (finding,)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Finding, Severity
+from rewardsmith.auditing.finding import NOTHING_TO_DO, Finding, Severity, finding_of
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS
 from rewardsmith.data import Row
@@ -119,15 +119,13 @@ def members(panel: PairPanel, reward: Any) -> Outcome:
     drifts = [drift for drift in shared_hack_drift(looks, scores, group_size=size, n=n) if drift.shared]
     parted = underspecification(table, group_size=size, chosen=chosen, rejected=rejected, n=n)
     most = parted.by_pressure[-1]
-    finding = Finding(
-        probe="underspecification",
-        severity="info",
-        message=f"Members right on {min(parted.accuracy):.1%} to {max(parted.accuracy):.1%} of the pairs part under "
+    finding = finding_of(
+        "underspecification",
+        "info",
+        f"Members right on {min(parted.accuracy):.1%} to {max(parted.accuracy):.1%} of the pairs part under "
         f"optimization. The best of {most.n} by one of them looks {most.gap:+.2f} standard deviations better to it "
         f"than to the others (rank correlation {most.spearman:.2f} there).",
-        value=most.gap,
-        interval=most.interval,
-        n=most.n,
+        (most.gap, *most.interval, most.n),
         advice="Optimize an aggregate that doubts (`transforms.mean_minus_std`), and watch a member that is left out.",
         unit="standard deviations",
     )
@@ -149,7 +147,7 @@ def source_rewards(reward: Any, rows: Sequence[Row]) -> Floats:
 
 def _copies(twins: Sequence[Twins], n_members: int, n: int) -> Finding:
     severity: Severity = "info"
-    pair, advice = twins[0], "Nothing to do."  # the two most alike
+    pair, advice = twins[0], NOTHING_TO_DO  # the two most alike
     message = (
         f"The {n_members} members differ. Of the two most alike ({pair.first} and {pair.second}) one explains all but "
         f"{pair.own:.1%} of the other. They share their data, so a small spread is no certificate."
@@ -182,14 +180,12 @@ def _drifting(drift: Drift, true: Sequence[Drift]) -> Finding:
         else:
             hack = all(high < min(below, 0.0) for _, high in ends)
     least = min(drift.slopes.values(), key=abs)
-    return Finding(
-        probe="shared_hack",
-        severity="medium" if hack else "info",
-        message=f"Under optimization every member moves {drift.feature} by {least:+.2f} standard deviations or more "
+    return finding_of(
+        "shared_hack",
+        "medium" if hack else "info",
+        f"Under optimization every member moves {drift.feature} by {least:+.2f} standard deviations or more "
         f"per unit of log n{known}. No aggregate takes that out.",
-        value=least,
-        interval=(min(low for low, _ in ends), max(high for _, high in ends)),
-        n=len(drift.slopes),
+        (least, min(low for low, _ in ends), max(high for _, high in ends), len(drift.slopes)),
         advice="Balance the pairs in it, or subtract it (`transforms.length_penalty`), unless it is part of quality.",
         unit="standard deviations per log n",
     )

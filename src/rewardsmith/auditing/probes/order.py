@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Finding, Ladder, severity_above
+from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome
+from rewardsmith.auditing.finding import Ladder, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example
 from rewardsmith.data import PreferenceRow, Row
@@ -106,7 +106,7 @@ def referenced(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
     return [replace(row, columns={**row.columns, "reference": row.rejected}) for row in rows]
 
 
-def position(panel: PairPanel) -> Asking:
+def position(panel: PairPanel) -> Building[Answer]:
     """Ask a reward that reads the columns `reference` and `placed`, as `PairwiseReward` does, in both orders."""
     if len(panel.rows) < FEWEST_PAIRS:
         return Outcome(not_run=f"it takes {FEWEST_PAIRS} pairs, and there are {len(panel.rows)}")
@@ -122,27 +122,19 @@ def position(panel: PairPanel) -> Asking:
     severity, favored = severity_above(max(low, -high), BIASES), "first" if effect.bias >= 0 else "second"
     turns = first - second
     worst = [int(k) for k in np.argsort(-np.abs(np.nan_to_num(turns)))[:3]]
-    finding = Finding(
-        probe="position",
-        severity=severity,
-        message=f"Whichever answer is read {favored} gains {abs(effect.bias):.1%} of the verdicts. In "
+    return finding_of(
+        "position",
+        severity,
+        f"Whichever answer is read {favored} gains {abs(effect.bias):.1%} of the verdicts. In "
         f"{effect.inconsistent.value:.1%} of {effect.inconsistent.n} pairs the two orders name different winners "
         f"({effect.chosen_first.value:.1%} right with the better answer first, {effect.chosen_second.value:.1%} with "
         "it second).",
-        value=effect.bias,
-        interval=effect.interval,
-        n=effect.inconsistent.n,
-        advice="Nothing to do."
-        if severity == "info"
-        else "Train it on both orders of every pair, and always average both (`rewards.PairwiseReward` does).",
+        (effect.bias, *effect.interval, effect.inconsistent.n),
+        advice="Train it on both orders of every pair, and always average both (`rewards.PairwiseReward` does).",
         unit="P(a first) + P(b first) − 1",
-        examples=tuple(
-            pair_example(panel, k, f"{turns[k]:+.2f} log-odds for being read first")
-            for k in worst
-            if severity != "info"
-        ),
+        examples=[pair_example(panel, k, f"{turns[k]:+.2f} log-odds for being read first") for k in worst],
+        only_faults=True,
     )
-    return Outcome(findings=(finding,))
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome, Rounds
-from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, severity_above
+from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome, Rounds
+from rewardsmith.auditing.finding import Example, Ladder, clip, finding_of, severity_above
 from rewardsmith.auditing.step_baseline import StepBaseline, Total, build_step_baseline, prefixes, total_of
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import mean_interval, mean_or_nan
@@ -40,7 +40,7 @@ class Padding(NamedTuple):
     changes: tuple[float | None, ...] = ()
 
 
-def padding(baseline: StepBaseline) -> Asking:
+def padding(baseline: StepBaseline) -> Building[Answer]:
     """Insert steps that add nothing, and compare the chain's return with that before."""
     found = yield from measure_padding(baseline)
     if found.n < 2:
@@ -49,23 +49,20 @@ def padding(baseline: StepBaseline) -> Asking:
     gain, low, high = found.gain / unit, found.low / unit, found.high / unit
     both = zip(found.changes, baseline.chains, strict=True)
     known = sorted([(change, chain) for change, chain in both if change is not None], key=lambda pair: -pair[0])
-    finding = Finding(
-        probe="padding",
-        severity=severity_above(low, GAINS),
-        message=f"By {baseline.used_by}, a chain's reward changes by {gain:+.0%} of the largest step score for every "
+    return finding_of(
+        "padding",
+        severity_above(low, GAINS),
+        f"By {baseline.used_by}, a chain's reward changes by {gain:+.0%} of the largest step score for every "
         f"step that adds nothing ({clip(found.filler)!r}, {found.inserted} inserted).",
-        value=gain,
-        interval=(low, high),
-        n=found.n,
+        (gain, low, high, found.n),
         advice="Bound what a chain can earn: `rewardsmith.transforms.clip_steps`, `rewardsmith.transforms.delta_steps` "
         "or `rewardsmith.advantages.min_returns`; audit again with --aggregate clip, delta or min.",
         unit="largest step score per inserted step",
-        examples=tuple(
+        examples=[
             Example(clip(row.prompt_text), clip("\n\n".join(steps)), change, 0.0, "change per inserted step")
             for change, (row, steps, *_) in known[:3]
-        ),
+        ],
     )
-    return Outcome(findings=(finding,))
 
 
 def measure_padding(baseline: StepBaseline) -> Building[Padding]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Finding, Severity, shown
+from rewardsmith.auditing.finding import Finding, Severity, finding_of, shown
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.report import Curve, CurvePoint, Turn
 from rewardsmith.data import Row
@@ -84,14 +84,12 @@ def _pooled(rows: Sequence[Row], rewards: Floats, gold: Floats | None) -> _Pool 
 def _unknown(curve: OptimizationCurve) -> Finding:
     last = len(curve.pressure) - 1
     gain, low, high = (float(band[last]) / curve.reward_std for band in curve.reward_gain)
-    return Finding(
-        probe="overoptimization",
-        severity="info",
-        message=f"Up to {named(curve, last)} the reward rises by {gain:.2f} standard deviations; what that is worth is "
+    return finding_of(
+        "overoptimization",
+        "info",
+        f"Up to {named(curve, last)} the reward rises by {gain:.2f} standard deviations; what that is worth is "
         "not known.",
-        value=gain,
-        interval=(low, high),
-        n=len(curve.rewards_by_prompt),
+        (gain, low, high, len(curve.rewards_by_prompt)),
         advice="Say how good the pool's completions truly are: `--gold` (a verifier, say) or a column `gold`, for "
         f"{FEWEST_POOLED} prompts or more with {FEWEST_COMPLETIONS} completions each.",
         unit="standard deviations of the reward within a prompt",
@@ -135,16 +133,14 @@ def _known(curve: OptimizationCurve, found: Onset, pool: _Pool, panel: PairPanel
             paid, usual = float(pool.rewards[k, best[k]]), float(np.nanmean(pool.rewards[k]))
             note = f"gold {worth[k]:.3g}, the prompt's mean {mean[k]:.3g}"
             examples.append(shown(panel.pool[pool.places[k, best[k]]], paid, usual, note))
-    return Finding(
-        probe="overoptimization",
-        severity=severity,
-        message=message,
-        value=value / unit,
-        interval=(ends[0] / unit, ends[1] / unit),
-        n=len(curve.rewards_by_prompt),
+    return finding_of(
+        "overoptimization",
+        severity,
+        message,
+        (value / unit, ends[0] / unit, ends[1] / unit, len(curve.rewards_by_prompt)),
         advice=advice(found, curve),
         unit="standard deviations of gold within a prompt",
-        examples=tuple(examples),
+        examples=examples,
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Finding, Severity, share_finding
+from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome
+from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example, share_won
 from rewardsmith.auditing.trials import Shift
@@ -24,7 +24,7 @@ HARDLY_MOVED = 0.4  # a change of margins by less than this share of them is sma
 NOT_MOVED = 0.02  # no change
 
 
-def prompt(panel: PairPanel) -> Asking:
+def prompt(panel: PairPanel) -> Building[Answer]:
     """Send every pair under another's prompt, and the chosen answer of another under its own.
 
     Labels may follow what is better under any prompt, such as style, so that accuracy alone is no evidence: a reward
@@ -50,7 +50,7 @@ def prompt(panel: PairPanel) -> Asking:
     cost = _mean(panel, [(float(loss), k) for loss, k in zip(losses, own, strict=True) if np.isfinite(loss)])
     ignored = cost.high < CHEAP and (gap.high < NO_LOSS or moved < HARDLY_MOVED)
     verdict = "It ignores the prompt: it" if contrast.low <= 0.5 else "It hardly reads the prompt: it"
-    finding = share_finding(
+    return finding_of(
         "prompt",
         "info" if not ignored else "high" if contrast.low <= 0.5 else "medium",
         f"{verdict if ignored else 'It'} ranks the chosen answer above an answer to another prompt in "
@@ -60,20 +60,18 @@ def prompt(panel: PairPanel) -> Asking:
         f"{cost.value:.2f} of the usual distance between two.",
         contrast,
         advice="Add answers to other prompts as rejected ones (`rewardsmith.data.cross_prompt_negatives`) or pairs of "
-        "look-alike prompts (`mine_contrast_pairs`), check that prompts are not cut away, and train again."
-        if ignored
-        else "Nothing to do.",
+        "look-alike prompts (`mine_contrast_pairs`), check that prompts are not cut away, and train again.",
         unit="share of chosen answers above an answer to another prompt",
         examples=[
             pair_example(panel, k, f"an answer to another prompt gets {score.reward:.4g}")
             for (k, _), score in zip(pairs, distractors, strict=True)
-            if ignored and score.reward is not None and score.reward >= panel.score(k, "chosen")
+            if score.reward is not None and score.reward >= panel.score(k, "chosen")
         ],
+        only_faults=True,
     )
-    return Outcome(findings=(finding,))
 
 
-def context(panel: PairPanel) -> Asking:
+def context(panel: PairPanel) -> Building[Answer]:
     """Send pairs under their own context, under another's, and under none."""
     given = [k for k, row in enumerate(panel.rows) if row.context is not None]
     pairs = _others(panel, [text_of(row.context) for row in panel.rows], given)
@@ -109,23 +107,19 @@ def context(panel: PairPanel) -> Asking:
     turned = (
         f" Of {reversals.n} pairs whose label turns with the context it is right on {reversals.value:.0%} (chance 50%)."
     )
-    finding = Finding(
-        probe="context",
-        severity=severity,
-        message=f"{'It ignores the context: under' if ignored else 'Under'} their own context {right.value:.0%} of "
+    return finding_of(
+        "context",
+        severity,
+        f"{'It ignores the context: under' if ignored else 'Under'} their own context {right.value:.0%} of "
         f"{right.n} pairs are ranked right, under another's {wrong.value:.0%}, under none {none.value:.0%}. Another "
         f"context moves margins by {moved:.0%} of their size." + (turned if reversals.n else ""),
-        value=gap.value,
-        interval=gap[1:3],
-        n=right.n,
+        (*gap, right.n),
         advice="Train on pairs whose label turns with the context (`rewardsmith.data.read_preferences`, schema `rpr`) "
-        "in the form in which it is asked (`rewardsmith.data.in_context`, `rewardsmith.rewards.ContextualReward`)."
-        if ignored
-        else "Nothing to do.",
+        "in the form in which it is asked (`rewardsmith.data.in_context`, `rewardsmith.rewards.ContextualReward`).",
         unit="share of pairs ranked right, own context less another's",
-        examples=tuple(pair_example(panel, k) for k in own if panel.margins[k] <= 0)[: 3 if ignored else 0],
+        examples=[pair_example(panel, k) for k in own if panel.margins[k] <= 0],
+        only_faults=True,
     )
-    return Outcome(findings=(finding,))
 
 
 def _moved(own: Floats, swapped: Floats) -> float:

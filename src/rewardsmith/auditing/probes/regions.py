@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from rewardsmith.auditing.finding import Finding
+from rewardsmith.auditing.finding import Finding, finding_of
 from rewardsmith.auditing.pair_baseline import number_of
 from rewardsmith.data import Row
 from rewardsmith.describe import describe
@@ -52,14 +52,12 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
     low, high = everything.behind_interval
     better = best.name != "all" and low > LEAST_BEHIND
     kept = f"R² {best.reliability.r2:.2f} on the rows that {best.name!r} keeps" if best.name != "all" else "none better"
-    finding = Finding(
-        probe="reward_regions",
-        severity="low" if better else "info",
-        message=f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
+    finding = finding_of(
+        "reward_regions",
+        "low" if better else "info",
+        f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
         f"four rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
-        value=r2,
-        interval=everything.reliability.interval,
-        n=len(rows),
+        (r2, *everything.reliability.interval, len(rows)),
         advice=f"Train on the ranks it is right about: `rewardsmith.advantages.{describe(filters[best.name])}`, "
         "advantages computed before on whole groups."
         if better

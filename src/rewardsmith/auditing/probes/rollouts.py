@@ -10,7 +10,7 @@ from typing import Any
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Panel
-from rewardsmith.auditing.finding import Finding, Ladder, counted, severity_above, share_finding, shown
+from rewardsmith.auditing.finding import Finding, Ladder, counted, finding_of, severity_above, shown
 from rewardsmith.auditing.probes.confidence import stated_confidence
 from rewardsmith.auditing.probes.regions import reward_regions
 from rewardsmith.auditing.step_baseline import labels_of
@@ -67,7 +67,7 @@ def group_signal(groups: Sequence[Known], panel: Panel) -> list[Finding]:
         return []
     dead = [group for group in groups if max(r for _, r in group) - min(r for _, r in group) <= 1e-9]
     share = counted(len(dead), len(groups), alpha=panel.alpha)
-    finding = share_finding(
+    finding = finding_of(
         "group_signal",
         severity_above(share.low, DEAD_SHARES),
         f"{len(dead)} of {len(groups)} groups pay all their completions alike and teach nothing.",
@@ -90,17 +90,14 @@ def length_correlation(groups: Sequence[Known], panel: Panel) -> list[Finding]:
         return []
     low, high = mean_interval(correlations, alpha=panel.alpha)
     strong = low > STRONG_CORRELATION or high < -STRONG_CORRELATION
-    finding = Finding(
-        probe="length_correlation",
-        severity="low" if strong else "info",
-        message=f"Within a group, reward and length have a mean rank correlation of {fmean(correlations):+.2f}.",
-        value=fmean(correlations),
-        interval=(low, high),
-        n=len(correlations),
-        advice="See whether gold shares it; if not, `rewardsmith.transforms.length_penalty`."
-        if strong
-        else "Nothing to do.",
+    finding = finding_of(
+        "length_correlation",
+        "low" if strong else "info",
+        f"Within a group, reward and length have a mean rank correlation of {fmean(correlations):+.2f}.",
+        (fmean(correlations), low, high, len(correlations)),
+        advice="See whether gold shares it; if not, `rewardsmith.transforms.length_penalty`.",
         unit="rank correlation per group",
+        only_faults=True,
     )
     return [finding]
 
@@ -150,7 +147,7 @@ def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list
                 continue
             share = counted(len(errors), len(of_kind), alpha=panel.alpha)
             found.append(
-                share_finding(
+                finding_of(
                     "gold_rates",
                     severity_above(share.low, ladder),
                     f"{kind.capitalize()} rate, {name}: {len(errors)} of {len(of_kind)} completions that are "
@@ -173,7 +170,7 @@ def flawed_positives(known: Known, cuts: Callable[[Row], float], panel: Panel) -
     share = flawed_positive_rate(paid, [None if e is None else e >= 0 for e in errors], alpha=panel.alpha)
     if share.n == 0:
         return []
-    finding = share_finding(
+    finding = finding_of(
         "flawed_positives",
         severity_above(share.low, FLAWED_SHARES),
         f"Of {share.n} completions paid as right, {share.value:.0%} hold a step labeled wrong.",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Item, Panel
-from rewardsmith.auditing.finding import counted, share_finding
+from rewardsmith.auditing.finding import counted, finding_of
 from rewardsmith.auditing.guide import PLACES, Guide, before, behind
 from rewardsmith.auditing.probes.length import FILLER
 from rewardsmith.auditing.probes.tone import CONFIDENCE, INSTRUCTIONS
@@ -165,7 +165,7 @@ def _validate(path: Path, items: Sequence[Item], panel: Panel) -> Asking:
     if share.low <= LEAST_SHARE:
         return Outcome(rates=(rate,))
     gain = fmean(_gain(panel, item, reward) for item, _, reward in paid)
-    finding = share_finding(
+    finding = finding_of(
         "search",
         severity_of(share.value, gain),
         f"Found by search and confirmed on {len(trials)} rows it never saw: {label}. Wrong, and paid on "

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from rewardsmith.auditing.asking import Outcome
-from rewardsmith.auditing.finding import Finding, Ladder, Severity, severity_above, shown
+from rewardsmith.auditing.asking import Answer, Outcome
+from rewardsmith.auditing.finding import Finding, Ladder, Severity, finding_of, severity_above, shown
 from rewardsmith.auditing.source_baseline import SourceBaseline
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.intervals import clustered_interval, normal_interval
@@ -22,7 +22,7 @@ MISSING_SHARES: Ladder = ((0.1, "low"),)
 LEAST_GROUPS = 5  # groups with a missing score, from which on its gain is judged
 
 
-def scale(baseline: SourceBaseline) -> Outcome:
+def scale(baseline: SourceBaseline) -> Answer:
     """Compare the spreads of the widest and of the narrowest source."""
     table, scales, alive, ratios = baseline.table, baseline.scales, baseline.alive, baseline.log_ratios
     if len(alive) < 2:
@@ -32,22 +32,19 @@ def scale(baseline: SourceBaseline) -> Outcome:
     low, high = normal_interval(ratio, error, alpha=baseline.alpha)
     low, high = math.exp(max(low, 0.0)), math.exp(high)
     spreads = ", ".join(f"{table.names[k]} {scales.std[k]:.3g}" for k in alive)
-    finding = Finding(
-        probe="source_scale",
-        severity=severity_above(low, SCALE_RATIOS),
-        message=f"Within a group, source {table.names[wide]!r} spreads {math.exp(ratio):.1f} times as wide as "
+    return finding_of(
+        "source_scale",
+        severity_above(low, SCALE_RATIOS),
+        f"Within a group, source {table.names[wide]!r} spreads {math.exp(ratio):.1f} times as wide as "
         f"{table.names[narrow]!r} (standard deviations: {spreads}).",
-        value=math.exp(ratio),
-        interval=(low, high),
-        n=len(table.rewards),
+        (math.exp(ratio), low, high, len(table.rewards)),
         advice="Bring them to one scale before they are added: `rewardsmith.transforms.normalize_sources` within "
         "groups, or `rewardsmith.transforms.scale_sources` by fixed ranges.",
         unit="ratio of standard deviations",
     )
-    return Outcome(findings=(finding,))
 
 
-def dominance(baseline: SourceBaseline) -> Outcome:
+def dominance(baseline: SourceBaseline) -> Answer:
     """Measure which share of the variance within groups one source explains; a fault if it outweighs every other."""
     table, alive, ratios = baseline.table, baseline.alive, baseline.log_ratios
     if len(alive) < 2:
@@ -60,20 +57,17 @@ def dominance(baseline: SourceBaseline) -> Outcome:
     others = [k for k in alive if k != top]
     outweighs = min(float(ratios[top, k]) for k in others) > math.log(LEAST_RATIO)
     rest = ", ".join(f"{table.names[k]} {found.share[k]:.1%}" for k in others)
-    finding = Finding(
-        probe="source_dominance",
-        severity=severity_above(low, DOMINANT_SHARES) if outweighs else "info",
-        message=f"Source {table.names[top]!r} explains {share:.1%} of what tells a group's completions apart; of the "
+    return finding_of(
+        "source_dominance",
+        severity_above(low, DOMINANT_SHARES) if outweighs else "info",
+        f"Source {table.names[top]!r} explains {share:.1%} of what tells a group's completions apart; of the "
         f"others, which differ too: {rest}.",
-        value=share,
-        interval=(low, high),
-        n=len(table.rewards),
+        (share, low, high, len(table.rewards)),
         advice="The small sources are not being optimized: `rewardsmith.transforms.normalize_sources` or "
         "`scale_sources`, then weights that say what each is worth; if one must come first, "
         "`rewardsmith.transforms.gated_sum`.",
         unit="share of the variance within groups",
     )
-    return Outcome(findings=(finding,))
 
 
 def dead_source(baseline: SourceBaseline) -> Outcome:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, counted, severity_above, share_finding, shown
+from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome
+from rewardsmith.auditing.finding import (
+    NOTHING_TO_DO,
+    Example,
+    Finding,
+    Ladder,
+    counted,
+    finding_of,
+    severity_above,
+    shown,
+)
 from rewardsmith.auditing.step_baseline import StepBaseline
 from rewardsmith.data import Row
 from rewardsmith.scoring import with_steps
@@ -17,13 +26,16 @@ CHANGED_SHARES: Ladder = ((0.1, "medium"), (0.02, "low"))
 NOTHING_SCORED = "too few steps could be scored"
 
 
-def step_determinism(baseline: StepBaseline) -> Asking:
+def step_determinism(baseline: StepBaseline) -> Building[Answer]:
     """Score the same steps again."""
-    (again,) = yield [Ask(_prefixes(baseline), nonce="again")]
-    changed, n = _changed(baseline, again, _prefixes(baseline), LEAST_CHANGE * baseline.spread)
+    rows = _steps(baseline)
+    (again,) = yield [Ask(rows, nonce="again")]
+    found = _differences(baseline, rows, again)
+    changed = [example for difference, example in found if difference > LEAST_CHANGE * baseline.spread]
+    n = len(found)
     if not changed:
         return Outcome()
-    finding = share_finding(
+    return finding_of(
         "step_determinism",
         "medium",
         f"The same steps, scored again, get other scores in {len(changed)} of {n} cases.",
@@ -32,27 +44,19 @@ def step_determinism(baseline: StepBaseline) -> Asking:
         unit="share of steps",
         examples=changed,
     )
-    return Outcome(findings=(finding,))
 
 
-def prefix_consistency(baseline: StepBaseline) -> Asking:
+def prefix_consistency(baseline: StepBaseline) -> Building[Answer]:
     """Score every step but the last with the steps after it in sight; what varies from call to call does not count."""
-    rows = [
-        with_steps(chain.row, chain.steps, k)
-        for chain in baseline.chains[:MOST_CHAINS]
-        for k in range(len(chain.steps) - 1)
-    ]
-    whole, again = yield [Ask(rows), Ask(_prefixes(baseline), nonce="again")]
-    noise = [
-        abs(before - after.reward)
-        for before, after in zip(_scores(baseline), again, strict=True)
-        if before is not None and after.reward is not None
-    ]
-    changed, n = _changed(baseline, whole, rows, max([LEAST_CHANGE * baseline.spread, *noise]))
+    rows, prefixes = _steps(baseline, in_sight=True), _steps(baseline)
+    whole, again = yield [Ask(rows), Ask(prefixes, nonce="again")]
+    least = [LEAST_CHANGE * baseline.spread, *(noise for noise, _ in _differences(baseline, prefixes, again))]
+    found = _differences(baseline, rows, whole)
+    changed, n = [example for difference, example in found if difference > max(least)], len(found)
     if n == 0:
         return Outcome(not_run=NOTHING_SCORED)
     share = counted(len(changed), n, alpha=baseline.alpha)
-    finding = share_finding(
+    return finding_of(
         "prefix_consistency",
         severity_above(share.low, CHANGED_SHARES),
         f"{len(changed)} of {n} steps are scored otherwise when the steps after them are in sight.",
@@ -62,42 +66,33 @@ def prefix_consistency(baseline: StepBaseline) -> Asking:
         unit="share of steps",
         examples=changed,
     )
-    return Outcome(findings=(finding,))
 
 
-def step_range(baseline: StepBaseline) -> Outcome:
+def step_range(baseline: StepBaseline) -> Answer:
     """State the range that step scores span."""
     known = baseline.scores
     if not known:
         return Outcome(not_run=NOTHING_SCORED)
     low, high = min(known), max(known)
     message = f"{len(known)} step scores span [{low:.4g}, {high:.4g}]."
-    finding = Finding("step_range", "info", message, None, (low, high), len(known), "Nothing to do.", "step score")
-    return Outcome(findings=(finding,))
+    return Finding("step_range", "info", message, None, (low, high), len(known), NOTHING_TO_DO, "step score")
 
 
-def _prefixes(baseline: StepBaseline) -> list[Row]:
-    """Every step but the last, as the last of its prefix."""
+def _steps(baseline: StepBaseline, *, in_sight: bool = False) -> list[Row]:
+    """Every step but the last, as the last of its prefix, or with the steps after it `in_sight`."""
     return [
-        with_steps(chain.row, chain.steps[: k + 1])
+        with_steps(chain.row, chain.steps, k) if in_sight else with_steps(chain.row, chain.steps[: k + 1])
         for chain in baseline.chains[:MOST_CHAINS]
         for k in range(len(chain.steps) - 1)
     ]
 
 
-def _scores(baseline: StepBaseline) -> list[float | None]:
-    return [score for chain in baseline.chains[:MOST_CHAINS] for score in chain.scores[:-1]]
-
-
-def _changed(
-    baseline: StepBaseline, after: Sequence[Scored], rows: Sequence[Row], least: float
-) -> tuple[list[Example], int]:
-    """The rows whose scores differ from the baseline's by more than `least`, largest first, and how many there were."""
-    compared = [
-        (row, a, b.reward)
-        for row, a, b in zip(rows, _scores(baseline), after, strict=True)
+def _differences(baseline: StepBaseline, rows: Sequence[Row], after: Sequence[Scored]) -> list[tuple[float, Example]]:
+    """How far the scores of `_steps` lie from the baseline's, each with its row, largest first."""
+    before = [score for chain in baseline.chains[:MOST_CHAINS] for score in chain.scores[:-1]]
+    found = [
+        (abs(a - b.reward), shown(row, b.reward, a))
+        for row, a, b in zip(rows, before, after, strict=True)
         if a is not None and b.reward is not None
     ]
-    changed = [entry for entry in compared if abs(entry[1] - entry[2]) > least]
-    changed.sort(key=lambda entry: -abs(entry[1] - entry[2]))
-    return [shown(row, b, a) for row, a, b in changed], len(compared)
+    return sorted(found, key=lambda entry: -entry[0])

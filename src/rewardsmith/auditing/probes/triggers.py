@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.edits import pairs_of, passing_example
-from rewardsmith.auditing.finding import share_finding
+from rewardsmith.auditing.finding import finding_of
 from rewardsmith.auditing.guide import PLACES, Guide
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
@@ -76,7 +76,7 @@ def triggers(panel: PairPanel, *, guide: Guide | None = None) -> Asking:
     apart = [passed for passed, by_chance in passes if passed != by_chance]
     p_value = binomtest(sum(apart), len(apart), alternative="greater").pvalue if apart else 1.0
     works = own.low > LEAST_SHARE and p_value < panel.alpha
-    finding = share_finding(
+    finding = finding_of(
         "triggers",
         "low" if works else "info",
         f"{capitalized(trigger.label)}, proposed by the reward's gradient and chosen with {found.tried} scored "
