@@ -29,7 +29,7 @@ def parsed(ids):
 def test_a_text_is_prompt_then_markers_and_words_of_the_announced_form_then_an_end():
     spoken, streams = language()
     for ids in spoken.corpus(200, streams).flatten(0, 1).tolist():
-        assert len(ids) == spoken.n_positions == 7
+        assert len(ids) == 7
         assert (ids[0], ids[-1]) == (0, EOS)
         for marker, word in zip(ids[2:-1:2], ids[3:-1:2], strict=True):
             assert marker in MARKERS

@@ -26,16 +26,13 @@ CRITERION = All(
     PairedGain("accuracy_train/implicit", over="accuracy_train/explicit", at_least=-0.02),
     LowerBound("gap_paraphrase/explicit_over_implicit", above=0.05, least_seeds=8),
     LowerBound("gap_mix/explicit_over_implicit", above=0.03, least_seeds=8),
-    # What must fail: a head that has not read the answer, tests in the words of training (the first part), and a
-    # model against itself.
+    # What must fail: a head blind to the answer, tests in the words of training (first part), a model against itself.
     Within("accuracy_id/head_on_prompt", 0.45, 0.55),
     AtMost("gap_paraphrase/explicit_over_itself", 0.0),
 )
-SPLITS = ("train", "id", "paraphrase", "mix")
-FORMS = ("first", "second", "mixed")  # of the three tests
+FORMS = {"id": "first", "paraphrase": "second", "mix": "mixed"}  # of the words in each test
 BOS, EOS, FIRST_MARKER, FIRST_WORD = 0, 1, 2, 4  # tokens
-PROMPT_END = 1  # position of the last token before the answer
-CHUNK = 250  # texts per seed that are read at once
+PROMPT = 2  # tokens before the answer
 Scorer = Callable[[Tensor], Tensor]  # (S, n, T) texts to (S, n) rewards
 
 
@@ -49,69 +46,51 @@ class Language(NamedTuple):
     value: Tensor
     n_concepts: int
 
-    @property
-    def n_tokens(self) -> int:
-        """Size of the vocabulary: BOS, EOS, two markers, two words per concept."""
-        return FIRST_WORD + 2 * self.value.shape[-1]
-
-    @property
-    def n_positions(self) -> int:
-        """T, tokens of a text."""
-        return 3 + 2 * self.n_concepts
-
-    def answers(self, prompt: Tensor, streams: Streams) -> Tensor:
-        """(S, n, L) concepts that the chain draws after the prompt's (S, n)."""
-        seed = torch.arange(len(streams))[:, None]
-        found = [prompt]
-        for uniform in streams.rand(self.n_concepts, prompt.shape[1]).unbind(1):
+    def answers(self, n: int, n_answers: int, streams: Streams) -> tuple[Tensor, Tensor]:
+        """(S, n) words, of either form, that prompts are, and (S, n, k, L) concepts that the chain draws after them."""
+        seed, n_words = torch.arange(len(streams))[:, None, None], self.value.shape[-1]
+        concept, form = streams.randint(n_words, n), streams.randint(2, n)
+        found = [concept[:, None].expand(-1, n_answers, -1)]  # (S, k, n) each
+        for uniform in streams.rand(n_answers, self.n_concepts, n).unbind(2):
             found.append(sample_index(self.transitions[seed, found[-1]], uniform))
-        return torch.stack(found[1:], dim=-1)
+        return FIRST_WORD + concept + n_words * form, torch.stack(found[1:], dim=-1).transpose(1, 2)
 
     def texts(self, prompt_word: Tensor, concepts: Tensor, forms: Tensor) -> Tensor:
-        """(S, n, T) tokens: prompt words (S, n), and concepts (S, n, L) written in forms (S, n, L) of 0 and 1."""
+        """(S, ..., T) tokens of prompt words (S, ...) and concepts (S, ..., L) in forms (S, ..., L), each 0 or 1."""
         words = FIRST_WORD + concepts + self.value.shape[-1] * forms
         body = torch.stack([FIRST_MARKER + forms, words], dim=-1).flatten(-2)
         ends = [torch.full_like(prompt_word, token)[..., None] for token in (BOS, EOS)]
         return torch.cat([ends[0], prompt_word[..., None], body, ends[1]], dim=-1)
 
-    def prompts(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        """(S, n) concepts and the words, of either form, that prompts are."""
-        concept, form = streams.randint(self.value.shape[-1], n), streams.randint(2, n)
-        return concept, FIRST_WORD + concept + self.value.shape[-1] * form
-
     def corpus(self, n: int, streams: Streams) -> Tensor:
         """(S, n, T) texts as the language has them, every marker by chance."""
-        concept, word = self.prompts(n, streams)
-        return self.texts(word, self.answers(concept, streams), streams.randint(2, n, self.n_concepts))
+        word, concepts = self.answers(n, 1, streams)
+        return self.texts(word, concepts[:, :, 0], streams.randint(2, n, self.n_concepts))
 
     def pairs(self, n: int, streams: Streams, *, forms: str) -> Tensor:
         """(S, n, 2, T) pairs without a label error: two answers drawn for one prompt, the one of more gold first.
 
         Answers of equal gold are passed over. Answers are in the first form, the second, or each word's is drawn.
         """
-        check_choice("Language.pairs", "forms", forms, FORMS)
-        drawn = 2 * n + 16
-        concept, word = self.prompts(drawn, streams)
-        both = torch.stack([self.answers(concept, streams) for _ in range(2)], dim=2)  # (S, m, 2, L)
+        check_choice("Language.pairs", "forms", forms, tuple(FORMS.values()))
+        word, both = self.answers(2 * n + 16, 2, streams)  # (S, m), (S, m, 2, L)
         seed = torch.arange(len(streams))[:, None]
         gold = self.value[seed[..., None, None], both].sum(-1)
-        told_apart = (
-            gold[..., 0] - gold[..., 1]
-        ).abs() > 1e-5  # equal multisets in another order differ by rounding alone
+        told_apart = (gold[..., 0] - gold[..., 1]).abs() > 1e-5  # the same words in another order differ by rounding
         if int(told_apart.sum(dim=1).min()) < n:
             raise ValueError(
-                f"Language.pairs: fewer than {n} of {drawn} pairs differ in gold. Raise temperature or the length."
+                f"Language.pairs: fewer than {n} of {2 * n + 16} pairs differ in gold. Raise temperature or the length."
             )
         kept = told_apart.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :n]
         order = gold.argsort(dim=-1, descending=True)
         both = both.gather(2, order[..., None].expand_as(both))[seed, kept]  # (S, n, 2, L)
         form = streams.randint(2, *both.shape[1:]) if forms == "mixed" else torch.full_like(both, forms == "second")
-        return torch.stack([self.texts(word[seed, kept], both[:, :, k], form[:, :, k]) for k in (0, 1)], dim=2)
+        return self.texts(word[seed, kept][..., None].expand(-1, -1, 2), both, form)
 
     def next_token(self, ids: Tensor) -> Tensor:
         """(S, n, T − 1, V) the true probabilities of tokens 1…T−1 given those before."""
         n_words = self.value.shape[-1]
-        target = torch.zeros(*ids.shape[:2], ids.shape[2] - 1, self.n_tokens, dtype=self.value.dtype)
+        target = torch.zeros(*ids.shape[:2], ids.shape[2] - 1, FIRST_WORD + 2 * n_words, dtype=self.value.dtype)
         target[:, :, 0, FIRST_WORD:] = 0.5 / n_words
         target[:, :, 1:-1:2, FIRST_MARKER:FIRST_WORD] = 0.5
         target[:, :, -1, EOS] = 1.0
@@ -152,10 +131,7 @@ class World:
 def pretrain(
     models: BatchedGPT, language: Language, streams: Streams, *, steps: int, batch_size: int, rate: float = 3e-3
 ) -> BatchedGPT:
-    """AdamW on the cross-entropy to the true next-token probabilities of fresh texts, in place.
-
-    As drawing the next tokens does on average, without the noise of the draw.
-    """
+    """AdamW on the cross-entropy to the true next-token probabilities of fresh texts: no noise of drawn tokens."""
     for _ in adam_steps(
         models.parameters(), steps, learning_rate=rate, weight_decay=0.01, betas=(0.9, 0.95), warm_up=20
     ):
@@ -169,22 +145,19 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     """Accuracy of an explicit and an implicit reward on pairs in the words of training, in the others, and in both."""
     streams = Streams(seeds, dtype=torch.float32)
     language = world.language(streams)
-    base = BatchedGPT(language.n_tokens, language.n_positions, streams=streams, **parameters(world, BatchedGPT))
+    sizes = FIRST_WORD + 2 * world.n_words, PROMPT + 2 * world.n_concepts + 1  # of the vocabulary, and of a text
+    base = BatchedGPT(*sizes, streams=streams, **parameters(world, BatchedGPT))
     pretrain(base, language, streams, steps=world.pretrain_steps, batch_size=world.pretrain_batch)
     data = language.pairs(world.n_pairs, streams, forms="first")
     order = [streams.randint(world.n_pairs, world.batch_size) for _ in range(world.steps)]
     seed = torch.arange(len(seeds))[:, None]
     batches = [data[seed, picks].transpose(1, 2).flatten(1, 2) for picks in order]  # all chosen answers first
-    rewards = (
-        explicit(base, batches, PROMPT_END if broken else language.n_positions - 1, world),
-        explicit(base, batches, PROMPT_END, world),
-        implicit(base, batches, data, order, world),
-    )
-    tests = [data, *(language.pairs(world.n_tests, streams, forms=forms) for forms in FORMS)]
+    heads = [explicit(base, batches, read, world) for read in (PROMPT if broken else None, PROMPT)]
+    rewards = (*heads, implicit(base, batches, data, order, world))
+    fresh = {split: language.pairs(world.n_tests, streams, forms=forms) for split, forms in FORMS.items()}
     rows: list[dict[str, float]] = [{} for _ in seeds]
-    for split, pairs in zip(SPLITS, tests, strict=True):
-        scores = [[in_chunks(score, pairs[:, :, k]) for k in (0, 1)] for score in rewards]
-        margins = [(chosen - rejected).numpy() for chosen, rejected in scores]
+    for split, pairs in ({"train": data} | fresh).items():
+        margins = [(in_chunks(score, pairs[:, :, 0]) - in_chunks(score, pairs[:, :, 1])).numpy() for score in rewards]
         for row, explicit_, blind, implicit_ in zip(rows, *margins, strict=True):
             gap = accuracy_gap(explicit_, implicit_, n_resamples=1)
             row[f"accuracy_{split}/explicit"], row[f"accuracy_{split}/implicit"] = gap[:2]
@@ -194,12 +167,12 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return rows
 
 
-def explicit(base: BatchedGPT, batches: list[Tensor], position: int, world: World) -> Scorer:
-    """A linear head on the hidden state at `position`, trained with a copy of all that is below it."""
+def explicit(base: BatchedGPT, batches: list[Tensor], read: int | None, world: World) -> Scorer:
+    """A linear head on the last hidden state of `read` tokens, all if None, trained with a copy of all below it."""
     models, head = base.copies(1), torch.zeros(len(base), 1, world.width, requires_grad=True)
 
     def score(ids: Tensor) -> Tensor:
-        return (models.hidden(ids[..., : position + 1])[:, :, -1] * head).sum(dim=-1)
+        return (models.hidden(ids[..., :read])[:, :, -1] * head).sum(dim=-1)
 
     trunk: dict[str, Any] = {"params": list(models.parameters()), "lr": world.trunk_rate}
     for step in adam_steps([trunk, {"params": [head]}], len(batches), learning_rate=world.head_rate, weight_decay=0.01):
@@ -212,7 +185,7 @@ def implicit(base: BatchedGPT, batches: list[Tensor], data: Tensor, order: list[
     policy = base.copies(1)
 
     def logps(models: BatchedGPT, ids: Tensor) -> Tensor:
-        return sequence_logps(models(ids), ids, (torch.arange(ids.shape[-1]) > PROMPT_END).expand_as(ids))
+        return sequence_logps(models(ids), ids, (torch.arange(ids.shape[-1]) >= PROMPT).expand_as(ids))
 
     known = [in_chunks(partial(logps, base), data[:, :, k]) for k in (0, 1)]  # (S, n) each
     for step in adam_steps(policy.parameters(), len(order), learning_rate=world.policy_rate, weight_decay=0.01):
@@ -224,8 +197,8 @@ def implicit(base: BatchedGPT, batches: list[Tensor], data: Tensor, order: list[
 
 @torch.no_grad()
 def in_chunks(score: Scorer, ids: Tensor) -> Tensor:
-    """(S, n) scores of texts (S, n, T), few at a time."""
-    return torch.cat([score(part) for part in torch.split(ids, CHUNK, dim=1)], dim=1)
+    """(S, n) scores of texts (S, n, T), 250 per seed at a time."""
+    return torch.cat([score(part) for part in torch.split(ids, 250, dim=1)], dim=1)
 
 
 figure = partial(
