@@ -40,9 +40,6 @@ LoraRank = Annotated[
     int, typer.Option(min=0, help="Train adapters of this rank and the head, not all weights; 0: all.")
 ]
 LoraAlpha = Annotated[float | None, typer.Option(min=0.0, help="Scale of the adapters; twice their rank if not given.")]
-TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run code that the model's folder or repository brings.")
-]
 
 
 def train_reward_command(
@@ -71,7 +68,7 @@ def train_reward_command(
     lora_alpha: LoraAlpha = None,
     step_end: StepEnd = r"\n",
     checkpoint_steps: CheckpointSteps = 500,
-    trust_remote_code: TrustRemoteCode = False,
+    trust_remote_code: shell.TrustRemoteCode = False,
     seed: Annotated[int, typer.Option(help="Of the first member; each further one adds 1.")] = 0,
     as_json: shell.AsJson = False,
 ) -> None:

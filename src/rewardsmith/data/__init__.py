@@ -15,9 +15,7 @@ from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
 from rewardsmith.data.preference_trees import grow_tree, sample_tree_pairs
 from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow, held_out, to_dataset
 from rewardsmith.data.rows import Row, Rows, completion_text, read_rows, text_of
-from rewardsmith.data.segments import split_clauses, split_sentences
-from rewardsmith.data.step_encoding import encode_steps
-from rewardsmith.data.steps import segment_steps, split_steps
+from rewardsmith.data.steps import encode_steps, segment_steps, split_clauses, split_sentences, split_steps
 
 if TYPE_CHECKING:
     from rewardsmith.data.card import data_card

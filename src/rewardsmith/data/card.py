@@ -151,8 +151,20 @@ def data_card(
         labels=dict(sorted(labels.items())),
         near_duplicates=len(near_duplicates(prompts)) if duplicates else None,
     )
-    if rows and isinstance(rows[0], PreferenceRow):
-        card = _with_pairs(card, rows, identities)
+    pairs = [row for row in rows if isinstance(row, PreferenceRow)]
+    if pairs:
+        strict = [(row, identity) for row, identity in zip(pairs, identities, strict=True) if not row.is_tie]
+        gaps = [n_words(row.chosen) - n_words(row.rejected) for row, _ in strict]
+        longer = [gap > 0 for gap in gaps if gap]
+        known = {identity for _, identity in strict}
+        strengths = Counter(round(row.strength, 2) for row in pairs if row.strength is not None)
+        card = replace(
+            card,
+            tie_share=1 - len(strict) / len(pairs),
+            longer_chosen=sum(longer) / len(longer) if longer else None,
+            contradicted=sum((prompt, worse, better, z) in known for _, (prompt, better, worse, z) in strict),
+            strengths={f"{value:g}": strengths[value] for value in sorted(strengths)},
+        )
     return replace(card, warnings=_warnings(card))
 
 
@@ -171,21 +183,6 @@ def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
 def n_words(text: Any) -> int:
     """Words between white space."""
     return len(text_of(text).split())
-
-
-def _with_pairs(card: DataCard, pairs: Sequence[Any], identities: Sequence[tuple[str, ...]]) -> DataCard:
-    strict = [(row, identity) for row, identity in zip(pairs, identities, strict=True) if not row.is_tie]
-    gaps = [n_words(row.chosen) - n_words(row.rejected) for row, _ in strict]
-    longer = [gap > 0 for gap in gaps if gap]
-    known = {identity for _, identity in strict}
-    strengths = Counter(round(row.strength, 2) for row in pairs if row.strength is not None)
-    return replace(
-        card,
-        tie_share=1 - len(strict) / len(pairs),
-        longer_chosen=sum(longer) / len(longer) if longer else None,
-        contradicted=sum((prompt, worse, better, z) in known for _, (prompt, better, worse, z) in strict),
-        strengths={f"{value:g}": strengths[value] for value in sorted(strengths)},
-    )
 
 
 def _warnings(card: DataCard) -> tuple[str, ...]:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rewardsmith.data.keys import is_missing, only_text
 from rewardsmith.data.records import name_of, records_of
 from rewardsmith.errors import RowsError
 from rewardsmith.types import Text
+
+if TYPE_CHECKING:
+    import torch
 
 Rows = str | Path | Iterable[Any]
 """What rows are read from: a file, a folder, a hub name, a `datasets.Dataset`, a DataFrame, or an iterable of mappings
@@ -214,3 +217,32 @@ def without_end_tokens(text: str) -> str:
         while end and text[end - 1].isspace():
             end -= 1
     return text[:end] if 0 < end < first else text
+
+
+def number_columns(columns: Mapping[str, list[Any]], *, device: torch.device | None = None) -> dict[str, Any]:
+    """Every column of numbers, or of equally many numbers per row, as a tensor; the others as they are.
+
+    (B,) or (B, M) float32 with NaN for None, bool where all values are.
+
+    >>> number_columns({"gold": [1.0, None], "answer": ["4", "5"]})
+    {'gold': tensor([1., nan]), 'answer': ['4', '5']}
+    """
+    found: dict[str, Any] = {}
+    for name, values in columns.items():
+        flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        widths = {len(value) if isinstance(value, list) else -1 for value in values}
+        if not flat or len(widths) > 1 or not all(item is None or isinstance(item, int | float) for item in flat):
+            found[name] = values
+            continue
+        from rewardsmith._torch import torch
+
+        if all(isinstance(item, bool) for item in flat):
+            found[name] = torch.tensor(values, device=device)
+        else:
+            filled = [[_known(item) for item in v] if isinstance(v, list) else _known(v) for v in values]
+            found[name] = torch.tensor(filled, dtype=torch.float32, device=device)
+    return found
+
+
+def _known(item: float | None) -> float:
+    return float("nan") if item is None else float(item)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rewardsmith.data.columns import number_columns
+from rewardsmith.data.rows import number_columns
 from rewardsmith.types import RewardBatch, named_by
 
 Stage = Callable[..., Tensor]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewardsmith.data.columns import number_columns
+from rewardsmith.data.rows import number_columns
 from rewardsmith.scoring.sync_async import finished
 
 _GIVEN = frozenset(("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "steps"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewardsmith.data import Row
-from rewardsmith.data.columns import number_columns
+from rewardsmith.data.rows import number_columns
 from rewardsmith.scoring.blocks import Results
 from rewardsmith.scoring.calling import pseudo_ids
 from rewardsmith.scoring.loading import load_reward

@@ -26,7 +26,7 @@ from trl import RewardConfig  # type: ignore[attr-defined]
 
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow, to_dataset
-from rewardsmith.data.step_encoding import STEP_END
+from rewardsmith.data.steps import STEP_END
 from rewardsmith.engines.trl.adapters import check_adapters, with_adapters
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer, rated_attributes
 from rewardsmith.engines.trl.reading import loaded, ready

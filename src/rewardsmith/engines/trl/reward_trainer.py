@@ -124,15 +124,12 @@ class RewardTrainer(TRLRewardTrainer):
             losses = losses + centering_loss(chosen, rejected, coef=self.args.center_rewards_coefficient)
         for name in columns.keys() & {"margin", "soft_label"}:  # of a tie too
             losses = losses.masked_fill(columns[name].isnan(), math.nan)
-        if "is_tie" in columns:
-            self._note(losses.detach(), (chosen - rejected).detach(), columns["is_tie"] > 0.5)
-        return losses
-
-    def _note(self, losses: Tensor, delta: Tensor, tie: Tensor) -> None:
-        """Put accuracy and margin of strict pairs in the place of TRL's, and note ties apart."""
+        if "is_tie" not in columns:
+            return losses
+        # Accuracy and margin of strict pairs go in the place of TRL's, and ties are noted apart.
         metrics = self._metrics["train" if self.model.training else "eval"]
-        table = torch.stack([losses, delta, tie.to(delta.dtype)], dim=1)
-        losses, delta, tied = self.accelerator.gather_for_metrics(table).unbind(dim=1)
+        table = torch.stack([losses, chosen - rejected, columns["is_tie"].to(losses.dtype)], dim=1).detach()
+        told, delta, tied = self.accelerator.gather_for_metrics(table).unbind(dim=1)
         ties = tied > 0.5
         for name in ("accuracy", "margin"):
             metrics[name].pop()
@@ -141,7 +138,8 @@ class RewardTrainer(TRLRewardTrainer):
             metrics["margin"].append(float(delta[~ties].mean()))
         if bool(ties.any()):
             metrics["tie_gap"].append(float(delta[ties].abs().mean()))
-            metrics["tie_loss"].append(float(losses[ties].nanmean()))
+            metrics["tie_loss"].append(float(told[ties].nanmean()))
+        return losses
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         metrics = self._metrics["train" if self.model.training else "eval"]

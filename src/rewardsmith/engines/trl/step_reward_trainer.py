@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification, EvalPrediction
 
 from rewardsmith.data import encode_steps
-from rewardsmith.data.step_encoding import STEP_END
+from rewardsmith.data.steps import STEP_END
 from rewardsmith.engines.trl.reading import ready
 from rewardsmith.engines.trl.row_trainer import RowTrainer
 from rewardsmith.objectives.pairwise import step_label_loss

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rewardsmith._check import check_choice
 from rewardsmith.data import encode_steps
-from rewardsmith.data.step_encoding import STEP_END
+from rewardsmith.data.steps import STEP_END
 from rewardsmith.rewards.models.base import Batching, ModelReward, scanner_of
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
 from rewardsmith.rewards.models.scanning import Output, Scanner
