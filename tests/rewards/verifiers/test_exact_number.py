@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewardsmith.rewards import exact_number, math_equal
 from rewardsmith.rewards.verifiers.final_answer import final_answer
-from rewardsmith.rewards.verifiers.numerals import read_number
+from rewardsmith.rewards.verifiers.numerals import Quantity, read_quantity
 
 CARRIERS = (
     "{}",
@@ -67,7 +67,7 @@ def test_nothing_a_policy_writes_raises_and_the_score_is_a_verdict(text, key):
 @given(value=st.fractions(max_denominator=1000))
 def test_a_fraction_is_read_as_the_fraction_it_is(value):
     n, d = value.numerator, value.denominator
-    assert read_number(f"{n}/{d}") == read_number(rf"\dfrac{{{n}}}{{{d}}}") == value
+    assert read_quantity(f"{n}/{d}") == read_quantity(rf"\dfrac{{{n}}}{{{d}}}") == Quantity(value)
 
 
 @pytest.mark.parametrize("verifier", [exact_number, math_equal])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,8 +118,12 @@ def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES))
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("principle"), str):
             return None
-        score, most = _number(entry.get("score")), _number(entry.get("max_score"))
-        if score is None or most is None or most <= 0:
+        points: list[Any] = [entry.get("score"), entry.get("max_score")]
+        score = most = 0.0
+        if all(type(value) in (int, float) for value in points):  # a bool is no number
+            with contextlib.suppress(OverflowError):  # an integer beyond the range of floats
+                score, most = map(float, points)
+        if most <= 0:
             return None
         judgements.append(Judgement(entry["principle"], score, most, str(entry.get("rationale", ""))))
     names = {judgement.principle for judgement in judgements}
@@ -204,12 +208,3 @@ class PrincipleJudge(Judge):
             for prompt, own in zip(prompts, steps, strict=True)
         ]
         return list(await asyncio.gather(*rows))
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond the range of floats
-        return None

@@ -40,18 +40,14 @@ class GradientSource(NamedTuple):
         return self.scanner.model.get_input_embeddings()
 
 
-class Slopes(NamedTuple):
-    """scores: (B,), of the rows. gradients: (B, T, d), ∂ score / ∂ embedding of each row's chosen tokens."""
-
-    scores: Tensor
-    gradients: Tensor
-
-
-def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequence[range]) -> Slopes:
+def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequence[range]) -> tuple[Tensor, Tensor]:
     """How each row's score changes with the embeddings of T of its tokens.
 
     Args:
         rows: B encoded rows. spans: B ranges of T positions, those of row b in `rows[b].ids`.
+
+    Returns:
+        (B,) scores of the rows and (B, T, d) gradients, ∂ score / ∂ embedding of each row's chosen tokens.
     """
     import torch
 
@@ -69,7 +65,7 @@ def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequ
                 shift = width - len(row.ids) if scanner.side == "left" else 0
                 gradients.append(line[span.start + shift : span.stop + shift])
             scores.append(score.detach())
-    return Slopes(torch.cat(scores), torch.stack(gradients))
+    return torch.cat(scores), torch.stack(gradients)
 
 
 def swap_gains(embedding: Any, gradients: Tensor, ids: Sequence[int]) -> Tensor:

@@ -99,12 +99,6 @@ def read_quantity(text: str) -> Quantity | None:
     return Quantity(value, currency or unit, assigned[1] if assigned else "")
 
 
-def read_number(text: str) -> Fraction | None:
-    """The value of `read_quantity`, whatever its unit."""
-    quantity = read_quantity(text)
-    return None if quantity is None else quantity.value
-
-
 def same_quantity(key: Quantity, given: Quantity, *, tolerance: Fraction = Fraction(0)) -> bool:
     """Equal values; in one unit and of one variable where both name theirs."""
     agree = all(not one or not two or one == two for one, two in zip(key[1:], given[1:], strict=True))
