@@ -136,37 +136,28 @@ def evaluating(*modules: Any) -> Iterator[Callable[[], None]]:
     parts = {whole: list(whole.modules()) for whole in modules}
     modes = {whole: [module.training for module in own] for whole, own in parts.items()}
     switched = [whole for whole in modules if any(modes[whole])]
-    put_back = None
-    try:
-        for whole in switched:  # not a model in use, where walking over it costs more than a small batch
-            whole.eval()
-        put_back = _kept([module for own in parts.values() for module in own])
-        yield put_back
-    finally:
-        if put_back is not None:
-            put_back()
-        for whole in switched:
-            whole.train(modes[whole][0])  # adapters may merge their weights in one mode alone
-            for module, training in zip(parts[whole], modes[whole], strict=True):
-                module.training = training
-
-
-def _kept(modules: list[Any]) -> Callable[[], None]:
-    """Return what makes the settings and parts of these modules again what they are now."""
-    settings = [
-        (vars(module), name, value)
-        for module in modules
-        for name, value in vars(module).items()
-        if isinstance(value, (str, bool)) and name != "training"
-    ]
-    parts = [(module._modules, dict(module._modules)) for module in modules if module._modules]
+    settings: list[tuple[dict[str, Any], str, Any]] = []
+    held: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     def put_back() -> None:
         for own, name, value in settings:
             if own.get(name) is not value:
                 own[name] = value
-        for found, before in parts:
+        for found, before in held:
             if found != before:
                 found.update(before)
 
-    return put_back
+    try:
+        for whole in switched:  # not a model in use, where walking over it costs more than a small batch
+            whole.eval()
+        for module in (module for own in parts.values() for module in own):
+            said = [pair for pair in vars(module).items() if isinstance(pair[1], (str, bool)) and pair[0] != "training"]
+            settings += [(vars(module), *pair) for pair in said]
+            held += [(module._modules, dict(module._modules))] if module._modules else []
+        yield put_back
+    finally:
+        put_back()
+        for whole in switched:
+            whole.train(modes[whole][0])  # adapters may merge their weights in one mode alone
+            for module, training in zip(parts[whole], modes[whole], strict=True):
+                module.training = training

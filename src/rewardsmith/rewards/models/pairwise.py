@@ -68,7 +68,7 @@ class PairwiseReward(ModelReward):
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
     ) -> list[float | None]:
         """P(the first is better), as read in this one order; None where it is too long or the model gives no number."""
-        found = scored(self.name, self._logits(prompts, firsts, seconds))
+        found = scored(self.name, self.reading.reasoned(list(prompts), self._written(firsts, seconds)))
         return [None if logit is None else sigmoid(logit) for logit in found]
 
     def __call__(  # type: ignore[override]
@@ -86,8 +86,8 @@ class PairwiseReward(ModelReward):
         A column `placed` of "first" or "second" has the completion read in that place alone, not in both.
         """
         placed = columns.get("placed") or [None] * len(prompts)
-        there = self._logits(prompts, completions, reference)
-        back = self._logits(prompts, reference, completions)
+        there = self.reading.reasoned(prompts, self._written(completions, reference))
+        back = self.reading.reasoned(prompts, self._written(reference, completions))
         found: list[float | Unscored] = []
         for one, other, place in zip(there, back, placed, strict=True):
             if place == "first" or isinstance(one, Unscored):
@@ -116,11 +116,6 @@ class PairwiseReward(ModelReward):
             self.model, self.tokenizer, max_length=self.max_length, chat=self.chat, eos=self.eos,
             batching=self.batching, name=self.name,
         )  # fmt: skip
-
-    def _logits(
-        self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
-    ) -> list[float | Unscored]:
-        return self.reading.reasoned(list(prompts), self._written(firsts, seconds))
 
     def _written(self, firsts: Sequence[Completion], seconds: Sequence[Completion]) -> list[Completion]:
         return [
