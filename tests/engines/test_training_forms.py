@@ -24,8 +24,8 @@ from trl import RewardConfig
 
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow
 from rewardsmith.engines.trl import Member, RewardFit, RewardTrainer, fit_members, fit_reward_model
-from rewardsmith.engines.trl.adapters import with_adapters
 from rewardsmith.engines.trl.fit import RECORD
+from rewardsmith.engines.trl.reading import with_adapters
 from rewardsmith.rewards import SequenceReward
 from tests.engines.helpers import interrupted
 from tests.installed import part_of

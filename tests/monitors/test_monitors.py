@@ -21,10 +21,9 @@ from rewardsmith.monitors import (
     proxy_gold_divergence,
     proxy_outcome_divergence,
 )
-from rewardsmith.monitors.canaries import canary_rows, count_paid
-from rewardsmith.monitors.evidence import evidence
 from rewardsmith.monitors.kinds import dead_group_rate, infinite_rewards, unscored_rate
 from rewardsmith.monitors.measures import dead_groups, length_correlation, source_key
+from rewardsmith.monitors.rows import canary_rows, count_paid, evidence
 
 NAN = float("nan")
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rewardsmith.measures.sequential import Reading
-from rewardsmith.monitors.evidence import Shows
 from rewardsmith.monitors.measures import Record
+from rewardsmith.monitors.rows import Shows
 
 Read = Callable[[Sequence[Record]], Reading | None]
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rewardsmith.monitors.evidence import evidence
 from rewardsmith.monitors.kinds import default_monitors
 from rewardsmith.monitors.measures import Record
 from rewardsmith.monitors.monitor import Alarm, Monitor
+from rewardsmith.monitors.rows import evidence
 
 
 class Watch:

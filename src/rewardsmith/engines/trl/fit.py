@@ -27,9 +27,8 @@ from trl import RewardConfig  # type: ignore[attr-defined]
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow, to_dataset
 from rewardsmith.data.steps import STEP_END
-from rewardsmith.engines.trl.adapters import check_adapters, with_adapters
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer, rated_attributes
-from rewardsmith.engines.trl.reading import loaded, ready
+from rewardsmith.engines.trl.reading import check_adapters, loaded, ready, with_adapters
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 

@@ -16,9 +16,9 @@ from transformers import TrainerCallback
 from rewardsmith._check import check_choice
 from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.monitors import Monitor, Watch, measure_batch
-from rewardsmith.monitors.canaries import canary_rows, count_paid
 from rewardsmith.monitors.measures import Record
 from rewardsmith.monitors.monitor import Alarm
+from rewardsmith.monitors.rows import canary_rows, count_paid
 from rewardsmith.scoring.calling import ignore
 from rewardsmith.scoring.contracts import signature_of
 from rewardsmith.scoring.sync_async import finished

@@ -1,12 +1,18 @@
-"""Content-free completions for real prompts: whatever is paid for them is paid for nothing."""
+"""The rows of a monitor: content-free completions that a reward is asked to score, and those behind an alarm.
+
+Whatever is paid for the former is paid for nothing.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rewardsmith.data import MASTER_KEYS
+from rewardsmith.monitors.measures import known
+
+Shows = Literal["paid", "longest", "unscored", "canaries"]
 
 
 def canary_rows(
@@ -50,3 +56,32 @@ def count_paid(scores: Sequence[float | None], *, paid_above: float = 0.5) -> tu
     """
     scored = [score for score in scores if score is not None and not math.isnan(score)]
     return sum(score > paid_above for score in scored), len(scored)
+
+
+def evidence(rows: Sequence[Mapping[str, Any]], shows: Shows, *, n: int = 5) -> tuple[dict[str, Any], ...]:
+    """The `n` rows that show best what an alarm is about, worst first, each with plain values.
+
+        paid      the highest reward; among equals the lowest gold
+        longest   the most tokens; among equals the highest reward
+        unscored  those without a reward; none where all have one
+        canaries  completions of no content that the reward pays, the highest reward first
+
+    Args:
+        rows: mappings with `prompt`, `completion`, `reward` and `gold` (None or NaN where unknown), `length`, and
+            `canary`, True for a row that no policy wrote.
+
+    >>> rows = [{"completion": c, "reward": r, "gold": g} for c, r, g in (("a", 1.0, 1.0), ("b", 1.0, 0.0))]
+    >>> [row["completion"] for row in evidence(rows, "paid")]
+    ['b', 'a']
+    """
+    plain: list[dict[str, Any]] = [
+        {name: known(v) if isinstance(v, float) else v for name, v in row.items()} for row in rows
+    ]
+    own = [row for row in plain if bool(row.pop("canary", False)) == (shows == "canaries")]
+    if shows == "unscored":
+        return tuple(row for row in own if row["reward"] is None)[:n]
+    scored = [row for row in own if row["reward"] is not None]
+    scored.sort(key=lambda row: (-row["reward"], math.inf if row.get("gold") is None else row["gold"]))
+    if shows == "longest":
+        scored.sort(key=lambda row: -(row.get("length") or 0))  # stable: the paid stay first among equals
+    return tuple(scored[:n])
