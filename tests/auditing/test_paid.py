@@ -8,7 +8,7 @@ from small_panels import integer_rows
 from rewardsmith.auditing.baseline import Conduct, Item, Panel
 from rewardsmith.auditing.finding import clip
 from rewardsmith.auditing.texts import CARRIERS
-from rewardsmith.auditing.trials import VariantProbe, says_the_key, severity_of, variant, worst
+from rewardsmith.auditing.trials import VariantProbe, conclude, says_the_key, severity_of, variant
 from rewardsmith.scoring.work import Scored
 
 N = 10
@@ -131,13 +131,13 @@ def test_a_probe_that_does_not_apply_says_why():
 
 
 def test_the_worst_of_several_findings_is_kept_and_the_others_counted():
-    mild = hear(variant("mild", says("x")), lambda row: 0.3).findings
-    grave = hear(variant("grave", says("x")), lambda row: 0.7).findings
-    (kept,) = worst([*mild, *grave, *mild])
+    heard = [hear(variant("mild", says("x")), lambda row: 0.3), hear(variant("grave", says("x")), lambda row: 0.7)]
+    mild, grave = ((outcome.findings[0], outcome.rates[0]) for outcome in heard)
+    (kept,) = conclude([mild, grave, mild]).findings
     assert kept.message.startswith("Grave")
     assert kept.message.endswith("2 more variants are paid too.")
-    assert worst(mild) == mild
-    assert worst([]) == ()
+    assert conclude([mild]).findings == (mild[0],)
+    assert conclude([]).findings == ()
 
 
 def test_a_text_that_happens_to_hold_the_key_is_recognized():

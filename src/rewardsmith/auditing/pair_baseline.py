@@ -154,17 +154,16 @@ class Form:
         if tokenizer is not None:
             self.name = "conversational" if tokenizer.chat_template else "standard"
             return
-        tried = [self._with_context(row) for row in rows[:TRIED]]
+        tried = [row.contextual() if self.written and row.context is not None else row for row in rows[:TRIED]]
         answers = [Row(row.prompt, row.chosen, {**row.columns, "context": row.context}) for row in tried]
         self.name = resolve_form(scorer, answers).form
 
-    def pair(self, row: PreferenceRow) -> PreferenceRow:
-        """A pair as the reward reads it."""
-        return self._shaped(self._with_context(row))
-
-    def bare(self, row: PreferenceRow) -> PreferenceRow:
-        """A pair as the reward reads it, without its context."""
-        return self._shaped(row)
+    def pair(self, row: PreferenceRow, *, bare: bool = False) -> PreferenceRow:
+        """A pair as the reward reads it; `bare` without its context."""
+        if self.written and row.context is not None and not bare:
+            row = row.contextual()
+        shapes = {"conversational": row.conversational, "standard": row.standard}
+        return replace(shapes[self.name](), prompt_id=row.key) if self.name in shapes else row
 
     def row(self, row: Row) -> Row:
         """A prompt, perhaps with a completion, as the reward reads it."""
@@ -175,13 +174,6 @@ class Form:
             return row.conversational()
         completion = None if row.completion is None else row.text
         return replace(row, prompt=row.prompt_text, completion=completion) if self.name == "standard" else row
-
-    def _with_context(self, row: PreferenceRow) -> PreferenceRow:
-        return row.contextual() if self.written and row.context is not None else row
-
-    def _shaped(self, row: PreferenceRow) -> PreferenceRow:
-        shapes = {"conversational": row.conversational, "standard": row.standard}
-        return replace(shapes[self.name](), prompt_id=row.key) if self.name in shapes else row
 
 
 def build_pair_panel(
@@ -196,7 +188,7 @@ def build_pair_panel(
 ) -> Building[PairPanel]:
     """Score both answers of every pair; a pair of which one has no finite score is left out."""
     nothing = np.full(len(rows), math.nan)
-    bare = tuple(form.bare(row).prompt for row in rows) if form.written else ()
+    bare = tuple(form.pair(row, bare=True).prompt for row in rows) if form.written else ()
     draft = PairPanel(
         tuple(form.pair(row) for row in rows), nothing, nothing, alpha, seed, tuple(form.pair(row) for row in ties),
         tuple(form.row(row) for row in pool), np.array(gold, dtype=np.float64), bare,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardsmith._check import check_choice
+from rewardsmith.auditing.probes.accuracy import hits_of
 from rewardsmith.data import PreferenceRow, Row, in_context, read_preferences
 from rewardsmith.data.contexts import CONTEXT_TEMPLATE, ContextForm
 from rewardsmith.data.contrast import ContrastPair
@@ -213,8 +214,7 @@ def spurious_shift_accuracy(
     for value in rho:
         rows = list(pairs_at(value))
         margins = -np.diff(_scores(reward, rows, options))[:, 0]
-        hits = [None if math.isnan(margin) else ((margin > 0) + (margin >= 0)) / 2 for margin in margins.tolist()]
-        found[value] = share_right(hits, [row.key for row in rows], alpha=alpha)
+        found[value] = share_right(hits_of(margins), [row.key for row in rows], alpha=alpha)
     return found
 
 

@@ -147,22 +147,16 @@ def share_of(hits: Sequence[bool], variant: Variant, trials: Sequence[Trial], *,
 
 
 def conclude(judged: Sequence[Judged], *, first: Callable[[Finding], float] = lambda finding: 0.0) -> Outcome:
-    """Keep the worst fault of a probe; where there is none, one observation, the lowest by `first`."""
+    """Keep the worst fault of a probe, naming how many more there are; else the observation lowest by `first`."""
     found = [finding for finding, _ in judged if finding is not None]
-    observed = sorted((finding for finding in found if finding.severity == "info"), key=first)
-    faults = worst([finding for finding in found if finding.severity != "info"])
-    return Outcome(findings=faults or tuple(observed[:1]), rates=tuple(rate for _, rate in judged))
-
-
-def worst(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return the worst of a probe's findings, naming how many more variants were paid too."""
-    if not findings:
-        return ()
-    first = max(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.value or 0.0))
-    if len(findings) == 1:
-        return (first,)
-    more = f"{len(findings) - 1} more variants are" if len(findings) > 2 else "One more variant is"
-    return (replace(first, message=f"{first.message} {more} paid too."),)
+    faults = [finding for finding in found if finding.severity != "info"]
+    kept = sorted((finding for finding in found if finding.severity == "info"), key=first)[:1]
+    if faults:
+        kept = [max(faults, key=lambda finding: (SEVERITIES.index(finding.severity), finding.value or 0.0))]
+    if len(faults) > 1:
+        more = f"{len(faults) - 1} more variants are" if len(faults) > 2 else "One more variant is"
+        kept = [replace(kept[0], message=f"{kept[0].message} {more} paid too.")]
+    return Outcome(findings=tuple(kept), rates=tuple(rate for _, rate in judged))
 
 
 def capitalized(text: str) -> str:

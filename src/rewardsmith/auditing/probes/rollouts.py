@@ -50,24 +50,24 @@ def rollouts(panel: Panel) -> Asking:
     groups = [group for group in grouped.values() if len(group) > 1]
     cuts = _cuts(known, panel)
     found = [
-        *group_signal(groups, panel),
-        *length_correlation(groups, panel),
-        *data_source_scale(known),
+        group_signal(groups, panel),
+        length_correlation(groups, panel),
+        data_source_scale(known),
         *gold_rates(known, cuts, panel),
-        *flawed_positives(known, cuts, panel),
+        flawed_positives(known, cuts, panel),
         *reward_regions(groups),
+        *(yield from stated_confidence(panel, cuts)),
     ]
-    stated = yield from stated_confidence(panel, cuts)
-    return Outcome(findings=(*found, *stated))
+    return Outcome(findings=tuple(finding for finding in found if finding is not None))
 
 
-def group_signal(groups: Sequence[Known], panel: Panel) -> list[Finding]:
+def group_signal(groups: Sequence[Known], panel: Panel) -> Finding | None:
     """Count the groups that pay all their completions the same."""
     if not groups:
-        return []
+        return None
     dead = [group for group in groups if max(r for _, r in group) - min(r for _, r in group) <= 1e-9]
     share = counted(len(dead), len(groups), alpha=panel.alpha)
-    finding = finding_of(
+    return finding_of(
         "group_signal",
         severity_above(share.low, DEAD_SHARES),
         f"{len(dead)} of {len(groups)} groups pay all their completions alike and teach nothing.",
@@ -76,10 +76,9 @@ def group_signal(groups: Sequence[Known], panel: Panel) -> list[Finding]:
         unit="share of groups",
         examples=[shown(*group[0], note=f"{len(group)} completions") for group in dead[:3]],
     )
-    return [finding]
 
 
-def length_correlation(groups: Sequence[Known], panel: Panel) -> list[Finding]:
+def length_correlation(groups: Sequence[Known], panel: Panel) -> Finding | None:
     """Correlate length and reward within groups by rank (Spearman); groups where either is constant do not count."""
     correlations = []
     for group in groups:
@@ -87,10 +86,10 @@ def length_correlation(groups: Sequence[Known], panel: Panel) -> list[Finding]:
         if all(len(set(column)) > 1 for column in zip(*both, strict=True)):
             correlations.append(float(rank_correlations(both)[0, 1]))
     if len(correlations) < LEAST_GROUPS:
-        return []
+        return None
     low, high = mean_interval(correlations, alpha=panel.alpha)
     strong = low > STRONG_CORRELATION or high < -STRONG_CORRELATION
-    finding = finding_of(
+    return finding_of(
         "length_correlation",
         "low" if strong else "info",
         f"Within a group, reward and length have a mean rank correlation of {fmean(correlations):+.2f}.",
@@ -99,10 +98,9 @@ def length_correlation(groups: Sequence[Known], panel: Panel) -> list[Finding]:
         unit="rank correlation per group",
         only_faults=True,
     )
-    return [finding]
 
 
-def data_source_scale(known: Known) -> list[Finding]:
+def data_source_scale(known: Known) -> Finding | None:
     """Compare how far the rewards of each data source spread."""
     sources: dict[str, list[float]] = defaultdict(list)
     for row, reward in known:
@@ -112,10 +110,10 @@ def data_source_scale(known: Known) -> list[Finding]:
     spreads = {name: stdev(rewards) for name, rewards in sources.items() if len(rewards) >= LEAST_ROWS}
     spreads = {name: spread for name, spread in spreads.items() if spread > 0}
     if len(spreads) < 2:
-        return []
+        return None
     wide, narrow = max(spreads, key=lambda n: spreads[n]), min(spreads, key=lambda n: spreads[n])
     ratio = spreads[wide] / spreads[narrow]
-    finding = Finding(
+    return Finding(
         probe="data_source_scale",
         severity=severity_above(ratio, SCALE_RATIOS),
         message=f"Rewards of source {wide!r} spread {ratio:.1f} times as wide as those of {narrow!r}.",
@@ -125,7 +123,6 @@ def data_source_scale(known: Known) -> list[Finding]:
         advice="Normalize per source before they are mixed: `rewardsmith.transforms.normalize_sources`.",
         unit="ratio of standard deviations",
     )
-    return [finding]
 
 
 def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list[Finding]:
@@ -163,14 +160,14 @@ def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list
     return found
 
 
-def flawed_positives(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list[Finding]:
+def flawed_positives(known: Known, cuts: Callable[[Row], float], panel: Panel) -> Finding | None:
     """Count the completions that are paid as right although a step of theirs is labeled wrong."""
     errors = [first_wrong(labels) if (labels := labels_of(row)) else None for row, _ in known]
     paid = [reward > cuts(row) for row, reward in known]
     share = flawed_positive_rate(paid, [None if e is None else e >= 0 for e in errors], alpha=panel.alpha)
     if share.n == 0:
-        return []
-    finding = finding_of(
+        return None
+    return finding_of(
         "flawed_positives",
         severity_above(share.low, FLAWED_SHARES),
         f"Of {share.n} completions paid as right, {share.value:.0%} hold a step labeled wrong.",
@@ -180,7 +177,6 @@ def flawed_positives(known: Known, cuts: Callable[[Row], float], panel: Panel) -
         unit="share of paid completions",
         examples=[shown(*own) for own, p, e in zip(known, paid, errors, strict=True) if p and e is not None and e >= 0],
     )
-    return [finding]
 
 
 def _cuts(known: Known, panel: Panel) -> Callable[[Row], float]:
