@@ -12,6 +12,7 @@ from typing import Any
 
 from rewardsmith.data import text_of
 from rewardsmith.rewards.models.base import Batching, ModelReward
+from rewardsmith.rewards.models.encoding import longest
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
@@ -62,7 +63,8 @@ class PairwiseReward(ModelReward):
                 f"PairwiseReward: the head of {self.name} gives {self.model.config.num_labels} numbers, and the "
                 "log-odds of the first answer are one. Train it with num_labels=1."
             )
-        self.max_length = self.reading.max_length
+        if self.max_length is None:
+            self.max_length = longest(self.tokenizer, self.model)
 
     def compare(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
