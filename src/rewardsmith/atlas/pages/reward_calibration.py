@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith._check import check_range
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
+from rewardsmith.atlas.figures import plane
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.objectives import bt_loss, combined_confidence_loss, confidence_calibration_loss
@@ -22,9 +23,6 @@ from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import batched_linear
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedRollouts, train_stated
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     AtLeast("bias_on_bad/plain", 0.9),
@@ -242,15 +240,10 @@ MEASURES: dict[str, Callable[..., float]] = {
 }
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Calibration error against ranking: the plain reward model is at the right, at chance; good is up and left."""
-    axes.axhline(0.5, color="gray", linewidth=0.8, linestyle="--")
-    for arm in ARMS:
-        x, y, accuracy = (mean_of(results, f"{name}/{arm}") for name in ("ece", "auroc", "accuracy"))
-        label = f"{arm.replace('_', ' ')} (accuracy {accuracy:.2f})"
-        axes.plot([x], [y], "X" if arm.endswith("flipped") else "o", markersize=8, label=label)
-    axes.set_xlabel("expected calibration error")
-    axes.set_ylabel("AUROC of the stated confidence")
-    axes.set_xlim(0.0, 0.8)
-    axes.set_ylim(0.2, 0.85)
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(  # the plain reward model is at the right, at chance; good is up and left
+    plane,
+    x=("ece", "expected calibration error"),
+    y=("auroc", "AUROC of the stated confidence"),
+    squares=("ppo_m_flipped", "ppo_c_flipped"),
+    told=("accuracy",),
+)
