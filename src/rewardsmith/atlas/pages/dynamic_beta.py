@@ -6,24 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import rows
 from rewardsmith.objectives import bt_loss, centering_loss, dpo_loss, dynamic_beta, margin_weight, normalized_weights
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_gpt import attended
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
+from rewardsmith.worlds.preference_world import PreferenceWorld, margins, pair_accuracy, train_pairs
 from rewardsmith.worlds.response_pool import expected, policy_at_kl
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     LowerBound("gold/mm_dpo", over="gold/dpo", above=0.1),
@@ -37,10 +35,6 @@ CRITERION = All(
 DIGITS, LENGTH = 10, 4  # of the second part: digits, and how many an answer has
 BAD, GOOD, READ = DIGITS, DIGITS + 1, DIGITS + 2  # tokens: a critique's two verdicts, and where the score is read
 VOCABULARY = DIGITS + 3
-ARMS = (
-    "dpo", "mm_dpo", "mm_dpo_k2", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125", "shuffled",
-    "negative_scale", "loss_weight",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +76,11 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     margin = margins(model, pairs)[:, 0]
     if broken:
         margin = margin.gather(-1, streams.randperm(world.n_pairs))
-    policies = trained(pairs, margin, world, streams)
-    test = truth.pairs(world.n_pool, streams=streams, slope=float("inf"))
-    pool = streams.randn(world.n_pool, world.n_features)
-    with torch.no_grad():
-        logits = policies(pool[:, None])
-    policy = policy_at_kl(logits[:, :, None], world.target_kl).policy  # (S, M, 1, pool)
-    disagrees = (margin < 0).to(streams.dtype).mean(dim=-1, keepdim=True)
-    found = {
-        "gold": (ARMS, expected(policy, truth.gold(pool)[:, None, None])[..., 0]),
-        "accuracy": (ARMS, pair_accuracy(policies, test)),
-        "disagrees": (("margin",), disagrees),
-        "model_accuracy": (("margin",), pair_accuracy(model, test)),
-    }
-    by_seed = (len(seeds), world.n_worlds, -1)
-    table = {
-        name: dict(zip(arms, torch.stack([v.mean(dim=0) for v in value.view(by_seed)]).unbind(1), strict=True))
-        for name, (arms, value) in found.items()
-    }
-    return [row | critics(seed, world, broken) for row, seed in zip(rows(table), seeds, strict=True)]
-
-
-def trained(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> BatchedMLP:
-    """Logits of one policy per arm over responses, all from one start and on the same batches.
-
-    The reference is uniform, so that log π/π_ref of a pair's responses differs by the difference of their logits.
-    """
     even, gold = torch.full_like(margin, world.beta), pairs.chosen_gold - pairs.rejected_gold
     unit, known = (value / value.std(dim=-1, keepdim=True) for value in (margin, gold))
     shuffled = margin.gather(-1, streams.randperm(world.n_pairs))
     dynamic = partial(dynamic_beta, beta=world.beta, scale=world.scale, rate=world.rate)
-    betas = {  # (S, n) each
+    betas = {  # (S, n) each; the reference is uniform, so that log π/π_ref of two responses differs as their logits do
         "dpo": even,
         "mm_dpo": dynamic(margin),
         "mm_dpo_k2": dynamic(margin, rate=4 * world.rate),
@@ -125,20 +93,37 @@ def trained(pairs: Pairs, margin: Tensor, world: World, streams: Streams) -> Bat
         "negative_scale": dynamic(margin, scale=-world.scale),
         "loss_weight": even,
     }
-    beta = torch.stack([betas[arm] for arm in ARMS], dim=1)  # (S, M, n)
+    beta, arms = torch.stack(list(betas.values()), dim=1), list(betas)  # (S, M, n)
     weight, by_margin = torch.ones_like(beta), margin_weight(margin, scale=world.scale, rate=world.rate)
-    weight[:, ARMS.index("loss_weight")] = torch.stack([normalized_weights(row) for row in by_margin])
+    weight[:, arms.index("loss_weight")] = torch.stack([normalized_weights(row) for row in by_margin])
     start = BatchedMLP((world.n_features, world.width, 1), lead=(len(streams), 1), streams=streams)
-    policies = start.take([0] * len(ARMS))
+    policies = start.take([0] * len(arms))
     seed = torch.arange(len(streams))[:, None]
     for _ in adam_steps(policies.parameters(), world.steps, learning_rate=world.learning_rate):
         picks = streams.randint(world.n_pairs, world.batch_size)
         both = torch.cat([pairs.chosen[seed, picks], pairs.rejected[seed, picks]], dim=1)
         chosen, rejected = policies(both[:, None]).chunk(2, dim=-1)  # (S, M, batch)
-        at, zero = picks[:, None].expand(-1, len(ARMS), -1), torch.zeros_like(chosen)
+        at, zero = picks[:, None].expand(-1, len(arms), -1), torch.zeros_like(chosen)
         losses = weight.gather(-1, at) * dpo_loss(chosen, rejected, zero, zero, beta=beta.gather(-1, at))
         torch.autograd.backward(losses.mean(dim=-1).sum())
-    return policies
+    test = truth.pairs(world.n_pool, streams=streams, slope=float("inf"))
+    pool = streams.randn(world.n_pool, world.n_features)
+    with torch.no_grad():
+        logits = policies(pool[:, None])
+    policy = policy_at_kl(logits[:, :, None], world.target_kl).policy  # (S, M, 1, pool)
+    disagrees = (margin < 0).to(streams.dtype).mean(dim=-1, keepdim=True)
+    found = {
+        "gold": (arms, expected(policy, truth.gold(pool)[:, None, None])[..., 0]),
+        "accuracy": (arms, pair_accuracy(policies, test)),
+        "disagrees": (("margin",), disagrees),
+        "model_accuracy": (("margin",), pair_accuracy(model, test)),
+    }
+    by_seed = (len(seeds), world.n_worlds, -1)
+    table = {
+        name: dict(zip(own, torch.stack([v.mean(dim=0) for v in value.view(by_seed)]).unbind(1), strict=True))
+        for name, (own, value) in found.items()
+    }
+    return [row | critics(seed, world, broken) for row, seed in zip(rows(table), seeds, strict=True)]
 
 
 class Answers(NamedTuple):
@@ -295,12 +280,10 @@ def critics(seed: int, world: World, broken: bool) -> dict[str, float]:
     }
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Gold of each β over plain DPO's, at one KL."""
-    shown = [arm for arm in ARMS if arm not in ("dpo", "negative_scale")]
-    gains = [mean_of(results, f"gold/{arm}") - mean_of(results, "gold/dpo") for arm in shown]
-    axes.barh(range(len(shown)), gains, color=["tab:blue" if gain > 0 else "tab:red" for gain in gains])
-    axes.set_yticks(range(len(shown)), [arm.replace("_", " ") for arm in shown])
-    axes.invert_yaxis()
-    axes.axvline(0.0, color="gray", linewidth=0.8)
-    axes.set_xlabel("gold gained over one β for all pairs, at a KL of 2 nats (standard deviations)")
+figure = partial(
+    dots,
+    series={"gold": "gold/{}"},
+    rows=("dpo", "mm_dpo", "mm_dpo_k2", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125",
+          "shuffled", "loss_weight"),
+    label="gold of each β at a KL of 2 nats (standard deviations)",
+)  # fmt: skip
