@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from rewardsmith.auditing import audit
+from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.source_baseline import source_baseline
 from rewardsmith.auditing.subjects.sources import N_QUESTIONS, PROBES
 from rewardsmith.data import Row
@@ -95,7 +96,8 @@ def test_holding_a_source_at_its_mean_tells_of_a_sum_what_its_weights_tell(seed)
 
 def judge_sources(table, rows):
     baseline = source_baseline(table, rows, alpha=family_alpha(N_QUESTIONS))
-    return [finding for probe in PROBES for finding in probe.ask(baseline).findings]
+    answers = [probe.ask(baseline) for probe in PROBES]
+    return [finding for answer in answers for finding in (answer.findings if isinstance(answer, Outcome) else [answer])]
 
 
 def rows_of(groups):
