@@ -5,9 +5,9 @@ import pytest
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring import Scorer, SourceSet, as_target, load_reward, load_target, rewards_of, score, with_steps
-from rewardsmith.scoring.forms import resolve_form
 from rewardsmith.scoring.loading import target_rows
 from rewardsmith.scoring.process import process_target
+from rewardsmith.scoring.score_rows import resolve_form
 
 FILE = """
 import os

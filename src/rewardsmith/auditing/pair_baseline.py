@@ -17,7 +17,7 @@ from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.baseline import CONDUCT_ROWS, NO_CONDUCT, Conduct, score_repeatedly
 from rewardsmith.data import PreferenceRow, Row, in_context, text_of
 from rewardsmith.scoring import Scorer, Target, rewards_of
-from rewardsmith.scoring.forms import resolve_form
+from rewardsmith.scoring.score_rows import resolve_form
 from rewardsmith.scoring.work import Scored
 from rewardsmith.types import Text
 

@@ -30,7 +30,18 @@ def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) 
                 head = heads[shared] = salt + _encoded(row.prompt) + (_encoded(columns) if columns else _NO_COLUMNS)
             digest = hashlib.blake2b(head + _encoded(row.completion), digest_size=16)
         except Exception as error:  # pickle raises whatever a class of the user's raises
-            raise RowsError(_unsendable(number, row)) from error
+            for name, value in (("prompt", row.prompt), ("completion", row.completion), *row.columns.items()):
+                try:
+                    _encoded(value)
+                except Exception as reason:
+                    why = " ".join(f"{type(reason).__name__}: {reason}".split())
+                    raise RowsError(
+                        f"Scorer: `{name}` of row {number} holds a {type(value).__name__}, which cannot be sent to a "
+                        f"reward ({why}). Make it a plain value, such as a list, or leave the column out."
+                    ) from error
+            raise RowsError(
+                f"Scorer: row {number} cannot be sent to a reward. Make its values plain ones, such as lists."
+            ) from error
         keys.append(digest.hexdigest())
     return keys
 
@@ -49,18 +60,3 @@ def _encoded(value: Any) -> bytes:
 
 
 _NO_COLUMNS = _encoded({})
-
-
-def _unsendable(number: int, row: Row) -> str:
-    """Which value of a row cannot leave this process, and what to do."""
-    for name, value in (("prompt", row.prompt), ("completion", row.completion), *row.columns.items()):
-        try:
-            _encoded(value)
-        except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            kind = type(value).__name__
-            return (
-                f"Scorer: `{name}` of row {number} holds a {kind}, which cannot be sent to a reward ({why}). "
-                "Make it a plain value, such as a list, or leave the column out."
-            )
-    return f"Scorer: row {number} cannot be sent to a reward. Make its values plain ones, such as lists."

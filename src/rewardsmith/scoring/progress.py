@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-
-class Progress(Protocol):
-    """What a job tells of how far it is."""
-
-    def expect(self, n_rows: int) -> None:
-        """More rows are to come."""
-
-    def advance(self, n_rows: int) -> None:
-        """Rows are done."""
-
-    def close(self) -> None:
-        """It is over."""
+from typing import Any
 
 
 class Bar:
@@ -26,11 +13,11 @@ class Bar:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
+            Progress,
             ProgressColumn,
             TextColumn,
             TimeRemainingColumn,
         )
-        from rich.progress import Progress as Drawn
         from rich.text import Text
 
         class Rate(ProgressColumn):
@@ -39,7 +26,7 @@ class Bar:
                 return Text("" if speed is None else f"{speed:,.0f} rows/s")
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-        self._progress = Drawn(*columns, console=Console(stderr=True), transient=True)
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task("scoring", total=0)
         self._total = 0
         self._progress.start()

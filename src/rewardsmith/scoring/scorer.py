@@ -22,11 +22,10 @@ from rewardsmith.scoring.calling import CONCURRENCY, Caller, own_concurrency, ro
 from rewardsmith.scoring.contracts import check_columns
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.inline import Inline
-from rewardsmith.scoring.journal import CODE, Journal
+from rewardsmith.scoring.journal import CODE, Journal, Recorded, record_of, recorded, under_way
 from rewardsmith.scoring.keys import keys_of
 from rewardsmith.scoring.pool import Pool
-from rewardsmith.scoring.progress import Bar, Progress
-from rewardsmith.scoring.records import Recorded, record_of, recorded, sent, under_way
+from rewardsmith.scoring.progress import Bar
 from rewardsmith.scoring.targets import Target, as_target
 from rewardsmith.scoring.work import NO_TEXT, UNASKED, RowParts, Scored, Unit
 
@@ -58,7 +57,7 @@ class Scorer:
         journal_header: Mapping[str, Any] | None = None,
         most_timeouts: int | None = None,
         memory: int | None = None,
-        progress: bool | Progress = False,
+        progress: bool | Bar = False,
     ) -> None:
         """Prepare; workers start with the first rows.
 
@@ -104,39 +103,40 @@ class Scorer:
         self._memory = memory
         self._any_scored, self._last_silence = False, ""
         self._timeout, self._batch_size = row_limit(self.target.reward, timeout), batch_size
-        self._concurrency = own_concurrency(self.target.reward) or concurrency
+        concurrency = own_concurrency(self.target.reward) or concurrency
         self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
         self._caller = Caller(self.target.reward)
-        self._engine: Inline | Pool = (
-            self._pool(workers) if workers else Inline(self._caller, concurrency=self._concurrency)
-        )
-        self._bar: Progress | None = (Bar() if progress else None) if isinstance(progress, bool) else progress
+        self._engine: Inline | Pool
+        if workers:
+            import cloudpickle
+
+            try:
+                payload = cloudpickle.dumps(replace(self.target, rows=None))
+            except Exception as error:
+                raise TargetError(
+                    f"Scorer: {self.target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
+                    "Name it as `module:name` with load_target, or score with workers=0."
+                ) from error
+            workers = min(workers, concurrency) if self._caller.is_async else workers
+            options: dict[str, Any] = {"workers": workers, "concurrency": concurrency, "memory": memory}
+            self._engine = Pool(payload, self._caller, name=self.target.name, **options)
+        else:
+            self._engine = Inline(self._caller, concurrency=concurrency)
+        self._bar = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, Scored] = {}
         self._wholes: dict[str, list[Scored]] = {}
         self._columns: frozenset[str] | None = None
-        self._journal = None if journal is None else self._opened(journal, journal_header or {})
+        self._journal: Journal | None = None
         self._on_disk: dict[str, Recorded] = {}
-        self._replay()
-
-    def _pool(self, workers: int) -> Pool:
-        import cloudpickle
-
-        try:
-            payload = cloudpickle.dumps(replace(self.target, rows=None))
-        except Exception as error:
-            raise TargetError(
-                f"Scorer: {self.target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
-                "Name it as `module:name` with load_target, or score with workers=0."
-            ) from error
-        workers = min(workers, self._concurrency) if self._caller.is_async else workers
-        options: dict[str, Any] = {"workers": workers, "concurrency": self._concurrency, "memory": self._memory}
-        return Pool(payload, self._caller, name=self.target.name, **options)
+        self._first, self._lines = True, list[dict[str, Any]]()
+        if journal is not None:
+            self.journal_to(journal, journal_header or {})
 
     @cached_property
     def _source(self) -> str | None:
         return source_digest(self.target, here=isinstance(self._engine, Inline))
 
-    def journal_to(self, path: Path, header: Mapping[str, Any] | None = None, *, patience: float = 0.0) -> None:
+    def journal_to(self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
         """Go on with another journal as a new scorer would, with the workers and the reward that are there.
 
         Args:
@@ -147,10 +147,6 @@ class Scorer:
             self._journal.close()
         self.forget()
         self._journal, self._on_disk = None, {}
-        self._journal = self._opened(path, header or {}, patience)
-        self._replay()
-
-    def _opened(self, path: Path, header: Mapping[str, Any], patience: float = 0.0) -> Journal:
         own = {
             "target": self.target.name,
             "contract": self.target.contract,
@@ -160,23 +156,20 @@ class Scorer:
             "batch_size": self._batch_size,
             "memory": self._memory,
         }
-        return Journal(path, {**own, **header}, patience=patience, anew=CODE)
-
-    def _replay(self) -> None:
-        self._first, self._lines = True, list[dict[str, Any]]()
-        records = self._journal.records if self._journal else []
-        for record in records:
+        self._journal = Journal(path, {**own, **header}, patience=patience, anew=CODE)
+        self._first, self._lines = True, []
+        for record in self._journal.records:
             self._on_disk.update(recorded(record))
-        if self._journal and (n_rows := under_way(records)):
+        if n_rows := under_way(self._journal.records):
             logger.warning(
                 "Journal: %s goes on. %d rows that the last run sent have no result on disk, and are asked again.",
-                self._journal.path, n_rows,
+                path, n_rows,
             )  # fmt: skip
 
     def _write(self, n_rows: int = 0) -> None:
         """Journal what has come, and that so many rows are about to be sent."""
         if n_rows and self._journal is not None:
-            self._lines.append(sent(n_rows, first=self._first))
+            self._lines.append({"sent": n_rows, "first": self._first})
             self._first = False
         if self._lines and self._journal is not None:
             lines, self._lines = self._lines, []
@@ -268,27 +261,20 @@ class Scorer:
                 self._unscored["none"] += 1
         names, parts = list(fresh), [(row.prompt, row.completion, row.columns) for row in fresh.values()]
         # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
-        cuts = self._cuts(parts, size, planned=batch_size is None)
+        size = 1 if self._caller.is_async else size
+        cuts: Sequence[Sequence[int]] = [range(i, min(i + size, len(parts))) for i in range(0, len(parts), size)]
+        plan = None if self._caller.is_async else getattr(self.target.reward, "plan", None)
+        if plan is not None and batch_size is None and parts:  # the reward's own cuts, such as rows of equal length
+            with contextlib.suppress(Exception):  # what breaks the plan breaks its row's call too, which records it
+                cuts = plan(**self._caller.arguments(parts))
         batches = [([names[i] for i in cut], [parts[i] for i in cut]) for cut in cuts]
         self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
-        if self._bar is not None:
-            self._bar.advance(len(rows) - len(fresh))
+        self._step(len(rows) - len(fresh))
         found = [seen[key] for key in keys]
         for key, result in zip(keys, found, strict=True):
             if result.reason == "endpoint":
                 seen.pop(key, None)
         return found
-
-    def _cuts(self, rows: Sequence[RowParts], size: int, *, planned: bool) -> Sequence[Sequence[int]]:
-        """Which rows go together: as the reward's own `plan` has it, such as rows of equal length, else in order."""
-        if self._caller.is_async:
-            return [[i] for i in range(len(rows))]
-        plan = getattr(self.target.reward, "plan", None)
-        if planned and plan is not None and rows:
-            with contextlib.suppress(Exception):  # what breaks the plan breaks its row's call too, which records it
-                cuts: list[list[int]] = plan(**self._caller.arguments(rows))
-                return cuts
-        return [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
 
     def _settle(
         self,
@@ -304,7 +290,10 @@ class Scorer:
             if whole and keys[0] in self._wholes:
                 self._step(len(rows))
                 continue
-            missing = [not self._replayed(key, whole=whole) for key in keys] if self._on_disk else [True] * len(keys)
+            missing = [key not in self._on_disk for key in keys]
+            for key, found in ((key, self._on_disk[key]) for key in keys if key in self._on_disk):
+                self._note(found.results)
+                self._remember([key], found.results, found.microseconds, whole=whole)
             if any(missing):
                 left = rows if whole else list(compress(rows, missing))
                 units.append(Unit(len(units), left, limit, whole, check_mutation, self._note))
@@ -344,27 +333,11 @@ class Scorer:
             elif result.reason == "endpoint":
                 self._silent, self._last_silence = self._silent + 1, result.detail
 
-    def _replayed(self, key: str, *, whole: bool) -> bool:
-        """Whether the journal has `key`; if so, it is counted and remembered."""
-        found = self._on_disk.get(key)
-        if found is None:
-            return False
-        if whole:
-            self._wholes[key] = found.results
-        else:
-            self._seen[key] = found.results[0]
-        self._note(found.results)
-        self._count(found.results, found.microseconds)
-        return True
-
     def _record(self, unit: Unit, keys: list[str]) -> None:
         """Journal and remember the rows of a unit that have their result."""
         results = [result for result in unit.results if result is not None]
-        if unit.whole:
-            self._wholes[keys[0]] = results
-        else:
+        if not unit.whole:
             keys = [key for key, result in zip(keys, unit.results, strict=True) if result is not None]
-            self._seen.update(zip(keys, results, strict=True))
         microseconds = round(unit.seconds * 1e6)
         if self._journal is not None:
             answered = [result.reason != "endpoint" for result in results]
@@ -372,9 +345,14 @@ class Scorer:
                 kept = keys if unit.whole else list(compress(keys, answered))
                 given = list(compress(results, answered))
                 self._lines.append(record_of(kept, given, whole=unit.whole, microseconds=microseconds))
-        self._count(results, microseconds)
+        self._remember(keys, results, microseconds, whole=unit.whole)
 
-    def _count(self, results: Sequence[Scored], microseconds: int) -> None:
+    def _remember(self, keys: list[str], results: list[Scored], microseconds: int, *, whole: bool) -> None:
+        """Keep and count the results under some keys: one each, or all under the first."""
+        if whole:
+            self._wholes[keys[0]] = results
+        else:
+            self._seen.update(zip(keys, results, strict=True))
         self.calls += len(results)
         self._microseconds += microseconds
         for result in results:

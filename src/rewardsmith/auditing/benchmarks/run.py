@@ -15,7 +15,7 @@ from rewardsmith.auditing.benchmarks.pairwise import reward_bench, rm_bench
 from rewardsmith.auditing.benchmarks.result import BenchmarkScore
 from rewardsmith.data import BenchmarkRow, Row
 from rewardsmith.scoring import Scorer, Target, rewards_of
-from rewardsmith.scoring.forms import resolve_form
+from rewardsmith.scoring.score_rows import resolve_form
 
 PROTOCOLS: Mapping[str, Callable[..., BenchmarkScore]] = {
     "rewardbench": reward_bench,

@@ -18,8 +18,8 @@ from rewardsmith.data import Row
 from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target
-from rewardsmith.scoring.forms import resolve_form
 from rewardsmith.scoring.loading import target_rows
+from rewardsmith.scoring.score_rows import resolve_form
 
 CALLS_PER_ITEM = 200
 """Completions that a full audit sends per prompt, roundly, without the search."""

@@ -39,7 +39,7 @@ from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.errors import RowsError, TargetError
 from rewardsmith.rewards import ImplicitReward, PairwiseReward, SequenceReward
 from rewardsmith.scoring import Scorer, Target, as_sources, as_target
-from rewardsmith.scoring.forms import resolve_form
+from rewardsmith.scoring.score_rows import resolve_form
 
 CALLS_PER_PAIR = 37.5
 """Scores that all questions together take per pair, roundly."""

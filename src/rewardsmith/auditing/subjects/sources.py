@@ -10,7 +10,7 @@ from rewardsmith.auditing.source_baseline import build_source_baseline, grouped
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, SourceSet
-from rewardsmith.scoring.forms import resolve_form
+from rewardsmith.scoring.score_rows import resolve_form
 
 N_QUESTIONS = 16
 PROBES: tuple[Probe, ...] = (
