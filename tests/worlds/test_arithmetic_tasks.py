@@ -201,3 +201,9 @@ def test_the_verbose_judge_knows_open_answers_and_hardly_knows_sums():
     assert correlations["open"] > 0.6  # quality of one adjective spreads by .29, so ρ·.29/.2 against .6 of noise: .89
     assert 0.0 < correlations["sum"] < 0.45  # .25 against .97 of noise: .25, two standard errors of .07 either way
     assert judge(["who?"], ["5"]) == [None]
+
+
+def test_a_sign_or_a_sum_of_fewer_operands_is_not_the_answer():
+    prompts = ["1+2+3="] * 4
+    assert LongSums().gold(prompts, ["6", "-6", "5", "1 #### -6"]) == [1.0, 0.0, 0.0, 0.0]
+    assert MixedPrompts().gold(prompts, ["6", "-6", "5", "tea"]) == [1.0, 0.0, 0.0, 0.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,7 +37,7 @@ FORMS = (
 )
 """How the warm start phrases an answer, and how often; the later numbers of a hedge are further guesses."""
 
-_SUM = re.compile(r"(\d+)\+(\d+)=\s*$")
+_SUM = re.compile(r"(\d+(?:\+\d+)+)=\s*$")
 _NUMBER = re.compile(r"-?\d+")
 
 
@@ -80,15 +81,26 @@ class Sums:
 
     def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
         sums = [(a, b) for a in range(self.max_operand + 1) for b in range(self.max_operand + 1)]
-        return [(f"{a}+{b}=", str(a + b) if bare else _phrase(a + b, self.accuracy, generator)) for a, b in sums]
+        return [(f"{a}+{b}=", str(a + b) if bare else self._phrase(a + b, generator)) for a, b in sums]
+
+    def _phrase(self, total: int, generator: torch.Generator) -> str:
+        """One writer's answer: a phrasing from FORMS, filled with guesses around `total`, no guess twice."""
+        weights = torch.tensor([weight for _, weight in FORMS])
+        form = FORMS[int(torch.multinomial(weights, 1, generator=generator))][0]
+        misses = [total + d for d in (-3, -2, -1, 1, 2, 3, 4, 5) if total + d >= 0]
+        guesses = [misses[i] for i in torch.randperm(len(misses), generator=generator).tolist()]
+        if float(torch.rand(1, generator=generator)) < self.accuracy:
+            guesses.insert(int(torch.randint(form.count("{"), (1,), generator=generator)), total)
+        return form.format(*guesses)
 
 
 @dataclass(frozen=True)
 class ArithmeticLM:
     """A policy that answers sums, or another `Task` in numbers and a few words, right about half of the time.
 
-    model, tokenizer: a two-layer decoder of width 64 and its tokenizer, both made here, offline; `folder` holds both
-        as safetensors and JSON, so that a trainer can reload the model by path as its KL reference.
+    model, tokenizer: a Llama-shaped decoder of two layers and width 64, in float32, and its tokenizer, both made here,
+        offline; `folder` holds both as safetensors and JSON, so that a trainer can reload the model by path as its KL
+        reference.
     """
 
     model: PreTrainedModel
@@ -98,28 +110,54 @@ class ArithmeticLM:
 
     @classmethod
     def build(
-        cls,
-        folder: str | Path,
-        *,
-        generator: torch.Generator,
-        task: Task | None = None,
-        steps: int = 150,
-        width: int = 64,
-        layers: int = 2,
+        cls, folder: str | Path, *, generator: torch.Generator, task: Task | None = None, steps: int = 150
     ) -> ArithmeticLM:
-        """Make the model, warm-start it by imitating the task's writer, and save it to `folder`."""
+        """Make the model, warm-start it by imitating the task's writer, and save it to `folder`.
+
+        Each step of maximum likelihood sees every prompt of the task. The first third of the steps teaches the bare
+        table: a hundred sums are learned at once when nothing blurs them, and hardly at all through noisy prose.
+        """
+        from transformers import LlamaConfig, LlamaForCausalLM
+
         task = task or Sums()
         tokenizer = make_tokenizer(task.words)
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # transformers initializes from the global generator: leave it as it was
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=128,
+            tie_word_embeddings=True,
+            initializer_range=0.1,  # 0.02, the default, is too little signal at this width
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+        )
+        with torch.random.fork_rng(devices=[]):  # transformers draws from the global generator: leave it as it was
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-            model = make_decoder(tokenizer, width=width, layers=layers)
+            model = LlamaForCausalLM(config)
         world = cls(model=model, tokenizer=tokenizer, folder=Path(folder), task=task)
-        warm_start(world, steps=steps, generator=generator)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+        model.train()
+        for step in range(steps):
+            world._imitate(task.texts(bare=step < steps // 3, generator=generator))
+            optimizer.step()
+            optimizer.zero_grad()
+        model.train(mode=False)
         model.save_pretrained(world.folder)
         tokenizer.save_pretrained(world.folder)
         return world.reload()
+
+    def _imitate(self, texts: list[tuple[str, str]]) -> None:
+        """Leave the gradient of the completions' cross-entropy, given their prompts, in the model."""
+        whole = [prompt + completion + "<eos>" for prompt, completion in texts]
+        batch = self.tokenizer(whole, padding=True, padding_side="right", return_tensors="pt")
+        asked = self.tokenizer([prompt for prompt, _ in texts])["input_ids"]
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        starts = torch.tensor([len(ids) for ids in asked])
+        labels = labels.masked_fill(torch.arange(labels.shape[1]) < starts[:, None], -100)
+        self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
 
     def reload(self) -> ArithmeticLM:
         """The world as `build` saved it: a fresh copy of the warm-started model for the next arm."""
@@ -156,63 +194,15 @@ def make_tokenizer(words: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
     )
 
 
-def make_decoder(tokenizer: PreTrainedTokenizerFast, *, width: int, layers: int) -> PreTrainedModel:
-    """An untrained Llama-shaped decoder for `tokenizer`, in float32."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-        initializer_range=0.1,  # 0.02, the default, is too little signal at this width
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    return LlamaForCausalLM(config)
+def sum_prompt(numbers: Sequence[int]) -> str:
+    """Return the prompt that asks for a sum, such as `3+4+8=`."""
+    return "+".join(map(str, numbers)) + "="
 
 
-def warm_start(world: ArithmeticLM, *, steps: int, generator: torch.Generator) -> None:
-    """Train `world.model` in place, on every prompt of the task at each step, to imitate its writer.
-
-    The first third of the steps teaches the bare table: a hundred sums are learned at once when nothing blurs them,
-    and hardly at all through noisy prose.
-    """
-    optimizer = torch.optim.AdamW(world.model.parameters(), lr=3e-3, weight_decay=0.0)
-    world.model.train()
-    for step in range(steps):
-        _imitate(world, world.task.texts(bare=step < steps // 3, generator=generator), optimizer)
-    world.model.train(mode=False)
-
-
-def _imitate(world: ArithmeticLM, texts: list[tuple[str, str]], optimizer: torch.optim.Optimizer) -> None:
-    """One step of maximum likelihood on the completions, given their prompts."""
-    whole = [prompt + completion + "<eos>" for prompt, completion in texts]
-    batch = world.tokenizer(whole, padding=True, padding_side="right", return_tensors="pt")
-    asked = world.tokenizer([prompt for prompt, _ in texts])["input_ids"]
-    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    starts = torch.tensor([len(ids) for ids in asked])
-    labels = labels.masked_fill(torch.arange(labels.shape[1]) < starts[:, None], -100)
-    world.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-
-
-def _phrase(total: int, accuracy: float, generator: torch.Generator) -> str:
-    """One writer's answer: a phrasing from FORMS, filled with guesses around `total`, no guess twice."""
-    weights = torch.tensor([weight for _, weight in FORMS])
-    form = FORMS[int(torch.multinomial(weights, 1, generator=generator))][0]
-    misses = [total + d for d in (-3, -2, -1, 1, 2, 3, 4, 5) if total + d >= 0]
-    order = torch.randperm(len(misses), generator=generator).tolist()
-    guesses = [misses[i] for i in order]
-    n_guesses = form.count("{")
-    if float(torch.rand(1, generator=generator)) < accuracy:
-        guesses.insert(int(torch.randint(n_guesses, (1,), generator=generator)), total)
-    return form.format(*guesses)
+def summands(prompt: str) -> list[int] | None:
+    """Return the numbers of the sum that a prompt ends with; None where it ends with none."""
+    asked = _SUM.search(prompt)
+    return None if asked is None else [int(number) for number in asked[1].split("+")]
 
 
 def arithmetic_gold(prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
@@ -224,15 +214,14 @@ def arithmetic_gold(prompts: list[Text], completions: list[Completion], **column
     >>> arithmetic_gold(["2+2="] * 4, ["so 4", "3 or 4", "3, then #### 4", "four"])
     [1.0, 0.0, 1.0, 0.0]
     """
-    return [_gold(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+    sums = [summands(text_of(prompt)) for prompt in prompts]
+    given = [_committed(text_of(completion)) for completion in completions]
+    return [None if s is None else float([*map(int, g)] == [sum(s)]) for s, g in zip(sums, given, strict=True)]
 
 
-def _gold(prompt: str, completion: str) -> float | None:
-    asked = _SUM.search(prompt)
-    if asked is None:
-        return None
-    numbers = _NUMBER.findall(completion.rpartition(COMMIT)[2])
-    return float(len(numbers) == 1 and int(numbers[0]) == int(asked[1]) + int(asked[2]))
+def _committed(completion: str) -> list[str]:
+    """The numbers of what follows the last `####`, or of the whole text where there is none."""
+    return _NUMBER.findall(completion.rpartition(COMMIT)[2])
 
 
 def substring_reward(completions: list[Completion], answer: list[str], **columns: Any) -> list[float]:
@@ -250,5 +239,4 @@ def committed_number_reward(completions: list[Completion], answer: list[str], **
     >>> committed_number_reward(["4", "3 or 4", "3, no: #### 4"], ["4"] * 3)
     [1.0, 0.0, 1.0]
     """
-    found = [_NUMBER.findall(text_of(text).rpartition(COMMIT)[2]) for text in completions]
-    return [float(numbers == [key]) for numbers, key in zip(found, answer, strict=True)]
+    return [float(_committed(text_of(text)) == [key]) for text, key in zip(completions, answer, strict=True)]

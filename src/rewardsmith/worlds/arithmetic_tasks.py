@@ -14,6 +14,7 @@ import torch
 
 from rewardsmith.data import parse_confidence, strip_confidence, text_of
 from rewardsmith.types import Completion, Text
+from rewardsmith.worlds.arithmetic_lm import arithmetic_gold, sum_prompt
 
 CONFIDENCE = " Confidence: "
 COMMIT = " #### "
@@ -21,7 +22,6 @@ OPENER = "Let's see: "
 FILLERS = ("so ", "maybe ", "and ", "the answer is ")
 _NUMBER = re.compile(r"\d+")
 _SMUDGED = re.compile(r"(\d+)\+(\d+)(\?*)=\s*$")
-_LONG = re.compile(r"(\d+(?:\+\d+)+)=\s*$")
 _OPEN = re.compile(r"(\w+) is\s*$")
 
 
@@ -96,16 +96,13 @@ class TonedJudge:
 
     def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
         texts = [text_of(completion) for completion in completions]
-        stated = [parse_confidence(text, scale=10) for text in texts]
+        found = [parse_confidence(text, scale=10) for text in texts]
+        stated = [0.5 if confidence is None else confidence for confidence in found]
         rows = zip(prompts, texts, self.task.gold(prompts, completions), stated, strict=True)
         return [
-            None if chance is None else chance + self.noise * _epsilon(p, text) + self.bias * _lean(c)
+            None if chance is None else chance + self.noise * _epsilon(p, text) + self.bias * (c - 0.5)
             for p, text, chance, c in rows
         ]
-
-
-def _lean(confidence: float | None) -> float:
-    return 0.0 if confidence is None else confidence - 0.5
 
 
 def _epsilon(prompt: Text, completion: str) -> float:
@@ -133,11 +130,11 @@ class LongSums:
 
     def row(self, generator: torch.Generator) -> dict[str, Any]:
         numbers = self._numbers(generator)
-        return {"prompt": _sum_of(numbers), "answer": str(sum(numbers)), "operands": len(numbers)}
+        return {"prompt": sum_prompt(numbers), "answer": str(sum(numbers)), "operands": len(numbers)}
 
     def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
         drawn = [self._numbers(generator) for _ in range(self.per_pass)]
-        return [(_sum_of(numbers), self._answer(numbers, bare, generator)) for numbers in drawn]
+        return [(sum_prompt(numbers), self._answer(numbers, bare, generator)) for numbers in drawn]
 
     def _numbers(self, generator: torch.Generator) -> list[int]:
         n = self.operands[_draw(len(self.operands), generator)]
@@ -157,19 +154,7 @@ class LongSums:
         >>> LongSums().gold(["3+4+8="] * 3, ["15", "7 #### 15", "7, 15"])
         [1.0, 1.0, 0.0]
         """
-        return [_right(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
-
-
-def _sum_of(numbers: Sequence[int]) -> str:
-    return "+".join(map(str, numbers)) + "="
-
-
-def _right(prompt: str, completion: str) -> float | None:
-    asked = _LONG.search(prompt)
-    if asked is None:
-        return None
-    given = _NUMBER.findall(completion.rpartition(COMMIT.strip())[2])
-    return float(len(given) == 1 and int(given[0]) == sum(map(int, asked[1].split("+"))))
+        return arithmetic_gold(prompts, completions)
 
 
 @dataclass(frozen=True)
@@ -236,7 +221,7 @@ class MixedPrompts:
     def _worth(self, prompt: str, completion: str) -> float | None:
         thing = _OPEN.search(prompt)
         if thing is None or thing[1] not in self.things:
-            return _right(prompt, completion)
+            return arithmetic_gold([prompt], [completion])[0]
         said = [word for word in re.findall(r"\w+", completion) if word in self.adjectives]
         return sum(self.quality(thing[1], word) for word in said) / len(said) if said else 0.0
 
@@ -266,14 +251,10 @@ class VerboseJudge:
         if gold is None:
             return None
         rho, spread = (self.on_open, 0.2) if _OPEN.search(text_of(prompt)) else (self.on_sums, 0.5)
-        seen = rho * (gold - 0.5) / spread + math.sqrt(1 - rho**2) * _epsilon(prompt, _said(completion))
+        said = re.sub("|".join((*map(re.escape, FILLERS), "#+ ")), "", completion)  # without fillers and format
+        seen = rho * (gold - 0.5) / spread + math.sqrt(1 - rho**2) * _epsilon(prompt, said)
         words = min(len(re.findall(r"\w+", completion)), self.most_words)
         return 1 / (1 + math.exp(-seen - self.length * (words - 3)))
-
-
-def _said(completion: str) -> str:
-    """What an answer says, without fillers and format."""
-    return re.sub("|".join((*map(re.escape, FILLERS), "#+ ")), "", completion)
 
 
 def _draw(n: int, generator: torch.Generator) -> int:

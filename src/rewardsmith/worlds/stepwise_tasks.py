@@ -13,14 +13,18 @@ import torch
 
 from rewardsmith.data import split_steps, text_of
 from rewardsmith.types import Completion, Text
+from rewardsmith.worlds.arithmetic_lm import sum_prompt, summands
 
 LINE = "\n"
 """What separates lines, which are the steps here."""
 Mark = Literal["right", "restated", "wrong", "answer", "leap", "wrong answer"]
 """What a line is: the next line of the sum; the total so far once more; neither of them; or an answer that follows from
 right lines, that is right although some are missing or wrong, or that is not right."""
+SCORES: dict[Mark, float] = {
+    "right": 0.85, "restated": 0.90, "wrong": 0.25, "answer": 0.90, "leap": 0.50, "wrong answer": 0.20
+}  # fmt: skip
+"""What `LineScores` gives a line, as in Gao et al. 2024, arXiv:2410.15115."""
 
-_PROMPT = re.compile(r"(\d+(?:\+\d+)+)=\s*$")
 _ADDED = re.compile(r"(\d+)\+(\d+)=(\d+)")
 _SO = re.compile(r"so (\d+)")
 _ANSWER = re.compile(r"#### (\d+)")
@@ -68,11 +72,11 @@ class ChainSums:
 
     def row(self, generator: torch.Generator) -> dict[str, Any]:
         numbers = self._numbers(generator)
-        return {"prompt": _asked(numbers), "answer": str(sum(numbers))}
+        return {"prompt": sum_prompt(numbers), "answer": str(sum(numbers))}
 
     def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
         drawn = [self._numbers(generator) for _ in range(self.per_pass)]
-        return [(_asked(numbers), self._answer(numbers, bare, generator)) for numbers in drawn]
+        return [(sum_prompt(numbers), self._answer(numbers, bare, generator)) for numbers in drawn]
 
     def _numbers(self, generator: torch.Generator) -> list[int]:
         drawn: list[int] = torch.randint(1, self.max_operand + 1, (self.operands,), generator=generator).tolist()
@@ -102,7 +106,7 @@ class ChainSums:
         >>> ChainSums().marks("3+4+2=", ["3+4=7", "so 7", "7+2=8", "#### 9"])
         ['right', 'restated', 'wrong', 'leap']
         """
-        numbers = _numbers_of(prompt)
+        numbers = summands(prompt)
         if numbers is None:
             return None
         marks: list[Mark] = []
@@ -137,27 +141,17 @@ class ChainSums:
 class LineScores:
     """A process reward that tells right lines from wrong ones and has one flaw: it likes a restated line a bit better.
 
-    Scores of the marks of `ChainSums.marks`, as in Gao et al. 2024, arXiv:2410.15115; None where the prompt is no sum.
+    It gives `SCORES` of the marks of `ChainSums.marks`, None where the prompt is no sum.
     """
 
     task: ChainSums
-    right: float = 0.85
-    restated: float = 0.90
-    wrong: float = 0.25
-    answer: float = 0.90
-    leap: float = 0.50
-    wrong_answer: float = 0.20
     __name__ = "prm"
 
     def __call__(
         self, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float] | None]:
         marked = [self.task.marks(text_of(prompt), lines) for prompt, lines in zip(prompts, steps, strict=True)]
-        return [None if marks is None else [self._score(mark) for mark in marks] for marks in marked]
-
-    def _score(self, mark: Mark) -> float:
-        score: float = getattr(self, mark.replace(" ", "_"))
-        return score
+        return [None if marks is None else [SCORES[mark] for mark in marks] for marks in marked]
 
 
 @dataclass(frozen=True)
@@ -211,15 +205,6 @@ def line_format_reward(steps: list[list[str]], **columns: Any) -> list[list[floa
     """
     forms = (_ADDED, _SO, _ANSWER)
     return [[float(any(form.fullmatch(line) for form in forms)) for line in lines] for lines in steps]
-
-
-def _asked(numbers: Sequence[int]) -> str:
-    return "+".join(map(str, numbers)) + "="
-
-
-def _numbers_of(prompt: str) -> list[int] | None:
-    asked = _PROMPT.search(prompt)
-    return None if asked is None else [int(number) for number in asked[1].split("+")]
 
 
 def _mark(line: str, numbers: Sequence[int], before: Sequence[Mark]) -> Mark:
