@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.worlds.response_pool import ResponsePool, best_of_n, expected, kl, policy_at_kl, tilted_policy
+from rewardsmith.worlds.response_pool import best_of_n, expected, kl, policy_at_kl, tilted_policy
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -19,12 +19,12 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_tilted_policy_beats_every_nearby_policy_on_its_objective():
-    scores, base, beta = normal(3, 5), normal(3, 5, seed=1), 0.7
-    best = tilted_policy(scores, beta, base)
-    objective = expected(best, scores) - beta * kl(best, base)
+    scores, beta = normal(3, 5), 0.7
+    best = tilted_policy(scores, beta)
+    objective = expected(best, scores) - beta * kl(best)
     for seed in range(50):
         other = (best.log() + 0.1 * normal(3, 5, seed=10 + seed)).softmax(-1)
-        assert (expected(other, scores) - beta * kl(other, base) <= objective + 1e-12).all()
+        assert (expected(other, scores) - beta * kl(other) <= objective + 1e-12).all()
 
 
 def test_the_tilted_optimum_has_the_value_of_the_log_partition_function():
@@ -40,28 +40,25 @@ def test_kl_is_zero_at_the_base_and_log_n_at_a_point():
     assert_close(kl(point), torch.tensor([math.log(4)], dtype=torch.float64))
 
 
-def test_kl_against_a_base_agrees_with_a_slow_loop():
-    policy, base = normal(2, 4).softmax(-1), normal(2, 4, seed=1)
-    reference = base.softmax(-1)
-    slow = [
-        sum(float(p * math.log(p / q)) for p, q in zip(row, ref, strict=True))
-        for row, ref in zip(policy, reference, strict=True)
-    ]
-    assert_close(kl(policy, base), torch.tensor(slow, dtype=torch.float64))
+def test_kl_agrees_with_a_slow_loop():
+    policy = normal(2, 4).softmax(-1)
+    slow = [sum(float(p * math.log(p / 0.25)) for p in row) for row in policy]
+    assert_close(kl(policy), torch.tensor(slow, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("target", [0.05, 0.5, 2.0])
 def test_policy_at_kl_reaches_the_target_in_every_pool(target):
     scores = normal(3, 8, 50) * torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)[:, None, None]
-    policy, beta = policy_at_kl(scores, target)
+    policy = policy_at_kl(scores, target)
     assert_close(kl(policy).mean(-1), torch.full((3,), target, dtype=torch.float64))
-    assert_close(policy[1], tilted_policy(scores[1], float(beta[1])))
+    beta = scores[1].diff(dim=-1) / policy[1].log().diff(dim=-1)  # log π = score/β + a constant per prompt
+    assert_close(beta, beta[:1, :1].expand_as(beta))
 
 
 def test_matched_kl_makes_affine_rescaling_a_no_op():
     scores = normal(8, 50)
     offsets = 7.0 * normal(8, 1, seed=2)
-    assert_close(policy_at_kl(3.0 * scores + offsets, 1.0).policy, policy_at_kl(scores, 1.0).policy)
+    assert_close(policy_at_kl(3.0 * scores + offsets, 1.0), policy_at_kl(scores, 1.0))
 
 
 def test_policy_at_kl_refuses_an_unreachable_target():
@@ -72,11 +69,6 @@ def test_policy_at_kl_refuses_an_unreachable_target():
 def test_tilted_policy_refuses_a_beta_of_zero():
     with pytest.raises(ValueError, match=r"tilted_policy: beta is 0.0, which must be above 0"):
         tilted_policy(normal(1, 3), 0.0)
-
-
-def test_tilted_policy_refuses_a_base_of_another_shape():
-    with pytest.raises(ValueError, match="tilted_policy: arguments must share one shape"):
-        tilted_policy(normal(1, 3), 1.0, normal(1, 4))
 
 
 def brute_force_best_of_n(scores: list[float], values: list[float], n: int) -> float:
@@ -108,35 +100,3 @@ def test_best_of_n_takes_leading_dimensions_and_chosen_n():
 def test_best_of_n_refuses_more_candidates_than_responses():
     with pytest.raises(ValueError, match=r"best_of_n_gold: n is 8, outside \[1, 7\]"):
         best_of_n(normal(7), normal(7), [8])
-
-
-def test_a_sampled_pool_has_the_moments_it_was_asked_for():
-    pool = ResponsePool.sample(400, 400, generator=generator(), gold_std=1.5, noise_std=0.7, offset_std=2.0)
-    honest = ~pool.is_hack
-    error = torch.where(honest, pool.rewards - pool.gold, torch.nan)
-    offset = error.nanmean(-1, keepdim=True)
-    assert float(pool.gold[honest].std()) == pytest.approx(1.5, rel=0.02)
-    assert float((error - offset)[honest].std()) == pytest.approx(0.7, rel=0.02)
-    assert float(offset.std()) == pytest.approx(2.0, rel=0.15)  # 400 offsets: 4 standard errors
-    assert float(pool.is_hack.double().mean()) == pytest.approx(0.01, rel=0.1)
-    assert float(pool.gold[pool.is_hack].mean()) == pytest.approx(-2.0, abs=0.05)
-
-
-def test_a_pool_depends_on_its_generator_alone():
-    one, two = (ResponsePool.sample(3, 9, generator=generator(5)) for _ in range(2))
-    assert torch.equal(one.gold, two.gold)
-    assert torch.equal(one.rewards, two.rewards)
-    assert not torch.equal(one.gold, ResponsePool.sample(3, 9, generator=generator(6)).gold)
-
-
-def test_references_are_drawn_from_their_own_prompt():
-    pool = ResponsePool.sample(5, 20, generator=generator(1))
-    references = pool.reference_rewards(7, generator=generator(2))
-    assert references.shape == (5, 7)
-    for row, own in zip(references, pool.rewards, strict=True):
-        assert torch.isin(row, own).all()
-
-
-def test_a_pool_refuses_a_hack_rate_above_one():
-    with pytest.raises(ValueError, match=r"ResponsePool.sample: hack_rate is 2.0, outside \[0.0, 1.0\]"):
-        ResponsePool.sample(2, 3, generator=generator(), hack_rate=2.0)

@@ -145,7 +145,7 @@ def test_a_warm_start_solves_and_submits_as_asked_on_every_seed(solved):
 def test_a_warm_start_out_of_reach_is_refused():
     chain = StepChain.sample(Streams([0]))
     with pytest.raises(ValueError, match=r"warm_start: solved is 0\.9, but such policies span \[.*\]\. Choose"):
-        chain.warm_start(solved=0.9, finish=0.5)
+        chain.warm_start(solved=0.9)
     with pytest.raises(ValueError, match=r"warm_start: submitted is 0\.1, but such policies span"):
         chain.warm_start(solved=0.4, submitted=0.1)
 

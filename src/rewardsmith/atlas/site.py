@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from rewardsmith.atlas.catalogue import STATUSES, Paper, Status, find_paper, load_catalogue, status_of
+from rewardsmith.atlas.catalogue import STATUSES, Paper, find_paper, load_catalogue, status_of
 from rewardsmith.atlas.criteria import mean_of
 from rewardsmith.atlas.run import Run
 
@@ -52,10 +53,30 @@ def write_site(out: Path, *, runs: Mapping[str, Run], ablations: Mapping[str, Ru
         lstrip_blocks=True,
     )
     for slug, run in runs.items():
-        text = environment.get_template("page.html").render(_page_view(run, ablations[slug]))
+        page, paper, ablation = run.page, find_paper(run.page.paper), ablations[slug]
+        table = metrics(run, ablation)
+        pieces = re.split(r"```[a-z]*\n(.*?)```", page.usage, flags=re.DOTALL)  # every second one is code
+        text = environment.get_template("page.html").render(
+            paper=paper,
+            page=page,
+            status=shown_status(paper, run),
+            run=run,
+            ablation=ablation,
+            parts=run.verdict.parts or (run.verdict,),
+            cut_parts=ablation.verdict.parts or (ablation.verdict,),
+            metrics=table,
+            figures=_figures(run, table),
+            usage=[(piece.strip("\n"), bool(i % 2)) for i, piece in enumerate(pieces) if piece.strip()],
+        )
         (out / f"{slug}.html").write_text(text, encoding="utf-8")
+    by_paper = {run.page.paper: run for run in runs.values()}
+    shown = [(paper, by_paper.get(paper.number)) for paper in load_catalogue()]
+    entries = [{"paper": p, "status": shown_status(p, r), "slug": r.page.slug if r else None} for p, r in shown]
+    entries.sort(key=lambda entry: entry["slug"] is None)  # pages first, each part by number
+    found = Counter(entry["status"] for entry in entries)
+    counts = {status: found[status] for status in (*STATUSES[:2], "not reproduced", STATUSES[2]) if status in found}
     index = out / "index.html"
-    index.write_text(environment.get_template("index.html").render(_index_view(runs)), encoding="utf-8")
+    index.write_text(environment.get_template("index.html").render(entries=entries, counts=counts), encoding="utf-8")
     return index
 
 
@@ -84,35 +105,6 @@ def default_figure(metric: str, arms: list[Arm], axes: Axes) -> None:
     axes.set_yticks(range(len(arms)), [arm.name.replace("_", " ") for arm in reversed(arms)])
     axes.set_ylim(-0.6, len(arms) - 0.4)
     axes.set_title(metric.replace("_", " "), loc="left", fontsize=10, fontweight="bold")
-
-
-def _page_view(run: Run, ablation: Run) -> dict[str, Any]:
-    page, paper = run.page, find_paper(run.page.paper)
-    table = metrics(run, ablation)
-    return {
-        "paper": paper,
-        "page": page,
-        "status": shown_status(paper, run),
-        "run": run,
-        "ablation": ablation,
-        "parts": run.verdict.parts or (run.verdict,),
-        "cut_parts": ablation.verdict.parts or (ablation.verdict,),
-        "metrics": table,
-        "figures": _figures(run, table),
-        "usage": _usage_blocks(page.usage),
-    }
-
-
-def _index_view(runs: Mapping[str, Run]) -> dict[str, Any]:
-    by_paper = {run.page.paper: run for run in runs.values()}
-    entries: list[dict[str, Any]] = []
-    for paper in load_catalogue():
-        run = by_paper.get(paper.number)
-        entries.append({"paper": paper, "status": shown_status(paper, run), "slug": run.page.slug if run else None})
-    entries.sort(key=lambda entry: entry["slug"] is None)  # pages first, each part by number
-    order: tuple[Status | str, ...] = (*STATUSES[:2], "not reproduced", STATUSES[2])
-    counts = {status: sum(entry["status"] == status for entry in entries) for status in order}
-    return {"entries": entries, "counts": {status: count for status, count in counts.items() if count}}
 
 
 def _figures(run: Run, table: dict[str, list[Arm]]) -> list[str]:
@@ -144,10 +136,3 @@ def _drawn(draw: Any, *, height: float) -> str:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _usage_blocks(usage: str) -> list[tuple[str, bool]]:
-    """(text, is code) pieces of a text with fenced code."""
-    pieces = re.split(r"```[a-z]*\n(.*?)```", usage, flags=re.DOTALL)
-    blocks = [(piece.strip("\n"), bool(index % 2)) for index, piece in enumerate(pieces)]
-    return [(text, code) for text, code in blocks if text.strip()]

@@ -71,12 +71,8 @@ class BatchedGPT(nn.Module):
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def copies(self, n: int) -> BatchedGPT:
-        """n copies of every model, those of a seed consecutive, to be trained apart: n·S models."""
-        return self.take([seed for seed in range(len(self)) for _ in range(n)])
-
     def take(self, index: Sequence[int]) -> BatchedGPT:
-        """Copies of the models at these indices."""
+        """Copies of the models at these indices, repeated as given, to be trained apart."""
         chosen = copy.deepcopy(self)
         for parameter in chosen.parameters():
             parameter.data = parameter.data[list(index)].clone()

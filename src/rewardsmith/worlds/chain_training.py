@@ -90,18 +90,14 @@ def train_chains(
         policy = logits.softmax(dim=-1)
         uniform, noise = streams.rand(1, rollouts, chain.horizon), streams.randn(1, rollouts, chain.horizon)
         drawn = chain.roll(policy, uniform, noise)
-        returns = torch.stack([credit(_arm(drawn, arm)) for arm, credit in enumerate(credits.values())])  # (A, R, T)
+        arms = [Rollouts(*(field[:, arm].flatten(0, 1) for field in drawn)) for arm in range(len(credits))]
+        returns = torch.stack([credit(arm) for credit, arm in zip(credits.values(), arms, strict=True)])  # (A, R, T)
         returns = returns.view(size[1], size[0], rollouts, chain.horizon).transpose(0, 1)
         logits.grad = policy_gradient(policy, drawn, returns)
     times.append(updates)
     truths.append(chain.truth(logits.softmax(dim=-1)))
     curve = Truth(*(torch.stack(values) for values in zip(*truths, strict=True)))
     return Training(tuple(credits), tuple(times), curve)
-
-
-def _arm(drawn: Rollouts, arm: int) -> Rollouts:
-    """One arm's rollouts with seeds and chains flattened to rows R."""
-    return Rollouts(*(field[:, arm].flatten(0, 1) for field in drawn))
 
 
 def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:

@@ -44,10 +44,7 @@ class KnownPosterior:
         check_range("KnownPosterior.labels", "n_labels", n_labels, 2, float("inf"))
         best = _evenly(top, n_inputs, streams)
         rest = ((1 - best) / (n_labels - 1))[:, None].expand(n_inputs, n_labels - 1)
-        return cls(
-            _shuffled(torch.cat([best[:, None], rest], dim=1).expand(len(streams), -1, -1), streams),
-            _levels(n_levels, streams),
-        )
+        return cls._posed(torch.cat([best[:, None], rest], dim=1).expand(len(streams), -1, -1), n_levels, streams)
 
     @classmethod
     def answers(
@@ -64,8 +61,13 @@ class KnownPosterior:
         top = _evenly(best, n_inputs, streams)[:, None]
         low, high = others
         rest = top * (low + (high - low) * streams.rand(n_inputs, n_answers - 1))
-        p_correct = torch.cat([top.expand(len(streams), n_inputs, 1), rest], dim=2)
-        return cls(_shuffled(p_correct, streams), _levels(n_levels, streams))
+        return cls._posed(torch.cat([top.expand(len(streams), n_inputs, 1), rest], dim=2), n_levels, streams)
+
+    @classmethod
+    def _posed(cls, p_correct: Tensor, n_levels: int, streams: Streams) -> KnownPosterior:
+        """Put each input's answers in random order; every level is the nearest number to its decimal."""
+        order = streams.rand(*p_correct.shape[1:]).argsort(dim=-1)
+        return cls(p_correct.gather(-1, order), torch.arange(n_levels, dtype=streams.dtype) / (n_levels - 1))
 
     @property
     def best_accuracy(self) -> Tensor:
@@ -141,26 +143,17 @@ def train_stated(
     level_logits = torch.zeros((*shape, len(world.levels)), dtype=streams.dtype)
     for _ in adam_steps([answer_logits, level_logits], updates, learning_rate=learning_rate, maximize=True):
         policy = StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
-        drawn = _draw(policy, streams.rand(1, n_inputs, group_size))
-        rewards = pay(_look_up(world, drawn, streams.rand(1, n_inputs, group_size)))
+        cumulative = policy.joint().flatten(-2).cumsum(-1)  # (S, N, X, A·L)
+        uniform = streams.rand(1, n_inputs, group_size).expand(*cumulative.shape[:-1], -1).contiguous()
+        drawn = torch.searchsorted(cumulative, uniform, right=True).clamp_(max=cumulative.shape[-1] - 1)
+        answer = drawn.div(len(world.levels), rounding_mode="floor")
+        level = drawn - answer * len(world.levels)
+        p_correct = world.p_correct[:, None].expand(*answer.shape[:3], -1).gather(-1, answer)
+        correct = (streams.rand(1, n_inputs, group_size) < p_correct).to(p_correct)
+        rewards = pay(StatedRollouts(answer, level, world.levels[level], correct))
         advantages = group_centered(rewards.flatten(), group_size=group_size).view_as(drawn) / group_size
         answer_logits.grad, level_logits.grad = _gradients(policy, drawn, advantages)
     return StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
-
-
-def _draw(policy: StatedPolicy, uniform: Tensor) -> Tensor:
-    """(S, N, X, G) index of an answer and a level, A·L of them, by inverting their cumulative sums."""
-    cumulative = policy.joint().flatten(-2).cumsum(-1)
-    queries = uniform.expand(*cumulative.shape[:-1], -1).contiguous()
-    return torch.searchsorted(cumulative, queries, right=True).clamp_(max=cumulative.shape[-1] - 1)
-
-
-def _look_up(world: KnownPosterior, drawn: Tensor, uniform: Tensor) -> StatedRollouts:
-    """What the drawn indices say, and whether it was right."""
-    answer = drawn.div(len(world.levels), rounding_mode="floor")
-    level = drawn - answer * len(world.levels)
-    p_correct = world.p_correct[:, None].expand(*answer.shape[:3], -1).gather(-1, answer)
-    return StatedRollouts(answer, level, world.levels[level], (uniform < p_correct).to(p_correct))
 
 
 def _gradients(policy: StatedPolicy, drawn: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,13 +169,3 @@ def _evenly(ends: tuple[float, float], n: int, streams: Streams) -> Tensor:
     for end in ends:
         check_range("KnownPosterior", "a probability", end, 0.0, 1.0)
     return torch.linspace(*ends, n, dtype=streams.dtype)
-
-
-def _levels(n: int, streams: Streams) -> Tensor:
-    return torch.arange(n, dtype=streams.dtype) / (n - 1)  # each the nearest number to its decimal
-
-
-def _shuffled(p_correct: Tensor, streams: Streams) -> Tensor:
-    """(S, X, A) with each input's answers in random order."""
-    order = streams.rand(*p_correct.shape[1:]).argsort(dim=-1)
-    return p_correct.gather(-1, order)

@@ -96,9 +96,6 @@ class StepChain:
         horizon: int = 12,
         right_score: float = 0.85,
         filler_score: float = 0.90,
-        wrong_score: float = 0.25,
-        right_answer_score: float = 0.90,
-        wrong_answer_score: float = 0.20,
         noise_std: float = 0.08,
     ) -> StepChain:
         """Chains of free length: sub-goals in order by a hidden key, a filler action, and an answer that ends them.
@@ -111,7 +108,7 @@ class StepChain:
             n_goals: sub-goals, all to be met before the answer.
             n_contents: content actions, of which one is right at each goal, drawn per seed.
             horizon: T.
-            right_score, filler_score, wrong_score, right_answer_score, wrong_answer_score: mean process scores.
+            right_score, filler_score: mean process scores. A wrong step gets 0.25, an answer 0.90 if right, else 0.20.
         """
         check_range("StepChain.sample", "horizon", horizon, n_goals + 1, math.inf)
         key = streams.randint(n_contents, n_goals)  # (S, goals)
@@ -126,9 +123,9 @@ class StepChain:
         next_state = torch.where(here < intact, here + intact, here)[:, None].repeat(n_seeds, 1, n_actions)
         next_state[:, :n_goals] = torch.where(right[:, :n_goals], here[:n_goals, None] + 1, next_state[:, :n_goals])
         next_state[:, :, filler], next_state[:, :, answer] = here, n_states
-        scores = torch.full(shape, wrong_score, dtype=torch.float64).masked_fill(right, right_score)
-        scores[:, :, filler], scores[:, :, answer] = filler_score, wrong_answer_score
-        scores[:, n_goals, answer] = right_answer_score
+        scores = torch.full(shape, 0.25, dtype=torch.float64).masked_fill(right, right_score)
+        scores[:, :, filler], scores[:, :, answer] = filler_score, 0.20
+        scores[:, n_goals, answer] = 0.90
         solves = torch.zeros(shape, dtype=torch.bool)
         solves[:, n_goals, answer] = True
         return cls(
@@ -137,24 +134,16 @@ class StepChain:
 
     @classmethod
     def fixed_turns(
-        cls,
-        streams: Streams,
-        *,
-        n_turns: int = 6,
-        n_actions: int = 6,
-        n_lures: int = 2,
-        right_score: float = 0.85,
-        wrong_score: float = 0.20,
-        lure_score: float = 0.95,
-        noise_std: float = 0.08,
+        cls, streams: Streams, *, n_turns: int = 6, n_actions: int = 6, n_lures: int = 2, noise_std: float = 0.08
     ) -> StepChain:
         """Chains of a fixed number of turns, solved where every turn was right; the policy sees the turn alone.
+
+        The mean process score of a right action is 0.85, of a wrong one 0.20, and of a lure 0.95.
 
         Args:
             n_turns: turns, each with one right action drawn per seed.
             n_actions: actions per turn.
-            n_lures: turns, drawn per seed, at which one wrong action is scored `lure_score`.
-            right_score, wrong_score, lure_score: mean process scores.
+            n_lures: turns, drawn per seed, at which one wrong action is a lure.
         """
         check_range("StepChain.fixed_turns", "n_lures", n_lures, 0, n_turns)
         check_range("StepChain.fixed_turns", "n_actions", n_actions, 2, math.inf)
@@ -163,8 +152,8 @@ class StepChain:
         lured = streams.randperm(n_turns) < n_lures  # (S, turns)
         hit = torch.zeros(len(streams), n_turns, n_actions, dtype=torch.bool).scatter_(-1, key[..., None], True)
         drawn = torch.zeros_like(hit).scatter_(-1, lure[..., None], True) & lured[..., None]
-        turn_scores = torch.full(hit.shape, wrong_score, dtype=torch.float64)
-        turn_scores = turn_scores.masked_fill(hit, right_score).masked_fill(drawn, lure_score)
+        turn_scores = torch.full(hit.shape, 0.20, dtype=torch.float64)
+        turn_scores = turn_scores.masked_fill(hit, 0.85).masked_fill(drawn, 0.95)
         turn = torch.arange(n_turns)
         intact = torch.where(hit, turn[:, None] + 1, turn[:, None] + 1 + n_turns)  # a miss moves to the broken copy
         broken = (turn[:, None] + 1 + n_turns).expand_as(hit)
@@ -240,16 +229,15 @@ class StepChain:
             filler_share=(visits * padding).sum(dim=-1) / length,
         )
 
-    def warm_start(self, *, solved: float, submitted: float = 0.93, finish: float = 0.5) -> Tensor:
+    def warm_start(self, *, solved: float, submitted: float = 0.93) -> Tensor:
         """Logits of a policy that solves and submits this often: one that half knows the way.
 
-        It prefers each right step by one common amount, found by bisection, and answers with probability `finish` once
-        all goals are done; broken chains are answered as often as `submitted` asks. All else is equally likely.
+        It prefers each right step by one common amount, found by bisection, and answers every other time once all goals
+        are done; broken chains are answered as often as `submitted` asks. All else is equally likely.
 
         Args:
             solved: exact probability of reaching the goal.
             submitted: exact probability of ending before the horizon; not used where chains end by themselves.
-            finish: probability of answering once all goals are done; not used there either.
 
         Returns:
             (S, 1, O, U) logits.
@@ -259,12 +247,11 @@ class StepChain:
         """
         free = bool(self.filler.any())
         last = self.solves.any(dim=-1).any(dim=0)  # (X,) where the goal is one action away
-        finishing = math.log(finish / (1 - finish) * (self.n_actions - 1))
 
         def logits(skill: float, giving_up: float) -> Tensor:
             table = skill * self.right.to(torch.float64)
             if free:
-                table[:, last] = finishing * self.right[:, last].to(torch.float64)
+                table[:, last] = math.log(self.n_actions - 1) * self.right[:, last].to(torch.float64)
                 table[:, ~self.right.any(dim=-1).any(dim=0), -1] = giving_up
             seen = torch.zeros(table.shape[0], self.n_observations, self.n_actions, dtype=torch.float64)
             return seen.index_copy(1, self.observation, table)[:, None]

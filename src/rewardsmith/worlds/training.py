@@ -29,7 +29,7 @@ def adam_steps(
     Args:
         parameters: tensors, or groups with a learning rate of their own, as `torch.optim` takes them.
         learning_rate, weight_decay, betas: of AdamW.
-        warm_up: the rate rises over so many steps and then falls to 0, as in `warmed_up`; constant if None.
+        warm_up: the rate is multiplied by min((step + 1)/warm_up, 1 − step/n): it rises, then falls. Constant if None.
         maximize: ascend, as policies do along their gradient.
         fused: one call for all parameters. It is faster, and its last digit differs.
 
@@ -46,19 +46,10 @@ def adam_steps(
     for step in range(n):
         if warm_up is not None:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * warmed_up(step, n, warm_up=warm_up)
+                group["lr"] = rate * min((step + 1) / max(warm_up, 1), 1 - step / n)
         optimizer.zero_grad()
         yield step
         optimizer.step()
-
-
-def warmed_up(step: int, steps: int, *, warm_up: int = 20) -> float:
-    """Return the share of the learning rate at a step: it rises over `warm_up` steps and falls in a line to 0.
-
-    >>> [warmed_up(step, 100, warm_up=10) for step in (0, 9, 50)]
-    [0.1, 0.91, 0.5]
-    """
-    return min((step + 1) / warm_up, 1 - step / steps) if warm_up else 1 - step / steps
 
 
 def logit_gradient(policy: Tensor, drawn: Tensor, credit: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     pool = streams.randn(world.n_pool, world.n_features)
     with torch.no_grad():
         logits = policies(pool[:, None])
-    policy = policy_at_kl(logits[:, :, None], world.target_kl).policy  # (S, M, 1, pool)
+    policy = policy_at_kl(logits[:, :, None], world.target_kl)  # (S, M, 1, pool)
     disagrees = (margin < 0).to(streams.dtype).mean(dim=-1, keepdim=True)
     found = {
         "gold": (arms, expected(policy, truth.gold(pool)[:, None, None])[..., 0]),

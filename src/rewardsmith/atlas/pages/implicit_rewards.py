@@ -169,7 +169,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 def explicit(base: BatchedGPT, batches: list[Tensor], read: int | None, world: World) -> Scorer:
     """A linear head on the last hidden state of `read` tokens, all if None, trained with a copy of all below it."""
-    models, head = base.copies(1), torch.zeros(len(base), 1, world.width, requires_grad=True)
+    models, head = base.take(range(len(base))), torch.zeros(len(base), 1, world.width, requires_grad=True)
 
     def score(ids: Tensor) -> Tensor:
         return (models.hidden(ids[..., :read])[:, :, -1] * head).sum(dim=-1)
@@ -182,7 +182,7 @@ def explicit(base: BatchedGPT, batches: list[Tensor], read: int | None, world: W
 
 def implicit(base: BatchedGPT, batches: list[Tensor], data: Tensor, order: list[Tensor], world: World) -> Scorer:
     """β log π/π_ref of a copy of the base that DPO has trained."""
-    policy = base.copies(1)
+    policy = base.take(range(len(base)))
 
     def logps(models: BatchedGPT, ids: Tensor) -> Tensor:
         return sequence_logps(models(ids), ids, (torch.arange(ids.shape[-1]) >= PROMPT).expand_as(ids))

@@ -99,7 +99,7 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
     both, weaker = each.prod(dim=0), each.amin(dim=0)
     results: dict[str, float] = {}
     for target in KLS:
-        policy = policy_at_kl(stacked, target, n_halvings=30).policy
+        policy = policy_at_kl(stacked, target, n_halvings=30)
         gain = expected(policy, both).mean(-1) - both.mean()
         results |= {f"gold_at_kl_{target}/{arm}": float(value) for arm, value in zip(scores, gain, strict=True)}
     served = (expected(policy, weaker) - weaker.mean(-1)).quantile(WORST, dim=-1)  # at the last KL

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rewardsmith._check import check_range
 from rewardsmith.advantages import leave_one_out
 from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
-from rewardsmith.atlas.page import parameters
 from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping
 from rewardsmith.transforms.links import pure_link, reference_link
-from rewardsmith.worlds.response_pool import ResponsePool, expected, kl, policy_at_kl, tilted_policy
+from rewardsmith.worlds.response_pool import expected, kl, policy_at_kl, tilted_policy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,14 @@ EVALUATE_EVERY = 10
 STEP_SIZES = {"vanilla": 0.1, "min_max": 2.0, "par_10": 1.0, "par_1": 1.0, "late_sigmoid": 1.0, "lsc": 0.3}
 
 
+class ResponsePool(NamedTuple):
+    """P prompts with N candidate responses each, (P, N): true value, the reward model's score, and who fools it."""
+
+    gold: Tensor
+    rewards: Tensor
+    is_hack: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """A pool of scored responses in which a few fool the reward model.
@@ -52,7 +60,7 @@ class World:
     noise_std: float = 0.7  # points; honest error of the reward model
     offset_std: float = 2.0  # points; its constant per prompt
     hack_rate: float = 0.01  # share of responses that fool it
-    hack_gold: float = -2.0  # points; what those are worth
+    hack_gold: float = -2.0  # points; what those are worth on average, with a spread of 0.25
     hack_low: float = 4.0  # points; least score that they get
     hack_high: float = 9.0  # points; highest score that they get
     train_prompts: int = 120  # prompts of the training runs
@@ -62,9 +70,17 @@ class World:
     beta: float = 0.005  # KL coefficient of the training runs, points per nat
 
     def pool(self, n_prompts: int, n_responses: int, generator: torch.Generator) -> ResponsePool:
-        """A pool of the declared world."""
-        declared = parameters(self, ResponsePool.sample) | {"n_prompts": n_prompts, "n_responses": n_responses}
-        return ResponsePool.sample(generator=generator, hack_rewards=(self.hack_low, self.hack_high), **declared)
+        """Draw a pool: the score is gold plus noise plus a prompt's offset, except that hacks draw it uniformly."""
+        check_range("par.World.pool", "hack_rate", self.hack_rate, 0.0, 1.0)
+        shape = (n_prompts, n_responses)
+        normal = partial(torch.randn, generator=generator, dtype=torch.float64)
+        uniform = partial(torch.rand, generator=generator, dtype=torch.float64)
+        honest, noise = self.gold_std * normal(shape), self.noise_std * normal(shape)
+        offset = self.offset_std * normal((n_prompts, 1))
+        is_hack = uniform(shape) < self.hack_rate
+        lure = self.hack_low + (self.hack_high - self.hack_low) * uniform(shape)
+        gold = torch.where(is_hack, self.hack_gold + 0.25 * normal(shape), honest)
+        return ResponsePool(gold, torch.where(is_hack, lure, honest + noise) + offset, is_hack)
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
@@ -81,7 +97,8 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
 def shapings(pool: ResponsePool, n_references: int, broken: bool, generator: torch.Generator) -> dict[str, Tensor]:
     """Every arm's reward for every response, (P, N) each; all references come from the pool's own base policy."""
     rewards, shape = pool.rewards.flatten(), pool.rewards.shape
-    references = pool.reference_rewards(n_references, generator=generator).repeat_interleave(shape[1], dim=0)  # (PN, M)
+    drawn = torch.randint(shape[1], (shape[0], n_references), generator=generator)  # with replacement
+    references = pool.rewards.gather(-1, drawn).repeat_interleave(shape[1], dim=0)  # (PN, M)
     relative = partial(reference_link, rewards)
     preference = partial(relative, link="identity" if broken else "sigmoid")
     flat = {
@@ -110,7 +127,7 @@ def frozen(mode: Mode, rewards: Tensor) -> Tensor:
 def frontier(pool: ResponsePool, shaped: dict[str, Tensor]) -> dict[str, float]:
     """Gain in true value over the base policy, per arm: at one KL, each with its own β, then at one β."""
     scores = torch.stack(list(shaped.values()))  # (arms, P, N)
-    policies = {f"gold_at_kl_{target}": policy_at_kl(scores, target).policy for target in KLS}
+    policies = {f"gold_at_kl_{target}": policy_at_kl(scores, target) for target in KLS}
     at_one_beta = tilted_policy(scores, FIXED_BETA)
     policies[f"gold_at_beta_{FIXED_BETA}"] = at_one_beta
     table = {metric: expected(policy, pool.gold).mean(-1) - pool.gold.mean() for metric, policy in policies.items()}
