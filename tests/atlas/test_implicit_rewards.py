@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.implicit_rewards import Language, World, pretrain
 from rewardsmith.worlds import Streams
-from rewardsmith.worlds.batched_gpt import BatchedGPT
+from rewardsmith.worlds.batched_gpt import N_HEADS, BatchedGPT
 
 EOS, MARKERS = 1, (2, 3)
 
@@ -93,7 +93,7 @@ def test_pairs_that_gold_cannot_tell_apart_are_an_error():
 
 def slow_forward(models, seed, ids):
     """(T, V) one text through one model, head by head and position by position."""
-    width, heads = models.tokens.shape[-1], models.n_heads
+    width, heads = models.tokens.shape[-1], N_HEADS
     x = models.tokens[seed, ids] + models.positions[seed, : len(ids)]
     for layer in range(len(models.qkv)):
         q, k, v = (F.layer_norm(x, (width,)) @ models.qkv[layer][seed]).chunk(3, dim=-1)

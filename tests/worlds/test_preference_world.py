@@ -44,12 +44,9 @@ def test_labels_follow_the_gold_gap_and_the_flips(flip):
     assert abs(pairs.flipped.double().mean() - flip) <= 4 * (flip * (1 - flip) / 20_000) ** 0.5
 
 
-def test_clean_pairs_are_right_and_given_features_are_kept():
+def test_clean_pairs_are_right():
     place, streams = world([0, 1], d=4)
-    x = streams.randn(6, 2, 4)
-    pairs = place.pairs(6, streams=streams, slope=math.inf, features=x)
-    assert pairs.right.all()
-    assert_close(pairs.chosen + pairs.rejected, x.sum(dim=2))
+    assert place.pairs(6, streams=streams, slope=math.inf).right.all()
 
 
 def test_a_seed_s_pairs_do_not_depend_on_the_seeds_beside_it():
@@ -141,7 +138,6 @@ def test_training_on_clean_pairs_learns_gold():
     [
         ({"slope": -1.0}, r"PreferenceWorld.pairs: slope is -1.0, outside \[0.0, inf\]"),
         ({"flip": 1.5}, r"PreferenceWorld.pairs: flip is 1.5, outside \[0.0, 1.0\]"),
-        ({"features": torch.zeros(1, 3, 2, 9)}, r"PreferenceWorld.pairs: features must have shape \(1, 3, 2, 16\)"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options, message):

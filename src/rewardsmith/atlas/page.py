@@ -36,23 +36,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rewardsmith.atlas.criteria import (
-    All,
-    AtLeast,
-    AtMost,
-    Criterion,
-    Equal,
-    LowerBound,
-    PairedGain,
-    RankAgreement,
-    Results,
-    Within,
-)
+from rewardsmith.atlas import criteria
+from rewardsmith.atlas.criteria import Criterion, Results
 
 NEEDED: dict[str, type] = {"paper": int, "components": list, "claim": str, "scope": str, "ablation": str, "usage": str}
 OPTIONAL: dict[str, type] = {"notes": list, "falls_short": list}
 """The fields of a page's text."""
-KINDS = {kind.__name__: kind for kind in (All, AtLeast, AtMost, Equal, LowerBound, PairedGain, RankAgreement, Within)}
+CRITERIA = ("All", "AtLeast", "AtMost", "Equal", "LowerBound", "PairedGain", "RankAgreement", "Within")
+KINDS: dict[str, type[Any]] = {name: getattr(criteria, name) for name in CRITERIA}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from rewardsmith._check import check_shape
 from rewardsmith.worlds.streams import Streams
 
+N_LAYERS = N_HEADS = 2
+
 
 def attended(x: Tensor, qkv: Tensor, n_rows: int, n_heads: int) -> Tensor:
     """Return causal self-attention of the normalized states (M, B·T, d) of M models over B rows, before its readout."""
@@ -32,7 +34,7 @@ class BatchedGPT(nn.Module):
         n_tokens: size of the vocabulary V.
         n_positions: the longest sequence.
         streams: one per model; their dtype is the weights'.
-        width, n_layers, n_heads, expansion: of the transformer; W₁ has expansion·width rows.
+        width: d of the transformer, whose W₁ has 2d rows.
         embedding_std: of E and P at the start. Small, so that tokens of one use come to be embedded alike.
         readout_std: of U at the start, in units of 1/√width. Large, so that tokens of one use are *not* read out alike.
     """
@@ -44,28 +46,24 @@ class BatchedGPT(nn.Module):
         *,
         streams: Streams,
         width: int = 40,
-        n_layers: int = 2,
-        n_heads: int = 2,
-        expansion: int = 2,
         embedding_std: float = 0.02,
         readout_std: float = 3.0,
     ) -> None:
         super().__init__()
-        if width % n_heads:
-            raise ValueError(f"BatchedGPT: width {width} does not divide into {n_heads} heads. Make it a multiple.")
-        self.n_heads = n_heads
+        if width % N_HEADS:
+            raise ValueError(f"BatchedGPT: width {width} does not divide into {N_HEADS} heads. Make it a multiple.")
 
         def drawn(rows: int, columns: int, std: float) -> Tensor:
             return streams.randn(rows, columns) * std
 
-        inner, fan, deep = expansion * width, width**-0.5, (2 * n_layers) ** -0.5
+        inner, fan, deep = 2 * width, width**-0.5, (2 * N_LAYERS) ** -0.5
         self.tokens = nn.Parameter(drawn(n_tokens, width, embedding_std))
         self.positions = nn.Parameter(drawn(n_positions, width, embedding_std))
-        self.qkv = nn.ParameterList([drawn(width, 3 * width, fan) for _ in range(n_layers)])
-        self.merge = nn.ParameterList([drawn(width, width, fan * deep) for _ in range(n_layers)])
-        self.up = nn.ParameterList([drawn(width, inner, fan) for _ in range(n_layers)])
+        self.qkv = nn.ParameterList([drawn(width, 3 * width, fan) for _ in range(N_LAYERS)])
+        self.merge = nn.ParameterList([drawn(width, width, fan * deep) for _ in range(N_LAYERS)])
+        self.up = nn.ParameterList([drawn(width, inner, fan) for _ in range(N_LAYERS)])
         self.bias = nn.ParameterList([torch.zeros_like(w[:, :1]) for w in self.up])
-        self.down = nn.ParameterList([drawn(inner, width, inner**-0.5 * deep) for _ in range(n_layers)])
+        self.down = nn.ParameterList([drawn(inner, width, inner**-0.5 * deep) for _ in range(N_LAYERS)])
         self.readout = nn.Parameter(drawn(width, n_tokens, readout_std * fan))
 
     def __len__(self) -> int:
@@ -86,8 +84,8 @@ class BatchedGPT(nn.Module):
         states = self.tokens[model, ids] + self.positions[:, None, :n_positions]
         width = states.shape[-1]
         x = states.flatten(1, 2)  # (S, B·T, d)
-        for layer in range(len(self.qkv)):
-            x = torch.baddbmm(x, attended(x, self.qkv[layer], n_rows, self.n_heads), self.merge[layer])
+        for layer in range(N_LAYERS):
+            x = torch.baddbmm(x, attended(x, self.qkv[layer], n_rows, N_HEADS), self.merge[layer])
             inner = torch.baddbmm(self.bias[layer], F.layer_norm(x, (width,)), self.up[layer]).relu()
             x = torch.baddbmm(x, inner, self.down[layer])
         return F.layer_norm(x, (width,)).view(n_models, n_rows, n_positions, width)

@@ -65,9 +65,7 @@ def train_chains(
     learning_rate: float = 0.05,
     evaluate_every: int = 10,
 ) -> Training:
-    """Train one tabular softmax policy per seed and arm by REINFORCE with returns-to-go and Adam.
-
-        ∇ = 1/B Σ_b Σ_t (G_bt − Ḡ_t) ∇ log π(a_bt | o_bt)        Ḡ_t: mean over the batch's chains that have a step t
+    """Train one tabular softmax policy per seed and arm by REINFORCE, along `policy_gradient` with Adam.
 
     All arms draw the same uniforms and the same score noise, so that two arms that give equal credit stay equal to the
     last digit.
@@ -103,7 +101,9 @@ def train_chains(
 def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:
     """The sampled gradient of the expected return with respect to a tabular policy's logits.
 
-        ∇_{o,u} = 1/B Σ_b Σ_t (G_bt − Ḡ_t) (1[a_bt = u] − π(u | o)) 1[o_bt = o]
+        ∇ = 1/B Σ_b Σ_t (G_bt − Ḡ_t) ∇ log π(a_bt | o_bt)        ∂ log π(a | o)/∂_{o,u} = 1[a = u] − π(u | o)
+
+    Ḡ_t is the mean over the batch's chains that have a step t.
 
     Args:
         policy: (S, A, O, U) probabilities.

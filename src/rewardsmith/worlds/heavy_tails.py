@@ -120,11 +120,7 @@ def member_scores(models: BatchedMLP, features: Tensor, reference: Tensor) -> Te
         models: the members, M = K.
         reference: (S, R, d) responses of the reference policy, which set the scales and are not in the pool.
     """
-    scores, measured = (_columns(score_pool(models, x)) for x in (features, reference[:, None]))
+    pools = [score_pool(models, x) for x in (features, reference[:, None])]  # (S, M, P, N)
+    scores, measured = (pool.flatten(2).permute(2, 0, 1).flatten(1) for pool in pools)  # (P·N, S·M)
     standardized = zscore_members(scores, measured).view(*features.shape[1:3], *models.lead)
     return standardized.permute(2, 0, 1, 3)
-
-
-def _columns(scores: Tensor) -> Tensor:
-    """(S, M, P, N) to (P·N, S·M): one column per member of every seed."""
-    return scores.flatten(2).permute(2, 0, 1).flatten(1)

@@ -152,17 +152,12 @@ def train_stated(
         correct = (streams.rand(1, n_inputs, group_size) < p_correct).to(p_correct)
         rewards = pay(StatedRollouts(answer, level, world.levels[level], correct))
         advantages = group_centered(rewards.flatten(), group_size=group_size).view_as(drawn) / group_size
-        answer_logits.grad, level_logits.grad = _gradients(policy, drawn, advantages)
+        # Σ A ∇ log π by both sets of logits: what was drawn, less what the policy draws anyway
+        levels = torch.zeros_like(cumulative).scatter_add_(-1, drawn, advantages).view_as(policy.confidence)
+        answers = levels.sum(-1)
+        answer_logits.grad = answers - policy.answer * answers.sum(-1, keepdim=True)
+        level_logits.grad = levels.addcmul_(policy.confidence, answers[..., None], value=-1.0)
     return StatedPolicy(answer_logits.softmax(-1), level_logits.softmax(-1))
-
-
-def _gradients(policy: StatedPolicy, drawn: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ A ∇ log π by the two sets of logits: what was drawn, less what the policy draws anyway."""
-    joint = policy.answer.new_zeros(*drawn.shape[:3], policy.confidence[0, 0, 0].numel())
-    levels = joint.scatter_add_(-1, drawn, advantages).view_as(policy.confidence)
-    answers = levels.sum(-1)
-    anyway = policy.answer * answers.sum(-1, keepdim=True)
-    return answers - anyway, levels.addcmul_(policy.confidence, answers[..., None], value=-1.0)
 
 
 def _evenly(ends: tuple[float, float], n: int, streams: Streams) -> Tensor:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rewardsmith._check import check_range, check_shape
+from rewardsmith._check import check_range
 from rewardsmith.objectives import bt_loss, centering_loss, weighted_loss
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.streams import Streams
@@ -50,26 +50,22 @@ class Pairs(NamedTuple):
 class PreferenceWorld:
     """Responses are features x in R^d, and gold is a sum of soft steps with one linear part.
 
-        gold(x) = [ Σ_i tanh(W x)_i + 0.3 (W x)_0 ] / std        x ~ N(0, I),  W ~ N(0, scale²/d)
+        gold(x) = [ Σ_i tanh(W x)_i + 0.3 (W x)_0 ] / std        x ~ N(0, I),  W ~ N(0, 1/d)
 
     Odd in x, hence of mean 0; `std` makes its standard deviation 1.
 
     directions: (S, h, d) W.
     std: (S,) that of the bracket over responses.
-    linear: 0.3, the weight of the linear part.
     """
 
     directions: Tensor
     std: Tensor
-    linear: float = 0.3
 
     @classmethod
-    def sample(
-        cls, streams: Streams, *, d: int = 16, n_units: int = 16, scale: float = 1.0, linear: float = 0.3
-    ) -> PreferenceWorld:
+    def sample(cls, streams: Streams, *, d: int = 16, n_units: int = 16) -> PreferenceWorld:
         """A world per seed: its own W."""
-        directions = streams.randn(n_units, d) * (scale / math.sqrt(d))
-        return cls(directions, _raw_gold(streams.randn(_REFERENCE, d), directions, linear).std(dim=-1), linear)
+        directions = streams.randn(n_units, d) * (1 / math.sqrt(d))
+        return cls(directions, _raw_gold(streams.randn(_REFERENCE, d), directions).std(dim=-1))
 
     @property
     def d(self) -> int:
@@ -79,11 +75,9 @@ class PreferenceWorld:
     def gold(self, features: Tensor) -> Tensor:
         """(S, ...) true value of responses (S, ..., d)."""
         flat = features.flatten(1, -2)
-        return (_raw_gold(flat, self.directions, self.linear) / self.std[:, None]).view(features.shape[:-1])
+        return (_raw_gold(flat, self.directions) / self.std[:, None]).view(features.shape[:-1])
 
-    def pairs(
-        self, n: int, *, streams: Streams, slope: float = 3.0, flip: float = 0.0, features: Tensor | None = None
-    ) -> Pairs:
+    def pairs(self, n: int, *, streams: Streams, slope: float = 3.0, flip: float = 0.0) -> Pairs:
         """n labeled pairs per seed.
 
             P(a ≻ b) = (1 − flip) σ(slope·Δgold) + flip σ(−slope·Δgold)
@@ -91,12 +85,10 @@ class PreferenceWorld:
         Args:
             slope: log-odds per standard deviation of gold; `math.inf` for the clean pairs that models are tested on.
             flip: chance that a choice is turned around, whatever the pair.
-            features: (S, n, 2, d) the pairs; drawn from N(0, I) if None.
         """
         check_range("PreferenceWorld.pairs", "slope", slope, 0.0, math.inf)
         check_range("PreferenceWorld.pairs", "flip", flip, 0.0, 1.0)
-        x = streams.randn(n, 2, self.d) if features is None else features
-        check_shape("PreferenceWorld.pairs", "features", x, len(streams), n, 2, self.d)
+        x = streams.randn(n, 2, self.d)
         gold = self.gold(x)
         gap = gold[..., 0] - gold[..., 1]
         choice, flipped = streams.rand(n), streams.rand(n) < flip
@@ -104,10 +96,10 @@ class PreferenceWorld:
         return Pairs.labeled(x, gold, first, flipped)
 
 
-def _raw_gold(features: Tensor, directions: Tensor, linear: float) -> Tensor:
+def _raw_gold(features: Tensor, directions: Tensor) -> Tensor:
     """(S, n, d) features and (S, h, d) directions to (S, n)."""
     along = torch.bmm(features, directions.transpose(-1, -2))
-    return along.tanh().sum(dim=-1) + linear * along[..., 0]
+    return along.tanh().sum(dim=-1) + 0.3 * along[..., 0]
 
 
 @torch.no_grad()
@@ -154,13 +146,16 @@ def train_pairs(
     (n_seeds, n_models), n = models.lead, pairs.right.shape[-1]
     follows = torch.as_tensor([0] * n_models if order is None else list(order))
     columns = [None if column is None else column.expand(*models.lead, n) for column in (weight, margin, soft_label)]
-    allowed = None if mask is None else _Allowed.of(mask.expand(n_seeds, n_models, n))
+    allowed = (torch.ones_like(pairs.right)[:, None] if mask is None else mask).expand(n_seeds, n_models, n)
+    number = allowed.sum(dim=-1, keepdim=True)
+    if not bool((number > 0).all()):
+        raise ValueError("train_pairs: mask leaves a model without a pair to train on. Leave at least one each.")
+    first = allowed.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)  # what a model may see comes first
     both = torch.stack([pairs.chosen, pairs.rejected], dim=2)  # (S, n, 2, d)
     seed = torch.arange(n_seeds)[:, None, None]
     for _ in adam_steps(models.parameters(), steps, learning_rate=learning_rate, weight_decay=weight_decay):
-        # float32 may round u·n up to n, hence the clamps
         uniform = streams.rand(int(follows.max()) + 1, batch_size)[:, follows]  # (S, M, batch)
-        picks = (uniform * n).long().clamp_(max=n - 1) if allowed is None else allowed.pick(uniform)
+        picks = first.gather(-1, (uniform * number).long().minimum(number - 1))  # float32 may round u·n up to n
         scores = models(both[seed, picks].flatten(2, 3)).unflatten(-1, (batch_size, 2))
         said = [None if column is None else column.gather(-1, picks) for column in columns]
         losses = bt_loss(scores[..., 0], scores[..., 1], margin=said[1], soft_label=said[2])
@@ -168,20 +163,3 @@ def train_pairs(
         losses = losses + centering_loss(scores[..., 0], scores[..., 1], coef=center)
         torch.autograd.backward(losses.mean(dim=-1).sum())
     return models
-
-
-class _Allowed(NamedTuple):
-    """first: (S, M, n) indices, those that a model may see first; number: (S, M, 1) how many those are."""
-
-    first: Tensor
-    number: Tensor
-
-    @classmethod
-    def of(cls, mask: Tensor) -> _Allowed:
-        number = mask.sum(dim=-1, keepdim=True)
-        if not bool((number > 0).all()):
-            raise ValueError("train_pairs: mask leaves a model without a pair to train on. Leave at least one each.")
-        return cls(mask.to(torch.uint8).argsort(dim=-1, descending=True, stable=True), number)
-
-    def pick(self, uniform: Tensor) -> Tensor:
-        return self.first.gather(-1, (uniform * self.number).long().minimum(self.number - 1))
