@@ -58,7 +58,7 @@ class RowsFile:
     columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
     conversational: turn strings into messages.
     added: the columns that scoring adds, which no row may have.
-    kept: all of it, where it was read before and is small.
+    kept: all of it, where it was read before and is small. n_rows, digests: of all of it, and of each block.
     """
 
     source: Any
@@ -68,6 +68,8 @@ class RowsFile:
     columns: tuple[str, ...] = ()
     added: tuple[str, ...] = ("reward", "reason")
     kept: Read | None = None
+    n_rows: int = 0
+    digests: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -246,8 +246,7 @@ class Caller:
             raise
         except BaseException as error:
             return Reply(None, "exception", describe(error), time.perf_counter() - start)
-        reply = judge(result, len(rows), time.perf_counter() - start)
-        return reply if untouched is None else self._marked(reply, arguments, untouched)
+        return self._marked(judge(result, len(rows), time.perf_counter() - start), arguments, untouched)
 
     async def batch_async(
         self, rows: Sequence[RowParts], *, timeout: float | None, check_mutation: bool = False
@@ -261,11 +260,10 @@ class Caller:
             result = await within(timeout, self.call(*positional, **keywords))
         except BaseException as error:
             return Reply(None, *failure(error, start, timeout), time.perf_counter() - start)
-        reply = judge(result, len(rows), time.perf_counter() - start)
-        return reply if untouched is None else self._marked(reply, arguments, untouched)
+        return self._marked(judge(result, len(rows), time.perf_counter() - start), arguments, untouched)
 
-    def _marked(self, reply: Reply, arguments: Mapping[str, Any], untouched: Sequence[RowParts]) -> Reply:
-        if reply.results is None:
+    def _marked(self, reply: Reply, arguments: Mapping[str, Any], untouched: Sequence[RowParts] | None) -> Reply:
+        if reply.results is None or untouched is None:
             return reply
         before = self.arguments(untouched)
         lists = [(arguments[name], values) for name, values in before.items() if isinstance(values, list)]

@@ -17,15 +17,9 @@ _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 LENGTH = struct.Struct("!Q")
 LONGEST = 1 << 26
 """Bytes of the longest message that a parent takes from a worker."""
-REASONS = frozenset(
-    ("none", "nan", "inf", "type", "length", "exception", "timeout", "crash", "endpoint", "unasked"),
-)
+REASONS = frozenset(("none", "nan", "inf", "type", "length", "exception", "timeout", "crash", "endpoint", "unasked"))
 LONGEST_TAIL, LONGEST_DETAIL = 600, 2000
 """Characters of standard error that a detail carries, and of the whole detail."""
-
-
-SENT = 5
-"""Fields of a result that a worker sends: whether the row was called apart from its batch, the parent knows."""
 
 
 class Ready(NamedTuple):
@@ -83,15 +77,11 @@ def said(message: Message) -> bytes:
     """A worker's message as a frame."""
     fields: list[Any] = [type(message).__name__, *message]
     if isinstance(message, RowDone):
-        fields[3] = message.result[:SENT]
+        fields[3] = message.result[:5]  # the parent knows whether the row was called apart from its batch
     elif isinstance(message, CallDone) and (results := message.reply.results) is not None:
         odd = [[n, *result[1:3], result.mutated] for n, result in enumerate(results) if result.reason or result.mutated]
-        fields[2] = [
-            [result.reward for result in results],
-            odd,
-            results[0].seconds if results else 0.0,
-            *message.reply[1:],
-        ]
+        each = results[0].seconds if results else 0.0
+        fields[2] = [[result.reward for result in results], odd, each, *message.reply[1:]]
     return frame(_JSON.encode(fields).encode())
 
 

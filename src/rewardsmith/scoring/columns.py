@@ -35,7 +35,20 @@ class Total(NamedTuple):
             parts = [[math.nan if r is None else weight * r for r in column] for weight, column in weighted if weight]
             totals = [sum(row) for row in zip(*parts, strict=True)] if parts else [0.0] * len(columns[0])
         else:
-            totals = self._transformed(columns, rows)
+            import torch
+
+            names = dict.fromkeys(name for row in rows for name in row.columns)
+            given = {name: [row.columns.get(name) for row in rows] for name in names}
+            ids = given.pop("completion_ids", None) or [pseudo_ids(row.completion or "") for row in rows]
+            context = {
+                "source_names": tuple(self.sources.targets),
+                "lengths": torch.tensor([float(len(row or ())) for row in ids], dtype=torch.float64),
+                **number_columns(given),
+            }
+            known = [[math.nan if reward is None else reward for reward in column] for column in columns]
+            transform = self.sources.transform
+            values = transform(torch.tensor(known, dtype=torch.float64).T, **named_by(transform, context).given)
+            totals = [float(value) for value in values]
         reasons: list[str | None] = [None] * len(totals)
         for place, total in enumerate(totals):
             if not math.isfinite(total):
@@ -46,23 +59,6 @@ class Total(NamedTuple):
                 why = [f"none: source {name} is unscored ({reason})" for name, reason in named if reason is not None]
                 reasons[place] = why[0] if why else "none: the sources come to no finite number"
         return Results([total if math.isfinite(total) else None for total in totals], reasons)
-
-    def _transformed(self, columns: list[list[float | None]], rows: Sequence[Row]) -> list[float]:
-        import torch
-
-        assert self.sources.transform is not None
-        names = dict.fromkeys(name for row in rows for name in row.columns)
-        given = {name: [row.columns.get(name) for row in rows] for name in names}
-        ids = given.pop("completion_ids", None) or [pseudo_ids(row.completion or "") for row in rows]
-        context = {
-            "source_names": tuple(self.sources.targets),
-            "lengths": torch.tensor([float(len(row or ())) for row in ids], dtype=torch.float64),
-            **number_columns(given),
-        }
-        known = [[math.nan if reward is None else reward for reward in column] for column in columns]
-        transform = self.sources.transform
-        totals = transform(torch.tensor(known, dtype=torch.float64).T, **named_by(transform, context).given)
-        return [float(total) for total in totals]
 
 
 class Columns(NamedTuple):
@@ -112,26 +108,28 @@ def columns_of(given: Given | Sequence[Given]) -> Columns:
         raise ValueError(f"score_file: a reward is given twice ({', '.join(names)}). Give each once.")
     # Without their module or folder, where that tells them apart.
     short = [name.rpartition(":")[2] if ":" in name else Path(name).name for name in names]
-    found = Columns({}, {}, ())
+    targets, totals, labels = dict[str, Target](), dict[str, Total](), list[str]()
     for brief, one in zip(short, loaded, strict=True):
-        found = _with(found, "" if len(loaded) == 1 else brief if short.count(brief) == 1 else one.name, one)
-    if not found.targets:
+        label = "" if len(loaded) == 1 else brief if short.count(brief) == 1 else one.name
+        if isinstance(one, Target):
+            targets[label] = one
+            labels.append(label)
+            continue
+        if "" in one.targets:
+            raise ValueError(
+                f"score_file: a source of {one.name} has the name ''. Give it one: its column is named by it."
+            )
+        own = {f"{label}/{name}" if label else name: target for name, target in one.targets.items()}
+        if one.scope == "row":
+            totals[label] = Total(one, tuple(own))
+            labels.append(label)
+        else:
+            logger.warning(
+                "score_file: %s sees the %s, not a row alone, so no total is written, but each source's rewards. "
+                "What it comes to shows in training.", one.name, one.scope,
+            )  # fmt: skip
+        targets |= own
+        labels += own
+    if not targets:
         raise ValueError("score_file: no reward is given. Give at least one.")
-    return found
-
-
-def _with(found: Columns, label: str, one: Target | SourceSet) -> Columns:
-    if isinstance(one, Target):
-        return Columns({**found.targets, label: one}, found.totals, (*found.labels, label))
-    if "" in one.targets:
-        raise ValueError(f"score_file: a source of {one.name} has the name ''. Give it one: its column is named by it.")
-    labels = {f"{label}/{name}" if label else name: target for name, target in one.targets.items()}
-    if one.scope == "row":
-        totals, ours = {**found.totals, label: Total(one, tuple(labels))}, (label, *labels)
-    else:
-        logger.warning(
-            "score_file: %s sees the %s, not a row alone, so no total is written, but each source's rewards. "
-            "What it comes to shows in training.", one.name, one.scope,
-        )  # fmt: skip
-        totals, ours = found.totals, tuple(labels)
-    return Columns({**found.targets, **labels}, totals, (*found.labels, *ours))
+    return Columns(targets, totals, tuple(labels))

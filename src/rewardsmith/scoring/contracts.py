@@ -19,6 +19,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from rewardsmith.data import completion_text, text_of
@@ -72,11 +73,7 @@ class Signature(NamedTuple):
 
     def bind(self, available: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments: everything available that the function can take, and nothing else."""
-        positional: list[Any] = []
-        for name in self.positional:
-            if name not in available:
-                break
-            positional.append(available[name])
+        positional = [available[name] for name in takewhile(available.__contains__, self.positional)]
         keywords = {
             name: value
             for name, value in available.items()
@@ -207,12 +204,7 @@ class PerRow(SyncOrAsync):
             given["prompt"] = asked
             given |= dict.fromkeys(self.signature.aliases(given), columns.get("answer"))
             if self.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets the usual two
-                spare = {*PROMPT_NAMES, *COMPLETION_NAMES} - {
-                    "prompt",
-                    "completion",
-                    *columns,
-                    *self.signature.keywords,
-                }
+                spare = {*PROMPT_NAMES[1:], *COMPLETION_NAMES[1:]}.difference(columns, self.signature.keywords)
                 given = {name: value for name, value in given.items() if name not in spare}
         positional, keywords = self.signature.bind(given)
         return self.function(*positional, **keywords)

@@ -66,22 +66,7 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
     if not starts and not texts:
         return None
     files = {path: hashlib.blake2b(path.read_bytes()).hexdigest() for path in _files(starts)}
-    if here:
-        _check_loaded(files)
-    labeled = []  # by names that do not say where a file's package or folder is
-    for path, content in files.items():
-        home = _home(path)
-        labeled.append((str(path.relative_to(home.parent if _is_package(home) else home)), content))
-    labeled.sort()
-    found = hashlib.blake2b(repr(labeled).encode(), digest_size=8)
-    for text in texts:
-        found.update(text)
-    return found.hexdigest()
-
-
-def _check_loaded(files: Mapping[Path, str]) -> None:
-    """Refuse files that were edited after their modules were loaded: the scores would be of code that is gone."""
-    for module in list(sys.modules.values()):
+    for module in list(sys.modules.values()) if here else ():
         path, spec = Path(getattr(module, "__file__", None) or "."), getattr(module, "__spec__", None)
         if path in files and spec is not None:
             loaded, content = _LOADED.setdefault(path, (spec, files[path]))
@@ -91,6 +76,15 @@ def _check_loaded(files: Mapping[Path, str]) -> None:
                     "here. Start Python again, reload the module, or score with workers."
                 )
             _LOADED[path] = spec, files[path]
+    labeled = []  # by names that do not say where a file's package or folder is
+    for path, content in files.items():
+        home = _home(path)
+        labeled.append((str(path.relative_to(home.parent if _is_package(home) else home)), content))
+    labeled.sort()
+    found = hashlib.blake2b(repr(labeled).encode(), digest_size=8)
+    for text in texts:
+        found.update(text)
+    return found.hexdigest()
 
 
 # --- where a reward is written -------------------------------------------------------------------------------------
@@ -270,8 +264,19 @@ def _strings(nodes: Sequence[ast.expr]) -> list[str]:
 def _named_in(path: Path, level: int, parts: list[str], added: set[Path]) -> Iterator[Path]:
     """The files along a name that the file at `path` imports, from its own place where `level` is above 0."""
     places = [(path.parent, *path.parents)[level]] if level else _places(parts[0], path, added)
-    for place in places:
-        yield from _along(place, parts if level else parts[1:])
+    for start in places:
+        place: Path | None = start
+        left = parts if level else parts[1:]  # the last of them may be a name inside a module
+        while place is not None:
+            if place.is_file():
+                yield place
+                break
+            if _is_package(place):
+                yield place / "__init__.py"
+            if not left:
+                break
+            folder, file = place / left[0], place / f"{left[0]}.py"
+            place, left = (folder if folder.is_dir() else file if file.is_file() else None), left[1:]
 
 
 def _places(name: str, path: Path, added: set[Path]) -> Iterator[Path]:
@@ -292,20 +297,6 @@ def _places(name: str, path: Path, added: set[Path]) -> Iterator[Path]:
         yield Path(next(iter(spec.submodule_search_locations))).resolve()
     elif spec is not None and (spec.origin or "").endswith(".py"):
         yield Path(spec.origin or "").resolve()
-
-
-def _along(place: Path | None, parts: list[str]) -> Iterator[Path]:
-    """The files along `place.part.part`; the last part may be a name inside a module."""
-    while place is not None:
-        if place.is_file():
-            yield place
-            return
-        if _is_package(place):
-            yield place / "__init__.py"
-        if not parts:
-            return
-        folder, file = place / parts[0], place / f"{parts[0]}.py"
-        place, parts = (folder if folder.is_dir() else file if file.is_file() else None), parts[1:]
 
 
 @cache

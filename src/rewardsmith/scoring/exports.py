@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.scoring.calling import awaited, ignore, reasoned, verdict
@@ -59,13 +59,48 @@ def to_trl(reward: Callable[..., Any], *, name: str | None = None) -> Callable[.
 
 
 @dataclass(frozen=True)
-class _ToVerl:
+class _Exported:
+    """A reward for a trainer that knows no "unscored". caller: what errors call the function that made it."""
+
     reward: Callable[..., Any]
     unscored: float | None
+    caller: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.unscored is not None and not math.isfinite(self.unscored):
+            raise ValueError(
+                f"{self.caller}: unscored={self.unscored} would poison the whole batch it is averaged into. "
+                "Pass a finite number that unscored rows are paid, or None to raise on them."
+            )
 
     @property
     def __name__(self) -> str:
         return name_of(self.reward)
+
+    def scores(self, completions: list[str], columns: dict[str, list[Any]]) -> tuple[list[float], list[float]]:
+        """Scores, and 1.0 where one is the reward's own."""
+        signature = signature_of(self.reward)
+        available: dict[str, Any] = {**columns, "completions": completions}
+        available |= dict.fromkeys(signature.aliases(available), columns["answer"])
+        available |= {"trainer_state": None, "log_extra": ignore, "log_metric": ignore}
+        positional, keywords = signature.bind(available)
+        result = reasoned(self.reward)(*positional, **keywords)
+        if inspect.isawaitable(result):
+            result = asyncio.run(awaited(result))
+        verdicts = [verdict(value) for value in result]
+        for completion, given in zip(completions, verdicts, strict=True):
+            if given.reward is None and self.unscored is None:
+                raise ValueError(
+                    f"{self.caller}: {name_of(self.reward)} left {completion[:80]!r} unscored "
+                    f"({given.reason}{': ' if given.detail else ''}{given.detail}). "
+                    "Filter such rows out before training, or pass unscored=<the reward they get>."
+                )
+        scores = [self.unscored or 0.0 if given.reward is None else given.reward for given in verdicts]
+        return scores, [float(given.reward is not None) for given in verdicts]
+
+
+class _ToVerl(_Exported):
+    caller = "to_verl"
 
     def __call__(
         self,
@@ -77,8 +112,9 @@ class _ToVerl:
     ) -> dict[str, float]:
         extra = dict(extra_info or {})
         prompt = extra.get("prompt", extra.get("question", ""))
-        columns = {**extra, **options, "data_source": data_source, "answer": ground_truth, "ground_truth": ground_truth}
-        (score,), (scored,) = _scores(self.reward, [prompt], [solution_str], columns, self.unscored, "to_verl")
+        row = {**extra, **options, "data_source": data_source, "answer": ground_truth, "ground_truth": ground_truth}
+        columns = {name: [value] for name, value in row.items()}
+        (score,), (scored,) = self.scores([solution_str], {**columns, "prompts": [prompt]})
         return {"score": score, "scored": scored}
 
 
@@ -95,18 +131,13 @@ def to_verl(reward: Callable[..., Any], *, unscored: float | None) -> Callable[.
     >>> to_verl(lambda completions, answer, **columns: [None], unscored=0.0)("set", "4", "4")
     {'score': 0.0, 'scored': 0.0}
     """
-    return _ToVerl(reward, _checked(unscored, "to_verl"))
+    return _ToVerl(reward, unscored)
 
 
 @dataclass(frozen=True)
-class _ToOpenRLHF:
-    reward: Callable[..., Any]
-    unscored: float | None
+class _ToOpenRLHF(_Exported):
     end_tokens: tuple[str, ...]
-
-    @property
-    def __name__(self) -> str:
-        return name_of(self.reward)
+    caller = "to_openrlhf"
 
     def __call__(
         self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **options: Any
@@ -126,10 +157,7 @@ class _ToOpenRLHF:
             for token in self.end_tokens:
                 completion = completion.removesuffix(token)
             completions.append(completion)
-        columns = {"answer": list(labels), **options}
-        scores, scored = _scores(
-            self.reward, list(prompts), completions, columns, self.unscored, "to_openrlhf", listed=True
-        )
+        scores, scored = self.scores(completions, {"answer": list(labels), **options, "prompts": list(prompts)})
         rewards = torch.tensor(scores)  # (B,)
         return {"rewards": rewards, "scores": rewards, "extra_logs": {"scored": torch.tensor(scored)}}
 
@@ -151,45 +179,4 @@ def to_openrlhf(
     >>> exported(["<s>2+2=4</s>"], ["2+2="], ["4"])["rewards"]
     tensor([1.])
     """
-    return _ToOpenRLHF(reward, _checked(unscored, "to_openrlhf"), tuple(end_tokens))
-
-
-def _checked(unscored: float | None, caller: str) -> float | None:
-    if unscored is not None and not math.isfinite(unscored):
-        raise ValueError(
-            f"{caller}: unscored={unscored} would poison the whole batch it is averaged into. "
-            "Pass a finite number that unscored rows are paid, or None to raise on them."
-        )
-    return unscored
-
-
-def _scores(
-    reward: Callable[..., Any],
-    prompts: list[Any],
-    completions: list[str],
-    columns: dict[str, Any],
-    unscored: float | None,
-    caller: str,
-    *,
-    listed: bool = False,
-) -> tuple[list[float], list[float]]:
-    """Scores, and 1.0 where one is the reward's own."""
-    lists = columns if listed else {name: [value] for name, value in columns.items()}
-    signature = signature_of(reward)
-    available = {**lists, "prompts": prompts, "completions": completions}
-    available |= dict.fromkeys(signature.aliases(available), lists["answer"])
-    available |= {"trainer_state": None, "log_extra": ignore, "log_metric": ignore}
-    positional, keywords = signature.bind(available)
-    result = reasoned(reward)(*positional, **keywords)
-    if inspect.isawaitable(result):
-        result = asyncio.run(awaited(result))
-    verdicts = [verdict(value) for value in result]
-    for completion, given in zip(completions, verdicts, strict=True):
-        if given.reward is None and unscored is None:
-            raise ValueError(
-                f"{caller}: {name_of(reward)} left {completion[:80]!r} unscored "
-                f"({given.reason}{': ' if given.detail else ''}{given.detail}). "
-                "Filter such rows out before training, or pass unscored=<the reward they get>."
-            )
-    scores = [unscored or 0.0 if given.reward is None else given.reward for given in verdicts]
-    return scores, [float(given.reward is not None) for given in verdicts]
+    return _ToOpenRLHF(reward, unscored, tuple(end_tokens))

@@ -57,12 +57,6 @@ class ScoreSummary(NamedTuple):
     first: dict[str, str] | None = None
 
 
-class _Plan(NamedTuple):
-    rows: RowsFile
-    n_rows: int
-    digests: list[str]
-
-
 class _Job(NamedTuple):
     """One reward of a job."""
 
@@ -150,7 +144,12 @@ def score_file(
             logger.warning("score_file: %s is of the code before. It is replaced when this run ends.", path)
         n_found = min(_score(plan, job, engine, bar) for job in jobs.values())
         joined = _Joined(plan, columns, jobs)
-        made = _finished(top, path) if n_found == plan.n_rows else None
+        known = top.records if n_found == plan.n_rows and path.is_file() else []
+        outputs = [record for record in known if record.get("output") == path.name]
+        made = str(outputs[-1]["at"]) if outputs else None
+        if outputs and outputs[-1]["digest"] != file_digest(path):
+            logger.warning("score_file: %s was changed since it was made. It is written again.", path)
+            made = None
         if made is None:
             write_records(path, joined, columns.added)
             at = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -181,7 +180,7 @@ def _source(rows: Any) -> Any:
     return [{"prompt": r.prompt, "completion": r.completion, **r.columns} if isinstance(r, Row) else r for r in rows]
 
 
-def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> _Plan:
+def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> RowsFile:
     """Read all rows once: their columns, what each block is known by, and, if they are few, the rows themselves.
 
     Reading errors show before anything is scored.
@@ -209,19 +208,17 @@ def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> _Plan:
         todo = f"It holds numbers ({numbers[0]}): make them text" if numbers else "Rename the column that holds it"
         raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
     each = block_size(n_rows)
-    digests = [
-        hashlib.blake2b(ids[16 * start : 16 * (start + each)].hex().encode(), digest_size=16).hexdigest()
-        for start in range(0, n_rows, each)
-    ]
-    return _Plan(replace(rows, columns=tuple(columns), block_size=each, kept=kept), n_rows, digests)
+    blocks = (ids[16 * start : 16 * (start + each)].hex().encode() for start in range(0, n_rows, each))
+    digests = tuple(hashlib.blake2b(keys, digest_size=16).hexdigest() for keys in blocks)
+    return replace(rows, columns=tuple(columns), block_size=each, kept=kept, n_rows=n_rows, digests=digests)
 
 
 def _opened(
-    stack: contextlib.ExitStack, folder: Path, columns: Columns, plan: _Plan, options: dict[str, Any]
+    stack: contextlib.ExitStack, folder: Path, columns: Columns, plan: RowsFile, options: dict[str, Any]
 ) -> tuple[Journal, dict[str, _Job]]:
     """The journal that knows the output, and the jobs by label: one in the folder itself, several in folders inside."""
     digest = hashlib.blake2b("".join(plan.digests).encode(), digest_size=16).hexdigest()
-    shared = {"block_size": plan.rows.block_size, "rows": digest}
+    shared = {"block_size": plan.block_size, "rows": digest}
     out = folder.with_suffix("")
     both = f"{out} and the folder {folder}" if out.exists() else f"the folder {folder}"
     remedy = f"Delete {both} to score anew, or choose another output."
@@ -234,7 +231,7 @@ def _opened(
     top = None if len(columns.labels) == 1 else opened(folder, {"rewards": list(columns.labels)})
     jobs = {}
     for label, target in columns.targets.items():
-        check_columns(target.reward, plan.rows.columns)
+        check_columns(target.reward, plan.columns)
         # A digest tells labels apart that differ in other characters.
         apart = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
         name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{apart}"
@@ -251,7 +248,7 @@ def _opened(
     return top or next(iter(jobs.values())).lock, jobs
 
 
-def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
+def _score(plan: RowsFile, job: _Job, engine: Engine, bar: Bar | None) -> int:
     """Score the blocks that are not finished; the rows of those that are."""
     found, damaged = set[int](), list[Path]()
     for index, digest in enumerate(plan.digests):
@@ -264,27 +261,16 @@ def _score(plan: _Plan, job: _Job, engine: Engine, bar: Bar | None) -> int:
     if damaged:
         logger.warning("score_file: damaged parts (%d, the first %s): their rows are scored again.",
                        len(damaged), damaged[0])  # fmt: skip
-    n_found = sum(min(plan.rows.block_size, plan.n_rows - index * plan.rows.block_size) for index in found)
+    n_found = sum(min(plan.block_size, plan.n_rows - index * plan.block_size) for index in found)
     if bar:
         bar.advance(n_found)
-    missing: Iterator[Block] = (block for block in plan.rows.blocks() if block.index not in found)
+    missing: Iterator[Block] = (block for block in plan.blocks() if block.index not in found)
     advance = bar.advance if bar else lambda n_rows: None
     for index, results in engine(missing, job.scoring, advance) if len(found) < len(plan.digests) else ():
         job.parts.keep(index, plan.digests[index], results)
         if not any(result.reason == "endpoint" for result in results):  # else the journal knows who need not be asked
             job.scoring.journal(index).unlink(missing_ok=True)
     return n_found
-
-
-def _finished(top: Journal, path: Path) -> str | None:
-    """When the output was made, if it is there as it was written; else None."""
-    made = [record for record in top.records if record.get("output") == path.name]
-    if not path.is_file() or not made:
-        return None
-    if made[-1]["digest"] != file_digest(path):
-        logger.warning("score_file: %s was changed since it was made. It is written again.", path)
-        return None
-    return str(made[-1]["at"])
 
 
 class _Joined:
@@ -294,7 +280,7 @@ class _Joined:
         detail. Of the last time through.
     """
 
-    def __init__(self, plan: _Plan, columns: Columns, jobs: dict[str, _Job]) -> None:
+    def __init__(self, plan: RowsFile, columns: Columns, jobs: dict[str, _Job]) -> None:
         self._plan, self._columns, self._jobs = plan, columns, jobs
         self.tallies: dict[str, Counter[str]] = {}
         self.n_whole = 0
@@ -304,8 +290,8 @@ class _Joined:
         self.tallies, self.n_whole = {label: Counter() for label in self._columns.labels}, 0
         self.first = {}
         names = [name for label in self._columns.labels for name in names_of(label)]
-        blocks = self._plan.rows.blocks() if self._columns.totals else None
-        for index, records in enumerate(self._plan.rows.records()):
+        blocks = self._plan.blocks() if self._columns.totals else None
+        for index, records in enumerate(self._plan.records()):
             found: dict[str, Results] = {}
             for label, job in self._jobs.items():
                 part = job.parts.read(index, self._plan.digests[index])

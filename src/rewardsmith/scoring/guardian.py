@@ -117,7 +117,30 @@ def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None
         return
     os.close(tail.writes)
     brood = _Brood(worker)
-    _watch(brood, tail, lifeline, parent)
+    # Read standard error and collect orphans, until the worker has ended or is to be ended.
+    awake, wake = os.pipe()
+    for end in (awake, wake):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    told: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda number, _: None)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, lambda number, _: told.append(number))
+    ends = {lifeline}
+    if hasattr(os, "pidfd_open"):  # the lifeline stays open in processes that the parent has forked
+        with contextlib.suppress(OSError):
+            ends.add(os.pidfd_open(parent))
+    selector = selectors.DefaultSelector()  # descriptors keep the parent's numbers, too high for `select` in some
+    for descriptor in (*ends, awake, tail.reads):
+        selector.register(descriptor, selectors.EVENT_READ)
+    while brood.reap() and brood.status is None and not told and os.getppid() == parent:
+        ready = {key.fd for key, _ in selector.select()}
+        if tail.reads in ready and not tail.read():
+            selector.unregister(tail.reads)
+        if awake in ready:
+            os.read(awake, 4096)
+        if ends & ready:
+            break
     brood.end()
     tail.read()
     with contextlib.suppress(OSError):
@@ -126,12 +149,12 @@ def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None
         os._exit(1 if brood.status is None else os.WEXITSTATUS(brood.status))
     import resource
 
-    number = os.WTERMSIG(brood.status)
+    fatal = os.WTERMSIG(brood.status)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    os._exit(128 + number)
+        signal.signal(fatal, signal.SIG_DFL)
+    os.kill(os.getpid(), fatal)
+    os._exit(128 + fatal)
 
 
 class _Brood:
@@ -167,33 +190,6 @@ class _Brood:
                     if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
                         os.kill(int(name), signal.SIGKILL)
             time.sleep(0.001)
-
-
-def _watch(brood: _Brood, tail: Tail, lifeline: int, parent: int) -> None:
-    """Read standard error and collect orphans, until the worker has ended or is to be ended."""
-    awake, wake = os.pipe()
-    for end in (awake, wake):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    told: list[int] = []
-    signal.signal(signal.SIGCHLD, lambda number, _: None)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, lambda number, _: told.append(number))
-    ends = {lifeline}
-    if hasattr(os, "pidfd_open"):  # the lifeline stays open in processes that the parent has forked
-        with contextlib.suppress(OSError):
-            ends.add(os.pidfd_open(parent))
-    selector = selectors.DefaultSelector()  # descriptors keep the parent's numbers, too high for `select` in some
-    for descriptor in (*ends, awake, tail.reads):
-        selector.register(descriptor, selectors.EVENT_READ)
-    while brood.reap() and brood.status is None and not told and os.getppid() == parent:
-        ready = {key.fd for key, _ in selector.select()}
-        if tail.reads in ready and not tail.read():
-            selector.unregister(tail.reads)
-        if awake in ready:
-            os.read(awake, 4096)
-        if ends & ready:
-            return
 
 
 def _prctl(option: int, value: int) -> None:

@@ -35,10 +35,7 @@ class Inline:
     def run(
         self, units: Iterable[Unit], stop: Callable[[], bool], write: Callable[[int], None]
     ) -> Generator[Unit, None, None]:
-        """Every unit, as it is completed, until `stop` says that there is no use in going on.
-
-        `write` is told how many rows are sent, before they are and before any is waited for.
-        """
+        """As `Pool.run`."""
         if self._caller.is_async:
             yield from self._run_async(deque(units), stop, write)
             return
@@ -90,9 +87,9 @@ class Inline:
             task = tasks.popleft()
             rows = copy_of(task.rows)
             if caller.row is None:
-                reply = await caller.batch_async(rows, timeout=task.limit, check_mutation=check)
+                reply = await caller.batch_async(rows, timeout=unit.limit, check_mutation=check)
             else:
-                calls = (caller.one_async(row, timeout=task.limit, check_mutation=check) for row in rows)
+                calls = (caller.one_async(row, timeout=unit.limit, check_mutation=check) for row in rows)
                 results = list(await asyncio.gather(*calls))
                 reply = Reply(results, "", "", sum(result.seconds for result in results))
             tasks.extendleft(reversed(task.apply(reply)))

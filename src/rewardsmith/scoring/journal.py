@@ -100,7 +100,21 @@ class Journal:
         if found is not None and found.get("schema") != SCHEMA:
             self._refuse_version(found.get("schema"))
         if found is not None and found != wanted:
-            self._begin_anew(found, wanted, anew)
+            differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+            if not set(differing) <= set(anew):
+                listed = ", ".join(
+                    f"the {name} have changed"
+                    if name in DIGESTS
+                    else f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}"
+                    for name in differing
+                )
+                raise RewardsmithError(f"Journal: {self.path} belongs to another job ({listed}). {self._remedy}")
+            logger.warning(
+                "Journal: the code has changed since %s was written (%s): all rows are scored anew.",
+                self.path, ", ".join(differing),
+            )  # fmt: skip
+            os.ftruncate(self._file, 0)
+            self.emptied = True
             found, content, lines = None, b"", []
         key = hashlib.blake2b(sealed(wanted)).digest()
         damaged: list[tuple[int, int]] = []
@@ -114,7 +128,17 @@ class Journal:
                 damaged.append((start, len(line)))
             start += len(line) + 1
         self.written = os.fstat(self._file).st_mtime if self.records else None
-        self._blank(damaged, len(content))
+        if damaged:  # named once, because they are overwritten with blanks
+            logger.warning(
+                "Journal: damaged records in %s (%d, the first at byte %d): what they held is scored again.",
+                self.path, len(damaged), damaged[0][0],
+            )  # fmt: skip
+            with naming(self.path), self.path.open("r+b") as file:  # appending descriptors cannot write elsewhere
+                for start, length in damaged:
+                    file.seek(start)
+                    file.write(b" " * length)
+                if sum(damaged[-1]) == len(content):  # cut: the next record must not go on in its line
+                    file.truncate(damaged[-1][0])
         if found is None:
             self.append(wanted)
         self.key = key
@@ -135,38 +159,6 @@ class Journal:
         raise RewardsmithError(
             f"Journal: {self.path} is of another version of rewardsmith ({schema}, now {SCHEMA}). {self._remedy}"
         )
-
-    def _begin_anew(self, found: Mapping[str, Any], wanted: Mapping[str, Any], anew: Collection[str]) -> None:
-        differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-        if not set(differing) <= set(anew):
-            listed = ", ".join(
-                f"the {name} have changed"
-                if name in DIGESTS
-                else f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}"
-                for name in differing
-            )
-            raise RewardsmithError(f"Journal: {self.path} belongs to another job ({listed}). {self._remedy}")
-        logger.warning(
-            "Journal: the code has changed since %s was written (%s): all rows are scored anew.",
-            self.path, ", ".join(differing),
-        )  # fmt: skip
-        os.ftruncate(self._file, 0)
-        self.emptied = True
-
-    def _blank(self, damaged: list[tuple[int, int]], size: int) -> None:
-        """Name the damaged lines, and overwrite them with blanks, so that they are named once."""
-        if not damaged:
-            return
-        logger.warning(
-            "Journal: damaged records in %s (%d, the first at byte %d): what they held is scored again.",
-            self.path, len(damaged), damaged[0][0],
-        )  # fmt: skip
-        with naming(self.path), self.path.open("r+b") as file:  # appending descriptors cannot write elsewhere
-            for start, length in damaged:
-                file.seek(start)
-                file.write(b" " * length)
-            if damaged[-1][0] + damaged[-1][1] == size:  # cut: the next record must not go on in its line
-                file.truncate(damaged[-1][0])
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Add lines; they have reached the operating system when this returns, so killing us cannot lose them."""

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rewardsmith._disk import replacing
 from rewardsmith.errors import RewardsmithError
@@ -29,12 +29,30 @@ def write_records(out: Path, blocks: Iterable[Records], added: Mapping[str, type
         RewardsmithError: the records fit no Parquet table.
         OSError: the file cannot be written; the error names it.
     """
-    with replacing(out) as file:
-        if out.suffix == ".parquet":
-            _parquet(file, blocks, added, name=out.stem)
-        else:
+    if out.suffix != ".parquet":
+        with replacing(out) as file:
             for records in blocks:
                 file.writelines(map(_line, records))
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ours = pa.schema([(column, pa.float64() if kind is float else pa.string()) for column, kind in added.items()])
+    try:
+        schema = pa.schema([])
+        for records in blocks:
+            given = [{name: value for name, value in record.items() if name not in added} for record in records]
+            own = _table(given, None).schema
+            schema = pa.unify_schemas([schema, own], promote_options="permissive")
+        schema = pa.unify_schemas([schema, ours])
+        with replacing(out) as file, pq.ParquetWriter(file, schema) as writer:
+            for records in blocks:
+                writer.write_table(_table(records, schema))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RewardsmithError(
+            f"score_file: the rows fit no Parquet table ({error}). Rename {out.name}.parts to {out.stem}.jsonl.parts "
+            f"and write {out.stem}.jsonl: nothing is scored again."
+        ) from error
 
 
 def file_digest(path: Path) -> str:
@@ -69,28 +87,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value if value is None or isinstance(value, str | int) else _finite(_plain(value))
-
-
-def _parquet(file: BinaryIO, blocks: Iterable[Records], added: Mapping[str, type], *, name: str) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    ours = pa.schema([(column, pa.float64() if kind is float else pa.string()) for column, kind in added.items()])
-    try:
-        schema = pa.schema([])
-        for records in blocks:
-            given = [{name: value for name, value in record.items() if name not in added} for record in records]
-            own = _table(given, None).schema
-            schema = pa.unify_schemas([schema, own], promote_options="permissive")
-        schema = pa.unify_schemas([schema, ours])
-        with pq.ParquetWriter(file, schema) as writer:
-            for records in blocks:
-                writer.write_table(_table(records, schema))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise RewardsmithError(
-            f"score_file: the rows fit no Parquet table ({error}). Rename {name}.parquet.parts to {name}.jsonl.parts "
-            f"and write {name}.jsonl: nothing is scored again."
-        ) from error
 
 
 def _table(records: Records, schema: Any) -> Any:

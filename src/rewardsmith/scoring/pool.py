@@ -61,7 +61,15 @@ class Pool:
         try:
             while (queue or any(worker.tasks for worker in self._workers)) and not stop():
                 self._feed(queue, write)
-                self._wait()
+                with selectors.PollSelector() as selector:  # of few descriptors: no system call to make or fill it
+                    for worker in self._workers:
+                        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
+                        selector.register(worker.channel, events, worker)
+                    deadlines = [d for worker in self._workers if (d := self._deadline(worker)) is not None]
+                    patience = min([1.0, *(deadline - time.monotonic() for deadline in deadlines)])
+                    for key, events in selector.select(max(0.0, patience)):
+                        if events & selectors.EVENT_WRITE:
+                            key.data.flush()
                 for worker in list(self._workers):
                     yield from self._collect(worker, queue)
         except GeneratorExit:
@@ -90,29 +98,16 @@ class Pool:
             task = queue.popleft()
             n_rows += 0 if task.unit.begun else len(task.unit.rows)
             task.unit.begun = True
-            idlest.send(self._number, task, self._allowed(idlest, task), limits_itself=self._is_async)
+            allowed = task.unit.limit
+            if allowed is not None and idlest.cold:  # besides, what a worker's first call may take to load
+                if self._longest_first is not None:
+                    allowed += 2 * self._longest_first
+                elif self._first_calls > 0:
+                    allowed *= FIRST_CALL
+            idlest.send(self._number, task, allowed, limits_itself=self._is_async)
         write(n_rows)
         for worker in self._workers:
             worker.flush()
-
-    def _allowed(self, worker: WorkerProcess, task: Task) -> float | None:
-        """Seconds for a call: its limit, and what a worker's first call may take to load besides."""
-        if task.limit is None or not worker.cold:
-            return task.limit
-        if self._longest_first is not None:
-            return task.limit + 2 * self._longest_first
-        return task.limit * (FIRST_CALL if self._first_calls > 0 else 1)
-
-    def _wait(self) -> None:
-        with selectors.PollSelector() as selector:  # of few descriptors: no system call to make or fill it
-            for worker in self._workers:
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
-                selector.register(worker.channel, events, worker)
-            deadlines = [d for worker in self._workers if (d := self._deadline(worker)) is not None]
-            patience = min([1.0, *(deadline - time.monotonic() for deadline in deadlines)])
-            for key, events in selector.select(max(0.0, patience)):
-                if events & selectors.EVENT_WRITE:
-                    key.data.flush()
 
     def _deadline(self, worker: WorkerProcess) -> float | None:
         if not worker.ready:
@@ -195,7 +190,7 @@ class Pool:
         worker.cold = False
         worker.restart_clocks()
         if not self._is_async:  # an async call keeps the limit that it was sent with
-            worker.allowed = {number: task.limit for number, task in worker.tasks.items()}
+            worker.allowed = {number: task.unit.limit for number, task in worker.tasks.items()}
 
     def _explained(self, result: Scored) -> Scored:
         note = self._memory_note(result.detail)
@@ -224,16 +219,12 @@ class Pool:
         for position, (number, task) in enumerate(tasks):
             suspects = len(tasks) if self._is_async else 1
             if position >= suspects:
-                again.append(Task(task.unit, task.indices, task.apart, task.alone))
+                again.append(task)
             elif suspects > 1:
                 again.append(Task(task.unit, task.remaining(), task.apart, alone=True))
             else:
-                limited = "" if self._memory is None else self._memory_note("memory")
-                late = (
-                    f"no result within {task.limit:g} s"
-                    if reason == "timeout"
-                    else f"its process ended: {how}{limited}"
-                )
+                ended = f"its process ended: {how}{self._memory_note('memory')}"
+                late = f"no result within {task.unit.limit:g} s" if reason == "timeout" else ended
                 seconds = time.monotonic() - worker.started[number]
                 task.unit.seconds += seconds
                 left = task.remaining()

@@ -55,17 +55,15 @@ class Formed(NamedTuple):
     detail: str
 
 
-def resolve_form(scorer: Scorer, rows: Sequence[Row], *, n: int = 4) -> Formed:
+def resolve_form(scorer: Scorer, rows: Sequence[Row]) -> Formed:
     """The rows in a form that the reward can read: as given, or, where every trial call raises, the other one.
 
-    Published TRL rewards often index `completion[0]["content"]`, which only conversational rows have. The first `n`
+    Published TRL rewards often index `completion[0]["content"]`, which only conversational rows have. The first four
     rows are tried, each with its completion or, where it has none, its answer. Row contracts get plain text anyway.
     """
     given = list(rows)
-    if scorer.target.contract != "trl" or not given:
-        return Formed(given, "as given", "")
-    tried = [row for row in given if row.completion is None or has_text(row.completion)][:n]
-    problem = _trouble(scorer, tried)
+    tried = [row for row in given if row.completion is None or has_text(row.completion)][:4]
+    problem = _trouble(scorer, tried) if scorer.target.contract == "trl" else ""
     if not problem:
         return Formed(given, "as given", "")
     turned = [_turned(row) for row in given]

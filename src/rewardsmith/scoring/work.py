@@ -91,10 +91,6 @@ class Task:
     def rows(self) -> list[RowParts]:
         return [self.unit.rows[index] for index in self.indices]
 
-    @property
-    def limit(self) -> float | None:
-        return self.unit.limit
-
     def settle(self, indices: Sequence[int], results: Sequence[Scored]) -> None:
         """Record results of rows of the unit."""
         if self.apart:

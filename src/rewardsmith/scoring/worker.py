@@ -15,18 +15,7 @@ import sys
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from rewardsmith.scoring.calling import Caller, describe
-from rewardsmith.scoring.channel import (
-    LENGTH,
-    Broken,
-    CallDone,
-    Message,
-    Ready,
-    RowDone,
-    frame,
-    said,
-    unframe,
-    with_tail,
-)
+from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, said, unframe, with_tail
 from rewardsmith.scoring.guardian import Tail, stand_over
 from rewardsmith.scoring.work import Reply, RowParts, Scored
 
@@ -40,15 +29,6 @@ class Order(NamedTuple):
     rows: bytes  # pickled apart, so that rows which cannot be read here fail alone
     limit: float | None
     check_mutation: bool
-
-    def framed(self) -> bytes:
-        """It as the parent sends it."""
-        return frame(pickle.dumps(tuple(self), pickle.HIGHEST_PROTOCOL))
-
-
-def setup(path: list[str], payload: bytes, memory: int | None) -> bytes:
-    """The first frame that the parent sends: where modules are, the pickled target, and the memory limit in bytes."""
-    return frame(pickle.dumps((path, payload, memory), pickle.HIGHEST_PROTOCOL))
 
 
 def main(channel: int, lifeline: int, parent: int) -> None:
@@ -75,6 +55,7 @@ def _work(descriptor: int, tail: Tail) -> None:
     channel.set_inheritable(False)
     with channel:
         with channel.makefile("rb", buffering=0) as first:  # unbuffered: it must not read ahead into the orders
+            # Where modules are, the pickled target, and the memory limit in bytes.
             path, payload, memory = pickle.loads(_read(first))
         sys.path[:] = path
         try:
@@ -90,7 +71,12 @@ def _work(descriptor: int, tail: Tail) -> None:
             return
         channel.sendall(said(Ready()))
         if caller.is_async:
-            _Async(caller, channel, tail).serve()
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+            listening = loop.create_task(_listen(caller, channel, tail))
+            while not listening.done():  # a task of the reward that raises SystemExit does not stop the others
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                    loop.run_until_complete(listening)
             return
         with channel.makefile("rb") as stream:
             while body := _read(stream):
@@ -138,56 +124,39 @@ def _rows(order: Order) -> list[RowParts] | Reply:
     return rows
 
 
-class _Async:
-    """Serves an async reward: every order is a task of one event loop."""
+async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
+    """Serve an async reward until the parent hangs up: every order is a task of one event loop."""
 
-    def __init__(self, caller: Caller, channel: socket.socket, tail: Tail) -> None:
-        self._caller, self._channel, self._tail = caller, channel, tail
-        self._running: set[asyncio.Task[None]] = set()
-
-    def serve(self) -> None:
-        """Until the parent hangs up; a task of the reward that raises SystemExit does not stop the others."""
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        listening = loop.create_task(self._listen())
-        while not listening.done():
-            with contextlib.suppress(SystemExit, KeyboardInterrupt):
-                loop.run_until_complete(listening)
-
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._channel.setblocking(False)
-        buffer = bytearray()
-        while received := await loop.sock_recv(self._channel, 1 << 20):
-            buffer += received
-            for body in unframe(buffer):
-                if not self._running:
-                    self._tail.mark()
-                task = loop.create_task(self._answer(Order(*pickle.loads(body))))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-        os._exit(0)  # nobody waits for what is still running
-
-    async def _answer(self, order: Order) -> None:
-        rows, caller = _rows(order), self._caller
-        if isinstance(rows, Reply):
-            self._send(CallDone(order.number, rows))
-            return
-        if caller.row is None:
-            reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
-            self._send(CallDone(order.number, _explained(reply, self._tail)))
-            return
-
-        async def one(position: int, row: RowParts) -> None:
-            result = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
-            self._send(RowDone(order.number, position, _explained(result, self._tail)))
-
-        await asyncio.gather(*(one(position, row) for position, row in enumerate(rows)))
-
-    def _send(self, message: Message) -> None:
+    def send(message: Message) -> None:
         # Blocking on purpose: frames of several coroutines must not interleave, and the parent always reads.
-        self._channel.setblocking(True)
+        channel.setblocking(True)
         try:
-            self._channel.sendall(said(message))
+            channel.sendall(said(message))
         finally:
-            self._channel.setblocking(False)
+            channel.setblocking(False)
+
+    async def one(order: Order, position: int, row: RowParts) -> None:
+        result = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
+        send(RowDone(order.number, position, _explained(result, tail)))
+
+    async def answer(order: Order) -> None:
+        rows = _rows(order)
+        if isinstance(rows, Reply):
+            send(CallDone(order.number, rows))
+        elif caller.row is None:
+            reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
+            send(CallDone(order.number, _explained(reply, tail)))
+        else:
+            await asyncio.gather(*(one(order, position, row) for position, row in enumerate(rows)))
+
+    loop, running, buffer = asyncio.get_running_loop(), set[asyncio.Task[None]](), bytearray()
+    channel.setblocking(False)
+    while received := await loop.sock_recv(channel, 1 << 20):
+        buffer += received
+        for body in unframe(buffer):
+            if not running:
+                tail.mark()
+            task = loop.create_task(answer(Order(*pickle.loads(body))))
+            running.add(task)
+            task.add_done_callback(running.discard)
+    os._exit(0)  # nobody waits for what is still running

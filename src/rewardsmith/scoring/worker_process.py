@@ -11,10 +11,10 @@ import subprocess
 import sys
 import time
 
-from rewardsmith.scoring.channel import LONGEST, Message, Ready, heard, unframe
+from rewardsmith.scoring.channel import LONGEST, Message, Ready, frame, heard, unframe
 from rewardsmith.scoring.guardian import KEPT
 from rewardsmith.scoring.work import Task
-from rewardsmith.scoring.worker import Order, setup
+from rewardsmith.scoring.worker import Order
 
 GRACE = 15.0
 """Seconds that a guardian gets to end what is below it, before it is killed itself."""
@@ -48,7 +48,8 @@ class WorkerProcess:
                 env={**defaults, **os.environ, "PYTHONPATH": path},
             )
         self.channel.setblocking(False)
-        self.outbox, self._inbox = bytearray(setup(sys.path, payload, memory)), bytearray()
+        setup = pickle.dumps((sys.path, payload, memory), pickle.HIGHEST_PROTOCOL)
+        self.outbox, self._inbox = bytearray(frame(setup)), bytearray()
         self.tasks: dict[int, Task] = {}
         self.allowed: dict[int, float | None] = {}
         self.started: dict[int, float] = {}
@@ -65,8 +66,8 @@ class WorkerProcess:
     def send(self, number: int, task: Task, allowed: float | None, *, limits_itself: bool) -> None:
         """Give it a call, with the next `flush`; one that is async `limits_itself`, row by row."""
         rows = pickle.dumps(task.rows, pickle.HIGHEST_PROTOCOL)
-        limit = allowed if limits_itself else None
-        self.outbox += Order(number, rows, limit, task.unit.check_mutation).framed()
+        order = Order(number, rows, allowed if limits_itself else None, task.unit.check_mutation)
+        self.outbox += frame(pickle.dumps(tuple(order), pickle.HIGHEST_PROTOCOL))
         self.tasks[number], self.allowed[number], self.started[number] = task, allowed, time.monotonic()
 
     def forget(self, number: int) -> None:
