@@ -7,36 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from rewardsmith.data import completion_text
-from rewardsmith.scoring.calling import reasoned
-from rewardsmith.scoring.contracts import is_async, name_of
-from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.scoring.contracts import name_of
+from rewardsmith.scoring.exports import Around
+from rewardsmith.scoring.sync_async import Calls, sync_or_async
 from rewardsmith.types import Completion, Text
 
 
 @dataclass(frozen=True)
-class Wrapper(SyncOrAsync):
-    """A reward around another, async where that is; it pickles where that does."""
+class Wrapper(Around):
+    """A reward around another, with a mark in its name."""
 
     mark: ClassVar[str]
-    reward: Callable[..., Any]
-
-    def __post_init__(self) -> None:
-        self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
         """The inner reward's name, marked, so that a trainer logs the two apart."""
         return f"{name_of(self.reward)}_{self.mark}"
-
-    @property
-    def reasoned(self) -> Self:
-        """The same around the reward's `reasoned`."""
-        return replace(self, reward=reasoned(self.reward))
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,10 @@ class Total(NamedTuple):
             values = transform(torch.tensor(known, dtype=torch.float64).T, **named_by(transform, context).given)
             totals = [float(value) for value in values]
         reasons: list[str | None] = [None] * len(totals)
+        own = list(zip(self.sources.targets, self.labels, strict=True))
         for place, total in enumerate(totals):
             if not math.isfinite(total):
-                named = [
-                    (name, found[label].reasons[place])
-                    for name, label in zip(self.sources.targets, self.labels, strict=True)
-                ]
+                named = [(name, found[label].reasons[place]) for name, label in own]
                 why = [f"none: source {name} is unscored ({reason})" for name, reason in named if reason is not None]
                 reasons[place] = why[0] if why else "none: the sources come to no finite number"
         return Results([total if math.isfinite(total) else None for total in totals], reasons)

@@ -49,7 +49,6 @@ _GIVEN: dict[Contract, tuple[str, ...]] = {
     "verl": ("data_source", "solution_str", "ground_truth", "extra_info"),
     "openrlhf": ("queries", "prompts", "labels"),
     "reasoning-gym": ("answer",),
-    "process": (),
 }
 ACCEPTED = (
     "TRL f(completions, **columns), plain f(prompt, completion), "

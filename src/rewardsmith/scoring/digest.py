@@ -55,7 +55,13 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
     """
     reward: Any = target.reward
     reward = reward.reward if target.contract == "process" else reward
-    starts, texts = set(_named(target.spec)), []
+    starts, texts, name = set[Path](), [], target.spec or ""
+    # The module that a reward is named by counts: what it binds decides as much as what it calls.
+    if not os.path.isdir(name):  # Path.is_dir raises on a name too long
+        if (match := _FILE.match(name)) and Path(match[1]).is_file():
+            starts.add(Path(match[1]).resolve())
+        elif (match := _MODULE.match(name)) and (file := _file_of(match[1])) is not None:
+            starts.add(file)
     if callable(own := getattr(reward, "content_digest", None)):
         texts.append(str(own()).encode())
         starts |= {path for path in _homes_of(type(reward)) if not path.is_relative_to(_OURS)}
@@ -88,16 +94,6 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
 
 
 # --- where a reward is written -------------------------------------------------------------------------------------
-
-
-def _named(spec: str | None) -> Iterator[Path]:
-    """The file of the module that a reward is named by: what it binds decides as much as what it calls."""
-    if spec is None or os.path.isdir(spec):  # Path.is_dir raises on a name too long
-        return
-    if (match := _FILE.match(spec)) and Path(match[1]).is_file():
-        yield Path(match[1]).resolve()
-    elif (match := _MODULE.match(spec)) and (path := _file_of(match[1])) is not None:
-        yield path
 
 
 def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.scoring.calling import awaited, ignore, reasoned, verdict
@@ -22,21 +22,31 @@ from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 
 
 @dataclass(frozen=True)
-class _ToTRL(SyncOrAsync):
+class Around(SyncOrAsync):
+    """A reward around another, async where that is; it pickles where that does."""
+
     reward: Callable[..., Any]
-    name: str
 
     def __post_init__(self) -> None:
         self.become(is_async=is_async(self.reward))
 
     @property
     def __name__(self) -> str:
-        return self.name
+        return name_of(self.reward)
 
     @property
-    def reasoned(self) -> _ToTRL:
-        """The same around what says why in place of None."""
+    def reasoned(self) -> Self:
+        """The same around the reward's `reasoned`, which says why in place of None."""
         return replace(self, reward=reasoned(self.reward))
+
+
+@dataclass(frozen=True)
+class _ToTRL(Around):
+    name: str
+
+    @property
+    def __name__(self) -> str:
+        return self.name
 
     @sync_or_async
     def __call__(self, **columns: Any) -> Calls:

@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 SCHEMA = "rewardsmith.journal/4"
 CODE = ("source", "version")
 """Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
-DIGESTS = ("rows",)
-"""Header fields whose values tell a reader nothing."""
 _JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
 _HEAD = b'{"schema":"rewardsmith.journal/'
 _MARK = b',"seal":"'
@@ -35,8 +33,7 @@ class Journal:
     score the same rows twice.
 
     key: under which the records of this job are sealed. emptied: it was of other code, and what it held is gone.
-    records: what was found, in order. written: when the file was last written to, in seconds since the epoch, or None
-        where it is new.
+    records: what was found, in order.
     """
 
     def __init__(
@@ -64,7 +61,6 @@ class Journal:
         self.key = b""
         self.emptied = False
         self.records: list[dict[str, Any]] = []
-        self.written: float | None = None
         try:
             self._lock(time.monotonic() + patience)
             self._open({"schema": SCHEMA, **json.loads(json.dumps(header))}, anew)
@@ -103,8 +99,8 @@ class Journal:
             differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
             if not set(differing) <= set(anew):
                 listed = ", ".join(
-                    f"the {name} have changed"
-                    if name in DIGESTS
+                    "the rows have changed"  # a digest tells a reader nothing
+                    if name == "rows"
                     else f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}"
                     for name in differing
                 )
@@ -127,7 +123,6 @@ class Journal:
             elif line.strip(b" ") and not (whole and unsealed(line + b"\n") == wanted):
                 damaged.append((start, len(line)))
             start += len(line) + 1
-        self.written = os.fstat(self._file).st_mtime if self.records else None
         if damaged:  # named once, because they are overwritten with blanks
             logger.warning(
                 "Journal: damaged records in %s (%d, the first at byte %d): what they held is scored again.",

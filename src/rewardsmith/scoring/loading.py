@@ -36,9 +36,8 @@ _FORMS = (
 def load_target(spec: str, **options: Any) -> Target:
     """The reward that `spec` names.
 
-    A reward model goes by its folder or its name on the hub. A class is instantiated; `name(...)` calls what is found
-    with literal arguments. Modules are looked up as in a Python started here: `sys.path`, then the current folder (and,
-    for a file, the file's own folder).
+    A class is instantiated; `name(...)` calls what is found with literal arguments. Modules are looked up as in a
+    Python started here: `sys.path`, then the current folder (and, for a file, the file's own folder).
 
     Args:
         options: of `load_reward_model`, such as `eos` or `trust_remote_code`; only of a folder or a hub name.

@@ -13,35 +13,22 @@ from typing import Any
 
 from rewardsmith.data import Row, split_steps
 from rewardsmith.data.steps import BLANK_LINE
-from rewardsmith.scoring.calling import Unscored, reasoned
-from rewardsmith.scoring.contracts import PerRow, is_async, name_of, signature_of
-from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.contracts import PerRow, name_of, signature_of
+from rewardsmith.scoring.exports import Around
+from rewardsmith.scoring.sync_async import Calls, sync_or_async
 from rewardsmith.scoring.targets import Target
 
 STEP_INDEX = "step_index"
 
 
 @dataclass(frozen=True)
-class StepScore(SyncOrAsync):
+class StepScore(Around):
     """A `types.ProcessReward` as a `types.Reward`: what it gives one step of each row.
 
     The column `steps` holds the step texts that the process reward is shown, `step_index` which of them counts (−1 for
     the last). It shows what the process reward asks for and `step_index`, so columns are bound as usual.
     """
-
-    reward: Callable[..., Any]
-
-    def __post_init__(self) -> None:
-        self.become(is_async=is_async(self.reward))
-
-    @property
-    def __name__(self) -> str:
-        return name_of(self.reward)
-
-    @property
-    def reasoned(self) -> StepScore:
-        """The same around the process reward's `reasoned`."""
-        return replace(self, reward=reasoned(self.reward))
 
     @property
     def __signature__(self) -> inspect.Signature:
