@@ -200,8 +200,13 @@ class _Job:
 
 
 def _results(path: Path) -> int:
-    lines = [line for line in path.read_bytes().split(b"\n")[:-1] if b'"results":' in line]
-    return sum(len(json.loads(line)["results"]) for line in lines)
+    """Rows in the lines of a journal that hold results, or in a finished part."""
+    records = [
+        json.loads(line)
+        for line in path.read_bytes().split(b"\n")[:-1]
+        if b'"results":' in line or b'"rewards":' in line
+    ]
+    return sum(len(record.get("results", record.get("rewards"))) for record in records)
 
 
 def _with_mark(mark: str) -> list[int]:
