@@ -160,13 +160,13 @@ def _jobs() -> list[str]:
 
 
 KINDS = {
-    "models of planted faults and sound ones": Kind(_models, _model, 0.95, 4, shared=True),
-    "pages pass": Kind(_pages, _page_passes, 0.95, 5),
-    "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 5),
+    "models of planted faults and sound ones": Kind(_models, _model, 0.95, 3, shared=True),
+    "pages pass": Kind(_pages, _page_passes, 0.95, 4),
+    "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 4),
     "jobs killed three times": Kind(_jobs, _killed, 1.0, 7),
     "flawed rewards are found": Kind(_flawed_rewards, _found, 0.98, 20),
     "sound rewards are clean": Kind(_sound_rewards, _unaccused, 0.98, 20),
-    "faults are found at the shell": Kind(_flawed_commands, _command_found, 0.98, 10),
-    "sound twins are clean at the shell": Kind(_sound_commands, _command_clean, 0.98, 10),
+    "faults are found at the shell": Kind(_flawed_commands, _command_found, 0.98, 6),
+    "sound twins are clean at the shell": Kind(_sound_commands, _command_clean, 0.98, 6),
     "calibrated confidences raise no alarm": Kind(_calibrated, _unalarmed, 0.995, 400),
 }
