@@ -90,10 +90,6 @@ class PairPanel:
         columns = row.columns if row.context is None else {**row.columns, "context": row.context}
         return Row(row.prompt, None, columns).with_completion(text)
 
-    def elsewhere(self, pair: int, side: Side, other: int) -> Row:
-        """What is sent to have a pair's answer scored under the prompt of another pair."""
-        return replace(self.row(pair, self.text(pair, side)), prompt=self.rows[other].prompt)
-
     def under(self, pair: int, side: Side, context: str | None) -> Row:
         """What is sent to have a pair's answer scored under another context, or under none."""
         row = self.row(pair, self.text(pair, side))
