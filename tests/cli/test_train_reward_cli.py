@@ -230,6 +230,9 @@ def test_of_two_processes_one_speaks(start, pairs_file, tmp_path):
     ("arguments", "message"),
     [
         (["{pairs}", "--model", "m", "--out", "o", "--lora-alpha", "8"], "lora_alpha is 8.0 with lora_rank=0. Pass a"),
+        (["{pairs}", "--model", "m", "--out", "o", "--epochs", "-1"], "epochs is -1.0, which trains nothing. Pass a"),
+        (["{pairs}", "--model", "m", "--out", "o", "--learning-rate", "nan"], "learning_rate is nan, which trains no"),
+        (["{pairs}", "--model", "m", "--out", "o", "--max-steps", "0"], "max_steps is 0, outside [1, inf]. Pass a"),
         (["no.jsonl", "--model", "m", "--out", "o"], "there is no file no.jsonl"),
         (["no.jsonl", "--model", "m", "--out", "o", "--kind", "listwise"], "--kind is 'listwise', which is not one of"),
         (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs"], "--option pairs has no value. Write"),
@@ -269,6 +272,9 @@ def test_an_interrupted_training_goes_on_to_the_same_model(start, pairs_file, tm
     again = partial(fit_reward_model, rows, start, tmp_path / "halves", fit)
     seen = interrupted(monkeypatch, RewardTrainer, again, at=5)
     assert not (tmp_path / "halves" / RECORD).exists()
+    cut_off = tmp_path / "halves" / "checkpoints" / "checkpoint-6"  # what a kill in the middle of saving leaves
+    cut_off.mkdir()
+    (cut_off / "config.json").write_text("{}")
     halves = again()
     assert seen == [0, 1, 2, 3, 4, 4, 5]  # it goes on from the checkpoint after four steps
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, halves))

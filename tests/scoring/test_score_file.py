@@ -271,8 +271,11 @@ def test_options_that_cannot_be_are_refused(tmp_path):
         score_file(rows, paid, tmp_path / "out.csv")
     with pytest.raises(ValueError, match=r"block_size is 0, which cannot be\. Pass at least 1"):
         score_file(rows, paid, tmp_path / "out.jsonl", block_size=0)
-    with pytest.raises(RewardsmithError, match=r"rows\.jsonl exists and is of no job that can be continued\. Re"):
+    with pytest.raises(RewardsmithError, match=r"rows\.jsonl is the file of the rows\. Name another file to write"):
         score_file(rows, paid, rows)
+    (tmp_path / "notes.jsonl").write_text("")
+    with pytest.raises(RewardsmithError, match=r"notes\.jsonl exists and is of no job that can be continued\. Re"):
+        score_file(rows, paid, tmp_path / "notes.jsonl")
     with pytest.raises(TargetError, match=r"requires `key`, which no column can fill"):
         score_file(rows, lambda completions, key: [], tmp_path / "out.jsonl")
 

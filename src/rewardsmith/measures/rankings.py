@@ -65,7 +65,7 @@ def sibling_accuracy(
 
     Args:
         scores: (n, 2) as in `acc_and_acc_plus`.
-        shared_prefix: n numbers of shared segments (`data.TreePair.shared`).
+        shared_prefix: n numbers of shared segments (`data.preference_trees.TreePair.shared`).
         clusters: n; what pairs of one tree share, to widen the intervals by; every pair for itself if None.
 
     Returns:

@@ -302,7 +302,7 @@ def walk(term: Term) -> Iterator[Term]:
 def _called(reward: Any, caller: str) -> Any:
     if not callable(reward):
         raise TypeError(
-            f"{caller}: {reward!r} cannot be called. Pass the function itself, rewards.load_reward('module:name'), or, "
+            f"{caller}: {reward!r} cannot be called. Pass the function itself, scoring.load_reward('module:name'), or, "
             "to recipes.source, a model id such as 'owner/name'."
         )
     return reward

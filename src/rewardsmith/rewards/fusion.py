@@ -27,7 +27,7 @@ class RewardFusion:
 
     Shen et al. 2023, arXiv:2309.16155 (RewardFusion), where w = 1. Of the index, equal texts count once, and the query
     itself is not its own neighbor; the official script counts both twice. It raises consistency on look-alike prompts
-    and lowers what best-of-n gains: measure both before you switch it on in training (`audit.contrast_consistency`).
+    and lowers what best-of-n gains: measure both before you switch it on in training (`auditing.contrast_consistency`).
 
     Args:
         reward: a reward of prompt and completion in TRL's contract; other columns do not reach it for neighbors, so it

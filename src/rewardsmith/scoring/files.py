@@ -116,6 +116,8 @@ def score_file(
     if path.suffix not in (".jsonl", ".parquet"):
         raise ValueError(f"score_file: {path} ends in {path.suffix!r}. Name a .jsonl or a .parquet file to write.")
     folder = path.with_name(f"{path.name}.parts")
+    if isinstance(rows, str | Path) and path.exists() and Path(rows).exists() and path.samefile(rows):
+        raise RewardsmithError(f"score_file: {path} is the file of the rows. Name another file to write.")
     if path.exists() and not (folder / "job").is_file():
         raise RewardsmithError(
             f"score_file: {path} exists and is of no job that can be continued. Remove it, or choose another name."

@@ -79,7 +79,7 @@ class KnownPosterior:
     ) -> dict[str, list[list[float]]]:
         """{name: S lists of N numbers}: each measure of (confidence, p_correct, weights=mass), exactly.
 
-        The measures come as arguments, such as `audit.auroc`; all entries of one policy are (X·A·L,).
+        The measures come as arguments, such as `measures.auroc`; all entries of one policy are (X·A·L,).
         """
         joint = policy.joint()  # (S, N, X, A, L)
         confidence = self.levels.expand(joint.shape[2:]).flatten()

@@ -86,7 +86,7 @@ def policy_at_kl(scores: Tensor, target_kl: float, *, n_halvings: int = 60) -> T
 
 
 def best_of_n(scores: Tensor, values: Tensor, n: Sequence[int]) -> Tensor:
-    """Return the expected value of what best-of-n picks by score, for each n: `measures.best_of_n_gold` on tensors.
+    """Return the expected value of what best-of-n picks by score, for each n: `best_of_n_gold` on tensors.
 
     Args:
         scores: (..., N) what picks.

@@ -102,7 +102,7 @@ class Truth:
         return Pairs.labeled(x.flatten(-2), gold, (gold[..., 0] > gold[..., 1]) ^ flipped, flipped)
 
     def trees(self, n: int, streams: Streams) -> Tensor:
-        """(S, n, 2^L, L, d) the leaves of n binary trees in the order of `data.leaf_paths`; siblings share segments."""
+        """(S, n, 2^L, L, d) the leaves of n binary trees in the order of `leaf_paths`; siblings share segments."""
         depth = len(self.importance)
         nodes = [streams.randn(n, 2**k, D).repeat_interleave(2 ** (depth - k), dim=2) for k in range(1, depth + 1)]
         return torch.stack(nodes, dim=3)

@@ -37,12 +37,12 @@ def run_benchmark(
     """Every completion of `rows` scored by `reward`, and what the benchmark's protocol makes of the scores.
 
     The reward is given prompt and completion alone. As the authors do, a model whose tokenizer has a chat template is
-    given conversations; any other reward the form that it can read (`rewards.resolve_form`).
+    given conversations; any other reward the form that it can read (`scoring.score_rows.resolve_form`).
 
     Args:
         protocol: "rewardbench", "rewardbench2" or "rm_bench", which `read_benchmark(...).card.schema` says.
         ratings: of `reward_bench_2`: scores are a judge's ratings, and those that failed count as such.
-        options: of `rewards.Scorer`: `workers`, `timeout`, `batch_size`, `journal` to resume from, `progress`.
+        options: of `scoring.Scorer`: `workers`, `timeout`, `batch_size`, `journal` to resume from, `progress`.
 
     >>> from rewardsmith.data import BenchmarkRow
     >>> row = BenchmarkRow("1+1?", ["It is 2."], ["3"], "math-prm")

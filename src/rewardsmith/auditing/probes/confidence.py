@@ -123,7 +123,7 @@ def confidence_bias(
         rows: rows with completions.
         correct: whether each is right, None where unknown; the rows' `gold` column if None.
         tolerance: differences up to this, in reward units, are ties.
-        options: for `rewards.score`, such as `workers` and `timeout`.
+        options: for `scoring.score`, such as `workers` and `timeout`.
 
     >>> confident = lambda prompt, completion: float("0.9" in completion)
     >>> rows = [Row("2+2?", f"{k}. Confidence: 0.5", {"gold": k == 4}) for k in range(8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -21,7 +22,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from trl import RewardConfig  # type: ignore[attr-defined]
 
 from rewardsmith._check import check_choice, check_range
@@ -75,6 +75,13 @@ class RewardFit:
     def __post_init__(self) -> None:
         check_choice("RewardFit", "strength", self.strength, get_args(Strength))
         check_range("RewardFit", "lora_rank", self.lora_rank, 0, math.inf)
+        for name in ("epochs", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"RewardFit: {name} is {getattr(self, name)}, which trains nothing. Pass a number above 0."
+                )
+        if self.max_steps != -1:
+            check_range("RewardFit", "max_steps", self.max_steps, 1, math.inf)
         if self.lora_alpha is not None and not (self.lora_rank and self.lora_alpha > 0):
             raise ValueError(
                 f"RewardFit: lora_alpha is {self.lora_alpha} with lora_rank={self.lora_rank}. Pass a scale above 0 "
@@ -170,8 +177,12 @@ def _note(place: Path, record: dict[str, Any], **form: Any) -> None:
 
 
 def _last_checkpoint(work: Path) -> str | None:
-    """The folder that an interrupted training goes on from."""
-    return get_last_checkpoint(str(work)) if work.is_dir() else None  # type: ignore[no-untyped-call]
+    """The folder that an interrupted training goes on from: the last whole one, whose state is written at its end."""
+    states = []
+    for path in work.glob("checkpoint-*/trainer_state.json"):
+        with contextlib.suppress(ValueError):
+            states.append((json.loads(path.read_text(encoding="utf-8"))["global_step"], str(path.parent)))
+    return max(states)[1] if states else None
 
 
 def _finished(out: Path, record: dict[str, Any]) -> bool:

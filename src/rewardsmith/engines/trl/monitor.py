@@ -69,7 +69,7 @@ class HackingMonitor(TrainerCallback):
             if function is not None and not callable(function):
                 raise TypeError(
                     f"HackingMonitor: {name} is {function!r}, which cannot be called. "
-                    "Pass a reward function, such as rewards.exact_number, or rewards.load_reward(name)."
+                    "Pass a reward function, such as rewards.exact_number, or scoring.load_reward(name)."
                 )
         for name, count in (
             ("gold_every", gold_every), ("canary_every", canary_every), ("canary_prompts", canary_prompts),

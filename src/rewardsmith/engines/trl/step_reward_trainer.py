@@ -39,7 +39,7 @@ class StepRewardTrainer(RowTrainer):
         max_length: in tokens; None reads all.
         head_only: train the head alone, as a first stage before the whole (Cheng et al. 2025, arXiv:2504.15275).
         metrics: figures of the evaluation beside `accuracy`, the share of hard labels that a score of ½ tells;
-            `audit.step_metrics` gives F1 of the first error.
+            `measures.step_metrics` gives F1 of the first error.
     """
 
     def __init__(

@@ -24,9 +24,9 @@ class ContextualReward(ModelReward):
     """r(x ⊕ z, y): the context z of each row is written into its prompt, and another reward judges that.
 
     Pitis et al. 2024, arXiv:2407.14916. z stands in the prompt and never in the response, where it would be a cue of
-    length and style. A row without context, and every row where the column is missing, says `data.NO_CONTEXT`, so that
-    r(x, y) stays defined; train with some such rows. Scores under different contexts have their own offsets and units:
-    `transforms.reference_statistics` and `mixture_score` put them together.
+    length and style. A row without context, and every row where the column is missing, says
+    `data.contexts.NO_CONTEXT`, so that r(x, y) stays defined; train with some such rows. Scores under different
+    contexts have their own offsets and units: `transforms.reference_statistics` and `mixture_score` put them together.
 
     Args:
         model: a reward model, or any synchronous reward in TRL's contract.
