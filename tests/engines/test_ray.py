@@ -177,8 +177,11 @@ def test_the_workers_stay_with_their_reward_for_the_next_job_and_an_edit_of_it_b
 
 
 def test_the_file_is_read_no_faster_than_the_workers_take_blocks(tmp_path, two_workers):
-    rows, spec = rows_file(tmp_path), f"{reward_file(tmp_path)}:remainder"
-    ahead, done = [], []
+    rows, quick = rows_file(tmp_path), reward_file(tmp_path)
+    slow = "    time.sleep(0.3)  # a block is under way when the next one is read\n"
+    head = "def remainder(completions, answer, **columns):\n"
+    quick.write_text(quick.read_text().replace(head, head + slow))
+    spec, ahead, done = f"{quick}:remainder", [], []
 
     def engine(blocks, job, advance):
         def watched():
