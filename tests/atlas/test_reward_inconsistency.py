@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.atlas.pages.reward_inconsistency import World, gold, reward, scores, spoken
-from rewardsmith.data import Row, mine_contrast_pairs
+from rewardsmith.atlas.pages.reward_inconsistency import WordModels, World, word_reward, words_of
+from rewardsmith.data import mine_contrast_pairs
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 
@@ -17,54 +17,57 @@ LANGUAGE = World()
 JUNK = range(80, 90)
 
 
-def words_of(text):
-    return [int(word) for word in text.split()]
-
-
-def concepts(text):
-    return {word // 5 for word in words_of(text) if word < 80}
+def concepts(words):
+    return {word // 5 for word in words if word < 80}
 
 
 def test_gold_counts_the_asked_concepts_that_are_covered_in_any_word():
-    assert gold("0 7 79", "4 3 85 75") == 2  # concepts 0, 1, 15; 0, 0, junk, 15
-    assert gold("0 7 79", "80 81 82 89") == 0
+    prompt, answer = torch.tensor([0, 7, 79]), torch.tensor([4, 3, 85, 75])  # concepts 0, 1, 15; 0, 0, junk, 15
+    assert int(LANGUAGE.gold(prompt, answer)) == 2
+    assert int(LANGUAGE.gold(prompt, torch.tensor([80, 81, 82, 89]))) == 0
 
 
 def test_words_are_used_as_declared_and_rare_ones_alike_where_asked():
-    generator = random.Random(0)
+    streams = Streams([0])
     for rare, usage in ((False, (0.6, 0.2, 0.1, 0.06, 0.04)), (True, (0.2,) * 5)):
-        words = words_of(spoken([3] * 20_000, generator, rare=rare))
-        assert {word // 5 for word in words} == {3}
-        for word, want in enumerate(usage, start=15):
-            assert abs(words.count(word) / 20_000 - want) < 4 * (want * (1 - want) / 20_000) ** 0.5
+        words = LANGUAGE.spoken(torch.full((1, 20_000), 3), streams, rare=rare)[0]
+        assert bool((words // 5 == 3).all())
+        share = torch.bincount(words - 15, minlength=5).double() / 20_000
+        for got, want in zip(share.tolist(), usage, strict=True):
+            assert abs(got - want) < 4 * (want * (1 - want) / 20_000) ** 0.5
 
 
 def test_preferred_answers_cover_all_and_rejected_are_junk_or_misplaced():
-    generator, misplaced = random.Random(1), 0
-    for pair in [LANGUAGE.preference(generator) for _ in range(4000)]:
-        assert len(concepts(pair.prompt)) == 3
-        assert concepts(pair.prompt) <= concepts(pair.chosen)
-        if set(words_of(pair.rejected)) <= set(JUNK):
+    pairs = LANGUAGE.pairs(4000, Streams([1]))
+    misplaced = 0
+    for prompt, chosen, rejected in zip(*(column[0].tolist() for column in pairs), strict=True):
+        assert len(concepts(prompt)) == 3
+        assert concepts(prompt) <= concepts(chosen)
+        if set(rejected) <= set(JUNK):
             continue
         misplaced += 1
-        assert len(concepts(pair.rejected)) >= 3
+        assert len(concepts(rejected)) >= 3
     assert abs(misplaced / 4000 - 0.25) < 4 * (0.25 * 0.75 / 4000) ** 0.5
-    pair, flipped = (LANGUAGE.preference(random.Random(1), flip=flip) for flip in (0.0, 1.0))
-    assert (flipped.prompt, flipped.chosen, flipped.rejected) == (pair.prompt, pair.rejected, pair.chosen)
+    flipped = LANGUAGE.pairs(4000, Streams([1]), flip=1.0)
+    assert_close(flipped[1], pairs[2])
+    assert_close(flipped[2], pairs[1])
 
 
 def test_rewording_keeps_concepts_and_junk_junk():
-    generator, before = random.Random(0), [0, 12, 79, 84]
-    reworded = np.array([words_of(World(reword_rate=0.5).reword("0 12 79 84", generator)) for _ in range(4000)])
-    assert (reworded[:, :3] // 5 == [0, 2, 15]).all()
-    assert (reworded[:, 3] >= 80).all()
-    changed = (reworded != before).mean(0)  # ½·(1 − 1/5), and ½·(1 − 1/10) of junk
+    streams, generator = Streams([0]), random.Random(0)
+    words = torch.tensor([[[0, 12, 79, 84]] * 4000])
+    reworded = World(reword_rate=0.5).reworded(words, streams)[0]
+    assert_close(LANGUAGE.concept(reworded[:, :3]), LANGUAGE.concept(words[0, :, :3]))
+    assert bool((reworded[:, 3] >= 80).all())
+    changed = (reworded != words[0]).double().mean(0)  # ½·(1 − 1/5), and ½·(1 − 1/10) of junk
     for got, want in zip(changed.tolist(), (0.4, 0.4, 0.4, 0.45), strict=True):
         assert abs(got - want) < 4 * (want * (1 - want) / 4000) ** 0.5
-    assert World(reword_rate=0.0).reword("0 12 79 84", generator) == "0 12 79 84"
-    always = np.array([words_of(World(reword_rate=1.0).reword("0 12 79 84", generator)) for _ in range(2000)])
-    assert Counter(always[:, 0].tolist()).keys() == {0, 1, 2, 3, 4}
-    assert set(always[:, 3].tolist()) == set(JUNK)
+    assert_close(World(reword_rate=0.0).reworded(words, streams), words)
+    texts = [World(reword_rate=1.0).reword("0 12 79 84", generator) for _ in range(2000)]
+    alone = words_of(texts).numpy()
+    assert (alone[:, :3] // 5 == [0, 2, 15]).all()
+    assert Counter(alone[:, 0].tolist()).keys() == {0, 1, 2, 3, 4}
+    assert set(alone[:, 3].tolist()) == set(JUNK)
 
 
 def test_the_encoder_averages_meanings():
@@ -77,31 +80,35 @@ def test_the_encoder_averages_meanings():
 
 
 def test_mined_pairs_share_two_of_three_concepts():
-    generator = random.Random(0)
-    needs = [generator.sample(range(16), 3) for _ in range(150)]
-    rows = [Row(spoken(asked, generator), LANGUAGE.good(asked, generator, rare=True)) for asked in needs]
+    (rows,) = LANGUAGE.test_rows(150, Streams([0]))
     encoder = World(jitter=0.02).encoder(np.random.default_rng(0))
     pairs = mine_contrast_pairs(rows, encoder, low=0.55, high=0.8)
     assert len(pairs) > 300
     for pair in pairs:
-        assert len(concepts(pair.first_prompt) & concepts(pair.second_prompt)) == 2
+        first, second = (concepts(map(int, text.split())) for text in (pair.first_prompt, pair.second_prompt))
+        assert len(first & second) == 2
 
 
 def test_candidates_are_of_every_quality():
-    generator, asked = random.Random(0), [3, 7, 11]
-    assert {gold("15 35 55", LANGUAGE.candidate(asked, generator)) for _ in range(4000)} == {0, 1, 2, 3}
+    prompt, answers = LANGUAGE.candidates(20, 200, Streams([0]))
+    gold = LANGUAGE.gold(prompt[:, :, None], answers)
+    assert set(gold.unique().tolist()) == {0, 1, 2, 3}
 
 
 def test_models_side_by_side_score_as_each_does_alone_and_as_a_reward():
-    streams = Streams([0])
-    embedding, top = streams.randn(3, 90, 4)[0], BatchedMLP((16, 5, 1), lead=(1, 3), streams=streams)
-    prompt, answer = streams.randint(90, 3, 7, 3)[0], streams.randint(90, 3, 7, 4)[0]
-    said = [[[" ".join(map(str, row)) for row in words[m].tolist()] for m in range(3)] for words in (prompt, answer)]
-    together = scores([list(zip(*of, strict=True)) for of in zip(*said, strict=True)], embedding, top)
-    first, last = top.weights
-    for m in range(3):
-        i, r = (embedding[m][words[m]].mean(1) for words in (prompt, answer))
-        hidden = (torch.cat([i, r, i * r, (i - r).abs()], 1) @ first[0, m] + top.biases[0][0, m]).relu()
-        assert_close(together[m], (hidden @ last[0, m] + top.biases[1][0, m])[:, 0])
-        alone = reward(said[0][m], said[1][m], embedding=embedding[[m]], top=top.take([m]))
-        assert alone == pytest.approx(together[m].tolist())
+    streams = Streams([0, 1])
+    models = WordModels(streams.randn(3, 90, 4), BatchedMLP((16, 5, 1), lead=(2, 3), streams=streams))
+    prompt, answer = streams.randint(90, 3, 7, 3), streams.randint(90, 3, 7, 4)
+    scores = models(prompt, answer)
+    first, last = models.top.weights
+    for s in range(2):
+        for m in range(3):
+            i, r = (models.embedding[s, m][words[s, m]].mean(1) for words in (prompt, answer))
+            hidden = (torch.cat([i, r, i * r, (i - r).abs()], 1) @ first[s, m] + models.top.biases[0][s, m]).relu()
+            assert_close(scores[s, m], (hidden @ last[s, m] + models.top.biases[1][s, m])[:, 0])
+            texts = [[" ".join(map(str, row)) for row in words[s, m].tolist()] for words in (prompt, answer)]
+            reward = word_reward(prompts=texts[0], completions=texts[1], model=models.one(s, m))
+            assert reward == pytest.approx(scores[s, m].tolist())
+    top = BatchedMLP((16, 5, 1), lead=(2, 1), streams=Streams([0, 1]))
+    copies = WordModels(streams.randn(1, 90, 4), top).copies(2)
+    assert_close(copies.embedding[:, 0], copies.embedding[:, 1])
