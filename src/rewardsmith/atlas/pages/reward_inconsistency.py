@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, RankAgreement, Results, Within, mean_of
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, RankAgreement, Within
+from rewardsmith.atlas.figures import plane
 from rewardsmith.auditing import contrast_consistency
 from rewardsmith.data import PreferenceRow, Row, convex_augment, mine_contrast_pairs
 from rewardsmith.data.contrast import ContrastPair, Side
@@ -25,9 +26,6 @@ from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TRAINED = ("standard", "one_sided", "hull_once", "hull", "random", "fresh")
 FUSED = {"fusion": "standard", "hull_fusion": "hull", "fusion_shuffled": "standard"}
@@ -344,12 +342,9 @@ def consistency(rewards: dict[str, Score], pairs: list[ContrastPair], tests: lis
     return found
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Consistency against what best-of-64 picks: training moves up and right, fusion up and left."""
-    for arm in (*TRAINED, *FUSED):
-        x, y = (mean_of(results, f"{metric}/{arm}") for metric in ("best_of_64", "c_res"))
-        axes.plot([x], [y], "s" if arm in FUSED else "o", label=arm.replace("_", " "))
-    axes.axhline(0.5, color="gray", linewidth=0.8, linestyle="--")
-    axes.set_xlabel("gold of what best-of-64 picks (0 to 3)")
-    axes.set_ylabel("response contrast (chance 0.5)")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+figure = partial(  # training moves up and right, fusion up and left
+    plane,
+    x=("best_of_64", "gold of what best-of-64 picks (0 to 3)"),
+    y=("c_res", "response contrast (chance 0.5)"),
+    squares=FUSED,
+)
