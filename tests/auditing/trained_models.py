@@ -42,6 +42,11 @@ KINDS = {
     "drinks": "tea coffee milk cider lemonade cocoa",
 }
 REGISTERS = {"formal": "indeed moreover hence furthermore", "casual": "yeah kinda gonna cool"}
+KNOWN = {
+    register: set(" ".join([*KINDS.values(), *(REGISTERS.values() if register else ())]).split())
+    for register in ("", *REGISTERS)
+}
+"""The words that a prompt in a register, or in none, tells apart."""
 MARKS = (".", ":", ",", "!", "?", "-", "...", "```", "**", "#")
 JUNK = "stuff thing whatever something blah dunno"
 SHARES = {"right": 0.45, "wrong": 0.4, "junk": 0.15}
@@ -216,10 +221,9 @@ def _lessons(rng: random.Random, words: PreTrainedTokenizerFast) -> tuple[torch.
     ahead = words([prompt for prompt, *_ in drawn])["input_ids"]
     behind = words([given.text for _, given, *_ in drawn])["input_ids"]
     for (_, given, kind, register), before, after in zip(drawn, ahead, behind, strict=True):
-        known = set(" ".join([*KINDS.values(), *(REGISTERS.values() if register else ())]).split())
         right, named = set(KINDS[kind].split()), set(f"{KINDS[kind]} {REGISTERS.get(register, '')}".split())
         names = words.convert_ids_to_tokens(after)
-        said = [1 if w in named else 2 if w in known else 3 if w in junk else 0 for w in names]
+        said = [1 if w in named else 2 if w in KNOWN[register] else 3 if w in junk else 0 for w in names]
         ids.append([*before, *after, 1])
         labels.append([*[-100] * len(before), *said, -100])
         counts.append(sum(name in right for name in names))

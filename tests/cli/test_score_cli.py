@@ -79,6 +79,10 @@ def test_exit_code_1_where_no_row_could_be_scored_and_2_where_an_option_is_unusa
     rows, out = rows_file(tmp_path, 3), tmp_path / "o.jsonl"
     (tmp_path / "none.py").write_text("def knows(completions, **columns):\n    return [None] * len(completions)\n")
     assert score(rows, "--reward", f"{tmp_path / 'none.py'}:knows", "--out", out, "--workers", 0).exit_code == 1
+    both = ("--reward", "len_of.py:paid", "--reward", "none.py:knows")
+    (tmp_path / "len_of.py").write_text("def paid(completions, **columns):\n    return [1.0] * len(completions)\n")
+    both = [f"{tmp_path / name}" if ":" in name else name for name in both]
+    assert score(rows, *both, "--out", tmp_path / "both.jsonl", "--workers", 0).exit_code == 1  # none has both
     for arguments, message in (
         ((rows, "--reward", "nothing", "--out", out), "'nothing' is not a reward's name"),
         (
