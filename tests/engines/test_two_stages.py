@@ -50,7 +50,7 @@ def test_helpfulness_alone_then_scaled_bradley_terry(world, tmp_path):
 
 
 def test_several_attributes_are_merged_by_their_weights(world, tmp_path):
-    none = RewardFit(max_steps=1, batch_size=4, learning_rate=0.0)
+    none = RewardFit(max_steps=1, batch_size=4, learning_rate=1e-12)
     both = {"verbosity": -0.5, "helpfulness": 1.0}
     out = fit_two_stages(ratings(), pairs(), world.folder, tmp_path, weights=both, first=FIT, second=none)
     regression = AutoModelForSequenceClassification.from_pretrained(out / "regression").eval()

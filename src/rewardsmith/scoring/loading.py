@@ -89,6 +89,8 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
     if place == "reasoning-gym":
         return _reasoning_gym(spec, name, args, kwargs)
     _search(Path.cwd())
+    written = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python takes an edit of the same second and length for the old file
     try:
         found: Any = _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:
@@ -96,6 +98,8 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
             f"load_target: {place!r} of {spec!r} cannot be imported ({type(error).__name__}: {error}). "
             "Check the spelling, run from its folder, or install what it needs."
         ) from error
+    finally:
+        sys.dont_write_bytecode = written
     for step in name.split("."):
         if not hasattr(found, step):
             near = difflib.get_close_matches(step, [n for n in dir(found) if not n.startswith("_")], n=3)

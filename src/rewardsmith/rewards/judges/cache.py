@@ -8,6 +8,7 @@ import json
 import logging
 import sqlite3
 import stat
+import time
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class ReplyCache:
         database.text_factory = lambda text: text.decode("utf-8", "replace")  # then its checksum is wrong
         try:
             database.execute("PRAGMA trusted_schema = OFF")
-            database.execute("PRAGMA journal_mode = WAL")
+            _set_journal(database)
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
             schema = database.execute("SELECT sql FROM sqlite_master").fetchall()
@@ -107,6 +108,19 @@ class ReplyCache:
             self.path,
             error,
         )
+
+
+def _set_journal(database: sqlite3.Connection) -> None:
+    """Set the journal's mode; SQLite does not wait for another process that does the same to a new file."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _checksum(key: str, text: str) -> str:
