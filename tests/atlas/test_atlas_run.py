@@ -13,8 +13,7 @@ from scipy.stats import ttest_1samp
 from rewardsmith.atlas import Page, load_page, run_page
 from rewardsmith.atlas import run as run_module
 from rewardsmith.atlas.criteria import AtLeast
-from rewardsmith.atlas.page import LoadedPage
-from rewardsmith.atlas.run import changed_world
+from rewardsmith.atlas.page import LoadedPage, changed_world
 
 
 @dataclass(frozen=True)

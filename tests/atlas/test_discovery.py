@@ -3,7 +3,7 @@
 import pkgutil
 import sys
 import types
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -72,6 +72,9 @@ def test_a_page_is_read_without_running_it(write):
         ('"s"', "3", r"atlas: min_form\.toml gives scope as 3\. Write a text\."),
         ("64", '"64"', r"atlas: min_form\.toml gives paper as '64'\. Write a whole number\."),
         ("'''one\n  two'''", "1", r"atlas: min_form\.toml gives notes as \[1\]\. Write a list of texts\."),
+        ('"s"', '"s"\nadvice = ""', r"atlas: min_form\.toml leaves advice empty"),
+        ('"s"', '"s"\nchanged = [{noise = 0.2}]', r"toml gives changed as \[\{'noise': 0\.2\}\]\. Write two tables of"),
+        ('"s"', '"s"\nchanged = [{noise = 0.2}, {}]', r"toml gives changed as \[.*\{\}\]\. Write two tables of"),
         ('"s"', "s", r"atlas: min_form\.toml is not TOML \(Invalid value \(at line 5, column 9\)\)\. Mend it\."),
     ],
 )
@@ -85,6 +88,13 @@ def test_a_module_without_its_text_is_refused(write):
     module.with_suffix(".toml").unlink()
     with pytest.raises(ValueError, match=r"atlas: min_form\.py has no text\. Write min_form\.toml beside it"):
         Page.read(module)
+
+
+def test_advice_and_changed_worlds_are_read_as_text(write):
+    changed = "changed = [{noise = 0.2, n_steps = 9}, {fair = true}]\n"
+    page = Page.read(write(text=TEXT + "advice = '''do\nit.'''\n" + changed))
+    assert page.advice == "do it."
+    assert page.changed == ({"noise": "0.2", "n_steps": "9"}, {"fair": "True"})
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,19 @@ def test_a_page_is_found_by_number_and_by_name():
     }
     with pytest.raises(ValueError, match=r"atlas: there is no page 'nope'. The implemented ones are 5 \(lsc\), "):
         find_page("nope")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"zebras": "1"}, r"page par declares no world parameter 'zebras'\. It declares n_prompts=150"),
+        ({"n_prompts": "2.5"}, r"page par cannot set n_prompts to '2\.5'\. Give a value of type int"),
+    ],
+)
+def test_a_declared_change_that_the_world_cannot_take_is_refused_when_the_page_loads(changes, message):
+    page = replace(find_page("par"), changed=({"hack_rate": "0.02"}, changes))
+    with pytest.raises(ValueError, match=message):
+        LoadedPage.of(sys.modules[type(load_page("par").world()).__module__], page)
 
 
 def test_a_module_that_lacks_part_of_the_interface_is_refused():

@@ -28,9 +28,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +41,7 @@ from rewardsmith.atlas import criteria
 from rewardsmith.atlas.criteria import Criterion, Results
 
 NEEDED: dict[str, type] = {"paper": int, "components": list, "claim": str, "scope": str, "ablation": str, "usage": str}
-OPTIONAL: dict[str, type] = {"notes": list, "falls_short": list}
+OPTIONAL: dict[str, type] = {"notes": list, "falls_short": list, "advice": str, "changed": list}
 """The fields of a page's text."""
 CRITERIA = ("All", "AtLeast", "AtMost", "Equal", "LowerBound", "PairedGain", "RankAgreement", "Within")
 KINDS: dict[str, type[Any]] = {name: getattr(criteria, name) for name in CRITERIA}
@@ -59,6 +60,8 @@ class Page:
         usage: how to use the component at real scale; blocks fenced by ``` are code.
         notes: what a reader should know before trusting the claim, flattering or not.
         falls_short: parts of the paper's claim that this world does not bear out; any makes the status "partly".
+        advice: what a practitioner should do, in one sentence; it stands first wherever a page is shown.
+        changed: two changes of the world, {parameter: value as text} each, whose outcome is shown beside the default.
 
     From the module, as written:
         summary: the first line of its docstring.
@@ -75,6 +78,8 @@ class Page:
     usage: str
     notes: tuple[str, ...] = ()
     falls_short: tuple[str, ...] = ()
+    advice: str = ""
+    changed: tuple[Mapping[str, str], ...] = ()
     summary: str
     criterion: Criterion
     parameters: tuple[tuple[str, str, str], ...]
@@ -122,6 +127,10 @@ def read_text(path: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path, name: str, value: Any) -> Any:
+    if name == "changed":
+        if not isinstance(value, list) or len(value) != 2 or not all(isinstance(one, dict) and one for one in value):
+            raise ValueError(f"atlas: {path.name} gives changed as {value!r}. Write two tables of world parameters.")
+        return tuple({parameter: str(new) for parameter, new in one.items()} for one in value)
     kind = (NEEDED | OPTIONAL)[name]
     texts: list[Any] = value if isinstance(value, list) else [] if kind is int else [value]
     if not isinstance(value, kind) or not all(isinstance(text, str) for text in texts):
@@ -185,6 +194,7 @@ class LoadedPage:
 
         Raises:
             TypeError: the module lacks a part of the interface.
+            ValueError: the text changes a parameter that the world does not declare, or to another type.
         """
         world = getattr(module, "World", None)
         if not isinstance(world, type) or not is_dataclass(world):
@@ -197,7 +207,43 @@ class LoadedPage:
                 "for many seeds at once. Add it."
             )
         many = together or partial(_one_by_one, experiment)
-        return cls(page, world, many, together is not None, getattr(module, "figure", None))
+        loaded = cls(page, world, many, together is not None, getattr(module, "figure", None))
+        for changes in page.changed:
+            changed_world(loaded, changes)
+        return loaded
+
+
+def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
+    """The page's world with parameters changed from text, converted to the type of their default.
+
+    Raises:
+        ValueError: a name is not declared, or a value does not convert.
+    """
+    slug, defaults = loaded.page.slug, asdict(loaded.world())
+    unknown = [name for name in changes if name not in defaults]
+    if unknown:
+        raise ValueError(
+            f"atlas: page {slug} declares no world parameter {', '.join(map(repr, unknown))}. "
+            f"It declares {', '.join(f'{name}={value}' for name, value in defaults.items())}."
+        )
+    values = {name: _converted(slug, name, text, defaults[name]) for name, text in changes.items()}
+    return replace(loaded.world(), **values)
+
+
+def _converted(slug: str, name: str, text: str, default: object) -> object:
+    words: dict[str, object] = {"true": True, "false": False}
+    try:
+        if isinstance(default, bool):
+            return words[text.lower()]
+        value = type(default)(text)  # type: ignore[call-arg]
+    except (ValueError, KeyError, TypeError):
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(
+            f"atlas: page {slug} cannot set {name} to {text!r}. Give a value of type {type(default).__name__}, as "
+            f"the default {default!r} is."
+        )
+    return value
 
 
 def parameters(world: Any, function: Callable[..., Any]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from typing import Any
 
 from rewardsmith.atlas.criteria import Results, Verdict
 from rewardsmith.atlas.discovery import load_page
-from rewardsmith.atlas.page import LoadedPage, Page
+from rewardsmith.atlas.page import LoadedPage, Page, changed_world
 from rewardsmith.measures.intervals import student_interval
 
 
@@ -91,39 +91,6 @@ def run_page(
         seconds=time.perf_counter() - started,
         figure=loaded.figure,
     )
-
-
-def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
-    """The page's world with parameters changed from text, converted to the type of their default.
-
-    Raises:
-        ValueError: a name is not declared, or a value does not convert.
-    """
-    slug, defaults = loaded.page.slug, asdict(loaded.world())
-    unknown = [name for name in changes if name not in defaults]
-    if unknown:
-        raise ValueError(
-            f"atlas: page {slug} declares no world parameter {', '.join(map(repr, unknown))}. "
-            f"It declares {', '.join(f'{name}={value}' for name, value in defaults.items())}."
-        )
-    values = {name: _converted(slug, name, text, defaults[name]) for name, text in changes.items()}
-    return replace(loaded.world(), **values)
-
-
-def _converted(slug: str, name: str, text: str, default: object) -> object:
-    words: dict[str, object] = {"true": True, "false": False}
-    try:
-        if isinstance(default, bool):
-            return words[text.lower()]
-        value = type(default)(text)  # type: ignore[call-arg]
-    except (ValueError, KeyError, TypeError):
-        value = math.nan
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(
-            f"atlas: page {slug} cannot set {name} to {text!r}. Give a value of type {type(default).__name__}, as "
-            f"the default {default!r} is."
-        )
-    return value
 
 
 def _rows(
