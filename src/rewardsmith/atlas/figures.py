@@ -1,35 +1,84 @@
-"""Drawings that several pages share; a page fills one with `partial`, as its `figure`."""
+"""Drawings that pages share, with intervals over seeds, and the SVG text of one, which follows a page's theme.
+
+A page fills a drawing with `partial`, as its `figure`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rewardsmith.atlas.criteria import Results, mean_of, values_of
+from rewardsmith.measures.intervals import student_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+INK = "#1c2330"
+SERIES = ("#2f62a8", "#c2571a", "#1a7f4b", "#8a4fa3", "#b3322b", "#007f8b", "#94700f", "#5a6475")
+MARKERS = "os^DvP*X<"  # one more than colors, so that no two of many arms share both
+ABBREVIATIONS = {"auroc", "dpo", "ece", "grpo", "kl", "lsc", "mm", "par", "ppo", "rlcr", "rlvr", "uwo"}
+
+
+def plain(name: str) -> str:
+    """Return a name of results as words.
+
+    >>> plain("gold_at_kl_1"), plain("par_10")
+    ('gold at KL 1', 'PAR 10')
+    """
+    return " ".join(word.upper() if word in ABBREVIATIONS else word for word in name.split("_"))
+
+
+def spread(results: Results, name: str) -> tuple[float, float]:
+    """Return a result's mean over seeds and half the width of its 95 % interval, 0 of one seed.
+
+    name: "metric/arm", or two such with " − " between them for their difference, paired by seed.
+    """
+    first, minus, other = name.partition(" − ")
+    values = values_of(results, first) - (values_of(results, other) if minus else 0.0)
+    mean = float(values.mean())
+    return mean, student_interval(values.tolist())[1] - mean if len(values) > 1 else 0.0
+
 
 def dots(
-    results: Results, axes: Axes, *, series: Mapping[str, str], rows: Mapping[str, str] | Sequence[str], label: str
+    results: Results,
+    axes: Axes,
+    *,
+    series: Mapping[str, str],
+    rows: Mapping[str, str] | Sequence[str] = (),
+    label: str,
 ) -> None:
-    """Draw the mean over seeds of every row in every series, with its standard deviation.
+    """Draw the mean over seeds of every row in every series, with its interval.
 
     Args:
-        series: its label → the name of its results, with {} in place of the row.
-        rows: from top to bottom, as they stand in names of results; of a mapping, the values are shown.
+        series: its label → the name of its results, with {} in place of the row; a row that it lacks is left out.
+        rows: from top to bottom, as they stand in names of results; of a mapping, the values are shown. By default
+            every row of the first series.
         label: what is drawn, at the axis.
     """
-    for (name, template), marker in zip(series.items(), "os^D", strict=False):
-        runs = [values_of(results, template.format(row)) for row in rows]
-        spread = [run.std() for run in runs]
-        axes.errorbar([run.mean() for run in runs], range(len(runs)), xerr=spread, fmt=marker, label=name)
-    shown = list(rows.values()) if isinstance(rows, Mapping) else [row.replace("_", " ") for row in rows]
-    axes.set_yticks(range(len(shown)), shown)
-    axes.invert_yaxis()
+    before, _, after = next(iter(series.values())).partition("{}")
+    all_rows = [name.removeprefix(before).removesuffix(after) for name in results if name.startswith(before)]
+    shown = rows if isinstance(rows, Mapping) else {row: plain(row) for row in rows or all_rows}
+    drawn: list[tuple[float, float]] = []
+    for place, ((name, template), marker) in enumerate(zip(series.items(), MARKERS, strict=False)):
+        shift = 0.2 * (place - (len(series) - 1) / 2)  # intervals of one row do not cover each other
+        found = [(height + shift, template.format(row)) for height, row in enumerate(shown)]
+        present = [(height, *spread(results, of)) for height, of in found if of in results]
+        heights, means, widths = np.reshape(present, (-1, 3)).T
+        axes.errorbar(means, heights, xerr=widths, fmt=marker, markersize=5, elinewidth=1.6, label=name)
+        drawn += zip(means, widths, strict=True)
+    axes.set_yticks(range(len(shown)), list(shown.values()))
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(*_limits(drawn))
     axes.set_xlabel(label)
-    axes.legend(frameon=False, fontsize=8)
+    axes.figure.set_figheight(0.9 + 0.28 * len(shown))  # type: ignore[union-attr]
+    if len(series) > 1:
+        _legend(axes)
 
 
 def plane(
@@ -38,23 +87,111 @@ def plane(
     *,
     x: tuple[str, str],
     y: tuple[str, str],
-    squares: Collection[str] = (),
-    chance: float = 0.5,
+    arms: Mapping[str, str] | None = None,
+    level: tuple[str, float | str] | None = ("chance", 0.5),
     told: Sequence[str] = (),
 ) -> None:
-    """Draw every arm's mean of one metric against its mean of another, above a dashed line at chance.
+    """Draw every arm's mean of one metric against its mean of another, with their intervals.
 
     Args:
         x, y: a metric, and what it is called at its axis.
-        squares: arms that are drawn as squares; others are circles.
-        chance: of y.
+        arms: those drawn, and what each is called; by default all.
+        level: what a dashed line across is called, and where it stands; a name of results stands for its mean.
         told: metrics whose means stand in the legend.
     """
-    axes.axhline(chance, color="gray", linewidth=0.8, linestyle="--")
-    for arm in [name.removeprefix(f"{x[0]}/") for name in results if name.startswith(f"{x[0]}/")]:
-        spot = [[mean_of(results, f"{metric}/{arm}")] for metric, _ in (x, y)]
-        notes = "".join(f" ({metric} {mean_of(results, f'{metric}/{arm}'):.2f})" for metric in told)
-        axes.plot(*spot, "s" if arm in squares else "o", markersize=8, label=arm.replace("_", " ") + notes)
-    axes.set_xlabel(x[1])
-    axes.set_ylabel(y[1])
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+    found = [name.removeprefix(f"{x[0]}/") for name in results if name.startswith(f"{x[0]}/")]
+    arms = arms or {arm: plain(arm) for arm in found}
+    across, up = ([spread(results, f"{metric}/{arm}") for arm in arms] for metric, _ in (x, y))
+    for place, (arm, (right, wide), (top, high)) in enumerate(zip(arms, across, up, strict=True)):
+        notes = "".join(f" ({plain(metric)} {mean_of(results, f'{metric}/{arm}'):.2f})" for metric in told)
+        marker = MARKERS[place % len(MARKERS)]
+        axes.errorbar([right], [top], xerr=[wide], yerr=[high], fmt=marker, elinewidth=1.0, label=arms[arm] + notes)
+    if level is not None:
+        name, height = level
+        up.append((mean_of(results, height) if isinstance(height, str) else height, 0.0))
+        axes.axhline(up[-1][0], color=INK, linewidth=0.8, linestyle="--", label=name)
+    axes.set(xlabel=x[1], ylabel=y[1], xlim=_limits(across), ylim=_limits(up))
+    _legend(axes)
+
+
+def curves(
+    results: Results,
+    axes: Axes,
+    *,
+    at: Sequence[float] | Mapping[str, str],
+    lines: Mapping[str, str],
+    label: tuple[str, str],
+    dashed: tuple[str, ...] = (),
+    doubling: bool = False,
+) -> None:
+    """Draw means over seeds as lines, with their intervals as bands.
+
+    Args:
+        at: the places along x, as they stand in names of results; of a mapping, the values are shown.
+        lines: its label → the name of its results, with {0} in place of the place; see `spread`.
+        label: what x and y are.
+        dashed: how the labels of dashed lines begin.
+        doubling: whether x doubles from one mark to the next.
+    """
+    places = range(len(at)) if isinstance(at, Mapping) else at
+    drawn = [(0.0, 0.0)]
+    for (name, template), marker in zip(lines.items(), MARKERS * 2, strict=False):
+        spreads = [spread(results, template.format(place)) for place in at]
+        means, widths = np.array(spreads).T
+        style = "--" if name.startswith(dashed) else "-"
+        (line,) = axes.plot(places, means, style, marker=marker, markersize=4, label=name)
+        axes.fill_between(places, means - widths, means + widths, color=line.get_color(), alpha=0.15, linewidth=0)
+        drawn += spreads
+    axes.axhline(0.0, color=INK, linewidth=0.6)
+    if doubling:
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [str(place) for place in (at.values() if isinstance(at, Mapping) else at)])
+    axes.set(xlabel=label[0], ylabel=label[1], ylim=_limits(drawn))
+    _legend(axes)
+
+
+def _limits(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Fit an axis to the means; intervals stretch it to twice as much at most, as those of few seeds are wide."""
+    means, widths = np.array([one for one in spreads if np.isfinite(one).all()] or [(0.0, 1.0)]).T
+    span = float(np.ptp(means)) or float(widths.max()) or 1.0
+    low = max(float((means - widths).min()), float(means.min()) - span / 2)
+    high = min(float((means + widths).max()), float(means.max()) + span / 2)
+    return low - 0.06 * (high - low), high + 0.06 * (high - low)
+
+
+def _legend(axes: Axes) -> None:
+    figure, lines = axes.figure, math.ceil(len(axes.get_legend_handles_labels()[0]) / 2)
+    figure.set_figheight(figure.get_figheight() + 0.17 * lines)  # type: ignore[union-attr]
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)  # type: ignore[call-arg]
+
+
+def svg(draw: Callable[[Axes], None], *, title: str) -> str:
+    """Return a drawing as an SVG element: letters as paths, no size of its own, and colors that a page may set.
+
+    The text color is the page's; series k takes `--series-k` where the page defines it.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    style = dict.fromkeys(inked, INK) | {"font.size": 9, "font.family": "DejaVu Sans", "svg.hashsalt": title}
+    with mpl.rc_context(style | {"axes.prop_cycle": mpl.cycler(color=SERIES)}):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(alpha=0.2, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        draw(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(r' id="[\w.]+_\d+"', "", text[text.index("<svg") :])  # of parts that nothing refers to
+    for place, color in enumerate(SERIES, start=1):
+        text = text.replace(color, f"var(--series-{place}, {color})")
+    title = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    head, _, body = text.replace(INK, "currentColor").partition(">")
+    box = re.findall(r'viewBox="[^"]*"', head)[0]
+    return f'<svg {box} role="img" aria-label="{title}">{body}'

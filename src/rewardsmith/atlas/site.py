@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from rewardsmith.atlas.catalogue import STATUSES, Paper, find_paper, load_catalogue, status_of
 from rewardsmith.atlas.criteria import mean_of
+from rewardsmith.atlas.figures import dots, plain, svg
 from rewardsmith.atlas.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-ACCENT = "#3b6fb6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +90,12 @@ def metrics(run: Run, ablation: Run) -> dict[str, list[Arm]]:
     return table
 
 
-def default_figure(metric: str, arms: list[Arm], axes: Axes) -> None:
-    """Every arm's mean as a dot, its interval as a line."""
-    for height, arm in enumerate(reversed(arms)):
-        low, high = arm.interval or (arm.mean, arm.mean)
-        axes.plot([low, high], [height, height], color=ACCENT, linewidth=3, alpha=0.45, solid_capstyle="round")
-        axes.plot(arm.mean, height, "o", color=ACCENT, markersize=6)
-    axes.set_yticks(range(len(arms)), [arm.name.replace("_", " ") for arm in reversed(arms)])
-    axes.set_ylim(-0.6, len(arms) - 0.4)
-    axes.set_title(metric.replace("_", " "), loc="left", fontsize=10, fontweight="bold")
-
-
 def _figures(run: Run, table: dict[str, list[Arm]]) -> list[str]:
-    """PNG images as data addresses: the page's own figure, or one per metric that compares arms."""
-    figure = run.figure
-    if figure is not None:
-        return [_drawn(lambda axes: figure(run.results, axes), height=3.4)]
+    """SVG elements: the page's own figure, or one per metric that compares arms."""
+    if run.figure is not None:
+        return [svg(partial(run.figure, run.results), title=run.page.claim)]
     return [
-        _drawn(lambda axes, metric=metric, arms=arms: default_figure(metric, arms, axes), height=0.9 + 0.26 * len(arms))
+        svg(partial(dots, run.results, series={metric: f"{metric}/{{}}"}, label=plain(metric)), title=plain(metric))
         for metric, arms in table.items()
         if len(arms) > 1
     ]
-
-
-def _drawn(draw: Any, *, height: float) -> str:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(4.6, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0)
-        draw(axes)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

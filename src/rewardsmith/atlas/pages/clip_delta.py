@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, Within, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Within
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.auditing import padding_probe
 from rewardsmith.data import Row
@@ -20,9 +21,6 @@ from rewardsmith.transforms import add_outcome, clip_steps, delta_steps
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, Training, train_chains
 from rewardsmith.worlds.step_chain import Rollouts, StepChain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("solved/process", over="solved/outcome_only", at_most=-0.5),  # the first that must fail
@@ -147,18 +145,10 @@ def total(scores: Sequence[float], *, shape: Shape) -> float:
     return float(shape(row, torch.ones_like(row, dtype=torch.bool)).sum())
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Success of each shaping at full weight (dot) and at a weak one (ring), and from an uninformed start (cross)."""
-    shown = ("outcome_only", "process", "clip", "delta_drop", "delta_keep", "clip_delta", "clip_delta_keep",
-             "delta_reversed")  # fmt: skip
-    marks = (("", "o", "full"), ("_weak", "o", "none"), ("_uninformed", "x", "full"))
-    for height, arm in enumerate(reversed(shown)):
-        for ending, marker, fill in marks:
-            if f"solved/{arm}{ending}" in results:
-                mean = mean_of(results, f"solved/{arm}{ending}")
-                color = "#b3492f" if mean < 0.8 else "#3b6fb6"
-                size = 9 if fill == "none" else 5
-                axes.plot(mean, height, marker, color=color, fillstyle=fill, markersize=size)
-    axes.set_yticks(range(len(shown)), [arm.replace("_", " ") for arm in reversed(shown)], fontsize=8)
-    axes.set_xlim(-0.05, 1.05)
-    axes.set_xlabel("success: weight 1 (dot), weak (ring), uninformed start (cross)")
+figure = partial(
+    dots,
+    series={"weight 1": "solved/{}", f"weight {WEAK}": "solved/{}_weak", "uninformed start": "solved/{}_uninformed"},
+    rows=("outcome_only", "process", "clip", "delta_drop", "delta_keep", "clip_delta", "clip_delta_keep",
+          "delta_reversed"),
+    label="success",
+)  # fmt: skip

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range, check_shape
 from rewardsmith.advantages import group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import rows
 from rewardsmith.transforms import flawed_positive_penalty
 from rewardsmith.transforms.flaws import flawed_advantage
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("reliable/fapo", over="reliable/baseline", at_least=0.12),
@@ -196,20 +195,12 @@ def signs(group_size: int, lam: float) -> dict[str, float]:
     }
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Where each arm's answers end: reliable, right but flawed, wrong."""
-    arms = [name.partition("/")[2] for name in results if name.startswith("reliable/")][::-1]
-    names = {
-        "fapo": "FAPO (λ = 1)",
-        "half": "λ = ½",
-        "baseline": "correctness only (λ = 0)",
-        "as_wrong": "flawed = wrong",
-    }
-    correct, reliable = ([mean_of(results, f"{name}/{arm}") for arm in arms] for name in ("correct", "reliable"))
-    flawed = [right - sound for right, sound in zip(correct, reliable, strict=True)]
-    axes.barh(range(len(arms)), reliable, label="right and sound")
-    axes.barh(range(len(arms)), flawed, left=reliable, label="right but flawed", color="C1")
-    axes.set_yticks(range(len(arms)), [names.get(arm, arm.replace("_", " ")) for arm in arms])
-    axes.set_xlim(0.0, 1.0)
-    axes.set_xlabel("share of answers after training")
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.12), ncols=2)
+figure = partial(
+    dots,
+    series={"right": "correct/{}", "right and sound": "reliable/{}"},
+    rows={
+        "baseline": "correctness only (λ = 0)", "half": "λ = ½", "fapo": "FAPO (λ = 1)", "as_wrong": "flawed = wrong",
+        "sign_flip": "sign flip", "imperfect_detector": "imperfect detector", "useless_detector": "useless detector",
+    },
+    label="share of answers after training",
+)  # fmt: skip

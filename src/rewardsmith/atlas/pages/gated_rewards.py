@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, Equal, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, gated_step_sum
 from rewardsmith.transforms.gates import priority_gates
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, train_chains
 from rewardsmith.worlds.step_chain import Rollouts, StepChain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("submitted/gate_solved", over="submitted/ungated", at_least=0.5, p_value=0.01),
@@ -126,15 +123,4 @@ def turn_gate(drawn: Rollouts, *, turns: Credit, belief: float) -> Tensor:
     return step_returns(paid, drawn.step_mask)
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """How often each arm submits (hollow) and solves (filled)."""
-    arms = [name.partition("/")[2] for name in results if name.startswith("solved/")]
-    for height, arm in enumerate(reversed(arms)):
-        submitted, solved = (mean_of(results, f"{metric}/{arm}") for metric in ("submitted", "solved"))
-        color = "#b3492f" if solved < 0.5 else "#3b6fb6"
-        axes.plot([submitted, solved], [height, height], color=color, linewidth=2, alpha=0.45)
-        axes.plot(solved, height, "o", color=color, markersize=6)
-        axes.plot(submitted, height, "o", color=color, markerfacecolor="none", markersize=9)
-    axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in reversed(arms)], fontsize=8)
-    axes.set_xlim(-0.04, 1.04)
-    axes.set_xlabel("probability to submit (ring) and to solve (dot)")
+figure = partial(dots, series={"submits": "submitted/{}", "solves": "solved/{}"}, label="probability")

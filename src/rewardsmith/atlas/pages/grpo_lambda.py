@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
+from rewardsmith.atlas.figures import plane
 from rewardsmith.atlas.page import rows
 from rewardsmith.transforms import length_shaped
 from rewardsmith.transforms.easiest import easiest_prompts
@@ -20,9 +21,6 @@ from rewardsmith.transforms.easiest import grpo_lambda as gate
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, table_gradient
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("accuracy/grpo_lambda", over="accuracy/penalty", at_least=0.06),
@@ -198,16 +196,13 @@ def paid(draws: Draws, arms: dict[str, partial[Tensor]], world: World, seeds: Te
     return torch.stack(rewards, dim=1)
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Accuracy against length: where each arm starts, and where it ends."""
-    names = {
+figure = partial(
+    plane,
+    x=("length", "expected length (units)"),
+    y=("accuracy", "accuracy"),
+    arms={
         "start": "start", "grpo": "GRPO", "penalty": "penalty on all", "grpo_lambda": "GRPO-λ, λ = 0.2",
         "grpo_lambda_04": "λ = 0.4", "threshold": "all-correct groups", "inverted": "hardest fifth",
-    }  # fmt: skip
-    for arm, name in names.items():
-        x, y = (mean_of(results, f"{metric}/{arm}") for metric in ("length", "accuracy"))
-        axes.plot(x, y, marker="o", color="C0" if arm == "grpo_lambda" else "black" if arm == "start" else "gray")
-        axes.annotate(name, (x, y), textcoords="offset points", xytext=(6, -3), fontsize=8)
-    axes.margins(x=0.2, y=0.1)
-    axes.set_xlabel("expected length (units)")
-    axes.set_ylabel("accuracy")
+    },
+    level=None,
+)  # fmt: skip

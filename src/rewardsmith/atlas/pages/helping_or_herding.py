@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, LowerBound, PairedGain
+from rewardsmith.atlas.figures import curves, plain
 from rewardsmith.atlas.page import rows
 from rewardsmith.measures import shared_hack_drift, underspecification
 from rewardsmith.objectives import bt_loss, centering_loss
@@ -22,9 +23,6 @@ from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores, score_pool
 from rewardsmith.worlds.preference_world import Pairs
 from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("correlation/finetune", over="correlation/pretrain", at_least=0.1),
@@ -188,15 +186,16 @@ def combine(scores: Tensor, way: Callable[[Tensor], Tensor]) -> Tensor:
     return way(scores.flatten(0, -2)).view(scores.shape[:-1])
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """True value (solid) and length (dotted) of the pick against the number of candidates."""
-    arms = {"single": "C0", "finetune_min": "C1", "pretrain_min": "C2", "pretrain_mean": "C3"}
-    for metric, style in (("gold", "o-"), ("length", "x:")):
-        for arm, color in arms.items():
-            values = [mean_of(results, f"{metric}_{n}/{arm}") for n in NS]
-            axes.plot(NS, values, style, markersize=4, color=color, label=f"{metric}, {arm.replace('_', ' ')}")
-    unbiased = [mean_of(results, f"length_{n}/unbiased_pretrain_min") for n in NS]
-    axes.plot(NS, unbiased, "x:", markersize=4, color="gray", label="length, unbiased labels")
-    axes.set_xscale("log", base=2)
-    axes.set(xlabel="n of best-of-n", ylabel="standard deviations")
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(
+    curves,
+    at=NS,
+    lines={
+        f"{metric}, {plain(arm)}": f"{metric}_{{0}}/{arm}"
+        for metric in ("gold", "length")
+        for arm in ("single", "finetune_min", "pretrain_min", "pretrain_mean")
+    }
+    | {"length, unbiased labels": "length_{0}/unbiased_pretrain_min"},
+    label=("n of best-of-n", "standard deviations"),
+    dashed=("length",),
+    doubling=True,
+)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.objectives import bt_loss, normalized_weights, rating_loss, weighted_loss
 from rewardsmith.rewards import extrapolate
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import PreferenceWorld, pair_accuracy
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     LowerBound("accuracy/scaled", over="accuracy/bt", above=0.005),
@@ -141,12 +140,4 @@ def loss(arm: str, scores: Tensor, batch: Data, world: World) -> Tensor:
     return n_models * (losses if weight is None else weighted_loss(losses, weight)).mean()
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Accuracy on clean pairs of every loss, and of two in a row."""
-    arms = [name.partition("/")[2] for name in results if name != "accuracy/best_alone"][::-1]
-    means = [mean_of(results, f"accuracy/{arm}") for arm in arms]
-    colors = ["tab:orange" if arm.startswith(("ratings_then", "expo")) else "tab:blue" for arm in arms]
-    axes.scatter(means, range(len(arms)), color=colors)
-    axes.grid(axis="x", linewidth=0.3)
-    axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
-    axes.set_xlabel("accuracy on clean pairs")
+figure = partial(dots, series={"accuracy": "accuracy/{}"}, label="accuracy on clean pairs")

@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_zscore
-from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, Within, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Within
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import rows
 from rewardsmith.rewards import RoutedReward
 from rewardsmith.transforms import gate, overlong_penalty, weighted_sum
@@ -22,9 +23,6 @@ from rewardsmith.worlds import Streams
 from rewardsmith.worlds.response_pool import expected
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("math/hybrid", over="math/model", at_least=0.25, p_value=0.01),
@@ -186,18 +184,15 @@ def looked_up(*, completions: list[str], table: list[float], **columns: Any) -> 
     return [None if math.isnan(value) else value for value in values]
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """True value on both kinds of prompt, and what of it comes in the requested form."""
-    names = {
+figure = partial(
+    dots,
+    series={
+        "verifiable prompts": "math/{}", "open prompts": "open/{}", "all, where formatted": "formatted_gold/{}",
+    },
+    rows={
         "model": "learned reward", "rule": "checker", "half": "half of each", "hybrid": "routed",
         "hybrid_format": "routed + format", "full": "routed + format + length",
         "model_full": "learned + format + length", "swapped": "swapped routes",
-    }  # fmt: skip
-    metrics = {"math": "verifiable prompts", "open": "open prompts", "formatted_gold": "all, if formatted"}
-    for shift, (metric, label) in zip((0.26, 0.0, -0.26), metrics.items(), strict=True):
-        heights = [height + shift for height in range(len(names))]
-        axes.barh(heights, [mean_of(results, f"{metric}/{arm}") for arm in names][::-1], height=0.24, label=label)
-    axes.set_yticks(range(len(names)), list(names.values())[::-1])
-    axes.set_xlim(0.0, 1.0)
-    axes.set_xlabel("true value after training")
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.3, 1.12), ncols=3)
+    },
+    label="true value after training",
+)  # fmt: skip

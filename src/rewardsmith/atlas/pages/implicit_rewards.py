@@ -205,5 +205,5 @@ figure = partial(
     dots,
     series={"reward head": "accuracy_{}/explicit", "DPO's log-ratio": "accuracy_{}/implicit"},
     rows={"train": "training pairs", "id": "same words", "mix": "either word", "paraphrase": "other words"},
-    label="accuracy (lines: std over seeds)",
+    label="accuracy",
 )

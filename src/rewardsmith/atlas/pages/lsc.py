@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.atlas.criteria import All, PairedGain, Results
+from rewardsmith.atlas.criteria import All, PairedGain
+from rewardsmith.atlas.figures import curves
 from rewardsmith.transforms import log_sigmoid_shaping, logical_and, weighted_sum
 from rewardsmith.transforms.links import pure_link, reference_link
 from rewardsmith.worlds.response_pool import expected, policy_at_kl
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("gold_at_kl_2/lsc", over="gold_at_kl_2/raw", at_least=0.03, p_value=0.025),
@@ -127,21 +125,15 @@ def combined(rewards: Tensor, references: Tensor, quantile: float, broken: bool)
     return {arm: values.view(shape) for arm, values in sums.items()}
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """True gain against KL, the two variants of LSC left out."""
-    names: dict[str, str] = {
-        "raw": "sum of rewards",
-        "lsc": "sum of log σ(r − q)",
-        "sigmoid": "sum of σ(r − q)",
-        "uncentered": "sum of log σ(r)",
-        "flipped": "sum of −log σ(q − r)",
-    }
-    for arm, label in names.items():
-        gain = [sum(values) / len(values) for values in (results[f"gold_at_kl_{target}/{arm}"] for target in KLS)]
-        style: dict[str, Any] = {"linewidth": 2.6} if arm in ("raw", "lsc") else {"linewidth": 1.2, "linestyle": "--"}
-        axes.plot(KLS, gain, marker="o", markersize=4, label=label, **style)
-    axes.axhline(0.0, color="gray", linewidth=0.8)
-    axes.set_xlabel("KL from the base policy (nats)")
-    axes.set_ylabel("gain in P(both properties hold)")
-    axes.set_xticks(KLS)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(
+    curves,
+    at=KLS,
+    lines={
+        "sum of rewards": "gold_at_kl_{0}/raw",
+        "sum of log σ(r − q)": "gold_at_kl_{0}/lsc",
+        "sum of σ(r − q)": "gold_at_kl_{0}/sigmoid",
+        "sum of log σ(r)": "gold_at_kl_{0}/uncentered",
+        "sum of −log σ(q − r)": "gold_at_kl_{0}/flipped",
+    },
+    label=("KL from the base policy (nats)", "gain in P(both properties hold)"),
+)

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import leave_one_out, min_returns, softmin_returns, step_returns
 from rewardsmith.advantages.steps import max_returns, mean_returns, min_form_weights, token_leave_one_out
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, train_chains
 from rewardsmith.worlds.step_chain import Rollouts, StepChain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     AtLeast("solved/min", 0.9),
@@ -134,14 +131,6 @@ def above_token_baseline(drawn: Rollouts, *, soft: bool, group_size: int, temper
     return step_returns(token_leave_one_out(rewards, mask, mask.to(rewards), group_size=group_size), mask)
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Success at half time (hollow) and at the end (filled), arm by arm."""
-    for height, arm in enumerate(reversed(ARMS)):
-        halfway, final = (mean_of(results, f"{metric}/{arm}") for metric in ("solved_halfway", "solved"))
-        color = "#b3492f" if final < 0.5 else "#3b6fb6"
-        axes.plot([halfway, final], [height, height], color=color, linewidth=2, alpha=0.45)
-        axes.plot(halfway, height, "o", color=color, markerfacecolor="white", markersize=6)
-        axes.plot(final, height, "o", color=color, markersize=6)
-    axes.set_yticks(range(len(ARMS)), [arm.replace("_", " ") for arm in reversed(ARMS)], fontsize=7)
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xlabel("success at half time (ring), at the end (dot)")
+figure = partial(
+    dots, series={"at half time": "solved_halfway/{}", "at the end": "solved/{}"}, rows=ARMS, label="success"
+)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import group_centered, group_zscore
-from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Results, Within, mean_of
+from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Within
+from rewardsmith.atlas.figures import dots
 from rewardsmith.transforms import AppealsEstimator, backward_correction, forward_weights
 from rewardsmith.worlds.training import adam_steps, logit_gradient
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("auc_plain/backward", over="auc_plain/naive", at_least=0.12, p_value=0.01),
@@ -187,13 +186,8 @@ def train(
     return torch.stack([*curve, channel.accuracy(policy)]), policy
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Gold accuracy that each correction reaches where the verifier is biased against the better style."""
-    arms = [name.partition("/")[2] for name in results if name.startswith("styles_centered/")][::-1]
-    for offset, kind, label in ((0.19, "centered", "centered"), (-0.19, "zscore", "group z-score")):
-        heights = [height + offset for height in range(len(arms))]
-        axes.barh(heights, [mean_of(results, f"styles_{kind}/{arm}") for arm in arms], height=0.36, label=label)
-    axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
-    axes.set_xlim(0.0, 1.0)
-    axes.set_xlabel("gold accuracy after training")
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.1), ncols=2)
+figure = partial(
+    dots,
+    series={"centered": "styles_centered/{}", "group z-score": "styles_zscore/{}"},
+    label="gold accuracy under a biased verifier",
+)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import leave_one_out
-from rewardsmith.atlas.criteria import All, Equal, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, Equal, PairedGain
+from rewardsmith.atlas.figures import curves, plain
 from rewardsmith.transforms import RunningNorm, log_sigmoid_shaping
 from rewardsmith.transforms.links import pure_link, reference_link
 from rewardsmith.worlds.response_pool import expected, kl, policy_at_kl, tilted_policy
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("gold_at_kl_1/par_10", over="gold_at_kl_1/vanilla", at_least=0.5, p_value=0.01),
@@ -164,15 +162,12 @@ def training(
     return {f"{metric}/{arm}": float(v) for metric, row in stages.items() for arm, v in zip(shaped, row, strict=True)}
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """True gain against KL, arms that coincide with vanilla left out."""
-    shown = ("vanilla", "late_sigmoid", "clip", "uncentered_sigmoid", "par_1", "par_10", "par_10_k3", "lsc")
-    for arm in shown:
-        gain = [mean_of(results, f"gold_at_kl_{target}/{arm}") for target in KLS]
-        width, line = (2.6, "-") if arm in ("vanilla", "par_10") else (1.2, "--")
-        axes.plot(KLS, gain, line, marker="o", markersize=4, label=arm.replace("_", " "), linewidth=width)
-    axes.axhline(0.0, color="gray", linewidth=0.8)
-    axes.set_xlabel("KL from the base policy (nats)")
-    axes.set_ylabel("gain in true value (points)")
-    axes.set_xticks(KLS)
-    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(
+    curves,
+    at=KLS,
+    lines={
+        plain(arm): f"gold_at_kl_{{0}}/{arm}"  # those that coincide with vanilla are left out
+        for arm in ("vanilla", "late_sigmoid", "clip", "uncentered_sigmoid", "par_1", "par_10", "par_10_k3", "lsc")
+    },
+    label=("KL from the base policy (nats)", "gain in true value (points)"),
+)

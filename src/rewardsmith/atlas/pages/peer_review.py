@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import parameters
 from rewardsmith.objectives import bt_loss, keep_schedule, peer_review_masks, weighted_loss
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     LowerBound("accuracy_40/peer", over="accuracy_40/standard", above=0.10),
@@ -141,14 +139,8 @@ def choose(
     return masks.to(batch.dtype)
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Accuracy under much noise, and how clean what each way of choosing kept is."""
-    arms = [name.partition("/")[2] for name in results if name.startswith("accuracy_40/")][::-1]
-    bars = ((0.19, "accuracy_40", "accuracy on clean pairs"), (-0.19, "clean_40", "right labels kept"))
-    for offset, kind, label in bars:
-        heights = [height + offset for height in range(len(arms))]
-        axes.barh(heights, [mean_of(results, f"{kind}/{arm}") for arm in arms], height=0.36, label=label)
-    axes.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
-    axes.set_xlim(0.0, 1.0)
-    axes.set_xlabel("share, where 40 % of the labels are wrong")
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, 1.12), ncols=2)
+figure = partial(
+    dots,
+    series={"accuracy on clean pairs": "accuracy_40/{}", "right labels kept": "clean_40/{}"},
+    label="share, where 40 % of the labels are wrong",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,16 +13,14 @@ from torch import Tensor
 from rewardsmith._check import check_range
 from rewardsmith.advantages import drop_unscored, power_filter, rank_filter
 from rewardsmith.advantages.filters import middle_filter
-from rewardsmith.atlas.criteria import All, AtLeast, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, PairedGain
+from rewardsmith.atlas.figures import plane
 from rewardsmith.atlas.page import rows
 from rewardsmith.measures import choose_filter
 from rewardsmith.measures.intervals import rank_correlations
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, logit_gradient
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     PairedGain("auc/bw", over="auc/random", at_least=0.010, p_value=0.025),
@@ -185,16 +183,13 @@ def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) ->
     return torch.stack([*curve, rm.value(rm.policy(parameters))])
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """What training reached against the R² measured before it, one point per rule that keeps two, and all five."""
-    shown = {  # label, and where it goes, in points
-        "all": ("all five", (-8, 8)), "random": ("two at random", (-70, -4)), "bw": ("best + worst", (-26, -15)),
-        "br": ("best + random", (-8, 8)), "wr": ("worst + random", (4, -13)), "middle": ("middle two", (6, -3)),
-    }  # fmt: skip
-    for rule, (name, offset) in shown.items():
-        x, y = (mean_of(results, f"{metric}/{rule}") for metric in ("r2", "auc"))
-        axes.plot(x, y, marker="o", color="C0" if rule == "bw" else "gray")
-        axes.annotate(name, (x, y), textcoords="offset points", xytext=offset, fontsize=8)
-    axes.margins(x=0.15, y=0.15)
-    axes.set_xlabel("R² of gold on the kept rewards, before training")
-    axes.set_ylabel("expected gold over training")
+figure = partial(
+    plane,
+    x=("r2", "R² of gold on the kept rewards, before training"),
+    y=("auc", "expected gold over training"),
+    arms={
+        "all": "all five", "random": "two at random", "bw": "best + worst", "br": "best + random",
+        "wr": "worst + random", "middle": "middle two",
+    },
+    level=None,
+)  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.figures import curves, plain, spread
 from rewardsmith.atlas.page import parameters
 from rewardsmith.data import cross_fit_masks, relabel, strength_of_votes
 from rewardsmith.data.relabeling import Relabeled
@@ -140,16 +141,11 @@ def fresh(n: int, world: World, streams: Streams) -> BatchedMLP:
 
 def figure(results: Results, axes: Axes) -> None:
     """How many labels are right in each tenth of strength, and what correcting them is worth."""
-    axes.plot(range(1, 11), [mean_of(results, f"right/tenth_{k}") for k in range(1, 11)], marker="o")
-    right = 1 - mean_of(results, "wrong/labels")
-    axes.axhline(right, color="gray", linewidth=1)
-    axes.annotate("all labels", (1, right), textcoords="offset points", xytext=(0, 4))
+    axes.axhline(1 - mean_of(results, "wrong/labels"), color="C1", linestyle="--", label="all labels")
+    label = ("tenth of the pairs, by strength of the label", "share of right labels")
+    curves(results, axes, at=range(1, 11), lines={"labels of this tenth": "right/tenth_{0}"}, label=label)
     gains = []
     for arm in ("flip20", "drop20", "sign", "sign_in_sample", "flip_top"):
-        gain = mean_of(results, f"accuracy/{arm}") - mean_of(results, "accuracy/base")
-        gains.append(f"{arm.replace('_', ' ')} {gain:+.3f}")
-    axes.text(0.97, 0.05, "\n".join(["accuracy gained", *gains]), transform=axes.transAxes, ha="right", fontsize=8)
-    axes.set_xticks(range(1, 11))
-    axes.set_ylim(0.0, 1.0)
-    axes.set_xlabel("tenth of the pairs, by strength of the label")
-    axes.set_ylabel("share of right labels")
+        gain, half = spread(results, f"accuracy/{arm} − accuracy/base")
+        gains.append(f"{plain(arm)} {gain:+.3f} ± {half:.3f}")
+    axes.text(0.97, 0.15, "\n".join(["accuracy gained", *gains]), transform=axes.transAxes, ha="right", fontsize=8)

@@ -6,14 +6,15 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain
+from rewardsmith.atlas.figures import curves
 from rewardsmith.atlas.page import rows
 from rewardsmith.data import sample_tree_pairs
 from rewardsmith.data.preference_trees import leaf_paths
@@ -23,9 +24,6 @@ from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.heavy_tails import score_pool
 from rewardsmith.worlds.preference_world import Pairs, margins, train_pairs
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     LowerBound("bon_prefix/tree", over="bon_prefix/chain", above=0.25),
@@ -180,14 +178,13 @@ def uncertainty(seed: int, world: World) -> dict[str, float]:
     return {f"uncertainty/{name}": float(v.sum() / (len(ends) * (len(ends) - 1))) for name, v in tables.items()}
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Gain over independent pairs, by how much the candidates share."""
-    shown = {"tree": "tree", "reuse": "reuse, no shared prefix", "chain_equal_segments": "chain, as few segments"}
-    metrics = {"unrelated": "none", "sibling_1": "one segment", "sibling_2": "two segments"}
-    for arm, label in shown.items():
-        gains = [np.subtract(results[f"{name}/{arm}"], results[f"{name}/chain"]).mean() for name in metrics]
-        axes.plot(list(metrics.values()), gains, marker="o", label=label)
-    axes.axhline(0.0, color="gray", linewidth=0.8)
-    axes.set_xlabel("what the two responses of a test pair share")
-    axes.set_ylabel("accuracy gained over independent pairs")
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(
+    curves,
+    at={"unrelated": "none", "sibling_1": "one segment", "sibling_2": "two segments"},
+    lines={
+        "tree": "{0}/tree − {0}/chain",
+        "reuse, no shared prefix": "{0}/reuse − {0}/chain",
+        "chain, as few segments": "{0}/chain_equal_segments − {0}/chain",
+    },
+    label=("what the two responses of a test pair share", "accuracy gained over independent pairs"),
+)

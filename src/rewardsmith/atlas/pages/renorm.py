@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from rewardsmith.advantages import step_returns
-from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtMost, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import parameters, rows
 from rewardsmith.transforms import add_outcome, renorm
 from rewardsmith.transforms.steps import gate_by_outcome
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.chain_training import Credit, Training, train_chains
 from rewardsmith.worlds.step_chain import Rollouts, StepChain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     # Part A, a fixed number of turns: credit.
@@ -122,15 +120,9 @@ def renormed(drawn: Rollouts, **how: Any) -> Tensor:
     return step_returns(renorm(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask)
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Part A's success over training (ring) and part B's final success (dot), arm by arm."""
-    for height, arm in enumerate(reversed(FREE)):
-        final = mean_of(results, f"free_solved/{arm}")
-        color = "#b3492f" if final < 0.5 else "#3b6fb6"
-        axes.plot(final, height, "o", color=color, markersize=6)
-        if arm in FIXED:
-            area = mean_of(results, f"fixed_area/{arm}")
-            axes.plot(area, height, "o", color=color, markerfacecolor="none", markersize=9)
-    axes.set_yticks(range(len(FREE)), [arm.replace("_", " ") for arm in reversed(FREE)], fontsize=8)
-    axes.set_xlim(-0.04, 1.04)
-    axes.set_xlabel("fixed turns: mean success (ring); free length: final (dot)")
+figure = partial(
+    dots,
+    series={"free length: success at the end": "free_solved/{}", "fixed turns: mean success": "fixed_area/{}"},
+    rows=FREE,
+    label="success",
+)

@@ -244,6 +244,5 @@ figure = partial(  # the plain reward model is at the right, at chance; good is 
     plane,
     x=("ece", "expected calibration error"),
     y=("auroc", "AUROC of the stated confidence"),
-    squares=("ppo_m_flipped", "ppo_c_flipped"),
     told=("accuracy",),
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain
+from rewardsmith.atlas.figures import curves, plain
 from rewardsmith.atlas.page import parameters
 from rewardsmith.transforms import mean_minus_variance, member_mean, member_quantile
 from rewardsmith.worlds import Streams
@@ -18,9 +18,6 @@ from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores
 from rewardsmith.worlds.preference_world import pair_accuracy, train_pairs
 from rewardsmith.worlds.response_pool import best_of_n, expected, kl, tilted_policy
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     LowerBound("gold_2048/min", over="gold_2048/single", above=0.1, least_seeds=8),
@@ -105,16 +102,10 @@ def tilted(arms: dict[str, Tensor], gold: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """True value of the pick against the number of candidates."""
-    for arm in ("single", *WAYS):
-        gold = [mean_of(results, f"gold_{n}/{arm}") for n in NS]
-        pessimist = arm in ("min", "uwo_05", "uwo_1")
-        style: dict[str, Any] = {"linewidth": 2.4} if pessimist or arm == "single" else {"linewidth": 1.2}
-        label = arm.replace("_05", " 0.5").replace("_", " ")
-        axes.plot(NS, gold, "o-" if pessimist else "o--", markersize=4, label=label, **style)
-    axes.axhline(0.0, color="gray", linewidth=0.8)
-    axes.set_xscale("log", base=2)
-    axes.set_xlabel("n of best-of-n")
-    axes.set_ylabel("true value of the pick (standard deviations)")
-    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(
+    curves,
+    at=NS,
+    lines={plain(arm).replace("05", "0.5"): f"gold_{{0}}/{arm}" for arm in ("single", *WAYS)},
+    label=("n of best-of-n", "true value of the pick (standard deviations)"),
+    doubling=True,
+)

@@ -345,6 +345,5 @@ def consistency(rewards: dict[str, Score], pairs: list[ContrastPair], tests: lis
 figure = partial(  # training moves up and right, fusion up and left
     plane,
     x=("best_of_64", "gold of what best-of-64 picks (0 to 3)"),
-    y=("c_res", "response contrast (chance 0.5)"),
-    squares=FUSED,
+    y=("c_res", "response contrast"),
 )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rewardsmith._check import check_choice, check_range
-from rewardsmith.atlas.criteria import All, LowerBound, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, LowerBound, PairedGain
+from rewardsmith.atlas.figures import curves, plain
 from rewardsmith.atlas.page import parameters
 from rewardsmith.measures.scoring_errors import over_vs_under_scoring
 from rewardsmith.objectives import thurstone_loss
@@ -23,9 +24,6 @@ from rewardsmith.worlds.heavy_tails import HeavyTails, member_scores
 from rewardsmith.worlds.preference_world import Pairs, train_pairs
 from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     LowerBound("gold_256/mix_03", over="gold_256/nominal", above=0.1, least_seeds=8),
@@ -185,15 +183,13 @@ def head_scores(models: GaussianHeads, features: Tensor, reference: Tensor) -> t
     return (mean - center) / scale, std / scale
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """True value of the pick against the number of candidates, from the nominal score down to the lowest."""
-    for arm in ("single", "nominal", "mix_07", "mix_05", "mix_03", "min", "shared_trunk_min", "max"):
-        gold = [mean_of(results, f"gold_{n}/{arm}") for n in NS]
-        line = "o--" if arm in ("max", "shared_trunk_min") else "o-"
-        width = 2.4 if arm in ("single", "nominal", "min") else 1.2
-        axes.plot(NS, gold, line, markersize=4, linewidth=width, label=arm.replace("_0", " 0.").replace("_", " "))
-    axes.axhline(0.0, color="gray", linewidth=0.8)
-    axes.set_xscale("log", base=2)
-    axes.set_xlabel("n of best-of-n")
-    axes.set_ylabel("true value of the pick (standard deviations)")
-    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.45, -0.16))
+figure = partial(
+    curves,
+    at=NS,
+    lines={
+        plain(arm).replace(" 0", " 0."): f"gold_{{0}}/{arm}"
+        for arm in ("single", *MIXES, "min", "shared_trunk_min", "max")
+    },
+    label=("n of best-of-n", "true value of the pick (standard deviations)"),
+    doubling=True,
+)

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain, Results, mean_of
+from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
+from rewardsmith.atlas.figures import plain, plane
 from rewardsmith.atlas.page import parameters
 from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.transforms import brier_reward
 from rewardsmith.transforms.scoring_rules import incentive_compatible, linear_reward, log_score_reward, spherical_reward
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedRollouts, train_stated
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     AtMost("ece/rlcr", 0.08),
@@ -109,15 +106,10 @@ MEASURES: dict[str, Callable[..., float]] = {
 }
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """Accuracy against calibration error: a good reward ends on the left, at the oracle's height."""
-    oracle = mean_of(results, "accuracy/oracle")
-    axes.axhline(oracle, color="gray", linewidth=0.8, linestyle="--", label="best possible accuracy")
-    for arm, marker in zip(ARMS, "ooD^svP*X", strict=True):
-        x, y = (mean_of(results, f"{name}/{arm}") for name in ("ece", "accuracy"))
-        axes.plot([x], [y], marker, markersize=14 if arm == "rlcr" else 7, label=arm.replace("_", " "))
-    axes.set_xlabel("expected calibration error")
-    axes.set_ylabel("accuracy")
-    axes.set_xlim(left=0.0)
-    axes.set_ylim(bottom=0.0)
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="center right", bbox_to_anchor=(1.0, 0.35))
+figure = partial(  # a good reward ends on the left, at the height of the line
+    plane,
+    x=("ece", "expected calibration error"),
+    y=("accuracy", "accuracy"),
+    arms={arm: plain(arm) for arm in ARMS},
+    level=("best possible", "accuracy/oracle"),
+)
