@@ -19,6 +19,7 @@ SEEDS_OF_SLOW_PAGES = {  # a seed of these takes 3 to 15 CPU-seconds
     "causal_rubrics": 2,
     "dynamic_beta": 2,
     "helping_or_herding": 2,
+    "implicit_rewards": 2,
     "master_keys": 1,
     "noise_corrections": 3,
     "par": 3,

@@ -59,19 +59,19 @@ PLANTED = {
         lambda w: w.train("noise", n=4000, taste=NOISY), rows("noise", n=6000, taste=NOISY), "label_noise", 24_000
     ),
     "overconfidence": Case(
-        lambda w: w.train("overtrained", n=150, epochs=40), rows("many", n=4000), "margin_calibration"
+        lambda w: w.train("overtrained", n=100, epochs=40), rows("many", n=1500), "margin_calibration", 4_000
     ),
     "opener bias": Case(biased("opener", 2.5, n=4000), rows(), "openers"),
-    "position bias": Case(lambda w: w.pairwise("position", better_first=0.75), rows(), "position"),
-    "duplicated members": Case(lambda w: w.ensemble("copies", ["sound 0"] * 3, noise=1e-3), rows(), "members"),
+    "position bias": Case(lambda w: w.pairwise("position", better_first=0.75, steps=150), rows(), "position", 4_000),
+    "duplicated members": Case(lambda w: w.ensemble("copies", ["sound 0"] * 2, noise=1e-3), rows(), "members"),
     "untrained head": Case(lambda w: w.untrained("fresh head"), rows(), "accuracy"),
 }
 SOUND = {f"sound {k}": Case(plain(f"sound {k}"), rows(f"sound {k}")) for k in range(5)} | {
     "fewer rows": Case(lambda w: w.train("fewer", n=1500), rows("fewer")),
     "more rows": Case(lambda w: w.train("more", n=4000), rows("more")),
     "reads the context": Case(lambda w: w.train("contexts", contexts=True), rows("contexts", contexts=True)),
-    "both orders": Case(lambda w: w.pairwise("both orders", better_first=None), rows()),
-    "members of their own": Case(lambda w: w.ensemble("members", ["sound 0", "sound 1", "sound 2"]), rows()),
+    "both orders": Case(lambda w: w.pairwise("both orders", better_first=None, steps=200), rows(), budget=4_000),
+    "members of their own": Case(lambda w: w.ensemble("members", ["sound 0", "sound 1"]), rows()),
 }
 CASES = PLANTED | SOUND
 BY_COMMAND = {

@@ -312,7 +312,7 @@ class World:
             _kept(reward.model, reward.tokenizer, self.folder / name / f"member-{k}")
         return self.folder / name
 
-    def pairwise(self, name: str, *, better_first: float | None, n: int = 4000, steps: int = 300) -> Path:
+    def pairwise(self, name: str, *, better_first: float | None, steps: int, n: int = 4000) -> Path:
         """A model that reads both answers, the better first with chance `better_first`; None: once in each order."""
         folder, rng = self.folder / name, random.Random(f"{self.seed} {name}")
         if folder.exists():

@@ -92,7 +92,7 @@ class Pool:
                 running = [task for worker in self._workers for task in worker.tasks.values()]
                 if len(running) >= self._concurrency or any(t.alone for t in (queue[0], *idlest.tasks.values())):
                     break
-            elif idlest.tasks and (len(idlest.tasks) >= idlest.depth or len(queue) < len(self._workers)):
+            elif idlest.tasks and (not idlest.has_room(queue[0]) or len(queue) < len(self._workers)):
                 break  # a call waits behind another only while there is more than enough for everyone
             self._number += 1
             task = queue.popleft()
@@ -161,7 +161,7 @@ class Pool:
             over = True
         if over:
             worker.forget(message.number)
-            worker.slowest = max(task.unit.seconds, worker.slowest / 2)
+            worker.slowest = max(task.unit.seconds / len(task.unit.rows), worker.slowest / 2)
             if not self._is_async:
                 worker.restart_clocks()
         return task.unit if over and task.unit.done else None

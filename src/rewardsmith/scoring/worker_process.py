@@ -27,7 +27,7 @@ class WorkerProcess:
     """One process with the calls it has been sent, oldest first.
 
     allowed: number of a call → seconds that it may take. started: → when it began. cold: nothing has come back yet.
-    garbled: it has sent what is no message. slowest: seconds that one of its last calls took, the longest of them.
+    garbled: it has sent what is no message. slowest: seconds a row of one of its last calls, the slowest of them.
     """
 
     def __init__(self, payload: bytes, memory: int | None) -> None:
@@ -58,10 +58,12 @@ class WorkerProcess:
         self.tail = b""
         self.flush()
 
-    @property
-    def depth(self) -> int:
-        """How many calls it may have: two, or more where they are short."""
-        return 2 if self.cold else max(2, min(MOST_CALLS, int(AHEAD / max(self.slowest, 1e-6))))
+    def has_room(self, task: Task) -> bool:
+        """Tell whether it may have one more call: two always, and more while their rows are quick."""
+        if len(self.tasks) < 2 or self.cold:
+            return len(self.tasks) < 2
+        n_rows = sum(len(each.indices) for each in (*self.tasks.values(), task))
+        return len(self.tasks) < MOST_CALLS and n_rows * self.slowest <= AHEAD
 
     def send(self, number: int, task: Task, allowed: float | None, *, limits_itself: bool) -> None:
         """Give it a call, with the next `flush`; one that is async `limits_itself`, row by row."""
