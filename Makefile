@@ -11,9 +11,9 @@ export HF_HUB_OFFLINE := 1
 # Compiled modules are kept: the suite starts some hundred processes.
 unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores; more threads would only wait for one another.
-check test newest engines sweep: export OMP_NUM_THREADS := 1
+check test models newest engines sweep: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo lint check test newest engines sweep atlas bench clean
+.PHONY: help demo lint check test models newest engines sweep atlas bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -61,8 +61,12 @@ lint: .venv/.installed
 check: lint
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --doctest-modules src tests
 
-test: lint .venv-newest/.installed
+test: .venv/.installed .venv-newest/.installed
+	$(MAKE) --jobs=2 --output-sync lint models
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --doctest-modules src tests
+
+# The model-equality tests on the packages of constraints-newest.txt.
+models: .venv-newest/.installed
 	.venv-newest/bin/pytest -q -n $(WORKERS) -m models tests/rewards/models
 
 # The one target that depends on what was released today. The file changes only where its tests pass.
