@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp
 
 from rewardsmith.atlas import Page, load_page, run_page
 from rewardsmith.atlas import run as run_module
-from rewardsmith.atlas.criteria import AtLeast
+from rewardsmith.atlas.criteria import AtLeast, PairedGain
 from rewardsmith.atlas.page import LoadedPage, changed_world
 
 
@@ -83,11 +83,37 @@ def test_every_seed_is_announced():
 
 def test_json_has_exactly_the_promised_keys():
     printed = json.loads(json.dumps(run_page("toy", seeds=[1, 3]).as_json()))
-    assert list(printed) == ["paper", "slug", "criterion", "passed", "results", "intervals", "seconds", "world"]
+    assert list(printed) == [
+        "paper", "slug", "criterion", "passed", "results", "intervals", "seconds", "world", "changed", "ablation"
+    ]  # fmt: skip
     assert printed["criterion"] == "mean heads/seen ≥ 0"
     assert printed["results"]["heads/seen"] == [0.5, 1.5]
     low, high = printed["intervals"]["heads/seen"]
     assert low < 1.0 < high
+
+
+def test_a_run_says_what_was_changed_and_that_the_ablation_ran():
+    printed = run_page("toy", seeds=[1], world={"bias": "0.25"}, broken=True).as_json()
+    assert (printed["changed"], printed["ablation"]) == ({"bias": "0.25"}, True)
+
+
+def test_the_outcome_says_where_too_few_seeds_ran_for_what_the_criterion_asks(monkeypatch):
+    """2⁻⁵ = 0.031 ≤ 0.05 < 2⁻⁴ = 0.0625."""
+    gain = PairedGain("heads/seen", over="threads/seen", at_least=-1.0, p_value=0.05)
+    monkeypatch.setattr(
+        run_module, "load_page", lambda slug: replace(TOY, page=replace(TOY.page, criterion=gain))
+    )  # heads beat the one thread by 0 to 1 from seed 2 on
+    assert run_page("toy", seeds=[3, 4]).outcome == "Passed, judged by means: intervals and p-values take 5 seeds"
+    assert run_page("toy", seeds=[3, 4, 5, 6, 7]).outcome == "Passed"
+    assert run_page("toy", seeds=[3, 4, 5, 6, 7], broken=True).outcome == "Not passed"
+
+
+def test_a_notebook_shows_outcome_criterion_and_figures():
+    shown = run_page("toy", seeds=[1, 3])._repr_html_()
+    assert shown.startswith("<p><b>toy</b>: Passed</p><table><tr><td>✓</td><td>mean heads/seen ≥ 0</td><td>1</td></tr>")
+    unequal = replace(run_page("toy", seeds=[1]), results={"heads/<i>": [1.0], "heads/b": [2.0]})
+    assert "<svg viewBox=" in unequal._repr_html_()
+    assert "<i>" not in unequal._repr_html_()
 
 
 def test_numbers_that_are_not_finite_become_null_in_json(monkeypatch):

@@ -113,6 +113,14 @@ def test_the_p_value_beyond_enumeration_is_near_the_exact_one():
     assert sign_flip_p_value(gain) == pytest.approx(float((signs @ gain >= gain.sum()).mean()), abs=0.01)
 
 
+def test_a_gain_says_where_its_p_value_is_out_of_reach():
+    """Of 2ⁿ sign patterns the smallest share is 2⁻ⁿ: 1/8 with 3 seeds, 1/128 ≤ 0.01 with 7."""
+    gain = PairedGain("m/a", over="m/b", at_least=0.5, p_value=0.01)
+    few, enough = (gain.judge({"m/a": [1.0] * n, "m/b": [0.0] * n}) for n in (3, 7))
+    assert few == (True, str(gain), "+1; not tested: p ≤ 0.01 takes 7 seeds, 3 ran", ())
+    assert enough == (True, str(gain), "+1, p = 0.0078", ())
+
+
 def test_all_needs_every_part_and_keeps_their_verdicts():
     criterion = All(AtLeast("m/a", 1), AtMost("m/b", 1))
     verdict = criterion.judge({"m/a": [1.0], "m/b": [2.0]})

@@ -3,14 +3,14 @@
 import ast
 import importlib
 import inspect
-import math
 from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
 
 import pytest
 
 from rewardsmith.atlas import find_paper, load_page, page_slugs, run_page
-from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain
+from rewardsmith.atlas.criteria import All, AtMost, LowerBound, PairedGain, seeds_to_judge
+from rewardsmith.atlas.results import Held
 from rewardsmith.atlas.site import write_site
 
 SLUGS = page_slugs()
@@ -33,14 +33,6 @@ SEEDS_OF_SLOW_PAGES = {  # to judge these in full takes 6 CPU-seconds to some mi
     "reward_inconsistency": 2,
     "reward_robust": 2,
 }
-
-
-def seeds_to_judge(criterion):
-    """The fewest seeds at which no part is judged by its mean in place of its interval or p-value."""
-    p_value = getattr(criterion, "p_value", None)
-    attainable = math.ceil(-math.log2(p_value)) if p_value else 1  # 2⁻ⁿ ≤ p
-    parts = map(seeds_to_judge, getattr(criterion, "parts", ()))
-    return max(attainable, getattr(criterion, "least_seeds", 1), *parts)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -104,7 +96,7 @@ def test_a_page_passes_and_a_seed_alone_gives_the_same_numbers(slug, tmp_path):
     alone = run_page(slug, seeds=seeds[-1:])
     for name, (value,) in alone.results.items():
         assert run.results[name][-1] == pytest.approx(value, abs=tolerance, rel=0, nan_ok=True), name
-    write_site(tmp_path, runs={slug: run}, ablations={slug: alone})
+    write_site(tmp_path, {slug: Held({"default": run, "ablation": alone})})
     assert (tmp_path / f"{slug}.html").is_file()
 
 

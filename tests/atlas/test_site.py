@@ -5,16 +5,18 @@ from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import pytest
+from tests.atlas.toy import only_page
 
-from rewardsmith.atlas import Run, find_paper, load_page, status_of
+from rewardsmith.atlas import Run, find_page, find_paper, load_page, run_page, status_of
 from rewardsmith.atlas.criteria import AtLeast
-from rewardsmith.atlas.site import metrics, shown_status, write_site
+from rewardsmith.atlas.results import Held, asked_of
+from rewardsmith.atlas.site import shown_status, write_site
 
 
-def made_up_run(slug: str = "par", *, values: tuple[float, ...] = (1.0, 2.0), claim: str = "A claim.") -> Run:
+def made_up_run(*, values: tuple[float, ...] = (1.0, 2.0), **changes: str) -> Run:
     """A run of a real page with invented numbers."""
-    loaded = load_page(slug)
-    page = replace(loaded.page, claim=claim, criterion=AtLeast("gold/a", 1.5))
+    loaded = load_page("par")
+    page = replace(loaded.page, criterion=AtLeast("gold/a", 1.5))
     results = {"gold/a": list(values), "gold/b": [0.0, 0.0]}
     return Run(
         page=page,
@@ -25,7 +27,14 @@ def made_up_run(slug: str = "par", *, values: tuple[float, ...] = (1.0, 2.0), cl
         intervals={"gold/a": (-4.9, 7.9)},
         verdict=page.criterion.judge(results),
         seconds=1.0,
+        changes=changes,
     )
+
+
+def made_up(*, ablated: tuple[float, ...] = (0.0, 0.0), stale: bool = False) -> Held:
+    """The runs of a real page: two changed worlds, of which the second does not pass."""
+    changed = {"hack_rate=0.02": made_up_run(hack_rate="0.02"), "b": made_up_run(values=(1.0, 1.0), gold_std="9.0")}
+    return Held({"default": made_up_run(), "ablation": made_up_run(values=ablated), **changed}, stale)
 
 
 class Outline(HTMLParser):
@@ -48,11 +57,10 @@ class Outline(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
-    write_site(out, runs={"par": made_up_run(claim="<b>x</b>")}, ablations={"par": made_up_run(values=(0.0, 0.0))})
+    write_site(out, {"par": made_up()})
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.html", "par.html"])
 def test_a_file_is_well_formed_and_fetches_nothing(site, name):
     outline = Outline()
@@ -62,15 +70,19 @@ def test_a_file_is_well_formed_and_fetches_nothing(site, name):
     assert "@import" not in (site / name).read_text(encoding="utf-8")
 
 
-def test_the_index_shows_all_papers_and_links_the_pages(site):
+def test_the_index_shows_all_papers_in_order_and_links_the_pages(site):
     text = (site / "index.html").read_text(encoding="utf-8")
     assert len(re.findall('<article class="card"', text)) == 78
+    assert re.findall(r'<span class="no">(\d+)</span>', text) == [str(number) for number in range(1, 79)]
     assert re.findall(r'<a href="([a-z_]+\.html)">', text) == ["par.html"]
+    assert 'data-status="partly" data-family="shaping and combining" data-tag="transforms"' in text
+    for chosen in ("shaping and combining", "transforms"):
+        assert f"<option>{chosen}</option>" in text
 
 
 def test_a_page_shows_verdict_criterion_figures_and_ablation(site):
     text = (site / "par.html").read_text(encoding="utf-8")
-    assert "mean gold/a ≥ 1.5" in text
+    assert "mean gold (a) ≥ 1.5" in text
     assert "Passed" in text
     assert "Run so, it does not pass, as it must." in text
     assert "1.500" in text
@@ -79,25 +91,52 @@ def test_a_page_shows_verdict_criterion_figures_and_ablation(site):
     assert '<svg viewBox="0 0 ' in text
 
 
-def test_text_is_escaped(site):
+def test_changed_worlds_stand_beside_the_default_with_their_outcome_good_or_bad(site):
     text = (site / "par.html").read_text(encoding="utf-8")
-    assert "&lt;b&gt;x&lt;/b&gt;" in text
-    assert "<b>x</b>" not in text
+    items = [re.sub(r"<[^>]+>", "", item) for item in re.findall(r"<li>(Change .*?)</li>", text)]
+    assert items == [
+        "Change 1: share of responses that fool it: 0.02 instead of 0.01. passed",
+        "Change 2: points; spread of true value within a prompt: 9.0 instead of 1.5. not passed",
+    ]
+    cells = re.findall(r'<td data-label="(default|change \d)">(.*)</td>', text)
+    seen = [(world, re.sub(r"<[^>]+>", "", cell)) for world, cell in cells]
+    assert seen[:3] == [("default", "holds 1.5"), ("change 1", "holds 1.5"), ("change 2", "fails 1")]
 
 
-def test_a_run_that_did_not_pass_is_not_called_reproduced():
+def test_a_page_starts_with_its_advice_and_its_text_is_escaped(tmp_path):
+    with only_page(tmp_path / "pages"):
+        runs = {name: run_page("toy", seeds=[3], **keywords) for name, keywords in asked_of(find_page("toy")).items()}
+        write_site(tmp_path, {"toy": Held(runs)})
+    text = (tmp_path / "toy.html").read_text(encoding="utf-8")
+    assert '</h1>\n<p class="lead">Flip &lt;i&gt;twice&lt;/i&gt;.</p>' in text
+    assert "&lt;b&gt;Heads&lt;/b&gt; &amp; <code>tails</code>." in text
+    assert "Flip &lt;i&gt;twice&lt;/i&gt;." in (tmp_path / "index.html").read_text(encoding="utf-8")
+    for name in ("toy.html", "index.html"):
+        assert not re.search("<[bi]>", (tmp_path / name).read_text(encoding="utf-8"))
+
+
+def test_stale_results_are_called_so(tmp_path):
+    for stale in (False, True):
+        write_site(tmp_path, {"par": made_up(stale=stale)})
+        assert ("they are stale" in (tmp_path / "par.html").read_text(encoding="utf-8")) is stale
+
+
+def test_a_run_that_did_not_pass_or_did_not_run_is_not_called_reproduced():
     paper = find_paper(24)
-    assert shown_status(paper, made_up_run(values=(0.0, 0.0))) == "not reproduced"
-    assert shown_status(paper, made_up_run()) == status_of(paper)
-    assert shown_status(paper, None) == status_of(paper)
+    assert shown_status(paper, Held({"default": made_up_run(values=(0.0, 0.0))})) == "not reproduced"
+    assert shown_status(paper, made_up()) == status_of(paper)
+    assert shown_status(paper, None) == "not built"
+    assert shown_status(find_paper(1), None) == "planned"
 
 
 def test_an_ablation_that_passes_is_called_out(tmp_path):
-    write_site(tmp_path, runs={"par": made_up_run()}, ablations={"par": made_up_run()})
+    write_site(tmp_path, {"par": made_up(ablated=(1.0, 2.0))})
     assert "The ablation passed, which it must not." in (tmp_path / "par.html").read_text(encoding="utf-8")
 
 
-def test_the_table_groups_arms_by_metric_beside_their_ablation():
-    arm_a, arm_b = metrics(made_up_run(), made_up_run(values=(0.0, 4.0)))["gold"]
-    assert (arm_a.name, arm_a.mean, arm_a.interval, arm_a.ablated) == ("a", 1.5, (-4.9, 7.9), 2.0)
-    assert (arm_b.name, arm_b.interval) == ("b", None)
+def test_the_table_groups_arms_by_metric_beside_their_ablation(tmp_path):
+    write_site(tmp_path, {"par": made_up(ablated=(0.0, 4.0))})
+    text = (tmp_path / "par.html").read_text(encoding="utf-8")
+    table = text[text.index("<h3>gold</h3>") :].partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("</tr>")]
+    assert rows[1:3] == [["a", "1.500", "-4.900 to 7.900", "2.000"], ["b", "0.000", "one seed", "0.000"]]

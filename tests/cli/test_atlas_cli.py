@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.atlas.toy import MODULE, only_page
 from typer.testing import CliRunner
 
 from rewardsmith.cli.atlas import app
@@ -81,11 +82,69 @@ def test_usage_errors_exit_2_and_say_what_to_do(arguments, message):
     assert message in outcome.stderr
 
 
-@pytest.mark.slow
-def test_build_writes_an_index_and_a_file_per_page(tmp_path, monkeypatch):
-    slugs = ("flawed_positives", "hybrid_rewards")  # two quick ones
-    monkeypatch.setattr("rewardsmith.atlas.page_slugs", lambda: slugs)
-    outcome = atlas("build", "--out", str(tmp_path), "--n-seeds", "1")
+def test_run_adds_the_changed_worlds_which_do_not_count(tmp_path):
+    with only_page(tmp_path):
+        outcome = atlas("run", "toy", "--seeds", "2", "--changed", "--json")
+        lines = [json.loads(line) for line in outcome.stdout.splitlines()]
+        text = atlas("run", "toy", "--seeds", "2", "--changed").stdout
+        changed = atlas("run", "toy", "--seeds", "2", "--set", "bias=0.125", "--changed", "--json")
+    assert [(line["changed"], line["passed"]) for line in lines] == [
+        ({}, True), ({"bias": "0.25"}, True), ({"bias": "0.75", "flips": "4"}, True)
+    ]  # fmt: skip
     assert outcome.exit_code == 0
-    assert outcome.stdout.strip() == str(tmp_path / "index.html")
-    assert {path.stem for path in tmp_path.iterdir()} == {"index", *slugs}
+    assert "Changed world: bias=0.75, flips=4" in text
+    assert text.count("PASSED") == 3
+    assert [json.loads(line)["passed"] for line in changed.stdout.splitlines()] == [False, True, True]
+    assert changed.exit_code == 1
+
+
+def test_show_begins_with_the_advice(tmp_path):
+    with only_page(tmp_path):
+        lines = atlas("show", "1").stdout.splitlines()
+        shown = json.loads(atlas("show", "1", "--json").stdout)
+    assert lines[1] == "Flip <i>twice</i>."
+    assert "- bias=0.75, flips=4" in lines
+    assert shown["advice"] == "Flip <i>twice</i>."
+    assert shown["changed"] == [{"bias": "0.25"}, {"bias": "0.75", "flips": "4"}]
+
+
+def test_build_runs_what_a_folder_lacks_says_so_and_resumes(tmp_path):
+    build = ("build", "--out", str(tmp_path / "site"), "--results", str(tmp_path / "kept"))
+    with only_page(tmp_path / "pages") as runs:
+        refused = atlas(*build, "--no-run")
+        assert refused.exit_code == 2
+        assert "kept lacks results of toy (default, ablation, bias=0.25, bias=0.75, flips=4)" in refused.stderr
+        outcome = atlas(*build, "--seeds", "2", "1")
+        assert (outcome.exit_code, outcome.stdout.strip()) == (0, str(tmp_path / "site" / "index.html"))
+        assert outcome.stderr.startswith("[1/1] toy: default passed; ablation not passed; bias=0.25 passed; bias=0.75")
+        assert len(runs.read_text().splitlines()) == 4
+        (tmp_path / "kept" / "toy.json").rename(tmp_path / "kept" / "other.json")
+        assert atlas(*build, "--no-run").exit_code == 2
+        (tmp_path / "kept" / "other.json").rename(tmp_path / "kept" / "toy.json")
+        assert atlas(*build, "--no-run").exit_code == atlas(*build).exit_code == 0
+        assert len(runs.read_text().splitlines()) == 4  # nothing ran again
+        assert "lacks results of toy" in atlas(*build, "--no-run", "--seeds", "3").stderr
+        atlas(*build, "--n-seeds", "1", "--seed-start", "5")
+        assert len(runs.read_text().splitlines()) == 8
+    with only_page(tmp_path / "pages", MODULE.replace("1 / 3", "1 / 2")):
+        stale = atlas(*build, "--no-run")
+    assert stale.exit_code == 0
+    assert "Stale: the code of page toy changed after its results ran." in stale.stderr
+
+
+def test_build_looks_at_its_folder_before_it_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    with only_page(tmp_path / "pages") as runs:
+        outcome = atlas("build", "--out", str(tmp_path / "file"))
+    assert outcome.exit_code == 2
+    assert "file cannot be used" in outcome.stderr
+    assert not runs.exists()
+
+
+@pytest.mark.slow
+def test_build_writes_an_index_and_a_file_per_page(tmp_path):
+    slugs = ("flawed_positives", "hybrid_rewards")  # two quick ones
+    outcome = atlas("build", *slugs, "--out", str(tmp_path / "site"), "--results", str(tmp_path), "--n-seeds", "1")
+    assert outcome.exit_code == 0
+    assert outcome.stdout.strip() == str(tmp_path / "site" / "index.html")
+    assert {path.stem for path in (tmp_path / "site").iterdir()} == {"index", *slugs}

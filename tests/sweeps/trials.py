@@ -84,7 +84,7 @@ def _world(folder: Path, seed: int) -> World:
 
 def _page_passes(name: str, seed: int, folder: Path) -> str:
     from rewardsmith.atlas import load_page, run_page
-    from tests.atlas.test_pages import seeds_to_judge
+    from rewardsmith.atlas.criteria import seeds_to_judge
 
     seeds = random.Random(seed).sample(range(10_000, 2**31), max(seeds_to_judge(load_page(name).page.criterion), 2))
     verdict = run_page(name, seeds=seeds).verdict

@@ -81,7 +81,7 @@ def search_catalogue(words: list[str]) -> tuple[Paper, ...]:
         head = f"{paper.number} {paper.name} {paper.title}".lower()
         body = f"{head} {paper.authors} {paper.year} {paper.identifier} {paper.venue} {paper.family} {paper.summary} "
         if page is not None:
-            body += f"{page.slug} {page.claim} {' '.join(page.names)}"
+            body += f"{page.slug} {page.advice} {page.claim} {' '.join(page.names)}"
         if all(word in body.lower() for word in wanted):
             hits.append((-sum(word in head for word in wanted), paper.number, paper))
     return tuple(paper for _, _, paper in sorted(hits))

@@ -6,6 +6,7 @@ Thresholds are on means over seeds, so that one seed is enough to judge and many
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -58,47 +59,7 @@ def mean_of(results: Results, name: str) -> float:
     return float(values_of(results, name).mean())
 
 
-@dataclass(frozen=True, slots=True)
-class AtLeast:
-    """The mean of `name` reaches `value`.
-
-    >>> AtLeast("accuracy/clean", 0.85).judge({"accuracy/clean": [0.8, 0.9, 0.91]}).passed
-    True
-    """
-
-    name: str
-    value: float
-
-    def __str__(self) -> str:
-        return f"mean {self.name} ≥ {self.value:g}"
-
-    def judge(self, results: Results) -> Verdict:
-        """Passed where the mean over seeds is at least `value`."""
-        mean = mean_of(results, self.name)
-        return Verdict(mean >= self.value, str(self), f"{mean:.4g}")
-
-
-@dataclass(frozen=True, slots=True)
-class AtMost:
-    """The mean of `name` does not exceed `value`.
-
-    >>> print(AtMost("share/hack", 0.1))
-    mean share/hack ≤ 0.1
-    """
-
-    name: str
-    value: float
-
-    def __str__(self) -> str:
-        return f"mean {self.name} ≤ {self.value:g}"
-
-    def judge(self, results: Results) -> Verdict:
-        """Passed where the mean over seeds is at most `value`."""
-        mean = mean_of(results, self.name)
-        return Verdict(mean <= self.value, str(self), f"{mean:.4g}")
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Within:
     """The mean of `name` lies in [low, high].
 
@@ -111,12 +72,37 @@ class Within:
     high: float
 
     def __str__(self) -> str:
-        return f"mean {self.name} in [{self.low:g}, {self.high:g}]"
+        if math.isinf(self.high):
+            return f"mean {self.name} ≥ {self.low:g}"
+        lowest = math.isinf(self.low)
+        return f"mean {self.name} ≤ {self.high:g}" if lowest else f"mean {self.name} in [{self.low:g}, {self.high:g}]"
 
     def judge(self, results: Results) -> Verdict:
         """Passed where the mean over seeds lies in the closed interval."""
         mean = mean_of(results, self.name)
         return Verdict(self.low <= mean <= self.high, str(self), f"{mean:.4g}")
+
+
+class AtLeast(Within):
+    """The mean of `name` reaches `value`.
+
+    >>> AtLeast("accuracy/clean", 0.85).judge({"accuracy/clean": [0.8, 0.9, 0.91]}).passed
+    True
+    """
+
+    def __init__(self, name: str, value: float) -> None:
+        super().__init__(name, value, math.inf)
+
+
+class AtMost(Within):
+    """The mean of `name` does not exceed `value`.
+
+    >>> print(AtMost("share/hack", 0.1))
+    mean share/hack ≤ 0.1
+    """
+
+    def __init__(self, name: str, value: float) -> None:
+        super().__init__(name, -math.inf, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +162,10 @@ class PairedGain:
         gain = values_of(results, self.name) - values_of(results, self.over)
         mean = float(gain.mean())
         passed = (self.at_least is None or mean >= self.at_least) and (self.at_most is None or mean <= self.at_most)
-        if self.p_value is None or 2.0 ** -len(gain) > self.p_value:
+        if len(gain) < (needed := seeds_to_judge(self)):  # only `p_value` asks for more than one
+            few = f"{_signed(mean)}; not tested: p ≤ {self.p_value:g} takes {needed} seeds, {len(gain)} ran"
+            return Verdict(passed and not np.isnan(mean), str(self), few)
+        if self.p_value is None:
             return Verdict(passed and not np.isnan(mean), str(self), _signed(mean))
         p_value = sign_flip_p_value(gain)
         return Verdict(passed and p_value <= self.p_value, str(self), f"{_signed(mean)}, p = {p_value:.2g}")
@@ -221,6 +210,18 @@ class LowerBound:
             return Verdict(mean > self.above, str(self), _signed(mean))
         low, _ = student_interval(values.tolist())
         return Verdict(low > self.above, str(self), f"{_signed(mean)}, lower bound {_signed(low)}")
+
+
+def seeds_to_judge(criterion: Criterion) -> int:
+    """Return the fewest seeds at which no part is judged by its mean in place of its interval or p-value.
+
+    >>> seeds_to_judge(PairedGain("gold/par", over="gold/vanilla", at_least=0.5, p_value=0.01))  # 2⁻⁷ = 0.008
+    7
+    """
+    p_value = getattr(criterion, "p_value", None)
+    attainable = math.ceil(-math.log2(p_value)) if p_value else 1  # 2⁻ⁿ ≤ p
+    parts = map(seeds_to_judge, getattr(criterion, "parts", ()))
+    return max(attainable, getattr(criterion, "least_seeds", 1), *parts)
 
 
 def _signed(gain: float) -> str:

@@ -89,7 +89,7 @@ def plane(
     y: tuple[str, str],
     arms: Mapping[str, str] | None = None,
     level: tuple[str, float | str] | None = ("chance", 0.5),
-    told: Sequence[str] = (),
+    in_legend: Sequence[str] = (),
 ) -> None:
     """Draw every arm's mean of one metric against its mean of another, with their intervals.
 
@@ -97,13 +97,13 @@ def plane(
         x, y: a metric, and what it is called at its axis.
         arms: those drawn, and what each is called; by default all.
         level: what a dashed line across is called, and where it stands; a name of results stands for its mean.
-        told: metrics whose means stand in the legend.
+        in_legend: metrics whose means stand in the legend.
     """
     found = [name.removeprefix(f"{x[0]}/") for name in results if name.startswith(f"{x[0]}/")]
     arms = arms or {arm: plain(arm) for arm in found}
     across, up = ([spread(results, f"{metric}/{arm}") for arm in arms] for metric, _ in (x, y))
     for place, (arm, (right, wide), (top, high)) in enumerate(zip(arms, across, up, strict=True)):
-        notes = "".join(f" ({plain(metric)} {mean_of(results, f'{metric}/{arm}'):.2f})" for metric in told)
+        notes = "".join(f" ({plain(metric)} {mean_of(results, f'{metric}/{arm}'):.2f})" for metric in in_legend)
         marker = MARKERS[place % len(MARKERS)]
         axes.errorbar([right], [top], xerr=[wide], yerr=[high], fmt=marker, elinewidth=1.0, label=arms[arm] + notes)
     if level is not None:

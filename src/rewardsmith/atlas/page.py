@@ -89,6 +89,11 @@ class Page:
         """The components without their rooms."""
         return tuple(name.rpartition(".")[2] for name in self.components)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The parts of the library that the page exercises."""
+        return tuple(sorted({name.split(".")[1] for name in self.components}))
+
     @classmethod
     def read(cls, module: Path) -> Page:
         """Read a page's text and its module, without running the module.

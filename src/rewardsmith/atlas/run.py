@@ -7,12 +7,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from rewardsmith.atlas.criteria import Results, Verdict
+from markupsafe import Markup
+
+from rewardsmith.atlas.criteria import Results, Verdict, seeds_to_judge
 from rewardsmith.atlas.discovery import load_page
+from rewardsmith.atlas.figures import dots, plain, svg
 from rewardsmith.atlas.page import LoadedPage, Page, changed_world
 from rewardsmith.measures.intervals import student_interval
 
@@ -24,6 +28,7 @@ class Run:
     results: {"metric/arm": [one number per seed]}.
     intervals: {"metric/arm": (low, high)}, 95 % for the mean over seeds; empty where one seed ran.
     figure: the page's own drawing, if it has one.
+    changes: what of the world was changed, as text.
     """
 
     page: Page
@@ -35,9 +40,17 @@ class Run:
     verdict: Verdict
     seconds: float
     figure: Callable[[Results, Any], None] | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """Say whether it passed, and whether too few seeds ran for its intervals and p-values."""
+        needed = seeds_to_judge(self.page.criterion)
+        few = f", judged by means: intervals and p-values take {needed} seeds" if len(self.seeds) < needed else ""
+        return f"{'Passed' if self.verdict.passed else 'Not passed'}{few}"
 
     def as_json(self) -> dict[str, Any]:
-        """What `rewardsmith atlas run --json` prints; NaN becomes null."""
+        """Return what `rewardsmith atlas run --json` prints; NaN becomes null."""
         return {
             "paper": self.page.paper,
             "slug": self.page.slug,
@@ -47,7 +60,40 @@ class Run:
             "intervals": {name: [_finite(bound) for bound in bounds] for name, bounds in self.intervals.items()},
             "seconds": round(self.seconds, 3),
             "world": self.world,
+            "changed": dict(self.changes),
+            "ablation": self.broken,
         }
+
+    @property
+    def metrics(self) -> dict[str, list[str]]:
+        """Return names of results by metric, in the order of the experiment."""
+        found: dict[str, list[str]] = {}
+        for name in self.results:
+            found.setdefault(name.partition("/")[0], []).append(name)
+        return found
+
+    def figures(self) -> list[str]:
+        """Return SVG elements: the page's own figure, or one per metric that compares arms."""
+        if self.figure is not None:
+            return [svg(partial(self.figure, self.results), title=self.page.claim)]
+        compared = [metric for metric, names in self.metrics.items() if len(names) > 1]
+        draw = partial(dots, self.results)
+        return [svg(partial(draw, series={m: f"{m}/{{}}"}, label=plain(m)), title=plain(m)) for m in compared]
+
+    def _repr_html_(self) -> str:
+        """Show outcome, criterion and figures in a notebook."""
+        line = Markup("<tr><td>{}</td><td>{}</td><td>{}</td></tr>")
+        parts = self.verdict.parts or (self.verdict,)
+        table = Markup("").join(line.format("✓" if one.passed else "✗", one.sentence, one.observed) for one in parts)
+        head = Markup("<p><b>{}</b>: {}</p><table>{}</table>").format(self.page.slug, self.outcome, table)
+        return "".join([head, *self.figures()])
+
+
+def judged(page: Page, results: dict[str, list[float]], *, seeds: Sequence[int], **rest: Any) -> Run:
+    """Return results as a run: with their intervals, and judged by the page's criterion."""
+    intervals = {name: student_interval(values) for name, values in results.items() if len(seeds) > 1}
+    verdict = page.criterion.judge(results)
+    return Run(page=page, seeds=tuple(seeds), results=results, intervals=intervals, verdict=verdict, **rest)
 
 
 def run_page(
@@ -80,16 +126,15 @@ def run_page(
         if on_seed:
             on_seed()
     results = {name: [row[name] for row in rows] for name in rows[0]}
-    return Run(
-        page=loaded.page,
-        seeds=tuple(seeds),
+    return judged(
+        loaded.page,
+        results,
+        seeds=seeds,
         world=asdict(given),
         broken=broken,
-        results=results,
-        intervals={name: student_interval(values) for name, values in results.items() if len(seeds) > 1},
-        verdict=loaded.page.criterion.judge(results),
         seconds=time.perf_counter() - started,
         figure=loaded.figure,
+        changes=dict(world or {}),
     )
 
 

@@ -5,97 +5,83 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from statistics import fmean
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from rewardsmith.atlas.catalogue import STATUSES, Paper, find_paper, load_catalogue, status_of
-from rewardsmith.atlas.criteria import mean_of
-from rewardsmith.atlas.figures import dots, plain, svg
-from rewardsmith.atlas.run import Run
+from rewardsmith.atlas.catalogue import STATUSES, Paper, find_paper, load_catalogue, page_of, status_of
+from rewardsmith.atlas.discovery import find_page
+from rewardsmith.atlas.figures import plain
+from rewardsmith.atlas.page import Page
+from rewardsmith.atlas.results import Held
 
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One row of a page's table; bounds and `ablated` are None where unknown."""
-
-    name: str
-    mean: float
-    interval: tuple[float, float] | None
-    ablated: float | None
+ORDER = (*STATUSES[:2], "not reproduced", "not built", STATUSES[2])
 
 
-def write_site(out: Path, *, runs: Mapping[str, Run], ablations: Mapping[str, Run]) -> Path:
-    """Write `index.html` and `<slug>.html` for every run into `out`.
-
-    Args:
-        out: folder, made if missing.
-        runs: what each page's experiment gave, by slug.
-        ablations: the same for its declared ablation.
-
-    Returns:
-        The path of the index.
-    """
+def write_site(out: Path, pages: Mapping[str, Held]) -> Path:
+    """Write `<slug>.html` for every page's runs into `out`, and `index.html` of all papers; return the index's path."""
     out.mkdir(parents=True, exist_ok=True)
-    environment = Environment(
-        loader=PackageLoader("rewardsmith.atlas"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for slug, run in runs.items():
-        page, paper, ablation = run.page, find_paper(run.page.paper), ablations[slug]
-        table = metrics(run, ablation)
-        pieces = re.split(r"```[a-z]*\n(.*?)```", page.usage, flags=re.DOTALL)  # every second one is code
-        text = environment.get_template("page.html").render(
-            paper=paper,
-            page=page,
-            status=shown_status(paper, run),
-            run=run,
-            ablation=ablation,
-            parts=run.verdict.parts or (run.verdict,),
-            cut_parts=ablation.verdict.parts or (ablation.verdict,),
-            metrics=table,
-            figures=_figures(run, table),
-            usage=[(piece.strip("\n"), bool(i % 2)) for i, piece in enumerate(pieces) if piece.strip()],
-        )
-        (out / f"{slug}.html").write_text(text, encoding="utf-8")
-    by_paper = {run.page.paper: run for run in runs.values()}
-    shown = [(paper, by_paper.get(paper.number)) for paper in load_catalogue()]
-    entries = [{"paper": p, "status": shown_status(p, r), "slug": r.page.slug if r else None} for p, r in shown]
-    entries.sort(key=lambda entry: entry["slug"] is None)  # pages first, each part by number
+    for slug, held in pages.items():
+        (out / f"{slug}.html").write_text(page_html(find_page(slug), held), encoding="utf-8")
+    entries = []
+    for paper in load_catalogue():
+        page = page_of(paper)
+        held = pages.get(page.slug) if page else None
+        entries.append({"paper": paper, "page": page, "held": held, "status": shown_status(paper, held)})
     found = Counter(entry["status"] for entry in entries)
-    counts = {status: found[status] for status in (*STATUSES[:2], "not reproduced", STATUSES[2]) if status in found}
-    index = out / "index.html"
-    index.write_text(environment.get_template("index.html").render(entries=entries, counts=counts), encoding="utf-8")
-    return index
+    index = ENVIRONMENT.get_template("index.html").render(
+        entries=entries,
+        counts={status: found[status] for status in ORDER if status in found},
+        families=sorted({paper.family for paper in load_catalogue()}),
+        tags=sorted({tag for page in map(page_of, load_catalogue()) if page for tag in page.tags}),
+    )
+    (out / "index.html").write_text(index, encoding="utf-8")
+    return out / "index.html"
 
 
-def shown_status(paper: Paper, run: Run | None) -> str:
-    """The catalogue's status, except that a page whose run did not pass is not reproduced, whatever it declares."""
-    return "not reproduced" if run is not None and not run.verdict.passed else status_of(paper)
+def page_html(page: Page, held: Held) -> str:
+    """Return a page of the site as text."""
+    pieces = re.split(r"```[a-z]*\n(.*?)```", page.usage, flags=re.DOTALL)  # every second one is code
+    return ENVIRONMENT.get_template("page.html").render(
+        paper=find_paper(page.paper),
+        page=page,
+        status=shown_status(find_paper(page.paper), held),
+        held=held,
+        run=held.runs["default"],
+        meanings={name: meaning or plain(name) for name, _, meaning in page.parameters},
+        usage=[(piece.strip("\n"), bool(i % 2)) for i, piece in enumerate(pieces) if piece.strip()],
+    )
 
 
-def metrics(run: Run, ablation: Run) -> dict[str, list[Arm]]:
-    """The results by metric, arms in the order of the experiment."""
-    table: dict[str, list[Arm]] = {}
-    for name in run.results:
-        metric, _, arm = name.partition("/")
-        ablated = mean_of(ablation.results, name) if ablation.results.get(name) else None
-        row = Arm(arm or metric, mean_of(run.results, name), run.intervals.get(name), ablated)
-        table.setdefault(metric, []).append(row)
-    return table
+def shown_status(paper: Paper, held: Held | None) -> str:
+    """Return the catalogue's status, unless the page did not pass or is not part of this build."""
+    if page_of(paper) is not None and held is None:
+        return "not built"
+    return "not reproduced" if held and not held.runs["default"].verdict.passed else status_of(paper)
 
 
-def _figures(run: Run, table: dict[str, list[Arm]]) -> list[str]:
-    """SVG elements: the page's own figure, or one per metric that compares arms."""
-    if run.figure is not None:
-        return [svg(partial(run.figure, run.results), title=run.page.claim)]
-    return [
-        svg(partial(dots, run.results, series={metric: f"{metric}/{{}}"}, label=plain(metric)), title=plain(metric))
-        for metric, arms in table.items()
-        if len(arms) > 1
-    ]
+def _prose(text: str) -> Markup:
+    """Escape a text, and set what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _sentence(text: str) -> str:
+    """Return a criterion's sentence with names of results as words.
+
+    >>> _sentence("mean gold_at_kl_1/par_10 ≥ 0.5")
+    'mean gold at KL 1 (PAR 10) ≥ 0.5'
+    """
+    text = re.sub(r"([\w.]+)/([\w.]+)", lambda name: f"{plain(name[1])} ({plain(name[2])})", text)
+    return re.sub(r"\w*_\w*", lambda name: plain(name[0]), text)
+
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("rewardsmith.atlas"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.filters.update(mean=fmean, plain=plain, prose=_prose, sentence=_sentence)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from rewardsmith.cli.shell import AsJson, explained_errors
 
 if TYPE_CHECKING:
     from rewardsmith.atlas import Page, Paper, Run
+    from rewardsmith.atlas.results import Held
 
 app = typer.Typer(
     name="atlas",
@@ -80,15 +82,11 @@ def show_command(
     if not as_json:
         _print_paper(paper, page)
         return
+    texts = ("advice", "claim", "ablation", "scope", "falls_short", "notes", "usage", "changed")
     more = {} if page is None else {
-        "components": list(page.names),
-        "claim": page.claim,
+        **{name: getattr(page, name) for name in texts},
+        "components": page.names,
         "criterion": str(page.criterion),
-        "ablation": page.ablation,
-        "scope": page.scope,
-        "falls_short": list(page.falls_short),
-        "notes": list(page.notes),
-        "usage": page.usage,
         "world": {name: default for name, default, _ in page.parameters},
     }  # fmt: skip
     print(json.dumps(_paper_json(paper) | more, ensure_ascii=False))
@@ -102,20 +100,17 @@ def run_command(
     seed_start: SeedStart = 0,
     n_seeds: NSeeds = 5,
     ablation: Annotated[bool, typer.Option("--ablation", help="Run what must come out not passed.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Run each page's two changed worlds too.")] = False,
     changes: ChangedWorld = None,
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
     """Run pages and judge them. With --json, one object per line.
 
-    Exit code 0: every page passed. 1: one did not, as every ablation should. 2: usage.
+    Exit code 0: every page passed. 1: one did not, as every ablation should. 2: usage. Changed worlds do not count.
     """
     passed = []
     with explained_errors("nothing was kept"):
-        from rewardsmith.atlas import find_page, read_pages
-
-        pages = read_pages() if "all" in ids else [find_page(identifier) for identifier in ids]
-        slugs = dict.fromkeys(page.slug for page in pages)
         chosen = _seeds(seeds, seed_start, n_seeds)
         pairs = [change.partition("=") for change in changes or ()]
         for name, equals, value in pairs:
@@ -123,43 +118,86 @@ def run_command(
                 raise ValueError(
                     f"--set is {name + equals + value!r}, which is not name=value. Write it as name=value."
                 )
-        world = {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
-        for slug in slugs:
-            try:
-                run = _with_progress(slug, chosen, world=world, broken=ablation, workers=workers)
-            except (RuntimeError, ZeroDivisionError) as error:
-                if not world:
-                    raise
-                raise ValueError(f"page {slug} cannot run with {world} ({error}). Change less.") from error
-            passed.append(run.verdict.passed)
-            if as_json:
-                print(json.dumps(run.as_json(), ensure_ascii=False), flush=True)
-            else:
-                _print_run(run)
+        given = {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
+        for page in _pages(ids):
+            worlds = [given, *({**given, **one} for one in page.changed if changed)]
+            for place, world in enumerate(worlds):
+                try:
+                    run = _with_progress(page.slug, chosen, world=world, broken=ablation, workers=workers)
+                except (RuntimeError, ZeroDivisionError) as error:
+                    if not world:
+                        raise
+                    raise ValueError(f"page {page.slug} cannot run with {world} ({error}). Change less.") from error
+                if not place:
+                    passed.append(run.verdict.passed)
+                if as_json:
+                    print(json.dumps(run.as_json(), ensure_ascii=False), flush=True)
+                else:
+                    _print_run(run)
     raise typer.Exit(0 if all(passed) else 1)
 
 
 @app.command("build")
 def build_command(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Paper numbers or page names; all by default.", show_default=False)
+    ] = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder to write the site into.", show_default=False)],
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of results: what it holds is not run again.", show_default="results in --out"),
+    ] = None,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Run nothing; end where a result is missing.")] = False,
     seeds: Seeds = None,
     seed_start: SeedStart = 0,
-    n_seeds: NSeeds = 3,
+    n_seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many seeds, where --seeds is not given.", show_default="those held; else 3"),
+    ] = None,
     workers: Workers = 1,
 ) -> None:
-    """Run every page and its ablation, and write the static site: an index of all papers, and a page each."""
-    with explained_errors("nothing was kept"):
-        from rewardsmith.atlas import page_slugs
+    """Write the static site: an index of all papers, and a page each with its ablation and its changed worlds.
+
+    Every run is kept as it ends, so that the same command resumes.
+    """
+    with explained_errors("the results so far were kept; resume with the same command"):
+        from tempfile import TemporaryFile
+
+        from rewardsmith.atlas.results import complete, lacking, read_results
         from rewardsmith.atlas.site import write_site
 
-        chosen = _seeds(seeds, seed_start, n_seeds)
-        runs, broken = (
-            {slug: _with_progress(slug, chosen, world={}, broken=cut, workers=workers) for slug in page_slugs()}
-            for cut in (False, True)
-        )
-        index = write_site(out, runs=runs, ablations=broken)
+        asked = None if seeds is None and n_seeds is None else _seeds(seeds, seed_start, n_seeds or 0)
+        chosen, folder = _pages(ids or ["all"]), results or out / "results"
+        shown: dict[str, Held] = {}
+        missing = []
+        for needed in (out,) if no_run else (out, folder):
+            needed.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=needed).close()  # an hour of runs is not lost to a folder that cannot be written to
+        for place, page in enumerate(chosen, start=1):
+            if no_run:
+                held = read_results(folder, page)
+                if names := lacking(held._replace(stale=False), page, seeds=asked):
+                    missing.append(f"{page.slug} ({', '.join(names)})")
+                elif held.stale:
+                    typer.echo(f"Stale: the code of page {page.slug} changed after its results ran.", err=True)
+            else:
+                run = partial(_with_progress, page.slug, asked or _seeds(None, seed_start, 3), workers=workers)
+                held = complete(folder, page, seeds=asked, run=run)
+                said = "; ".join(f"{name} {one.outcome[0].lower()}{one.outcome[1:]}" for name, one in held.runs.items())
+                typer.echo(f"[{place}/{len(chosen)}] {page.slug}: {said}", err=True)
+            shown[page.slug] = held
+        if missing:
+            raise ValueError(f"{folder} lacks results of {', '.join(missing)}. Build without --no-run to add them.")
+        index = write_site(out, shown)
     print(index)
+
+
+def _pages(ids: Sequence[str]) -> list[Page]:
+    from rewardsmith.atlas import find_page, read_pages
+
+    pages = read_pages() if "all" in ids else [find_page(identifier) for identifier in ids]
+    return list({page.slug: page for page in pages}.values())
 
 
 def _seeds(text: str | None, start: int, count: int) -> tuple[int, ...]:
@@ -177,11 +215,10 @@ def _with_progress(slug: str, seeds: Sequence[int], **options: Any) -> Run:
 
     from rewardsmith.atlas import run_page
 
-    title = f"{slug}{' (ablation)' if options['broken'] else ''}"
+    title = f"{slug}{' (ablation)' if options.get('broken') else ''}"
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(title, total=len(seeds))
-        advance: Callable[[], None] = lambda: progress.advance(task)  # noqa: E731
-        return run_page(slug, seeds=seeds, on_seed=advance, **options)
+        return run_page(slug, seeds=seeds, on_seed=partial(progress.advance, task), **options)
 
 
 def _paper_json(paper: Paper) -> dict[str, Any]:
@@ -226,6 +263,8 @@ def _print_paper(paper: Paper, page: Page | None) -> None:
 
     console = _console()
     console.print(Text(f"{paper.number} · {paper.title}", style="bold"))
+    if page is not None and page.advice:
+        console.print(Text(f"{page.advice}\n"))
     venue = f", {paper.venue}" if paper.venue else ""
     console.print(Text(f"{paper.authors}, {paper.year}{venue} · {paper.url} · {paper.family} · {status_of(paper)}"))
     console.print(Text(f"\n{paper.summary}"))
@@ -241,6 +280,7 @@ def _print_paper(paper: Paper, page: Page | None) -> None:
         "Falls short": "\n".join(f"- {text}" for text in page.falls_short),
         "Notes": "\n".join(f"- {text}" for text in page.notes),
         "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in page.parameters),
+        "Changed worlds (run with --changed)": "\n".join(f"- {_changes(one)}" for one in page.changed),
         "At real scale": page.usage,
     }
     for title, body in sections.items():
@@ -261,6 +301,8 @@ def _print_run(run: Run) -> None:
     console.print(Text(f"\n{paper.number} · {paper.name} ({run.page.slug})", style="bold"))
     if run.broken:
         console.print(Text(f"Ablation: {run.page.ablation}"))
+    if run.changes:
+        console.print(Text(f"Changed world: {_changes(run.changes)}"))
     table = Table("metric/arm", box=box.SIMPLE, pad_edge=False)
     table.add_column("mean", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -272,9 +314,14 @@ def _print_run(run: Run) -> None:
     for part in run.verdict.parts or (run.verdict,):
         mark, style = ("holds", "green") if part.passed else ("fails", "red")
         console.print(Text.assemble((mark, style), f"  {part.sentence}: {part.observed}"))
-    said = "PASSED" if run.verdict.passed else "NOT PASSED"
+    word, comma, caveat = run.outcome.partition(", ")
+    said = word.upper()
     if run.broken:
         said += ", though the ablation must not pass" if run.verdict.passed else ", as the ablation must"
     seeds = f"{len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}"
     style = "bold green" if run.verdict.passed != run.broken else "bold red"
-    console.print(Text(f"{said} ({seeds}, {run.seconds:.1f} s)", style=style))
+    console.print(Text(f"{said} ({seeds}, {run.seconds:.1f} s){comma}{caveat}", style=style))
+
+
+def _changes(changes: Mapping[str, str]) -> str:
+    return ", ".join(map("=".join, changes.items()))

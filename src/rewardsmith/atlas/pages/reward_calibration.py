@@ -244,5 +244,5 @@ figure = partial(  # the plain reward model is at the right, at chance; good is 
     plane,
     x=("ece", "expected calibration error"),
     y=("auroc", "AUROC of the stated confidence"),
-    told=("accuracy",),
+    in_legend=("accuracy",),
 )
