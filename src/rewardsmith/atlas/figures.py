@@ -9,6 +9,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,7 @@ def dots(
     axes.set_yticks(range(len(shown)), list(shown.values()))
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(*_limits(drawn))
-    axes.set_xlabel(label)
+    axes.set_xlabel(fill(label, 48))
     axes.figure.set_figheight(0.9 + 0.28 * len(shown))  # type: ignore[union-attr]
     if len(series) > 1:
         _legend(axes)
