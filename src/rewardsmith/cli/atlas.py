@@ -170,7 +170,7 @@ def build_command(
         asked = None if seeds is None and n_seeds is None else _seeds(seeds, seed_start, n_seeds or 0)
         chosen, folder = _pages(ids or ["all"]), results or out / "results"
         shown: dict[str, Held] = {}
-        missing = []
+        missing: list[str] = []
         for needed in (out,) if no_run else (out, folder):
             needed.mkdir(parents=True, exist_ok=True)
             TemporaryFile(dir=needed).close()  # an hour of runs is not lost to a folder that cannot be written to
@@ -184,7 +184,7 @@ def build_command(
             else:
                 run = partial(_with_progress, page.slug, asked or _seeds(None, seed_start, 3), workers=workers)
                 held = complete(folder, page, seeds=asked, run=run)
-                said = "; ".join(f"{name} {one.outcome[0].lower()}{one.outcome[1:]}" for name, one in held.runs.items())
+                said = "; ".join(f"{name} {'not ' * (not r.verdict.passed)}passed" for name, r in held.runs.items())
                 typer.echo(f"[{place}/{len(chosen)}] {page.slug}: {said}", err=True)
             shown[page.slug] = held
         if missing:
