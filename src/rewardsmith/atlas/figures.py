@@ -163,7 +163,7 @@ def _limits(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _legend(axes: Axes) -> None:
     figure, lines = axes.figure, math.ceil(len(axes.get_legend_handles_labels()[0]) / 2)
     figure.set_figheight(figure.get_figheight() + 0.17 * lines)  # type: ignore[union-attr]
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)  # type: ignore[call-arg]
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
 
 
 def svg(draw: Callable[[Axes], None], *, title: str) -> str:
@@ -172,12 +172,15 @@ def svg(draw: Callable[[Axes], None], *, title: str) -> str:
     The text color is the page's; series k takes `--series-k` where the page defines it.
     """
     import matplotlib as mpl
+    from cycler import cycler
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
-    style = dict.fromkeys(inked, INK) | {"font.size": 9, "font.family": "DejaVu Sans", "svg.hashsalt": title}
-    with mpl.rc_context(style | {"axes.prop_cycle": mpl.cycler(color=SERIES)}):
+    with mpl.rc_context({
+        "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "grid.color": INK, "xtick.color": INK,
+        "ytick.color": INK, "axes.prop_cycle": cycler(color=SERIES), "font.size": 9, "font.family": "DejaVu Sans",
+        "svg.hashsalt": title,
+    }):  # fmt: skip
         figure = Figure(figsize=(4.6, 3.0), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()

@@ -28,8 +28,8 @@ def write_site(out: Path, pages: Mapping[str, Held]) -> Path:
     entries = []
     for paper in load_catalogue():
         page = page_of(paper)
-        held = pages.get(page.slug) if page else None
-        entries.append({"paper": paper, "page": page, "held": held, "status": shown_status(paper, held)})
+        of = pages.get(page.slug) if page else None
+        entries.append({"paper": paper, "page": page, "held": of, "status": shown_status(paper, of)})
     found = Counter(entry["status"] for entry in entries)
     index = ENVIRONMENT.get_template("index.html").render(
         entries=entries,
