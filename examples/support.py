@@ -20,7 +20,7 @@ from transformers.utils import logging
 from trl import GRPOConfig  # type: ignore[attr-defined]
 
 from examples.watch import Rows, Watch, table
-from rewardsmith.auditing.render.figures import HOUSE_STYLE
+from rewardsmith._pictures import HOUSE_STYLE
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.worlds import ArithmeticLM
@@ -114,7 +114,7 @@ def draw(
         panels: quantity → arm → a value per training step.
         bounded: quantities whose axis runs from 0 to 1.
     """
-    with rc_context(dict(HOUSE_STYLE)):
+    with rc_context(fname=HOUSE_STYLE):
         figure = Figure(figsize=(3.5 * len(panels) + 0.4, 3.1), layout="constrained")
         figure.suptitle(title, fontsize=11)
         for axes, (quantity, arms) in zip(

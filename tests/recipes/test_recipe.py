@@ -257,6 +257,16 @@ def test_it_splits_into_rows_and_what_follows_the_gather():
         Recipe(combine(normalize_sources, RIGHT, SHORT).then(weighted_sum)).split()
 
 
+def test_a_notebook_shows_the_picture_and_the_text():
+    def worse(completions, **columns):
+        return [0.0 for _ in completions]
+
+    shown = Recipe(RIGHT + source(worse, "<b>"), advantage=group_zscore)._repr_html_()
+    assert shown.startswith('<img src="data:image/svg+xml;base64,')
+    assert "<b>" not in shown
+    assert "reward    = right + &lt;b&gt;" in shown
+
+
 def test_it_draws_every_part():
     recipe = Recipe(
         RIGHT + 0.5 * (SHORT.then(par, ref_rewards=column("refs")) - 0.25),

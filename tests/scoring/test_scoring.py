@@ -684,3 +684,29 @@ def test_after_too_many_timeouts_no_further_row_is_sent(tmp_path):
     assert "unasked" not in scorer.unscored
     with Scorer(hang, timeout=0.2, batch_size=4, most_timeouts=2, journal=journal) as again:
         assert [s.reason for s in again.score(rows)] == reasons
+
+
+def test_a_notebook_shows_scores_as_a_table_beside_their_rows_and_they_stay_a_list():
+    def told(completions, answer, **columns):
+        return [None if text == "?" else float(text == key) for text, key in zip(completions, answer, strict=True)]
+
+    found = score(told, with_completions("a", "<b>\u202ex</b>", "?"), workers=0)
+    assert isinstance(found, list)
+    assert found == list(found)
+    assert json.loads(json.dumps(rewards_of(found))) == [1.0, 0.0, None]
+    table = found._repr_html_()
+    assert table.startswith("<p>2 of 3 rows scored, 1 none, mean 0.5</p><table>")
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
+    assert rows == [
+        ["", "prompt", "completion", "reward", "why unscored"],
+        ["0", "prompt", "a", "1", ""],
+        ["1", "prompt", "&lt;b&gt;U+202Ex&lt;/b&gt;", "0", ""],
+        ["2", "prompt", "?", "", "none: the reward returned None"],
+    ]
+
+
+def test_a_table_of_many_scores_is_cut_and_says_so():
+    found = score(lambda completions, **columns: [1.0] * len(completions), numbered(50), workers=0)
+    assert found._repr_html_().count("<tr>") == 22  # heading, twenty rows, and what is left out
+    assert "30 more rows" in found._repr_html_()
+    assert score(lambda completions, **columns: [], [], workers=0)._repr_html_().count("<tr>") == 1

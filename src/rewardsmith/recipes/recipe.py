@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from torch import Tensor
 
+from rewardsmith._pictures import picture_uri
 from rewardsmith.describe import describe
 from rewardsmith.recipes.drawing import draw
 from rewardsmith.recipes.idle import Idle, idle_parts
@@ -229,6 +231,10 @@ class Recipe:
         rows += [("idle", " ", f"{found.part}: {found.reason}") for found in self.idle()]
         width = max(len("advantage"), *(len(name) for name, _, _ in rows))
         return "\n".join([self.name, *(f"  {name:<{width}} {sign} {what}" for name, sign, what in rows)])
+
+    def _repr_html_(self) -> str:
+        text = escape(str(self))
+        return f'<img src="{picture_uri(self.draw())}" alt="" style="max-width: 100%"><pre>{text}</pre>'
 
     def draw(self) -> Figure:
         """The recipe as a picture: sources on the left, the loss on the right, colored by scope, idle parts dashed."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from html import escape
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from rewardsmith.data import Row, Rows
@@ -12,8 +15,41 @@ from rewardsmith.scoring.scorer import Scorer
 from rewardsmith.scoring.targets import Target
 from rewardsmith.scoring.work import NO_TEXT, Scored
 
+SHOWN_ROWS, SHOWN_CHARACTERS = 20, 200
 
-def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> list[Scored]:
+
+class Scores(list[Scored]):
+    """What `score` returns: a list of one `Scored` a row, which a notebook shows as a table beside the rows."""
+
+    def __init__(self, found: Iterable[Scored] = (), rows: Sequence[Row] = ()) -> None:
+        super().__init__(found)
+        self.rows = rows
+
+    def _repr_html_(self) -> str:
+        known = [score.reward for score in self if score.reward is not None]
+        reasons = Counter(score.reason for score in self if score.reward is None)
+        counts = [f"{len(known):,} of {len(self):,} rows scored", *(f"{n:,} {why}" for why, n in reasons.items())]
+        counts += [f"mean {fmean(known):.4g}"] if known else []
+        lines = [("", "prompt", "completion", "reward", "why unscored")]
+        for place, (row, found) in enumerate(zip(self.rows, self, strict=False)):
+            if place == SHOWN_ROWS:
+                lines.append(("…", f"{len(self) - SHOWN_ROWS:,} more rows", "", "", ""))
+                break
+            reward = "" if found.reward is None else f"{found.reward:.4g}"
+            why = f"{found.reason}: {found.detail}" if found.detail else found.reason or ""
+            lines.append((str(place), row.prompt_text, row.text, reward, why))
+        cells = ["".join(f'<td style="text-align: left">{_shown(text)}</td>' for text in line) for line in lines]
+        body = "".join(f"<tr>{line}</tr>" for line in cells)
+        return f"<p>{_shown(', '.join(counts))}</p><table><tbody>{body}</tbody></table>"
+
+
+def _shown(text: str) -> str:
+    """Escape a text and cut it; what would not show is named."""
+    cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+    return escape("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in cut)).replace("\n", "<br>")
+
+
+def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Scores:
     """Score rows by a `Scorer` with the given options, which is closed again.
 
     Args:
@@ -28,7 +64,7 @@ def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> li
     """
     given = as_rows(rows)
     with Scorer(reward, **options) as scorer:
-        return in_either_form(scorer, given)
+        return Scores(in_either_form(scorer, given), given)
 
 
 def in_either_form(scorer: Scorer, rows: Sequence[Row], keys: Sequence[str] | None = None) -> list[Scored]:
