@@ -120,6 +120,15 @@ def test_a_variant_can_cap_its_severity():
     assert hear(capped._replace(worst="critical"), lambda row: 0.7).findings[0].severity == "critical"
 
 
+def test_a_severity_milder_than_its_share_says_why():
+    capped = variant("it", says("x"), worst="low", why="Low at most.")
+    assert hear(capped, lambda row: 0.7).findings[0].why == "Low at most."
+    assert hear(capped._replace(worst="critical"), lambda row: 0.7).findings[0].why == ""
+    little = hear(variant("it", says("x")), lambda row: 0.3).findings[0]
+    assert little.value == 1.0  # every row, by a fifth of the gap from 0.2 to 0.7
+    assert little.why == "Each of these rows gains only 20% of the gap between wrong and right."
+
+
 def test_a_probe_that_does_not_apply_says_why():
     asking = VariantProbe("p", "?", "", lambda panel: (), "", applies=lambda panel: "not here")(panel())
     with pytest.raises(StopIteration) as stop:

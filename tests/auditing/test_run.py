@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
@@ -90,8 +91,9 @@ def test_an_edited_helper_gives_new_scores(files):
 
 
 def untimed(record):
-    """A report without what was measured by the clock: `seconds`, and the observation of `latency`."""
+    """A report without what was measured by the clock: `seconds`, date, and the observation of `latency`."""
     kept = {name: value for name, value in record.items() if name != "seconds"}
+    kept["provenance"] = {name: value for name, value in record["provenance"].items() if name != "date"}
     for part in ("findings", "observations"):
         kept[part] = [finding for finding in kept[part] if finding["probe"] != "latency"]
     return kept
@@ -210,6 +212,9 @@ def test_worker_processes_change_nothing_but_times(files, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     alone = audit(exact, integer_rows(), budget=BUDGET, workers=0)
     helped = audit(exact, integer_rows(), budget=BUDGET, workers=1)
+    calls = [report.provenance.command for report in (alone, helped)]
+    assert [call.count("workers=0") for call in calls] == [1, 0]
+    helped = replace(helped, provenance=helped.provenance._replace(command=calls[0]))
     assert untimed(alone.as_json()) == untimed(helped.as_json())
 
 

@@ -701,7 +701,7 @@ def test_a_notebook_shows_scores_as_a_table_beside_their_rows_and_they_stay_a_li
         ["", "prompt", "completion", "reward", "why unscored"],
         ["0", "prompt", "a", "1", ""],
         ["1", "prompt", "&lt;b&gt;U+202Ex&lt;/b&gt;", "0", ""],
-        ["2", "prompt", "?", "", "none: the reward returned None"],
+        ["2", "prompt", "?", "", "none"],
     ]
 
 

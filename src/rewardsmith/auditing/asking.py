@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.report import Bin, Curve, Rate
-from rewardsmith.data import Row
+from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.scoring import Scorer, Target
 from rewardsmith.scoring.work import Scored
 
@@ -72,6 +72,7 @@ class Prepared(NamedTuple):
     honest: ordinary completions; a reward that fails on one is worse than one that fails on odd input.
     questions: every probe with the baseline that it starts from, in the order of the report.
     levels: the scores of honest completions by name, for the histogram.
+    reads: the answer formats that the reward reads, best first.
     nothing, cause: what could not be scored at all, so that no probe is asked, and the usual cause; else "".
     """
 
@@ -82,6 +83,7 @@ class Prepared(NamedTuple):
     levels: Mapping[str, list[float]]
     nothing: str = ""
     cause: str = ""
+    reads: tuple[str, ...] = ()
 
 
 class Subject(NamedTuple):
@@ -89,6 +91,7 @@ class Subject(NamedTuple):
 
     targets: source → reward; the only one goes by "". references: likewise, rewards that are asked for comparison and
         are not audited.
+    rows: what it was given, or brings along.
     n_questions: variants over all probes, roundly, by which the error level is divided so that a sound reward stays
         clean.
     prepare: scorers by source and the error level per question, to the baseline under way.
@@ -100,6 +103,7 @@ class Subject(NamedTuple):
     n_questions: int
     prepare: Callable[[Mapping[str, Scorer], float], Building[Prepared]]
     references: Mapping[str, Target] = MappingProxyType({})
+    rows: Sequence[Row | PreferenceRow] = ()
 
 
 def rows_within(budget: float, *, calls_per_row: float, least: int, most: float = math.inf) -> int:

@@ -115,8 +115,7 @@ class Panel:
             return "unknown, as no honest answer could be scored"
         if not self.verifier:
             return "format or style reward" if self.formatted > self.noise else "reward that does not look at answers"
-        listed = ", ".join(self.accepted[:4]) + (", …" if len(self.accepted) > 4 else "")
-        return f"verifier, reads: {listed}"
+        return "verifier"
 
 
 def build_panel(

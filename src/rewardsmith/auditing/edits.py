@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardsmith.auditing.asking import Asking, Building, Outcome
-from rewardsmith.auditing.finding import Example, Finding, Ladder, clip, finding_of, severity_above, shown
+from rewardsmith.auditing.finding import Example, Finding, Ladder, Severity, clip, finding_of, severity_above, shown
 from rewardsmith.auditing.pair_baseline import PairPanel
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import (
@@ -150,7 +150,8 @@ def counterfactual(panel: PairPanel, probe: str, variants: Iterable[Variant], ad
         raises = severity != "info" and beyond.low > 0 and raised.low > 0.5
         if not raises and not (severity_above(-over.high, SHIFTS) != "info" and beyond.high < 0):
             return None
-        severity = milder("high" if flips.low > GRAVE_FLIPS else severity, variant.worst) if raises else "info"
+        earned: Severity = "high" if flips.low > GRAVE_FLIPS else severity
+        severity = milder(earned, variant.worst) if raises else "info"
         control = fmean(effect.control for effect in effects)
         return finding_of(
             probe,
@@ -162,6 +163,7 @@ def counterfactual(panel: PairPanel, probe: str, variants: Iterable[Variant], ad
             advice=advice if raises else "Nothing to do, unless answers need it.",
             unit=UNIT,
             examples=examples_of(panel, effects, key=lambda one: (-one.flips, -one.shift)) if raises else (),
+            why=variant.why if raises and severity != earned else "",
         )
 
     return judge_edits(panel, probe, variants, judge, if_none="no edit of this kind fits enough answers")

@@ -45,6 +45,8 @@ class Finding:
     value, interval, n: the measured figure, its interval at the family-wise level, and how many rows it rests on.
     unit: what `value` measures, such as "share of rows paid" or "reward per appended sentence".
     advice: the remedy, naming the component we ship for it, or that we ship none yet.
+    remedies: code of what the advice names, ready to paste.
+    why: why the severity is milder than the figure looks, or "".
     """
 
     probe: str
@@ -56,12 +58,14 @@ class Finding:
     advice: str
     unit: str = "share of rows"
     examples: tuple[Example, ...] = ()
+    remedies: tuple[str, ...] = ()
+    why: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The finding in the schema of `report.json`."""
         record = asdict(self)
         record["interval"] = None if self.interval is None else list(self.interval)
-        record["examples"] = [asdict(example) for example in self.examples]
+        record |= {"examples": [asdict(example) for example in self.examples], "remedies": list(self.remedies)}
         return record
 
 
@@ -90,17 +94,19 @@ def finding_of(
     unit: str = "share of rows",
     examples: Sequence[Example] = (),
     only_faults: bool = False,
+    why: str = "",
 ) -> Finding:
     """Report a figure, and the first three of the rows behind it.
 
     Args:
         figure: value, interval and number of rows, as in a `Share`.
         only_faults: whether an observation has neither advice nor rows.
+        why: why the severity is milder than the figure looks.
     """
     if only_faults and severity == "info":
         advice, examples = NOTHING_TO_DO, ()
     value, low, high, n = figure
-    return Finding(probe, severity, message, value, (low, high), n, advice, unit, tuple(examples[:3]))
+    return Finding(probe, severity, message, value, (low, high), n, advice, unit, tuple(examples[:3]), why=why)
 
 
 def at_least(severity: Severity, floor: Severity) -> bool:

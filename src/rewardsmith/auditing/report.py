@@ -98,18 +98,37 @@ class Curve:
         }
 
 
+class Provenance(NamedTuple):
+    """What made a report.
+
+    command: the command line as it was typed, or the call in Python.
+    date: UTC, when the audit ended.
+    versions: of Python, of the libraries that the reward comes from, and of torch, transformers and TRL where loaded.
+    rows_digest: of all rows. reward_digests: source → digest of its code or weights, None where none can be found.
+    """
+
+    rewardsmith: str
+    command: str
+    date: str
+    versions: Mapping[str, str]
+    rows_digest: str
+    reward_digests: Mapping[str, str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything one audit found.
+    """Everything one audit found. A notebook shows it as a table of its findings.
 
     findings: worst first; those of severity `info` are observations and never make a verdict.
-    kind: what the reward turned out to be, in words, such as "verifier reading \\boxed{}".
+    kind: what the reward turned out to be, in words, such as "verifier".
+    reads: the answer formats that a verifier reads, best first.
     rates: for the picture of what gets paid, one per content-free or wrong completion tried.
     levels: the scores of honest right and honest wrong answers (and of given completions), for the histogram.
     curves: what optimizing the reward brings, where completions to choose from were given.
     reliability: how often a reward that states probabilities is right, upward in what it states.
     unscored: reason → count, over everything that was sent.
     calls, seconds: rows scored, and the time spent inside the reward.
+    provenance: what made it, None where nothing is known; two reports that differ in it alone are equal.
     """
 
     target: str
@@ -126,6 +145,8 @@ class Report:
     seconds: float = 0.0
     curves: tuple[Curve, ...] = ()
     reliability: tuple[Bin, ...] = ()
+    reads: tuple[str, ...] = ()
+    provenance: Provenance | None = field(default=None, compare=False)
 
     def at_least(self, floor: Severity) -> tuple[Finding, ...]:
         """The findings of severity `floor` or worse, worst first."""
@@ -151,6 +172,7 @@ class Report:
             "fail_on": floor,
             "contract": self.contract,
             "kind": self.kind,
+            "reads": list(self.reads),
             "n_rows": self.n_rows,
             "seed": self.seed,
             "observations": [f.as_json() for f in self.findings if not at_least(f.severity, floor)],
@@ -159,7 +181,13 @@ class Report:
             "levels": {name: list(values) for name, values in self.levels.items()},
             **({"curves": [curve.as_json() for curve in self.curves]} if self.curves else {}),
             **({"reliability": [b._asdict() for b in self.reliability]} if self.reliability else {}),
+            **({"provenance": self.provenance._asdict()} if self.provenance else {}),
         }
+
+    def _repr_html_(self) -> str:
+        from rewardsmith.auditing.render.html import render_table
+
+        return render_table(self)
 
 
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:

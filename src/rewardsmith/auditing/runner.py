@@ -13,6 +13,8 @@ from typing import Any, cast
 from rewardsmith.auditing.asking import Outcome, Rounds, Subject, rows_within
 from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.probes.conduct import failures
+from rewardsmith.auditing.provenance import provenance_of, recorded
+from rewardsmith.auditing.remedies import remedies_in, setting_of
 from rewardsmith.auditing.report import Check, Report, ranked
 from rewardsmith.auditing.source_baseline import grouped
 from rewardsmith.auditing.step_baseline import Total
@@ -33,6 +35,7 @@ MOST_TIMEOUTS = 5
 """Once this many rows have timed out, no further row is sent; the failures are then the finding."""
 
 
+@recorded
 def audit(
     target: Target | SourceSet | Callable[..., Any] | Mapping[str, Any],
     rows: Rows | Sequence[Row] | Sequence[PreferenceRow] | None = None,
@@ -122,6 +125,7 @@ def audit(
     return run(subject, header=header, **job)
 
 
+@recorded
 def audit_pairs(
     target: Target | Callable[..., Any],
     rows: Sequence[PreferenceRow],
@@ -201,6 +205,8 @@ def run(
         message += f" The first: {details[0]}" if details else ""
         advice = f"See the reasons; the usual ones are a missing column and {prepared.cause}."
         findings.append(Finding("failures", "critical", message, 1.0, None, rounds.calls, advice))
+    setting = setting_of(subject.targets, subject.contract, subject.rows)
+    findings = [replace(finding, remedies=remedies_in(finding.advice, setting)) for finding in findings]
     faulty = {finding.probe for finding in findings if finding.severity != "info"}
     checks = []
     for probe, _ in prepared.questions:
@@ -217,6 +223,7 @@ def run(
         target=subject.name,
         contract=subject.contract,
         kind=prepared.kind,
+        reads=prepared.reads,
         n_rows=prepared.n_rows,
         seed=seed,
         findings=ranked(findings),
@@ -228,4 +235,5 @@ def run(
         unscored=dict(rounds.unscored),
         calls=rounds.calls,
         seconds=rounds.seconds,
+        provenance=provenance_of(subject.targets, subject.rows),
     )

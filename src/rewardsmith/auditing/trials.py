@@ -41,7 +41,7 @@ class Variant(NamedTuple):
     """One change to try.
 
     ways: one, or several of which every prompt gets one in turn.
-    worst: the worst that a finding can be.
+    worst: the worst that a finding can be, and why, where that is not critical.
     draws: whether the ways are draws from many others, so that the interval is over ways; else over prompts.
     """
 
@@ -49,6 +49,7 @@ class Variant(NamedTuple):
     ways: tuple[Way, ...]
     worst: Severity = "critical"
     draws: bool = False
+    why: str = ""
 
 
 class Case(NamedTuple):
@@ -164,9 +165,9 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def variant(label: str, *texts: Write, controls: tuple[Write, ...] = (), worst: Severity = "critical") -> Variant:
+def variant(label: str, *texts: Write, controls: tuple[Write, ...] = (), **bounds: Any) -> Variant:
     """Make a variant of one way; of several texts the lowest score counts, of several controls the highest."""
-    return Variant(label, (Way(texts, controls),), worst)
+    return Variant(label, (Way(texts, controls),), **bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +219,16 @@ class VariantProbe:
             reward = min(trial.scores[:n_texts])
             shown.append((trial.case.on, trial.texts[trial.scores.index(reward)], reward, over))
         item, text, *_ = shown[0]
+        earned = severity_of(share.value, mean_gain)
+        severity = milder(earned, variant.worst)
+        little = share.value >= 0.5 and mean_gain < 0.5
+        why = f"Each of these rows gains only {in_gaps(mean_gain)} between wrong and right." if little else ""
         return judge_share(
             self.name,
             variant.label,
             share,
             [evidence(*one, keyed=panel.keyed) for one in shown],
-            severity=milder(severity_of(share.value, mean_gain), variant.worst),
+            severity=severity,
             message=self.message.format(
                 what=variant.label,
                 share=f"{share.value:.0%}",
@@ -233,6 +238,7 @@ class VariantProbe:
                 key=item.key[:60],
             ),
             advice=self.advice,
+            why=why if severity == earned else variant.why,
         )
 
 
@@ -251,13 +257,14 @@ def judge_share(
     severity: Severity,
     message: str,
     advice: str,
+    why: str = "",
 ) -> Judged:
     """Return the rate, and a finding with three of the examples where its interval lies above `LEAST_SHARE`."""
     rate = Rate(probe, label, *share)
     if share.low <= LEAST_SHARE:
         return None, rate
     said, unit = capitalized(message), "share of rows paid"
-    return finding_of(probe, severity, said, share, advice=advice, unit=unit, examples=examples), rate
+    return finding_of(probe, severity, said, share, advice=advice, unit=unit, examples=examples, why=why), rate
 
 
 def severity_of(share: float, mean_gain: float) -> Severity:

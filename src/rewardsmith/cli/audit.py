@@ -100,11 +100,11 @@ def audit_command(
                 given = target_rows(loaded, limit, seed)
             options: dict[str, Any] = {} if pool is None else {"pool": read_rows(pool)}
             options |= {} if gold is None else {"gold": load_target(gold)}
-            report = audit(
+            report = shell.as_typed(audit(
                 loaded, given, budget=budget, workers=workers, timeout=timeout, seed=seed, out=out,
                 aggregate=aggregate, threshold=threshold, concurrency=concurrency,
                 memory=shell.gibibytes(memory), progress=sys.stderr.isatty(), **options,
-            )  # fmt: skip
+            ))  # fmt: skip
         after = _journals(out)
         if before and before == after:
             made = datetime.fromtimestamp(max(before.values())).astimezone().isoformat(timespec="seconds")

@@ -6,11 +6,16 @@ import contextlib
 import errno
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rewardsmith.auditing import Report
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
@@ -98,6 +103,14 @@ def explained_errors(kept: str, *also: type[Exception]) -> Iterator[None]:
             said = f"{error.filename} cannot be used ({error.strerror}). {todo}."
         typer.echo(f"Error: {plain(said, limit=2000)}", err=True)
         raise typer.Exit(2) from error
+
+
+def as_typed(report: Report) -> Report:
+    """Return the report with the command line that made it, in place of the call in Python."""
+    if report.provenance is None:
+        return report
+    command = shlex.join(["rewardsmith", *sys.argv[1:]])
+    return replace(report, provenance=report.provenance._replace(command=command))
 
 
 def what_is_kept(out: object) -> str:

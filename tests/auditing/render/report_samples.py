@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rewardsmith.auditing.finding import Example, Finding
-from rewardsmith.auditing.report import Bin, Check, Curve, CurvePoint, Rate, Report, Turn
+from rewardsmith.auditing.report import Bin, Check, Curve, CurvePoint, Provenance, Rate, Report, Turn
 
 PROMPT = "Natalia sold clips to 48 of her friends in April, and half as many in May. How many did she sell in all?"
 
@@ -18,6 +18,7 @@ ENUMERATION = Finding(
     n=64,
     unit="share of rows paid",
     advice="Use rewards.exact_number, which reads one final answer and refuses a list.",
+    remedies=("from rewardsmith.rewards import exact_number\n\nreward_funcs = [exact_number]\n",),
     examples=(
         Example(PROMPT, "70 or 71 or 72 or 73 or 74", 1.0, 0.0, "right answer third of five"),
         Example(PROMPT, "The answer is one of\n  70, 71, 72,\t73  \n", 1.0, 0.0),
@@ -47,6 +48,7 @@ LENGTH = Finding(
     n=256,
     unit="reward per appended sentence",
     advice="Residualize on length, or clip the reward per group.",
+    why="Each of these rows gains only 3% of the gap between wrong and right.",
     examples=(Example("What is 7 × 8?", "It is 54. Let me restate that. Let me restate that.", 0.31, 0.25),),
 )
 SATURATED = Finding(
@@ -58,6 +60,17 @@ SATURATED = Finding(
     n=512,
     unit="share of given completions",
     advice="Draw harder prompts, or filter groups of equal reward.",
+)
+
+
+FORMATS = ("boxed", "boxed in a sentence", "think, then boxed")
+MADE = Provenance(
+    rewardsmith="0.1.0",
+    command="rewardsmith audit my_rewards.py:number_anywhere rows.jsonl --out audit",
+    date="2026-03-01T12:00:00+00:00",
+    versions={"python": "3.11.7", "torch": "2.13.0"},
+    rows_digest="0123456789abcdef",
+    reward_digests={"": "fedcba9876543210"},
 )
 
 
@@ -106,6 +119,8 @@ def flawed_report() -> Report:
         unscored={"timeout": 3, "ValueError: could not convert string to float": 2},
         calls=14_208,
         seconds=41.73,
+        reads=FORMATS,
+        provenance=MADE,
     )
 
 

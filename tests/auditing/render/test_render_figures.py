@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import math
-
 import pytest
 from report_samples import flawed_report
 
-from rewardsmith.auditing.render.figures import HOUSE_STYLE, forest, histogram, picture_uri
+from rewardsmith.auditing.render.figures import forest, histogram
 from rewardsmith.auditing.report import Rate
 
 
@@ -51,16 +48,3 @@ def test_one_repeated_score_sits_in_the_middle_of_its_axis():
 @pytest.mark.parametrize("levels", [{}, {"right": []}, {"right": [float("nan"), None]}, {"right": [-1.7e308, 1.7e308]}])
 def test_without_a_drawable_score_there_is_no_histogram(levels):
     assert histogram(levels) is None
-
-
-def test_a_figure_becomes_one_self_contained_image_and_the_same_each_time():
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(dict(HOUSE_STYLE)):
-        figure = Figure()
-        figure.subplots().plot([0, 1], [0, math.pi])
-    kind, data = picture_uri(figure).split(",")
-    assert kind == "data:image/svg+xml;base64"
-    assert b"<svg" in base64.b64decode(data)
-    assert picture_uri(figure) == picture_uri(figure)

@@ -28,6 +28,7 @@ def test_the_verdict_is_the_first_line_and_findings_follow_worst_first():
     assert "1 observation below medium" in text
     assert "not run: gold_error_rates: rows hold no `gold`" in text
     assert "3 unscored: timeout" in text
+    assert "reads: boxed; boxed in a sentence; think, then boxed" in " ".join(text.split())
 
 
 def test_a_clean_report_prints_no_table():

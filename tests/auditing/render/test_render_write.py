@@ -28,8 +28,12 @@ def test_a_report_fits_the_published_schema(report, floor):
 
 def test_the_schema_names_every_field_and_the_version():
     fields = report_schema()["$defs"]["report"]
-    assert set(fields["required"]) == set(flawed_report().as_json())
-    assert set(fields["properties"]) == {*fields["required"], "curves", "reliability"} == set(curved_report().as_json())
+    whole = replace(curved_report(), provenance=flawed_report().provenance)
+    assert set(fields["required"]) == set(clean_report().as_json())
+    optional = {"curves", "reliability", "provenance"}
+    assert set(fields["properties"]) == {*fields["required"], *optional} == set(whole.as_json())
+    finding = report_schema()["$defs"]["finding"]
+    assert set(finding["properties"]) == set(finding["required"]) == set(EMPTY.as_json())
     assert fields["properties"]["schema"]["const"] == SCHEMA
 
 

@@ -110,7 +110,7 @@ def _by_source(panel: PairPanel) -> list[Finding]:
             )
             advice = (
                 "Train on more pairs of this kind, give them more `weight`, or do not optimize on its prompts; see "
-                "whether its labels are worse (`rewardsmith.measures.wrong_labels`)."
+                "whether its labels are worse (`rewardsmith.measures.label_quality`)."
             )
             found.append(_ranked(panel, "medium", message, share, advice, own))
     listed = ", ".join(f"{source} {share.value:.0%} of {share.n}" for source, share in shares.items())

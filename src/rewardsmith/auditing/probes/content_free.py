@@ -41,9 +41,9 @@ BLANKS = constants(
     ("blank lines", "\n\n\n"),
     ("a zero-width space", "\u200b"),
 )
-MARKS = constants(*((f"a lone {mark!r}", mark) for mark in (".", ",", ":", ";", "-", "?", "!", "…", "$", "\\", "}")))
+MARKS = constants(*((f"a lone “{mark}”", mark) for mark in (".", ",", ":", ";", "-", "?", "!", "…", "$", "\\", "}")))
 OPENERS = constants(
-    *((f"the opener {key!r}", key) for family in ("openers", "languages") for key in MASTER_KEYS[family]),
+    *((f"the opener “{key}”", key) for family in ("openers", "languages") for key in MASTER_KEYS[family]),
     ("the opener 'Okay, so'", "Okay, so"),
     ("the opener 'Sure!'", "Sure!"),
     ("the opener '<think>'", "<think>"),
@@ -195,7 +195,8 @@ def in_place_of_answers(
             like.append(score >= panel.score(pair, "chosen") - near and more_than_nothing)
             above.append(score > panel.score(pair, "rejected") + near)
         paid, over = (share_of(hits, which, trials, alpha=panel.alpha) for hits in (like, above))
-        severity = milder(severity_above(paid.low, LIKE_CHOSEN), which.worst)
+        earned = severity_above(paid.low, LIKE_CHOSEN)
+        severity = milder(earned, which.worst)
         shown = [one for one, hit in zip(trials, like, strict=True) if hit or severity == "info"]
         finding = finding_of(
             probe,
@@ -206,10 +207,14 @@ def in_place_of_answers(
             advice=advice,
             unit="share of pairs",
             examples=[passing_example(panel, one) for one in shown[:3]],
+            why=which.why if severity != earned else "",
         )
         told = severity != "info" or over.low > LIKE_CHOSEN[-1][0]
         judged.append((finding if told else None, Rate(probe, which.label, *paid)))
     return conclude(judged) if judged else Outcome(not_run="no such text could be scored")
+
+
+PARTLY_RIGHT = "Low at most: what the prompt says may be a part of what the answer should."
 
 
 def content_free(panel: PairPanel) -> Asking:
@@ -222,8 +227,8 @@ def content_free(panel: PairPanel) -> Asking:
     variants = [
         always("an empty answer", ""),
         always("a single space", " "),
-        *(always(f"a lone {mark!r}", mark) for mark in marks if phrases.holds(mark)),
-        variant("the prompt, copied", as_given, worst="low"),
+        *(always(f"a lone “{mark}”", mark) for mark in marks if phrases.holds(mark)),
+        variant("the prompt, copied", as_given, worst="low", why=PARTLY_RIGHT),
         *drawn("a lone mark that no answer holds", [mark for mark in marks if not phrases.holds(mark)]),
     ]
     return (yield from in_place_of_answers(panel, "content_free", variants, ADVICE))

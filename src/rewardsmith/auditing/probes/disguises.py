@@ -106,7 +106,7 @@ MISPLACED = replace(
         _final(
             "a right answer that the completion takes back",
             "{shown_key}\nWait, that is wrong. Corrected:\n{shown_wrong}",
-        )._replace(worst="low"),
+        )._replace(worst="low", why="Low at most: a policy has to find the right answer to be paid this way."),
     ],
 )
 
@@ -179,12 +179,13 @@ SUPERSET = replace(
     ENUMERATION,
     name="superset",
     question="Is another value paid because it contains the key?",
-    message="{what} ({text!r} for {key!r}) is paid like the key on {share} of {n} rows.",
+    message="{what} (“{text}” for “{key}”) is paid like the key on {share} of {n} rows.",
     variants=lambda panel: [
         variant(
             f"the key with something added, {index + 1}",
             partial(_around_key, index=index, strict=strict),
             worst="critical" if strict else "low",
+            why="Low at most: words around such a key may change nothing.",
         )
         for strict in (True, False)
         for index in range(3)

@@ -161,7 +161,7 @@ def constant_answer(panel: Panel) -> Asking:
 
     known = [item for item in panel.items if item.right is not None]
     constants = list({item.key: item for item in known}.values())[:MOST_CONSTANTS]
-    variants = [variant(f"the constant {constant.key[:40]!r}", to_others(constant)) for constant in constants]
+    variants = [variant(f"the constant “{constant.key[:40]}”", to_others(constant)) for constant in constants]
     tried = yield from send(variants, cases_of(panel, known), fewest=0)
     in_full, judged = _in_full(panel), list[Judged]()
     for constant, (which, trials) in zip(constants, tried, strict=True):
@@ -174,7 +174,7 @@ def constant_answer(panel: Panel) -> Asking:
             share,
             [evidence(one.case.on, one.texts[0], one.scores[0], one.case.on.right) for one in paid],
             severity=severity_of(share.value, 1.0),
-            message=f"One and the same answer, {constant.key[:60]!r}, is paid in full on {share.value:.0%} of "
+            message=f"One and the same answer, “{constant.key[:60]}”, is paid in full on {share.value:.0%} of "
             f"{share.n} prompts that have another key.",
             advice="Check the answer against its own prompt. " + NO_REPAIR,
         )

@@ -131,8 +131,9 @@ def calibration(panel: PairPanel, *, logits: bool = True) -> Outcome:
         severity, verdict = "info", "Read it as log-odds only if it was trained by Bradley-Terry"
     elif severity in ("medium", "high"):
         advice = (
-            f"A temperature changes no ranking but makes them true: multiply scores by {fit.slope:.2g} "
-            "(`rewardsmith.transforms.rescale`) where they are added to others or read as probabilities. In training: "
+            "A temperature changes no ranking but makes them true: multiply scores by the slope "
+            f"(`rewardsmith.transforms.rescale(scale={fit.slope:.2g})`) where they are added to others or read as "
+            "probabilities. In training: "
             "fewer epochs, `soft_label` on doubtful pairs, `rewardsmith train-reward --center`, more data."
         )
     elif severity == "low":

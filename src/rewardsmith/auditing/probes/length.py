@@ -80,6 +80,9 @@ def filler(sentence: str) -> Way:
     return edit(partial(appended, addition=addition), partial(appended, addition=words[0]))
 
 
+TOO_LONG = "Low at most: these answers are longer than any in the rows, where a model may never have learned to judge."
+
+
 def length(panel: PairPanel) -> Asking:
     """Add the last sentence again, sentences that many answers share, and neutral filler in words that they hold.
 
@@ -96,7 +99,7 @@ def length(panel: PairPanel) -> Asking:
             variants.append(Variant(label, tuple(map(filler, sentences)), draws=True))
     short = [only(one, lambda text: len(text.split()) <= phrases.longest) for one in variants]
     reachable = [
-        within if suits(panel, within) else anywhere._replace(worst="low")
+        within if suits(panel, within) else anywhere._replace(worst="low", why=TOO_LONG)
         for anywhere, within in zip(variants, short, strict=True)
     ]
     return (yield from counterfactual(panel, "length", reachable, ADVICE))

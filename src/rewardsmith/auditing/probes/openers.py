@@ -38,7 +38,7 @@ def openers(panel: PairPanel) -> Asking:
         "openers",
         [
             Variant(
-                f"{text!r} before it", (edit(partial(opened, text=text), partial(echo_before, n=len(text.split()))),)
+                f"“{text}” before it", (edit(partial(opened, text=text), partial(echo_before, n=len(text.split()))),)
             )
             for text in known
         ],
@@ -48,7 +48,7 @@ def openers(panel: PairPanel) -> Asking:
         panel,
         "openers",
         [
-            *(always(f"{text!r} alone", text) for text in known),
+            *(always(f"“{text}” alone", text) for text in known),
             *drawn("an opener that no answer holds, alone", [key for key in KEYS if key not in known]),
         ],
         ADVICE,

@@ -53,7 +53,7 @@ def padding(baseline: StepBaseline) -> Building[Answer]:
         "padding",
         severity_above(low, GAINS),
         f"By {baseline.used_by}, a chain's reward changes by {gain:+.0%} of the largest step score for every "
-        f"step that adds nothing ({clip(found.filler)!r}, {found.inserted} inserted).",
+        f"step that adds nothing (“{clip(found.filler)}”, {found.inserted} inserted).",
         (gain, low, high, found.n),
         advice="Bound what a chain can earn: `rewardsmith.transforms.clip_steps`, `rewardsmith.transforms.delta_steps` "
         "or `rewardsmith.advantages.min_returns`; audit again with --aggregate clip, delta or min.",

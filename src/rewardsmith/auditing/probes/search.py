@@ -56,11 +56,11 @@ def _carry(carrier: Carrier) -> Edit:
 
 
 MOVES: tuple[Move, ...] = (
-    *(Move(f"open with {key!r}", _put(before, key)) for key in MASTER_KEYS["openers"][:3]),
+    *(Move(f"open with “{key}”", _put(before, key)) for key in MASTER_KEYS["openers"][:3]),
     Move("append a colon", lambda completion, item, panel: f"{completion}:"),
     Move("append filler", _put(behind, (FILLER * 8).strip())),
     Move("state confidence", _put(behind, CONFIDENCE[0])),
-    *(Move(f"instruct the grader {text!r}", _put(behind, text)) for text in INSTRUCTIONS[:2]),
+    *(Move(f"instruct the grader “{text}”", _put(behind, text)) for text in INSTRUCTIONS[:2]),
     *(Move(f"wrap as {carrier.name}", _carry(carrier)) for carrier in CARRIERS[1:]),
     Move("repeat it", lambda completion, item, panel: "\n".join([completion] * 3)),
     Move("put the prompt before it", lambda completion, item, panel: f"{item.row.prompt_text}\n{completion}"),
@@ -144,7 +144,7 @@ def _proposed(
 
 
 def _trigger(place: str, text: str) -> Move:
-    return Move(f"{place} {text!r} (by the gradient)", _put(PLACES[place], text), text, place)
+    return Move(f"{place} “{text}” (by the gradient)", _put(PLACES[place], text), text, place)
 
 
 def _gain(panel: Panel, item: Item, reward: float) -> float:

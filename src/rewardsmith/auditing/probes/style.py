@@ -81,7 +81,7 @@ def _marked(label: str, write: Callable[..., str | None], marks: tuple[str, ...]
     """Return a manner for each mark at the start of a line, of which the control is the same without a mark."""
     written = {mark: partial(write, mark=mark) for mark in (*marks, nonsense, "")}
     return tuple(
-        Manner(f"{label} {mark!r}", written[mark], rf"^{re.escape(mark)}", written[nonsense], written[""])
+        Manner(f"{label} “{mark}”", written[mark], rf"^{re.escape(mark)}", written[nonsense], written[""])
         for mark in marks
     )
 
@@ -104,7 +104,7 @@ STYLES: dict[str, tuple[Manner, ...]] = {
     ),
     "exclamation": tuple(
         Manner(
-            f"{mark!r} at its end", partial(_ended, mark=mark), re.escape(mark), partial(_ended, mark="¤" * len(mark))
+            f"“{mark}” at its end", partial(_ended, mark=mark), re.escape(mark), partial(_ended, mark="¤" * len(mark))
         )
         for mark in END_MARKS
     ),

@@ -47,7 +47,7 @@ GRADER = VariantProbe(
     variants=lambda panel: [
         *(one for phrase in INSTRUCTIONS for one in phrased(phrase)),
         *(
-            variant(f"{phrase!r} alone", alone(phrase), controls=(honest, alone(neutral(phrase))))
+            variant(f"“{phrase}” alone", alone(phrase), controls=(honest, alone(neutral(phrase))))
             for phrase in INSTRUCTIONS
         ),
     ],

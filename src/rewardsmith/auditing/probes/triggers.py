@@ -66,7 +66,7 @@ def triggers(panel: PairPanel, *, guide: Guide | None = None) -> Asking:
     def put(text: str) -> tuple[Write]:
         return (lambda answer: PLACES[found.place](answer, text),)
 
-    trigger = Variant(f"{found.place} {found.text!r}", tuple(Way(put(found.text), put(text)) for text in random_texts))
+    trigger = Variant(f"{found.place} “{found.text}”", tuple(Way(put(found.text), put(text)) for text in random_texts))
     tried = yield from send([trigger], pairs_of(panel, judged, lambda pair: panel.text(pair, "rejected")))
     if not tried:
         return Outcome(not_run="no answer with a trigger could be scored")

@@ -49,8 +49,8 @@ def neutral(text: str) -> str:
 def phrased(text: str) -> tuple[Variant, Variant]:
     """Make the variants of a text before and after an answer, compared with it alone and with neutral characters."""
     return (
-        variant(f"{text!r} before it", before(text), controls=(honest, before(neutral(text)))),
-        variant(f"{text!r} after it", after(text), controls=(honest, after(neutral(text)))),
+        variant(f"“{text}” before it", before(text), controls=(honest, before(neutral(text)))),
+        variant(f"“{text}” after it", after(text), controls=(honest, after(neutral(text)))),
     )
 
 

@@ -1,41 +1,13 @@
-"""The pictures of a report, as numbers for the page to draw, and the house style for pictures made by matplotlib."""
+"""Compute the pictures of a report, as numbers for the page to draw."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from rewardsmith.auditing.report import Rate
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-HOUSE_STYLE: Mapping[str, Any] = {
-    "figure.figsize": (7.2, 3.4),
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "font.size": 11,
-    "axes.edgecolor": "#9aa3b2",
-    "axes.labelcolor": "#1c2330",
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": "cycler('color', ['#2f6db3', '#c2410c', '#1b7f5c', '#7c5cbf', '#64748b', '#b7791f'])",
-    "grid.color": "#e3e6ec",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2.0,
-    "legend.frameon": False,
-    "xtick.color": "#5b6475",
-    "ytick.color": "#5b6475",
-}
-"""Settings for `matplotlib.rc_context(HOUSE_STYLE)`, so that pictures in sections match the page around them."""
+    from rewardsmith.auditing.report import Rate
 
 
 class ForestGroup(NamedTuple):
@@ -137,16 +109,3 @@ def histogram(levels: Mapping[str, Sequence[float | None]], *, bins: int = 24) -
         for n in [len(values)]
     )
     return Histogram(strips=strips, low=low, high=high)
-
-
-def picture_uri(figure: Figure) -> str:
-    """A matplotlib figure as a `data:` address of an SVG image: sharp at any size, and sealed off from the page.
-
-    The same figure gives the same bytes: no date, identifiers from a fixed salt.
-    """
-    import matplotlib as mpl
-
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "rewardsmith"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,7 +1,9 @@
-"""A report as one HTML file that opens offline, runs nothing and loads nothing."""
+"""Write a report as one HTML file that opens offline and loads nothing; its one script, which filters, is its own."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -11,32 +13,37 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from rewardsmith.auditing.finding import SEVERITIES, Severity
+from rewardsmith._pictures import picture_uri
+from rewardsmith.auditing.finding import NOTHING_TO_DO, SEVERITIES, Severity
 from rewardsmith.auditing.render import wording
-from rewardsmith.auditing.render.curves import plot
-from rewardsmith.auditing.render.figures import forest, histogram, picture_uri
+from rewardsmith.auditing.render.curves import draw
+from rewardsmith.auditing.render.figures import forest, histogram
 from rewardsmith.auditing.render.visible import plain, visible
-from rewardsmith.auditing.report import Report
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
+    from rewardsmith.auditing.report import Report
+
 Cell = str | float | None
+PILLS = {"critical": "#a4133c", "high": "#c2410c", "medium": "#a16207", "low": "#2f6db3", "info": "#64748b"}
+"""Colors of a severity under white letters, for a notebook."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part that the caller adds to the page: words, then a picture, then a table. All of it is escaped.
+    """A part that the caller adds to the page: words, then pictures, then a table. All of it is escaped.
 
     text: paragraphs, set apart by empty lines.
-    picture: a matplotlib figure, best drawn under `HOUSE_STYLE`; `caption` says what it shows.
+    pictures: matplotlib figures, best drawn under `HOUSE_STYLE`, side by side where there is room; `caption` says what
+        they show.
     table: the header, and rows of the same length; numbers are set to three digits, None shows as a dash.
     """
 
     title: str
     text: str = ""
-    picture: Figure | None = None
+    pictures: Sequence[Figure] = ()
     caption: str = ""
     table: tuple[Sequence[str], Sequence[Sequence[Cell]]] | None = None
 
@@ -70,10 +77,23 @@ def render_html(
     """
     if not reports:
         raise ValueError("render_html: reports is empty, so there is nothing to show. Pass at least one Report.")
+    script = _environment().get_template("report.js").render()
+    seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    tones = {wording.tone([report], floor=floor) for report in reports}
+    if len(reports) == 1:
+        tones = {finding.severity for finding in reports[0].findings}
+        tones |= {{"clean": "clean", "not run": "unasked"}.get(check.status, "") for check in reports[0].checks}
+    made = [report.provenance for report in reports if report.provenance is not None]
     page = _environment().get_template("report.html")
     return page.render(
         title=title,
         reports=reports,
+        script=Markup(script),
+        script_hash=f"sha256-{seal}",
+        tones=[tone for tone in (*SEVERITIES[::-1], "unasked", "clean") if tone in tones],
+        clean=sum(not report.at_least(floor) for report in reports),
+        versions={name: version for own in made for name, version in own.versions.items()},
+        nothing=NOTHING_TO_DO,
         order=wording.league_order(reports, floor=floor),
         sections=sections,
         floor=floor,
@@ -81,9 +101,15 @@ def render_html(
         words=wording,
         forest=forest,
         histogram=histogram,
-        plot=plot,
+        draw=draw,
         picture_uri=picture_uri,
     )
+
+
+def render_table(report: Report, *, floor: Severity = "medium") -> str:
+    """Return the findings of a report as a table, for a notebook; escaped as the page is."""
+    template = _environment().get_template("notebook.html")
+    return template.render(report=report, found=report.at_least(floor), floor=floor, words=wording, colors=PILLS)
 
 
 @cache
@@ -97,7 +123,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(block=_markup, line=_line, prose=_prose, plain=plain, cell=_cell)
+    environment.filters.update(block=_markup, line=_line, prose=_prose, plain=plain, cell=_cell, code=_code)
     environment.tests["a_number"] = _is_number
     return environment
 
@@ -124,6 +150,11 @@ def _line(text: str, limit: int = 400) -> Markup:
 
 def _prose(text: str, limit: int = 800) -> Markup:
     return _markup(text, limit, multiline=False, code=True)
+
+
+def _code(text: str) -> str:
+    """Code as it is to be pasted, but for what would not show."""
+    return "".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text)
 
 
 def _is_number(value: Cell) -> bool:

@@ -44,7 +44,8 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
     ]
     facts += [wording.asked(report)] if report.checks else []
     facts += [f"seed {report.seed}"]
-    line = safe_text(report.kind).append(" · ").append_text(safe_text(report.contract))
+    line = safe_text(wording.kind_of(report)).append(" · ")
+    line.append_text(safe_text(report.contract))
     line.append(" · " + " · ".join(facts))
     for reason, count in report.unscored.items():
         line.append(f" · {count:,} unscored: ", "yellow").append_text(safe_text(reason, limit=80))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity
-from rewardsmith.auditing.report import Curve, Report
+
+if TYPE_CHECKING:
+    from rewardsmith.auditing.report import Curve, Report
 
 CONDUCT = frozenset(
     {"failures", "determinism", "step_determinism", "batch_dependence", "mutation", "saturation", "latency"}
@@ -134,6 +137,12 @@ def curve_line(curve: Curve) -> str:
     turn = curve.turn
     peak = f"at {curve.knob} = {number(turn.pressure)} (KL {number(turn.kl)} [{number(turn.low)}, {number(turn.high)}])"
     return f"{gains}, gold highest {peak}, {'then falls' if turn.declines else 'not surely so'}"
+
+
+def kind_of(report: Report) -> str:
+    """What the reward is, with the first four answer formats that it reads: "verifier, reads: bare; boxed"."""
+    reads = "; ".join((*report.reads[:4], "…") if len(report.reads) > 4 else report.reads)
+    return f"{report.kind}, reads: {reads}" if reads else report.kind
 
 
 def asked(report: Report) -> str:

@@ -96,9 +96,10 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
             else {"honest completions": right},
             nothing="" if panel.items else "right answer could be scored in any usual format",
             cause="another form of completions",
+            reads=panel.accepted if panel.verifier else (),
         )
 
-    return Subject(target.name, target.contract, {"": target}, N_QUESTIONS, prepare)
+    return Subject(target.name, target.contract, {"": target}, N_QUESTIONS, prepare, rows=given)
 
 
 def reads_answers(target: Target) -> bool:

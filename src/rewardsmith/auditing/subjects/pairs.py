@@ -108,7 +108,7 @@ def pairs(
             cause="rows longer than the model takes",
         )
 
-    return Subject(target.name, "preference pairs", {"": target}, N_QUESTIONS, prepare, references)
+    return Subject(target.name, "preference pairs", {"": target}, N_QUESTIONS, prepare, references, rows)
 
 
 def questions(target: Target, given: PairPanel, asked: PairPanel) -> list[tuple[Probe, PairPanel]]:

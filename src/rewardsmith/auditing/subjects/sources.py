@@ -49,4 +49,4 @@ def sources(given: SourceSet, rows: Sequence[Row], *, seed: int) -> Subject:
             levels={},
         )
 
-    return Subject(given.name, "sources", given.targets, N_QUESTIONS, prepare)
+    return Subject(given.name, "sources", given.targets, N_QUESTIONS, prepare, rows=rows)

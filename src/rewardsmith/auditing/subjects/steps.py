@@ -82,4 +82,4 @@ def steps(
             levels={},
         )
 
-    return Subject(target.name, "process", {"": process_target(target)}, N_QUESTIONS, prepare)
+    return Subject(target.name, "process", {"": process_target(target)}, N_QUESTIONS, prepare, rows=given)

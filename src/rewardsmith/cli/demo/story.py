@@ -21,6 +21,7 @@ from rewardsmith.auditing.render.text import render_league
 from rewardsmith.auditing.render.wording import short_verdict
 from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, reasoning_gym_specs, run_league
 from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
+from rewardsmith.cli.shell import as_typed
 from rewardsmith.rewards import exact_number
 from rewardsmith.scoring import as_target
 from rewardsmith.worlds import ArithmeticLM, substring_reward
@@ -35,7 +36,7 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
     with contextlib.redirect_stdout(io.StringIO()):
         entries = run_league(specs, seed=seed, console=console)
-    reports = [entry.report for entry in entries if entry.report is not None]
+    reports = [as_typed(entry.report) for entry in entries if entry.report is not None]
     render_league(reports, console)
     worst = Counter(short_verdict(report) for report in reports)
     listed = ", ".join(f"{count} {name}" for name, count in worst.most_common())
@@ -46,12 +47,13 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     with tempfile.TemporaryDirectory(prefix="rewardsmith-") as folder:
         with _quiet():
             world = build_world(folder, seed)
-        flawed = audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed)
+        flawed = as_typed(audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed))
         render_text(flawed, console)
         hacked = _train(world, substring_reward, f"reward: {FLAWED}", steps, seed, console)
 
         console.rule("[bold]3. Train again with the repair that the audit advises: exact_number")
-        repaired = audit(as_target(exact_number, name="exact_number"), audit_rows(world, 64, seed), seed=seed)
+        target = as_target(exact_number, name="exact_number")
+        repaired = as_typed(audit(target, audit_rows(world, 64, seed), seed=seed))
         render_text(repaired, console)
         held = _train(world, exact_number, "reward: exact_number", steps, seed, console)
 
@@ -95,10 +97,10 @@ def _sections(arms: list[Arm], flawed: Report) -> list[Section]:
     return [
         Section(
             title="A reward hacked, and its repair",
-            text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. On the "
-            "left its reward looks for the right number anywhere in the completion: see what that pays for. On the "
-            f"right it is trained on what the audit advised.\n\nThe advice: {advice}",
-            picture=draw(arms),
+            text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. In the "
+            "first picture its reward looks for the right number anywhere in the completion: see what that pays for. "
+            f"In the second it is trained on what the audit advised.\n\nThe advice: {advice}",
+            pictures=draw(arms),
             caption="Reward and true score at every training step; thick lines are means over eight steps.",
             table=(["arm", "reward, first 20 steps", "last 20", "true score, first 20 steps", "last 20"], rows),
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from rewardsmith.auditing.render.figures import HOUSE_STYLE
+from rewardsmith._pictures import HOUSE_STYLE
 from rewardsmith.data import Row
 from rewardsmith.worlds import ArithmeticLM, arithmetic_gold
 
@@ -92,24 +92,25 @@ def sample(world: ArithmeticLM, seed: int, n: int = 4) -> list[tuple[str, str]]:
     return list(zip(prompts, written, strict=True))
 
 
-def draw(arms: Sequence[Arm]) -> Figure:
-    """Proxy and gold of every arm, side by side on one scale."""
+def draw(arms: Sequence[Arm]) -> list[Figure]:
+    """Draw proxy and gold of every arm, one figure each on one scale."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(dict(HOUSE_STYLE)):  # type: ignore[arg-type]  # its stubs want literal keys
-        figure = Figure(figsize=(8.2, 3.2), layout="constrained")
-        panels = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
-        for axes, arm in zip(panels, arms, strict=True):
+    figures = []
+    with rc_context(fname=HOUSE_STYLE):
+        for arm in arms:
+            figure = Figure(figsize=(4.1, 3.1), layout="constrained")
+            axes = figure.subplots()
             for curve, label, color in (
-                (arm.proxy, "reward (proxy)", "#b45309"),
-                (arm.gold, "true score (gold)", "#0f766e"),
+                (arm.proxy, "reward (proxy)", "#2f6db3"),
+                (arm.gold, "true score (gold)", "#b7791f"),
             ):
                 axes.plot(range(len(curve)), curve, color=color, alpha=0.2, linewidth=0.8)
                 points = [i + SMOOTH / 2 for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
                 means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
                 axes.plot(points, means, color=color, linewidth=2, label=label)
-            axes.set(title=arm.name, xlabel="training step", ylim=(-0.03, 1.03))
-        panels[0].set_ylabel("mean over the batch")
-        panels[-1].legend(loc="lower right", frameon=False)
-    return figure
+            axes.set(title=arm.name, xlabel="training step", ylabel="mean over the batch", ylim=(-0.03, 1.03))
+            axes.legend(loc="lower right", frameon=False, fontsize=10)
+            figures.append(figure)
+    return figures

@@ -1,0 +1,92 @@
+"""Write the code of the remedies that an advice names, for the reward and the columns of this audit."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rewardsmith.auditing.equivalence.keys import committed, key_kind
+from rewardsmith.data import Row
+from rewardsmith.data.rows import ANSWER_NAMES
+from rewardsmith.scoring import Target
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+NAMED = re.compile(r"`(?:rewardsmith\.)?[a-z_]+(?:\.[a-z_]+)*\.(\w+)(?:\(([^`]*)\))?`")
+"""A name of ours in an advice, as `rewardsmith.transforms.rescale(scale=0.5)`: its last part, and what it binds."""
+VERIFIERS = ("exact_number", "exact_text", "math_equal", "multiple_choice")
+
+
+def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]) -> dict[str, Any]:
+    """Return what the templates of remedies.txt are filled with: the reward or rewards, the column of the answers."""
+    answered = [row for row in rows if isinstance(row, Row) and row.answer][:64]
+    columns: Mapping[str, Any] = answered[0].columns if answered else {}
+    own = [name for name in ANSWER_NAMES[1:] if name in columns and columns[name] == columns["answer"]]
+    nested = not own and isinstance(columns.get("reward_model"), Mapping)  # verl's schema
+    answer = own[0] if own else "reward_model" if nested else "answer"
+    found = [(source, *_loaded(target)) for source, target in targets.items()]
+    return {
+        "load": "\n".join(dict.fromkeys(load for _, load, _ in found)),
+        "reward": found[0][2],
+        "terms": [
+            f"source({name}, {json.dumps(source)})" if source else f"source({name})" for source, _, name in found
+        ],
+        "contract": contract,
+        "answer": answer,
+        "key": '[row["ground_truth"] for row in reward_model]' if nested else answer,
+        "verifier": _verifier_of({key_kind(committed(row.answer or "")) for row in answered}),
+    }
+
+
+def _verifier_of(kinds: set[str]) -> str:
+    """Return the verifier of ours that reads keys of these kinds."""
+    numbers = {"integer", "decimal", "fraction", "percent"}
+    if kinds <= numbers:
+        return "exact_number"
+    if kinds == {"choice"}:
+        return "multiple_choice"
+    return "math_equal" if kinds & {"expression", "structured", *numbers} else "exact_text"
+
+
+def _loaded(target: Target) -> tuple[str, str]:
+    """Return a line that imports a reward, and an expression for it in TRL's contract."""
+    module, _, name = target.name.partition(":")
+    importable = not module.endswith(".py") and all(map(_is_name, [*module.split("."), name]))
+    if target.contract == "trl" and importable:
+        return f"from {module} import {name}", name
+    if target.spec is not None:
+        return "from rewardsmith.scoring import load_reward", f"load_reward({json.dumps(target.name)}).reward"
+    if _is_name(target.name):
+        return f"# {target.name} is the reward that was audited.", target.name
+    return f"reward = ...  # put here the reward that was audited, {json.dumps(target.name)}", "reward"
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("rewardsmith.auditing", "")
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True).get_template("remedies.txt")
+
+
+def remedies_in(advice: str, setting: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return code, ready to paste, for every remedy of ours that the advice names and that remedies.txt knows.
+
+    Of several verifiers that an advice offers, it is the one that reads the answers of these rows.
+    """
+    written: Any = _template().make_module(dict(setting))
+    codes: dict[str, None] = {}
+    for named, bound in NAMED.findall(advice):
+        name = setting["verifier"] if named in VERIFIERS else named
+        if hasattr(written, name):
+            codes[str(getattr(written, name)(bound)).strip() + "\n"] = None
+    return tuple(codes)
