@@ -28,11 +28,10 @@ CRITERION = All(
     AtLeast("relevant_150/only_relevant", 0.9),
     AtMost("fact_150/only_relevant", 0.1),
     PairedGain("gold_40/shuffled", over="gold_40/end", at_most=0.0),
-    # What must fail: rewards one place late, and weights of the wrong sign, on the first gain.
-    PairedGain("gold_40/late", over="gold_40/end", at_most=0.02),
+    # What must fail: weights of the wrong sign, on the first gain.
     PairedGain("gold_40/flipped", over="gold_40/end", at_most=0.02),
 )
-ARMS = {  # what is paid, the signs of fact, relevance and completeness, and at which segment
+ARMS = {  # the source of rewards, the signs of fact, relevance and completeness, and at which segment
     "dense": ("gold", (1, 1, 1), "own"),
     "end": ("gold", (1, 1, 1), "last"),
     "learned": ("learned", (1, 1, 1), "own"),
@@ -173,7 +172,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     weights = (world.weight_fact / world.n_segments, world.weight_relevant / world.n_segments, world.weight_complete)
 
     def rewards(prompt: Tensor, tokens: Tensor) -> Tensor:
-        """What each arm is paid, put in place by `combine_aspects`."""
+        """Place the rewards of each arm with `combine_aspects`."""
         sources = {}
         for name, judge in (("gold", task), ("learned", models)):
             fact, relevant, complete = judge.aspects(prompt, tokens)
@@ -181,14 +180,14 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         sources["preference"] = [fact, relevant, look_up(preference, prompt, tokens).sum(dim=-1)]
         order = streams.rand(world.batch_size, world.n_segments).argsort(dim=-1)  # (S, n, T) random permutations
         place, always = torch.arange(world.n_segments).expand_as(order), torch.ones_like(order, dtype=torch.bool)
-        places = {  # at which segment each is paid for, and whether it is
+        places = {  # the segment that each reward goes to, and whether it counts
             "own": (place, always),
             "last": (torch.full_like(place, last), always),
             "late": ((place + 1).clamp(max=last), place < last),
             "shuffled": (order, always),
         }
         if broken:
-            places["own"] = places["shuffled"] = places["late"]
+            places["own"] = places["shuffled"]
         arms = [
             (*(sign * value[:, k] for sign, value in zip(signs, sources[source], strict=True)), *places[where])
             for k, (source, signs, where) in enumerate(ARMS.values())

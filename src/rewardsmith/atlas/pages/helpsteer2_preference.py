@@ -103,7 +103,7 @@ def draw(place: PreferenceWorld, world: World, streams: Streams, *, broken: bool
     strength = 1.0 + (size >= world.slightly).float() + (size >= world.better).float()
     shuffled = strength[streams.randperm(world.n_pairs)[0]]
     features = x[0].gather(1, order[..., None].expand_as(x[0]))
-    strength = shuffled if broken else strength
+    strength = 4 - strength if broken else strength
     weights = [normalized_weights(column) for column in (strength, 1 / strength, shuffled)]
     return Data(features, ratings[0].gather(1, order), strength, *weights)
 

@@ -1,4 +1,4 @@
-"""Pay what the most pessimistic of a few reward models says, and a search for high scores ends less badly."""
+"""Score by the most pessimistic of a few reward models, and a search for high scores ends less badly."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ CRITERION = All(
     LowerBound("gold_2048/min", over="gold_2048/single", above=0.1, least_seeds=8),
     LowerBound("gold_2048/uwo_1", over="gold_2048/single", above=0.1, least_seeds=8),
     PairedGain("gold_2048/min", over="gold_2048/mean", at_least=0.0),
+    # One model and the mean of five rise first, and fall then.
+    LowerBound("gold_64/single", over="gold_1/single", above=0.0, least_seeds=8),
+    LowerBound("gold_64/single", over="gold_2048/single", above=0.0, least_seeds=8),
+    LowerBound("gold_64/mean", over="gold_1/mean", above=0.0, least_seeds=8),
+    LowerBound("gold_64/mean", over="gold_2048/mean", above=0.0, least_seeds=8),
     # What must fail: the optimist, and a bonus for disagreement.
     PairedGain("gold_2048/max", over="gold_2048/single", at_most=0.1),
     PairedGain("gold_2048/uwo_minus_1", over="gold_2048/single", at_most=0.1),
