@@ -83,7 +83,7 @@ def test_intervals_of_few_seeds_do_not_squeeze_the_means():
 @pytest.mark.parametrize("draw", [DOTS, PLANE, CURVES])
 def test_a_drawing_takes_its_colors_from_the_page_and_repeats_no_id(draw):
     text = svg(draw, title='a < "b"')
-    assert text.startswith('<svg viewBox="0 0 331.2 ')
+    assert text.startswith('<svg viewBox="0 0 302.4 ')
     assert 'aria-label="a &lt; &quot;b&quot;"' in text
     colors = re.findall(r"#[0-9a-f]{6}", text)
     assert colors

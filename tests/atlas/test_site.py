@@ -95,8 +95,8 @@ def test_changed_worlds_stand_beside_the_default_with_their_outcome_good_or_bad(
     text = (site / "par.html").read_text(encoding="utf-8")
     items = [re.sub(r"<[^>]+>", "", item) for item in re.findall(r"<li>(Change .*?)</li>", text)]
     assert items == [
-        "Change 1: share of responses that fool it: 0.02 instead of 0.01. passed",
-        "Change 2: points; spread of true value within a prompt: 9.0 instead of 1.5. not passed",
+        "Change 1: hack rate 0.02 instead of 0.01 (share of responses that fool it). passed",
+        "Change 2: gold std 9.0 instead of 1.5 (points; spread of true value within a prompt). not passed",
     ]
     cells = re.findall(r'<td data-label="(default|change \d)">(.*)</td>', text)
     seen = [(world, re.sub(r"<[^>]+>", "", cell)) for world, cell in cells]
@@ -108,7 +108,7 @@ def test_a_page_starts_with_its_advice_and_its_text_is_escaped(tmp_path):
         runs = {name: run_page("toy", seeds=[3], **keywords) for name, keywords in asked_of(find_page("toy")).items()}
         write_site(tmp_path, {"toy": Held(runs)})
     text = (tmp_path / "toy.html").read_text(encoding="utf-8")
-    assert '</h1>\n<p class="lead">Flip &lt;i&gt;twice&lt;/i&gt;.</p>' in text
+    assert '</h1>\n<p class="lead advice">Flip &lt;i&gt;twice&lt;/i&gt;.</p>' in text
     assert "&lt;b&gt;Heads&lt;/b&gt; &amp; <code>tails</code>." in text
     assert "Flip &lt;i&gt;twice&lt;/i&gt;." in (tmp_path / "index.html").read_text(encoding="utf-8")
     for name in ("toy.html", "index.html"):

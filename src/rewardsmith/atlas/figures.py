@@ -76,7 +76,7 @@ def dots(
     axes.set_yticks(range(len(shown)), list(shown.values()))
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(*_limits(drawn))
-    axes.set_xlabel(fill(label, 48))
+    axes.set_xlabel(fill(label, 40))
     axes.figure.set_figheight(0.9 + 0.28 * len(shown))  # type: ignore[union-attr]
     if len(series) > 1:
         _legend(axes)
@@ -181,11 +181,11 @@ def svg(draw: Callable[[Axes], None], *, title: str) -> str:
         "ytick.color": INK, "axes.prop_cycle": cycler(color=SERIES), "font.size": 9, "font.family": "DejaVu Sans",
         "svg.hashsalt": title,
     }):  # fmt: skip
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        figure = Figure(figsize=(4.2, 3.0), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.grid(alpha=0.2, linewidth=0.6)
+        axes.grid(alpha=0.15, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         draw(axes)

@@ -50,7 +50,7 @@ def page_html(page: Page, held: Held) -> str:
         status=shown_status(find_paper(page.paper), held),
         held=held,
         run=held.runs["default"],
-        meanings={name: meaning or plain(name) for name, _, meaning in page.parameters},
+        meanings={name: meaning for name, _, meaning in page.parameters},
         usage=[(piece.strip("\n"), bool(i % 2)) for i, piece in enumerate(pieces) if piece.strip()],
     )
 
@@ -77,6 +77,10 @@ def _sentence(text: str) -> str:
     return re.sub(r"\w*_\w*", lambda name: plain(name[0]), text)
 
 
+def _digits(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no minus before a zero
+
+
 ENVIRONMENT = Environment(
     loader=PackageLoader("rewardsmith.atlas"),
     autoescape=True,
@@ -84,4 +88,4 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters.update(mean=fmean, plain=plain, prose=_prose, sentence=_sentence)
+ENVIRONMENT.filters.update(digits=_digits, mean=fmean, plain=plain, prose=_prose, sentence=_sentence)
