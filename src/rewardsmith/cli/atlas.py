@@ -281,7 +281,7 @@ def _print_paper(paper: Paper, page: Page | None) -> None:
         "Notes": "\n".join(f"- {text}" for text in page.notes),
         "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in page.parameters),
         "Changed worlds (run with --changed)": "\n".join(f"- {_changes(one)}" for one in page.changed),
-        "At real scale": page.usage,
+        "What to use, and when": page.usage,
     }
     for title, body in sections.items():
         if body:
