@@ -164,19 +164,20 @@ def _file_of(module: str | None) -> Path | None:
 
 def _files(starts: set[Path]) -> set[Path]:
     """Every file that counts."""
-    found, homes, followed, added = set[Path](), set[Path](), set[Path](), set[Path]()
+    found, homes, followed, added, whole = set[Path](), set[Path](), set[Path](), set[Path](), set[Path]()
     waiting = sorted(starts)
     for path in waiting:
         found.add(path)
         if (home := _home(path)) not in homes:
             homes.add(home)
             if _is_package(home):
-                found |= _package(home)
+                found |= (files := _package(home))
+                whole |= files if _is_installed(home) else set()  # what it imports is its own, or installed too
             elif not _is_installed(path):  # else a module beside all other packages
                 found |= {file.resolve() for file in home.glob("*.py") if file.is_file()}
     while waiting and len(followed) < MOST_FILES:
         path = waiting.pop(0)
-        if path in followed or path.is_relative_to(_OURS):
+        if path in followed or path in whole or path.is_relative_to(_OURS):
             continue
         followed.add(path)
         for imported in _imports(path, added):
