@@ -53,7 +53,7 @@ def provenance_of(targets: Mapping[str, Target], rows: Sequence[Row | Preference
     rewards = [function_of(getattr(target.reward, "function", target.reward)) for target in targets.values()]
     modules = [(getattr(reward, "__module__", None) or type(reward).__module__).split(".")[0] for reward in rewards]
     versions = {"python": platform.python_version()}
-    for name in dict.fromkeys([*modules, *(name for name in ("torch", "transformers", "trl") if name in sys.modules)]):
+    for name in [*modules, *(name for name in ("torch", "transformers", "trl") if name in sys.modules)]:
         with suppress(PackageNotFoundError):  # a module of the user's own
             versions[name] = version(name)
     sent = [row if isinstance(row, Row) else Row(row.prompt, None, row.record()) for row in rows]
@@ -61,7 +61,7 @@ def provenance_of(targets: Mapping[str, Target], rows: Sequence[Row | Preference
         rewardsmith=version("rewardsmith"),
         command="",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=versions,
+        versions={name: found for name, found in versions.items() if name != "rewardsmith"},
         rows_digest=hashlib.blake2b("".join(keys_of(sent)).encode(), digest_size=8).hexdigest(),
         reward_digests={source: source_digest(target) for source, target in targets.items()},
     )

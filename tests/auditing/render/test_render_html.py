@@ -310,6 +310,11 @@ def test_both_themes_name_the_same_colors():
     light, dark = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)
     defined = [set(re.findall(r"(--[\w-]+):", part)) for part in (light, dark)]
     assert defined[0] == defined[1]
+    assert all(
+        re.fullmatch(r" #[0-9a-f]{6}", value)
+        for part in (light, dark)
+        for value in re.findall(r"--[\w-]+:([^;]*)", part)
+    )
     rest = style.replace(light, "").replace(dark, "")
     assert not re.findall(r"#[0-9a-f]{3,6}\b", rest)
 

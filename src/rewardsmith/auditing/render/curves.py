@@ -49,6 +49,7 @@ def draw(curve: Curve) -> Figure | None:
             axes.axvline(curve.turn.kl, color="#1c2330", linewidth=1.5, linestyle="--", label="gold turns")
         margin = 0.05 * (high - low)
         axes.set(xlabel="KL", ylabel="gain", xlim=(0.0, 1.02 * max(kl)), ylim=(low - margin, high + margin))
+        axes.locator_params(axis="x", nbins=6)
         kept = [points[-1]]  # those whose labels fit beside each other, the last one always
         for point in reversed(points[:-1]):
             if kept[-1].kl - point.kl >= LEAST_GAP * max(kl):

@@ -6,7 +6,7 @@ function refresh() {
   const words = box.value.toLowerCase().split(/\s+/).filter(Boolean), on = chips.filter(c => c.ariaPressed === "true").map(c => c.value);
   for (const item of items) item.hidden = !((!on.length || on.includes(item.dataset.tone)) && words.every(w => text(item).includes(w)));
   for (const fold of folds) fold.open = words.length + on.length > 0 && fold.querySelector("[data-tone]:not([hidden])") !== null;
-  note.textContent = words.length + on.length ? items.filter(item => !item.hidden).length + " of " + items.length : "";
+  note.textContent = words.length + on.length ? items.filter(item => !item.hidden && !item.matches(".one")).length + " shown" : "";
 }
 box.addEventListener("input", refresh);
 for (const chip of chips) chip.addEventListener("click", () => { chip.ariaPressed = String(chip.ariaPressed !== "true"); refresh(); });
