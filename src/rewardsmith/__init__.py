@@ -1,8 +1,8 @@
 """Rewards that survive optimization: audit, build, transform, optimize and watch them.
 
-`import rewardsmith as rs` offers the names of a first day. Each loads its room when it is first asked for, so the
-import alone loads neither torch nor numpy. All other names are in the rooms: `rewardsmith.data`, `measures`,
-`scoring`, `rewards`, `transforms`, `advantages`, `objectives`, `recipes`, `auditing`, `monitors`, `engines`, `atlas`.
+`import rewardsmith as rs` offers the names of a first day. Each loads its room on first use, so the import alone loads
+neither torch nor numpy. All other names are in the rooms: `rewardsmith.data`, `measures`, `scoring`, `rewards`,
+`transforms`, `advantages`, `objectives`, `recipes`, `auditing`, `monitors`, `engines`, `atlas`.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""One-line argument checks, so that the body of a function reads like its equation."""
+"""Argument checks of one line, so that the body of a function reads like its equation."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file beside `path` that takes its place once it is whole and on the disk itself.
+    """Write a file beside `path`, which replaces it once the file is complete and on the disk.
 
-    If the body raises, `path` stays as it was and nothing is left beside it. What a killed process left there goes.
+    If the body raises, `path` stays as it was, and the file beside it is removed, as are those of killed processes.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     _sweep(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # O_EXCL and O_NOFOLLOW: where somebody planted a link under this name, nothing is written through it.
+    # O_EXCL and O_NOFOLLOW: a link under this name is not written through.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     with naming(path), os.fdopen(os.open(beside, flags, 0o666), "wb") as file:
         try:
@@ -43,8 +43,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk hold the folder's list of files, so that a renamed file keeps its name through a power loss."""
-    with contextlib.suppress(OSError):  # not every file system and system can do it for a folder
+    """Write the folder's list of files to the disk, so that a renamed file keeps its name through a power loss."""
+    with contextlib.suppress(OSError):  # not every system can do it for a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -54,7 +54,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have an error of the system that names no file, such as a full disk, name this one."""
+    """Add the name of this file to a system error without one, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -64,7 +64,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what processes that are gone have left beside `path`; under our own number, whoever left it is gone."""
+    """Remove files that ended processes left beside `path`, also one with our own process number."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         number = left.name.split(".")[-2]
         if number.isdecimal() and (int(number) == os.getpid() or not _runs(int(number))):

@@ -1,4 +1,4 @@
-"""Functions as text: their names, and what `functools.partial` has bound to them."""
+"""Functions as text, with their names and the arguments bound by `functools.partial`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def function_of(function: Any) -> Any:
-    """Return the function under every `partial`."""
+    """Return the function inside every `partial`."""
     while isinstance(function, partial):
         function = function.func
     return function
@@ -21,7 +21,7 @@ def keywords_of(function: Any) -> dict[str, Any]:
 
 
 def name_of(function: Any) -> str:
-    """Return the name under every `partial`, or the class of a callable object."""
+    """Return the name of the function inside every `partial`, or the class of a callable object."""
     function = function_of(function)
     return str(getattr(function, "__name__", type(function).__name__))
 
@@ -34,7 +34,7 @@ def brief(value: object) -> str:
 
 
 def describe(function: Any, show: Callable[[object], str] = brief) -> str:
-    """Write a function with what is bound to it, keywords in the order of its signature.
+    """Write a function with its bound arguments, keywords in the order of its signature.
 
     >>> describe(partial(sorted, reverse=True, key=len))
     'sorted(key=len, reverse=True)'

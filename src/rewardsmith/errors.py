@@ -1,15 +1,15 @@
-"""The exceptions that a caller can catch.
+"""Exceptions for callers to catch.
 
-Wrong arguments raise `ValueError` or `TypeError`; the classes here are for what a caller may want to tell apart.
+Wrong arguments raise `ValueError` or `TypeError`. The classes here distinguish all other failures.
 """
 
 
 class RewardsmithError(Exception):
-    """Base of everything that rewardsmith raises on purpose and that is not a plain wrong argument."""
+    """Base of all exceptions that rewardsmith raises on purpose, except those for wrong arguments."""
 
 
 class TargetError(RewardsmithError):
-    """A reward could not be loaded from the name given, or its contract could not be recognized."""
+    """A reward could not be loaded from its name, or its contract could not be recognized."""
 
 
 class RowsError(RewardsmithError):
@@ -17,15 +17,15 @@ class RowsError(RewardsmithError):
 
 
 class EndpointError(RewardsmithError):
-    """The server that a reward asks gives no usable answer, so the reward cannot be judged."""
+    """The server behind a reward gives no usable answer, so the reward cannot be judged."""
 
 
 class MissingExtraError(RewardsmithError, ImportError):
-    """A library that an extra brings is not installed."""
+    """A library of an optional extra is not installed."""
 
 
 def missing_extra(caller: str, extra: str, error: ImportError) -> MissingExtraError:
-    """Return the error of `caller` that names the missing library and the line that installs `extra`."""
+    """Return an error of `caller` that names the missing library and the line that installs `extra`."""
     return MissingExtraError(
         f"{caller}: {error.name or 'a library'} cannot be imported ({error}). In the folder of a checkout of "
         f'rewardsmith, run: pip install ".[{extra}]"'

@@ -1,4 +1,4 @@
-"""The contracts by which the rooms meet: what a reward is, what a transform declares, what a batch carries."""
+"""Contracts between the rooms: rewards, the traits of transforms, and the fields of a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Text = str | list[Message]
 Completion = Text
 
 Scope = Literal["row", "prompt", "batch", "run"]
-"""What a component must see: one row, a prompt's whole group, the gathered batch, or statistics of the run so far."""
+"""Scope of a component: one row, a prompt's whole group, the gathered batch, or statistics of the run so far."""
 
 
 class Reward(Protocol):
@@ -32,13 +32,13 @@ class Reward(Protocol):
 
 
 class TransitionReward(Protocol):
-    """Gymnasium's side: batch-first transitions in, (B,) rewards out."""
+    """Contract of rewards for Gymnasium: batch-first transitions in, (B,) rewards out."""
 
     def __call__(self, obs: Tensor, action: Tensor, next_obs: Tensor, terminated: Tensor) -> Tensor: ...
 
 
 class ProcessReward(Protocol):
-    """Scores the steps of a completion: as `Reward`, with `steps`, each completion's list of step texts, beside it.
+    """Contract of rewards of a completion's steps: as `Reward`, with a keyword `steps`, a list of texts per row.
 
     Returns per row one number or None (unscored) per step, in order, or None where no step could be scored.
     """
@@ -49,9 +49,9 @@ class ProcessReward(Protocol):
 
 
 class Traits(NamedTuple):
-    """What a transform declares of itself.
+    """Traits that a transform declares.
 
-    scope: what it must see to be computed.
+    scope: the rows that it needs.
     affine: True if it is r ↦ a·r + b with a > 0 and b constant within a prompt's group, so that a group z-score
         cancels it exactly.
     bounded: the closed range of its output, or None.
@@ -90,14 +90,14 @@ def traits_of(transform: Callable[..., Any]) -> Traits:
     traits = getattr(function_of(transform), "__traits__", None)
     if traits is None:
         raise TypeError(
-            f"traits_of: {function_of(transform)!r} declares no traits, so nobody can tell where it may run. "
+            f"traits_of: {function_of(transform)!r} declares no traits, so its scope is unknown. "
             "Decorate it with @declares(Traits(scope=..., affine=..., bounded=...))."
         )
     return traits if isinstance(traits, Traits) else traits(**keywords_of(transform))
 
 
 class Named(NamedTuple):
-    """How a context fits a function: its first parameter's name, the keywords to pass, and what it needs in vain."""
+    """The fit of a context to a function: its first parameter's name, the keywords to pass, and the lacking ones."""
 
     first: str
     given: dict[str, Any]
@@ -105,10 +105,10 @@ class Named(NamedTuple):
 
 
 def named_by(function: Callable[..., Any], context: Mapping[str, Any]) -> Named:
-    """What of `context` a function asks for by name beside its first parameter, or all of it if it takes `**keywords`.
+    """Select from `context` the keywords that a function names after its first parameter; `**keywords` receives all.
 
-    What `functools.partial` bound stays bound. A module is asked through its `forward`; a built-in such as
-    `torch.tanh`, which does not say what it takes, takes its first argument alone.
+    Arguments bound by `functools.partial` stay bound. A module is read through its `forward`. A built-in without a
+    signature, such as `torch.tanh`, takes its first argument alone.
 
     >>> named_by(lambda rewards, lengths, scale=1.0: rewards, {"scale": 2.0, "other": 3})
     Named(first='rewards', given={'scale': 2.0}, lacking=['lengths'])
@@ -129,13 +129,13 @@ def named_by(function: Callable[..., Any], context: Mapping[str, Any]) -> Named:
 
 @dataclass(frozen=True, slots=True)
 class RewardBatch:
-    """One gathered batch, as the advantage stage sees it; a prompt's completions are consecutive.
+    """One gathered batch, as the advantage stage receives it; a prompt's completions are consecutive.
 
     source_rewards: (B, K) raw rewards of K named sources, NaN where unscored.
     source_names: K names, unique.
     group_size: G, so that B = P·G.
     completion_mask: (B, T) True where a completion token counts, or None.
-    columns: everything else the rows carried, each a list of B.
+    columns: all other columns of the rows, each a list of B.
     step_rewards: (B, N) raw scores of each named process reward, NaN where unscored and where there is no step.
     step_mask: (B, N) True where a completion has a complete step, or None where nothing scores steps.
     step_ends: (B, N) int64 index in 0…T−1 of a step's last token; 0 where masked.

@@ -188,7 +188,7 @@ def test_the_global_generator_is_left_alone():
         ),
         (partial(rank_filter, torch.zeros(4), n_best=-1), r"rank_filter: n_best is -1, outside \[0, inf\]"),
         (partial(rank_filter, torch.zeros(4), n_random=-1), r"rank_filter: n_random is -1, outside \[0, inf\]"),
-        (partial(rank_filter, torch.zeros(4), n_best=0, n_worst=0), "rank_filter: .* are 0, so nothing is kept. Ask"),
+        (partial(rank_filter, torch.zeros(4), n_best=0, n_worst=0), "rank_filter: .* are 0, so nothing is kept. Set"),
         (partial(middle_filter, torch.zeros(5)), "middle_filter: 5 rows are not a whole number of groups of 2"),
         (partial(middle_filter, torch.zeros(4), n_keep=0), r"middle_filter: n_keep is 0, outside \[1, inf\]"),
         (partial(power_filter, torch.zeros(4, 1)), r"power_filter: rewards must have shape \(any\), got \(4, 1\)"),

@@ -384,8 +384,14 @@ def test_empty_batches(shape):
         (lambda s, m, e: scatter_steps(s, e + 9, m, n_tokens=9), "scatter_steps: step_ends reach from 9 to 11.*9 tok"),
         (lambda s, m, e: scatter_steps(s, e - 1, m, n_tokens=9), "scatter_steps: step_ends reach from -1 to 1"),
         (lambda s, m, e: spread_steps(s, e, m, torch.ones(4, 2)), "spread_steps: step_ends reach from 0 to 2.*2 tok"),
-        (lambda s, m, e: spread_steps(s, e.flip(1), m, torch.ones(4, 5)), "spread_steps: a step ends before the one"),
-        (lambda s, m, e: step_lengths(e.flip(1), m, torch.ones(4, 5)), "step_lengths: a step ends before the one"),
+        (
+            lambda s, m, e: spread_steps(s, e.flip(1), m, torch.ones(4, 5)),
+            "spread_steps: a step ends before the previous one",
+        ),
+        (
+            lambda s, m, e: step_lengths(e.flip(1), m, torch.ones(4, 5)),
+            "step_lengths: a step ends before the previous one",
+        ),
         (lambda s, m, e: step_lengths(e, m, torch.ones(3, 5)), r"step_lengths: completion_mask must have shape \(4, a"),
         (lambda s, m, e: spread_steps(s, e, m, torch.ones(3, 5)), r"spread_steps: completion_mask must have shape \(4"),
     ],

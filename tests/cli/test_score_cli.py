@@ -131,7 +131,9 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_with_room_the_same_comm
             result = score(*command)
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith(f"Error: {tmp_path}")
-        assert "cannot be used (No space left on device). Make room there, and give the same command" in result.stderr
+        assert (
+            "cannot be used (No space left on device). Free some space there, and run the same command" in result.stderr
+        )
         assert f"{ending.rstrip('.')} cannot be used" in result.stderr
         assert not out.exists()
     assert score(*command).exit_code == 0

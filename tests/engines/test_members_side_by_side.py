@@ -239,7 +239,7 @@ class Deadly:
 
 def test_a_killed_process_is_reported(world, tmp_path):
     planned = [member._replace(rows=[Deadly()]) for member in plan(tmp_path, [world.folder] * 2)]
-    with pytest.raises(RuntimeError, match=r"fit_members: one of 2 processes was killed.*finished members stay"):
+    with pytest.raises(RuntimeError, match=r"fit_members: one of 2 processes was killed.*Finished members are kept"):
         fit_members(planned, side_by_side="processes", n_processes=2)
 
 
@@ -250,7 +250,9 @@ def test_members_that_one_run_cannot_train_are_refused(world, tmp_path):
     steps = [StepRow("a", ["b"], [True])]
     with pytest.raises(ValueError, match=r"only members with pairs to learn from can be stacked. Train"):
         fit_members([planned[0], planned[1]._replace(rows=steps)], side_by_side="stacked")
-    with pytest.raises(ValueError, match=r"settings that differ by more than the seed. Train them one after"):
+    with pytest.raises(
+        ValueError, match=r"settings of stacked members differ by more than the seed. Train them one after"
+    ):
         fit_members([planned[0], planned[1]._replace(fit=RewardFit(batch_size=2))], side_by_side="stacked")
     other = copy.deepcopy(world.tokenizer)
     other.add_tokens(["<other>"])

@@ -144,7 +144,7 @@ def test_a_reward_that_loads_here_but_not_on_a_worker_says_so(tmp_path, two_work
 
 def test_no_room_for_a_worker_is_said_and_so_is_a_missing_ray(tmp_path, two_workers, monkeypatch):
     rows, spec = rows_file(tmp_path, 4), f"{reward_file(tmp_path)}:remainder"
-    with pytest.raises(RewardsmithError, match=r"the cluster has 2 CPUs and 0 GPUs, no room for a worker of 3 and 0"):
+    with pytest.raises(RewardsmithError, match=r"the cluster has 2 CPUs and 0 GPUs, too few for a worker of 3 and 0"):
         score_file(rows, spec, tmp_path / "a.jsonl", engine=RayEngine(num_cpus=3))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RewardsmithError, match=r'RayEngine: ray cannot be imported .*pip install "\.\[ray\]"'):

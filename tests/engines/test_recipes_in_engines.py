@@ -135,7 +135,7 @@ def test_what_needs_the_batch_is_refused_by_trls_own_trainer_and_ours_is_named(r
         trained(trl.GRPOTrainer, world, recipe, steps=1)
 
 
-def test_idle_parts_warn_and_options_beside_a_recipe_are_refused(world):
+def test_canceled_parts_warn_and_options_beside_a_recipe_are_refused(world):
     with pytest.warns(UserWarning, match=r"GRPOTrainer: 2·r, where r = right, changes nothing: rescale is affine"):
         make(GRPOTrainer, world, Recipe(2 * RIGHT, advantage=group_zscore))
     with warnings.catch_warnings():

@@ -41,7 +41,7 @@ def brittle_gold(prompts, completions, **columns):
 def test_a_monitor_refuses_a_trainer_that_never_calls_it(theirs, world):
     trainer = make(theirs, world, substring_reward, callbacks=[HackingMonitor()])
     with pytest.raises(
-        RuntimeError, match=r"HackingMonitor: this trainer does not tell it .*engines\.trl\.watch\(trainer"
+        RuntimeError, match=r"HackingMonitor: this trainer does not pass on its batches.*engines\.trl\.watch\(trainer"
     ):
         trainer.train()
     assert trainer.state.global_step == 0
@@ -78,7 +78,7 @@ def test_records_are_equal_throughout_where_every_source_scores(world):
 
 
 def test_what_cannot_be_watched_is_refused(world):
-    with pytest.raises(TypeError, match=r"watch: GRPOTrainer calls its callbacks already. Give reward_timeout="):
+    with pytest.raises(TypeError, match=r"watch: GRPOTrainer calls its callbacks already. Pass reward_timeout="):
         watch(make(GRPOTrainer, world, substring_reward))
     with pytest.raises(TypeError, match="watch: GRPOTrainer calls its callbacks already"):
         watch(watch(make(trl.GRPOTrainer, world, substring_reward)))
@@ -275,12 +275,12 @@ def test_rewards_without_a_limit_are_named_at_the_start(world, caplog):
     trainer = make(GRPOTrainer, world, sources, steps=2, reward_timeout=60)
     trainer.train()
     (said,) = [record.getMessage() for record in caplog.records if "no time limit" in record.getMessage()]
-    assert "GRPOTrainer: state (it asks for log_metric, trainer_state), model (a model): no time limit" in said
+    assert "GRPOTrainer: no time limit for state (it asks for log_metric, trainer_state), model (a model), as" in said
     assert logged(trainer, "rewards/state/mean") == [0.0, 1.0]  # TRL's own parameters reach it
     assert logged(trainer, "rewards/local/mean") == [0.5, 0.5]  # a lambda pickles by value
     caplog.clear()
     make(GRPOTrainer, world, substring_reward, steps=1).train()
-    assert "substring_reward: no time limit" in caplog.text
+    assert "no time limit for substring_reward" in caplog.text
     assert "reward_timeout=60 runs those that pickle" in caplog.text
 
 

@@ -366,5 +366,5 @@ def test_the_manager_refuses_what_verl_would_lose(verl):
         cls(config(path=None), Bytes(), None)
     with pytest.raises(ValueError, match=r"none left the step 'ab' unscored \(nan\).*Pass unscored="):
         scored(cls(config(), Bytes(), None), batch_of(verl))
-    with pytest.raises(ValueError, match=r"unscored=nan would poison the batch.*finite number"):
+    with pytest.raises(ValueError, match=r"unscored=nan would make the mean of the batch.*finite number"):
         step_reward_manager(none, unscored=NAN)

@@ -96,7 +96,7 @@ def test_sequence_logps_refuses_what_it_cannot_read(batch):
         sequence_logps(logits[:, :6], ids, mask)
     with pytest.raises(ValueError, match="sequence_logps: arguments must share one shape"):
         sequence_logps(logits, ids, mask[:, :6])
-    with pytest.raises(ValueError, match=r"counts a first token, of which no logits speak. Put the prompt"):
+    with pytest.raises(ValueError, match=r"counts a first token, which no logits predict. Put the prompt"):
         sequence_logps(logits, ids, torch.ones_like(mask))
 
 

@@ -1,4 +1,4 @@
-"""One object: it computes, prints, draws, says what is idle, and is refused where it cannot run."""
+"""One object: it computes, prints, draws, lists canceled parts, and is refused where it cannot run."""
 
 import asyncio
 import inspect
@@ -222,16 +222,16 @@ def normalize_by(rewards, *, group_size):
 def test_it_says_which_parts_its_advantage_cancels():
     bent = (2.0 * RIGHT).then(pure_link)
     recipe = Recipe(3 * (bent + 0.5 * (SHORT - 0.25)) - 1, advantage=group_zscore)
-    assert [(found.part, found.extent) for found in recipe.idle()] == [
+    assert [(found.part, found.extent) for found in recipe.canceled()] == [
         ("3·r − 1, where r = pure_link(2·right) + 0.5·(brevity − 0.25)", "exactly"),
         ("r − 0.25, where r = brevity", "exactly"),
     ]
-    assert [found.extent for found in recipe.idle(group_centered)] == ["up to scale", "exactly"]
-    assert Recipe(bent).idle() == []
-    assert "idle        3·r − 1" in str(recipe)
+    assert [found.extent for found in recipe.canceled(group_centered)] == ["up to scale", "exactly"]
+    assert Recipe(bent).canceled() == []
+    assert "canceled    3·r − 1" in str(recipe)
 
 
-def test_what_it_calls_idle_changes_no_advantage_and_what_it_does_not_does():
+def test_what_it_calls_canceled_changes_no_advantage_and_what_it_does_not_does():
     generator = torch.Generator().manual_seed(0)
     values = {name: torch.randn(12, generator=generator, dtype=torch.float64) for name in ("right", "brevity")}
     from rewardsmith.recipes.terms import evaluate

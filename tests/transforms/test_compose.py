@@ -130,7 +130,7 @@ def test_an_empty_chain_and_an_undeclared_part_are_refused():
         chain(undeclared_advantage)
 
 
-def test_an_idle_part_warns_with_its_name_and_what_to_do():
+def test_a_canceled_part_warns_with_its_name_and_what_to_do():
     with pytest.warns(
         UserWarning, match=r"chain: backward_correction cannot change anything under group_zscore"
     ) as seen:
@@ -143,7 +143,7 @@ def test_an_idle_part_warns_with_its_name_and_what_to_do():
         chain(CENTERING, advantage=leave_one_out)
 
 
-def test_every_idle_part_at_the_end_warns_and_a_part_before_a_bend_does_not():
+def test_every_canceled_part_at_the_end_warns_and_a_part_before_a_bend_does_not():
     with pytest.warns(UserWarning, match="chain: ") as seen:
         chain(CENTERING, par, CONSTANT, RunningNorm(), advantage=partial(group_zscore, eps=0.0))
     assert [str(w.message).split()[1] for w in seen] == ["RunningNorm", "backward_correction"]
@@ -180,14 +180,14 @@ def test_cancellation_follows_from_what_both_sides_declare(transform, advantage,
 
 @pytest.mark.parametrize("advantage", [group_zscore, group_centered, leave_one_out, batch_scaled])
 @pytest.mark.parametrize(
-    ("transform", "idle"),
+    ("transform", "canceled"),
     [(CONSTANT, True), (CENTERING, True), (RunningNorm(), True), (RunningNorm(mode="clip"), False), (par, False)],
 )
-def test_what_is_declared_to_cancel_is_measured_to_cancel(advantage, transform, idle):
+def test_what_is_declared_to_cancel_is_measured_to_cancel(advantage, transform, canceled):
     rewards = some_rewards()
     context = {"ref_rewards": some_rewards(6, 1).repeat_interleave(4)[:, None]}
     measured = correction_is_noop(chain(transform), advantage, rewards, 4, **context)
-    assert measured == idle == bool(cancels(transform, advantage))
+    assert measured == canceled == bool(cancels(transform, advantage))
 
 
 def test_rates_that_differ_within_a_group_are_measured_to_act():
@@ -209,9 +209,7 @@ def test_measuring_leaves_running_statistics_alone():
 
 
 def test_rewards_without_signal_tell_nothing():
-    with pytest.raises(
-        ValueError, match=r"correction_is_noop: every group is without signal.* Pass rewards that differ"
-    ):
+    with pytest.raises(ValueError, match=r"correction_is_noop: no group has a signal.* Pass rewards that differ"):
         correction_is_noop(CONSTANT, group_zscore, torch.tensor([1.0, 1.0, math.nan, 0.0]), 2)
 
 

@@ -113,7 +113,10 @@ def correct(rewards, **rates):
         (lambda v: correct(v, false_negative_rate=0.9), r"error rates 0.1 \+ 0.9 reach 1, .* flip the verdict"),
         (lambda v: correct(v, false_negative_rate=torch.tensor(0.95)), r"error rates 0.1 \+ 0.95 reach 1, .* flip"),
         (lambda v: correct(v, false_positive_rate=-0.1), r"backward_correction: false_positive_rate is -0.1, outside"),
-        (lambda v: correct(v, false_negative_rate=v + 2), r"backward_correction: false_negative_rate leaves \[0, 1\]"),
+        (
+            lambda v: correct(v, false_negative_rate=v + 2),
+            r"backward_correction: false_negative_rate has a value outside \[0, 1\]",
+        ),
         (lambda v: correct(v, false_negative_rate=v[:1]), r"backward_correction: arguments must share one shape"),
         (lambda v: correct(v, false_negative_rate=v, floor=0.0), r"backward_correction: floor is 0.0; .* such as 0.1"),
         (lambda v: forward_weights(v + 0.5, false_negative_rate=0.1), r"forward_weights: verdicts holds 0.5, .*Thresh"),

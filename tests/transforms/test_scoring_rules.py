@@ -175,5 +175,7 @@ def test_a_floor_outside_its_range_and_an_unknown_rule_are_refused():
         log_score_reward(torch.ones(2), torch.ones(2), eps=0.5)
     with pytest.raises(ValueError, match=r"incentive_compatible: eps is 0.5, outside"):
         incentive_compatible(partial(log_score_reward, eps=0.5))
-    with pytest.raises(ValueError, match=r"incentive_compatible: nothing is known of sorted\(reverse=True\). Pass one"):
+    with pytest.raises(
+        ValueError, match=r"incentive_compatible: no condition is known for sorted\(reverse=True\). Pass one"
+    ):
         incentive_compatible(partial(sorted, reverse=True))

@@ -135,7 +135,7 @@ def test_sources_are_normalized_by_group_over_their_scored_rows():
         (lambda s: weighted_sum(s, missing="zero"), r"weighted_sum: missing is 'zero'"),
         (lambda s: weighted_sum(s[0]), r"weighted_sum: source_rewards must have shape \(any, any\)"),
         (lambda s: weighted_sum(s, weights=s[:2]), r"weighted_sum: weights must have shape \(4, 2\), got \(2, 2\)"),
-        (lambda s: weighted_sum(s, weights=s + INF), r"weighted_sum: weights hold ±inf. Pass finite ones, and NaN"),
+        (lambda s: weighted_sum(s, weights=s + INF), r"weighted_sum: weights hold ±inf. Pass finite weights, and NaN"),
         (lambda s: scale_sources(s, low=1, high=1), r"scale_sources: low=.* must lie below high=.*Measure each source"),
         (lambda s: scale_sources(s, low=0, high=INF), r"scale_sources: low=.*, all finite"),
         (lambda s: scale_sources(s, low=[0.0], high=1), r"scale_sources: low must have shape \(2\), got \(1,\)"),

@@ -1,4 +1,4 @@
-"""Rewards in, credit out: what each completion, or token, is worth relative to its peers."""
+"""Advantages from rewards: the credit of each completion, or token, relative to its group."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.advantages.aspects import Aspect, combine_aspects

@@ -1,4 +1,4 @@
-"""Several aspects of a completion, each rewarded at the ends of its own segments, as one reward per token."""
+"""Rewards per token from several aspects of a completion, each rewarded at the ends of its own segments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewardsmith.advantages.tokens import scatter_steps
 
 
 class Aspect(NamedTuple):
-    """One aspect's segments and what each is worth.
+    """The segments of one aspect and their rewards.
 
     values: (B, N) rewards, N its own; NaN and ±inf are unscored.
     ends: (B, N) int64 token index of each segment's last token.
@@ -32,26 +32,26 @@ def combine_aspects(
     weights: Mapping[str, float] | None = None,
     per_segment_mean: bool = False,
 ) -> Tensor:
-    """Put every aspect's rewards on the last tokens of its segments, and add what meets on one token.
+    """Put each aspect's rewards on the last tokens of its segments, and add those on the same token.
 
         r_t = Σ_k w_k Σ_j 1[t = T_j^k] R_k(x, y, j)
 
     Wu et al. 2023, arXiv:2306.01693, Eq. 1 without its KL term. The last sentence, the last clause and the whole answer
-    end on one token: there they add up. Returns are `step_returns` of the result over the completion's tokens; whiten
-    it, if at all, without shifting the mean, or every token in between gets a reward. For a trainer that takes one
-    number per completion sum over the tokens; what is lost is which segment earned it.
+    end on one token, so their rewards add up there. Returns are `step_returns` of the result over the completion's
+    tokens. Whiten it, if at all, without shifting the mean, or every token in between gets a reward. A trainer with one
+    number per completion takes the sum over the tokens, which loses the segment that earned each reward.
 
-    The policy decides how many segments there are. A reward above 0 per good segment pays for more of them, one below 0
-    per bad segment for silence: balance them with an aspect of the whole answer, or take `per_segment_mean`.
+    The policy decides the number of segments. A reward above 0 per good segment favors more of them, one below 0 per
+    bad segment favors silence. Balance them with an aspect of the whole answer, or use `per_segment_mean`.
 
     Args:
         aspects: name → segments, all with the same B.
         n_tokens: T.
-        weights: name → w_k; 1 where a name is not in it.
+        weights: name → w_k; 1 for a missing name.
         per_segment_mean: divide an aspect's rewards by its number of scored segments in the row.
 
     Returns:
-        (B, T) rewards in the widest dtype of the values; 0 where nothing ends.
+        (B, T) rewards in the widest dtype of the values; 0 where no segment ends.
 
     >>> clauses = Aspect(torch.tensor([[0.3, -0.3]]), torch.tensor([[1, 3]]), torch.tensor([[True, True]]))
     >>> whole = Aspect(torch.tensor([[2.0]]), torch.tensor([[3]]), torch.tensor([[True]]))

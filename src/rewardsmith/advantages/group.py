@@ -1,8 +1,8 @@
-"""Credit relative to a prompt's own group: z-score, centering, leave-one-out, batch scale.
+"""Advantages relative to a prompt's own group: z-score, centering, leave-one-out, batch scale.
 
-A row that is NaN or ±inf is unscored: it gets advantage 0 and leaves the group's statistics. So do groups with one
-scored row, and groups whose scored rows all agree get 0 exactly. Each estimator declares what it removes from the
-rewards of a group ("shift", "scale"), so that a chain of transforms can tell which of its parts cannot matter.
+A row that is NaN or ±inf is unscored: it gets advantage 0 and is left out of the group's statistics. A group with one
+scored row, or whose scored rows all agree, gets exactly 0. Each estimator declares what it removes from the rewards of
+a group ("shift", "scale"), so that a chain of transforms can find its parts without effect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def removes(*what: Literal["shift", "scale"]) -> Callable[[F], F]:
-    """Declare what an advantage removes of r ↦ a·r + b applied to a whole group: b ("shift"), a > 0 ("scale").
+    """Declare the part of r ↦ a·r + b that an advantage removes from a whole group: b ("shift"), a > 0 ("scale").
 
     >>> sorted(group_zscore.__removes__)
     ['scale', 'shift']
@@ -34,23 +34,23 @@ def removes(*what: Literal["shift", "scale"]) -> Callable[[F], F]:
 
 
 class _Groups(NamedTuple):
-    """What the estimators share.
+    """Statistics that the estimators share.
 
-    gaps: (P, G) (r − μ) / unit over the scored rows; 0 where unscored, and in a group whose scored rows all agree.
-    n_scored: (P, 1) scored rows, in the dtype of the gaps.
+    deviations: (P, G) (r − μ) / unit over the scored rows; 0 where unscored, and in a group whose scored rows agree.
+    n_scored: (P, 1) scored rows, in the dtype of the deviations.
     """
 
-    gaps: Tensor
+    deviations: Tensor
     n_scored: Tensor
 
     def std(self) -> Tensor:
-        """(P, 1) standard deviation of the gaps with Bessel's correction; 1 where there is none, the gaps being 0."""
-        variance = self.gaps.square().sum(dim=1, keepdim=True) / (self.n_scored - 1).clamp(min=1)
+        """Return the (P, 1) standard deviation with Bessel's correction; 1 where all deviations are 0."""
+        variance = self.deviations.square().sum(dim=1, keepdim=True) / (self.n_scored - 1).clamp(min=1)
         return torch.where(variance > 0, variance, 1).sqrt()
 
 
 def in_groups(caller: str, rewards: Tensor, group_size: int) -> Tensor:
-    """(P, G) rewards, in float32 at least."""
+    """Return (P, G) rewards, in float32 at least."""
     check_shape(caller, "rewards", rewards, None)
     check_groups(caller, rewards.shape[0], group_size)
     return rewards.to(torch.promote_types(rewards.dtype, torch.float32)).reshape(-1, group_size)
@@ -67,13 +67,13 @@ def _compare(grouped: Tensor, unit: Tensor | float = 1.0) -> _Groups:
 
 
 def _largest(grouped: Tensor) -> Tensor:
-    """(P, 1) the largest finite |r| of each group, at least 1: the unit in which squares do not overflow."""
+    """Return (P, 1) the largest finite |r| of each group, at least 1, a unit in which squares do not overflow."""
     finite = torch.where(grouped.isfinite(), grouped, 0).detach()
     return finite.abs().amax(dim=1, keepdim=True).clamp(min=1)
 
 
 def _like(advantages: Tensor, rewards: Tensor) -> Tensor:
-    """(B,) in the dtype of the rewards; what leaves its range is held at its end."""
+    """Return (B,) in the dtype of the rewards, clipped to its range."""
     dtype = torch.result_type(rewards, 1.0)
     limits = torch.finfo(dtype)
     return advantages.flatten().clamp(limits.min, limits.max).to(dtype)
@@ -81,7 +81,7 @@ def _like(advantages: Tensor, rewards: Tensor) -> Tensor:
 
 @removes("shift", "scale")
 def group_zscore(rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tensor:
-    """GRPO's advantage: how many standard deviations above its group.
+    """Return GRPO's advantage, the z-score of each reward within its group.
 
         A_i = (r_i − μ_g) / (s_g + eps)        s with Bessel's correction, over the scored rows of group g
 
@@ -99,41 +99,41 @@ def group_zscore(rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tens
     grouped = in_groups("group_zscore", rewards, group_size)
     unit = _largest(grouped)
     groups = _compare(grouped, unit)
-    return _like(groups.gaps / (groups.std() + eps / unit), rewards)
+    return _like(groups.deviations / (groups.std() + eps / unit), rewards)
 
 
 @removes("shift")
 def group_centered(rewards: Tensor, *, group_size: int) -> Tensor:
-    """The reward above its group's mean, on the reward's own scale: A_i = r_i − μ_g.
+    """Subtract the group's mean from each reward, on the reward's own scale: A_i = r_i − μ_g.
 
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); TRL's scale_rewards="none". Shapes and unscored rows as in
-    `group_zscore`. Keeps what saturation and noise corrections mean.
+    `group_zscore`. It preserves the effect of saturation and of noise corrections.
     """
-    return _like(_compare(in_groups("group_centered", rewards, group_size)).gaps, rewards)
+    return _like(_compare(in_groups("group_centered", rewards, group_size)).deviations, rewards)
 
 
 @removes("shift")
 def leave_one_out(rewards: Tensor, *, group_size: int) -> Tensor:
-    """RLOO's advantage: the reward above the mean of its scored siblings.
+    """Subtract from each reward the mean of the other scored rows of its group (RLOO).
 
         A_i = r_i − 1/(n−1) Σ_{j≠i} r_j = n/(n−1) · (r_i − μ_g)
 
     Ahmadian et al. 2024, arXiv:2402.14740. Shapes and unscored rows as in `group_zscore`.
     """
     groups = _compare(in_groups("leave_one_out", rewards, group_size))
-    return _like(groups.gaps * (groups.n_scored / (groups.n_scored - 1).clamp(min=1)), rewards)
+    return _like(groups.deviations * (groups.n_scored / (groups.n_scored - 1).clamp(min=1)), rewards)
 
 
 @removes("shift")
 def batch_scaled(rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tensor:
-    """Centered by group, scaled by the batch, so that easy and hard prompts keep their relative weight.
+    """Center by group and scale by the batch, so that easy and hard prompts keep their relative weight.
 
         A_i = (r_i − μ_g) / (s + eps)        s with Bessel's correction, over all scored rows of the batch
 
-    TRL's scale_rewards="batch". Shapes and unscored rows as in `group_zscore`. As s also measures how far prompts lie
-    apart, a shift by prompt changes its step size.
+    TRL's scale_rewards="batch". Shapes and unscored rows as in `group_zscore`. As s also measures how far prompts
+    differ, a shift by prompt changes its step size.
     """
     grouped = in_groups("batch_scaled", rewards, group_size)
     batch = grouped.reshape(1, -1) if grouped.numel() else grouped.new_zeros(1, 1)
     unit = _largest(batch)
-    return _like(_compare(grouped, unit).gaps / (_compare(batch, unit).std() + eps / unit), rewards)
+    return _like(_compare(grouped, unit).deviations / (_compare(batch, unit).std() + eps / unit), rewards)

@@ -1,4 +1,4 @@
-"""Credit of steps: what is still to come after each, relative to the group, and spread over the tokens.
+"""Advantages of steps: the return of each step relative to the group, spread over its tokens.
 
 A step counts where `step_mask` is True; it is scored where its reward is finite too. An unscored step is absent from
 every sum, mean and minimum, and its return is that of the steps after it. NaN means that nothing scored remains.
@@ -25,7 +25,7 @@ Baseline = Literal["token", "group"]
 def step_returns(step_rewards: Tensor, step_mask: Tensor, *, gamma: float = 1.0) -> Tensor:
     """Sum the rewards of each step and those after it: G_k = Σ_{t≥k} γ^{t−k} s_t.
 
-    A sum pays for every further step: `min_returns` never does.
+    A sum rewards every further step; `min_returns` never does.
 
     Args:
         step_rewards: (B, N) rewards s; NaN and ±inf are unscored, that is absent.
@@ -90,7 +90,7 @@ def softmin_returns(step_rewards: Tensor, step_mask: Tensor, *, temperature: flo
 
         G_k = Σ_{t≥k} w_t s_t          w of `min_form_weights`, over the whole completion
 
-    Cheng et al. 2025, arXiv:2504.15275 (PURE). A soft minimum pays a little for further steps, the more the higher its
+    Cheng et al. 2025, arXiv:2504.15275 (PURE). A soft minimum rewards further steps a little, and more at a higher
     temperature. Other arguments and result as in `step_returns`.
     """
     known = _known("softmin_returns", step_rewards, step_mask)
@@ -121,12 +121,12 @@ def min_form_weights(step_rewards: Tensor, step_mask: Tensor, *, temperature: fl
 
 
 def token_leave_one_out(step_rewards: Tensor, step_mask: Tensor, step_lengths: Tensor, *, group_size: int) -> Tensor:
-    """Subtract what the other completions of the group earn per token, for each token of a step.
+    """Subtract from each step the average reward per token of the group's other completions, times its tokens.
 
         ŝ_ik = s_ik − b_i |k|          b_i = Σ_{j≠i} R_j / Σ_{j≠i} L_j,  R = Σ_k s_k,  L = Σ_k |k| over scored steps
 
-    Cheng et al. 2025, arXiv:2504.15275. A baseline per step would pay for merging steps. Where b is positive length
-    costs, where it is negative length pays.
+    Cheng et al. 2025, arXiv:2504.15275. A baseline per step would favor merged steps. A positive b makes length a
+    cost, a negative b makes it a gain.
 
     Args:
         step_rewards: (B, N) rewards s, a prompt's completions consecutive; NaN and ±inf are unscored.
@@ -135,7 +135,7 @@ def token_leave_one_out(step_rewards: Tensor, step_mask: Tensor, step_lengths: T
 
     Returns:
         (B, N) rewards less the baseline, NaN where unscored; 0 in a row whose group has no other row with a scored
-        step, as it can be compared with nothing.
+        step, as nothing can be compared.
 
     >>> token_leave_one_out(
     ...     torch.tensor([[1.0, 1.0], [3.0, 1.0]]), torch.ones(2, 2).bool(), torch.ones(2, 2), group_size=2
@@ -166,29 +166,29 @@ def step_credit(
     baseline: Baseline = "token",
     outcome_weight: float = 0.0,
 ) -> Tensor:
-    """Each token's credit: the return of its step above the group's, plus the outcome above the group's.
+    """Return each token's credit: the return of its step relative to the group, plus the outcome relative to the group.
 
         token   A_k = G_k − b Σ_{t≥k} γ^{t−k} |t|      b = Σ_{j≠i} G_j1 / Σ_{j≠i} Σ_t γ^{t−1} |t|
         group   A_k = G_k − mean of G over the group's steps
         and, to every token, + outcome_weight · (r_i − 1/(n−1) Σ_{j≠i} r_j)
 
-    G is `returns`. The first, for `step_returns` and `softmin_returns`, is the return of what `token_leave_one_out`
-    leaves. Cheng et al. 2025, arXiv:2504.15275, which trains on `softmin_returns` with outcome_weight=1.
+    G is `returns`. The first, for `step_returns` and `softmin_returns`, is the return of the rewards after
+    `token_leave_one_out`. Cheng et al. 2025, arXiv:2504.15275, train on `softmin_returns` with outcome_weight=1.
 
-    Differs: a separator's tokens, which begin the step that follows, keep its credit; one of the two official
-    implementations sets them to 0. Tokens behind the last complete step count in no length.
+    Differs: a separator's tokens, which begin the next step, keep its credit; one of the two official
+    implementations sets them to 0. Tokens after the last complete step count in no length.
 
     Args:
-        rewards: (B,) outcomes r, a prompt's completions consecutive; read with `outcome_weight` alone.
+        rewards: (B,) outcomes r, a prompt's completions consecutive; read only with `outcome_weight`.
         step_rewards, step_mask: (B, N) as in `step_returns`.
         step_ends: (B, N) token index of each step's last token.
         completion_mask: (B, T) nonzero where a completion token counts; |t| counts those of step t.
         returns: step rewards and mask to returns G, both (B, N), such as `min_returns`; bind options by `partial`.
-        gamma: γ in [0, 1], which `step_returns` alone has. The outcome is not discounted.
+        gamma: γ in [0, 1], which only `step_returns` has. The outcome is not discounted.
 
     Returns:
-        (B, T) advantages, never NaN. Where nothing scored remains, after the last step, and where no other completion
-        of the group has a scored step, a token gets the outcome's part alone.
+        (B, T) advantages, never NaN. A token gets the outcome's part alone after the last step, where no scored step
+        remains, and where no other completion of the group has a scored step.
     """
     check_choice("step_credit", "baseline", baseline, get_args(Baseline))
     check_shape("step_credit", "rewards", rewards, step_rewards.shape[0])
@@ -215,9 +215,9 @@ def step_credit(
         rows = known.any(dim=1).reshape(-1, group_size).sum(dim=1, keepdim=True)
         grouped, known = to_come.reshape(len(rows), -1), known.reshape(len(rows), -1)  # (P, G·N)
         highest = torch.where(known, grouped.detach(), -math.inf).amax(dim=1, keepdim=True)
-        gaps = grouped - torch.where(highest.isfinite(), highest, 0)  # exactly 0 in a group that agrees
-        mean = gaps.nan_to_num(0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
-        credit = ((gaps - mean) * (rows > 1)).reshape(to_come.shape)
+        deviations = grouped - torch.where(highest.isfinite(), highest, 0)  # exactly 0 in a group that agrees
+        mean = deviations.nan_to_num(0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
+        credit = ((deviations - mean) * (rows > 1)).reshape(to_come.shape)
     credit = credit.nan_to_num(0)
     outcome = credit.new_zeros(credit.shape[0])
     if outcome_weight:
@@ -227,7 +227,7 @@ def step_credit(
 
 
 def _rate_of_others(total: Tensor, length: Tensor, scored: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
-    """(B,) Σ_{j≠i} total / Σ_{j≠i} length, 0 where that has no tokens; and (B,) whether another row is scored."""
+    """Return (B,) Σ_{j≠i} total / Σ_{j≠i} length (0 without tokens), and (B,) whether another row is scored."""
     earned, spent = _of_others(total, group_size), _of_others(length, group_size)
     counts = spent > 0
     rate = torch.where(counts, earned / torch.where(counts, spent, 1), 0)
@@ -235,13 +235,13 @@ def _rate_of_others(total: Tensor, length: Tensor, scored: Tensor, group_size: i
 
 
 def _of_others(per_row: Tensor, group_size: int) -> Tensor:
-    """(B,) the sum over the other rows of the group, added up without the own one rather than less it."""
+    """Return (B,) the sum over the other rows of the group, without subtraction of the own one, which rounds."""
     others = 1 - torch.eye(group_size, dtype=per_row.dtype, device=per_row.device)
     return (per_row.reshape(-1, 1, group_size) * others).sum(dim=2).flatten()
 
 
 def _weights(caller: str, known: Tensor, temperature: float) -> Tensor:
-    """(B, N) softmax(−s/T) over the scored steps of each row; 0 elsewhere."""
+    """Return (B, N) softmax(−s/T) over the scored steps of each row; 0 elsewhere."""
     if not 0 < temperature < math.inf:
         raise ValueError(
             f"{caller}: temperature is {temperature}, and a softmax needs one above 0. Use min_returns for the limit."
@@ -252,17 +252,17 @@ def _weights(caller: str, known: Tensor, temperature: float) -> Tensor:
 
 
 def _to_go(values: Tensor) -> Tensor:
-    """(B, N) Σ_{t≥k} of values."""
+    """Return (B, N) Σ_{t≥k} of values."""
     return values.flip(1).cumsum(dim=1).flip(1)
 
 
 def _where_some_remain(returns: Tensor, known: Tensor, mask: Tensor) -> Tensor:
-    """Returns of the steps from which on something is scored, NaN elsewhere."""
+    """Keep the returns of steps from which on something is scored, NaN elsewhere."""
     return torch.where(mask & (_to_go((~known.isnan()).int()) > 0), returns, math.nan)
 
 
 def _known(caller: str, step_rewards: Tensor, step_mask: Tensor) -> Tensor:
-    """(B, N) the rewards in float32 at least, NaN where there is no scored step."""
+    """Return (B, N) the rewards in float32 at least, NaN where there is no scored step."""
     check_shape(caller, "step_rewards", step_rewards, None, None)
     check_same_shape(caller, step_rewards, step_mask)
     wide = step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""From one value per step to one per token."""
+"""Values per token from values per step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def scatter_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, *, 
     """Put each step's value on its last token, and 0 everywhere else.
 
     Args:
-        step_values: (B, N); what is not finite is unscored and counts as 0.
+        step_values: (B, N); values that are not finite are unscored and count as 0.
         step_ends: (B, N) int64 token index of each step's last token; any index within T where there is no step.
         step_mask: (B, N) True where there is a complete step.
         n_tokens: T.
@@ -31,7 +31,7 @@ def scatter_steps(step_values: Tensor, step_ends: Tensor, step_mask: Tensor, *, 
 
 
 def step_lengths(step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) -> Tensor:
-    """How many counted tokens each step has: those after the previous step's last one, through its own.
+    """Count the tokens of each step, from the one after the previous step's last token through its own last one.
 
     Args:
         step_ends: (B, N) int64 token index of each step's last token, rising along a row.
@@ -51,7 +51,7 @@ def step_lengths(step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) 
 
 
 def step_of_token(caller: str, step_ends: Tensor, step_mask: Tensor, completion_mask: Tensor) -> Tensor:
-    """(B, T) the column of each token's step, the first that ends there or later; N after the last step."""
+    """Return (B, T) the column of each token's step, the first that ends there or later; N after the last step."""
     check_shape(caller, "step_ends", step_ends, None, None)
     check_same_shape(caller, step_ends, step_mask)
     check_shape(caller, "completion_mask", completion_mask, step_ends.shape[0], None)
@@ -59,15 +59,15 @@ def step_of_token(caller: str, step_ends: Tensor, step_mask: Tensor, completion_
     _check_ends(caller, step_ends[mask], n_tokens)
     if not step_ends.numel():
         return torch.zeros_like(completion_mask, dtype=torch.long)
-    reached = torch.where(mask, step_ends, -1).cummax(dim=1).values  # of no step: the end of the one before
+    reached = torch.where(mask, step_ends, -1).cummax(dim=1).values  # a masked step takes the end of the one before
     if bool((mask & (step_ends < reached)).any()):
-        raise ValueError(f"{caller}: a step ends before the one in front of it. Sort each row's steps by their ends.")
+        raise ValueError(f"{caller}: a step ends before the previous one. Sort each row's steps by their ends.")
     tokens = torch.arange(n_tokens, device=step_ends.device)
     return torch.searchsorted(reached, tokens.repeat(len(reached), 1))
 
 
 def spread(values: Tensor, rest: Tensor, step: Tensor, completion_mask: Tensor) -> Tensor:
-    """(B, T) each token's step's value of (B, N), and `rest` (B,) after the last step; 0 where not counted."""
+    """Return (B, T) the value (B, N) of each token's step, `rest` (B,) after the last step, and 0 where not counted."""
     return torch.where(completion_mask.bool(), torch.cat([values, rest[:, None]], dim=1).gather(1, step), 0)
 
 

@@ -21,7 +21,7 @@ from rewardsmith.cli.train_reward import train_reward_command
 
 app = typer.Typer(
     name="rewardsmith",
-    help="Rewards that survive optimization: audit and repair them; see the field's remedies reproduced in small.",
+    help="Audit and repair rewards for reinforcement learning, and see small reproductions of the field's papers.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
@@ -49,7 +49,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    if logging.lastResort is not None:  # what prints warnings where nobody has configured the log
+    if logging.lastResort is not None:  # it prints warnings where nobody has configured the log
         logging.lastResort.setFormatter(VisibleFormatter())
 
 

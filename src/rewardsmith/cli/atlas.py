@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="atlas",
-    help="78 papers on rewards: what each found, and the pages on which we run its claim and judge it.",
+    help="78 papers on rewards: their findings, and pages that reproduce and judge their claims.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 Seeds = Annotated[str | None, typer.Option(help="Seeds, separated by commas.", show_default=False)]
 SeedStart = Annotated[int, typer.Option(min=0, help="First seed, where --seeds is not given.")]
-NSeeds = Annotated[int, typer.Option(min=1, help="How many seeds, where --seeds is not given.")]
+NSeeds = Annotated[int, typer.Option(min=1, help="Number of seeds, where --seeds is not given.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that run seeds at the same time, one per core at most.")]
 ChangedWorld = Annotated[
     list[str] | None, typer.Option("--set", help="name=value of a declared world parameter.", show_default=False)
@@ -58,7 +58,7 @@ def list_command(
 
 @app.command("search")
 def search_command(words: Annotated[list[str], typer.Argument(show_default=False)], *, as_json: AsJson = False) -> None:
-    """Find papers in whose entry or page every word occurs. Exit code 1 where there are none."""
+    """Find papers with all words in their entry or page. Exit code 1 if there are none."""
     from rewardsmith.atlas import search_catalogue
 
     papers = search_catalogue(words)
@@ -72,7 +72,7 @@ def show_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show one paper: what it says and, where there is a page, what we run, how it is judged and what falls short."""
+    """Show one paper: its finding and, if it has a page, the experiment, its criterion and its limits."""
     with explained_errors("nothing was kept"):
         from rewardsmith.atlas import find_page, find_paper
         from rewardsmith.atlas.catalogue import page_of
@@ -99,7 +99,7 @@ def run_command(
     seeds: Seeds = None,
     seed_start: SeedStart = 0,
     n_seeds: NSeeds = 5,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Run what must come out not passed.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Run the ablations, which must not pass.")] = False,
     changed: Annotated[bool, typer.Option("--changed", help="Run each page's two changed worlds too.")] = False,
     changes: ChangedWorld = None,
     workers: Workers = 1,
@@ -146,20 +146,20 @@ def build_command(
     out: Annotated[Path, typer.Option(help="Folder to write the site into.", show_default=False)],
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder of results: what it holds is not run again.", show_default="results in --out"),
+        typer.Option(help="Folder of results, which are not run again.", show_default="results in --out"),
     ] = None,
-    no_run: Annotated[bool, typer.Option("--no-run", help="Run nothing; end where a result is missing.")] = False,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Run nothing; fail if a result is missing.")] = False,
     seeds: Seeds = None,
     seed_start: SeedStart = 0,
     n_seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="How many seeds, where --seeds is not given.", show_default="those held; else 3"),
+        typer.Option(min=1, help="Number of seeds, where --seeds is not given.", show_default="those held; else 3"),
     ] = None,
     workers: Workers = 1,
 ) -> None:
-    """Write the static site: an index of all papers, and a page each with its ablation and its changed worlds.
+    """Write a static site with an index and one page per paper, with its ablation and its changed worlds.
 
-    Every run is kept as it ends, so that the same command resumes.
+    Every finished run is kept, so the same command resumes.
     """
     with explained_errors("the results so far were kept; resume with the same command"):
         from tempfile import TemporaryFile

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 TargetName = Annotated[
     str,
     typer.Argument(
-        help="The reward: pkg.mod:name, file.py:name, reasoning-gym:NAME, which brings its own rows, or the folder or "
-        "hub name of a reward model.",
+        help="The reward: pkg.mod:name, file.py:name, reasoning-gym:NAME (with its own rows), or the folder or hub "
+        "name of a reward model.",
         show_default=False,
     ),
 ]
@@ -32,21 +32,21 @@ RowsFile = Annotated[
 ]
 Pool = Annotated[
     Path | None,
-    typer.Option(help="With pairs: completions, several to a prompt, to choose the best of; `gold` where known."),
+    typer.Option(help="With pairs: completions, several per prompt, to select the best from; `gold` where known."),
 ]
-Gold = Annotated[str | None, typer.Option(help="With --pool: the reward that says how good its completions truly are.")]
+Gold = Annotated[str | None, typer.Option(help="With --pool: the reward that gives the true score of completions.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.json and report.html; also lets a run resume.")]
-FailOn = Annotated[str, typer.Option(help="Mildest severity that fails: info, low, medium, high or critical.")]
-Budget = Annotated[int, typer.Option(min=1, help="Completions to score, roughly.")]
+FailOn = Annotated[str, typer.Option(help="Lowest severity that fails: info, low, medium, high or critical.")]
+Budget = Annotated[int, typer.Option(min=1, help="Approximate number of completions to score.")]
 Aggregate = Annotated[
     str | None,
     typer.Option(
-        help="How a run uses a process reward's step scores: sum, min, mean, max, last, clip, delta or clip_delta.",
+        help="Aggregation of a process reward's step scores: sum, min, mean, max, last, clip, delta or clip_delta.",
         show_default="sum",
     ),
 ]
 Threshold = Annotated[
-    float | None, typer.Option(help="Step score from which a step passes, and which clip subtracts.", show_default="")
+    float | None, typer.Option(help="Lowest score of a passing step; clip subtracts it.", show_default="")
 ]
 
 
@@ -71,7 +71,7 @@ def audit_command(
     trust_remote_code: shell.TrustRemoteCode = False,
     end_token: shell.EndToken = None,
 ) -> None:
-    """Audit a reward: what does it pay for that it should not?
+    """Audit a reward: find flaws that training on it would exploit.
 
     Exit code 0: clean. 1: findings at or above --fail-on. 2: the target, the rows or an option is unusable.
     """
@@ -108,7 +108,7 @@ def audit_command(
         after = _journals(out)
         if before and before == after:
             made = datetime.fromtimestamp(max(before.values())).astimezone().isoformat(timespec="seconds")
-            typer.echo(f"Found finished, made on {made}: no row was asked.", err=True)
+            typer.echo(f"Found finished, made on {made}: no row was scored again.", err=True)
         paths = write_report(report, out, floor) if out else None
         if as_json:
             typer.echo(strict_json(report.summary(floor)))
@@ -122,5 +122,5 @@ def audit_command(
 
 
 def _journals(out: Path | None) -> dict[Path, float]:
-    """When each journal of an audit was last written to."""
+    """Return the time of the last write to each journal of an audit."""
     return {} if out is None else {path: path.stat().st_mtime for path in out.glob("journal*.jsonl")}

@@ -11,7 +11,7 @@ import typer
 from rewardsmith.cli import shell
 
 SPLITS = {"allenai/reward-bench": "filtered"}
-"""The split that is scored, where a data set on the hub has others."""
+"""Split that is scored, where a data set on the hub has others."""
 TargetName = Annotated[
     str,
     typer.Argument(
@@ -26,10 +26,10 @@ RowsName = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for benchmark.json; also lets a run resume.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="rewardbench, rewardbench2 or rm_bench.", show_default="as the columns say")
+    str | None, typer.Option(help="rewardbench, rewardbench2 or rm_bench.", show_default="by the columns")
 ]
 Ratings = Annotated[
-    bool, typer.Option("--ratings", help="RewardBench 2: scores are a judge's ratings, and failed ones count.")
+    bool, typer.Option("--ratings", help="RewardBench 2: scores are ratings of a judge, and failed ones count.")
 ]
 
 
@@ -46,7 +46,7 @@ def benchmark_command(
     workers: shell.Workers = None,
     timeout: shell.Timeout = None,
 ) -> None:
-    """Score a reward on a reward model benchmark, as the benchmark's authors score it.
+    """Score a reward on a reward model benchmark by the protocol of the benchmark's authors.
 
     Exit code 0: done. 1: no item could be scored. 2: the reward, the items or an option is unusable.
     """

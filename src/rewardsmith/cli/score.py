@@ -23,25 +23,23 @@ RewardNames = Annotated[
     list[str],
     typer.Option(
         help="pkg.mod:name, file.py:name, reasoning-gym:NAME, or a reward model's folder or hub name; a recipe too. "
-        "Given several times, each has the columns reward/NAME and reason/NAME.",
+        "Repeat it for several rewards, with columns reward/NAME and reason/NAME.",
         show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option(help="A .jsonl or .parquet file; OUT.parts lets a run resume.", show_default=False)]
-EngineName = Annotated[str, typer.Option(help="local, or ray: the workers of a Ray cluster (RAY_ADDRESS) or of this.")]
+EngineName = Annotated[str, typer.Option(help="local, or ray: workers of the cluster RAY_ADDRESS or of this machine.")]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Processes; 0: in this one, where nothing ends a call that hangs.",
-        show_default="1; 0 for a reward model; on Ray, what there is room for",
+        help="Processes; 0: in this one, where a call that hangs cannot be ended.",
+        show_default="1; 0 for a reward model; on Ray, as many as there is room for",
     ),
 ]
 BlockSize = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="Rows that a worker takes and finishes at a time.", show_default="1/32 of the rows, 64 to 1024"
-    ),
+    typer.Option(min=1, help="Rows that a worker takes at a time.", show_default="1/32 of the rows, 64 to 1024"),
 ]
 
 
@@ -58,18 +56,18 @@ def score_command(
     memory: shell.Memory = None,
     block_size: BlockSize = None,
     gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
-    conversational: Annotated[bool, typer.Option("--conversational", help="Give messages, not strings.")] = False,
+    conversational: Annotated[bool, typer.Option("--conversational", help="Pass messages, not strings.")] = False,
     limit: shell.Limit = None,
     trust_remote_code: shell.TrustRemoteCode = False,
     end_token: shell.EndToken = None,
     as_json: shell.AsJson = False,
 ) -> None:
-    """Score a file of rows: the same rows, in order, with `reward` (null where unscored) and the `reason` why.
+    """Score a file of rows: write the same rows, in order, with `reward` (null if unscored) and `reason`.
 
-    A recipe, or a mapping from names to rewards, gets a column for each source, and `reward` is what they come to. Run
-    again after a crash, the same command scores what is missing and asks again at most what was under way; after an
-    edit of the reward's code it scores all rows anew. Exit code 1: no row could be scored. 2: the reward, the rows or
-    an option is unusable.
+    A recipe, or a mapping from names to rewards, gets a column for each source, and `reward` is their result. The same
+    command after a crash scores the missing rows and repeats at most the calls that were running. After an edit of the
+    reward's code it scores all rows anew. Exit code 1: no row could be scored. 2: the reward, the rows or an option is
+    unusable.
     """
     with shell.explained_errors("resume with the same command"), shell.stdout_kept_for_the_result():
         from rewardsmith._check import check_choice

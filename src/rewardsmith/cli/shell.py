@@ -1,4 +1,4 @@
-"""What commands share at the shell: an error that ends with 2, and a standard output that holds the result alone."""
+"""Common parts of the commands: options, errors that end with exit code 2, and a clean standard output."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from rewardsmith.auditing import Report
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random draws.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")]
 Split = Annotated[str | None, typer.Option(help="Split to read.")]
 TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run the Python code that a reward model brings along.")
+    bool, typer.Option("--trust-remote-code", help="Run the Python code in the folder or repository of a model.")
 ]
 EndToken = Annotated[
     bool | None,
     typer.Option(
         "--end-token/--no-end-token",
-        help="Whether a reward model reads strings with the tokenizer's end token behind them.",
-        show_default="as it was trained, where that is recorded; else yes, as TRL trains",
+        help="Whether a reward model reads strings with the tokenizer's end token after them.",
+        show_default="as in its training, where recorded; else yes, as in TRL",
     ),
 ]
 Workers = Annotated[
@@ -44,17 +44,17 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         min=0.001,
-        help="Seconds allowed per row before it counts as unscored.",
+        help="Seconds per row before it counts as unscored.",
         show_default="30; none for a reward model or a judge",
     ),
 ]
-Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward works on at once; a judge decides.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Rows that an async reward scores at once; a judge decides.")]
 Memory = Annotated[
-    float | None, typer.Option(min=0.01, help="GiB of address space that a worker may take.", show_default="no limit")
+    float | None, typer.Option(min=0.01, help="GiB of address space per worker.", show_default="no limit")
 ]
 
 REMEDIES = {
-    errno.ENOSPC: "Make room there, and give the same command again",
+    errno.ENOSPC: "Free some space there, and run the same command again",
     errno.EACCES: "Change its permissions, or name another place",
     errno.EROFS: "Name a place that can be written to",
     errno.ENOTDIR: "A part of its path is a file and no folder: name another place",
@@ -64,16 +64,16 @@ REMEDIES = {
 
 
 def model_options(trust_remote_code: bool, end_token: bool | None) -> dict[str, Any]:
-    """Return what `load_reward` is told of a reward model: only what was asked for."""
+    """Return the options of `load_reward` for a reward model, only those that were given."""
     given: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
     return given if end_token is None else {**given, "eos": end_token}
 
 
 class VisibleFormatter(logging.Formatter):
-    """Formats a line of the log so that no text in it, such as a file's name, can move or color the terminal."""
+    """Formatter of log lines whose texts, such as a file's name, cannot move or color the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the message with what would not show replaced by its name; line breaks stay."""
+        """Return the message with invisible characters replaced by their names; line breaks stay."""
         from rewardsmith.auditing.render.visible import plain
 
         return "\n".join(plain(line, limit=2000) for line in super().format(record).split("\n"))
@@ -81,10 +81,10 @@ class VisibleFormatter(logging.Formatter):
 
 @contextlib.contextmanager
 def explained_errors(kept: str, *also: type[Exception]) -> Iterator[None]:
-    """End with 2 where what is given is unusable, and on Ctrl-C as a shell does; standard error says why, or what is
-    `kept`.
+    """End with exit code 2 on unusable input, and on Ctrl-C as a shell does, with the reason on standard error.
 
-    also: exceptions that mean so, beside our own, ValueError and OSError.
+
+    kept: what is kept after Ctrl-C. also: exceptions for unusable input, beside our own, ValueError and OSError.
     """
     from rewardsmith.errors import RewardsmithError
 
@@ -114,7 +114,7 @@ def as_typed(report: Report) -> Report:
 
 
 def what_is_kept(out: object) -> str:
-    """Return what is kept of a run that can be resumed where it has a folder or file `out`."""
+    """Return the message about a run's kept results, which can be resumed if it has a folder or file `out`."""
     return "resume with the same command" if out else "nothing was kept; with --out DIR a run can be resumed"
 
 

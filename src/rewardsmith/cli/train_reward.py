@@ -1,4 +1,4 @@
-"""`rewardsmith train-reward`: parse, read, train, print what the held-out rows say."""
+"""`rewardsmith train-reward`: parse, read, train, print the figures on held-out rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DataName = Annotated[
 Models = Annotated[
     list[str],
     typer.Option(
-        "--model", help="Folder or name of the model to start from; repeat it for members' own starts.",
+        "--model", help="Folder or name of the model to start from; repeat it for one start per member.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -34,11 +34,9 @@ SideBySide = Annotated[
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="name=value of the schema, such as pairs=all.", show_default=False)
 ]
-StepEnd = Annotated[str, typer.Option(help=r"What closes a step, for --kind steps; \\n is a line break.")]
-CheckpointSteps = Annotated[int, typer.Option(min=1, help="Updates between the states that a killed run resumes from.")]
-LoraRank = Annotated[
-    int, typer.Option(min=0, help="Train adapters of this rank and the head, not all weights; 0: all.")
-]
+StepEnd = Annotated[str, typer.Option(help=r"Text that ends a step, for --kind steps; \\n is a line break.")]
+CheckpointSteps = Annotated[int, typer.Option(min=1, help="Updates between checkpoints of an unfinished run.")]
+LoraRank = Annotated[int, typer.Option(min=0, help="Rank of adapters to train with the head; 0 trains all weights.")]
 LoraAlpha = Annotated[float | None, typer.Option(min=0.0, help="Scale of the adapters; twice their rank if not given.")]
 
 
@@ -52,29 +50,29 @@ def train_reward_command(
     subset: Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")] = 1.0,
     side_by_side: SideBySide = "no",
     held_out: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the prompts to test on.")] = 0.1,
-    schema: Annotated[str | None, typer.Option(help="Schema of the data, where columns do not tell.")] = None,
+    schema: Annotated[str | None, typer.Option(help="Schema of the data, if its columns do not show it.")] = None,
     split: shell.Split = None,
     limit: shell.Limit = None,
     option: Options = None,
-    strength: Annotated[str, typer.Option(help="What a pair's strength becomes: ignore, weight or margin.")] = "ignore",
+    strength: Annotated[str, typer.Option(help="Use of a pair's strength: ignore, weight or margin.")] = "ignore",
     epochs: Annotated[float, typer.Option(help="Passes over the rows.")] = 1.0,
-    max_steps: Annotated[int, typer.Option(help="Updates in place of epochs; -1: by epochs.")] = -1,
+    max_steps: Annotated[int, typer.Option(help="Updates instead of epochs; -1 for epochs.")] = -1,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows per update and device.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="At the start; it falls linearly to 0.")] = 2e-5,
-    max_length: Annotated[int, typer.Option(min=1, help="In tokens; longer rows are left out.")] = 1024,
-    center: Annotated[float, typer.Option(min=0.0, help="Weight of centering the scores of pairs.")] = 0.0,
-    head_only: Annotated[bool, typer.Option("--head-only", help="Train the head alone.")] = False,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate at the start; it falls linearly to 0.")] = 2e-5,
+    max_length: Annotated[int, typer.Option(min=1, help="Longest row in tokens; longer ones are left out.")] = 1024,
+    center: Annotated[float, typer.Option(min=0.0, help="Weight of the loss that centers the scores of pairs.")] = 0.0,
+    head_only: Annotated[bool, typer.Option("--head-only", help="Train only the head.")] = False,
     lora_rank: LoraRank = 0,
     lora_alpha: LoraAlpha = None,
     step_end: StepEnd = r"\n",
     checkpoint_steps: CheckpointSteps = 500,
     trust_remote_code: shell.TrustRemoteCode = False,
-    seed: Annotated[int, typer.Option(help="Of the first member; each further one adds 1.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first member; each further one adds 1.")] = 0,
     as_json: shell.AsJson = False,
 ) -> None:
     """Train a reward model, or an ensemble, on preference data, and test it on held-out prompts.
 
-    Run again, the same command goes on where it stopped. Exit code 2: the data, the model or an option is unusable.
+    The same command resumes an interrupted run. Exit code 2: the data, the model or an option is unusable.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with shell.explained_errors("resume with the same command", ImportError):
@@ -82,7 +80,7 @@ def train_reward_command(
         from rewardsmith.data import read_preferences, read_ratings, read_steps
 
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
-        for name in model:  # before anything is read or the hub is asked
+        for name in model:  # before any data is read or the hub is contacted
             local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
             if local and not Path(name).is_dir():
                 raise ValueError(
@@ -101,7 +99,7 @@ def train_reward_command(
         read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **options)
         if not as_json and _main_process():
             typer.echo(read.card.as_text())
-        from rewardsmith.engines.trl import RewardFit  # takes seconds, so after all that can be refused at once
+        from rewardsmith.engines.trl import RewardFit  # it loads for seconds, so after all checks without it
 
         fit = RewardFit(
             strength=cast("Any", strength), epochs=epochs, max_steps=max_steps, batch_size=batch_size,
@@ -136,9 +134,9 @@ def _train(
     share: float,
     side_by_side: str,
 ) -> dict[str, Any] | None:
-    """Every member in its folder, `out` itself where there is one; what they say of the held-out rows.
+    """Train every member in its folder, `out` itself for a single one, and return the held-out figures.
 
-    Of several processes the first alone says something; the others train with it and return None.
+    Of several processes only the first prints and returns; the others train with it and return None.
     """
     from rewardsmith.data import held_out
     from rewardsmith.engines.trl import fit_members
@@ -150,8 +148,8 @@ def _train(
     planned = plan_members(train, starts, out, fit, members=members, subset=subset)
     for member in planned if _main_process() else ():
         done = (Path(member.out) / "training.json").is_file()
-        told = f"{len(member.rows)} rows, from {member.model}."
-        typer.echo(f"{'Found' if done else 'Training'} {member.out}: {told}", err=True)
+        size = f"{len(member.rows)} rows, from {member.model}."
+        typer.echo(f"{'Found' if done else 'Training'} {member.out}: {size}", err=True)
     folders = fit_members(planned, side_by_side=cast("Any", side_by_side))
     if not _main_process():
         return None
@@ -160,6 +158,6 @@ def _train(
 
 
 def _main_process() -> bool:
-    """Whether this is the only process, or the first of those that `accelerate launch`, torchrun or MPI started."""
+    """Return whether this is the only process, or the first that `accelerate launch`, torchrun or MPI started."""
     ranks = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
     return int(next((os.environ[name] for name in ranks if os.environ.get(name)), "0")) == 0

@@ -1,1 +1,1 @@
-"""The files that import a trainer: `rewardsmith.engines.trl` puts our stages into TRL. Import the engine you use."""
+"""Adapters to trainers, such as `rewardsmith.engines.trl`. Import the engine you use."""

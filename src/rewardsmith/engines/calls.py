@@ -1,4 +1,4 @@
-"""Plain functions called with what their parameter names ask for, and checked on what they return."""
+"""Calls of plain functions: arguments filled by parameter name, results checked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Stage = Callable[..., Tensor]
 
 
 def context_of(batch: RewardBatch, measured: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
-    """Everything that a function may ask for by name: the batch's fields, `batch` itself, and every column.
+    """Collect what a function may ask for by name: the batch's fields, `batch` itself, and every column.
 
-    A column of numbers, or of equally many numbers per row, comes as a tensor (NaN for None) beside the rewards; what
-    `columns` and `batch` hold stays as the dataset has it. `step_rewards` is the (B, N) scores where one process reward
-    gave some, and the mapping of name to scores where several did.
+    A column of numbers, or of equally many numbers per row, becomes a tensor (NaN for None) under its own name. The
+    values in `columns` and `batch` stay as they are in the dataset. `step_rewards` is the (B, N) scores where one
+    process reward gave some, and a mapping of name to scores where several did.
 
     Args:
-        measured: what the engine counted, such as `lengths` (B,); a column of the same name goes first.
+        measured: what the engine counted, such as `lengths` (B,); a column of the same name takes precedence.
     """
     device = batch.source_rewards.device
     context = {
@@ -43,10 +43,10 @@ def context_of(batch: RewardBatch, measured: Mapping[str, Tensor] | None = None)
 
 
 def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
-    """`function(rewards, ...)`, with the context keywords that it names, or all of them if it takes `**keywords`.
+    """Call `function(rewards, ...)` with the context keywords that it names; `**keywords` receives all of them.
 
-    A function whose first parameter is `source_rewards` gets the (B, K) sources in place of the (B,) rewards; what
-    `functools.partial` bound stays bound.
+    A function whose first parameter is `source_rewards` gets the (B, K) sources instead of the (B,) rewards. Arguments
+    bound by `functools.partial` stay bound.
 
     Raises:
         TypeError: it needs something that the batch does not have, or does not return a tensor.
@@ -64,7 +64,7 @@ def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]
 
 
 def check_rows(role: str, function: Stage, result: Tensor, shapes: list[tuple[int, ...]], *, advice: str) -> Tensor:
-    """Raise ValueError unless `result` has one of the shapes; returns it in float32, as TRL's rewards are."""
+    """Return `result` in float32, as TRL's rewards are; raise ValueError unless it has one of the shapes."""
     if tuple(result.shape) not in shapes:
         wanted = " or ".join(map(str, shapes))
         raise ValueError(f"{role}: {function!r} returned shape {tuple(result.shape)}, wanted {wanted}. {advice}")
@@ -72,7 +72,7 @@ def check_rows(role: str, function: Stage, result: Tensor, shapes: list[tuple[in
 
 
 def transformed(transform: Stage | None, rewards: Tensor, context: Mapping[str, Any]) -> Tensor:
-    """(B,) finite or NaN: what `transform` makes of the rewards."""
+    """Return the rewards after `transform`, (B,), finite or NaN."""
     if transform is None:
         return rewards
     result = call("transform", transform, rewards, context)
@@ -80,17 +80,17 @@ def transformed(transform: Stage | None, rewards: Tensor, context: Mapping[str, 
     result = check_rows("transform", transform, result, [tuple(rewards.shape)], advice=advice)
     if bool(result.isinf().any()):
         raise ValueError(
-            f"transform: {transform!r} returned ±inf, which would silence whole groups. "
+            f"transform: {transform!r} returned ±inf, which leaves whole groups without a signal. "
             "Bound it, for example with transforms.clip_rewards."
         )
     return result
 
 
 class Credit(NamedTuple):
-    """What a batch's rows are worth to the loss.
+    """The advantages of a batch and the weights of its rows.
 
     advantages: (B,), or (B, T) where the function gave one per token; 0 where it left NaN or the filter drops a row.
-    weights: (B,) what the filter weighs each row with, mean 1 over the kept; None without a filter.
+    weights: (B,) from the filter, mean 1 over the kept rows; None without a filter.
     """
 
     advantages: Tensor
@@ -106,11 +106,11 @@ def credited(
     penalized: Tensor | None = None,
     per_token: bool = True,
 ) -> Credit:
-    """Credit the rewards of a gathered batch, then filter its rows: what every engine does after `transformed`.
+    """Compute the advantages of a gathered batch of transformed rewards, then filter its rows.
 
     Args:
-        advantage: a function, or the trainer's own advantages, which are filtered alone.
-        penalized: (B,) the rewards that `advantage` gets, where they are others than the filter sees.
+        advantage: a function, or the trainer's own advantages, to which only the filter is applied.
+        penalized: (B,) rewards for `advantage`, where they differ from those for the filter.
         per_token: whether the loss takes one advantage per token.
     """
     if isinstance(advantage, Tensor):
@@ -139,7 +139,7 @@ def credited(
 
 
 def filter_weights(function: Stage, weights: Tensor) -> Tensor:
-    """Weights (B,) scaled to mean 1 over the kept rows: w_i · n_kept / Σ w, where kept means w > 0; all 0 stays 0.
+    """Scale weights (B,) to mean 1 over the kept rows: w_i · n_kept / Σ w, where kept means w > 0; all 0 stays 0.
 
     >>> filter_weights(lambda rewards: rewards, torch.tensor([0.0, 1.0, 3.0]))
     tensor([0.0000, 0.5000, 1.5000])

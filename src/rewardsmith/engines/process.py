@@ -1,4 +1,4 @@
-"""What every engine does with a process reward: cut completions into steps, and read what the reward returned."""
+"""Steps for process rewards in every engine: cut the completions, read the scores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rewardsmith.data.steps import StepTable
 
 Segment = Callable[..., StepTable]
-"""`data.segment_steps`, or a function called like it: (completion_ids, decode, *, complete)."""
+"""`data.segment_steps`, or a function with the same signature: (completion_ids, decode, *, complete)."""
 
 
 def cut(
@@ -18,10 +18,10 @@ def cut(
     *,
     complete: Sequence[bool],
 ) -> StepTable:
-    """The steps of completions; a last step takes in the end-of-sequence token, so that stopping is credited.
+    """Cut completions into steps; the last step includes the end-of-sequence token, so that stopping is credited.
 
     Args:
-        complete: per completion, False where it was cut off; what follows its last separator is then no step.
+        complete: per completion, False where it was cut off; the text after its last separator is then no step.
     """
     table = segment(completion_ids, decode, complete=complete)
     widths = {len(row) for rows in (table.step_mask, table.step_ends) for row in rows}
@@ -43,7 +43,7 @@ def cut(
 
 
 def flat_scores(name: str, result: Any, steps: list[list[str]]) -> list[float]:
-    """The scores of all steps, row after row, NaN where unscored; raises where the shape is not that of the steps."""
+    """Return the scores of all steps, row after row, NaN where unscored; raise unless their shape is the steps'."""
     rows = _listed(result)
     if rows is None or len(rows) != len(steps):
         got = type(result).__name__ if rows is None else f"{len(rows)} rows"
@@ -72,6 +72,6 @@ def flat_scores(name: str, result: Any, steps: list[list[str]]) -> list[float]:
 
 
 def _listed(values: Any) -> list[Any] | None:
-    """`values` as a list, also from a tensor or array; None if it is no list of things."""
+    """Return `values` as a list, also from a tensor or array; None where it is no sequence."""
     values = values.tolist() if hasattr(values, "tolist") else values
     return list(values) if isinstance(values, list | tuple) else None

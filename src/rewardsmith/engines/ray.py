@@ -1,4 +1,4 @@
-"""Scoring over Ray: the blocks of a job go to the workers of a cluster, each of which loads the reward once."""
+"""Scoring over Ray: blocks of a job go to the workers of a cluster, and each worker loads the reward once."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Blocks on the workers of a Ray cluster, for `scoring.score_file`.
+    """Scoring of blocks on the workers of a Ray cluster, for `scoring.score_file`.
 
-    A worker is an actor. It takes a block when it has finished the one before, and the file is read no faster than
-    that. One that dies is replaced, and its block goes on from the block's journal. Results come back as Ray's own
-    return values; where the output's folder is on a disk that all nodes see, the journals are there too, so that not
-    even the batches of an unfinished block are repeated.
+    A worker is an actor that takes one block at a time, so the file is read no faster than it is scored. A worker that
+    dies is replaced, and its block continues from the block's journal. Results are Ray's own return values. Where the
+    output's folder is on a disk that all nodes share, the journals are there too, and even the finished batches of an
+    unfinished block are kept.
 
-    The workers of the last job stay, with the reward that they have loaded, until this process ends, another reward is
-    scored, or `close` is called.
+    The workers of the last job keep their reward loaded until this process ends, another reward is scored, or `close`
+    is called.
 
-    workers: how many; None: as many as the cluster has room for.
-    num_cpus, num_gpus: what each of them takes.
-    most_attempts: how often a block may be begun in one run: what ends its worker every time would go on for ever.
+    workers: number of workers; None for as many as the cluster has room for.
+    num_cpus, num_gpus: resources of each worker.
+    most_attempts: how often a block may be started in one run, so that a block that kills its worker ends the run.
     """
 
     workers: int | None = None
@@ -47,7 +47,7 @@ class RayEngine:
     def __call__(
         self, blocks: Iterable[Block], job: BlockScoring, advance: Callable[[int], None]
     ) -> Iterator[tuple[int, list[Scored]]]:
-        """Every block's results as it is finished.
+        """Yield each block's results when it is finished.
 
         Raises:
             RewardsmithError: Ray is not installed, there is no room for a worker, or a worker fails or dies repeatedly.
@@ -67,23 +67,23 @@ class RayEngine:
             lines = re.findall(r"^[\w.]+(?:Error|Exception): .+", str(error), re.MULTILINE)
             raise RewardsmithError(_failure(lines[0] if lines else type(error).__name__)) from error
         except BaseException:
-            self.close()  # its workers are at blocks that nobody waits for
+            self.close()  # its workers are busy with blocks that nobody waits for
             raise
 
     def block_size(self, n_rows: int, batch_size: int) -> int:
-        """Rows of a block: four blocks for each worker, of whole batches and at most 1024 rows."""
+        """Return the number of rows in a block: four blocks per worker, whole batches, at most 1024 rows."""
         workers = self._size(self._started()) if self.workers is None else self.workers
         batches = math.ceil(n_rows / (4 * workers * batch_size))
         return batch_size * max(1, min(batches, 1024 // batch_size))
 
     def close(self) -> None:
-        """End the workers that the last job has left."""
+        """End the workers that the last job left."""
         for pool in _POOLS:
             pool.close()
         _POOLS.clear()
 
     def _started(self) -> Any:
-        """Ray, connected to the cluster of RAY_ADDRESS or, without one, to workers of this machine."""
+        """Return Ray, connected to the cluster of RAY_ADDRESS, or to workers of this machine without one."""
         try:
             import ray
         except ImportError as error:
@@ -104,14 +104,14 @@ class RayEngine:
         room = [has.get(kind, 0.0) / need for kind, need in (("CPU", self.num_cpus), ("GPU", self.num_gpus)) if need]
         if not room or min(room) < 1:
             raise RewardsmithError(
-                f"RayEngine: the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs, no room for a "
-                f"worker of {self.num_cpus:g} and {self.num_gpus:g}. Ask for less, or say how many workers to wait for."
+                f"RayEngine: the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs, too few for "
+                f"a worker of {self.num_cpus:g} and {self.num_gpus:g}. Ask for less, or pass workers= to wait for them."
             )
         return int(min(room))
 
 
 class _Pool:
-    """Actors that have loaded one reward, or are about to. key: what they are the workers of."""
+    """Actors that have loaded one reward, or are loading it. key: identifies the engine, job and Ray session."""
 
     def __init__(self, ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int, key: tuple[Any, ...]) -> None:
         import cloudpickle
@@ -119,7 +119,7 @@ class _Pool:
         self.key, self._ray = key, ray
         self._actor = ray.remote(RayWorker).options(num_cpus=engine.num_cpus, num_gpus=engine.num_gpus)
         self._job = cloudpickle.dumps(job)
-        self._idle: list[Any] = []
+        self._free: list[Any] = []
         self._loading = dict(self._begun() for _ in range(n_workers))
 
     def _begun(self) -> tuple[Any, Any]:
@@ -128,33 +128,33 @@ class _Pool:
 
     def close(self) -> None:
         """End the actors."""
-        for actor in (*self._idle, *self._loading.values()):
+        for actor in (*self._free, *self._loading.values()):
             self._ray.kill(actor)
 
     def run(
         self, blocks: Iterator[Block], folder: Path, most_attempts: int
     ) -> Iterator[tuple[int, list[Scored] | str, list[str]]]:
-        """Every block's results, or what went wrong, and the warnings that came with it."""
+        """Yield each block's results, or the error message, and its warnings."""
         died = self._ray.exceptions.RayActorError
         running: dict[Any, tuple[Any, Block]] = {}
-        waiting: list[Block] = []  # those whose worker has died
+        waiting: list[Block] = []  # blocks whose worker has died
         attempts, deaths = Counter[int](), 0
         while True:
-            while self._idle and (block := waiting.pop() if waiting else next(blocks, None)) is not None:
+            while self._free and (block := waiting.pop() if waiting else next(blocks, None)) is not None:
                 attempts[block.index] += 1
                 if attempts[block.index] > most_attempts:
                     yield block.index, f"it has ended its worker {most_attempts} times", []
                     return
-                actor = self._idle.pop()
+                actor = self._free.pop()
                 running[actor.score.remote(folder, pickle.dumps(block))] = actor, block
-            if not running and (self._idle or not self._loading):
+            if not running and (self._free or not self._loading):
                 return
             (done,), _ = self._ray.wait([*running, *self._loading], num_returns=1)
             if done in self._loading:
                 actor = self._loading.pop(done)
                 try:
                     self._ray.get(done)
-                    self._idle.append(actor)
+                    self._free.append(actor)
                 except died:
                     deaths += 1
                     if deaths >= most_attempts:
@@ -168,7 +168,7 @@ class _Pool:
                 waiting.append(block)
                 self._loading |= [self._begun()]
                 continue
-            self._idle.append(actor)
+            self._free.append(actor)
             yield found
 
 
@@ -177,7 +177,7 @@ _POOLS: list[_Pool] = []
 
 
 def _pool(ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int) -> _Pool:
-    """The workers that are there, if they have loaded this very reward in this Ray session; else new ones."""
+    """Return the existing workers if they have loaded this reward in this Ray session, else new ones."""
     import cloudpickle
 
     context = ray.get_runtime_context()
@@ -192,10 +192,10 @@ def _pool(ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int) -> _Po
 
 
 class RayWorker:
-    """What runs on a worker: blocks in, their results out, pickled both ways."""
+    """An actor that receives pickled blocks and returns pickled results."""
 
     def load(self, job: bytes, path: list[str]) -> None:
-        """Load the reward, which may lie where the driver looks for modules."""
+        """Load the reward, which may be in a folder on the driver's module path."""
         import cloudpickle
 
         sys.path += [place for place in path if place not in sys.path]
@@ -206,7 +206,7 @@ class RayWorker:
         self._scorer = BlockScorer(loaded, workers=loaded.processes)
 
     def score(self, folder: Path, block: bytes) -> bytes:
-        """One block's index, its results or what went wrong, and the warnings on the way."""
+        """Return the block's index, its results or the error message, and its warnings."""
         given: Block = pickle.loads(block)
         self._scorer.job = replace(self._scorer.job, folder=folder)
         found: list[Scored] | str
@@ -221,6 +221,6 @@ class RayWorker:
 
 def _failure(what: str) -> str:
     return (
-        f"RayEngine: a worker failed ({what[:500].rstrip('.')}). What is finished is kept: mend the reward, or "
-        "give each worker more memory, and run the same command."
+        f"RayEngine: a worker failed ({what[:500].rstrip('.')}). Finished blocks are kept. Repair the reward, or give "
+        "each worker more memory, and run the same command."
     )

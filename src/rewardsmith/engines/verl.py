@@ -1,7 +1,7 @@
 """verl with our advantages, transforms and filters, and with process rewards as token-level scores.
 
-Both entries follow verl 0.9.1. verl is imported when they are called: it is no dependency of ours, and the file that
-calls them is loaded by verl itself, by `VERL_USE_EXTERNAL_MODULES=my_module` or as the file of a reward manager.
+Both functions follow verl 0.9.1 and import it when called, so it is no dependency of ours. verl itself loads the file
+that calls them, by `VERL_USE_EXTERNAL_MODULES=my_module` or as the file of a reward manager.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rewardsmith.scoring import to_trl
 from rewardsmith.types import ProcessReward, RewardBatch, named_by
 
 STEP_WORTH_ZERO = float(torch.finfo(torch.float32).tiny)
-"""Written for a step that scores 0, as in verl's token rewards a 0 means that no step ends there."""
+"""Written for a step that scores 0, because a 0 in verl's token rewards means that no step ends there."""
 
 _STEP_NAMES = {"step_rewards", "step_mask", "step_ends"}
 
@@ -33,7 +33,7 @@ _STEP_NAMES = {"step_rewards", "step_mask", "step_ends"}
 def register_advantage(
     name: str, advantage: Stage, *, transform: Stage | None = None, sample_filter: Stage | None = None
 ) -> Estimator:
-    """Make `algorithm.adv_estimator=name` mean: transform the rewards, credit them, filter the rows.
+    """Register `algorithm.adv_estimator=name`, which transforms the rewards, credits them and filters the rows.
 
     The functions are those of `engines.trl.GRPOTrainer`, called on rows sorted by `uid`, a prompt's completions
     consecutive. They may ask by name for `group_size`, `completion_mask` (verl's `response_mask`), `lengths`, `uid`,
@@ -41,12 +41,12 @@ def register_advantage(
     `step_ends`; not for the dataset's columns, which verl does not pass on.
 
     Args:
-        name: none of verl's own, and given once; the same functions may come again, as a file that verl loads twice.
+        name: not one of verl's, and registered once; the same functions may come again in a file that verl loads twice.
         advantage: rewards (B,), the sum of a row's token rewards, to (B,) or (B, T).
         transform, sample_filter: as in `GRPOTrainer`. With `use_kl_in_reward` both see the rewards less the penalty.
 
     Returns:
-        what verl calls: (token_level_rewards, response_mask, index, ...) to (advantages, returns), both (B, T), equal,
+        The estimator, (token_level_rewards, response_mask, index, ...) to (advantages, returns), both (B, T) and equal,
         and 0 where `response_mask` is 0.
     """
     estimator = Estimator(advantage, transform, sample_filter)
@@ -55,20 +55,20 @@ def register_advantage(
 
 
 def register_recipe(name: str, recipe: Recipe, *, unscored: float | None) -> Callable[..., dict[str, float]]:
-    """Register what of a recipe must wait for the whole group or batch; returns the rest as verl's `compute_score`.
+    """Register the parts of a recipe that need the group or batch, and return the rest as verl's `compute_score`.
 
-    Assign the result to a name in a file that verl loads, and name it in `custom_reward_function`.
+    Assign the result to a name in a file that verl loads, and set that name in `custom_reward_function`.
 
     Args:
         unscored: as in `scoring.to_verl`.
 
     Raises:
         ValueError: the recipe has no advantage to register.
-        TypeError: it combines several sources after the gather, or steps: one number per row reaches an estimator.
+        TypeError: it combines several sources after the gather, or has steps: an estimator receives one number per row.
     """
     if recipe.advantage is None:
         raise ValueError(
-            "register_recipe: the recipe has no advantage, which is what verl registers. Give it one, such as "
+            "register_recipe: the recipe has no advantage to register with verl. Give it one, such as "
             "advantages.group_zscore, or export it with recipe.to_verl where every part sees one row."
         )
     if recipe.steps is not None:
@@ -83,9 +83,9 @@ def register_recipe(name: str, recipe: Recipe, *, unscored: float | None) -> Cal
 
 @dataclass(frozen=True, eq=False)
 class Estimator:
-    """What `register_advantage` registers; equal to one of functions with the same names and bound arguments.
+    """The estimator of `register_advantage`; equal to one of functions with the same names and bound arguments.
 
-    verl loads a file by its path and may do so twice, after which its functions are no longer the same objects.
+    verl loads a file by its path and may do so twice, and its functions are then other objects.
     """
 
     advantage: Stage
@@ -94,7 +94,7 @@ class Estimator:
 
     @property
     def names(self) -> tuple[str | None, ...]:
-        """What its functions are called, with what `functools.partial` has bound."""
+        """Return the names of its functions, with the arguments that `functools.partial` has bound."""
         functions = (self.advantage, self.transform, self.sample_filter)
         return tuple(None if function is None else to_trl(function).__name__ for function in functions)
 
@@ -112,7 +112,7 @@ class Estimator:
         config: Any = None,
         **others: Any,
     ) -> tuple[Tensor, Tensor]:
-        """(B, T) advantages, and the same once more as verl's returns."""
+        """Return (B, T) advantages, and the same as verl's returns."""
         with torch.no_grad():
             order, group_size = _grouped(index, response_mask)
             rows = torch.as_tensor(order, device=response_mask.device)
@@ -144,13 +144,13 @@ class Estimator:
 
 
 def _grouped(index: Any, response_mask: Tensor) -> tuple[Any, int]:
-    """The real rows, a prompt's consecutive and prompts in the order of their first rows; and the group size.
+    """Return the real rows sorted by prompt, prompts in the order of their first rows, and the group size.
 
-    verl pads a batch with rows of one more uid and without a response token: those get no credit.
+    verl pads a batch with rows of an extra uid and without a response token. Those get no credit.
     """
     if index is None:
         raise ValueError(
-            "register_advantage: verl passed no uid, so nobody can tell which responses answer one prompt. "
+            "register_advantage: verl passed no uid, so responses cannot be grouped by prompt. "
             "Keep `uid` in the batch's non_tensor_batch, as verl's own trainers do."
         )
     _, first, group = np.unique(np.asarray(index), return_index=True, return_inverse=True)
@@ -161,14 +161,14 @@ def _grouped(index: Any, response_mask: Tensor) -> tuple[Any, int]:
     sizes = np.bincount(group)[live]
     if len(set(sizes.tolist())) != 1:
         raise ValueError(
-            f"register_advantage: prompts have {sorted(set(sizes.tolist()))} responses each, and group estimators want "
+            f"register_advantage: prompts have {sorted(set(sizes.tolist()))} responses each, and group estimators need "
             "one size. Keep whole groups of `rollout.n` (no filtering of single responses, one trajectory per rollout)."
         )
     return order, int(sizes[0])
 
 
 def _steps_of(token_rewards: Tensor, completion_mask: Tensor) -> dict[str, Any]:
-    """The tokens that carry a score as steps, left-aligned, N ≥ 1."""
+    """Return the tokens that have a score as steps, left-aligned, N ≥ 1."""
     there = (token_rewards != 0) & completion_mask
     counts = there.sum(dim=1)
     width = max(1, int(counts.max())) if len(counts) else 1
@@ -183,24 +183,24 @@ def _steps_of(token_rewards: Tensor, completion_mask: Tensor) -> dict[str, Any]:
 def step_reward_manager(
     process_reward: ProcessReward, *, unscored: float | None, segment: Segment = segment_steps
 ) -> type[Any]:
-    """A reward manager class for verl that puts each step's score on the step's last token.
+    """Return a reward manager class for verl that puts each step's score on the step's last token.
 
     Assign it to a name in a file and pass `reward.reward_manager.source=importlib`, `.name=` that name and
     `.module.path=` the file. In verl 0.9.1 only rewards of a colocated reward model may be token-level
-    (`reward.reward_model.enable=True`, `enable_resource_pool=False`, with any `custom_reward_function.path`, so that
-    the manager is asked rather than the model); elsewhere a response has one number, and the class refuses.
+    (`reward.reward_model.enable=True`, `enable_resource_pool=False`). Any `custom_reward_function.path` makes verl ask
+    the manager and not the model. Elsewhere a response has one number, and the class raises.
 
     Args:
-        process_reward: called with one response at a time. verl's trainer offers it the prompt and the response, and
-            `data_source`, `answer` and the entries of `extra_info` where it passes them on; `reward_router_address`
-            says where verl serves the reward model.
-        unscored: the score of a step that the reward cannot score; None raises there instead.
+        process_reward: called with one response at a time. verl's trainer passes it the prompt and the response, and
+            `data_source`, `answer` and the entries of `extra_info` where it has them; `reward_router_address` is where
+            verl serves the reward model.
+        unscored: the score of a step that the reward cannot score; None raises instead.
         segment: cuts the response into steps.
     """
     if unscored is not None and not np.isfinite(unscored):
         raise ValueError(
-            f"step_reward_manager: unscored={unscored} would poison the batch it is averaged into. "
-            "Pass a finite number that unscored steps are paid, or None to raise on them."
+            f"step_reward_manager: unscored={unscored} would make the mean of the batch meaningless. "
+            "Pass a finite number as the score of unscored steps, or None to raise on them."
         )
     base = _verl("verl.experimental.reward_loop.reward_manager.base").RewardManagerBase
     name = to_trl(process_reward).__name__
@@ -225,8 +225,8 @@ def step_reward_manager(
             self.options = {} if reward_router_address is None else {"reward_router_address": reward_router_address}
 
         async def run_single(self, data: Any) -> dict[str, Any]:
-            """The steps of one response as `reward_score`: (index of the last token, score) of each."""
-            item = data[-1:][0]  # as verl's own managers: of several outputs the last
+            """Return the steps of one response as `reward_score`: (index of the last token, score) of each."""
+            item = data[-1:][0]  # the last of several outputs, as in verl's own managers
             responses = item.batch["responses"]
             length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())  # the rest is padding
             ids, row = responses[:length].tolist(), item.non_tensor_batch
@@ -255,16 +255,16 @@ def step_reward_manager(
                 if unscored is None and not np.isfinite(score):
                     raise ValueError(
                         f"step_reward_manager: {name} left the step {step[:80]!r} unscored ({score}), which verl "
-                        "cannot carry. Pass unscored=<the score it gets>."
+                        "does not support. Pass unscored=<the score it gets>."
                     )
-            paid = [score if np.isfinite(score) else unscored for score in scores]
+            filled = [score if np.isfinite(score) else unscored for score in scores]
             ends = [end for end, there in zip(table.step_ends[0], table.step_mask[0], strict=True) if there]
-            extra = {"steps": len(paid), "scored_steps": int(np.isfinite(scores).sum())}
-            return {"reward_score": list(zip(ends, paid, strict=True)), "reward_extra_info": extra}
+            extra = {"steps": len(filled), "scored_steps": int(np.isfinite(scores).sum())}
+            return {"reward_score": list(zip(ends, filled, strict=True)), "reward_extra_info": extra}
 
         @classmethod
         def assemble_rm_scores(cls, data: Any, scores: list[list[tuple[int, float]]]) -> Tensor:
-            """(B, T) the scores on their tokens."""
+            """Return the scores on their tokens, (B, T)."""
             rm_scores = torch.zeros_like(data.batch["responses"], dtype=torch.float32)
             for row, steps in enumerate(scores):
                 for end, score in steps:

@@ -1,4 +1,4 @@
-"""Scores or log-probabilities in, unreduced loss out. Losses that TRL has are TRL's; here are those it lacks."""
+"""Losses, unreduced, from scores or log-probabilities. It has those that TRL lacks."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.objectives.logps import implicit_reward, sequence_logps

@@ -1,4 +1,4 @@
-"""What a language model says of a completion: its log-probability, and the reward that a trained policy implies."""
+"""Log-probabilities of completions under a language model, and the reward that a trained policy implies."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rewardsmith._check import check_same_shape, check_shape
 
 
 def sequence_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-    """Log-probability of each completion, summed over its tokens.
+    """Sum the log-probabilities of each completion's tokens.
 
         log π(y|x) = Σ_{t: mask_t} log softmax(logits_{t−1})[ids_t]
 
-    Logits at a position speak of the *next* token, so those of t − 1 are read for token t and a first token is never
-    scored. The mask says which tokens are the completion's: no prompt, no padding, and the end-of-sequence token
-    included, on both sides of a pair. Evaluate with dropout off, and format the texts alike for every model compared.
+    The logits at a position predict the *next* token, so those of t − 1 are read for token t, and a first token is
+    never scored. The mask marks the completion's tokens: no prompt, no padding, and the end-of-sequence token included,
+    on both sides of a pair. Evaluate without dropout, and use the same text format for every model in a comparison.
 
     Args:
         logits: (B, T, V) of the model on `ids`; half precision is summed in float32.
-        ids: (B, T) int64 tokens; where masked they may be anything, such as −100.
+        ids: (B, T) int64 tokens; any value where masked, such as −100.
         mask: (B, T) True (or 1) at the completion's tokens.
 
     Returns:
-        (B,) in nats; 0 for an empty completion, whose probability is 1. What is masked neither counts nor gets a
-        gradient, even where its logits are not finite.
+        (B,) in nats; 0 for an empty completion, whose probability is 1. Masked positions neither count nor get a
+        gradient, even where their logits are not finite.
 
     >>> logits = torch.log(torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]))
     >>> sequence_logps(logits, torch.tensor([[0, 1]]), torch.tensor([[False, True]])).exp()
@@ -37,7 +37,7 @@ def sequence_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     counted = mask[..., 1:].bool()
     if bool((mask[..., :1] != 0).any()):
         raise ValueError(
-            "sequence_logps: the mask counts a first token, of which no logits speak. Put the prompt, or a "
+            "sequence_logps: the mask counts a first token, which no logits predict. Put the prompt, or a "
             "beginning-of-sequence token, before the completion."
         )
     wide = logits[..., :-1, :]
@@ -49,17 +49,17 @@ def sequence_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def implicit_reward(logps: Tensor, ref_logps: Tensor, *, beta: float = 0.1, lengths: Tensor | None = None) -> Tensor:
-    """The reward that a policy trained by DPO implies: how much likelier than the reference it holds the completion.
+    """Return the reward that a policy trained by DPO implies, its log-ratio to the reference times β.
 
         r(x, y) = β [ log π(y|x) − log π_ref(y|x) ]              with `lengths`: divided by |y|
 
-    Rafailov et al. 2023, arXiv:2305.18290, Eq. 5, up to a constant of the prompt, so that it ranks completions of one
-    prompt and not of two. Lin et al. 2024, arXiv:2409.03650: it fits its data as a reward head does and ranks less well
-    off them. Its spread grows with length, as it is a sum; divided by it, it is another reward: report which.
+    Rafailov et al. 2023, arXiv:2305.18290, Eq. 5, up to a constant of the prompt: it ranks completions of one prompt
+    only. Lin et al. 2024, arXiv:2409.03650: it fits its data as a reward head does and ranks less well on other data.
+    The sum spreads more for longer completions. Division by |y| gives another reward, so report which one is used.
 
     Args:
         logps: (B,) of the policy, as `sequence_logps` gives them.
-        ref_logps: (B,) of the very reference that it was trained against.
+        ref_logps: (B,) of the reference that it was trained against.
         beta: β > 0; it scales the reward and never changes the order.
         lengths: (B,) completion tokens, or None for the sum.
 

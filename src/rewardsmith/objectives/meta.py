@@ -1,4 +1,4 @@
-"""A step of MetaRM: learn the preferences from where the model would tell the new policy's answers apart."""
+"""A step of MetaRM: learn preferences at parameters that separate the current policy's answers better."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def meta_rm_step(
     *,
     step_size: float = 0.01,
 ) -> MetaStep:
-    """Put into `.grad` the gradient of the preference loss at parameters moved towards more spread.
+    """Write to `.grad` the gradient of the preference loss at parameters moved towards more spread.
 
         θ′ = θ + η ∇J(θ),      θ.grad += ∇L(θ′)        J = −spread_loss, on answers of the policy as it is now
 
-    Wang, Zheng et al. 2024, arXiv:2401.06080 (MetaRM), first-order: ∇L is taken at θ′ and applied to θ. The caller
-    then calls `optimizer.step()`; its state never sees the inner step, and θ is restored before this returns, also
-    where a loss raises. Called between `zero_grad` and `step`, several times for gradient accumulation.
+    Wang, Zheng et al. 2024, arXiv:2401.06080 (MetaRM), first-order: ∇L is taken at θ′ and applied to θ. The caller then
+    calls `optimizer.step()`, whose state never sees the inner step. θ is restored before this returns, also where a
+    loss raises. Call it between `zero_grad` and `step`, several times for gradient accumulation.
 
     Args:
-        parameters: θ, the trained parameters; ones without a gradient stay as they are.
+        parameters: θ, the trained parameters; those without a gradient stay as they are.
         spread_loss: a scalar, such as the mean of `spread_regularizer`; called once, at θ.
         pair_loss: a scalar, such as the mean of `bt_loss` on the original pairs; called once, at θ′.
         step_size: η ≥ 0; 0 is the ordinary gradient.
 
-    Not reproduced at small scale: on perceptrons it made no difference, where `spread_regularizer`, added to the loss,
+    Not reproduced at small scale: on perceptrons it made no difference, while `spread_regularizer`, added to the loss,
     did.
     """
     check_range("meta_rm_step", "step_size", step_size, 0.0, math.inf)

@@ -1,4 +1,4 @@
-"""Losses on which a reward model is fit: comparisons, steps, ratings, and what keeps its scores apart and in place.
+"""Losses of a reward model: on comparisons, steps and ratings, and regularizers of its scores.
 
 A row with NaN in a score that a loss reads is unscored: its loss is NaN and it sends no gradient, so skip it in the
 reduction. Comparisons take scores of any one shape, written (B,) here, and ±inf gives the limit.
@@ -20,19 +20,19 @@ Numbers = Tensor | float
 def bt_loss(
     chosen: Tensor, rejected: Tensor, *, margin: Numbers | None = None, soft_label: Numbers | None = None
 ) -> Tensor:
-    """Compare two scores by Bradley-Terry, with a margin to reach and a chance that the label is wrong.
+    """Compare two scores by Bradley-Terry, with a margin to reach and a probability that the label is wrong.
 
         ℓ = −(1 − p) log σ(Δ − m) − p log σ(−(Δ − m))        Δ = r⁺ − r⁻
 
     Margin m: Touvron et al. 2023, arXiv:2307.09288, Eq. 2. Soft label p: Wang, Zheng et al. 2024, arXiv:2401.06080.
-    Without a soft label this is the loss of `trl.RewardTrainer`, whose centering `centering_loss` adds; for scaled
-    Bradley-Terry pass it through `weighted_loss`. A tie fed as a strict pair teaches whatever separates the two
-    answers: give it `tie_loss`.
+    Without a soft label this is the loss of `trl.RewardTrainer`, whose centering `centering_loss` adds. For scaled
+    Bradley-Terry pass it through `weighted_loss`. Use `tie_loss` for ties: as strict pairs they teach any difference
+    between the two answers.
 
     Args:
         chosen, rejected: (B,) scores.
-        margin: m, (B,) or one number, in the unit of the scores: large ones push all scores apart.
-        soft_label: p ∈ [0, 1], (B,) or one number, the chance that the label is wrong; 0 if None.
+        margin: m, (B,) or one number, in the unit of the scores; large margins push all scores apart.
+        soft_label: p ∈ [0, 1], (B,) or one number, the probability that the label is wrong; 0 if None.
 
     Returns:
         (B,) loss per pair.
@@ -41,24 +41,24 @@ def bt_loss(
     tensor([1., 1.])
     """
     check_same_shape("bt_loss", chosen, rejected)
-    gap = chosen - rejected
-    gap = gap if margin is None else gap - _column("bt_loss", "margin", margin, chosen)
+    difference = chosen - rejected
+    difference = difference if margin is None else difference - _column("bt_loss", "margin", margin, chosen)
     doubt = None if soft_label is None else _column("bt_loss", "soft_label", soft_label, chosen, 0.0, 1.0)
-    missing = gap.isnan() if doubt is None else gap.isnan() | doubt.isnan()
-    gap = gap.masked_fill(missing, 0.0)
-    losses = -F.logsigmoid(gap)
+    missing = difference.isnan() if doubt is None else difference.isnan() | doubt.isnan()
+    difference = difference.masked_fill(missing, 0.0)
+    losses = -F.logsigmoid(difference)
     if doubt is not None:
-        losses = _share(1 - doubt, losses) + _share(doubt, -F.logsigmoid(-gap))
+        losses = _share(1 - doubt, losses) + _share(doubt, -F.logsigmoid(-difference))
     return losses.masked_fill(missing, math.nan)
 
 
 def tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Ask for equal scores of a pair of which neither is preferred, by cross-entropy.
+    """Penalize unequal scores of a tied pair, by cross-entropy.
 
         ℓ = −½ log σ(Δ) − ½ log σ(−Δ)        Δ = r⁺ − r⁻
 
-    Srivastava et al. 2025, arXiv:2506.16507. It is log 2 at best, so log ties apart from strict pairs. Shapes as in
-    `bt_loss`.
+    Srivastava et al. 2025, arXiv:2506.16507. Its minimum is log 2, so log ties separately from strict pairs. Shapes as
+    in `bt_loss`.
     """
     check_same_shape("tie_loss", chosen, rejected)
     return bt_loss(chosen, rejected, soft_label=0.5)
@@ -73,8 +73,8 @@ def step_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     share of continuations that reach the answer). Its minimum over z is the entropy of y, not 0, where y is soft.
 
     Args:
-        logits: (B,) z; of a head with two classes the second logit less the first.
-        labels: (B,) y ∈ [0, 1]; NaN where nobody judged the step: its loss is NaN and it sends no gradient.
+        logits: (B,) z; for a head with two classes the second logit less the first.
+        labels: (B,) y ∈ [0, 1]; NaN for an unlabeled step: its loss is NaN and it sends no gradient.
 
     Returns:
         (B,) loss per step.
@@ -88,7 +88,7 @@ def step_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def squared_tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Ask for equal scores of a pair of which neither is preferred, by their squared difference: ℓ = (r⁺ − r⁻)².
+    """Penalize unequal scores of a tied pair, by their squared difference: ℓ = (r⁺ − r⁻)².
 
     Zhang et al. 2025, arXiv:2502.10391. Shapes as in `bt_loss`.
     """
@@ -98,10 +98,10 @@ def squared_tie_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def centering_loss(chosen: Tensor, rejected: Tensor, *, coef: float = 0.01) -> Tensor:
-    """Hold the level of the scores, which comparisons leave free: ℓ = c (r⁺ + r⁻)², to be added to theirs.
+    """Penalize the level of the scores, which comparisons leave free: ℓ = c (r⁺ + r⁻)², to add to their loss.
 
-    Eisenstein et al. 2023, arXiv:2312.09244, Eq. 2. It asks nothing of the label, so no weight of the pair belongs on
-    it. Shapes as in `bt_loss`.
+    Eisenstein et al. 2023, arXiv:2312.09244, Eq. 2. It does not depend on the label, so do not apply the pair's weight
+    to it. Shapes as in `bt_loss`.
     """
     check_same_shape("centering_loss", chosen, rejected)
     check_range("centering_loss", "coef", coef, 0.0, math.inf)
@@ -110,7 +110,7 @@ def centering_loss(chosen: Tensor, rejected: Tensor, *, coef: float = 0.01) -> T
 
 
 def weighted_loss(losses: Tensor, weight: Numbers) -> Tensor:
-    """Let some pairs count more than others: w·ℓ, and 0 where w is 0, even if ℓ is infinite.
+    """Weigh the loss of each pair: w·ℓ, and 0 where w is 0, even if ℓ is infinite.
 
     Wang et al. 2024, arXiv:2410.01257 (scaled Bradley-Terry, on `bt_loss`).
 
@@ -136,7 +136,7 @@ def normalized_weights(weight: Tensor) -> Tensor:
         w_i / mean_j w_j
 
     Args:
-        weight: (B,) w ≥ 0; NaN stays NaN and does not count. All 0 stay 0. Of (..., B) each row has its own mean.
+        weight: (B,) w ≥ 0; NaN stays NaN and does not count. All 0 stay 0. In (..., B) each row has its own mean.
 
     >>> normalized_weights(torch.tensor([1.0, 3.0]))
     tensor([0.5000, 1.5000])
@@ -176,12 +176,12 @@ def binned_rating_loss(logits: Tensor, ratings: Tensor, *, mask: Tensor | None =
 
         ℓ_ia = −(1 − f) log p_ia⌊g⌋ − f log p_ia⌈g⌉,   p_ia = softmax(s_ia),   f = g_ia − ⌊g_ia⌋
 
-    Wang et al. 2024, arXiv:2410.01257. A mean of several annotators is shared between its two neighbours, so that the
-    best p has the rating as its mean.
+    Wang et al. 2024, arXiv:2410.01257. A mean rating between two bins is split between them, so that the best p has
+    the rating as its mean.
 
     Args:
         logits: (B, A, C) s.
-        ratings, mask: (B, A) as in `rating_loss`, which averages alike.
+        ratings, mask: (B, A) as in `rating_loss`, which averages in the same way.
 
     Raises:
         ValueError: shapes do not fit, or a rating has no bin.
@@ -209,20 +209,20 @@ def binned_rating_loss(logits: Tensor, ratings: Tensor, *, mask: Tensor | None =
 
 
 def _over_rated(losses: Tensor, rated: Tensor) -> Tensor:
-    """(B,) mean of (B, A) losses over what is rated; NaN where nothing is."""
+    """Return the (B,) mean of (B, A) losses over rated attributes; NaN where none is rated."""
     count = rated.sum(dim=-1)
     total = losses.masked_fill(~rated, 0.0).sum(dim=-1)
     return (total / count.clamp_min(1)).masked_fill(count == 0, math.nan)
 
 
 def spread_regularizer(scores: Tensor) -> Tensor:
-    """Charge for giving a prompt's answers equal scores; no label is needed.
+    """Penalize equal scores of a prompt's answers; no label is needed.
 
         ℓ = −2/(k(k − 1)) Σ_{a<b} log σ(|r_a − r_b|)
 
-    The negative of J in Wang, Zheng et al. 2024, arXiv:2401.06080 (MetaRM), on answers of the policy as it is now. It
-    is log 2 at most, and equal scores have no gradient: which of two identical answers should rise is not known.
-    Differs: the paper uses J inside `meta_rm_step`; added to the loss, with a small factor, it does more here.
+    The negative of J in Wang, Zheng et al. 2024, arXiv:2401.06080 (MetaRM), on answers of the current policy. It is
+    log 2 at most, and equal scores have no gradient, since either answer might be the better one.
+    Differs: the paper uses J inside `meta_rm_step`; added to the loss, with a small factor, it has more effect here.
 
     Args:
         scores: (B, k) of k answers to each prompt; an unscored one is left out.
@@ -235,15 +235,15 @@ def spread_regularizer(scores: Tensor) -> Tensor:
     """
     check_shape("spread_regularizer", "scores", scores, None, None)
     first, second = torch.triu_indices(scores.shape[1], scores.shape[1], offset=1, device=scores.device)
-    gap = scores[:, first] - scores[:, second]  # (B, k(k−1)/2)
-    missing = gap.isnan()
-    losses = -F.logsigmoid(gap.masked_fill(missing, 0.0).abs()).masked_fill(missing, 0.0)
+    difference = scores[:, first] - scores[:, second]  # (B, k(k−1)/2)
+    missing = difference.isnan()
+    losses = -F.logsigmoid(difference.masked_fill(missing, 0.0).abs()).masked_fill(missing, 0.0)
     count = (~missing).sum(dim=-1)
     return (losses.sum(dim=-1) / count.clamp_min(1)).masked_fill(count == 0, math.nan)
 
 
 def simcse_loss(first: Tensor, second: Tensor, *, temperature: float = 0.05) -> Tensor:
-    """Two views of one item should be nearer to each other than to any other item of the batch (InfoNCE).
+    """Bring two views of an item nearer to each other than to any other item of the batch (InfoNCE).
 
         ℓ_i = −log( e^{cos(h_i, h′_i)/τ} / Σ_j e^{cos(h_i, h′_j)/τ} )
 
@@ -255,7 +255,7 @@ def simcse_loss(first: Tensor, second: Tensor, *, temperature: float = 0.05) -> 
         temperature: τ > 0.
 
     Returns:
-        (B,) loss per item. It compares within the batch: with one item it is 0.
+        (B,) loss per item; 0 for a batch of one item.
     """
     check_shape("simcse_loss", "first", first, None, None)
     check_same_shape("simcse_loss", first, second)
@@ -267,13 +267,13 @@ def simcse_loss(first: Tensor, second: Tensor, *, temperature: float = 0.05) -> 
 
 
 def thurstone_loss(chosen_mean: Tensor, rejected_mean: Tensor, chosen_std: Tensor, rejected_std: Tensor) -> Tensor:
-    """The preference between two Gaussian scores that are independent.
+    """Fit the preference between two independent Gaussian scores.
 
         ℓ = −log Φ( (μ⁺ − μ⁻) / √(σ⁺² + σ⁻²) )
 
     Thurstone 1927, Case V generalized; the closed-form choice for the reward heads of Yan et al. 2024,
-    arXiv:2409.15360. Means and deviations may be scaled together without a change, so compare heads only after
-    scoring both on a reference set; floor σ where it is made (`softplus + 0.1`).
+    arXiv:2409.15360. Scaling all means and deviations together changes nothing, so compare heads only after scoring
+    both on a reference set. Floor σ where it is made (`softplus + 0.1`).
 
     Args:
         chosen_mean, rejected_mean: (B,) μ.
@@ -285,44 +285,44 @@ def thurstone_loss(chosen_mean: Tensor, rejected_mean: Tensor, chosen_std: Tenso
     check_same_shape("thurstone_loss", chosen_mean, rejected_mean, chosen_std, rejected_std)
     if bool(((chosen_std <= 0) | (rejected_std <= 0)).any()):
         low = float(torch.minimum(chosen_std, rejected_std).min())
-        raise ValueError(f"thurstone_loss: a std is {low}, which is not above 0. Pass softplus(x) + 0.1, say.")
-    gap = (chosen_mean - rejected_mean) / torch.hypot(chosen_std, rejected_std)
-    missing = gap.isnan()
-    likelihood: Tensor = torch.special.log_ndtr(gap.masked_fill(missing, 0.0))
+        raise ValueError(f"thurstone_loss: a std is {low}, which is not above 0. Pass softplus(x) + 0.1, for example.")
+    difference = (chosen_mean - rejected_mean) / torch.hypot(chosen_std, rejected_std)
+    missing = difference.isnan()
+    likelihood: Tensor = torch.special.log_ndtr(difference.masked_fill(missing, 0.0))
     return -likelihood.masked_fill(missing, math.nan)
 
 
 def sampled_preference_loss(
     chosen_mean: Tensor, rejected_mean: Tensor, chosen_std: Tensor, rejected_std: Tensor, noise: Tensor
 ) -> Tensor:
-    """The squared error of one sampled preference between two Gaussian scores.
+    """Square the error of one sampled preference between two Gaussian scores.
 
         ℓ = ( 1 − σ( μ⁺ − μ⁻ + √(σ⁺² + σ⁻²) ε ) )²
 
-    Yan et al. 2024, arXiv:2409.15360, whose squared error on reparameterized samples this reads so; the exact target
+    Our reading of the squared error on reparameterized samples in Yan et al. 2024, arXiv:2409.15360; the exact target
     is not public. Deviations grow only where the order is wrong.
 
     Args:
         chosen_mean, rejected_mean: (B,) μ. chosen_std, rejected_std: (B,) σ.
-        noise: (B,) ε ~ N(0, 1): the difference of two independent samples needs one.
+        noise: (B,) ε ~ N(0, 1), one for the difference of two independent samples.
 
     Returns:
         (B,) loss per pair.
     """
     check_same_shape("sampled_preference_loss", chosen_mean, rejected_mean, chosen_std, rejected_std, noise)
-    gap = chosen_mean - rejected_mean + torch.hypot(chosen_std, rejected_std) * noise
-    return torch.sigmoid(-gap).square()
+    difference = chosen_mean - rejected_mean + torch.hypot(chosen_std, rejected_std) * noise
+    return torch.sigmoid(-difference).square()
 
 
 def _share(weight: Tensor, losses: Tensor) -> Tensor:
-    """weight·losses, and 0 where the weight is 0 even if the loss is infinite."""
+    """Return weight·losses, and 0 where the weight is 0 even if the loss is infinite."""
     return torch.where(weight == 0, 0.0, weight * losses)
 
 
 def _column(
     caller: str, name: str, value: Numbers, like: Tensor, low: float = -math.inf, high: float = math.inf
 ) -> Tensor:
-    """(B,) in the dtype of `like`, in its range or NaN."""
+    """Return (B,) in the dtype of `like`, in its range or NaN."""
     column = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     if column.ndim:
         check_same_shape(caller, like, column)
@@ -330,6 +330,6 @@ def _column(
     if bool(bad.any()):
         raise ValueError(
             f"{caller}: {name} holds {float(column[bad].flatten()[0])}, outside [{low}, {high}]. "
-            "Pass values in that range, and NaN where a row is not to count."
+            "Pass values in that range, and NaN for a row that does not count."
         )
     return column.expand_as(like)

@@ -1,4 +1,4 @@
-"""Two reward models in training choose, pair by pair, what the other one learns from."""
+"""Peer review of two reward models in training: each selects the pairs that the other learns from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rewardsmith._check import check_range, check_same_shape
 
 
 class PeerMasks(NamedTuple):
-    """(..., b) True on the pairs to train each model on.
+    """Masks (..., b), True on the pairs to train each model on.
 
     a: for model A, chosen by B. b: for model B, chosen by A.
     """
@@ -28,19 +28,19 @@ def peer_review_masks(
     all_margins_a: Tensor | None = None,
     all_margins_b: Tensor | None = None,
 ) -> PeerMasks:
-    """Each model trains on the pairs that its peer finds well labeled, so that neither confirms its own mistakes.
+    """Select the pairs for each model by its peer's margins, so that neither model confirms its own mistakes.
 
         B learns from S_A = { i : d_A,i among the ⌈ρ n⌉ largest },  A from S_B         d = r⁺ − r⁻
 
-    Zhang et al. 2025, arXiv:2505.10597. Pass the masks, divided by ρ, to `weighted_loss`, or use them as
-    a row filter; divided by each batch's own mean, a hard batch's few pairs would count for a whole batch.
+    Zhang et al. 2025, arXiv:2505.10597. Pass the masks, divided by ρ, to `weighted_loss`, or use them as a row filter.
+    Divided by each batch's own mean, a hard batch's few pairs would count for a whole batch.
 
-    The largest are sought within the batch or, if all margins are given, within the whole data set: then data ordered
-    from easy to hard do no harm, where a quota per batch drops right labels from easy batches and keeps wrong ones in
-    hard batches, and small batches are not rounded up.
+    The largest margins are taken within the batch or, if all margins are given, within the whole data set. A share per
+    batch drops right labels of easy batches, keeps wrong ones of hard batches, and is rounded up in small batches.
+    Shares of the whole data set avoid this, also for data ordered from easy to hard.
 
-    The models must start apart; alike, the peer is the self. Large margins are easy pairs: report what is accepted by
-    difficulty.
+    The models must start from different parameters, or each is its own peer. Large margins mean easy pairs, so report
+    the selected share by difficulty.
 
     Args:
         margins_a, margins_b: (..., b) each model's margins on the batch, detached here; NaN is never kept.
@@ -59,12 +59,12 @@ def peer_review_masks(
 
 
 def keep_schedule(epoch: int, *, noise: float, warmup: int = 6) -> float:
-    """How much to keep: everything at first, then less, down to the share of labels that are thought right.
+    """Return the share of pairs to keep, from 1 at first down to the share of labels thought right.
 
         ρ_e = 1 − ε · min(1, e / T)
 
     Han et al. 2018, arXiv:1804.06872 (co-teaching), which stands in for the unpublished schedule of Zhang et al. 2025,
-    arXiv:2505.10597. It must not fall before the models know something, nor after they have learnt the noise by heart.
+    arXiv:2505.10597. ρ must not fall before the models have learnt the task, nor after they have memorized the noise.
     An ε too large costs less than one too small.
 
     Args:
@@ -82,7 +82,7 @@ def keep_schedule(epoch: int, *, noise: float, warmup: int = 6) -> float:
 
 
 def _kept(margins: Tensor, everything: Tensor | None, keep: float) -> Tensor:
-    """(..., b) True on the ⌈keep · n⌉ largest of the batch, or at or above their bound in `everything`."""
+    """Return (..., b) True on the ⌈keep · n⌉ largest of the batch, or at or above their bound in `everything`."""
     batch = _sortable(margins)
     pool = batch if everything is None else _sortable(everything)
     wanted = (keep * (pool > -math.inf).sum(dim=-1, keepdim=True).double() - 1e-9).ceil().long().clamp_min(0)

@@ -1,6 +1,6 @@
-"""Preference objectives that let a pair's strength speak: a β or a weight per pair, from any margin.
+"""Preference objectives with a strength per pair: a β or a weight from any margin.
 
-A margin may come from a reward model, a panel of them, an annotator's stated strength or gold. It is data: no gradient
+A margin may come from one reward model or several, an annotator's stated strength or gold. It is data: no gradient
 flows into it.
 """
 
@@ -34,14 +34,14 @@ def dpo_loss(
     Rafailov et al. 2023, arXiv:2305.18290, Eq. 7 (inside the expectation). `trl.DPOTrainer` has it for one β; here
     each pair may have its own, from `dynamic_beta`.
 
-    β is inside the sigmoid: a larger one scales the gradient *and* lowers the log-ratio that is asked for, logit(p)/β.
-    To scale the gradient alone, multiply the loss by `margin_weight`.
+    β is inside the sigmoid: a larger one scales the gradient *and* lowers the log-ratio at the optimum, logit(p)/β. To
+    scale the gradient alone, multiply the loss by `margin_weight`.
 
     Args:
         chosen_logps: (B,) log π(y⁺|x) in nats, summed over completion tokens.
         rejected_logps, ref_chosen_logps, ref_rejected_logps: (B,) likewise.
         beta: β, the KL coefficient, one number or (B,); larger stays nearer the reference. 0 drops a pair (loss
-            log 2, no gradient), and a negative one turns its label around.
+            log 2, no gradient), and a negative one reverses its label.
 
     Returns:
         (B,) loss per pair; NaN, without a gradient, where a log-probability or β is NaN.
@@ -68,22 +68,22 @@ def dynamic_beta(
     on_disagree: OnDisagree = "clamp",
     floor: float = 1e-3,
 ) -> Tensor:
-    """A β per pair that grows with how clearly a reward model prefers the chosen answer (MM-DPO).
+    """Return a β per pair that grows with the margin of a reward model for the chosen answer (MM-DPO).
 
         β(δ) = β₀ (1 + w (1 − e^{−kδ}))        from β₀ at δ = 0 up to β₀ (1 + w)
 
     Zhang et al. 2025, arXiv:2502.10391. Where the reward model disagrees with the label, δ < 0, the formula falls
-    without bound and soon turns negative, which flips the label; what to do there is a choice, and most of the effect:
+    without bound and soon turns negative, which flips the label. The choice of `on_disagree` has most of the effect:
 
         "clamp" at least `floor` (the official code) · "drop" 0 · "clip_margin" δ = 0, hence β₀ · "flip" as it is
 
-    Differs: "flip" stops at −β₀ (1 + w), so that no pair is turned around with more force than the surest has.
+    Differs: "flip" stops at −β₀ (1 + w), so that no flipped pair has more weight than the clearest one.
 
     Args:
         margin: (B,) δ, a reward model's score of the chosen minus that of the rejected answer. Its unit is the reward
             model's: divide by the standard deviation of δ over the data set first.
         beta: β₀ > 0.
-        scale: w > −1; negative ones trust clear pairs less.
+        scale: w > −1; negative values give clear pairs less weight.
         rate: k > 0.
         floor: least β of "clamp".
 
@@ -109,7 +109,7 @@ def margin_weight(
     on_disagree: WeightOnDisagree = "clamp",
     floor: float = 0.0,
 ) -> Tensor:
-    """The factor of `dynamic_beta` as a weight on the loss, where it changes the gradient's size and not its target.
+    """Return the factor of `dynamic_beta` as a weight on the loss, which scales the gradient and keeps its target.
 
         w(δ) = 1 + w (1 − e^{−kδ})
 
@@ -125,7 +125,7 @@ def margin_weight(
 
 
 def _strength(caller: str, margin: Tensor, scale: float, rate: float, on_disagree: str) -> Tensor:
-    """1 + w (1 − e^{−kδ}), with what is asked for where δ < 0."""
+    """Return 1 + w (1 − e^{−kδ}), with the choice `on_disagree` where δ < 0."""
     check_range(caller, "scale", scale, math.nextafter(-1.0, 0.0), math.inf)
     check_range(caller, "rate", rate, math.ulp(0.0), math.inf)
     delta = margin.detach()

@@ -1,11 +1,11 @@
-"""Losses on stated confidence: scores in, one loss per pair out.
+"""Losses of a reward model on stated confidence, one per pair.
 
 Every argument is (B,) scores in the reward model's own unit (log-odds). A row with NaN in a score that a loss reads is
 unscored: its loss is NaN and it sends no gradient, so skip it in the reduction. ±inf gives the limit.
 
 The texts are those of `data.ConfidenceAugment`: a preferred and a dispreferred answer, each with a high and with a low
-stated confidence. Expanded to a list of pairs, as it returns them, they need no loss of their own: `trl.RewardTrainer`
-on that list minimizes `combined_confidence_loss` (with plain=False `confidence_calibration_loss`), `trl.DPOTrainer` is
+stated confidence. As the list of pairs that it returns, they need no loss of their own: `trl.RewardTrainer` on that
+list minimizes `combined_confidence_loss` (with plain=False `confidence_calibration_loss`), and `trl.DPOTrainer` is
 CDPO.
 """
 
@@ -23,12 +23,12 @@ from rewardsmith.objectives.pairwise import bt_loss
 def confidence_calibration_loss(
     chosen_high: Tensor, chosen_low: Tensor, rejected_low: Tensor, rejected_high: Tensor
 ) -> Tensor:
-    """Like confidence on the preferred answer, dislike it on the other: the default loss of PPO-M.
+    """Prefer high confidence on the preferred answer and low confidence on the other, the default loss of PPO-M.
 
         ℓ = −log σ( r(c_h) − r(c_l) ) − log σ( r(r_l) − r(r_h) )
 
-    Leng et al. 2024, arXiv:2410.09724. It compares no answer with another, so what the model knew of quality drifts
-    away under long training: `combined_confidence_loss` keeps it.
+    Leng et al. 2024, arXiv:2410.09724. It compares no answer with another, so the model's ranking of answers drifts in
+    long training. `combined_confidence_loss` keeps it.
 
     Args:
         chosen_high, chosen_low: (B,) scores of the preferred answer with high and with low confidence.
@@ -49,7 +49,7 @@ def confidence_calibration_loss(
 def crossed_confidence_loss(
     chosen_high: Tensor, chosen_low: Tensor, rejected_low: Tensor, rejected_high: Tensor
 ) -> Tensor:
-    """`confidence_calibration_loss` and the answers compared, each in the tone that befits it.
+    """Add to `confidence_calibration_loss` a comparison of the two answers, each with its fitting confidence.
 
         ℓ = −log σ( r(c_h) − r(c_l) ) − log σ( r(r_l) − r(r_h) ) − log σ( r(c_h) − r(r_l) )
 
@@ -64,7 +64,7 @@ def crossed_confidence_loss(
 def ranked_confidence_loss(
     chosen_high: Tensor, chosen_low: Tensor, rejected_low: Tensor, rejected_high: Tensor
 ) -> Tensor:
-    """The Plackett-Luce likelihood of the whole order c_h ≻ c_l ≻ r_l ≻ r_h.
+    """Fit the whole order c_h ≻ c_l ≻ r_l ≻ r_h by its Plackett-Luce likelihood.
 
         ℓ = −Σ_{k=1..3} log( e^{s_k} / Σ_{j≥k} e^{s_j} )        s = r(c_h), r(c_l), r(r_l), r(r_h)
 
@@ -87,7 +87,7 @@ def combined_confidence_loss(
     rejected_low: Tensor,
     rejected_high: Tensor,
 ) -> Tensor:
-    """`confidence_calibration_loss` beside the plain preference, on texts that state no confidence.
+    """Add to `confidence_calibration_loss` the plain preference, on texts without stated confidence.
 
         ℓ = −log σ( r(c) − r(r) ) − log σ( r(c_h) − r(c_l) ) − log σ( r(r_l) − r(r_h) )
 

@@ -1,4 +1,4 @@
-"""A recipe: sources, transforms, gates, an advantage and a filter as one object that every engine can run."""
+"""Recipes: sources, transforms, gates, an advantage and a filter as one object that every engine can run."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.recipes.recipe import Recipe

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 1.55, 0.62  # of a box, in units in which columns lie 2.15 and rows 1 apart
+WIDTH, HEIGHT = 1.55, 0.62  # of a box, where columns are 2.15 apart and rows 1
 COLUMN = 2.15
 COLORS: dict[Scope, str] = {"row": "#e7eef7", "prompt": "#fdebc8", "batch": "#f9d3c5", "run": "#e6d8ef"}
 SEES: dict[Scope, str] = {"row": "one row", "prompt": "a prompt's group", "batch": "the batch", "run": "the run so far"}
@@ -24,7 +24,7 @@ SEES: dict[Scope, str] = {"row": "one row", "prompt": "a prompt's group", "batch
 
 @dataclass(eq=False)
 class Box:
-    """One box: its label, what it must see, the boxes that feed it, and where it stands."""
+    """One box: its label, its scope, its input boxes, and its position."""
 
     label: str
     scope: Scope
@@ -38,12 +38,12 @@ class Box:
 def draw(
     terms: Sequence[Term], roots: Mapping[str, Term], after: Mapping[str, Callable[..., Any]], faint: set[int]
 ) -> Figure:
-    """Draw a recipe: sources on the left, advantage and filter on the right; a box's color says what it must see.
+    """Draw a recipe, sources on the left, advantage and filter on the right; the color of a box shows its scope.
 
     Args:
         terms: inputs first.
-        roots: by the name on their arrow, the terms that what comes after reads.
-        after: by label, the advantage and the filter, as far as there are any.
+        roots: the terms that the advantage or filter reads, by the name on their arrow.
+        after: by label, the advantage and the filter, if any.
         faint: by identity, the terms that the advantage cancels, in dashed boxes.
     """
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def draw(
 
 
 def _place(boxes: list[Box]) -> None:
-    """Columns by the longest way from a source; a row for every source, what they feed at the mean of its inputs."""
+    """Set columns by the longest way from a source, and rows: one per source, others at the mean of their inputs."""
     for row, box in enumerate(box for box in boxes if not box.inputs):
         box.y = float(row)
     taken: dict[float, list[float]] = {}
@@ -117,13 +117,13 @@ def _draw_arrow(axes: Axes, start: Box, end: Box, name: str, boxes: list[Box]) -
 
     tail, head = (start.x + WIDTH / 2 + 0.02, start.y), (end.x - WIDTH / 2 - 0.02, end.y)
     route, middle = [tail, head], (0.45 * tail[0] + 0.55 * head[0], 0.45 * tail[1] + 0.55 * head[1])
-    if any(_in_the_way(box, tail, head) for box in boxes):  # around, above the boxes between
+    if any(_in_the_way(box, tail, head) for box in boxes):  # drawn above the boxes between
         tail, head = (start.x, start.y - HEIGHT / 2 - 0.02), (end.x, end.y - HEIGHT / 2 - 0.02)
         top = min(tail[1], head[1]) - 0.3 - 0.15 * (end.x - start.x) / COLUMN
         route = [tail, (tail[0] + 0.3, top), (head[0] - 0.3, top), head]
         middle = ((tail[0] + head[0]) / 2, (tail[1] + 6 * top + head[1]) / 8)
     path = Path(route, [Path.MOVETO, *[Path.CURVE4 if len(route) > 2 else Path.LINETO] * (len(route) - 1)])
-    reads = name and not name.endswith("·")  # a tensor that a transform reads beside its rewards
+    reads = name and not name.endswith("·")  # a tensor that a transform reads in addition to its rewards
     style: Any = (0, (3, 2)) if reads else "-"
     axes.add_patch(
         FancyArrowPatch(
@@ -137,7 +137,7 @@ def _draw_arrow(axes: Axes, start: Box, end: Box, name: str, boxes: list[Box]) -
 
 
 def _in_the_way(box: Box, tail: tuple[float, float], head: tuple[float, float]) -> bool:
-    """Whether a straight arrow would cross a box."""
+    """Return whether a straight arrow would cross a box."""
     if not tail[0] < box.x < head[0]:
         return False
     share = (box.x - tail[0]) / (head[0] - tail[0])

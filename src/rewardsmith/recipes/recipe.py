@@ -1,4 +1,4 @@
-"""The recipe itself: what it is made of, what of it is idle, and what each engine is handed."""
+"""The recipe: its parts, those that its advantage cancels, and its form for each engine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rewardsmith._pictures import picture_uri
 from rewardsmith.describe import describe
+from rewardsmith.recipes.canceled import Canceled, canceled_parts
 from rewardsmith.recipes.drawing import draw
-from rewardsmith.recipes.idle import Idle, idle_parts
 from rewardsmith.recipes.rows import row_context, signature_for
 from rewardsmith.recipes.terms import Applied, Column, Source, StepSource, Term, evaluate, walk
 from rewardsmith.recipes.trial import check_runs
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Split(NamedTuple):
-    """A recipe in two: what a reward function computes row by row, and the transform that follows the gather."""
+    """A recipe in two parts: a reward function computed row by row, and the transform after the gather."""
 
     rows: Recipe
     transform: Chain | None
@@ -35,24 +35,24 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """From sources to the weight of every completion in the loss, as one object.
+    """The whole path from sources to the weight of every completion in the loss, as one object.
 
         rewards (B,) = reward(sources)      steps (B, N) = steps(step sources, sources)
         advantages   = advantage(rewards, step_rewards=steps, …) · sample_filter(rewards, …)
 
-    It prints itself, draws itself, says what its advantage cancels, and goes into an engine whole:
+    It prints itself, draws itself, lists its parts that the advantage cancels, and runs in every engine:
 
         GRPOTrainer(model, recipe, args=…)          rewardsmith.engines.trl: any recipe
         trl.GRPOTrainer(model, recipe, args=…)      TRL's own: a recipe whose every part sees one row
         recipe.to_verl(…), recipe.to_openrlhf(…)    the same, for those trainers
-        engines.verl.register_recipe(name, recipe)  verl: what sees a group or batch, as an advantage estimator
+        engines.verl.register_recipe(name, recipe)  verl: its parts that see a group or batch, as an advantage estimator
 
     Args:
         reward: the term that is optimized, (B,).
         advantage: rewards to advantages, (B,) or (B, T); None leaves it to the trainer.
         sample_filter: rewards to weights (B,), 0 to drop.
         steps: a term of step rewards (B, N), for an advantage that takes `step_rewards`, such as `step_credit`.
-        name: under which trainers log it.
+        name: its name in the trainers' logs.
 
     >>> from rewardsmith.advantages import group_centered
     >>> from rewardsmith.recipes import source
@@ -106,30 +106,30 @@ class Recipe:
         object.__setattr__(self, "__signature__", signature_for(self.sources.values(), columns))
 
     def terms(self) -> tuple[Term, ...]:
-        """Every term of reward and steps, inputs before what is computed from them, each once."""
+        """Return every term of reward and steps once, inputs before the terms computed from them."""
         roots = (self.reward,) if self.steps is None else (self.reward, self.steps)
         return tuple({id(term): term for root in roots for term in walk(root)}.values())
 
     @property
     def sources(self) -> dict[str, Any]:
-        """The rewards by name, in order of appearance."""
+        """Rewards by name, in order of appearance."""
         return {term.name: term.reward for term in self.terms() if isinstance(term, Source)}
 
     @property
     def step_sources(self) -> dict[str, Any]:
-        """The process rewards by name, in order of appearance."""
+        """Process rewards by name, in order of appearance."""
         return {term.name: term.reward for term in self.terms() if isinstance(term, StepSource)}
 
     @property
     def scope(self) -> Scope:
-        """What the whole recipe must see: "row" if a plain reward function can compute it."""
+        """Scope of the whole recipe; "row" if a plain reward function can compute it."""
         needed: list[Scope] = [term.scope for term in self.terms()]
         if self.advantage or self.sample_filter or self.steps:
             needed.append("prompt")
         return max(needed, key=get_args(Scope).index)
 
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """TRL's reward contract, for a recipe whose every part sees one row.
+        """Score rows by TRL's reward contract; every part of the recipe must see one row.
 
         Raises:
             TypeError: some part needs the group, the batch or the run, or belongs to the advantage stage.
@@ -140,11 +140,11 @@ class Recipe:
         return [None if math.isnan(value) else value for value in values.tolist()]
 
     def transform(self, source_rewards: Tensor, **context: Any) -> Tensor:
-        """(B, K) source rewards to (B,) rewards, as our trainers' `transform`; `context` as they fill it."""
+        """Map (B, K) source rewards to (B,) rewards, as our trainers' `transform`; they fill `context`."""
         return evaluate(self.reward, {**context, **_by_name(source_rewards, context["source_names"])})
 
     def credit(self, rewards: Tensor, **context: Any) -> Tensor:
-        """(B,) rewards to (B,) or (B, T) advantages, as our trainers' `advantage`."""
+        """Map (B,) rewards to (B,) or (B, T) advantages, as our trainers' `advantage`."""
         if self.advantage is None:
             raise TypeError("Recipe.credit: this recipe has no advantage. Give it one, or let the trainer use its own.")
         if self.steps is not None:
@@ -154,7 +154,7 @@ class Recipe:
         return self.advantage(rewards, **named_by(self.advantage, context).given)
 
     def options(self) -> dict[str, Any]:
-        """The keyword arguments of our TRL trainers that run this recipe."""
+        """Return the keyword arguments of our TRL trainers that run this recipe."""
         options: dict[str, Any] = {"reward_funcs": self.sources, "transform": self.transform}
         if self.step_sources:
             options["process_rewards"] = self.step_sources
@@ -165,7 +165,7 @@ class Recipe:
         return options
 
     def to_verl(self, *, unscored: float | None) -> Callable[..., dict[str, float]]:
-        """verl's `compute_score`; see `scoring.to_verl`.
+        """Return verl's `compute_score`; see `scoring.to_verl`.
 
         Raises:
             TypeError: not every part sees one row.
@@ -174,7 +174,7 @@ class Recipe:
         return to_verl(self, unscored=unscored)
 
     def to_openrlhf(self, *, unscored: float | None, end_tokens: Sequence[str] = ()) -> Callable[..., dict[str, Any]]:
-        """OpenRLHF's `reward_func`; see `scoring.to_openrlhf`.
+        """Return OpenRLHF's `reward_func`; see `scoring.to_openrlhf`.
 
         Raises:
             TypeError: not every part sees one row.
@@ -184,18 +184,18 @@ class Recipe:
         return to_openrlhf(self, unscored=unscored, end_tokens=end_tokens)
 
     def split(self) -> Split:
-        """The part that a reward function can compute, and the transforms that must wait for the gather.
+        """Split into the part that a reward function can compute and the transforms that must wait for the gather.
 
         Raises:
-            TypeError: what must wait reads several terms, so one number per row cannot carry it.
+            TypeError: a transform after the gather reads several terms, and one number per row is not enough.
         """
         later: list[Callable[..., Tensor]] = []
         term = self.reward
         while term.scope != "row":
             if not isinstance(term, Applied) or len(term.parts) > 1 or term.given:
                 raise TypeError(
-                    f"Recipe.split: {term} sees the {term.scope} and reads several terms, which one number per row "
-                    "cannot carry past a gather. Train it with rewardsmith.engines.trl.GRPOTrainer."
+                    f"Recipe.split: {term} sees the {term.scope} and reads several terms, but only one number per row "
+                    "passes the gather. Train it with rewardsmith.engines.trl.GRPOTrainer."
                 )
             later.append(term.function)
             term = term.parts[0]
@@ -210,15 +210,15 @@ class Recipe:
             what = f"{describe(extra[0])} acts after the rewards are gathered"
         else:
             return
-        raise TypeError(f"{self.name}: {what}, and {user} sees rows one by one or one process's share. {advice}.")
+        raise TypeError(f"{self.name}: {what}, but {user} sees single rows, or those of one process. {advice}.")
 
-    def idle(self, advantage: Callable[..., Tensor] | None = None) -> list[Idle]:
-        """The parts that cannot matter under `advantage` (its own if None): affine, with nothing but affine after them.
+    def canceled(self, advantage: Callable[..., Tensor] | None = None) -> list[Canceled]:
+        """Return the parts that `advantage` cancels (its own if None): affine, with only affine parts after them.
 
-        Below a sum, an offset alone is idle: a factor there decides the summands' relative weight.
+        Below a sum only an offset is canceled: a factor there changes the summands' relative weight.
         """
         advantage = advantage or self.advantage
-        return [] if advantage is None else list(idle_parts(self.reward, advantage))
+        return [] if advantage is None else list(canceled_parts(self.reward, advantage))
 
     def __str__(self) -> str:
         rows = [(name, " ", describe(reward)) for name, reward in {**self.sources, **self.step_sources}.items()]
@@ -228,7 +228,7 @@ class Recipe:
         rows += [(label, " ", describe(part)) for label, part in self._after().items()]
         runs = "any trainer, as a plain reward function" if self.scope == "row" else "runs in rewardsmith.engines.trl"
         rows.append(("scope", " ", f"{self.scope}: {runs}"))
-        rows += [("idle", " ", f"{found.part}: {found.reason}") for found in self.idle()]
+        rows += [("canceled", " ", f"{found.part}: {found.reason}") for found in self.canceled()]
         width = max(len("advantage"), *(len(name) for name, _, _ in rows))
         return "\n".join([self.name, *(f"  {name:<{width}} {sign} {what}" for name, sign, what in rows)])
 
@@ -237,12 +237,12 @@ class Recipe:
         return f'<img src="{picture_uri(self.draw())}" alt="" style="max-width: 100%"><pre>{text}</pre>'
 
     def draw(self) -> Figure:
-        """The recipe as a picture: sources on the left, the loss on the right, colored by scope, idle parts dashed."""
+        """Draw the recipe from sources to loss, colored by scope, with dashed boxes for canceled parts."""
         roots = {"": self.reward} if self.steps is None else {"": self.reward, "steps": self.steps}
-        return draw(self.terms(), roots, self._after(), {id(found.term) for found in self.idle()})
+        return draw(self.terms(), roots, self._after(), {id(found.term) for found in self.canceled()})
 
     def _after(self) -> dict[str, Callable[..., Tensor]]:
-        """The advantage and the filter by label, as far as there are any."""
+        """Return the advantage and the filter by label, if any."""
         after = {"advantage": self.advantage, "filter": self.sample_filter}
         return {label: part for label, part in after.items() if part is not None}
 

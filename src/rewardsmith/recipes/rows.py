@@ -1,4 +1,4 @@
-"""A recipe called row by row: what its sources ask for, and what they answer."""
+"""Recipes called row by row: the columns that the sources need, and their scores."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rewardsmith.data.rows import number_columns
 from rewardsmith.scoring.sync_async import finished
 
 _GIVEN = frozenset(("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "steps"))
-"""What a trainer passes beside the rows' own columns."""
+"""Arguments of a trainer that are no columns of the rows."""
 
 
 def signature_for(rewards: Iterable[Any], columns: Iterable[str]) -> inspect.Signature:
-    """What the sources ask of a row, so that whoever calls a recipe can tell as with any reward."""
+    """Return the signature of a recipe, with the columns that its sources need, as any reward has one."""
     kinds = inspect.Parameter
     asked: dict[str, inspect.Parameter] = {}
     for reward in rewards:
@@ -36,9 +36,9 @@ def signature_for(rewards: Iterable[Any], columns: Iterable[str]) -> inspect.Sig
 
 
 def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
-    """By name: every source's scores, every numeric column, and `lengths` in tokens where the trainer passes ids.
+    """Return by name every source's scores, every numeric column, and `lengths` in tokens where the trainer passes ids.
 
-    Scores are (B,) float64, NaN where a source gave None; async sources run side by side.
+    Scores are (B,) float64, NaN where a source gave None; async sources run at the same time.
     """
     uncallable = [name for name, reward in sources.items() if not callable(reward) or hasattr(reward, "forward")]
     if uncallable:

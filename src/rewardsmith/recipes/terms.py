@@ -1,6 +1,6 @@
 """Terms: sources, columns, and transforms applied to them, composed by ordinary operators.
 
-A term describes a computation and is not its result: it is evaluated on a batch, asked for its scope, printed, drawn.
+A term describes a computation. It is evaluated on a batch, has a scope, and can be printed and drawn.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Term:
 
     @property
     def inputs(self) -> tuple[Term, ...]:
-        """The terms that this one is computed from."""
+        """Terms from which this one is computed."""
         return ()
 
     @property
     def scope(self) -> Scope:
-        """What has to be seen to compute this term: the widest scope of its parts."""
+        """Scope of this term: the widest of its parts."""
         return "row"
 
     @property
     def kind(self) -> Kind:
-        """Whether its value is (B,) rewards or (B, N) step rewards."""
+        """Kind of the value: (B,) rewards or (B, N) step rewards."""
         return "rewards"
 
     def then(self, function: Callable[..., Tensor], **arguments: Any) -> Term:
@@ -46,13 +46,13 @@ class Term:
 
         Args:
             function: declares `Traits`; its further parameters are filled by name, from `arguments` first, then from
-                what the batch offers (`group_size`, `lengths`, a column, …).
+                the batch (`group_size`, `lengths`, a column, …).
             arguments: numbers and words are bound; a term is evaluated and passed as a tensor.
         """
         return combine(function, self, **arguments)
 
     def where(self, condition: Term, *, below: float = 0.0) -> Term:
-        """This term where `condition` holds, `below` where it fails, unscored where it is unknown."""
+        """Keep this term where `condition` holds, with `below` where it fails, and unscored where it is unknown."""
         return self.then(gate, condition=condition, below=below)
 
     def __add__(self, other: Term | float) -> Term:
@@ -95,7 +95,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Named(Term):
-    """What a batch brings under a name."""
+    """A value of the batch, by name."""
 
     name: str
 
@@ -104,7 +104,7 @@ class Named(Term):
 
 
 class Column(Named):
-    """A numeric column of the data set, for transforms that read one under another name."""
+    """A numeric column of the data set, for transforms that read it under another name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class StepSource(Named):
 class Applied(Term):
     """A transform applied to one term, or to several stacked as (B, K).
 
-    given: further tensors that it takes by name, each a term.
+    given: further tensors for the transform by name, each a term.
     """
 
     function: Callable[..., Tensor]
@@ -154,10 +154,10 @@ class Applied(Term):
 
 
 def source(reward: Any, name: str | None = None) -> Source:
-    """A reward in TRL's contract as a term; a model id or module serves too where our TRL trainer runs the recipe.
+    """Return a reward in TRL's contract as a term; a model id or module serves too in our TRL trainers.
 
     Raises:
-        TypeError: it can neither be called nor is it a model id, `owner/name`, or a model's folder.
+        TypeError: it is neither callable nor a model id, `owner/name`, nor a model's folder.
 
     >>> def brevity(completions, **columns):
     ...     return [-float(len(text)) for text in completions]
@@ -169,17 +169,17 @@ def source(reward: Any, name: str | None = None) -> Source:
 
 
 def step_source(reward: Any, name: str | None = None) -> StepSource:
-    """A process reward (`types.ProcessReward`) as a term of step rewards."""
+    """Return a process reward (`types.ProcessReward`) as a term of step rewards."""
     return StepSource(_name(_called(reward, "step_source"), name, "step_source"), reward)
 
 
 def column(name: str) -> Column:
-    """A numeric column of the rows as a term: `rm.then(par, ref_rewards=column("ref_help"))`."""
+    """Return a numeric column of the rows as a term: `rm.then(par, ref_rewards=column("ref_help"))`."""
     return Column(name)
 
 
 def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> Term:
-    """Terms stacked as (B, K) and combined by `function(source_rewards, **arguments)`, such as `logical_and`.
+    """Stack terms as (B, K) and combine them by `function(source_rewards, **arguments)`, such as `logical_and`.
 
     A function whose first parameter is `levels` gets them as a list, and may mix rewards with step rewards:
     `combine(gated_step_sum, prm, right, thresholds=[0.0, 0.0])`.
@@ -193,7 +193,7 @@ def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> 
         )
     given = {name: value for name, value in arguments.items() if isinstance(value, Term)}
     bound = {name: value for name, value in arguments.items() if name not in given}
-    traits_of(function)  # without traits nobody can tell where it may run
+    traits_of(function)  # raises here rather than in training where the scope is unknown
     whole = partial(function, **bound) if bound else function
     if any(term.kind == "steps" for term in terms) and len(terms) > 1 and not _takes_levels(whole):
         raise TypeError(
@@ -205,7 +205,7 @@ def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> 
 
 
 def shifted(term: Term, shift: float) -> Term:
-    """term + shift, folded into a factor and offset that is already there."""
+    """Add a number to a term, folded into a factor and offset that is already there."""
     if not shift:
         return term
     if isinstance(term, Applied) and name_of(term.function) == "rescale":
@@ -215,7 +215,7 @@ def shifted(term: Term, shift: float) -> Term:
 
 
 def added(left: Term, right: Term) -> Term:
-    """One weighted sum over all summands of both sides, whose factors become its weights."""
+    """Add two terms as one weighted sum over all summands of both, whose factors become its weights."""
     weighed = [*_summands(left), *_summands(right)]
     weights = [weight for weight, _ in weighed]
     return combine(weighted_sum, *(term for _, term in weighed), weights=weights)
@@ -232,11 +232,11 @@ def _summands(term: Term) -> list[tuple[float, Term]]:
 
 
 def evaluate(term: Term, context: Mapping[str, Any], known: dict[int, Tensor] | None = None) -> Tensor:
-    """The value of a term on one batch, each shared part computed once.
+    """Compute the value of a term on one batch, each shared part once.
 
     Args:
-        context: by name, the (B,) values of every source, the (B, N) of every step source, and whatever transforms
-            may ask for.
+        context: by name, the (B,) values of every source, the (B, N) of every step source, and all other values for
+            transforms.
         known: values of terms already computed, by identity.
 
     Returns:
@@ -270,7 +270,7 @@ def evaluate(term: Term, context: Mapping[str, Any], known: dict[int, Tensor] | 
 
 
 def apply(function: Callable[..., Any], values: Sequence[Tensor], context: Mapping[str, Any]) -> Tensor:
-    """`function` on values, stacked or as a list by what its first parameter is called; the rest comes by name."""
+    """Call `function` on values, stacked or as a list by its first parameter's name, and fill the rest by name."""
     asked = named_by(function, context)
     if _takes_levels(function):
         result: Any = function(values, **asked.given)
@@ -286,7 +286,7 @@ def _takes_levels(function: Callable[..., Any]) -> bool:
 
 
 def walk(term: Term) -> Iterator[Term]:
-    """Every term below and including this one, inputs first, each once."""
+    """Yield every term below and including this one, inputs first, each once."""
     seen: set[int] = set()
 
     def visit(node: Term) -> Iterator[Term]:

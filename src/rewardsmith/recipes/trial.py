@@ -1,4 +1,4 @@
-"""A recipe tried on a handful of made-up rows when it is built, so that what cannot run does not fail in training."""
+"""A trial of a recipe on a few made-up rows when it is built, so that its errors do not wait for training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _N_STEPS = 3
 
 
 def check_runs(terms: Sequence[Term], *, roots: Sequence[Term | None]) -> None:
-    """Raise TypeError for the first transform that no made-up values pass through, at a root in the shape it needs.
+    """Raise TypeError for the first transform that fails on all made-up values, or has the wrong shape at a root.
 
-    A transform is called on a copy of itself, with scores of several kinds: 0 and 1, between them, below 0, all alike.
-    It is refused where each kind fails. What reads a column of the rows, whose shape is not known, is not tried.
+    A transform is called on a copy of itself, with scores of several kinds: 0 and 1, between them, below 0, all equal.
+    It fails if each kind fails. A transform of a column of the rows, whose shape is not known, is not tried.
     """
     sizes = [keywords_of(term.function).get("group_size") for term in terms if isinstance(term, Applied)]
     group = math.lcm(2, *(size for size in sizes if isinstance(size, int) and 0 < size < 1000))
@@ -45,7 +45,7 @@ _KINDS: tuple[Callable[[Tensor], Tensor], ...] = (
 
 
 def _faults(terms: Sequence[Term], kind: Callable[[Tensor], Tensor], group: int, roots: set[int]) -> dict[int, str]:
-    """By identity, what is wrong with each transform on values of one kind. What is behind a fault is not tried."""
+    """Return by identity the fault of each transform on values of one kind; terms behind a fault are not tried."""
     n_rows = 2 * group
     generator = torch.Generator().manual_seed(0)
 
@@ -80,7 +80,7 @@ def _faults(terms: Sequence[Term], kind: Callable[[Tensor], Tensor], group: int,
 
 
 def _tried(term: Applied, offered: Mapping[str, Any], values: Mapping[int, Tensor]) -> Tensor | str | None:
-    """The value, or what is wrong with it, or None where that cannot be told."""
+    """Return the value, or its fault as text, or None where neither is known."""
     given = {name: values[id(part)] for name, part in term.given.items()}
     if named_by(term.function, {**offered, **given}).lacking:
         return None
@@ -97,7 +97,7 @@ def _tried(term: Applied, offered: Mapping[str, Any], values: Mapping[int, Tenso
 
 
 def _fitted(function: Any) -> bool:
-    """Whether it holds tensors for particular rows, or on another device than made-up rows are."""
+    """Return whether it holds tensors for particular rows, or on another device than made-up rows are."""
     bound = [value for value in keywords_of(function).values() if isinstance(value, Tensor)]
     function = function_of(function)
     held = [*function.parameters(), *function.buffers()] if isinstance(function, nn.Module) else []

@@ -15,7 +15,7 @@ _INFIX = ("weighted_sum", "rescale", *_COMPARISONS)
 
 
 def in_words(function: Callable[..., Any], parts: Sequence[Any], given: Mapping[str, Any]) -> str:
-    """Write a term as a reader would.
+    """Write a term as text.
 
     >>> from rewardsmith.recipes import source
     >>> a, b = source(max, "correct"), source(min, "format")
@@ -40,7 +40,7 @@ def in_words(function: Callable[..., Any], parts: Sequence[Any], given: Mapping[
 
 
 def operation(function: Callable[..., Any]) -> str:
-    """Write what a term does to its first part r, without saying what that part is: the label of a box in a drawing."""
+    """Write the operation of a term on its first part r, without that part, as the label of a box in a drawing."""
     name, held = name_of(function), keywords_of(function)
     if weights_of(function):
         return "sum"
@@ -56,7 +56,7 @@ def weights_of(function: Callable[..., Any]) -> list[float]:
 
 
 def _applied_to(what: str, name: str, held: Mapping[str, Any]) -> str:
-    """A factor and an offset, or a comparison."""
+    """Write a factor and an offset, or a comparison."""
     if name in _COMPARISONS:
         return f"{what} {_COMPARISONS[name][not held.get('strict', True)]} {held['threshold']:g}"
     scale, shift = held.get("scale", 1.0), held.get("shift", 0.0)
@@ -65,6 +65,6 @@ def _applied_to(what: str, name: str, held: Mapping[str, Any]) -> str:
 
 
 def _tight(term: Any) -> str:
-    """A part inside an infix form, in parentheses where it is one itself."""
+    """Write a part inside an infix form, in parentheses where it is one itself."""
     loose = name_of(getattr(term, "function", None)) in _INFIX
     return f"({term})" if loose else str(term)

@@ -1,4 +1,4 @@
-"""Rewards in, rewards out: shape, calibrate, denoise, gate, and combine (B, K) into (B,)."""
+"""Transforms from rewards to rewards: shape, calibrate, denoise, gate, and combine (B, K) into (B,)."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.transforms.appeals import AppealsEstimator

@@ -1,4 +1,4 @@
-"""Estimate a verifier's false-negative rate online, from a few appeals against its rejections."""
+"""Online estimation of a verifier's false-negative rate, from a few appeals against its rejections."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rewardsmith.transforms.noise import _check_verdicts
 
 
 class AppealsEstimator(nn.Module):
-    """Re-check a random share of the rejected rows with a second verifier, and learn by key how often it overturns.
+    """Online estimate of the false-negative rate per key, by a second verifier on a random share of the rejected rows.
 
         ô = N⁻ · Σ overturned / q  ÷  Σ answered / q        right rows among the N⁻ rejected
         ô ← (ô − α₀ N⁻) / (1 − α₀ − α₁)                     less the appeal verifier's own errors
         ρ̂₁ = ô / (N⁺ − ρ₀ ŵ + ô),  ŵ = (N⁻ − ô) / (1 − ρ₀)   ŵ wrong rows, of which ρ₀ were accepted
 
     Cai et al. 2025, arXiv:2510.00915, which leaves the estimator open. Each answered appeal weighs 1/q
-    (Horvitz–Thompson), in numerator and denominator, so that q may change during a run and an appeal that failed to
-    answer is left out rather than counted as upheld. Rates follow the policy: older rows fade.
+    (Horvitz–Thompson), in numerator and denominator, so q may change during a run, and an appeal without an answer is
+    left out, not counted as upheld. Rates follow the policy, so older rows get less weight.
 
     Args:
-        q: the chance that a rejected row is appealed.
+        q: probability that a rejected row is appealed.
         halflife: updates after which a row counts half; None never forgets.
         false_positive_rate: ρ₀ of the verifier.
         appeal_false_positive_rate: α₀, how often an appeal overturns a right rejection.
         appeal_false_negative_rate: α₁, how often it upholds a wrong one.
-        initial_rate: what to answer for a key without an answered appeal; 0 leaves its rows uncorrected.
+        initial_rate: rate of a key without an answered appeal; 0 leaves its rows uncorrected.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class AppealsEstimator(nn.Module):
         self._counts: dict[str, list[float]] = {}  # accepted, rejected, answered / q, overturned / q
 
     def select(self, verdicts: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """(B,) True for the rejected rows to appeal, each with chance q; NaN rows are never appealed."""
+        """Draw the rejected rows to appeal, each with probability q: (B,) bool, False for NaN rows."""
         _check_verdicts("AppealsEstimator.select", "verdicts", verdicts)
         draw = torch.rand(verdicts.shape, generator=generator, device=generator.device if generator else None)
         return (verdicts == 0) & (draw < self.q).to(verdicts.device)
 
     def update(self, keys: Sequence[str], verdicts: Tensor, appealed: Tensor, overturned: Tensor) -> None:
-        """Count a batch.
+        """Add a batch to the counts.
 
         Args:
             keys: B keys, such as the response's format.
@@ -96,7 +96,7 @@ class AppealsEstimator(nn.Module):
                 counts[3] += answer / self.q
 
     def rate(self, key: str) -> float:
-        """ρ̂₁ of one key, or `initial_rate` where no appeal was answered or nothing right was seen."""
+        """Return ρ̂₁ of one key, or `initial_rate` where no appeal was answered or nothing right was seen."""
         accepted, rejected, answered, overturned = self._counts.get(key, [0.0, 0.0, 0.0, 0.0])
         if answered == 0:
             return self.initial_rate
@@ -109,7 +109,7 @@ class AppealsEstimator(nn.Module):
         return right / found if found > 0 else self.initial_rate
 
     def false_negative_rate(self, keys: Sequence[str]) -> Tensor:
-        """(B,) ρ̂₁ of each row's key, ready for `backward_correction` and `forward_weights`."""
+        """Return (B,) ρ̂₁ of each row's key, for `backward_correction` and `forward_weights`."""
         rates = {key: self.rate(key) for key in dict.fromkeys(keys)}
         return torch.tensor([rates[key] for key in keys], dtype=torch.float64)
 

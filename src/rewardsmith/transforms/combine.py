@@ -1,4 +1,4 @@
-"""Several properties into one: the log-probability that all of them hold, or that any does."""
+"""Log-probabilities of several properties combined: that all hold, or that at least one does."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def _check_log_probabilities(caller: str, source_rewards: Tensor) -> None:
 
 @declares(Traits(scope="row", affine=False))
 def logical_and(source_rewards: Tensor, *, weights: Sequence[float] | Tensor | None = None) -> Tensor:
-    """The log-probability that all properties hold, were they independent.
+    """Return the log-probability that all properties hold, assuming independence.
 
         u = Σ_k w_k log p_k
 
-    Wang et al. 2024, arXiv:2402.00742: with log p_k = log σ(r_k − r_k^ref) a large p of one property cannot pay for
-    the failure of another. Center each source per prompt before the log-sigmoid (`log_sigmoid_shaping`); after it,
+    Wang et al. 2024, arXiv:2402.00742: with log p_k = log σ(r_k − r_k^ref) a large p of one property cannot make up
+    for the failure of another. Center each source per prompt before the log-sigmoid (`log_sigmoid_shaping`); after it,
     centering does nothing, and without it the result is worse than a raw sum. u has no lower bound: clip outliers.
 
     Args:
         source_rewards: (B, K) log-probabilities log p_k ≤ 0; −inf is an impossible property.
-        weights: K emphases ≥ 0, 1 each if None, or (B, K), each row's own; others than 1 leave the probabilistic
-            reading. A property of weight 0 is ignored, present or not. A row of zeros or with a NaN is unscored.
+        weights: K weights ≥ 0, 1 each if None, or (B, K), one set per row; other weights than 1 give up the
+            probabilistic reading. A property of weight 0 is ignored. A row of zeros or with a NaN is unscored.
 
     Returns:
-        (B,) log-probabilities; NaN where any property of nonzero weight is missing, as a property that nobody judged
-        has not been met.
+        (B,) log-probabilities; NaN where any property of nonzero weight is missing, because an unscored property
+        is not known to hold.
 
     >>> logical_and(torch.tensor([[0.5, 0.5], [0.5, float("nan")]]).log())
     tensor([-1.3863,     nan])
@@ -57,13 +57,13 @@ def logical_and(source_rewards: Tensor, *, weights: Sequence[float] | Tensor | N
 
 
 def _log_complement(logs: Tensor) -> Tensor:
-    """log(1 − eˣ) for x ≤ 0, where 1 − eˣ neither cancels nor underflows."""
+    """Return log(1 − eˣ) for x ≤ 0 without cancellation in 1 − eˣ and without underflow."""
     near_zero = logs > -math.log(2)
     return torch.where(near_zero, (-torch.expm1(logs)).log(), torch.log1p(-logs.exp()))
 
 
 def _log_any(logs: Tensor) -> Tensor:
-    """(B,) log(1 − Π(1 − e^{u_k})), by way of log(−log(1 − p)), in which the smallest p stays a finite number."""
+    """Return (B,) log(1 − Π(1 − e^{u_k})), by way of log(−log(1 − p)), in which the smallest p stays finite."""
     small = 0.5 * math.log(torch.finfo(logs.dtype).eps)  # below, log(−log(1 − p)) = log p + p/2 to all digits
     nested = torch.where(logs < small, logs + logs.exp() / 2, (-_log_complement(logs)).log())
     joint = nested.logsumexp(dim=1)
@@ -71,7 +71,7 @@ def _log_any(logs: Tensor) -> Tensor:
 
 
 def _share(logs: Tensor, any_holds: Tensor) -> Tensor:
-    """(B, K) ∂u/∂u_k = p_k Π_{j≠k}(1 − p_j) / (1 − Π_j (1 − p_j)), in [0, 1]; 0 where it has no value."""
+    """Return (B, K) ∂u/∂u_k = p_k Π_{j≠k}(1 − p_j) / (1 − Π_j (1 − p_j)), in [0, 1]; 0 where it has no value."""
     n = logs.shape[1]
     others = _log_complement(logs)[:, None, :].masked_fill(torch.eye(n, dtype=torch.bool, device=logs.device), 0.0)
     return (logs + others.sum(dim=2) - any_holds[:, None]).exp().nan_to_num(nan=0.0)  # (B, K, K) summed over j
@@ -79,12 +79,12 @@ def _share(logs: Tensor, any_holds: Tensor) -> Tensor:
 
 @declares(Traits(scope="row", affine=False))
 def logical_or(source_rewards: Tensor) -> Tensor:
-    """The log-probability that at least one property holds, were they independent.
+    """Return the log-probability that at least one property holds, assuming independence.
 
         u = log( 1 − Π_k (1 − e^{u_k}) ),  u_k = log p_k
 
     An extension of Wang et al. 2024, arXiv:2402.00742, which has the conjunction only. Exact in the tails: for small
-    p it becomes log Σ p_k, where 1 − p would have rounded to 1.
+    p it becomes log Σ p_k, where 1 − p would round to 1.
 
     Args:
         source_rewards: (B, K) log-probabilities ≤ 0.

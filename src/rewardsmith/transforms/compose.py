@@ -1,4 +1,4 @@
-"""Several transforms as one."""
+"""Composition of several transforms into one."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Reads:
 
 
 def reads(transform: Transform, **columns: str) -> Reads:
-    """Let a transform in a chain read other columns than those of its own keywords' names.
+    """Make a transform in a chain read its keywords from columns of other names.
 
         reads(f, keyword="column")(r, column=v) = f(r, keyword=v)
 
-    Two gates in one chain need it, or references by source.
+    Use it for two gates in one chain, or for references by source.
 
     >>> import torch
     >>> from rewardsmith.transforms import gate
@@ -80,13 +80,13 @@ class Chain(nn.Module):
 
     @property
     def __traits__(self) -> Traits:
-        """Widest scope; affine if all are; bounded as the last part is, as any part may leave an earlier bound."""
+        """The widest scope; affine if all parts are; bounds of the last part, as it may leave an earlier bound."""
         every = [traits_of(part) for part in self.parts]
         widest = max((traits.scope for traits in every), key=get_args(Scope).index)
         return Traits(scope=widest, affine=all(traits.affine for traits in every), bounded=every[-1].bounded)
 
     def forward(self, rewards: Tensor, /, **context: Any) -> Tensor:
-        """Run (B,) or (B, K) rewards through every part, giving each only the context keywords that it names."""
+        """Run (B,) or (B, K) rewards through every part, each with the context keywords that it names."""
         for index, part in enumerate(self.parts):
             place = f" (part {index + 1} of {len(self.parts)})"
             rewards = part(rewards, **_named_by(part, context, place=place))
@@ -101,7 +101,7 @@ def _shown(part: Transform) -> str:
 
 
 def _named_by(part: Transform, context: dict[str, Any], *, place: str = "") -> dict[str, Any]:
-    """The context keywords that a part asks for."""
+    """Return the context keywords that a part asks for."""
     _, given, lacking = named_by(part, context)
     if lacking:
         raise TypeError(
@@ -112,41 +112,41 @@ def _named_by(part: Transform, context: dict[str, Any], *, place: str = "") -> d
 
 
 def chain(*transforms: Transform, advantage: Callable[..., Tensor] | None = None) -> Chain:
-    """Compose transforms, first to last, and warn of those that cannot matter under `advantage`.
+    """Compose transforms, first to last, and warn of parts without effect under `advantage`.
 
         chain(f, g)(r) = g(f(r))
 
-    A part cannot matter if it and all that follow are affine within a group and the advantage cancels them: before a
-    bend, the same part decides where the bend lies.
+    A part has no effect if it and all later parts are affine within a group and the advantage cancels them. Before a
+    nonlinear part, an affine part shifts the input of the nonlinearity, so it has an effect.
 
     Args:
         transforms: each declares `Traits`; configure them with `functools.partial`.
         advantage: the estimator that will follow, such as `group_zscore`; None skips the check.
 
     Returns:
-        One transform, which pickles if its parts do: call it on (B,) or (B, K) rewards, with what the parts need as
-        keywords (`ref_rewards=…`, `group_size=…`, a column as a tensor; `reads` renames). Others are ignored.
+        One transform, which pickles if its parts do. Call it on (B,) or (B, K) rewards, with the keywords that the
+        parts need (`ref_rewards=…`, `group_size=…`, a column as a tensor; `reads` renames). Others are ignored.
 
     Warns:
-        UserWarning: a part cannot change anything, or only the step size.
+        UserWarning: a part changes nothing, or only the step size.
     """
     if not transforms:
         raise ValueError("chain: got no transforms, so there is nothing to compose. Pass at least one.")
     composed = Chain(*transforms)
-    _ = composed.__traits__  # a part without traits is an error here, not in the middle of a run
+    _ = composed.__traits__  # a part without traits raises here, not in the middle of a run
     if advantage is not None:
         for part in takewhile(lambda part: traits_of(part).affine, reversed(transforms)):
-            warn_if_cancelled(f"chain: {name_of(part)}", part, advantage, stacklevel=3)
+            warn_if_canceled(f"chain: {name_of(part)}", part, advantage, stacklevel=3)
     return composed
 
 
-def warn_if_cancelled(what: str, part: Transform, advantage: Callable[..., Tensor], *, stacklevel: int) -> None:
+def warn_if_canceled(what: str, part: Transform, advantage: Callable[..., Tensor], *, stacklevel: int) -> None:
     """Warn where the advantage cancels a transform, exactly or up to the step size."""
     verdict = cancels(part, advantage)
     if verdict:
         effect = "cannot change anything" if verdict.extent == "exactly" else "can change nothing but the step size"
         warnings.warn(
-            f"{what} {effect} under {name_of(advantage)}: {verdict.reason}. Drop it, move it before a part that bends, "
+            f"{what} {effect} under {name_of(advantage)}: {verdict.reason}. Drop it, move it before a nonlinear part, "
             "or give it parameters that differ within a group.",
             UserWarning,
             stacklevel=stacklevel,

@@ -1,4 +1,4 @@
-"""Confidence-adjusted reward: a reward that likes no tone, plus a bonus for confidence that the reward bears out."""
+"""Confidence-adjusted reward: a reward blind to tone, plus a bonus for confidence that agrees with the reward."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Reference = Literal["running", "prompt"]
 
 
 class ConfidenceAdjusted(nn.Module):
-    """Pay for confidence above ½ where the reward is above its reference, charge for it where the reward is below.
+    """Bonus for confidence above ½ where the reward is above its reference, penalty where the reward is below.
 
         difference:  u = r̂ + w (r̂ − Δ)(c − ½)
         threshold:   u = r̂ ± w |r̂| (c − ½),  + where r̂ ≥ Δ, − elsewhere
         Δ ← (1 − decay) Δ + decay · mean(r̂),  before the batch is adjusted
 
     Leng et al. 2024, arXiv:2410.09724 (PPO-C). Score the completion *without* its stated confidence
-    (`rewards.WithoutConfidence`): that alone removes the reward model's liking for a confident tone, and w = 0 is that
-    control. Linear in c, so not a proper scoring rule: the optimum is c = 0 or 1 by the sign of r̂ − Δ. It ranks answers
-    rather than calibrates them; with gold labels use `brier_reward`. At c = 0 the reward is r̂ (1 − w/2) + Δ w/2:
-    from w = 2 on, the released weight, an answer stated without any confidence earns nothing for being good.
+    (`rewards.WithoutConfidence`). That alone removes the reward model's preference for a confident tone, and w = 0 is
+    that control. u is linear in c and not a proper scoring rule: the optimum is c = 0 or 1 by the sign of r̂ − Δ. It
+    ranks answers and does not calibrate them; with gold labels use `brier_reward`. At c = 0 the reward is r̂ (1 − w/2)
+    + Δ w/2. From w = 2 on, the released weight, an answer stated without any confidence gains nothing from being good.
 
     In training mode a batch is counted first and adjusted after; in eval mode Δ is frozen. Call it on the batch
     gathered over processes.
@@ -38,12 +38,12 @@ class ConfidenceAdjusted(nn.Module):
         clip: r̂ is the reward held in [−clip, clip].
         initial_mean: Δ before the first batch, such as the reward model's stored mean; None starts at the mean of the
             first batch.
-        reference: "running" as above. It is one Δ for all prompts, so that where they differ in difficulty it pays
-            confidence on easy prompts; "prompt" takes the mean of the row's `ref_rewards` in its place.
+        reference: "running" as above, one Δ for all prompts, which rewards confidence on easy prompts where prompts
+            differ in difficulty; "prompt" takes the mean of the row's `ref_rewards` instead.
 
-    Call it with `rewards` (B,), NaN stays NaN and ±inf is clipped, both leaving Δ alone; `confidence` (B,) c in [0, 1],
-    NaN where none was stated, which counts as ½; for reference="prompt" also `ref_rewards` (B, M), rewards of reference
-    responses, NaN skipped, a row without any being NaN. Returns (B,).
+    Call it with `rewards` (B,); NaN stays NaN, ±inf is clipped, and neither moves Δ. `confidence` (B,) is c in [0, 1];
+    NaN (none was stated) counts as ½. For reference="prompt" also pass `ref_rewards` (B, M), rewards of reference
+    responses; NaN is skipped, and a row without any is NaN. Returns (B,).
     """
 
     mean: Tensor
@@ -99,9 +99,9 @@ class ConfidenceAdjusted(nn.Module):
                 )
             check_shape("ConfidenceAdjusted", "ref_rewards", ref_rewards, held.shape[0], None)
             reference = ref_rewards.detach().to(held).clamp(-self.clip, self.clip).nanmean(dim=1)
-        gap = held - reference
-        signed = gap if self.form == "difference" else torch.where(gap >= 0, held.abs(), -held.abs())
-        adjusted = torch.where(gap.isnan(), math.nan, held + self.weight * signed * lean)
+        above = held - reference
+        signed = above if self.form == "difference" else torch.where(above >= 0, held.abs(), -held.abs())
+        adjusted = torch.where(above.isnan(), math.nan, held + self.weight * signed * lean)
         return adjusted.to(torch.result_type(rewards, 1.0))
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Scores under several contexts, put together by who is asking."""
+"""Scores under several contexts, mixed by the probability of each context."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def mixture_score(
     link: Link = "sigmoid",
     missing: Missing = "renormalize",
 ) -> Tensor:
-    """The score of a response to someone whose context is not known for sure.
+    """Mix the scores of a response under several contexts, weighted by the probability of each.
 
         u = Σ_z p(z) f( (r_z − μ_z) / σ_z ) / Σ_z p(z)
 
     Pitis et al. 2024, arXiv:2407.14916. Scores under different contexts have their own offsets and units, so bring them
-    to one (`reference_statistics`) before they are mixed. With r_z(y₁) − r_z(y₂) in place of r_z, f the sigmoid and
-    neither μ nor σ, it is the probability Σ_z p(z) p(y₁ ≻ y₂ | z) of the two-step model: probabilities are averaged.
+    to one unit (`reference_statistics`) before they are mixed. With r_z(y₁) − r_z(y₂) for r_z, f the sigmoid and no μ
+    or σ, u is the probability Σ_z p(z) p(y₁ ≻ y₂ | z) of the two-step model: probabilities are averaged.
 
     Args:
         source_rewards: (B, K) scores under K contexts; NaN where unscored.
-        weights: K probabilities p(z), alike if None; or (B, K), each row's own.
+        weights: K probabilities p(z), equal if None; or (B, K), one set per row.
         center, scale: μ and σ > 0, K numbers or one for all.
         link: f, as in `pure_link`.
-        missing: "renormalize" gives the weight of a context that is not scored to the others, "unscored" the row NaN.
+        missing: "renormalize" gives the weight of an unscored context to the others, "unscored" makes the row NaN.
 
     Returns:
         (B,) scores, in the range of f; NaN where nothing of nonzero weight is scored.
@@ -72,18 +72,18 @@ def mixture_score(
 def profile_posterior(
     margins: Tensor, profiles: Sequence[Sequence[float]] | Tensor, *, prior: Sequence[float] | Tensor | None = None
 ) -> Tensor:
-    """Who is asking, told from a few pairs that they labeled.
+    """Infer the kind of user from a few pairs that the user labeled.
 
         p(u | labels) ∝ p(u) Π_i Σ_z p(z|u) σ( r_z(y_i⁺) − r_z(y_i⁻) )
 
-    The first step of Pitis et al. 2024, arXiv:2407.14916, with a set of known profiles in place of a model that writes
+    The first step of Pitis et al. 2024, arXiv:2407.14916, with a set of known profiles instead of a model that writes
     the context. `posterior @ profiles` are the weights for `mixture_score`.
 
     Args:
         margins: (..., n, K) r_z of the pair's preferred response less that of the other, under each of K contexts; a
             pair in which any is NaN is left out.
         profiles: (U, K) p(z|u) of U kinds of users.
-        prior: (U,) p(u), alike if None.
+        prior: (U,) p(u), equal if None.
 
     Returns:
         (..., U) probabilities; the prior where no pair is scored.
@@ -104,7 +104,7 @@ def profile_posterior(
     for name, value in (("profiles", rates), ("prior", belief[None])):
         if bool((value < 0).any()) or not bool((value.sum(-1) > 0).all()):
             raise ValueError(
-                f"profile_posterior: {name} must be probabilities, each at least 0 and some above. Fix it."
+                f"profile_posterior: {name} must be probabilities. Pass values of at least 0, not all of them 0."
             )
     known = ~wide.isnan().any(dim=-1, keepdim=True)  # (..., n, 1)
     logs = F.logsigmoid(torch.where(known, wide, 0))[..., None, :]  # (..., n, 1, K)

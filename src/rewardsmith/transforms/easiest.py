@@ -1,4 +1,4 @@
-"""A length penalty for the prompts that are solved most often, and the plain reward for all others."""
+"""A length penalty on the prompts that are solved most often, and the plain reward on all others."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def easiest_prompts(
     generator: torch.Generator,
     truncated: Tensor | None = None,
 ) -> Tensor:
-    """The prompts of a batch that are solved most often.
+    """Mark the prompts of a batch that are solved most often.
 
         S = the ⌈λP⌉ prompts of largest a_k = mean_i z_ki, of those with a_k ≥ min_ratio
 
-    Dai et al. 2025, arXiv:2505.18086 (step 1). P counts the prompts with a scored completion. It is relative to the
-    batch: if accuracy falls everywhere, a share is still chosen, unless `min_ratio` forbids. Ties, which are common at
-    a_k = 1, are broken at random, or prompts early in the batch would always be chosen.
+    Dai et al. 2025, arXiv:2505.18086 (step 1). P counts the prompts with a scored completion. The choice is relative to
+    the batch: if accuracy falls everywhere, a share is still chosen, except below `min_ratio`. Ties, common at a_k = 1,
+    are broken at random, or prompts early in the batch would always be chosen.
 
     Args:
         rewards: (B,) correctness z ∈ {0, 1} of the whole batch, gathered over processes; NaN leaves a_k.
         fraction: λ; 0 chooses none, 1 all.
         min_ratio: the solve rate below which a prompt is never chosen.
-        generator: breaks ties. Every process must seed its own alike, and call equally often, to choose alike.
+        generator: breaks ties. Every process must use the same seed and call equally often, to make the same choice.
         truncated: (B,) True where the completion was cut off, which counts as wrong.
 
     Returns:
@@ -74,14 +74,14 @@ def grpo_lambda(
     eps: float = 1.0,
     truncated: Tensor | None = None,
 ) -> Tensor:
-    """Shorter is better only where the prompt is already solved: `length_shaped` on `easiest_prompts`, z elsewhere.
+    """Penalize length only where the prompt is already solved: `length_shaped` on `easiest_prompts`, z elsewhere.
 
         u = z · (1 − α f(|y|)) for prompts in S,  z elsewhere
 
     Dai et al. 2025, arXiv:2505.18086 (GRPO-λ). fraction=0 is the plain reward, fraction=1 the penalty for all, which
-    loses accuracy. The paper's α is not known to us. In TRL a reward function sees its own process only, and the
-    ranking needs the gathered batch: pass this as a trainer's `transform`. As in `length_shaped`, a group z-score
-    behind it makes α irrelevant on prompts that are always solved; use `group_centered`.
+    loses accuracy. The paper's α is not known to us. The ranking needs the gathered batch, and a reward function in TRL
+    sees its own process only: pass this as a trainer's `transform`. As in `length_shaped`, a group z-score after it
+    makes α irrelevant on prompts that are always solved; use `group_centered`.
 
     Args:
         rewards, lengths, group_size, alpha, link, stats, eps, truncated: as in `length_shaped`.
@@ -101,10 +101,10 @@ def grpo_lambda(
 
 
 class GRPOLambda(nn.Module):
-    """`grpo_lambda` for a run: it draws its own tie breaks, anew at every call and alike on every process.
+    """`grpo_lambda` for a run, with its own random tie breaks: new at every call, the same on every process.
 
-    The draw of call number n depends on (`seed`, n) alone. n is in the `state_dict`, so a resumed run goes on where it
-    stopped. In eval mode n stands still.
+    The draw of call number n depends on (`seed`, n) alone. n is in the `state_dict`, so a resumed run continues. In
+    eval mode n stands still.
 
     Args:
         seed: the same on every process.

@@ -1,4 +1,4 @@
-"""Several reward models of one thing into one reward: their average, or what the pessimists among them say."""
+"""Rewards from an ensemble of reward models: the mean, a quantile, or a pessimistic aggregate."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def member_mean(source_rewards: Tensor, *, missing: MissingMember = "skip") -> T
     Args:
         source_rewards: (B, K) scores; NaN is a member that did not score the row. ±inf counts as a value, but a
             spread that it enters is unknown, and the row unscored.
-        missing: "skip" takes the members present. Losing members is not innocent: a min over fewer is never lower and
-            a spread over one is 0, so a row can gain by a member's failure. "unscored" makes such a row NaN.
+        missing: "skip" uses the members present. A missing member can raise a row's reward, because a min over fewer
+            is never lower and a spread over one is 0. "unscored" makes such a row NaN.
 
     Returns:
         (B,) rewards; NaN where no member scored.
@@ -48,9 +48,9 @@ def member_mean(source_rewards: Tensor, *, missing: MissingMember = "skip") -> T
 def member_quantile(source_rewards: Tensor, *, level: float = 0.0, missing: MissingMember = "skip") -> Tensor:
     """Take a quantile over the K members of an ensemble, interpolated: the least for level 0, the median for ½.
 
-    Coste et al. 2023, arXiv:2310.02743 (the least); Eisenstein et al. 2023, arXiv:2312.09244 (the median); level 1, the
-    largest, is the optimist, for comparison. Bring the members to one scale first (`zscore_members`): else the least
-    follows the member with the lowest offset.
+    Coste et al. 2023, arXiv:2310.02743 (the least); Eisenstein et al. 2023, arXiv:2312.09244 (the median). Level 1, the
+    largest, is the optimistic choice, for comparison. Bring the members to one scale first (`zscore_members`), or the
+    least follows the member with the lowest offset.
 
     Args:
         source_rewards, missing: as in `member_mean`.
@@ -71,16 +71,16 @@ def member_quantile(source_rewards: Tensor, *, level: float = 0.0, missing: Miss
 def mean_minus_variance(
     source_rewards: Tensor, *, coef: float = 0.5, ddof: int = 0, missing: MissingMember = "skip"
 ) -> Tensor:
-    """Pay less where the K members of an ensemble disagree: r = mean_k r_k − c · Var_k r_k.
+    """Lower the reward where the K members of an ensemble disagree: r = mean_k r_k − c · Var_k r_k.
 
     Coste et al. 2023, arXiv:2310.02743 (UWO, uncertainty-weighted optimization). Bring the members to one scale first
-    (`zscore_members`): else differences of scale are measured. Disagreement is blind to a bias that all members share:
-    a small spread is no certificate.
+    (`zscore_members`), or the variance measures differences of scale. A bias that all members share leaves no
+    disagreement, so a small spread proves nothing.
 
     Args:
         source_rewards, missing: as in `member_mean`.
         coef: c. Coste et al. use 0.5 for best-of-n and 0.1 for PPO. 0 gives the mean exactly.
-        ddof: the variance divides by the members present less this. The official code has 0 in one place and 1 in
+        ddof: the variance divides by the members present minus this. The official code has 0 in one place and 1 in
             another; of 5 members that makes c differ by a quarter.
 
     Returns:
@@ -98,7 +98,7 @@ def mean_minus_variance(
 def mean_minus_std(
     source_rewards: Tensor, *, coef: float = 0.5, ddof: int = 0, missing: MissingMember = "skip"
 ) -> Tensor:
-    """Pay less where the K members of an ensemble disagree: r = mean_k r_k − c · √Var_k r_k.
+    """Lower the reward where the K members of an ensemble disagree: r = mean_k r_k − c · √Var_k r_k.
 
     Eisenstein et al. 2023, arXiv:2312.09244. Arguments and result as in `mean_minus_variance`.
     """
@@ -117,16 +117,16 @@ def robust_mix(
     nominal: Nominal = "mean",
     missing: MissingMember = "skip",
 ) -> Tensor:
-    """Mix a trusted score with that of the greatest pessimist: r = c · nominal + (1 − c) · min_k r_k.
+    """Mix a trusted score with the lowest one: r = c · nominal + (1 − c) · min_k r_k.
 
     Yan et al. 2024, arXiv:2409.15360. Bring the members to one scale first (`zscore_members`).
 
     Args:
         source_rewards, missing: as in `member_mean`.
         coef: c in [0, 1]; at either end the other term is not read.
-        std: (B, K) each member's own uncertainty, read by nominal="min_sigma" alone, on the scale of the scores.
-        nominal: the trusted score: the members' mean; that of the member surest of the row, an arbitrary choice where
-            the `std` have collapsed; or the member of that number. NaN where it is missing.
+        std: (B, K) each member's own uncertainty, on the scale of the scores; read only by nominal="min_sigma".
+        nominal: the trusted score: the members' "mean"; "min_sigma", the member with the least std on the row, an
+            arbitrary choice where the `std` have collapsed; or a member's number. NaN where it is missing.
 
     Returns:
         (B,) rewards; NaN where no member scored.
@@ -157,7 +157,7 @@ def robust_mix(
 
 
 def _members(caller: str, source_rewards: Tensor, missing: MissingMember) -> tuple[Tensor, Tensor]:
-    """(B, K) scores in float32 at least, and True where a member counts."""
+    """Return (B, K) scores in float32 at least, and True where a member counts."""
     check_choice(caller, "missing", missing, get_args(MissingMember))
     check_shape(caller, "source_rewards", source_rewards, None, None)
     values = source_rewards.to(torch.promote_types(source_rewards.dtype, torch.float32))
@@ -166,18 +166,18 @@ def _members(caller: str, source_rewards: Tensor, missing: MissingMember) -> tup
 
 
 def _result(result: Tensor, present: Tensor, source_rewards: Tensor) -> Tensor:
-    """(B,) in the dtype of the scores, NaN where no member counts."""
+    """Return (B,) in the dtype of the scores, NaN where no member counts."""
     return torch.where(present.any(dim=1), result, math.nan).to(torch.result_type(source_rewards, 1.0))
 
 
 def _mean(values: Tensor, present: Tensor) -> Tensor:
-    """(B,) mean of those present; each is divided before they are added, so that large ones do not overflow."""
+    """Return the (B,) mean of those present; each is divided before the sum, so that large ones do not overflow."""
     count = present.sum(dim=1, keepdim=True).clamp(min=1)
     return (values.masked_fill(~present, 0.0) / count).sum(dim=1)
 
 
 def _quantile(values: Tensor, present: Tensor, level: float) -> Tensor:
-    """(B,) quantile of those present, by the line between neighbors; ±inf is met only where it is asked for."""
+    """Return the (B,) quantile of those present, linear between neighbors; ±inf enters only at its own level."""
     ordered = values.masked_fill(~present, math.inf).sort(dim=1).values
     place = level * (present.sum(dim=1, keepdim=True) - 1).clamp(min=0).to(values.dtype)  # (B, 1) from 0
     low, high = ordered.gather(1, place.floor().long()), ordered.gather(1, place.ceil().long())
@@ -186,7 +186,7 @@ def _quantile(values: Tensor, present: Tensor, level: float) -> Tensor:
 
 
 def _moments(caller: str, values: Tensor, present: Tensor, *, coef: float, ddof: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(B,) mean, variance of the scores over their unit, NaN where unknown, and that unit."""
+    """Return (B,) mean, variance of the scores over their unit (NaN where unknown), and that unit."""
     if not math.isfinite(coef):
         raise ValueError(f"{caller}: coef is {coef}, which is not finite. Use a number, 0 for the plain mean.")
     if ddof not in (0, 1):
@@ -197,16 +197,16 @@ def _moments(caller: str, values: Tensor, present: Tensor, *, coef: float, ddof:
     low, high = (values.masked_fill(~held, end) for end in (math.inf, -math.inf))
     differ = held.any(dim=1) & (high.amax(dim=1) > low.amin(dim=1))  # a rounded mean of equal scores is no spread
     unit = torch.where(held, values.detach().abs(), 1.0).amax(dim=1).clamp(min=1)  # squares must not overflow
-    gaps = torch.where(held & differ[:, None], (values - mean[:, None]) / unit[:, None], 0.0)
-    variance = gaps.square().sum(dim=1) / (count - ddof).clamp(min=1)
+    deviations = torch.where(held & differ[:, None], (values - mean[:, None]) / unit[:, None], 0.0)
+    variance = deviations.square().sum(dim=1) / (count - ddof).clamp(min=1)
     return mean, torch.where(known, variance, math.nan), unit
 
 
 def reference_statistics(reference: Tensor) -> ReferenceStatistics:
     """Return the mean and standard deviation of each member, or under each context, over the reference policy.
 
-    Measure once, before the policy moves, and keep: statistics of the batch at hand would follow the policy and hide
-    that the scores drift. A member's own uncertainty has the same unit, so divide it by the same `std`.
+    Measure once, before the policy moves, and keep the result: statistics of the current batch would follow the policy
+    and hide a drift of the scores. A member's own uncertainty has the same unit, so divide it by the same `std`.
 
     Args:
         reference: (M, K) scores of its responses; those that are not finite are left out.
@@ -237,7 +237,7 @@ def zscore_members(source_rewards: Tensor, reference: Tensor) -> Tensor:
         z_ik = (r_ik − μ_k) / s_k        μ_k, s_k over the rows of `reference`, as `reference_statistics` gives them
 
     Coste et al. 2023, arXiv:2310.02743. A Bradley-Terry model's constant and scale are arbitrary, so raw scores of
-    two members cannot be compared. Not to be confused with `normalize_sources`, whose statistics are the group's.
+    two members cannot be compared. `normalize_sources` differs: its statistics are the group's.
 
     Args:
         source_rewards: (B, K) scores; NaN and ±inf stay.

@@ -1,4 +1,4 @@
-"""Right answers by wrong reasoning: worth less than sound ones, more than wrong ones."""
+"""Rewards of right answers by flawed reasoning: below sound ones, above wrong ones."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def _flaw_traits(*, lam: float = 1.0, **_: Any) -> Traits:
 
 @declares(_flaw_traits)
 def flawed_positive_penalty(rewards: Tensor, flawed: Tensor, *, lam: float = 1.0) -> Tensor:
-    """Take λ off a right answer whose reasoning is flawed.
+    """Subtract λ from the reward of a right answer whose reasoning is flawed.
 
         u = 2z − 1 − λ·1[z = 1 and f = 1]        so +1 sound, 1 − λ flawed, −1 wrong
 
     Ding et al. 2025, arXiv:2510.22543. The floor of −1 is essential: on {0, 1}, λ = 1 would make flawed equal to wrong.
     At λ = 1 the flawed rows of a group gain while its wrong rows outnumber its sound ones and lose afterwards
-    (`flawed_advantage`), so no schedule is needed. A group whose answers are all right still holds a signal if some are
-    flawed: decide on the result, not on `rewards`, which groups are dead.
+    (`flawed_advantage`), so no schedule is needed. A group whose answers are all right still has a signal if some are
+    flawed, so find dead groups by the result and not by `rewards`.
 
     Args:
         rewards: (B,) correctness z ∈ {0, 1}; NaN stays NaN.
-        flawed: (B,) the detector's verdict f ∈ {0, 1} or bool, read only where z = 1. NaN, where the detector said
-            nothing, counts as not flawed: an accusation needs evidence. Watch how often that happens. A detector that
-            accuses sound reasoning hurts more than one that misses flaws.
+        flawed: (B,) the detector's verdict f ∈ {0, 1} or bool, read only where z = 1. NaN (no verdict) counts as not
+            flawed; watch how often that happens. A detector that flags sound reasoning hurts more than one that misses
+            flaws.
         lam: λ; 0 ignores flaws, 2 makes flawed equal to wrong.
 
     Returns:
@@ -54,19 +54,19 @@ def flawed_positive_penalty(rewards: Tensor, flawed: Tensor, *, lam: float = 1.0
 def flawed_advantage(
     sound: Tensor | float, flawed: Tensor | float, wrong: Tensor | float, *, lam: float = 1.0
 ) -> Tensor:
-    """How far a flawed row stands above its group's mean under `flawed_positive_penalty`.
+    """Return the advantage of a flawed row over its group's mean under `flawed_positive_penalty`.
 
         A = (1 − λ) − μ = n − p + (1 − λ)(1 − φ)        μ = p + φ(1 − λ) − n
 
-    Its sign says whether the group teaches the shortcut or unteaches it; at λ = 1 that is the sign of n − p. Ding et
-    al. 2025, arXiv:2510.22543; the closed form is derived here.
+    Where it is positive, the group reinforces flawed reasoning; at λ = 1 its sign is that of n − p. Ding et al. 2025,
+    arXiv:2510.22543; the closed form is derived here.
 
     Args:
         sound, flawed, wrong: fractions p, φ and n of a group, numbers or tensors of one shape (or that broadcast);
             each ≥ 0, summing to 1.
 
     Returns:
-        (...) the centered advantage; divided by the group's standard deviation it keeps its sign.
+        (...) the centered advantage; a division by the group's standard deviation keeps its sign.
 
     >>> float(flawed_advantage(0.25, 0.25, 0.5))
     0.25

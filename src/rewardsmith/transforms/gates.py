@@ -1,4 +1,4 @@
-"""Priority gates: what matters less counts only where what matters more has been achieved."""
+"""Priority gates: a level of lower priority counts only where the higher ones reach their thresholds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _check_thresholds(caller: str, thresholds: Sequence[float] | Tensor, like: T
 
 
 def _gates(levels: Tensor, limits: Tensor, strict: bool) -> Tensor:
-    """(B, L) Π over the higher levels of 1[r > δ], in which 0 · NaN is NaN."""
+    """Return (B, L) Π over the higher levels of 1[r > δ], in which 0 · NaN is NaN."""
     cleared = (levels > limits if strict else levels >= limits).to(levels)
     cleared = torch.where(levels.isnan(), math.nan, cleared)
     above = cleared[:, 1:].flip(1).cumprod(dim=1).flip(1)
@@ -34,20 +34,20 @@ def _gates(levels: Tensor, limits: Tensor, strict: bool) -> Tensor:
 
 @declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))
 def priority_gates(level_rewards: Tensor, *, thresholds: Sequence[float] | Tensor, strict: bool = True) -> Tensor:
-    """Which levels count: a level does if every level of higher priority clears its threshold.
+    """Mark the levels that count: those whose higher levels all clear their thresholds.
 
         g_i = Π_{j>i} 1[ r_j > δ_j ]        (≥ for strict=False)
 
-    Sun et al. 2025, arXiv:2508.10548. `strict` decides where a reward *equals* its threshold: with an outcome of −1 not
-    submitted, 0 submitted, 1 solved and δ = 0, strict asks for solved, not strict for submitted.
+    Sun et al. 2025, arXiv:2508.10548. `strict` matters where a reward *equals* its threshold. With an outcome of −1
+    (not submitted), 0 (submitted) or 1 (solved) and δ = 0, strict requires solved, not strict submitted.
 
     Args:
         level_rewards: (B, L) episode rewards, from the lowest priority to the highest.
-        thresholds: L thresholds δ; that of the lowest level is never asked for.
+        thresholds: L thresholds δ; that of the lowest level is not used.
 
     Returns:
         (B, L) 1 open, 0 shut, NaN where a higher level is NaN: a timeout is not a reward below its threshold. The last
-        column is 1. Watch the mean over rows: gates that are always or never open have thresholds that do nothing.
+        column is 1. Watch the mean over rows: a gate that is always or never open has a useless threshold.
 
     >>> priority_gates(torch.tensor([[5.0, 1.0], [5.0, 0.0], [5.0, float("nan")]]), thresholds=[0.0, 0.0])
     tensor([[1., 1.],
@@ -61,7 +61,7 @@ def priority_gates(level_rewards: Tensor, *, thresholds: Sequence[float] | Tenso
 
 
 def _kept(rewards: Tensor, gate_open: Tensor, gate_sign: GateSign) -> Tensor:
-    """The reward where its gate is open; a penalty in any case if only positive rewards are gated."""
+    """Return the reward where its gate is open, and always a penalty if only positive rewards are gated."""
     counts = gate_open == 1
     return torch.where(counts | (rewards < 0) if gate_sign == "positive" else counts, rewards, 0)
 
@@ -74,7 +74,7 @@ def gated_sum(
     strict: bool = True,
     gate_sign: GateSign = "all",
 ) -> Tensor:
-    """Add levels of rising priority, each counted only where all higher ones clear their thresholds.
+    """Add levels of rising priority, each only where all higher ones clear their thresholds.
 
         u = Σ_i g_i r_i        g as in `priority_gates`
 
@@ -85,11 +85,11 @@ def gated_sum(
         source_rewards: (B, L) sources from the lowest priority to the highest.
         thresholds: L thresholds δ.
         strict: ">" or, if False, "≥".
-        gate_sign: "positive" gates rewards above 0 only, so that penalties always count: an episode that fails must
-            not be sloppy for free.
+        gate_sign: "positive" gates rewards above 0 only, so that penalties always count, also in an episode that
+            fails.
 
     Returns:
-        (B,) sums; NaN where any level is NaN, also one whose gate is shut: nothing is concluded from half an episode.
+        (B,) sums; NaN where any level is NaN, even behind a shut gate, because part of the episode is unknown.
 
     >>> gated_sum(torch.tensor([[0.5, 1.0], [0.5, 0.0], [-0.5, 0.0]]), thresholds=[0, 0], gate_sign="positive")
     tensor([ 1.5000,  0.0000, -0.5000])
@@ -103,9 +103,9 @@ def gated_sum(
 
 
 class GatedSteps(NamedTuple):
-    """What `gated_step_sum` returns.
+    """The result of `gated_step_sum`.
 
-    step_rewards: (B, N) the sum over levels in place; NaN where there is no step, and all over a row with an unknown
+    step_rewards: (B, N) the sum over levels per step; NaN where there is no step, and in a whole row with an unknown
         gate.
     gate_open: (B, L) 1 open, 0 shut, NaN unknown.
     """
@@ -125,23 +125,23 @@ def gated_step_sum(
     reduce: Reduce = "sum",
     cap: float | None = None,
 ) -> GatedSteps:
-    """`gated_sum` for levels that are paid step by step: kept in place or zeroed in place, once the episode is over.
+    """Apply the gates of `gated_sum` to step rewards of a completed episode: keep each reward in place, or set it to 0.
 
         u_t = Σ_i g_i r_i,t,   g_i = Π_{j>i} 1[ R_j > δ_j ],   R_j = Σ_t r_j,t
 
     Sun et al. 2025, arXiv:2508.10548. Gates see the completed episode, never a step before the outcome is known. They
-    bound *when* padding pays, not how much: in an open episode a sum over steps still grows with their number.
+    restrict which episodes can gain by padding, not how much: in an open episode the sum still grows with the steps.
 
     Args:
         levels: L levels from the lowest priority to the highest, each (B, N) step rewards, or (B,) one reward for the
-            episode, which is paid at the last step. A row without steps has no place for it.
+            episode, which goes to the last step. A row without steps has no place for it.
         step_mask: (B, N) True where there is a complete step.
         thresholds, strict, gate_sign: as in `gated_sum`; a step's sign decides for "positive".
-        reduce: what bounds the levels that are paid by step. "mean" divides by the row's number of steps; "cap" pays
-            until the running total reaches `cap`. R_j is the total of what is then left.
+        reduce: bound of the levels with step rewards. "mean" divides by the row's number of steps; "cap" counts rewards
+            until the running total reaches `cap`. R_j is the total of the bounded rewards.
 
     Returns:
-        Step rewards and gates. A real step that is NaN stays NaN, and as R_j is then unknown, so are the gates below
+        Step rewards and gates. A real step that is NaN stays NaN. R_j is then unknown, and so are the gates below
         level j.
     """
     check_choice("gated_step_sum", "gate_sign", gate_sign, get_args(GateSign))
@@ -156,13 +156,13 @@ def gated_step_sum(
     step_mask = step_mask.bool()
     dtype = torch.result_type(sum(level.new_zeros(1) for level in levels), 1.0)
     wide = torch.promote_types(dtype, torch.float32)
-    paid, totals = [], []
+    per_level, totals = [], []
     for level in levels:
         given = level.to(wide)
         if given.ndim == 1:
             check_shape("gated_step_sum", "a level per episode", given, step_mask.shape[0])
             steps_left = step_mask.flip(1).cumsum(dim=1).flip(1)
-            paid.append(torch.where(step_mask & (steps_left == 1), given[:, None], 0))
+            per_level.append(torch.where(step_mask & (steps_left == 1), given[:, None], 0))
             totals.append(given)
             continue
         check_same_shape("gated_step_sum", given, step_mask)
@@ -173,12 +173,12 @@ def gated_step_sum(
             running = torch.where(steps.isnan(), 0, steps).cumsum(dim=1).clamp(max=cap)
             gained = running.diff(dim=1, prepend=torch.zeros_like(running[:, :1]))
             steps = torch.where(steps.isnan(), math.nan, gained)
-        paid.append(steps)
+        per_level.append(steps)
         totals.append(steps.sum(dim=1))
     episode = torch.stack(totals, dim=1)  # (B, L)
     gate_open = _gates(episode.detach(), _check_thresholds("gated_step_sum", thresholds, episode), strict)
-    kept = [_kept(steps, gate_open[:, i, None], gate_sign) for i, steps in enumerate(paid)]
+    kept = [_kept(steps, gate_open[:, i, None], gate_sign) for i, steps in enumerate(per_level)]
     # NaN does not pass a shut gate
-    unknown = torch.stack([steps.isnan() for steps in paid]).any(dim=0) | gate_open.isnan().any(dim=1)[:, None]
+    unknown = torch.stack([steps.isnan() for steps in per_level]).any(dim=0) | gate_open.isnan().any(dim=1)[:, None]
     total = torch.where(unknown | ~step_mask, math.nan, torch.stack(kept).sum(dim=0))
     return GatedSteps(total.to(dtype), gate_open.to(dtype))

@@ -1,4 +1,4 @@
-"""Length in the reward: a fixed or relative overlong penalty, and shorter-is-better among a prompt's right answers."""
+"""Length in the reward: a fixed or relative overlong penalty, and a bonus for shorter right answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _check_span(caller: str, low: float, high: float) -> None:
 
 
 def _applies(caller: str, rewards: Tensor, correct: Tensor | None, apply_to: ApplyTo) -> Tensor:
-    """(B,) True where the penalty counts."""
+    """Return (B,) True where the penalty counts."""
     check_choice(caller, "apply_to", apply_to, get_args(ApplyTo))
     if apply_to == "all":
         return torch.ones_like(rewards, dtype=torch.bool)
@@ -33,7 +33,7 @@ def _applies(caller: str, rewards: Tensor, correct: Tensor | None, apply_to: App
 
 
 def _right(caller: str, rewards: Tensor, correct: Tensor | None) -> Tensor:
-    """(B,) True where right: by `correct`, or a reward above 0. Unknown is not right."""
+    """Return (B,) True where right, by `correct` or a reward above 0; unknown is not right."""
     if correct is None:
         return rewards > 0
     check_same_shape(caller, rewards, correct)
@@ -52,21 +52,21 @@ def overlong_penalty(
     correct: Tensor | None = None,
     apply_to: ApplyTo = "correct",
 ) -> Tensor:
-    """Charge for length on a ramp between two fixed lengths.
+    """Subtract a penalty for length that rises between two fixed lengths.
 
         u = r − w · clip( (|y| − low) / (high − low), 0, 1 )
 
     Yu et al. 2025, arXiv:2503.14476 (DAPO's soft overlong punishment: apply_to="all", high the cap on tokens, low the
-    cap less its buffer); the length term of Gulhane & Indurthi 2025, arXiv:2510.05283, whose formula is not public.
+    cap less its buffer). Gulhane & Indurthi 2025, arXiv:2510.05283, have such a term, whose formula is not public.
 
     Args:
         rewards: (B,) rewards; NaN stays NaN, ±inf stays ±inf.
-        lengths: (B,) completion lengths in tokens; NaN (unknown) makes a charged row unscored.
-        low, high: where the ramp starts and ends.
-        weight: w; below the gap between right and wrong, it never makes a long right answer worse than a wrong one.
+        lengths: (B,) completion lengths in tokens; NaN (unknown) makes a penalized row unscored.
+        low, high: start and end of the ramp.
+        weight: w; below the difference of right and wrong, a long right answer never falls below a wrong one.
         correct: (B,) verdicts ∈ {0, 1}, NaN counting as wrong; None takes r > 0 as right.
-        apply_to: "correct" charges right answers only. Charging wrong ones too ("all") teaches short wrong answers:
-            in a group that is all wrong, length is the only gradient.
+        apply_to: "correct" penalizes right answers only. "all" penalizes wrong ones too, which teaches short wrong
+            answers: in a group that is all wrong, length is the only gradient.
 
     Returns:
         (B,) rewards less the penalty.
@@ -92,7 +92,7 @@ class _Lengths(NamedTuple):
 
 
 def _measure(lengths: Tensor, counted: Tensor) -> _Lengths:
-    """Statistics of (P, G) lengths over the rows of `counted` with a finite length; Bessel's correction."""
+    """Return statistics of (P, G) lengths over the rows of `counted` with a finite length; Bessel's correction."""
     counted = counted & lengths.isfinite()
     number = counted.sum(dim=1, keepdim=True)
     mean = torch.where(counted, lengths, 0).sum(dim=1, keepdim=True) / number.clamp(min=1)
@@ -118,7 +118,7 @@ def relative_length_penalty(
     stats: Stats = "correct",
     eps: float = 1.0,
 ) -> Tensor:
-    """`overlong_penalty` on a ramp that follows the prompt: between so many standard deviations above the mean length.
+    """Subtract `overlong_penalty` on a ramp in standard deviations of the prompt's lengths above their mean.
 
         u = r − w · clip( (ζ − low) / (high − low), 0, 1 ),   ζ = (|y| − μ_g) / (s_g + eps)
 
@@ -127,13 +127,13 @@ def relative_length_penalty(
 
     Args:
         rewards, lengths, weight, correct, apply_to: as in `overlong_penalty`.
-        low, high: where the ramp starts and ends, in standard deviations.
+        low, high: start and end of the ramp, in standard deviations.
         stats: μ and s (Bessel's correction) over the prompt's right completions, or over all scored ones ("group").
-            A completion without a finite length leaves them.
-        eps: one token; where lengths agree, s = 0, and a difference of one token must not count as huge.
+            A completion without a finite length is left out of them.
+        eps: one token. Where lengths agree, s = 0, and a difference of one token must not count as huge.
 
     Returns:
-        (B,) rewards less the penalty. A group without a right completion is not charged under stats="correct".
+        (B,) rewards less the penalty. Under stats="correct" a group without a right completion has no penalty.
     """
     caller = "relative_length_penalty"
     check_shape(caller, "rewards", rewards, None)
@@ -167,7 +167,7 @@ def length_shaped(
     eps: float = 1.0,
     truncated: Tensor | None = None,
 ) -> Tensor:
-    """Among a prompt's right completions, pay the shorter ones more; wrong ones stay at 0.
+    """Reward the shorter right completions of a prompt more; wrong ones stay at 0.
 
         u = z · (1 − α f(|y|))        sigmoid_z: f = σ( (|y| − μ_c) / (s_c + eps) )
         linear: f = ½ + (|y| − m_c) / (h_c − l_c + eps),  m_c = (l_c + h_c) / 2        cosine: ½ (1 − cos π f_linear)
@@ -175,18 +175,18 @@ def length_shaped(
     Dai et al. 2025, arXiv:2505.18086 (step 2, for all prompts); μ_c, s_c (Bessel's correction), shortest l_c and
     longest h_c over the prompt's right completions.
 
-    Beware of a group z-score behind it: in a group whose answers are all right it rescales any α > 0 to unit variance,
-    so that a tiny penalty pushes as hard as a large one, and exactly on the easiest prompts. Use `group_centered`.
+    Do not combine it with a group z-score. In a group whose answers are all right, the z-score rescales any α > 0 to
+    unit variance, so that a tiny penalty pushes as hard as a large one on the easiest prompts. Use `group_centered`.
 
     Args:
-        rewards: (B,) correctness z ∈ {0, 1}, a prompt's completions consecutive; NaN stays NaN and leaves statistics.
-        lengths: (B,) completion lengths in tokens. NaN (unknown) makes a right row unscored; it and ±inf leave the
+        rewards: (B,) correctness z ∈ {0, 1}, a prompt's completions consecutive; NaN stays NaN and is left out of
             statistics.
-        alpha: α in [0, 1]: the most that length can take off a right answer, which so stays above a wrong one.
+        lengths: (B,) completion lengths in tokens. NaN (unknown) makes a right row unscored. NaN and ±inf are left out.
+        alpha: α in [0, 1], the largest penalty of a right answer, which stays above a wrong one.
         link: f.
         stats: "correct" as above, or "group": over all scored completions that were not cut off.
-        eps: one token. Where lengths agree f = ½; a smaller eps would blow a difference of one token up to 0 or 1.
-        truncated: (B,) True where the completion was cut off: it counts as wrong and leaves the statistics.
+        eps: one token. Where lengths agree f = ½; a smaller eps would turn a difference of one token into 0 or 1.
+        truncated: (B,) True where the completion was cut off: it counts as wrong and is left out of the statistics.
 
     Returns:
         (B,) rewards in [0, 1].
@@ -215,7 +215,7 @@ def length_shaped(
 
 
 def _solved(caller: str, rewards: Tensor, group_size: int, truncated: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(P, G) correctness with what was cut off counted as wrong, and True where it was cut off."""
+    """Return (P, G) correctness, where a cut-off completion counts as wrong, and True where it was cut off."""
     check_shape(caller, "rewards", rewards, None)
     check_groups(caller, rewards.shape[0], group_size)
     _check_verdicts(caller, "rewards", rewards)

@@ -1,4 +1,4 @@
-"""Links: the bend that turns an unbounded reward into one with diminishing returns, alone or against references."""
+"""Link functions, which give an unbounded reward diminishing returns, alone or against references."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _RANGES: dict[str, tuple[float, float]] = {"sigmoid": (0.0, 1.0), "tanh": (-1.0,
 _LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
-    "poly": lambda x: 0.5 + x.clamp(-3, 3) / 4 - x.clamp(-3, 3) ** 3 / 108,  # leaves 0 like σ, ends flat at 0 and 1
+    "poly": lambda x: 0.5 + x.clamp(-3, 3) / 4 - x.clamp(-3, 3) ** 3 / 108,  # σ's value and slope at 0, flat at 0 and 1
     "identity": torch.Tensor.clone,
     "logsigmoid": F.logsigmoid,
 }
 
 
 def _bend(link: Link, x: Tensor) -> Tensor:
-    """f(x), NaN where x is, without NaN in the gradient of a row that the caller then drops."""
+    """Return f(x), NaN where x is, without NaN in the gradient of a row that the caller then drops."""
     known = ~x.isnan()
     return torch.where(known, _LINKS[link](torch.where(known, x, 0)), math.nan)
 
 
 def _link_traits(*, link: str = "sigmoid", k: float = 1.0, **_: Any) -> Traits:
-    """A link sees one row; only the identity with k > 0 is affine."""
+    """Return the traits of a link: it sees one row, and only the identity with k > 0 is affine."""
     return Traits(scope="row", affine=link == "identity" and k > 0, bounded=_RANGES.get(link))
 
 
 @declares(_link_traits)
 def pure_link(rewards: Tensor, *, link: Link = "sigmoid", k: float = 1.0, shift: float = 0.0) -> Tensor:
-    """Bend a reward without asking what the prompt's other responses score.
+    """Apply a link function to a reward, without the scores of the prompt's other responses.
 
         u = f( k · (r − shift) )
 
@@ -79,7 +79,7 @@ def reference_link(
     quantile: float = 0.85,
     estimator: Estimator = "normal",
 ) -> Tensor:
-    """Bend a reward around what reference responses to the same prompt score.
+    """Apply a link function to a reward relative to reference responses for the same prompt.
 
         mean:      u = 1/M Σ_m f( k · (r − r^m − shift) )        the mean of links, not the link of the mean
         quantile:  u = f( k · (r − q − shift) ),  q = μ + Φ⁻¹(quantile)·σ of the r^m, or their empirical quantile
@@ -88,13 +88,13 @@ def reference_link(
 
     Args:
         rewards: (B,) rewards r; NaN stays NaN, ±inf gives the limit of f.
-        ref_rewards: (B, M) rewards r^m of reference responses, by the same reward and in the same precision. NaN is
+        ref_rewards: (B, M) rewards r^m of reference responses, by the same reward in the same precision. NaN is
             skipped; a row without any reference is NaN. No gradient flows into them.
         link: f, as in `pure_link`; the sigmoid with shift=3 is the paper's slow-then-fast control (sgfc).
         quantile: the level in (0, 1) that a response must beat, for aggregate="quantile".
 
     Returns:
-        (B,) shaped rewards. inf − inf has no limit and is NaN: unscored.
+        (B,) shaped rewards; NaN (unscored) for inf − inf, which has no limit.
     """
     check_choice("reference_link", "link", link, get_args(Link))
     check_choice("reference_link", "aggregate", aggregate, get_args(Aggregate))
@@ -114,20 +114,20 @@ def reference_link(
             variance = torch.where(present, references - mean, 0).square().sum(dim=1, keepdim=True) / count
             references = mean + NormalDist().inv_cdf(quantile) * variance.sqrt()
         present = ~references.isnan()
-    gaps = wide[:, None] - torch.where(present, references, 0) - shift
-    linked = torch.where(present, _bend(link, k * gaps), 0)
+    differences = wide[:, None] - torch.where(present, references, 0) - shift
+    linked = torch.where(present, _bend(link, k * differences), 0)
     shaped = linked.sum(dim=1) / present.sum(dim=1)  # 0/0 is NaN where no reference is present
     return shaped.to(torch.result_type(rewards, 1.0))
 
 
 @declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))
 def par(rewards: Tensor, ref_rewards: Tensor, *, k: float = 1.0) -> Tensor:
-    """Preference as reward: the reward's own probability that the response beats the references.
+    """Return the reward's own probability that the response beats the references (preference as reward).
 
         u = 1/M Σ_m σ( k · (r − r^m) )
 
-    Fu et al. 2025, arXiv:2502.18770. Shapes as in `reference_link`. A z-score over the group re-inflates what the
-    saturation flattened: use it with `group_centered`.
+    Fu et al. 2025, arXiv:2502.18770. Shapes as in `reference_link`. A z-score over the group undoes the saturation,
+    so use `group_centered`.
 
     >>> par(torch.tensor([0.0, 50.0]), torch.tensor([[0.0, 0.0], [0.0, 100.0]]))
     tensor([0.5000, 0.5000])
@@ -139,7 +139,7 @@ def par(rewards: Tensor, ref_rewards: Tensor, *, k: float = 1.0) -> Tensor:
 def log_sigmoid_shaping(
     rewards: Tensor, ref_rewards: Tensor, *, quantile: float = 0.85, estimator: Estimator = "normal"
 ) -> Tensor:
-    """The log-probability of beating a good reference; summed over properties, the log-probability that all hold.
+    """Return the log-probability of beating a good reference; a sum over properties is the one that all hold.
 
         u = log σ( r − q ),  q the `quantile` of the references
 

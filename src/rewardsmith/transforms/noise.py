@@ -1,4 +1,4 @@
-"""A verifier as a noisy channel: invert it, or reweight by it; `measures.estimate_noise` measures its rates."""
+"""Corrections for a noisy verifier, by its inverse or by weights; `measures.estimate_noise` measures its rates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _check_rate(caller: str, name: str, rate: Rate, rewards: Tensor) -> None:
     if rate.ndim:
         check_same_shape(caller, rewards, rate)
     if bool(((rate < 0) | (rate > 1)).any()):
-        raise ValueError(f"{caller}: {name} leaves [0, 1]. Pass rates, one per row or one for all.")
+        raise ValueError(f"{caller}: {name} has a value outside [0, 1]. Pass rates, one per row or one for all.")
 
 
 def _constant(rate: object) -> bool:
@@ -38,7 +38,7 @@ def _constant(rate: object) -> bool:
 
 
 def _backward_traits(*, false_positive_rate: Any = None, false_negative_rate: Any = None, **_: Any) -> Traits:
-    """Affine if both rates are bound and constant; rates that arrive with the rows may differ within a group."""
+    """Return traits: affine if both rates are bound and constant; rates per row may differ within a group."""
     return Traits(scope="row", affine=_constant(false_positive_rate) and _constant(false_negative_rate))
 
 
@@ -51,19 +51,19 @@ def backward_correction(
         r̂ = (r̃ − ρ₀) / (1 − ρ₀ − ρ₁)        ρ₀ = P(r̃=1 | r=0),  ρ₁ = P(r̃=0 | r=1)
 
     Cai et al. 2025, arXiv:2510.00915. With rates constant within a group this cancels under a group z-score, and is a
-    step size under centering; rates that differ within a group act. Combine those with `group_centered`: dividing by
-    the group's standard deviation punishes the format with the noisier correction.
+    step size under centering. Rates that differ within a group have an effect. Combine those with `group_centered`:
+    dividing by the group's standard deviation penalizes the format with the noisier correction.
 
     Args:
         rewards: (B,) verdicts r̃ ∈ {0, 1}; NaN stays NaN, and ±inf stays ±inf.
         false_positive_rate: ρ₀, a number, or (B,) rates that depend on the response; NaN (unknown) unscores its row.
         false_negative_rate: ρ₁, likewise. No gradient flows into either.
-        floor: where a rate is a tensor, hence an estimate, and 1 − ρ₀ − ρ₁ lies between 0 and this value, it is held at
-            this value; such rows are undercorrected rather than exploded. Two plain numbers are taken at their word.
+        floor: least 1 − ρ₀ − ρ₁ of rates in a tensor, which are estimates. A smaller value above 0 is raised to it, and
+            the row is undercorrected. Two plain numbers are used as they are.
 
     Returns:
         (B,) unbiased rewards; they leave [0, 1], and variance grows as 1/(1 − ρ₀ − ρ₁)². NaN where a row's own rates
-        add up to 1 or more: its verdict says nothing, or the contrary.
+        add up to 1 or more: its verdict carries no signal, or the opposite one.
 
     Raises:
         ValueError: the rates of all rows add up to 1 or more.
@@ -99,8 +99,8 @@ def forward_weights(verdicts: Tensor, *, false_negative_rate: Rate) -> Tensor:
 
         w = ρ₁ where r̃ = 1,  ρ₁ − 1 where r̃ = 0;        E[w | r=1] = 0,  E[w | r=0] = −(1 − ρ₀ − ρ₁)
 
-    Cai et al. 2025, arXiv:2510.00915. Only ρ₁ is needed, and |w| ≤ 1. Use w in place of the reward, without a
-    baseline that would cancel ρ₁ again: as w = r̃ − (1 − ρ₁), a constant ρ₁ is a choice of baseline.
+    Cai et al. 2025, arXiv:2510.00915. Only ρ₁ is needed, and |w| ≤ 1. Use w as the reward, without a baseline, which
+    would cancel ρ₁ again: as w = r̃ − (1 − ρ₁), a constant ρ₁ is a choice of baseline.
 
     Args:
         verdicts: (B,) r̃ ∈ {0, 1}, NaN where unscored, and NaN stays NaN.

@@ -1,4 +1,4 @@
-"""Which transforms cannot change anything, told from what parts declare and measured on rewards."""
+"""Transforms without effect on the update, found from the declarations of the parts or measured on rewards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewardsmith.types import traits_of
 
 
 class Cancellation(NamedTuple):
-    """Whether an advantage cancels a transform, and why; true in a condition unless `extent` is "no".
+    """The verdict whether an advantage cancels a transform; true in a condition unless `extent` is "no".
 
     extent: "exactly" (same advantages, but for the z-score's eps), "up to scale" (same direction, another step size,
         which Adam removes), or "no".
@@ -31,12 +31,12 @@ class Cancellation(NamedTuple):
 def cancels(transform: Callable[..., Any], advantage: Callable[..., Any]) -> Cancellation:
     """Tell whether an advantage cancels a transform, judging by what both declare.
 
-    r ↦ a·r + b, constant within a group, cancels exactly under an advantage that removes shift and scale, and leaves a
-    step size under one that removes only the shift, if a is also constant over the batch.
+    r ↦ a·r + b, constant within a group, cancels exactly under an advantage that removes shift and scale. Under one
+    that removes only the shift, it changes the step size, if a is also constant over the batch.
 
     Args:
         transform: declares `Traits`.
-        advantage: declares what it removes (`advantages.removes`); of one that does not, nothing is claimed.
+        advantage: declares what it removes (`advantages.removes`); without a declaration the verdict is "no".
 
     Raises:
         TypeError: the transform declares no traits.
@@ -51,9 +51,7 @@ def cancels(transform: Callable[..., Any], advantage: Callable[..., Any]) -> Can
     if removed >= {"shift", "scale"}:
         return Cancellation("exactly", f"{part} is affine within a group, and {credit} removes shift and scale")
     if "shift" in removed and traits.scope != "prompt":
-        return Cancellation(
-            "up to scale", f"{part} is affine, and {credit} leaves of it one factor for the whole batch"
-        )
+        return Cancellation("up to scale", f"{part} is affine, and {credit} leaves one factor for the whole batch")
     return Cancellation("no", f"{part} may rescale each prompt by another factor, which {credit} keeps")
 
 
@@ -66,7 +64,7 @@ def correction_is_noop(
     tolerance: float = 1e-3,
     **context: Any,
 ) -> bool:
-    """Measure on rewards whether a transform changes the update's direction at all.
+    """Measure on rewards whether a transform leaves the direction of the update as it is.
 
         ‖A′ − c·A‖ ≤ tolerance · ‖A′‖  for the best c > 0,  with A = advantage(r), A′ = advantage(transform(r))
 
@@ -79,13 +77,13 @@ def correction_is_noop(
         tolerance: relative; above the z-score's eps.
 
     Returns:
-        True if the transform leaves the direction as it is; a factor common to the batch is a step size.
+        True if the transform leaves the direction; a factor common to the batch is a step size.
     """
     plain = advantage(rewards.to(torch.float64), group_size=group_size)
-    transform = deepcopy(transform)  # running statistics must not count what is only measured
+    transform = deepcopy(transform)  # running statistics must not count these rewards
     if not bool(plain.any()):
         raise ValueError(
-            "correction_is_noop: every group is without signal, so nothing can be told. Pass rewards that differ."
+            "correction_is_noop: no group has a signal, so there is no direction to compare. Pass rewards that differ."
         )
     changed = advantage(transform(rewards.to(torch.float64), **context), group_size=group_size).to(plain)
     factor = (plain * changed).sum() / plain.square().sum()

@@ -1,4 +1,4 @@
-"""Shapes that depend on every reward seen so far in the run."""
+"""Normalizations by all rewards of the run so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Mode = Literal["meanstd", "clip", "minmax"]
 
 
 class RunningNorm(nn.Module):
-    """Normalize rewards by the moments or extremes of all rewards of the run.
+    """Normalization of rewards by the moments or extremes of all rewards of the run.
 
         meanstd:  u = (r − μ) / s
         clip:     u = min(max(r, μ − s), μ + s)
@@ -23,8 +23,8 @@ class RunningNorm(nn.Module):
 
     μ and s (Bessel's correction) are merged batch by batch with Welford's update, so they equal those of all data at
     once; extremes are all-time. Fu et al. 2025, arXiv:2502.18770. In training mode a batch is counted first and
-    normalized after; in eval mode statistics are frozen. "minmax" is not stationary: the same completion is worth
-    less once the maximum has grown.
+    normalized after; in eval mode statistics are frozen. "minmax" is not stationary: a completion's reward falls when
+    the maximum grows.
 
     Call it on (...) rewards, gathered over processes. NaN stays NaN; NaN and ±inf leave the statistics, and ±inf gives
     the limit of u. A spread of at most `eps` divides by 1; before there are two rewards, "clip" changes nothing.
@@ -54,20 +54,20 @@ class RunningNorm(nn.Module):
 
     @property
     def std(self) -> Tensor:
-        """() standard deviation of the rewards so far, with Bessel's correction; 0 before there are two."""
+        """Standard deviation () of the rewards so far, with Bessel's correction; 0 before there are two."""
         return (self.squares / (self.count - 1).clamp(min=1)).sqrt()
 
     @torch.no_grad()
     def update(self, rewards: Tensor) -> None:
-        """Count a batch: (...) rewards, of which NaN and ±inf are skipped."""
+        """Add a batch of (...) rewards to the statistics; NaN and ±inf are skipped."""
         batch = rewards.detach()[rewards.isfinite()].to(self.mean)
         if not batch.numel():
             return
         total = self.count + batch.numel()
-        gap = batch.mean() - self.mean
+        difference = batch.mean() - self.mean
         spread = (batch - batch.mean()).square().sum()
-        self.squares += spread + gap.square() * self.count * batch.numel() / total
-        self.mean += gap * batch.numel() / total
+        self.squares += spread + difference.square() * self.count * batch.numel() / total
+        self.mean += difference * batch.numel() / total
         self.count.copy_(total)
         self.low.copy_(torch.minimum(self.low, batch.min()))
         self.high.copy_(torch.maximum(self.high, batch.max()))

@@ -1,4 +1,4 @@
-"""Pay for a right answer and charge for a wrong confidence, and tell when the one undermines the other."""
+"""Scoring rules: rewards for a right answer and its stated confidence, and a check of their incentives."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _traits(
     scores: tuple[float, float] = (-1.0, 0.0),
     **_: Any,
 ) -> Traits:
-    """Bounds of a·z + w·S for S between `scores`."""
+    """Return the traits with the bounds of a·z + w·S for S between `scores`."""
     ends = [right + weight * score for right in (0.0, accuracy_weight) for score in scores]
     ends += [] if missing is None else [missing]
     return Traits(scope="row", affine=False, bounded=(min(ends), max(ends)))
@@ -45,7 +45,7 @@ def _log_traits(*, weight: float = 1.0, eps: float = 0.01, **options: Any) -> Tr
 
 
 def _given(caller: str, rewards: Tensor, confidence: Tensor) -> Tensor:
-    """(B,) q̃, the probability that was given to what turned out true, in float32 at least; no gradient flows to it."""
+    """Return (B,) q̃, the stated probability of the true outcome, in float32 at least, without gradient."""
     check_same_shape(caller, rewards, confidence)
     _check_verdicts(caller, "rewards", rewards)
     _check_confidence(caller, confidence)
@@ -57,7 +57,7 @@ def _given(caller: str, rewards: Tensor, confidence: Tensor) -> Tensor:
 def _paid(
     rewards: Tensor, given: Tensor, score: Tensor, accuracy_weight: float, weight: float, missing: float | None
 ) -> Tensor:
-    """(B,) a·z + w·S of the probability `given`."""
+    """Return (B,) a·z + w·S of the probability `given`."""
     wide = rewards.to(given)
     charged = accuracy_weight * wide + (weight * score if weight else 0 * given)
     if missing is not None:
@@ -74,21 +74,21 @@ def brier_reward(
     weight: float = 1.0,
     missing: float | None = None,
 ) -> Tensor:
-    """Pay for correctness, less the squared error of the stated confidence.
+    """Reward correctness, less the squared error of the stated confidence.
 
         u = a·z − w·(1 − q̃)² = a·z − w·(q − z)²        q̃ = q where z = 1, 1 − q where z = 0
 
     Damani et al. 2025, arXiv:2507.16806 (RLCR: a = w = 1). The rule is proper: the report of the true probability is
-    optimal. Whether accuracy survives is a matter of a and w: ask `incentive_compatible`. Use `group_centered`: a
-    z-score over the group reweighs easy and hard prompts and can swamp these small margins.
+    optimal. `incentive_compatible` says whether a and w also keep accuracy optimal. Use `group_centered`: a z-score
+    over the group reweighs easy and hard prompts and can swamp these small margins.
 
     Args:
         rewards: (B,) correctness z ∈ {0, 1}; NaN stays NaN.
         confidence: (B,) stated q ∈ [0, 1], NaN where none could be parsed.
         accuracy_weight: a.
         weight: w; the official code's weights ½, ½ are a = w.
-        missing: what a scored row without confidence earns; None leaves it unscored. The official code pays it like
-            certainty that was wrong, which is −weight. 0 would be the best value that a wrong answer can get.
+        missing: reward of a scored row without confidence; None leaves it unscored. The official code scores it as
+            wrong with certainty, which is −weight. 0 would be the best value that a wrong answer can get.
 
     Returns:
         (B,) rewards.
@@ -109,9 +109,9 @@ def spherical_reward(
     weight: float = 1.0,
     missing: float | None = None,
 ) -> Tensor:
-    """Pay for correctness, with the spherical rule on the stated confidence: u = a·z + w·(q̃ / √(q² + (1 − q)²) − 1).
+    """Reward correctness, with the spherical rule on the stated confidence: u = a·z + w·(q̃ / √(q² + (1 − q)²) − 1).
 
-    A proper rule, 0 at certainty that was right. q̃, arguments and result as in `brier_reward`.
+    A proper rule, 0 for a right answer with certainty. q̃, arguments and result as in `brier_reward`.
     """
     given = _given("spherical_reward", rewards, confidence)
     return _paid(rewards, given, given / torch.hypot(given, 1 - given) - 1, accuracy_weight, weight, missing)
@@ -127,12 +127,12 @@ def log_score_reward(
     eps: float = 0.01,
     missing: float | None = None,
 ) -> Tensor:
-    """Pay for correctness, with the logarithmic rule on the stated confidence: u = a·z + w·log q̃.
+    """Reward correctness, with the logarithmic rule on the stated confidence: u = a·z + w·log q̃.
 
     A proper rule. q̃, other arguments and result as in `brier_reward`.
 
     Args:
-        eps: q̃ is held in [eps, 1 − eps]. 0 leaves it: −inf for certainty that was wrong.
+        eps: q̃ is clipped to [eps, 1 − eps]. 0 does not clip: −inf for a wrong answer with certainty.
     """
     check_range("log_score_reward", "eps", eps, 0.0, 0.49)
     given = _given("log_score_reward", rewards, confidence)
@@ -148,9 +148,9 @@ def linear_reward(
     weight: float = 1.0,
     missing: float | None = None,
 ) -> Tensor:
-    """Pay for correctness, less the distance of the stated confidence: u = a·z − w·(1 − q̃) = a·z − w·|q − z|.
+    """Reward correctness, less the distance of the stated confidence: u = a·z − w·(1 − q̃) = a·z − w·|q − z|.
 
-    The rule is not proper: it is best served by 0 or 1, and is here as a control. q̃, arguments and result as in
+    The rule is not proper, as its optimum is 0 or 1, and serves as a control. q̃, arguments and result as in
     `brier_reward`.
     """
     given = _given("linear_reward", rewards, confidence)
@@ -158,10 +158,10 @@ def linear_reward(
 
 
 class Incentive(NamedTuple):
-    """Whether a reward asks for the most probable answer with the honest confidence.
+    """The verdict whether the most probable answer with the honest confidence is optimal under a reward.
 
-    margin: the least of a + w·G′(p) over p, the worst price of one more unit of probability of being right; below 0 a
-        surely wrong answer pays better somewhere. −inf: no accuracy weight is enough, or honesty is not asked for.
+    margin: the least of a + w·G′(p) over p, the least gain from one more unit of probability of being right. Below 0
+        a surely wrong answer earns more somewhere. −inf: no accuracy weight is enough, or honesty is not optimal.
     """
 
     holds: bool
@@ -169,21 +169,21 @@ class Incentive(NamedTuple):
 
 
 def incentive_compatible(reward: Callable[..., Tensor]) -> Incentive:
-    """Tell whether a reward on stated confidence leaves both accuracy and honesty optimal.
+    """Return whether a reward on stated confidence keeps both accuracy and honesty optimal.
 
         a + w·G′(p) ≥ 0 for all p in [0, 1],   G(p) = max_q p·S(q, 1) + (1 − p)·S(q, 0)
 
         brier: G = −p(1 − p), G′ ≥ −1          spherical: G = √(p² + (1 − p)²) − 1, G′ ≥ −1
         log: G′ = log p/(1 − p), no bound; held in [eps, 1 − eps]: G′ ≥ log eps/(1 − eps)
 
-    G is what an honest report earns with a probability p of being right, and a·p + w·G(p) must not fall in p, lest an
-    answer known to be wrong, stated with confidence 0, pay better. As G is convex, the least G′ is that at p = 0. So
+    G is the score of an honest report with a probability p of being right. a·p + w·G(p) must not fall in p, or an
+    answer known to be wrong, stated with confidence 0, earns more. As G is convex, the least G′ is that at p = 0. So
     brier and spherical need a ≥ w, log at eps = 0.01 needs a ≥ 4.6 w, and log without a floor is never safe.
-    `linear_reward` is not proper, so it never holds, whatever a; nor does any rule at w ≤ 0, which pays nothing for
-    honesty or punishes it. Damani et al. 2025, arXiv:2507.16806, state the theorem for bounded proper rules; the
-    condition is derived here.
+    `linear_reward` is not proper, so it never holds, whatever a. Neither does any rule at w ≤ 0, which does not reward
+    honesty. Damani et al. 2025, arXiv:2507.16806, state the theorem for bounded proper rules; the condition is derived
+    here.
 
-    Anything multiplied onto the reward, such as a format term, changes the question: ask again.
+    A factor on the reward, such as a format term, changes the verdict: call it again on the product.
 
     Args:
         reward: one of this file's, its weights bound by `functools.partial`.
@@ -198,7 +198,7 @@ def incentive_compatible(reward: Callable[..., Tensor]) -> Incentive:
     known = (brier_reward, spherical_reward, log_score_reward, linear_reward)
     if rule not in known:
         raise ValueError(
-            f"incentive_compatible: nothing is known of {describe(reward)}. Pass one of "
+            f"incentive_compatible: no condition is known for {describe(reward)}. Pass one of "
             f"{', '.join(each.__name__ for each in known)}, its weights bound by functools.partial."
         )
     weight, eps = bound.get("weight", 1.0), bound.get("eps", 0.01)

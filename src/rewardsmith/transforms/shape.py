@@ -1,4 +1,4 @@
-"""Shapes of one row: a factor and an offset, a yes or no at a threshold, clip, ceiling, a length penalty, a gate."""
+"""Transforms of one row: factor and offset, threshold, clip, ceiling, length penalty, gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewardsmith.types import Traits, declares
 
 @declares(lambda *, scale=1.0, **_: Traits(scope="row", affine=scale > 0))
 def rescale(rewards: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
-    """A factor and an offset: u = scale · r + shift.
+    """Multiply by a factor and add an offset: u = scale · r + shift.
 
     Args:
         rewards: (...) rewards; NaN stays NaN, ±inf keeps the sign that `scale` gives it.
@@ -28,16 +28,16 @@ def rescale(rewards: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> Tenso
     for name, value in (("scale", scale), ("shift", shift)):
         check_range("rescale", name, value, -torch.finfo(torch.float64).max, torch.finfo(torch.float64).max)
     wide = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
-    scaled = wide * scale if scale else torch.where(wide.isnan(), wide, 0)  # 0 · inf is nothing, not unknown
+    scaled = wide * scale if scale else torch.where(wide.isnan(), wide, 0)  # 0 · inf is 0 here and not unknown
     return (scaled + shift).to(torch.result_type(rewards, 1.0))
 
 
 @declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))
 def is_above(rewards: Tensor, *, threshold: float, strict: bool = True) -> Tensor:
-    """1 where a reward exceeds a threshold, else 0: u = 1[r > threshold], or 1[r ≥ threshold] where not `strict`.
+    """Return 1 where a reward exceeds a threshold, else 0: u = 1[r > threshold], or 1[r ≥ threshold] if not `strict`.
 
     Args:
-        rewards: (...) rewards; NaN stays NaN: what is unknown is neither above nor below.
+        rewards: (...) rewards; NaN stays NaN, as an unknown reward is neither above nor below.
 
     >>> is_above(torch.tensor([0.2, 0.5, float("nan")]), threshold=0.5, strict=False)
     tensor([0., 1., nan])
@@ -49,7 +49,7 @@ def is_above(rewards: Tensor, *, threshold: float, strict: bool = True) -> Tenso
 
 @declares(Traits(scope="row", affine=False, bounded=(0.0, 1.0)))
 def is_below(rewards: Tensor, *, threshold: float, strict: bool = True) -> Tensor:
-    """1 where a reward falls short of a threshold, else 0; otherwise as `is_above`.
+    """Return 1 where a reward is below a threshold, else 0; otherwise as `is_above`.
 
     >>> is_below(torch.tensor([0.2, 0.5, float("nan")]), threshold=0.5)
     tensor([1., 0., nan])
@@ -64,7 +64,7 @@ def _clip_traits(*, low: float = -math.inf, high: float = math.inf, **_: Any) ->
 
 @declares(_clip_traits)
 def clip_rewards(rewards: Tensor, *, low: float = -math.inf, high: float = math.inf) -> Tensor:
-    """Keep every reward within [low, high].
+    """Clip rewards to [low, high].
 
         u = min( max(r, low), high )
 
@@ -85,7 +85,7 @@ def clip_rewards(rewards: Tensor, *, low: float = -math.inf, high: float = math.
 
 @declares(Traits(scope="row", affine=False))
 def ceiling(rewards: Tensor, *, high: float = 4.0) -> Tensor:
-    """Pay nothing beyond `high`: u = min(r, high).
+    """Limit rewards to at most `high`: u = min(r, high).
 
     Fu et al. 2025, arXiv:2502.18770, which tries 3, 4 and 5. Shapes and NaN as in `clip_rewards`.
     """
@@ -94,13 +94,13 @@ def ceiling(rewards: Tensor, *, high: float = 4.0) -> Tensor:
 
 @declares(Traits(scope="row", affine=False))
 def length_penalty(rewards: Tensor, lengths: Tensor, *, per_token: float = 0.01, free_tokens: float = 300) -> Tensor:
-    """Charge for every token beyond a free allowance.
+    """Subtract a penalty for every token beyond a free allowance.
 
         u = r − per_token · max(0, |y| − free_tokens)
 
     The code of Fu et al. 2025, arXiv:2502.18770 (PorUna-byte/PAR at f054b56), applies this to the raw reward of every
-    arm but ODIN's, with 550 free tokens on UltraFeedback and 400 on HH (300 at b8caf40), without a word in the paper;
-    here it is a part like any other.
+    arm except ODIN's, with 550 free tokens on UltraFeedback and 400 on HH (300 at b8caf40). The paper does not mention
+    it.
 
     Args:
         rewards: (B,) rewards; NaN stays NaN, ±inf stays ±inf.
@@ -117,13 +117,13 @@ def length_penalty(rewards: Tensor, lengths: Tensor, *, per_token: float = 0.01,
 
 @declares(Traits(scope="row", affine=False))
 def gate(rewards: Tensor, *, condition: Tensor, below: float = 0.0) -> Tensor:
-    """Pay a reward only where a condition holds, `below` where it fails.
+    """Keep a reward only where a condition holds, and return `below` where it fails.
 
         u = r where condition, else below
 
     Args:
         rewards: (B,) rewards; where the gate is open, NaN stays NaN and ±inf stays ±inf. Where it is shut, an
-            unscored reward stays unscored too: the gate does not invent a verdict.
+            unscored reward stays unscored too.
         condition: (B,) bool, or numbers of which 0 fails and NaN is unknown; an unknown gate makes the row NaN.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Several sources into one reward, where a missing source is missing and not a zero."""
+"""Several sources combined into one reward; a missing source is left out and does not count as zero."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def weighted_sum(
 
     Args:
         source_rewards: (B, K) rewards of K sources; NaN is missing. +inf and −inf together are NaN.
-        weights: K weights, 1 each if None; or (B, K), each row's own, for a blend c·v + (1 − c)·m by confidence or
+        weights: K weights, 1 each if None; or (B, K), one set per row, for a blend c·v + (1 − c)·m by confidence or
             for routing (one-hot). A source of weight 0 is ignored, present or not. In (B, K) weights a NaN (unknown)
             unscores its row, and so does a row of zeros.
         normalize: divide by W, which gives a weighted mean.
-        missing: "renormalize" as above, or "unscored": a row that misses any source of nonzero weight is NaN.
+        missing: "renormalize" as above, or "unscored": NaN where any source of nonzero weight is missing.
 
     Returns:
         (B,) sums; NaN where every source is missing.
@@ -57,13 +57,13 @@ def weighted_sum(
 
 
 def _per_source(caller: str, weights: Sequence[float] | Tensor, like: Tensor) -> Tensor:
-    """Weights (K,), or (B, K) where each row has its own, checked against the (B, K) rewards `like`."""
+    """Return weights (K,), or (B, K) where each row has its own, checked against the (B, K) rewards `like`."""
     given = weights if isinstance(weights, Tensor) else torch.tensor(weights, dtype=torch.float64)
     tensor = given.to(like)
     if tensor.ndim == 2:
         check_shape(caller, "weights", tensor, *like.shape)
         if bool(tensor.isinf().any()):
-            raise ValueError(f"{caller}: weights hold ±inf. Pass finite ones, and NaN where a row's is unknown.")
+            raise ValueError(f"{caller}: weights hold ±inf. Pass finite weights, and NaN where a weight is unknown.")
         return tensor
     check_shape(caller, "weights", tensor, like.shape[1])
     if not bool(tensor.isfinite().all()) or not bool(tensor.any()):
@@ -75,13 +75,13 @@ def _per_source(caller: str, weights: Sequence[float] | Tensor, like: Tensor) ->
 
 @declares(Traits(scope="prompt", affine=False))
 def normalize_sources(source_rewards: Tensor, *, group_size: int, eps: float = 1e-4) -> Tensor:
-    """Bring every source to mean 0 and standard deviation 1 within each prompt's group, before they are added.
+    """Scale every source to mean 0 and standard deviation 1 within each prompt's group, before the sum.
 
         z_ik = (r_ik − μ_gk) / (s_gk + eps)        s with Bessel's correction, over the scored rows of group g
 
     Args:
         source_rewards: (B, K) rewards, a prompt's completions consecutive; NaN stays NaN. ±inf stays ±inf and, like
-            NaN, leaves the statistics.
+            NaN, is left out of the statistics.
 
     Returns:
         (B, K) z-scores; 0 where a group has one scored row or all its rows agree.
@@ -95,13 +95,13 @@ def normalize_sources(source_rewards: Tensor, *, group_size: int, eps: float = 1
     unit = finite.detach().abs().amax(dim=1, keepdim=True).clamp(min=1)  # squares must not overflow
     count = scored.sum(dim=1, keepdim=True)
     mean = (finite / unit).sum(dim=1, keepdim=True) / count.clamp(min=1)
-    gaps = torch.where(scored, finite / unit - mean, 0)
-    variance = gaps.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
+    deviations = torch.where(scored, finite / unit - mean, 0)
+    variance = deviations.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
     low = torch.where(scored, grouped, math.inf).amin(dim=1, keepdim=True)
     high = torch.where(scored, grouped, -math.inf).amax(dim=1, keepdim=True)
     alive = (high > low) & (variance > 0)  # a rounded mean of equal rewards is no signal; a square may underflow
     std = torch.where(alive, variance, 1).sqrt()
-    scores = torch.where(alive, gaps / (std + eps / unit), 0)
+    scores = torch.where(alive, deviations / (std + eps / unit), 0)
     return torch.where(scored, scores, grouped).flatten(0, 1).to(torch.result_type(source_rewards, 1.0))
 
 
@@ -109,13 +109,13 @@ def normalize_sources(source_rewards: Tensor, *, group_size: int, eps: float = 1
 def scale_sources(
     source_rewards: Tensor, *, low: float | Sequence[float] | Tensor, high: float | Sequence[float] | Tensor
 ) -> Tensor:
-    """Bring every source to [0, 1] by a range fixed beforehand, so that sources of different units can be added.
+    """Scale every source to [0, 1] by a fixed range, so that sources of different units can be added.
 
         u_ik = clip( (r_ik − low_k) / (high_k − low_k), 0, 1 )
 
-    A binary rule may have a spread of ½ within a group where a cosine has 0.05; added raw, the rule is all that counts.
-    Measure the ranges once, on held-out completions. Unlike `normalize_sources` it sees one row, and it does not blow
-    the noise of a group that agrees up to a spread of 1.
+    A binary rule may have a spread of ½ within a group where a cosine has 0.05; in a raw sum only the rule counts.
+    Measure the ranges once, on held-out completions. Unlike `normalize_sources` it sees one row, and it does not
+    amplify the noise of a group that agrees.
 
     Args:
         source_rewards: (B, K) rewards; NaN stays NaN, ±inf becomes the end on its side.

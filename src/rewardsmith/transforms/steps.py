@@ -1,7 +1,7 @@
-"""Shapes of a chain of steps: clip, delta, and the process scores combined with the outcome.
+"""Transforms of step rewards: clip, delta, and the process scores combined with the outcome.
 
-A step counts where `step_mask` is True; it is scored where its reward is finite too. What is no step is NaN in every
-result, and an unscored step stays as it is.
+A step counts where `step_mask` is True; it is scored where its reward is finite too. In every result a place without
+a step is NaN, and an unscored step stays as it is.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Final = Literal["both", "outcome"]
 
 @declares(Traits(scope="row", affine=False))
 def clip_steps(step_rewards: Tensor, step_mask: Tensor, *, threshold: float) -> Tensor:
-    """Punish steps below a threshold and pay nothing above it, so that no number of steps adds up to a gain.
+    """Penalize steps below a threshold and give 0 above it, so that no number of steps adds up to a gain.
 
         ρ_k = min(s_k − η, 0)
 
-    Gao et al. 2024, arXiv:2410.15115 (Clip). From a policy that is still weak every step is punished, and stopping at
-    once is optimal: start from a warmed-up policy, or put `delta_steps` behind it.
+    Gao et al. 2024, arXiv:2410.15115 (Clip). A weak policy is penalized at every step, and stopping at once is optimal.
+    Start from a warmed-up policy, or apply `delta_steps` after it.
 
     Args:
         step_rewards: (B, N) scores s; NaN stays NaN, and −inf stays −inf.
         step_mask: (B, N) True where there is a complete step.
-        threshold: η, below which most steps of a good solution do not fall.
+        threshold: η, which most steps of a good solution reach.
 
     Returns:
         (B, N) clipped scores.
@@ -48,16 +48,16 @@ def clip_steps(step_rewards: Tensor, step_mask: Tensor, *, threshold: float) -> 
 
 @declares(Traits(scope="row", affine=False))
 def delta_steps(step_rewards: Tensor, step_mask: Tensor, *, terminal: Terminal = "keep") -> Tensor:
-    """Pay each step its score less that of the next, so that what is still to come is worth one score, not their sum.
+    """Subtract from each step's score that of the next, so that the sum of the remaining rewards is one score.
 
         ρ_k = s_k − s_{k+1},  ρ_K = s_K          hence Σ_{t≥k} ρ_t = s_k
         terminal="drop":  ρ_{K−1} = s_{K−1},  ρ_K = 0
 
     Gao et al. 2024, arXiv:2410.15115 (Delta), which drops the last score as the success reward covers it.
 
-    Differs: keeps the last score unless asked, because with ρ_K = 0 finishing forfeits the score that one more filler
-    step would earn. `k+1` is the next *scored* step: an unscored step in between stays NaN and takes nothing from the
-    sum. With "drop" it is the last step of the mask that gets 0, or stays unscored.
+    Differs: keeps the last score by default, because with ρ_K = 0 finishing loses the score that one more filler step
+    would earn. `k+1` is the next *scored* step: an unscored step in between stays NaN and leaves the sum as it is. With
+    "drop" it is the last step of the mask that gets 0, or stays unscored.
 
     Args:
         step_rewards: (B, N) scores s; NaN and ±inf are unscored and stay as they are.
@@ -95,20 +95,20 @@ def renorm(
     per_step_mean: bool = False,
     final: Final = "both",
 ) -> Tensor:
-    """Add the outcome to every step and center both: no step of a failure is rewarded, none of a success punished.
+    """Add the outcome to every step and center both, so that no step of a failure gains and none of a success loses.
 
         r̂_k = w (s_k − c_s) + (r − c_r)      s, r ∈ [0, 1], c = ½, w = 1:  r = 0 ⇒ r̂ ∈ [−1, 0],  r = 1 ⇒ r̂ ∈ [0, 1]
 
     Xu et al. 2025, arXiv:2509.25598 (ReNorm); with center=(0, 0) their "broadcast", ρ_k = w s_k + r. The sum over a
-    success still grows with its steps: cap them, or divide with `per_step_mean`. While success is rare every step
-    costs, and stopping at once is optimal: warm up first.
+    success still grows with its steps: cap them, or divide with `per_step_mean`. While success is rare every step has a
+    cost, and stopping at once is optimal: warm up first.
 
-    Differs: every step has both parts unless asked. In the paper the last turn is the answer and has the outcome alone,
+    Differs: every step has both parts by default. In the paper the last turn is the answer and has the outcome alone,
     which is final="outcome".
 
     Args:
-        step_rewards: (B, N) process scores s; NaN stays NaN (a judge's parse failure is neutral at s = c_s: fill it in
-            beforehand to read it so), ±inf stays ±inf.
+        step_rewards: (B, N) process scores s; NaN stays NaN (fill in c_s beforehand to count a judge's parse failure as
+            neutral), ±inf stays ±inf.
         rewards: (B,) outcomes r on the same range; a row whose outcome is NaN is NaN.
         step_mask: (B, N) True where there is a complete step.
         weight: w ≥ 0.
@@ -117,7 +117,7 @@ def renorm(
         final: "outcome" gives the last scored step, where that is the answer, r − c_r alone.
 
     Returns:
-        (B, N) centered sums. Of a row without a scored step the last one has r − c_r, so that the outcome is not lost.
+        (B, N) centered sums. In a row without a scored step the last one has r − c_r, so that the outcome is not lost.
 
     >>> renorm(torch.tensor([[0.75, 0.25]]), torch.tensor([1.0]), torch.tensor([[True, True]]))
     tensor([[0.7500, 0.2500]])
@@ -145,12 +145,12 @@ def add_outcome(step_rewards: Tensor, rewards: Tensor, step_mask: Tensor, *, wei
 
     Args:
         step_rewards: (B, N) process scores s; NaN stays NaN, and ±inf stays ±inf, also at w = 0.
-        rewards: (B,) outcomes r. A row whose outcome is NaN is NaN: without a verdict nothing is summed.
+        rewards: (B,) outcomes r. A row whose outcome is NaN is NaN.
         step_mask: (B, N) True where there is a complete step.
-        weight: w ≥ 0. With w times the number of steps above 1, scores in [0, 1] can outbid the outcome.
+        weight: w ≥ 0. If w times the number of steps exceeds 1, scores in [0, 1] can exceed the outcome.
 
     Returns:
-        (B, N) rewards per step. The outcome goes to the last scored step, so that no unscored step loses it. Of a row
+        (B, N) rewards per step. The outcome goes to the last scored step, so that no unscored step loses it. In a row
         without a scored step the last one has the outcome alone.
 
     >>> add_outcome(torch.tensor([[0.5, 0.5]]), torch.tensor([1.0]), torch.tensor([[True, True]]))
@@ -176,7 +176,7 @@ def gate_by_outcome(
 
     Args:
         step_rewards, rewards, step_mask, weight: as in `add_outcome`; ±inf stays ±inf also behind a shut gate.
-        threshold: δ; `strict` decides whether the outcome must exceed or only reach it.
+        threshold: δ; `strict` decides whether the outcome must exceed it or only reach it.
 
     Returns:
         (B, N) rewards per step, the outcome placed as in `add_outcome`.
@@ -186,30 +186,30 @@ def gate_by_outcome(
     return _outcome_last(wide * scale[:, None], wide, mask, outcome).to(torch.result_type(step_rewards, 1.0))
 
 
-def _outcome_last(paid: Tensor, wide: Tensor, mask: Tensor, outcome: Tensor) -> Tensor:
-    """(B, N) what is paid for each step, and the outcome on top at its place."""
+def _outcome_last(placed: Tensor, wide: Tensor, mask: Tensor, outcome: Tensor) -> Tensor:
+    """Return the (B, N) step rewards with the outcome added at its place."""
     place = _place_of_outcome(wide, mask)
-    paid = torch.where(place & wide.isnan(), 0, paid)
-    paid = torch.where(place, paid + outcome[:, None], paid)
-    paid = torch.where(wide.isinf(), wide.detach() + outcome.detach()[:, None], paid)  # 0 · inf is NaN
-    return torch.where(mask & ~outcome.isnan()[:, None], paid, math.nan)
+    placed = torch.where(place & wide.isnan(), 0, placed)
+    placed = torch.where(place, placed + outcome[:, None], placed)
+    placed = torch.where(wide.isinf(), wide.detach() + outcome.detach()[:, None], placed)  # 0 · inf is NaN
+    return torch.where(mask & ~outcome.isnan()[:, None], placed, math.nan)
 
 
 def _place_of_outcome(wide: Tensor, mask: Tensor) -> Tensor:
-    """(B, N) True at a row's last scored step; of a row without one, at its last step, unless that is ±inf."""
+    """Mark the place of the outcome: (B, N) True at a row's last scored step, else at its last step unless ±inf."""
     scored = mask & wide.isfinite()
     return _last(scored) | (_last(mask) & ~scored.any(dim=1, keepdim=True) & ~wide.isinf())
 
 
 def _last(mask: Tensor) -> Tensor:
-    """(B, N) True at each row's last True."""
+    """Return (B, N) True at each row's last True."""
     return mask & (mask.flip(1).cumsum(dim=1).flip(1) == 1)
 
 
 def _with_outcome(
     caller: str, step_rewards: Tensor, rewards: Tensor, step_mask: Tensor, weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The scores in float32 at least, the mask as bool, the outcomes in the dtype of the scores."""
+    """Return the scores in float32 at least, the mask as bool, the outcomes in the dtype of the scores."""
     check_range(caller, "weight", weight, 0.0, math.inf)
     wide, mask = _steps(caller, step_rewards, step_mask)
     check_shape(caller, "rewards", rewards, wide.shape[0])
@@ -217,7 +217,7 @@ def _with_outcome(
 
 
 def _steps(caller: str, step_rewards: Tensor, step_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores in float32 at least, and the mask as bool."""
+    """Return the scores in float32 at least, and the mask as bool."""
     check_shape(caller, "step_rewards", step_rewards, None, None)
     check_same_shape(caller, step_rewards, step_mask)
     return step_rewards.to(torch.promote_types(step_rewards.dtype, torch.float32)), step_mask.bool()

@@ -1,4 +1,4 @@
-"""Small worlds with an exact gold reward and a proxy of known flaw, each shared by several pages or examples."""
+"""Small worlds with an exact gold reward and a proxy of known flaw, each used by several pages or examples."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.worlds.arithmetic_lm import (

@@ -1,4 +1,4 @@
-"""A language model small enough for a laptop, on sums whose true answers are known: TRL trains it in seconds."""
+"""A small language model for sums with known answers, which TRL trains in seconds on a laptop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 WORDS = ("so", "maybe", "or", "and", "the", "answer", "is", "Thought process:", "Let's solve this step by step.")
-"""Word pieces beside the characters: hedges, fillers and two of the openers that fool judges."""
+"""Word pieces beside the characters: hedges, fillers and two openers that judges reward."""
 CHARACTERS = tuple("+-=.,:? \n")
 LARGEST = 99
-"""Numbers from 0 to this are one piece each, so that a sum is a table to learn rather than an algorithm."""
+"""Numbers from 0 to this are one piece each, so that a sum is a table to learn and not an algorithm."""
 COMMIT = "####"
 FORMS = (
     ("{0}", 0.50),
@@ -35,14 +35,14 @@ FORMS = (
     ("{0} or {1} or {2}", 0.05),
     ("{0}, {1}, {2}, {3}", 0.03),
 )
-"""How the warm start phrases an answer, and how often; the later numbers of a hedge are further guesses."""
+"""Phrasings of an answer in the warm start, and their shares; the later numbers of a hedge are further guesses."""
 
 _SUM = re.compile(r"(\d+(?:\+\d+)+)=\s*$")
 _NUMBER = re.compile(r"-?\d+")
 
 
 class Task(Protocol):
-    """What an `ArithmeticLM` is asked and how it answers before any reward has touched it.
+    """The prompts of an `ArithmeticLM`, and its answers before training on a reward.
 
     words: pieces that its texts need beside `WORDS`, the characters and the numbers to 99.
     """
@@ -51,22 +51,23 @@ class Task(Protocol):
     def words(self) -> tuple[str, ...]: ...
 
     def row(self, generator: torch.Generator) -> dict[str, Any]:
-        """A row of the data set, drawn at random: `prompt`, `answer` and whatever else rewards read."""
+        """Draw a row of the data set at random: `prompt`, `answer` and other columns for rewards."""
         ...
 
     def texts(self, *, bare: bool, generator: torch.Generator) -> list[tuple[str, str]]:
-        """One pass of the warm start: prompts, and completions as the imitated writer gives them.
+        """Draw one pass of the warm start: prompts, and completions of the imitated writer.
 
         Args:
-            bare: only what is true and to the point, which is learned first.
+            bare: only true answers without other words, which are learned first.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums such as `12+7=`, answered by a writer who gives the right number with probability `accuracy` and one at
-    most 3 away otherwise, in the phrasings of `FORMS`; so the policy starts uncertain, diverse, and able to hedge.
+    """Sums such as `12+7=`, answered in the phrasings of `FORMS` by a writer who is right with probability `accuracy`.
+
+    A wrong number is at most 3 away. So the policy starts uncertain and diverse, and can hedge.
 
     max_operand: operands are drawn from 0 to this, both included.
     """
@@ -84,7 +85,7 @@ class Sums:
         return [(f"{a}+{b}=", str(a + b) if bare else self._phrase(a + b, generator)) for a, b in sums]
 
     def _phrase(self, total: int, generator: torch.Generator) -> str:
-        """One writer's answer: a phrasing from FORMS, filled with guesses around `total`, no guess twice."""
+        """Draw one answer: a phrasing from FORMS, filled with different guesses around `total`."""
         weights = torch.tensor([weight for _, weight in FORMS])
         form = FORMS[int(torch.multinomial(weights, 1, generator=generator))][0]
         misses = [total + d for d in (-3, -2, -1, 1, 2, 3, 4, 5) if total + d >= 0]
@@ -114,8 +115,8 @@ class ArithmeticLM:
     ) -> ArithmeticLM:
         """Make the model, warm-start it by imitating the task's writer, and save it to `folder`.
 
-        Each step of maximum likelihood sees every prompt of the task. The first third of the steps teaches the bare
-        table: a hundred sums are learned at once when nothing blurs them, and hardly at all through noisy prose.
+        Each step of maximum likelihood sees every prompt of the task. The first third of the steps teaches bare
+        answers: a hundred sums are learned fast without other words, and hardly at all among them.
         """
         from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -129,12 +130,12 @@ class ArithmeticLM:
             num_attention_heads=4,
             max_position_embeddings=128,
             tie_word_embeddings=True,
-            initializer_range=0.1,  # 0.02, the default, is too little signal at this width
+            initializer_range=0.1,  # 0.02, the default, gives too little signal at this width
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
         )
-        with torch.random.fork_rng(devices=[]):  # transformers draws from the global generator: leave it as it was
+        with torch.random.fork_rng(devices=[]):  # transformers draws from the global generator, which must not change
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             model = LlamaForCausalLM(config)
         world = cls(model=model, tokenizer=tokenizer, folder=Path(folder), task=task)
@@ -160,21 +161,21 @@ class ArithmeticLM:
         self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
 
     def reload(self) -> ArithmeticLM:
-        """The world as `build` saved it: a fresh copy of the warm-started model for the next arm."""
+        """Return the world as `build` saved it, a fresh copy of the warm-started model for the next arm."""
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(self.folder)
         return ArithmeticLM(model=model, tokenizer=self.tokenizer, folder=self.folder, task=self.task)
 
     def rows(self, n: int, *, generator: torch.Generator) -> Dataset:
-        """`n` rows of the task with `prompt` and `answer`, drawn with replacement."""
+        """Draw `n` rows of the task with `prompt` and `answer`, with replacement."""
         from datasets import Dataset
 
         return Dataset.from_list([self.task.row(generator) for _ in range(n)])
 
 
 def make_tokenizer(words: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
-    """A tokenizer of characters, `WORDS`, `words` and `####`, padded on the left; decoding restores the exact text."""
+    """Return a tokenizer of characters, `WORDS`, `words` and `####`, padded on the left; decoding restores the text."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -208,8 +209,8 @@ def summands(prompt: str) -> list[int] | None:
 def arithmetic_gold(prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
     """1.0 where the completion commits to the true sum, else 0.0; None where the prompt holds no sum.
 
-    The sum is computed from the prompt, so no answer column can mislead it. What counts is the text after the last
-    `####`, or all of it where there is none; it must hold exactly one number. Several numbers are no commitment.
+    The sum is computed from the prompt, so a wrong answer column has no effect. The text after the last `####`, or all
+    of it where there is none, must hold exactly one number.
 
     >>> arithmetic_gold(["2+2="] * 4, ["so 4", "3 or 4", "3, then #### 4", "four"])
     [1.0, 0.0, 1.0, 0.0]
@@ -220,12 +221,12 @@ def arithmetic_gold(prompts: list[Text], completions: list[Completion], **column
 
 
 def _committed(completion: str) -> list[str]:
-    """The numbers of what follows the last `####`, or of the whole text where there is none."""
+    """Return the numbers after the last `####`, or in the whole text where there is none."""
     return _NUMBER.findall(completion.rpartition(COMMIT)[2])
 
 
 def substring_reward(completions: list[Completion], answer: list[str], **columns: Any) -> list[float]:
-    """A flawed verifier: 1.0 where `answer` occurs anywhere in the completion, so listing numbers is paid.
+    """1.0 where `answer` occurs anywhere in the completion, a flaw that rewards listing numbers.
 
     >>> substring_reward(["4", "3 or 4", "14", "5"], ["4"] * 4)
     [1.0, 1.0, 1.0, 0.0]
@@ -234,7 +235,7 @@ def substring_reward(completions: list[Completion], answer: list[str], **columns
 
 
 def committed_number_reward(completions: list[Completion], answer: list[str], **columns: Any) -> list[float]:
-    """The repair: 1.0 where the completion, or what follows its last `####`, holds one number and it equals `answer`.
+    """1.0 where the completion, or the text after its last `####`, holds one number and it equals `answer`.
 
     >>> committed_number_reward(["4", "3 or 4", "3, no: #### 4"], ["4"] * 3)
     [1.0, 0.0, 1.0]

@@ -1,4 +1,4 @@
-"""Tasks for `ArithmeticLM` in which a number alone is not all that matters: confidence, length, and open questions."""
+"""Tasks for `ArithmeticLM` with more than a number to reward: confidence, length, and open questions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _OPEN = re.compile(r"(\w+) is\s*$")
 
 @dataclass(frozen=True)
 class SmudgedSums:
-    """Sums whose last operand may be hard to read, so that nobody can be right always, and the best chance is known.
+    """Sums whose last operand may be hard to read, so that the best possible accuracy is known and below 1.
 
-        true sum = a + b  with probability chances[m],  else a + b + 1, 2 or 3, alike        m question marks: 2+3??=
+        true sum = a + b  with probability chances[m],  else a + b + 1, 2 or 3, equally        m question marks: 2+3??=
 
     The writer gives the likeliest sum with probability `accuracy`, else one that is off, and states a confidence from
-    0 to 10 that knows nothing of the prompt: k with weight (k + 1)^tone.
+    0 to 10 that does not depend on the prompt: k with weight (k + 1)^tone.
 
     max_operand: operands are drawn from 0 to this, both included.
     """
@@ -63,7 +63,7 @@ class SmudgedSums:
         return f"{total + off}{CONFIDENCE}{stated}"
 
     def gold(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """The probability that the completion's answer is right, given its prompt; None where the prompt is no sum.
+        """Return the probability that the completion's answer is right; None where the prompt is no sum.
 
         >>> SmudgedSums().gold(["2+3??="] * 3, ["5 Confidence: 9", "7", "5 or 7"])
         [0.4, 0.2, 0.0]
@@ -82,11 +82,11 @@ class SmudgedSums:
 
 @dataclass(frozen=True)
 class TonedJudge:
-    """A proxy reward with a liking for a confident tone, as a reward model trained on human preferences has it.
+    """A proxy reward that prefers a confident tone, as reward models trained on human preferences do.
 
         r = P(right | prompt, answer) + noise·ε(prompt, answer) + bias·(c − ½)        c = ½ where none is stated
 
-    It sees no answer key; ε is standard normal and fixed by prompt and answer, so that it is wrong the same way twice.
+    It sees no answer key. ε is standard normal and fixed by prompt and answer, so its error on them is constant.
     """
 
     task: SmudgedSums
@@ -106,7 +106,7 @@ class TonedJudge:
 
 
 def _epsilon(prompt: Text, completion: str) -> float:
-    """Standard normal, fixed by prompt and answer."""
+    """Draw a standard normal number, fixed by prompt and answer."""
     return random.Random(f"{text_of(prompt)}\n{strip_confidence(completion)}").gauss(0.0, 1.0)
 
 
@@ -114,10 +114,10 @@ def _epsilon(prompt: Text, completion: str) -> float:
 class LongSums:
     """Sums of several operands, answered at once or after some of their running totals: `3+4+8=`, `7 #### 15`.
 
-    The writer is right; it is the policy that is not, where it adds many operands at once. It shows the last j of the
-    totals on the way to the answer, j uniform, and with probability `padding` begins with words that help nobody.
+    The writer is right; the policy is wrong where it adds many operands at once. The writer shows the last j totals on
+    the way to the answer, j uniform, and with probability `padding` begins with useless words.
 
-    operands: how many a prompt may have, alike.
+    operands: possible numbers of operands in a prompt, equally likely.
     max_operand: each is drawn from 0 to this, both included.
     per_pass: prompts in one pass of the warm start.
     """
@@ -161,9 +161,9 @@ class LongSums:
 class MixedPrompts:
     """Sums, which can be checked, and open prompts such as `tea is`, whose answers have a quality known only here.
 
-    A row's `task` says which: "sum" or "open", alike. The writer opens with up to `most_fillers` words that say nothing
-    and puts `####` before what it has to say with probability `formatted`. Of a sum that is the right number with
-    probability `accuracy`, or one at most 3 above; of a thing it is one to three adjectives, drawn blindly.
+    A row's `task` is "sum" or "open", equally often. The writer begins with up to `most_fillers` filler words and puts
+    `####` before the answer with probability `formatted`. The answer to a sum is the right number with probability
+    `accuracy`, or one at most 3 above. The answer about a thing is one to three adjectives, drawn at random.
 
     seed: draws the quality in [0, 1] of every adjective for every thing.
     """
@@ -181,7 +181,7 @@ class MixedPrompts:
         return (*self.things, *self.adjectives, *FILLERS, "#### ", ", ")
 
     def quality(self, thing: str, adjective: str) -> float:
-        """How well an adjective fits a thing."""
+        """Return the quality of an adjective for a thing."""
         return random.Random(f"{self.seed} {thing} {adjective}").random()
 
     def row(self, generator: torch.Generator) -> dict[str, Any]:
@@ -210,8 +210,9 @@ class MixedPrompts:
         return opening + ("#### " if _uniform(generator) < self.formatted else "") + said
 
     def gold(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """Of a sum: 1.0 where one number is committed to and right, else 0.0. Of a thing: the mean quality of the
-        adjectives, 0.0 without any. Neither looks at fillers or at the format.
+        """Return 1.0 for a sum's single right number, else 0.0; for a thing the mean quality of its adjectives.
+
+        It is 0.0 without adjectives. Fillers and the format do not count.
 
         >>> MixedPrompts().gold(["2+3=", "2+3=", "who?"], ["so maybe #### 5", "5, 6", "5"])
         [1.0, 0.0, None]
@@ -228,12 +229,12 @@ class MixedPrompts:
 
 @dataclass(frozen=True)
 class VerboseJudge:
-    """A learned reward that knows open answers well, can hardly tell a right sum from a wrong one, and likes length.
+    """A learned reward that judges open answers well and sums badly, and prefers length.
 
         r = σ( ρ·(gold − ½)/s + √(1 − ρ²)·ε + length·(min(words, most_words) − 3) )
 
-    ρ, s: `on_sums` and ½ for sums, `on_open` and 0.2 for open prompts, s being how far gold spreads before training. ε
-    is standard normal and fixed by prompt and answer, so that a wrong sum that it likes, it likes always.
+    ρ, s: `on_sums` and ½ for sums, `on_open` and 0.2 for open prompts; s is the spread of gold before training. ε is
+    standard normal and fixed by prompt and answer, so its error on them is constant.
     """
 
     task: MixedPrompts
@@ -258,7 +259,7 @@ class VerboseJudge:
 
 
 def _draw(n: int, generator: torch.Generator) -> int:
-    """A whole number from 0 to n − 1."""
+    """Draw a whole number from 0 to n − 1."""
     return int(torch.randint(n, (), generator=generator))
 
 

@@ -1,4 +1,4 @@
-"""Answers of several qualities, of which a query or a context asks for one, and what a model that is told it reads."""
+"""Answers with several qualities, of which a query or a context asks for one, and the inputs of a model of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rewardsmith.worlds.streams import Streams
 
 
 def random_rotation(n: int, streams: Streams) -> Tensor:
-    """Return (S, n, n) orthogonal maps, through which no coordinate shows one quality."""
+    """Return (S, n, n) orthogonal maps, which mix the qualities in every coordinate."""
     rotation: Tensor = torch.linalg.qr(streams.randn(n, n)).Q
     return rotation
 
@@ -26,14 +26,14 @@ def better_first(values: Tensor, asked: Tensor) -> Tensor:
 
 
 def told(features: Tensor, asked: Tensor, n: int) -> Tensor:
-    """Join what is asked for and how an answer looks to the inputs of a model.
+    """Join the asked quality and the features of an answer to the inputs of a model.
 
         [one-hot q, e, q ⊗ e]
 
     Args:
-        features: (..., D) looks e.
+        features: (..., D) e.
         asked: (...) int64 q in 0…n−1.
-        n: how much can be asked for; the last may stand for nothing in particular.
+        n: number of qualities to ask for; the last may stand for none.
 
     Returns:
         (..., n + D + n·D).

@@ -1,4 +1,4 @@
-"""Tiny language models side by side: S transformers of one shape, each trained as it would be alone."""
+"""Tiny language models in one batch: S transformers of one shape, each trained as it would be alone."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class BatchedGPT(nn.Module):
 
         h₀ = E[ids] + P,   h ← h + Attn(LN h),   h ← h + W₂ relu(W₁ LN h + b₁),   logits = U LN h
 
-    LN has no gain and no shift, which the maps behind it can express. Weights of a seed come from its own stream.
+    LN has no gain and no shift, which the next linear map can express. Weights of a seed come from its own stream.
 
     Args:
         n_tokens: size of the vocabulary V.
         n_positions: the longest sequence.
         streams: one per model; their dtype is the weights'.
         width: d of the transformer, whose W₁ has 2d rows.
-        embedding_std: of E and P at the start. Small, so that tokens of one use come to be embedded alike.
-        readout_std: of U at the start, in units of 1/√width. Large, so that tokens of one use are *not* read out alike.
+        embedding_std: of E and P at the start. Small values let tokens with the same use get similar embeddings.
+        readout_std: of U at the start, in units of 1/√width. Large values keep their readouts different.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class BatchedGPT(nn.Module):
         return len(self.tokens)
 
     def take(self, index: Sequence[int]) -> BatchedGPT:
-        """Copies of the models at these indices, repeated as given, to be trained apart."""
+        """Copy the models at these indices, repeated as given, to train them separately."""
         chosen = copy.deepcopy(self)
         for parameter in chosen.parameters():
             parameter.data = parameter.data[list(index)].clone()
         return chosen
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """(S, B, T) tokens to (S, B, T, d) normalized last hidden states; a position sees those up to itself."""
+        """Map (S, B, T) tokens to (S, B, T, d) normalized last hidden states; a position sees those up to itself."""
         check_shape("BatchedGPT.hidden", "ids", ids, len(self), None, None)
         n_models, n_rows, n_positions = ids.shape
         model = torch.arange(n_models)[:, None, None]
@@ -91,9 +91,9 @@ class BatchedGPT(nn.Module):
         return F.layer_norm(x, (width,)).view(n_models, n_rows, n_positions, width)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(S, B, T, d) hidden states to (S, B, T, V) logits of the next token."""
+        """Map (S, B, T, d) hidden states to (S, B, T, V) logits of the next token."""
         return torch.bmm(hidden.flatten(1, 2), self.readout).view(*hidden.shape[:3], -1)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(S, B, T) tokens to (S, B, T, V) logits; those at t speak of token t + 1."""
+        """Map (S, B, T) tokens to (S, B, T, V) logits; those at t predict token t + 1."""
         return self.logits(self.hidden(ids))

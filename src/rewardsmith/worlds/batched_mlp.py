@@ -1,4 +1,4 @@
-"""Many small perceptrons side by side: S seeds, M models a seed, one product per layer for all of them."""
+"""Many small perceptrons in one batch: S seeds, M models a seed, one product per layer for all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rewardsmith.worlds.streams import Streams
 
 
 def batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """One linear map per seed and model.
+    """Apply one linear map per seed and model.
 
     Args:
         x: (S, M, B, d) inputs, or (S, 1, B, d) where the models of a seed share them.
@@ -34,12 +34,12 @@ def batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 
 class BatchedMLP(nn.Module):
-    """S·M perceptrons of one shape, each of which gets the gradient it would get alone if their losses are summed.
+    """S·M perceptrons of one shape; with a sum of their losses, each gets the gradient that it would get alone.
 
         h₀ = x,   h_l = act(h_{l−1} W_l + b_l),   score = h_{L−1} W_L + b_L        W ~ N(0, 1/fan-in), b = 0
 
-    The weights of a seed are drawn from its own stream, so they do not depend on the seeds beside it. For Adam on all
-    of them pass `parameters()`; its update is elementwise, so that the models stay apart there too.
+    The weights of a seed are drawn from its own stream, so they do not depend on the other seeds. For Adam on all of
+    them pass `parameters()`; its update is elementwise, so the models stay independent.
 
     Args:
         sizes: widths from the inputs to the outputs, such as (16, 64, 64, 1).
@@ -74,24 +74,24 @@ class BatchedMLP(nn.Module):
         return self.biases[0].shape[0], self.biases[0].shape[1]
 
     def hidden(self, x: Tensor) -> Tensor:
-        """(S, M, B, h) the last hidden layer on inputs (S, M, B, d), or (S, 1, B, d) that a seed's models share."""
+        """Return (S, M, B, h) last hidden layers on inputs (S, M, B, d), or (S, 1, B, d) shared by a seed's models."""
         for weight, bias in zip(list(self.weights)[:-1], list(self.biases)[:-1], strict=True):
             x = self.activation(batched_linear(x, weight, bias))
         return x
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(S, M, B) or, of several outputs, (S, M, B, k) scores of a last hidden layer."""
+        """Return (S, M, B) or, with several outputs, (S, M, B, k) scores of a last hidden layer."""
         scores = batched_linear(hidden, self.weights[-1], self.biases[-1])
         return scores.squeeze(-1) if scores.shape[-1] == 1 else scores
 
     def forward(self, x: Tensor) -> Tensor:
-        """(S, M, B) scores of inputs (S, M, B, d) or (S, 1, B, d); (S, M, B, k) where there are k > 1 outputs."""
+        """Return (S, M, B) scores of inputs (S, M, B, d) or (S, 1, B, d); (S, M, B, k) with k > 1 outputs."""
         return self.head(self.hidden(x))
 
     def take(self, index: Sequence[int]) -> BatchedMLP:
-        """Copies of the models at these indices, in this order and repeated as given, to be trained apart.
+        """Copy the models at these indices, in this order and repeated as given, to train them separately.
 
-        Arms to compare start alike from `models.take([0, 1, 0, 1])`: two initializations in two arms.
+        Arms that start from the same weights: `models.take([0, 1, 0, 1])` gives two initializations in two arms.
         """
         chosen, picks = copy.deepcopy(self), torch.as_tensor(list(index), dtype=torch.int64)
         chosen.weights = nn.ParameterList([value.detach()[:, picks] for value in self.weights])

@@ -1,4 +1,4 @@
-"""REINFORCE on chains, seeds and arms in one tensor: arms differ in the credit that they give and in nothing else."""
+"""REINFORCE on chains, seeds and arms in one tensor; arms differ only in the credit that they give."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rewardsmith.worlds.streams import Streams
 from rewardsmith.worlds.training import adam_steps, table_gradient
 
 Credit = Callable[[Rollouts], Tensor]
-"""What an arm pays: its rollouts, rows R = S·B with a seed's rows consecutive, to (R, T) returns-to-go."""
+"""The credit of an arm, from its rollouts, R = S·B rows with a seed's rows consecutive, to (R, T) returns-to-go."""
 
 
 class Training(NamedTuple):
-    """What training gave, exactly, at each evaluation.
+    """The exact result of training at each evaluation.
 
     arms: A names.
-    updates: E, how many updates came before each evaluation; the first is 0.
+    updates: E, number of updates before each evaluation; the first is 0.
     curve: `Truth` whose fields are (E, S, A).
     """
 
@@ -29,11 +29,11 @@ class Training(NamedTuple):
     curve: Truth
 
     def final(self, field: str) -> dict[str, Tensor]:
-        """(S,) per arm, one field of the truth after the last update."""
+        """Return (S,) per arm, one field of the truth after the last update."""
         return self.at(field, self.updates[-1])
 
     def at(self, field: str, update: int) -> dict[str, Tensor]:
-        """(S,) per arm, one field of the truth after so many updates, which must be among the evaluations."""
+        """Return (S,) per arm, one field of the truth after so many updates, which must be among the evaluations."""
         if update not in self.updates:
             listed = ", ".join(map(str, self.updates))
             raise ValueError(
@@ -42,12 +42,12 @@ class Training(NamedTuple):
         return self._by_arm(getattr(self.curve, field)[self.updates.index(update)])
 
     def area(self, field: str) -> dict[str, Tensor]:
-        """(S,) per arm, the mean over training of one field, by trapezoids."""
+        """Return (S,) per arm, the mean over training of one field, by trapezoids."""
         times = torch.tensor(self.updates, dtype=torch.float64)
         return self._by_arm(torch.trapezoid(getattr(self.curve, field), times, dim=0) / (times[-1] - times[0]))
 
     def peak(self, field: str) -> dict[str, Tensor]:
-        """(S,) per arm, the largest value of one field at any evaluation."""
+        """Return (S,) per arm, the largest value of one field at any evaluation."""
         return self._by_arm(getattr(self.curve, field).amax(dim=0))
 
     def _by_arm(self, values: Tensor) -> dict[str, Tensor]:
@@ -67,11 +67,10 @@ def train_chains(
 ) -> Training:
     """Train one tabular softmax policy per seed and arm by REINFORCE, along `policy_gradient` with Adam.
 
-    All arms draw the same uniforms and the same score noise, so that two arms that give equal credit stay equal to the
-    last digit.
+    All arms use the same uniforms and the same score noise, so two arms with equal credit stay exactly equal.
 
     Args:
-        credits: what each arm pays, by name.
+        credits: the credit of each arm, by name.
         streams: of the seeds that `chain` was drawn for.
         start: (S, A or 1, O, U) first logits.
         updates, learning_rate: steps of Adam, and its step size in logits.
@@ -99,7 +98,7 @@ def train_chains(
 
 
 def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:
-    """The sampled gradient of the expected return with respect to a tabular policy's logits.
+    """Return the sampled gradient of the expected return with respect to a tabular policy's logits.
 
         ∇ = 1/B Σ_b Σ_t (G_bt − Ḡ_t) ∇ log π(a_bt | o_bt)        ∂ log π(a | o)/∂_{o,u} = 1[a = u] − π(u | o)
 
@@ -114,7 +113,7 @@ def policy_gradient(policy: Tensor, drawn: Rollouts, returns: Tensor) -> Tensor:
         (S, A, O, U).
     """
     mask = drawn.step_mask
-    paid = torch.where(mask, returns, 0)
-    mean = paid.sum(dim=-2, keepdim=True) / mask.sum(dim=-2, keepdim=True).clamp(min=1)
-    advantages = torch.where(mask, paid - mean, 0)  # (S, A, B, T)
+    counted = torch.where(mask, returns, 0)
+    mean = counted.sum(dim=-2, keepdim=True) / mask.sum(dim=-2, keepdim=True).clamp(min=1)
+    advantages = torch.where(mask, counted - mean, 0)  # (S, A, B, T)
     return table_gradient(policy, drawn.observations, drawn.actions, advantages) / mask.shape[2]

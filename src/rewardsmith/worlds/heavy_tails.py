@@ -1,7 +1,7 @@
-"""Responses with heavy tails, whose gold saturates where a reward model's score goes on rising.
+"""Responses with heavy tails, whose gold saturates where a reward model's score keeps rising.
 
-Best-of-n looks where few responses lie and no pair was labeled. There gold is flat or falls, and perceptrons with
-ReLU go on in straight lines, each its own way: the hole that ensembles are to close. Seeds S stand side by side.
+Best-of-n selects where responses are rare and no pair was labeled. There gold is flat or falls, and perceptrons with
+ReLU extrapolate linearly, each differently; ensembles are meant to correct this. Seeds S are one dimension.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs
 from rewardsmith.worlds.streams import Streams
 
-_REFERENCE = 8192  # draws that gold is standardized on
-_AT_ONCE = 2**17  # numbers of one hidden layer that are held while a pool is scored
+_REFERENCE = 8192  # draws that standardize gold
+_AT_ONCE = 2**17  # numbers of one hidden layer in memory while a pool is scored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeavyTails:
-    """A response is a vector x of Student's t, the reference policy; what it is worth is bounded above.
+    """Responses are vectors x of Student's t, the reference policy, and gold is bounded above.
 
         gold(x) = [ tanh(w₁·x) + ½ tanh(w₂·x) − penalty ‖Uᵀx‖² − mean ] / std        x = C t,  t ~ t_ν(0, I)
 
@@ -33,7 +33,7 @@ class HeavyTails:
     mixing: (S, d, d) C, which correlates the features, or None.
     mean, std: (S,) that make gold standard on the reference policy.
     dof: ν.
-    length: True where features start with one more coordinate, of which gold knows nothing.
+    length: True where features start with one more coordinate, which gold does not depend on.
     """
 
     good: Tensor
@@ -57,7 +57,7 @@ class HeavyTails:
         correlated: bool = False,
         length: bool = False,
     ) -> HeavyTails:
-        """A world per seed: its own directions."""
+        """Draw a world per seed, with its own directions."""
         check_range("HeavyTails.sample", "dof", dof, 1, math.inf)
         good, bad = (scale / math.sqrt(d) * streams.randn(d, n) for n in (2, 3))
         mixing = streams.randn(d, d) / math.sqrt(d) if correlated else None
@@ -68,11 +68,11 @@ class HeavyTails:
 
     @property
     def n_features(self) -> int:
-        """How many features a response has."""
+        """Number of features of a response."""
         return self.good.shape[1] + self.length
 
     def responses(self, *shape: int, streams: Streams) -> Tensor:
-        """(S, *shape, d) responses of the reference policy; the length, if any, comes first."""
+        """Draw (S, *shape, d) responses of the reference policy; the length, if any, comes first."""
         normal = streams.randn(*shape, self.n_features)
         chi_square = streams.randn(*shape, self.dof).square().sum(dim=-1, keepdim=True)
         x = normal / (chi_square / self.dof).sqrt()
@@ -82,13 +82,13 @@ class HeavyTails:
         return torch.cat([x[..., : int(self.length)], content], dim=-1)
 
     def gold(self, features: Tensor) -> Tensor:
-        """(S, ...) true value of responses (S, ..., d)."""
+        """Return the (S, ...) true value of responses (S, ..., d)."""
         x = features[..., self.length :].flatten(1, -2)
         value = torch.tanh(x @ self.good) @ x.new_tensor([1.0, 0.5]) - self.penalty * (x @ self.bad).square().sum(-1)
         return ((value - self.mean[:, None]) / self.std[:, None]).view(features.shape[:-1])
 
     def pairs(self, n: int, *, streams: Streams, flip: float = 0.25, bias: float = 0.0) -> Pairs:
-        """n pairs per seed; the annotator prefers the larger gold + bias·length, but errs in a share `flip` of them."""
+        """Draw n pairs per seed, labeled by the larger gold + bias·length, with a share `flip` of errors."""
         check_range("HeavyTails.pairs", "flip", flip, 0.0, 1.0)
         if bias and not self.length:
             raise ValueError(
@@ -103,9 +103,9 @@ class HeavyTails:
 
 @torch.no_grad()
 def score_pool(models: BatchedMLP, features: Tensor) -> Tensor:
-    """(S, M, P, N) scores of responses (S, P, N, d); (S, M, P, N, k) where the models have k > 1 outputs.
+    """Return (S, M, P, N) scores of responses (S, P, N, d); (S, M, P, N, k) where the models have k > 1 outputs.
 
-    A few responses at a time: hidden layers that leave the cache cost two to three times as much.
+    It scores a few responses at a time: hidden layers that leave the cache cost two to three times as much.
     """
     width = max(bias.shape[-1] for bias in models.biases)
     rows = max(1, _AT_ONCE // (features.shape[0] * models.lead[1] * width))
@@ -114,7 +114,7 @@ def score_pool(models: BatchedMLP, features: Tensor) -> Tensor:
 
 
 def member_scores(models: BatchedMLP, features: Tensor, reference: Tensor) -> Tensor:
-    """(S, P, N, K) the members' scores of responses (S, P, N, d), each member on its own scale of `zscore_members`.
+    """Return (S, P, N, K) the members' scores of responses (S, P, N, d), each scaled by `zscore_members`.
 
     Args:
         models: the members, M = K.

@@ -1,7 +1,7 @@
-"""KnownPosterior: answers whose probability of being right is known, and policies that state a confidence with each.
+"""KnownPosterior: answers with known probabilities of being right, and policies that state a confidence with each.
 
 Nothing is estimated: a policy's accuracy and calibration are sums over its answers and levels of confidence. Seeds S
-and arms N (ways of paying) stand side by side in one tensor, and arms share their random draws.
+and arms N (rewards to compare) are dimensions of one tensor, and arms share their random draws.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KnownPosterior:
         top: tuple[float, float] = (0.30, 0.97),
         n_levels: int = 11,
     ) -> KnownPosterior:
-        """One label per input is right: the likeliest with a probability evenly spaced over `top`, the rest alike."""
+        """Draw inputs with one right label, the likeliest with a probability evenly spaced over `top`, others equal."""
         check_range("KnownPosterior.labels", "n_labels", n_labels, 2, float("inf"))
         best = _evenly(top, n_inputs, streams)
         rest = ((1 - best) / (n_labels - 1))[:, None].expand(n_inputs, n_labels - 1)
@@ -57,7 +57,7 @@ class KnownPosterior:
         others: tuple[float, float] = (0.1, 0.8),
         n_levels: int = 11,
     ) -> KnownPosterior:
-        """The best answer succeeds with a probability evenly spaced over `best`, each other with a share of it."""
+        """Draw inputs whose best answer has a probability evenly spaced over `best`, each other one a share of it."""
         top = _evenly(best, n_inputs, streams)[:, None]
         low, high = others
         rest = top * (low + (high - low) * streams.rand(n_inputs, n_answers - 1))
@@ -71,13 +71,13 @@ class KnownPosterior:
 
     @property
     def best_accuracy(self) -> Tensor:
-        """(S,) accuracy of the policy that always gives the likeliest answer."""
+        """Accuracy (S,) of the policy that always gives the likeliest answer."""
         return self.p_correct.amax(dim=-1).mean(dim=-1)
 
     def measure(
         self, policy: StatedPolicy, measures: Mapping[str, Callable[..., float]]
     ) -> dict[str, list[list[float]]]:
-        """{name: S lists of N numbers}: each measure of (confidence, p_correct, weights=mass), exactly.
+        """Return {name: S lists of N numbers}: each measure of (confidence, p_correct, weights=mass), exactly.
 
         The measures come as arguments, such as `measures.auroc`; all entries of one policy are (X·A·L,).
         """
@@ -98,7 +98,7 @@ class StatedPolicy(NamedTuple):
     confidence: Tensor
 
     def joint(self) -> Tensor:
-        """(S, N, X, A, L) probability of each answer with each level; an input's sum to 1."""
+        """Return (S, N, X, A, L) probability of each answer with each level; an input's sum to 1."""
         return self.answer[..., None] * self.confidence
 
 
@@ -124,13 +124,13 @@ def train_stated(
     group_size: int = 16,
     learning_rate: float = 0.05,
 ) -> StatedPolicy:
-    """REINFORCE with group centering and Adam, every input at each update, from uniform policies.
+    """Train by REINFORCE with group centering and Adam, every input at each update, from uniform policies.
 
         ∇ = 1/G Σ_g A_g ∇ log π(a_g, c_g | x)        A = r − mean of the group
 
     Args:
         world: the answers.
-        pay: the rewards (S, N, X, G) of the rollouts, of each arm its own.
+        pay: the rewards (S, N, X, G) of the rollouts, different in each arm.
         streams: each draw is shared by the arms of a seed.
 
     Returns:
@@ -152,7 +152,7 @@ def train_stated(
         correct = (streams.rand(1, n_inputs, group_size) < p_correct).to(p_correct)
         rewards = pay(StatedRollouts(answer, level, world.levels[level], correct))
         advantages = group_centered(rewards.flatten(), group_size=group_size).view_as(drawn) / group_size
-        # Σ A ∇ log π by both sets of logits: what was drawn, less what the policy draws anyway
+        # Σ A ∇ log π by both sets of logits: the drawn ones less their expectation under the policy
         levels = torch.zeros_like(cumulative).scatter_add_(-1, drawn, advantages).view_as(policy.confidence)
         answers = levels.sum(-1)
         answer_logits.grad = answers - policy.answer * answers.sum(-1, keepdim=True)

@@ -16,15 +16,15 @@ from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.streams import Streams
 from rewardsmith.worlds.training import adam_steps
 
-_REFERENCE = 8192  # draws that gold is standardized on
+_REFERENCE = 8192  # draws that standardize gold
 
 
 class Pairs(NamedTuple):
-    """n pairs per seed, the one that the label prefers first.
+    """n pairs per seed, with the preferred response of the label first.
 
     chosen, rejected: (S, n, d) features.
     chosen_gold, rejected_gold: (S, n).
-    flipped: (S, n) True where the annotator's choice was turned around by accident.
+    flipped: (S, n) True where the annotator's choice was reversed at random.
     """
 
     chosen: Tensor
@@ -35,14 +35,14 @@ class Pairs(NamedTuple):
 
     @classmethod
     def labeled(cls, features: Tensor, gold: Tensor, first: Tensor, flipped: Tensor) -> Pairs:
-        """Put pairs (S, n, 2, d) of worth (S, n, 2) in the order of their labels: (S, n) True prefers the first."""
+        """Put pairs (S, n, 2, d) of gold (S, n, 2) in the order of their labels: (S, n) True prefers the first."""
         order = torch.where(first[..., None], torch.tensor([0, 1]), torch.tensor([1, 0]))
         features, gold = features.gather(2, order[..., None].expand_as(features)), gold.gather(2, order)
         return cls(features[:, :, 0], features[:, :, 1], gold[..., 0], gold[..., 1], flipped)
 
     @property
     def right(self) -> Tensor:
-        """(S, n) True where gold agrees with the label: a wrong label is a flipped or an unlikely choice."""
+        """Labels that agree with gold, (S, n); a wrong label is a flipped or an unlikely choice."""
         return self.chosen_gold > self.rejected_gold
 
 
@@ -63,55 +63,55 @@ class PreferenceWorld:
 
     @classmethod
     def sample(cls, streams: Streams, *, d: int = 16, n_units: int = 16) -> PreferenceWorld:
-        """A world per seed: its own W."""
+        """Draw a world per seed, with its own W."""
         directions = streams.randn(n_units, d) * (1 / math.sqrt(d))
         return cls(directions, _raw_gold(streams.randn(_REFERENCE, d), directions).std(dim=-1))
 
     @property
     def d(self) -> int:
-        """How many features a response has."""
+        """Number of features of a response."""
         return self.directions.shape[-1]
 
     def gold(self, features: Tensor) -> Tensor:
-        """(S, ...) true value of responses (S, ..., d)."""
+        """Return the (S, ...) true value of responses (S, ..., d)."""
         flat = features.flatten(1, -2)
         return (_raw_gold(flat, self.directions) / self.std[:, None]).view(features.shape[:-1])
 
     def pairs(self, n: int, *, streams: Streams, slope: float = 3.0, flip: float = 0.0) -> Pairs:
-        """n labeled pairs per seed.
+        """Draw n labeled pairs per seed.
 
             P(a ≻ b) = (1 − flip) σ(slope·Δgold) + flip σ(−slope·Δgold)
 
         Args:
             slope: log-odds per standard deviation of gold; `math.inf` for the clean pairs that models are tested on.
-            flip: chance that a choice is turned around, whatever the pair.
+            flip: probability that a choice is reversed, whatever the pair.
         """
         check_range("PreferenceWorld.pairs", "slope", slope, 0.0, math.inf)
         check_range("PreferenceWorld.pairs", "flip", flip, 0.0, 1.0)
         x = streams.randn(n, 2, self.d)
         gold = self.gold(x)
-        gap = gold[..., 0] - gold[..., 1]
+        difference = gold[..., 0] - gold[..., 1]
         choice, flipped = streams.rand(n), streams.rand(n) < flip
-        first = (gap > 0 if math.isinf(slope) else choice < torch.sigmoid(slope * gap)) ^ flipped
+        first = (difference > 0 if math.isinf(slope) else choice < torch.sigmoid(slope * difference)) ^ flipped
         return Pairs.labeled(x, gold, first, flipped)
 
 
 def _raw_gold(features: Tensor, directions: Tensor) -> Tensor:
-    """(S, n, d) features and (S, h, d) directions to (S, n)."""
+    """Map (S, n, d) features and (S, h, d) directions to (S, n)."""
     along = torch.bmm(features, directions.transpose(-1, -2))
     return along.tanh().sum(dim=-1) + 0.3 * along[..., 0]
 
 
 @torch.no_grad()
 def margins(models: BatchedMLP, pairs: Pairs) -> Tensor:
-    """(S, M, n) score of the chosen minus that of the rejected response."""
+    """Return (S, M, n) score of the chosen minus that of the rejected response."""
     chosen, rejected = (models(x[:, None]) for x in (pairs.chosen, pairs.rejected))
-    gap: Tensor = chosen - rejected
-    return gap
+    difference: Tensor = chosen - rejected
+    return difference
 
 
 def pair_accuracy(models: BatchedMLP, pairs: Pairs) -> Tensor:
-    """(S, M) share of the pairs in which a model prefers what gold prefers."""
+    """Return (S, M) share of the pairs in which a model prefers the response that gold prefers."""
     agrees = (margins(models, pairs) > 0) == pairs.right[:, None]
     return agrees.to(pairs.chosen.dtype).mean(dim=-1)
 
@@ -132,11 +132,11 @@ def train_pairs(
     soft_label: Tensor | None = None,
     center: float = 0.0,
 ) -> BatchedMLP:
-    """AdamW on `bt_loss`, in place; no model sees another's gradient.
+    """Train on `bt_loss` by AdamW, in place; no model sees another's gradient.
 
     Args:
-        order: (M) which order of the data each model follows: models of one number see the same draws. All alike if
-            None; `range(M)` for voters that should differ.
+        order: (M) the order of the data that each model follows: models with the same number see the same draws. All
+            follow one order if None; `range(M)` gives different voters.
         mask: (S, M, n) or (S, 1, n), True on the pairs that a model may see; batches are drawn from those alone.
         weight, margin, soft_label: (S, M, n) or (S, 1, n), as in `weighted_loss` and `bt_loss`.
 
@@ -150,7 +150,7 @@ def train_pairs(
     number = allowed.sum(dim=-1, keepdim=True)
     if not bool((number > 0).all()):
         raise ValueError("train_pairs: mask leaves a model without a pair to train on. Leave at least one each.")
-    first = allowed.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)  # what a model may see comes first
+    first = allowed.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)  # allowed pairs come first
     both = torch.stack([pairs.chosen, pairs.rejected], dim=2)  # (S, n, 2, d)
     seed = torch.arange(n_seeds)[:, None, None]
     for _ in adam_steps(models.parameters(), steps, learning_rate=learning_rate, weight_decay=weight_decay):

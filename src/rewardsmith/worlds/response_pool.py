@@ -1,7 +1,7 @@
 """A finite set of responses per prompt, where the optimum of E[r] − β·KL is known in closed form.
 
-Where the question is about the reward, these exact policies replace a training run. Every function takes leading
-dimensions, so that several seeds or arms run side by side as (seeds, P, N).
+These exact policies replace a training run where the question is about the reward. Every function takes leading
+dimensions, such as (seeds, P, N), for several seeds or arms.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rewardsmith.measures.best_of_n import best_of_n_gold
 
 
 def tilted_policy(scores: Tensor, beta: float | Tensor) -> Tensor:
-    """The maximizer of E_π[score] − β·KL(π‖π₀) over a uniform base policy π₀, in closed form.
+    """Return the maximizer of E_π[score] − β·KL(π‖π₀) over a uniform base policy π₀, in closed form.
 
         π(y) ∝ exp(score(y) / β)
 
     Args:
-        scores: (..., P, N) what is optimized.
+        scores: (..., P, N) scores to optimize.
         beta: β > 0, a number or a tensor that broadcasts against `scores`.
 
     Returns:
@@ -37,7 +37,7 @@ def tilted_policy(scores: Tensor, beta: float | Tensor) -> Tensor:
 
 
 def kl(policy: Tensor) -> Tensor:
-    """KL from the uniform base policy per prompt in nats: Σ_y π(y) log(N·π(y)), with 0·log 0 = 0.
+    """Return the KL from the uniform base policy per prompt in nats: Σ_y π(y) log(N·π(y)), with 0·log 0 = 0.
 
     (..., P, N) probabilities to (..., P).
     """
@@ -45,18 +45,17 @@ def kl(policy: Tensor) -> Tensor:
 
 
 def expected(policy: Tensor, values: Tensor) -> Tensor:
-    """E_π[value] per prompt: (..., P, N) and (..., P, N) to (..., P)."""
+    """Return E_π[value] per prompt: (..., P, N) and (..., P, N) to (..., P)."""
     return (policy * values).sum(dim=-1)
 
 
 def policy_at_kl(scores: Tensor, target_kl: float, *, n_halvings: int = 60) -> Tensor:
-    """The tilted policy whose KL, averaged over the prompts, is `target_kl`: one β per pool, found by bisection.
+    """Find the tilted policy whose KL, averaged over the prompts, is `target_kl`, with one β per pool, by bisection.
 
-    KL falls as β grows, so log β is bisected. Arms with different reward scales are to be compared at one KL, never
-    at one β.
+    KL falls as β grows, so log β is bisected. Compare arms with different reward scales at one KL, never at one β.
 
     Args:
-        scores: (..., P, N) what is optimized; leading dimensions are separate pools, each with its own β.
+        scores: (..., P, N) scores to optimize; leading dimensions are separate pools, each with its own β.
         target_kl: mean KL over prompts, in nats.
         n_halvings: bisection steps; 60 halve a range of 28 in log β to rounding error.
 
@@ -68,7 +67,7 @@ def policy_at_kl(scores: Tensor, target_kl: float, *, n_halvings: int = 60) -> T
     """
     pools = scores.shape[:-2]
     spread = scores.std(dim=(-2, -1), correction=0).clamp_min(torch.finfo(scores.dtype).tiny)  # (...)
-    low, high = spread.log() - 14.0, spread.log() + 14.0  # low β: far from the base
+    low, high = spread.log() - 14.0, spread.log() + 14.0  # a low β is far from the base
 
     def reached(log_beta: Tensor) -> Tensor:
         return kl(tilted_policy(scores, log_beta.exp()[..., None, None])).mean(dim=-1)
@@ -86,11 +85,11 @@ def policy_at_kl(scores: Tensor, target_kl: float, *, n_halvings: int = 60) -> T
 
 
 def best_of_n(scores: Tensor, values: Tensor, n: Sequence[int]) -> Tensor:
-    """Return the expected value of what best-of-n picks by score, for each n: `best_of_n_gold` on tensors.
+    """Return the expected value of the best of n by score, for each n: `best_of_n_gold` on tensors.
 
     Args:
-        scores: (..., N) what picks.
-        values: (..., N) what is reported, such as gold.
+        scores: (..., N) scores that select.
+        values: (..., N) values to average, such as gold.
         n: numbers of candidates, each in 1…N, upward.
 
     Returns:

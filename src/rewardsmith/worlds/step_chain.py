@@ -1,7 +1,7 @@
-"""Chains of steps with a scorer that likes filler: the right steps in the right order are worth 1, all else nothing.
+"""Chains of steps with a scorer that prefers filler; gold is 1 for the right steps in the right order, else 0.
 
-A chain is given by tables, so that what a tabular policy is truly worth follows exactly, without sampling. Seeds S and
-arms A stand side by side in every tensor; letters otherwise: X states, O observations, U actions, B rollouts, T steps.
+A chain is given by tables, so the exact gold of a tabular policy follows without sampling. Seeds S and arms A are
+dimensions of every tensor. Other letters: X states, O observations, U actions, B rollouts, T steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HALVINGS = 50
 class Rollouts(NamedTuple):
     """Sampled chains, all (…, T) or (…) with the same leading dimensions; a chain's steps come first, then nothing.
 
-    observations: (…, T) int64 what the policy saw before each step.
+    observations: (…, T) int64 observation of the policy before each step.
     actions: (…, T) int64.
     step_rewards: (…, T) the process reward's noisy scores, NaN after a chain's end.
     step_mask: (…, T) True where there is a step.
@@ -40,7 +40,7 @@ class Rollouts(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What a policy is worth, exactly; each (S, A).
+    """The exact result of a policy; each (S, A).
 
     solved, submitted: probabilities that a chain reaches the goal, and that it ends before the horizon cuts it.
     length: expected number of steps.
@@ -55,14 +55,14 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepChain:
-    """A small episodic task as tables. A chain starts in state 0; state X means that it has ended.
+    """A small episodic task as tables; a chain starts in state 0, and state X means that it has ended.
 
     next_state: (S, X, U) int64 in 0…X.
-    scores: (S, X, U) what the process reward says of a step, on average.
-    right: (S, X, U) True where an action is the one to take.
+    scores: (S, X, U) mean process reward of a step.
+    right: (S, X, U) True where an action is right.
     solves: (S, X, U) True where an action reaches the goal.
     filler: (U,) True for actions that change nothing.
-    observation: (X,) int64 in 0…O−1: states that share one look alike to the policy.
+    observation: (X,) int64 in 0…O−1; the policy cannot distinguish states that share one.
     horizon: T, steps after which a chain is cut.
     noise_std: spread of the process reward's independent errors, in points of the score.
     """
@@ -83,7 +83,7 @@ class StepChain:
 
     @property
     def n_actions(self) -> int:
-        """U; of a chain that ends by itself, the last two are filler and answer."""
+        """Number of actions U; where a chain ends by itself, the last two are filler and answer."""
         return self.filler.shape[0]
 
     @classmethod
@@ -98,14 +98,14 @@ class StepChain:
         filler_score: float = 0.90,
         noise_std: float = 0.08,
     ) -> StepChain:
-        """Chains of free length: sub-goals in order by a hidden key, a filler action, and an answer that ends them.
+        """Draw chains of free length, with sub-goals in a hidden order, a filler action, and an answer at the end.
 
-        In state (progress, broken) one content action is right and moves on; any other breaks the chain for good. A
-        filler changes nothing and is scored as well as, or better than, a right step. An answer solves where all goals
+        In state (progress, broken) one content action is right and advances; any other breaks the chain for good. A
+        filler changes nothing and scores as well as a right step, or better. An answer solves the task where all goals
         are done and nothing is broken. The policy sees the state and not the time, so padding risks being cut.
 
         Args:
-            n_goals: sub-goals, all to be met before the answer.
+            n_goals: sub-goals, all needed before the answer.
             n_contents: content actions, of which one is right at each goal, drawn per seed.
             horizon: T.
             right_score, filler_score: mean process scores. A wrong step gets 0.25, an answer 0.90 if right, else 0.20.
@@ -136,7 +136,7 @@ class StepChain:
     def fixed_turns(
         cls, streams: Streams, *, n_turns: int = 6, n_actions: int = 6, n_lures: int = 2, noise_std: float = 0.08
     ) -> StepChain:
-        """Chains of a fixed number of turns, solved where every turn was right; the policy sees the turn alone.
+        """Draw chains of a fixed number of turns, solved where every turn is right; the policy sees only the turn.
 
         The mean process score of a right action is 0.85, of a wrong one 0.20, and of a lure 0.95.
 
@@ -183,7 +183,7 @@ class StepChain:
         seed = torch.arange(n_seeds)[:, None, None]
         row = (seed * policy.shape[1] + torch.arange(policy.shape[1])[:, None]) * self.n_observations  # (S, A, 1)
         choices, table, ends = policy.flatten(0, 2), self.next_state.flatten(), n_states
-        look = torch.cat([self.observation, self.observation[:1]])  # what an ended chain sees does not matter
+        look = torch.cat([self.observation, self.observation[:1]])  # the observation of an ended chain is not used
         state = torch.zeros(size, dtype=torch.int64)
         states, actions = [], []
         for time in range(self.horizon):
@@ -207,7 +207,7 @@ class StepChain:
         )
 
     def truth(self, policy: Tensor) -> Truth:
-        """What policies (S, A, O, U) are worth, by the distribution over states step after step."""
+        """Compute the exact result of policies (S, A, O, U), by the distribution over states step after step."""
         n_seeds, n_states, n_actions = self.next_state.shape
         check_shape("StepChain.truth", "policy", policy, n_seeds, None, self.n_observations, n_actions)
         moves = torch.nn.functional.one_hot(self.next_state, n_states + 1).to(policy.dtype)  # (S, X, U, X + 1)
@@ -230,10 +230,10 @@ class StepChain:
         )
 
     def warm_start(self, *, solved: float, submitted: float = 0.93) -> Tensor:
-        """Logits of a policy that solves and submits this often: one that half knows the way.
+        """Return logits of a partly trained policy that solves and submits this often.
 
         It prefers each right step by one common amount, found by bisection, and answers every other time once all goals
-        are done; broken chains are answered as often as `submitted` asks. All else is equally likely.
+        are done. It answers broken chains as often as `submitted` requires. All else is equally likely.
 
         Args:
             solved: exact probability of reaching the goal.
@@ -266,7 +266,7 @@ class StepChain:
 
 
 def _bisect(reached: Callable[[float], float], target: float, name: str) -> float:
-    """Where a rising function reaches a target, for logits between −12 and 12."""
+    """Find where a rising function reaches a target, for logits between −12 and 12."""
     low, high = -12.0, 12.0
     if not reached(low) <= target <= reached(high):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Randomness for worlds that keep many seeds side by side: one generator per seed, so that no seed sees another."""
+"""Randomness for worlds with many seeds: one generator per seed, so that seeds do not depend on each other."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Streams:
-    """One random stream per seed; every draw has the seeds as its first dimension S.
+    """Random streams, one per seed; every draw has the seeds as its first dimension S.
 
-    What a seed draws depends on that seed and on what was drawn before, never on the seeds beside it, so a run over
-    ten seeds repeats ten runs over one. To pair arms, draw once with a dimension of size 1 for them and broadcast.
+    A seed's draws depend on that seed and on the draws before, never on the other seeds, so a run over ten seeds
+    repeats ten runs over one. To pair arms, draw once with a dimension of size 1 for them and broadcast.
 
     >>> both, alone = Streams([3, 4]), Streams([4])
     >>> bool((both.rand(2)[1] == alone.rand(2)[0]).all())
@@ -27,19 +27,19 @@ class Streams:
         return len(self.generators)
 
     def rand(self, *shape: int) -> Tensor:
-        """(S, *shape) uniform on [0, 1)."""
+        """Draw (S, *shape) numbers uniform on [0, 1)."""
         return self._draw(lambda g: torch.rand(shape, generator=g, dtype=self.dtype))
 
     def randn(self, *shape: int) -> Tensor:
-        """(S, *shape) standard normal."""
+        """Draw (S, *shape) standard normal numbers."""
         return self._draw(lambda g: torch.randn(shape, generator=g, dtype=self.dtype))
 
     def randint(self, high: int, *shape: int) -> Tensor:
-        """(S, *shape) integers in 0…high−1."""
+        """Draw (S, *shape) integers in 0…high−1."""
         return self._draw(lambda g: torch.randint(high, shape, generator=g))
 
     def randperm(self, n: int) -> Tensor:
-        """(S, n) a permutation of 0…n−1 per seed."""
+        """Draw (S, n), a permutation of 0…n−1 per seed."""
         return self._draw(lambda g: torch.randperm(n, generator=g))
 
     def _draw(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:

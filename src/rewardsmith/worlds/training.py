@@ -1,4 +1,4 @@
-"""The training loops that worlds and pages share: Adam over models that stand side by side, and a policy's gradient."""
+"""Training loops shared by worlds and pages: Adam over many models at once, and the gradient of a policy."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def adam_steps(
     """Yield the numbers of n steps; the body leaves gradients in `parameters`, and AdamW then follows them.
 
     Seeds and arms are dimensions of one tensor. The body sums their losses, so that each model gets the gradient that
-    it would get alone; Adam's update is elementwise. Without weight decay AdamW is Adam. Leave no body by `break`: its
-    step would not be made.
+    it would get alone; Adam's update is elementwise. Without weight decay AdamW is Adam. Do not `break`: the step of
+    that pass would be missing.
 
     Args:
         parameters: tensors, or groups with a learning rate of their own, as `torch.optim` takes them.
@@ -60,7 +60,7 @@ def logit_gradient(policy: Tensor, drawn: Tensor, credit: Tensor) -> Tensor:
     Args:
         policy: (..., K) probabilities π.
         drawn: (..., G) int64, what was drawn from each row.
-        credit: (..., G) advantages A, with whatever they are averaged over divided out.
+        credit: (..., G) advantages A, already divided by any number that they are averaged over.
 
     Returns:
         (..., K).
@@ -69,7 +69,7 @@ def logit_gradient(policy: Tensor, drawn: Tensor, credit: Tensor) -> Tensor:
 
 
 def table_gradient(policy: Tensor, row: Tensor, drawn: Tensor, credit: Tensor) -> Tensor:
-    """Return the same where each draw says which row of the policy's table it came from.
+    """Return the gradient of `logit_gradient` where each draw has its own row of the policy's table.
 
     Args:
         policy: (S, A, R, K) probabilities.

@@ -1,4 +1,4 @@
-"""`rewardsmith demo`: audit published rewards, see one hacked, repair it, and read it in one report."""
+"""`rewardsmith demo`: audit published rewards, train on a flawed and on a repaired one, and write one report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def demo_command(
 ) -> None:
     """Audit published rewards, train against a flawed one and against its repair, and write the report.
 
-    About three minutes on two cores. Needs `pip install ".[demo]"` in a checkout.
+    It takes about three minutes on two cores. It needs `pip install ".[demo]"` in a checkout.
     """
     import os
 

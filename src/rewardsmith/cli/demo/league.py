@@ -1,4 +1,4 @@
-"""Audits of rewards that other people published: TRL's built-in ones and every reasoning-gym scorer."""
+"""Audits of published rewards: TRL's built-in ones and every reasoning-gym scorer."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ OUR_REWARDS = (
     "rewardsmith.rewards:think_format",
 )
 SMALL_BUDGET, BUDGET, LARGE_BUDGET = 500, 2_000, 8_000
-SLOW = 0.01  # seconds a row, from which on a smaller budget is used
+SLOW = 0.01  # seconds a row, from which the budget is smaller
 TIMEOUT = 2.0
 SIDE_BY_SIDE = 2
 
 
 class Entry(NamedTuple):
-    """One reward of the league: its report, or why there is none."""
+    """One reward of the league: its report, or the reason why there is none."""
 
     spec: str
     report: Report | None
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 def math_rows(n: int, rng: random.Random) -> list[Row]:
-    """Prompts whose keys are integers, fractions, decimals and pairs, as in published mathematics data."""
+    """Draw prompts whose keys are integers, fractions, decimals and pairs, as in published mathematics data."""
     rows = []
     for i in range(n):
         match i % 4:
@@ -66,14 +66,14 @@ def math_rows(n: int, rng: random.Random) -> list[Row]:
 
 
 def reasoning_gym_specs() -> list[str]:
-    """Every task of the installed reasoning-gym that needs no options, by target name."""
+    """Return every task of the installed reasoning-gym that needs no options, by target name."""
     from reasoning_gym.factory import DATASETS
 
     return [f"reasoning-gym:{name}" for name in sorted(DATASETS) if name != "composite"]  # a mixture of the others
 
 
 def run_league(specs: Sequence[str], *, seed: int, console: Console) -> list[Entry]:
-    """Audit every target, two at a time, with a progress bar; one that cannot be audited says why."""
+    """Audit every target, two at a time, with a progress bar; an entry without a report has a reason."""
     rows = math_rows(48, random.Random(seed))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:

@@ -1,4 +1,4 @@
-"""The demo's story: published rewards audited, one flaw hacked, its repair held, all in one report."""
+"""The four parts of the demo: audits of published rewards, a flaw exploited in training, its repair, the report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLAWED = "answer in completion"
 
 def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     """Run the four parts, printing as they come, and write the report to `out`."""
-    console, start = Console(file=sys.stdout), time.monotonic()  # what others print goes elsewhere
+    console, start = Console(file=sys.stdout), time.monotonic()  # other output goes elsewhere
     console.rule("[bold]1. Audit rewards that other people published")
     specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -78,7 +78,7 @@ def _train(world: ArithmeticLM, reward: Callable[..., Any], name: str, steps: in
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the trainers' own chatter off the demo's page; errors still come through."""
+    """Silence the trainers' own output except errors."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -98,8 +98,8 @@ def _sections(arms: list[Arm], flawed: Report) -> list[Section]:
         Section(
             title="A reward hacked, and its repair",
             text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. In the "
-            "first picture its reward looks for the right number anywhere in the completion: see what that pays for. "
-            f"In the second it is trained on what the audit advised.\n\nThe advice: {advice}",
+            "first picture its reward looks for the right number anywhere in the completion, a flaw that training "
+            f"exploits. In the second it is trained on the reward that the audit advised.\n\nThe advice: {advice}",
             pictures=draw(arms),
             caption="Reward and true score at every training step; thick lines are means over eight steps.",
             table=(["arm", "reward, first 20 steps", "last 20", "true score, first 20 steps", "last 20"], rows),

@@ -1,4 +1,4 @@
-"""A small language model trained by TRL against a reward, with the true score watched beside it."""
+"""Training of a small language model on a reward with TRL, with the true score measured at every step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMOOTH = 8  # steps per point of the drawn curve
 
 
 class Arm(NamedTuple):
-    """One training run: what was optimized, and proxy and gold at every step."""
+    """One training run: its name, and proxy and gold at every step."""
 
     name: str
     proxy: list[float]
@@ -29,7 +29,7 @@ class Arm(NamedTuple):
     samples: list[tuple[str, str]]
 
     def ends(self, curve: Sequence[float], n: int = 20) -> tuple[float, float]:
-        """Means over the first and the last `n` steps of a curve."""
+        """Return the means over the first and the last `n` steps of a curve."""
         return sum(curve[:n]) / n, sum(curve[-n:]) / n
 
 
@@ -39,14 +39,14 @@ def build_world(folder: str, seed: int) -> ArithmeticLM:
 
 
 def audit_rows(world: ArithmeticLM, n: int, seed: int) -> list[Row]:
-    """The world's own prompts, without repeats, for the audit of the reward that it will be trained on."""
+    """Draw the world's own prompts, without repeats, for the audit of the reward that it will be trained on."""
     drawn = world.rows(8 * n, generator=torch.Generator().manual_seed(seed))
     unique = {row["prompt"]: row["answer"] for row in drawn}
     return [Row(prompt, columns={"answer": answer}) for prompt, answer in list(unique.items())[:n]]
 
 
 def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, steps: int, seed: int) -> Arm:
-    """Train a fresh copy of the policy on `reward` with GRPO; gold is only watched."""
+    """Train a fresh copy of the policy on `reward` with GRPO; gold is only measured."""
     from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor
     from rewardsmith.engines.trl.trainers import GRPOConfig
 
@@ -83,7 +83,7 @@ def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, ste
 
 
 def sample(world: ArithmeticLM, seed: int, n: int = 4) -> list[tuple[str, str]]:
-    """A few prompts with what the policy now answers, greedily."""
+    """Return a few prompts with the policy's greedy answers."""
     prompts: list[str] = world.rows(n, generator=torch.Generator().manual_seed(seed + 1))["prompt"]
     batch: Any = world.tokenizer(list(prompts), padding=True, return_tensors="pt")
     model: Any = world.model

@@ -1,4 +1,4 @@
-"""TRL's GRPO and RLOO trainers with a reward stage, trainers of the reward models themselves, a watch for hacking."""
+"""TRL's GRPO and RLOO trainers with a reward stage, trainers of reward models, and a monitor of reward hacking."""
 
 from rewardsmith.errors import missing_extra
 

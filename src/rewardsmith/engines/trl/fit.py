@@ -1,4 +1,4 @@
-"""A reward model from rows to a folder of safetensors, by one call that can be interrupted and repeated."""
+"""Train a reward model from rows to a folder of safetensors, in one call that resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ RECORD = "training.json"
 
 @dataclass(frozen=True)
 class RewardFit:
-    """How a reward model is trained.
+    """Settings of the training of a reward model.
 
-    epochs, max_steps: passes over the rows, or a number of updates in their place.
+    epochs, max_steps: passes over the rows, or a number of updates instead.
     batch_size: rows per update and device. learning_rate: at the start; it falls linearly to 0. max_length: in tokens.
-    strength: what `PreferenceRow.strength` becomes where the row has no such column: nothing, its `weight` (scaled
-        Bradley-Terry, Wang et al. 2024, arXiv:2410.01257), or its `margin`, in the unit of the scores.
-    center: draws pairs' scores together around 0, which comparisons leave free (0.01 is usual).
-    head_only: leave the trunk as it is.
-    lora_rank, lora_alpha: train low-rank adapters of this rank beside the trunk's linear layers, and the head, in place
-        of all weights; α is 2 · rank if None. They are merged when training ends. Learning rates are some ten times
-        larger. Needs peft.
-    step_end: what closes a step of solutions in steps.
-    trust_remote_code: run the code that the start's folder or repository brings.
-    checkpoint_steps: how often the state is kept from which an interrupted training goes on.
+    strength: use of `PreferenceRow.strength` where the row lacks such a column: "ignore", "weight" (scaled
+        Bradley-Terry, Wang et al. 2024, arXiv:2410.01257), or "margin", in the unit of the scores.
+    center: weight of the loss that draws the scores of pairs towards 0, which comparisons leave free (0.01 is usual).
+    head_only: freeze the trunk.
+    lora_rank, lora_alpha: train the head and low-rank adapters of this rank on the trunk's linear layers, instead of
+        all weights; α is 2 · rank if None. The adapters are merged after training. Learning rates are about ten
+        times larger. Needs peft.
+    step_end: text that ends a step of a solution in steps.
+    trust_remote_code: run the code in the folder or repository of the starting model.
+    checkpoint_steps: updates between the checkpoints from which an interrupted training resumes.
     """
 
     epochs: float = 1.0
@@ -103,15 +103,15 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
     a token classifier by `StepRewardTrainer`. Pairs are written as conversations where the tokenizer has a chat
     template, else as strings; a pair's context goes into its prompt.
 
-    Interrupted, the same call goes on from the last checkpoint, and where `out` is finished it returns at once.
+    The same call resumes an interrupted training from the last checkpoint. Where `out` is finished, it returns at once.
 
     Args:
         model: name on the hub or folder of the model to start from, loaded from safetensors.
-        out: folder; `training.json` says how the model was made, and in `end_token` whether strings were ended with
-            the end token, so that they are scored in the same form.
+        out: folder; its `training.json` records how the model was made. `end_token` there says whether strings ended
+            with the end token, so that scoring uses the same form.
 
     Raises:
-        ValueError: no rows, `out` holds a model of other rows, settings or start, or the start has a head of another
+        ValueError: no rows, `out` holds a model of other rows, settings or start, or the head of the start has another
             size.
     """
     fit = fit or RewardFit()
@@ -131,14 +131,14 @@ def fill(
     make: Callable[[Path], Any],
     model_of: Callable[[Any, int], Any],
 ) -> None:
-    """Train to folders that are not all finished, from the last checkpoint where there is one, and save.
+    """Train from the last checkpoint, if any, and save to the folders that are not finished.
 
     Args:
-        records: of each folder, how its model comes to be.
-        make: the trainer, whose checkpoints lie in the folder that it is given.
-        model_of: from what was trained and the place of a folder, the model to save there.
+        records: for each folder, the record of how its model is made.
+        make: returns the trainer, given the folder for its checkpoints.
+        model_of: returns the model to save, given the trained model and the index of its folder.
     """
-    done = [_finished(out, record) for out, record in zip(outs, records, strict=True)]  # each may refuse
+    done = [_finished(out, record) for out, record in zip(outs, records, strict=True)]  # each may raise
     if all(done):
         return
     work = outs[0] / "checkpoints"
@@ -159,7 +159,7 @@ def fill(
 
 
 def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dict[str, Any]:
-    """How a model came to be, for `training.json`."""
+    """Return the record of how a model is made, for `training.json`."""
     return {
         "start": str(model),
         "rows": digest(rows),
@@ -170,14 +170,14 @@ def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dic
 
 
 def _note(place: Path, record: dict[str, Any], **form: Any) -> None:
-    """Write the record to a folder; `form` is what scoring has to know beside the settings."""
+    """Write the record to a folder; `form` holds what scoring needs beside the settings."""
     place.mkdir(parents=True, exist_ok=True)
-    told = {**record, "settings": record["settings"] | form}
-    (place / RECORD).write_text(json.dumps(told, indent=2), encoding="utf-8")
+    record = {**record, "settings": record["settings"] | form}
+    (place / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
 def _last_checkpoint(work: Path) -> str | None:
-    """The folder that an interrupted training goes on from: the last whole one, whose state is written at its end."""
+    """Return the last complete checkpoint of an interrupted training; its state is written last."""
     states = []
     for path in work.glob("checkpoint-*/trainer_state.json"):
         with contextlib.suppress(ValueError):
@@ -186,7 +186,7 @@ def _last_checkpoint(work: Path) -> str | None:
 
 
 def _finished(out: Path, record: dict[str, Any]) -> bool:
-    """Whether `out` holds just this model; of other settings it is refused, also half-made if it has a checkpoint."""
+    """Return whether `out` holds exactly this model; raise if it has a model or checkpoint of other settings."""
     for place in (out, *([out / "checkpoints"] if _last_checkpoint(out / "checkpoints") else [])):
         if (place / RECORD).is_file():
             found = json.loads((place / RECORD).read_text(encoding="utf-8"))
@@ -230,7 +230,7 @@ def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
 
 
 def written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
-    """The row in the form that the tokenizer can read, its strength put to use."""
+    """Return the row in the form that the tokenizer reads, with its strength as weight or margin."""
     if isinstance(row, StepRow):
         return row
     if isinstance(row, PreferenceRow) and row.context is not None:
@@ -244,7 +244,7 @@ def written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
 
 
 def arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
-    """What every trainer is told."""
+    """Return the arguments of every trainer."""
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(work),
@@ -266,13 +266,13 @@ def arguments(work: Path, fit: RewardFit) -> dict[str, Any]:
 
 
 def pair_arguments(work: Path, fit: RewardFit) -> RewardConfig:
-    """What a trainer of pairs is told."""
+    """Return the arguments of a trainer of pairs."""
     centering = fit.center or None
     return RewardConfig(**arguments(work, fit), max_length=fit.max_length, center_rewards_coefficient=centering)
 
 
 def digest(rows: Sequence[AnyRow]) -> str:
-    """Of every row's content, in order."""
+    """Return a digest of the content of all rows, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for row in rows:
         digest.update(json.dumps(row.record(), sort_keys=True, default=str).encode())

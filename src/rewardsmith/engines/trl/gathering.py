@@ -1,4 +1,4 @@
-"""The gathered batch of a trainer that scores as TRL's GRPO does, and who is told of it."""
+"""The gathered batch of a trainer that scores as TRL's GRPO does, and its hand-over to callbacks."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """One gathered batch: what a callback's `on_rewards` receives.
+    """One gathered batch, as a callback's `on_rewards` receives it.
 
     batch: the raw sources; `columns` holds `prompt`, `completion` and every column of the rows.
     rewards: (B,) combined and transformed, NaN where unscored; without the KL penalty.
-    advantages: (B,) or (B, T); None on a trainer of TRL's own (`watch`), which knows them only later.
+    advantages: (B,) or (B, T); None on a trainer of TRL's own (`watch`), which computes them later.
     infinite: how many raw scores were ±inf, which `batch` holds as NaN.
     training: False for an evaluation batch.
-    metrics: the trainer's running metrics, name → values since the last log; append to be logged.
+    metrics: the trainer's running metrics, name → values since the last log; append a value to log it.
     is_main_process: whether this process should write files.
-    report: sends a text under a name to the run's trackers, at once.
+    report: sends a named text to the run's trackers at once.
     """
 
     batch: RewardBatch
@@ -46,7 +46,7 @@ class ScoredBatch:
 class Gathered(NamedTuple):
     """The batch of all processes.
 
-    measured: what its tokens showed, by name: `lengths` and `truncated` (B,).
+    measured: counts of the tokens by name: `lengths` and `truncated` (B,).
     infinite, infinite_steps: how many raw scores of rows and of steps were ±inf, which `batch` holds as NaN.
     """
 
@@ -59,7 +59,7 @@ class Gathered(NamedTuple):
 def gathered(
     trainer: Any, raw: Tensor, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]
 ) -> Gathered:
-    """What `_calculate_rewards` was given on every process, beside the (B, K) scores that it returned."""
+    """Gather the arguments of `_calculate_rewards` over all processes, beside the (B, K) scores it returned."""
     infinite = raw.isinf()
     local = [[len(tokens), int(is_truncated(trainer, tokens))] for tokens in ids]
     lengths, truncated = gather(torch.tensor(local, device=raw.device)).unbind(dim=1)
@@ -75,29 +75,29 @@ def gathered(
 
 
 def is_truncated(trainer: Any, ids: list[int]) -> bool:
-    """Whether a completion was cut off at the length limit, as TRL tells it."""
+    """Return whether a completion was cut off at the length limit, by TRL's rule."""
     return not ids or ids[-1] not in (*trainer.eos_token_ids, trainer._tokenizer.pad_token_id)
 
 
 def columns_of(inputs: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The rows' columns, less what TRL itself puts into them."""
+    """Return the rows' columns without those that TRL adds."""
     own = ("prompt", "completion", "completion_ids")
     return {name: [row[name] for row in inputs] for name in inputs[0] if name not in own}
 
 
 def metrics_of(trainer: Any) -> Any:
-    """The running metrics of the trainer's present mode."""
+    """Return the running metrics of the trainer's current mode."""
     return trainer._metrics["train" if trainer.model.training else "eval"]
 
 
-def tell(trainer: Any, told: Gathered, rewards: Tensor, advantages: Tensor | None) -> None:
+def notify(trainer: Any, gathered_batch: Gathered, rewards: Tensor, advantages: Tensor | None) -> None:
     """Call `on_rewards` of every callback that has it."""
     hooks = [c.on_rewards for c in trainer.callback_handler.callbacks if hasattr(c, "on_rewards")]
     scored = ScoredBatch(
-        batch=told.batch,
+        batch=gathered_batch.batch,
         rewards=rewards,
         advantages=advantages,
-        infinite=told.infinite,
+        infinite=gathered_batch.infinite,
         training=trainer.model.training,
         metrics=metrics_of(trainer),
         is_main_process=trainer.accelerator.is_main_process,
@@ -108,7 +108,7 @@ def tell(trainer: Any, told: Gathered, rewards: Tensor, advantages: Tensor | Non
 
 
 def _report(trainer: Any, name: str, text: str) -> None:
-    """Log a text with every tracker, and alert where a tracker can; none of them may end the run over it."""
+    """Log a text with every tracker, and alert where a tracker can; a tracker's error does not end the run."""
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, PrinterCallback | ProgressCallback):
             continue  # a console is no tracker; the alarm is in the log already

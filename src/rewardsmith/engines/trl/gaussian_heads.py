@@ -1,4 +1,4 @@
-"""Heads that say how sure they are, fit on a reward model's own features."""
+"""Gaussian heads, which give a score and its uncertainty, fit on the features of a reward model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Likelihood = Literal["thurstone", "mse_prob", "gaussian_nll"]
 
 @dataclass(frozen=True)
 class HeadsFit:
-    """How Gaussian heads are fit.
+    """Settings of the fit of Gaussian heads.
 
     likelihood: "thurstone" (`thurstone_loss`), "mse_prob" (`sampled_preference_loss`), or "gaussian_nll" of the scores
         that the model's own head gives.
-    subset: share of the pairs that each head sees, drawn per head: without it heads are copies.
+    subset: share of the pairs that each head sees, drawn per head; with all pairs the heads become copies.
     steps, batch_size, learning_rate: of AdamW, pairs per update.
     """
 
@@ -45,12 +45,12 @@ class HeadsFit:
 
 
 class FittedHeads(NamedTuple):
-    """What the heads came to, on the pairs that they were fit on.
+    """Figures of the fitted heads, on the pairs that they were fit on.
 
-    n_pairs: those that could be read.
-    accuracy: K shares of them that a head's μ ranks right.
-    correlation: between the μ of two heads, averaged; near 1 they are copies, and where they differ says nothing.
-    std: mean σ in units of the spread of μ; where all are at the floor, "the surest head" is an arbitrary choice.
+    n_pairs: number of pairs that could be read.
+    accuracy: (K,) share of them that a head's μ ranks right.
+    correlation: between the μ of two heads, averaged; near 1 the heads are copies, and their spread says nothing.
+    std: mean σ in units of the spread of μ; where all are at the floor, the choice of the surest head is arbitrary.
     """
 
     n_pairs: int
@@ -62,11 +62,11 @@ class FittedHeads(NamedTuple):
 def fit_gaussian_heads(
     reward: GaussianReward, rows: Sequence[PreferenceRow], fit: HeadsFit | None = None
 ) -> FittedHeads:
-    """Fit the heads of a `GaussianReward` to pairs, in place, on a trunk that stays as it is; measure their scale.
+    """Fit the heads of a `GaussianReward` to pairs, in place, with the trunk frozen.
 
     The second stage of Yan et al. 2024, arXiv:2409.15360, after an ordinary reward model (`fit_reward_model`). Their
     target could not be read; the options are `HeadsFit.likelihood`. Features are computed once. All heads read the same
-    batches, and each learns from its own subset. Ties are left out, and so is a pair that is too long.
+    batches, and each learns from its own subset. Ties and pairs that are too long are left out.
 
         heads = GaussianHeads(width, n_heads=5)
         reward = GaussianReward(model, heads, tokenizer, aggregate=partial(robust_mix, coef=0.3))
@@ -83,7 +83,7 @@ def fit_gaussian_heads(
     answers = [row.chosen for row in pairs] + [row.rejected for row in pairs]
     features = torch.stack(reward.features(prompts, answers).float().chunk(2))  # (2, N, d)
     targets = torch.zeros(2, len(pairs))
-    if fit.likelihood == "gaussian_nll":  # what the model's own head says, as standard scores
+    if fit.likelihood == "gaussian_nll":  # targets are the standardized scores of the model's own head
         if getattr(reward.model.config, "num_labels", 0) != 1:
             raise ValueError(
                 "fit_gaussian_heads: gaussian_nll needs a model with one score. Train it by fit_reward_model."
@@ -104,7 +104,7 @@ def fit_gaussian_heads(
 
 
 def _descend(reward: GaussianReward, features: Tensor, targets: Tensor, fit: HeadsFit) -> None:
-    """AdamW on random batches; the loss of a head is the mean over the pairs that it keeps."""
+    """Minimize the loss by AdamW on random batches; a head's loss is the mean over its own pairs."""
     heads, n = reward.heads, features.shape[1]
     device, n_heads = heads.weights[0].device, len(heads.weights[0])
     generator = torch.Generator().manual_seed(fit.seed)

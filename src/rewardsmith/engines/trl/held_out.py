@@ -1,4 +1,4 @@
-"""Members planned on shares of the prompts, and the figures of what they say of held-out rows."""
+"""Members of an ensemble planned on shares of the prompts, and their figures on held-out rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan_members(
         starts: models to start from, taken in turn.
         out: the folder of one model; of several, the folder of their folders `member-K`.
         fit: the settings of the first; the seed of member K is K higher.
-        subset: the share of the prompts that each sees, drawn by a seed of its own.
+        subset: share of the prompts that each member sees, drawn with its own seed.
     """
     planned = []
     for k in range(members):
@@ -66,7 +66,7 @@ def held_out_figures(
 
 
 def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: dict[str, Any]) -> Figures:
-    """The share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
+    """Return the share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
     if not rows:
         return {}
     keys = [row.key for row in rows]
@@ -87,12 +87,12 @@ def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: d
 
 
 def _written(rows: Sequence[Any], reward: Any) -> list[Any]:
-    """The rows in the form that the model was trained on."""
+    """Return the rows in the form that the model was trained on."""
     return [written(row, RewardFit(), chat=bool(reward.tokenizer.chat_template)) for row in rows]
 
 
 def _of_ratings(rows: Sequence[Any], reward: Any) -> Figures:
-    """Of each attribute the correlation of output and rating."""
+    """Return the correlation of output and rating for each attribute."""
     given = _written(rows, reward)
     found = reward.source_rewards([row.prompt for row in given], [row.completion for row in given])
     figures: Figures = {}
@@ -106,7 +106,7 @@ def _of_ratings(rows: Sequence[Any], reward: Any) -> Figures:
 
 
 def _of_steps(rows: Sequence[Any], reward: Any) -> Figures:
-    """How well first errors are found at a threshold of ½, and the share of hard step labels told."""
+    """Return the F1 of the first error at a threshold of ½, and the share of hard step labels predicted right."""
     steps = [list(row.completions) for row in rows]
     found = reward.score([row.prompt for row in rows], ["\n".join(s) for s in steps], steps=steps)
     predicted = [None if scores is None else first_below(scores, 0.5) for scores in found]

@@ -1,4 +1,4 @@
-"""Time limits for a trainer's rewards: those that pickle run in worker processes, the others are named."""
+"""Time limits for the rewards of a trainer: rewards that pickle run in worker processes, the others are named."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.contracts import is_async, signature_of
 
 FAILURES = ("timeout", "crash", "exception")
-"""The reasons for which a call as a whole gives nothing, so that its rows are asked one by one."""
+"""Failures of a whole call, after which its rows are scored one by one."""
 OF_THE_TRAINER = ("trainer_state", "log_extra", "log_metric", "environments")
-"""What only the trainer's own process can give a reward."""
+"""Arguments that only the trainer's own process can pass to a reward."""
 logger = logging.getLogger(__name__)
 
 
 class TimedReward:
-    """A reward in a worker process, called as TRL calls it: all rows at once, and under a limit.
+    """A reward in a worker process with a time limit, called as TRL calls it: all rows at once.
 
-    If the call takes too long, crashes or raises, its rows are asked again one by one, each with that limit, and a row
-    that fails again is unscored. A reward that fails on every row before it has ever scored one raises here. An async
-    reward (`aside`) is asked one by one from the start, several calls under way, each with the limit of its own.
+    If the call takes too long, crashes or raises, its rows are scored one by one, each with that limit. A row that
+    fails again is unscored. A reward that fails on every row before it has ever scored one raises here. An async reward
+    (`aside`) is called row by row from the start, several calls at a time, each with its own limit.
 
-    failed: reason → rows that failed since `Limits.log` read it.
+    failed: reason → number of rows that failed since `Limits.log` read it.
     """
 
     def __init__(self, reward: Callable[..., Any], name: str, seconds: float) -> None:
@@ -65,22 +65,22 @@ class TimedReward:
         return [math.inf if result.reason == "inf" else result.reward for result in results]
 
     async def aside(self, **columns: Any) -> list[float | None]:
-        """Score in a thread of its own, so that the async rewards of a batch run side by side."""
+        """Score in a separate thread, so that the async rewards of a batch run at the same time."""
         return await asyncio.to_thread(self, **columns)
 
     def close(self) -> None:
-        """End the worker; another call starts a new one."""
+        """End the worker; the next call starts a new one."""
         self._scorer.close()
 
 
 class Limits(TrainerCallback):
-    """Puts a trainer's rewards under a time limit, says at the start which have none, and ends the workers.
+    """Callback that puts a trainer's rewards under a time limit, logs which have none, and ends the workers.
 
-    It stands in front of the other callbacks, and tells those that have `on_watched`, before training begins, that they
-    will get every batch.
+    It is the first callback. Before training begins, it announces to those with `on_watched` that they will get every
+    batch.
 
     Args:
-        seconds: what a call may take; None limits nothing.
+        seconds: limit of a call; None for no limit.
     """
 
     def __init__(self, trainer: Any, seconds: float | None) -> None:
@@ -110,7 +110,7 @@ class Limits(TrainerCallback):
         trainer.callback_handler.callbacks.insert(0, self)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Tell who is listening, and say what runs without a limit."""
+        """Announce the batches to the callbacks, and log which rewards run without a limit."""
         for callback in self.trainer.callback_handler.callbacks:
             if hasattr(callback, "on_watched"):
                 callback.on_watched()
@@ -119,7 +119,7 @@ class Limits(TrainerCallback):
         names = ", ".join(f"{name} ({why})" if why else name for name, why in self.in_place.items())
         remedy = "" if self.seconds else " reward_timeout=60 runs those that pickle in worker processes."
         logger.warning(
-            "%s: %s: no time limit, as it runs in the trainer's process, where nothing ends a call that hangs.%s",
+            "%s: no time limit for %s, as the trainer's process cannot end a call that hangs.%s",
             type(self.trainer).__name__, names, remedy,
         )  # fmt: skip
 
@@ -129,7 +129,7 @@ class Limits(TrainerCallback):
             reward.close()
 
     def log(self, metrics: Any) -> None:
-        """Append how many rows of the batch of all processes failed, by reason: `rewardsmith/timeout` and so on."""
+        """Append the number of failed rows in the batch of all processes, by reason, such as `rewardsmith/timeout`."""
         if self.seconds is None:
             return
         counts = [sum(reward.failed[reason] for reward in self.timed) for reason in FAILURES]
@@ -141,7 +141,7 @@ class Limits(TrainerCallback):
 
 
 def _holds_model(reward: Any) -> bool:
-    """Whether a module would travel with the reward; what does not pickle at all is not told here."""
+    """Return whether pickling the reward would copy a module; an error of pickling does not count."""
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]

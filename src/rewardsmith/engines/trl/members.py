@@ -1,4 +1,4 @@
-"""The members of an ensemble from rows to folders: one after the other, in processes of their own, or stacked."""
+"""Training of an ensemble: its members one after the other, in separate processes, or stacked in one run."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def fit_members(
     """Train every member and save each to its own `out`, an ordinary reward model.
 
     - "no": one after the other, as `fit_reward_model` does; the least memory.
-    - "processes": the same, each in a process of its own that has its share of the threads. Members equal those of "no"
-      up to the rounding of another number of threads. Memory: `n_processes` trainings. What calls it has to be
+    - "processes": the same, each in a separate process with its share of the threads. Members equal those of "no" up to
+      the rounding of another number of threads. Memory: `n_processes` trainings. The calling module has to be
       importable (`if __name__ == "__main__":` in a script).
     - "stacked": one training of `StackedMembers`, for pairs and members of one architecture and tokenizer whose
-      settings differ by seed alone. All read the union of their rows in one order, that of the first member's seed, and
-      each learns from its own; an epoch is a pass over the union. Memory: K trainings.
+      settings differ by seed alone. All read the union of their rows in one order, that of the first member's seed.
+      Each learns from its own rows; an epoch is a pass over the union. Memory: K trainings.
 
-    Interrupted, the same call goes on, and what is finished is left alone.
+    The same call resumes an interrupted training and skips finished members.
 
     Args:
-        n_processes: at once; by default one per member, and not more than there are cores.
+        n_processes: at the same time; by default one per member, at most one per core.
 
     Raises:
         ValueError: the members cannot be stacked, or a folder holds another model.
@@ -77,21 +77,21 @@ def fit_members(
             return [future.result() for future in waiting]
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"fit_members: one of {n} processes was killed, perhaps for want of memory. Run the same call again, "
-                "with fewer at once by n_processes or one after the other; finished members stay."
+                f"fit_members: one of {n} processes was killed, perhaps for lack of memory. Finished members "
+                "are kept. Run the same call again, with a smaller n_processes or one member after the other."
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _start(threads: int) -> None:
-    """What a process does first: its share of the threads, and no progress bars and warnings on top of each other."""
+    """Prepare a process: set its share of the threads, and silence progress bars and warnings."""
     torch.set_num_threads(threads)
     quiet()
 
 
 def quiet() -> None:
-    """Silence progress bars, warnings of what transformers will rename, and all of its log but errors."""
+    """Silence progress bars, warnings of names that transformers will change, and all of its log but errors."""
     import warnings
 
     import datasets
@@ -132,12 +132,12 @@ def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:
 
 
 def _check(members: Sequence[Member]) -> None:
-    """Refuse what one run cannot train."""
+    """Raise ValueError where one run cannot train the members."""
     where = "Train them one after the other or in processes of their own."
     if not all(member.rows and all(isinstance(row, PreferenceRow) for row in member.rows) for member in members):
         raise ValueError(f"fit_members: only members with pairs to learn from can be stacked. {where}")
     if len({replace(member.fit, seed=0) for member in members}) > 1:
-        raise ValueError(f"fit_members: stacked members have settings that differ by more than the seed. {where}")
+        raise ValueError(f"fit_members: the settings of stacked members differ by more than the seed. {where}")
     if members[0].fit.lora_rank:
         raise ValueError(
             f"fit_members: stacked members train all their weights, and lora_rank asks for adapters. {where}"

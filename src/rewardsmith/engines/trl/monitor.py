@@ -1,4 +1,4 @@
-"""The monitors as a callback: measured on every gathered batch, logged beside TRL's metrics, able to stop the run."""
+"""Monitors as a trainer callback: they measure every gathered batch, log beside TRL's metrics, and can stop the run."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ logger = logging.getLogger(__name__)
 
 
 class HackingMonitor(TrainerCallback):
-    """Watches a run of this room's trainers, or of one of TRL's that `watch` was given, for reward hacking.
+    """Monitor of reward hacking for a trainer of this room, or for one of TRL's that `watch` was given.
 
     Each training batch becomes a record in `history`: proxy, gold, length, length_correlation, dead_groups, unscored,
     infinite, source/NAME for every source, kl (where beta ≠ 0), canary_paid of canary_n. After each step every monitor
     judges the history. An alarm goes to the run's trackers and to `path` as text, with the rows behind it.
 
     Args:
-        gold: scores the batch's completions by what is really wanted; a `types.Reward` that is never optimized. A row
-            on which it raises has no gold score, which `monitor/gold_unscored` counts.
+        gold: scores the batch's completions by the true objective; a `types.Reward` that is never optimized. A row on
+            which it raises has no gold score; `monitor/gold_unscored` counts those rows.
         reward: the reward to test with content-free completions (canaries); usually the one being optimized.
         gold_every: steps between gold scorings, for a gold that is slow or costs money.
         canary_every, canary_prompts: steps between canary rounds, and how many of the batch's prompts each one uses.
-        paid_above: a canary's score above this counts as paid.
-        monitors: what to ask and when to alarm; `monitors.default_monitors()` if None.
+        paid_above: a canary counts as rewarded where its score is above this.
+        monitors: the monitors to run; `monitors.default_monitors()` if None.
         on_alarm: "log" keeps alarms in `alarms` and the log, "warn" also warns, "stop" also ends training where the
             monitor says that it should.
         path: a JSONL file for records and alarms, written as the run goes.
 
     Raises:
-        RuntimeError: when training begins with a trainer that would never call it.
+        RuntimeError: training begins with a trainer that would never call it.
     """
 
     def __init__(
@@ -75,9 +75,7 @@ class HackingMonitor(TrainerCallback):
             ("gold_every", gold_every), ("canary_every", canary_every), ("canary_prompts", canary_prompts),
         ):  # fmt: skip
             if count < 1:
-                raise ValueError(
-                    f"HackingMonitor: {name} is {count}. Pass at least 1; leave gold or reward out for never."
-                )
+                raise ValueError(f"HackingMonitor: {name} is {count}. Pass at least 1, or leave out gold or reward.")
         self.gold, self.reward = gold, reward
         self.gold_every, self.canary_every, self.canary_prompts = gold_every, canary_every, canary_prompts
         self.paid_above, self.on_alarm = paid_above, on_alarm
@@ -88,23 +86,23 @@ class HackingMonitor(TrainerCallback):
 
     @property
     def history(self) -> list[Record]:
-        """One record per scored batch so far, oldest first; empty but on the main process."""
+        """One record per scored batch so far, oldest first; empty except on the main process."""
         return [] if self._watch is None else self._watch.history
 
     @property
     def alarms(self) -> list[Alarm]:
-        """The alarms so far; each monitor alarms once."""
+        """Alarms so far; each monitor alarms once."""
         return [] if self._watch is None else self._watch.alarms
 
     def on_watched(self) -> None:
-        """The trainer is about to begin and will tell of every batch; called by our trainers and by `watch`."""
+        """Note that the trainer will pass on every batch; called by our trainers and by `watch`."""
         self._watched = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Refuse a trainer that has not announced itself."""
+        """Raise RuntimeError where the trainer has not announced its batches."""
         if not self._watched:
             raise RuntimeError(
-                "HackingMonitor: this trainer does not tell it of its batches, so nothing would be watched. Train with "
+                "HackingMonitor: this trainer does not pass on its batches, so nothing would be watched. Train with "
                 "rewardsmith.engines.trl.GRPOTrainer or RLOOTrainer, or call rewardsmith.engines.trl.watch(trainer) "
                 "before trainer.train()."
             )
@@ -138,9 +136,9 @@ class HackingMonitor(TrainerCallback):
         )
         if self.reward is not None and step % self.canary_every == 0:
             sent = canary_rows(batch.columns, n_prompts=self.canary_prompts)
-            paid, _ = _scores(self.reward, sent, state)
-            record["canary_paid"], record["canary_n"] = count_paid(paid, paid_above=self.paid_above)
-            above = [score if score is not None and score > self.paid_above else None for score in paid]
+            scores, _ = _scores(self.reward, sent, state)
+            record["canary_paid"], record["canary_n"] = count_paid(scores, paid_above=self.paid_above)
+            above = [score if score is not None and score > self.paid_above else None for score in scores]
             rows += _as_rows(
                 {"prompt": sent["prompts"], "completion": sent["completions"], "reward": above}, canary=True
             )
@@ -154,7 +152,7 @@ class HackingMonitor(TrainerCallback):
         scores, error = _scores(self.gold, rows, state)
         if error is not None:
             if not self._gold_works and all(score is None for score in scores):
-                raise error  # it has never worked: a mistake, and not one odd row
+                raise error  # it never worked, so the function itself is wrong
             logger.warning("HackingMonitor: gold raised on some rows, which have no gold score: %r", error)
         self._gold_works = self._gold_works or any(score is not None for score in scores)
         unscored = sum(score is None or not math.isfinite(score) for score in scores)
@@ -162,7 +160,7 @@ class HackingMonitor(TrainerCallback):
         return scores
 
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Complete the records with what the loss logged, judge them, and act alike on every process."""
+        """Add what the loss logged to the records, judge them, and take the same action on every process."""
         pending, self._pending = self._pending, []
         alarms = [alarm for record, scored, rows in pending for alarm in self._judge(record, scored, rows)]
         stop = [self.on_alarm == "stop" and any(alarm.stops for alarm in alarms)]
@@ -177,7 +175,7 @@ class HackingMonitor(TrainerCallback):
         if self._watch is None:
             self._watch = Watch(self._monitors, path=self._path)
         alarms = self._watch.observe(record, rows)
-        figures = {  # shares rather than counts, and the reward bought per nat
+        figures = {  # shares rather than counts, and the reward gained per nat
             "gold": record["gold"],
             "length_correlation": record["length_correlation"],
             "dead_group_rate": record["dead_groups"] / record["n_groups"],
@@ -204,7 +202,7 @@ def _as_rows(columns: Mapping[str, Sequence[Any]], **constants: Any) -> list[dic
 
 
 def _scores(reward: Callable[..., Any], rows: Rows, state: Any) -> tuple[list[float | None], Exception | None]:
-    """A score per row, and what the reward raised; its rows are then asked one by one, None where it raises again."""
+    """Return a score per row and the reward's error; after an error rows are scored one by one, None on failure."""
     n, raised = len(rows["completions"]), None
     try:
         scores = _call(reward, rows, state)
@@ -224,8 +222,8 @@ def _scores(reward: Callable[..., Any], rows: Rows, state: Any) -> tuple[list[fl
 
 
 def _call(reward: Callable[..., Any], rows: Rows, state: Any) -> list[float | None]:
-    """The reward called as TRL calls it: what it names of the trainer's is there, what it cannot take is left out."""
-    given = {"trainer_state": state, "log_extra": ignore, "log_metric": ignore}  # gold and canaries are not the batch's
+    """Call the reward as TRL does, with the trainer's own arguments that it names and without those it cannot take."""
+    given = {"trainer_state": state, "log_extra": ignore, "log_metric": ignore}  # these calls must not enter TRL's log
     positional, keywords = signature_of(reward).bind({**given, **rows})
     scores = finished({"scores": reward(*positional, **keywords)})["scores"]
     scores = scores.tolist() if isinstance(scores, Tensor) else list(scores)

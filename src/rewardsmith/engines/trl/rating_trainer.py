@@ -1,4 +1,4 @@
-"""Reward models on ratings: one head per attribute, and how it becomes the one head that preferences are fit with."""
+"""Reward models on ratings: one head per attribute, merged into one head before training on preferences."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class RatingTrainer(RowTrainer):
 
     The model has one output per attribute, fit by `objectives.rating_loss`: the mean squared error over the attributes
     that were rated. Texts are read as TRL's `RewardTrainer` reads them: conversations through the chat template,
-    strings joined and closed by the end-of-sequence token. Wang et al. 2024, arXiv:2410.01257: a model of `helpfulness`
-    alone is the best start for scaled Bradley-Terry; give its folder to `RewardTrainer`.
+    strings joined and ended with the end-of-sequence token. Wang et al. 2024, arXiv:2410.01257: a model of
+    `helpfulness` alone is the best start for scaled Bradley-Terry; pass its folder to `RewardTrainer`.
 
     Args:
         model: a `…ForSequenceClassification` with as many labels as attributes, or a name or folder, loaded with a
-            fresh head; its outputs are then called by the attributes (`config.id2label`).
-        attributes: which, in the order of the outputs; all that the training set has if None.
+            fresh head; its outputs are then named after the attributes (`config.id2label`).
+        attributes: names in the order of the outputs; all attributes of the training set if None.
         max_length: answers of more tokens are left out; None keeps all.
     """
 
@@ -74,7 +74,7 @@ class RatingTrainer(RowTrainer):
         return rating_loss(logits.float(), labels).nanmean()
 
     def figures(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Each attribute's mean squared error and correlation with the ratings."""
+        """Return each attribute's mean squared error and correlation with the ratings."""
         scores, ratings = np.asarray(prediction.predictions, float), np.asarray(prediction.label_ids, float)
         found = {}
         for name, s, g in zip(self.attributes, scores.T, ratings.T, strict=True):
@@ -87,13 +87,13 @@ class RatingTrainer(RowTrainer):
 
 
 def merge_attributes(model: Any, weights: Mapping[str, float]) -> Any:
-    """Replace the head of several attributes by their weighted sum, in place: what `RewardTrainer` can go on with.
+    """Replace the head of several attributes by their weighted sum, in place, for `RewardTrainer` to continue from.
 
         r = Σ_a w_a s_a        so that the one head has W = Σ_a w_a W_a and, where there is one, b = Σ_a w_a b_a
 
     Args:
         model: a `…ForSequenceClassification` with a linear head `score`, its outputs named by `config.id2label`.
-        weights: attribute → w; the others weigh 0.
+        weights: attribute → w; other attributes have weight 0.
     """
     names = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
     unknown = sorted(set(weights) - set(names))
@@ -114,7 +114,7 @@ def merge_attributes(model: Any, weights: Mapping[str, float]) -> Any:
 
 
 def rated_attributes(dataset: Any) -> list[str]:
-    """Every attribute that some row has a rating of, in order."""
+    """Return all attributes that some row rates, in order."""
     names: dict[str, None] = {}
     for given in dataset["ratings"]:
         names |= dict.fromkeys(name for name, value in given.items() if value is not None)

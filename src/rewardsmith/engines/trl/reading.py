@@ -1,4 +1,4 @@
-"""What the trainers of rewards share: models by name, low-rank adapters beside their layers, rows as token ids."""
+"""Helpers of the reward model trainers: models by name, low-rank adapters, rows as token ids."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rewardsmith.errors import TargetError, missing_extra
 
 
 def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **options: Any) -> tuple[Any, Any]:
-    """The model, loaded in float32 where a name or folder is given, and its tokenizer with a padding token.
+    """Return the model, loaded in float32 from a name or folder, and its tokenizer with a padding token.
 
-    Both are told of one padding token: sequence classifiers find a row's last token by it.
+    Both get the same padding token: a sequence classifier finds a row's last token by it.
 
     Raises:
         ValueError: the weights in the folder have other shapes, such as a head of another size.
@@ -30,16 +30,16 @@ def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **op
             ignore_mismatched_sizes=True,
             **options,
         )  # fmt: skip
-        told = [
+        misfits = [
             f"{key} is {tuple(shapes[0])}, and {tuple(shapes[1])} is needed" if len(shapes) == 2 else str(key)
             for key, *shapes in (
                 (entry,) if isinstance(entry, str) else entry for entry in sorted(report.get("mismatched_keys", ()))
             )
         ]
-        if told:  # they would be drawn anew
+        if misfits:  # transformers would draw these weights anew
             raise ValueError(
-                f"{name} has a head or weights of another size: {'; '.join(told[:3])}. Start from a model with as many "
-                "outputs, or from the base model, whose head is drawn fresh."
+                f"{name} has a head or weights of another size: {'; '.join(misfits[:3])}. Start from a model with as "
+                "many outputs, or from the base model, whose head is drawn fresh."
             )
     tokenizer = tokenizer or loaded(AutoTokenizer, name, trust)
     if tokenizer.pad_token is None:
@@ -49,7 +49,7 @@ def ready(model: Any, tokenizer: PreTrainedTokenizerBase | None, auto: Any, **op
 
 
 def loaded(auto: Any, name: str, trust_remote_code: bool, **options: Any) -> Any:
-    """`auto.from_pretrained`, which runs no code from the folder or repository unless told to, and never asks."""
+    """Load by `auto.from_pretrained`, which runs no code of the folder or repository unless allowed and never asks."""
     try:
         return auto.from_pretrained(name, trust_remote_code=trust_remote_code, **options)
     except OSError as error:
@@ -78,19 +78,19 @@ def check_adapters(caller: str) -> None:
 
 
 def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
-    """The model with an adapter on every linear layer of its trunk, and its head trained as a whole.
+    """Return the model with an adapter on every linear layer of its trunk, and a fully trained head.
 
         W x + (α/r) B A x        A (r, in) drawn at random, B (out, r) from 0
 
-    Hu et al. 2021, arXiv:2106.09685. What is neither trunk nor adapter is the head: it may be fresh, so all of it is
-    trained.
+    Hu et al. 2021, arXiv:2106.09685. The head is all that is neither trunk nor adapter. It may be fresh, so all of it
+    is trained.
 
     Args:
         rank: r ≥ 1.
         alpha: α; 2r if None.
 
     Raises:
-        ValueError: the model's class does not say what its trunk is, so nobody can tell the head from it.
+        ValueError: the model's class does not name its trunk, so the head cannot be found.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -98,7 +98,7 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     if trunk is model:
         raise ValueError(
             f"with_adapters: {type(model).__name__} has no base_model_prefix that names its trunk, so its head cannot "
-            "be told from it. Train all weights, without lora_rank."
+            "be found. Train all weights, without lora_rank."
         )
     prefix = next(name for name, part in model.named_modules() if part is trunk)
     layers = [f"{prefix}.{name}" for name, part in trunk.named_modules() if isinstance(part, nn.Linear | Conv1D)]
@@ -111,7 +111,7 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
 
 
 def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
-    """Token ids of prompt and completion as TRL's `RewardTrainer` makes them; without an end token nothing is added."""
+    """Return token ids of prompt and completion as TRL's `RewardTrainer` makes them, without an end token if none."""
     if isinstance(prompt, str):
         text = prompt + text_of(completion)
         end = tokenizer.eos_token or ""

@@ -1,4 +1,4 @@
-"""TRL's reward model trainer with what a pair may say of its own label: margin, weight, doubt, tie."""
+"""TRL's reward model trainer with columns about a pair's label: margin, weight, soft label, tie."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rewardsmith.engines.trl.reading import row_ids
 from rewardsmith.objectives import bt_loss, centering_loss, squared_tie_loss, tie_loss, weighted_loss
 
 NEUTRAL = {"margin": 0.0, "weight": 1.0, "soft_label": 0.0, "is_tie": 0.0}
-"""What a missing value stands for."""
+"""Values that stand for a missing one."""
 TIES = {"entropy": tie_loss, "squared": squared_tie_loss}
-"""The losses that `tie_kind` names."""
+"""Losses by the value of `tie_kind`."""
 
 
 @dataclass
 class PairCollator(DataCollatorForPreference):
-    """TRL's collator, which also keeps those of `columns` that the rows have, as float32.
+    """TRL's collator, which also keeps the given `columns`, where rows have them, as float32.
 
     A None is neutral: margin 0, weight 1, soft label 0, no tie. NaN stays NaN, and such a pair does not count.
     """
@@ -45,7 +45,7 @@ class PairCollator(DataCollatorForPreference):
 class RewardTrainer(TRLRewardTrainer):
     """TRL's `RewardTrainer`, argument for argument, on `objectives.bt_loss`.
 
-    A data set may have, beside what TRL reads, the columns
+    A data set may have these columns in addition to TRL's:
 
     - `margin`: by how much the scores should differ, in their own unit (TRL's own column);
     - `weight`: how much the pair counts, such as its strength (scaled BT, Wang et al. 2024, arXiv:2410.01257);
@@ -53,20 +53,20 @@ class RewardTrainer(TRLRewardTrainer):
     - `is_tie`: neither answer is better (Srivastava et al. 2025, arXiv:2506.16507); its margin and soft label are not
       read.
 
-    Strings are ended with the end token as TRL does; where the tokenizer has none (BERT, ELECTRA), with nothing. With
-    none of the columns, or `margin` alone, the loss is TRL's own, bit for bit. `args.center_rewards_coefficient`
-    centers as there. A pair with NaN in a column does not count. Logged beside TRL's metrics, whose accuracy and margin
-    then speak of the strict pairs: `tie_gap`, the mean |r⁺ − r⁻| of tied pairs, and `tie_loss`, apart because it is
-    log 2 at best.
+    Strings end with the tokenizer's end token as in TRL, or with nothing where it has none (BERT, ELECTRA). With none
+    of the columns, or `margin` alone, the loss is TRL's own, bit for bit. `args.center_rewards_coefficient`
+    centers as there. A pair with NaN in a column does not count. With ties, TRL's accuracy and margin are those of
+    the strict pairs. `tie_gap` is the mean |r⁺ − r⁻| of tied pairs, and `tie_loss` their loss, which is at least log 2
+    by entropy.
 
     Args:
         tie_kind: the loss of ties, "entropy" or "squared".
         normalize_weights: divide weights by their mean over the training set, so that they change which pairs count
-            and not the learning rate. A streamed data set has to bring such weights.
+            and not the learning rate. The weights of a streamed data set have to be normalized already.
     """
 
     columns: tuple[str, ...] = TRAINING_COLUMNS
-    """What is read of a row beside TRL's own."""
+    """Columns that are read in addition to TRL's."""
 
     def __init__(self, *args: Any, tie_kind: str = "entropy", normalize_weights: bool = True, **keywords: Any) -> None:
         check_choice("RewardTrainer", "tie_kind", tie_kind, tuple(TIES))
@@ -82,7 +82,7 @@ class RewardTrainer(TRLRewardTrainer):
         self.weight_scale: float | Tensor = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any) -> Any:
-        """TRL's own, but that a tokenizer without an end token ends no string."""
+        """Prepare the data set as TRL does, but end no string where the tokenizer has no end token."""
         if processing_class.eos_token is None and isinstance(next(iter(dataset)).get("chosen"), str):
             dataset = dataset.map(  # a pair's prompt may be part of its answers
                 lambda pair: {
@@ -113,7 +113,7 @@ class RewardTrainer(TRLRewardTrainer):
         return super().compute_loss(model, inputs, return_outputs)  # type: ignore[no-untyped-call]
 
     def _losses(self, logits: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
-        """(B,) loss per pair; metrics of strict and tied pairs are noted."""
+        """Return the (B,) loss per pair, and note the metrics of strict and of tied pairs."""
         chosen, rejected = logits.squeeze(-1).chunk(2)
         losses = bt_loss(chosen, rejected, margin=columns.get("margin"), soft_label=columns.get("soft_label"))
         if "is_tie" in columns:
@@ -126,10 +126,10 @@ class RewardTrainer(TRLRewardTrainer):
             losses = losses.masked_fill(columns[name].isnan(), math.nan)
         if "is_tie" not in columns:
             return losses
-        # Accuracy and margin of strict pairs go in the place of TRL's, and ties are noted apart.
+        # Accuracy and margin of strict pairs replace TRL's, and ties have metrics of their own.
         metrics = self._metrics["train" if self.model.training else "eval"]
         table = torch.stack([losses, chosen - rejected, columns["is_tie"].to(losses.dtype)], dim=1).detach()
-        told, delta, tied = self.accelerator.gather_for_metrics(table).unbind(dim=1)
+        per_pair, delta, tied = self.accelerator.gather_for_metrics(table).unbind(dim=1)
         ties = tied > 0.5
         for name in ("accuracy", "margin"):
             metrics[name].pop()
@@ -138,7 +138,7 @@ class RewardTrainer(TRLRewardTrainer):
             metrics["margin"].append(float(delta[~ties].mean()))
         if bool(ties.any()):
             metrics["tie_gap"].append(float(delta[ties].abs().mean()))
-            metrics["tie_loss"].append(float(told[ties].nanmean()))
+            metrics["tie_loss"].append(float(per_pair[ties].nanmean()))
         return losses
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -149,7 +149,7 @@ class RewardTrainer(TRLRewardTrainer):
 
 
 def _mean_weight(dataset: Any) -> float:
-    """The mean of a data set's weights; 1 where it has none, is streamed, or weighs nothing."""
+    """Return the mean of a data set's weights; 1 where it has none, is streamed, or all weights are 0."""
     if "weight" not in (getattr(dataset, "column_names", None) or ()) or not hasattr(dataset, "__len__"):
         return 1.0
     weights = [NEUTRAL["weight"] if weight is None else float(weight) for weight in dataset["weight"]]

@@ -1,4 +1,4 @@
-"""What the trainers of rows with labels of their own share: how rows are read and padded, and the step on a batch."""
+"""The common part of trainers on rows with labels: reading, padding, and the loss of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import Trainer
 
 @dataclass
 class RowCollator:
-    """Pads tokens and labels on the right: `input_ids`, `attention_mask` and `labels`, each (B, T).
+    """Collator that pads tokens and labels on the right: `input_ids`, `attention_mask` and `labels`, each (B, T).
 
     A label of None is NaN.
     """
@@ -33,17 +33,16 @@ class RowCollator:
 
 
 def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
-    """(B, T) rows, filled up on the right."""
+    """Return the rows padded on the right, (B, T)."""
     width = max(map(len, rows))
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=dtype)
 
 
 class RowTrainer(Trainer):
-    """`transformers.Trainer` on rows of a form and a loss that its subclass gives.
+    """`transformers.Trainer` on rows whose form and loss a subclass defines.
 
-    `encode` turns a row into `input_ids` and `labels`, and what is not `kept` is left out; a data set that has
-    `input_ids` is taken as it is. `loss_of` is the loss of a batch's logits and labels, `figures` what an evaluation
-    reports beside it.
+    `encode` turns a row into `input_ids` and `labels`, and `kept` selects rows. A data set that has `input_ids` is used
+    as it is. `loss_of` is the loss of a batch's logits and labels, and `figures` the metrics that an evaluation adds.
     """
 
     encode: Any

@@ -1,4 +1,4 @@
-"""Reward models of one architecture as one module, their weights stacked, and the trainer that trains them at once."""
+"""Reward models of one architecture stacked in one module, and a trainer for all of them at once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rewardsmith.data.preferences import TRAINING_COLUMNS
 from rewardsmith.engines.trl.reward_trainer import NEUTRAL, RewardTrainer
 
 KEPT_BY = "kept_by"
-"""Column of K booleans: which members learn from the row."""
+"""Column of K booleans that marks which members learn from the row."""
 APART = ("_name_or_path", "architectures", "dtype", "transformers_version")
-"""What two configs of one architecture may differ in."""
+"""Entries in which the configs of one architecture may differ."""
 
 
 class StackedMembers(nn.Module):
@@ -28,7 +28,7 @@ class StackedMembers(nn.Module):
 
         rewards[b, k] = f( x_b ; θ_k )        every parameter is (K, …) and `torch.func.vmap` runs over k
 
-    Every member reads the same batch; dropout differs between them. Its `state_dict` is the stack; `member(k)` is an
+    Every member reads the same batch; dropout differs between them. Its `state_dict` is the stack. `member(k)` is an
     ordinary model again.
 
     Args:
@@ -52,7 +52,7 @@ class StackedMembers(nn.Module):
         ids = torch.arange(4, device=next(self.shell.parameters()).device)[None]
         ids = ids % self.config.get_text_config().vocab_size
         state = torch.random.get_rng_state()
-        try:  # a forward and backward pass of four tokens: what cannot be stacked says so before training
+        try:  # one forward and backward pass of four tokens shows before training whether the models can be stacked
             logits: Any = self(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
             logits.sum().backward()
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
@@ -67,27 +67,27 @@ class StackedMembers(nn.Module):
 
     @property
     def config(self) -> Any:
-        """The members' own."""
+        """The members' config."""
         return self.shell.config
 
     def add_model_tags(self, tags: Any) -> None:
-        """TRL asks this of its models."""
+        """Ignore the tags, which TRL gives to its models."""
         self.shell.add_model_tags(tags)
 
     def forward(self, **inputs: Any) -> SequenceClassifierOutput:
-        """`logits` (B, K) of one batch."""
+        """Return `logits` (B, K) of one batch."""
 
         def one(weights: Mapping[str, Tensor]) -> Tensor:
             logits: Tensor = functional_call(self.shell, dict(weights), (), inputs).logits
             return logits[:, 0]
 
-        with warnings.catch_warnings():  # fused attention has no batching rule and runs member by member, rightly
+        with warnings.catch_warnings():  # fused attention has no batching rule, so it runs member by member
             warnings.filterwarnings("ignore", message=".*performance drop.*")
             logits = vmap(one, out_dims=1, randomness="different")(dict(self.shell.named_parameters()))
         return SequenceClassifierOutput(logits=logits)
 
     def member(self, k: int) -> Any:
-        """Member k as a model of its own, on the CPU."""
+        """Return member k as a separate model on the CPU."""
         stacked = {name for name, _ in self.shell.named_parameters(remove_duplicate=False)}
         state = {
             name: (value[k] if name in stacked else value).cpu() for name, value in self.shell.state_dict().items()
@@ -100,16 +100,16 @@ class StackedMembers(nn.Module):
 class MembersTrainer(RewardTrainer):
     """`RewardTrainer` on `StackedMembers`: K reward models in one run, each as it would be alone on these batches.
 
-        L = Σ_k  Σ_b κ_bk ℓ_bk / Σ_b κ_bk        κ_bk: does member k learn from pair b?
+        L = Σ_k  Σ_b κ_bk ℓ_bk / Σ_b κ_bk        κ_bk = 1 where member k learns from pair b, else 0
 
-    ℓ is the loss of `RewardTrainer` with its columns. κ is the column `kept_by`, K booleans a row, all true without it:
-    a member's loss is the mean over the pairs of the batch that it keeps, and a batch of none is a step without
-    gradient. Gradients are clipped by each member's own norm, and weights divided by their mean over each member's own
-    pairs. Adam and its kind move every number by itself, so one of them is K of them; an optimizer that looks at a
-    whole tensor (Muon, Adafactor, LAMB) is not.
+    ℓ is the loss of `RewardTrainer` with its columns. κ is the column `kept_by`, K booleans a row, all true without it.
+    A member's loss is the mean over its pairs of the batch, and without any its step has no gradient. Gradients are
+    clipped by each member's own norm, and weights divided by their mean over each member's own pairs. Adam and its
+    variants update every number by itself, so one optimizer acts as K. An optimizer that looks at a whole tensor (Muon,
+    Adafactor, LAMB) does not.
 
-    All members see the pairs in one order, so they differ by start, head, `kept_by` and dropout alone. Logged are means
-    over members and over all pairs, kept or not; the loss is the mean of the members' losses.
+    All members see the pairs in one order, so they differ only by start, head, `kept_by` and dropout. Metrics are means
+    over members and over all pairs, kept or not. The logged loss is the mean of the members' losses.
     """
 
     columns = (*TRAINING_COLUMNS, KEPT_BY)
@@ -150,7 +150,7 @@ class MembersTrainer(RewardTrainer):
         return loss / self.accelerator.unwrap_model(self.model).n_members  # what is logged
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        """Each member's gradient to the norm `max_grad_norm`; the mean of the norms before."""
+        """Clip each member's gradient to the norm `max_grad_norm`, and return the mean of the norms before."""
         self.accelerator.unscale_gradients()
         gradients = [own.grad for own in model.parameters() if own.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (K,)
@@ -162,9 +162,9 @@ class MembersTrainer(RewardTrainer):
 
 
 def _check(members: Sequence[Any]) -> None:
-    """Refuse what is not several models of one architecture."""
+    """Raise ValueError unless these are several models of one architecture."""
     if len(members) < 2:
-        raise ValueError(f"StackedMembers: {len(members)} members are nothing to stack. Pass two or more.")
+        raise ValueError(f"StackedMembers: got {len(members)} members, which is too few to stack. Pass two or more.")
     built = []
     for model in members:
         parts = {name: value for name, value in model.config.to_dict().items() if name not in APART}

@@ -1,10 +1,10 @@
-"""What happens between a trainer's rewards and its loss: combine, transform, credit, filter, over all processes.
+"""The stage between a trainer's rewards and its loss: combine, transform, credit and filter over all processes.
 
 TRL scores rows before it gathers them, and turns the gathered rewards into advantages inside one method. Two overrides
-give that method everything it lacks. `_calculate_rewards`, whose result is gathered, combines and transforms; where
-the result is not what TRL would add up itself, it goes back as a *single* source of weight 1, so that TRL's own code
-goes on to clip it, subtract RLOO's KL penalty, scale it and log it. `_generate_and_score_completions` then replaces
-`advantages`, if asked to. With no option set and no score missing, neither changes a number.
+add what that method lacks. `_calculate_rewards`, whose result is gathered, combines and transforms. A result that
+differs from TRL's own sum is passed on as a *single* source of weight 1, so that TRL's own code clips it, subtracts
+RLOO's KL penalty, scales it and logs it. `_generate_and_score_completions` then replaces `advantages` on request. With
+no option set and no score missing, neither changes a number.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from rewardsmith.data import segment_steps
 from rewardsmith.describe import function_of
 from rewardsmith.engines.calls import Stage, context_of, credited, transformed
 from rewardsmith.engines.process import Segment
-from rewardsmith.engines.trl.gathering import Gathered, columns_of, gathered, is_truncated, metrics_of, tell
+from rewardsmith.engines.trl.gathering import Gathered, columns_of, gathered, is_truncated, metrics_of, notify
 from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.steps import StepScorer
 from rewardsmith.recipes import Recipe
 from rewardsmith.transforms import chain, weighted_sum
-from rewardsmith.transforms.compose import Chain, warn_if_cancelled
+from rewardsmith.transforms.compose import Chain, warn_if_canceled
 from rewardsmith.types import ProcessReward
 
 _ONE_SOURCE = "rewardsmith/reward"  # the name of the combined reward while TRL holds it; never logged
 
 
 class RewardStage:
-    """Mixin in front of one of TRL's online trainers; see `GRPOTrainer` for what the options mean."""
+    """Mixin to put before one of TRL's online trainers; see `GRPOTrainer` for the options."""
 
-    # What TRL's trainers provide, declared for the reader and the type checker.
+    # Attributes of TRL's trainers, declared for the reader and the type checker.
     accelerator: Any
     reward_func_names: list[str]
     reward_weights: Tensor
@@ -83,7 +83,7 @@ class RewardStage:
             )
         self._limits = Limits(self, reward_timeout)
         self.transform, self.advantage, self.sample_filter = transform, advantage, sample_filter
-        self._scored: tuple[Gathered, Tensor] | None = None  # what `_calculate_rewards` leaves for the stages after it
+        self._scored: tuple[Gathered, Tensor] | None = None  # set by `_calculate_rewards` for the later stages
         self.step_scorer = None
         if process_rewards is not None:
             self.step_scorer = StepScorer(type(self).__name__, process_rewards, segment=segment)
@@ -97,32 +97,32 @@ class RewardStage:
                 )
         if transform is not None:
             self._check_transform(transform)
-        for idle in [] if recipe is None else recipe.idle(recipe.advantage or self._estimator()):
-            warnings.warn(f"{type(self).__name__}: {idle.part}, changes nothing: {idle.reason}.", stacklevel=3)
+        for part in [] if recipe is None else recipe.canceled(recipe.advantage or self._estimator()):
+            warnings.warn(f"{type(self).__name__}: {part.part}, changes nothing: {part.reason}.", stacklevel=3)
 
     def _estimator(self) -> Callable[..., Tensor] | None:
-        """The room's name for the advantage in effect, to ask what it cancels."""
+        """Return our name for the advantage in effect, from which we read what it cancels."""
         raise NotImplementedError
 
     def _check_transform(self, transform: Stage) -> None:
         if getattr(self, "multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
             raise ValueError(
                 f"{type(self).__name__}: transform returns one reward per row, and multi_objective_aggregation="
-                f"{self.multi_objective_aggregation!r} wants to normalize each source itself. "  # type: ignore[attr-defined]
+                f"{self.multi_objective_aggregation!r} normalizes each source itself. "  # type: ignore[attr-defined]
                 "Keep 'sum_then_normalize' and put transforms.normalize_sources first in the transform."
             )
         estimator = self._estimator()
         if isinstance(transform, Chain):
-            chain(*transform.parts, advantage=estimator)  # warns of each part that is cancelled
+            chain(*transform.parts, advantage=estimator)  # warns of each part that is canceled
         elif estimator is not None and hasattr(function_of(transform), "__traits__"):
-            warn_if_cancelled(f"{type(self).__name__}: this transform", transform, estimator, stacklevel=5)
+            warn_if_canceled(f"{type(self).__name__}: this transform", transform, estimator, stacklevel=5)
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> Tensor:
         raw: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
-        told = gathered(self, raw, inputs, prompts, completions, completion_ids_list)
-        batch = told.batch
+        result = gathered(self, raw, inputs, prompts, completions, completion_ids_list)
+        batch = result.batch
         if self.step_scorer is not None:
             arguments = {
                 **columns_of(inputs),
@@ -142,12 +142,12 @@ class RewardStage:
                 device=raw.device,
             )
             batch = replace(batch, step_rewards=steps.rewards, step_mask=steps.mask, step_ends=steps.ends)
-            told = told._replace(batch=batch, infinite_steps=steps.infinite)
+            result = result._replace(batch=batch, infinite_steps=steps.infinite)
         rewards = weighted_sum(batch.source_rewards, weights=self.reward_weights.to(batch.source_rewards))
-        rewards = transformed(self.transform, rewards, context_of(batch, told.measured))
-        self._scored = told, rewards
-        # TRL's own sum over sources would give other rewards under a transform, or where a source is missing beside
-        # one. Where TRL normalizes each source, a missing one counts as its group's mean, which is no bias.
+        rewards = transformed(self.transform, rewards, context_of(batch, result.measured))
+        self._scored = result, rewards
+        # TRL's own sum over sources differs under a transform, or where a row lacks some of its sources. Where TRL
+        # normalizes each source, it counts a missing one as the group's mean, which adds no bias.
         missing = batch.source_rewards.isnan()
         differs = self.transform is not None or bool((missing.any(dim=1) & ~missing.all(dim=1)).any())
         if not differs or getattr(self, "multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
@@ -164,9 +164,9 @@ class RewardStage:
             self.reward_func_names, self.reward_weights = names, weights
         if self._scored is None:
             raise AssertionError("TRL no longer scores through _calculate_rewards")
-        told, rewards = self._scored
-        batch, metrics = told.batch, metrics_of(self)
-        if replaced:  # each source under TRL's names, in place of the single combined one
+        result, rewards = self._scored
+        batch, metrics = result.batch, metrics_of(self)
+        if replaced:  # log each source under TRL's names, in place of the single combined one
             for statistic in ("mean", "std"):
                 metrics.pop(f"rewards/{_ONE_SOURCE}/{statistic}", None)
             self._logs["rewards"].pop(_ONE_SOURCE, None)
@@ -176,12 +176,12 @@ class RewardStage:
                 metrics[f"rewards/{name}/std"].append(float(known.std()) if len(known) > 1 else float("nan"))
                 self._logs["rewards"][name].extend(column.tolist())
         metrics["rewardsmith/unscored_rate"].append(float(rewards.isnan().float().mean()))
-        metrics["rewardsmith/infinite"].append(float(told.infinite))
+        metrics["rewardsmith/infinite"].append(float(result.infinite))
         self._limits.log(metrics)
         if batch.step_mask is not None:
             steps = {name: step_rewards[batch.step_mask] for name, step_rewards in batch.step_rewards.items()}
             metrics["rewardsmith/steps"].append(float(batch.step_mask.sum(dim=1).float().mean()))
-            metrics["rewardsmith/infinite_steps"].append(float(told.infinite_steps))
+            metrics["rewardsmith/infinite_steps"].append(float(result.infinite_steps))
             missing = torch.cat([*steps.values()]).isnan()
             metrics["rewardsmith/unscored_step_rate"].append(float(missing.float().mean()))
             for name, values in steps.items():
@@ -195,7 +195,7 @@ class RewardStage:
                 advantages if self.advantage is None else self.advantage,
                 self.sample_filter,
                 rewards,
-                context_of(batch, told.measured),
+                context_of(batch, result.measured),
                 penalized=None if self.advantage is None else self._penalized(rewards, output),
                 per_token=self.token_advantages,
             )
@@ -210,9 +210,9 @@ class RewardStage:
             first = self.accelerator.process_index * n_rows
             rows = advantages[first : first + n_rows]
             output["advantages"] = rows if rows.dim() == 1 else rows[:, :n_tokens]
-        tell(self, told, rewards, advantages)
+        notify(self, result, rewards, advantages)
         return output
 
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
-        """The rewards as the trainer's own advantage would see them."""
+        """Return the rewards as the trainer's own advantage would get them."""
         return rewards

@@ -1,4 +1,4 @@
-"""A trainer of process reward models, which TRL no longer has: a token classifier learns the label of every step."""
+"""A trainer of process reward models: a token classifier learns the label of every step. TRL no longer has one."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from rewardsmith.engines.trl.row_trainer import RowTrainer
 from rewardsmith.objectives.pairwise import step_label_loss
 
 NO_STEP, UNLABELED = -100.0, -1.0
-"""Labels of a token that ends no step, and of one that ends a step which nobody judged."""
+"""Label of a token that ends no step, and of one that ends an unlabeled step."""
 StepMetrics = Callable[[list[list[float]], list[list[float | None]]], Mapping[str, float]]
-"""From each solution's step scores and step labels to figures by name."""
+"""Function from each solution's step scores and step labels to figures by name."""
 
 
 class StepRewardTrainer(RowTrainer):
     """`transformers.Trainer` on solutions in steps, in TRL's stepwise form: `prompt`, `completions`, `labels`.
 
-    A label is true or false, or the probability that the step is right, or None where nobody judged it. The model
-    reads `data.encode_steps` and is judged at each step's last token: σ of its one logit, or the softmax of its two,
-    is the probability that the step is right. The loss is the mean of `step_label_loss` over labeled steps.
+    A label is true or false, the probability that the step is right, or None for an unlabeled step. The model reads
+    `data.encode_steps`. σ of its one logit, or the softmax of its two, at a step's last token is the probability that
+    the step is right. The loss is the mean of `step_label_loss` over labeled steps.
 
     Args:
-        model: a `…ForTokenClassification` with one or two labels, or the name or folder of any model that has one; its
-            safetensors are loaded with a fresh head of two labels.
+        model: a `…ForTokenClassification` with one or two labels, or the name or folder of any model that has such a
+            class; its safetensors are loaded with a fresh head of two labels.
         args: `transformers.TrainingArguments`.
         train_dataset, eval_dataset: `datasets.Dataset`; steps beyond `max_length` tokens are cut off, and solutions
             without a labeled step are left out.
         processing_class: the tokenizer; that of the model's name or folder if None.
-        step_end: what closes a step; scoring has to use the same.
-        max_length: in tokens; None reads all.
+        step_end: text that ends a step; scoring has to use the same.
+        max_length: in tokens; None for no limit.
         head_only: train the head alone, as a first stage before the whole (Cheng et al. 2025, arXiv:2504.15275).
-        metrics: figures of the evaluation beside `accuracy`, the share of hard labels that a score of ½ tells;
-            `measures.step_metrics` gives F1 of the first error.
+        metrics: evaluation figures beside `accuracy`, the share of hard labels predicted right at a score of ½;
+            `measures.step_metrics` gives the F1 of the first error.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class StepRewardTrainer(RowTrainer):
 def step_lists(
     probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
 ) -> tuple[list[list[float]], list[list[float | None]]]:
-    """Per solution the scores and the labels of its steps, out of padded (B, T) arrays; None where not labeled."""
+    """Return each solution's step scores and labels from padded (B, T) arrays; None where not labeled."""
     ends = labels > NO_STEP
     scores = [row[at].astype(float).tolist() for row, at in zip(probabilities, ends, strict=True)]
     known = [
@@ -126,6 +126,6 @@ def step_lists(
 
 
 def _log_odds(logits: Any) -> Tensor:
-    """(..., C) to (...) log-odds of the label "right", which is the last of one or two."""
+    """Return (...) log-odds of the label "right", the last of one or two, from (..., C) logits."""
     values: Tensor = logits[0] if isinstance(logits, tuple) else logits
     return values[..., 0] if values.shape[-1] == 1 else values[..., 1] - values[..., 0]

@@ -1,4 +1,4 @@
-"""Process rewards: each completion cut into steps, scored where it was sampled, gathered as (B, N) of all processes."""
+"""Process rewards: completions cut into steps, scored on their own process, gathered as (B, N) of all processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class GatheredSteps(NamedTuple):
 
 
 class StepScorer:
-    """Cuts this process's completions into steps, has them scored, and gathers the result over all processes."""
+    """Scorer of the steps of this process's completions; gathers the scores of all processes."""
 
     def __init__(
         self, caller: str, process_rewards: Mapping[str, ProcessReward] | ProcessReward, *, segment: Segment
@@ -79,7 +79,7 @@ class StepScorer:
         return GatheredSteps(dict(zip(results, by_name, strict=True)), counts.bool(), ends, int(infinite.sum()))
 
     def _run(self, coroutine: Any) -> Any:
-        """Its result, from one loop that is kept, as the connections of an async client belong to one loop."""
+        """Return the coroutine's result from one persistent loop, to which an async client's connections belong."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._loop.run_forever, name="rewardsmith-steps", daemon=True).start()
@@ -87,6 +87,6 @@ class StepScorer:
 
 
 def _gathered(local: Tensor, *, pad_index: float) -> Tensor:
-    """(B, N, ...) of every process, N the largest of theirs."""
+    """Gather (B, N, ...) over all processes, with N the largest of theirs."""
     every: Tensor = gather(pad_across_processes(local, dim=1, pad_index=pad_index))
     return every

@@ -18,8 +18,8 @@ from rewardsmith.engines.trl.stage import RewardStage
 class GRPOTrainer(RewardStage, TRLGRPOTrainer):
     """TRL's `GRPOTrainer`, argument for argument, with a reward stage after the gather.
 
-    Every function below runs on the batch of *all* processes, on each of them alike: a random one needs a generator
-    that is seeded alike. Its first parameter gets the rewards; any further parameter is filled by name from the batch:
+    Every function below runs on the batch of *all* processes, on each of them. A random function needs a generator with
+    the same seed on each. Its first parameter gets the rewards; any further parameter is filled by name from the batch:
     `group_size`, `completion_mask`, `source_names`, any column of the dataset, or `batch` (`types.RewardBatch`).
     `lengths` (B,) are the completions' tokens and `truncated` (B,) says which were cut off, unless a column has that
     name. With a process reward there are `step_rewards`, `step_mask` and `step_ends` (B, N) too; with several,
@@ -27,23 +27,23 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):
 
     Args:
         reward_funcs: as in TRL, or a mapping of name → reward, or a `recipes.Recipe`, which brings everything below but
-            `segment`. Names must differ. A ±inf counts as unscored. Where a
-            row lacks a source, the others take over its weight (`transforms.weighted_sum`); TRL would count it as 0.
+            `segment`. Names must differ. A ±inf counts as unscored. Where a row lacks a source, the weight of that
+            source goes to the others (`transforms.weighted_sum`); TRL would count it as 0.
         transform: rewards (B,) to rewards (B,), NaN where unscored; if its first parameter is called `source_rewards`
-            it gets the raw (B, K) in place of the weighted sum. TRL's own advantage follows. One that the advantage
-            cancels warns.
-        advantage: rewards (B,) to advantages (B,), or (B, T) like `completion_mask`, in place of TRL's own.
+            it gets the raw (B, K) instead of the weighted sum. TRL's own advantage follows. A transform that the
+            advantage cancels warns.
+        advantage: rewards (B,) to advantages (B,), or (B, T) like `completion_mask`, instead of TRL's own.
         sample_filter: rewards (B,) to weights (B,), 0 to drop; scaled to mean 1 over the kept and multiplied into the
             advantages. A dropped row keeps its place in the loss's denominator.
         process_rewards: a `types.ProcessReward`, or a mapping of name → process reward, called as TRL calls rewards
-            with `steps` beside. ±inf counts as unscored. They train only through an `advantage`, such as
-            `advantages.step_credit`, or a `transform` that reads `step_rewards`; TRL still wants a `reward_funcs`.
-        segment: cuts completions into steps; `functools.partial(data.segment_steps, separator=...)` for other ones.
-            What was cut off after the last separator is no step, and a last step takes in the end-of-sequence token.
+            with `steps` in addition. ±inf counts as unscored. They train only through an `advantage`, such as
+            `advantages.step_credit`, or a `transform` that reads `step_rewards`; TRL still needs a `reward_funcs`.
+        segment: cuts completions into steps; `functools.partial(data.segment_steps, separator=...)` sets the separator.
+            Text cut off after the last separator is no step, and a last step includes the end-of-sequence token.
         reward_timeout: seconds that a call of a reward may take. With it, rewards that pickle run in a worker process
-            each; what hangs, crashes or raises there is unscored and counted in the log (`rewardsmith/timeout`, `crash`
-            and `exception`). Models, process rewards, and rewards that ask for `trainer_state`, `log_extra`,
-            `log_metric` or `environments` run in this process without a limit, which is said when training begins.
+            each. A row that hangs, crashes or raises there is unscored and counted in the log (`rewardsmith/timeout`,
+            `crash` and `exception`). Models, process rewards, and rewards that ask for `trainer_state`, `log_extra`,
+            `log_metric` or `environments` run in this process without a limit; the log names them when training begins.
 
     Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `ScoredBatch`.
     """
@@ -56,11 +56,11 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):
 
 
 class RLOOTrainer(RewardStage, TRLRLOOTrainer):
-    """TRL's `RLOOTrainer` with the options of `GRPOTrainer`, but for (B, T) advantages: its loss weighs sequences.
+    """TRL's `RLOOTrainer` with the options of `GRPOTrainer`, except (B, T) advantages: its loss weighs sequences.
 
-    RLOO's KL penalty is part of its reward. It stays so: the transform's result is clipped to `reward_clip_range` and
-    loses β·KL before the leave-one-out baseline, and a custom `advantage` receives exactly that reward.
-    `normalize_advantages` belongs to TRL's own advantage and does not touch a custom one.
+    RLOO's KL penalty is part of its reward. The transform's result is clipped to `reward_clip_range` and loses β·KL
+    before the leave-one-out baseline. A custom `advantage` receives exactly that reward. `normalize_advantages` applies
+    to TRL's own advantage, not to a custom one.
     """
 
     token_advantages = False
@@ -86,7 +86,7 @@ class RLOOTrainer(RewardStage, TRLRLOOTrainer):
         return result
 
     def _penalized(self, rewards: Tensor, output: dict[str, Any]) -> Tensor:
-        """r − β Σ_t [log π(y_t) − log π_ref(y_t)], after clipping, as TRL forms it."""
+        """Return r − β Σ_t [log π(y_t) − log π_ref(y_t)], after clipping, as TRL computes it."""
         if self.reward_clip_range:
             rewards = rewards.clamp(min=self.reward_clip_range[0], max=self.reward_clip_range[1])
         if self.beta == 0.0:

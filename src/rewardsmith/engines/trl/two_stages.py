@@ -1,4 +1,4 @@
-"""Ratings first, then preferences: the reward model of HelpSteer2-Preference."""
+"""Two-stage training of a reward model, first on ratings, then on preferences, as in HelpSteer2-Preference."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def fit_two_stages(
     first: RewardFit | None = None,
     second: RewardFit | None = None,
 ) -> Path:
-    """Regression on ratings, then, from its trunk and head, scaled Bradley-Terry on pairs; saved to `out`.
+    """Train by regression on ratings, continue by scaled Bradley-Terry on pairs, and save to `out`.
 
-    Wang et al. 2024, arXiv:2410.01257. Interrupted, the same call goes on. `out/regression` keeps the first stage,
-    which `rewards.extrapolate` (ExPO) needs. After the second, scores are no longer in the unit of ratings.
+    Wang et al. 2024, arXiv:2410.01257. The same call resumes an interrupted training. `out/regression` keeps the first
+    stage, which `rewards.extrapolate` (ExPO) needs. After the second, scores are no longer in the unit of ratings.
 
     Args:
         weights: attribute → weight in the head that the second stage starts from; helpfulness alone if None, which is
             the paper's best. Only these are fit.
         first: settings of the regression.
-        second: of the pairs; by default those of the first at half the learning rate, weighted by strength.
+        second: settings on pairs; by default the first's at half the learning rate, weighted by strength.
 
     Raises:
         ValueError: no row has a rating of these attributes, or a folder holds another model.

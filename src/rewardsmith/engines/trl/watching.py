@@ -1,4 +1,4 @@
-"""`watch`: TRL's own online trainers tell `HackingMonitor` of their batches, and nothing else about them changes."""
+"""`watch`, which makes TRL's own online trainers pass their batches to `HackingMonitor` and changes nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rewardsmith.engines.trl.gathering import gathered, metrics_of, tell
+from rewardsmith.engines.trl.gathering import gathered, metrics_of, notify
 from rewardsmith.engines.trl.limits import Limits
 from rewardsmith.engines.trl.stage import RewardStage
 
@@ -23,9 +23,9 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
 
         trainer = watch(trl.GRPOTrainer(..., callbacks=[HackingMonitor(gold=my_trusted_check)]))
 
-    It serves every trainer that gathers its rewards as TRL's GRPO does: a method `_calculate_rewards` that takes the
-    rows with their completions and returns the (B, K) scores of all processes. What is trained stays TRL's own. The
-    rewards that callbacks see are TRL's sum over sources, in which a missing source is 0; a ±inf is unscored.
+    It serves every trainer that gathers its rewards as TRL's GRPO does: its method `_calculate_rewards` takes the rows
+    with their completions and returns the (B, K) scores of all processes. Training stays TRL's own. Callbacks see TRL's
+    sum over sources, in which a missing source is 0; a ±inf is unscored.
 
     Args:
         reward_timeout: as in `GRPOTrainer`.
@@ -39,8 +39,8 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
     method: Any = getattr(trainer, "_calculate_rewards", None)
     if isinstance(trainer, RewardStage) or "_calculate_rewards" in getattr(trainer, "__dict__", ()):
         raise TypeError(
-            f"watch: {type(trainer).__name__} calls its callbacks already. Give reward_timeout= where it was made, or "
-            "first watched."
+            f"watch: {type(trainer).__name__} calls its callbacks already. Pass reward_timeout= where you make the "
+            "trainer, or in the first call of watch."
         )
     takes = tuple(inspect.signature(method).parameters) if callable(method) else ()
     missing = [name for name in NEEDED if not hasattr(trainer, name)]
@@ -54,15 +54,15 @@ def watch(trainer: T, *, reward_timeout: float | None = None) -> T:
     watched: Any = trainer
 
     @functools.wraps(method)
-    def calculate_and_tell(inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+    def calculate_and_notify(inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         raw: Tensor = method(inputs, prompts, completions, completion_ids_list)
         limits.log(metrics_of(watched))
-        told = gathered(watched, raw, inputs, prompts, completions, completion_ids_list)
-        sources = told.batch.source_rewards
+        result = gathered(watched, raw, inputs, prompts, completions, completion_ids_list)
+        sources = result.batch.source_rewards
         rewards = (sources * watched.reward_weights.to(sources)).nansum(dim=1)
         unscored = sources.isnan().all(dim=1) | raw.isinf().any(dim=1)
-        tell(watched, told, rewards.masked_fill(unscored, torch.nan), None)
+        notify(watched, result, rewards.masked_fill(unscored, torch.nan), None)
         return raw
 
-    watched._calculate_rewards = calculate_and_tell
+    watched._calculate_rewards = calculate_and_notify
     return trainer

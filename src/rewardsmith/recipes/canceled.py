@@ -1,4 +1,4 @@
-"""Which parts of a recipe its advantage cancels."""
+"""Parts of a recipe that its advantage cancels."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rewardsmith.transforms import cancels
 from rewardsmith.types import traits_of
 
 
-class Idle(NamedTuple):
+class Canceled(NamedTuple):
     """A part of a recipe that its advantage cancels.
 
-    term: the part. part: what it does to its input r, in words. extent, reason: as in `transforms.noop.Cancellation`.
+    term: the part. part: its operation on its input r, in words. extent, reason: as in `transforms.noop.Cancellation`.
     """
 
     term: Term
@@ -27,17 +27,17 @@ class Idle(NamedTuple):
     reason: str
 
 
-def idle_parts(term: Term, advantage: Callable[..., Tensor], *, summed: bool = False) -> Iterator[Idle]:
-    """Walk from the root inward, as long as all that follows is affine.
+def canceled_parts(term: Term, advantage: Callable[..., Tensor], *, summed: bool = False) -> Iterator[Canceled]:
+    """Yield the canceled parts from the root inward, as long as all later parts are affine.
 
     Args:
-        summed: whether the term is a summand, where a factor counts and an offset alone can be idle.
+        summed: whether the term is a summand, of which only an offset can be canceled.
     """
     if not isinstance(term, Applied):
         return
     if name_of(term.function) == "weighted_sum":
         for part in term.parts:
-            yield from idle_parts(part, advantage, summed=summed or len(term.parts) > 1)
+            yield from canceled_parts(part, advantage, summed=summed or len(term.parts) > 1)
         return
     only_shifts = name_of(term.function) == "rescale" and keywords_of(term.function).get("scale", 1.0) == 1.0
     if not traits_of(term.function).affine or len(term.parts) > 1 or (summed and not only_shifts):
@@ -46,5 +46,5 @@ def idle_parts(term: Term, advantage: Callable[..., Tensor], *, summed: bool = F
     if verdict:
         reason = f"an offset, which {name_of(advantage)} removes" if summed else verdict.reason
         words = f"{' '.join(operation(term.function).split())}, where r = {term.parts[0]}"
-        yield Idle(term, shorten(words, 72, placeholder=" …"), "exactly" if summed else verdict.extent, reason)
-    yield from idle_parts(term.parts[0], advantage, summed=summed)
+        yield Canceled(term, shorten(words, 72, placeholder=" …"), "exactly" if summed else verdict.extent, reason)
+    yield from canceled_parts(term.parts[0], advantage, summed=summed)
