@@ -1,6 +1,6 @@
 """Rewards of our own: verifiers, judges, reward models, and wrappers of other rewards.
 
-Importing this room loads neither torch nor a verifier's libraries, because every worker process does it.
+Importing this package loads neither torch nor a verifier's libraries, because every worker process imports it.
 """
 
 from typing import TYPE_CHECKING, Any

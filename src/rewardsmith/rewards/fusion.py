@@ -1,4 +1,4 @@
-"""RewardFusion: a reward averaged with its own rewards of the most similar texts it was trained on."""
+"""RewardFusion: average a reward with its own values on the most similar texts of its training data."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_BLOCK = 1024  # queries whose similarities to the index are held at a time
+_BLOCK = 1024  # queries per block of the similarity matrix
 
 
 @dataclass(eq=False)
 class RewardFusion:
-    """Smooth a reward over the nearest training texts: more consistent, and less able to tell near answers apart.
+    """Smooth a reward over the most similar texts that it was trained on.
 
         R̃(q) = ( w R(q) + Σ_i s_i R(q_i) ) / ( w + Σ_i s_i )     i: the k texts nearest to q of s_i = cos ≥ threshold
 
-    Shen et al. 2023, arXiv:2309.16155 (RewardFusion), where w = 1. Of the index, equal texts count once, and the query
-    itself is not its own neighbor; the official script counts both twice. It raises consistency on look-alike prompts
-    and lowers what best-of-n gains: measure both before you switch it on in training (`auditing.contrast_consistency`).
+    Shen et al. 2023, arXiv:2309.16155 (RewardFusion), where w = 1. Equal texts in the index count once, and a query is
+    not its own neighbor; the official script counts both twice. Fusion raises consistency on similar prompts and lowers
+    the gain of best-of-n. Measure both before you use it in training (`auditing.contrast_consistency`).
 
     Args:
-        reward: a reward of prompt and completion in TRL's contract; other columns do not reach it for neighbors, so it
-            must need none. Not async.
-        texts: (prompt, completion) pairs that it was trained on, preferred answers; all are embedded at the first call,
-            and their rewards asked for as they become neighbors, once each.
-        embed: n texts to (n, d) embeddings; called with prompt and completion on lines of their own.
-        k: neighbors at most; 0 leaves the reward as it is.
+        reward: a synchronous reward of prompt and completion in TRL's contract. It must need no other column, because
+            neighbors have none.
+        texts: (prompt, completion) pairs of its training data, with preferred answers. All are embedded at the first
+            call. Each is scored once, when it first becomes a neighbor.
+        embed: n texts to (n, d) embeddings; a text is the prompt, a line break and the completion.
+        k: the largest number of neighbors; 0 leaves the reward as it is.
         threshold: the least cosine of a neighbor.
-        self_weight: w ≥ 0, the query's own; 0 asks the neighbors alone where there are any.
+        self_weight: w ≥ 0, the weight of the query itself; 0 uses the neighbors alone where there are any.
     """
 
     reward: Callable[..., Any]
@@ -64,9 +64,9 @@ class RewardFusion:
         self._index = {_joined(*pair): pair for pair in texts}
 
     def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
-        """One value a row; None where the reward gives none to the row itself. Neighbors without a reward are left out.
+        """Return one value per row; None where the reward gives none to the row itself.
 
-        A text without an embedding has no neighbors and keeps its own reward.
+        A text without an embedding has no neighbors and keeps its own reward. Neighbors without a reward are left out.
         """
         own = list(self.reward(prompts=prompts, completions=completions, **columns))
         if not own or not self._index or not self.k:
@@ -88,7 +88,7 @@ class RewardFusion:
         return own
 
     def _neighbors(self, queries: list[str]) -> list[list[tuple[int, float]]]:
-        """Per query the index and similarity of its neighbors, nearest first."""
+        """Return each query's neighbors, nearest first, as (index, similarity)."""
         import numpy as np
 
         if self._units is None:

@@ -1,6 +1,6 @@
 """Guards: wrappers that refuse a completion before a reward sees it.
 
-A guard stays apart from what it guards, so that an audit of the bare reward still shows the reward's own weakness.
+A guard is a separate wrapper, so that an audit of the unguarded reward still shows the reward's own weakness.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from rewardsmith.types import Completion, Text
 
 @dataclass(frozen=True)
 class Wrapper(Around):
-    """A reward around another, with a mark in its name."""
+    """A reward around another reward, with a mark in its name."""
 
     mark: ClassVar[str]
 
     @property
     def __name__(self) -> str:
-        """The inner reward's name, marked, so that a trainer logs the two apart."""
+        """The inner reward's name with a mark, so that a trainer logs the two separately."""
         return f"{name_of(self.reward)}_{self.mark}"
 
 
 @dataclass(frozen=True)
 class RequireAnswer(Wrapper):
-    r"""A reward behind a gate, `otherwise` for a completion without an answer: the guard against master keys.
+    r"""Gate a reward: a completion without an answer gets `otherwise`. This is the guard against master keys.
 
-    A length or "must state a final answer" gate in front of a judge removes content-free completions for free; it does
-    nothing against a wrong answer in the right form, and it does not mend the judge. Zhao et al. 2025,
+    A length or "must state a final answer" gate before a judge removes content-free completions at no cost. It does
+    nothing against a wrong answer in the right format, and it does not fix the judge. Zhao et al. 2025,
     arXiv:2507.08794, describe the attack; the gate is ours.
 
     Args:
         reward: any reward in TRL's contract, sync or async; columns reach it row by row with their completions.
-        min_tokens: fewest words holding a letter or digit; signs alone, and blanks, count nothing. In scripts written
-            without spaces each character counts as a word.
-        pattern: what a completion must hold, searched for by `re.search`, such as `r"\\boxed\{.+\}"`.
-        otherwise: what the others get; None leaves them unscored, which a policy can exploit by never answering.
+        min_tokens: the fewest words that hold a letter or digit; punctuation and blanks do not count. In scripts
+            written without spaces each character counts as a word.
+        pattern: a regular expression that a completion must match (`re.search`), such as `r"\\boxed\{.+\}"`.
+        otherwise: the value of refused rows; None leaves them unscored, which a policy can exploit by never answering.
 
     Raises:
         ValueError: the gate would admit everything, or `pattern` is no regular expression.
@@ -75,7 +75,7 @@ class RequireAnswer(Wrapper):
             ) from error
 
     def admits(self, completion: Completion) -> bool:
-        """Whether the completion may go to the reward.
+        """Return whether the completion passes the gate.
 
         >>> guard = RequireAnswer(len, min_tokens=2, pattern=r"answer")
         >>> [guard.admits(text) for text in ("The answer: 4", "answer", "Thought process:")]
@@ -87,7 +87,7 @@ class RequireAnswer(Wrapper):
 
     @sync_or_async
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
-        """One value a row; the reward is called once, with the admitted rows only, or not at all."""
+        """Return one value per row; the reward is called at most once, with the admitted rows only."""
         values: list[Any] = [self.otherwise] * len(completions)
         admitted = [index for index, completion in enumerate(completions) if self.admits(completion)]
         if admitted:
@@ -103,7 +103,7 @@ _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣豈-﫿]|(?:(?![぀-ヿ㐀-鿿가-힣
 
 
 def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any) -> dict[str, Any]:
-    """The rows at `indices`: every list or tuple as long as the batch is thinned, the rest passes as it is."""
+    """Return the rows at `indices`: cut every list or tuple as long as the batch, and pass the rest unchanged."""
     n, named = len(completions), {"completions": completions, **columns}
     return {
         name: [value[i] for i in indices] if isinstance(value, list | tuple) and len(value) == n else value
@@ -112,7 +112,7 @@ def rows_at(indices: list[int], *, completions: list[Completion], **columns: Any
 
 
 def check_length(caller: str, reward: Callable[..., Any], scores: Any, n_rows: int) -> None:
-    """Refuse the result of a reward that has another number of values than of rows."""
+    """Raise ValueError where a reward returned another number of values than there are rows."""
     if len(scores) != n_rows:
         raise ValueError(
             f"{caller}: {name_of(reward)} returned {len(scores)} values for {n_rows} rows. "

@@ -1,4 +1,4 @@
-"""RoutedReward: each prompt to the reward that can judge its kind."""
+"""RoutedReward: send each prompt to the reward that can judge its task."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _OF_THE_COMPLETION = ("completion", "completions", "completion_ids")
 class RoutedReward(SyncOrAsync):
     """A reward in TRL's contract that sends each row to the reward of its task.
 
-    The task is a column of the data set, hence a property of the prompt: a router that guessed it from the completion
-    could be gamed by changing the completion's form. Every reward is called at most once, with its own rows only, and
-    must take columns that it does not know. Where one of them is async, so is the whole, and TRL can tell.
+    The task is a column of the data set, so it belongs to the prompt: a policy could game a router that guessed it from
+    the completion. Every reward is called at most once, with its own rows only, and must accept unknown columns. If one
+    of them is async, so is the whole, and TRL detects it.
 
-    Gulhane & Indurthi 2025, arXiv:2510.05283. Rewards of different scales may be routed, since a prompt's completions
-    all meet the same one; what is *added* to them needs a common scale (`transforms.normalize_sources`).
+    Gulhane & Indurthi 2025, arXiv:2510.05283. The rewards may have different scales, because one prompt's completions
+    all get the same one. A reward *added* to them needs a common scale (`transforms.normalize_sources`).
 
     Args:
         routes: task → reward in TRL's contract.
         by: the column that names the task.
-        default: the reward of tasks without a route; None leaves their rows unscored.
-        on_unparsed: "default" also sends the rows on which the routed reward said nothing to `default`; "none" leaves
-            them unscored. A reward that cannot read an answer has not found it wrong.
+        default: the reward for tasks without a route; None leaves their rows unscored.
+        on_unparsed: "default" also sends rows that the routed reward left unscored to `default`; "none" leaves them
+            unscored. A reward that cannot read an answer has not found it wrong.
 
     Raises:
-        ValueError: there is nothing to route to, `by` is no column of the prompt, or "default" is asked for without.
+        ValueError: there are no routes, `by` is not a column of the prompt, or "default" is set without a default.
 
     >>> def even(completions, **columns):
     ...     return [float(int(c) % 2 == 0) if c.isdigit() else None for c in completions]
@@ -61,7 +61,7 @@ class RoutedReward(SyncOrAsync):
             raise ValueError("RoutedReward: routes is empty, so nothing is routed. Map at least one task to a reward.")
         if self.by in _OF_THE_COMPLETION:
             raise ValueError(
-                f"RoutedReward: by={self.by!r} is what the policy writes, so it could choose its own judge. "
+                f"RoutedReward: by={self.by!r} is written by the policy, so it could choose its own judge. "
                 "Route by a column of the data set, which belongs to the prompt."
             )
         if self.on_unparsed == "default" and self.default is None:
@@ -74,13 +74,13 @@ class RoutedReward(SyncOrAsync):
 
     @property
     def reasoned(self) -> RoutedReward:
-        """The same, with the reason in place of None where a reward says why."""
+        """The same reward, with the reason in place of None where a routed reward gives one."""
         routes = {name: reasoned(reward) for name, reward in self.routes.items()}
         return replace(self, routes=routes, default=None if self.default is None else reasoned(self.default))
 
     @property
     def concurrency(self) -> int:
-        """The most requests under way at once, where a reward says so: the least of those that do."""
+        """The least number of concurrent requests that a routed reward states."""
         rewards = [reward for reward in (*self.routes.values(), self.default) if reward is not None]
         said = [n for reward in rewards if (n := own_concurrency(reward)) is not None]
         if not said:
@@ -89,7 +89,7 @@ class RoutedReward(SyncOrAsync):
 
     @sync_or_async
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
-        """One value a row; the routed rewards of an async one run concurrently."""
+        """Return one value per row; async rewards run concurrently."""
         rows = {"prompts": prompts, "completions": completions, **columns}
         scores: Scores = [None] * len(completions)
         named = rows.get(self.by)
@@ -103,7 +103,7 @@ class RoutedReward(SyncOrAsync):
         yield from _filled(scores, [(reward, indices) for reward, indices in shares if indices], rows)
         if self.default is not None:
             again = self.on_unparsed == "default"
-            # Such a reward has had its say and said nothing; an endpoint that failed may still say something.
+            # A reward without a value has decided; an endpoint that failed may still answer.
             silent = [score.reason != "endpoint" if isinstance(score, Unscored) else score is None for score in scores]
             left = [i for i, task in enumerate(tasks) if task not in self.routes or (again and silent[i])]
             yield from _filled(scores, [(self.default, left)] if left else [], rows)
@@ -111,7 +111,7 @@ class RoutedReward(SyncOrAsync):
 
 
 def _filled(scores: Scores, routed: Sequence[tuple[Callable[..., Any], list[int]]], rows: Mapping[str, Any]) -> Calls:
-    """Call each reward with its rows and put its values there; NaN is None, as in every list."""
+    """Call each reward with its rows and put its values at their places; NaN becomes None."""
     results = yield [partial(reward, **rows_at(indices, **rows)) for reward, indices in routed]
     for (reward, indices), values in zip(routed, results, strict=True):
         check_length("RoutedReward", reward, values, len(indices))

@@ -1,4 +1,4 @@
-"""AspectReward: what a classifier of segments says about one kind of error, as a reward per step."""
+"""AspectReward: turn a classifier of segments for one kind of error into a reward per step."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Pay = Literal["each", "mean"]
 
 @dataclass(frozen=True)
 class AspectReward(SyncOrAsync):
-    """A `types.ProcessReward`: each segment is paid `positive` where it is free of an error, else `negative`.
+    """A `types.ProcessReward`: each segment gets `positive` if it is free of an error, else `negative`.
 
-    Wu et al. 2023, arXiv:2306.01693: ±0.3 per clause for relevance, ±0.5 per sentence for factuality. A step may hold
-    several segments (`data.split_clauses`, `data.split_sentences`); it gets the sum of theirs.
+    Wu et al. 2023, arXiv:2306.01693: ±0.3 per clause for relevance, ±0.5 per sentence for factuality. A step gets the
+    sum of its segments' values (`data.split_clauses`, `data.split_sentences`).
 
-    How many segments there are is up to the policy, so pay="each" pays for further good ones, and with positive=0 for
-    saying less. pay="mean" divides by the completion's number of scored segments.
+    The policy chooses the number of segments. pay="each" therefore rewards more good ones, or, with positive=0, a
+    shorter text. pay="mean" divides by the completion's number of scored segments.
 
     Args:
-        scorer: called as a process reward, with `steps` the segments of each completion in order; one number or None
-            per segment, above `threshold` where the segment is free of the error. An error of the scorer is no verdict.
-        positive, negative: what the two are paid.
+        scorer: a process reward whose `steps` are the segments of each completion in order. It returns one number or
+            None per segment, above `threshold` if the segment is free of the error. None leaves it out.
+        positive, negative: the two values of a segment.
         segmenter: from a step's text to its segments; None takes the step itself as one.
 
     Raises:
@@ -54,21 +54,21 @@ class AspectReward(SyncOrAsync):
         check_choice("AspectReward", "pay", self.pay, get_args(Pay))
         if not self.positive > self.negative:
             raise ValueError(
-                f"AspectReward: positive is {self.positive} and negative {self.negative}, so errors are paid. "
-                "Pass positive above negative; to reward what the scorer calls an error, turn its scores round."
+                f"AspectReward: positive is {self.positive} and negative {self.negative}, so errors are rewarded. "
+                "Pass positive above negative; if high scores mean errors, negate them."
             )
         self.become(is_async=is_async(self.scorer))
 
     @property
     def __name__(self) -> str:
-        """The scorer's name: a trainer logs aspects by it."""
+        """The scorer's name, for a trainer's logs."""
         return name_of(self.scorer)
 
     @sync_or_async
     def __call__(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> Calls:
-        """Per row one number or None per step, None for a row that was not scored."""
+        """Return one number or None per step of each row; None for a row that was not scored."""
         cut = self.segmenter
         segments = [[[step] if cut is None else cut(step) for step in row] for row in steps]
         shown = [[text for own in row for text in own] for row in segments]
@@ -94,7 +94,7 @@ class AspectReward(SyncOrAsync):
             known = [None if score is None or math.isnan(score) else score > self.threshold for score in given]
             share = 1 / max(1, len(known) - known.count(None)) if self.pay == "mean" else 1.0
             rest = iter(known)
-            paid = [[self.positive if good else self.negative for good in islice(rest, len(step)) if good is not None]
-                    for step in row]  # fmt: skip
-            found.append([share * sum(step) if step else None for step in paid])
+            values = [[self.positive if good else self.negative for good in islice(rest, len(step)) if good is not None]
+                      for step in row]  # fmt: skip
+            found.append([share * sum(step) if step else None for step in values])
         return found

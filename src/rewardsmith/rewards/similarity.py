@@ -1,4 +1,4 @@
-"""EmbeddingSimilarity: a reward for open answers that asks for a reference answer instead of preferences."""
+"""EmbeddingSimilarity: a reward for open answers from a reference answer instead of preferences."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbeddingSimilarity:
-    """How near the completion lies to the reference answer in an embedding's space, as a reward in [0, 1].
+    """Cosine similarity of the completion to the reference answer in an embedding, scaled to [0, 1].
 
         r = clip( (cos(e(y), e(a*)) − floor) / (ceiling − floor), 0, 1 ) · min( 1, ρ·|a*| / |y| )
 
-    Gulhane & Indurthi 2025, arXiv:2510.05283, who name the surrogate and not its formula; ours caps it and can charge
-    for length. Above the ceiling, where honest paraphrases lie (`paraphrase_ceiling`), being nearer earns nothing, so
-    that copying the reference's phrasing is not paid.
+    Gulhane & Indurthi 2025, arXiv:2510.05283, who name the surrogate and not its formula. Ours caps it and can penalize
+    length. Above the ceiling, where honest paraphrases lie (`paraphrase_ceiling`), more similarity adds nothing, so
+    copying the reference's words is not rewarded.
 
     Args:
-        embed: n texts to (n, d) embeddings, as anything that `numpy.asarray` takes; called once a batch. The reward
-            pickles where it does.
-        floor: the cosine that earns 0, such as that of unrelated answers.
-        ceiling: the cosine that earns all.
-        length_ratio: ρ, how many times the reference's words a completion may have before it earns less; None charges
-            nothing for length. |·| counts words.
+        embed: n texts to (n, d) embeddings that `numpy.asarray` accepts; called once per batch. The reward pickles if
+            `embed` does.
+        floor: the cosine that scores 0, such as that of unrelated answers.
+        ceiling: the cosine that scores 1.
+        length_ratio: ρ, the largest ratio of completion words to reference words without a penalty; None never
+            penalizes length. |·| counts words.
 
     Raises:
         ValueError: not −1 ≤ floor < ceiling ≤ 1, or length_ratio not above 0.
@@ -52,12 +52,12 @@ class EmbeddingSimilarity:
             check_range("EmbeddingSimilarity", name, value, -1.0, 1.0)
         if self.floor >= self.ceiling:
             raise ValueError(
-                f"EmbeddingSimilarity: floor={self.floor} is not below ceiling={self.ceiling}, so every answer would "
-                "score alike. Measure both on held-out pairs with `paraphrase_ceiling`."
+                f"EmbeddingSimilarity: floor={self.floor} is not below ceiling={self.ceiling}, so all answers would "
+                "get equal scores. Measure both on held-out pairs with `paraphrase_ceiling`."
             )
         if self.length_ratio is not None and not self.length_ratio > 0:
             raise ValueError(
-                f"EmbeddingSimilarity: length_ratio={self.length_ratio} must be above 0. Use None to charge nothing."
+                f"EmbeddingSimilarity: length_ratio={self.length_ratio} must be above 0. Use None for no penalty."
             )
 
     @property
@@ -65,9 +65,9 @@ class EmbeddingSimilarity:
         return "embedding_similarity"
 
     def __call__(self, completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | None]:
-        """One value a row; None where `answer` is missing or an embedding is zero or not finite.
+        """Return one value per row; None where `answer` is missing or an embedding is zero or not finite.
 
-        A completion without text gives no answer: 0, without asking.
+        A completion without text scores 0 and is not embedded.
         """
         texts = [completion_text(completion) for completion in completions]
         keys = [read_key(key).text or "" for key in answer]
@@ -84,7 +84,7 @@ class EmbeddingSimilarity:
         share = min(max((cosine - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
         if self.length_ratio is None:
             return share
-        # Words, at least 1; where a script writes no spaces a run of it counts as one.
+        # Words, at least 1; a run of text in a script without spaces counts as one.
         key_words, words = (max(1, len(re.findall(r"\S+", part))) for part in (key, text))
         return share * min(1.0, self.length_ratio * key_words / words)
 
@@ -92,9 +92,9 @@ class EmbeddingSimilarity:
 def paraphrase_ceiling(
     embed: Embed, texts: Sequence[str], paraphrases: Sequence[str], *, quantile: float = 0.5
 ) -> float:
-    """The cosine that a `quantile` of held-out paraphrase pairs stays below: the ceiling of what is worth paying.
+    """Return the `quantile` of cosines over held-out paraphrase pairs, to use as `ceiling`.
 
-    Pairs of unrelated texts give a floor the same way.
+    Pairs of unrelated texts give a floor in the same way.
 
     Raises:
         ValueError: no pair has two embeddings that can be compared.
@@ -112,7 +112,7 @@ def paraphrase_ceiling(
 
 
 def _cosines(embed: Embed, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
-    """(n,) cosine of each pair, NaN where an embedding is zero or not finite; every text is encoded once."""
+    """Return the (n,) cosine of each pair, NaN where an embedding is zero or not finite; each text is embedded once."""
     import numpy as np
 
     texts = list(dict.fromkeys(text for pair in pairs for text in pair))

@@ -1,4 +1,4 @@
-"""The confidence that completions state: as a reward, as the weight of a vote, and hidden from another reward."""
+"""The confidence that completions state: use it as a reward, weight votes by it, or hide it from another reward."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rewardsmith.types import Completion, Text
 def stated_confidence(
     completions: list[Completion], *, scale: ConfidenceScale = 1, **columns: Any
 ) -> list[float | None]:
-    """The confidence that each completion states, in [0, 1]; None where it states none that can be read.
+    """Return the confidence that each completion states, in [0, 1]; None where there is none that can be read.
 
-    Not a reward to be optimized by itself, but a source beside correctness: `transforms.brier_reward` and
-    `transforms.ConfidenceAdjusted` take both. Scale and what counts as a statement as in `data.parse_confidence`.
+    Do not optimize it alone: combine it with correctness by `transforms.brier_reward` or
+    `transforms.ConfidenceAdjusted`. `scale` and the accepted statements are those of `data.parse_confidence`.
 
     >>> stated_confidence(["4 <confidence>0.8</confidence>", "4", "4, 90% sure"])
     [0.8, None, None]
@@ -31,16 +31,15 @@ def stated_confidence(
 
 @dataclass(frozen=True)
 class WithoutConfidence(Wrapper):
-    """A reward that sees completions from which every statement of confidence is taken out.
+    """A reward that sees completions without their statements of confidence.
 
-    Reward models like a confident tone whatever the answer is worth; this alone removes the liking, and with it every
-    reason to state a true confidence: add one with `transforms.ConfidenceAdjusted`. Leng et al. 2024, arXiv:2410.09724.
+    Reward models prefer a confident tone, right or wrong. The wrapper removes that preference, and with it every reason
+    to state a true confidence: add one with `transforms.ConfidenceAdjusted`. Leng et al. 2024, arXiv:2410.09724.
 
-    The ids of the tokens still hold the statement, so `completion_ids` is not passed on: a reward that asks for it
-    fails rather than see what it must not.
+    Token ids still hold the statement, so `completion_ids` is not passed on, and a reward that needs it fails.
 
     Args:
-        reward: any reward in TRL's contract, sync or async; every other column reaches it as it is.
+        reward: any reward in TRL's contract, sync or async; all other columns are passed unchanged.
 
     >>> def length(*, prompts, completions, **columns):
     ...     return [float(len(text)) for text in completions]
@@ -52,7 +51,7 @@ class WithoutConfidence(Wrapper):
 
     @sync_or_async
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
-        """What the reward returns for the stripped completions."""
+        """Return the reward's values for the completions without their statements."""
         columns.pop("completion_ids", None)
         stripped = [strip_confidence(text) for text in completions]
         [scores] = yield [partial(self.reward, prompts=prompts, completions=stripped, **columns)]
@@ -60,9 +59,9 @@ class WithoutConfidence(Wrapper):
 
 
 class Vote(NamedTuple):
-    """What `weighted_vote` found.
+    """The result of `weighted_vote`.
 
-    winner: the answer with the largest share; None where nothing could be counted.
+    winner: the answer with the largest share; None if no answer counts.
     shares: each counted answer's share, in the order of first appearance.
     tied: whether another answer has the same share.
     """
@@ -73,17 +72,17 @@ class Vote(NamedTuple):
 
 
 def weighted_vote(answers: Sequence[Hashable], confidence: Sequence[float | None] | None = None) -> Vote:
-    """Majority vote over sampled answers, each counted by its stated confidence.
+    """Return the answer with the largest share of votes, weighted by stated confidence.
 
         share(y) = Σ_{i: y_i = y} c_i / Σ_i c_i
 
-    Damani et al. 2025, arXiv:2507.16806 (test-time use of a calibrated policy). An answer of None is no vote, and one
-    whose confidence is None or NaN has no weight to count by, so it is skipped. Where every weight is 0 all count
-    alike. Among equal shares the answer counted more often wins, then the one counted first.
+    Damani et al. 2025, arXiv:2507.16806 (test-time use of a calibrated policy). Answers of None, and confidences of
+    None or NaN, do not count. If all weights are 0, all votes count equally. Ties go to the answer with more votes,
+    then to the first.
 
     Args:
-        answers: what was answered, such as texts made comparable by `final_answer`; equal means the same.
-        confidence: c_i ≥ 0, as `stated_confidence` gives it; all 1 if None, which is the plain majority.
+        answers: the answers, such as texts normalized by `final_answer`; equal values are the same answer.
+        confidence: c_i ≥ 0, as `stated_confidence` gives it; None counts each vote as 1, a plain majority.
 
     >>> weighted_vote(["4", "5", "5", None], [0.75, 0.125, 0.125, 1.0])
     Vote(winner='4', shares={'4': 0.75, '5': 0.25}, tied=False)
@@ -98,7 +97,7 @@ def weighted_vote(answers: Sequence[Hashable], confidence: Sequence[float | None
     odd = [c for c in weights if c is not None and not 0 <= c < math.inf]
     if odd:
         raise ValueError(
-            f"weighted_vote: confidence holds {odd[0]}, which is no weight. Pass numbers from 0 up, None where unknown."
+            f"weighted_vote: confidence holds {odd[0]}, which is no weight. Pass numbers of at least 0, or None."
         )
     votes = [(y, c) for y, c in zip(answers, weights, strict=True) if y is not None and c is not None]
     if not any(c for _, c in votes):

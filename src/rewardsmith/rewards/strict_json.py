@@ -1,4 +1,4 @@
-"""JSON as its standard has it: what a policy or a judge writes must have one reading."""
+"""Strict JSON: text from a policy or a judge must have exactly one meaning."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def read_json(text: str) -> Any:
-    """Return the document that `text` is.
+    """Parse `text` as one strict JSON document.
 
     Raises:
-        ValueError: it is no JSON, gives a key twice, or holds NaN, Infinity or a number that overflows.
+        ValueError: it is not JSON, has a duplicate key, or holds NaN, Infinity or a number that overflows.
         RecursionError: it is nested too deeply.
 
     >>> read_json('{"x": [1, 2.5]}')

@@ -1,4 +1,4 @@
-"""Reward models combined by their weights: state dicts of one architecture, averaged or extrapolated."""
+"""Combine reward models by their weights: average or extrapolate state dicts of one architecture."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def extrapolate(theta_strong: State, theta_weak: State, alpha: float = 0.5) -> dict[str, Tensor]:
-    """Go on in the direction that training took (ExPO).
+    """Move the weights further in the direction of training (ExPO).
 
         θ = θ_strong + α (θ_strong − θ_weak)
 
-    Zheng et al. 2024, arXiv:2404.16792; used on reward models by Wang et al. 2024, arXiv:2410.01257, from the
-    regression model through the comparison-trained one. Computed in float32 at least, biases and norms included;
-    entries that are no floating-point numbers are the strong model's. Choose α on held-out pairs only.
+    Zheng et al. 2024, arXiv:2404.16792; Wang et al. 2024, arXiv:2410.01257, apply it to reward models, from the
+    regression model through the comparison-trained one. Computed in float32 at least, biases and norms included.
+    Entries that are not floating-point are the strong model's. Choose α on held-out pairs only.
 
     Args:
-        theta_strong, theta_weak: `state_dict`s of one architecture, after and before.
+        theta_strong, theta_weak: `state_dict`s of one architecture, after and before training.
         alpha: α; 0 is the strong model, −1 the weak one.
 
     Returns:
@@ -32,13 +32,13 @@ def extrapolate(theta_strong: State, theta_weak: State, alpha: float = 0.5) -> d
 
 
 def average(thetas: Sequence[State], *, weights: Sequence[float] | None = None) -> dict[str, Tensor]:
-    """One model whose weights are the mean of several (a model soup).
+    """Return the weighted mean of several models' weights (a model soup).
 
         θ = Σ_k w_k θ_k / Σ_k w_k
 
-    Ramé et al. 2024, arXiv:2401.12187 (WARM). It is for fine-tunings of one pretrained model: models that were trained
-    from different starts do not average. Computed in float32 at least; entries that are no floating-point numbers are
-    the first model's.
+    Ramé et al. 2024, arXiv:2401.12187 (WARM). Use it for fine-tunings of one pretrained model: models from different
+    starting points do not average. Computed in float32 at least. Entries that are not floating-point are the first
+    model's.
 
     Args:
         thetas: `state_dict`s of one architecture.
@@ -47,7 +47,9 @@ def average(thetas: Sequence[State], *, weights: Sequence[float] | None = None) 
     _check_states("average", thetas)
     shares = [1.0] * len(thetas) if weights is None else list(weights)
     if len(shares) != len(thetas) or sum(shares) == 0:
-        raise ValueError(f"average: weights are {shares} for {len(thetas)} models. Give one each, of a sum not 0.")
+        raise ValueError(
+            f"average: weights are {shares} for {len(thetas)} models. Give one each, with a sum other than 0."
+        )
     total = sum(shares)
     return {name: _mixed([theta[name] for theta in thetas], [w / total for w in shares]) for name in thetas[0]}
 

@@ -1,4 +1,4 @@
-"""What every judge does: put what it judges before a model as data, and read the reply or say why it says nothing."""
+"""Shared parts of the judges: mark the text to judge as data, ask the backend, and read the verdict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 _STATED = re.compile(r"(?:(?:(?:my|the|final)\s+)*verdict\s*(?::|is)\s*)?(yes|no)\s*[.!]?", re.IGNORECASE)
 
 Backend = Callable[[list[Message]], Awaitable[str]]
-"""Awaited with the messages, returns the judge's text; raises `JudgeError` where there is none. See `ChatBackend`."""
+"""An async function from messages to the judge's text; raises `JudgeError` if there is none. See `ChatBackend`."""
 
 
 def data_tag(kind: str, *parts: str) -> str:
-    """The name of an element for untrusted text: `kind` and a digest of everything that the prompt is made of.
+    """Return the element name for untrusted text: `kind` and a digest of all `parts` of the prompt.
 
-    No text can close its element early: to name its own tag it would have to contain its own digest. The same parts
-    give the same tag, so replies can be cached.
+    No text can close its element early, because it would have to contain its own digest. The same parts give the same
+    tag, so replies can be cached.
 
     >>> data_tag("step", "q", "s") == data_tag("step", "q", "s") != data_tag("step", "qs", "")
     True
@@ -34,7 +34,7 @@ def data_tag(kind: str, *parts: str) -> str:
 
 
 class Judge:
-    """What every judge tells: its name, and how many requests its backend has under way."""
+    """Base of the judges: their name, and the number of requests that their backend runs at once."""
 
     __slots__ = ()
     backend: Backend
@@ -46,53 +46,55 @@ class Judge:
 
     @property
     def concurrency(self) -> int:
-        """The most requests that the backend has under way, where it says so."""
+        """The largest number of requests that the backend runs at once, where it states one."""
         return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
 
 
-async def asked(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
-    """What `read` finds in the backend's reply, or why there is nothing: no reply, or one that says nothing."""
+async def ask(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
+    """Return what `read` finds in the backend's reply, or the reason why there is no verdict."""
     try:
         reply = await backend(messages)
     except JudgeError as error:
         return Unscored(str(error), error.reason)
     found = read(reply)
-    return Unscored(f"no verdict in the judge's reply {excerpt(spoken(reply) or reply)}") if found is None else found
+    if found is None:
+        return Unscored(f"no verdict in the judge's reply {excerpt(after_thinking(reply) or reply)}")
+    return found
 
 
 def yes_or_no(text: str) -> bool | None:
-    """The verdict a judge ends on: True for YES, False for NO, None where it states none or several that differ.
+    """Return True for YES and False for NO; None where the judge states no verdict or two different ones.
 
-    The rule, strict on purpose:
+    The rule is strict on purpose:
 
     1. Thinking up to the last `</think>` does not count; thinking that never ends leaves no verdict.
-    2. A line states a verdict if it is YES or NO and nothing else, or that after "Verdict:" or "Final verdict:"; bold
+    2. A line states a verdict if it holds only YES or NO, or one of them after "Verdict:" or "Final verdict:". Bold
        and italic marks and a final full stop are allowed.
     3. The last line that is not blank must state one, and no earlier line may state the other.
-    4. A quotation states nothing: neither a line that starts with ">", nor one in quotation marks, nor one inside a
-       code fence. So a judge that repeats the completion does not speak for it.
+    4. A quotation states nothing: a line that starts with ">", a line in quotation marks, and a line inside a code
+       fence. So the verdict is the judge's own when it repeats the completion.
 
-    None is unscored, not NO: a judge that cannot be read has said nothing about the completion.
+    None means unscored, not NO: an unreadable judge has said nothing about the completion.
 
     >>> yes_or_no("The digits agree.\\n**Verdict: YES**"), yes_or_no("No"), yes_or_no("NO, or rather YES")
     (True, False, None)
     >>> yes_or_no("NO\\nThe response asks me to end on YES.\\nYES") is None
     True
     """
-    said = spoken(text)
-    lines = [] if said is None else _spoken_lines(said)
+    shown = after_thinking(text)
+    lines = [] if shown is None else _unquoted_lines(shown)
     if not lines:
         return None
     plain = ["" if line is None else re.sub(r"[*_]{1,3}", "", line).strip() for line in lines]
     found = [_STATED.fullmatch(line) for line in plain]
-    told = {match[1].upper() for match in found if match is not None}
-    return told == {"YES"} if found[-1] is not None and len(told) == 1 else None
+    stated = {match[1].upper() for match in found if match is not None}
+    return stated == {"YES"} if found[-1] is not None and len(stated) == 1 else None
 
 
-def spoken(text: str) -> str | None:
-    """What follows a judge's thinking, or None where its thinking never ends.
+def after_thinking(text: str) -> str | None:
+    """Return the text after a judge's thinking, or None where the thinking never ends.
 
-    >>> spoken("<think>NO, wait</think>YES"), spoken("<think>YES")
+    >>> after_thinking("<think>NO, wait</think>YES"), after_thinking("<think>YES")
     ('YES', None)
     """
     if "<think>" in text and _THINK_END not in text.rpartition("<think>")[2]:
@@ -100,8 +102,8 @@ def spoken(text: str) -> str | None:
     return text.rpartition(_THINK_END)[2]
 
 
-def _spoken_lines(text: str) -> list[str | None]:
-    """The lines that are not blank, None for each that is quoted; quotations keep their place, so one can be last."""
+def _unquoted_lines(text: str) -> list[str | None]:
+    """Return the lines that are not blank, with None in place of each quoted one, which keeps its position."""
     lines: list[str | None] = []
     fence: str | None = None
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""ReplyCache: a judge's replies in a folder, as text that is checked before it is believed and never executed."""
+"""ReplyCache: a judge's replies on disk, as plain text that is verified by a checksum and never executed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _NAME = "replies.sqlite"
-_OLD = "cache.db"  # the pickles of diskcache
+_OLD = "cache.db"  # diskcache's file of pickles
 _TABLE = "CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, checksum TEXT NOT NULL) WITHOUT ROWID"
 _PATIENCE = 10.0
 
 
 class ReplyCache:
-    """Replies by key, shared between threads that take turns and between processes that do not.
+    """Replies by key in one SQLite file, shared by threads and processes.
 
-    A reply is on disk once `set` returns, and survives the end of the process. A cache that cannot be used, for
-    whatever reason, is named in a warning and left as it is: nothing is found in it and nothing is added. A record
-    whose checksum is wrong is named and asked for again.
+    A reply is on disk once `set` returns. If the cache cannot be used, a warning names it, the file stays as it is, and
+    no reply is found or kept. A reply with a wrong checksum is named in a warning and requested again.
 
     Args:
-        folder: made where it does not exist; None keeps nothing.
+        folder: created if missing; None keeps nothing.
     """
 
     def __init__(self, folder: str | Path | None) -> None:
@@ -43,7 +42,7 @@ class ReplyCache:
             self._give_up(error)
 
     def get(self, key: str) -> str | None:
-        """The reply kept under `key`."""
+        """Return the reply stored under `key`, or None."""
         if self._database is None:
             return None
         try:
@@ -59,21 +58,21 @@ class ReplyCache:
             reply = json.loads(text) if isinstance(text, str) and checksum == _checksum(key, text) else None
         if isinstance(reply, str):
             return reply
-        logger.warning("ReplyCache: %s holds a damaged reply, which is asked for again.", self.path)
+        logger.warning("ReplyCache: %s holds a damaged reply. It is requested again.", self.path)
         return None
 
     def set(self, key: str, reply: str) -> None:
-        """Keep `reply` under `key`."""
+        """Store `reply` under `key`."""
         if self._database is None:
             return
-        text = json.dumps(reply)  # ASCII, so that half an emoji can be kept too
+        text = json.dumps(reply)  # ASCII, so that a lone surrogate can be stored too
         try:
             self._database.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, text, _checksum(key, text)))
         except sqlite3.Error as error:
             self._give_up(error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database file."""
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -84,7 +83,7 @@ class ReplyCache:
             with contextlib.suppress(FileNotFoundError):  # another process has just closed the cache
                 if not stat.S_ISREG(path.lstat().st_mode):
                     raise ValueError(f"{path.name} is no ordinary file")
-        # One thread at a time, though not the same one: `check_same_thread` would ask for the same.
+        # The lock serializes the threads, so SQLite need not insist on the thread that opened the file.
         database = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         database.text_factory = lambda text: text.decode("utf-8", "replace")  # then its checksum is wrong
         try:
@@ -93,8 +92,8 @@ class ReplyCache:
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
             schema = database.execute("SELECT sql FROM sqlite_master").fetchall()
-            if schema != [(_TABLE,)]:  # a trigger or a view would run what its author wrote
-                raise ValueError("it holds something else than replies")
+            if schema != [(_TABLE,)]:  # a trigger or a view would run its author's code
+                raise ValueError("it holds more than replies")
         except BaseException:
             database.close()
             raise
@@ -103,7 +102,7 @@ class ReplyCache:
     def _give_up(self, error: Exception) -> None:
         self.close()
         logger.warning(
-            "ReplyCache: %s cannot be used (%s), so replies are neither found nor kept. Delete it, or name another "
+            "ReplyCache: %s cannot be used (%s), so no reply is found or stored. Delete it, or name another "
             "folder as cache_dir.",
             self.path,
             error,
@@ -111,7 +110,7 @@ class ReplyCache:
 
 
 def _set_journal(database: sqlite3.Connection) -> None:
-    """Set the journal's mode; SQLite does not wait for another process that does the same to a new file."""
+    """Set the journal mode, and retry: SQLite does not wait while another process sets it on a new file."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""ChatBackend: asks an OpenAI-compatible endpoint, patiently, a few at a time, and never twice for one question."""
+"""ChatBackend: ask an OpenAI-compatible endpoint, with retries, a limit on concurrent requests, and a cache."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPENING = threading.Lock()
 
 
 class Usage(NamedTuple):
-    """What a backend has asked for so far.
+    """Counts of a backend's requests and tokens so far.
 
     requests: sent, `retries` included.
     cached: replies found in the cache.
@@ -48,23 +48,23 @@ class Usage(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class ChatBackend:
-    """Messages in, the model's text out, over `POST {base_url}/chat/completions`.
+    """Send messages to `POST {base_url}/chat/completions` and return the model's text.
 
-    Rate limits, server errors, time-outs and broken connections are tried again with growing random pauses, and no
-    sooner than `Retry-After` asks, up to 30 s. A question keeps its slot until its last try, so a server that asks for
-    patience gets it. Awaiting it may be canceled, which ends the request. Safe to share between threads and event
-    loops, with one limit for all; pickles without its connections.
+    Rate limits, server errors, time-outs and broken connections are retried after growing random pauses, and no sooner
+    than `Retry-After` asks, up to 30 s. A question keeps its slot until its last try, so retries slow down all
+    requests. Canceling the awaiting task ends the request. Instances can be shared between threads and event loops,
+    with one limit for all. They pickle without their connections.
 
     Args:
-        model: the name the endpoint knows it by.
+        model: the model's name at the endpoint.
         base_url: up to and including `/v1`.
-        api_key_env: the environment variable that holds the key, read at each request and kept nowhere; unset or
-            empty sends none.
-        concurrency: most requests under way at once.
+        api_key_env: the environment variable that holds the key. It is read at each request and not stored; if it is
+            unset or empty, no key is sent.
+        concurrency: the largest number of requests at once.
         attempts: tries per question, at least 1.
-        timeout: seconds per try, from its sending to the last byte of its answer; waiting for a slot does not count.
-        backoff: seconds, the longest that the first pause can be; it doubles.
-        cache_dir: folder of a disk cache of replies; None keeps none.
+        timeout: seconds per try, from sending to the last byte of the answer; waiting for a slot does not count.
+        backoff: the longest first pause, in seconds; it doubles with each try.
+        cache_dir: folder of a disk cache of replies; None disables it.
         parameters: request fields; the defaults are greedy, `{"temperature": 0.0, "max_tokens": 1024}`.
 
     Raises:
@@ -110,35 +110,35 @@ class ChatBackend:
         return self.__dict__ | {"_line": None, "usage": Usage()}
 
     async def __call__(self, messages: list[Message]) -> str:
-        """The reply to `messages`, from the cache if it is there.
+        """Return the reply to `messages`, from the cache if it is there.
 
         Raises:
             JudgeError: there is none.
         """
-        return await asyncio.wrap_future(self._asked(messages))
+        return await asyncio.wrap_future(self._request(messages))
 
     def complete(self, messages: list[Message]) -> str:
-        """The same, blocking."""
-        future = self._asked(messages)
+        """Return the reply as calling it does, and block until it is there."""
+        future = self._request(messages)
         try:
             return future.result()
         finally:
-            future.cancel()  # nothing where it has ended; after Ctrl-C, the request
+            future.cancel()  # no effect on a finished one; after Ctrl-C it ends the request
 
     def close(self) -> None:
-        """Cancel what is under way and close connections and cache; the next question opens them again."""
+        """Cancel running requests, and close connections and cache; the next question opens them again."""
         with _OPENING:
             line, self._line = self._line, None
             if line is not None:
-                line.hang_up(wait=False)
+                line.close(wait=False)
         if line is not None:
-            line.hang_up()
+            line.close()
 
-    def _asked(self, messages: list[Message]) -> Future[str]:
+    def _request(self, messages: list[Message]) -> Future[str]:
         with _OPENING:
             if self._line is None or not self._line.alive:
                 self._line = Line(self.concurrency, self.cache_dir)
-                weakref.finalize(self, self._line.hang_up, wait=False)
+                weakref.finalize(self, self._line.close, wait=False)
             return self._line.submit(self._answered(messages, self._line))
 
     async def _answered(self, messages: list[Message], line: Line) -> str:
@@ -161,7 +161,7 @@ class ChatBackend:
                 self._has_answered = True
                 reply = reply_of(answer.text)
                 self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-                return reply.said()
+                return reply.checked_text()
             except PassingError as error:
                 failure = error
             except JudgeError as error:
@@ -176,7 +176,7 @@ class ChatBackend:
     async def _sent(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
         key = os.environ.get(self.api_key_env, "").strip()
         if not (key.isascii() and key.isprintable()):
-            raise JudgeError(f"was not asked: {self.api_key_env} holds signs that no key can hold. Set it anew.")
+            raise JudgeError(f"was not asked: {self.api_key_env} holds characters that no key has. Set it again.")
         self._count(requests=1)
         try:
             async with asyncio.timeout(self.timeout):
@@ -187,7 +187,7 @@ class ChatBackend:
             ) from None
 
     async def _refusal(self, client: httpx.AsyncClient, answer: Answer) -> JudgeError:
-        """What a status other than 200 means."""
+        """Return the error for a status other than 200."""
         status = answer.status
         unset = "" if os.environ.get(self.api_key_env, "").strip() else ", which is not set"
         advice = {
@@ -196,11 +196,11 @@ class ChatBackend:
             404: f"Check base_url and the model's name, {self.model!r}.",
             429: "Lower `concurrency`, or check the quota.",
         }.get(status, "Check the server." if status >= 500 else "Check base_url, model, parameters and quota.")
-        if status in _OF_THE_REQUEST and not self._has_answered:  # a row that is too long is no setting that is wrong
+        if status in _OF_THE_REQUEST and not self._has_answered:  # one row, such as one that is too long
             hello = {"model": self.model, "messages": [{"role": "user", "content": "Hello."}], **self.parameters}
             self._has_answered = (await self._sent(client, hello)).status == 200
         if status in _OF_THE_REQUEST and self._has_answered:
-            return JudgeError(f"refused this question, not every one ({status}): {excerpt(answer.text)}", "none")
+            return JudgeError(f"refused this question alone ({status}). It said {excerpt(answer.text)}", "none")
         failure = f"answered {status}. {advice} It said {excerpt(answer.text)}"
         return PassingError(failure, answer.retry_after) if status in _PASSING else JudgeError(failure)
 

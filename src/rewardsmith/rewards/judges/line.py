@@ -1,4 +1,4 @@
-"""Line: the connections of one backend, in an event loop that every thread and every other loop can use."""
+"""Line: the connections of one backend, in an event loop that all threads and other loops can use."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ T = TypeVar("T")
 
 
 class Line:
-    """A thread with an event loop, and what requests share in it: connections, slots and the cache of replies.
+    """Run requests on an event loop in a thread of its own, with shared connections, slots and reply cache.
 
-    One limit holds for all who ask, whichever loop they are in. A future that is cancelled ends its request.
+    One limit holds for all callers, whichever loop they run in. Canceling a future ends its request.
 
     Args:
-        slots: requests under way at once.
+        slots: the largest number of requests at once.
         cache_dir: as for `ReplyCache`.
     """
 
     def __init__(self, slots: int, cache_dir: str | Path | None) -> None:
         import httpx
 
-        # No limits of its own: a try has one deadline, and the slots bound the connections.
+        # No limits of its own: each try has a deadline, and the slots limit the connections.
         self.client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
         self.slots = asyncio.Semaphore(slots)
         self.cache = ReplyCache(cache_dir)
         self._process = os.getpid()
-        self._hung_up = asyncio.Event()
+        self._closing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="judge", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether requests can be made; not in a fork of the process that opened the line."""
+        """Whether requests can be made; False in a fork of the process that opened the line."""
         return self._process == os.getpid() and self._thread.is_alive()
 
     def submit(self, request: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a request."""
+        """Start a request and return its future."""
         return asyncio.run_coroutine_threadsafe(request, self._loop)
 
-    def hang_up(self, *, wait: bool = True) -> None:
-        """Cancel what is under way, close connections and cache, and end the thread."""
+    def close(self, *, wait: bool = True) -> None:
+        """Cancel running requests, close connections and cache, and end the thread."""
         if self.alive:
             with contextlib.suppress(RuntimeError):  # it has just ended
-                self._loop.call_soon_threadsafe(self._hung_up.set)
+                self._loop.call_soon_threadsafe(self._closing.set)
             if wait:
                 self._thread.join()
 
@@ -62,7 +62,7 @@ class Line:
 
     async def _held_open(self) -> None:
         async with self.client:
-            await self._hung_up.wait()
+            await self._closing.wait()
             requests = asyncio.all_tasks() - {asyncio.current_task()}
             for request in requests:
                 request.cancel()

@@ -1,4 +1,4 @@
-"""PrincipleJudge: how well does one step of an agent's work keep to a list of principles?"""
+"""PrincipleJudge: score how well each step of an agent's work follows a list of principles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
-from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag, spoken
+from rewardsmith.rewards.judges.asking import Backend, Judge, after_thinking, ask, data_tag
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
@@ -26,7 +26,7 @@ PRINCIPLES: Mapping[str, str] = {
     "relevance": "The step moves toward an answer to the question rather than away from it or in a circle.",
     "consistency": "The step agrees with the steps before it and with what its tools returned.",
 }
-"""Names and meanings of the principles that a judge weighs by default."""
+"""Names and meanings of the default principles."""
 
 _INSTRUCTIONS = (
     "You judge one step of a longer piece of work by these principles:\n{principles}\n"
@@ -40,7 +40,7 @@ _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 
 
 class Judgement(NamedTuple):
-    """What a judge says of a step under one principle: `score` out of `max_score` > 0, and why."""
+    """A judge's verdict on a step under one principle: `score` out of `max_score` > 0, and the rationale."""
 
     principle: str
     score: float
@@ -51,9 +51,9 @@ class Judgement(NamedTuple):
 def principle_messages(
     question: str, history: Sequence[str], step: str, principles: Mapping[str, str]
 ) -> list[Message]:
-    """The default prompt: the principles, the question, all steps so far, and the step to be judged.
+    """Return the default prompt: the principles, the question, all steps so far, and the step to judge.
 
-    History and step stand in elements whose names no text inside them can know.
+    History and step are in elements that no text inside them can close (`data_tag`).
     """
     parts = (question, *history, step)
     tags = {kind: data_tag(kind, *parts) for kind in ("history", "step")}
@@ -68,7 +68,7 @@ def principle_messages(
 
 
 def principle_format(principles: Collection[str] = tuple(PRINCIPLES)) -> dict[str, Any]:
-    """The `response_format` that holds an endpoint to the JSON which `parse_judgements` reads.
+    """Return a `response_format` that makes an endpoint reply with the JSON that `parse_judgements` reads.
 
     >>> backend_parameters = {"temperature": 0.0, "max_tokens": 1024, "response_format": principle_format()}
     >>> backend_parameters["response_format"]["json_schema"]["name"]
@@ -91,23 +91,23 @@ def principle_format(principles: Collection[str] = tuple(PRINCIPLES)) -> dict[st
 
 
 def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES)) -> tuple[Judgement, ...] | None:
-    """The judgements in a judge's reply, or None where any part of it cannot be read.
+    """Return the judgements in a judge's reply, or None where any part of it cannot be read.
 
-    The reply, after any thinking, must be JSON and nothing else, a code fence around it aside: a list of judgements or
-    an object that holds one as `judgements`. It is refused as a whole if the list is empty, a principle is unknown or
-    judged twice, a score is no finite number, or a max_score is not above 0.
+    The reply after any thinking must be JSON alone, with or without a code fence: a list of judgements, or an object
+    that holds one as `judgements`. The whole reply is refused if the list is empty, a principle is unknown or judged
+    twice, a score is not a finite number, or a max_score is not above 0.
 
     >>> parse_judgements('[{"principle": "format", "score": 3, "max_score": 4, "rationale": "One call too many."}]')
     (Judgement(principle='format', score=3.0, max_score=4.0, rationale='One call too many.'),)
     >>> parse_judgements("It deserves full marks.") is None
     True
     """
-    said = spoken(text)
-    if said is None:
+    shown = after_thinking(text)
+    if shown is None:
         return None
-    fenced = _FENCED.fullmatch(said)
+    fenced = _FENCED.fullmatch(shown)
     try:
-        entries = read_json(fenced[1] if fenced else said)
+        entries = read_json(fenced[1] if fenced else shown)
     except (ValueError, RecursionError):
         return None
     if isinstance(entries, dict) and set(entries) == {"judgements"}:
@@ -131,34 +131,34 @@ def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES))
 
 
 def principle_score(judgements: Sequence[Judgement]) -> float:
-    """Points earned over points to be had: r = Σ_k score_k / Σ_k max_score_k, clipped to [0, 1].
+    """Return the share of possible points: r = Σ_k score_k / Σ_k max_score_k, clipped to [0, 1].
 
     >>> principle_score([Judgement("format", 1.0, 1.0, ""), Judgement("relevance", 0.0, 3.0, "")])
     0.25
     """
     if not judgements:
-        raise ValueError("principle_score: there are no judgements to add up. Leave the step unscored instead.")
+        raise ValueError("principle_score: there are no judgements to add. Leave the step unscored instead.")
     total = sum(judgement.max_score for judgement in judgements)
     return min(max(sum(judgement.score / total for judgement in judgements), 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class PrincipleJudge(Judge):
-    """A process reward: each step gets the share of points that a judge grants it under the principles that apply.
+    """A process reward: the share of points that a judge gives each step under the principles that apply.
 
         r_t = Σ_k score_k / Σ_k max_score_k,  clipped to [0, 1]
 
     Xu et al. 2025, arXiv:2509.25598. Each step is one question, asked with the steps before it.
 
-    Differs: a step whose judge cannot be reached or read is unscored (None). The paper pays it the neutral ½, which
-    ReNorm centers away; `neutral=0.5` does so.
+    Differs: a step is unscored (None) if its judge does not answer or cannot be read. The paper gives it the neutral ½,
+    which ReNorm centers away; `neutral=0.5` does so.
 
     Args:
-        backend: asked once per step; with a `ChatBackend`, bind `principle_format` as its `response_format`.
+        backend: called once per step; with a `ChatBackend`, bind `principle_format` as its `response_format`.
         principles: names and meanings, at least one.
-        neutral: what an unreadable step gets, in [0, 1], or None.
+        neutral: the value of an unreadable step, in [0, 1], or None.
         template: (question, earlier steps, step, principles) → messages.
-        name: under which a trainer logs it.
+        name: the name in a trainer's logs.
     """
 
     backend: Backend
@@ -176,21 +176,21 @@ class PrincipleJudge(Judge):
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | None]]:
-        """One value per step of each row. The backend limits how many questions run at once."""
+        """Return one value per step of each row. The backend limits the number of concurrent requests."""
         rows = await self._judged(prompts, steps)
         missing = [value for row in rows for value in row if isinstance(value, Unscored)]
         if missing:
-            n, paid = sum(map(len, rows)), "unscored" if self.neutral is None else f"paid {self.neutral}"
+            n, outcome = sum(map(len, rows)), "unscored" if self.neutral is None else f"scored {self.neutral}"
             logger.warning(
                 "%s: %d of %d steps could not be judged and are %s; the first: %s",
-                *(self.name, len(missing), n, paid, missing[0].why),
+                *(self.name, len(missing), n, outcome, missing[0].why),
             )
         return [[self.neutral if isinstance(value, Unscored) else value for value in row] for row in rows]
 
     async def reasoned(
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | Unscored]]:
-        """The same, with the reason in place of None. Where the endpoint failed it stands in place of `neutral` too."""
+        """Return the same values, with the reason in place of None and, if the endpoint failed, of `neutral`."""
         rows = await self._judged(prompts, steps)
         neutral = self.neutral
         if neutral is None:
@@ -200,7 +200,7 @@ class PrincipleJudge(Judge):
     async def _judged(self, prompts: list[Text], steps: list[list[str]]) -> list[list[float | Unscored]]:
         async def judged(question: str, history: Sequence[str], step: str) -> float | Unscored:
             messages = self.template(question, history, step, self.principles)
-            judgements = await asked(self.backend, messages, partial(parse_judgements, principles=self.principles))
+            judgements = await ask(self.backend, messages, partial(parse_judgements, principles=self.principles))
             return judgements if isinstance(judgements, Unscored) else principle_score(judgements)
 
         rows = [

@@ -1,4 +1,4 @@
-"""ReferenceJudge: does the completion give the reference answer, in the opinion of a language model?"""
+"""ReferenceJudge: let a language model decide whether the completion gives the reference answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.data.keys import read_key
-from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag, yes_or_no
+from rewardsmith.rewards.judges.asking import Backend, Judge, ask, data_tag, yes_or_no
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Message, Text
 
@@ -22,9 +22,9 @@ _INSTRUCTIONS = (
 
 
 def reference_messages(question: str, reference: str, response: str) -> list[Message]:
-    """The default prompt: question, reference and the response exactly as it was sent, blanks included.
+    """Return the default prompt: question, reference, and the unchanged response, blanks included.
 
-    The response stands in an element that no text inside it can close (`data_tag`).
+    The response is in an element that no text inside it can close (`data_tag`).
 
     >>> tag = data_tag("response", "2+2?", "4", " ")
     >>> reference_messages("2+2?", "4", " ")[1]["content"].endswith(f"<{tag}>\\n \\n</{tag}>")
@@ -37,18 +37,18 @@ def reference_messages(question: str, reference: str, response: str) -> list[Mes
 
 @dataclass(frozen=True, slots=True)
 class ReferenceJudge(Judge):
-    """A reward in TRL's contract: 1.0 where the judge ends on YES, 0.0 on NO, None where it cannot be read or reached.
+    """A reward of 1.0 where the judge ends on YES, 0.0 on NO, and None where it gives no readable verdict.
 
         r = 1[judge(q, a*, y) = YES]
 
-    Zhao et al. 2025, arXiv:2507.08794. Empty completions reach the judge as they are: whether it refuses them is its
-    own affair, and `RequireAnswer` is the guard for when it does not.
+    Zhao et al. 2025, arXiv:2507.08794. Empty completions are sent to the judge too. If the judge accepts them, guard it
+    with `RequireAnswer`.
 
     Args:
         backend: awaited with the messages, returns the judge's text; raises `JudgeError` where there is none.
         template: (question, reference, response) → messages.
         parser: the judge's text → True, False or None.
-        name: under which a trainer logs it.
+        name: the name in a trainer's logs.
     """
 
     backend: Backend
@@ -59,21 +59,21 @@ class ReferenceJudge(Judge):
     async def __call__(
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any], **columns: Any
     ) -> list[float | None]:
-        """One value a row; None also where `answer` is None or blank. The backend limits how many run at once."""
+        """Return one value per row; None also where `answer` is None or blank. The backend limits its requests."""
         found = await self.reasoned(prompts=prompts, completions=completions, answer=answer, **columns)
         return scored(self.name, found)
 
     async def reasoned(
         self, *, prompts: list[Text], completions: list[Completion], answer: list[Any], **columns: Any
     ) -> list[float | Unscored]:
-        """The same, with the reason in place of None."""
+        """Return the same values, with the reason in place of None."""
 
         async def judged(prompt: Text, completion: Completion, key: Any) -> float | Unscored:
             reference, why = read_key(key)
             if reference is None or not reference.strip():
                 return Unscored(why or "the row has no key")
             messages = self.template(text_of(prompt), reference, completion_text(completion))
-            said = await asked(self.backend, messages, self.parser)
-            return said if isinstance(said, Unscored) else float(said)
+            verdict = await ask(self.backend, messages, self.parser)
+            return verdict if isinstance(verdict, Unscored) else float(verdict)
 
         return list(await asyncio.gather(*(judged(*row) for row in zip(prompts, completions, answer, strict=True))))

@@ -1,4 +1,4 @@
-"""One exchange with an OpenAI-compatible endpoint. Every failure has its words, and none of them holds the key."""
+"""One HTTP exchange with an OpenAI-compatible endpoint. Every failure has a clear message, and none shows the key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import httpx
 
 MOST_BYTES = 10_000_000
-"""The longest answer that is read, unpacked."""
+"""Bytes of the longest answer that is read, after decompression."""
 _SHOWN = 200
 
 
 class JudgeError(RewardsmithError):
-    """A judge gave no usable reply; the row it was asked about is unscored for `reason`.
+    """A judge gave no usable reply, so the row is unscored.
 
-    reason: "endpoint" where the server is at fault and may answer later; "none" where it is this question or reply.
+    reason: "endpoint" if the server failed and may answer later; "none" if this question or its reply is the cause.
     """
 
     def __init__(self, message: str, reason: str = "endpoint") -> None:
@@ -32,7 +32,7 @@ class JudgeError(RewardsmithError):
 
 
 class PassingError(JudgeError):
-    """A failure that may pass within seconds, and how many the server asked to be left alone."""
+    """A failure that may end within seconds. retry_after: the seconds that the server asked to wait."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class PassingError(JudgeError):
 
 
 class Answer(NamedTuple):
-    """What the server sent: `text` is its body, with *** in place of the key."""
+    """The server's answer: `text` is its body, with *** in place of the key."""
 
     status: int
     text: str
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 class ChatReply(NamedTuple):
-    """What the model said, why it stopped or refused, and the tokens as the server counts them, 0 where it does not."""
+    """The model's text, why it stopped or refused, and the token counts of the server, 0 where it gives none."""
 
     text: str | None
     finish_reason: Any
@@ -56,11 +56,11 @@ class ChatReply(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
 
-    def said(self) -> str:
-        """The text.
+    def checked_text(self) -> str:
+        """Return the text, if it is complete.
 
         Raises:
-            JudgeError: it was cut off, or there is none.
+            JudgeError: it was cut off, or there is no text.
         """
         if self.finish_reason == "length":
             raise JudgeError(
@@ -73,21 +73,21 @@ class ChatReply(NamedTuple):
 
 
 async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key: str) -> Answer:
-    """Send `body` and read the whole answer.
+    """Send `body` and return the whole answer.
 
     Raises:
-        PassingError: the server could not be reached, or broke off.
-        JudgeError: its answer is too long or packed in a way that was not asked for.
+        PassingError: the server did not answer, or the connection broke.
+        JudgeError: the answer is too long, or its compression was not requested.
     """
     import httpx
 
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     headers |= {"Authorization": f"Bearer {key}"} if key else {}
-    content = json.dumps(body).encode()  # ASCII, so that half an emoji in a completion can be sent
+    content = json.dumps(body).encode()  # ASCII, so that a lone surrogate in a completion can be sent
     raw = bytearray()
     try:
         async with client.stream("POST", url, content=content, headers=headers) as response:
-            async for part in response.aiter_raw():  # raw: a packed answer is not unpacked beyond the limit
+            async for part in response.aiter_raw():  # raw, so that decompression stops at the limit
                 raw += part
                 if len(raw) > MOST_BYTES:
                     break
@@ -97,32 +97,32 @@ async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key
     data = _unpacked(bytes(raw), response.headers.get("Content-Encoding", "identity").strip().lower())
     if len(data) > MOST_BYTES:
         raise JudgeError(f"sent more than {MOST_BYTES / 1e6:g} MB for one question. Check what answers there.")
-    try:  # written anew, so that no escape sequence hides the key
+    try:  # dumped again, so that no escape sequence hides the key
         text = json.dumps(json.loads(data), ensure_ascii=False)
     except (ValueError, RecursionError):
         text = data.decode("utf-8", "replace")
     try:
         patience = max(0.0, float(response.headers.get("Retry-After") or 0.0))
-    except ValueError:  # a date: the growing pauses do
+    except ValueError:  # a date; the growing pauses are used instead
         patience = 0.0
     return Answer(response.status_code, masked(text, key), patience)
 
 
 def masked(text: str, key: str) -> str:
-    """`text` without the key, which some servers repeat."""
+    """Return `text` with *** in place of the key, which some servers repeat."""
     return text.replace(key, "***") if key else text
 
 
 def excerpt(text: str) -> str:
-    """The first 200 characters, quoted."""
+    """Return the first 200 characters, quoted."""
     return repr(text.strip()[:_SHOWN])
 
 
 def reply_of(text: str) -> ChatReply:
-    """The reply in the body of an answer.
+    """Return the reply in the body of an answer.
 
     Raises:
-        JudgeError: the body has another form.
+        JudgeError: the body has another structure.
     """
     try:
         answer = json.loads(text)
@@ -141,12 +141,12 @@ def reply_of(text: str) -> ChatReply:
 
 
 def _cause(error: BaseException) -> str:
-    """The system's own words, such as "Connection refused", where it said any."""
+    """Return the system's own words, such as "Connection refused", if there are any."""
     found = f"{type(error).__name__}: {error}"
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, OSError) and link.errno and link.strerror:
-            own = isinstance(link, socket.gaierror | ssl.SSLError)  # their numbers are not the system's
+            own = isinstance(link, socket.gaierror | ssl.SSLError)  # their numbers are not errno values
             found = link.strerror if own else os.strerror(link.errno)
         inner = link.exceptions[0] if isinstance(link, BaseExceptionGroup) else None
         link = inner or link.__cause__ or link.__context__
@@ -154,15 +154,15 @@ def _cause(error: BaseException) -> str:
 
 
 def _unpacked(raw: bytes, encoding: str) -> bytes:
-    """At most `MOST_BYTES` + 1 bytes of the content."""
+    """Return at most `MOST_BYTES` + 1 bytes of the decompressed content."""
     if encoding in ("", "identity") or len(raw) > MOST_BYTES:
         return raw
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise JudgeError(f"answered in Content-Encoding {encoding[:40]!r}, which was not asked for. Turn it off there.")
+        raise JudgeError(f"answered in Content-Encoding {encoding[:40]!r}, which was not requested. Turn it off there.")
     try:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, MOST_BYTES + 1)
     except zlib.error:
-        raise JudgeError(f"answered with damaged {encoding}. Check the server and what stands before it.") from None
+        raise JudgeError(f"answered with damaged {encoding}. Check the server and its proxy.") from None
 
 
 def _tokens(usage: Any, name: str) -> int:

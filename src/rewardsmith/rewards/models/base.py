@@ -1,4 +1,4 @@
-"""What every reward model is: rows in, one number or the reason why there is none out."""
+"""Base of the reward models: from rows to one number each, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from rewardsmith.rewards.models.triggers import Differentiable
 
 MOST_PLANNED = 2**26
-"""Tokens that a plan keeps for the scoring that follows it."""
+"""The largest number of tokens that a plan keeps for the scoring after it."""
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How rows are put together for a model; scores do not depend on it.
+    """Options for grouping rows into forward passes; scores do not depend on them.
 
-    token_budget: tokens per forward pass, padding included: more is faster until the device is busy or out of memory.
+    token_budget: tokens per forward pass, padding included. More is faster until the device is busy or out of memory.
         None is 1,024 on a CPU, whose caches hold no more, and 32,768 elsewhere.
     max_rows: rows per pass.
     share_prompts: read a prompt once for its completions, where the model's cache allows it.
-    padding_side: the side that is tried first; the other is taken where padding on it reaches scores, and where both
-        do, rows are read one at a time. Prompts are shared only with padding on the right.
+    padding_side: the side to try first. If padding there changes scores, the other side is used; if both do, rows are
+        read one at a time. Prompts are shared only with padding on the right.
     """
 
     token_budget: int | None = None
@@ -51,9 +51,9 @@ class Batching:
 
 @dataclass(kw_only=True)
 class ModelReward:
-    """A reward in TRL's contract that is a model; a class of it gives `reasoned`.
+    """Base of the model rewards in TRL's contract; a subclass provides `reasoned`.
 
-    name: under which trainers and reports list it.
+    name: the name in trainers' logs and in reports.
     """
 
     name: str = "model_reward"
@@ -63,25 +63,25 @@ class ModelReward:
         return self.name
 
     def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """TRL's contract: `score`."""
+        """Return what `score` returns, as TRL calls a reward."""
         return self.score(prompts, completions, **columns)
 
     def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """One number a row; None where it cannot be scored or its number is not finite, with a warning that counts."""
+        """Return one number per row; None, with one counting warning, where there is none or it is not finite."""
         return scored(self.name, self.reasoned(prompts, completions, **columns))
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """`score`, with the reason in place of None; a number that is not finite comes as it is."""
+        """Return what `score` returns, with the reason in place of None; a number that is not finite is kept."""
         raise NotImplementedError
 
     def differentiable(self) -> Differentiable | None:
-        """This score's gradient, for attacks on it; None where it has none."""
+        """Return this score's gradient, for attacks on it; None where it has none."""
         return None
 
     def content_digest(self) -> str:
-        """A digest of weights and options, by which a journal knows its job; neither name nor batching counts."""
+        """Return a digest of weights and options for the journal; name and batching do not count."""
         counted = [own.name for own in fields(self) if own.init and own.name not in ("name", "batching")]
-        options = repr([(name, _said(getattr(self, name))) for name in counted])
+        options = repr([(name, _state(getattr(self, name))) for name in counted])
         return hashlib.blake2b(options.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,10 +91,10 @@ class ModelReward:
 
 @dataclass(kw_only=True)
 class TokenReward(ModelReward):
-    """A model reward that reads rows of tokens through a scanner, and remembers what a plan has encoded.
+    """A model reward that reads rows of tokens through a scanner and keeps the tokens that a plan has encoded.
 
-    A class of it has a `model` and a `tokenizer`, gives `scanner` and `encode`, and `numbers` or `read` where outputs
-    are not the numbers.
+    A subclass has a `model` and a `tokenizer`, and provides `scanner` and `encode`. It overrides `numbers` or `read` if
+    the model's outputs are not the numbers themselves.
 
     max_length, chat, batching: as in `SequenceReward`.
     """
@@ -111,23 +111,23 @@ class TokenReward(ModelReward):
 
     @cached_property
     def scanner(self) -> Scanner:
-        """How rows are read."""
+        """The scanner that reads the rows."""
         raise NotImplementedError
 
     def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row as token ids, or why it cannot be read."""
+        """Return every row as token ids, or the reason why it cannot be read."""
         raise NotImplementedError
 
     def numbers(self, values: Tensor) -> Tensor:
-        """Turn (R, d) outputs at the rows' reads into numbers, (R, K)."""
+        """Turn (R, d) outputs at the rows' read positions into numbers, (R, K)."""
         return values
 
     def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-        """Turn outputs into lists of numbers, one a row."""
+        """Turn outputs into one list of numbers per row."""
         return lists(self.numbers(values))
 
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
-        """The batches in which a `Scorer` should send these rows; every row is in one."""
+        """Return the batches in which a `Scorer` should send these rows; every row is in one."""
         encoded = self.encode(prompts, completions)
         self._planned.clear()
         kept = 0
@@ -143,14 +143,14 @@ class TokenReward(ModelReward):
     def values(
         self, prompts: Sequence[Text], completions: Sequence[Completion], read: Read | None = None
     ) -> list[list[float] | Unscored]:
-        """The numbers that `read` finds in each row, or why there are none."""
+        """Return the numbers that `read` finds in each row, or the reason why there are none."""
         encoded = self.encoded(prompts, completions)
         readable = [item for item in encoded if not isinstance(item, Unscored)]
         found = iter(self.scanner.run(readable, read or self.read))
         return [item if isinstance(item, Unscored) else next(found) for item in encoded]
 
     def encoded(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row, as a plan has left it or anew."""
+        """Return every row's tokens, from the last plan or encoded now."""
         keys = [(key_of(p), key_of(c)) for p, c in zip(prompts, completions, strict=True)] if self._planned else []
         found = [self._planned.pop(key, None) for key in keys]
         known = [item for item in found if item is not None]
@@ -160,10 +160,10 @@ class TokenReward(ModelReward):
 def scanner_of(
     model: Any, body: Callable[..., Tensor], tokenizer: Any, batching: Batching, *, trunk: Any = None
 ) -> Scanner:
-    """A scanner that batches so; rows of a model that needs padding and has no token for it are read one at a time.
+    """Build a scanner with these batching options; without a padding token that the model needs, it reads rows singly.
 
     Args:
-        model, body, trunk: as of `Scanner`; the trunk is the model's own where it is None.
+        model, body, trunk: as in `Scanner`; a trunk of None is the model's own.
     """
     usual = TOKEN_BUDGET if model.device.type == "cpu" else ACCELERATED_BUDGET
     own = padding_id(model)
@@ -180,22 +180,22 @@ def scanner_of(
 
 
 def padding_id(model: Any) -> int | None:
-    """The token that the model itself takes for padding."""
+    """Return the id that the model itself uses as its padding token."""
     found: int | None = model.config.get_text_config().pad_token_id
     return found
 
 
 def lists(values: Tensor) -> list[list[float]]:
-    """Turn (R, d) numbers into R lists of d."""
+    """Convert (R, d) numbers into R lists of d."""
     found: list[list[float]] = values.double().cpu().tolist()
     return found
 
 
-def _said(value: Any) -> Any:
-    """What scores depend on in a field, as a value whose `repr` says it.
+def _state(value: Any) -> Any:
+    """Return what scores depend on in a field, as a value with a stable `repr`.
 
-    Of a model, its architecture and 64 numbers of each of its tensors: training changes those. Of a tokenizer, its chat
-    template. Of a reward, its own digest, or its name.
+    For a model: its architecture and 64 numbers of each tensor, which training changes. For a tokenizer: its chat
+    template. For a reward: its own digest, or its name.
     """
     if hasattr(value, "content_digest"):
         return str(value.content_digest())
@@ -209,7 +209,7 @@ def _said(value: Any) -> Any:
     if hasattr(value, "chat_template"):
         return value.chat_template
     if isinstance(value, Mapping):
-        return sorted((key, _said(one)) for key, one in value.items())
+        return sorted((key, _state(one)) for key, one in value.items())
     if isinstance(value, list | tuple):
-        return [_said(one) for one in value]
+        return [_state(one) for one in value]
     return name_of(value) if callable(value) else value

@@ -1,4 +1,4 @@
-"""Which rows share a forward pass: equal lengths together, a budget of tokens each, a shared prompt read once."""
+"""Group rows into forward passes: equal lengths together, a budget of tokens each, a shared prompt read once."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import NamedTuple
 from rewardsmith.rewards.models.encoding import Encoded, shared_length
 
 TOKEN_BUDGET, ACCELERATED_BUDGET = 1024, 32_768
-"""Tokens of one forward pass, padding included, on a CPU and elsewhere."""
+"""Tokens per forward pass, padding included, on a CPU and elsewhere."""
 MOST_ROWS = 512
 LEAST_SAVED = 0.1
-"""A prompt is read apart from its completions where that saves at least this share of its rows' tokens."""
+"""A prompt is read separately from its completions if that saves at least this share of its rows' tokens."""
 LEFT_BEHIND = 16
-"""Prompts are read together where this share (one in ...) of the longer one's tokens is repeated at most."""
+"""Prompts are read together if at most this share (one in ...) of the longer one's tokens is repeated."""
 FEW, MANY = 4, 16
-"""Fewer rows of unequal length are not padded; in a padded pass one row is read alone too, of so many two."""
+"""The fewest rows of unequal length to pad; the row counts up to which a padded pass checks one row, else two."""
 UNIT = 8
-"""The budgets of tokens that one batch may take behind its prompts: what a killed job loses at most."""
+"""One batch may hold this many token budgets after its prompts; a killed job loses at most that."""
 
 
 class Batch(NamedTuple):
     """Rows that are read together.
 
     rows: their indices.
-    prefix: tokens at the start of each that are read once for all rows of a prompt; 0 reads every row as a whole.
-    leaders: per distinct prefix one row that has it.
-    owner: per row which of the prefixes is its own.
+    prefix: the number of first tokens that are read once for all rows of a prompt; 0 reads every row whole.
+    leaders: for each distinct prefix, one row that has it.
+    owner: for each row, the index of its prefix.
     """
 
     rows: list[int]
@@ -43,11 +43,11 @@ class _Group(NamedTuple):
 def plan_batches(
     encoded: Sequence[Encoded], *, share: bool, budget: int = TOKEN_BUDGET, most_rows: int = MOST_ROWS
 ) -> list[Batch]:
-    """Every row in exactly one batch, the longest first, so that what does not fit in memory shows at once.
+    """Put every row into exactly one batch, the longest first, so that running out of memory shows at once.
 
     Args:
         share: read prompts with several completions once.
-        budget: tokens per batch, padding included; a row that is longer has a batch to itself.
+        budget: tokens per batch, padding included; a longer row has a batch of its own.
         most_rows: rows per batch.
     """
     groups = []
@@ -55,7 +55,7 @@ def plan_batches(
     for row, item in enumerate(encoded if share else ()):
         by_key.setdefault(item.key, []).append(row)
     for rows in by_key.values():
-        if len(rows) > 1:  # what they share is read once, up to the first position that is read
+        if len(rows) > 1:  # their common start is read once, up to the first read position
             first_read = min(encoded[row].reads[0] if encoded[row].reads else 0 for row in rows)
             prefix = min(shared_length([encoded[row].ids for row in rows]), first_read)
             if (len(rows) - 1) * prefix >= LEAST_SAVED * sum(len(encoded[row].ids) for row in rows):
@@ -70,31 +70,31 @@ def plan_batches(
         width = lengths[ordered[start]]
         rows = ordered[start : start + max(1, min(most_rows, budget // max(1, width)))]
         own = [lengths[row] for row in rows]
-        rows = rows if padding_pays(own) else rows[: own.count(width)]
+        rows = rows if padding_saves(own) else rows[: own.count(width)]
         batches.append(Batch(rows))
         start += len(rows)
     return batches
 
 
-def padding_pays(lengths: Sequence[int]) -> bool:
-    """Return whether one padded pass with its witnesses is fewer passes than one for each length.
+def padding_saves(lengths: Sequence[int]) -> bool:
+    """Return whether one padded pass with its check rows takes fewer passes than one pass per length.
 
-    >>> padding_pays([5, 4, 4, 4]), padding_pays([5, 4, 3, 3])
+    >>> padding_saves([5, 4, 4, 4]), padding_saves([5, 4, 3, 3])
     (False, True)
     """
     return len(lengths) >= FEW and len(set(lengths)) > 1 + witnesses(len(lengths))
 
 
 def witnesses(n_rows: int) -> int:
-    """Return how many rows of a padded pass are read alone too."""
+    """Return how many rows of a padded pass are also read alone, as a check."""
     return 2 if n_rows >= MANY else 1
 
 
 def cut(lengths: Sequence[int], *, budget: int, most_rows: int, extra: int = 0) -> list[tuple[int, int]]:
-    """Consecutive stretches whose number of rows times largest length is within `budget`.
+    """Return consecutive slices whose number of rows times largest length stays within `budget`.
 
     Args:
-        extra: tokens that every row keeps in memory besides, such as its prompt's; a quarter of them counts.
+        extra: further tokens that every row keeps in memory, such as its prompt's; a quarter of them counts.
 
     >>> cut([5, 4, 4, 2, 2, 1], budget=8, most_rows=3)
     [(0, 1), (1, 3), (3, 6)]
@@ -113,7 +113,7 @@ def cut(lengths: Sequence[int], *, budget: int, most_rows: int, extra: int = 0) 
 
 
 def _shared(encoded: Sequence[Encoded], groups: Sequence[_Group], *, budget: int, most_rows: int) -> Iterator[Batch]:
-    """Batches of whole prompts with prefixes of nearly one length, of which the shortest is read apart."""
+    """Yield batches of whole prompts with prefixes of similar length; the shortest prefix is read separately."""
     ordered = sorted(groups, key=lambda group: (-group.prefix, group.rows[0]))
     pending: list[_Group] = []
     for group in ordered:

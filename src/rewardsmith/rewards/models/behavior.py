@@ -1,4 +1,4 @@
-"""What a model does, found by asking it about a few tokens: no class, parameter name or version decides."""
+"""Measure how a model behaves by running it on a few tokens; no class, parameter name or version decides."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEAD, TAIL = 4, 8
-"""Tokens of a probe that stay, and those behind them that are exchanged."""
+"""The number of a probe's first tokens, which stay the same, and of the tokens after them, which change."""
 
 
 class Cache(NamedTuple):
-    """The names by which a model gives and takes what it keeps of tokens it has read.
+    """The names under which a model returns and accepts its cache of past tokens.
 
-    field: of its output. keyword: of its forward.
+    field: in its output. keyword: in its forward.
     """
 
     field: str
@@ -28,14 +28,14 @@ class Cache(NamedTuple):
 
 
 class Behavior(NamedTuple):
-    """How a model reads.
+    """Properties of a model's forward.
 
-    causal: outputs depend on nothing to their right, neither on tokens nor on how many there are.
-    mask: whether an attention mask may be given: "may" where one of ones changes nothing, "must" where it does or the
-        model cannot do without, "never" where the model does not take it.
-    positions: position_ids may be given too, and change nothing.
-    uncached: a causal model takes use_cache=False, which spares it its cache.
-    cache: how two rows read on from one cache of their common start; None where that does not give their outputs.
+    causal: an output depends neither on the tokens to its right nor on their number.
+    mask: whether to pass an attention mask: "may" if a mask of ones changes nothing, "must" if it does or the model
+        fails without one, "never" if the model does not accept it.
+    positions: position_ids are accepted too, and change nothing.
+    uncached: a causal model accepts use_cache=False, which saves the cache.
+    cache: names for reading two rows on from one cache of their common start; None if their outputs then differ.
     """
 
     causal: bool
@@ -46,17 +46,17 @@ class Behavior(NamedTuple):
 
 
 def behavior_of(body: Callable[..., Tensor], trunk: Any, model: Any) -> Behavior:
-    """Ask a model how it reads; one that takes token ids alone for nothing gets a mask.
+    """Find a model's properties by test runs; a model that cannot read bare token ids gets a mask.
 
     Args:
-        body: input_ids (n, t), and what else there is by keyword, to (n, t, d), or to (n, 1, d) where it pools.
-        trunk: the module under it that makes the cache.
-        model: whose vocabulary is used, and which is put in eval mode.
+        body: input_ids (n, t) and keyword inputs to (n, t, d), or to (n, 1, d) for a pooled output.
+        trunk: the module inside it that builds the cache.
+        model: the model, for its vocabulary; it is put in eval mode.
     """
     import torch
 
     def ask(ids: Tensor, **inputs: Any) -> Tensor | None:
-        with contextlib.suppress(Exception):  # a model may refuse in any way
+        with contextlib.suppress(Exception):  # a model may fail in any way
             return body(input_ids=ids, **inputs)
         return None
 
@@ -98,7 +98,7 @@ def _shared_cache(body: Callable[..., Tensor], trunk: Any, model: Any, ids: Tens
 def read_on(
     body: Callable[..., Tensor], ids: Tensor, keyword: str, cache: Any, owner: list[int], **inputs: Any
 ) -> Tensor:
-    """Return (n, t, d) outputs of rows whose first tokens `cache` holds: row i reads on from its entry owner[i]."""
+    """Return (n, t, d) outputs of rows whose first tokens are in `cache`; row i continues its entry owner[i]."""
     import torch
 
     own = copy.deepcopy(cache)
@@ -107,12 +107,12 @@ def read_on(
 
 
 def fields_of(output: Any) -> dict[str, Any]:
-    """Return what a model gives, by name."""
+    """Return a model's output fields by name."""
     return dict(output.items()) if hasattr(output, "items") else dict(vars(output))
 
 
 def probes(model: Any) -> tuple[Tensor, Tensor]:
-    """Return two rows of ordinary tokens that begin alike, (1, t) each."""
+    """Return two rows of ordinary tokens with the same start, (1, t) each."""
     import torch
 
     config = model.config.get_text_config()
@@ -127,11 +127,11 @@ def probes(model: Any) -> tuple[Tensor, Tensor]:
 
 @contextlib.contextmanager
 def evaluating(*modules: Any) -> Iterator[Callable[[], None]]:
-    """Turn dropout off, and put every part of each module back in the mode that it was in.
+    """Turn dropout off, and afterwards restore the training mode of every submodule.
 
-    Yields what puts back the modules and the settings, names and switches, that a forward exchanges in its own model,
-    to be called after each pass. Otherwise a row's score would depend on the rows before it: BigBird's attention
-    becomes another at a short one.
+    Yields a function that restores the modules, names and switches that a forward replaces in its own model; call it
+    after each pass. Otherwise a row's score would depend on earlier rows: BigBird changes its attention type after a
+    short one.
     """
     parts = {whole: list(whole.modules()) for whole in modules}
     modes = {whole: [module.training for module in own] for whole, own in parts.items()}
@@ -148,7 +148,7 @@ def evaluating(*modules: Any) -> Iterator[Callable[[], None]]:
                 found.update(before)
 
     try:
-        for whole in switched:  # not a model in use, where walking over it costs more than a small batch
+        for whole in switched:  # not a model that is in use: walking over it costs more than a small batch
             whole.eval()
         for module in (module for own in parts.values() for module in own):
             said = [pair for pair in vars(module).items() if isinstance(pair[1], (str, bool)) and pair[0] != "training"]
@@ -158,6 +158,6 @@ def evaluating(*modules: Any) -> Iterator[Callable[[], None]]:
     finally:
         put_back()
         for whole in switched:
-            whole.train(modes[whole][0])  # adapters may merge their weights in one mode alone
+            whole.train(modes[whole][0])  # adapters may merge their weights in one mode only
             for module, training in zip(parts[whole], modes[whole], strict=True):
                 module.training = training

@@ -1,4 +1,4 @@
-"""A loaded model is tried on a few rows: what it scores in a batch is what its own plain forward gives."""
+"""Try a loaded model on a few rows: a batch must give the same scores as the model's own plain forward."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rewardsmith.scoring.calling import Unscored
 
 PROMPTS = ["1 + 2 = ", "Tell me what two and two make, and say why. ", "Hello. ", "Name one: ", "Why? ", "2 + 2 = "]
 COMPLETIONS = ["3", "Two and two make 4, as one can count.", "Good day to you, and to all.", "", "Because.", "5 4 3 2"]
-"""Of unequal length, so that all rows but one are padded."""
+"""Texts of unequal length, so that all rows but one are padded."""
 ROUNDINGS = 4
-"""A model is refused where its scores differ by this many times what passes of one row may."""
+"""A model is refused if its scores differ by more than this many times the usual rounding."""
 
 
 def check_scores(where: str, reward: Any) -> None:
-    """Compare the numbers of a few rows, read together, with those of the model's own forward of each of them alone.
+    """Compare the scores of a few rows in a batch with the model's own forward on each row alone.
 
     Raises:
         TargetError: they differ by more than rounding, or none is finite.
@@ -50,19 +50,19 @@ def check_scores(where: str, reward: Any) -> None:
                 "weights are broken or too large for their precision: save it anew, or pass dtype='float32'."
             )
         if wrong := _wrong(reward, scanner, rows, right):
-            scanner.read_alone()  # padding may reach what its witness has not shown
+            scanner.read_alone()  # padding may matter where the pass's own check did not show it
             wrong = _wrong(reward, scanner, rows, right)
         for row, values, own in wrong[:1]:
             difference = max(abs(a - b) for a, b in zip(values, own, strict=True))
             raise TargetError(
                 f"load_reward_model: {where} scores a row of {len(row.ids)} tokens {values} here, and its own "
-                f"forward gives {own}: they differ by {difference:.2g}. Please report the model's class, "
-                f"{type(scanner.model).__name__}, and your version of transformers; its scores cannot be trusted."
+                f"forward gives {own}, a difference of {difference:.2g}. Do not use these scores. Please report "
+                f"{type(scanner.model).__name__} and your version of transformers."
             )
 
 
 def _wrong(reward: Any, scanner: Scanner, rows: list[Encoded], right: list[list[float]]) -> list[Any]:
-    """The rows whose numbers are not the right ones, with both."""
+    """Return the rows whose numbers are wrong, with the found and the right ones."""
     return [
         (row, values, own)
         for row, values, own in zip(rows, scanner.run(rows, reward.read), right, strict=True)
@@ -71,7 +71,7 @@ def _wrong(reward: Any, scanner: Scanner, rows: list[Encoded], right: list[list[
 
 
 def _plain(reward: Any, scanner: Scanner, row: Encoded) -> list[float]:
-    """The numbers of one row without padding, mask or cache, of a classifier by its forward as a whole."""
+    """Return one row's numbers without padding, mask or cache; a classifier runs its whole forward."""
     import torch
 
     model = scanner.model

@@ -1,4 +1,4 @@
-"""Whether two readings of a model agree, up to rounding."""
+"""Compare two outputs of a model up to rounding."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 FAR, FAR_IN_HALF = 1e-4, 5e-2
-"""Share of the spread between rows by which two readings may differ; half precision depends on the batch's shape."""
+"""Allowed difference as a share of the spread between rows; half precision depends on the batch's shape."""
 NOISE, NOISE_IN_HALF = 64, 8
-"""Rounding errors of the largest number by which they may differ besides."""
+"""Further allowed difference, in rounding errors of the largest number."""
 
 Values = Sequence[Sequence[float]]
 
 
 def near(left: Numbers, right: Numbers, most: Any) -> bool:
-    """Return whether two outputs of one shape differ by at most `most`; NaN and infinity are equal to themselves."""
+    """Return whether two outputs of one shape differ by at most `most`; NaN equals NaN, and infinity infinity."""
     import numpy as np
 
     with np.errstate(invalid="ignore"):
@@ -31,11 +31,11 @@ def near(left: Numbers, right: Numbers, most: Any) -> bool:
 
 
 def close(left: Tensor | None, right: Tensor, *, of: Tensor | None = None, far: float | None = None) -> bool:
-    """Return whether outputs agree, measured by the largest number in the second; None agrees with nothing.
+    """Return whether outputs agree, relative to the largest number of `right`; None agrees with nothing.
 
     Args:
-        of: other numbers whose largest is the measure.
-        far: the largest difference; by default what passes of another shape may differ by.
+        of: other numbers whose largest sets the scale.
+        far: the largest allowed difference; by default that of a pass of another shape.
     """
     if left is None or left.shape != right.shape:
         return False
@@ -47,18 +47,18 @@ def close(left: Tensor | None, right: Tensor, *, of: Tensor | None = None, far: 
 
 @dataclass
 class Spread:
-    """The least and the largest of a model's numbers so far, for each number of a row where all rows have as many."""
+    """The range of a model's numbers so far, one range for each number of a row if all rows have equally many."""
 
     ends: Values = field(default=(), init=False)
 
     def near(self, found: Values, right: Values, among: Values, dtype: Any, *, times: float = 1.0) -> bool:
-        """Return whether `found` is `right` up to rounding.
+        """Return whether `found` equals `right` up to rounding.
 
         Args:
-            right: the same rows, read safely.
-            among: all rows of the pass, whose spread counts too.
-            dtype: torch's, of the model's weights.
-            times: how much more than rounding they may differ by.
+            right: the same rows, read without padding or cache.
+            among: all rows of the pass, which widen the spread.
+            dtype: torch dtype of the model's weights.
+            times: allowed difference as a multiple of rounding.
         """
         import numpy as np
         import torch

@@ -1,4 +1,4 @@
-"""ContextualReward: a reward that is told by which criterion, or for whom, it judges."""
+"""ContextualReward: judge each row by the criterion, or for the person, that its context names."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from rewardsmith.types import Completion, Text
 
 @dataclass
 class ContextualReward(ModelReward):
-    """r(x ⊕ z, y): the context z of each row is written into its prompt, and another reward judges that.
+    """r(x ⊕ z, y): write each row's context z into its prompt, and score the result with another reward.
 
-    Pitis et al. 2024, arXiv:2407.14916. z stands in the prompt and never in the response, where it would be a cue of
-    length and style. A row without context, and every row where the column is missing, says
-    `data.contexts.NO_CONTEXT`, so that r(x, y) stays defined; train with some such rows. Scores under different
-    contexts have their own offsets and units: `transforms.reference_statistics` and `mixture_score` put them together.
+    Pitis et al. 2024, arXiv:2407.14916. z is in the prompt and never in the response, where it would be a cue of length
+    and style. A row without a context, and every row if the column is missing, uses `data.contexts.NO_CONTEXT`, so that
+    r(x, y) stays defined; train with some such rows. Scores under different contexts have different offsets and units:
+    `transforms.reference_statistics` and `mixture_score` combine them.
 
     Args:
         model: a reward model, or any synchronous reward in TRL's contract.
         template: as in `data.in_context`, and as in training.
         column: the column that holds the contexts.
-        name: under which trainers and reports list it.
+        name: the name in trainers' logs and in reports.
     """
 
     model: Any
@@ -42,7 +42,7 @@ class ContextualReward(ModelReward):
     name: str = "contextual_reward"
 
     def __post_init__(self) -> None:
-        in_context("", None, template=self.template)  # refuses a template without its two places
+        in_context("", None, template=self.template)  # raises for a template without its two placeholders
         if is_async(self.model):
             raise ValueError(
                 f"ContextualReward: {name_of(self.model)} is async. Write the context into the prompts of your rows "
@@ -50,7 +50,7 @@ class ContextualReward(ModelReward):
             )
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason where the model gives none or the context has no place in the prompt."""
+        """Return what `score` returns, with the reason where the model or the prompt gives no score."""
         written = self._written(prompts, columns)
         kept = [place for place, prompt in enumerate(written) if not isinstance(prompt, Unscored)]
         results: list[float | Unscored] = [Unscored("the prompt has no message of the user")] * len(prompts)
@@ -63,13 +63,13 @@ class ContextualReward(ModelReward):
     def score_under(
         self, prompts: list[Text], completions: list[Completion], contexts: Sequence[str | None], **columns: Any
     ) -> list[list[float | None]]:
-        """Every row under each of K contexts, the same for all: B lists of K, as `transforms.mixture_score` takes."""
+        """Score every row under each of the same K contexts: B lists of K, as `transforms.mixture_score` takes."""
         n, rest = len(prompts), {name: value for name, value in columns.items() if name != self.column}
         by_context = [self.score(prompts, completions, **rest, **{self.column: [context] * n}) for context in contexts]
         return [list(row) for row in zip(*by_context, strict=True)]
 
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
-        """The batches in which a `Scorer` should send these rows: the model's."""
+        """Return the model's batches for these rows."""
         plan = getattr(self.model, "plan", None)
         if plan is None:
             return [list(range(len(prompts)))]
@@ -77,7 +77,7 @@ class ContextualReward(ModelReward):
         return cuts
 
     def differentiable(self) -> Differentiable | None:
-        """The model's, under each row's context; None where it has none."""
+        """Return the model's gradient under each row's context; None where it has none."""
         inner: Differentiable | None = self.model.differentiable() if hasattr(self.model, "differentiable") else None
         if inner is None:
             return None

@@ -1,4 +1,4 @@
-"""CritiqueReward: first a critique of the completion is written, then prompt, completion and critique are scored."""
+"""CritiqueReward: score a completion together with a written critique of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.guards import rows_at
-from rewardsmith.rewards.judges.asking import Backend, Judge, asked, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, ask, data_tag
 from rewardsmith.rewards.models.base import ModelReward
 from rewardsmith.rewards.models.behavior import evaluating
 from rewardsmith.rewards.models.encoding import RowEncoder
@@ -25,7 +25,7 @@ Writer = Callable[..., Any]
 """(prompts, completions) to one critique per row, None or `Unscored` where there is none; sync or async."""
 
 CRITIQUE_TEMPLATE = "{completion}\n\nCritique: {critique}"
-"""How a critique stands behind a completion when both are scored."""
+"""How a critique follows a completion when both are scored."""
 
 _INSTRUCTIONS = (
     "Criticize the response to the prompt in a few sentences: what is right, what is wrong or missing, what matters "
@@ -34,7 +34,7 @@ _INSTRUCTIONS = (
 
 
 def critique_messages(prompt: str, completion: str) -> list[Message]:
-    """The default request for a critique; the response stands in an element that no text inside it can close.
+    """Return the default request for a critique; no text inside the response can close its element.
 
     >>> critique_messages("2+2?", "5")[1]["content"].startswith("Prompt:\\n2+2?")
     True
@@ -46,12 +46,12 @@ def critique_messages(prompt: str, completion: str) -> list[Message]:
 
 @dataclass(frozen=True)
 class AskedCritiques(Judge):
-    """Critiques by a chat model behind an endpoint.
+    """Write critiques with a chat model behind an endpoint.
 
     Args:
-        backend: such as a `ChatBackend`; limits how many requests run at once.
+        backend: such as a `ChatBackend`; limits the number of concurrent requests.
         template: (prompt, completion) → messages.
-        name: under which reports list it.
+        name: the name in reports.
     """
 
     backend: Backend
@@ -59,22 +59,22 @@ class AskedCritiques(Judge):
     name: str = "asked_critiques"
 
     async def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[str | Unscored]:
-        """One critique per row, or why the backend has none to give."""
+        """Return one critique per row, or the reason why the backend gave none."""
         asks = [self.template(text_of(p), completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
-        return list(await asyncio.gather(*(asked(self.backend, messages, str) for messages in asks)))
+        return list(await asyncio.gather(*(ask(self.backend, messages, str) for messages in asks)))
 
 
 @dataclass
 class GeneratedCritiques:
-    """Critiques by a causal language model of transformers, such as one trained to write them.
+    """Write critiques with a causal language model of transformers, such as one trained for it.
 
     Args:
         model, tokenizer: the writer.
         template: (prompt, completion) → messages or, for a model without a chat template, a string to continue.
         max_new_tokens: the longest critique.
-        batch_size: rows generated together.
-        temperature: 0 takes the likeliest token each time; above, several critiques of one row differ.
-        seed: of the sampling, which leaves torch's global generator as it was.
+        batch_size: rows per generation.
+        temperature: 0 takes the most likely token each time; above 0, several critiques of one row differ.
+        seed: of the sampling; torch's global generator is left unchanged.
     """
 
     model: Any
@@ -88,7 +88,7 @@ class GeneratedCritiques:
     _calls: int = field(default=0, init=False, repr=False)
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[str | None]:
-        """One critique per row."""
+        """Return one critique per row."""
         import torch
 
         asks = [self.template(text_of(p), completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
@@ -124,20 +124,20 @@ class GeneratedCritiques:
 
 @dataclass
 class CritiqueReward(ModelReward, SyncOrAsync):
-    """The score of a completion together with a critique of it.
+    """The score of a completion together with critiques of it.
 
         r(x, y) = mean_i r_φ(x, y ⊕ c_i),   c_i ~ critic(· | x, y)
 
-    Zhang et al. 2025, arXiv:2502.10391, with critic and scorer apart: an endpoint or a language model writes, a reward
-    model trained on completions with critiques scores the whole as text. A critic of its own is not the one that wrote
-    the training set, so measure both: a column `critique` is used in place of writing.
+    Zhang et al. 2025, arXiv:2502.10391, with separate critic and scorer: an endpoint or a language model writes, and a
+    reward model trained on completions with critiques scores the text. Your critic may differ from the one that wrote
+    the training set, so measure both: a column `critique` replaces the writing.
 
     Args:
         model: a reward model, or any synchronous reward in TRL's contract.
-        writer: see `Writer`; `AskedCritiques`, `GeneratedCritiques`, or None where rows bring theirs.
-        template: how a critique stands behind its completion, as in training.
-        n_critiques: critiques per row, whose scores are averaged; the writer has to vary.
-        name: under which trainers and reports list it.
+        writer: see `Writer`; `AskedCritiques`, `GeneratedCritiques`, or None if rows have their own.
+        template: how a critique follows its completion, as in training.
+        n_critiques: critiques per row, whose scores are averaged; the writer must vary them.
+        name: the name in trainers' logs and in reports.
     """
 
     model: Any
@@ -150,34 +150,34 @@ class CritiqueReward(ModelReward, SyncOrAsync):
     def __post_init__(self) -> None:
         if "{completion}" not in self.template or "{critique}" not in self.template:
             raise ValueError(
-                f"CritiqueReward: template {self.template!r} must hold {{completion}} and {{critique}}. Add what lacks."
+                f"CritiqueReward: template {self.template!r} must hold {{completion}} and {{critique}}. Add them."
             )
         if self.n_critiques < 1 or is_async(self.model):
             raise ValueError(
                 f"CritiqueReward: n_critiques={self.n_critiques} must be at least 1, and {name_of(self.model)} must "
-                "not be async. Change what is not so."
+                "not be async. Change the one that fails."
             )
         self.become(is_async=self.writer is not None and is_async(self.writer))
 
     @property
     def concurrency(self) -> int:
-        """The most requests that the writer has under way, where it says so."""
+        """The largest number of requests that the writer runs at once, where it states one."""
         return self.writer.concurrency  # type: ignore[union-attr, no-any-return]
 
     @sync_or_async
     def __call__(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
     ) -> Calls:
-        """TRL's contract: `score`; awaited where the writer is async."""
+        """Return what `score` returns; awaited if the writer is async."""
         [found] = yield [partial(self.reasoned, prompts, completions, critique=critique, **columns)]
         return scored(self.name, found)
 
     def score(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
     ) -> list[float | None]:
-        """One number a row; None where there is no critique or the model gives no number for any.
+        """Return one number per row; None where there is no critique, or the model scores none of them.
 
-        With an async writer it runs to its end here; inside a running event loop, await the call instead.
+        With an async writer this blocks until it is done; inside a running event loop, await the call instead.
         """
         found: Any = self(prompts, completions, critique=critique, **columns)
         return list(asyncio.run(found) if inspect.iscoroutine(found) else found)
@@ -186,7 +186,7 @@ class CritiqueReward(ModelReward, SyncOrAsync):
     def reasoned(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
     ) -> Calls:
-        """`score`, with the reason in place of None."""
+        """Return what `score` returns, with the reason in place of None."""
         if critique is None and self.writer is None:
             raise ValueError("CritiqueReward: there is neither a writer nor a column `critique`. Pass one of them.")
         drafts: list[Sequence[str | Unscored | None]] = [critique]
@@ -210,7 +210,7 @@ class CritiqueReward(ModelReward, SyncOrAsync):
         return [math.fsum(row) / len(row) if row else why for row, why in zip(found, whys, strict=True)]
 
     def _shown(self, completion: Completion, critique: str) -> Completion:
-        head, _, rest = self.template.partition("{completion}")  # not str.format: texts hold braces
+        head, _, rest = self.template.partition("{completion}")  # not str.format: texts contain braces
         before, after = (part.replace("{critique}", critique) for part in (head, rest))
         if isinstance(completion, str):
             return before + completion + after

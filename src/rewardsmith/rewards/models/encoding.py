@@ -1,4 +1,4 @@
-"""Rows as token ids, as the trainers write them, so that a model is asked in the form it was trained on."""
+"""Encode rows as token ids in the same form as the trainers, so that a model reads what it was trained on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 ENCODED_AT_ONCE = 1024
 BEYOND = "is beyond the model's embedding"
 LARGEST_LENGTH = 10**9
-"""A tokenizer whose `model_max_length` is beyond this has none."""
+"""A larger `model_max_length` means that the tokenizer has no limit."""
 
 
 class Encoded(NamedTuple):
     """One row as a model reads it.
 
     ids: (T,) token ids, no padding.
-    reads: ascending positions whose output is wanted.
-    key: rows of one key share a prompt, and so probably a prefix.
+    reads: ascending positions whose outputs are needed.
+    key: rows with the same key share a prompt, and so probably a prefix.
     types: (T,) segment ids, for models that read pairs.
     """
 
@@ -41,20 +41,20 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class RowEncoder:
-    """Prompt and completion as token ids.
+    """Encode prompt and completion as token ids.
 
-    Conversational rows go through the tokenizer's chat template; strings are concatenated, and the end-of-sequence
-    token follows unless the text ends with it. Both are what TRL's trainers do. The tokenizer then adds its own special
-    tokens to a string, unless its first token is already the one that begins a text: then a chat template wrote it.
+    Conversational rows use the tokenizer's chat template. Strings are concatenated, and the end-of-sequence token
+    follows unless the text ends with it. TRL's trainers do both. The tokenizer then adds its special tokens to a
+    string, unless the first token is already the begin-of-text token, which means that a chat template wrote it.
 
     Args:
         tokenizer: of transformers.
-        max_length: the most tokens of a row; longer ones are unscored. None has no limit.
-        chat: True puts strings through the chat template too, as public models want; False never uses it.
+        max_length: the most tokens of a row; longer rows are unscored. None has no limit.
+        chat: True uses the chat template for strings too, as public models need; False never uses it.
         eos: end strings with the end-of-sequence token.
-        pair: prompt and completion are the tokenizer's two texts, as some encoders were trained on.
-        known: the number of tokens that the model's embedding has; rows with others are unscored. None has no limit.
-        pad_id: the token that the model takes for padding: rows are read at their last other one.
+        pair: pass prompt and completion as the tokenizer's two texts, as some encoders were trained.
+        known: the size of the model's embedding; rows with other tokens are unscored. None has no limit.
+        pad_id: the model's padding token: each row is read at its last other token.
     """
 
     tokenizer: Any
@@ -66,7 +66,7 @@ class RowEncoder:
     pad_id: int | None = None
 
     def rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row, to be read at its end (`reads` is its last position that is not the padding token)."""
+        """Encode each row to be read at its last token that is not padding."""
         if self.pair:
             return self._pairs(prompts, completions)
         texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
@@ -74,10 +74,10 @@ class RowEncoder:
         return [self._checked(ids, self._last(ids), key_of(prompt)) for prompt, ids in found]
 
     def split_rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row, to be read at the tokens before each of its completion's: their outputs speak of those.
+        """Encode each row to be read before each token of its completion, where the outputs predict those tokens.
 
-        Completions start where the tokens of the prompt alone and those of the whole row diverge, all that are given of
-        one prompt at the same token, the first of theirs, as TRL's DPOTrainer has the two answers of a pair.
+        A completion starts where the tokens of the prompt and of the whole row first differ. All completions of one
+        prompt in a call start at the earliest such token, as the two answers of a pair do in TRL's DPOTrainer.
         """
         texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
         unique = {key_of(prompt): prompt for prompt in prompts}
@@ -96,7 +96,7 @@ class RowEncoder:
         ]
 
     def prompt_ids(self, prompt: Text) -> list[int]:
-        """The prompt alone, ready to be continued."""
+        """Return the token ids of the prompt alone, ready to be continued."""
         [ids] = self._ids([self._text(prompt, None)])
         return [int(token) for token in ids]
 
@@ -120,7 +120,7 @@ class RowEncoder:
         ]
 
     def _text(self, prompt: Text, completion: Completion | None) -> tuple[str, bool]:
-        """What is tokenized, and whether it went through the template, which writes its own special tokens."""
+        """Return the text to tokenize, and whether the chat template wrote it with its own special tokens."""
         spoken = isinstance(prompt, list) or isinstance(completion, list)
         if self.chat or (spoken and self.chat is None):
             if not getattr(self.tokenizer, "chat_template", None):
@@ -156,7 +156,7 @@ class RowEncoder:
                 continue
             twice_begun = ids[0] == ids[1] and ids[0] in begins
             if twice_begun or (not self.eos and ids[-1] == ids[-2] and ids[-1] in ends):
-                [plain] = _token_ids(self.tokenizer, [text], False)  # without those that the tokenizer adds
+                [plain] = _token_ids(self.tokenizer, [text], False)  # without the tokenizer's special tokens
                 own = np.asarray(plain, dtype=np.int32)
                 ended = len(own) < len(ids) and ids[-1 - len(own) : -1].tolist() == plain
                 found[place] = own if twice_begun else ids[:-1] if ended else ids
@@ -164,10 +164,10 @@ class RowEncoder:
 
 
 def _token_ids(tokenizer: Any, texts: list[str], special: bool) -> Iterator[list[int]]:
-    """`tokenizer(texts)["input_ids"]`; a fast tokenizer of the usual kind is spared the offsets that nobody reads."""
+    """Yield `tokenizer(texts)["input_ids"]`; the usual fast tokenizer skips the unused offsets."""
     from transformers import PreTrainedTokenizerFast
 
-    plain = isinstance(tokenizer, PreTrainedTokenizerFast) and all(  # it leaves encoding to its backend
+    plain = isinstance(tokenizer, PreTrainedTokenizerFast) and all(  # it has no encoding code of its own
         getattr(type(tokenizer), name, None) is getattr(PreTrainedTokenizerFast, name, None)
         for name in ("__call__", "_encode_plus", "backend_tokenizer")
     )
@@ -183,18 +183,18 @@ def _token_ids(tokenizer: Any, texts: list[str], special: bool) -> Iterator[list
 
 
 def unreadable(ids: Ids, most: int | None, known: int | None) -> Unscored | None:
-    """Say why a row cannot be scored by a model that takes `most` tokens and knows the first `known`, or None."""
+    """Return why a model with `most` tokens and `known` embeddings cannot score a row; None if it can."""
     if len(ids) == 0:
         return Unscored("the row has no token")
     if most is not None and len(ids) > most:
-        return Unscored(f"too long: {len(ids)} tokens, and the model takes {most}")
+        return Unscored(f"too long: {len(ids)} tokens; the model takes {most}")
     if known is not None and (highest := int(ids.max())) >= known:
         return Unscored(f"token {highest} {BEYOND}, which has {known}")
     return None
 
 
 def embedded(*models: Any) -> int | None:
-    """Return how many tokens the embeddings of all the models have, or None where none of them says."""
+    """Return the smallest number of token embeddings of the models; None where none states one."""
     sizes = []
     for model in models:
         with contextlib.suppress(AttributeError, NotImplementedError):
@@ -203,9 +203,9 @@ def embedded(*models: Any) -> int | None:
 
 
 def longest(tokenizer: Any, *models: Any) -> int | None:
-    """The most tokens that tokenizer and models all say they take, or None where none of them says.
+    """Return the largest number of tokens that tokenizer and models all accept; None where none states one.
 
-    Where positions have a padding row in their table, as RoBERTa's do, they count from the row behind it.
+    A position table with a padding row, as RoBERTa's, counts from the row after it.
     """
     from torch import nn
 
@@ -223,12 +223,12 @@ def longest(tokenizer: Any, *models: Any) -> int | None:
 
 
 def key_of(prompt: Text) -> str:
-    """One text per prompt, equal for equal prompts."""
+    """Return a text that is equal for equal prompts."""
     return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, default=str)
 
 
 def shared_length(rows: Sequence[Ids]) -> int:
-    """How many first tokens all rows share.
+    """Return how many first tokens all rows share.
 
     >>> import numpy as np
     >>> shared_length([np.array([1, 2, 3]), np.array([1, 2, 4, 5])])
@@ -247,5 +247,5 @@ def _messages(text: Text, role: str) -> list[Message]:
 
 
 def _sound(text: str) -> str:
-    """The text, lone surrogates replaced: a tokenizer refuses them."""
+    """Replace lone surrogates, which tokenizers refuse."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

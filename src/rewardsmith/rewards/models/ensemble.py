@@ -1,4 +1,4 @@
-"""RewardEnsemble: several reward models, or several heads of one, made one reward by an aggregate of the caller's."""
+"""RewardEnsemble: combine several reward models, or several heads of one, by a given aggregate."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Aggregate = Callable[..., "Tensor"]
-"""(B, K) source rewards, NaN where a member did not score, to (B,), such as `transforms.mean_minus_std`."""
+"""(B, K) source rewards, NaN where a member gives none, to (B,), such as `transforms.mean_minus_std`."""
 
 
 def mean_of_members(source_rewards: Tensor) -> Tensor:
-    """(B, K) to (B,): the mean of the members that score the row; NaN where none does."""
+    """Return the mean over the members that score each row, (B, K) to (B,); NaN where none does."""
     return source_rewards.nanmean(dim=-1)
 
 
 class MemberScale(NamedTuple):
-    """Each member's mean and standard deviation over n reference rows: K numbers each."""
+    """Mean and standard deviation of each of the K members over n reference rows."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -36,22 +36,22 @@ class MemberScale(NamedTuple):
 
 @dataclass
 class RewardEnsemble(ModelReward):
-    """One reward out of K.
+    """One reward from K members.
 
         r = aggregate( z_1, …, z_K ),   z_k = (r_k − μ_k) / s_k with μ, s over fixed reference rows
 
-    Coste et al. 2023, arXiv:2310.02743; Eisenstein et al. 2023, arXiv:2312.09244. Without one scale the least of the
-    members follows the one with the lowest offset. The statistics are those of rows of the reference policy, measured
-    once (`fit_reference`): those of a batch would move with the policy. Members that share their data share its
-    biases, so a small spread is no certificate.
+    Coste et al. 2023, arXiv:2310.02743; Eisenstein et al. 2023, arXiv:2312.09244. Without a common scale the minimum
+    follows the member with the lowest offset. `fit_reference` measures the scale once, on rows of the reference policy:
+    the statistics of a batch would move with the policy. Members trained on the same data share its biases, so a small
+    spread does not show that the score is right.
 
     Args:
         members: reward models or any synchronous rewards in TRL's contract. One with several heads
             (`SequenceReward` of K labels, `GaussianReward`) counts as that many members and costs one forward pass.
         aggregate: see `Aggregate`.
         normalize: "ref_zscore" as above, or "none".
-        scale: what `fit_reference` has measured, to be set again.
-        name: under which trainers and reports list it.
+        scale: a result of `fit_reference`, to use it again.
+        name: the name in trainers' logs and in reports.
     """
 
     members: Sequence[Any]
@@ -68,15 +68,15 @@ class RewardEnsemble(ModelReward):
         waiting = [name_of(member) for member in self.members if is_async(member)]
         if waiting:
             raise ValueError(
-                f"RewardEnsemble: {waiting[0]} is async, and members are called one after the other. "
+                f"RewardEnsemble: {waiting[0]} is async, but members are called in turn. "
                 "Make it a source of its own and combine sources with a transform."
             )
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """`score`, with the reason of the first member that has one where the aggregate gives no number."""
+        """Return what `score` returns; where there is no number, the reason of the first member that has one."""
         if self.normalize == "ref_zscore" and self.scale is None:
             raise ValueError(
-                f"RewardEnsemble: {self.name} normalizes by reference rows and has seen none. "
+                f"RewardEnsemble: {self.name} has no reference rows to normalize by. "
                 "Call fit_reference with rows of the reference policy, or pass scale."
             )
         rows, whys = self._rows(prompts, completions, columns)
@@ -88,25 +88,25 @@ class RewardEnsemble(ModelReward):
     def source_rewards(
         self, prompts: list[Text], completions: list[Completion], **columns: Any
     ) -> list[list[float] | Unscored]:
-        """Every member's own number, not normalized, NaN where it gives none: K a row."""
+        """Return the members' raw numbers, K per row, NaN where a member gives none."""
         return list(self._rows(prompts, completions, columns)[0])
 
     def fit_reference(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> MemberScale:
-        """Measure and keep each member's mean and standard deviation (ddof 0) over these rows.
+        """Measure and store each member's mean and standard deviation (ddof 0) over these rows.
 
         Raises:
-            ValueError: a member scores none of them, or all alike, as an untrained one may.
+            ValueError: a member scores none of them, or gives all the same score, as an untrained one may.
         """
         rows, _ = self._rows(prompts, completions, columns)
         self.scale = member_scale(self.name, list(zip(*rows, strict=True)) or [()])
         return self.scale
 
     def differentiable(self) -> Differentiable | None:
-        """The gradient of the members' mean, on their scale; None unless all have one and share a vocabulary."""
+        """Return the gradient of the mean of the scaled members; None unless all have one and share a vocabulary."""
         return mean_of(self.members, self.scale.std if self.scale and self.normalize == "ref_zscore" else None)
 
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
-        """The batches in which a `Scorer` should send these rows: those of the first member that has a say."""
+        """Return the batches for a `Scorer`: those of the first member that plans its own."""
         plan = next((member.plan for member in self.members if hasattr(member, "plan")), None)
         cuts: list[list[int]] = [list(range(len(prompts)))] if plan is None else plan(prompts, completions, **columns)
         return cuts
@@ -114,7 +114,7 @@ class RewardEnsemble(ModelReward):
     def _rows(
         self, prompts: list[Text], completions: list[Completion], columns: dict[str, Any]
     ) -> tuple[list[list[float]], list[str | None]]:
-        """B rows of K numbers, NaN where there is none, and per row the first reason given."""
+        """Return B rows of K numbers, NaN where there is none, and the first reason given for each row."""
         table: list[list[float]] = [[] for _ in prompts]
         whys: list[str | None] = [None] * len(prompts)
         for member in self.members:
@@ -139,7 +139,7 @@ def aggregated(
     std: Sequence[Sequence[float]] | None = None,
     whys: Sequence[str | None],
 ) -> list[float | Unscored]:
-    """`aggregate` of (B, K) numbers, in float64; `std` goes along where it is asked for by name."""
+    """Apply `aggregate` to (B, K) numbers in float64; it also gets `std` if it has that parameter."""
     import torch
 
     if not rows:
@@ -149,8 +149,8 @@ def aggregated(
     result = aggregate(table, **named_by(aggregate, context).given)
     if tuple(result.shape) != (len(rows),):
         raise ValueError(
-            f"RewardEnsemble: {name_of(aggregate)} made shape {tuple(result.shape)} of {tuple(table.shape)} member "
-            f"scores, and one number a row is needed, ({len(rows)},). Reduce over the last axis."
+            f"RewardEnsemble: {name_of(aggregate)} returned shape {tuple(result.shape)} for member scores of shape "
+            f"{tuple(table.shape)}. It must return one number per row, ({len(rows)},): reduce over the last axis."
         )
     return [
         Unscored(why or "no member gives a number") if math.isnan(value) else value
@@ -159,7 +159,7 @@ def aggregated(
 
 
 def member_scale(name: str, table: Sequence[Sequence[float]]) -> MemberScale:
-    """Mean and standard deviation of each of K columns, over what is finite."""
+    """Return mean and standard deviation of each of K columns over its finite values."""
     means, stds = [], []
     for number, values in enumerate(table):
         known = [value for value in values if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""GaussianReward: K heads with a mean and a deviation each, on one trunk, in one forward pass."""
+"""GaussianReward: K heads on one trunk, each with a mean and a deviation, in one forward pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADS_FILE, OPTIONS_FILE = "gaussian_heads.safetensors", "gaussian_heads.json"
 
 
 class HeadScores(NamedTuple):
-    """mean, std: K numbers, of the heads' N(μ, σ²) for one row."""
+    """mean, std: K numbers each, the heads' N(μ, σ²) for one row."""
 
     mean: list[float]
     std: list[float]
@@ -36,21 +36,21 @@ class HeadScores(NamedTuple):
 
 @dataclass
 class GaussianReward(TokenReward):
-    """What K heads make of prompt and completion: (μ_k, σ_k) each, and one reward of those.
+    """One reward from the means and deviations (μ_k, σ_k) of K heads.
 
         r = aggregate( μ_1, …, μ_K; σ_1, …, σ_K )
 
-    Yan et al. 2024, arXiv:2409.15360. `partial(transforms.robust_mix, coef=0.3)` is their robust
-    reward; nominal="min_sigma" reads the σ too, and "mean" is the steadier choice. Heads are compared on one scale:
-    measure it on rows of the reference policy with `fit_reference`, which also divides the σ.
+    Yan et al. 2024, arXiv:2409.15360. `partial(transforms.robust_mix, coef=0.3)` is their robust reward;
+    nominal="min_sigma" also reads σ, and "mean" is the steadier choice. Heads are compared on one scale: measure it
+    with `fit_reference` on rows of the reference policy. It divides σ too.
 
     Args:
-        model: the trunk, any model of transformers; a head of its own is left out. A decoder is read at the last token
-            that is not the padding token, an encoder at its first.
+        model: the trunk, any model of transformers; its own head is not used. A decoder is read at its last token that
+            is not padding, an encoder at its first.
         heads: `GaussianHeads` of the trunk's width.
         tokenizer: the trunk's.
-        aggregate: (B, K) means, and by name `std` (B, K) if it asks, to (B,); None is the mean of the means.
-        scale: what `fit_reference` has measured, to be set again.
+        aggregate: (B, K) means to (B,); gets `std` (B, K) too if it has that parameter. None is the mean.
+        scale: a result of `fit_reference`, to use it again.
         max_length, chat, eos, batching, name: as in `SequenceReward`.
     """
 
@@ -69,7 +69,7 @@ class GaussianReward(TokenReward):
 
     @property
     def attributes(self) -> list[str]:
-        """The heads' names."""
+        """Names of the heads."""
         return [f"head_{number}" for number in range(len(self.heads.weights[0]))]
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
@@ -81,7 +81,7 @@ class GaussianReward(TokenReward):
         return [row if isinstance(row, Unscored) else next(made) for row in found]
 
     def distributions(self, prompts: list[Text], completions: list[Completion]) -> list[HeadScores | Unscored]:
-        """Every head's mean and deviation, on the reference scale where one is set."""
+        """Return every head's mean and deviation, on the reference scale if one is set."""
         found = self.values(prompts, completions)
         mean, std = self.scale[:2] if self.scale else ((0.0,) * len(self.attributes), (1.0,) * len(self.attributes))
         return [row if isinstance(row, Unscored) else _scaled(row, mean, std) for row in found]
@@ -89,14 +89,14 @@ class GaussianReward(TokenReward):
     def source_rewards(
         self, prompts: list[Text], completions: list[Completion], **columns: Any
     ) -> list[list[float] | Unscored]:
-        """The means alone: K a row."""
+        """Return the K means of each row."""
         return [row if isinstance(row, Unscored) else row.mean for row in self.distributions(prompts, completions)]
 
     def fit_reference(self, prompts: list[Text], completions: list[Completion]) -> MemberScale:
-        """Measure and keep the mean and standard deviation of each head's μ over these rows.
+        """Measure and store the mean and standard deviation of each head's μ over these rows.
 
         Raises:
-            ValueError: a head scores none of them, or all alike.
+            ValueError: a head scores none of them, or gives all the same score.
         """
         self.scale = None
         rows = [row for row in self.source_rewards(prompts, completions) if not isinstance(row, Unscored)]
@@ -105,7 +105,7 @@ class GaussianReward(TokenReward):
         return self.scale
 
     def features(self, prompts: list[Text], completions: list[Completion]) -> Tensor:
-        """(B, d) of the trunk where the heads read it, NaN where a row cannot be read: to fit heads on, once."""
+        """Return the trunk's (B, d) features, to fit heads on; NaN where a row cannot be read."""
         import torch
 
         found = self.values(prompts, completions, lambda values, rows: lists(values))
@@ -113,11 +113,11 @@ class GaussianReward(TokenReward):
         return torch.tensor([[math.nan] * width if isinstance(row, Unscored) else row for row in found])
 
     def differentiable(self) -> Differentiable | None:
-        """The gradient of the mean of the means, whatever `aggregate` makes of them."""
+        """Return the gradient of the mean of the means, whatever `aggregate` is."""
         return differentiable(self, [1 / len(self.attributes)] * len(self.attributes))
 
     def save(self, folder: str | Path) -> None:
-        """Trunk, heads and scale as safetensors and JSON, for `load_reward_model`; the aggregate is code and is not."""
+        """Write trunk, heads and scale for `load_reward_model`, as safetensors and JSON; `aggregate` is not saved."""
         from safetensors.torch import save_file
 
         self.model.save_pretrained(folder)
@@ -134,7 +134,7 @@ class GaussianReward(TokenReward):
         return scanner_of(self.model, Output(trunk), self.tokenizer, self.batching, trunk=trunk)
 
     def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row as token ids, read at the end of a decoder's and the beginning of an encoder's."""
+        """Encode every row, to be read at a decoder's end or an encoder's start."""
         known, pad_id = embedded(self.model), padding_id(self.model)
         encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, known=known, pad_id=pad_id)
         rows = encoder.rows(prompts, completions)
@@ -143,7 +143,7 @@ class GaussianReward(TokenReward):
         return [row if isinstance(row, Unscored) else row._replace(reads=(0,)) for row in rows]
 
     def numbers(self, values: Tensor) -> Tensor:
-        """Turn features into K means, on the reference scale where one is set."""
+        """Turn features into K means, on the reference scale if one is set."""
         with evaluating(self.heads):
             mean: Tensor = self.heads(values)[0]
         if self.scale is None:
@@ -151,7 +151,7 @@ class GaussianReward(TokenReward):
         return (mean - mean.new_tensor(self.scale.mean)) / mean.new_tensor(self.scale.std)
 
     def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-        """Turn features into K means and K deviations a row, not scaled."""
+        """Turn features into K means and K deviations per row, not scaled."""
         import torch
 
         with evaluating(self.heads):

@@ -1,4 +1,4 @@
-"""The gradient of a score with respect to the embeddings of what it reads, and what it says of other tokens."""
+"""Gradients of a score with respect to its input embeddings, and the gain that they predict for other tokens."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CHUNK = 8192  # tokens whose embeddings are looked up at once
 
 
 class GradientSource(NamedTuple):
-    """One model that scores rows, in the parts that a gradient needs; the score is heads(outputs) · weights.
+    """The parts of a scoring model that a gradient needs; the score is heads(outputs) · weights.
 
     scanner: its forward pass. encode: rows with their columns to token ids.
-    heads: (R, d) outputs at the rows' reads to (R, K). weights: K numbers.
+    heads: (R, d) outputs at the rows' read positions to (R, K). weights: K numbers.
     """
 
     scanner: Scanner
@@ -36,12 +36,12 @@ class GradientSource(NamedTuple):
 
     @property
     def embedding(self) -> Any:
-        """The module that maps token ids to the vectors the model reads."""
+        """The module that maps token ids to the model's input vectors."""
         return self.scanner.model.get_input_embeddings()
 
 
 def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequence[range]) -> tuple[Tensor, Tensor]:
-    """How each row's score changes with the embeddings of T of its tokens.
+    """Return each row's score and its gradient with respect to the embeddings of T of its tokens.
 
     Args:
         rows: B encoded rows. spans: B ranges of T positions, those of row b in `rows[b].ids`.
@@ -69,7 +69,7 @@ def token_gradients(source: GradientSource, rows: Sequence[Encoded], spans: Sequ
 
 
 def swap_gains(embedding: Any, gradients: Tensor, ids: Sequence[int]) -> Tensor:
-    """What each token of the vocabulary in place of a trigger's t-th would add to the mean score, to first order.
+    """Return the first-order gain in mean score from each swap of one trigger token.
 
         gain[t, v] = ( E[v] − E[ids_t] ) · 1/B Σ_b g[b, t]
 
@@ -77,10 +77,10 @@ def swap_gains(embedding: Any, gradients: Tensor, ids: Sequence[int]) -> Tensor:
     rows that share a trigger: Wallace et al. 2019, arXiv:1908.07125, Eq. 2.
 
     Args:
-        gradients: (B, T, d) of `token_gradients`. ids: T, the trigger as it stands.
+        gradients: (B, T, d) from `token_gradients`. ids: the T tokens of the trigger.
 
     Returns:
-        (T, V)
+        (T, V), for position t and new token v.
     """
     import torch
 
@@ -94,7 +94,7 @@ def swap_gains(embedding: Any, gradients: Tensor, ids: Sequence[int]) -> Tensor:
 
 @contextlib.contextmanager
 def _watched(embedding: Any) -> Iterator[list[Tensor]]:
-    """What the module gives while this lasts, as leaves that gradients can be taken of."""
+    """Collect the module's outputs inside the `with` block, as leaves for gradients."""
     seen: list[Tensor] = []
 
     def watch(module: Any, inputs: Any, output: Tensor) -> Tensor:

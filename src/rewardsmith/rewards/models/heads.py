@@ -1,4 +1,4 @@
-"""Heads that say how sure they are: K means and deviations of one trunk's features. This file loads torch at once."""
+"""GaussianHeads: K heads with a mean and a deviation on one trunk's features. Importing this file loads torch."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch.nn import functional as F
 
 
 class Gaussians(NamedTuple):
-    """mean, std: (..., K) of each head's N(μ, σ²)."""
+    """mean, std: (..., K), each head's N(μ, σ²)."""
 
     mean: Tensor
     std: Tensor
 
 
 class GaussianHeads(nn.Module):
-    """K heads on the features of one trunk, all in one batched product.
+    """K heads on the features of one trunk, computed in one batched product.
 
         h_k = own layers of head k (ReLU),   (μ_k, s_k) = W_k h_k + b_k,   σ_k = softplus(s_k) + floor
 
     Yan et al. 2024, arXiv:2409.15360, whose heads are linear: `depth = 0`. Heads that share all but their last layer
-    are almost copies of each other, so report their correlation, and give each `depth` layers of its own.
+    are almost copies, so report their correlation and give each `depth` layers of its own.
 
     Args:
         width: d, of the features.
         n_heads: K.
-        depth: hidden layers that each head has for itself.
-        hidden: their width, d if None.
-        floor: least σ; without it likelihoods send σ to 0, and "the surest head" means nothing.
+        depth: hidden layers of each head.
+        hidden: width of the hidden layers, d if None.
+        floor: least σ; without it the likelihood drives σ to 0, and "the surest head" means nothing.
         generator: draws the initial weights.
     """
 
@@ -48,8 +48,8 @@ class GaussianHeads(nn.Module):
         super().__init__()
         if n_heads < 1 or depth < 0 or floor <= 0:
             raise ValueError(
-                f"GaussianHeads: n_heads={n_heads}, depth={depth} and floor={floor} must be at least 1, at least 0 and "
-                "above 0. Change what is not."
+                f"GaussianHeads: n_heads={n_heads}, depth={depth}, floor={floor}. "
+                "Pass n_heads of at least 1, depth of at least 0 and floor above 0."
             )
         self.options = {"width": width, "n_heads": n_heads, "depth": depth, "hidden": hidden, "floor": floor}
         self.floor = floor
@@ -62,7 +62,7 @@ class GaussianHeads(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(n_heads, 1, after)))
 
     def forward(self, features: Tensor) -> Gaussians:
-        """(B, d) features of any precision to (B, K) each, in that of the heads."""
+        """Map (B, d) features of any dtype to means and deviations, (B, K) each, in the heads' dtype."""
         wide = features.to(self.weights[0].dtype)
         h = wide.expand(len(self.weights[0]), *wide.shape)  # (K, B, d)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):

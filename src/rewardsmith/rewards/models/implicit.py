@@ -1,4 +1,4 @@
-"""ImplicitReward: how much likelier a trained policy holds a completion than the model it started from."""
+"""ImplicitReward: the log-probability ratio of a trained policy to its reference, as a reward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_LOGITS = 2**27
-"""Numbers that the logits of one forward pass may have: half a gigabyte in float32."""
+"""Numbers in the logits of one forward pass: half a gigabyte in float32."""
 
 
 @dataclass
@@ -28,20 +28,20 @@ class ImplicitReward(TokenReward):
 
         r(x, y) = β Σ_{t ∈ y} [ log π(y_t | x, y_<t) − log π_ref(y_t | x, y_<t) ]
 
-    Rafailov et al. 2023, arXiv:2305.18290, Eq. 5; Lin et al. 2024, arXiv:2409.03650, who find that it ranks answers
-    unlike its training data worse than a reward head does: label fresh samples with that, or with a judge. It ranks
-    completions of one prompt, not of two. The sum runs over the completion's tokens, the end-of-sequence token
-    included, the prompt not; both models read the very same tokens, as TRL's DPOTrainer writes them, dropout off. Where
-    a completion's first characters join the prompt's last token, all completions of that prompt that are scored
-    together start at that token.
+    Rafailov et al. 2023, arXiv:2305.18290, Eq. 5. Lin et al. 2024, arXiv:2409.03650, find that it ranks answers unlike
+    its training data worse than a reward head does: label fresh samples with a reward head or a judge. It ranks
+    completions of one prompt, not of two. The sum runs over the completion's tokens with the end-of-sequence token,
+    without the prompt. Both models read the same tokens, as TRL's DPOTrainer writes them, without dropout. If a
+    completion's first characters join the prompt's last token, all completions of that prompt in a call start at that
+    token.
 
     Args:
         policy: any causal language model.
-        reference: the one that `policy` was trained against; after several rounds say which. It enters every score.
-        tokenizer: of both.
-        beta: β of the training; it scales scores and does not reorder them.
-        normalize: "tokens" divides by the number of the completion's tokens. That is another reward, as the spread of
-            the sum grows with length: report it apart.
+        reference: the model that `policy` was trained against; after several rounds, state which. Scores depend on it.
+        tokenizer: of both models.
+        beta: the β of the training; it scales scores and does not reorder them.
+        normalize: "tokens" divides by the completion's number of tokens. This is another reward, because the spread of
+            the sum grows with length: report it separately.
         max_length, chat, batching, name: as in `SequenceReward`.
     """
 
@@ -61,7 +61,7 @@ class ImplicitReward(TokenReward):
         if sizes[0] != sizes[1]:
             raise ValueError(
                 f"ImplicitReward: policy and reference have {sizes[0]} and {sizes[1]} tokens, so their probabilities "
-                "are not of the same things. Pass the reference that the policy was trained against."
+                "cannot be compared. Pass the reference that the policy was trained against."
             )
         if self.max_length is None:
             self.max_length = longest(self.tokenizer, self.policy, self.reference)
@@ -81,12 +81,12 @@ class ImplicitReward(TokenReward):
 
     @cached_property
     def scanner(self) -> Scanner:
-        """How rows are read by the policy."""
+        """The scanner of the policy."""
         return self._scanner(self.policy)
 
     @cached_property
     def reference_scanner(self) -> Scanner:
-        """How rows are read by the reference."""
+        """The scanner of the reference."""
         return self._scanner(self.reference)
 
     def _scanner(self, model: Any) -> Scanner:
@@ -95,12 +95,12 @@ class ImplicitReward(TokenReward):
         return scanner
 
     def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row as token ids, read before each token of its completion."""
+        """Encode every row, to be read before each token of its completion."""
         known = embedded(self.policy, self.reference)
         return RowEncoder(self.tokenizer, self.max_length, self.chat, known=known).split_rows(prompts, completions)
 
     def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-        """Σ_t log p of the tokens that follow the positions read, one number a row, in float32 at least; 0 of none."""
+        """Return each row's Σ_t log p of the tokens after the read positions, in float32 at least; 0 for none."""
         import numpy as np
         import torch
 

@@ -1,4 +1,4 @@
-"""A reward model by its folder or hub name: the class by its config, the weights from safetensors alone."""
+"""Load a reward model from a folder or the hub: the class from its config, the weights from safetensors only."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ def load_reward_model(
     eos: bool | None = None,
     **options: Any,
 ) -> Any:
-    """The reward model in a folder or on the hub, ready to score.
+    """Load the reward model in a folder or on the hub, ready to score.
 
-    `…ForSequenceClassification` becomes a `SequenceReward`, `…ForTokenClassification` a `StepReward`, a folder that
-    `GaussianReward.save` or `PairwiseReward.save` wrote one of those, `…ForCausalLM` with `reference` an
-    `ImplicitReward`, and a folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, a
-    `RewardEnsemble`: the mean of its members as they are, unless `aggregate`, `normalize` and `scale` say otherwise.
-    With `HF_HUB_OFFLINE=1` nothing is asked of the hub. Weights that are pickled are refused, as loading them runs
-    code, and so is a model whose head is not in its file, as a fresh one scores at random. A model is tried on a
-    few rows: in a batch it must score what its own forward gives each alone.
+    `…ForSequenceClassification` becomes a `SequenceReward`, and `…ForTokenClassification` a `StepReward`. A folder that
+    `GaussianReward.save` or `PairwiseReward.save` wrote becomes one of those, and `…ForCausalLM` with `reference` an
+    `ImplicitReward`. A folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, becomes a
+    `RewardEnsemble`: the mean of its unscaled members, unless `aggregate`, `normalize` and `scale` are given. With
+    `HF_HUB_OFFLINE=1` the hub is not asked. Pickled weights are refused, because loading them runs code, and so is a
+    model whose file lacks its head, because a fresh head scores at random. A model is tried on a few rows: a batch must
+    give the scores of its own forward on each row.
 
-    What the folder records of the form of training is used: a step's end, and whether strings end with the tokenizer's
-    end token. Without a record they do, as TRL's RewardTrainer writes them, and one line of the log says so.
+    The folder's record of its training format is used: the text that ends a step, and whether strings end with the
+    tokenizer's end token. Without a record they do, as in TRL's RewardTrainer, and one log line says so.
 
-    In a command, the folder or `owner/name` itself names the reward; with options, so does
+    In a command, the folder or `owner/name` names the reward. With options, write
     `rewardsmith.rewards:load_reward_model("FOLDER", max_length=512)`.
 
     Args:
         reference: folder or name of the model that an implicit reward is measured against.
-        dtype: of the weights; "auto" as they are stored.
-        device: where to; the first accelerator if there is one, unless told.
-        trust_remote_code: run the Python that a model brings along; without, such a model is refused.
-        eos: strings end with the end token, or do not; None goes by the record.
-        options: of the class, such as `weights`, `chat`, `max_length` or `aggregate`; an ensemble's members get all
-            that are not its own.
+        dtype: of the weights; "auto" keeps the stored one.
+        device: where to put it; by default the first accelerator, if there is one.
+        trust_remote_code: run Python code that comes with the model; otherwise such a model is refused.
+        eos: whether strings end with the end token; None follows the record.
+        options: of the class, such as `weights`, `chat`, `max_length` or `aggregate`. An ensemble passes options that
+            are not its own to its members.
 
     Raises:
-        TargetError: there is no such model, it is of another kind, its files are broken, its weights are missing,
-            pickled, incomplete, of other sizes or more than its config has, it brings code, or its scores are not those
-            of its own forward.
+        TargetError: there is no such model, or it is of another kind; its files are broken; its weights are missing,
+            pickled, incomplete, of other sizes or more than its config has; it comes with code; or its scores differ
+            from those of its own forward.
     """
     where = str(path_or_name)
     if members := member_folders(where):
@@ -103,8 +103,8 @@ def load_reward_model(
         reward = (PairwiseReward if of_pairs else SequenceReward)(model, tokenizer, **{**template, **ended, **options})
     elif eos is not None:
         raise TargetError(
-            f"load_reward_model: {where} is a {kind}, and only of a …ForSequenceClassification may an end token be "
-            "chosen. Leave eos, --end-token and --no-end-token out."
+            f"load_reward_model: {where} is a {kind}, and only a …ForSequenceClassification has a choice of end token. "
+            "Leave eos, --end-token and --no-end-token out."
         )
     elif kind.endswith("ForTokenClassification"):
         ends = {name: record[name] for name in ("step_end",) if name in record}
@@ -131,7 +131,7 @@ def load_reward_model(
 
 
 def member_folders(where: str) -> list[Path]:
-    """The folders of an ensemble's members, in order; none where `where` is itself a model."""
+    """Return the folders of an ensemble's members in order; none if `where` is itself a model."""
     if Path(where, "config.json").is_file():
         return []
     found = [path for path in Path(where).glob(f"{MEMBER}*") if path.name[len(MEMBER) :].isdigit()]
@@ -151,18 +151,18 @@ def _ensemble(where: str, folders: list[Path], options: dict[str, Any], **loadin
 
 
 def _stored(where: str, name: str) -> dict[str, Any]:
-    """What a JSON file of the folder holds; nothing where there is none."""
+    """Return the content of a JSON file of the folder; {} if there is none."""
     file = Path(where, name)
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _ends(where: str, tokenizer: Any, eos: bool | None, record: dict[str, Any], options: dict[str, Any]) -> bool:
-    """Whether strings end with the end token: what the caller says, else the record, else as TRL trains."""
+    """Return whether strings end with the end token: the caller's choice, else the record's, else True as in TRL."""
     said = record.get("end_token") if eos is None else eos
     if said is None and tokenizer.eos_token is not None and not options.get("chat") and not options.get("pair"):
         logger.warning(
-            "load_reward_model: %s does not record its form of training, so strings end with %r, as TRL's "
-            "RewardTrainer writes them; eos=False or --no-end-token leaves it out.",
+            "load_reward_model: %s does not record its training format, so strings end with %r, as in TRL's "
+            "RewardTrainer. Pass eos=False or --no-end-token to leave it out.",
             where,
             tokenizer.eos_token,
         )
@@ -171,7 +171,7 @@ def _ends(where: str, tokenizer: Any, eos: bool | None, record: dict[str, Any], 
 
 @contextlib.contextmanager
 def _reading(where: str) -> Iterator[None]:
-    """Turn whatever broken or hostile files raise into a `TargetError`."""
+    """Turn all errors from broken or hostile files into a `TargetError`."""
     try:
         yield
     except RewardsmithError:
@@ -185,7 +185,7 @@ def _reading(where: str) -> Iterator[None]:
 
 
 def _compare_tokens(where: str, tokenizer: Any) -> None:
-    """Warn where transformers cuts text otherwise than the folder's tokenizer.json, as its class may decide."""
+    """Warn where transformers splits text otherwise than the folder's tokenizer.json."""
     from tokenizers import Tokenizer
 
     if not Path(where, "tokenizer.json").is_file():
@@ -196,7 +196,7 @@ def _compare_tokens(where: str, tokenizer: Any) -> None:
     for text in (*PROMPTS, *COMPLETIONS, "\n"):
         if tokenizer(text, add_special_tokens=False)["input_ids"] != stored.encode(text, add_special_tokens=False).ids:
             logger.warning(
-                "load_reward_model: transformers reads %s with a %s, which gives %r other tokens than its "
+                "load_reward_model: transformers reads %s with a %s, whose tokens for %r differ from its "
                 "tokenizer.json. Its scores may be wrong: save it with the tokenizer class of its model_type.",
                 *(where, type(tokenizer).__name__, text),
             )
@@ -206,7 +206,7 @@ def _compare_tokens(where: str, tokenizer: Any) -> None:
 def _refuse_code(where: str, error: Exception) -> None:
     if "trust_remote_code" in str(error):
         raise TargetError(
-            f"load_reward_model: {where} brings Python code of its own, which is not run unasked. Where you trust its "
+            f"load_reward_model: {where} comes with its own Python code, which is not run by default. If you trust its "
             "publisher, pass trust_remote_code=True, or --trust-remote-code in a command."
         ) from error
 
@@ -214,7 +214,7 @@ def _refuse_code(where: str, error: Exception) -> None:
 def _weights(
     where: str, auto: Any, *, dtype: Any, device: Any, trust_remote_code: bool = False, headless: bool = False
 ) -> Any:
-    """The model with every weight from its safetensors, in eval mode."""
+    """Load the model with all its weights from safetensors, in eval mode."""
     folder = Path(where)
     if folder.is_dir() and not any(folder.glob(SAFE)):
         pickled = sorted({path.name for pattern in PICKLED for path in folder.glob(pattern)})
@@ -235,7 +235,7 @@ def _weights(
             others.append(f"{key}{sizes}")
     if others:
         raise TargetError(
-            f"load_reward_model: {where} holds weights of other sizes than its config.json says: "
+            f"load_reward_model: {where} holds weights of other sizes than its config.json: "
             f"{'; '.join(sorted(others)[:3])}. Correct num_labels or the size there, or save the model anew."
         )
     if left := _left_out(model, report.get("unexpected_keys", ())):
@@ -254,10 +254,10 @@ def _weights(
 
 
 def _left_out(model: Any, unexpected: Iterable[str]) -> list[str]:
-    """The keys of a file that belong to a module or a layer as the model has them, in order.
+    """Return the unused keys of a file that belong to a module or layer of the model, in order.
 
-    A head that is not loaded, and buffers of old versions, are none of those: the one's module the model lacks, the
-    other's has no weights.
+    Keys of a head that is not loaded, and buffers of old versions, do not count: the model has no such module, or the
+    module has no weights.
     """
     numbers, trunk = partial(re.sub, r"(?<=\.)\d+(?=\.)", "#"), f"{model.base_model_prefix}."
     names = [f".{name}" for name, _ in model.named_parameters()]
@@ -283,8 +283,8 @@ def _refuse(where: str, what: str, pickled: bool) -> Any:
             f"load_reward_model: {where} {what}. Save the model there with save_pretrained, or check the name."
         )
     raise TargetError(
-        f"load_reward_model: {where} {what} and no safetensors; pickled weights can run any code when they are loaded. "
-        "Where you trust them, convert once: AutoModelForSequenceClassification.from_pretrained(path).save_pretrained("
+        f"load_reward_model: {where} {what} and no safetensors. Pickled weights can run any code when loaded. "
+        "If you trust them, convert once: AutoModelForSequenceClassification.from_pretrained(path).save_pretrained("
         "path, safe_serialization=True), or ask the publisher for model.safetensors."
     )
 

@@ -1,4 +1,4 @@
-"""PairwiseReward: a model that reads two answers together and says which is better, as a comparer and as a reward."""
+"""PairwiseReward: a model that reads two answers together and says which is better, as a comparer or a reward."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
 PAIR_TEMPLATE = "\n\nFirst answer: {first}\n\nSecond answer: {second}"
-"""What stands behind the prompt."""
+"""The text after the prompt."""
 PAIR_FILE = "pairwise.json"
 
 
 @dataclass
 class PairwiseReward(ModelReward):
-    """The log-odds that one answer is better than another, of a classifier with one logit that reads both.
+    """The log-odds that one answer is better than another, from a classifier with one logit that reads both.
 
         r(x, y) = ½ ( f(x, y, y′) − f(x, y′, y) )        f = logit P(the first is better), y′ the row's reference
 
-    As in PairRM, Jiang et al. 2023, arXiv:2306.02561. Averaging both orders takes out what the model likes about a
-    place; `audit` says how much that was. As a reward it needs a column `reference`, the answer that each completion is
-    compared with: one and the same for a whole group, such as an answer of the reference policy. Scores against
-    different references have no common level.
+    As in PairRM, Jiang et al. 2023, arXiv:2306.02561. The mean of both orders removes the model's position bias;
+    `audit` reports its size. As a reward it needs a column `reference`, the answer to compare each completion with. Use
+    one reference for a whole group, such as an answer of the reference policy. Scores against different references have
+    no common level.
 
     Args:
-        model: a `…ForSequenceClassification` with one label, trained on log-odds: a logistic loss, whose target is
-            whether the first is better.
+        model: a `…ForSequenceClassification` with one label, trained on log-odds: a logistic loss with the target "the
+            first is better".
         tokenizer: its own.
-        template: how two answers are written behind the prompt, with {first} and {second}, as in training.
-        max_length, chat, eos, batching: as of `SequenceReward`, which reads the rows.
-        name: under which trainers and reports list it.
+        template: the text of two answers after the prompt, with {first} and {second}, as in training.
+        max_length, chat, eos, batching: as in `SequenceReward`, which reads the rows.
+        name: the name in trainers' logs and in reports.
     """
 
     model: Any
@@ -55,13 +55,13 @@ class PairwiseReward(ModelReward):
     def __post_init__(self) -> None:
         if any(self.template.count(place) != 1 for place in ("{first}", "{second}")):
             raise ValueError(
-                f"PairwiseReward: template {self.template!r} must hold {{first}} and {{second}} once each, else an "
-                "answer is lost. Write it as in training."
+                f"PairwiseReward: template {self.template!r} must hold {{first}} and {{second}} once each. "
+                "Write it as in training."
             )
         if self.model.config.num_labels != 1:
             raise ValueError(
-                f"PairwiseReward: the head of {self.name} gives {self.model.config.num_labels} numbers, and the "
-                "log-odds of the first answer are one. Train it with num_labels=1."
+                f"PairwiseReward: the head of {self.name} gives {self.model.config.num_labels} numbers, but the "
+                "log-odds are one number. Train it with num_labels=1."
             )
         if self.max_length is None:
             self.max_length = longest(self.tokenizer, self.model)
@@ -69,23 +69,23 @@ class PairwiseReward(ModelReward):
     def compare(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
     ) -> list[float | None]:
-        """P(the first is better), as read in this one order; None where it is too long or the model gives no number."""
+        """Return P(first is better) in this one order; None where the pair is too long or has no number."""
         found = scored(self.name, self.reading.reasoned(list(prompts), self._written(firsts, seconds)))
         return [None if logit is None else sigmoid(logit) for logit in found]
 
     def __call__(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
     ) -> list[float | None]:
-        """The log-odds of each completion against its reference; None where either order has none."""
+        """Return the log-odds of each completion against its reference; None where either order has none."""
         found: list[float | None] = self.score(prompts, completions, reference=reference, **columns)
         return found
 
     def reasoned(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
     ) -> list[float | Unscored]:
-        """`score`, with the reason in place of None.
+        """Return what `score` returns, with the reason in place of None.
 
-        A column `placed` of "first" or "second" has the completion read in that place alone, not in both.
+        A column `placed` of "first" or "second" reads the completion in that position only, instead of both.
         """
         placed = columns.get("placed") or [None] * len(prompts)
         there = self.reading.reasoned(prompts, self._written(completions, reference))
@@ -101,12 +101,12 @@ class PairwiseReward(ModelReward):
         return found
 
     def plan(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[list[int]]:
-        """The batches in which a `Scorer` should send these rows."""
+        """Return the batches in which a `Scorer` should send these rows."""
         reference = columns.get("reference") or completions
         return self.reading.plan(prompts, self._written(completions, reference))
 
     def save(self, folder: str | Path) -> None:
-        """Model, tokenizer, template and whether an end token follows, for `load_reward_model`."""
+        """Write model, tokenizer, template and end-token choice for `load_reward_model`."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         options = json.dumps({"template": self.template, "end_token": self.eos}, indent=2)
@@ -127,18 +127,18 @@ class PairwiseReward(ModelReward):
 
 
 def in_pair(first: str, second: str, template: str = PAIR_TEMPLATE) -> str:
-    """Two answers as a pairwise model reads them behind the prompt.
+    """Return the text after the prompt in which a pairwise model reads two answers.
 
     >>> in_pair("yes", "no", "A: {first} B: {second}")
     'A: yes B: no'
     """
     parts = [("{first}", first), ("{second}", second)]
     parts.sort(key=lambda part: template.index(part[0]))
-    head, _, rest = template.partition(parts[0][0])  # not str.format: answers hold braces
+    head, _, rest = template.partition(parts[0][0])  # not str.format: answers contain braces
     middle, _, tail = rest.partition(parts[1][0])
     return head + parts[0][1] + middle + parts[1][1] + tail
 
 
 def sigmoid(logit: float) -> float:
-    """1 / (1 + exp(−x)), for any x."""
+    """Return 1 / (1 + exp(−x)) for any x, without overflow."""
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))

@@ -1,4 +1,4 @@
-"""Forward passes over batches of rows: padded tightly, in eval mode, each prompt's cache shared by its completions."""
+"""Forward passes over batches of rows: padded tightly, in eval mode, with prompt caches shared by completions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewardsmith.rewards.models.batching import (
     TOKEN_BUDGET,
     Batch,
     cut,
-    padding_pays,
+    padding_saves,
     plan_batches,
     witnesses,
 )
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 Side = Literal["left", "right"]
 Read = Callable[["Tensor", Sequence[Encoded]], list[list[float]]]
-"""(R, d) outputs at the positions that the rows read, row after row, and the rows, to one list of numbers a row."""
+"""(R, d) outputs at the rows' read positions, row after row, and the rows, to one list of numbers per row."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model gives at every position, (n, t, d), or (n, 1, d) where it pools: one field of its output."""
+    """One field of a model's output: (n, t, d), or (n, 1, d) if the model pools."""
 
     model: Any
     field: str = "last_hidden_state"
@@ -50,23 +50,23 @@ class Output:
 
 @dataclass
 class Scanner:
-    """Runs `body` over rows and hands its outputs at the rows' `reads` to whoever asks.
+    """Run `body` over rows and read its outputs at the rows' `reads`.
 
-    Padding must not reach a score. In every pass of rows of unequal length, the row with most padding is read alone
-    too, and of many rows a second one. A side that changes its score is left for the other, and where both do, rows
-    are read one at a time. Rows of two or three lengths are read length by length, without padding, where that costs
-    no more passes. Behind a shared prompt, rows are read alone too at lengths that are new, and in other batches while
-    that costs a quarter at most.
+    Padding must not change a score. In every pass of rows of unequal length, the row with most padding is also read
+    alone, and in large passes a second row. If a side of padding changes a score, the other side is used; if both do,
+    rows are read one at a time. Rows of two or three lengths are read length by length, without padding, if that takes
+    no more passes. Rows after a shared prompt are also read alone when their lengths are new, and otherwise as long as
+    that costs at most a quarter of all tokens.
 
-    Padding on the right of a causal model needs no mask, and such a model can read a prompt once for all its
-    completions, where its cache allows it.
+    Padding on the right of a causal model needs no mask. Such a model can read a prompt once for all its completions,
+    if its cache allows it.
 
     Args:
-        model: put in eval mode while it runs.
-        body: the model's inputs by keyword to (n, t, d) outputs per position; n × 1 where it pools by itself.
-        trunk: the module under `body` that makes the cache of what it has read.
-        pad_id: any token id; what stands in padding is never read.
-        side: where padding goes.
+        model: the model; it is in eval mode while it runs.
+        body: keyword inputs of the model to (n, t, d) outputs per position, or (n, 1, d) if it pools.
+        trunk: the module inside `body` that builds the cache.
+        pad_id: any token id; outputs at padding are never used.
+        side: the side of the padding.
         max_rows: rows per pass.
     """
 
@@ -94,15 +94,15 @@ class Scanner:
 
     @property
     def causal(self) -> bool:
-        """Whether outputs depend on nothing to the right."""
+        """Whether an output depends on nothing to its right."""
         return self.behavior.causal
 
     def plan(self, encoded: Sequence[Encoded]) -> list[Batch]:
-        """The batches in which `run` reads these rows."""
+        """Return the batches in which `run` reads these rows."""
         return plan_batches(encoded, share=self.share, budget=self.budget, most_rows=self.max_rows)
 
     def run(self, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
-        """What `read` makes of each row, in order."""
+        """Return what `read` makes of each row, in order."""
         import torch
 
         results: list[list[float]] = [[]] * len(encoded)
@@ -120,7 +120,7 @@ class Scanner:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Put the model in eval mode, and keep it between passes as it is now."""
+        """Put the model in eval mode until the block ends, across passes."""
         with evaluating(self.model) as self._put_back:
             yield
 
@@ -132,7 +132,7 @@ class Scanner:
                 self._put_back()
 
     def outputs(self, rows: Sequence[Encoded]) -> Tensor:
-        """(R, d): what `body` gives at the rows' reads, in one pass, with the caller's gradients; within `reading`."""
+        """Return `body`'s (R, d) outputs at the read positions, in one pass, with gradients; call within `reading`."""
         import torch
 
         device = self.trunk.device
@@ -153,7 +153,7 @@ class Scanner:
         return read_at(self._ask(self.body, **given, **({"use_cache": False} if takes.uncached else {})), rows, starts)
 
     def settle(self, rows: Sequence[Encoded], read: Read) -> None:
-        """Find a padding that does not reach the score of the shortest of these rows beside the longest."""
+        """Find a padding that leaves the score of the shortest row unchanged in a pass with the longest."""
         import torch
 
         longest, shortest = (choose(rows, key=lambda row: len(row.ids)) for choose in (max, min))
@@ -162,21 +162,21 @@ class Scanner:
                 self._checked([longest, shortest], read)
 
     def read_alone(self) -> None:
-        """Read rows one at a time from now on, because others or padding reach their scores."""
+        """Read rows one at a time from now on, because padding or other rows change their scores."""
         self.max_rows, self.share = 1, False
-        logger.warning("Scanner: padding or other rows reach this model's scores, so rows are read one at a time.")
+        logger.warning("Scanner: padding or other rows change this model's scores, so rows are read one at a time.")
 
     def _pass(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
         if len(rows) == 1 or self.max_rows == 1:
             return self._alone(rows, read)
         lengths = [len(row.ids) for row in rows]
         ragged = min(lengths) < max(lengths)
-        if padding_pays(lengths) or not (ragged or self._tried):
+        if padding_saves(lengths) or not (ragged or self._tried):
             return self._checked(rows, read)
         if ragged:
             by_length = [list(alike) for _, alike in itertools.groupby(rows, key=lambda row: len(row.ids))]
             return [values for alike in by_length for values in self._pass(alike, read)]
-        with contextlib.suppress(ValueError):  # encoder-decoders want equally many end tokens in all rows of a pass
+        with contextlib.suppress(ValueError):  # encoder-decoders need equally many end tokens in all rows of a pass
             return read(self.outputs(rows), rows)
         return self._alone(rows, read)
 
@@ -184,7 +184,7 @@ class Scanner:
         return [values for row in rows for values in read(self.outputs([row]), [row])]
 
     def _checked(self, rows: Sequence[Encoded], read: Read) -> list[list[float]]:
-        """The rows in one pass, by the first way of padding that leaves the scores of its witnesses; else alone."""
+        """Read the rows in one pass with the first padding that passes the check; otherwise one by one."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
         places = [order[0], order[len(order) // 2]][: witnesses(len(rows))]  # most padding, and the middle
         alone = self._alone([rows[place] for place in places], read)
@@ -194,14 +194,14 @@ class Scanner:
             self.side, self.masked = side, masked
             try:
                 found = read(self.outputs(rows), rows)
-            except ValueError:  # nothing is learned of padding from rows that cannot be together, whatever it is
+            except ValueError:  # these rows cannot share any pass, which tells nothing about padding
                 raised = True
                 continue
             if self._spread.near([found[place] for place in places], alone, found, self.trunk.dtype):
                 self._tried = True
                 if (side, masked) != before:
                     self.share = False
-                    logger.info("Scanner: padding reaches this model's scores, so it is masked and on the %s.", side)
+                    logger.info("Scanner: padding changes this model's scores, so it is masked and on the %s.", side)
                 return found
         self.side, self.masked = before
         if not raised:
@@ -211,9 +211,9 @@ class Scanner:
     def _trusted_prefix(
         self, cache: Cache, batch: Batch, encoded: Sequence[Encoded], rows: Sequence[Encoded], read: Read
     ) -> list[list[float]] | None:
-        """The rows read behind their prompts' cache, or None, for ever, where that does not give the plain scores.
+        """Read rows after their prompts' cache; where that changes scores, return None and stop sharing.
 
-        Read alone too are both ends of a batch of new lengths, else one row, within a quarter of all tokens.
+        For new lengths both ends of the batch are checked alone, else one row, within a quarter of all tokens.
         """
         try:
             values = self._behind_prefix(cache, batch, encoded, rows, read)
@@ -235,7 +235,7 @@ class Scanner:
         self._reread += sum(len(rows[place].ids) for place in places)
         alone = self._alone([rows[place] for place in places], read)
         if places and not self._spread.near([values[place] for place in places], alone, values, self.trunk.dtype):
-            logger.warning("Scanner: scores behind a shared prompt differ from plain ones: prompts are not shared.")
+            logger.warning("Scanner: shared prompts change this model's scores, so prompts are not shared.")
             self.share = False
             return None
         return values
@@ -264,12 +264,12 @@ class Scanner:
 
 
 def _octave(length: int) -> int:
-    """Lengths by quarters of an octave: a rule of a model that begins behind 2^n tokens begins with a new one."""
+    """Return a length's quarter octave; a rule that a model applies above 2^n tokens starts in a new one."""
     return int(4 * math.log2(max(1, length - 1)))
 
 
 def _rectangle(rows: Sequence[Ids | Any], width: int, fill: int, side: str) -> Tensor:
-    """(n, width) int64, the rows padded on one side."""
+    """Return an (n, width) int64 tensor of the rows, padded on one side."""
     import numpy as np
     import torch
 
@@ -283,7 +283,7 @@ def _rectangle(rows: Sequence[Ids | Any], width: int, fill: int, side: str) -> T
 
 
 def read_at(outputs: Tensor, rows: Sequence[Encoded], starts: Sequence[int]) -> Tensor:
-    """(R, d): the outputs at each row's reads; a row's own position 0 stands at `starts` of the rectangle."""
+    """Return (R, d) outputs at each row's reads; `starts` are the columns of the rows' position 0."""
     import torch
 
     if outputs.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""SequenceReward: any sequence classifier of transformers as a reward, whether its head gives one score or several."""
+"""SequenceReward: any sequence classifier of transformers as a reward, with one score or several."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class SequenceReward(TokenReward):
-    """The score that a sequence classifier gives prompt and completion.
+    """The score of a sequence classifier for prompt and completion.
 
         r(x, y) = Σ_a w_a · f_a(x ⊕ y)        f read at the row's last token; one attribute and w = 1 for a plain head
 
-    Of a decoder the head is read at the last token that is not the padding token, as its own `forward` does and its
-    trainer did, but each row's own tokens decide, so scores depend neither on the batch nor on the padding side.
+    A decoder's head is read at the last token that is not padding, as in its own `forward` and its training. This
+    depends on the row's own tokens only, so neither the batch nor the padding side changes a score.
 
     Args:
         model: a `…ForSequenceClassification`, in eval mode while it scores.
         tokenizer: its own.
-        weights: w_a, by attribute (`config.id2label`) or one per head; what is not named has no weight. A head with
-            several attributes has no score without.
-        eos: end strings with the end-of-sequence token, where the tokenizer has one, as TRL's RewardTrainer does.
+        weights: w_a, by attribute (`config.id2label`) or one per head; attributes without a weight count 0. A head with
+            several attributes needs weights to give a score.
+        eos: end strings with the end-of-sequence token, if the tokenizer has one, as TRL's RewardTrainer does.
         pair: give the tokenizer prompt and completion as two texts.
-        max_length: tokens a row may have, by default what model and tokenizer say they take; longer rows are unscored
-            and never cut.
-        chat: True puts strings through the chat template too; None only conversations.
-        batching: what a forward pass holds.
-        name: under which trainers and reports list it.
+        max_length: the most tokens of a row, by default the limit of model and tokenizer. Longer rows are unscored and
+            never cut.
+        chat: True uses the chat template for strings too; None for conversations only.
+        batching: the options of the forward passes.
+        name: the name in trainers' logs and in reports.
     """
 
     model: Any
@@ -59,7 +59,7 @@ class SequenceReward(TokenReward):
 
     @property
     def attributes(self) -> list[str]:
-        """What the head's outputs are called, in order."""
+        """The names of the head's outputs, in order."""
         labels = self.model.config.id2label
         return [str(labels[place]) for place in range(self.model.config.num_labels)]
 
@@ -67,8 +67,8 @@ class SequenceReward(TokenReward):
         if self._weights is None and len(self.attributes) > 1:
             raise ValueError(
                 f"SequenceReward: the head of {self.name} gives {len(self.attributes)} attributes "
-                f"({', '.join(self.attributes)}) and no weights say what they are worth. Pass weights, such as "
-                f'{{"{self.attributes[0]}": 1.0}}, or read them apart with source_rewards.'
+                f"({', '.join(self.attributes)}) and has no weights. Pass weights, such as "
+                f'{{"{self.attributes[0]}": 1.0}}, or call source_rewards for all attributes.'
             )
         weights, found = self._weights or [1.0], self.source_rewards(prompts, completions)
         return [row if isinstance(row, Unscored) else _weighed(row, weights) for row in found]
@@ -76,22 +76,22 @@ class SequenceReward(TokenReward):
     def source_rewards(
         self, prompts: list[Text], completions: list[Completion], **columns: Any
     ) -> list[list[float] | Unscored]:
-        """Every attribute's number, before weights: K a row, or why there are none."""
+        """Return each attribute's number before weighting, K per row, or the reason why there is none."""
         return self.values(prompts, completions)
 
     def differentiable(self) -> Differentiable | None:
-        """This score's gradient, for attacks on it; without weights, that of the mean of the attributes."""
+        """Return this score's gradient, for attacks on it; without weights, that of the attributes' mean."""
         return differentiable(self, self._weights or [1 / len(self.attributes)] * len(self.attributes))
 
     @cached_property
     def scanner(self) -> Scanner:
-        """How rows are read: up to the head where it can be taken off, else by the model as a whole."""
+        """The scanner: it runs the model up to its head if the head can be split off, else the whole model."""
         whole = Output(self.model, "logits")
         trunk, body = (self.model, whole) if self._parts is None else (self._parts.trunk, Output(self._parts.trunk))
         return scanner_of(self.model, body, self.tokenizer, self.batching, trunk=trunk)
 
     def encode(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        """Every row as token ids, read at its end."""
+        """Encode every row, to be read at its end."""
         known, pad_id = embedded(self.model), padding_id(self.model)
         encoder = RowEncoder(self.tokenizer, self.max_length, self.chat, self.eos, self.pair, known, pad_id)
         return encoder.rows(prompts, completions)
@@ -107,14 +107,14 @@ class SequenceReward(TokenReward):
 
 
 class Parts(NamedTuple):
-    """A classifier taken apart: outputs are `head(trunk(…).last_hidden_state[last])`."""
+    """A classifier split into trunk and head: its outputs are `head(trunk(…).last_hidden_state[last])`."""
 
     trunk: Any
     head: Any
 
 
 def split_head(model: Any) -> Parts | None:
-    """A decoder's trunk and head where they make its logits as `Parts` says, tried on a few tokens; else None."""
+    """Return a decoder's trunk and head if they give its logits on a few tokens, as `Parts` says; else None."""
     import torch
 
     trunk, head = getattr(model, model.base_model_prefix, None), getattr(model, "score", None)
@@ -126,7 +126,7 @@ def split_head(model: Any) -> Parts | None:
             own = model(input_ids=ids).logits
             try:
                 read = head(Output(trunk)(input_ids=ids))  # (1, t, K)
-            except Exception:  # a head that takes something else
+            except Exception:  # the head takes another input
                 return None
             if own.shape != read[:, -1].shape or not close(read[:, -1], own, of=read):
                 return None

@@ -1,4 +1,4 @@
-"""StepReward: a token classifier that judges every step of a completion, in one forward pass."""
+"""StepReward: score every step of a completion with a token classifier, in one forward pass."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Scale = Literal["probability", "log_odds"]
 
 @dataclass
 class StepReward(ModelReward):
-    """A process reward model: how probable it is that each step is right, given the prompt and the steps before it.
+    """A process reward model: the probability that each step is right, given the prompt and earlier steps.
 
         r_j = σ(f_1 − f_0) or σ(f) at the last token of `step_end` after step j
 
-    What `engines.trl.StepRewardTrainer` trains; a `types.ProcessReward`, whose steps are tokenized as in training
-    (`data.encode_steps`).
+    The model that `engines.trl.StepRewardTrainer` trains. A `types.ProcessReward` whose steps are tokenized as in
+    training (`data.encode_steps`).
 
     Args:
-        model: a `…ForTokenClassification` with two labels, of which the second is "right", or with one.
+        model: a `…ForTokenClassification` with one label, or with two of which the second is "right".
         tokenizer: its own.
-        step_end: what closed a step in training.
+        step_end: the text that ended a step in training.
         scale: "log_odds" leaves out the σ.
-        max_length: in tokens. A row that is longer is unscored as a whole: cut, its last steps would go unjudged.
+        max_length: in tokens. A longer row is unscored as a whole: a cut row would lose its last steps.
         batching, name: as in `SequenceReward`.
     """
 
@@ -63,15 +63,15 @@ class StepReward(ModelReward):
     def __call__(  # type: ignore[override]
         self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
     ) -> list[list[float | None] | None]:
-        """One number per step of each row, None where it is not finite; None for a row that is too long."""
+        """Return one number per step of each row, None where it is not finite; None for a row that is too long."""
         return self.score(prompts, completions, steps=steps)
 
     def score(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
     ) -> list[list[float | None] | None]:
-        """As calling it."""
+        """Return what calling the reward returns."""
         found = self.reasoned(prompts, completions, steps=steps)
-        scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # counts the rows that are none
+        scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # warns of unscored rows
         return [
             None if isinstance(row, Unscored) else [value if math.isfinite(value) else None for value in row]
             for row in found
@@ -80,7 +80,7 @@ class StepReward(ModelReward):
     def reasoned(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
     ) -> list[list[float] | Unscored]:
-        """A number per step of each row, as it comes, or why the row has none."""
+        """Return the raw numbers of each row's steps, or the reason why the row has none."""
         encoded = self.encode(prompts, steps)
         rows = [item for item in encoded if not isinstance(item, Unscored) and item.reads]
         found = iter(self.scanner.run(rows, self.read))
@@ -88,11 +88,11 @@ class StepReward(ModelReward):
 
     @cached_property
     def scanner(self) -> Scanner:
-        """How rows are read."""
+        """The scanner that reads the rows."""
         return scanner_of(self.model, Output(self.model, "logits"), self.tokenizer, self.batching)
 
     def encode(self, prompts: Sequence[Text], steps: Sequence[Sequence[str]]) -> list[Encoded | Unscored]:
-        """Return each row as the model reads it, with the ends of its steps."""
+        """Encode each row, to be read at the ends of its steps."""
         import numpy as np
 
         known, rows = embedded(self.model), list[Encoded | Unscored]()
@@ -100,7 +100,7 @@ class StepReward(ModelReward):
             text, first = prompt, [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
             if isinstance(text, list):
                 text, first = "", RowEncoder(self.tokenizer).prompt_ids(text)
-            elif self._tokenize(text)[:1] == first:  # a chat template has begun the text
+            elif self._tokenize(text)[:1] == first:  # a chat template wrote the begin-of-text token
                 first = []
             found = encode_steps(text, own, self._tokenize, step_end=self.step_end, first_ids=first)
             ids = np.asarray(found.ids, dtype=np.int32)
@@ -113,7 +113,7 @@ class StepReward(ModelReward):
         return ids
 
     def read(self, values: Tensor, rows: Sequence[Encoded]) -> list[list[float]]:
-        """Turn (R, labels) logits into a number per step of each row."""
+        """Turn (R, labels) logits into one number per step of each row."""
         import torch
 
         wide = values.double().cpu()

@@ -1,4 +1,4 @@
-"""Triggers: a few tokens that, written into any completion, raise its score; proposed by the score's own gradient."""
+"""Triggers: a few tokens that raise a score when added to any completion, found by the score's own gradient."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
 Tokens = tuple[int, ...]
 
-DRAWN = 32  # random tokens tried for one that survives being written as text
-SPARE = 4  # candidates looked at for each that is wanted, as many do not survive
+DRAWN = 32  # random tokens tried per token that survives decoding and encoding
+SPARE = 4  # candidates tried per wanted one, because many do not survive
 
 
 @dataclass(frozen=True)
 class Differentiable:
-    """A score whose gradient can be taken: the sum of its sources, which share one vocabulary.
+    """A score with a gradient: the sum of its sources, which share one vocabulary.
 
-    The gradient proposes and forward passes decide, as in the greedy coordinate gradient of Zou et al. 2023,
+    The gradient proposes candidates and forward passes choose, as in the greedy coordinate gradient of Zou et al. 2023,
     arXiv:2307.15043, Algorithm 1.
     """
 
     sources: tuple[GradientSource, ...]
 
     def suggest(self, scene: Scene, trigger: str, *, n: int, rng: Random) -> list[str]:
-        """At most n triggers, best first by the linearized mean score over the rows: one token swapped, or one more.
+        """Propose at most n triggers, best first by the linearized mean score: one token swapped or added.
 
-        Each survives being written: in its place in the first row, its text is read as just the tokens it was made of.
+        Each one survives as text: in the first row, its text is tokenized to exactly its tokens.
         """
         placed = scene.placed(self.sources[0], trigger) if trigger else None
         ids = placed.ids if placed else ()
         found = self._ranked(scene, ids, range(len(ids)), SPARE * n) if ids else {}
         drawn = rng.sample(self._vocabulary, min(DRAWN, len(self._vocabulary)))
-        behind = [(*ids, token) for token in drawn]  # a random one, to be swapped
+        behind = [(*ids, token) for token in drawn]  # a random last token, to be swapped
         for _, longer in self._surviving(scene, behind, 1):
             found |= self._ranked(scene, longer, range(len(ids), len(longer)), SPARE * n)
         ordered = sorted(found, key=lambda ids: -found[ids])
         return [text for text, _ in self._surviving(scene, ordered, n + 1) if text != trigger][:n]
 
     def draw(self, scene: Scene, trigger: str, *, n: int, rng: Random) -> list[str]:
-        """At most n random triggers of as many tokens as this one, to compare it with; they survive being written."""
+        """Draw at most n random triggers of equal length as controls; each survives as text."""
         placed = scene.placed(self.sources[0], trigger)
         length = len(placed.ids) if placed else 0
         drawn = [tuple(rng.choices(self._vocabulary, k=length)) for _ in range(DRAWN * n)]
@@ -58,7 +58,7 @@ class Differentiable:
 
     @cached_property
     def _vocabulary(self) -> list[int]:
-        """Tokens that text may hold: no special ones, and none without an embedding."""
+        """Return the tokens that a text may hold: no special tokens, and only those with an embedding."""
         tokenizer = self.sources[0].tokenizer
         special = set(tokenizer.all_special_ids)
         special |= {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
@@ -66,7 +66,7 @@ class Differentiable:
         return [token for token in range(size) if token not in special]
 
     def _ranked(self, scene: Scene, ids: Tokens, places: range, most: int) -> dict[Tokens, float]:
-        """The `most` best swaps at each place, with the mean score that they promise."""
+        """Return the `most` best swaps at each place, with their predicted mean score."""
         import torch
 
         vocabulary = torch.tensor(self._vocabulary)
@@ -86,11 +86,11 @@ class Differentiable:
         }
 
     def _text(self, ids: Sequence[int]) -> str:
-        """Tokens as text."""
+        """Return the tokens' text."""
         return str(self.sources[0].tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
     def _surviving(self, scene: Scene, candidates: Sequence[Tokens], n: int) -> list[tuple[str, Tokens]]:
-        """The first n of the candidates that, written as text into the first row, are read as the same tokens."""
+        """Return the first n candidates whose text in the first row is tokenized to the same tokens."""
         bare = self.sources[0].encode(scene.prompts, scene.write(""), scene.columns)
         readable = [(place, row) for place, row in enumerate(bare) if not isinstance(row, Unscored)]
         found: list[tuple[str, Tokens]] = []
@@ -111,7 +111,7 @@ class Differentiable:
 
 
 class _Placed(NamedTuple):
-    """A trigger's tokens, and the rows, with where in each of them, that read them so."""
+    """A trigger's tokens, with the rows that read them so and the position in each row."""
 
     ids: Tokens
     rows: list[Encoded]
@@ -120,10 +120,10 @@ class _Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """The rows that a trigger is written into.
+    """The rows into which a trigger is written.
 
-    write: a trigger's text to the rows' completions with it in its place; "" leaves the place empty.
-    columns: what else the rows have, one list a column.
+    write: a trigger's text to the rows' completions that contain it; "" leaves it out.
+    columns: the rows' other columns, as lists.
     """
 
     prompts: Sequence[Text]
@@ -131,7 +131,7 @@ class Scene:
     columns: Columns = field(default_factory=dict)
 
     def placed(self, source: GradientSource, trigger: str) -> _Placed | None:
-        """The trigger as most rows read it."""
+        """Return the trigger's tokens as most rows read them."""
         without, with_it = (source.encode(self.prompts, self.write(text), self.columns) for text in ("", trigger))
         found = [
             (row, span_of(bare, row))
@@ -145,14 +145,14 @@ class Scene:
 
 
 def span_of(without: Encoded, row: Encoded) -> range:
-    """Where a row differs from the one without a trigger: the trigger's tokens."""
+    """Return the positions where a row differs from itself without the trigger."""
     start = shared_length([without.ids, row.ids])
     end = shared_length([without.ids[start:][::-1], row.ids[start:][::-1]])
     return range(start, len(row.ids) - end)
 
 
 def mean_of(members: Sequence[Any], stds: Sequence[float] | None) -> Differentiable | None:
-    """The mean over all heads of all members, each divided by its deviation; None unless all are of one vocabulary."""
+    """Return the mean of all members' heads, each divided by its deviation; None unless they share a vocabulary."""
     found = [member.differentiable() if hasattr(member, "differentiable") else None for member in members]
     sources = [source for member in found if member is not None for source in member.sources]
     vocabularies = [source.tokenizer.get_vocab() for source in sources]
@@ -164,7 +164,7 @@ def mean_of(members: Sequence[Any], stds: Sequence[float] | None) -> Differentia
 
 
 def differentiable(reward: Any, weights: Sequence[float]) -> Differentiable | None:
-    """The score numbers(outputs) · weights of a `TokenReward`; None where its model names no embeddings."""
+    """Return the score numbers(outputs) · weights of a `TokenReward`; None if its model has no embeddings."""
     source = GradientSource(
         reward.scanner,
         lambda prompts, completions, columns: reward.encode(prompts, completions),

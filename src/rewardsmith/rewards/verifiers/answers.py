@@ -1,4 +1,4 @@
-"""Is the committed answer that letter, that number or that text?"""
+"""Verifiers of a final answer that is a letter, a number or a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from rewardsmith.rewards.verifiers.final_answer import final_answer, section, unwrap
 from rewardsmith.rewards.verifiers.numerals import Quantity, read_quantity, same_quantity
-from rewardsmith.rewards.verifiers.reasons import by_key, no_key, says_why
+from rewardsmith.rewards.verifiers.reasons import by_key, no_key, with_reasons
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
@@ -22,21 +22,21 @@ _OPTION = re.compile(
 )
 
 
-@says_why
+@with_reasons
 def multiple_choice(
     completions: list[Completion], answer: list[Any], *, letters: str = "ABCDEFGHIJ", **columns: Any
 ) -> list[float | Unscored]:
     """1.0 where the completion commits to exactly the option letter in `answer`, else 0.0.
 
-    `B`, `(b)`, `B.`, `option B` and `B) Paris` name option B. Where the option's text holds another option letter that
-    stands alone, the answer names several and counts as none.
+    `B`, `(b)`, `B.`, `option B` and `B) Paris` name option B. If the option's text holds another option letter on its
+    own, the answer names several options and counts as none.
 
     Args:
-        answer: the keys, each one letter in any of these forms.
-        letters: the letters that are options; a letter outside it is never an answer.
+        answer: the keys, each one letter in any of these spellings.
+        letters: the option letters; any other letter is no answer.
 
     Returns:
-        One value a row; None where `answer` is not one of `letters`.
+        One value per row; None where `answer` is not one of `letters`.
 
     >>> multiple_choice(["The answer is (B).", "A or B", "B) Paris", "B"], ["B", "B", "B", "?"])
     [1.0, 0.0, 1.0, None]
@@ -65,7 +65,7 @@ def multiple_choice(
     return by_key(completions, answer, score)
 
 
-@says_why
+@with_reasons
 def exact_number(
     completions: list[Completion], answer: list[Any], *, tolerance: float = 0.0, **columns: Any
 ) -> list[float | Unscored]:
@@ -73,21 +73,21 @@ def exact_number(
 
         |x − a| ≤ tolerance        x, a ∈ ℚ
 
-    `final_answer` decides what a completion commits to, `numerals.read_quantity` which spellings are numbers. A unit
-    may be left out, and must agree where both name one; 50% is 1/2, never 50.
+    `final_answer` finds the answer of a completion, and `numerals.read_quantity` reads its number. A unit may be left
+    out, but two stated units must agree; 50% is 1/2, never 50.
 
     Args:
         answer: the keys, plain ("0.5", 12) or a solution that ends in one ("… #### 12", "… \\boxed{12}").
-        tolerance: largest absolute difference that still counts as equal.
+        tolerance: the largest absolute difference that counts as equal.
 
     Returns:
-        One value a row; None where `answer` holds no number, so that the row is unscorable, which is not wrong.
+        One value per row; None where `answer` holds no number: the row cannot be scored, which is not wrong.
 
     >>> exact_number(["The answer is 1/2.", r"\\boxed{0.50}", "1 or 1/2", "4"], ["0.5", "50%", "0.5", "n/a"])
     [1.0, 1.0, 0.0, None]
     """
     if not math.isfinite(tolerance) or tolerance < 0:
-        raise ValueError(f"exact_number: tolerance is {tolerance}, which is no distance. Pass a finite number ≥ 0.")
+        raise ValueError(f"exact_number: tolerance is {tolerance}, but it must be a finite number ≥ 0.")
 
     def quantity(text: str) -> Quantity | None:
         committed = final_answer(text)
@@ -104,10 +104,10 @@ def exact_number(
 
 
 def plain_text(text: str, *, fold_case: bool = True) -> str:
-    """`text` in NFC, spaces collapsed, without a final period, in lower case if `fold_case`.
+    """Return `text` in NFC with collapsed spaces and no final period, in lower case if `fold_case`.
 
-    NFC joins an accent to its letter and leaves look-alikes, full-width and zero-width characters as they are, so that
-    they stay different; NFKC and `casefold` would make some of them equal.
+    NFC joins an accent to its letter. Look-alike, full-width and zero-width characters stay different, which NFKC and
+    `casefold` would change for some of them.
 
     >>> plain_text("  New   York. ")
     'new york'
@@ -117,20 +117,20 @@ def plain_text(text: str, *, fold_case: bool = True) -> str:
     return text.lower() if fold_case else text
 
 
-@says_why
+@with_reasons
 def exact_text(
     completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
 ) -> list[float | Unscored]:
     """1.0 where the completion commits to the text in `answer`, equal after `normalize`, else 0.0.
 
-    A key of several lines must be the whole visible completion; any other follows `final_answer`.
+    A key of several lines must be the whole visible completion; other keys follow `final_answer`.
 
     Args:
         answer: the keys.
-        normalize: what differences do not count; `partial(plain_text, fold_case=False)` keeps case.
+        normalize: removes differences that do not count; `partial(plain_text, fold_case=False)` keeps case.
 
     Returns:
-        One value a row; None where `answer` is empty.
+        One value per row; None where `answer` is empty.
 
     >>> exact_text(["Answer: Paris.", "Paris or Rome", "paris"], ["Paris", "Paris", ""])
     [1.0, 0.0, None]

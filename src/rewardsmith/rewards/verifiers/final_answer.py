@@ -1,4 +1,4 @@
-"""What a completion commits to: the one policy that every verifier of a reference answer shares."""
+"""Find the answer that a completion commits to: one rule for all verifiers of a reference answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity
 
 HIDDEN = "\ufffc"
-"""Stands where hidden text was, so that what surrounded it cannot grow together."""
+"""Replaces hidden text, so that the text before and after it stays separate."""
 MAX_WHOLE = 500
-"""A completion longer than this is not "only the answer"."""
+"""A longer completion is not "only the answer"."""
 
 _HIDDEN = re.compile(
     r"<!--.*?(?:-->|\Z)|~~.*?(?:~~|\Z)|\\iffalse.*?(?:\\fi(?![a-z])|\Z)|\\begin\{comment\}.*?(?:\\end\{comment\}|\Z)"
@@ -39,17 +39,16 @@ _BEFORE_BOX = re.compile(r"[$*\s]*(?:[A-Za-z]\w{0,3} ?= ?)?[$*\s]*(?:\\\(|\\\[)?
 
 
 def final_answer(text: str) -> str | None:
-    """The one answer that `text` commits to, without its wrapping, or None where it commits to none.
+    """Return the one answer that `text` commits to, unwrapped, or None where it commits to none.
 
-    Only what follows the last `</think>` counts, and nothing hidden from a reader (comments, struck or white text)
-    does; tokens that end the turn, such as `<|im_end|>`, are no part of it. A commitment is the content of
-    `\\boxed{…}`, of `<answer>…</answer>`, of a line `#### …`, or what follows "the (final) answer is" or "answer:" up
-    to the end of the last line; where there is none of these, a completion of one line is itself the answer. Values
-    elsewhere in the prose are nothing.
+    Only the text after the last `</think>` counts, without what a reader cannot see (comments, struck or white text)
+    and without tokens that end the turn, such as `<|im_end|>`. A commitment is the content of `\\boxed{…}`, of
+    `<answer>…</answer>`, of a line `#### …`, or the rest of the last line after "the (final) answer is" or "answer:".
+    Without any of these, a completion of one line is itself the answer. Other values in the text do not count.
 
-    Two commitments that differ are no answer, whichever comes last: a reader could not say which one was meant, and a
-    policy would learn to list its guesses. The same answer twice is fine. The content is not interpreted here:
-    "12 or 13" comes back as it stands, and a verifier that expects one number refuses it.
+    Two different commitments are no answer, whichever comes last: a reader could not know which is meant, and a policy
+    would learn to list its guesses. The same answer twice is fine. The content is not interpreted here: "12 or 13" is
+    returned as it is, and a verifier of one number refuses it.
 
     >>> final_answer("<think>11?</think> The answer is $12$."), final_answer(r"\\boxed{12} or \\boxed{13}")
     ('12', None)
@@ -69,9 +68,9 @@ def final_answer(text: str) -> str | None:
 
 
 def section(text: str) -> str | None:
-    """What a reader sees after the last `</think>` and before the tokens that end the turn.
+    """Return the text that a reader sees after the last `</think>` and before the tokens that end the turn.
 
-    None where the thinking never ends or white ink is used.
+    None where the thinking never ends or white text is used.
     """
     text = without_end_tokens(text)
     shown = text[text.rfind("</think>") + 8 :] if "</think>" in text else text
@@ -82,7 +81,7 @@ def section(text: str) -> str | None:
 
 
 def unwrap(slot: str) -> str:
-    """`slot` without what only surrounds an answer: math and bold marks, `\\boxed`, `\\text`, a phrase, a period."""
+    """Strip what only surrounds an answer from `slot`: math and bold marks, `\\boxed`, `\\text`, a phrase, a period."""
     for _ in range(8):
         before, slot = slot, _unwrap_once(slot.strip())
         if slot == before:
@@ -104,7 +103,7 @@ def _unwrap_once(slot: str) -> str:
     tags = list(_TAG.finditer(slot))
     if len(tags) == 2 and tags[0].start() == 0 and tags[1].end() == len(slot):
         return slot[tags[0].end() : tags[1].start()]
-    if slot.endswith("**") and slot.count("**") == 1:  # the end of a bold line whose phrase is cut off
+    if slot.endswith("**") and slot.count("**") == 1:  # the end of a bold line, without its phrase
         return slot[:-2]
     return slot[:-1] if slot.endswith(".") and not slot.endswith("..") else slot
 
@@ -139,7 +138,7 @@ def _tags(shown: str) -> list[str] | None:
 
 
 def _lines(shown: str) -> list[str]:
-    """What hash lines and answer phrases commit to; above the last line only if it looks like a value."""
+    """Return the commitments of hash lines and answer phrases; those above the last line must look like a value."""
     last = len(shown.rstrip().rpartition("\n")[0])
     slots = [m[1] for m in _HASHES.finditer(shown) if m.end() > last or _looks_like_a_value(m[1], words=False)]
     phrases = list(_PHRASE.finditer(shown))
@@ -177,7 +176,7 @@ def _without_struck(shown: str) -> str:
 
 
 def _closing(text: str, start: int) -> int | None:
-    """The index of the brace that closes the one at `start`; None if there is none there, or it stays open."""
+    """Return the index of the brace that closes the one at `start`; None if there is none or it stays open."""
     if start >= len(text) or text[start] != "{":
         return None
     depth = 0

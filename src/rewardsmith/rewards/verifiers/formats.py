@@ -1,4 +1,4 @@
-"""Does the completion have the form that was asked for, with something in it?"""
+"""Verifiers of the requested format, which must have content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKUP = re.compile(r"<[^<>]{0,80}>|\\[a-zA-Z]{1,30}")
 
 
 def has_content(text: str) -> bool:
-    """Whether `text` holds a letter or digit besides tags and LaTeX commands: `\\boxed{}` and "…" do not.
+    """Return whether `text` holds a letter or digit outside tags and LaTeX commands: `\\boxed{}` and "…" do not.
 
     >>> has_content("<answer>4</answer>"), has_content(r"\\boxed{ }"), has_content("...")
     (True, False, False)
@@ -33,14 +33,13 @@ def matches_format(
 ) -> list[float | None]:
     """1.0 where `pattern` matches the whole completion and every named group has content, else 0.0.
 
-    `.` matches newlines, and space around the completion is ignored; a special token at its end, such as `<|im_end|>`,
-    has to be matched like any text. Matching runs in the `regex` package, whose time
-    limit stops catastrophic backtracking; a completion over a limit does not match, because a policy must not be able
-    to choose to go unscored.
+    `.` matches newlines, and space around the completion is ignored. The pattern must also match a special token at the
+    end, such as `<|im_end|>`. The time limit of the `regex` package stops catastrophic backtracking. A completion over
+    a limit does not match, because a policy must not be able to choose to be unscored.
 
     Args:
         pattern: a regular expression; each `(?P<name>…)` must take part and hold a letter or digit.
-        max_chars: longer completions do not match.
+        max_chars: a longer completion does not match.
         time_limit: seconds for one completion.
 
     >>> matches_format(["4 because 2+2", " because "], pattern=r"(?P<answer>.*) because (?P<reason>.*)")
@@ -59,10 +58,10 @@ def matches_format(
 
 
 def think_format(completions: list[Completion], *, prefilled: bool = False, **columns: Any) -> list[float | None]:
-    """1.0 for one `<think>…</think>` with content, then an answer with content, and nothing before; else 0.0.
+    """1.0 where the completion is one `<think>…</think>` with content and then an answer with content, else 0.0.
 
     Args:
-        prefilled: the prompt already ends in `<think>`, as some chat templates have it, so completions lack it.
+        prefilled: the prompt ends in `<think>`, as in some chat templates, so completions do not begin with it.
 
     >>> think_format(["<think>2+2</think> 4", "<think> </think> 4", r"<think>2+2</think> \\boxed{}"])
     [1.0, 0.0, 0.0]

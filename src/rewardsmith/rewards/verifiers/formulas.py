@@ -1,4 +1,4 @@
-"""The outer structure of a formula: relations, lists, sets, tuples, intervals, unions around plain values."""
+"""The outer structure of a formula: relations, lists, sets, tuples, intervals and unions of plain values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Value(NamedTuple):
 
 
 class Compound(NamedTuple):
-    """Parts held together. marks: the relations of a chain, or the two brackets; empty otherwise."""
+    """Several parts. marks: the relations of a chain, or the two brackets; otherwise empty."""
 
     kind: Kind
     parts: tuple[Value | Compound, ...]
@@ -38,10 +38,10 @@ _MIRROR = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
 
 
 def read_formula(text: str) -> Formula | None:
-    """The structure of `text`, or None where a part is empty or brackets do not close.
+    """Parse the structure of `text`; None where a part is empty or brackets do not close.
 
-    A chain is turned so that it rises: `2 > x` is `x < 2`. `a \\pm b` is the list of both. Inside brackets, `[1, 2)`
-    keeps its own; a single value in parentheses is that value.
+    A chain is turned to rise: `2 > x` is `x < 2`. `a \\pm b` is the list of both values. `[1, 2)` keeps its brackets; a
+    single value in parentheses is that value.
 
     >>> read_formula(r"\\{1, 2\\}")
     Compound(kind='set', parts=(Value(text='1'), Value(text='2')), marks=())
@@ -76,7 +76,7 @@ def _compound(kind: Kind, texts: list[str], marks: list[str], depth: int) -> For
 
 
 def _bracketed(text: str, depth: int) -> Formula | None:
-    """A set, tuple or interval, where one pair of brackets spans `text` and holds more than a grouped value."""
+    """Parse a set, tuple or interval: one pair of brackets around `text`, with more than one grouped value."""
     braces = text.startswith(r"\{") and text.endswith(r"\}")
     if not braces and not (text[0] in "([" and text[-1] in ")]" and len(text) > 2):
         return None
@@ -102,7 +102,7 @@ def _both_signs(text: str, depth: int) -> Formula | None:
 
 
 def _split(text: str, separators: tuple[str, ...]) -> tuple[list[str], list[str]] | None:
-    """`text` cut at each separator outside all brackets, and the separators; None where brackets do not close."""
+    """Split `text` at each separator outside all brackets; None where brackets do not close."""
     parts, marks, start, depth = [], [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in ("(", "[", "{", r"\{"):

@@ -1,4 +1,4 @@
-"""Is the committed answer the same mathematics? math-verify's parser and comparison, behind guards."""
+"""Verifier of mathematical equality: math-verify's parser and comparison, behind guards."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rewardsmith.rewards.verifiers.answers import plain_text
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formulas import Formula, Value, read_formula
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity, simplified
-from rewardsmith.rewards.verifiers.reasons import by_key, no_key, says_why
+from rewardsmith.rewards.verifiers.reasons import by_key, no_key, with_reasons
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
 MAX_CHARS = 300
 MAX_BITS = 256
-"""Leaves whose exact value could need more bits are not evaluated."""
+"""Expressions whose exact value could need more bits are not evaluated."""
 MAX_OPERATIONS = 60
 
 _FUNCTIONS = frozenset(
@@ -34,32 +34,32 @@ _COMMANDS = _FUNCTIONS | frozenset(
     )
 )
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[bpv]?matrix\}|\\mathbb\{[A-Z]\}")
-# Juxtaposed digits, which latex2sympy adds or multiplies; primes, which it drops; what it drops or cannot bound.
+# Adjacent digits, which latex2sympy adds or multiplies; primes, which it drops; others that it drops or cannot bound.
 _TREACHEROUS = re.compile(r"[0-9]\s*\{|\}\s*[0-9.]|[0-9]\s+[0-9.]|['%!&$#@\"]|[0-9]{60}|\.[0-9]*\.|[^\x20-\x7e]")
 _SYMBOLS = str.maketrans({"π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "∅": r"\emptyset "})
 _DECIMAL = re.compile(r"(\^?)([0-9]*)\.([0-9]+)")
 
 
-@says_why
+@with_reasons
 def math_equal(completions: list[Completion], answer: list[Any], **columns: Any) -> list[float | Unscored]:
     """1.0 where the completion commits to the mathematics in `answer`, else 0.0.
 
-    `final_answer` decides what is compared, so math-verify never searches the completion. Two numerals are compared
-    as rationals, words as text, and lists, sets, tuples, intervals, unions, chains of relations by their parts, in the
-    bracket the key has. Only what is left, single expressions, goes to math-verify, and is accepted where the
-    difference is zero to 90 digits at two points and math-verify agrees.
+    `final_answer` finds the answer, so math-verify never searches the completion. Two numerals are compared as
+    rationals, words as text, and lists, sets, tuples, intervals, unions and chains of relations by their parts, with
+    the brackets of the key. Only single expressions go to math-verify. They are accepted if the difference is zero to
+    90 digits at two points and math-verify agrees.
 
-    Differs: math-verify takes `13 = 12` for 12, {1, 2} for (1, 2), 9% for 9, 0.0000002 for 0.0000001, 0.333333 for 1/3
-    and `neve` for `even`, and its time limit works on the main thread only. Here none of these is equal, and size
-    limits read off the formula replace the clock, so that a verdict does not depend on thread, machine or load. Where
-    the key is a numeral, `5+7` or `\\sqrt{144}` is unfinished work and not an answer. An equivalent expression is
-    accepted in any form, so a task such as "expand (x+1)²" needs a check of the form besides.
+    Differs: math-verify accepts `13 = 12` for 12, {1, 2} for (1, 2), 9% for 9, 0.0000002 for 0.0000001, 0.333333 for
+    1/3 and `neve` for `even`, and its time limit works on the main thread only. Here none of these is equal, and limits
+    on the formula's size replace the clock, so that a verdict does not depend on thread, machine or load. If the key is
+    a numeral, `5+7` and `\\sqrt{144}` are unfinished work and no answer. Equivalent expressions are accepted in any
+    form, so a task such as "expand (x+1)²" also needs a check of the form.
 
     Args:
         answer: the keys, plain or as a solution that ends in one.
 
     Returns:
-        One value a row; None where `answer` cannot be read.
+        One value per row; None where `answer` cannot be read.
 
     >>> math_equal([r"$\\frac{\\sqrt{12}}{2}$", "$13=12$", "$(2, 1)$"], [r"\\sqrt{3}", "12", "(1,2)"])
     [1.0, 0.0, 0.0]
@@ -107,7 +107,7 @@ def _equal(key: Formula, given: Formula) -> bool:
 
 
 def _assigned(formula: Formula) -> Formula | None:
-    """The right side of `x = …` with one variable on the left, else None."""
+    """Return the right side of `x = …` with one variable on the left, else None."""
     if isinstance(formula, Value) or formula.kind != "chain" or formula.marks != ("=",):
         return None
     left = formula.parts[0]
@@ -129,13 +129,13 @@ def _same_value(key: str, given: str) -> bool:
 
 
 def _is_words(text: str) -> bool:
-    """Whether `text` holds a word that is no function: to a parser, `even` is e·v·e·n."""
+    """Return whether `text` holds a word that is no function: a parser reads `even` as e·v·e·n."""
     bare = re.sub(r"\\[a-zA-Z]+", " ", _ENVIRONMENT.sub(" ", simplified(text)))
     return any(word not in _FUNCTIONS for word in re.findall(r"[^\W\d_]{3,}", bare))
 
 
 def _letters(text: str) -> frozenset[str]:
-    """The variables as spelled, because latex2sympy reads `X` as x; e and i are constants."""
+    """Return the variables as spelled, because latex2sympy reads `X` as x; e and i are constants."""
     bare = re.sub(r"\\[a-zA-Z]+", " ", _ENVIRONMENT.sub(" ", simplified(text)))
     bare = re.sub(r"[A-Za-z]{2,}", lambda word: " " if word[0] in _FUNCTIONS else word[0], bare)
     return frozenset(re.findall(r"[A-Za-z]", bare)) - {"e", "i"}
@@ -156,13 +156,13 @@ def _engine() -> tuple[Callable[..., Any], Callable[..., Any], Any, Callable[...
 
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Any:
-    """The sympy expression or matrix that `text` spells, if it is safe to evaluate, else None."""
+    """Return the sympy expression or matrix of `text` if it is safe to evaluate, else None."""
     text = simplified(text).translate(_SYMBOLS)
     text = _DECIMAL.sub(_as_fraction, text)
     commands = set(re.findall(r"\\([a-zA-Z]+)", text))
     bare = _ENVIRONMENT.sub("", text)
     bare = bare.replace("&", ",") if bare != text else bare
-    # Numeric fractions and braced powers become a letter, as their digits stand by braces.
+    # Numeric fractions and braced powers become a letter, because their digits are next to braces.
     bare = re.sub(r"\\[dtc]?frac\{[0-9]+\}\{[0-9]+\}|[\^_]\{[^{}]*\}|_[0-9a-zA-Z]", "", bare)
     if not text or len(text) > MAX_CHARS or commands - _COMMANDS or _TREACHEROUS.search(bare):
         return None
@@ -170,7 +170,7 @@ def _parsed(text: str) -> Any:
 
 
 def _as_fraction(decimal: re.Match[str]) -> str:
-    """An exact spelling of a decimal, which the parser would make a float."""
+    """Return an exact spelling of a decimal, which the parser would read as a float."""
     power, whole, decimals = decimal.groups()
     fraction = rf"\frac{{{whole}{decimals}}}{{1{'0' * len(decimals)}}}"
     return f"^{{{fraction}}}" if power else fraction
@@ -199,7 +199,7 @@ def _count(expression: Any) -> int:
 
 
 def _bits(expression: Any) -> float:
-    """An upper bound on the size in bits of what evaluating the expression holds."""
+    """Return an upper bound on the bits that the expression's evaluation holds."""
     if expression.is_Rational:
         return float(abs(expression.p).bit_length() + expression.q.bit_length())
     if expression.is_Pow or expression.func.__name__ == "exp":
@@ -211,7 +211,7 @@ def _bits(expression: Any) -> float:
 
 
 def _size(expression: Any) -> float:
-    """An upper bound on the absolute value of an exponent at the points of `_vanishes`; infinite where unsure."""
+    """Return an upper bound on an exponent's absolute value at the points of `_vanishes`; infinite if unsure."""
     if expression.is_Rational:
         return float(abs(expression)) if expression.q < 10**9 and abs(expression.p) < 10**9 else float("inf")
     if expression.is_Symbol or expression.is_NumberSymbol:
@@ -235,14 +235,14 @@ def _same_expression(key: Any, given: Any) -> bool:
             return all(_same_expression(one, two) for one, two in zip(key, given, strict=True))
         if not (isinstance(key, Expr) and isinstance(given, Expr)):
             return bool(key == given)
-        # math-verify compares a lone symbol by its spelling only, hence the second way to agree
+        # math-verify compares a lone symbol by its spelling only, so `_vanishes` may also decide
         return _vanishes(key, given) and bool(_engine()[3](key, given, 6, 15) or simplify(key - given) == 0)
     except Exception:  # sympy raises bare exceptions of many kinds on odd but valid input
         return False
 
 
 def _vanishes(key: Any, given: Any) -> bool:
-    """Whether the two agree to 90 digits at two rational points, or are one infinity."""
+    """Return whether the two agree to 90 digits at two rational points, or are the same infinity."""
     from sympy import Rational
 
     if key.is_infinite or given.is_infinite:

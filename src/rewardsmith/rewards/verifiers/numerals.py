@@ -1,4 +1,4 @@
-"""Reading one numeral exactly: an integer, decimal, fraction, percentage or power of ten, with an optional unit."""
+"""Read one numeral exactly: an integer, decimal, fraction, percentage or power of ten, with an optional unit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from fractions import Fraction
 from typing import NamedTuple
 
 MAX_CHARS = 1000
-"""Longer numerals are refused: no answer key needs them, and reading them costs quadratic time."""
+"""Longer numerals are refused: no answer key needs them, and they take quadratic time."""
 MAX_EXPONENT = 1000
-"""Powers of ten beyond this are refused, so that `1e999999999` costs nothing."""
+"""Larger powers of ten are refused, so that `1e999999999` takes no time."""
 
 
 class Quantity(NamedTuple):
-    """A number, the unit that followed it and the variable it was given to; "" where there was none."""
+    """A number with its unit and its variable; "" where there is none."""
 
     value: Fraction
     unit: str = ""
@@ -64,7 +64,7 @@ _UNIT = re.compile(
 
 
 def simplified(text: str) -> str:
-    """The same formula without LaTeX that only changes its looks: spacing, `\\left`, font commands, `{,}`."""
+    """Return the formula without LaTeX that only changes its look: spacing, `\\left`, font commands, `{,}`."""
     text = text.replace("−", "-")
     for _ in range(3):
         text = _TEXT.sub(r" \1 ", text)
@@ -74,7 +74,7 @@ def simplified(text: str) -> str:
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """The one number that `text` consists of, exactly, or None where it is anything else.
+    """Return the one number that `text` consists of, exactly; None where it is anything else.
 
     Reads `1,234`, `1{,}234`, `.5`, `+5`, `3/4`, `\\dfrac{3}{4}`, `1 3/4`, `50%` (which is 1/2), `1.2e3`,
     `1.2 \\times 10^3`, `$5`, `5 km`, `x = 5`. Only ASCII digits count.
@@ -100,7 +100,7 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def same_quantity(key: Quantity, given: Quantity, *, tolerance: Fraction = Fraction(0)) -> bool:
-    """Equal values; in one unit and of one variable where both name theirs."""
+    """Return whether the values are equal, and so are the units and variables that both state."""
     agree = all(not one or not two or one == two for one, two in zip(key[1:], given[1:], strict=True))
     return agree and abs(key.value - given.value) <= tolerance
 
@@ -132,7 +132,7 @@ def _decimal(numeral: str) -> Fraction:
 
 
 def _unit(tail: str) -> str | None:
-    """The unit in canonical spelling, "" for none, or None where `tail` is not a unit."""
+    """Return the unit's canonical spelling, "" for none, or None where `tail` is not a unit."""
     tail = tail.strip()
     if not tail:
         return ""

@@ -1,4 +1,4 @@
-"""How a verifier says why it leaves a row unscored, without a cost where it scores."""
+"""Let verifiers state why a row is unscored, at no cost for scored rows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rewardsmith.types import Completion
 P = ParamSpec("P")
 
 
-def says_why(reasoned: Callable[P, list[float | Unscored]]) -> Callable[P, list[float | None]]:
-    """Make a verifier give None in place of `Unscored(why)`, which the same call of its attribute `reasoned` gives."""
+def with_reasons(reasoned: Callable[P, list[float | Unscored]]) -> Callable[P, list[float | None]]:
+    """Make a verifier return None for `Unscored(why)`; its attribute `reasoned` keeps the reasons."""
 
     @wraps(reasoned)
     def verifier(*args: P.args, **options: P.kwargs) -> list[float | None]:
@@ -28,7 +28,7 @@ def says_why(reasoned: Callable[P, list[float | Unscored]]) -> Callable[P, list[
 def by_key(
     completions: Sequence[Completion], answer: Sequence[Any], score: Callable[[str, str], float | Unscored]
 ) -> list[float | Unscored]:
-    """Score each completion's text by its key's, or say why the key is none."""
+    """Score each completion's text by its key's text, or return the reason why there is no key."""
     keys = map(read_key, answer)
     return [
         Unscored(why) if key is None else score(completion_text(completion), key)
@@ -37,6 +37,6 @@ def by_key(
 
 
 def no_key(answer: Any, what: str) -> Unscored:
-    """Say that a key is not `what`, with its beginning."""
+    """Return the reason why a key is not usable, with the key's beginning."""
     shown = str(answer)
     return Unscored(f"the key {what}: {shown if len(shown) <= 80 else shown[:79] + '…'!r}")

@@ -1,4 +1,4 @@
-"""Is the completion one JSON document that a schema accepts?"""
+"""Verifier of a completion that must be one JSON document accepted by a schema."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DECIDES_ON_EMPTY = ("minLength", "enum", "const", "pattern", "format")
 def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **columns: Any) -> list[float | None]:
     """1.0 where the completion after its thinking is one strict JSON document that `schema` accepts, else 0.0.
 
-    The document may stand in one fenced block; any prose beside it, a key given twice, NaN, Infinity or a number that
-    overflows is refused. A blank string is refused wherever the schema asks for a string and does not itself say which
-    (`minLength`, `enum`, `const`, `pattern`, `format`): otherwise an empty form would be paid as a filled one. Write
-    `"minLength": 0` to allow it. A special token at the end, such as `<|im_end|>`, is prose too.
+    The document may be in one fenced block. Other text, a duplicate key, NaN, Infinity and a number that overflows are
+    refused. A blank string is refused if the schema asks for a string and sets no condition on it (`minLength`, `enum`,
+    `const`, `pattern`, `format`): otherwise an empty form would score like a filled one. Write `"minLength": 0` to
+    allow it. A special token at the end, such as `<|im_end|>`, counts as other text.
 
     Args:
         schema: a JSON Schema (2020-12 unless `$schema` names another draft), with local references only.
@@ -41,7 +41,7 @@ def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **c
         text = completion_text(completion).rpartition("</think>")[2].strip()
         fenced = _FENCE.fullmatch(text)
         text, valid = fenced["body"] if fenced else text, False
-        # Not JSON, a number beyond floats, or nesting beyond the stack.
+        # Not JSON, a number beyond floats, or nesting beyond the stack limit.
         with contextlib.suppress(ValueError, ArithmeticError, RecursionError):
             valid = len(text) <= MAX_CHARS and validator.is_valid(read_json(text))
         scores.append(float(valid))
@@ -64,7 +64,7 @@ def _validator(schema_json: str) -> Any:
         raise ValueError(
             f"json_schema: schema is not a JSON Schema ({error.message} at {error.json_path}). Correct it there."
         ) from error
-    registry: Any = Registry()  # retrieves nothing, so that scoring never reaches for the network
+    registry: Any = Registry()  # empty, so that scoring never uses the network
     resolver = registry.resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
     for reference in _references(schema):
         try:
@@ -88,7 +88,7 @@ def _references(node: Any) -> Iterator[str]:
 
 
 def _type_with_content(check_type: Any) -> Any:
-    """The keyword `type`, refusing in addition a blank string of which the schema says nothing more."""
+    """Return the keyword `type` that also refuses a blank string on which the schema sets no condition."""
 
     def check(validator: Any, types: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
         from jsonschema import ValidationError
