@@ -9,7 +9,18 @@ import pytest
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, rewards_of, score
-from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Ready, RowDone, frame, heard, said, unframe, with_tail
+from rewardsmith.scoring.channel import (
+    LENGTH,
+    Broken,
+    CallDone,
+    Ready,
+    RowDone,
+    decode,
+    encode,
+    frame,
+    unframe,
+    with_tail,
+)
 from rewardsmith.scoring.work import Reply, Scored
 
 
@@ -29,8 +40,8 @@ def rows_of(*completions: str) -> list[Row]:
     ],
 )
 def test_a_message_comes_out_as_it_went_in(message):
-    [body] = unframe(bytearray(said(message)))
-    assert heard(body) == message
+    [body] = unframe(bytearray(encode(message)))
+    assert decode(body) == message
 
 
 @pytest.mark.parametrize(
@@ -68,7 +79,7 @@ def test_a_message_comes_out_as_it_went_in(message):
 )
 def test_anything_else_is_no_message(body):
     with pytest.raises(ValueError, match=r"^heard: .* in what a worker sent\. It is no message of ours\.$"):
-        heard(body)
+        decode(body)
 
 
 def test_a_message_that_claims_to_be_huge_is_refused_before_it_is_there():
@@ -340,8 +351,8 @@ def test_a_column_that_cannot_be_sent_is_named(workers, column):
 
 
 def test_the_detail_of_a_message_is_cut():
-    [body] = unframe(bytearray(said(Broken("x" * 10_000))))
-    assert heard(body) == Broken("x" * 2000)
+    [body] = unframe(bytearray(encode(Broken("x" * 10_000))))
+    assert decode(body) == Broken("x" * 2000)
 
 
 @pytest.mark.slow

@@ -47,9 +47,7 @@ def average(thetas: Sequence[State], *, weights: Sequence[float] | None = None) 
     _check_states("average", thetas)
     shares = [1.0] * len(thetas) if weights is None else list(weights)
     if len(shares) != len(thetas) or sum(shares) == 0:
-        raise ValueError(
-            f"average: weights are {shares} for {len(thetas)} models. Give one each, with a sum other than 0."
-        )
+        raise ValueError(f"average: weights are {shares} for {len(thetas)} models. Give one each, with nonzero sum.")
     total = sum(shares)
     return {name: _mixed([theta[name] for theta in thetas], [w / total for w in shares]) for name in thetas[0]}
 

@@ -1,6 +1,6 @@
-"""Row + reward → Scored: the contracts rewards come in, the one scoring path, its workers, journals and files.
+"""Score rows with a reward: the accepted signatures, the one scoring path, its workers, journals and files.
 
-Importing this room loads neither torch nor a verifier's libraries, because every worker process does it.
+Importing this package loads neither torch nor a verifier's libraries, because every worker process imports it.
 """
 
 from rewardsmith.scoring.blocks import LocalEngine

@@ -1,4 +1,4 @@
-"""Blocks of rows: what a scoring job is cut into, so that any number of machines can share it and none repeats it."""
+"""Blocks of rows: the units of a scoring job, which any number of machines can share without repeating one."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from rewardsmith.scoring.targets import Target
 from rewardsmith.scoring.work import Scored
 
 ORPHAN = 60.0
-"""Seconds to wait for a block's journal: the worker of a job that has ended, on Ray, needs some to die."""
+"""Seconds to wait for a block's journal: after a job on Ray has ended, its worker takes some to die."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of a file. index: which block it is, from 0. keys: what each row is known by."""
+    """Consecutive rows of a file. index: position of the block, from 0. keys: digests that identify the rows."""
 
     index: int
     rows: list[Row]
@@ -38,12 +38,12 @@ class Block:
 
     @property
     def digest(self) -> str:
-        """A digest of the rows' content."""
+        """Digest of the rows' content."""
         return hashlib.blake2b("".join(self.keys).encode(), digest_size=16).hexdigest()
 
 
 class Read(NamedTuple):
-    """Records of a file, the rows that they are, and what each row is known by."""
+    """Records of a file, the rows made of them, and the keys that identify the rows."""
 
     records: list[Mapping[str, Any]]
     rows: list[Row]
@@ -52,13 +52,13 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file of rows, or what else `records_of` reads, block by block and, where it is large, never as a whole.
+    """A file of rows, or another source that `records_of` reads, block by block; a large one is never read as a whole.
 
-    source: a `Path`, or rows in hand that can be gone through several times.
-    columns: those of all rows together; a row that lacks one has None there, whatever block it is in.
+    source: a `Path`, or rows in memory that can be iterated several times.
+    columns: those of all rows together; a row that lacks one has None there, in every block.
     conversational: turn strings into messages.
-    added: the columns that scoring adds, which no row may have.
-    kept: all of it, where it was read before and is small. n_rows, digests: of all of it, and of each block.
+    added: the columns that scoring adds; no row may have one of them.
+    kept: all of it, if it was already read and is small. n_rows, digests: of all of it, and of each block.
     """
 
     source: Any
@@ -73,11 +73,11 @@ class RowsFile:
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The name in error messages."""
         return str(self.source) if isinstance(self.source, Path) else type(self.source).__name__
 
     def records(self) -> Iterator[list[Mapping[str, Any]]]:
-        """The records of each block, as the file has them."""
+        """Yield the records of each block, as they are in the file."""
         source = str(self.source) if isinstance(self.source, Path) else self.source
         found = records_of("score_file", source) if self.kept is None else self.kept.records
         records = itertools.islice(found, self.limit)
@@ -85,7 +85,7 @@ class RowsFile:
             yield block
 
     def read(self) -> Iterator[Read]:
-        """Every block, its rows as they are in the file.
+        """Yield every block, with its rows as they are in the file.
 
         Raises:
             RowsError: a row cannot be read, or has a column that scoring adds.
@@ -104,13 +104,13 @@ class RowsFile:
                 if not row.columns.keys().isdisjoint(self.added):
                     taken = next(added for added in self.added if added in row.columns)
                     raise RowsError(
-                        f"score_file: {where} has a column `{taken}` already, which scoring adds. Rename it."
+                        f"score_file: {where} already has a column `{taken}`, which scoring adds. Rename it."
                     )
                 rows.append(row.conversational() if self.conversational else row)
             yield Read(records, rows, keys_of(rows))
 
     def blocks(self) -> Iterator[Block]:
-        """Every block, its rows with the columns of all rows."""
+        """Yield every block, its rows with the columns of all rows."""
         absent = dict.fromkeys(self.columns)
         for index, (_, rows, keys) in enumerate(self.read()):
             whole = [
@@ -124,9 +124,9 @@ class RowsFile:
 
 @dataclass(frozen=True)
 class BlockScoring:
-    """How blocks are scored: what a worker anywhere must know.
+    """Settings of block scoring, for a worker on any machine.
 
-    folder: where journals are kept. source: a digest of the reward's code.
+    folder: where journals are. source: a digest of the reward's code.
     """
 
     target: Target
@@ -139,22 +139,22 @@ class BlockScoring:
 
     @property
     def processes(self) -> int:
-        """How many processes score for one worker: none but itself for a model, else 1 that can be ended."""
+        """The number of scoring processes of one worker: 0 for a model, else 1 that can be killed."""
         return 0 if is_model(self.target) else 1
 
     def journal(self, index: int) -> Path:
-        """Where a block that is being scored keeps what it has."""
+        """Return the path of an unfinished block's journal."""
         return self.folder / f"{index:07d}.journal"
 
 
 class BlockScorer:
-    """Scores blocks with one reward that is loaded once; a block that was cut short goes on from its journal.
+    """Score blocks with one reward that is loaded once; an interrupted block continues from its journal.
 
-    job: may be exchanged for one that differs in its folder alone.
+    job: may be replaced by one that differs only in its folder.
     """
 
     def __init__(self, job: BlockScoring, *, workers: int, progress: Any = False) -> None:
-        """Prepare; `workers` and `progress` as in `Scorer`."""
+        """Prepare a scorer; `workers` and `progress` as in `Scorer`."""
         self.job = job
         self._scorer = Scorer(
             job.target,
@@ -167,7 +167,7 @@ class BlockScorer:
         )
 
     def __call__(self, block: Block) -> list[Scored]:
-        """One result per row of the block, in order."""
+        """Return one result per row of the block, in order."""
         header = {"block": block.index, "rows": block.digest}
         self._scorer.journal_to(self.job.journal(block.index), header, patience=ORPHAN)
         return in_either_form(self._scorer, block.rows, block.keys)
@@ -178,15 +178,15 @@ class BlockScorer:
 
 
 Engine = Callable[[Iterable[Block], BlockScoring, Callable[[int], None]], Iterator[tuple[int, list[Scored]]]]
-"""Blocks, how to score them, and what to tell how many rows are done, to (index, results) in any order.
+"""Blocks, the settings, and a callback for the number of finished rows, to (index, results) in any order.
 
-One that has a method `block_size(n_rows, batch_size)` says how many rows go into a block of a new job.
+An engine may have a method `block_size(n_rows, batch_size)`: the number of rows per block of a new job.
 """
 
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Blocks one after another on this machine, each by `workers` processes; None: as many as the reward needs."""
+    """Score blocks in turn on this machine, each with `workers` processes; None uses as many as the reward needs."""
 
     workers: int | None = None
 
@@ -194,7 +194,7 @@ class LocalEngine:
         self, blocks: Iterable[Block], job: BlockScoring, advance: Callable[[int], None]
     ) -> Iterator[tuple[int, list[Scored]]]:
         workers = job.processes if self.workers is None else self.workers
-        bar = SimpleNamespace(advance=advance, expect=ignore, close=ignore)  # the job knows how many rows there are
+        bar = SimpleNamespace(advance=advance, expect=ignore, close=ignore)  # the job knows the number of rows
         scorer = BlockScorer(job, workers=workers, progress=bar)
         try:
             for block in blocks:
@@ -204,7 +204,7 @@ class LocalEngine:
 
 
 class Results(NamedTuple):
-    """What rows got, as kept on disk and written out: their rewards, and the reasons with their details."""
+    """Results of rows as they are stored and written: their rewards, and the reasons with their details."""
 
     rewards: list[float | None]
     reasons: list[str | None]
@@ -212,16 +212,16 @@ class Results(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """The finished blocks of a job, a file each, which is there as a whole or not at all.
+    """The finished blocks of a job, one file each, written as a whole or not at all.
 
-    key: of the job, under which each is sealed; one that is damaged or of another job counts as not there.
+    key: seals this job's files; a file that is damaged or of another job counts as missing.
     """
 
     folder: Path
     key: bytes
 
     def path(self, index: int) -> Path:
-        """Where a block's results are."""
+        """Return the path of a block's results."""
         return self.folder / f"{index:07d}.json"
 
     def keep(self, index: int, digest: str, results: list[Scored]) -> None:
@@ -232,7 +232,7 @@ class Parts:
             file.write(sealed({"digest": digest, "rewards": rewards, "reasons": reasons}, self.key))
 
     def read(self, index: int, digest: str) -> Results | None:
-        """A finished block's results, or None."""
+        """Return a finished block's results, or None."""
         try:
             part = unsealed(self.path(index).read_bytes(), self.key)
         except FileNotFoundError:

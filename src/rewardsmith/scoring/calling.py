@@ -1,6 +1,6 @@
-"""One call of a reward: its arguments out of rows, and its result judged row by row.
+"""Call a reward once: make its arguments from rows, and check its result row by row.
 
-Nothing here knows processes or limits; the worker and the in-process path both call through this file.
+No processes or limits here; the worker and the in-process path both call rewards through this file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 class Unscored(NamedTuple):
-    """What a reward's `reasoned` gives in place of None where it can say why.
+    """The value of a reward's `reasoned` in place of None: why a row has no score.
 
-    `reason` is "endpoint" where the server that the reward asks gave no usable answer, so that asking again may help.
+    reason: "endpoint" if the reward's server gave no usable answer, so that a later try may succeed.
     """
 
     why: str
@@ -38,7 +38,7 @@ class Unscored(NamedTuple):
 
 
 def describe(error: BaseException) -> str:
-    """An exception on one line of at most 300 characters.
+    """Return an exception as one line of at most 300 characters.
 
     >>> describe(ValueError("no number\\nin 'x'"))
     "ValueError: no number in 'x'"
@@ -51,15 +51,15 @@ def describe(error: BaseException) -> str:
 
 
 def shorten(text: str) -> str:
-    """`text` on one line of at most 300 characters."""
+    """Return `text` as one line of at most 300 characters."""
     line = " ".join(text[:2000].split())
     return line if len(line) <= 300 else line[:299] + "…"
 
 
 def verdict(value: Any, seconds: float = 0.0) -> Scored:
-    """One returned value as a reward, or the reason why it is none.
+    """Return one value as a reward, or with the reason why it is none.
 
-    Numbers are int, float, bool and one-element numpy or torch values.
+    Accepted numbers: int, float, bool and one-element numpy or torch values.
 
     >>> verdict(True).reward, verdict("0.5").reason, verdict(None).reason
     (1.0, 'type', 'none')
@@ -102,7 +102,7 @@ def _shown(value: Any) -> str:
 
 
 def scored(name: str, values: Iterable[float | Unscored | None]) -> list[float | None]:
-    """The numbers alone, None where there is none, with a warning that counts and explains the first of those."""
+    """Return the numbers, None where there is none, and log one warning with their count and the first reason."""
     given = list(values)
     rewards = [None if v is None or isinstance(v, Unscored) or not math.isfinite(v) else v for v in given]
     missing = [value for value, reward in zip(given, rewards, strict=True) if reward is None]
@@ -113,7 +113,7 @@ def scored(name: str, values: Iterable[float | Unscored | None]) -> list[float |
 
 
 def judge(result: Any, n_rows: int, seconds: float) -> Reply:
-    """The result of a batch call as one verdict per row, or the reason why it cannot be read so."""
+    """Return one verdict per row for a batch call's result, or the reason why it has no such values."""
     try:
         if hasattr(result, "tolist") and getattr(result, "shape", ()) != ():
             result = result.tolist()
@@ -122,7 +122,7 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
         if len(result) != n_rows:
             return Reply(None, "length", f"{len(result)} rewards for {n_rows} rows", seconds)
         each = round(seconds / n_rows, 7)
-        if set(map(type, result)) == {float} and all(map(math.isfinite, result)):  # the usual case, and quick
+        if set(map(type, result)) == {float} and all(map(math.isfinite, result)):  # the usual case, made fast
             return Reply([Scored(value, None, "", each) for value in result], "", "", seconds)
         return Reply([verdict(value, each) for value in result], "", "", seconds)
     except KeyboardInterrupt:
@@ -132,18 +132,18 @@ def judge(result: Any, n_rows: int, seconds: float) -> Reply:
 
 
 LIMIT = 30.0
-"""Seconds that a row may take where nothing else is said."""
+"""Default time limit per row, in seconds."""
 CONCURRENCY = 16
-"""Rows that an async reward works on at once where nothing else is said."""
+"""Default number of rows that an async reward works on at once."""
 
 _FRAME_READERS = frozenset(("locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe", "stack"))
-"""Names by which a function can see its arguments without naming them."""
+"""Names by which a function can read its arguments without naming them."""
 WRAPPED, MOST_WRAPPERS = ("func", "function", "reward"), 10
-"""Where `partial`, the row contracts and guards keep what they wrap, and how deep that is looked for."""
+"""Attributes in which `partial`, the row contracts and guards keep the inner reward, and how deep to look."""
 
 
 def wrapped(reward: Any) -> Iterator[Any]:
-    """Yield a reward and what it wraps, from the outside in."""
+    """Yield a reward and the rewards that it wraps, from the outside in."""
     for _ in range(MOST_WRAPPERS):
         yield reward
         name = next((name for name in WRAPPED if hasattr(reward, name)), None)
@@ -153,24 +153,24 @@ def wrapped(reward: Any) -> Iterator[Any]:
 
 
 def own_concurrency(reward: Any) -> int | None:
-    """How many requests a reward says that it sends at once; None where it does not say."""
+    """Return the number of concurrent requests that a reward states; None where it states none."""
     found = (getattr(part, "concurrency", None) for part in wrapped(reward))
     return next((n for n in found if isinstance(n, int) and n >= 1), None)
 
 
 def is_model(reward: Any) -> bool:
-    """Tell whether a reward, or the reward of a target, is a model or wraps one.
+    """Return whether a reward, or the reward of a target, is a model or wraps one.
 
-    A model makes its own batches (`plan`) or says which weights it has (`content_digest`). It is best loaded once, in
-    this process, and needs no guard against hanging and crashing.
+    A model makes its own batches (`plan`) or identifies its weights (`content_digest`). It is best loaded once, in this
+    process, and needs no protection from hanging and crashing.
     """
     return any(hasattr(part, "plan") or hasattr(part, "content_digest") for part in wrapped(reward))
 
 
 def row_limit(reward: Any, timeout: float | None) -> float | None:
-    """Seconds that one row may take, None for no limit.
+    """Return the seconds that one row may take, None for no limit.
 
-    A `timeout` of None is 30 s, and no limit for a reward model or a reward that limits its own requests.
+    A `timeout` of None means 30 s, but no limit for a reward model or a reward that limits its own requests.
 
     >>> row_limit(len, None), row_limit(len, 5.0), row_limit(len, math.inf)
     (30.0, 5.0, None)
@@ -181,9 +181,9 @@ def row_limit(reward: Any, timeout: float | None) -> float | None:
 
 
 def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what to call for a reward: its `reasoned`, which gives `Unscored(why)` in place of None, or itself.
+    """Return a reward's `reasoned`, which gives `Unscored(why)` in place of None, or else the reward itself.
 
-    It is found through `functools.partial`, with what that has bound.
+    `reasoned` is also found through `functools.partial`, with its bound arguments.
     """
     if isinstance(reward, partial):
         inner = reasoned(reward.func)
@@ -193,7 +193,7 @@ def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reads_extras(function: Any) -> bool:
-    """Tell whether a function may look into its `**columns`: most name them only to be given what they do not need."""
+    """Return whether a function may read its `**columns`: most accept them only to ignore them."""
     code = getattr(function, "__code__", None)
     if code is None or not code.co_flags & inspect.CO_VARKEYWORDS or not _FRAME_READERS.isdisjoint(code.co_names):
         return True
@@ -204,7 +204,7 @@ def _reads_extras(function: Any) -> bool:
 
 
 class Caller:
-    """A reward made ready for calls: its signature is read once, and `reasoned` says what is called."""
+    """A reward prepared for calls: its signature is read once, and `reasoned` is preferred."""
 
     def __init__(self, reward: Callable[..., Any]) -> None:
         self.reward = reward
@@ -216,7 +216,7 @@ class Caller:
         self._wants_ids = "completion_ids" in named or (self.signature.takes_any and _reads_extras(self.call))
 
     def arguments(self, rows: Sequence[RowParts]) -> dict[str, Any]:
-        """Everything that TRL would offer the reward for these rows, before what it cannot take is left out."""
+        """Return all arguments that TRL would offer for these rows, before unaccepted ones are left out."""
         names = dict.fromkeys(chain.from_iterable(row[2] for row in rows))
         available: dict[str, Any] = {name: [row[2].get(name) for row in rows] for name in names}
         available |= {name: list(available["answer"]) for name in self.signature.aliases(available)}
@@ -233,14 +233,14 @@ class Caller:
         }
 
     def batch(self, rows: Sequence[RowParts], *, check_mutation: bool = False) -> Reply:
-        """One call for all rows."""
+        """Call the reward once for all rows."""
         untouched = copy_of(rows) if check_mutation else None
         arguments = self.arguments(rows)
         positional, keywords = self.signature.bind(arguments)
         start = time.perf_counter()
         try:
             result = self.call(*positional, **keywords)
-            if isinstance(result, Awaitable):  # a plain function that hands back a coroutine
+            if isinstance(result, Awaitable):  # a plain function that returns a coroutine
                 result = asyncio.run(awaited(result))
         except KeyboardInterrupt:
             raise
@@ -251,7 +251,7 @@ class Caller:
     async def batch_async(
         self, rows: Sequence[RowParts], *, timeout: float | None, check_mutation: bool = False
     ) -> Reply:
-        """One awaited call for all rows."""
+        """Call the reward once for all rows, and await it."""
         untouched = copy_of(rows) if check_mutation else None
         arguments = self.arguments(rows)
         positional, keywords = self.signature.bind(arguments)
@@ -275,7 +275,7 @@ class Caller:
         return reply._replace(results=marked)
 
     def one(self, row: RowParts, *, check_mutation: bool = False) -> Scored:
-        """One row of a row contract."""
+        """Call a per-row reward for one row."""
         assert self.row is not None
         untouched = copy_of(row) if check_mutation else None
         start = time.perf_counter()
@@ -292,7 +292,7 @@ class Caller:
         return verdict(value, round(time.perf_counter() - start, 7))._replace(mutated=mutated)
 
     async def one_async(self, row: RowParts, *, timeout: float | None, check_mutation: bool = False) -> Scored:
-        """One awaited row of a row contract."""
+        """Call a per-row reward for one row, and await it."""
         assert self.row is not None
         untouched = copy_of(row) if check_mutation else None
         start = time.perf_counter()
@@ -305,11 +305,11 @@ class Caller:
 
 
 def failure(error: BaseException, start: float, timeout: float | None) -> tuple[str, str]:
-    """Reason and detail: a TimeoutError is ours where the limit has passed, otherwise the reward's own.
+    """Return reason and detail; a TimeoutError counts as ours if the limit has passed, else as the reward's.
 
     Raises:
-        CancelledError: the job has cancelled this call; one that the reward raises itself is a failure like any other.
-        GeneratorExit: the call is thrown away with its event loop.
+        CancelledError: the job cancelled this call; one that the reward raises itself is an ordinary failure.
+        GeneratorExit: the call ends together with its event loop.
     """
     if isinstance(error, GeneratorExit):
         raise error
@@ -322,17 +322,17 @@ def failure(error: BaseException, start: float, timeout: float | None) -> tuple[
 
 
 async def awaited(result: Awaitable[Any]) -> Any:
-    """Await what is no coroutine, which `asyncio.run` alone takes."""
+    """Await any awaitable in a coroutine, because `asyncio.run` takes only those."""
     return await result
 
 
 async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
-    """The result of `call`, or TimeoutError; an exit that it raises is raised here and not in its own task."""
+    """Return the result of `call`, or raise TimeoutError; an exit that it raises is raised here, not in its task."""
 
     async def caught() -> tuple[Any, BaseException | None]:
         try:
             return await call, None
-        except (SystemExit, KeyboardInterrupt) as error:  # in a task of its own these would end the event loop
+        except (SystemExit, KeyboardInterrupt) as error:  # inside a task these would end the event loop
             return None, error
 
     result, error = await asyncio.wait_for(caught(), timeout)
@@ -342,16 +342,16 @@ async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
 
 
 def ignore(*args: Any, **kwargs: Any) -> None:
-    """Stands in for the trainer's `log_extra` and `log_metric`."""
+    """Do nothing, in place of the trainer's `log_extra` and `log_metric`."""
 
 
 def copy_of(value: Any) -> Any:
-    """An independent copy, as a worker on the other side of a pipe would get it."""
+    """Return an independent copy, the same as a worker process would get."""
     return pickle.loads(pickle.dumps(value))
 
 
 def same(now: Any, then: Any) -> bool:
-    """Whether two values are equal throughout; NaN equals NaN, and arrays are compared as bytes."""
+    """Return whether two values are equal throughout; NaN equals NaN, and arrays are compared as bytes."""
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         return now.keys() == then.keys() and all(same(now[key], then[key]) for key in now)
     if isinstance(now, list | tuple) and isinstance(then, list | tuple):
@@ -378,11 +378,11 @@ _PIECES = re.compile(r" ?\w{1,8}| ?[^\w\s]|\s{1,8}")
 
 
 def pseudo_ids(completion: Completion) -> list[int]:
-    """Stand-ins for token ids, for rewards that count tokens or look for repeated ones without a tokenizer.
+    """Return substitutes for token ids, for rewards that count tokens or look for repeats without a tokenizer.
 
-    A piece is up to 8 letters or digits, one mark, or a run of whitespace; its id is CRC-32 modulo 50 000. Lengths
-    come near those of real tokenizers on English; ids mean nothing beyond equality. Rows with a `completion_ids`
-    column use that instead.
+    A piece is up to 8 letters or digits, one mark, or a run of whitespace; its id is CRC-32 modulo 50 000. The number
+    of pieces is near that of real tokenizers on English; ids can only be compared for equality. Rows with a
+    `completion_ids` column use that instead.
 
     >>> len(pseudo_ids("The answer is 4.")), pseudo_ids("go go")[1] == pseudo_ids("so go")[1]
     (5, True)

@@ -1,6 +1,6 @@
-"""What a worker and its parent say to each other: frames of bytes, pickles on the way down and JSON on the way up.
+"""Messages between a worker and its parent: byte frames, with pickles to the worker and JSON from it.
 
-The parent never unpickles what a worker sends: a reward that gets hold of the channel would run code in the parent.
+The parent never unpickles what a worker sends: otherwise a reward with access to the channel could run code in it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from rewardsmith.scoring.work import Reply, Scored
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 LENGTH = struct.Struct("!Q")
 LONGEST = 1 << 26
-"""Bytes of the longest message that a parent takes from a worker."""
+"""Bytes of the longest message that a parent accepts from a worker."""
 REASONS = frozenset(("none", "nan", "inf", "type", "length", "exception", "timeout", "crash", "endpoint", "unasked"))
 LONGEST_TAIL, LONGEST_DETAIL = 600, 2000
-"""Characters of standard error that a detail carries, and of the whole detail."""
+"""Characters of standard error in a detail, and of the whole detail."""
 
 
 class Ready(NamedTuple):
@@ -51,20 +51,20 @@ Message = Ready | Broken | RowDone | CallDone
 
 
 def frame(body: bytes) -> bytes:
-    """A message as it travels: its length, then its bytes."""
+    """Return a message as a frame: its length, then its bytes."""
     return LENGTH.pack(len(body)) + body
 
 
 def unframe(buffer: bytearray, *, longest: int | None = None) -> Iterator[bytes]:
-    """Take every complete message from the front of `buffer`, which keeps the rest.
+    """Yield every complete message at the front of `buffer`, and keep the rest there.
 
     Raises:
-        ValueError: one says that it is longer than `longest`.
+        ValueError: a message states a length above `longest`.
     """
     while len(buffer) >= LENGTH.size:
         (length,) = LENGTH.unpack_from(buffer)
         if longest is not None and length > longest:
-            raise ValueError(f"unframe: a message of {length} bytes. At most {longest} are taken.")
+            raise ValueError(f"unframe: a message has {length} bytes. The limit is {longest}.")
         end = LENGTH.size + length
         if len(buffer) < end:
             return
@@ -73,11 +73,11 @@ def unframe(buffer: bytearray, *, longest: int | None = None) -> Iterator[bytes]
         yield body
 
 
-def said(message: Message) -> bytes:
-    """A worker's message as a frame."""
+def encode(message: Message) -> bytes:
+    """Return a worker's message as a frame."""
     fields: list[Any] = [type(message).__name__, *message]
     if isinstance(message, RowDone):
-        fields[3] = message.result[:5]  # the parent knows whether the row was called apart from its batch
+        fields[3] = message.result[:5]  # the parent knows whether the row was called outside its batch
     elif isinstance(message, CallDone) and (results := message.reply.results) is not None:
         odd = [[n, *result[1:3], result.mutated] for n, result in enumerate(results) if result.reason or result.mutated]
         each = results[0].seconds if results else 0.0
@@ -85,14 +85,14 @@ def said(message: Message) -> bytes:
     return frame(_JSON.encode(fields).encode())
 
 
-def heard(body: bytes) -> Message:
-    """A worker's message as it was before `said`.
+def decode(body: bytes) -> Message:
+    """Return the worker's message in a frame's body, as it was before `encode`.
 
-    >>> heard(said(RowDone(3, 0, Scored(0.5, None, seconds=0.1)))[LENGTH.size:]).result[:4]
+    >>> decode(encode(RowDone(3, 0, Scored(0.5, None, seconds=0.1)))[LENGTH.size:]).result[:4]
     (0.5, None, '', 0.1)
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: the body is not such a message.
     """
     try:
         kind, *fields = json.loads(body)
@@ -108,8 +108,8 @@ def heard(body: bytes) -> Message:
             read = None if results == [None] else _results(*results)
             return CallDone(_count(number), Reply(read, _text(reason), _text(detail), _seconds(seconds)))
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"heard: {type(error).__name__} in what a worker sent. It is no message of ours.") from error
-    raise ValueError("heard: an unknown kind in what a worker sent. It is no message of ours.")
+        raise ValueError(f"decode: {type(error).__name__} in a worker's message. It is damaged.") from error
+    raise ValueError("decode: a worker's message has an unknown kind. It is damaged.")
 
 
 def _result(reward: Any, reason: Any, detail: Any, seconds: Any, mutated: Any) -> Scored:
@@ -121,7 +121,7 @@ def _result(reward: Any, reason: Any, detail: Any, seconds: Any, mutated: Any) -
 
 def _results(rewards: Any, odd: Any, each: Any) -> list[Scored]:
     each = _seconds(each)
-    if not odd and set(map(type, rewards)) <= {float} and all(map(math.isfinite, rewards)):  # the usual case, and quick
+    if not odd and set(map(type, rewards)) <= {float} and all(map(math.isfinite, rewards)):  # the usual case, made fast
         return [Scored(reward, None, "", each) for reward in rewards]
     others = {_count(place): others for place, *others in odd}
     found = []
@@ -152,7 +152,7 @@ def _seconds(value: Any) -> float:
 
 
 def with_tail(detail: str, tail: bytes) -> str:
-    """A row's detail with the last lines that its worker wrote to standard error, on one line.
+    """Append the last lines of a worker's standard error to a row's detail, on one line.
 
     >>> with_tail("ValueError: no number", b"warning: old\\n\\n  in line 3\\n")
     'ValueError: no number; its standard error ends: warning: old | in line 3'

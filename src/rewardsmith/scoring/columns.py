@@ -1,4 +1,4 @@
-"""Which columns a job of `score_file` adds: one per reward, and one for what sources of one reward come to."""
+"""Choose the columns that `score_file` adds: one per reward, and the total of one reward's sources."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from rewardsmith.types import named_by
 
 logger = logging.getLogger(__name__)
 Given = str | Target | SourceSet | Callable[..., Any] | Mapping[str, Any]
-"""A reward, by name or itself, or several that make one: a recipe, or a mapping from names to rewards."""
+"""A reward, by name or as an object, or several that make one: a recipe, or a mapping from names to rewards."""
 
 
 class Total(NamedTuple):
-    """What several columns come to, row by row."""
+    """The total of several columns, row by row."""
 
     sources: SourceSet
     labels: tuple[str, ...]
 
     def __call__(self, found: Mapping[str, Results], rows: Sequence[Row]) -> Results:
-        """The total of each row; None, with the reason, where a source that counts is unscored."""
+        """Return the total of each row; None, with the reason, if a source with weight is unscored."""
         columns = [found[label].rewards for label in self.labels]
         if self.sources.transform is None:
             weighted = zip(self.sources.weights.values(), columns, strict=True)
@@ -55,15 +55,15 @@ class Total(NamedTuple):
             if not math.isfinite(total):
                 named = [(name, found[label].reasons[place]) for name, label in own]
                 why = [f"none: source {name} is unscored ({reason})" for name, reason in named if reason is not None]
-                reasons[place] = why[0] if why else "none: the sources come to no finite number"
+                reasons[place] = why[0] if why else "none: the sources' total is not finite"
         return Results([total if math.isfinite(total) else None for total in totals], reasons)
 
 
 class Columns(NamedTuple):
-    """What is scored, and what is added to the rows.
+    """The rewards to score, and the columns to add.
 
     targets: label → reward.
-    totals: label → what some of them come to.
+    totals: label → the total of some of them.
     labels: of all columns, in order; "" is the column `reward`.
     """
 
@@ -78,7 +78,7 @@ class Columns(NamedTuple):
 
 
 def names_of(label: str) -> tuple[str, str]:
-    """The columns of a reward and of its reason.
+    """Return the column names of a reward and of its reason.
 
     >>> names_of(""), names_of("short")
     (('reward', 'reason'), ('reward/short', 'reason/short'))
@@ -87,7 +87,7 @@ def names_of(label: str) -> tuple[str, str]:
 
 
 def columns_of(given: Given | Sequence[Given]) -> Columns:
-    """The columns of what a user names: one reward, several, or sources of one.
+    """Return the columns for the given rewards: one, several, or sources of one.
 
     Raises:
         TargetError: one cannot be loaded.
@@ -99,12 +99,12 @@ def columns_of(given: Given | Sequence[Given]) -> Columns:
         name = str(getattr(one, "name", "sources"))
         known = load_reward(one) if isinstance(one, str) else as_sources(one, name=name) or as_target(one)
         if isinstance(known, SourceSet) and known.transform is None and known.whole is not None:
-            known = known.whole  # an object that has sources, and says alone what they come to
+            known = known.whole  # an object with sources that defines their total itself
         loaded.append(known)
     names = [one.name for one in loaded]
     if len(set(names)) < len(names):
         raise ValueError(f"score_file: a reward is given twice ({', '.join(names)}). Give each once.")
-    # Without their module or folder, where that tells them apart.
+    # Without their module or folder, if the names stay different.
     short = [name.rpartition(":")[2] if ":" in name else Path(name).name for name in names]
     targets, totals, labels = dict[str, Target](), dict[str, Total](), list[str]()
     for brief, one in zip(short, loaded, strict=True):
@@ -114,17 +114,15 @@ def columns_of(given: Given | Sequence[Given]) -> Columns:
             labels.append(label)
             continue
         if "" in one.targets:
-            raise ValueError(
-                f"score_file: a source of {one.name} has the name ''. Give it one: its column is named by it."
-            )
+            raise ValueError(f"score_file: a source of {one.name} has the name ''. Give it a name for its column.")
         own = {f"{label}/{name}" if label else name: target for name, target in one.targets.items()}
         if one.scope == "row":
             totals[label] = Total(one, tuple(own))
             labels.append(label)
         else:
             logger.warning(
-                "score_file: %s sees the %s, not a row alone, so no total is written, but each source's rewards. "
-                "What it comes to shows in training.", one.name, one.scope,
+                "score_file: %s needs the %s, not only a row, so only its sources' rewards are written. "
+                "The total shows in training.", one.name, one.scope,
             )  # fmt: skip
         targets |= own
         labels += own

@@ -1,6 +1,6 @@
-"""The signatures in which rewards are published, read as TRL's contract: `f(prompts, completions, **columns)`.
+"""Read the signatures of published rewards as TRL's contract: `f(prompts, completions, **columns)`.
 
-TRL calls a reward once per batch; the others are called once per row, which is why their rows fail one at a time.
+TRL calls a reward once per batch; the others are called once per row, so their rows fail one at a time.
 
     trl            f(prompts?, completions?, completion_ids?, **columns) -> one number or None per row
     plain          f(prompt, completion, **columns) -> number or None
@@ -9,8 +9,8 @@ TRL calls a reward once per batch; the others are called once per row, which is 
     reasoning-gym  dataset.score_answer(answer, entry) -> number
     process        f(prompts?, completions?, steps, **columns) -> per row a list of numbers, one per step
 
-A process reward is a TRL reward by its parameters; that it scores steps shows in what it returns (`process_target`).
-Prompts and completions reach the row contracts as plain text. All but reasoning-gym may be async.
+A process reward has the parameters of a TRL reward; it differs in returning step scores (`process_target`). Per-row
+contracts get prompts and completions as plain text. All but reasoning-gym may be async.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ANSWER_PARAMETERS = frozenset(
         *("reference_solution", "reference_solutions"),
     )
 )
-"""Parameter names that receive the `answer` column where the rows have no column of that very name."""
+"""Parameter names that receive the `answer` column if the rows have no column of that name."""
 
 _GIVEN: dict[Contract, tuple[str, ...]] = {
     "trl": ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"),
@@ -57,7 +57,7 @@ ACCEPTED = (
 
 
 class Signature(NamedTuple):
-    """What a function can be given.
+    """The arguments that a function accepts.
 
     positional: its positional-only parameters, in order.
     keywords: the names it takes by keyword.
@@ -71,7 +71,7 @@ class Signature(NamedTuple):
     takes_any: bool
 
     def bind(self, available: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments: everything available that the function can take, and nothing else."""
+        """Return positional and keyword arguments: all available ones that the function accepts."""
         positional = [available[name] for name in takewhile(available.__contains__, self.positional)]
         keywords = {
             name: value
@@ -81,7 +81,7 @@ class Signature(NamedTuple):
         return positional, keywords
 
     def aliases(self, present: Collection[str]) -> list[str]:
-        """The parameters that stand for the reference answer under a name that `present` lacks."""
+        """Return the parameters that mean the reference answer, under a name that `present` lacks."""
         if "answer" not in present:
             return []
         named = (*self.positional, *self.keywords)
@@ -90,7 +90,7 @@ class Signature(NamedTuple):
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:
-    """What `function` (or its `__call__`) can be given.
+    """Return the signature of `function` or of its `__call__`.
 
     >>> signature_of(lambda completions, solution, **columns: [])
     Signature(positional=(), keywords=frozenset({...}), required=('completions', 'solution'), takes_any=True)
@@ -99,7 +99,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError) as error:
         raise TargetError(
-            f"signature_of: {name_of(function)} shows no signature ({error}). Wrap it in a Python function: {ACCEPTED}."
+            f"signature_of: {name_of(function)} has no signature ({error}). Wrap it in a Python function: {ACCEPTED}."
         ) from error
     kinds = inspect.Parameter
     return Signature(
@@ -115,7 +115,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
 
 
 def name_of(function: Any) -> str:
-    """A name for people: the function's own, its class's, and what `partial` has bound.
+    """Return a readable name: the function's or its class's, with the arguments that `partial` has bound.
 
     >>> name_of(partial(sorted, reverse=True))
     'sorted(reverse=True)'
@@ -124,19 +124,19 @@ def name_of(function: Any) -> str:
 
 
 def is_async(function: Any) -> bool:
-    """Whether calling `function` gives a coroutine; seen through `partial`, methods and callable objects."""
+    """Return whether calling `function` gives a coroutine; looks through `partial`, methods and callable objects."""
     while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def contract_of(function: Callable[..., Any]) -> Contract:
-    """Which contract `function` follows, told by the names of its parameters.
+    """Return the contract of `function`, by the names of its parameters.
 
     >>> contract_of(lambda data_source, solution_str, ground_truth, extra_info=None: 1.0)
     'verl'
 
-    Raises:
+    TargetError: no contract fits.
         TargetError: none fits.
     """
     if isinstance(function, PerRow):
@@ -162,9 +162,9 @@ def contract_of(function: Callable[..., Any]) -> Contract:
 
 @dataclass(frozen=True)
 class PerRow(SyncOrAsync):
-    """A function of one row, callable as a TRL reward; `call` and `value` serve whoever scores row by row.
+    """A function of one row as a TRL reward; `call` and `value` are for callers that score row by row.
 
-    Where the function is async, the rows of a call run concurrently.
+    If the function is async, the rows of a call run concurrently.
     """
 
     function: Callable[..., Any]
@@ -180,7 +180,7 @@ class PerRow(SyncOrAsync):
         return name_of(self.function)
 
     def call(self, prompt: Text, completion: Completion | None, columns: Mapping[str, Any]) -> Any:
-        """The function's own result for one row, or its coroutine."""
+        """Return the function's own result for one row, or its coroutine."""
         asked, answered = text_of(prompt), completion_text(completion)
         if self.contract == "reasoning-gym":
             return self.function(answer=answered, entry=columns["entry"])
@@ -202,14 +202,14 @@ class PerRow(SyncOrAsync):
             given = {**dict.fromkeys(PROMPT_NAMES, asked), **columns, **dict.fromkeys(COMPLETION_NAMES, answered)}
             given["prompt"] = asked
             given |= dict.fromkeys(self.signature.aliases(given), columns.get("answer"))
-            if self.signature.takes_any:  # of the names a prompt or completion goes by, **kwargs gets the usual two
+            if self.signature.takes_any:  # of the names for a prompt or completion, **kwargs gets the usual two
                 spare = {*PROMPT_NAMES[1:], *COMPLETION_NAMES[1:]}.difference(columns, self.signature.keywords)
                 given = {name: value for name, value in given.items() if name not in spare}
         positional, keywords = self.signature.bind(given)
         return self.function(*positional, **keywords)
 
     def value(self, result: Any) -> Any:
-        """The reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""
+        """Return the reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""
         if self.contract == "verl" and isinstance(result, Mapping) and "score" in result:
             return result["score"]
         if self.contract == "openrlhf":
@@ -220,7 +220,7 @@ class PerRow(SyncOrAsync):
 
     @sync_or_async
     def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
-        # TRL also passes what is no column: trainer_state, log_extra, log_metric.
+        # TRL also passes arguments that are no columns: trainer_state, log_extra, log_metric.
         n = len(completions)
         lists = {name: v for name, v in columns.items() if isinstance(v, list | tuple) and len(v) == n}
         rows = [{name: values[i] for name, values in lists.items()} for i in range(n)]
@@ -229,7 +229,7 @@ class PerRow(SyncOrAsync):
 
 
 def from_plain(function: Callable[..., float | Awaitable[float | None] | None]) -> PerRow:
-    """A plain `f(prompt, completion)` or `f(prompt, completion, answer)` as a TRL reward.
+    """Wrap a plain `f(prompt, completion)` or `f(prompt, completion, answer)` as a TRL reward.
 
     >>> from_plain(lambda prompt, completion, answer: float(completion == answer))(
     ...     prompts=["2+2?", "1+2?"], completions=["4", "4"], answer=["4", "3"])
@@ -239,9 +239,9 @@ def from_plain(function: Callable[..., float | Awaitable[float | None] | None]) 
 
 
 def from_verl(function: Callable[..., Any]) -> PerRow:
-    """A verl `compute_score` as a TRL reward.
+    """Wrap a verl `compute_score` as a TRL reward.
 
-    `ground_truth` is the column of that name, else `reward_model["ground_truth"]`, else `answer`; `data_source` and
+    `ground_truth` is the column of that name, else `reward_model["ground_truth"]`, else `answer`. `data_source` and
     `extra_info` are the columns, else "" and {}.
 
     >>> from_verl(lambda data_source, solution_str, ground_truth, extra_info=None: {"score": 0.5})(
@@ -252,7 +252,7 @@ def from_verl(function: Callable[..., Any]) -> PerRow:
 
 
 def from_openrlhf(function: Callable[..., Any]) -> PerRow:
-    """An OpenRLHF `reward_func` as a TRL reward; like its trainer, it passes one row per call, by position.
+    """Wrap an OpenRLHF `reward_func` as a TRL reward; it gets one row per call, by position, as in OpenRLHF.
 
     >>> from_openrlhf(lambda queries, prompts, labels: {"rewards": [len(queries[0])]})(
     ...     prompts=["ab"], completions=["cde"], answer=["x"])
@@ -262,7 +262,7 @@ def from_openrlhf(function: Callable[..., Any]) -> PerRow:
 
 
 def check_columns(reward: Callable[..., Any], columns: Collection[str]) -> None:
-    """Raise TargetError where `reward` requires a parameter that neither its contract nor a column can fill."""
+    """Raise TargetError where `reward` needs a parameter that neither its contract nor a column provides."""
     contract: Contract = reward.contract if isinstance(reward, PerRow) else "trl"
     signature = reward.signature if isinstance(reward, PerRow) else signature_of(reward)
     given = {*_GIVEN[contract], *(columns if contract in ("trl", "plain", "reasoning-gym") else ())}
@@ -270,7 +270,7 @@ def check_columns(reward: Callable[..., Any], columns: Collection[str]) -> None:
     missing = [name for name in signature.required if name not in given and name not in aliased]
     if missing and contract != "openrlhf":
         raise TargetError(
-            f"check_columns: {name_of(reward)} requires {', '.join(f'`{name}`' for name in missing)}, which no column "
-            f"can fill (columns: {', '.join(['prompt', 'completion', *sorted(columns)])}). "
+            f"check_columns: {name_of(reward)} requires {', '.join(f'`{name}`' for name in missing)}, but no column "
+            f"has that name (columns: {', '.join(['prompt', 'completion', *sorted(columns)])}). "
             "Add the column to the rows, or bind the argument with functools.partial."
         )

@@ -1,12 +1,11 @@
-"""What a reward's scores depend on besides its rows: a digest of its source, by which a job knows its own results.
+"""Digest a reward's source code, so that a job recognizes its own earlier results.
 
-Every `.py` file counts of the package that holds the reward or, where none does, of its folder without subfolders. So
-it is with what the reward holds (functions in a `partial`, a wrapper, an object) and with the module that names it.
-Modules of yours that these import count too, whole packages of them, wherever they are: by `import`, or by
-`import_module("name")`; from folders too that `sys.path.insert(0, "folder")` names. Installed packages count only where
-the reward itself lives in one. Data files do not count, nor what is imported by a computed name, or from a computed
-folder, elsewhere. Of a package with more than 2,000 files only those count that the reward's module imports, which a
-warning says.
+The digest covers every `.py` file of the package that holds the reward or, without a package, of its folder without
+subfolders. The same holds for rewards inside it (functions in a `partial`, a wrapper, an object) and for the module
+that names it. It also covers modules of yours that these import, and their packages, wherever they are: by `import` or
+`import_module("name")`, also from folders in `sys.path.insert(0, "folder")`. Installed packages count only if the
+reward itself is in one. Data files do not count, and neither do imports by a computed name or from a computed folder.
+In a package of more than 2,000 files only those that the reward's module imports count, and a warning says so.
 """
 
 from __future__ import annotations
@@ -35,29 +34,29 @@ from rewardsmith.scoring.targets import Target
 logger = logging.getLogger(__name__)
 MOST_FILES = 2000
 MOST_PARTS = 1000
-"""Objects inside a reward that are looked at, so that a large one does not take for ever."""
+"""The most objects inside a reward to look at, so that a large one does not take forever."""
 _LOADED: dict[Path, tuple[ModuleSpec, str]] = {}
-"""File → its module's spec and its content when a digest was first taken with that spec."""
+"""File → its module's spec and its content at the first digest with that spec."""
 _OURS = Path(rewardsmith.__file__).resolve().parent
 _FILE, _MODULE = re.compile(r"(.+?\.py):"), re.compile(r"([\w.]+):")
 
 
 def source_digest(target: Target, *, here: bool = False) -> str | None:
-    """Return a digest of the code that gives the reward's scores; None where none can be found.
+    """Return a digest of the code that gives the reward's scores; None where no code is found.
 
-    A reward that has a method `content_digest`, as reward models have, says itself what else its scores depend on.
+    A reward with a method `content_digest`, such as a reward model, adds what else its scores depend on.
 
     Args:
-        here: the reward runs in this process, with the code that it has loaded.
+        here: the reward runs in this process, with the code loaded here.
 
     Raises:
-        RewardsmithError: with `here`, a file was edited since an earlier digest, and its module was not loaded again.
+        RewardsmithError: with `here`, a file was edited after an earlier digest, and its module was not reloaded.
     """
     reward: Any = target.reward
     reward = reward.reward if target.contract == "process" else reward
     starts, texts, name = set[Path](), [], target.spec or ""
-    # The module that a reward is named by counts: what it binds decides as much as what it calls.
-    if not os.path.isdir(name):  # Path.is_dir raises on a name too long
+    # The module that names a reward counts: its bound arguments matter as much as its calls.
+    if not os.path.isdir(name):  # Path.is_dir raises on a very long name
         if (match := _FILE.match(name)) and Path(match[1]).is_file():
             starts.add(Path(match[1]).resolve())
         elif (match := _MODULE.match(name)) and (file := _file_of(match[1])) is not None:
@@ -76,13 +75,13 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
         path, spec = Path(getattr(module, "__file__", None) or "."), getattr(module, "__spec__", None)
         if path in files and spec is not None:
             loaded, content = _LOADED.setdefault(path, (spec, files[path]))
-            if content != files[path] and loaded is spec:  # a module that is loaded again has another spec
+            if content != files[path] and loaded is spec:  # a reloaded module has another spec
                 raise RewardsmithError(
-                    f"source_digest: {path} was edited after this process had loaded it, so that the old code runs "
+                    f"source_digest: {path} was edited after this process loaded it, so the old code runs "
                     "here. Start Python again, reload the module, or score with workers."
                 )
             _LOADED[path] = spec, files[path]
-    labeled = []  # by names that do not say where a file's package or folder is
+    labeled = []  # by names that do not depend on where the file's package or folder is
     for path, content in files.items():
         home = _home(path)
         labeled.append((str(path.relative_to(home.parent if _is_package(home) else home)), content))
@@ -93,11 +92,11 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
     return found.hexdigest()
 
 
-# --- where a reward is written -------------------------------------------------------------------------------------
+# --- where a reward's code is --------------------------------------------------------------------------------------
 
 
 def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:
-    """The files of a reward and of all it holds that can be called, and the code that no file holds."""
+    """Return the files of a reward and of all callables inside it, and the code that is in no file."""
     paths: set[Path] = set()
     codes: list[CodeType] = []
     waiting, seen, head = [reward], {id(reward)}, True
@@ -118,7 +117,7 @@ def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:
 
 
 def _homes_of(kind: type) -> list[Path]:
-    """The files of a class and of those of its bases that are not installed."""
+    """Return the files of a class and of its bases that are not installed."""
     first, *bases = kind.__mro__
     own = [path] if (path := _file_of(first.__module__)) is not None else []
     return own + [p for base in bases if (p := _file_of(base.__module__)) is not None and not _is_installed(p)]
@@ -142,12 +141,12 @@ def _inside(part: Any) -> Iterator[Any]:
         for cell in getattr(part, "__closure__", None) or ():
             try:
                 yield cell.cell_contents
-            except ValueError:  # not filled yet
+            except ValueError:  # a cell without a value yet
                 continue
 
 
 def _bytes_of(code: CodeType) -> bytes:
-    """What a function does, without where it was written, as it is for a function of a notebook."""
+    """Return what a function does, without the place where it was written; for functions of a notebook."""
     constants = [_bytes_of(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
     return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])
 
@@ -159,11 +158,11 @@ def _file_of(module: str | None) -> Path | None:
     return Path(path).resolve() if path and path.endswith(".py") and Path(path).is_file() else None
 
 
-# --- what belongs to it --------------------------------------------------------------------------------------------
+# --- which files belong to it --------------------------------------------------------------------------------------
 
 
 def _files(starts: set[Path]) -> set[Path]:
-    """Every file that counts."""
+    """Return every file that counts."""
     found, homes, followed, added, whole = set[Path](), set[Path](), set[Path](), set[Path](), set[Path]()
     waiting = sorted(starts)
     for path in waiting:
@@ -172,8 +171,8 @@ def _files(starts: set[Path]) -> set[Path]:
             homes.add(home)
             if _is_package(home):
                 found |= (files := _package(home))
-                whole |= files if _is_installed(home) else set()  # what it imports is its own, or installed too
-            elif not _is_installed(path):  # else a module beside all other packages
+                whole |= files if _is_installed(home) else set()  # its imports are its own, or installed too
+            elif not _is_installed(path):  # otherwise it is a module next to all installed packages
                 found |= {file.resolve() for file in home.glob("*.py") if file.is_file()}
     while waiting and len(followed) < MOST_FILES:
         path = waiting.pop(0)
@@ -192,7 +191,7 @@ def _files(starts: set[Path]) -> set[Path]:
 
 
 def _home(path: Path) -> Path:
-    """The outermost package that holds the file, or its folder where none does."""
+    """Return the outermost package that holds the file, or its folder if none does."""
     folder = path.parent
     while _is_package(folder) and _is_package(folder.parent):
         folder = folder.parent
@@ -204,30 +203,30 @@ def _is_package(folder: Path) -> bool:
 
 
 def _package(home: Path) -> set[Path]:
-    """Every `.py` file of a package; none where there are too many."""
+    """Return every `.py` file of a package; none if there are too many."""
     found: set[Path] = set()
     for folder, folders, names in os.walk(home):
         folders[:] = [f for f in folders if f[0] != "." and f not in ("__pycache__", "node_modules", "site-packages")]
         found |= {path for name in names if name.endswith(".py") and (path := Path(folder, name)).is_file()}
         if len(found) > MOST_FILES:
-            _say_large(home)
+            _warn_large(home)
             return set()
     return found
 
 
 @cache
-def _say_large(home: Path) -> None:
+def _warn_large(home: Path) -> None:
     logger.warning(
-        "source_digest: %s has more than %d files. Only those that the reward's module imports decide whether earlier "
-        "scores still hold. After an edit elsewhere in it, choose another output.", home, MOST_FILES,
+        "source_digest: %s has more than %d files. Only edits of those that the reward's module imports are noticed. "
+        "After an edit of another one, choose a new output.", home, MOST_FILES,
     )  # fmt: skip
 
 
 def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
-    """The files of the modules that a file imports, as far as they can be found without running anything.
+    """Yield the files of a file's imported modules, as far as they can be found without running code.
 
     Args:
-        added: folders that the files read so far put on `sys.path`, to which those of this file come.
+        added: folders that the files so far put on `sys.path`; this file's are added to it.
     """
     try:
         tree = ast.parse(path.read_bytes())
@@ -254,16 +253,16 @@ def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
 
 
 def _strings(nodes: Sequence[ast.expr]) -> list[str]:
-    """Those of the expressions that are a text."""
+    """Return the expressions that are strings."""
     return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value]
 
 
 def _named_in(path: Path, level: int, parts: list[str], added: set[Path]) -> Iterator[Path]:
-    """The files along a name that the file at `path` imports, from its own place where `level` is above 0."""
+    """Yield the files of a name that the file at `path` imports, relative to its own place if `level` is above 0."""
     places = [(path.parent, *path.parents)[level]] if level else _places(parts[0], path, added)
     for start in places:
         place: Path | None = start
-        left = parts if level else parts[1:]  # the last of them may be a name inside a module
+        left = parts if level else parts[1:]  # the last one may be a name inside a module
         while place is not None:
             if place.is_file():
                 yield place
@@ -277,7 +276,7 @@ def _named_in(path: Path, level: int, parts: list[str], added: set[Path]) -> Ite
 
 
 def _places(name: str, path: Path, added: set[Path]) -> Iterator[Path]:
-    """The folders or the files that may be the top-level module which the file at `path` imports."""
+    """Yield the folders or files that may be the top-level module that the file at `path` imports."""
     if name in sys.stdlib_module_names or name == "rewardsmith":
         return
     beside = (path.parent / name, path.parent / f"{name}.py")

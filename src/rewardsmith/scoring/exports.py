@@ -1,7 +1,7 @@
-"""A TRL reward as the function that another trainer calls.
+"""Export a TRL reward as the function that another trainer calls.
 
-verl and OpenRLHF know no "unscored": whoever exports says what an unscored row does there. `unscored=None` raises, so
-nothing is trained on; a number is paid instead and flagged by `scored` = 0 in the trainer's logs. NaN is refused,
+verl and OpenRLHF have no "unscored" value, so the exporting code decides. With `unscored=None` an unscored row raises,
+so nothing is trained on it. A number is used as its reward, with `scored` = 0 in the trainer's logs. NaN is refused,
 because either trainer would average it into its whole batch.
 """
 
@@ -23,7 +23,7 @@ from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 
 @dataclass(frozen=True)
 class Around(SyncOrAsync):
-    """A reward around another, async where that is; it pickles where that does."""
+    """A reward around another one; async and picklable if the inner one is."""
 
     reward: Callable[..., Any]
 
@@ -36,7 +36,7 @@ class Around(SyncOrAsync):
 
     @property
     def reasoned(self) -> Self:
-        """The same around the reward's `reasoned`, which says why in place of None."""
+        """The same reward, with the reason in place of None where the inner reward gives one."""
         return replace(self, reward=reasoned(self.reward))
 
 
@@ -55,9 +55,9 @@ class _ToTRL(Around):
 
 
 def to_trl(reward: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
-    """`reward` under a `__name__` of its own: TRL refuses rewards without one and merges the metrics of equal ones.
+    """Give `reward` its own `__name__`: TRL refuses rewards without one and merges metrics of equal names.
 
-    The name says what `functools.partial` has bound, unless given. The result pickles where the reward does.
+    By default the name includes the arguments of `functools.partial`. The result pickles if the reward does.
 
     >>> from functools import partial
     >>> def longest(completions, limit, **columns):
@@ -70,7 +70,7 @@ def to_trl(reward: Callable[..., Any], *, name: str | None = None) -> Callable[.
 
 @dataclass(frozen=True)
 class _Exported:
-    """A reward for a trainer that knows no "unscored". caller: what errors call the function that made it."""
+    """A reward for a trainer without "unscored" rows. caller: the exporting function, for error messages."""
 
     reward: Callable[..., Any]
     unscored: float | None
@@ -79,8 +79,8 @@ class _Exported:
     def __post_init__(self) -> None:
         if self.unscored is not None and not math.isfinite(self.unscored):
             raise ValueError(
-                f"{self.caller}: unscored={self.unscored} would poison the whole batch it is averaged into. "
-                "Pass a finite number that unscored rows are paid, or None to raise on them."
+                f"{self.caller}: unscored={self.unscored} would spoil the average of its whole batch. "
+                "Pass a finite number as the reward of unscored rows, or None to raise on them."
             )
 
     @property
@@ -88,7 +88,7 @@ class _Exported:
         return name_of(self.reward)
 
     def scores(self, completions: list[str], columns: dict[str, list[Any]]) -> tuple[list[float], list[float]]:
-        """Scores, and 1.0 where one is the reward's own."""
+        """Return the scores, and 1.0 for each that is the reward's own."""
         signature = signature_of(self.reward)
         available: dict[str, Any] = {**columns, "completions": completions}
         available |= dict.fromkeys(signature.aliases(available), columns["answer"])
@@ -129,14 +129,14 @@ class _ToVerl(_Exported):
 
 
 def to_verl(reward: Callable[..., Any], *, unscored: float | None) -> Callable[..., dict[str, float]]:
-    """`reward` as verl's `compute_score(data_source, solution_str, ground_truth, extra_info)`.
+    """Export `reward` as verl's `compute_score(data_source, solution_str, ground_truth, extra_info)`.
 
-    `answer` and `ground_truth` are the ground truth; the entries of `extra_info` are columns, and its `prompt` or
-    `question` the prompt, which verl does not pass. Name the result in `custom_reward_function.name`. An async reward
-    is run to its end in verl's thread.
+    Columns `answer` and `ground_truth` hold the ground truth, and the entries of `extra_info` are columns too. Its
+    `prompt` or `question` is the prompt, which verl does not pass. Set `custom_reward_function.name` to the result's
+    name. An async reward runs to its end in verl's thread.
 
     Args:
-        unscored: the score of a row the reward cannot score; None raises there instead.
+        unscored: the score of a row that the reward cannot score; None raises.
 
     >>> to_verl(lambda completions, answer, **columns: [None], unscored=0.0)("set", "4", "4")
     {'score': 0.0, 'scored': 0.0}
@@ -175,14 +175,14 @@ class _ToOpenRLHF(_Exported):
 def to_openrlhf(
     reward: Callable[..., Any], *, unscored: float | None, end_tokens: Sequence[str] = ()
 ) -> Callable[..., dict[str, Any]]:
-    """`reward` as OpenRLHF's `reward_func(queries, prompts, labels)`.
+    """Export `reward` as OpenRLHF's `reward_func(queries, prompts, labels)`.
 
-    A completion is what follows the prompt in its query; `answer` is the label. OpenRLHF decodes with special tokens:
-    those that end a turn (`<|im_end|>`, `<|eot_id|>`, `</s>` and their kind) are taken off before the reward looks.
+    A completion is the part of a query after its prompt; `answer` is the label. OpenRLHF decodes special tokens too:
+    those that end a turn (`<|im_end|>`, `<|eot_id|>`, `</s>` and similar) are removed before scoring.
 
     Args:
-        unscored: the reward of a row the reward cannot score; None raises there instead.
-        end_tokens: further ones to take off, such as "[END]".
+        unscored: the reward of a row that the reward cannot score; None raises.
+        end_tokens: further tokens to remove, such as "[END]".
 
     >>> exported = to_openrlhf(lambda completions, answer, **columns: [float(c == a) for c, a in
     ...     zip(completions, answer)], unscored=0.0)

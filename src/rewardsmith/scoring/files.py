@@ -1,4 +1,4 @@
-"""score_file: a file of rows to a file of rows with rewards, by a job that can be killed and repeated."""
+"""score_file: write a file of rows again with rewards, by a job that can be killed and continued."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from rewardsmith.scoring.progress import Bar
 
 logger = logging.getLogger(__name__)
 MOST_KEPT, SAMPLED = 1 << 25, 64
-"""Characters of rows that are kept in memory once read, by every 64th record; more are read again when needed."""
+"""Characters of rows to keep in memory, estimated from every 64th record; larger files are read again when needed."""
 
 
 class ScoreSummary(NamedTuple):
-    """What a job came to.
+    """The result of a job.
 
-    n_scored: rows with a reward; of several rewards, with every one.
-    unscored: reason → rows; of several rewards, summed over them.
-    n_found: rows whose blocks were finished when this run began.
-    seconds: of this run.
-    made: when the output was written, where this run found it finished; else None.
-    by_reward: of several rewards, label → reason → rows, the scored ones under "scored".
-    first: reason → the detail of the first row with it; of several rewards, of the first of them that has one.
+    n_scored: rows with a reward; of several rewards, rows that all of them scored.
+    unscored: reason → number of rows; of several rewards, the sum over them.
+    n_found: rows of blocks that were finished before this run.
+    seconds: duration of this run.
+    made: when the output was written, if this run found it finished; else None.
+    by_reward: for several rewards, label → reason → number of rows, with the scored ones under "scored".
+    first: reason → detail of its first row; of several rewards, of the first one that has it.
     """
 
     out: Path
@@ -58,7 +58,7 @@ class ScoreSummary(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """One reward of a job."""
+    """The scoring of one reward."""
 
     scoring: BlockScoring
     lock: Journal
@@ -82,53 +82,53 @@ def score_file(
 ) -> ScoreSummary:
     """Score every row of a file, and write the file again with the columns `reward` and `reason`.
 
-    Rows keep their order and columns; `reward` is null where a row is unscored, and `reason` says why. Of several
-    rewards each has columns of its own, `reward/NAME` and `reason/NAME`; of a recipe, or a mapping from names to
-    rewards, each source has, and `reward` is what they come to, where a row alone decides that.
+    Rows keep their order and columns. `reward` is null for an unscored row, and `reason` says why. Several rewards get
+    columns of their own, `reward/NAME` and `reason/NAME`. So does each source of a recipe or of a mapping from names to
+    rewards; `reward` is then their total, if it depends on one row only.
 
-    Finished blocks of rows are kept in the folder `OUT.parts`, batches of the others in journals there. Killed, the
-    same call asks again at most what was under way, on whichever engine; done, it scores nothing. After an edit of the
-    reward's code it scores all rows anew. Where a result depends on which rows share a batch, give `block_size`: then
-    any engine cuts the same blocks and batches.
+    Finished blocks of rows are stored in the folder `OUT.parts`, with journals for the batches of the others. After a
+    kill, the same call repeats at most the calls that were running, on any engine; after the end, it scores nothing.
+    After an edit of the reward's code it scores all rows again. If a result depends on which rows share a batch, pass
+    `block_size`: then every engine makes the same blocks and batches.
 
     Args:
-        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame;
-            each row needs `prompt` and `completion`; one whose completion holds no text is unscored.
-        reward: a name that `load_reward` knows, or what it gives, or a list of these.
-        out: a `.jsonl` or `.parquet` file; `scoring.output.write_records` says what becomes of NaN and broken text.
+        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame.
+            Each row needs `prompt` and `completion`; a completion without text is unscored.
+        reward: a name for `load_reward`, its result, or a list of these.
+        out: a `.jsonl` or `.parquet` file; see `scoring.output.write_records` for NaN and broken text.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
-        timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
+        timeout: seconds per row; None is 30, and no limit for a reward model or a judge.
         batch_size: rows per call of a batched reward; a reward model makes its own batches.
-        concurrency: rows that an async reward works on at once, where the reward does not say.
-        memory: bytes of address space that a worker process may take; None sets no limit.
-        block_size: rows that are finished together; None: what the job on disk has; of a new one a 32nd of the rows,
-            at least 64 and at most 1024, and on Ray a quarter of a worker's share, in whole batches.
-        conversational: give the reward messages where the file has strings. Without it a block on whose every row the
-            reward raises is given in the other form, if that helps.
+        concurrency: rows that an async reward works on at once, unless the reward states it.
+        memory: bytes of address space per worker process; None sets no limit.
+        block_size: rows per block. None takes that of the job on disk; for a new job a 32nd of the rows, at least 64
+            and at most 1024, or on Ray a quarter of a worker's share, in whole batches.
+        conversational: give the reward messages instead of the file's strings. Without it, a block on whose every row
+            the reward raises is tried in the other form.
         progress: draw a bar on standard error.
 
     Raises:
         RowsError: the rows cannot be read.
-        RewardsmithError: `OUT.parts` holds another job, or `out` is a file that no job of ours has written.
+        RewardsmithError: `OUT.parts` holds another job, or no job of ours wrote `out`.
     """
     start = time.monotonic()
     path = Path(out)
     if path.suffix not in (".jsonl", ".parquet"):
-        raise ValueError(f"score_file: {path} ends in {path.suffix!r}. Name a .jsonl or a .parquet file to write.")
+        raise ValueError(f"score_file: {path} ends in {path.suffix!r}. Name a .jsonl or .parquet file as output.")
     folder = path.with_name(f"{path.name}.parts")
     if isinstance(rows, str | Path) and path.exists() and Path(rows).exists() and path.samefile(rows):
-        raise RewardsmithError(f"score_file: {path} is the file of the rows. Name another file to write.")
+        raise RewardsmithError(f"score_file: {path} is the file of the rows. Name another output file.")
     if path.exists() and not (folder / "job").is_file():
         raise RewardsmithError(
-            f"score_file: {path} exists and is of no job that can be continued. Remove it, or choose another name."
+            f"score_file: {path} exists, and no job that can be continued wrote it. Remove it, or choose another name."
         )
     columns = columns_of(reward)
     if block_size is not None and block_size < 1:
-        raise ValueError(f"score_file: block_size is {block_size}, which cannot be. Pass at least 1.")
+        raise ValueError(f"score_file: block_size is {block_size}. Pass at least 1.")
     engine = LocalEngine() if engine is None else engine
 
     def size(n_rows: int) -> int:
-        """Rows of a block: as given, as the job on disk has it, or as the engine, or else their number, has it."""
+        """Return the rows per block: as given, else as in the job on disk, as the engine wants, or the default."""
         known = block_size or header_of(folder / "job").get("block_size")
         if known is None and hasattr(engine, "block_size"):
             known = engine.block_size(n_rows, batch_size)
@@ -143,21 +143,21 @@ def score_file(
         common = {"batch_size": batch_size, "concurrency": concurrency, "memory": memory}
         top, jobs = _opened(stack, folder, columns, plan, {"timeout": timeout, **common})
         if path.exists() and any(job.lock.emptied for job in jobs.values()):
-            logger.warning("score_file: %s is of the code before. It is replaced when this run ends.", path)
+            logger.warning("score_file: %s is from earlier code. It is replaced when this run ends.", path)
         n_found = min(_score(plan, job, engine, bar) for job in jobs.values())
         joined = _Joined(plan, columns, jobs)
         known = top.records if n_found == plan.n_rows and path.is_file() else []
         outputs = [record for record in known if record.get("output") == path.name]
         made = str(outputs[-1]["at"]) if outputs else None
         if outputs and outputs[-1]["digest"] != file_digest(path):
-            logger.warning("score_file: %s was changed since it was made. It is written again.", path)
+            logger.warning("score_file: %s was changed after it was written. It is written again.", path)
             made = None
         if made is None:
             write_records(path, joined, columns.added)
             at = datetime.now().astimezone().isoformat(timespec="seconds")
             top.append({"output": path.name, "digest": file_digest(path), "at": at})
         else:
-            for _ in joined:  # to count
+            for _ in joined:  # counts the results
                 pass
     by_reward = {label or "reward": dict(sorted(joined.tallies[label].items())) for label in columns.labels}
     unscored = joined.tallies[""] if "" in columns.labels else sum(joined.tallies.values(), Counter[str]())
@@ -170,7 +170,7 @@ def score_file(
 
 
 def _source(rows: Any) -> Any:
-    """What can be gone through several times."""
+    """Return rows that can be iterated several times."""
     if isinstance(rows, str | Path):
         return Path(rows)
     if not isinstance(rows, Iterable):
@@ -183,9 +183,9 @@ def _source(rows: Any) -> Any:
 
 
 def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> RowsFile:
-    """Read all rows once: their columns, what each block is known by, and, if they are few, the rows themselves.
+    """Read all rows once: their columns, the digests of the blocks, and, if they are few, the rows themselves.
 
-    Reading errors show before anything is scored.
+    Errors of the input thus show before anything is scored.
     """
     columns: dict[str, None] = {}
     kept: Read | None = Read([], [], [])
@@ -207,7 +207,7 @@ def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> RowsFile:
     if not n_texts and "completion_ids" not in columns:
         given = (record.get("completion") for records in rows.records() for record in records)
         numbers = [type(value).__name__ for value in given if isinstance(value, Number) and not is_missing(value)][:1]
-        todo = f"It holds numbers ({numbers[0]}): make them text" if numbers else "Rename the column that holds it"
+        todo = f"Convert its numbers ({numbers[0]}) to text" if numbers else "Rename the column that holds it"
         raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
     each = block_size(n_rows)
     blocks = (ids[16 * start : 16 * (start + each)].hex().encode() for start in range(0, n_rows, each))
@@ -218,7 +218,7 @@ def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> RowsFile:
 def _opened(
     stack: contextlib.ExitStack, folder: Path, columns: Columns, plan: RowsFile, options: dict[str, Any]
 ) -> tuple[Journal, dict[str, _Job]]:
-    """The journal that knows the output, and the jobs by label: one in the folder itself, several in folders inside."""
+    """Return the output's journal, and the jobs by label: one in the folder itself, several in folders inside it."""
     digest = hashlib.blake2b("".join(plan.digests).encode(), digest_size=16).hexdigest()
     shared = {"block_size": plan.block_size, "rows": digest}
     out = folder.with_suffix("")
@@ -234,7 +234,7 @@ def _opened(
     jobs = {}
     for label, target in columns.targets.items():
         check_columns(target.reward, plan.columns)
-        # A digest tells labels apart that differ in other characters.
+        # A digest separates labels that differ only in other characters.
         apart = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
         name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', label)[:40]}-{apart}"
         place = (folder / name if top else folder).resolve()
@@ -251,17 +251,17 @@ def _opened(
 
 
 def _score(plan: RowsFile, job: _Job, engine: Engine, bar: Bar | None) -> int:
-    """Score the blocks that are not finished; the rows of those that are."""
+    """Score the unfinished blocks, and return the number of rows in finished ones."""
     found, damaged = set[int](), list[Path]()
     for index, digest in enumerate(plan.digests):
         part = job.parts.read(index, digest)
-        # A row whose endpoint gave no answer is asked again.
+        # A row whose endpoint gave no answer is tried again.
         if part is not None and not any(r is not None and r.partition(":")[0] == "endpoint" for r in part.reasons):
             found.add(index)
         elif part is None and job.parts.path(index).exists():
             damaged.append(job.parts.path(index))
     if damaged:
-        logger.warning("score_file: damaged parts (%d, the first %s): their rows are scored again.",
+        logger.warning("score_file: %d parts are damaged, the first %s. Their rows are scored again.",
                        len(damaged), damaged[0])  # fmt: skip
     n_found = sum(min(plan.block_size, plan.n_rows - index * plan.block_size) for index in found)
     if bar:
@@ -270,16 +270,16 @@ def _score(plan: RowsFile, job: _Job, engine: Engine, bar: Bar | None) -> int:
     advance = bar.advance if bar else lambda n_rows: None
     for index, results in engine(missing, job.scoring, advance) if len(found) < len(plan.digests) else ():
         job.parts.keep(index, plan.digests[index], results)
-        if not any(result.reason == "endpoint" for result in results):  # else the journal knows who need not be asked
+        if not any(result.reason == "endpoint" for result in results):  # else the journal keeps the answered rows
             job.scoring.journal(index).unlink(missing_ok=True)
     return n_found
 
 
 class _Joined:
-    """The records of each block with what they got; can be gone through again.
+    """The records of each block with their results; can be iterated several times.
 
-    tallies: label → reason, or "scored" → rows. n_whole: rows that every reward scored. first: reason → the first
-        detail. Of the last time through.
+    tallies: label → reason, or "scored" → number of rows. n_whole: rows that every reward scored. first: reason → its
+        first detail. All of them are of the last iteration.
     """
 
     def __init__(self, plan: RowsFile, columns: Columns, jobs: dict[str, _Job]) -> None:
@@ -300,7 +300,7 @@ class _Joined:
                 if part is None:
                     raise RewardsmithError(
                         f"score_file: {job.parts.path(index)} was changed while this job ran. "
-                        "Run the same command again, which scores its rows again."
+                        "Run the same command again to score its rows again."
                     )
                 found[label] = part
             if blocks is not None:

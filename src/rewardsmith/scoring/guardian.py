@@ -1,7 +1,7 @@
-"""A guardian: the process between a worker and its parent that ends the worker with all that it has started.
+"""A guardian: a process between a worker and its parent that ends the worker with all processes it started.
 
-It outlives a parent that is killed. On Linux it adopts every orphan below it, so that programs with a session of their
-own end too; elsewhere only the worker's process group does. It keeps the last bytes of the worker's standard error.
+It outlives a killed parent. On Linux it adopts all orphans of the worker, so that programs in other sessions end too;
+elsewhere only the worker's process group ends. It keeps the last bytes of the worker's standard error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from collections.abc import Callable
 KEPT = 2048
 """Bytes of standard error that are kept."""
 PATIENCE = 10.0
-"""Seconds that what is killed gets to be gone; a process in the kernel's hands cannot be waited for."""
+"""Seconds that killed processes get to end; one that is blocked in the kernel cannot be waited for."""
 _HEAD = struct.Struct("=QQQ")
 
 
 class Tail:
-    """The end of the worker's standard error: the guardian reads it off a pipe, both see it in shared memory.
+    """The end of the worker's standard error, which the guardian reads from a pipe into shared memory.
 
-    The head holds the byte from which the running call counts, the bytes read so far, and 1 while some are being read.
+    The head holds the byte where the running call starts, the bytes read so far, and 1 during a read.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,11 @@ class Tail:
         self._memory = mmap.mmap(-1, _HEAD.size + KEPT)
 
     def mark(self) -> None:
-        """Forget what was written before now (worker)."""
+        """Forget the output so far (called in the worker)."""
         self._memory[:8] = struct.pack("=Q", self._written())
 
     def recent(self) -> bytes:
-        """What was written since the mark, at most the last `KEPT` bytes (worker)."""
+        """Return the output since the mark, at most the last `KEPT` bytes (called in the worker)."""
         with contextlib.suppress(Exception):
             sys.stderr.flush()
         written, deadline = self._written(), time.monotonic() + 1.0
@@ -48,7 +48,7 @@ class Tail:
         return self.kept()
 
     def kept(self) -> bytes:
-        """What was read since the mark, at most the last `KEPT` bytes."""
+        """Return the bytes read since the mark, at most the last `KEPT`."""
         mark, total, _ = self._head()
         wanted = min(max(total - mark, 0), KEPT)
         ring = self._memory[_HEAD.size :]
@@ -56,7 +56,7 @@ class Tail:
         return (ring[end:] + ring[:end])[KEPT - wanted :]
 
     def read(self) -> bool:
-        """Read what is there now; False once nobody can write any more (guardian)."""
+        """Read the available output; False once all writers have closed the pipe (called in the guardian)."""
         for _ in range(64):
             _, total, _ = self._head()
             self._memory[16:24] = struct.pack("=Q", 1)
@@ -66,7 +66,7 @@ class Tail:
                 return True
             else:
                 last = new[-KEPT:]
-                start = (total + len(new) - len(last)) % KEPT  # in the ring
+                start = (total + len(new) - len(last)) % KEPT  # position in the ring
                 for place, piece in ((start, last[: KEPT - start]), (0, last[KEPT - start :])):
                     self._memory[_HEAD.size + place : _HEAD.size + place + len(piece)] = piece
                 self._memory[8:16] = struct.pack("=Q", total + len(new))
@@ -81,28 +81,28 @@ class Tail:
         return mark, total, reading
 
     def _written(self) -> int:
-        """The bytes written so far, read or not; asked again while the guardian is reading."""
-        import fcntl  # not at the top: this room is importable where there are no workers, as on Windows
+        """Return the number of bytes written so far, read or not; retried while the guardian reads."""
+        import fcntl  # here, because the package must import on systems without workers, such as Windows
         import termios
 
         while True:
             before = self._head()
             try:
                 unread = int(struct.unpack("i", fcntl.ioctl(self.writes, termios.FIONREAD, b"\0" * 4))[0])
-            except OSError:  # the reward has closed it
+            except OSError:  # the reward has closed its standard error
                 return before[1]
             if before == self._head() and not before[2]:
                 return before[1] + unread
             time.sleep(0)
 
 
-def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None:
-    """Run `work` in a child, and end this process as that child ended (same signal or status), with all below it.
+def guard(work: Callable[[Tail], None], lifeline: int, parent: int) -> None:
+    """Run `work` in a child; when it ends, end all its processes and exit with its signal or status.
 
-    It ends early once the parent hangs up, dies, or sends SIGTERM. What the child last wrote to standard error goes to
-    the parent through `lifeline`.
+    It ends the child early once the parent closes the socket, dies, or sends SIGTERM. The last standard error of the
+    child goes to the parent through `lifeline`.
     """
-    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans below come to this process
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans of the worker become children of this process
     tail = Tail()
     me, worker = os.getpid(), os.fork()
     if worker == 0:
@@ -117,23 +117,23 @@ def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None
         return
     os.close(tail.writes)
     brood = _Brood(worker)
-    # Read standard error and collect orphans, until the worker has ended or is to be ended.
+    # Read standard error and collect orphans, until the worker has ended or must be ended.
     awake, wake = os.pipe()
     for end in (awake, wake):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    told: list[int] = []
+    signals: list[int] = []
     signal.signal(signal.SIGCHLD, lambda number, _: None)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, lambda number, _: told.append(number))
+        signal.signal(number, lambda number, _: signals.append(number))
     ends = {lifeline}
-    if hasattr(os, "pidfd_open"):  # the lifeline stays open in processes that the parent has forked
+    if hasattr(os, "pidfd_open"):  # the lifeline stays open in forks of the parent
         with contextlib.suppress(OSError):
             ends.add(os.pidfd_open(parent))
-    selector = selectors.DefaultSelector()  # descriptors keep the parent's numbers, too high for `select` in some
+    selector = selectors.DefaultSelector()  # descriptors keep the parent's numbers, which `select` may not accept
     for descriptor in (*ends, awake, tail.reads):
         selector.register(descriptor, selectors.EVENT_READ)
-    while brood.reap() and brood.status is None and not told and os.getppid() == parent:
+    while brood.reap() and brood.status is None and not signals and os.getppid() == parent:
         ready = {key.fd for key, _ in selector.select()}
         if tail.reads in ready and not tail.read():
             selector.unregister(tail.reads)
@@ -158,14 +158,14 @@ def stand_over(work: Callable[[Tail], None], lifeline: int, parent: int) -> None
 
 
 class _Brood:
-    """The worker and what it has started. status: how the worker ended, None while it runs."""
+    """The worker and the processes it started. status: how the worker ended, None while it runs."""
 
     def __init__(self, worker: int) -> None:
         self.worker = worker
         self.status: int | None = None
 
     def reap(self) -> bool:
-        """Collect whoever has ended; False once nobody is left."""
+        """Collect the processes that have ended; False once none is left."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 process, status = os.waitpid(-1, os.WNOHANG)
@@ -176,9 +176,9 @@ class _Brood:
         return False
 
     def end(self) -> None:
-        """Kill them all, those too that come here as orphans when their parents die."""
+        """Kill all of them, also those that become orphans and children of this process meanwhile."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self.status is None or sys.platform != "linux":  # elsewhere its group is all that can be found
+            if self.status is None or sys.platform != "linux":  # on other systems only the group can be found
                 os.killpg(self.worker, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             if self.status is None:

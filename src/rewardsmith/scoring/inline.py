@@ -1,4 +1,4 @@
-"""Scoring in this process: no start-up, but nothing that could stop a call which hangs or ends the process."""
+"""Score in this process: no start-up time, but nothing can stop a call that hangs or ends the process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from rewardsmith.scoring.work import Reply, Unit
 
 
 class Inline:
-    """Runs units one after another, async ones `concurrency` at a time on an event loop of their own.
+    """Run units one after another, or async ones `concurrency` at a time on an event loop of their own.
 
-    Rows are copied before the reward sees them, as a worker process would get them. What the reward prints goes to
-    standard error.
+    The reward gets copies of the rows, as in a worker process. Its printed output goes to standard error.
     """
 
     def __init__(self, caller: Caller, *, concurrency: int) -> None:
@@ -27,7 +26,7 @@ class Inline:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
-        """Cancel what is under way and stop the event loop."""
+        """Cancel running calls and stop the event loop."""
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(_stop(), self._loop)
             self._loop = None
@@ -59,7 +58,7 @@ class Inline:
     def _run_async(
         self, waiting: deque[Unit], stop: Callable[[], bool], write: Callable[[int], None]
     ) -> Generator[Unit, None, None]:
-        if self._loop is None:  # in a thread of its own, because the caller may be inside a running loop (a notebook)
+        if self._loop is None:  # in its own thread, because the caller may be in a running loop (a notebook)
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_turn, args=(self._loop,), daemon=True).start()
         loop, done = self._loop, queue.SimpleQueue[tuple[Unit, Future[None]]]()
@@ -96,7 +95,7 @@ class Inline:
 
 
 async def _stop() -> None:
-    """End the running loop once its other tasks have had a second to end."""
+    """Stop the running loop after its other tasks have ended, or after one second."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -106,7 +105,7 @@ async def _stop() -> None:
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Run the loop until it is stopped, also where a task of the reward raises SystemExit."""
+    """Run the loop until it is stopped, even if a task of the reward raises SystemExit."""
     while True:
         with contextlib.suppress(SystemExit, KeyboardInterrupt):
             return loop.run_forever()

@@ -1,4 +1,4 @@
-"""The journal of a scoring job: append-only lines on disk, so that a killed job resumes where it was."""
+"""The journal of a scoring job: append-only lines on disk, from which a killed job continues."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from rewardsmith.scoring.work import Scored
 logger = logging.getLogger(__name__)
 SCHEMA = "rewardsmith.journal/4"
 CODE = ("source", "version")
-"""Header fields of a scoring job that change with code: where only they differ, the job begins anew."""
+"""Header fields of a scoring job that change with code: if only they differ, the job starts again."""
 _JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
 _HEAD = b'{"schema":"rewardsmith.journal/'
 _MARK = b',"seal":"'
 
 
 class Journal:
-    """One file: a header line that says which job it belongs to, then one line per record.
+    """One file: a header line that identifies the job, then one line per record.
 
-    Every line ends in a digest of itself and of the header. A line that was cut or changed is damaged: it is named in a
-    warning, blanked, and left out of `records`, so that what it held is scored again. A line is appended in one write,
-    so a killed process leaves at most a cut last line. The file is locked while open: two jobs on one journal would
-    score the same rows twice.
+    Every line ends in a digest of itself and of the header. A cut or changed line is named in a warning, blanked, and
+    left out of `records`, so its rows are scored again. A line is appended in one write, so a killed process leaves at
+    most one cut line at the end. The file is locked while open, because two jobs on one journal would score the same
+    rows twice.
 
-    key: under which the records of this job are sealed. emptied: it was of other code, and what it held is gone.
-    records: what was found, in order.
+    key: seals the records of this job. emptied: the journal was of other code and has been emptied.
+    records: the records found, in order.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Journal:
         """Open or create `path` for the job described by `header` (JSON values).
 
         Args:
-            patience: seconds to wait for a job that has it open, such as one that is about to die.
-            anew: fields of the header; a journal that differs in nothing else is emptied, which a warning says.
-            remedy: what to do about one of another job or version.
+            patience: seconds to wait for a job that has it open, such as one that is about to end.
+            anew: fields of the header; if only these differ, the journal is emptied with a warning.
+            remedy: the advice in errors about a journal of another job or version.
 
         Raises:
             RewardsmithError: the file belongs to another job, is in use, is of another version, or is no journal.
@@ -71,7 +71,7 @@ class Journal:
     def _lock(self, deadline: float) -> None:
         try:
             import fcntl
-        except ImportError:  # not on POSIX: two jobs on one journal stay the caller's care
+        except ImportError:  # not on POSIX: the caller must not run two jobs on one journal
             return None
         try:
             while True:
@@ -99,14 +99,14 @@ class Journal:
             differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
             if not set(differing) <= set(anew):
                 listed = ", ".join(
-                    "the rows have changed"  # a digest tells a reader nothing
+                    "the rows have changed"  # a digest would not help a reader
                     if name == "rows"
                     else f"{name} was {found.get(name)!r}, now {wanted.get(name)!r}"
                     for name in differing
                 )
                 raise RewardsmithError(f"Journal: {self.path} belongs to another job ({listed}). {self._remedy}")
             logger.warning(
-                "Journal: the code has changed since %s was written (%s): all rows are scored anew.",
+                "Journal: the code has changed since %s was written (%s). All rows are scored again.",
                 self.path, ", ".join(differing),
             )  # fmt: skip
             os.ftruncate(self._file, 0)
@@ -116,30 +116,30 @@ class Journal:
         damaged: list[tuple[int, int]] = []
         start = 0
         for number, line in enumerate(lines):
-            whole = number < len(lines) - 1  # the last piece stands behind the last line end
+            whole = number < len(lines) - 1  # the last piece follows the last line end
             record = unsealed(line + b"\n", key) if whole else None
             if record is not None:
                 self.records.append(record)
             elif line.strip(b" ") and not (whole and unsealed(line + b"\n") == wanted):
                 damaged.append((start, len(line)))
             start += len(line) + 1
-        if damaged:  # named once, because they are overwritten with blanks
+        if damaged:  # warned of only once, because they are overwritten with blanks
             logger.warning(
-                "Journal: damaged records in %s (%d, the first at byte %d): what they held is scored again.",
+                "Journal: %s has damaged records (%d, the first at byte %d). Their rows are scored again.",
                 self.path, len(damaged), damaged[0][0],
             )  # fmt: skip
-            with naming(self.path), self.path.open("r+b") as file:  # appending descriptors cannot write elsewhere
+            with naming(self.path), self.path.open("r+b") as file:  # append-mode descriptors cannot overwrite
                 for start, length in damaged:
                     file.seek(start)
                     file.write(b" " * length)
-                if sum(damaged[-1]) == len(content):  # cut: the next record must not go on in its line
+                if sum(damaged[-1]) == len(content):  # a cut line: the next record must not continue it
                     file.truncate(damaged[-1][0])
         if found is None:
             self.append(wanted)
         self.key = key
 
     def _refuse_stranger(self, content: bytes) -> None:
-        """Refuse a file that is no journal; one with a damaged header is ours by its records or its first bytes."""
+        """Refuse a file that is no journal; a damaged header is accepted if the records or first bytes are ours."""
         try:
             first = json.loads(content.split(b"\n", 1)[0])
         except ValueError:
@@ -148,7 +148,7 @@ class Journal:
         if schema != SCHEMA and str(schema).startswith("rewardsmith.journal/"):
             self._refuse_version(schema)
         if _MARK not in content and not content.startswith(_HEAD) and not _HEAD.startswith(content):
-            raise RewardsmithError(f"Journal: {self.path} is no journal of ours. Move it, or choose another folder.")
+            raise RewardsmithError(f"Journal: {self.path} is not a journal. Move it, or choose another folder.")
 
     def _refuse_version(self, schema: Any) -> NoReturn:
         raise RewardsmithError(
@@ -156,13 +156,13 @@ class Journal:
         )
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Add lines; they have reached the operating system when this returns, so killing us cannot lose them."""
+        """Append records; on return the operating system has them, so killing this process cannot lose them."""
         lines, written = b"".join(sealed(record, self.key) for record in records), 0
         with naming(self.path):
             try:
                 while written < len(lines):
                     written += os.write(self._file, lines[written:])
-            except OSError:  # a full disk: no half of a record may stay for the next one to be glued to
+            except OSError:  # a full disk: remove the partial record, so that the next one does not continue it
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise
 
@@ -174,7 +174,7 @@ class Journal:
 
 
 def header_of(path: Path) -> dict[str, Any]:
-    """Return the header of a journal; empty where there is no journal, or its header is damaged."""
+    """Return the header of a journal; {} if there is no journal or its header is damaged."""
     try:
         with path.open("rb") as file:
             return unsealed(file.readline()) or {}
@@ -183,7 +183,7 @@ def header_of(path: Path) -> dict[str, Any]:
 
 
 def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:
-    r"""The record as one line of JSON whose last field is a digest of the rest, under `key`.
+    r"""Return the record as one line of JSON whose last field is a digest of the rest, under `key`.
 
     >>> line = sealed({"n": 1})
     >>> line[:15], len(line)
@@ -194,7 +194,7 @@ def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:
 
 
 def unsealed(line: bytes, key: bytes = b"") -> dict[str, Any] | None:
-    r"""The record of such a line; None where a byte of it has changed, or where it was sealed under another key.
+    r"""Return the record of such a line; None if any byte has changed, or if another key sealed it.
 
     >>> unsealed(sealed({"n": 1})), unsealed(sealed({"n": 1}).replace(b"1,", b"2,"))
     ({'n': 1}, None)
@@ -211,14 +211,14 @@ def _digest(body: bytes, key: bytes) -> bytes:
 
 
 class Recorded(NamedTuple):
-    """The results under one key: one row's, or a whole call's."""
+    """The results under one key: of one row, or of a whole call."""
 
     results: list[Scored]
     microseconds: int
 
 
 def under_way(records: Iterable[Mapping[str, Any]]) -> int:
-    """How many rows a scoring job had sent in its last run and got no result for.
+    """Return how many rows a scoring job had sent in its last run without getting a result.
 
     >>> under_way([{"sent": 2, "first": True}, {"sent": 3, "first": False}, {"results": [0, 0]}])
     3
@@ -230,21 +230,21 @@ def under_way(records: Iterable[Mapping[str, Any]]) -> int:
 
 
 def recorded(record: Mapping[str, Any]) -> dict[str, Recorded]:
-    """The results that a record holds, by key."""
+    """Return the results in a record, by key."""
     if "sent" in record:
         return {}
     each = record["seconds"]
     results = [Scored(*got) if isinstance(got, list) else Scored(got, None, "", each) for got in record["results"]]
     if record["whole"]:
         return {record["keys"][0]: Recorded(results, record["microseconds"])}
-    # Integer shares that add up again, so that a resumed job's total is the same to the last digit.
+    # Integer shares with an exact sum, so that a resumed job has the same total to the last digit.
     share, left = divmod(record["microseconds"], len(results))
     pairs = enumerate(zip(record["keys"], results, strict=True))
     return {key: Recorded([result], share + (position < left)) for position, (key, result) in pairs}
 
 
 def record_of(keys: list[str], results: list[Scored], *, whole: bool, microseconds: int) -> dict[str, Any]:
-    """The record of the results under some keys: each is its number alone where nothing else tells it from others."""
+    """Return the record of results under their keys; a result without other fields is its number alone."""
     plain = (None, "", results[0].seconds, False, False)
     fields = [result.reward if result[1:] == plain else result for result in results]
     return {"keys": keys, "whole": whole, "microseconds": microseconds, "seconds": plain[2], "results": fields}

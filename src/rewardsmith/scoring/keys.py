@@ -1,4 +1,4 @@
-"""What a row is known by: a digest of all that the reward is given."""
+"""Keys of rows: digests of everything that the reward is given."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _STR, _FLAT = frozenset((str,)), frozenset((str, int, float, bool, type(None)))
 
 
 def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) -> list[str]:
-    """A digest per row of everything that the reward is given, and of what the caller asks anew."""
+    """Return a digest per row of all that the reward is given, and of the caller's `nonce` and mutation check."""
     salt = json.dumps([nonce, check_mutation]).encode()
     keys: list[str] = []
-    heads: dict[tuple[int, int], bytes] = {}  # edits of one row share its prompt and columns: encode them once
+    heads: dict[tuple[int, int], bytes] = {}  # edits of one row share prompt and columns, which are encoded once
     for number, row in enumerate(rows, start=1):
         try:
             shared = id(row.prompt), id(row.columns)
@@ -29,7 +29,7 @@ def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) 
                 columns = row.columns if type(row.columns) is dict else dict(row.columns)
                 head = heads[shared] = salt + _encoded(row.prompt) + (_encoded(columns) if columns else _NO_COLUMNS)
             digest = hashlib.blake2b(head + _encoded(row.completion), digest_size=16)
-        except Exception as error:  # pickle raises whatever a class of the user's raises
+        except Exception as error:  # pickle raises anything that a user's class raises
             for name, value in (("prompt", row.prompt), ("completion", row.completion), *row.columns.items()):
                 try:
                     _encoded(value)
@@ -47,9 +47,9 @@ def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) 
 
 
 def _encoded(value: Any) -> bytes:
-    """Bytes that tell the value from any other; the order of a mapping's keys does not count."""
+    """Encode a value as bytes that differ for different values; the order of a mapping's keys does not count."""
     try:
-        # Plain values are quicker that way; version 0 refers to nothing by place, so that equal values are equal bytes.
+        # Faster for plain values; protocol 0 has no references by place, so equal values give equal bytes.
         if type(value) is str:
             return marshal.dumps(value, 0)
         if type(value) is dict and _FLAT.issuperset(map(type, value.values())) and _STR.issuperset(map(type, value)):

@@ -1,7 +1,7 @@
-"""A reward by name: `module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or a reward model.
+"""Load a reward by name: `module:name`, `file.py:name`, `module:factory(option=1)`, `reasoning-gym:NAME`, or a model.
 
-A reward model goes by its folder or its name on the hub, `owner/name` (`load_reward_model`).
-A name may also stand for several sources, a mapping from names to rewards; `module:SOURCES[name]` is one of them.
+A reward model is named by its folder or its name on the hub, `owner/name` (`load_reward_model`). A name may also mean
+several sources, a mapping from names to rewards; `module:SOURCES[name]` is one of them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _FORMS = (
 
 
 def load_target(spec: str, **options: Any) -> Target:
-    """The reward that `spec` names.
+    """Load the reward that `spec` names.
 
-    A class is instantiated; `name(...)` calls what is found with literal arguments. Modules are looked up as in a
-    Python started here: `sys.path`, then the current folder (and, for a file, the file's own folder).
+    A class is instantiated; `name(...)` calls the object with literal arguments. Modules are found as in Python started
+    here: on `sys.path`, then in the current folder, and for a file also in its own folder.
 
     Args:
-        options: of `load_reward_model`, such as `eos` or `trust_remote_code`; only of a folder or a hub name.
+        options: of `load_reward_model`, such as `eos` or `trust_remote_code`; for a folder or hub name only.
 
     >>> load_target("json:dumps")
     Traceback (most recent call last):
@@ -48,7 +48,7 @@ def load_target(spec: str, **options: Any) -> Target:
     rewardsmith.errors.TargetError: contract_of: dumps takes ...
 
     Raises:
-        TargetError: the spec cannot be read, the module or name does not exist, the call fails, or no contract fits.
+        TargetError: the spec or its module or name cannot be found, the call fails, or no contract fits.
     """
     loaded = load_reward(spec, **options)
     if isinstance(loaded, SourceSet) and loaded.whole is not None:
@@ -62,19 +62,19 @@ def load_target(spec: str, **options: Any) -> Target:
 
 
 def load_reward(spec: str, **options: Any) -> Target | SourceSet:
-    """As `load_target`, but a mapping from names to rewards, or an object with one as `sources`, is a `SourceSet`."""
+    """Load as `load_target`; a mapping from names to rewards, or an object with such `sources`, gives a `SourceSet`."""
     name = spec.strip()
-    match, is_folder = _SPEC.fullmatch(name), os.path.isdir(name)  # Path.is_dir raises on a name too long
+    match, is_folder = _SPEC.fullmatch(name), os.path.isdir(name)  # Path.is_dir raises on a very long name
     if match is None or is_folder:
         if not is_folder and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is None:
             raise TargetError(f"load_target: {name!r} is not a reward's name. Write it as {_FORMS}.")
-        # Short for `rewardsmith.rewards:load_reward_model("name")`; this room imports no reward of its own.
+        # Short for `rewardsmith.rewards:load_reward_model("name")`; this package imports no reward of its own.
         model = importlib.import_module("rewardsmith.rewards").load_reward_model(name, **options)
         return replace(_named(as_target(model), str(Path(name).resolve()) if is_folder else name, **options), name=name)
     if options:
         raise TargetError(
-            f"load_reward: {', '.join(options)} is for a reward model's folder or hub name, and {spec!r} is neither. "
-            "Leave it out, or write it into the call that makes the reward."
+            f"load_reward: {', '.join(options)} is only for a reward model, and {spec!r} is no folder or hub name. "
+            "Leave it out, or write it as an argument in the reward's name."
         )
     return _found(spec, match)
 
@@ -90,7 +90,7 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
         return _reasoning_gym(spec, name, args, kwargs)
     _search(Path.cwd())
     written = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True  # Python takes an edit of the same second and length for the old file
+    sys.dont_write_bytecode = True  # Python may take an edit of the same second and length for the old file
     try:
         found: Any = _file_module(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:
@@ -123,7 +123,7 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
                 f"load_target: {spec!r}: there is no source {part!r} (it has {known}). Check the spelling."
             )
         found = parts[part]
-    # Workers and resumed jobs must find the same file wherever they run.
+    # Workers and resumed jobs must find the same file from any folder.
     anchored = str(Path(place).resolve()) + spec.strip()[len(place) :] if place.endswith(".py") else spec.strip()
     sources = as_sources(found, name=spec.strip())
     if sources is None:
@@ -141,8 +141,8 @@ def _arguments(spec: str, call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     except (SyntaxError, ValueError) as error:
         raise TargetError(
-            f"load_target: the arguments {call} of {spec!r} are no literals ({error}). "
-            'Use numbers, strings, lists and the like: `module:factory(max_len=100, mode="strict")`.'
+            f"load_target: the arguments {call} of {spec!r} are not literals ({error}). "
+            'Use numbers, strings or lists, as in `module:factory(max_len=100, mode="strict")`.'
         ) from error
 
 
@@ -177,7 +177,7 @@ def _reasoning_gym(spec: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(sorted(known.DATASETS))}."
         raise TargetError(f"load_target: reasoning-gym has no data set {name!r}. {hint}")
     if args:
-        raise TargetError(f"load_target: {spec!r}: the options of a reasoning-gym data set go by name, as `max_len=3`.")
+        raise TargetError(f"load_target: {spec!r} has options without names. Write them as `max_len=3`.")
     try:
         dataset = known.create_dataset(name, **kwargs)
     except Exception as error:
@@ -195,16 +195,16 @@ def _gym(spec: str) -> Any:
 
 
 def target_rows(target: Target, n: int, seed: int) -> list[Row]:
-    """`n` rows of a target that brings its own; the entry that its scorer reads is the column `entry`.
+    """Return `n` rows of a target that has its own; the column `entry` holds the entry that its scorer reads.
 
     Raises:
-        TargetError: the target brings none.
+        TargetError: the target has none.
     """
     if target.rows is not None:
         return target.rows[:n]
     match = _SPEC.fullmatch(target.spec or "")
     if target.contract != "reasoning-gym" or match is None:
-        raise TargetError(f"target_rows: {target.name} brings no rows of its own. Pass rows with a `prompt` each.")
+        raise TargetError(f"target_rows: {target.name} has no rows of its own. Pass rows with a `prompt` each.")
     options = _arguments(target.name, match["call"])[1] if match["call"] else {}
     dataset = _gym(target.name).create_dataset(match["name"], **{**options, "size": n, "seed": seed})
     entries = [dataset[index] for index in range(n)]

@@ -1,4 +1,4 @@
-"""Records to a `.jsonl` or `.parquet` file that every reader takes, as a whole or not at all."""
+"""Write records to a `.jsonl` or `.parquet` file that every reader accepts, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Records = list[dict[str, Any]]
 
 
 def write_records(out: Path, blocks: Iterable[Records], added: Mapping[str, type]) -> None:
-    r"""Write the records of all blocks to a file that takes the place of `out`.
+    r"""Write the records of all blocks to a file that replaces `out`.
 
-    NaN and ±inf, which JSON cannot hold, are null in JSONL. Half an emoji (a lone surrogate), which UTF-8 cannot hold,
-    is escaped as `\ud83d` in JSONL and replaced by � in Parquet.
+    NaN and ±inf, which JSON does not have, become null in JSONL. A lone surrogate (half an emoji), which UTF-8 does not
+    have, becomes `\ud83d` in JSONL and � in Parquet.
 
     Args:
-        blocks: records; gone through twice for Parquet.
-        added: the columns that scoring adds, and their type, float or str.
+        blocks: records; iterated twice for Parquet.
+        added: the columns that scoring adds, with their type, float or str.
 
     Raises:
         RewardsmithError: the records fit no Parquet table.
@@ -51,7 +51,7 @@ def write_records(out: Path, blocks: Iterable[Records], added: Mapping[str, type
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise RewardsmithError(
             f"score_file: the rows fit no Parquet table ({error}). Rename {out.name}.parts to {out.stem}.jsonl.parts "
-            f"and write {out.stem}.jsonl: nothing is scored again."
+            f"and write {out.stem}.jsonl. No row is scored again."
         ) from error
 
 
@@ -99,7 +99,7 @@ def _table(records: Records, schema: Any) -> Any:
 
 
 def _encodable(value: Any) -> Any:
-    """The value with half emojis replaced, and halves that are one emoji put together."""
+    """Replace lone surrogates in a value, and join surrogate pairs that are one character."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The parent's side of the workers: keeps them fed, enforces the limit, and replaces those that die."""
+"""The parent's side of the workers: send them calls, enforce the time limit, and replace those that die."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rewardsmith.scoring.work import Scored, Task, Unit
 from rewardsmith.scoring.worker_process import WorkerProcess
 
 START_LIMIT = 600.0
-"""Seconds a worker may take to load the reward; models load slowly, a hung import must still end."""
+"""Seconds that a worker may take to load the reward: models load slowly, but a hung import must end."""
 ASYNC_GRACE = 1.0
-"""Seconds beyond the limit that an event loop gets to time its calls out itself."""
+"""Extra seconds for an event loop to time out its own calls."""
 FIRST_CALL, FIRST_CALLS = 5, 3
-"""Limits that a worker's first call may take while nothing is known of the reward, and how many calls may do so: some
-load what they need when they are first called, and some hang from the start."""
+"""Factor on the time limit of a worker's first call while the reward's speed is unknown, and how many calls get it:
+some rewards load data in their first call, and some hang from the start."""
 
 
 class Pool:
     """Worker processes for one reward.
 
-    A sync worker has one call running and the next one waiting in its socket, or more where calls are short; async ones
-    have `concurrency` running among them.
+    A sync worker has one call running and the next one waiting in its socket, or more if calls are short. Async workers
+    run `concurrency` calls in total.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Pool:
     def run(
         self, units: Iterable[Unit], stop: Callable[[], bool], write: Callable[[int], None]
     ) -> Generator[Unit, None, None]:
-        """Every unit, as it is completed, until `stop` says that there is no use in going on.
+        """Yield every unit when it is complete, until `stop` returns True.
 
-        `write` is told how many rows are sent, before they are and before any is waited for.
+        `write` gets the number of rows to send, before they are sent and before any result is awaited.
         """
         queue = deque(unit.task() for unit in units)
-        for worker in [worker for worker in self._workers if not worker.is_idle()]:
+        for worker in [worker for worker in self._workers if not worker.is_free()]:
             self._drop(worker)
         try:
             while (queue or any(worker.tasks for worker in self._workers)) and not stop():
                 self._feed(queue, write)
-                with selectors.PollSelector() as selector:  # of few descriptors: no system call to make or fill it
+                with selectors.PollSelector() as selector:  # few descriptors, and no system call to create or fill it
                     for worker in self._workers:
                         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
                         selector.register(worker.channel, events, worker)
@@ -73,7 +73,7 @@ class Pool:
                 for worker in list(self._workers):
                     yield from self._collect(worker, queue)
         except GeneratorExit:
-            self.close()  # calls nobody waits for any more are still in the workers
+            self.close()  # the workers still run calls that nobody waits for
             raise
         if any(worker.tasks for worker in self._workers):
             self.close()
@@ -87,24 +87,24 @@ class Pool:
             self._workers.append(WorkerProcess(self._payload, self._memory))
         n_rows = 0
         while queue:
-            idlest = min(self._workers, key=lambda worker: len(worker.tasks))
-            if idlest.tasks and self._is_async:
+            freest = min(self._workers, key=lambda worker: len(worker.tasks))
+            if freest.tasks and self._is_async:
                 running = [task for worker in self._workers for task in worker.tasks.values()]
-                if len(running) >= self._concurrency or any(t.alone for t in (queue[0], *idlest.tasks.values())):
+                if len(running) >= self._concurrency or any(t.alone for t in (queue[0], *freest.tasks.values())):
                     break
-            elif idlest.tasks and (not idlest.has_room(queue[0]) or len(queue) < len(self._workers)):
-                break  # a call waits behind another only while there is more than enough for everyone
+            elif freest.tasks and (not freest.has_room(queue[0]) or len(queue) < len(self._workers)):
+                break  # a call waits behind another only if there are enough for all workers
             self._number += 1
             task = queue.popleft()
             n_rows += 0 if task.unit.begun else len(task.unit.rows)
             task.unit.begun = True
             allowed = task.unit.limit
-            if allowed is not None and idlest.cold:  # besides, what a worker's first call may take to load
+            if allowed is not None and freest.cold:  # extra time for what a first call may load
                 if self._longest_first is not None:
                     allowed += 2 * self._longest_first
                 elif self._first_calls > 0:
                     allowed *= FIRST_CALL
-            idlest.send(self._number, task, allowed, limits_itself=self._is_async)
+            freest.send(self._number, task, allowed, limits_itself=self._is_async)
         write(n_rows)
         for worker in self._workers:
             worker.flush()
@@ -120,8 +120,8 @@ class Pool:
         messages, closed = worker.receive()
         for message in messages:
             try:
-                done = self._heard(worker, message, queue)
-            except (LookupError, ValueError):  # well-formed, but about no call that it has
+                done = self._handle(worker, message, queue)
+            except (LookupError, ValueError):  # a valid message, but not about one of its calls
                 closed = worker.garbled = True
                 break
             if done is not None:
@@ -132,8 +132,8 @@ class Pool:
         elif deadline is not None and time.monotonic() >= deadline and not messages:
             yield from self._lost(worker, queue, "timeout")
 
-    def _heard(self, worker: WorkerProcess, message: Message, queue: deque[Task]) -> Unit | None:
-        """Take a message in; the unit that is done with it."""
+    def _handle(self, worker: WorkerProcess, message: Message, queue: deque[Task]) -> Unit | None:
+        """Handle a message, and return the unit that it completes, if any."""
         if isinstance(message, Ready):
             worker.ready = True
             worker.restart_clocks()
@@ -150,12 +150,12 @@ class Pool:
             self._warmed(worker, message.number, message.result)
             index = task.indices[message.position]
             if task.unit.results[index] is not None:
-                raise LookupError("the row has its result")
+                raise LookupError("the row already has a result")
             task.settle([index], [self._explained(message.result)])
             task.unit.seconds += message.result.seconds
             over = not task.remaining()
             if not self._is_async:
-                worker.started[message.number] = time.monotonic()  # the limit is per row: the next row starts now
+                worker.started[message.number] = time.monotonic()  # the limit is per row, and the next row starts now
         else:
             self._replied(worker, message, queue)
             over = True
@@ -181,7 +181,7 @@ class Pool:
         queue.extendleft(reversed(task.apply(reply)))
 
     def _warmed(self, worker: WorkerProcess, number: int, result: Scored) -> None:
-        """Note a first result: what the reward loads when it is first called, it has loaded; others begin now."""
+        """Record a first result: the reward has loaded its data, so the clocks of the other calls start now."""
         if not worker.cold or result.reason in ("exception", "timeout"):
             self._first_calls -= worker.cold and result.reason == "timeout"
             return
@@ -189,7 +189,7 @@ class Pool:
         self._longest_first = max(took, self._longest_first or 0.0)
         worker.cold = False
         worker.restart_clocks()
-        if not self._is_async:  # an async call keeps the limit that it was sent with
+        if not self._is_async:  # an async call keeps its original limit
             worker.allowed = {number: task.unit.limit for number, task in worker.tasks.items()}
 
     def _explained(self, result: Scored) -> Scored:
@@ -197,15 +197,15 @@ class Pool:
         return result._replace(detail=result.detail + note) if note else result
 
     def _memory_note(self, detail: str) -> str:
-        """The limit, where a failure may be its doing."""
+        """Return a note on the memory limit for a failure that it may have caused."""
         if self._memory is None or "memory" not in detail.lower():
             return ""
         return f" (the limit is {self._memory / 2**30:.3g} GiB)"
 
     def _lost(self, worker: WorkerProcess, queue: deque[Task], reason: str) -> Iterator[Unit]:
-        """A worker overran its limit or died: blame the call it was in, put the others back, and drop it."""
+        """Drop a worker that overran its limit or died: fail the call that it ran, and queue its other calls again."""
         how = self._drop(worker, patience=1.0 if reason == "crash" and not worker.garbled else 0.0)
-        how = "it wrote into the channel to its parent" if worker.garbled else how
+        how = "it wrote into its parent's channel" if worker.garbled else how
         if not worker.ready:
             after = f"it did not load within {START_LIMIT:g} s" if reason == "timeout" else f"it died: {how}"
             raise TargetError(

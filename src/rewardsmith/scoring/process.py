@@ -1,6 +1,6 @@
-"""A process reward, which scores every step, as an ordinary one, which scores a row: one step of it at a time.
+"""Score a process reward, which scores every step, as an ordinary reward: one chosen step per row.
 
-So the one scoring path, with its processes, time limits and journal, serves process rewards too.
+With this wrapper the one scoring path, its processes, time limits and journal also serve process rewards.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ STEP_INDEX = "step_index"
 
 @dataclass(frozen=True)
 class StepScore(Around):
-    """A `types.ProcessReward` as a `types.Reward`: what it gives one step of each row.
+    """A `types.ProcessReward` as a `types.Reward`: the score of one step of each row.
 
-    The column `steps` holds the step texts that the process reward is shown, `step_index` which of them counts (−1 for
-    the last). It shows what the process reward asks for and `step_index`, so columns are bound as usual.
+    The column `steps` holds the step texts for the process reward, and `step_index` the step that counts (−1 for the
+    last). The signature is the process reward's with `step_index`, so columns are bound as usual.
     """
 
     @property
@@ -40,7 +40,7 @@ class StepScore(Around):
 
     @sync_or_async
     def __call__(self, *positional: Any, step_index: Sequence[int] | None = None, **columns: Any) -> Calls:
-        """One number, None or `Unscored` per row."""
+        """Return one number, None or `Unscored` per row."""
         [result] = yield [partial(self.reward, *positional, **columns)]
         steps = columns.get("steps")
         rows = [row.tolist() if hasattr(row, "tolist") else row for row in result]
@@ -51,8 +51,8 @@ class StepScore(Around):
                 continue
             if not isinstance(scores, list | tuple):
                 raise TypeError(
-                    f"StepScore: {name_of(self.reward)} returned {type(scores).__name__} for row {place}, and a "
-                    "process reward returns one number or None per step. Return that, or audit it as an ordinary one."
+                    f"StepScore: {name_of(self.reward)} returned {type(scores).__name__} for row {place}, but a "
+                    "process reward returns one number or None per step. Return that, or use it as an ordinary reward."
                 )
             if steps is not None and len(scores) != len(steps[place]):
                 raise ValueError(
@@ -64,13 +64,13 @@ class StepScore(Around):
 
 
 def takes_steps(target: Target) -> bool:
-    """Whether the reward has a parameter `steps`, as a process reward has; an ordinary one may read such a column."""
+    """Return whether the reward has a parameter `steps`, as a process reward has; an ordinary one may have it too."""
     signature = target.reward.signature if isinstance(target.reward, PerRow) else signature_of(target.reward)
     return "steps" in (*signature.positional, *signature.keywords)
 
 
 def process_target(target: Target) -> Target:
-    """The target's reward as a process reward, scored step by step (`StepScore`)."""
+    """Return the target with its process reward scored step by step (`StepScore`)."""
     if target.contract == "process":
         return target
     return replace(
@@ -83,7 +83,7 @@ def _again(load: Callable[[], Target]) -> Target:
 
 
 def steps_of(row: Row) -> list[str]:
-    """The steps that a row brings: its column `steps` or TRL's `completions`, else its completion split at blank lines.
+    """Return a row's steps: its column `steps` or TRL's `completions`, else its completion split at blank lines.
 
     >>> steps_of(Row("2+3?", "Add 2 and 3.\\n\\nIt is 5.")), steps_of(Row("2+3?", None, {"completions": ["It is 5."]}))
     (['Add 2 and 3.', 'It is 5.'], ['It is 5.'])
@@ -97,7 +97,7 @@ def steps_of(row: Row) -> list[str]:
 
 
 def with_steps(row: Row, steps: Sequence[str], index: int = -1) -> Row:
-    """The row with these steps as its completion, of which `StepScore` scores the one at `index`; labels are hidden."""
+    """Return the row with these steps as completion, for `StepScore` to score the one at `index`; labels are hidden."""
     hidden = ("steps", "completions", "labels", STEP_INDEX)
     kept = {name: value for name, value in row.columns.items() if name not in hidden}
     bare = replace(row, columns={**kept, "steps": list(steps), STEP_INDEX: index})

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Bar:
-    """Rows done of rows known so far, rows per second, and the time left for those."""
+    """Finished rows out of the known ones, rows per second, and the remaining time."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -32,14 +32,14 @@ class Bar:
         self._progress.start()
 
     def expect(self, n_rows: int) -> None:
-        """More rows are to come."""
+        """Add to the number of known rows."""
         self._total += n_rows
         self._progress.update(self._task, total=self._total)
 
     def advance(self, n_rows: int) -> None:
-        """Rows are done."""
+        """Add to the number of finished rows."""
         self._progress.advance(self._task, n_rows)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()

@@ -1,4 +1,4 @@
-"""score: rows in hand, one result each, in one call; in messages or in strings, whichever the reward can read."""
+"""score: score rows in memory with one call, as messages or as strings, whichever the reward can read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN_ROWS, SHOWN_CHARACTERS = 20, 200
 
 
 class Scores(list[Scored]):
-    """What `score` returns: a list of one `Scored` a row, which a notebook shows as a table beside the rows."""
+    """The result of `score`: a list of one `Scored` per row, which a notebook shows as a table with the rows."""
 
     def __init__(self, found: Iterable[Scored] = (), rows: Sequence[Row] = ()) -> None:
         super().__init__(found)
@@ -44,17 +44,17 @@ class Scores(list[Scored]):
 
 
 def _shown(text: str) -> str:
-    """Escape a text and cut it; what would not show is named."""
+    """Escape and cut a text; characters that do not print are named."""
     cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
     return escape("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in cut)).replace("\n", "<br>")
 
 
 def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Scores:
-    """Score rows by a `Scorer` with the given options, which is closed again.
+    """Score rows with a `Scorer` that has the given options, and close it.
 
     Args:
-        rows: `Row`s, or what `read_rows` reads: mappings, a `datasets.Dataset`, a file's name. Where the reward raises
-            on every one of them, they are given in the other form, messages for strings or strings for messages.
+        rows: `Row`s, or input for `read_rows`: mappings, a `datasets.Dataset`, a file's name. If the reward raises on
+            every row, they are passed in the other form, messages for strings or strings for messages.
 
     >>> def exact(completions, answer):
     ...     return [float(c == a) for c, a in zip(completions, answer)]
@@ -68,7 +68,7 @@ def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Sc
 
 
 def in_either_form(scorer: Scorer, rows: Sequence[Row], keys: Sequence[str] | None = None) -> list[Scored]:
-    """Score rows as they are or, where the reward raises on every one and not in the other form, in that."""
+    """Score rows as they are, or in the other form if the reward raises on every row in the first form only."""
     found = scorer.score(rows, keys=keys)
     if any(result.reward is not None for result in found):
         return found
@@ -79,12 +79,12 @@ def in_either_form(scorer: Scorer, rows: Sequence[Row], keys: Sequence[str] | No
 
 
 def rewards_of(scored: Sequence[Scored]) -> list[float | None]:
-    """The rewards alone, None where unscored."""
+    """Return the rewards, None where unscored."""
     return [result.reward for result in scored]
 
 
 class Formed(NamedTuple):
-    """Rows in the form that a reward can read, which form that is, and why the other was left."""
+    """Rows in a form that the reward can read, the name of that form, and the reason for a change."""
 
     rows: list[Row]
     form: Literal["as given", "conversational", "standard"]
@@ -92,10 +92,10 @@ class Formed(NamedTuple):
 
 
 def resolve_form(scorer: Scorer, rows: Sequence[Row]) -> Formed:
-    """The rows in a form that the reward can read: as given, or, where every trial call raises, the other one.
+    """Return the rows in a form that the reward can read: as given, or the other if every trial call raises.
 
     Published TRL rewards often index `completion[0]["content"]`, which only conversational rows have. The first four
-    rows are tried, each with its completion or, where it has none, its answer. Row contracts get plain text anyway.
+    rows are tried with their completion or, without one, their answer. Per-row contracts always get plain text.
     """
     given = list(rows)
     tried = [row for row in given if row.completion is None or has_text(row.completion)][:4]
@@ -104,7 +104,7 @@ def resolve_form(scorer: Scorer, rows: Sequence[Row]) -> Formed:
         return Formed(given, "as given", "")
     turned = [_turned(row) for row in given]
     if _trouble(scorer, [_turned(row) for row in tried]):
-        return Formed(given, "as given", f"every form fails: {problem}")
+        return Formed(given, "as given", f"both forms fail: {problem}")
     form: Literal["conversational", "standard"] = "conversational" if isinstance(given[0].prompt, str) else "standard"
     return Formed(turned, form, f"the rows' own form fails: {problem}")
 

@@ -1,4 +1,4 @@
-"""The one scoring path: rows in, a finite reward or the reason why there is none out."""
+"""The one scoring path: from rows to a finite reward each, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from rewardsmith.scoring.work import NO_TEXT, UNASKED, RowParts, Scored, Unit
 
 logger = logging.getLogger(__name__)
 MOST_SILENT = 8
-"""Rows without a usable answer from a reward's endpoint, and none scored among them, after which the job ends."""
+"""The job ends after this many rows without a usable answer from the reward's endpoint, with no scored row between."""
 
 
 class Scorer:
-    """Scores rows with one reward, fail-closed: in worker processes, under a time limit, once per distinct row.
+    """Score rows with one reward, fail-closed: in worker processes, under a time limit, once per distinct row.
 
-    A context manager. With a `journal`, every finished batch is on disk before the next is awaited, and a job that
-    was killed resumes: the same calls in the same order score only what is missing. An async reward is called row by
-    row, several rows at once, and each row is on disk as it ends.
+    A context manager. With a `journal`, every finished batch is on disk before the next is awaited, and a killed job
+    continues: the same calls in the same order score only the missing rows. An async reward is called row by row,
+    several rows at once, and each row is on disk when it is done.
 
-    calls: rows sent to the reward, journaled ones of this job included, so that a resumed job reports the same;
-        a row that is sent again because its batch failed counts once.
+    calls: rows sent to the reward, with journaled ones of this job, so that a resumed job reports the same number. A
+        row that is sent again because its batch failed counts once.
     """
 
     def __init__(
@@ -59,26 +59,26 @@ class Scorer:
         memory: int | None = None,
         progress: bool | Bar = False,
     ) -> None:
-        """Prepare; workers start with the first rows.
+        """Prepare a scorer; workers start with the first rows.
 
         Args:
-            target: what `load_target` gives, or any function in a known contract.
-            workers: processes. 0 scores in this process, where nothing can end a call that hangs or crashes:
-                `timeout` then binds async rewards only.
-            timeout: seconds per call; a batch that takes longer is scored again row by row, so that a row is
-                unscored only if it alone takes longer. None is 30, and no limit for a reward model or one with an
-                attribute `concurrency`; `math.inf` waits for ever.
-            batch_size: rows per call of a batched (TRL) reward; one with a `plan`, as reward models have, makes its
-                own batches, and an async one is called row by row.
-            concurrency: rows that an async reward works on at once, each under its own time limit from when it is
-                sent. An attribute `concurrency` of the reward, as judges have, goes before it.
-            journal: the file to resume from and to write to; `journal_header` is what else tells this job from
-                another, such as a seed.
-            most_timeouts: once this many rows have taken too long, no further row is sent; the rest are unscored with
-                the reason "unasked", and are neither counted nor journaled. None never stops.
-            memory: bytes of address space that a worker may take, the reward's modules included; a row that would
-                need more is unscored and says so. None sets no limit. It needs a worker.
-            progress: draw a bar on standard error, or tell this one.
+            target: the result of `load_target`, or any function in a known contract.
+            workers: processes. 0 scores in this process, where nothing can end a call that hangs or crashes; `timeout`
+                then limits async rewards only.
+            timeout: seconds per call. A batch that takes longer is scored again row by row, so a row is unscored only
+                if it alone takes longer. None is 30, and no limit for a reward model or one with an attribute
+                `concurrency`; `math.inf` has no limit.
+            batch_size: rows per call of a batched (TRL) reward. A reward with a `plan`, such as a reward model, makes
+                its own batches, and an async one is called row by row.
+            concurrency: rows that an async reward works on at once, each with its own time limit from its sending. The
+                reward's attribute `concurrency`, as judges have, takes precedence.
+            journal: the file to continue from and to write to; `journal_header` identifies the job further, such as by
+                a seed.
+            most_timeouts: after this many timeouts no further row is sent. The rest are unscored with the reason
+                "unasked", and are neither counted nor journaled. None never stops.
+            memory: bytes of address space per worker, with the reward's modules. A row that needs more is unscored with
+                that reason. None sets no limit. It needs a worker.
+            progress: True draws a bar on standard error; a `Bar` is updated.
         """
         for name, value, fits in (
             ("workers", workers, workers >= 0),
@@ -88,7 +88,7 @@ class Scorer:
         ):
             if not fits:
                 raise ValueError(
-                    f"Scorer: {name} is {value}, which cannot be. "
+                    f"Scorer: {name} is {value}. "
                     "Pass workers ≥ 0, batch_size ≥ 1, concurrency ≥ 1, and a timeout above 0 or None."
                 )
         if memory is not None and workers == 0:
@@ -137,10 +137,10 @@ class Scorer:
         return source_digest(self.target, here=isinstance(self._engine, Inline))
 
     def journal_to(self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
-        """Go on with another journal as a new scorer would, with the workers and the reward that are there.
+        """Continue with another journal as a new scorer would, with the same workers and reward.
 
         Args:
-            header: what else tells its job from another.
+            header: identifies the new journal's job further.
             patience: seconds to wait for a job that has the journal open.
         """
         if self._journal is not None:
@@ -162,12 +162,12 @@ class Scorer:
             self._on_disk.update(recorded(record))
         if n_rows := under_way(self._journal.records):
             logger.warning(
-                "Journal: %s goes on. %d rows that the last run sent have no result on disk, and are asked again.",
+                "Journal: %s continues. %d rows that the last run sent have no result on disk. They are scored again.",
                 path, n_rows,
             )  # fmt: skip
 
     def _write(self, n_rows: int = 0) -> None:
-        """Journal what has come, and that so many rows are about to be sent."""
+        """Journal the results so far, and that so many rows are about to be sent."""
         if n_rows and self._journal is not None:
             self._lines.append({"sent": n_rows, "first": self._first})
             self._first = False
@@ -177,12 +177,12 @@ class Scorer:
 
     @property
     def seconds(self) -> float:
-        """Time inside the reward, failed calls included, journaled rows of this job too."""
+        """Seconds inside the reward, with failed calls and journaled rows of this job."""
         return self._microseconds / 1e6
 
     @property
     def unscored(self) -> Counter[str]:
-        """Reason → rows, in alphabetical order."""
+        """Reason → number of rows, in alphabetical order."""
         return Counter(dict(sorted(self._unscored.items())))
 
     def __enter__(self) -> Scorer:
@@ -192,7 +192,7 @@ class Scorer:
         self.close()
 
     def forget(self) -> None:
-        """Drop what is remembered of scored rows, so that the next call asks the reward about each of them anew."""
+        """Forget all results, so that the next call sends every row to the reward again."""
         self._seen.clear()
         self._wholes.clear()
 
@@ -214,22 +214,22 @@ class Scorer:
         check_mutation: bool = False,
         keys: Sequence[str] | None = None,
     ) -> list[Scored]:
-        """One result per row, in order.
+        """Return one result per row, in order.
 
-        Rows of the same content and `nonce` are scored once, within this call, across calls and across resumed runs. A
-        row whose completion holds no text is unscored and not sent, unless it has `completion_ids`.
+        Rows with equal content and `nonce` are scored once, within this call, across calls and across resumed runs. A
+        row whose completion has no text is unscored and not sent, unless it has `completion_ids`.
 
         Args:
-            nonce: a new one asks the reward again about rows it has seen.
+            nonce: a new one sends known rows to the reward again.
             batch_size: for this call only.
-            whole: send the rows as exactly one call, in this order, duplicates included; if it fails, every row has
-                the reason. Its limit is the time limit for every `batch_size` rows.
+            whole: send the rows as exactly one call, in this order, with duplicates; if it fails, every row has the
+                reason. Its limit is the time limit for every `batch_size` rows.
             check_mutation: compare the inputs before and after each call.
-            keys: those of the rows (`keys_of`), where they are at hand.
+            keys: the rows' keys (`keys_of`), if already known.
 
         Raises:
-            TargetError: the reward requires a parameter that no column fills, or cannot be loaded by a worker.
-            EndpointError: the server that the reward asks gives no usable answer.
+            TargetError: no column provides a required parameter, or a worker cannot load the reward.
+            EndpointError: the reward's server gives no usable answer.
         """
         if not rows:
             return []
@@ -247,7 +247,7 @@ class Scorer:
             batch = [(row.prompt, row.completion, row.columns) for row in rows]
             self._settle([([key], batch)], limit=limit, whole=True, check_mutation=check_mutation)
             found = self._wholes[key]
-            if any(result.reason == "endpoint" for result in found):  # not answered, so that they are asked again
+            if any(result.reason == "endpoint" for result in found):  # without an answer, so they are sent again
                 del self._wholes[key]
             return list(found)
         seen, fresh = self._seen, dict[str, Row]()
@@ -260,12 +260,12 @@ class Scorer:
                 seen[key] = NO_TEXT
                 self._unscored["none"] += 1
         names, parts = list(fresh), [(row.prompt, row.completion, row.columns) for row in fresh.values()]
-        # Batches are cut before the journal is asked, so that a resumed job makes the batches of the first one.
+        # Batches are cut before the journal is read, so that a resumed job makes the same batches as the first.
         size = 1 if self._caller.is_async else size
         cuts: Sequence[Sequence[int]] = [range(i, min(i + size, len(parts))) for i in range(0, len(parts), size)]
         plan = None if self._caller.is_async else getattr(self.target.reward, "plan", None)
-        if plan is not None and batch_size is None and parts:  # the reward's own cuts, such as rows of equal length
-            with contextlib.suppress(Exception):  # what breaks the plan breaks its row's call too, which records it
+        if plan is not None and batch_size is None and parts:  # the reward's own batches, such as rows of equal length
+            with contextlib.suppress(Exception):  # an error here recurs in the row's own call, which records it
                 cuts = plan(**self._caller.arguments(parts))
         batches = [([names[i] for i in cut], [parts[i] for i in cut]) for cut in cuts]
         self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
@@ -304,13 +304,13 @@ class Scorer:
             for unit in self._engine.run(units, stop, self._write):
                 self._record(unit, names[unit.index])
                 open_units.remove(unit.index)
-            for index in sorted(open_units):  # of those that were cut short
+            for index in sorted(open_units):  # units that were not finished
                 if not whole:
                     self._record(units[index], names[index])
         finally:
             self._write()
         if self._silent >= MOST_SILENT or (self._silent and not self._any_scored):
-            kept = "" if self._journal is None else " What was scored is kept, and the same command goes on from there."
+            kept = "" if self._journal is None else " Scored rows are kept, and the same command continues."
             raise EndpointError(
                 f"Scorer: {self.target.name} got no usable answer from its endpoint for {self._silent} rows in a row. "
                 f"{self._last_silence.rstrip('.')}.{kept}"
@@ -324,7 +324,7 @@ class Scorer:
             self._step(sum(whole or result is None for result in results))
 
     def _note(self, results: Sequence[Scored]) -> None:
-        """Take in rows' results as they come, before their unit is done."""
+        """Record rows' results as they come, before their unit is done."""
         for result in results:
             if result.reward is not None:
                 self._any_scored, self._silent = True, 0
@@ -334,7 +334,7 @@ class Scorer:
                 self._silent, self._last_silence = self._silent + 1, result.detail
 
     def _record(self, unit: Unit, keys: list[str]) -> None:
-        """Journal and remember the rows of a unit that have their result."""
+        """Journal and remember the finished rows of a unit."""
         results = [result for result in unit.results if result is not None]
         if not unit.whole:
             keys = [key for key, result in zip(keys, unit.results, strict=True) if result is not None]
@@ -348,7 +348,7 @@ class Scorer:
         self._remember(keys, results, microseconds, whole=unit.whole)
 
     def _remember(self, keys: list[str], results: list[Scored], microseconds: int, *, whole: bool) -> None:
-        """Keep and count the results under some keys: one each, or all under the first."""
+        """Keep and count results under their keys: one each, or all under the first key."""
         if whole:
             self._wholes[keys[0]] = results
         else:

@@ -1,4 +1,4 @@
-"""Rewards around other rewards, written once: a method yields its calls, and is async only where one of them is."""
+"""Write wrappers of rewards once for sync and async: a method yields its calls, and is async only if one of them is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from types import new_class
 from typing import Any, ClassVar
 
 Calls = Generator[Sequence[Callable[[], Any]], list[Any], Any]
-"""Yields calls, is sent their results in order, and returns its own."""
+"""A generator that yields calls, receives their results in order, and returns its own result."""
 
 
 def sync_or_async(method: Callable[..., Calls]) -> Callable[..., Any]:
-    """Make a generator method of a `SyncOrAsync` class one that makes the calls it yields and returns what it returns.
+    """Turn a generator method of a `SyncOrAsync` class into one that makes the yielded calls and returns the result.
 
-    Where the instance is async, it is a coroutine function, and the calls of one `yield` run concurrently.
+    On an async instance it is a coroutine function, and the calls of one `yield` run concurrently.
     """
 
     @wraps(method)
@@ -37,7 +37,7 @@ def sync_or_async(method: Callable[..., Calls]) -> Callable[..., Any]:
                 wanted = calls.send(results)  # type: ignore[arg-type]
             except StopIteration as end:
                 return end.value
-            alone = len(wanted) == 1  # then no task is made: an exit that a call raises would end the loop from one
+            alone = len(wanted) == 1  # no task is needed, and an exit raised inside a task would end the loop
             results = [await _result(wanted[0])] if alone else await asyncio.gather(*map(_result, wanted))
 
     direct.awaiting = awaiting  # type: ignore[attr-defined]
@@ -45,9 +45,9 @@ def sync_or_async(method: Callable[..., Calls]) -> Callable[..., Any]:
 
 
 class SyncOrAsync:
-    """A reward whose `sync_or_async` methods are async where it says so at the end of its construction.
+    """A reward whose `sync_or_async` methods are async if its construction ends by choosing so.
 
-    Trainers look at the type's `__call__` to tell, so the async ones are of a subclass that is made with the class.
+    Trainers inspect the type's `__call__`, so async instances get a subclass that is created with the class.
     """
 
     direct: ClassVar[type]
@@ -62,12 +62,12 @@ class SyncOrAsync:
             cls.awaiting = new_class(cls.__name__, (cls,), {"of": cls}, lambda body: body.update(methods | place))
 
     def become(self, *, is_async: bool) -> None:
-        """Make this instance async, or not."""
+        """Make this instance async or sync."""
         object.__setattr__(self, "__class__", type(self).awaiting if is_async else type(self).direct)
 
 
 def finished(results: Mapping[str, Any], run: Callable[[Any], Any] = asyncio.run) -> dict[str, Any]:
-    """The results by name, those that have to be awaited awaited side by side in one coroutine that `run` runs."""
+    """Return the results by name; awaitable ones are awaited concurrently in one coroutine that `run` runs."""
     waiting = {name: result for name, result in results.items() if inspect.isawaitable(result)}
 
     async def every() -> list[Any]:

@@ -1,4 +1,4 @@
-"""A reward ready to be scored, and several rewards that a run makes one of."""
+"""Targets: a reward that is ready to be scored, and a set of rewards that a run combines into one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rewardsmith.types import Reward, Scope, traits_of
 class Target:
     """A reward ready to be scored.
 
-    name: what reports call it.
-    contract: the signature it came in.
-    reward: it as a TRL reward.
-    spec: the name it was loaded by.
-    load: makes the target again, for a worker process, which then need not unpickle the reward.
-    rows: the rows it brings along, if any.
+    name: the name in reports.
+    contract: its original signature.
+    reward: the same reward in TRL's contract.
+    spec: the name by which it was loaded.
+    load: loads the target again in a worker process, so that the reward need not be pickled.
+    rows: its own rows, if any.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class SourceSet:
-    """Several rewards that a run makes one of, each under its name.
+    """Several named rewards that a run combines into one.
 
-    targets: name → the reward, ready to be scored.
-    weights: name → what it is multiplied by before they are added.
-    transform: (B, K) rewards of the sources to (B,), as our trainers take it, where they are not simply added.
-    whole: what it comes to as one reward, where a row alone decides that.
-    scope: what adding or transforming them must see.
+    targets: name → reward.
+    weights: name → factor of the reward in the sum.
+    transform: (B, K) source rewards to (B,), as our trainers apply it, if they are not simply added.
+    whole: the combination as one reward, if it depends on one row only.
+    scope: the rows that adding or transforming needs.
     """
 
     name: str
@@ -57,7 +57,7 @@ class SourceSet:
 
 
 def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -> Target:
-    """Any function in a known contract as a `Target`; a `Target` comes back as it is.
+    """Return any function in a known contract as a `Target`; return a `Target` unchanged.
 
     Raises:
         TargetError: its signature fits no contract.
@@ -66,7 +66,7 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
         return reward
     if not callable(reward) or isinstance(reward, type):
         raise TargetError(
-            f"as_target: {reward!r} is no reward but a {type(reward).__name__}. "
+            f"as_target: {reward!r} is a {type(reward).__name__}, not a reward. "
             "Pass a function, a callable object (an instance, not its class), or load_target(...)."
         )
     if isinstance(reward, PerRow):
@@ -76,10 +76,10 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
 
 
 def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:
-    """A mapping from names to rewards, or an object with such a mapping as `sources`, as a `SourceSet`; else None.
+    """Return a mapping from names to rewards, or an object with one as `sources`, as a `SourceSet`; else None.
 
-    Of an object, such as a `recipes.Recipe`, `weights` (a mapping by name, or one number per source in order) and
-    `transform` are kept; without them the sources are added as they are.
+    An object, such as a `recipes.Recipe`, keeps its `weights` (a mapping by name, or one number per source in order)
+    and its `transform`. Without them the sources are added unweighted.
 
     >>> sources = as_sources({"short": lambda completions: [float(len(c) < 9) for c in completions]})
     >>> list(sources.targets), sources.weights
@@ -104,7 +104,7 @@ def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:
     by_name = given if isinstance(given, Mapping) else dict(zip(targets, given or (), strict=False))
     if not targets or by_name.keys() != set(targets) or len(given) != len(targets):
         raise TargetError(
-            f"as_sources: {name} holds the sources {list(targets)} and the weights {given!r}, which do not fit. "
+            f"as_sources: the weights {given!r} do not fit the sources {list(targets)} of {name}. "
             "Give at least one source, and one weight for each, by name or in order."
         )
     weights = {key: float(by_name[key]) for key in targets}
@@ -113,7 +113,7 @@ def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:
     whole = as_target(found, name=name) if alone else None
     if not callable(transform):
         return SourceSet(name, targets, weights, None, whole)
-    try:  # a recipe's reward term says what the transform must see, else its traits; unknown, it is the whole batch
+    try:  # a recipe's reward term states the transform's scope, else its traits; if unknown, it is the whole batch
         scope: Scope = getattr(getattr(found, "reward", None), "scope", None) or traits_of(transform).scope
     except TypeError:
         scope = "batch"

@@ -1,4 +1,4 @@
-"""What the two ways of scoring share: a unit of work, its tasks, and how a failed call is taken apart."""
+"""Data of both ways of scoring: units of work, their tasks, and how a failed call is split."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from rewardsmith.types import Completion, Text
 
 RowParts = tuple[Text, Completion | None, Mapping[str, Any]]
-"""A row on its way to a worker: prompt, completion, columns."""
+"""A row for a worker: prompt, completion, columns."""
 
 
 class Scored(NamedTuple):
-    """What one row got.
+    """The result of one row.
 
     reward: finite, or None where the row is unscored.
     reason: None where scored; else "none" (the reward returned None), "nan", "inf", "type", "length", "exception",
@@ -22,7 +22,7 @@ class Scored(NamedTuple):
     detail: one line, such as the exception or the value of a wrong type.
     seconds: time inside the reward; a batch call's time is shared evenly by its rows.
     mutated: the reward changed its inputs (only where `check_mutation` asked).
-    split: the row was called apart from its batch, because the batch's own call failed.
+    split: the row was called outside its batch, because the batch's own call failed.
     """
 
     reward: float | None
@@ -34,7 +34,7 @@ class Scored(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What one call gave: a result per row, or None with the reason why the call as a whole failed."""
+    """The result of one call: one result per row, or None with the reason why the whole call failed."""
 
     results: list[Scored] | None
     reason: str
@@ -48,7 +48,7 @@ UNASKED = Scored(None, "unasked", "not sent: the job stopped after too many time
 
 @dataclass(slots=True)
 class Unit:
-    """Rows whose results are recorded together: one batch, or one `whole` call that is never taken apart."""
+    """Rows whose results are recorded together: one batch, or one `whole` call that is never split."""
 
     index: int
     rows: Sequence[RowParts]
@@ -56,7 +56,7 @@ class Unit:
     whole: bool = False
     check_mutation: bool = False
     settled: Callable[[Sequence[Scored]], None] = field(default=lambda results: None, repr=False)
-    """Told of rows' results at once, before the unit is done."""
+    """Called with rows' results at once, before the unit is done."""
     begun: bool = False
     results: list[Scored | None] = field(default_factory=list)
     seconds: float = 0.0
@@ -70,7 +70,7 @@ class Unit:
         return None not in self.results
 
     def task(self) -> Task:
-        """The call that tries all rows at once."""
+        """Return the call that tries all rows at once."""
         return Task(self, list(range(len(self.rows))))
 
 
@@ -78,8 +78,8 @@ class Unit:
 class Task:
     """One call: some rows of a unit.
 
-    apart: it holds rows of a call that failed.
-    alone: it must have its worker for itself, so that a dead worker is known to be its doing.
+    apart: it holds rows of a failed call.
+    alone: it must be its worker's only call, so that a crash of the worker is known to be its fault.
     """
 
     unit: Unit
@@ -92,7 +92,7 @@ class Task:
         return [self.unit.rows[index] for index in self.indices]
 
     def settle(self, indices: Sequence[int], results: Sequence[Scored]) -> None:
-        """Record results of rows of the unit."""
+        """Record results of some rows of the unit."""
         if self.apart:
             results = [result._replace(split=True) for result in results]
         for index, result in zip(indices, results, strict=True):
@@ -100,7 +100,7 @@ class Task:
         self.unit.settled(results)
 
     def apply(self, reply: Reply) -> list[Task]:
-        """Record a whole reply; where the call failed, the smaller calls to try instead."""
+        """Record a whole reply; if the call failed, return the smaller calls to try instead."""
         self.unit.seconds += reply.seconds
         if reply.results is None:
             return self.fail(reply.reason, reply.detail, reply.seconds)
@@ -108,12 +108,12 @@ class Task:
         return []
 
     def fail(self, reason: str, detail: str, seconds: float) -> list[Task]:
-        """Take a failed call apart, or, where that ends, record the reason.
+        """Split a failed call into smaller ones; if it cannot be split, record the reason.
 
-        Halves find one bad row among B in 2·log₂B calls. After a timeout or a crash each call may cost the full
-        limit or a new process, so the rows are tried one by one at once: two limits per bad row, not log₂B. A result
-        that is no list, or of the wrong length, is the reward's fault on every row: a trainer would stop at it, and
-        smaller calls would hide it.
+        Halves find one bad row among B in 2·log₂B calls. After a timeout or a crash each call may cost the full limit
+        or a new process, so the rows are then tried one by one: two limits per bad row, not log₂B. A result that is no
+        list or has the wrong length counts against every row: a trainer would stop at it, and smaller calls would hide
+        it.
         """
         if self.unit.whole or len(self.indices) == 1 or reason in ("type", "length"):
             result = Scored(None, reason, detail, round(seconds / len(self.indices), 7))
@@ -124,5 +124,5 @@ class Task:
         return [Task(self.unit, part, apart=True, alone=self.alone) for part in parts]
 
     def remaining(self) -> list[int]:
-        """The indices of this task that have no result yet."""
+        """Return the indices of this task without a result."""
         return [index for index in self.indices if self.unit.results[index] is None]

@@ -1,6 +1,6 @@
-"""A worker process: takes calls from a socket, runs the reward, and sends the results back.
+"""A worker process: receive calls from a socket, run the reward, and send back the results.
 
-Its standard output goes nowhere, so whatever the reward prints cannot reach the channel. It dies with its parent.
+Its standard output is discarded, so a reward's prints cannot reach the channel. It ends with its parent.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ import sys
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from rewardsmith.scoring.calling import Caller, describe
-from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, said, unframe, with_tail
-from rewardsmith.scoring.guardian import Tail, stand_over
+from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, encode, unframe, with_tail
+from rewardsmith.scoring.guardian import Tail, guard
 from rewardsmith.scoring.work import Reply, RowParts, Scored
 
 Explained = TypeVar("Explained", Scored, Reply)
 
 
 class Order(NamedTuple):
-    """One call that the parent asks for."""
+    """One call from the parent."""
 
     number: int
-    rows: bytes  # pickled apart, so that rows which cannot be read here fail alone
+    rows: bytes  # pickled separately, so that an error in unpickling fails these rows only
     limit: float | None
     check_mutation: bool
 
 
 def main(channel: int, lifeline: int, parent: int) -> None:
     """Serve orders on the socket `channel` until the parent closes it, under a guardian that ends with the parent."""
-    stand_over(lambda tail: _work(channel, tail), lifeline, parent)
+    guard(lambda tail: _work(channel, tail), lifeline, parent)
 
 
 class _Channel(socket.socket):
-    """The channel to the parent. A copy of this process that a reward forked and let return speaks for no row."""
+    """The channel to the parent; a fork of this process, made by a reward, must not send on it."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(fileno=descriptor)
         self._owner = os.getpid()
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send `data`, or end a process that is not the worker."""
+        """Send `data`, or exit if this process is not the worker."""
         if os.getpid() != self._owner:
             os._exit(0)
         super().sendall(data, flags)
@@ -54,8 +54,8 @@ def _work(descriptor: int, tail: Tail) -> None:
     channel = _Channel(descriptor)
     channel.set_inheritable(False)
     with channel:
-        with channel.makefile("rb", buffering=0) as first:  # unbuffered: it must not read ahead into the orders
-            # Where modules are, the pickled target, and the memory limit in bytes.
+        with channel.makefile("rb", buffering=0) as first:  # unbuffered, so that it does not read the orders
+            # sys.path, the pickled target, and the memory limit in bytes.
             path, payload, memory = pickle.loads(_read(first))
         sys.path[:] = path
         try:
@@ -67,14 +67,14 @@ def _work(descriptor: int, tail: Tail) -> None:
                 resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
             caller = Caller(pickle.loads(payload).reward)
         except BaseException as error:
-            channel.sendall(said(Broken(describe(error))))
+            channel.sendall(encode(Broken(describe(error))))
             return
-        channel.sendall(said(Ready()))
+        channel.sendall(encode(Ready()))
         if caller.is_async:
             loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)
             listening = loop.create_task(_listen(caller, channel, tail))
-            while not listening.done():  # a task of the reward that raises SystemExit does not stop the others
+            while not listening.done():  # one SystemExit from a task of the reward must not stop the other tasks
                 with contextlib.suppress(SystemExit, KeyboardInterrupt):
                     loop.run_until_complete(listening)
             return
@@ -83,16 +83,16 @@ def _work(descriptor: int, tail: Tail) -> None:
                 order = Order(*pickle.loads(body))
                 rows = _rows(order)
                 if isinstance(rows, Reply):
-                    channel.sendall(said(CallDone(order.number, rows)))
+                    channel.sendall(encode(CallDone(order.number, rows)))
                 elif caller.row is None:
                     tail.mark()
                     reply = caller.batch(rows, check_mutation=order.check_mutation)
-                    channel.sendall(said(CallDone(order.number, _explained(reply, tail))))
+                    channel.sendall(encode(CallDone(order.number, _explained(reply, tail))))
                 else:
                     for position, row in enumerate(rows):
                         tail.mark()
                         result = caller.one(row, check_mutation=order.check_mutation)
-                        channel.sendall(said(RowDone(order.number, position, _explained(result, tail))))
+                        channel.sendall(encode(RowDone(order.number, position, _explained(result, tail))))
 
 
 def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
@@ -101,7 +101,7 @@ def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
 
 
 def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
-    """The next `n` bytes, or nothing where the stream ends before."""
+    """Return the next `n` bytes, or b"" if the stream ends earlier."""
     parts = bytearray()
     while len(parts) < n:
         part = stream.read(n - len(parts))
@@ -112,26 +112,26 @@ def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
 
 
 def _explained(found: Explained, tail: Tail) -> Explained:
-    """A failed call with what it wrote to standard error."""
+    """Return a failed call with its standard error."""
     return found._replace(detail=with_tail(found.detail, tail.recent())) if found.reason == "exception" else found
 
 
 def _rows(order: Order) -> list[RowParts] | Reply:
     try:
         rows: list[RowParts] = pickle.loads(order.rows)
-    except Exception as error:  # a column of a class that cannot be built here
+    except Exception as error:  # a column of a class that cannot be loaded here
         return Reply(None, "exception", describe(error), 0.0)
     return rows
 
 
 async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
-    """Serve an async reward until the parent hangs up: every order is a task of one event loop."""
+    """Serve an async reward until the parent closes the socket; every order is a task of one event loop."""
 
     def send(message: Message) -> None:
-        # Blocking on purpose: frames of several coroutines must not interleave, and the parent always reads.
+        # Blocking, so that frames of several coroutines do not interleave; the parent always reads.
         channel.setblocking(True)
         try:
-            channel.sendall(said(message))
+            channel.sendall(encode(message))
         finally:
             channel.setblocking(False)
 
@@ -159,4 +159,4 @@ async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
             task = loop.create_task(answer(Order(*pickle.loads(body))))
             running.add(task)
             task.add_done_callback(running.discard)
-    os._exit(0)  # nobody waits for what is still running
+    os._exit(0)  # calls that still run have no one waiting for them

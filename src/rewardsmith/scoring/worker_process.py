@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: started, sent calls, listened to, and ended with all it has started."""
+"""A worker process in its parent: start it, send calls, receive messages, and end it with all its processes."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import subprocess
 import sys
 import time
 
-from rewardsmith.scoring.channel import LONGEST, Message, Ready, frame, heard, unframe
+from rewardsmith.scoring.channel import LONGEST, Message, Ready, decode, frame, unframe
 from rewardsmith.scoring.guardian import KEPT
 from rewardsmith.scoring.work import Task
 from rewardsmith.scoring.worker import Order
 
 GRACE = 15.0
-"""Seconds that a guardian gets to end what is below it, before it is killed itself."""
+"""Seconds for a guardian to end all processes, before it is killed itself."""
 AHEAD, MOST_CALLS = 0.02, 64
-"""Seconds of work that a worker may have waiting, and calls: what it does while its parent does something else."""
+"""Limits of the work that waits at a worker, in seconds and in calls, for when its parent is busy."""
 _BOOT = "import sys; from rewardsmith.scoring.worker import main; main(*map(int, sys.argv[1:]))"
 
 
 class WorkerProcess:
-    """One process with the calls it has been sent, oldest first.
+    """One process with the calls that were sent to it, oldest first.
 
-    allowed: number of a call → seconds that it may take. started: → when it began. cold: nothing has come back yet.
-    garbled: it has sent what is no message. slowest: seconds a row of one of its last calls, the slowest of them.
+    allowed: call number → its time limit in seconds. started: → its start. cold: it has sent no result yet.
+    garbled: it has sent an invalid message. slowest: seconds per row of the slowest of its last calls.
     """
 
     def __init__(self, payload: bytes, memory: int | None) -> None:
-        # One thread per worker unless the caller says otherwise, and the same set order in each of them.
+        # By default one thread per worker, and the same set order in all of them.
         defaults = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"}
         path = os.pathsep.join(filter(None, sys.path))
         self.channel, theirs = socket.socketpair()
@@ -59,39 +59,39 @@ class WorkerProcess:
         self.flush()
 
     def has_room(self, task: Task) -> bool:
-        """Tell whether it may have one more call: two always, and more while their rows are quick."""
+        """Return whether it may get one more call: up to two always, and more while their rows are quick."""
         if len(self.tasks) < 2 or self.cold:
             return len(self.tasks) < 2
         n_rows = sum(len(each.indices) for each in (*self.tasks.values(), task))
         return len(self.tasks) < MOST_CALLS and n_rows * self.slowest <= AHEAD
 
     def send(self, number: int, task: Task, allowed: float | None, *, limits_itself: bool) -> None:
-        """Give it a call, with the next `flush`; one that is async `limits_itself`, row by row."""
+        """Queue a call for the next `flush`; an async one `limits_itself`, row by row."""
         rows = pickle.dumps(task.rows, pickle.HIGHEST_PROTOCOL)
         order = Order(number, rows, allowed if limits_itself else None, task.unit.check_mutation)
         self.outbox += frame(pickle.dumps(tuple(order), pickle.HIGHEST_PROTOCOL))
         self.tasks[number], self.allowed[number], self.started[number] = task, allowed, time.monotonic()
 
     def forget(self, number: int) -> None:
-        """The call is over."""
+        """Remove a finished call."""
         del self.tasks[number], self.allowed[number], self.started[number]
 
     def restart_clocks(self) -> None:
-        """The calls that it has begin now."""
+        """Set the start of all its calls to now."""
         self.started = dict.fromkeys(self.tasks, time.monotonic())
 
     def flush(self) -> None:
-        """Send what the socket takes."""
+        """Send as much as the socket accepts."""
         try:
             while self.outbox:
                 del self.outbox[: self.channel.send(self.outbox)]
         except BlockingIOError:
             pass
-        except OSError:  # it died; the read side tells how far it came
+        except OSError:  # it died; `receive` finds the last results
             self.outbox.clear()
 
     def receive(self) -> tuple[list[Message], bool]:
-        """The messages that have come, and whether no more can come: it has closed its end, or sent what is none."""
+        """Return the new messages, and whether the channel has ended: closed, or after an invalid message."""
         closed = True
         try:
             while received := self.channel.recv(1 << 16):
@@ -105,13 +105,13 @@ class WorkerProcess:
             pass
         messages: list[Message] = []
         try:
-            messages.extend(map(heard, unframe(self._inbox, longest=LONGEST)))
+            messages.extend(map(decode, unframe(self._inbox, longest=LONGEST)))
         except ValueError:
             closed = self.garbled = True
         return messages, closed
 
-    def is_idle(self) -> bool:
-        """Whether it lives and has nothing to do."""
+    def is_free(self) -> bool:
+        """Return whether it is alive and has no call."""
         if self.tasks or self.process.poll() is not None:
             return False
         messages, closed = self.receive()
@@ -119,28 +119,28 @@ class WorkerProcess:
         return not closed and all(message == Ready() for message in messages)
 
     def dismiss(self) -> None:
-        """Tell the guardian to end everything, and do not wait for it."""
+        """Make the guardian end all processes, without waiting for it."""
         with contextlib.suppress(OSError):
             self._lifeline.shutdown(socket.SHUT_WR)
 
     def end(self, *, patience: float = 0.0) -> str:
-        """End the process and all it has started; say how it ended, of itself if it does so within `patience`.
+        """End the process and its descendants; return how it ended, on its own if it does so within `patience`.
 
-        `tail` is then what it last wrote to standard error.
+        `tail` is then the end of its standard error.
         """
-        if not self._last_words(patience):
+        if not self._read_tail(patience):
             self.dismiss()
-            if not self._last_words(GRACE):
+            if not self._read_tail(GRACE):
                 self.process.kill()
         code = self.process.wait()
         self.channel.close()
         self._lifeline.close()
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
-    def _last_words(self, patience: float) -> bool:
-        """Listen until the guardian has hung up; False if it has not."""
+    def _read_tail(self, patience: float) -> bool:
+        """Read the guardian's last bytes until it closes the socket; False if it does not."""
         deadline = time.monotonic() + patience
-        with contextlib.suppress(OSError):  # of which a timeout is one
+        with contextlib.suppress(OSError):  # a timeout, too
             while len(self.tail) < 2 * KEPT:
                 self._lifeline.settimeout(max(deadline - time.monotonic(), 1e-3))
                 received = self._lifeline.recv(KEPT)
