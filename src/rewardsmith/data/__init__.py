@@ -1,6 +1,6 @@
-"""Rows and what is done to them before any reward sees them.
+"""Rows, and the steps that prepare them before any reward sees them.
 
-Importing the room loads no numpy, as every worker process does it; what needs it is loaded when it is asked for.
+The package loads no numpy, because every worker process imports it; modules with numpy are loaded on first use.
 """
 
 from importlib import import_module

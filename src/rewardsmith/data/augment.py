@@ -1,4 +1,4 @@
-"""Augmentations: rows made from rows, to teach a judge what its data leaves out."""
+"""Augmentations: make rows from rows, to teach a judge what its data lacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$)|[。！？]|(?=\n)")
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of `text` with its mark; all of it where none ends sooner. A line break ends a sentence too.
+    """Return the first sentence of `text` with its mark; a line break ends a sentence too.
 
     >>> first_sentence("We need 3.5 apples. Then count."), first_sentence("Thought process:\\n1. Add.")
     ('We need 3.5 apples.', 'Thought process:')
@@ -40,25 +40,25 @@ def add_truncated_negatives(
     negative: Any = False,
     exclude: Collection[str] | None = None,
 ) -> list[Row]:
-    """Add rows that open an answer and never give one, labeled negative: what a judge must learn to refuse.
+    """Add rows that open an answer and never give one, with a negative label, for a judge to learn to refuse.
 
         k = round(n · frac / (1 − frac)) rows are added, so that `frac` of the result is new
 
-    Each is a row drawn without replacement, its completion cut by `splitter`; prompt and every other column stay, the
-    reference answer above all: without it a judge would learn "no reference, so NO". Zhao et al. 2025,
-    arXiv:2507.08794 (20k openers beside 160k rows).
+    Each row is drawn without replacement, and `splitter` cuts its completion. The prompt and every other column stay.
+    The reference answer must stay: without it a judge would learn "no reference, so NO". Zhao et al. 2025,
+    arXiv:2507.08794 (20k openers added to 160k rows).
 
-    A row is passed over where the cut removes nothing, leaves nothing, leaves the reference answer in (it would be a
-    right answer labeled NO; a number counts by value, so that 0.5 is 1/2), or leaves one of `exclude` up to case, space
-    and end marks: keys that are reported on are never trained on.
+    A row is skipped if the cut removes nothing, leaves nothing, keeps the reference answer (a right answer would be
+    labeled NO; numbers are compared by value, so 0.5 is 1/2), or gives one of `exclude` up to case, space and end
+    marks: keys that are reported on are never trained on.
 
-    Differs: the paper lets a language model write the opener; here the completions at hand are cut.
+    Differs: in the paper a language model writes the opener; here existing completions are cut.
 
     Args:
         rows: n labeled rows with completions; they come first in the result, unchanged.
         frac: share of the result that is new, in [0, 1).
         label, negative: the column that holds the label, and its value for NO.
-        exclude: texts that must not appear as a negative; all master keys if None.
+        exclude: texts that must not be used as a negative; all master keys if None.
 
     Raises:
         ValueError: `frac` is out of range, or too few rows can be cut.
@@ -74,19 +74,19 @@ def add_truncated_negatives(
             break
         row = rows[index]
         opener = splitter(row.text).strip()
-        answer = "" if row.answer is None else str(row.answer).rpartition("####")[2]  # of GSM8K's, what follows ####
+        answer = "" if row.answer is None else str(row.answer).rpartition("####")[2]  # GSM8K: the part after ####
         if opener not in ("", row.text.strip()) and _bare(opener) not in banned and not states(opener, answer):
             added.append(replace(row.with_completion(opener), columns={**row.columns, label: negative}))
     if len(added) < wanted:
         raise ValueError(
             f"add_truncated_negatives: {wanted} negatives are wanted for frac={frac}, but only {len(added)} of "
-            f"{len(rows)} completions have an opener to cut that is neither excluded nor states the answer. "
+            f"{len(rows)} completions have an opener that is not excluded and does not state the answer. "
             "Lower frac, or pass a splitter."
         )
     return [*rows, *added]
 
 
 def _bare(text: str) -> str:
-    """What makes two openers the same: letters and signs without case, outer space and end marks."""
+    """Return an opener in lower case without outer space and end marks, to compare openers by."""
     text = text.strip().casefold()
     return text.rstrip(".,:;!?…。 ") or text

@@ -1,4 +1,4 @@
-"""A data card: what was read, what was dropped and why, and what a reward model could learn from it by mistake."""
+"""A data card: the rows that were read and dropped, and the errors that a reward model could learn from them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, 
 from rewardsmith.data.rows import text_of
 
 AnyRow = PreferenceRow | RatedRow | StepRow | BenchmarkRow
-SUSPICIOUS_LENGTH = 0.6  # the longer or the shorter answer is chosen this often: counting words is that accurate
+SUSPICIOUS_LENGTH = 0.6  # the accuracy of choosing by length from which a card warns
 MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How some numbers are distributed."""
+    """The distribution of some numbers."""
 
     mean: float
     p5: float
@@ -32,7 +32,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """None where there are none."""
+        """Return the distribution of `values`; None if there are none."""
         if not values:
             return None
         low, middle, high = np.quantile(np.asarray(values, dtype=float), [0.05, 0.5, 0.95])
@@ -41,18 +41,18 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class DataCard:
-    """What a data set holds.
+    """A summary of a data set.
 
-    n_records, n_rows: read, and made of them; dropped: reason → how many records or rows; first_dropped: reason → the
-        number of the first such record (of the last, of several that are read as one).
+    n_records, n_rows: records read, and rows made of them. dropped: reason → number of records or rows. first_dropped:
+        reason → number of the first such record (if several records are read as one, of the last of them).
     n_prompts: different prompts.
-    words: name of a text → its length in words.
-    tie_share: of the pairs; longer_chosen: of the strict pairs whose answers differ in words, those whose longer one is
-        chosen: the accuracy of a reward model that only counts words; contradicted: pairs that also occur with the
-        labels swapped, under the same context; repeated: rows that occur before.
-    strengths, ratings, labels: what annotators gave, as value → count, or attribute → mean.
-    near_duplicates: pairs of prompts that nearly agree, counted; None where it was not looked for.
-    warnings: what a reader of the card should look at before training.
+    words: name of a text → distribution of its length in words.
+    tie_share: of the pairs. longer_chosen: share of the strict pairs with answers of different length whose longer one
+        is chosen, which is the accuracy of a reward model that only counts words. contradicted: pairs that also occur
+        with swapped labels, under the same context. repeated: rows that occurred before.
+    strengths, ratings, labels: the annotators' values, as value → count, or attribute → mean.
+    near_duplicates: number of nearly equal pairs of prompts; None if they were not counted.
+    warnings: what to check before training.
     """
 
     name: str
@@ -76,11 +76,11 @@ class DataCard:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> str:
-        """The card as a JSON object."""
+        """Return the card as a JSON object."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
     def as_text(self) -> str:
-        """The card as lines of text."""
+        """Return the card as lines of text."""
         lines = [f"{self.name}: {self.n_rows} {self.kind} from {self.n_records} records ({self.schema})"]
         first = {reason: f" (first: record {number})" for reason, number in self.first_dropped.items()}
         lines += [f"  dropped {n}: {reason}{first.get(reason, '')}" for reason, n in self.dropped.items()]
@@ -116,10 +116,10 @@ def data_card(
     """Describe rows of one kind.
 
     Args:
-        duplicates: look for near-duplicate prompts, which takes a millisecond or so for each.
+        duplicates: count near-duplicate prompts, which takes about a millisecond for each.
     """
     words, ratings = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
-    identities: list[tuple[str, ...]] = []  # what makes two rows one
+    identities: list[tuple[str, ...]] = []  # equal for equal rows
     for row in rows:
         texts = _texts(row)
         for role, values in {"prompt": [row.prompt], **texts}.items():
@@ -169,7 +169,7 @@ def data_card(
 
 
 def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
-    """The texts of a row but its prompt, by what they are."""
+    """Return the texts of a row except its prompt, by name."""
     match row:
         case RatedRow():
             return {"completion": [row.completion]}
@@ -181,7 +181,7 @@ def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
 
 
 def n_words(text: Any) -> int:
-    """Words between white space."""
+    """Return the number of words between white space."""
     return len(text_of(text).split())
 
 
@@ -194,9 +194,9 @@ def _warnings(card: DataCard) -> tuple[str, ...]:
     if card.contradicted:
         found.append(f"{card.contradicted} rows are labeled both ways: mark them as ties or drop them")
     if card.repeated:
-        found.append(f"{card.repeated} rows occur before: drop them, or they count twice")
+        found.append(f"{card.repeated} rows are repeated: drop them, or they count twice")
     if card.near_duplicates:
-        found.append(f"{card.near_duplicates} pairs of prompts nearly agree: keep such prompts in one split")
+        found.append(f"{card.near_duplicates} pairs of prompts are nearly equal: keep such prompts in one split")
     lost = sum(card.dropped.values())
     if lost > card.n_records / 10:
         found.append(f"{lost} drops from {card.n_records} records: check that the schema is the right one")

@@ -1,4 +1,4 @@
-"""Causal and neutral augmentation: pairs that differ in one thing that matters, and pairs that differ in none."""
+"""Causal and neutral augmentation: pairs that differ in one relevant attribute, and pairs that differ in none."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from rewardsmith.types import Text
 
 Direction = Literal["degrade", "upgrade"]
 Rubric = Callable[[Text], Sequence[str]]
-"""A prompt to the attributes that should matter in its answers; a language model's work, or a table's."""
+"""A prompt to the attributes that should matter in its answers, from a language model or a table."""
 Editor = Callable[[Text, Text, str, Direction], Text | None]
-"""(prompt, answer, attribute, direction) to the answer with that attribute changed, or None where it cannot be."""
+"""(prompt, answer, attribute, direction) to the answer with that attribute changed, or None if it cannot be."""
 
 
 class CausalAugmentation(NamedTuple):
-    """The new rows, and what to look at before training on them.
+    """The new rows, and figures to check before training on them.
 
-    rows: as the rows they were made of, `is_tie` False, with the columns kind ("degrade" or "upgrade") and attribute.
-    length_difference: mean of |chosen| − |rejected| in characters over the new rows, and its standard error. Edits that
-        shorten what they degrade plant a new cue: it should be 0 within two errors.
-    refused: edits that came back as None or changed nothing.
+    rows: of the same type as their sources, `is_tie` False, with columns kind ("degrade" or "upgrade") and attribute.
+    length_difference: mean of |chosen| − |rejected| in characters over the new rows, with its standard error. It should
+        be 0 within two errors: edits that shorten degraded answers make length a new cue.
+    refused: number of edits that returned None or changed nothing.
     """
 
     rows: list[PreferenceRow]
@@ -37,19 +37,18 @@ class CausalAugmentation(NamedTuple):
 
 
 def causal_augment(pairs: Sequence[PreferenceRow], rubric: Rubric, editor: Editor) -> CausalAugmentation:
-    """Pairs that differ in one causal attribute: the chosen answer above its degraded self, the rejected one below
-    its upgraded self.
+    """Make pairs that differ in one causal attribute: chosen over its degraded copy, upgraded copy over rejected.
 
         degrade  A₁ ≻ Ã₁ (attribute lowered)        upgrade  Ã₂ (attribute raised) ≻ A₂
 
-    Srivastava et al. 2025, arXiv:2506.16507. Whatever else the edit changes is independent of the label, so that style
-    stops telling which answer is better, and nobody has to say what style is. Ties in `pairs` are passed over. Rows of
-    one prompt keep one `key`: split by it, or an answer's children stand on both sides.
+    Srivastava et al. 2025, arXiv:2506.16507. Everything else that the edit changes is independent of the label, so
+    style no longer predicts the better answer, and nobody has to define style. Ties in `pairs` are skipped. All rows of
+    one prompt have one `key`: split by it, or edits of one answer are on both sides.
 
     Args:
         pairs: strict preferences.
-        rubric: see `Rubric`; asked once per row.
-        editor: see `Editor`; asked twice per attribute.
+        rubric: see `Rubric`; called once per row.
+        editor: see `Editor`; called twice per attribute.
 
     >>> row = PreferenceRow("2+2?", "It is 4.", "It is 5.")
     >>> edits = {"degrade": "It is 3.", "upgrade": "It is 4!"}
@@ -81,33 +80,32 @@ def neutral_augment(
     embed: Callable[[list[str]], Any] | None = None,
     most_similar: float = 0.5,
 ) -> list[PreferenceRow]:
-    """Ties: each pair's answers under a prompt that neither has to do with, so that what separates them is spurious.
+    """Make ties: each pair's answers under an unrelated prompt, so that any difference between them is spurious.
 
-    Srivastava et al. 2025, arXiv:2506.16507 (irrelevant-query neutrals). Alone they can be learned as "irrelevant
-    answers earn a constant": what varies among *relevant* answers is the business of `causal_augment`, whose rows may
-    be among `pairs`. Feed them as ties (`is_tie`), or through `ties_as_pairs`: as strict pairs they teach the very
-    thing they should unteach.
+    Srivastava et al. 2025, arXiv:2506.16507 (irrelevant-query neutrals). Alone they can teach "irrelevant answers get a
+    constant". Relevant answers are the task of `causal_augment`, whose rows may be in `pairs`. Train on them as ties
+    (`is_tie`) or through `ties_as_pairs`: as strict pairs they teach the spurious difference.
 
     Args:
         pairs: any pairs.
-        unrelated: a prompt to another one, drawn from elsewhere in the data.
-        embed: n texts to (n, d) embeddings; given, rows are dropped whose new prompt has a cosine above
-            `most_similar` to the old one: if an answer is partly relevant, the tie is a wrong label.
+        unrelated: a prompt to another one, drawn from other rows.
+        embed: n texts to (n, d) embeddings. If given, rows are dropped whose new prompt has a cosine above
+            `most_similar` to the old one: for a partly relevant answer the tie is a wrong label.
 
     Returns:
-        Rows with `is_tie`, the column kind "neutral", and the `key` of the row they were made of.
+        Rows with `is_tie`, the column kind "neutral", and the `key` of their source row.
     """
     check_range("neutral_augment", "most_similar", most_similar, -1.0, 1.0)
     drawn = [(row, unrelated(row.prompt)) for row in pairs]
     drawn = [(row, prompt) for row, prompt in drawn if text_of(prompt) != text_of(row.prompt)]
     if pairs and not drawn:
         raise ValueError(
-            f"neutral_augment: unrelated returned the prompt itself for all {len(pairs)} rows, and under it the "
+            f"neutral_augment: unrelated returned the same prompt for all {len(pairs)} rows, so the "
             "answers are no tie. Draw another row's prompt."
         )
     if embed is not None and drawn:
         both = [(text_of(row.prompt), text_of(prompt)) for row, prompt in drawn]
-        texts = list(dict.fromkeys(text for pair in both for text in pair))  # each is embedded once, in one call
+        texts = list(dict.fromkeys(text for pair in both for text in pair))  # each is embedded once
         units = dict(zip(texts, unit_embeddings("neutral_augment", embed, texts), strict=True))
         cosines = [float((units[old] * units[new]).sum()) for old, new in both]
         drawn = [pair for pair, cosine in zip(drawn, cosines, strict=True) if cosine <= most_similar]
@@ -115,11 +113,11 @@ def neutral_augment(
 
 
 def ties_as_pairs(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
-    """Every tie as two strict rows, either answer chosen once: for trainers that know no ties, such as TRL's own.
+    """Write every tie as two strict rows, one per order, for trainers without ties, such as TRL's own.
 
         −log σ(Δ) − log σ(−Δ) = 2 · tie loss
 
-    So a tie counts twice: with `objectives.tie_loss` it needs no such thing.
+    A tie thus counts twice. It is not needed with `objectives.tie_loss`.
 
     >>> [(row.chosen, row.rejected) for row in ties_as_pairs([PreferenceRow("?", "a", "b", is_tie=True)])]
     [('a', 'b'), ('b', 'a')]
@@ -136,16 +134,16 @@ def ties_as_pairs(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
 def informative_filter(
     rows: Sequence[PreferenceRow], margins: Sequence[float | None], *, max_prob: float = 0.8, tie_prob: float = 0.6
 ) -> list[PreferenceRow]:
-    """The rows that would teach a reward model something: where it is unsure or wrong.
+    """Select the rows from which a reward model would learn: those where it is unsure or wrong.
 
         strict  σ(Δ) ≤ max_prob        tie  max(σ(Δ), σ(−Δ)) ≥ tie_prob
 
-    After Srivastava et al. 2025, arXiv:2506.16507, who filter the augmented rows by a baseline's doubt.
+    After Srivastava et al. 2025, arXiv:2506.16507, who filter the augmented rows by a baseline's uncertainty.
 
     Args:
         margins: Δ, the baseline's score of chosen minus rejected, in log-odds; a row without one (None, NaN) is kept.
-        max_prob: up to this chance that the baseline prefers the chosen answer, a strict row is kept.
-        tie_prob: from this chance that it prefers either one, a tie is kept.
+        max_prob: keep a strict row if the baseline prefers the chosen answer with at most this probability.
+        tie_prob: keep a tie if the baseline prefers either answer with at least this probability.
 
     >>> rows = [PreferenceRow("?", "a", "b"), PreferenceRow("?", "c", "d"), PreferenceRow("?", "e", "f", is_tie=True)]
     >>> [row.chosen for row in informative_filter(rows, [3.0, -1.0, 2.0])]
@@ -160,7 +158,7 @@ def informative_filter(
         if margin is None or math.isnan(margin):
             kept.append(row)
             continue
-        surest = 1 / (1 + math.exp(-abs(margin)))  # of the answer that it prefers; never overflows
+        surest = 1 / (1 + math.exp(-abs(margin)))  # probability of the preferred answer; never overflows
         if surest >= tie_prob if row.is_tie else (surest if margin >= 0 else 1 - surest) <= max_prob:
             kept.append(row)
     return kept
@@ -169,7 +167,7 @@ def informative_filter(
 def _child(
     row: PreferenceRow, kind: str, *, chosen: Text | None = None, rejected: Text | None = None, **columns: str
 ) -> PreferenceRow:
-    """A row made of another: its own texts, the other's key and columns, and nothing that was said of its label."""
+    """Make a row from another: new texts, the same key and columns, and nothing about the old label."""
     return replace(
         row,
         chosen=row.chosen if chosen is None else chosen,

@@ -1,9 +1,9 @@
-"""Stated confidence: how it is read, taken out of a text, and written into preference pairs.
+"""Stated confidence: parse it, remove it from a text, and write it into preference pairs.
 
-A statement is `<confidence>0.8</confidence>` or `Confidence: 0.8`, in any case, perhaps in brackets or bold. On a
-scale of 10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`. `Confidence level: 8`, `Confidence (0-10): 8`
-and `Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements
-that no number is read from: they count as unusable, and are taken out like any other.
+A statement is `<confidence>0.8</confidence>` or `Confidence: 0.8`, in any case, also in brackets or bold. On a scale of
+10 the same is `8` or `8/10`, on a scale of 100 `80` or `80%`. `Confidence level: 8`, `Confidence (0-10): 8` and
+`Confidence: 0.8 (80%)` are read too. `Confidence: eight`, `about 80%`, `70 to 80%` and `very high` are statements
+without a readable number: they count as unusable, and are removed like the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 ConfidenceScale = Literal[1, 10, 100, "stated"]
-"""What certainty is written as: 1, 10 or 100; or "stated", where 9/10 and 90% say so themselves and 0.9 is of 1."""
+"""The number for certainty: 1, 10 or 100; or "stated", where 9/10 and 90% state it themselves and 0.9 is out of 1."""
 
 CONFIDENCE_TEMPLATES = (
     "\n\nConfidence: {k}",
@@ -33,7 +33,7 @@ CONFIDENCE_TEMPLATES = (
     "\nCONFIDENCE: {k}",
     "\n<confidence>{k}</confidence>",
 )
-"""Phrasings of a confidence k on the scale of 10, as they are appended to a text."""
+"""Phrasings of a confidence k on the scale of 10, to append to a text."""
 
 
 _UNIT = r"(?: \s*(?:/|out\ of)\s*(?:\d[\d.]*|ten|a\ hundred|one\ hundred) | \s*(?:[%％]|percent\b|per\ cent\b) )?"
@@ -49,7 +49,7 @@ _AMOUNT = rf"(?: {_ROUGHLY} (?: {_NUMBER} (?: \s*(?:-|–|to)\s* {_NUMBER} )? | 
 
 
 def _phrase(group: str) -> str:
-    """`Confidence: 8`, bold or not; what is said of it is caught, whether or not it can be read as a number."""
+    """Return a pattern for `Confidence: 8`, bold or not; the group is its value, readable as a number or not."""
     return rf"""(?<![\w-]) \*{{0,3}}confidence (?: \s+(?:level|score|rating|estimate) )? \*{{0,3}}
         (?: \s*[(\[（] [^()\[\]（）\n]{{0,20}} [\d%] [^()\[\]（）\n]{{0,20}} [)\]）] \*{{0,3}} )?
         \s*[:=：＝]\*{{0,3}} \s*\*{{0,3}}
@@ -70,13 +70,12 @@ _VALUE = re.compile(
 
 
 def parse_confidence(text: str, *, scale: ConfidenceScale = 1) -> float | None:
-    """The confidence that `text` states, in [0, 1]; None where it states none, or none that can be read.
+    """Return the confidence that `text` states, in [0, 1]; None if there is none that can be read.
 
-    The last statement decides, also where it is unusable: out of range, no number, a tag that is never closed, or a
-    unit that `scale` does not admit. Damani et al. 2025, arXiv:2507.16806 (scale 1); Leng et al. 2024,
-    arXiv:2410.09724 (scale 10).
+    The last statement decides, even if it is unusable: out of range, no number, an unclosed tag, or a unit that `scale`
+    does not allow. Damani et al. 2025, arXiv:2507.16806 (scale 1); Leng et al. 2024, arXiv:2410.09724 (scale 10).
 
-    Differs: the latter's code takes the first match and clips it.
+    Differs: the code of Leng et al. takes the first match and clips it.
 
     >>> parse_confidence("<confidence>0.2</confidence> No: <confidence>0.9</confidence>")
     0.9
@@ -106,11 +105,11 @@ def strip_confidence(text: str) -> str: ...
 @overload
 def strip_confidence(text: list[Message]) -> list[Message]: ...
 def strip_confidence(text: Text) -> Text:
-    """`text` without its statements of confidence, all of them, and the blanks around each.
+    """Remove all statements of confidence from `text`, with the blanks around each.
 
-    Between two parts that stay, the blanks before the statement (else those behind it) are kept. A text that states
-    nothing comes back as it is; what taking one out would newly form is taken out too. Of a list of messages, those of
-    the user and the system stay as they are.
+    Between two remaining parts, the blanks before the statement (else those after it) are kept. A text without a
+    statement is unchanged. If a removal forms a new statement, that is removed too. In a list of messages, those of the
+    user and the system stay as they are.
 
     >>> strip_confidence("It is 4.\\n\\nConfidence: 8"), strip_confidence("It is 4. (confidence: 0.8) Done. ")
     ('It is 4.', 'It is 4. Done. ')
@@ -126,7 +125,7 @@ def strip_confidence(text: Text) -> Text:
 
 
 def _content(content: Any) -> Any:
-    """A message's content, stripped: a string, or multimodal parts of which the texts are."""
+    """Return a message's content without statements: a string, or the text parts of a multimodal list."""
     if isinstance(content, str):
         return strip_confidence(content)
     if not isinstance(content, list):
@@ -149,22 +148,22 @@ def _without(text: str) -> str:
 
 @dataclass(frozen=True)
 class ConfidenceAugment:
-    """Preference pairs that teach a reward model to like confidence on good answers only.
+    """Preference pairs that teach a reward model to prefer confidence on good answers only.
 
-        chosen + high ≻ chosen + low,    rejected + low ≻ rejected + high,    and chosen ≻ rejected as they were
+        chosen + high ≻ chosen + low,    rejected + low ≻ rejected + high,    and the unchanged chosen ≻ rejected
 
     Leng et al. 2024, arXiv:2410.09724 (PPO-M; CDPO is DPO on the same pairs). Call it on records with `chosen` and
-    `rejected`, strings or lists of messages as TRL takes them, and pass the result to `trl.RewardTrainer` (PPO-M) or
-    `trl.DPOTrainer` (CDPO with coefficient 1; other weights by repeating records). The texts of a pair share their
-    phrasing, so a confidence pair differs in its number alone; phrasing is drawn anew for each record.
+    `rejected`, strings or lists of messages as in TRL, and pass the result to `trl.RewardTrainer` (PPO-M) or
+    `trl.DPOTrainer` (CDPO with coefficient 1; repeat records for other weights). Both texts of a pair share their
+    phrasing, so a confidence pair differs in its number only; each record draws a new phrasing.
 
     Differs: `plain` is on. The paper's default loss has no chosen-against-rejected term, and the reward model then
-    forgets what it knew of quality.
+    forgets quality.
 
     high, low: closed ranges of k, on the scale of 10.
-    templates: phrasings, each with `{k}`; such as `strip_confidence` can take out again.
-    plain: whether the pair itself, without any confidence, is kept.
-    cross: whether chosen + high ≻ rejected + low is added.
+    templates: phrasings, each with `{k}`, that `strip_confidence` can remove again.
+    plain: whether to keep the pair itself, without any confidence.
+    cross: whether to add chosen + high ≻ rejected + low.
     """
 
     high: tuple[int, int] = (7, 10)
@@ -176,8 +175,8 @@ class ConfidenceAugment:
     def __post_init__(self) -> None:
         if not 0 <= self.low[0] <= self.low[1] < self.high[0] <= self.high[1] <= 10:
             raise ValueError(
-                f"ConfidenceAugment: low={self.low} and high={self.high} are not two ranges within 0 to 10, the low "
-                "one below the high one. Pass them as (least, most)."
+                f"ConfidenceAugment: low={self.low} and high={self.high} must be ranges within 0 to 10, with low "
+                "below high. Pass them as (least, most)."
             )
         readable = [t for t in self.templates if parse_confidence(t.replace("{k}", "7"), scale=10) == 0.7]
         unread = [
@@ -185,14 +184,14 @@ class ConfidenceAugment:
         ]
         if unread or not self.templates:
             raise ValueError(
-                f"ConfidenceAugment: templates {unread} are not read back as confidence {{k}}, or leave a rest when "
-                "it is stripped. Give at least one, such as ' Confidence: {k}'."
+                f"ConfidenceAugment: templates {unread} are not read as confidence {{k}}, or not removed completely. "
+                "Give at least one, such as ' Confidence: {k}'."
             )
 
     def __call__(
         self, records: Iterable[Mapping[str, Any]], *, generator: random.Random | torch.Generator
     ) -> list[dict[str, Any]]:
-        """Two to four records per record, in the order of the equation, with every other column kept.
+        """Return two to four records per record, in the order of the equation, with every other column kept.
 
         >>> one = ConfidenceAugment(high=(9, 9), low=(1, 1), templates=(" Confidence: {k}",))
         >>> one([{"chosen": "4", "rejected": "5"}], generator=random.Random(0))[1]
@@ -215,7 +214,7 @@ class ConfidenceAugment:
 
 
 def _draw(generator: random.Random | torch.Generator, low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
+    """Draw a whole number from low to high, both included."""
     if isinstance(generator, random.Random):
         return generator.randint(low, high)
     from rewardsmith._torch import torch
@@ -224,7 +223,7 @@ def _draw(generator: random.Random | torch.Generator, low: int, high: int) -> in
 
 
 def _appended(text: Text, statement: str) -> Text:
-    """`text` with the statement at its end; of a list of messages, at the end of the last one."""
+    """Append the statement to `text`; in a list of messages, to the last one."""
     if isinstance(text, str):
         return text + statement
     *earlier, last = text

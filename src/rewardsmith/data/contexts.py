@@ -1,4 +1,4 @@
-"""Contexts of a preference: a line of the prompt that says by which criterion, or for whom, a response is judged."""
+"""Contexts of a preference: a line in the prompt with the criterion, or the person, to judge a response by."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ContextForm = Literal["criteria", "scenario"]
 CONTEXT_TEMPLATE = "{prompt}\n\nJudge by this: {context}"
 """How a context is written into a prompt."""
 NO_CONTEXT = "none given"
-"""What stands for a context where there is none, so that a contextual model also knows the plain question."""
+"""The text in place of a missing context, so that a contextual model also learns the plain question."""
 
 
 def in_context(prompt: Text, context: str | None, *, template: str = CONTEXT_TEMPLATE) -> Text:
-    """The prompt with the context written into it; of a conversation, into the last message of the user.
+    """Write the context into the prompt; in a conversation, into the last message of the user.
 
-    It goes into the prompt and never into a response, where it would be a cue of length and style that tells the two
-    apart. Without a context `NO_CONTEXT` is written, so that the model is asked in the form it was trained on.
+    It is never in a response, where it would be a cue of length and style. Without a context `NO_CONTEXT` is written,
+    as in the model's training.
 
     Args:
         template: holds {prompt} and {context}.
@@ -29,7 +29,7 @@ def in_context(prompt: Text, context: str | None, *, template: str = CONTEXT_TEM
     """
     if "{prompt}" not in template or "{context}" not in template:
         raise ValueError(
-            f"in_context: template {template!r} must hold {{prompt}} and {{context}}, else one of them is lost. Add it."
+            f"in_context: template {template!r} must hold {{prompt}} and {{context}}. Add what is missing."
         )
     said = NO_CONTEXT if context is None or not context.strip() else context
     if isinstance(prompt, str):
@@ -46,5 +46,5 @@ def in_context(prompt: Text, context: str | None, *, template: str = CONTEXT_TEM
 
 
 def _filled(template: str, prompt: str, context: str) -> str:
-    head, _, rest = template.partition("{prompt}")  # not str.format: prompts and contexts hold braces
+    head, _, rest = template.partition("{prompt}")  # not str.format: prompts and contexts contain braces
     return head.replace("{context}", context) + prompt + rest.replace("{context}", context)

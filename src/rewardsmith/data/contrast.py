@@ -1,4 +1,4 @@
-"""Look-alike prompts that need different answers: mined to test a reward model, and light rewrites to train one."""
+"""Similar prompts that need different answers, to test a reward model, and light rewrites to train one."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Embed = Callable[[list[str]], Any]
-"""n texts to (n, d) embeddings, as anything that `numpy.asarray` takes; called once for many texts."""
+"""n texts to (n, d) embeddings that `numpy.asarray` accepts; called once for many texts."""
 Perturb = Callable[[str, random.Random], str]
-"""A text to a lightly changed one that means the same: a typo or a synonym in at most 5 % of its words."""
+"""A text to a slightly changed one of the same meaning: a typo or a synonym in at most 5 % of its words."""
 Pick = Literal["hull", "random", "all"]
 Side = Literal["chosen", "rejected"]
-_BLOCK = 1024  # rows of the similarity matrix that are held at a time
+_BLOCK = 1024  # rows per block of the similarity matrix
 
 
 class ContrastPair(NamedTuple):
-    """Two prompts that look alike, and a good answer to each that is none to the other."""
+    """Two similar prompts, each with a good answer that does not answer the other."""
 
     first_prompt: Text
     first_completion: Text
@@ -48,7 +48,7 @@ def _embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float
 
 
 def unit_embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
-    """(n, d) embeddings of length 1; a zero or infinite one is all NaN, and so like none."""
+    """Return (n, d) embeddings of length 1; a zero or infinite one becomes NaN, which is similar to none."""
     import numpy as np
 
     found = _embeddings(caller, embed, texts)
@@ -61,20 +61,20 @@ def unit_embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.f
 def mine_contrast_pairs(
     rows: Sequence[Row | PreferenceRow], embed: Embed, *, low: float = 0.75, high: float = 0.9
 ) -> list[ContrastPair]:
-    """All pairs of rows whose prompts are alike but not the same, and whose good answers differ.
+    """Find all pairs of rows with similar but different prompts and different good answers.
 
         low ≤ cos(e(I₁), e(I₂)) ≤ high,    r₁ ≠ r₂
 
     Shen et al. 2023, arXiv:2309.16155 (Contrast Instructions; the band is that of their released files).
 
     Args:
-        rows: prompts with a good answer each: a row's completion, or a preference's chosen answer. The first row of a
-            prompt speaks for it.
+        rows: prompts with a good answer each: a row's completion, or a preference's chosen answer. Of several rows with
+            one prompt the first is used.
         embed: see `Embed`; any sentence encoder.
-        low, high: the band; above it two prompts may well mean the same.
+        low, high: the range of similarity; prompts above it may well mean the same.
 
     Returns:
-        Pairs, most alike first.
+        Pairs, most similar first.
 
     >>> rows = [Row("sum 2 3", "5"), Row("sum 2 4", "6"), Row("hello", "hi")]
     >>> words = ["sum", "2", "3", "4", "hello"]
@@ -96,7 +96,7 @@ def mine_contrast_pairs(
     found = []
     for start in range(0, len(items), _BLOCK):
         similar = units[start : start + _BLOCK] @ units.T
-        for i, j in np.argwhere((similar >= low) & (similar <= high)):  # NaN is in no band
+        for i, j in np.argwhere((similar >= low) & (similar <= high)):  # NaN is never in the range
             first, second = items[start + i], items[j]
             if start + i < j and text_of(first[1]) != text_of(second[1]):
                 found.append(ContrastPair(first[0], first[1], second[0], second[1], float(similar[i, j])))
@@ -104,7 +104,7 @@ def mine_contrast_pairs(
 
 
 def cross_prompt_negatives(pairs: Sequence[ContrastPair]) -> list[PreferenceRow]:
-    """Each contrast pair as two preferences: a prompt's own answer above the look-alike's. The direct cure.
+    """Make two preferences of each contrast pair: a prompt's own answer over the similar prompt's answer.
 
     >>> pair = ContrastPair("sum 2 3", "5", "sum 2 4", "6", 0.8)
     >>> [(row.prompt, row.chosen, row.rejected) for row in cross_prompt_negatives([pair])]
@@ -128,25 +128,25 @@ def convex_augment(
     pick: Pick = "hull",
     copies: int = 1,
 ) -> list[PreferenceRow]:
-    """Put a light rewrite in the place of each answer, on both sides alike.
+    """Replace each answer by a light rewrite, on both sides of a pair.
 
-    Shen et al. 2023, arXiv:2309.16155 (ConvexDA): of n rewrites, a vertex of the convex hull of their embeddings in the
-    plane of their first two principal components. The number of pairs stays as it was.
+    Shen et al. 2023, arXiv:2309.16155 (ConvexDA): of n rewrites, use a vertex of the convex hull of their embeddings in
+    the plane of the first two principal components. The number of pairs does not change.
 
-    Differs: both sides by default. The official code rewrites the chosen answer alone, and a rewrite then becomes a cue
-    for being chosen, which undoes the benefit. The choice by hull buys nothing over pick="random" where we measured it.
+    Differs: both sides by default. The official code rewrites only the chosen answer. A rewrite is then a cue for the
+    chosen answer, which undoes the benefit. In our measurements pick="hull" was no better than pick="random".
 
     Args:
         pairs: preferences; prompts and columns stay.
         perturb: see `Perturb`.
-        embed: see `Embed`; asked for pick="hull" only, once for all rewrites.
+        embed: see `Embed`; used for pick="hull" only, once for all rewrites.
         n: rewrites per answer, drawn with `generator`; equal ones count once.
         sides: which answers are rewritten.
-        pick: a vertex of the hull; any rewrite; or all of them, which gives n rows per pair (a rewrite that repeats
-            included) and asks no embedding.
-        copies: rows per pair, each with a pick of its own from the same rewrites, one after the other; with "all" 1.
+        pick: "hull" for a vertex, "random" for any rewrite, or "all", which gives n rows per pair (repeated rewrites
+            included) and uses no embedding.
+        copies: rows per pair, each with its own pick from the same rewrites, in a row; 1 with "all".
 
-    Where rewrites are fewer than three, or their embeddings lie on a line, all count as vertices.
+    If there are fewer than three rewrites, or their embeddings lie on a line, all count as vertices.
     """
     check_choice("convex_augment", "pick", pick, get_args(Pick))
     check_range("convex_augment", "n", n, 1, float("inf"))
@@ -154,7 +154,7 @@ def convex_augment(
     unknown = [side for side in sides if side not in get_args(Side)]
     if unknown or not sides:
         raise ValueError(f"convex_augment: sides are {tuple(sides)}. Give 'chosen', 'rejected' or both.")
-    drawn: list[list[list[str]]] = []  # of each pair, of each side, the rewrites
+    drawn: list[list[list[str]]] = []  # per pair and side, the rewrites
     for row in pairs:
         answers = [getattr(row, side) for side in sides]
         tails = [answer if isinstance(answer, str) else text_of(answer[-1:]) for answer in answers]
@@ -176,9 +176,9 @@ def convex_augment(
 
 
 def hull_vertices(points: NDArray[np.float64]) -> list[int]:
-    """Which of (n, d) points are vertices of their convex hull in the plane of two principal components.
+    """Return the vertices of the convex hull of (n, d) points in the plane of two principal components.
 
-    All of them where there are fewer than three, or where they lie on a line.
+    All points if there are fewer than three, or if they lie on a line.
 
     >>> import numpy as np
     >>> hull_vertices(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.5, 0.5]]))

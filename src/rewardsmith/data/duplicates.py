@@ -1,4 +1,4 @@
-"""Texts that are nearly the same: MinHash finds the candidates, the exact Jaccard index decides."""
+"""Find nearly equal texts: MinHash proposes candidates, and the exact Jaccard index decides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w+")
 
 
 class NearDuplicate(NamedTuple):
-    """Two texts by their positions, and the Jaccard index of their shingles."""
+    """The positions of two texts, and the Jaccard index of their shingles."""
 
     first: int
     second: int
@@ -27,7 +27,7 @@ class NearDuplicate(NamedTuple):
 
 
 def shingles(text: str, *, n_words: int = 5) -> frozenset[str]:
-    """The runs of `n_words` consecutive words, in lower case; the text as a whole where it is shorter.
+    """Return all runs of `n_words` consecutive words in lower case; a shorter text is one run.
 
     >>> sorted(shingles("One two, three four", n_words=3))
     ['one two three', 'two three four']
@@ -45,15 +45,15 @@ def near_duplicates(
     n_words: int = 5,
     seed: int = 0,
 ) -> list[NearDuplicate]:
-    """Pairs of texts whose shingles overlap: J(A, B) = |A ∩ B| / |A ∪ B| ≥ threshold.
+    """Find pairs of texts whose shingles overlap: J(A, B) = |A ∩ B| / |A ∪ B| ≥ threshold.
 
-    Broder 1997. Candidates are texts that agree in one of 20 bands of 5 MinHash values; those are compared exactly, so
-    that nothing is reported wrongly and a pair at the default threshold is missed once in some 2,800. Lower thresholds
-    miss more: at 0.5 half of them.
+    Broder 1997. Candidates are texts that agree in one of 20 bands of 5 MinHash values. They are compared exactly, so
+    every reported pair is right. A pair at the default threshold is missed once in some 2,800; lower thresholds miss
+    more, at 0.5 half of them.
 
     Args:
-        against: look for pairs of one of `texts` with one of these, such as a test set, instead of within `texts`;
-            `second` is then a position in `against`.
+        against: other texts, such as a test set: find pairs of one of `texts` and one of these. `second` is then a
+            position in `against`.
 
     Returns:
         Pairs by falling index; within `texts`, first < second.
@@ -84,7 +84,7 @@ def near_duplicates(
 
 
 def _signatures(sets: Sequence[frozenset[str]], seed: int) -> NDArray[np.uint64]:
-    """(texts, BANDS·ROWS) the least of h ↦ (a·h + b) mod p over a text's shingles, for each of as many a and b."""
+    """Return (texts, BANDS·ROWS) minima of h ↦ (a·h + b) mod p over a text's shingles, one (a, b) per column."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(1, int(_PRIME), (2, BANDS * ROWS), dtype=np.uint64)
     result = np.empty((len(sets), BANDS * ROWS), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""Files of records. Whatever is broken in one is an error that names the file, the place in it and what to do."""
+"""Read files of records. An error in a file names the file, the place in it and the remedy."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rewardsmith.errors import RowsError
 
 logger = logging.getLogger(__name__)
 MOST_CHARS = 64_000_000
-"""A longer line of JSONL or CSV is refused: it is no row but a damaged file, or a trap."""
+"""Longer lines of JSONL or CSV are refused: they are damaged files or traps, not rows."""
 MOST_NESTING = 200
-"""JSON nested deeper is refused, because what handles the row later recurses into it."""
+"""Deeper JSON is refused, because later code recurses into it."""
 MOST_SEPARATORS = 10
-"""A CSV row over several lines is refused where each line reads as a row of its own and their commas come to this many.
+"""A CSV row over several lines is refused if each line reads as a row of its own and all have this many commas.
 
-That is a stray quote that has swallowed rows. With fewer commas it cannot be told from a text of several lines, and a
-warning names the first such row of a file.
+It is then a stray quote that has swallowed rows. With fewer commas it may be a text of several lines, and a warning
+names the first such row of a file.
 """
 _DOUBTED: set[Path] = set()
-"""Files of which that warning was given."""
+"""Files for which that warning was given."""
 OTHERS = {b"\x1f\x8b": "gzipped", b"PK\x03\x04": "a zip archive", b"PAR1": "Parquet"}
 TO_OPEN = {"gzipped": "Unzip it, or name a .jsonl or .json so that it ends in .gz", "Parquet": "Name it .parquet"}
 
@@ -38,7 +38,7 @@ def file_records(path: Path, *, caller: str = "read_rows") -> Records:
     Text is UTF-8, with or without a byte order mark.
 
     Raises:
-        RowsError: in `caller`'s name, as the file is missing or of another kind, or where it cannot be read further.
+        RowsError: `caller: ...` if the file is missing, of another kind, or cannot be read to its end.
     """
     if not path.is_file():
         raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet or .csv file.")
@@ -54,14 +54,14 @@ def file_records(path: Path, *, caller: str = "read_rows") -> Records:
 
 
 def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = MOST_CHARS) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, numbered from 1."""
+    """Yield the lines of a text file, numbered from 1."""
     number, zipped = 0, path.suffix.lower() == ".gz"
     if not zipped:
         with path.open("rb") as file:
             begin = file.read(4)
         kind = next((kind for magic, kind in OTHERS.items() if begin.startswith(magic)), None)
         if kind is not None:
-            raise RowsError(f"{caller}: {path} is no text but {kind}. {TO_OPEN.get(kind, 'Unzip it')}.")
+            raise RowsError(f"{caller}: {path} is not text but {kind}. {TO_OPEN.get(kind, 'Unzip it')}.")
     how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": newline}
     try:
         with cast(IO[str], gzip.open(path, "rt", **how)) if zipped else path.open(**how) as text:
@@ -69,14 +69,14 @@ def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = M
                 number += 1
                 if most and len(line) > most:
                     raise RowsError(
-                        f"{caller}: line {number} of {path} is longer than {most:,} characters. One row is one line: "
-                        "check that the file is whole, or leave the row out."
+                        f"{caller}: line {number} of {path} is longer than {most:,} characters. "
+                        "Check that the file is complete, or leave the row out."
                     )
                 if number == 1 and "\0" in line:
                     raise RowsError(f"{caller}: {path} is not UTF-8 but looks like UTF-16. Save the file as UTF-8.")
                 try:
                     line.encode()
-                except UnicodeEncodeError as error:  # bytes that are no UTF-8 were read as lone surrogates
+                except UnicodeEncodeError as error:  # bytes outside UTF-8 were read as lone surrogates
                     byte = ord(line[error.start]) & 0xFF
                     raise RowsError(
                         f"{caller}: line {number} of {path} is not UTF-8 (byte 0x{byte:02x} at character "
@@ -85,8 +85,8 @@ def _lines(path: Path, caller: str, *, newline: str | None = None, most: int = M
                 yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RowsError(
-            f"{caller}: {path} is no gzip file, or cut or damaged after line {number} ({error}). "
-            "Fetch or write it again, or give it unzipped and without .gz."
+            f"{caller}: {path} is not gzip, or it is damaged after line {number} ({error}). "
+            "Download or write it again, or unzip it and remove .gz."
         ) from error
 
 
@@ -116,7 +116,7 @@ def _parsed(text: str, where: str, caller: str, must: str) -> Any:
         raise RowsError(
             f"{caller}: {where} is nested more than {MOST_NESTING} levels deep. Keep such a value as a string."
         ) from error
-    except ValueError as error:  # an integer of more digits than Python reads
+    except ValueError as error:  # an integer with more digits than Python reads
         raise RowsError(
             f"{caller}: {where} holds an integer of too many digits ({str(error).partition(';')[0]}). "
             "Write it as a string."
@@ -155,7 +155,7 @@ def _csv(path: Path, caller: str) -> Records:
         except csv.Error as error:
             raise RowsError(
                 f"{caller}: line {reader.line_num} of {path}, in the row that begins in line {first}, is not CSV "
-                f'({error}). Double each " inside a quoted field, take out a stray one, or give a .jsonl.'
+                f'({error}). Double each " in a quoted field, take out a stray one, or use a .jsonl file.'
             ) from error
         if not header:
             header = fields
@@ -170,24 +170,24 @@ def _csv(path: Path, caller: str) -> Records:
 
 
 def _check_fields(fields: list[str], header: list[str], lines: list[str], first: int, path: Path, caller: str) -> None:
-    """Refuse a row whose fields are not those of the header, or that has most likely swallowed the rows below it."""
+    """Refuse a row whose fields do not match the header, or that has probably swallowed the rows below it."""
     where = f"line {first} of {path}"
     if len(fields) != len(header):
         todo = "Quote the field that holds a comma" if len(fields) > len(header) else "Leave a missing field empty"
         raise RowsError(f"{caller}: {where} has {len(fields)} fields, the header has {len(header)}. {todo}.")
     separators = (len(header) - 1) * (len(lines) - 1)
-    blind = [line.split(",") for line in lines]  # read without regard to quotes
+    blind = [line.split(",") for line in lines]  # read without quotes
     if separators < 2 or not all(len(parts) == len(header) and all(map(str.strip, parts)) for parts in blind):
         return
     if separators >= MOST_SEPARATORS:
         raise RowsError(
-            f"{caller}: {where} begins a row of {len(lines)} lines, each of which reads as a row of its own. Take out "
-            'the stray " in its first line; if it is one text, give a .jsonl.'
+            f"{caller}: {where} begins a row of {len(lines)} lines that are each a complete row. Take out "
+            'the stray " in its first line. If it is one text, use a .jsonl file.'
         )
     if path not in _DOUBTED:
         _DOUBTED.add(path)
         logger.warning(
-            "%s: line %d of %s begins a row of %d lines, each of which reads as a row of its own. If it is no text of "
+            "%s: line %d of %s begins a row of %d lines that are each a complete row. If it is no text of "
             'several lines, take out the stray " in its first line.', caller, first, path, len(lines),
         )  # fmt: skip
 
@@ -204,10 +204,10 @@ def _parquet(path: Path, caller: str) -> Records:
             records = next(batches).to_pylist()
         except StopIteration:
             return
-        except Exception as error:  # Arrow's own, and what a flipped byte makes of a value: OSError, UnicodeError …
+        except Exception as error:  # Arrow's own errors, and those of damaged bytes: OSError, UnicodeError …
             raise RowsError(
                 f"{caller}: {path} is not Parquet, or damaged after row {n_rows} ({type(error).__name__}: {error}). "
-                "Write it again, or give a .jsonl."
+                "Write it again, or use a .jsonl file."
             ) from error
         n_rows += len(records)
         yield from records

@@ -1,4 +1,4 @@
-"""What a row's reference answer can be: a text or a number. Anything else is no key, and says why."""
+"""Check a row's reference answer (key): it must be a text or a number; otherwise there is a reason why it is none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 
 class Key(NamedTuple):
-    """The text of a reference answer, or None with the reason why there is none."""
+    """The text of a reference answer, or None with the reason."""
 
     text: str | None
     why: str = ""
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a cell holds nothing: None, NaN, or pandas' NA and NaT.
+    """Return whether a cell is empty: None, NaN, or pandas' NA and NaT.
 
     >>> [is_missing(value) for value in (None, float("nan"), "", "nan", 0, [None])]
     [True, True, False, False, False, False]
@@ -22,17 +22,17 @@ def is_missing(value: Any) -> bool:
     if value is None or isinstance(value, str):
         return value is None
     try:
-        return not bool(value == value)  # noqa: PLR0124 — only what is missing differs from itself
-    except TypeError:  # NA does not say whether it is equal
+        return not bool(value == value)  # noqa: PLR0124 — only missing values differ from themselves
+    except TypeError:  # NA has no truth value
         return True
     except Exception:  # an array of several values
         return False
 
 
 def read_key(value: Any) -> Key:
-    """Read a reference answer: its text, or why it is no key.
+    """Read a reference answer as text, or return the reason why it is no key.
 
-    A dict or a list is no key: which of its values counts is not for us to guess.
+    A dict or a list is no key, because any of its values could be meant.
 
     >>> read_key(7), read_key({"target": "7"}).text, read_key(None).why
     (Key(text='7', why=''), None, 'the row has no key')
@@ -40,19 +40,19 @@ def read_key(value: Any) -> Key:
     if is_missing(value):
         return Key(None, "the row has no key")
     if hasattr(value, "tolist"):
-        value = value.tolist()  # numpy's numbers and arrays
+        value = value.tolist()  # numpy numbers and arrays
     if isinstance(value, str) or not isinstance(value, Mapping | Sequence | Set | bytes | bytearray):
         try:
             return Key(str(value)) if not is_missing(value) else Key(None, "the row has no key")
-        except Exception as error:  # an integer of more digits than Python writes
+        except Exception as error:  # an integer with more digits than Python writes
             return Key(None, f"the key cannot be written as text ({type(error).__name__}: {error})")
     kind = type(value).__name__
     held = f"with {', '.join(map(str, list(value)[:4]))}" if isinstance(value, Mapping) else f"of {len(value)}"
-    return Key(None, f"the key is a {kind} {held}: give the one text or number that counts as `answer`")
+    return Key(None, f"the key is a {kind} {held}, but `answer` must be one text or number")
 
 
 def only_text(value: Any) -> str | None:
-    """Return the text of a key, or the only text or number that a dict or a list of keys holds; else None.
+    """Return a key's text, or the only text or number in a dict or a list; else None.
 
     >>> only_text({"target": ["7"]}), only_text({"numbers": [1, 2], "target": 3}), only_text("7")
     ('7', None, '7')

@@ -1,4 +1,4 @@
-"""Responses grown as a tree of segments, whose leaves share prefixes, and the pairs to be labeled among them."""
+"""Grow responses as a tree of segments, whose leaves share prefixes, and sample pairs of leaves to label."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rewardsmith._check import check_choice, check_range
 
 Lca = Literal["uniform_pairs", "uniform_depth"]
 Extend = Callable[[list[str], int], list[list[str]]]
-"""From prefixes and a number n: for each prefix n continuations by one segment."""
+"""Prefixes and a number n, to n continuations by one segment for each prefix."""
 
 
 class Leaf(NamedTuple):
-    """A full response: its text, and the child taken at each level; two leaves share what their paths share."""
+    """A full response: its text, and the child taken at each level; paths with a common start share segments."""
 
     text: str
     path: tuple[int, ...]
 
 
 class TreePair(NamedTuple):
-    """Two leaves to compare, by index, and how many segments they share."""
+    """Two leaves to compare, by index, and the number of segments that they share."""
 
     first: int
     second: int
@@ -31,7 +31,7 @@ class TreePair(NamedTuple):
 
 
 def leaf_paths(*, depth: int = 3, branching: int = 2) -> list[tuple[int, ...]]:
-    """The paths of a full tree's leaves.
+    """Return the paths of a full tree's leaves.
 
     >>> leaf_paths(depth=2)
     [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -42,18 +42,18 @@ def leaf_paths(*, depth: int = 3, branching: int = 2) -> list[tuple[int, ...]]:
 def grow_tree(
     prompt: str, extend: Extend, *, depth: int = 3, branching: int = 2, attempts: int = 3
 ) -> tuple[list[Leaf], int]:
-    """Grow a tree of responses: each node of one level is continued by `branching` different segments.
+    """Grow a tree of responses: continue each node of a level by `branching` different segments.
 
-    Qiu et al. 2024, arXiv:2402.10184 (depth 3, branching 2). Branch at the ends of sentences. Children that read the
-    same, blanks aside, are asked for again, `attempts` times in all; what is still double is dropped, since a pair of
-    equal texts costs a label and says nothing. So a tree may have fewer leaves than branching ** depth.
+    Qiu et al. 2024, arXiv:2402.10184 (depth 3, branching 2). Branch at the ends of sentences. Children that differ only
+    in blanks are generated again, up to `attempts` times in total. Remaining duplicates are dropped, because a pair of
+    equal texts costs a label and adds nothing. So a tree may have fewer leaves than branching ** depth.
 
     Args:
-        extend: the policy: prefixes (the prompt and what was said so far) and n, to n next segments for each prefix;
-            a level is one call, so that an engine with a prefix cache reads each prefix once.
+        extend: the policy: prefixes (the prompt and the response so far) and n, to n next segments per prefix. A level
+            is one call, so that an engine with a prefix cache reads each prefix once.
 
     Returns:
-        the leaves, whose texts leave the prompt out, and the number of segments that were generated.
+        the leaves, whose texts exclude the prompt, and the number of generated segments.
 
     >>> leaves, n_segments = grow_tree("?", lambda prefixes, n: [["a", "b"][:n] for _ in prefixes], depth=2)
     >>> [leaf.text for leaf in leaves], n_segments
@@ -73,12 +73,12 @@ def grow_tree(
             sizes = [len(offered) for offered in segments]
             if sizes != [most] * len(short):
                 raise ValueError(
-                    f"grow_tree: extend returned {sizes} segments for {len(short)} prefixes, each of which needed "
+                    f"grow_tree: extend returned {sizes} segments for {len(short)} prefixes, but each needed "
                     f"{most}. Return n continuations for every prefix, in their order."
                 )
             generated += most * len(short)
             for index, offered in zip(short, segments, strict=True):
-                distinct: dict[str, str] = {}  # by more than blanks; an empty one is none
+                distinct: dict[str, str] = {}  # blanks do not count; an empty segment is left out
                 for segment in [*children[index], *offered]:
                     distinct.setdefault(" ".join(segment.split()), segment)
                 children[index] = [segment for bare, segment in distinct.items() if bare][:branching]
@@ -93,16 +93,16 @@ def grow_tree(
 def sample_tree_pairs(
     paths: Sequence[tuple[int, ...]], n: int, *, lca: Lca = "uniform_pairs", generator: random.Random
 ) -> list[TreePair]:
-    """Pairs of leaves to be labeled, no pair twice, in random order within each pair.
+    """Draw pairs of leaves to label, no pair twice, in random order within each pair.
 
     Qiu et al. 2024, arXiv:2402.10184. Of the pairs of a full binary tree of depth 3, 4/7 share nothing, 2/7 one segment
-    and 1/7 two. Leaves recur, so give the pairs of one tree one `prompt_id` before they are split (`held_out`).
+    and 1/7 two. Leaves recur, so give the pairs of one tree one `prompt_id` before a split (`held_out`).
 
     Args:
         paths: the leaves' paths (`Leaf.path`, `leaf_paths`).
         n: pairs to draw, at most all of them.
-        lca: "uniform_pairs" draws among all pairs; "uniform_depth" first draws how many segments they share, among the
-            numbers for which pairs are left, which gives near-identical responses more labels.
+        lca: "uniform_pairs" draws from all pairs. "uniform_depth" first draws the number of shared segments, among the
+            numbers with pairs left, so that near-identical responses get more labels.
 
     Returns:
         n pairs.
@@ -130,7 +130,7 @@ def sample_tree_pairs(
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many leading entries two paths share.
+    """Return how many leading entries two paths share.
 
     >>> shared_prefix((0, 1, 1), (0, 1, 0))
     2

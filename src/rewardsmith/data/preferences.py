@@ -1,4 +1,4 @@
-"""What reward models learn from and are tested on: preference pairs, rated answers, labeled steps, benchmark items."""
+"""Training and test rows of reward models: preference pairs, rated answers, labeled steps, benchmark items."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TRAINING_COLUMNS = ("margin", "weight", "soft_label", "is_tie")
-"""Columns of a pair that change its loss: see `engines.trl.RewardTrainer`."""
+"""Columns of a pair that change its loss; see `engines.trl.RewardTrainer`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceRow:
-    """Two answers to one prompt, the better one named; all three strings, or all three lists of messages.
+    """Two answers to one prompt, chosen and rejected; all three are strings, or all three are lists of messages.
 
-    margin: by how much the scores should differ, in the reward model's unit.
-    weight: how often the pair counts, 1 where None.
+    margin: the wanted difference of the scores, in the reward model's unit.
+    weight: factor of the pair's loss, 1 if None.
     soft_label: the probability that the label is wrong.
-    is_tie: neither is better; `chosen` and `rejected` are then in no order.
+    is_tie: neither is better; the order of `chosen` and `rejected` then means nothing.
     strength: how much better, in the annotators' unit, > 0 (HelpSteer: 1 slightly, 2 better, 3 much better).
     ratings: attribute → (rating of `chosen`, rating of `rejected`).
-    context: under which criterion the label holds.
-    prompt_id: rows that share it belong in one split; the prompt's own text where None.
+    context: the criterion under which the label holds.
+    prompt_id: rows with the same id belong in one split; None uses the prompt's text.
     """
 
     prompt: Text
@@ -50,30 +50,30 @@ class PreferenceRow:
 
     @property
     def key(self) -> str:
-        """What rows of one prompt share: they must not be divided between training and test."""
+        """The id that rows of one prompt share; it must not be in both training and test."""
         return self.prompt_id if self.prompt_id is not None else text_of(self.prompt)
 
     def conversational(self) -> PreferenceRow:
-        """This row with prompt and answers as lists of messages, for a model with a chat template."""
+        """Convert prompt and answers to lists of messages, for a model with a chat template."""
         chosen, rejected = as_messages(self.chosen), as_messages(self.rejected)
         return replace(self, prompt=as_messages(self.prompt, "user"), chosen=chosen, rejected=rejected)
 
     def standard(self) -> PreferenceRow:
-        """This row as strings, for a model without one; a longer conversation becomes a transcript as HH-RLHF's are."""
+        """Convert the row to strings; a longer conversation becomes a transcript in the format of HH-RLHF."""
         return replace(self, prompt=_plain(self.prompt), chosen=text_of(self.chosen), rejected=text_of(self.rejected))
 
     def contextual(self, *, template: str = CONTEXT_TEMPLATE) -> PreferenceRow:
-        """This row with its context written into the prompt, as `in_context` does; its key stays what it was."""
+        """Write the row's context into its prompt, as `in_context` does; the key does not change."""
         context = None if self.context is None else text_of(self.context)
         return replace(self, prompt=in_context(self.prompt, context, template=template), prompt_id=self.key)
 
     def swapped(self) -> PreferenceRow:
-        """This row with chosen and rejected exchanged, and their ratings with them."""
+        """Exchange chosen and rejected, and their ratings."""
         ratings = {name: (second, first) for name, (first, second) in self.ratings.items()}
         return replace(self, chosen=self.rejected, rejected=self.chosen, ratings=ratings)
 
     def record(self) -> dict[str, Any]:
-        """The row as TRL and `engines.trl.RewardTrainer` read it, without what it lacks."""
+        """Return the row as TRL and `engines.trl.RewardTrainer` read it, without missing fields."""
         names = ("margin", "weight", "soft_label", "strength", "context", "source", "split", "prompt_id")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {"is_tie": True} if self.is_tie else {}
@@ -83,7 +83,7 @@ class PreferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class RatedRow:
-    """One answer and how it was rated, attribute by attribute; an attribute may be missing."""
+    """One answer and its ratings by attribute; an attribute may be missing."""
 
     prompt: Text
     completion: Text
@@ -93,27 +93,27 @@ class RatedRow:
 
     @property
     def key(self) -> str:
-        """What rows of one prompt share."""
+        """The id that rows of one prompt share."""
         return text_of(self.prompt)
 
     def conversational(self) -> RatedRow:
-        """This row with prompt and completion as lists of messages."""
+        """Convert prompt and completion to lists of messages."""
         return replace(self, prompt=as_messages(self.prompt, "user"), completion=as_messages(self.completion))
 
     def standard(self) -> RatedRow:
-        """This row as strings, as `PreferenceRow.standard` writes them."""
+        """Convert the row to strings, as `PreferenceRow.standard` does."""
         return replace(self, prompt=_plain(self.prompt), completion=text_of(self.completion))
 
     def record(self) -> dict[str, Any]:
-        """The row as `engines.trl.RatingTrainer` reads it."""
+        """Return the row as `engines.trl.RatingTrainer` reads it."""
         return {"prompt": self.prompt, "completion": self.completion, "ratings": dict(self.ratings)}
 
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """A solution in steps, each labeled, in TRL's stepwise schema.
+    """A solution in labeled steps, in TRL's stepwise schema.
 
-    labels: per step True or False, or the probability that it is right; None where nobody judged it.
+    labels: per step True or False, or the probability that it is right; None if it is not labeled.
     """
 
     prompt: str
@@ -124,20 +124,20 @@ class StepRow:
 
     @property
     def key(self) -> str:
-        """What rows of one prompt share."""
+        """The id that rows of one prompt share."""
         return self.prompt
 
     def record(self) -> dict[str, Any]:
-        """The row as `engines.trl.StepRewardTrainer` reads it."""
+        """Return the row as `engines.trl.StepRewardTrainer` reads it."""
         labels = [None if label is None else float(label) for label in self.labels]
         return {"prompt": self.prompt, "completions": list(self.completions), "labels": labels}
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRow:
-    """One item of a reward model benchmark: every completion of `chosen` should score above every one of `rejected`.
+    """One item of a reward model benchmark: each completion of `chosen` should score above each one of `rejected`.
 
-    subset: what results are reported by. item_id: as published. columns: everything else the item carried.
+    subset: the group in which results are reported. item_id: as published. columns: the item's other fields.
     """
 
     prompt: Text
@@ -149,7 +149,7 @@ class BenchmarkRow:
 
     @property
     def key(self) -> str:
-        """What rows of one prompt share."""
+        """The id that rows of one prompt share."""
         return text_of(self.prompt)
 
 
@@ -157,13 +157,13 @@ AnyKeyed = TypeVar("AnyKeyed", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
 
 
 def held_out(rows: Sequence[AnyKeyed], *, share: float = 0.1, seed: int = 0) -> tuple[list[AnyKeyed], list[AnyKeyed]]:
-    """Rows to train on and rows held out, no prompt (`key`) on both sides.
+    """Split rows into training rows and held-out rows, with no prompt (`key`) in both.
 
-    Rows that share responses, such as the two of a reversal or the pairs of one tree of responses, leak into each other
-    when they are split one by one: they need one `prompt_id`.
+    Rows that share responses, such as the two rows of a reversal or the pairs of one response tree, need one
+    `prompt_id`. Otherwise the held-out rows contain responses of the training rows.
 
-    Of P prompts just round(share · P) are held out: the first in the order of a hash of seed and prompt. So the order
-    of rows does not matter, and when prompts are added or dropped only those near the border change sides.
+    Of P prompts exactly round(share · P) are held out: the first in the order of a hash of seed and prompt. So the
+    order of rows does not matter, and added or dropped prompts move only prompts near the boundary.
 
     >>> train, test = held_out([PreferenceRow(str(k // 2), "a", "b") for k in range(400)], share=0.25)
     >>> len(train) + len(test), {row.key for row in train} & {row.key for row in test}, len(test)
@@ -180,7 +180,7 @@ def held_out(rows: Sequence[AnyKeyed], *, share: float = 0.1, seed: int = 0) -> 
 
 
 def _plain(prompt: Text) -> str:
-    """One message as its content, several as a transcript that asks for the assistant's next turn."""
+    """Return one message as its content, and several as a transcript that ends with the assistant's turn to come."""
     if isinstance(prompt, str) or len(prompt) == 1:
         return text_of(prompt)
     names = {"user": "Human", "assistant": "Assistant"}
@@ -189,11 +189,11 @@ def _plain(prompt: Text) -> str:
 
 
 def to_dataset(rows: Sequence[PreferenceRow | RatedRow | StepRow]) -> Dataset:
-    """A `datasets.Dataset` of the rows' records; a column that some rows lack holds None there."""
+    """Return a `datasets.Dataset` of the rows' records; a column that a row lacks holds None there."""
     from datasets import Dataset
 
     if not rows:
-        raise ValueError("to_dataset: there are no rows. Read some, or check what the data card says was dropped.")
+        raise ValueError("to_dataset: there are no rows. Read some, or check the data card for dropped rows.")
     records = [row.record() for row in rows]
     names = list(dict.fromkeys(name for record in records for name in record))
     return Dataset.from_list([{name: record.get(name) for name in names} for record in records])

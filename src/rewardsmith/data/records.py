@@ -1,4 +1,4 @@
-"""Where records come from: an iterable, a file, a folder of files, or a name on the Hugging Face hub."""
+"""Sources of records: an iterable, a file, a folder of files, or a name on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Source = str | Path | Iterable[Mapping[str, Any]]
 
 
 def name_of(source: Any) -> str:
-    """What errors and cards call a source: its path or name, or its type."""
+    """Return the name of a source for errors and cards: its path or name, or its type."""
     return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
 def records_of(
     caller: str, source: Source, *, split: str | None = None, hub: Mapping[str, Any] | None = None
 ) -> Iterator[Mapping[str, Any]]:
-    """The records of `source`, of one split where the source is divided into files or splits by name.
+    """Yield the records of `source`; with `split`, those of one split of files or splits by name.
 
     Args:
         hub: further arguments of `datasets.load_dataset`, such as {"data_dir": "preference"}.
@@ -38,7 +38,7 @@ def records_of(
         return file_records(path, caller=caller)
     name = str(source)
     is_file_like = name.lower().endswith(SUFFIXES) or name.startswith(("/", ".", "~"))
-    if isinstance(source, Path) or name.count("/") != 1 or is_file_like:  # the hub's are `owner/name`
+    if isinstance(source, Path) or name.count("/") != 1 or is_file_like:  # hub names are `owner/name`
         raise RowsError(
             f"{caller}: there is no file or folder {source}. Give a file ({', '.join(SUFFIXES)}), a folder that holds "
             "some, or `owner/name` on the hub."
@@ -49,16 +49,16 @@ def records_of(
         raise missing_extra(f"{caller}: {name} of the hub", "trl", error) from error
     try:
         loaded = load_dataset(name, split=split, **dict(hub or {}))
-    except Exception as error:  # offline, unknown, gated and renamed all raise differently
+    except Exception as error:  # offline, unknown, gated and renamed names raise different errors
         raise RowsError(
-            f"{caller}: there is no file or folder {name} here, and the hub does not give it ({type(error).__name__}: "
+            f"{caller}: there is no file or folder {name}, and the hub did not return it ({type(error).__name__}: "
             f"{str(error)[:200]}). Go online, check name, split and access, or pass a local folder."
         ) from error
     return iter(_part(caller, loaded, split))
 
 
 def _part(caller: str, source: Any, split: str | None) -> Any:
-    """One split of a `DatasetDict`, the records of a DataFrame; anything else as it is."""
+    """Return one split of a `DatasetDict`, or the records of a DataFrame; anything else unchanged."""
     if hasattr(source, "iterrows"):
         return source.to_dict("records")
     if not isinstance(source, Mapping):
@@ -67,8 +67,8 @@ def _part(caller: str, source: Any, split: str | None) -> Any:
         return next(iter(source.values()))
     if split is None:
         raise RowsError(
-            f"{caller}: a {type(source).__name__} of {', '.join(map(str, source))} is no rows. Name one of its splits, "
-            "or give one of its values; a single row goes into a list."
+            f"{caller}: a {type(source).__name__} of {', '.join(map(str, source))} holds no rows itself. Name a split, "
+            "or pass one of its values. Put a single row into a list."
         )
     if split not in source:
         raise RowsError(f"{caller}: split {split!r} is none of {', '.join(map(str, source))}. Name one of those.")
@@ -83,7 +83,7 @@ def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[st
             raise missing_extra(f"{caller}: {folder}, which datasets saved", "trl", error) from error
         try:
             saved = load_from_disk(str(folder))
-        except Exception as error:  # a missing or damaged file, in Arrow's words
+        except Exception as error:  # a missing or damaged file, with Arrow's message
             raise RowsError(
                 f"{caller}: {folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}). Save it again with "
                 "`save_to_disk`."
@@ -91,7 +91,7 @@ def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[st
         return iter(_part(caller, saved, split))
     files = [f for f in sorted(folder.rglob("*")) if f.name.lower().endswith(SUFFIXES) and f.name not in NO_DATA]
     fitting = []
-    for file in files:  # `data/train_prefs-00000-of-00001.parquet` is of `train_prefs`
+    for file in files:  # `data/train_prefs-00000-of-00001.parquet` belongs to `train_prefs`
         stem, parts = file.name.split(".")[0], file.relative_to(folder).parts[:-1]
         if split is None or split in (*parts, stem, stem.split("-")[0], stem.split("-")[-1]):
             fitting.append(file)
@@ -100,6 +100,6 @@ def _folder(caller: str, folder: Path, split: str | None) -> Iterator[Mapping[st
         wanted = "" if split is None else f" of split {split!r}"
         raise RowsError(
             f"{caller}: {folder} holds no data{wanted} ({', '.join(SUFFIXES)}; found: {found}). "
-            "Give the folder that holds the files, or a split that their names have."
+            "Pass the folder with the files, or a split in their names."
         )
     return chain.from_iterable(file_records(file, caller=caller) for file in fitting)

@@ -1,4 +1,4 @@
-"""What is done with labels whose strength is known: turn them around, soften them, ask for a margin, leave them out."""
+"""Correct labels of known strength: flip them, soften them, add a margin, or leave them out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Floats = NDArray[np.float64]
 
 
 class Relabeled(NamedTuple):
-    """One entry per pair, the columns that `engines.trl.RewardTrainer` reads once flipped pairs are swapped.
+    """One entry per pair: the columns that `engines.trl.RewardTrainer` reads after flipped pairs are swapped.
 
-    label_flipped: (n,) True where chosen and rejected are to be swapped.
-    soft_label: (n,) the chance that the label, after swapping, is wrong.
-    margin: (n,) by how much the scores should differ, after swapping; ≥ 0.
-    weight: (n,) 0 where the pair is left out, else 1.
+    label_flipped: (n,) True if chosen and rejected must be swapped.
+    soft_label: (n,) the probability that the label, after swapping, is wrong.
+    margin: (n,) wanted difference of the scores, after swapping; ≥ 0.
+    weight: (n,) 0 if the pair is left out, else 1.
     """
 
     label_flipped: NDArray[np.bool_]
@@ -40,23 +40,23 @@ def relabel(
     margin_scale: float = 0.0,
     drop: float = 0.0,
 ) -> Relabeled:
-    """Correct labels by their strength, the weakest as wrong and the next as doubtful.
+    """Correct labels by their strength: treat the weakest as wrong and the next as uncertain.
 
         q_i = #{j : μ_j ≤ μ_i} / n        flipped: q ≤ flip      softened: low < q ≤ high, or q > 1 − smooth_top
                                           margin: margin_scale · max(±μ, 0), − where flipped
                                           left out: the share `drop` next above the flipped
 
-    Wang, Zheng et al. 2024, arXiv:2401.06080. `flip` is a guess at how many labels are wrong: look at
-    `measures.label_quality` first. To leave the weakest out in place of turning them, pass flip=0 and drop. Pairs whose
-    equal strengths straddle a bound are treated as above it, so that strengths which tell nothing apart do nothing.
+    Wang, Zheng et al. 2024, arXiv:2401.06080. `flip` is a guess of the share of wrong labels: look at
+    `measures.label_quality` first. To leave out the weakest instead, pass flip=0 and drop. Pairs with equal strengths
+    on both sides of a bound are treated as above it, so that equal strengths change nothing.
 
     Args:
-        strength: (n,) μ, from `preference_strength`; a pair of NaN keeps its label, its weight and no margin.
+        strength: (n,) μ, from `preference_strength`; a pair with NaN keeps its label and weight and gets no margin.
         flip: share of the pairs, or "sign": all with μ < 0, which needs voters that did not see the pair.
-        smooth: shares (low, high) between which a label is softened; None for none.
+        smooth: the range (low, high) of shares in which labels are softened; None for none.
         soft: p of softened pairs.
-        smooth_top: share at the strong end to soften too, against overfitting.
-        margin_scale: margin per unit of strength. Keep it small: large margins push all scores apart.
+        smooth_top: share of the strongest labels to soften too, against overfitting.
+        margin_scale: margin per unit of strength. Keep it small: large margins spread all scores.
         drop: share of the pairs to leave out.
 
     >>> fixed = relabel([-2.0, -0.1, 0.5, 1.0, 3.0], flip=0.2, smooth=(0.2, 0.4), soft=0.3)
@@ -70,7 +70,7 @@ def relabel(
         check_range("relabel", name, value, 0.0, 1.0)
     check_range("relabel", "margin_scale", margin_scale, 0.0, np.inf)
     judged = np.sort(mean[~np.isnan(mean)])
-    share_below = np.searchsorted(judged, mean, side="right") / max(len(judged), 1)  # and equal: in (0, 1]
+    share_below = np.searchsorted(judged, mean, side="right") / max(len(judged), 1)  # below or equal: in (0, 1]
     rank = np.where(np.isnan(mean), np.nan, share_below)
     if isinstance(flip, str):
         if flip != "sign":
@@ -93,10 +93,10 @@ def relabel(
 
 
 def relabel_rows(rows: Sequence[PreferenceRow], relabeled: Relabeled) -> list[PreferenceRow]:
-    """The rows with what was decided written into them: swapped where flipped, and with the columns of the loss.
+    """Write corrected labels into the rows: swap flipped pairs, and add the columns of the loss.
 
-    A row's own weight is multiplied by the new one; its ratings are swapped with its answers. `columns` holds
-    `label_flipped`. Ties are in no order, so they keep their sides and get a weight alone.
+    A row's own weight is multiplied by the new one, and its ratings are swapped with its answers. `columns` holds
+    `label_flipped`. Ties have no order, so they keep their sides and get a weight only.
     """
     if len(rows) != len(relabeled.weight):
         raise ValueError(f"relabel_rows: {len(relabeled.weight)} labels for {len(rows)} rows. Give one per row.")

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     import torch
 
 Rows = str | Path | Iterable[Any]
-"""What rows are read from: a file, a folder, a hub name, a `datasets.Dataset`, a DataFrame, or an iterable of mappings
-or of `Row`s."""
+"""Sources of rows: a file, a folder, a hub name, a `datasets.Dataset`, a DataFrame, or an iterable of mappings or
+`Row`s."""
 ANSWER_NAMES = ("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer")
-"""Column names under which published data sets and rewards keep the reference answer, best first."""
+"""Column names of the reference answer in published data sets and rewards, best first."""
 _ANSWER_COLUMNS = frozenset((*ANSWER_NAMES, "reward_model"))
 
 
 def text_of(value: Text | None) -> str:
-    """The plain text of a prompt or completion: the string itself, or its messages' contents joined by newlines.
+    """Return the plain text of a prompt or completion: the string itself, or its messages' contents joined by newlines.
 
     >>> text_of([{"role": "assistant", "content": "4"}])
     '4'
@@ -45,15 +45,15 @@ def _content(content: Any) -> str:
 
 
 def as_messages(text: Text, role: str = "assistant") -> Text:
-    """The text as a list of messages; one that already is comes back as it is."""
+    """Return a text as a list of messages; a list of messages is returned unchanged."""
     return [{"role": role, "content": text}] if isinstance(text, str) else text
 
 
 def completion_text(value: Any) -> str:
-    """Return the text that a completion commits to: of messages, what the assistant says in its last turn.
+    """Return the text that a completion commits to; of messages, the assistant's text in its last turn.
 
-    What a tool or a user says is not the policy's, and pays or costs it nothing. "" for what is no completion, because
-    a reward never raises on one.
+    Texts of tools and users are not the policy's, so they neither raise nor lower a reward. Other values give "",
+    because a reward must not raise on them.
 
     >>> completion_text([{"role": "assistant", "content": "I give up."}, {"role": "tool", "content": "4"}])
     'I give up.'
@@ -70,7 +70,7 @@ def completion_text(value: Any) -> str:
 
 
 def has_text(completion: Any) -> bool:
-    """Tell whether a completion holds a text, be it empty: None and messages that only call tools hold none.
+    """Return whether a completion has a text, even an empty one; None and messages with only tool calls have none.
 
     >>> has_text(""), has_text(None), has_text([{"role": "assistant", "tool_calls": []}])
     (True, False, False)
@@ -99,35 +99,35 @@ class Row:
 
     @property
     def text(self) -> str:
-        """The completion's text (`completion_text`); empty where there is none."""
+        """The completion's text (`completion_text`), empty if there is none."""
         return completion_text(self.completion)
 
     @property
     def answer(self) -> str | None:
-        """The reference answer as text; of a dict or list the only text or number in it, else None."""
+        """The reference answer as text; for a dict or list the only text or number in it, else None."""
         return only_text(self.columns.get("answer"))
 
     def with_completion(self, text: str) -> Row:
-        """This row with `text` as its completion, in the form (string or messages) that its prompt has."""
+        """Return this row with `text` as its completion, in the form (string or messages) of its prompt."""
         completion: Text = text if isinstance(self.prompt, str) else [{"role": "assistant", "content": text}]
-        return Row(self.prompt, completion, self.columns)  # `replace` would take three times as long
+        return Row(self.prompt, completion, self.columns)  # `replace` takes three times as long
 
     def conversational(self) -> Row:
-        """This row in conversational form; one that already is comes back as it is."""
+        """Return this row in conversational form; a conversational row is returned unchanged."""
         completion = None if self.completion is None else as_messages(self.completion)
         return replace(self, prompt=as_messages(self.prompt, "user"), completion=completion)
 
 
 def read_rows(source: Rows, *, limit: int | None = None) -> list[Row]:
     """Read rows from a `.jsonl`, `.json`, `.parquet` or `.csv` file, a folder of such files, a `datasets.Dataset` (in
-    hand, saved or on the hub), a pandas DataFrame or any iterable of mappings; rows stay what they are.
+    memory, saved or on the hub), a pandas DataFrame or an iterable of mappings; `Row`s stay unchanged.
 
-    Every row needs `prompt`; `completion` is optional; all else becomes a column. Where a row has no `answer` but one
-    of `solution`, `ground_truth` and the like (`ANSWER_NAMES`), or verl's `reward_model["ground_truth"]`, that value
-    is also its `answer`. An answer that is NaN is None.
+    Every row needs `prompt`; `completion` is optional; all other fields become columns. If a row has no `answer` but a
+    column like `solution` or `ground_truth` (`ANSWER_NAMES`), or verl's `reward_model["ground_truth"]`, that value is
+    also its `answer`. An `answer` of NaN becomes None.
 
     Raises:
-        RowsError: the source is missing or of another kind, cannot be parsed, holds no rows, or a row has no prompt.
+        RowsError: the source is missing, of another kind, cannot be parsed or holds no rows, or a row has no prompt.
     """
     return rows_of(islice(records_of("read_rows", source), limit), name_of(source))
 
@@ -141,7 +141,7 @@ def rows_of(records: Iterable[Any], name: str) -> list[Row]:
 
 
 def as_rows(rows: Rows) -> list[Row]:
-    """Return a list of rows as it is, an empty one too; read anything else as `read_rows` does."""
+    """Return a list of rows unchanged, even an empty one; read anything else as `read_rows` does."""
     listed = list(rows) if isinstance(rows, list | tuple) else None
     return listed if listed is not None and all(isinstance(row, Row) for row in listed) else read_rows(rows)
 
@@ -150,11 +150,11 @@ def as_row(record: Any, *, where: str, caller: str = "read_rows") -> Row:
     """Read one record as a row, as `read_rows` does.
 
     Raises:
-        RowsError: in `caller`'s name; `where` says which record it is.
+        RowsError: with `caller` as its name; `where` is the record's place.
     """
     if isinstance(record, Row):
         return record
-    if type(record) is not dict and not isinstance(record, Mapping):  # the first is quick
+    if type(record) is not dict and not isinstance(record, Mapping):  # the first test is fast
         raise RowsError(f"{caller}: {where} is a {type(record).__name__}. It must be an object with a `prompt`.")
     prompt, completion = record.get("prompt"), record.get("completion")
     prompt = prompt if type(prompt) is str else _text(prompt)
@@ -199,10 +199,10 @@ _END_TOKEN = re.compile(
 
 
 def without_end_tokens(text: str) -> str:
-    """Return `text` without the special tokens that end a turn: `<|im_end|>`, `<|eot_id|>`, `</s>` and their kind.
+    """Return `text` without the special tokens that end a turn, such as `<|im_end|>`, `<|eot_id|>` and `</s>`.
 
-    A decoder that keeps special tokens, as OpenRLHF's does, leaves them after the answer. Only the very end counts, and
-    a text of nothing else stays as it is.
+    A decoder that keeps special tokens, as OpenRLHF's does, leaves them after the answer. Only tokens at the very end
+    are removed, and a text of nothing else is unchanged.
 
     >>> without_end_tokens("The answer is 7.<|im_end|>\\n<|endoftext|>")
     'The answer is 7.'
@@ -220,7 +220,7 @@ def without_end_tokens(text: str) -> str:
 
 
 def number_columns(columns: Mapping[str, list[Any]], *, device: torch.device | None = None) -> dict[str, Any]:
-    """Every column of numbers, or of equally many numbers per row, as a tensor; the others as they are.
+    """Convert columns of numbers, or of equally many numbers per row, to tensors; keep the others as they are.
 
     (B,) or (B, M) float32 with NaN for None, bool where all values are.
 

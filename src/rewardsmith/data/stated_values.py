@@ -1,7 +1,7 @@
-"""Whether a text states an answer, by value where the answer is a number: 0.5 states 1/2, and 1,000 states 1000.
+"""Check whether a text states an answer, by value if the answer is a number: 0.5 states 1/2, and 1,000 states 1000.
 
-The reading is generous: a sign is ignored, 50% is ½ as well as 50, and 0,5 is ½ as well as 0 and 5. What is asked is
-whether a text can be ruled out as one that gives the answer away, not whether it is right.
+The reading is generous: signs are ignored, 50% is ½ as well as 50, and 0,5 is ½ as well as 0 and 5. The purpose is to
+rule out texts that give the answer away, not to check whether they are right.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LOOKS = re.compile(r"\\(?:left|right|displaystyle|text|mathrm|mathbf|boxed|quad
 
 
 def states(text: str, answer: str) -> bool:
-    """Whether `text` holds `answer`: as words of its own, as the same formula, or every number of it by value.
+    """Return whether `text` holds `answer`: as separate words, as the same formula, or each of its numbers by value.
 
     >>> states("It is 0.5.", "1/2"), states("So 1,000 in all.", "1000"), states("It is 14.", "4")
     (True, True, False)
@@ -42,7 +42,7 @@ def states(text: str, answer: str) -> bool:
     if not answer.strip():
         return False
     wanted = numbers(answer)
-    if not wanted or re.search(r"[^\W\d_]", answer):  # of 5 alone the digit is not looked for: 2.5 does not state it
+    if not wanted or re.search(r"[^\W\d_]", answer):  # for a plain 5 the digit alone is not enough, as in 2.5
         if re.search(rf"(?<!\w){re.escape(answer.strip())}(?!\w)", text, re.IGNORECASE):
             return True
         formula = _formula(answer)
@@ -53,7 +53,7 @@ def states(text: str, answer: str) -> bool:
 
 
 def numbers(text: str) -> list[set[Fraction]]:
-    """Each number that `text` names, in digits or in words, as the set of its readings without sign."""
+    """Return each number in `text`, in digits or in words, as the set of its possible values without sign."""
     text = _VULGAR.sub(lambda match: " " + match[0], text.casefold())
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/")
     text = re.sub(r"(?<=[0-9])(?:\{,\}|\\,|,\\!|[\u00a0\u202f _'’])(?=[0-9]{3}(?![0-9]))", ",", text)
@@ -78,7 +78,7 @@ def _readings(match: re.Match[str]) -> set[Fraction]:
 
 
 def _decimals(digits: str) -> set[Fraction]:
-    """1,000 is a thousand and 1,5 is one and a half; where a comma could be either, or separate numbers, it is all."""
+    """Read 1,000 as a thousand and 1,5 as one and a half; an ambiguous comma gives all readings."""
     digits = digits.rstrip(",")
     read = {Fraction(digits.replace(",", ""))}
     if digits.count(",") == 1 and "." not in digits:
@@ -93,7 +93,7 @@ def _ratio(tops: set[Fraction], bottoms: set[Fraction]) -> set[Fraction]:
 
 
 def _in_words(text: str) -> list[set[Fraction]]:
-    """Runs of number words: forty-two, one half, three hundred and five."""
+    """Read runs of number words: forty-two, one half, three hundred and five."""
     found: list[set[Fraction]] = []
     run: list[str] = []
     end = 0
@@ -107,11 +107,11 @@ def _in_words(text: str) -> list[set[Fraction]]:
 
 
 def _spoken(words: list[str]) -> set[Fraction]:
-    """The whole run as one number, and each of its words alone: "one two" is not told from a number by its form."""
+    """Return the value of the whole run and of each of its words: "one two" may be one number or two."""
     total, current, wholes = Fraction(0), Fraction(0), set()
     for word in words:
         if word in _PARTS:
-            wholes.add(total + current + Fraction(1, _PARTS[word]))  # two and a half, beside two halves
+            wholes.add(total + current + Fraction(1, _PARTS[word]))  # two and a half, as well as two halves
             total, current = Fraction(0), (total + current or Fraction(1)) / _PARTS[word]
         elif word == "hundred":
             current = (current or Fraction(1)) * 100

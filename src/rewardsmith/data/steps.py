@@ -1,4 +1,4 @@
-"""Where a text divides: into steps, with the token that ends or judges each, into sentences and into clauses."""
+"""Split a text: into steps, with the token that ends or judges each one, into sentences and into clauses."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 BLANK_LINE = "\n\n"
-"""What separates steps unless told otherwise."""
+"""The default separator of steps."""
 STEP_END = "\n"
-"""What closes a step for a process reward model, unless told otherwise."""
+"""The default text after each step for a process reward model."""
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s+[^a-z\s])|\n+")
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[–—](?=\s)")
 
@@ -19,9 +19,9 @@ _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[–—](?=\s)")
 class StepTable(NamedTuple):
     """The steps of a batch of completions.
 
-    steps: per completion the texts of its steps.
-    step_ends: B lists of N token indices, the last token of each step; 0 where there is none.
-    step_mask: B lists of N bools, True where there is a step. N ≥ 1, the largest number of steps otherwise.
+    steps: the texts of each completion's steps.
+    step_ends: B lists of N token indices, the last token of each step; 0 for padding.
+    step_mask: B lists of N bools, True for a step. N is the largest number of steps, at least 1.
     """
 
     steps: list[list[str]]
@@ -30,10 +30,10 @@ class StepTable(NamedTuple):
 
 
 def split_steps(text: str, *, separator: str = BLANK_LINE, complete: bool = True) -> list[str]:
-    """The pieces of `text` between separators, as written; a piece of white space alone is no step.
+    """Split `text` at separators; parts of white space alone are left out.
 
     Args:
-        complete: False where the text was cut off, so that what follows the last separator is a fragment, not a step.
+        complete: False if the text was cut off, so that the part after the last separator is no complete step.
 
     >>> split_steps("First.\\n\\nSecond.\\n\\nThi", complete=False)
     ['First.', 'Second.']
@@ -48,17 +48,17 @@ def segment_steps(
     complete: Sequence[bool] | None = None,
     separator: str = BLANK_LINE,
 ) -> StepTable:
-    """Steps of B completions, as `split_steps` finds them, padded to the largest number of them.
+    """Split B completions into steps as `split_steps` does, padded to the largest number of steps.
 
     A step ends with the first token whose prefix decodes to text that reaches the step's end, found by bisection: a
-    token may hold the end of a step and a separator, or one byte of a character. A separator that has tokens of its own
-    goes with the step that follows it, for which it is the first action.
+    token may hold the end of a step and a separator, or one byte of a character. Separate tokens of a separator belong
+    to the next step, as its first action.
 
     Args:
         completion_ids: token ids of each completion.
         decode: token ids to text, such as `tokenizer.decode`; a longer prefix must decode to a longer text with the
-            same beginning, except for a character that is not complete yet.
-        complete: B flags, False where a completion was cut off at the length limit; all complete if None.
+            same beginning, except for an incomplete character.
+        complete: B flags, False if a completion was cut off at the length limit; None means all complete.
 
     >>> segment_steps([[72, 105, 10, 10, 79, 75], [72, 105]], lambda ids: bytes(ids).decode()).step_ends
     [[1, 5], [1, 0]]
@@ -68,7 +68,7 @@ def segment_steps(
         raise ValueError(
             f"segment_steps: got {len(completion_ids)} completions and {len(flags)} complete flags. Pass one per row."
         )
-    rows: list[list[tuple[str, int]]] = []  # text and last token of every step
+    rows: list[list[tuple[str, int]]] = []  # text and last token of each step
     for row_ids, whole in zip(completion_ids, flags, strict=True):
         ids, found, first = list(row_ids), [], 0
         text = decode(ids)
@@ -86,9 +86,9 @@ def segment_steps(
 
 
 def _spans(caller: str, text: str, separator: str, complete: bool) -> list[tuple[int, int]]:
-    """Start and end in characters of every step."""
+    """Return start and end in characters of every step."""
     if not separator:
-        raise ValueError(f"{caller}: separator is empty, which separates nothing. Pass the text between two steps.")
+        raise ValueError(f"{caller}: separator is empty. Pass the text between two steps.")
     spans = []
     start = 0
     while start <= len(text):
@@ -116,15 +116,15 @@ def encode_steps(
     first_ids: Sequence[int] = (),
     max_length: int | None = None,
 ) -> EncodedSteps:
-    """Prompt, then each step and `step_end`, every part tokenized by itself; a step is judged at the end's last token.
+    """Encode the prompt and each step with `step_end` separately; the last token of `step_end` scores its step.
 
-    So a step's tokens do not depend on what follows, and one forward pass scores every prefix. A blank line or a
-    `step_end` at the end of a step's own text is left out first.
+    A step's tokens thus do not depend on later text, and one forward pass scores every prefix. A blank line or a
+    `step_end` at the end of a step's own text is removed first.
 
     Args:
         tokenize: text to ids without special tokens, such as
             `lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]`.
-        first_ids: what stands first, such as the beginning-of-sequence token.
+        first_ids: ids at the very start, such as the beginning-of-sequence token.
         max_length: steps that end beyond this many tokens are cut off.
 
     >>> encode_steps("1+1?", ["2", "so 2"], lambda text: list(text.encode())).ends
@@ -132,9 +132,7 @@ def encode_steps(
     """
     closing = list(tokenize(step_end))
     if not closing:
-        raise ValueError(
-            f"encode_steps: step_end {step_end!r} has no tokens, so no token can carry a step's label. Pass another."
-        )
+        raise ValueError(f"encode_steps: step_end {step_end!r} has no tokens to hold a step's label. Pass another one.")
     ids = [*first_ids, *tokenize(prompt)]
     ends: list[int] = []
     for step in steps:
@@ -149,10 +147,10 @@ def encode_steps(
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of `text`, without the blanks around them.
+    """Return the sentences of `text`, without the blanks around them.
 
-    A sentence ends with `.`, `!` or `?` before a blank and what is no small letter, and with a line. Abbreviations
-    before a capital (`Dr. Who`) divide too: what matters is that both sides of a comparison are divided alike.
+    A sentence ends with `.`, `!` or `?` before a blank and no small letter, and at a line's end. Abbreviations before a
+    capital (`Dr. Who`) also split, which is harmless if both sides of a comparison are split by the same rule.
 
     >>> split_sentences('It is 3.5 m long. "Is it?" Yes, e.g. here.')
     ['It is 3.5 m long.', '"Is it?"', 'Yes, e.g. here.']
@@ -161,9 +159,9 @@ def split_sentences(text: str) -> list[str]:
 
 
 def split_clauses(text: str) -> list[str]:
-    """The clauses of every sentence of `text`: pieces that end with a comma, semicolon, colon or dash, or a sentence.
+    """Return the clauses of `text`: parts that end with a comma, semicolon, colon or dash, or with a sentence.
 
-    Wu et al. 2023, arXiv:2306.01693, whose relevance reward speaks of sub-sentences.
+    Wu et al. 2023, arXiv:2306.01693, whose relevance reward is per sub-sentence.
 
     >>> split_clauses("It is long, and old; 1,000 years. So what?")
     ['It is long,', 'and old;', '1,000 years.', 'So what?']

@@ -1,4 +1,4 @@
-"""How sure each preference label is: reward models that did not see a pair vote on it."""
+"""Measure the strength of each preference label: reward models that did not see a pair vote on it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Score = Callable[[Sequence[int]], ArrayLike]
-"""Margins, score of the chosen minus that of the rejected answer, of the pairs at these indices."""
+"""Pair indices to margins: the score of the chosen minus that of the rejected answer."""
 Fit = Callable[[Sequence[int], int], Score]
-"""`fit(train_index, seed)` trains one voter on those pairs, from that seed, and returns its `Score`."""
+"""`fit(train_index, seed)` trains one voter on those pairs with that seed, and returns its `Score`."""
 
 
 class PreferenceStrength(NamedTuple):
-    """What the voters say of each pair; NaN where none judged it.
+    """The voters' result for each pair; NaN where no voter judged it.
 
     mean: (n,) μ, the mean margin in units of a voter's own spread; below 0 the voters contradict the label.
     std: (n,) s, the voters' standard deviation; NaN where fewer than two judged.
     share_negative: (n,) share of the voters that contradict the label; half a vote where the margin is 0.
-    n_votes: (n,) how many judged the pair.
+    n_votes: (n,) number of voters that judged the pair.
     """
 
     mean: Floats
@@ -44,27 +44,27 @@ def preference_strength(
     folds: int = 5,
     groups: Sequence[Hashable] | None = None,
 ) -> PreferenceStrength:
-    """Let voters that never saw a pair judge it, `n_voters` times each.
+    """Let voters that did not see a pair judge it, `n_voters` times each.
 
         μ_i = mean_m d_im / σ_m,   s_i = std_m d_im / σ_m        d_im = r_m(x_i, y⁺) − r_m(x_i, y⁻)
 
-    Wang, Zheng et al. 2024, arXiv:2401.06080. Any trainer plugs in: a LoRA adapter, a head on cached states, a
+    Wang, Zheng et al. 2024, arXiv:2401.06080. Any trainer can be used: a LoRA adapter, a head on cached states, a
     perceptron.
 
-    Differs: the paper's voters judge the pairs they were trained on. They come to agree with every label, wrong ones
-    too, so that the sign of μ says little; here each pair is judged by voters that it was held out from
-    (n_voters · folds trainings). With folds=1 the voters see all pairs, as in the paper: then use percentiles only.
+    Differs: the paper's voters judge the pairs that they were trained on. They learn to agree with every label, even
+    wrong ones, so the sign of μ means little. Here each pair is judged by voters that did not see it (n_voters · folds
+    trainings). With folds=1 the voters see all pairs, as in the paper: then use percentiles only.
 
     Args:
-        fit: trains a voter; see `Fit`. Its seed differs from voter to voter.
+        fit: trains a voter; see `Fit`. Each voter gets another seed.
         n_pairs: n.
         generator: shuffles the pairs into folds.
         n_voters: M, votes per pair.
-        folds: parts of the data, each held out once per vote.
-        groups: (n,) such as prompt ids; pairs of one group are held out together.
+        folds: parts of the data; each is held out once per vote.
+        groups: (n,) ids such as prompt ids; pairs of one group are held out together.
 
     >>> import torch
-    >>> def fit(train_index, seed):  # a voter that finds the first pair well labeled and the second not
+    >>> def fit(train_index, seed):  # a voter that agrees with the first label and not with the second
     ...     return lambda index: [(3.0, -1.0, 2.0)[i] for i in index]
     >>> preference_strength(fit, 3, folds=3, n_voters=2, generator=torch.Generator()).share_negative
     array([0., 1., 0.])
@@ -92,13 +92,13 @@ def cross_fit_masks(
     folds: int = 5,
     groups: Sequence[Hashable] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which pairs each voter trains on, for trainers that train all voters at once; it judges the others.
+    """Return the pairs on which each voter trains, for trainers of all voters at once; it judges the others.
 
     Arguments as in `preference_strength`.
 
     Returns:
-        (n_voters · folds, n) True where the voter may train. Every pair is held out from exactly n_voters of them, or
-        from none where folds is 1.
+        (n_voters · folds, n) True if the voter may train on the pair. Every pair is held out from exactly n_voters of
+        them, or from none if folds is 1.
     """
     check_range("cross_fit_masks", "n_voters", n_voters, 1, np.inf)
     if groups is not None and len(groups) != n_pairs:
@@ -124,13 +124,13 @@ def cross_fit_masks(
 
 
 def strength_of_votes(votes: ArrayLike) -> PreferenceStrength:
-    """The strength of each pair from a matrix of margins.
+    """Return the strength of each pair from a matrix of margins.
 
-    Each voter's margins are divided by their own standard deviation, so that no voter speaks louder. They are not
-    centered: the mean margin says how often the labels are right, and without it the sign would mean nothing.
+    Each voter's margins are divided by their own standard deviation, so that all voters have equal influence. They are
+    not centered, because the sign of the mean margin shows whether the label is right.
 
     Args:
-        votes: (M, n) margins d; NaN where a voter must not judge, such as a pair that it was trained on.
+        votes: (M, n) margins d; NaN where a voter must not judge, such as on its training pairs.
     """
     margins = np.asarray(votes, dtype=np.float64)
     if margins.ndim != 2:

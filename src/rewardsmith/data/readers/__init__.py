@@ -1,4 +1,4 @@
-"""Readers of the public sets that reward models learn from and are tested on, each in the form it is published in."""
+"""Read the public data sets of reward models, each in its published format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rewardsmith.data.card import DataCard, data_card
 from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow
 from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
 from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS
-from rewardsmith.data.readers.conversations import says
+from rewardsmith.data.readers.conversations import is_filled
 from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS
 from rewardsmith.data.readers.ratings import RATING_SCHEMAS
 from rewardsmith.data.readers.schema import TRIED, Broken, Reading, Schema, choose, listed
@@ -24,7 +24,7 @@ R = TypeVar("R", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
 
 
 class ReadData(NamedTuple, Generic[R]):
-    """The rows, and a card of what was read, dropped and why."""
+    """The rows, and a card of the records that were read and dropped."""
 
     rows: list[R]
     card: DataCard
@@ -40,16 +40,16 @@ def read_preferences(
     duplicates: bool = True,
     **options: Any,
 ) -> ReadData[PreferenceRow]:
-    """Preference pairs from a file, a folder, a name on the hub, a `datasets.Dataset` or any iterable of mappings.
+    """Read preference pairs from a file, a folder, a hub name, a `datasets.Dataset` or an iterable of mappings.
 
-    The schema is told by the columns: `ultrafeedback`, `ultrafeedback_binarized`, `helpsteer3`,
-    `helpsteer2_preference`, `helpsteer2_ratings`, `nectar`, `rpr`, `explicit` (prompt, chosen, rejected), `hh_rlhf`,
-    `conversations` (Skywork). Most come out as conversations: `PreferenceRow.standard()` makes strings of them.
+    The columns decide the schema: `ultrafeedback`, `ultrafeedback_binarized`, `helpsteer3`, `helpsteer2_preference`,
+    `helpsteer2_ratings`, `nectar`, `rpr`, `explicit` (prompt, chosen, rejected), `hh_rlhf`, `conversations` (Skywork).
+    Most give conversations; `PreferenceRow.standard()` converts them to strings.
 
     Args:
-        schema: its name, where the columns do not tell.
-        split: one split of a hub name or `DatasetDict`; of a folder, the files whose name or folder says so; of records
-            with a column `split`, those that name it. All if None.
+        schema: its name, if the columns do not decide.
+        split: one split of a hub name or `DatasetDict`; of a folder, the files with it in their name or folder; of
+            records with a column `split`, those with this value. None reads all.
         limit: read at most this many records.
         hub: further arguments of `datasets.load_dataset`, such as {"data_dir": "preference"}.
         duplicates: count near-duplicate prompts for the card.
@@ -71,12 +71,12 @@ def read_preferences(
 
 
 def read_ratings(source: Source, **how: Any) -> ReadData[RatedRow]:
-    """Rated answers: HelpSteer2 (0 to 4), UltraFeedback (1 to 5), or rows with `ratings`; as `read_preferences`."""
+    """Read rated answers: HelpSteer2 (0 to 4), UltraFeedback (1 to 5), rows with `ratings`; as `read_preferences`."""
     return _read("read_ratings", source, RATING_SCHEMAS, ratings.check, **how)
 
 
 def read_steps(source: Source, **how: Any) -> ReadData[StepRow]:
-    """Labeled steps: PRM800K, Math-Shepherd, or TRL's `prompt`, `completions`, `labels`; as `read_preferences`.
+    """Read labeled steps: PRM800K, Math-Shepherd, or TRL's `prompt`, `completions`, `labels`; as `read_preferences`.
 
     Args:
         how: as in `read_preferences`; the options of the schema are `neutral` and `alternatives` (prm800k), `numbered`
@@ -86,7 +86,7 @@ def read_steps(source: Source, **how: Any) -> ReadData[StepRow]:
 
 
 def read_benchmark(source: Source, *, duplicates: bool = False, **how: Any) -> ReadData[BenchmarkRow]:
-    """Benchmark items: RewardBench, RewardBench 2, RM-Bench; as `read_preferences`."""
+    """Read benchmark items: RewardBench, RewardBench 2, RM-Bench; as `read_preferences`."""
     return _read("read_benchmark", source, BENCHMARK_SCHEMAS, benchmarks.check, duplicates=duplicates, **how)
 
 
@@ -104,7 +104,7 @@ def _read(
     duplicates: bool = True,
     **options: Any,
 ) -> ReadData[R]:
-    """Read up to `limit` records by the schema that fits them; a row that `check` refuses is dropped."""
+    """Read up to `limit` records by the schema that fits them, and drop rows that `check` refuses."""
     name = name or name_of(source)
     given = islice(records_of(caller, source, split=split, hub=hub), limit)
     tried = list(islice(given, TRIED))
@@ -129,7 +129,7 @@ def _read(
             continue
         for row in rows:
             try:
-                if not says(row.prompt):
+                if not is_filled(row.prompt):
                     raise Broken("no prompt")
                 check(row)
             except Exception as reason:
@@ -145,7 +145,7 @@ def _read(
 
 
 class Given(NamedTuple):
-    """Rows of one kind, and one sentence on what was left out, empty where nothing was."""
+    """Rows of one kind, and one sentence on the records left out, empty if there are none."""
 
     rows: list[Row] | list[PreferenceRow]
     note: str
@@ -155,16 +155,16 @@ PAIR_COLUMNS = ("chosen", "rejected")
 
 
 def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
-    """Read preference pairs where the columns say so, else rows, as an audit takes either.
+    """Read preference pairs if the columns are those of pairs, else rows, as an audit needs them.
 
-    Pairs are what `read_preferences` reads, from a file, a folder, a hub name or any iterable of mappings. Records with
-    a column `chosen` or `rejected` are never read as anything else.
+    Pairs are read as by `read_preferences`, from a file, a folder, a hub name or an iterable of mappings. Records with
+    a column `chosen` or `rejected` are always read as pairs.
 
     Args:
         limit: read at most this many records.
 
     Raises:
-        RowsError: as `read_preferences` or `read_rows`, or records of both kinds stand in one source.
+        RowsError: as `read_preferences` or `read_rows`, or one source has records of both kinds.
     """
     name, records = name_of(source), records_of("read_rows", source)
     tried = list(islice(records, TRIED if limit is None else min(limit, TRIED)))
@@ -181,7 +181,7 @@ def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
     mixed = next((n for n, row in enumerate(rows, start=1) if set(PAIR_COLUMNS) & set(row.columns)), None)
     if mixed is not None:
         raise RowsError(
-            f"read_rows: row {mixed} of {name} has a column `chosen` or `rejected`, and row 1 has not. "
-            "Put pairs and other rows into files of their own."
+            f"read_rows: row {mixed} of {name} has a column `chosen` or `rejected`, but row 1 has not. "
+            "Put pairs and other rows into separate files."
         )
     return Given(rows, "")

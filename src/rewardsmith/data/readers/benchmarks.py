@@ -1,4 +1,4 @@
-"""The items of reward model benchmarks, in one form; how they are scored is the audit's."""
+"""Read the items of reward model benchmarks into one format; the audit scores them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardsmith.data.preferences import BenchmarkRow
-from rewardsmith.data.readers.conversations import says
+from rewardsmith.data.readers.conversations import is_filled
 from rewardsmith.data.readers.schema import Drop, Schema
 
 RM_BENCH_STYLES = ("concise", "detailed", "detailed_markdown")
-"""In which order RM-Bench lists the three chosen and the three rejected answers of an item."""
+"""The order of the three chosen and the three rejected answers in an item of RM-Bench."""
 
 
 def rewardbench(record: Mapping[str, Any]) -> list[BenchmarkRow]:
-    """allenai/reward-bench (split `filtered`): `prompt`, `chosen`, `rejected`, `chosen_model`, `rejected_model`,
+    """Read allenai/reward-bench (split `filtered`): `prompt`, `chosen`, `rejected`, `chosen_model`, `rejected_model`,
     `subset`, `id`."""
     return [_item(record, [record["chosen"]], [record["rejected"]], str(record["subset"]))]
 
 
 def rewardbench2(record: Mapping[str, Any]) -> list[BenchmarkRow]:
-    """allenai/reward-bench-2 (split `test`): `chosen` and `rejected` are lists, `num_correct` right answers among
+    """Read allenai/reward-bench-2 (split `test`): `chosen` and `rejected` are lists, `num_correct` right answers among
     `total_completions`; `subset` and `id`, which in the subset Ties is "ref:N" or "tied:N".
 
-    `num_correct` and `num_incorrect`, where given, must agree with the lists.
+    `num_correct` and `num_incorrect` must agree with the lists, if given.
     """
     chosen, rejected = list(record["chosen"]), list(record["rejected"])
     for name, texts in (("num_correct", chosen), ("num_incorrect", rejected)):
@@ -33,7 +33,7 @@ def rewardbench2(record: Mapping[str, Any]) -> list[BenchmarkRow]:
 
 
 def rm_bench(record: Mapping[str, Any]) -> list[BenchmarkRow]:
-    """THU-KEG/RM-Bench: `prompt`, three `chosen` and three `rejected` answers in the order of `RM_BENCH_STYLES`,
+    """Read THU-KEG/RM-Bench: `prompt`, three `chosen` and three `rejected` answers in the order of `RM_BENCH_STYLES`,
     `domain` (chat, code, math, safety-refuse, safety-response), `id`."""
     chosen, rejected = list(record["chosen"]), list(record["rejected"])
     if len(chosen) != len(RM_BENCH_STYLES) or len(rejected) != len(RM_BENCH_STYLES):
@@ -49,9 +49,9 @@ def _item(record: Mapping[str, Any], chosen: list[Any], rejected: list[Any], sub
 
 
 def check(row: BenchmarkRow) -> None:
-    """Drop an item with nothing to compare; empty answers stay, as their authors score them too."""
+    """Drop an item without a chosen or a rejected answer; empty answers stay, as their authors score them too."""
     for answer in (*row.chosen, *row.rejected):
-        says(answer, "an answer")
+        is_filled(answer, "an answer")
     if not row.chosen or not row.rejected:
         raise Drop("no chosen or no rejected answer")
 

@@ -1,4 +1,4 @@
-"""Conversations as data sets write them: transcripts of one string, HelpSteer's markers, lists of messages."""
+"""Parse the conversation formats of data sets: transcripts in one string, HelpSteer's markers, lists of messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROLES = {"Human": "user", "User": "user", "Assistant": "assistant"}
 
 
 def transcript(text: str) -> list[Message]:
-    """The messages of an HH-RLHF transcript, a last empty turn of the assistant included.
+    """Parse an HH-RLHF transcript into messages, with an empty last turn of the assistant.
 
     >>> transcript("\\n\\nHuman: Hi\\n\\nAssistant: Hello")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
@@ -31,7 +31,7 @@ def transcript(text: str) -> list[Message]:
 
 
 def marked(text: str) -> list[Message]:
-    """The messages of a HelpSteer2 prompt, whose later turns stand behind `<extra_id_1>User` and `Assistant`.
+    """Parse a HelpSteer2 prompt, whose later turns follow `<extra_id_1>User` and `<extra_id_1>Assistant`.
 
     >>> [m["content"] for m in marked("Hi\\n<extra_id_1>Assistant\\nHello\\n<extra_id_1>User\\nBye")]
     ['Hi', 'Hello', 'Bye']
@@ -40,12 +40,12 @@ def marked(text: str) -> list[Message]:
 
 
 def _messages(turns: Sequence[str]) -> list[Message]:
-    """Messages of role, text, role, text ..."""
+    """Build messages from role, text, role, text ..."""
     return [{"role": _ROLES[r], "content": said.strip()} for r, said in zip(turns[::2], turns[1::2], strict=True)]
 
 
 def messages(value: Any, *, called: str = "no list of messages but") -> list[Message]:
-    """A list of messages as it is published, plain dictionaries with `role` and `content`; `called` begins an error."""
+    """Return a published list of messages as dictionaries with `role` and `content`; `called` begins an error."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
@@ -56,7 +56,7 @@ def messages(value: Any, *, called: str = "no list of messages but") -> list[Mes
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, for a message: null, or its type with an article.
+    """Name a value's kind for an error message: null, or its type with an article.
 
     >>> kind_of(None), kind_of(3), kind_of([])
     ('null', 'a number', 'an empty list')
@@ -71,15 +71,15 @@ def kind_of(value: Any) -> str:
 
 
 def words(value: Any, name: str, role: str) -> list[Message]:
-    """A text or a list of messages as messages; `name` says of what column in an error."""
+    """Return a text or a list of messages as messages; `name` is the column in an error."""
     return [{"role": role, "content": value}] if isinstance(value, str) else messages(value, called=f"`{name}` is")
 
 
-def says(text: Any, what: str = "an answer or prompt") -> bool:
-    """Whether a text or a list of messages holds more than blanks.
+def is_filled(text: Any, what: str = "an answer or prompt") -> bool:
+    """Return whether a text or a list of messages holds more than blanks.
 
     Raises:
-        Broken: it is neither, or a message holds no text.
+        Broken: it is neither, or a message has no text.
     """
     if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(m, Mapping) for m in text)):
         raise Broken(f"{what} is {kind_of(text)}")
@@ -90,28 +90,28 @@ def says(text: Any, what: str = "an answer or prompt") -> bool:
 
 
 def source_of(record: Mapping[str, Any]) -> str | None:
-    """Where a record says that it is from, as text."""
+    """Return a record's source as text."""
     source = record.get("source")
     return None if is_missing(source) else str(source)
 
 
 def divided(chosen: list[Message], rejected: list[Message]) -> tuple[Text, Text, Text]:
-    """Prompt and two answers of two conversations that share all but the assistant's last turn.
+    """Split two conversations that share all but the assistant's last turn into prompt and two answers.
 
     Raises:
-        Drop: they part earlier, or do not end with the assistant.
+        Drop: they differ earlier, or do not end with the assistant.
     """
     if not chosen or not rejected or chosen[-1]["role"] != "assistant" or rejected[-1]["role"] != "assistant":
         raise Drop("does not end with the assistant's turn")
     if chosen[:-1] != rejected[:-1]:
-        raise Drop("the conversations part before the last turn")
+        raise Drop("the conversations differ before the last turn")
     if len(chosen) < 2:
         raise Drop("no prompt")
     return cast(Text, chosen[:-1]), cast(Text, chosen[-1:]), cast(Text, rejected[-1:])
 
 
 def number(value: Any) -> float | None:
-    """A published rating as a number; None for "N/A" and the like."""
+    """Return a published rating as a number; None for "N/A" and similar values."""
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -120,12 +120,12 @@ def number(value: Any) -> float | None:
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """The published ratings that are numbers."""
+    """Return the published ratings that are numbers."""
     return {name: found for name, value in values.items() if (found := number(value)) is not None}
 
 
 def aspects(completion: Mapping[str, Any]) -> dict[str, float]:
-    """The `Rating` of each aspect of one of UltraFeedback's completions, where it is a number."""
+    """Return the numeric `Rating` of each aspect of one of UltraFeedback's completions."""
     found = (completion.get("annotations") or {}).items()
     firsts = {name: value[0] if isinstance(value, list) and value else value for name, value in found}  # older: lists
     return numbers({name: value.get("Rating") for name, value in firsts.items() if isinstance(value, Mapping)})

@@ -1,4 +1,4 @@
-"""Preference pairs out of the public sets: one function per schema, which says what the fields mean."""
+"""Read preference pairs from the public data sets: one function per schema, with the meaning of its fields."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rewardsmith.data.preferences import TRAINING_COLUMNS, PreferenceRow
 from rewardsmith.data.readers.conversations import (
     aspects,
     divided,
+    is_filled,
     marked,
     messages,
     number,
     numbers,
-    says,
     source_of,
     transcript,
     words,
@@ -28,7 +28,7 @@ Pairs = Literal["best_worst", "best_rest", "all"]
 
 
 class Graded(NamedTuple):
-    """An answer, how good it is (higher is better), and its ratings by attribute."""
+    """An answer, its grade (higher is better), and its ratings by attribute."""
 
     text: Text
     grade: float
@@ -36,17 +36,17 @@ class Graded(NamedTuple):
 
 
 def graded_pairs(prompt: Text, answers: Sequence[Graded], *, pairs: Pairs, source: str | None) -> list[PreferenceRow]:
-    """Pairs among several graded answers to one prompt; equal grades make a tie where every pair is asked for.
+    """Make pairs among several graded answers to one prompt; equal grades make ties when all pairs are wanted.
 
     Args:
-        pairs: the best against the worst, the best against every other, or all of them. All k(k−1)/2 pairs of a prompt
-            belong in one split, and a model that sees them in one epoch overfits less than with each as a prompt.
+        pairs: the best against the worst, the best against every other, or all pairs. All k(k−1)/2 pairs of a prompt
+            belong in one split. A model overfits less if it sees them in one epoch than as separate prompts.
     """
     ordered = sorted(answers, key=lambda answer: -answer.grade)
     if len(ordered) < 2:
         raise Drop("fewer than two graded answers")
     if ordered[0].grade == ordered[-1].grade:
-        raise Drop("all answers are graded alike")
+        raise Drop("all answers have the same grade")
     several = {"best_worst": [(ordered[0], ordered[-1])], "best_rest": [(ordered[0], a) for a in ordered[1:]]}
     return [
         PreferenceRow(
@@ -63,11 +63,11 @@ def graded_pairs(prompt: Text, answers: Sequence[Graded], *, pairs: Pairs, sourc
 
 
 def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[PreferenceRow]:
-    """openbmb/UltraFeedback: `instruction`, `source`, and four `completions` with `annotations` per aspect.
+    """Read openbmb/UltraFeedback: `instruction`, `source`, and four `completions` with `annotations` per aspect.
 
-    The grade is the mean of the aspects' `Rating`s, 1 to 5, where none is "N/A" beyond repair: the published
-    `overall_score` is left out because some 10s were meant as 1s. `fine-grained_score`, the same mean, is used where
-    no annotation can be read. An answer without any is no answer to compare.
+    The grade is the mean of the aspects' numeric `Rating`s, 1 to 5. The published `overall_score` is not used, because
+    some 10s were meant as 1s. `fine-grained_score`, the same mean, is used if no annotation can be read. An answer
+    without either is left out.
     """
     answers = []
     for completion in record["completions"]:
@@ -79,32 +79,32 @@ def ultrafeedback(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> 
 
 
 def ultrafeedback_binarized(record: Mapping[str, Any]) -> list[PreferenceRow]:
-    """HuggingFaceH4/ultrafeedback_binarized (splits train_prefs, test_prefs) and trl-lib/ultrafeedback_binarized:
-    `chosen` and `rejected` conversations with `score_chosen` and `score_rejected`; pairs whose scores are equal are
-    ties, which their order hides."""
+    """Read HuggingFaceH4/ultrafeedback_binarized (splits train_prefs, test_prefs) and trl-lib/ultrafeedback_binarized:
+    `chosen` and `rejected` conversations with `score_chosen` and `score_rejected`. Pairs with equal scores are ties,
+    which their order hides."""
     prompt, chosen, rejected = divided(messages(record["chosen"]), messages(record["rejected"]))
     high, low = number(record["score_chosen"]), number(record["score_rejected"])
-    gap = None if high is None or low is None else high - low
-    row = PreferenceRow(prompt, chosen, rejected, is_tie=gap == 0, strength=gap or None,
+    margin = None if high is None or low is None else high - low
+    row = PreferenceRow(prompt, chosen, rejected, is_tie=margin == 0, strength=margin or None,
                         prompt_id=record.get("prompt_id"))  # fmt: skip
-    if gap is not None and gap < 0:
+    if margin is not None and margin < 0:
         raise Drop("the rejected answer has the higher score")
     return [row]
 
 
 def hh_rlhf(record: Mapping[str, Any]) -> list[PreferenceRow]:
-    """Anthropic/hh-rlhf: two whole transcripts, `chosen` and `rejected`, that share all but the last answer.
+    """Read Anthropic/hh-rlhf: two whole transcripts, `chosen` and `rejected`, that share all but the last answer.
 
-    The folders harmless-base, helpful-base, helpful-online and helpful-rejection-sampled are separate sets: on the hub
-    `hub={"data_dir": "helpful-base"}`.
+    The folders harmless-base, helpful-base, helpful-online and helpful-rejection-sampled are separate sets: from the
+    hub use `hub={"data_dir": "helpful-base"}`.
     """
     prompt, chosen, rejected = divided(transcript(record["chosen"]), transcript(record["rejected"]))
     return [PreferenceRow(prompt, chosen, rejected, source=source_of(record))]
 
 
 def nectar(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[PreferenceRow]:
-    """berkeley-nest/Nectar: `prompt`, a transcript that ends in "Assistant: ", and seven `answers` with a `rank`, 1 the
-    best. The strength of a pair is the difference in rank."""
+    """Read berkeley-nest/Nectar: `prompt`, a transcript that ends in "Assistant: ", and seven `answers` with a `rank`,
+    1 the best. The strength of a pair is the difference in rank."""
     conversation = transcript(record["prompt"])
     if conversation[-1] == {"role": "assistant", "content": ""}:
         conversation = conversation[:-1]
@@ -119,15 +119,15 @@ def nectar(record: Mapping[str, Any], *, pairs: Pairs = "best_worst") -> list[Pr
 
 
 def conversations(record: Mapping[str, Any]) -> list[PreferenceRow]:
-    """Skywork/Skywork-Reward-Preference-80K-v0.2 and TRL's implicit-prompt sets: `chosen` and `rejected`
+    """Read Skywork/Skywork-Reward-Preference-80K-v0.2 and TRL's implicit-prompt sets: `chosen` and `rejected`
     conversations that share all but the last answer, and `source`."""
     prompt, chosen, rejected = divided(messages(record["chosen"]), messages(record["rejected"]))
     return [PreferenceRow(prompt, chosen, rejected, source=source_of(record), **_own(record))]
 
 
 def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
-    """TRL's own form and ours: `prompt`, `chosen`, `rejected`, each a string or messages, and any field of
-    `PreferenceRow`. Of answers that are whole conversations, the prompt is what they share. Other columns are kept."""
+    """Read TRL's format and ours: `prompt`, `chosen`, `rejected`, each a string or messages, and any field of
+    `PreferenceRow`. If the answers are whole conversations, the prompt is their common part. Other columns are kept."""
     texts = [record[name] for name in ("prompt", "chosen", "rejected")]
     prompt, chosen, rejected = texts if all(isinstance(text, str) for text in texts) else _joined(*texts)
     rated = {k: both for k, both in (record.get("ratings") or {}).items() if both is not None and None not in both}
@@ -141,11 +141,11 @@ def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
 
 
 def _joined(prompt: Any, chosen: Any, rejected: Any) -> tuple[Text, Text, Text]:
-    """Prompt and answers as messages; answers that repeat the prompt lose it."""
+    """Return prompt and answers as messages; a prompt repeated in the answers is removed from them."""
     asking, better = words(prompt, "prompt", "user"), words(chosen, "chosen", "assistant")
     worse = words(rejected, "rejected", "assistant")
     if len(better) > 1 and better[:-1] == worse[:-1] and _turns(asking) in _turns(better[:-1]):
-        return better[:-1], better[-1:], worse[-1:]  # with a system message before the prompt, or turns after it
+        return better[:-1], better[-1:], worse[-1:]  # also with a system message before the prompt, or turns after it
     n = len(asking)
     first, second = (answer[n:] if answer[:n] == asking and answer[n:] else answer for answer in (better, worse))
     return asking, first, second
@@ -156,21 +156,21 @@ def _turns(conversation: Sequence[Message]) -> str:
 
 
 def _own(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The training columns that a record has."""
+    """Return the training columns of a record."""
     own: dict[str, Any] = {name: number(record.get(name)) for name in ("margin", "weight", "soft_label")}
     return own | {"is_tie": str(record.get("is_tie")).lower() in ("true", "1", "1.0")}
 
 
 def rpr(record: Mapping[str, Any], *, form: ContextForm = "criteria") -> list[PreferenceRow]:
-    """microsoft/rpr: `response_a` is better under `criteria_x` (and `scenario_x`), `response_b` under `criteria_y`.
+    """Read microsoft/rpr: `response_a` is better under `criteria_x` (or `scenario_x`), `response_b` under `…_y`.
 
-    Pitis et al. 2024, arXiv:2407.14916 (Reasonable Preference Reversal): who does not read the context is right on
-    exactly half of the rows. Both of a record share a `prompt_id` and belong in one split, else the held-out rows hold
-    responses whose order was seen. Unsure: the field names beyond those in its card's summary; `prompt`, `response_a`,
-    `response_b`, `criteria_x`, `criteria_y`, `scenario_x` and `scenario_y` are assumed.
+    Pitis et al. 2024, arXiv:2407.14916 (Reasonable Preference Reversal): a model that ignores the context is right on
+    exactly half of the rows. Both rows of a record share a `prompt_id` and belong in one split; otherwise the held-out
+    rows hold responses with a known order. Unsure: only some field names are in its card's summary; `prompt`,
+    `response_a`, `response_b`, `criteria_x`, `criteria_y`, `scenario_x` and `scenario_y` are assumed.
 
     Args:
-        form: which of the two contexts: a short criterion, or a longer scenario.
+        form: the context to use: a short criterion, or a longer scenario.
     """
     prompt = words(record["prompt"], "prompt", "user")
     a, b = (words(record[name], name, "assistant") for name in ("response_a", "response_b"))
@@ -187,13 +187,13 @@ def rpr(record: Mapping[str, Any], *, form: ContextForm = "criteria") -> list[Pr
 def strength_from_annotators(
     votes: Sequence[float], *, most_similar: int = 3, drop_if_range: float | None = None
 ) -> float | None:
-    """One signed strength out of several: the mean of the votes that lie closest together.
+    """Return one signed strength from several votes: the mean of the most similar ones.
 
-    Wang et al. 2024, arXiv:2410.01257: of three to five annotators on a scale from −3 to 3 the three most similar are
-    averaged, and pairs they disagree on are dropped.
+    Wang et al. 2024, arXiv:2410.01257: of three to five votes from −3 to 3 the three most similar are averaged, and
+    pairs with disagreement are dropped.
 
     Args:
-        drop_if_range: None comes back where those votes still span more than this.
+        drop_if_range: return None if those votes still span more than this.
 
     >>> strength_from_annotators([-3, 1, 2, 2]), strength_from_annotators([-3, 0, 3], drop_if_range=1)
     (1.6666666666666667, None)
@@ -208,8 +208,8 @@ def strength_from_annotators(
 
 
 def helpsteer2_preference(record: Mapping[str, Any], *, drop_if_range: float | None = None) -> list[PreferenceRow]:
-    """nvidia/HelpSteer2, `hub={"data_dir": "preference"}`: `preference_strength` from −3 (response 1 is much better) to
-    3 (response 2 is), 0 not offered; `split` inside the record.
+    """Read nvidia/HelpSteer2, `hub={"data_dir": "preference"}`: `preference_strength` from −3 (response 1 is much
+    better) to 3 (response 2 is), never 0; `split` inside the record.
 
     Args:
         drop_if_range: drop pairs whose votes in `three_most_similar_preferences` (field `strength`) span more.
@@ -220,8 +220,8 @@ def helpsteer2_preference(record: Mapping[str, Any], *, drop_if_range: float | N
 
 
 def helpsteer3(record: Mapping[str, Any], *, drop_if_range: float | None = None) -> list[PreferenceRow]:
-    """nvidia/HelpSteer3, its preference part: `context` is the conversation, `overall_preference` runs from −3
-    (response 1 is much better) to 3, and 0, about the same, is a tie; `individual_preference` holds votes' `score`s."""
+    """Read nvidia/HelpSteer3's preferences: `context` is the conversation; `overall_preference` from −3 (response 1 is
+    much better) to 3, where 0, about the same, is a tie; `individual_preference` has the votes' `score`s."""
     votes = [number(vote.get("score")) for vote in record.get("individual_preference") or []]
     prompt = messages(record["context"])
     return _signed(record, prompt, record["response1"], record["response2"], record["overall_preference"], votes,
@@ -230,7 +230,7 @@ def helpsteer3(record: Mapping[str, Any], *, drop_if_range: float | None = None)
 
 def _signed(record: Mapping[str, Any], prompt: Text, first: str, second: str, value: Any,
             votes: Sequence[float | None], *, drop_if_range: float | None) -> list[PreferenceRow]:  # fmt: skip
-    """A pair from a signed strength, negative where the first answer is better."""
+    """Make a pair from a signed strength, which is negative if the first answer is better."""
     strength = number(value)
     if strength is None:
         raise Drop("no preference strength")
@@ -251,7 +251,7 @@ HELPSTEER = get_args(Attribute)
 
 def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribute = "helpfulness",
                      pairs: Pairs = "best_worst") -> list[PreferenceRow]:  # fmt: skip
-    """nvidia/HelpSteer2's ratings as pairs: consecutive records share a `prompt`; graded by one attribute, 0 to 4."""
+    """Make pairs from nvidia/HelpSteer2's ratings, 0 to 4, by one attribute; records of one prompt are consecutive."""
     answers = []
     for record in records:
         ratings = numbers({name: record.get(name) for name in HELPSTEER})
@@ -261,10 +261,10 @@ def helpsteer2_pairs(records: Sequence[Mapping[str, Any]], *, attribute: Attribu
 
 
 def check(row: PreferenceRow) -> None:
-    """Drop a row that says nothing."""
-    if not says(row.chosen) or not says(row.rejected):
+    """Drop a pair with no difference or an empty answer."""
+    if not is_filled(row.chosen) or not is_filled(row.rejected):
         raise Broken("an empty answer")
-    if row.context is not None and not says(row.context, "`context`"):
+    if row.context is not None and not is_filled(row.context, "`context`"):
         raise Broken("an empty `context`")
     if row.chosen == row.rejected:
         raise Drop("both answers are the same")

@@ -1,4 +1,4 @@
-"""Rated answers out of the public sets."""
+"""Read rated answers from the public data sets."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardsmith.data.preferences import RatedRow
-from rewardsmith.data.readers.conversations import aspects, marked, messages, numbers, says, source_of
+from rewardsmith.data.readers.conversations import aspects, is_filled, marked, messages, numbers, source_of
 from rewardsmith.data.readers.pairs import HELPSTEER
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
 from rewardsmith.data.rows import as_messages
 
 
 def helpsteer2_ratings(record: Mapping[str, Any]) -> list[RatedRow]:
-    """nvidia/HelpSteer2: `prompt`, `response` and five attributes rated from 0 to 4."""
+    """Read nvidia/HelpSteer2: `prompt`, `response` and five attributes rated from 0 to 4."""
     ratings = numbers({name: record.get(name) for name in HELPSTEER})
     return [RatedRow(marked(record["prompt"]), as_messages(record["response"]), ratings, split=record.get("split"))]
 
 
 def ultrafeedback_ratings(record: Mapping[str, Any]) -> list[RatedRow]:
-    """openbmb/UltraFeedback: every completion with the `Rating` of each aspect, 1 to 5; "N/A" is missing."""
+    """Read openbmb/UltraFeedback: every completion with the `Rating` of each aspect, 1 to 5; "N/A" is missing."""
     prompt, source = as_messages(record["instruction"], "user"), source_of(record)
     return [RatedRow(prompt, as_messages(c["response"]), aspects(c), source=source) for c in record["completions"]]
 
 
 def rated(record: Mapping[str, Any]) -> list[RatedRow]:
-    """Our own form: `prompt`, `completion`, both strings or both messages, and `ratings`, a mapping of numbers."""
+    """Read our own format: `prompt` and `completion`, both strings or both messages, and a mapping `ratings`."""
     prompt, completion = (v if isinstance(v, str) else messages(v) for v in (record["prompt"], record["completion"]))
     ratings = numbers(record["ratings"])
     return [RatedRow(prompt, completion, ratings, source=source_of(record), split=record.get("split"))]
 
 
 def check(row: RatedRow) -> None:
-    """Drop a row that says nothing."""
-    if not says(row.completion):
+    """Drop a row with an empty answer."""
+    if not is_filled(row.completion):
         raise Broken("an empty answer")
     if not row.ratings:
         raise Drop("no rating")

@@ -1,4 +1,4 @@
-"""How a published data set is read: which columns tell it apart, and what one of its records holds."""
+"""Schemas of published data sets: the columns that identify one, and how to read its records."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Record = Mapping[str, Any]
 
 
 class Drop(Exception):  # noqa: N818 — a verdict on one record, never seen by a caller
-    """Raised while a record is read that yields no row; the reason goes into the data card."""
+    """Raised for a record that gives no row; the reason goes into the data card."""
 
 
 class Broken(Drop):
-    """Raised where the record itself is broken, such as a null answer: more than a few are an error, not a choice."""
+    """Raised for a broken record, such as one with a null answer: more than a few of them are an error."""
 
 
 MOST_BROKEN = 0.1
 """The share of broken records above which a data set is refused."""
 TRIED = 200
-"""Records among which one that fits a schema is looked for."""
+"""The number of first records among which one must fit a schema."""
 
 
 @dataclass(frozen=True)
 class Schema(Generic[R]):
-    """One data set's form.
+    """The format of one data set.
 
-    columns: a record that has them all is taken for this schema.
-    parse: a record to its rows, or `Drop`; where `joined` names a column, a list of consecutive records that agree in
-        it. Its keyword-only parameters are the schema's options.
-    test: what else tells its records from those of another schema with the same columns.
+    columns: a record with all of them is of this schema.
+    parse: a record to its rows, or `Drop`; if `joined` names a column, a list of consecutive records with equal values
+        there. Its keyword-only parameters are the schema's options.
+    test: a further test against other schemas with the same columns.
     """
 
     name: str
@@ -46,18 +46,18 @@ class Schema(Generic[R]):
     test: Callable[[Record], bool] | None = None
 
     def fits(self, record: Record) -> bool:
-        """Whether the record has the schema's columns, with values of its kind."""
+        """Return whether the record has the schema's columns, with values of its kind."""
         try:
             return self.has_columns(record) and (self.test is None or self.test(record))
-        except Exception:  # a test looks into values, which may be anything
+        except Exception:  # a test reads values, which may be anything
             return False
 
     def has_columns(self, record: Record) -> bool:
-        """Whether the record has the schema's columns, whatever they hold."""
+        """Return whether the record has the schema's columns, with any values."""
         return self.columns <= set(record)
 
     def check_options(self, caller: str, options: Mapping[str, Any]) -> None:
-        """Raise ValueError where the schema has no such option, or not that choice."""
+        """Raise ValueError for an unknown option of the schema, or an unknown value of it."""
         parameters = inspect.signature(self.parse).parameters.values()
         known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         unknown = sorted(set(options) - set(known))
@@ -73,10 +73,10 @@ class Schema(Generic[R]):
 
 @dataclass
 class Reading(Generic[R]):
-    """What came of it: the rows, how many records were read, and why some yielded none.
+    """The result of reading: the rows, the number of records, and the reasons for records without a row.
 
-    broken: of `dropped`, those that are no choice of the schema's. first: the number of the first record with each
-    reason. n_elsewhere: records of another split.
+    broken: the part of `dropped` that is due to broken records. first: reason → number of its first record.
+        n_elsewhere: records of another split.
     """
 
     rows: list[R] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Reading(Generic[R]):
     n_elsewhere: int = 0
 
     def of_split(self, records: Iterable[Record], split: str | None) -> Iterator[Record]:
-        """Yield, and count, the records that name no split or this one."""
+        """Yield and count the records of this split, or of no stated split."""
         for record in records:
             self.n_records += 1
             if not isinstance(record, Mapping):
@@ -112,7 +112,7 @@ class Reading(Generic[R]):
             self.broken[why] += 1
 
     def refuse_if_broken(self, caller: str, name: str, schema: str) -> None:
-        """Raise RowsError where nothing was read, or too much of it is broken."""
+        """Raise RowsError where nothing was read, or too many records are broken."""
         n, counted = self.broken.total(), self.broken if self.broken else self.dropped
         n_read = self.n_records - self.n_elsewhere
         reasons = listed(counted, self.first)
@@ -123,13 +123,13 @@ class Reading(Generic[R]):
             )
         if n > MOST_BROKEN * n_read:
             raise RowsError(
-                f"{caller}: {n} of {n_read} records of {name} are broken as {schema} ({reasons}); more than "
-                f"{MOST_BROKEN:.0%} is too many. Mend them or take them out."
+                f"{caller}: {n} of {n_read} records of {name} are broken as {schema} ({reasons}). More than "
+                f"{MOST_BROKEN:.0%} is too many. Repair or remove them."
             )
 
 
 def listed(counted: Counter[str], first: Mapping[str, int]) -> str:
-    """The commonest reasons, with the first record of each.
+    """Return the most common reasons, with the first record of each.
 
     >>> listed(Counter({"no prompt": 2}), {"no prompt": 7})
     '2 × no prompt, first in record 7'
@@ -138,7 +138,7 @@ def listed(counted: Counter[str], first: Mapping[str, int]) -> str:
 
 
 def choose(caller: str, schemas: Sequence[Schema[R]], name: str | None, records: Sequence[Record]) -> Schema[R]:
-    """The schema called `name`, or the first that one of the records fits, be it by its columns alone."""
+    """Return the schema called `name`, else the first one that a record fits, if need be by columns alone."""
     by_name = {schema.name: schema for schema in schemas}
     if name is not None:
         if name not in by_name:

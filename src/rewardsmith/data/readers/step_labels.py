@@ -1,4 +1,4 @@
-"""Labeled steps out of the public sets, in TRL's stepwise schema."""
+"""Read labeled steps from the public data sets, in TRL's stepwise schema."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rewardsmith.data.readers.conversations import number, source_of
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
 
 STEP_TAG = "ки"
-"""What stands at the end of every step in Math-Shepherd's `input`."""
+"""The text at the end of every step in Math-Shepherd's `input`."""
 _FIRST_STEP = re.compile(r"Step 1:")
 _NUMBERED = re.compile(r"^\s*Step \d+:\s*")
 
 
 def math_shepherd(record: Mapping[str, Any], *, numbered: bool = True) -> list[StepRow]:
-    """peiyi9979/Math-Shepherd: in `input` every step ends with "ки", in `label` with "+" or "-" at the same place.
+    """Read peiyi9979/Math-Shepherd: each step ends with "ки" in `input`, and with "+" or "-" there in `label`.
 
-    The labels are estimated: "+" where at least one of several continuations from there reached the answer.
+    The labels are estimates: "+" if at least one of several continuations from there reached the answer.
 
     Args:
-        numbered: keep the "Step 1:" that each step begins with.
+        numbered: keep the "Step 1:" at the start of each step.
     """
     text, label = str(record["input"]), str(record["label"])
     *pieces, rest = text.split(STEP_TAG)
@@ -50,17 +50,17 @@ def prm800k(
     neutral: Literal["right", "wrong", "half", "drop"] = "right",
     alternatives: bool = True,
 ) -> list[StepRow]:
-    """OpenAI's PRM800K (phase1_train.jsonl …): `question.problem` and `label.steps`, each with rated `completions`.
+    """Read OpenAI's PRM800K (phase1_train.jsonl …): `question.problem` and `label.steps` with rated `completions`.
 
-    A step's `chosen_completion` is an index, or null where the labeler wrote `human_completion` or the solution ended.
-    The chosen steps make one row; every rated alternative makes another one, that ends with it.
+    A step's `chosen_completion` is an index, or null if the labeler wrote `human_completion` or the solution ended. The
+    chosen steps make one row; each rated alternative makes another row, which ends with it.
 
     Lightman et al. 2023, arXiv:2305.20050, count a neutral rating (0) as right. Screening and quality-control questions
-    are dropped, and so are steps without a rating.
+    and steps without a rating are dropped.
 
     Args:
-        neutral: what a rating of 0 becomes: 1, 0, ½ (a soft label), or None (unlabeled).
-        alternatives: also give a row to each alternative that was not chosen.
+        neutral: the label for a rating of 0: 1, 0, ½ (a soft label), or None (unlabeled).
+        alternatives: also make a row of each alternative that was not chosen.
     """
     if record.get("is_quality_control_question") or record.get("is_initial_screening_question"):
         raise Drop("a quality-control or screening question")
@@ -73,14 +73,14 @@ def prm800k(
         found = step.get("completions") or []
         taken: int | None = step.get("chosen_completion")
         if taken is None and not step.get("human_completion") and len(found) == 1:
-            taken = 0  # a single one, too, where the labeler stopped at it
+            taken = 0  # also a single completion at which the labeler stopped
         others = [c for i, c in enumerate(found) if i != taken and c.get("rating") in values]
         if alternatives:
             rows += [StepRow(problem, [*texts, c["text"]], [*labels, values[c["rating"]]]) for c in others]
         if taken is not None:
             texts, labels = [*texts, found[taken]["text"]], [*labels, values.get(found[taken].get("rating"))]
         elif step.get("human_completion"):
-            human = step["human_completion"]  # a text, or an object that holds it
+            human = step["human_completion"]  # a text, or an object with the text
             texts, labels = [*texts, human["text"] if isinstance(human, Mapping) else str(human)], [*labels, 1.0]
         else:
             break
@@ -92,17 +92,17 @@ def prm800k(
 
 
 def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
-    """TRL's stepwise form (trl-lib/prm800k, trl-lib/math_shepherd, HuggingFaceH4/prm800k-trl-dedup): `prompt`,
+    """Read TRL's stepwise format (trl-lib/prm800k, trl-lib/math_shepherd, HuggingFaceH4/prm800k-trl-dedup): `prompt`,
     `completions`, a list of steps, and `labels`, a list of true and false, of probabilities, or of None."""
     texts, labels = list(record["completions"]), list(record["labels"])
     if len(texts) != len(labels):
-        raise Drop("as many labels as steps are wanted")
+        raise Drop("the numbers of labels and steps differ")
     known = [None if label is None else number(label) for label in labels]
     return [StepRow(record["prompt"], texts, known, source=source_of(record), split=record.get("split"))]
 
 
 def check(row: StepRow) -> None:
-    """Drop a row in which nothing is labeled."""
+    """Drop a row without labels."""
     if not row.completions or all(label is None for label in row.labels):
         raise Drop("no labeled step")
     if any(label is not None and not 0 <= label <= 1 for label in row.labels):
