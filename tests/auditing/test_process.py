@@ -156,7 +156,7 @@ def test_columns_are_bound_as_for_any_reward_and_async_ones_awaited():
 
 
 def test_one_number_per_row_is_refused_with_what_to_return():
-    with pytest.raises(TypeError, match="returned float for row 0, and a process reward returns one number"):
+    with pytest.raises(TypeError, match="returned float for row 0, but a process reward returns one number"):
         StepScore(lambda steps: [0.5])(steps=[["a", "b"]])
     with pytest.raises(ValueError, match=r"returned 1 scores for 2 steps of row 0\. Return one number or None"):
         StepScore(lambda steps: [[0.5]])(steps=[["a", "b"]])

@@ -96,7 +96,7 @@ def test_a_row_whose_opener_is_its_whole_answer_is_never_labeled_negative():
 @pytest.mark.parametrize("answer", ["4", "Paris", "2 + 2 = 4\n#### 4"])
 def test_an_opener_that_states_the_answer_is_never_labeled_negative(answer):
     early = Row("q", "It is 4 in Paris. We check: 2 + 2.", {"answer": answer})
-    with pytest.raises(ValueError, match=r"only 0 of 1 completions .* neither excluded nor states the answer"):
+    with pytest.raises(ValueError, match=r"only 0 of 1 completions .* not excluded and does not state the answer"):
         add_truncated_negatives([early], generator=generator(), frac=0.5)
     other = Row("q", "It is 14 in Parish. We check.", {"answer": answer})
     assert len(add_truncated_negatives([other], generator=generator(), frac=0.5)) == 2

@@ -52,17 +52,17 @@ BROKEN = [
     (
         "a.jsonl.gz",
         gzip.compress(lines(2000).encode())[:-600],
-        r"a\.jsonl\.gz is no gzip file, or cut or damaged after l",
+        r"a\.jsonl\.gz is not gzip, or it is damaged after l",
     ),
     (
         "a.jsonl.gz",
         damaged(gzip.compress(lines(500).encode())),
-        r"a\.jsonl\.gz is (no gzip file, or cut or damaged after|not JSON|not UTF-8)",
+        r"a\.jsonl\.gz is (not gzip, or it is damaged after|not JSON|not UTF-8)",
     ),
     (
         "a.jsonl.gz",
         LINE.encode(),
-        r"a\.jsonl\.gz is no gzip file, .*after line 0 .*Fetch or write it again, or give it u",
+        r"a\.jsonl\.gz is not gzip, .*after line 0 .*Download or write it again, or u",
     ),
     ("a.json.gz", b"", r"a\.json\.gz is not JSON"),
     (
@@ -82,7 +82,7 @@ BROKEN = [
     (
         "a.parquet",
         parquet()[:-200],
-        r"a\.parquet is not Parquet, or damaged after row 0 .*Write it again, or give a \.jso",
+        r"a\.parquet is not Parquet, or damaged after row 0 .*Write it again, or use a \.jso",
     ),
     ("a.jsonl", b"\n \n", r"a\.jsonl holds no rows"),
     ("a.csv", CSV.splitlines()[0].encode(), r"a\.csv holds no rows"),
@@ -112,20 +112,20 @@ BROKEN = [
         (CSV + '2+5?,"7,7\n' + "a,7,7\n" * 3).encode(),
         r"the row that begins in line 3, is not CSV \(unexpected e",
     ),
-    ("a.csv", (CSV + '2+5?,"7" x,7\n').encode(), r"line 3 of .*a\.csv, .* is not CSV .*take out a stray one, or give"),
+    ("a.csv", (CSV + '2+5?,"7" x,7\n').encode(), r"line 3 of .*a\.csv, .* is not CSV .*take out a stray one, or use"),
     ("a.csv", b'prompt,answer\n"2+5?,7\n' + b"\x00" * 10, r"the row that begins in line 2, is not CSV"),
     (
         "a.jsonl",
         gzip.compress(LINE.encode()),
-        r"a\.jsonl is no text but gzipped\. Unzip it, or name a \.jsonl or \.json",
+        r"a\.jsonl is not text but gzipped\. Unzip it, or name a \.jsonl or \.json",
     ),
     (
         "a.csv",
         b'prompt,completion,"answer\n2+5?,7,7\n3?,8,8"\n4?,4,4\n',
         r"the header of .*a\.csv spans 3 lines\. Take o",
     ),
-    ("a.csv", b"PK\x03\x04\0\0", r"a\.csv is no text but a zip archive\. Unzip it\."),
-    ("a.json", parquet(), r"a\.json is no text but Parquet\. Name it \.parquet\."),
+    ("a.csv", b"PK\x03\x04\0\0", r"a\.csv is not text but a zip archive\. Unzip it\."),
+    ("a.json", parquet(), r"a\.json is not text but Parquet\. Name it \.parquet\."),
     ("a.xlsx", b"PK", r"a\.xlsx ends in '\.xlsx', which is none of .*Convert it to one"),
     ("a.jsonl", lines(1499).encode() + b'{"completion": "c"}\n', r"row 1500 of .*a\.jsonl has no usable `prompt`"),
 ]
@@ -177,9 +177,7 @@ def test_a_line_that_is_too_long_is_refused_before_it_is_held(tmp_path, monkeypa
     monkeypatch.setattr(files, "MOST_CHARS", 1000)
     monkeypatch.setattr(files._lines, "__kwdefaults__", {"newline": None, "most": 1000})
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress((LINE + '{"prompt": "' + "a" * 10**6 + '"}').encode()))
-    with pytest.raises(
-        RowsError, match=r"line 2 of .*a\.jsonl\.gz is longer than 1,000 characters\. One row is one li"
-    ):
+    with pytest.raises(RowsError, match=r"line 2 of .*a\.jsonl\.gz is longer than 1,000 characters\. Check that the f"):
         read_rows(tmp_path / "a.jsonl.gz")
 
 
@@ -250,7 +248,7 @@ def test_a_csv_quote_that_may_have_swallowed_a_row_or_two_is_warned_of_once(tmp_
         assert len(read_rows(tmp_path / "a.csv")) == 4
     (said,) = [record.getMessage() for record in caplog.records]
     assert re.search(
-        r"line 3 of .*a\.csv begins a row of 2 lines, each .* take out the stray \" in its first line", said
+        r"line 3 of .*a\.csv begins a row of 2 lines that are each .* take out the stray \" in its first line", said
     )
 
 

@@ -76,7 +76,7 @@ def test_a_column_without_its_other_half_anywhere_is_refused_with_the_names_it_s
 
 def test_pairs_after_many_other_rows_are_refused_too():
     mixed = [{"prompt": f"q{n}"} for n in range(300)] + [PAIR]
-    with pytest.raises(RowsError, match=r"row 301 of list has a column `chosen` or `rejected`, and row 1 has not"):
+    with pytest.raises(RowsError, match=r"row 301 of list has a column `chosen` or `rejected`, but row 1 has not"):
         read_rows_or_pairs(mixed)
     assert len(read_rows_or_pairs(mixed, limit=300).rows) == 300
 

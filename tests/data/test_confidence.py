@@ -260,11 +260,11 @@ def test_conversational_pairs_keep_their_form():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"low": (3, 8)}, r"ConfidenceAugment: low=\(3, 8\) and high=\(7, 10\) are not two ranges within 0 to 10"),
+        ({"low": (3, 8)}, r"ConfidenceAugment: low=\(3, 8\) and high=\(7, 10\) must be ranges within 0 to 10"),
         ({"high": (7, 11)}, r"high=\(7, 11\)"),
         ({"low": (-1, 3)}, r"low=\(-1, 3\)"),
-        ({"templates": (" I am sure: {k}",)}, r"templates \[' I am sure: \{k\}'\] are not read back"),
-        ({"templates": (" My confidence: {k}",)}, r"or leave a rest when it is stripped"),
+        ({"templates": (" I am sure: {k}",)}, r"templates \[' I am sure: \{k\}'\] are not read as"),
+        ({"templates": (" My confidence: {k}",)}, r"or not removed completely"),
         ({"templates": ()}, r"Give at least one"),
     ],
 )

@@ -35,12 +35,12 @@ def jsonl(path, records):
 
 def test_ultrafeedback_grades_by_ratings_and_not_by_the_overall_score():
     rows, card = read_preferences(published.ULTRAFEEDBACK)
-    # means 4.5, 1.5 and, of the one rating that is no "N/A", 1.0; the second prompt's answers are graded alike
+    # means 4.5, 1.5 and, of the one rating that is no "N/A", 1.0; the second prompt's answers have the same grade
     assert texts(rows) == [("Name a river.", "The Rhine.", "The Alps.")]
     assert rows[0].strength == 3.5
     assert rows[0].ratings == {"honesty": (4.0, 1.0)}
     assert card.schema == "ultrafeedback"
-    assert card.dropped == {"all answers are graded alike": 1}
+    assert card.dropped == {"all answers have the same grade": 1}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_hh_rlhf_divides_transcripts_and_says_what_it_dropped():
     rows, card = read_preferences([*published.HH[:1] * 18, *published.HH[1:]])
     assert [message["content"] for message in rows[0].prompt] == ["Hi", "Hello", "A river?"]
     assert texts(rows)[0][1:] == ("The Rhine.", "The Alps.")
-    assert card.dropped == {"an empty answer": 1, "the conversations part before the last turn": 1}
+    assert card.dropped == {"an empty answer": 1, "the conversations differ before the last turn": 1}
     assert (card.n_records, card.n_rows) == (20, 18)
 
 
@@ -81,7 +81,7 @@ def test_helpsteer2_ratings_become_pairs_of_consecutive_records_and_rated_answer
     rows, card = read_preferences(published.HELPSTEER2)
     assert texts(rows) == [("A river?", "The Rhine.", "The Alps.")]
     assert rows[0].strength == 3
-    assert card.dropped == {"all answers are graded alike": 1}
+    assert card.dropped == {"all answers have the same grade": 1}
     by_correctness = read_preferences(published.HELPSTEER2, attribute="correctness").rows
     assert [text_of(row.chosen) for row in by_correctness] == ["The Rhine.", "So long"]
     rated = read_ratings(published.HELPSTEER2).rows
@@ -170,7 +170,7 @@ def test_prm800k_neutral_steps_become_what_was_asked_for(neutral, label):
 def test_a_stepwise_row_needs_a_label_per_step():
     rows, card = read_steps(published.STEPWISE)
     assert rows[0].record() == {"prompt": "1+2?", "completions": ["1+2=3", "So 4"], "labels": [1.0, 0.0]}
-    assert card.dropped == {"as many labels as steps are wanted": 1}
+    assert card.dropped == {"the numbers of labels and steps differ": 1}
 
 
 def test_benchmarks_come_in_one_form():
@@ -294,7 +294,7 @@ def test_refusals_say_what_to_do(source, options, kind, message):
 
 def test_a_folder_without_the_split_and_an_unreachable_hub_are_refused(tmp_path, monkeypatch):
     jsonl(tmp_path / "train.jsonl", published.HH)
-    with pytest.raises(RowsError, match=r"holds no data of split 'test' .*found: train.jsonl.* Give the folder"):
+    with pytest.raises(RowsError, match=r"holds no data of split 'test' .*found: train.jsonl.* Pass the folder"):
         read_preferences(tmp_path, split="test")
     with pytest.raises(RowsError, match=r"split 'x' is none of train. Name one"):
         read_preferences(DatasetDict({"train": Dataset.from_list(published.HH)}), split="x")

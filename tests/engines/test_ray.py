@@ -127,7 +127,7 @@ def test_what_a_worker_warns_of_reaches_the_driver(tmp_path, two_workers, caplog
     (tmp_path / "out.jsonl.parts" / "0000001.journal").write_bytes(b'{"schema":"rewardsmith.journal/4","tar')
     score_file(rows, spec, out, engine=two_workers, block_size=32)
     assert read(out) == expected(rows)
-    assert "0000001.journal (1, the first at byte 0): what they held is scored again" in caplog.text
+    assert "0000001.journal has damaged records (1, the first at byte 0). Their rows are scored again" in caplog.text
 
 
 def test_a_reward_that_loads_here_but_not_on_a_worker_says_so(tmp_path, two_workers):

@@ -34,16 +34,16 @@ def test_a_step_gets_the_sum_of_its_segments_pay():
 
 
 def test_the_mean_does_not_pay_for_more_segments():
-    reward = AspectReward(clean, positive=1.0, negative=0.0, segmenter=split_clauses, pay="mean")
+    reward = AspectReward(clean, positive=1.0, negative=0.0, segmenter=split_clauses, reduction="mean")
     for n in (1, 2, 7):
         (row,) = call(reward, [["good, " * n + "good."] * 2])
         assert sum(row) == pytest.approx(1.0)
-    each = AspectReward(clean, positive=1.0, negative=0.0, segmenter=split_clauses)
-    assert [sum(call(each, [["good, " * n + "good."]])[0]) for n in (1, 2, 7)] == [2.0, 3.0, 8.0]
+    summed = AspectReward(clean, positive=1.0, negative=0.0, segmenter=split_clauses)
+    assert [sum(call(summed, [["good, " * n + "good."]])[0]) for n in (1, 2, 7)] == [2.0, 3.0, 8.0]
 
 
 def test_unscored_segments_are_left_out_and_unscored_steps_none():
-    reward = AspectReward(clean, positive=1.0, negative=-1.0, segmenter=split_clauses, pay="mean")
+    reward = AspectReward(clean, positive=1.0, negative=-1.0, segmenter=split_clauses, reduction="mean")
     assert call(reward, [["a, b?, 1.", "?"]]) == [[0.0, None]]
     assert call(AspectReward(lambda steps, **columns: [None, [NAN, 1.0]]), [["a"], ["b", "c"]]) == [None, [None, 0.3]]
     assert call(AspectReward(clean, segmenter=lambda step: []), [["a"]]) == [[None]]  # a step of no segment has no pay
@@ -80,10 +80,10 @@ def test_the_one_scoring_path_takes_it():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"AspectReward: positive is -1.0 and negative 1.0, so errors are paid"):
+    with pytest.raises(ValueError, match=r"AspectReward: positive is -1.0 and negative 1.0, so errors are rewarded"):
         AspectReward(clean, positive=-1.0, negative=1.0)
-    with pytest.raises(ValueError, match=r"AspectReward: pay is 'sum', which is not one of 'each', 'mean'"):
-        AspectReward(clean, pay="sum")
+    with pytest.raises(ValueError, match=r"AspectReward: reduction is 'max', which is not one of 'sum', 'mean'"):
+        AspectReward(clean, reduction="max")
     with pytest.raises(ValueError, match=r"AspectReward: .* returned 0 rows for 1 completions"):
         call(AspectReward(lambda steps, **columns: []), [["a"]])
     with pytest.raises(ValueError, match=r"returned 1 scores for the 2 segments of row 0; a text cut at the model's"):

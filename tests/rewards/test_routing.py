@@ -140,7 +140,7 @@ def test_no_rows_no_calls():
     ("options", "message"),
     [
         ({"routes": {}}, "routes is empty, so nothing is routed. Map at least one task"),
-        ({"by": "completions"}, "by='completions' is what the policy writes, so it could choose its own judge. Route"),
+        ({"by": "completions"}, "by='completions' is written by the policy, so it could choose its own judge. Route"),
         ({"on_unparsed": "default"}, 'on_unparsed="default" needs a default reward. Pass one'),
         ({"on_unparsed": "zero"}, "on_unparsed is 'zero', which is not one of 'none', 'default'"),
     ],

@@ -102,7 +102,7 @@ def test_it_pickles_under_its_name():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"floor": 0.8, "ceiling": 0.8}, "floor=0.8 is not below ceiling=0.8, so every answer would score alike"),
+        ({"floor": 0.8, "ceiling": 0.8}, "floor=0.8 is not below ceiling=0.8, so all answers would get equal scores"),
         ({"ceiling": 1.5}, r"ceiling is 1.5, outside \[-1.0, 1.0\]"),
         ({"floor": float("nan")}, "floor is nan, outside"),
         ({"length_ratio": 0.0}, "length_ratio=0.0 must be above 0. Use None"),

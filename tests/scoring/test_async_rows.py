@@ -165,7 +165,7 @@ def test_eight_rows_in_a_row_without_an_answer_end_the_job_and_it_resumes(tmp_pa
     options = {"workers": 0, "batch_size": 4, "journal": tmp_path / "j"}
     message = (
         r"^Scorer: Asking got no usable answer from its endpoint for 8 rows in a row\. ChatBackend: .* \(ConnectError\)"
-        r"\. What was scored is kept, and the same command goes on from there\.$"
+        r"\. Scored rows are kept, and the same command continues\.$"
     )
     with Scorer(reward, **options) as scorer, pytest.raises(EndpointError, match=message):
         scorer.score(numbered(60))

@@ -57,7 +57,7 @@ def test_the_contract_is_told_by_parameter_names(function, contract):
 def test_no_contract_names_the_accepted_ones():
     with pytest.raises(TargetError, match=r"takes \(a, b\), which is no reward signature we know: TRL f\(completions"):
         contract_of(lambda a, b: 0.0)
-    with pytest.raises(TargetError, match=r"^signature_of: dict shows no signature .*Wrap it in a Python function"):
+    with pytest.raises(TargetError, match=r"^signature_of: dict has no signature .*Wrap it in a Python function"):
         signature_of(dict)
 
 
@@ -140,7 +140,7 @@ def test_exports_raise_on_unscored_rows_where_that_was_said():
 
 @pytest.mark.parametrize("export", [to_verl, to_openrlhf])
 def test_nan_cannot_stand_for_unscored(export):
-    with pytest.raises(ValueError, match=rf"^{export.__name__}: unscored=nan would poison the whole batch"):
+    with pytest.raises(ValueError, match=rf"^{export.__name__}: unscored=nan would spoil the average of its whole"):
         export(trl_exact, unscored=float("nan"))
 
 

@@ -194,7 +194,7 @@ def test_of_a_large_package_only_what_is_imported_counts_and_a_warning_says_so(f
                  "large/helper.py": "VALUE = 1\n", **{f"large/m{i}.py": "" for i in range(6)}})  # fmt: skip
     with caplog.at_level(logging.WARNING):
         before = loaded("large.reward:pays")
-    assert "large has more than 5 files. Only those that the reward's module imports decide" in caplog.text
+    assert "large has more than 5 files. Only edits of those that the reward's module imports are" in caplog.text
     (fresh / "large" / "m0.py").write_text("edited = 1\n")
     assert loaded("large.reward:pays") == before
     (fresh / "large" / "helper.py").write_text("VALUE = 2\n")
@@ -212,7 +212,7 @@ def test_in_this_process_an_edit_that_was_not_loaded_is_refused(fresh):
 
     assert scores(0) == scores(1) == [1.0]
     (fresh / "helper.py").write_text("VALUE = 2.0\n")
-    with pytest.raises(RewardsmithError, match=r"helper\.py was edited after this process had loaded it"):
+    with pytest.raises(RewardsmithError, match=r"helper\.py was edited after this process loaded it"):
         scores(0)
     assert scores(1) == [2.0]  # a worker loads what is there
     importlib.reload(sys.modules["helper"])

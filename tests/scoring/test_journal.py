@@ -69,8 +69,8 @@ def test_damage_is_named_once_and_costs_one_record(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert reread(path) == [{"n": 1}, {"n": 3}]
     [said] = caplog.messages
-    assert said == f"Journal: damaged records in {path} (1, the first at byte {len(lines[0] + lines[1])}): " \
-        "what they held is scored again."  # fmt: skip
+    assert said == f"Journal: {path} has damaged records (1, the first at byte {len(lines[0] + lines[1])}). " \
+        "Their rows are scored again."  # fmt: skip
     assert reread(path) == [{"n": 1}, {"n": 3}]
     assert len(caplog.messages) == 1
 
@@ -97,7 +97,7 @@ def test_a_job_of_other_code_begins_anew_and_says_so(tmp_path, caplog):
         journal = Journal(path, {"seed": 0, "source": "b"}, anew=("source",))
     assert journal.records == []
     assert caplog.messages == [
-        f"Journal: the code has changed since {path} was written (source): all rows are scored anew."
+        f"Journal: the code has changed since {path} was written (source). All rows are scored again."
     ]
     journal.append({"n": 2})
     journal.close()
@@ -126,7 +126,7 @@ def test_another_version_and_what_is_no_journal_are_refused_and_left_as_they_are
         reread(new)
     mine = tmp_path / "mine.jsonl"
     mine.write_bytes(b'{"prompt":"p"}\n')
-    with pytest.raises(RewardsmithError, match=r"mine\.jsonl is no journal of ours\. Move it, or choose another"):
+    with pytest.raises(RewardsmithError, match=r"mine\.jsonl is not a journal\. Move it, or choose another"):
         reread(mine)
     assert mine.read_bytes() == b'{"prompt":"p"}\n'
 

@@ -32,7 +32,7 @@ CASES = {
     ),
     "dict key": (
         [{"prompt": "q", "completion": "\\boxed{7}", "reward_model": {"ground_truth": {"target": "7"}}}],
-        [(None, "none: the key is a dict with target: give the one text or number that counts as `answer`")],
+        [(None, "none: the key is a dict with target, but `answer` must be one text or number")],
     ),
     "tool call without text": (
         [{"prompt": ASKED, "completion": completion, "answer": "7"}
@@ -76,7 +76,7 @@ def test_datasets_and_data_frames_are_rows():
         score(math_equal, [{"question": "q"}], workers=0)
     assert score(math_equal, {"train": records}, workers=0)[0].reward == 1.0
     for given in ({"train": records, "test": records}, {"prompt": "q"}, {"prompt": "q", "completion": "7"}):
-        with pytest.raises(RowsError, match=r"read_rows: a dict of .* is no rows\. Name one of its splits,"):
+        with pytest.raises(RowsError, match=r"read_rows: a dict of .* holds no rows itself\. Name a split,"):
             score(math_equal, given, workers=0)
 
 

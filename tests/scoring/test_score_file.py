@@ -231,7 +231,7 @@ def test_rows_in_hand_are_scored_as_those_of_a_file(tmp_path):
 
 def test_completions_that_are_numbers_are_called_so(tmp_path):
     rows = [{"prompt": "p", "completion": None}, {"prompt": "q", "completion": 4}]
-    with pytest.raises(RowsError, match=r"none of the 2 rows .* with text\. It holds numbers \(int\): make them text"):
+    with pytest.raises(RowsError, match=r"none of the 2 rows .* with text\. Convert its numbers \(int\) to text"):
         score_file(rows, paid, tmp_path / "out.jsonl", engine=HERE)
 
 
@@ -255,7 +255,7 @@ def test_a_part_of_other_rows_is_scored_again(tmp_path):
         ([{"completion": "c"}], r"score_file: row 1 of .*rows\.jsonl has no usable `prompt` \(columns: completion\)"),
         (
             [{"prompt": "p", "completion": "c"}] * 3 + [{"prompt": "p", "completion": "c", "reason": "r"}],
-            r"row 4 of .*rows\.jsonl has a column `reason` already, which scoring adds\. Rename it",
+            r"row 4 of .*rows\.jsonl already has a column `reason`, which scoring adds\. Rename it",
         ),
     ],
 )
@@ -267,16 +267,16 @@ def test_rows_that_cannot_be_scored_are_refused_before_anything_is_scored(tmp_pa
 
 def test_options_that_cannot_be_are_refused(tmp_path):
     rows = rows_file(tmp_path, 2)
-    with pytest.raises(ValueError, match=r"out\.csv ends in '\.csv'\. Name a \.jsonl or a \.parquet file"):
+    with pytest.raises(ValueError, match=r"out\.csv ends in '\.csv'\. Name a \.jsonl or \.parquet file"):
         score_file(rows, paid, tmp_path / "out.csv")
-    with pytest.raises(ValueError, match=r"block_size is 0, which cannot be\. Pass at least 1"):
+    with pytest.raises(ValueError, match=r"block_size is 0\. Pass at least 1"):
         score_file(rows, paid, tmp_path / "out.jsonl", block_size=0)
-    with pytest.raises(RewardsmithError, match=r"rows\.jsonl is the file of the rows\. Name another file to write"):
+    with pytest.raises(RewardsmithError, match=r"rows\.jsonl is the file of the rows\. Name another output file"):
         score_file(rows, paid, rows)
     (tmp_path / "notes.jsonl").write_text("")
-    with pytest.raises(RewardsmithError, match=r"notes\.jsonl exists and is of no job that can be continued\. Re"):
+    with pytest.raises(RewardsmithError, match=r"notes\.jsonl exists, and no job that can be continued wrote it\. Re"):
         score_file(rows, paid, tmp_path / "notes.jsonl")
-    with pytest.raises(TargetError, match=r"requires `key`, which no column can fill"):
+    with pytest.raises(TargetError, match=r"requires `key`, but no column has that name"):
         score_file(rows, lambda completions, key: [], tmp_path / "out.jsonl")
 
 
@@ -298,7 +298,7 @@ def test_an_edited_helper_gives_new_scores_and_the_old_output_is_named(tmp_path)
     anew = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [row["reward"] for row in read(out)] == [0.75] * 4
     assert "the code has changed since" in anew.stderr
-    assert "out.jsonl is of the code before. It is replaced when this run ends." in anew.stderr
+    assert "out.jsonl is from earlier code. It is replaced when this run ends." in anew.stderr
     assert "found finished" not in anew.stdout
 
 
@@ -311,7 +311,7 @@ def test_an_output_that_was_cut_is_written_again_without_scoring(tmp_path, caplo
         found = score_file(rows, reward, out, engine=HERE)
         assert out.read_bytes() == whole
         assert (found.n_scored, found.n_found, found.made) == (90, 100, None)
-        assert caplog.messages.pop() == f"score_file: {out} was changed since it was made. It is written again."
+        assert caplog.messages.pop() == f"score_file: {out} was changed after it was written. It is written again."
     assert score_file(rows, reward, out, engine=HERE).made is not None
     assert set(asked(tmp_path).values()) == {1}
 
@@ -352,7 +352,7 @@ def test_a_part_that_is_cut_or_of_another_shape_is_scored_again_and_named(tmp_pa
     part.write_bytes(content)
     found = score_file(rows, reward, out, engine=HERE, block_size=4)
     assert (read(out), found.n_found) == (expected(rows), 4)
-    assert caplog.messages == [f"score_file: damaged parts (1, the first {part}): their rows are scored again."]
+    assert caplog.messages == [f"score_file: 1 parts are damaged, the first {part}. Their rows are scored again."]
     assert asked(tmp_path) == {str(i): 1 + (i >= 4) for i in range(8)}
 
 
@@ -479,7 +479,7 @@ def test_several_rewards_have_a_column_each_and_resume_apart(tmp_path):
         score_file(rows, paid, out, engine=HERE, block_size=3)
     with pytest.raises(ValueError, match=r"a reward is given twice \(paid, paid\)\. Give each once"):
         score_file(rows, [paid, paid], out, engine=HERE)
-    with pytest.raises(ValueError, match=r"a source of sources has the name ''\. Give it one: its column is named by"):
+    with pytest.raises(ValueError, match=r"a source of sources has the name ''\. Give it a name for its column"):
         score_file(rows, {"": paid, "even": even}, tmp_path / "other.jsonl", engine=HERE)
     with pytest.raises(ValueError, match=r"no reward is given\. Give at least one"):
         score_file(rows, [], out, engine=HERE)
@@ -526,6 +526,6 @@ def test_what_sees_a_group_gives_its_sources_and_says_why_there_is_no_total(tmp_
 
     recipe = Recipe(source(known, "key").then(length_shaped), name="shaped")
     found = score_file(rows_file(tmp_path, 5), recipe, tmp_path / "out.jsonl", engine=HERE)
-    assert "score_file: shaped sees the prompt, not a row alone, so no total is written" in caplog.text
+    assert "score_file: shaped needs the prompt, not only a row, so only its sources' rewards are" in caplog.text
     assert [row["reward/key"] for row in read(found.out)] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert "reward" not in read(found.out)[0]

@@ -541,7 +541,7 @@ def test_a_job_killed_with_sigkill_resumes_and_scores_nothing_twice(tmp_path):
     resumed = subprocess.run(command, capture_output=True, text=True, check=True)
     last_run = sent[max(place for place, (_, first) in enumerate(sent) if first == "true") :]
     said = re.search(
-        r"goes on\. (\d+) rows that the last run sent have no result on disk, and are asked again", resumed.stderr
+        r"continues\. (\d+) rows that the last run sent have no result on disk\. They are scored again", resumed.stderr
     )
     under_way = sum(int(n) for n, _ in last_run) - 4 * (before - done_before_last)
     assert (int(said[1]) if said else 0) == under_way <= 4 * 2 * 2
@@ -624,7 +624,7 @@ def test_a_parameter_that_no_column_fills_is_named():
         Scorer(lambda completions, rubric: [], workers=1) as scorer,
         pytest.raises(
             TargetError,
-            match=r"requires `rubric`, which no column can fill \(columns: prompt, completion, answer\)\. Add the",
+            match=r"requires `rubric`, but no column has that name \(columns: prompt, completion, answer\)\. Add the",
         ),
     ):
         scorer.score(numbered(1))

@@ -137,7 +137,7 @@ def _one(kind: str, job: _Job, total: int, kills: int, rng: random.Random, told:
             told.kills += 1
         elif n < kills:
             break  # it was done before it could be killed
-        printed = [int(number) for number in re.findall(r"goes on\. (\d+) rows that the last run sent", job.errors)]
+        printed = [int(number) for number in re.findall(r"continues\. (\d+) rows that the last run sent", job.errors)]
         if job.asked() > asked and sum(printed) < flying:
             told.faults.append(f"{job.folder.name}: {flying} rows were under way, {printed} printed")
         told.printed += sum(printed)

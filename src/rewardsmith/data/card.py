@@ -154,8 +154,8 @@ def data_card(
     pairs = [row for row in rows if isinstance(row, PreferenceRow)]
     if pairs:
         strict = [(row, identity) for row, identity in zip(pairs, identities, strict=True) if not row.is_tie]
-        gaps = [n_words(row.chosen) - n_words(row.rejected) for row, _ in strict]
-        longer = [gap > 0 for gap in gaps if gap]
+        differences = [n_words(row.chosen) - n_words(row.rejected) for row, _ in strict]
+        longer = [n > 0 for n in differences if n]
         known = {identity for _, identity in strict}
         strengths = Counter(round(row.strength, 2) for row in pairs if row.strength is not None)
         card = replace(

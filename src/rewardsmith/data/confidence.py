@@ -108,7 +108,7 @@ def strip_confidence(text: Text) -> Text:
     """Remove all statements of confidence from `text`, with the blanks around each.
 
     Between two remaining parts, the blanks before the statement (else those after it) are kept. A text without a
-    statement is unchanged. If a removal forms a new statement, that is removed too. In a list of messages, those of the
+    statement is unchanged. If a removal creates a new statement, it is removed too. In a list of messages, those of the
     user and the system stay as they are.
 
     >>> strip_confidence("It is 4.\\n\\nConfidence: 8"), strip_confidence("It is 4. (confidence: 0.8) Done. ")
@@ -141,8 +141,8 @@ def _without(text: str) -> str:
     joined, rest = (kept[0], [*kept[1:], text[end:]]) if kept else (text, [])
     for part in rest:
         left, right = joined.rstrip(), part.lstrip()
-        gap = joined[len(left) :] or part[: len(part) - len(right)]
-        joined = left + gap + right if left and right else left + right
+        blanks = joined[len(left) :] or part[: len(part) - len(right)]
+        joined = left + blanks + right if left and right else left + right
     return joined
 
 

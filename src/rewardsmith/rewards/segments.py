@@ -14,7 +14,7 @@ from rewardsmith.scoring.contracts import is_async, name_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
 
-Pay = Literal["each", "mean"]
+Reduction = Literal["sum", "mean"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class AspectReward(SyncOrAsync):
     Wu et al. 2023, arXiv:2306.01693: ±0.3 per clause for relevance, ±0.5 per sentence for factuality. A step gets the
     sum of its segments' values (`data.split_clauses`, `data.split_sentences`).
 
-    The policy chooses the number of segments. pay="each" therefore rewards more good ones, or, with positive=0, a
-    shorter text. pay="mean" divides by the completion's number of scored segments.
+    The policy chooses the number of segments. reduction="sum" therefore rewards more good ones, or, with
+    positive=0, a shorter text. reduction="mean" divides by the completion's number of scored segments.
 
     Args:
         scorer: a process reward whose `steps` are the segments of each completion in order. It returns one number or
@@ -48,10 +48,10 @@ class AspectReward(SyncOrAsync):
     negative: float = -0.3
     threshold: float = 0.5
     segmenter: Callable[[str], list[str]] | None = None
-    pay: Pay = "each"
+    reduction: Reduction = "sum"
 
     def __post_init__(self) -> None:
-        check_choice("AspectReward", "pay", self.pay, get_args(Pay))
+        check_choice("AspectReward", "reduction", self.reduction, get_args(Reduction))
         if not self.positive > self.negative:
             raise ValueError(
                 f"AspectReward: positive is {self.positive} and negative {self.negative}, so errors are rewarded. "
@@ -92,7 +92,7 @@ class AspectReward(SyncOrAsync):
                     "or return None for the row."
                 )
             known = [None if score is None or math.isnan(score) else score > self.threshold for score in given]
-            share = 1 / max(1, len(known) - known.count(None)) if self.pay == "mean" else 1.0
+            share = 1 / max(1, len(known) - known.count(None)) if self.reduction == "mean" else 1.0
             rest = iter(known)
             values = [[self.positive if good else self.negative for good in islice(rest, len(step)) if good is not None]
                       for step in row]  # fmt: skip

@@ -322,7 +322,7 @@ def failure(error: BaseException, start: float, timeout: float | None) -> tuple[
 
 
 async def awaited(result: Awaitable[Any]) -> Any:
-    """Await any awaitable in a coroutine, because `asyncio.run` takes only those."""
+    """Await any awaitable in a coroutine, because `asyncio.run` takes only coroutines."""
     return await result
 
 

@@ -136,8 +136,8 @@ def contract_of(function: Callable[..., Any]) -> Contract:
     >>> contract_of(lambda data_source, solution_str, ground_truth, extra_info=None: 1.0)
     'verl'
 
-    TargetError: no contract fits.
-        TargetError: none fits.
+    Raises:
+        TargetError: no contract fits.
     """
     if isinstance(function, PerRow):
         return "trl"

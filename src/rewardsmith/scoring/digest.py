@@ -279,8 +279,8 @@ def _places(name: str, path: Path, added: set[Path]) -> Iterator[Path]:
     """Yield the folders or files that may be the top-level module that the file at `path` imports."""
     if name in sys.stdlib_module_names or name == "rewardsmith":
         return
-    beside = (path.parent / name, path.parent / f"{name}.py")
-    found = [place for place in beside if place.is_file() or _is_package(place)][:1]
+    local = (path.parent / name, path.parent / f"{name}.py")
+    found = [place for place in local if place.is_file() or _is_package(place)][:1]
     found += [place for folder in added for place in (folder / name, folder / f"{name}.py") if place.exists()]
     yield from (place.resolve() for place in found)
     if found:

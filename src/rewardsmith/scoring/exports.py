@@ -160,7 +160,7 @@ class _ToOpenRLHF(_Exported):
             if start < 0:
                 raise ValueError(
                     f"to_openrlhf: the query {query[:80]!r} does not contain its prompt {prompt[:80]!r}, so the "
-                    "completion cannot be told apart. Train with prompts as the model sees them (chat template "
+                    "completion cannot be found. Train with prompts as the model sees them (chat template "
                     "applied)."
                 )
             completion = without_end_tokens(query[start + len(prompt) :])

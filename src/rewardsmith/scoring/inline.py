@@ -34,7 +34,7 @@ class Inline:
     def run(
         self, units: Iterable[Unit], stop: Callable[[], bool], write: Callable[[int], None]
     ) -> Generator[Unit, None, None]:
-        """As `Pool.run`."""
+        """Yield units as `Pool.run` does."""
         if self._caller.is_async:
             yield from self._run_async(deque(units), stop, write)
             return

@@ -221,7 +221,7 @@ class Pool:
             if position >= suspects:
                 again.append(task)
             elif suspects > 1:
-                again.append(Task(task.unit, task.remaining(), task.apart, alone=True))
+                again.append(Task(task.unit, task.remaining(), task.split, alone=True))
             else:
                 ended = f"its process ended: {how}{self._memory_note('memory')}"
                 late = f"no result within {task.unit.limit:g} s" if reason == "timeout" else ended
@@ -229,10 +229,10 @@ class Pool:
                 task.unit.seconds += seconds
                 left = task.remaining()
                 if self._per_row and not self._is_async:  # rows come in order: the first without a result was running
-                    Task(task.unit, left[:1], task.apart).fail(reason, with_tail(late, worker.tail), seconds)
-                    again += [Task(task.unit, left[1:], task.apart)] if left[1:] else []
+                    Task(task.unit, left[:1], task.split).fail(reason, with_tail(late, worker.tail), seconds)
+                    again += [Task(task.unit, left[1:], task.split)] if left[1:] else []
                 else:
-                    blamed = Task(task.unit, left, task.apart, alone=self._is_async)
+                    blamed = Task(task.unit, left, task.split, alone=self._is_async)
                     again += blamed.fail(reason, with_tail(late, worker.tail), seconds)
         queue.extendleft(reversed(again))
         for unit in {id(task.unit): task.unit for _, task in tasks}.values():

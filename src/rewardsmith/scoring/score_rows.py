@@ -104,7 +104,7 @@ def resolve_form(scorer: Scorer, rows: Sequence[Row]) -> Formed:
         return Formed(given, "as given", "")
     turned = [_turned(row) for row in given]
     if _trouble(scorer, [_turned(row) for row in tried]):
-        return Formed(given, "as given", f"both forms fail: {problem}")
+        return Formed(given, "as given", f"neither form works: {problem}")
     form: Literal["conversational", "standard"] = "conversational" if isinstance(given[0].prompt, str) else "standard"
     return Formed(turned, form, f"the rows' own form fails: {problem}")
 

@@ -78,13 +78,13 @@ class Unit:
 class Task:
     """One call: some rows of a unit.
 
-    apart: it holds rows of a failed call.
+    split: it holds rows of a failed call.
     alone: it must be its worker's only call, so that a crash of the worker is known to be its fault.
     """
 
     unit: Unit
     indices: list[int]
-    apart: bool = False
+    split: bool = False
     alone: bool = False
 
     @property
@@ -93,7 +93,7 @@ class Task:
 
     def settle(self, indices: Sequence[int], results: Sequence[Scored]) -> None:
         """Record results of some rows of the unit."""
-        if self.apart:
+        if self.split:
             results = [result._replace(split=True) for result in results]
         for index, result in zip(indices, results, strict=True):
             self.unit.results[index] = result
@@ -121,7 +121,7 @@ class Task:
             return []
         size = 1 if reason in ("timeout", "crash") else (len(self.indices) + 1) // 2
         parts = [self.indices[start : start + size] for start in range(0, len(self.indices), size)]
-        return [Task(self.unit, part, apart=True, alone=self.alone) for part in parts]
+        return [Task(self.unit, part, split=True, alone=self.alone) for part in parts]
 
     def remaining(self) -> list[int]:
         """Return the indices of this task without a result."""

@@ -87,7 +87,7 @@ def test_a_damaged_reply_is_named_asked_for_again_and_replaced(tmp_path, column,
         planted.execute(f"UPDATE replies SET {column} = CAST(? AS {'TEXT' if value != 7 else 'INT'})", (value,))
     cache = ReplyCache(tmp_path)
     assert cache.get("k") is None
-    assert f"{tmp_path / 'replies.sqlite'} holds a damaged reply, which is asked for again." in caplog.text
+    assert f"{tmp_path / 'replies.sqlite'} holds a damaged reply. It is requested again." in caplog.text
     cache.set("k", "mended")
     assert cache.get("k") == "mended"
 

@@ -39,7 +39,7 @@ def test_an_error_anywhere_is_flawed_none_is_sound_and_silence_is_none(caplog):
     judge = FirstErrorJudge(backend, name="critic")
     with caplog.at_level(logging.WARNING):
         assert call(judge, ["a\n\nb\n\n4"] * 5) == [1.0, 0.0, 1.0, None, None]
-    assert "critic: nothing is known of 2 of 5 rows asked about; the first: no verdict in" in caplog.text
+    assert "critic: 2 of 5 rows sent to the judge have no verdict; the first: no verdict in" in caplog.text
 
 
 def test_every_row_without_a_value_says_why():
@@ -50,7 +50,7 @@ def test_every_row_without_a_value_says_why():
         1.0,
         Unscored("no verdict in the judge's reply 'I cannot tell.'", "none"),
         Unscored("server down", "endpoint"),
-        Unscored("not asked about: `correct` does not score the row above 0", "none"),
+        Unscored("not sent to the judge: `correct` does not score the row above 0", "none"),
         Unscored("the completion has no steps", "none"),
     ]
 

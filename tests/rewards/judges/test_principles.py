@@ -207,5 +207,5 @@ def test_no_principles_and_a_neutral_out_of_range_are_refused():
         PrincipleJudge(pleased, principles={})
     with pytest.raises(ValueError, match=r"PrincipleJudge: neutral is 2.0, outside \[0.0, 1.0\]"):
         PrincipleJudge(pleased, neutral=2.0)
-    with pytest.raises(ValueError, match=r"principle_score: there are no judgements to add up. Leave the step"):
+    with pytest.raises(ValueError, match=r"principle_score: there are no judgements to add. Leave the step"):
         principle_score([])

@@ -155,7 +155,7 @@ def test_where_no_padding_leaves_scores_alone_rows_are_read_alone(kind, caplog):
     rm = SequenceReward(model, tokenizer())
     with caplog.at_level(logging.WARNING):
         assert rm.score(PROMPTS, COMPLETIONS) == pytest.approx(want(model.inner), abs=1e-9)
-    assert "padding or other rows reach this model's scores, so rows are read one at a time" in caplog.text
+    assert "padding or other rows change this model's scores, so rows are read one at a time" in caplog.text
 
 
 def test_a_head_of_small_scores_is_tried_as_closely_as_another():

@@ -87,4 +87,4 @@ def test_positions_behind_a_padding_row_are_the_ones_a_row_may_have():
     assert rm.max_length == size - 1  # position 0 is that of padding
     fits, long = rm.reasoned(["so" * 14, "so" * 15], ["", ""])
     assert isinstance(fits, float)
-    assert long.why == "too long: 16 tokens, and the model takes 15"
+    assert long.why == "too long: 16 tokens; the model takes 15"

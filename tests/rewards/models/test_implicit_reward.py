@@ -55,7 +55,7 @@ def test_what_cannot_be_read_says_why():
     rm = ImplicitReward(policy, reference, tok, max_length=6)
     no_prompt, too_long, fine = rm.reasoned(["", "1+1=", "1+1="], ["2", "so " * 9, "2"])
     assert "no token stands before the completion" in no_prompt.why
-    assert too_long.why == "too long: 23 tokens, and the model takes 6"
+    assert too_long.why == "too long: 23 tokens; the model takes 6"
     assert fine == pytest.approx(by_hand(policy, reference, tok, "1+1=", "2")[0], abs=1e-9)
     with torch.no_grad():
         policy.lm_head.weight[5] = float("nan")

@@ -79,7 +79,7 @@ def test_odd_sizes_are_an_error(folder, config):
 
 def test_a_head_of_another_size_is_named_with_both(folder):
     changed(folder, id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1})
-    why = r"of other sizes than its config.json says: score.weight is \(1, 32\), and \(2, 32\) by the config"
+    why = r"of other sizes than its config.json: score.weight is \(1, 32\), and \(2, 32\) by the config"
     with pytest.raises(TargetError, match=why):
         load_reward_model(folder)
     result = CliRunner().invoke(app, ["audit", str(folder), str(folder / "none.jsonl")])
@@ -194,7 +194,7 @@ def test_code_of_a_folder_runs_where_it_is_asked_for_and_nobody_is_asked(tmp_pat
     code = f"from rewardsmith.scoring import load_target; load_target({str(folder)!r})"
     environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
     run = partial(subprocess.run, input="y\n" * 9, capture_output=True, text=True, env=environment, check=False)
-    assert "brings Python code of its own, which is not run unasked" in run([sys.executable, "-c", code]).stderr
+    assert "comes with its own Python code, which is not run by default" in run([sys.executable, "-c", code]).stderr
     assert not mark.exists()
     done = run([sys.executable, "-c", code.replace("')", "', trust_remote_code=True)")])
     assert done.returncode == 0, done.stderr[-2000:]
@@ -207,7 +207,7 @@ def test_code_of_a_tokenizer_does_not_run_either(folder, tmp_path):
     own = {"auto_map": {"AutoTokenizer": [None, "own.OwnTokenizer"]}, "tokenizer_class": "OwnTokenizer"}
     file.write_text(json.dumps(json.loads(file.read_text()) | own))
     with pytest.raises(
-        TargetError, match=r"rm brings Python code of its own, .*pass trust_remote_code=True, or --trust"
+        TargetError, match=r"rm comes with its own Python code, .*pass trust_remote_code=True, or --trust"
     ):
         load_reward_model(folder)
     assert not (tmp_path / "ran").exists()
@@ -246,7 +246,7 @@ def test_a_model_whose_scores_are_not_those_of_its_own_forward_is_refused(kind, 
         return found
 
     monkeypatch.setattr(kind, "forward", restless)
-    with pytest.raises(TargetError, match=rf"rm scores a row of \d+ tokens .* they differ by .*class, {named}, "):
+    with pytest.raises(TargetError, match=rf"rm scores a row of \d+ tokens .* difference of .*Please report {named} "):
         load_reward_model(tmp_path / "rm", device="cpu", **causal)
 
 
@@ -257,7 +257,7 @@ def test_a_tokenizer_that_reads_otherwise_than_its_file_is_named(folder, monkeyp
     other.backend_tokenizer.normalizer = Replace("1", "2")
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *arguments, **options: other)
     load_reward_model(folder, device="cpu")
-    assert "which gives '1 + 2 = ' other tokens than its tokenizer.json. Its scores may be wrong" in caplog.text
+    assert "whose tokens for '1 + 2 = ' differ from its tokenizer.json. Its scores may be wrong" in caplog.text
 
 
 @pytest.mark.models
@@ -282,7 +282,7 @@ def scores(reward):
 def test_strings_end_as_the_training_has_recorded_else_as_trl_trains(folder, caplog):
     with caplog.at_level(logging.WARNING):
         usual = load_reward_model(folder, device="cpu")
-    assert "rm does not record its form of training, so strings end with '<eos>', as TRL's" in caplog.text
+    assert "rm does not record its training format, so strings end with '<eos>', as in TRL's" in caplog.text
     caplog.clear()
     for recorded in (True, False):
         (folder / "training.json").write_text(json.dumps({"settings": {"end_token": recorded}}))
@@ -307,13 +307,11 @@ def test_pairs_and_gaussian_heads_keep_the_form_they_were_fitted_in(folder, tmp_
 def test_options_of_a_model_reach_workers_and_the_commands(folder, tmp_path):
     target = load_target(str(folder), eos=False)
     assert pickle.loads(pickle.dumps(target)).reward.eos is False
-    with pytest.raises(
-        TargetError, match=r"eos is for a reward model's folder or hub name, and 'json:dumps' is neither"
-    ):
+    with pytest.raises(TargetError, match=r"eos is only for a reward model, and 'json:dumps' is no folder or hub name"):
         load_target("json:dumps", eos=False)
     steps = saved(step_classifier(), tmp_path / "steps")
     with pytest.raises(
-        TargetError, match=r"ForTokenClassification, and only of a …ForSequenceClassification may an end"
+        TargetError, match=r"ForTokenClassification, and only a …ForSequenceClassification has a choice of end"
     ):
         load_target(str(steps), eos=True)
     rows, found = tmp_path / "rows.jsonl", {}
@@ -342,5 +340,5 @@ def test_a_trunk_of_another_size_is_refused_under_gaussian_heads_too(tmp_path):
     weights = load_file(tmp_path / "heads" / "model.safetensors")
     name = next(name for name in weights if name.endswith("word_embeddings.weight"))
     save_file(weights | {name: weights[name][:-1].clone()}, tmp_path / "heads" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TargetError, match=r"holds weights of other sizes than its config.json says"):
+    with pytest.raises(TargetError, match=r"holds weights of other sizes than its config.json"):
         load_reward_model(tmp_path / "heads")

@@ -50,7 +50,7 @@ def test_pickled_weights_are_refused_with_the_way_out(tmp_path):
         load_reward_model(folder)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(
-        TargetError, match=r"holds pytorch_model\.bin and no safetensors; pickled weights can run any code"
+        TargetError, match=r"holds pytorch_model\.bin and no safetensors\. Pickled weights can run any code"
     ):
         load_reward_model(folder)
 

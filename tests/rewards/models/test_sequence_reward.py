@@ -160,10 +160,10 @@ def test_a_row_that_is_too_long_is_unscored_and_never_cut(caplog):
     assert found[1] is None
     want = expected(model, prompts[:1] * 2, ["2", "3"], tok)
     assert [found[0], found[2]] == pytest.approx(want, abs=1e-9)
-    assert "mine: 1 of 3 rows are unscored; the first: too long: 45 tokens, and the model takes 12" in caplog.text
+    assert "mine: 1 of 3 rows are unscored; the first: too long: 45 tokens; the model takes 12" in caplog.text
     [_, scored, _] = score(rm, [Row(p, c) for p, c in zip(prompts, completions, strict=True)], workers=0)
     assert (scored.reward, scored.reason) == (None, "none")
-    assert scored.detail == "too long: 45 tokens, and the model takes 12"
+    assert scored.detail == "too long: 45 tokens; the model takes 12"
     assert SequenceReward(model, tok).max_length == 256  # what the model says of itself
 
 
@@ -205,7 +205,7 @@ def test_an_attribute_without_weight_does_not_unscore_a_row():
 
 def test_weights_that_do_not_fit_are_refused():
     model, tok = llama_classifier(2), tokenizer()
-    with pytest.raises(ValueError, match=r"gives 2 attributes \(LABEL_0, LABEL_1\) and no weights"):
+    with pytest.raises(ValueError, match=r"gives 2 attributes \(LABEL_0, LABEL_1\) and has no weights"):
         SequenceReward(model, tok).score(["1+1="], ["2"])
     for weights in ({"other": 1.0}, [1.0], [1.0, math.nan]):
         with pytest.raises(ValueError, match="do not fit the head's attributes LABEL_0, LABEL_1"):

@@ -63,11 +63,11 @@ def test_log_odds_are_the_logit_of_the_probability():
 def test_a_row_that_is_too_long_is_unscored_as_a_whole():
     rm = StepReward(step_classifier(), tokenizer(), max_length=10)
     assert rm(prompts=["1+1="] * 2, completions=["", ""], steps=[["2"], ["so 1", "so 2"]])[1] is None
-    assert rm.reasoned(["1+1="], [""], steps=[["so 1", "so 2"]])[0].why == "too long: 12 tokens, and the model takes 10"
+    assert rm.reasoned(["1+1="], [""], steps=[["so 1", "so 2"]])[0].why == "too long: 12 tokens; the model takes 10"
     rows = [Row("1+1=", "", {"steps": steps, "step_index": 0}) for steps in (["2"], ["so 1", "so 2"])]
     fine, long = score(process_target(as_target(rm)), rows, workers=0)
     assert fine.reason is None
-    assert (long.reason, long.detail) == ("none", "too long: 12 tokens, and the model takes 10")
+    assert (long.reason, long.detail) == ("none", "too long: 12 tokens; the model takes 10")
 
 
 def test_an_unscorable_step_is_none_and_its_neighbors_are_not():

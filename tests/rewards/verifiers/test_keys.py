@@ -17,7 +17,7 @@ from rewardsmith.scoring.calling import Caller, Unscored, reasoned
 VERIFIERS = [exact_number, exact_text, math_equal, multiple_choice]
 MISSING = [None, math.nan, np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT]
 NO_TEXT = [
-    ({"target": "4"}, "the key is a dict with target: give the one text or number that counts as `answer`"),
+    ({"target": "4"}, "the key is a dict with target, but `answer` must be one text or number"),
     (["4", "four"], "the key is a list of 2: give"),
     (np.array(["4", "four"]), "the key is a list of 2: give"),
     (("4",), "the key is a tuple of 1: give"),
@@ -50,7 +50,7 @@ def test_verl_and_openrlhf_are_told_that_such_a_row_was_not_scored(verifier):
         assert to_verl(verifier, unscored=0.0)("d", r"\boxed{4}", key) == {"score": 0.0, "scored": 0.0}
         told = to_openrlhf(verifier, unscored=0.0)(["q4"], ["q"], [key])
         assert (told["rewards"].tolist(), told["extra_logs"]["scored"].tolist()) == ([0.0], [0.0])
-    with pytest.raises(ValueError, match=r"left '4' unscored \(none: the key is a dict with target: give the one"):
+    with pytest.raises(ValueError, match=r"left '4' unscored \(none: the key is a dict with target, but `answer` must"):
         to_verl(verifier, unscored=None)("d", "4", {"target": "4"})
 
 
@@ -63,7 +63,7 @@ def test_verl_and_openrlhf_are_told_that_such_a_row_was_not_scored(verifier):
         (math_equal, "", "the key cannot be read as mathematics: ''"),
         (partial(multiple_choice, letters="ABCD"), "E", "the key is none of the letters ABCD: 'E'"),
         (to_trl(partial(exact_number, tolerance=0.5)), "n/a", "the key holds no number: 'n/a'"),
-        (partial(exact_number, tolerance=0.5), {"a": 1, "b": 2}, "the key is a dict with a, b: give the one"),
+        (partial(exact_number, tolerance=0.5), {"a": 1, "b": 2}, "the key is a dict with a, b, but `answer` must"),
     ],
 )
 def test_the_reason_reaches_the_row_also_through_partial_and_a_worker(verifier, key, why):

@@ -194,7 +194,7 @@ class Scanner:
             self.side, self.masked = side, masked
             try:
                 found = read(self.outputs(rows), rows)
-            except ValueError:  # these rows cannot share any pass, which tells nothing about padding
+            except ValueError:  # these rows cannot share any pass, which says nothing about padding
                 raised = True
                 continue
             if self._spread.near([found[place] for place in places], alone, found, self.trunk.dtype):
