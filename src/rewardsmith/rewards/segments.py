@@ -24,8 +24,8 @@ class AspectReward(SyncOrAsync):
     Wu et al. 2023, arXiv:2306.01693: ±0.3 per clause for relevance, ±0.5 per sentence for factuality. A step gets the
     sum of its segments' values (`data.split_clauses`, `data.split_sentences`).
 
-    The policy chooses the number of segments. reduction="sum" therefore rewards more good ones, or, with
-    positive=0, a shorter text. reduction="mean" divides by the completion's number of scored segments.
+    The policy chooses the number of segments. reduction="sum" therefore rewards more good ones, or, with positive=0, a
+    shorter text. reduction="mean" divides by the completion's number of scored segments.
 
     Args:
         scorer: a process reward whose `steps` are the segments of each completion in order. It returns one number or
@@ -55,7 +55,7 @@ class AspectReward(SyncOrAsync):
         if not self.positive > self.negative:
             raise ValueError(
                 f"AspectReward: positive is {self.positive} and negative {self.negative}, so errors are rewarded. "
-                "Pass positive above negative; if high scores mean errors, negate them."
+                "Pass positive above negative; if high scores mean errors, reverse them."
             )
         self.become(is_async=is_async(self.scorer))
 

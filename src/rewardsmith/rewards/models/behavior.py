@@ -35,7 +35,7 @@ class Behavior(NamedTuple):
         fails without one, "never" if the model does not accept it.
     positions: position_ids are accepted too, and change nothing.
     uncached: a causal model accepts use_cache=False, which saves the cache.
-    cache: names for reading two rows on from one cache of their common start; None if their outputs then differ.
+    cache: the cache's names, if two rows can continue from one cache of their common start; else None.
     """
 
     causal: bool

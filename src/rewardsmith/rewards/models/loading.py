@@ -43,7 +43,7 @@ def load_reward_model(
     `…ForSequenceClassification` becomes a `SequenceReward`, and `…ForTokenClassification` a `StepReward`. A folder that
     `GaussianReward.save` or `PairwiseReward.save` wrote becomes one of those, and `…ForCausalLM` with `reference` an
     `ImplicitReward`. A folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, becomes a
-    `RewardEnsemble`: the mean of its unscaled members, unless `aggregate`, `normalize` and `scale` are given. With
+    `RewardEnsemble`: the mean of its unscaled members, unless `aggregate`, `normalize` or `scale` is given. With
     `HF_HUB_OFFLINE=1` the hub is not asked. Pickled weights are refused, because loading them runs code, and so is a
     model whose file lacks its head, because a fresh head scores at random. A model is tried on a few rows: a batch must
     give the scores of its own forward on each row.
