@@ -68,8 +68,8 @@ def mine_contrast_pairs(
     Shen et al. 2023, arXiv:2309.16155 (Contrast Instructions; the band is that of their released files).
 
     Args:
-        rows: prompts with a good answer each: a row's completion, or a preference's chosen answer. Of several rows with
-            one prompt the first is used.
+        rows: prompts with a good answer each, a row's completion or a preference's chosen; the first row of a prompt
+            counts.
         embed: see `Embed`; any sentence encoder.
         low, high: the range of similarity; prompts above it may well mean the same.
 
@@ -142,8 +142,7 @@ def convex_augment(
         embed: see `Embed`; used for pick="hull" only, once for all rewrites.
         n: rewrites per answer, drawn with `generator`; equal ones count once.
         sides: which answers are rewritten.
-        pick: "hull" for a vertex, "random" for any rewrite, or "all", which gives n rows per pair (repeated rewrites
-            included) and uses no embedding.
+        pick: "hull" for a vertex, "random" for any rewrite, or "all": n rows per pair, with repeats and no embedding.
         copies: rows per pair, each with its own pick from the same rewrites, in a row; 1 with "all".
 
     If there are fewer than three rewrites, or their embeddings lie on a line, all count as vertices.

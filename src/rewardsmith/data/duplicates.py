@@ -52,8 +52,7 @@ def near_duplicates(
     more, at 0.5 half of them.
 
     Args:
-        against: other texts, such as a test set: find pairs of one of `texts` and one of these. `second` is then a
-            position in `against`.
+        against: other texts, such as a test set, to pair with one of `texts`; `second` is then a position in it.
 
     Returns:
         Pairs by falling index; within `texts`, first < second.

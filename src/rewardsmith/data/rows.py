@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 Rows = str | Path | Iterable[Any]
-"""Sources of rows: a file, a folder, a hub name, a `datasets.Dataset`, a DataFrame, or an iterable of mappings or
-`Row`s."""
+"""Sources of rows: file, folder, hub name, `datasets.Dataset`, DataFrame, or an iterable of mappings or `Row`s."""
 ANSWER_NAMES = ("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer")
 """Column names of the reference answer in published data sets and rewards, best first."""
 _ANSWER_COLUMNS = frozenset((*ANSWER_NAMES, "reward_model"))
@@ -52,8 +51,7 @@ def as_messages(text: Text, role: str = "assistant") -> Text:
 def completion_text(value: Any) -> str:
     """Return the text that a completion commits to; of messages, the assistant's text in its last turn.
 
-    Texts of tools and users are not the policy's, so they neither raise nor lower a reward. Other values give "",
-    because a reward must not raise on them.
+    Texts of tools and users do not count. Other values give "", because a reward must not raise on them.
 
     >>> completion_text([{"role": "assistant", "content": "I give up."}, {"role": "tool", "content": "4"}])
     'I give up.'

@@ -48,8 +48,7 @@ def preference_strength(
 
         μ_i = mean_m d_im / σ_m,   s_i = std_m d_im / σ_m        d_im = r_m(x_i, y⁺) − r_m(x_i, y⁻)
 
-    Wang, Zheng et al. 2024, arXiv:2401.06080. Any trainer can be used: a LoRA adapter, a head on cached states, a
-    perceptron.
+    Wang, Zheng et al. 2024, arXiv:2401.06080. Any trainer works: a LoRA adapter, a head on cached states, a perceptron.
 
     Differs: the paper's voters judge the pairs that they were trained on. They learn to agree with every label, even
     wrong ones, so the sign of μ means little. Here each pair is judged by voters that did not see it (n_voters · folds

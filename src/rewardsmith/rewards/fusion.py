@@ -30,8 +30,7 @@ class RewardFusion:
     the gain of best-of-n. Measure both before you use it in training (`auditing.contrast_consistency`).
 
     Args:
-        reward: a synchronous reward of prompt and completion in TRL's contract. It must need no other column, because
-            neighbors have none.
+        reward: a synchronous reward in TRL's contract that needs prompt and completion only, as neighbors have no more.
         texts: (prompt, completion) pairs of its training data, with preferred answers. All are embedded at the first
             call. Each is scored once, when it first becomes a neighbor.
         embed: n texts to (n, d) embeddings; a text is the prompt, a line break and the completion.

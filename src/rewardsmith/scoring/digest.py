@@ -146,7 +146,7 @@ def _inside(part: Any) -> Iterator[Any]:
 
 
 def _bytes_of(code: CodeType) -> bytes:
-    """Return what a function does, without the place where it was written; for functions of a notebook."""
+    """Return a function's code without the place where it was written; for functions of a notebook."""
     constants = [_bytes_of(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
     return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])
 

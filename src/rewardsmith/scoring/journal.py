@@ -29,8 +29,7 @@ class Journal:
 
     Every line ends in a digest of itself and of the header. A cut or changed line is named in a warning, blanked, and
     left out of `records`, so its rows are scored again. A line is appended in one write, so a killed process leaves at
-    most one cut line at the end. The file is locked while open, because two jobs on one journal would score the same
-    rows twice.
+    most one cut line at the end. The file is locked while open: two jobs on one journal would score rows twice.
 
     key: seals the records of this job. emptied: the journal was of other code and has been emptied.
     records: the records found, in order.

@@ -72,8 +72,8 @@ class Scorer:
                 its own batches, and an async one is called row by row.
             concurrency: rows that an async reward works on at once, each with its own time limit from its sending. The
                 reward's attribute `concurrency`, as judges have, takes precedence.
-            journal: the file to continue from and to write to; `journal_header` identifies the job further, such as by
-                a seed.
+            journal: the file to continue from and to write to; `journal_header` identifies the job further, as by a
+                seed.
             most_timeouts: after this many timeouts no further row is sent. The rest are unscored with the reason
                 "unasked", and are neither counted nor journaled. None never stops.
             memory: bytes of address space per worker, with the reward's modules. A row that needs more is unscored with

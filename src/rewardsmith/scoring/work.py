@@ -112,8 +112,7 @@ class Task:
 
         Halves find one bad row among B in 2·log₂B calls. After a timeout or a crash each call may cost the full limit
         or a new process, so the rows are then tried one by one: two limits per bad row, not log₂B. A result that is no
-        list or has the wrong length counts against every row: a trainer would stop at it, and smaller calls would hide
-        it.
+        list or has the wrong length counts against every row: a trainer would stop at it, smaller calls would hide it.
         """
         if self.unit.whole or len(self.indices) == 1 or reason in ("type", "length"):
             result = Scored(None, reason, detail, round(seconds / len(self.indices), 7))

@@ -24,8 +24,8 @@ Backend = Callable[[list[Message]], Awaitable[str]]
 def data_tag(kind: str, *parts: str) -> str:
     """Return the element name for untrusted text: `kind` and a digest of all `parts` of the prompt.
 
-    No text can close its element early, because it would have to contain its own digest. The same parts give the same
-    tag, so replies can be cached.
+    No text can close its element early, because it would have to contain its own digest. Equal parts give equal tags,
+    so replies can be cached.
 
     >>> data_tag("step", "q", "s") == data_tag("step", "q", "s") != data_tag("step", "qs", "")
     True
@@ -51,7 +51,7 @@ class Judge:
 
 
 async def ask(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
-    """Return what `read` finds in the backend's reply, or the reason why there is no verdict."""
+    """Return the verdict that `read` finds in the backend's reply, or the reason why there is none."""
     try:
         reply = await backend(messages)
     except JudgeError as error:

@@ -58,8 +58,8 @@ class ChatBackend:
     Args:
         model: the model's name at the endpoint.
         base_url: up to and including `/v1`.
-        api_key_env: the environment variable that holds the key. It is read at each request and not stored; if it is
-            unset or empty, no key is sent.
+        api_key_env: the environment variable with the key, read at each request and not stored. If unset, no key is
+            sent.
         concurrency: the largest number of requests at once.
         attempts: tries per question, at least 1.
         timeout: seconds per try, from sending to the last byte of the answer; waiting for a slot does not count.

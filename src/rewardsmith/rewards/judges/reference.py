@@ -41,8 +41,7 @@ class ReferenceJudge(Judge):
 
         r = 1[judge(q, a*, y) = YES]
 
-    Zhao et al. 2025, arXiv:2507.08794. Empty completions are sent to the judge too. If the judge accepts them, guard it
-    with `RequireAnswer`.
+    Zhao et al. 2025, arXiv:2507.08794. The judge gets empty completions too. If it accepts them, use `RequireAnswer`.
 
     Args:
         backend: awaited with the messages, returns the judge's text; raises `JudgeError` where there is none.

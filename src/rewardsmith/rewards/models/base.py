@@ -63,7 +63,7 @@ class ModelReward:
         return self.name
 
     def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """Return what `score` returns, as TRL calls a reward."""
+        """Call `score`, as TRL calls a reward."""
         return self.score(prompts, completions, **columns)
 
     def score(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
@@ -71,7 +71,7 @@ class ModelReward:
         return scored(self.name, self.reasoned(prompts, completions, **columns))
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Any:
-        """Return what `score` returns, with the reason in place of None; a number that is not finite is kept."""
+        """Return the values of `score`, with the reason in place of None; a number that is not finite is kept."""
         raise NotImplementedError
 
     def differentiable(self) -> Differentiable | None:
@@ -192,7 +192,7 @@ def lists(values: Tensor) -> list[list[float]]:
 
 
 def _state(value: Any) -> Any:
-    """Return what scores depend on in a field, as a value with a stable `repr`.
+    """Return the part of a field that changes scores, as a value with a stable `repr`.
 
     For a model: its architecture and 64 numbers of each tensor, which training changes. For a tokenizer: its chat
     template. For a reward: its own digest, or its name.

@@ -129,9 +129,8 @@ def probes(model: Any) -> tuple[Tensor, Tensor]:
 def evaluating(*modules: Any) -> Iterator[Callable[[], None]]:
     """Turn dropout off, and afterwards restore the training mode of every submodule.
 
-    Yields a function that restores the modules, names and switches that a forward replaces in its own model; call it
-    after each pass. Otherwise a row's score would depend on earlier rows: BigBird changes its attention type after a
-    short one.
+    Yields a function that restores the modules, names and switches that a forward replaces in its own model, to call
+    after each pass. Otherwise scores would depend on earlier rows: BigBird changes its attention after a short one.
     """
     parts = {whole: list(whole.modules()) for whole in modules}
     modes = {whole: [module.training for module in own] for whole, own in parts.items()}

@@ -50,7 +50,7 @@ class ContextualReward(ModelReward):
             )
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """Return what `score` returns, with the reason where the model or the prompt gives no score."""
+        """Return the values of `score`, with the reason where the model or the prompt gives no score."""
         written = self._written(prompts, columns)
         kept = [place for place, prompt in enumerate(written) if not isinstance(prompt, Unscored)]
         results: list[float | Unscored] = [Unscored("the prompt has no message of the user")] * len(prompts)

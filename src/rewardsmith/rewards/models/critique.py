@@ -168,7 +168,7 @@ class CritiqueReward(ModelReward, SyncOrAsync):
     def __call__(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
     ) -> Calls:
-        """Return what `score` returns; awaited if the writer is async."""
+        """Return the values of `score`; awaited if the writer is async."""
         [found] = yield [partial(self.reasoned, prompts, completions, critique=critique, **columns)]
         return scored(self.name, found)
 
@@ -186,7 +186,7 @@ class CritiqueReward(ModelReward, SyncOrAsync):
     def reasoned(
         self, prompts: list[Text], completions: list[Completion], critique: Any = None, **columns: Any
     ) -> Calls:
-        """Return what `score` returns, with the reason in place of None."""
+        """Return the values of `score`, with the reason in place of None."""
         if critique is None and self.writer is None:
             raise ValueError("CritiqueReward: there is neither a writer nor a column `critique`. Pass one of them.")
         drafts: list[Sequence[str | Unscored | None]] = [critique]

@@ -73,7 +73,7 @@ class RewardEnsemble(ModelReward):
             )
 
     def reasoned(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | Unscored]:
-        """Return what `score` returns; where there is no number, the reason of the first member that has one."""
+        """Return the values of `score`; where there is no number, the reason of the first member that has one."""
         if self.normalize == "ref_zscore" and self.scale is None:
             raise ValueError(
                 f"RewardEnsemble: {self.name} has no reference rows to normalize by. "

@@ -32,8 +32,7 @@ class ImplicitReward(TokenReward):
     its training data worse than a reward head does: label fresh samples with a reward head or a judge. It ranks
     completions of one prompt, not of two. The sum runs over the completion's tokens with the end-of-sequence token,
     without the prompt. Both models read the same tokens, as TRL's DPOTrainer writes them, without dropout. If a
-    completion's first characters join the prompt's last token, all completions of that prompt in a call start at that
-    token.
+    completion's first characters join the prompt's last token, all completions of that prompt in a call start there.
 
     Args:
         policy: any causal language model.

@@ -256,8 +256,7 @@ def _weights(
 def _left_out(model: Any, unexpected: Iterable[str]) -> list[str]:
     """Return the unused keys of a file that belong to a module or layer of the model, in order.
 
-    Keys of a head that is not loaded, and buffers of old versions, do not count: the model has no such module, or the
-    module has no weights.
+    Keys of a head that is not loaded, and old buffers, do not count: the model lacks the module or its weights.
     """
     numbers, trunk = partial(re.sub, r"(?<=\.)\d+(?=\.)", "#"), f"{model.base_model_prefix}."
     names = [f".{name}" for name, _ in model.named_parameters()]

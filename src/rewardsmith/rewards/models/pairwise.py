@@ -30,12 +30,10 @@ class PairwiseReward(ModelReward):
 
     As in PairRM, Jiang et al. 2023, arXiv:2306.02561. The mean of both orders removes the model's position bias;
     `audit` reports its size. As a reward it needs a column `reference`, the answer to compare each completion with. Use
-    one reference for a whole group, such as an answer of the reference policy. Scores against different references have
-    no common level.
+    one for a whole group, such as an answer of the reference policy: scores against others have no common level.
 
     Args:
-        model: a `…ForSequenceClassification` with one label, trained on log-odds: a logistic loss with the target "the
-            first is better".
+        model: a `…ForSequenceClassification` with one label, trained by a logistic loss on "the first is better".
         tokenizer: its own.
         template: the text of two answers after the prompt, with {first} and {second}, as in training.
         max_length, chat, eos, batching: as in `SequenceReward`, which reads the rows.
@@ -83,7 +81,7 @@ class PairwiseReward(ModelReward):
     def reasoned(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], **columns: Any
     ) -> list[float | Unscored]:
-        """Return what `score` returns, with the reason in place of None.
+        """Return the values of `score`, with the reason in place of None.
 
         A column `placed` of "first" or "second" reads the completion in that position only, instead of both.
         """

@@ -58,8 +58,7 @@ class Scanner:
     no more passes. Rows after a shared prompt are also read alone when their lengths are new, and otherwise as long as
     that costs at most a quarter of all tokens.
 
-    Padding on the right of a causal model needs no mask. Such a model can read a prompt once for all its completions,
-    if its cache allows it.
+    Padding on the right of a causal model needs no mask, and its cache may allow to read a prompt once for all rows.
 
     Args:
         model: the model; it is in eval mode while it runs.
@@ -102,7 +101,7 @@ class Scanner:
         return plan_batches(encoded, share=self.share, budget=self.budget, most_rows=self.max_rows)
 
     def run(self, encoded: Sequence[Encoded], read: Read) -> list[list[float]]:
-        """Return what `read` makes of each row, in order."""
+        """Return the result of `read` for each row, in order."""
         import torch
 
         results: list[list[float]] = [[]] * len(encoded)

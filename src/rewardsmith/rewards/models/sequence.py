@@ -37,8 +37,7 @@ class SequenceReward(TokenReward):
             several attributes needs weights to give a score.
         eos: end strings with the end-of-sequence token, if the tokenizer has one, as TRL's RewardTrainer does.
         pair: give the tokenizer prompt and completion as two texts.
-        max_length: the most tokens of a row, by default the limit of model and tokenizer. Longer rows are unscored and
-            never cut.
+        max_length: the most tokens of a row, by default that of model and tokenizer; longer rows are unscored, not cut.
         chat: True uses the chat template for strings too; None for conversations only.
         batching: the options of the forward passes.
         name: the name in trainers' logs and in reports.

@@ -69,7 +69,7 @@ class StepReward(ModelReward):
     def score(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
     ) -> list[list[float | None] | None]:
-        """Return what calling the reward returns."""
+        """Return the values of a call."""
         found = self.reasoned(prompts, completions, steps=steps)
         scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # warns of unscored rows
         return [

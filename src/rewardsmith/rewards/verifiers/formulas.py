@@ -40,8 +40,8 @@ _MIRROR = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
 def read_formula(text: str) -> Formula | None:
     """Parse the structure of `text`; None where a part is empty or brackets do not close.
 
-    A chain is turned to rise: `2 > x` is `x < 2`. `a \\pm b` is the list of both values. `[1, 2)` keeps its brackets; a
-    single value in parentheses is that value.
+    A chain is turned to rise: `2 > x` is `x < 2`. `a \\pm b` lists both values; `[1, 2)` keeps its brackets; `(a)` is
+    a.
 
     >>> read_formula(r"\\{1, 2\\}")
     Compound(kind='set', parts=(Value(text='1'), Value(text='2')), marks=())
