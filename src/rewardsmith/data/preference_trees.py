@@ -130,7 +130,7 @@ def sample_tree_pairs(
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many leading entries two paths share.
+    """Return the number of leading entries that two paths share.
 
     >>> shared_prefix((0, 1, 1), (0, 1, 0))
     2

@@ -86,7 +86,7 @@ def padding_saves(lengths: Sequence[int]) -> bool:
 
 
 def witnesses(n_rows: int) -> int:
-    """Return how many rows of a padded pass are also read alone, as a check."""
+    """Return the number of rows of a padded pass that are also read alone, as a check."""
     return 2 if n_rows >= MANY else 1
 
 

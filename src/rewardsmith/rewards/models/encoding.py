@@ -228,7 +228,7 @@ def key_of(prompt: Text) -> str:
 
 
 def shared_length(rows: Sequence[Ids]) -> int:
-    """Return how many first tokens all rows share.
+    """Return the number of first tokens that all rows share.
 
     >>> import numpy as np
     >>> shared_length([np.array([1, 2, 3]), np.array([1, 2, 4, 5])])
