@@ -211,7 +211,7 @@ def test_what_is_no_file_is_refused_by_both_commands_and_never_waited_for(tmp_pa
         done = CliRunner().invoke(app, [str(part) for part in command])
         assert done.exit_code == 2
         assert re.match(
-            r"Error: .*(there is no file .*a\.jsonl\. Give a|a\.jsonl holds no data .*Give the f)", done.stderr
+            r"Error: .*(there is no file .*a\.jsonl\. Give a|a\.jsonl holds no data .*Pass the f)", done.stderr
         )
 
 

@@ -52,7 +52,7 @@ def test_a_few_are_left_out_and_named_and_many_are_refused(tmp_path, broken, why
     rows, note = read_rows_or_pairs(few)
     assert [type(row) for row in rows] == [PreferenceRow] * 9
     assert note == f"1 of 10 records of list are left out: 1 × {why}, first in record 3."
-    with pytest.raises(RowsError, match=r"1 of 9 records of list are broken as explicit .*more than 10% is too many"):
+    with pytest.raises(RowsError, match=r"1 of 9 records of list are broken as explicit .*More than 10% is too many"):
         read_rows_or_pairs(few[:9])
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in few[:3]))

@@ -92,7 +92,7 @@ def test_a_card_counts_ties_length_contradictions_and_repetitions():
     assert card.words["chosen"].mean == pytest.approx((3 + 1 + 2 + 2 + 1 + 3 + 1) / 7)
     assert card.words["chosen"].largest == 3
     assert any("labeled both ways" in warning for warning in card.warnings)
-    assert any("occur before" in warning for warning in card.warnings)
+    assert any("are repeated" in warning for warning in card.warnings)
 
 
 def test_a_card_warns_of_length_and_of_what_was_dropped():

@@ -282,7 +282,7 @@ def test_what_cannot_be_read_is_counted_and_named():
             [*published.NECTAR * 17, *[{"prompt": 4, "answers": []}] * 2],
             {},
             RowsError,
-            r"2 of 19 records of list are broken as nectar \(2 × no transcript but a number, first in record 18\); mo",
+            r"2 of 19 records of list are broken as nectar \(2 × no transcript but a number, first in record 18\)\. Mo",
         ),
         ("no/such.jsonl", {}, RowsError, "read_preferences: there is no file no/such.jsonl"),
     ],
@@ -303,5 +303,5 @@ def test_a_folder_without_the_split_and_an_unreachable_hub_are_refused(tmp_path,
         raise ConnectionError("no route")
 
     monkeypatch.setattr("datasets.load_dataset", offline)
-    with pytest.raises(RowsError, match=r"there is no file or folder owner/name here, and the hub .*no route.*local"):
+    with pytest.raises(RowsError, match=r"there is no file or folder owner/name, and the hub .*no route.*local"):
         read_preferences("owner/name")

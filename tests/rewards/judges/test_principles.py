@@ -83,7 +83,7 @@ def test_a_step_is_asked_about_with_the_steps_before_it_and_not_those_after():
     assert all(f"- {name}: {meaning}" in system["content"] for name, meaning in PRINCIPLES.items())
 
 
-@pytest.mark.parametrize(("neutral", "paid", "said"), [(None, None, "are unscored"), (0.5, 0.5, "are paid 0.5")])
+@pytest.mark.parametrize(("neutral", "paid", "said"), [(None, None, "are unscored"), (0.5, 0.5, "are scored 0.5")])
 def test_a_judge_that_fails_leaves_that_step_alone_unscored_or_neutral(neutral, paid, said, caplog):
     backend = ByStep({"a": reply(entry(score=2)), "b": JudgeError("server down"), "c": "Full marks!"})
     with caplog.at_level(logging.WARNING):

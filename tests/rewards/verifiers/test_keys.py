@@ -18,10 +18,10 @@ VERIFIERS = [exact_number, exact_text, math_equal, multiple_choice]
 MISSING = [None, math.nan, np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT]
 NO_TEXT = [
     ({"target": "4"}, "the key is a dict with target, but `answer` must be one text or number"),
-    (["4", "four"], "the key is a list of 2: give"),
-    (np.array(["4", "four"]), "the key is a list of 2: give"),
-    (("4",), "the key is a tuple of 1: give"),
-    (b"4", "the key is a bytes of 1: give"),
+    (["4", "four"], "the key is a list of 2, but"),
+    (np.array(["4", "four"]), "the key is a list of 2, but"),
+    (("4",), "the key is a tuple of 1, but"),
+    (b"4", "the key is a bytes of 1, but"),
     (10**5000, "the key cannot be written as text (ValueError: Exceeds the limit"),
 ]
 

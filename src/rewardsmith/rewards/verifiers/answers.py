@@ -87,7 +87,7 @@ def exact_number(
     [1.0, 1.0, 0.0, None]
     """
     if not math.isfinite(tolerance) or tolerance < 0:
-        raise ValueError(f"exact_number: tolerance is {tolerance}, but it must be a finite number ≥ 0.")
+        raise ValueError(f"exact_number: tolerance is {tolerance}. Pass a finite number ≥ 0.")
 
     def quantity(text: str) -> Quantity | None:
         committed = final_answer(text)
