@@ -130,7 +130,7 @@ def test_parquet_keeps_the_columns_and_their_types_and_null_is_null(tmp_path):
     assert table["reward"].null_count == 4  # null, not NaN
     assert table.drop(["reward", "reason"]).to_pylist() == records
     found.out.rename(tmp_path / "in.parquet")
-    with pytest.raises(RowsError, match="has a column `reward` already"):
+    with pytest.raises(RowsError, match="already has a column `reward`"):
         score_file(tmp_path / "in.parquet", odd, tmp_path / "again.jsonl", engine=HERE)
 
 

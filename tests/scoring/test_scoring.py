@@ -615,7 +615,7 @@ def test_after_an_edit_of_the_reward_all_rows_are_scored_anew(tmp_path):
 
 @pytest.mark.parametrize("options", [{"workers": -1}, {"batch_size": 0}, {"timeout": 0.0}])
 def test_impossible_options_are_refused(options):
-    with pytest.raises(ValueError, match=r"^Scorer: (workers|batch_size|timeout) is .*, which"):
+    with pytest.raises(ValueError, match=r"^Scorer: (workers|batch_size|timeout) is .*\. Pass workers"):
         Scorer(lambda completions: [], **options)
 
 
