@@ -4,7 +4,7 @@ The digest covers every `.py` file of the package that holds the reward or, with
 subfolders. The same holds for rewards inside it (functions in a `partial`, a wrapper, an object) and for the module
 that names it. It also covers modules of yours that these import, and their packages, wherever they are: by `import` or
 `import_module("name")`, also from folders in `sys.path.insert(0, "folder")`. Installed packages count only if the
-reward itself is in one. Data files do not count, and neither do imports by a computed name or from a computed folder.
+reward itself is in one. Data files do not count, and neither do imports from elsewhere by a computed name or folder.
 In a package of more than 2,000 files only those that the reward's module imports count, and a warning says so.
 """
 
