@@ -112,7 +112,7 @@ def test_a_notebook_shows_outcome_criterion_and_figures():
     shown = run_page("toy", seeds=[1, 3])._repr_html_()
     assert shown.startswith("<p><b>toy</b>: Passed</p><table><tr><td>✓</td><td>mean heads/seen ≥ 0</td><td>1</td></tr>")
     unequal = replace(run_page("toy", seeds=[1]), results={"heads/<i>": [1.0], "heads/b": [2.0]})
-    assert "<svg viewBox=" in unequal._repr_html_()
+    assert '<img src="data:image/svg+xml;base64,' in unequal._repr_html_()
     assert "<i>" not in unequal._repr_html_()
 
 

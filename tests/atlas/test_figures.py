@@ -1,5 +1,6 @@
 """Drawings show means with intervals, and follow the theme of the page that holds them."""
 
+import base64
 import math
 import re
 from functools import partial
@@ -9,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
-from rewardsmith.atlas.figures import SERIES, curves, dots, plain, plane, spread, svg
+from rewardsmith.atlas.figures import curves, dots, picture, plain, plane, spread
 
 SEEDS = np.random.default_rng(0).normal(size=(4, 6))
 RESULTS = dict(zip(("gold_1/a", "gold_1/b_c", "gold_4/a", "gold_4/b_c"), SEEDS.tolist(), strict=True))
@@ -81,19 +82,14 @@ def test_intervals_of_few_seeds_do_not_squeeze_the_means():
 
 
 @pytest.mark.parametrize("draw", [DOTS, PLANE, CURVES])
-def test_a_drawing_takes_its_colors_from_the_page_and_repeats_no_id(draw):
-    text = svg(draw, title='a < "b"')
-    assert text.startswith('<svg viewBox="0 0 302.4 ')
-    assert 'aria-label="a &lt; &quot;b&quot;"' in text
-    colors = re.findall(r"#[0-9a-f]{6}", text)
-    assert colors
-    assert set(colors) <= set(SERIES)  # each as what stands where the page defines no such series
-    assert len(colors) == len(re.findall(r"var\(--series-[1-8], #[0-9a-f]{6}\)", text))
-    assert "stroke: currentColor" in text
-    ids = re.findall(r'\bid="([^"]+)"', text)
-    assert len(ids) == len(set(ids))
-    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
-    assert svg(draw, title='a < "b"') == text
+def test_a_picture_has_a_second_value_for_each_of_its_colors_and_is_always_the_same(draw):
+    kind, _, data = picture(draw).partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    head, _, body = base64.b64decode(data).decode().partition("</style>")
+    assert "prefers-color-scheme:dark" in head
+    assert "var(--c0)" in body
+    assert not re.findall(r"#[0-9a-f]{6}(?![0-9a-f])", body)
+    assert picture(draw) == f"{kind},{data}"
 
 
 def test_names_become_words():

@@ -1,19 +1,18 @@
-"""Drawings that pages share, with intervals over seeds, and the SVG text of one, which follows a page's theme.
+"""Drawings that pages share, with intervals over seeds.
 
 A page fills a drawing with `partial`, as its `figure`.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rewardsmith._pictures import HOUSE_STYLE, picture_uri
 from rewardsmith.atlas.criteria import Results, mean_of, values_of
 from rewardsmith.measures.intervals import student_interval
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK = "#1c2330"
-SERIES = ("#2f62a8", "#c2571a", "#1a7f4b", "#8a4fa3", "#b3322b", "#007f8b", "#94700f", "#5a6475")
-MARKERS = "os^DvP*X<"  # one more than colors, so that no two of many arms share both
+MARKERS = "os^DvP*X<"  # more than colors, so that no two of many arms share both
 ABBREVIATIONS = {"auroc", "dpo", "ece", "grpo", "kl", "lsc", "mm", "par", "ppo", "rlcr", "rlvr", "uwo"}
 
 
@@ -131,7 +129,7 @@ def curves(
         at: the places along x, as they stand in names of results; of a mapping, the values are shown.
         lines: its label → the name of its results, with {0} in place of the place; see `spread`.
         label: what x and y are.
-        dashed: how the labels of dashed lines begin.
+        dashed: how the labels of dashed lines begin; from the seventh on, all are.
         doubling: whether x doubles from one mark to the next.
     """
     places = range(len(at)) if isinstance(at, Mapping) else at
@@ -139,7 +137,7 @@ def curves(
     for (name, template), marker in zip(lines.items(), MARKERS * 2, strict=False):
         spreads = [spread(results, template.format(place)) for place in at]
         means, widths = np.array(spreads).T
-        style = "--" if name.startswith(dashed) else "-"
+        style = "--" if name.startswith(dashed) or len(axes.lines) > 5 else "-"  # there are six colors
         (line,) = axes.plot(places, means, style, marker=marker, markersize=4, label=name)
         axes.fill_between(places, means - widths, means + widths, color=line.get_color(), alpha=0.15, linewidth=0)
         drawn += spreads
@@ -166,36 +164,12 @@ def _legend(axes: Axes) -> None:
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
 
 
-def svg(draw: Callable[[Axes], None], *, title: str) -> str:
-    """Return a drawing as an SVG element: letters as paths, no size of its own, and colors that a page may set.
-
-    The text color is the page's; series k takes `--series-k` where the page defines it.
-    """
+def picture(draw: Callable[[Axes], None]) -> str:
+    """Return a drawing as the `data:` address of an SVG image that follows the reader's theme."""
     import matplotlib as mpl
-    from cycler import cycler
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({
-        "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "grid.color": INK, "xtick.color": INK,
-        "ytick.color": INK, "axes.prop_cycle": cycler(color=SERIES), "font.size": 9, "font.family": "DejaVu Sans",
-        "svg.hashsalt": title,
-    }):  # fmt: skip
+    with mpl.rc_context({"font.size": 9, "axes.spines.left": False, "ytick.major.size": 0}, fname=HOUSE_STYLE):
         figure = Figure(figsize=(4.2, 3.0), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.grid(alpha=0.15, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0)
-        draw(axes)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", buffer.getvalue(), flags=re.DOTALL)
-    text = re.sub(r' id="[\w.]+_\d+"', "", text[text.index("<svg") :])  # of parts that nothing refers to
-    for place, color in enumerate(SERIES, start=1):
-        text = text.replace(color, f"var(--series-{place}, {color})")
-    title = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    head, _, body = text.replace(INK, "currentColor").partition(">")
-    box = re.findall(r'viewBox="[^"]*"', head)[0]
-    return f'<svg {box} role="img" aria-label="{title}">{body}'
+        draw(figure.add_subplot())
+        return picture_uri(figure)

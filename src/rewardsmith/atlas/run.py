@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from rewardsmith.atlas.criteria import Results, Verdict, seeds_to_judge
 from rewardsmith.atlas.discovery import load_page
-from rewardsmith.atlas.figures import dots, plain, svg
+from rewardsmith.atlas.figures import dots, picture, plain
 from rewardsmith.atlas.page import LoadedPage, Page, changed_world
 from rewardsmith.measures.intervals import student_interval
 
@@ -73,12 +73,11 @@ class Run:
         return found
 
     def figures(self) -> list[str]:
-        """Return SVG elements: the page's own figure, or one per metric that compares arms."""
+        """Return addresses of images: the page's own figure, or one per metric that compares arms."""
         if self.figure is not None:
-            return [svg(partial(self.figure, self.results), title=self.page.claim)]
+            return [picture(partial(self.figure, self.results))]
         compared = [metric for metric, names in self.metrics.items() if len(names) > 1]
-        draw = partial(dots, self.results)
-        return [svg(partial(draw, series={m: f"{m}/{{}}"}, label=plain(m)), title=plain(m)) for m in compared]
+        return [picture(partial(dots, self.results, series={m: f"{m}/{{}}"}, label=plain(m))) for m in compared]
 
     def _repr_html_(self) -> str:
         """Show outcome, criterion and figures in a notebook."""
@@ -86,7 +85,7 @@ class Run:
         parts = self.verdict.parts or (self.verdict,)
         table = Markup("").join(line.format("✓" if one.passed else "✗", one.sentence, one.observed) for one in parts)
         head = Markup("<p><b>{}</b>: {}</p><table>{}</table>").format(self.page.slug, self.outcome, table)
-        return "".join([head, *self.figures()])
+        return "".join([head, *(f'<img src="{address}" style="width: 36rem">' for address in self.figures())])
 
 
 def judged(page: Page, results: dict[str, list[float]], *, seeds: Sequence[int], **rest: Any) -> Run:
