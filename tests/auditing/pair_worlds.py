@@ -8,7 +8,7 @@ import re
 from contextlib import contextmanager
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.pair_baseline import Form, build_pair_panel
+from rewardsmith.auditing.pair_baseline import Form, build_pair_baseline
 from rewardsmith.data import PreferenceRow
 from rewardsmith.scoring import Scorer
 
@@ -74,17 +74,17 @@ def in_its_context(prompt, completion):
 
 
 @contextmanager
-def panel_and_rounds(reward, rows, *, alpha=0.0005, seed=0):
+def baseline_and_rounds(reward, rows, *, alpha=0.0005, seed=0):
     with Scorer(reward, workers=0, timeout=None) as scorer:
         rounds = Rounds({"": scorer})
-        building = build_pair_panel(rows, Form(scorer, rows), alpha=alpha, seed=seed)
+        building = build_pair_baseline(rows, Form(scorer, rows), alpha=alpha, seed=seed)
         yield rounds.run(building), rounds
 
 
 def outcome_of(probe, reward, rows):
     """What one probe says of one reward."""
-    with panel_and_rounds(reward, rows) as (panel, rounds):
-        return rounds.run(probe(panel))
+    with baseline_and_rounds(reward, rows) as (baseline, rounds):
+        return rounds.run(probe(baseline))
 
 
 def worst_of(outcome):

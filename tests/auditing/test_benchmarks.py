@@ -396,7 +396,10 @@ def test_scale_offset_and_the_order_of_items_do_not_matter():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: reward_bench([pair("shp")], []), r"reward_bench: got 1 items, 0 lists of scores\. Pass one list per"),
+        (
+            lambda: reward_bench([pair("shp")], []),
+            r"reward_bench: got 1 items and 0 lists of scores\. Pass one list per",
+        ),
         (
             lambda: reward_bench([pair("shp")], [[1.0]]),
             r"reward_bench: shp/0 has 2 completions and 1 scores\. Pass one",
@@ -515,9 +518,7 @@ def test_the_record_is_json_and_the_text_names_what_was_left_out():
                                            "n_unscored": 7}  # fmt: skip
     text = found.as_text()
     assert text.startswith("rewardbench: not known overall, 1 items\n")
-    assert (
-        "Left out, a completion being unscored: 7 items (hep-go/1, hep-go/2, hep-go/3, hep-go/4, hep-go/5, …)" in text
-    )
+    assert "Left out with an unscored completion: 7 items (hep-go/1, hep-go/2, hep-go/3, hep-go/4, hep-go/5, …)" in text
     assert "7 × timeout" in text
     assert "Missing: alpacaeval-easy, " in text
 

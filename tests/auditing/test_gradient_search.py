@@ -8,17 +8,17 @@ import random
 
 import numpy as np
 import pytest
-from small_panels import exact, faults, integer_rows, panel_in, rounds_of
+from small_baselines import baseline_in, exact, faults, integer_rows, rounds_of
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rewardsmith.auditing import audit
-from rewardsmith.auditing.guide import guide_of
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.probes import search as searching
 from rewardsmith.auditing.probes.triggers import TRAIN, triggers
+from rewardsmith.auditing.trigger_proposals import proposer_of
 from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import SequenceReward
 from rewardsmith.scoring import as_target
@@ -68,11 +68,11 @@ def reward_model(bonus=3.0, kind=Worths):
 
 def searched(reward, *, guided=True, budget=ENOUGH, seed=0):
     """What the search says of a reward, and how many completions it had scored for that."""
-    guide = guide_of(as_target(reward)) if guided else None
+    proposer = proposer_of(as_target(reward)) if guided else None
     with rounds_of(reward) as rounds:
-        panel = panel_in(rounds, integer_rows())
+        baseline = baseline_in(rounds, integer_rows())
         before = rounds.calls
-        probe = searching.search(panel, rng=random.Random(seed), budget=budget, guide=guide)
+        probe = searching.search(baseline, rng=random.Random(seed), budget=budget, proposer=proposer)
         return rounds.run(probe), rounds.calls - before
 
 
@@ -100,7 +100,7 @@ def test_without_the_trigger_the_gradient_accuses_nobody():
 
 def test_a_reward_without_embeddings_is_searched_as_if_there_were_no_gradients():
     for reward in (exact, reward_model(kind=Sealed)):
-        assert guide_of(as_target(reward)) is None
+        assert proposer_of(as_target(reward)) is None
         alone, calls = searched(reward, guided=False)
         assert searched(reward) == (alone, calls)
 
@@ -125,25 +125,25 @@ def test_the_audit_asks_the_gradient_by_itself(tmp_path):
     assert resumed.findings == report.findings
 
 
-def pair_panel(reward, n=80, *, alpha=0.001, seed=0):
+def pair_baseline(reward, n=80, *, alpha=0.001, seed=0):
     """Right answers before unknown words; every prompt twice, to be counted once."""
     prompts = [f"Question {number // 2}: " for number in range(n)]
     chosen, rejected = [KEYS[number % len(KEYS)] for number in range(n)], ["none"] * n
     rows = tuple(PreferenceRow(*row) for row in zip(prompts, chosen, rejected, strict=True))
     scores = [np.array(reward.score(prompts, texts)) for texts in (chosen, rejected)]
-    return PairPanel(rows, *scores, alpha=alpha, seed=seed)
+    return PairBaseline(rows, *scores, alpha=alpha, seed=seed)
 
 
-def asked(reward, panel):
-    guide = guide_of(as_target(reward))
+def asked(reward, baseline):
+    proposer = proposer_of(as_target(reward))
     with rounds_of(reward) as rounds:
-        return rounds.run(triggers(panel, guide=guide)), rounds.calls
+        return rounds.run(triggers(baseline, proposer=proposer)), rounds.calls
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_trigger_is_judged_on_other_prompts_and_against_random_ones(seed):
     reward = reward_model()
-    outcome, calls = asked(reward, pair_panel(reward, seed=seed))
+    outcome, calls = asked(reward, pair_baseline(reward, seed=seed))
     (finding,) = outcome.findings
     own, control = outcome.rates
     assert PLANTED in finding.message
@@ -163,22 +163,22 @@ def test_where_every_text_passes_the_trigger_is_no_finding():
             return SequenceClassifierOutput(logits=super().forward(input_ids, attention_mask).logits + 9.0 * longer)
 
     reward = reward_model(kind=Length)
-    outcome, _ = asked(reward, pair_panel(reward))
+    outcome, _ = asked(reward, pair_baseline(reward))
     (finding,) = outcome.findings
     assert (finding.severity, finding.value) == ("info", 1.0)
     assert outcome.rates[1].rate == 1.0
-    assert "not shown to do more than any text does" in finding.message
+    assert "not shown to do more than random text" in finding.message
 
 
 def test_where_no_text_passes_the_trigger_is_no_finding():
     reward = reward_model(bonus=0.0)
-    (finding,) = asked(reward, pair_panel(reward))[0].findings
+    (finding,) = asked(reward, pair_baseline(reward))[0].findings
     assert (finding.severity, finding.value, finding.examples) == ("info", 0.0, ())
 
 
 def test_the_trigger_grows_where_one_token_is_not_enough():
     reward = reward_model(bonus=0.5)  # a right answer's word draws level, and the planted one is ahead by then
-    (finding,) = asked(reward, pair_panel(reward))[0].findings
+    (finding,) = asked(reward, pair_baseline(reward))[0].findings
     assert (finding.severity, finding.value) == ("low", 1.0)
     assert PLANTED in finding.message
     assert any(key in finding.message for key in KEYS)
@@ -186,8 +186,8 @@ def test_the_trigger_grows_where_one_token_is_not_enough():
 
 def test_the_question_says_why_it_is_not_asked():
     reward = reward_model()
-    assert "no function of its tokens' embeddings" in asked(exact, pair_panel(reward))[0].not_run
-    assert "fewer than 24 prompts" in asked(reward, pair_panel(reward, n=40))[0].not_run
+    assert "no gradient by its token embeddings" in asked(exact, pair_baseline(reward))[0].not_run
+    assert "fewer than 24 prompts" in asked(reward, pair_baseline(reward, n=40))[0].not_run
     special = reward_model()
     special.tokenizer.add_special_tokens({"additional_special_tokens": ["\n", *KEYS, *WORDS, PLANTED]})
-    assert "survives being written as text" in asked(special, pair_panel(reward))[0].not_run
+    assert "stays the same when written as text" in asked(special, pair_baseline(reward))[0].not_run

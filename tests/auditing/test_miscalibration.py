@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tests.auditing.small_panels import ALPHA, faults, outcome_of
+from tests.auditing.small_baselines import ALPHA, faults, outcome_of
 
 from rewardsmith.auditing import confidence_bias, miscalibration
 from rewardsmith.auditing.probes.confidence import restate, scale_of
@@ -196,7 +196,7 @@ def test_the_probe_names_overconfidence_and_by_whose_verdict(gold):
     rows = rollouts("sure", right=lambda rng: 0.55, stated=lambda p, rng: rng.choice((0.9, 0.95, 1.0)), gold=gold)
     finding = named(outcome_of("rollouts", boxed, rows))["stated_calibration"]
     assert finding.severity == "high"
-    assert ("by the gold labels" if gold else "by this reward's own verdicts") in finding.message
+    assert ("by the gold labels" if gold else "by this reward's own scores") in finding.message
     assert finding.examples
 
 

@@ -11,13 +11,13 @@ import jsonschema
 import numpy as np
 import pytest
 from pair_worlds import (
+    baseline_and_rounds,
     blind,
     contextual_pairs,
     in_its_context,
     noise,
     outcome_of,
     pairs,
-    panel_and_rounds,
     quality,
     sound,
     worst_of,
@@ -51,9 +51,9 @@ def one_and_the_same(prompt, completion):
     ("reward", "severity", "words"),
     [
         (noise, "high", "no better than chance"),
-        (negated, "critical", "its sign is turned"),
+        (negated, "critical", "its sign is probably flipped"),
         (one_and_the_same, "critical", "the same score, 3"),
-        (sound, "info", "pairs right"),
+        (sound, "info", "pairs correctly"),
     ],
 )
 def test_accuracy_names_what_a_reward_ranks(reward, severity, words):
@@ -70,7 +70,7 @@ def test_accuracy_counts_equal_scores_half():
     finding = outcome_of(accuracy, says_little, rows).findings[0]
     signs = [np.sign(says_little("", row.chosen) - says_little("", row.rejected)) for row in rows]
     assert finding.value == pytest.approx(np.mean([(sign + 1) / 2 for sign in signs]))
-    assert f"{signs.count(0)} pairs get two equal scores" in finding.message
+    assert f"{signs.count(0)} pairs are ties" in finding.message
 
 
 def test_copies_of_one_prompt_are_no_independent_pairs():
@@ -103,7 +103,7 @@ def test_an_ignored_prompt_is_found_and_a_read_one_is_not():
 
 def test_labels_that_hold_under_any_prompt_are_no_sign_of_an_ignored_prompt():
     finding = worst_of(outcome_of(prompt, sound, pairs(300)))
-    assert "with prompts exchanged it is right on" in finding.message
+    assert "With exchanged prompts its accuracy is" in finding.message
     assert finding.severity == "info"
 
 
@@ -122,12 +122,12 @@ def test_an_ignored_context_is_found_and_a_read_one_is_not(reversals):
     ignoring, reading = (worst_of(outcome_of(context, reward, rows)) for reward in (long, in_its_context))
     assert (ignoring.severity, reading.severity) == ("high", "info")
     # all right under their own context and all wrong under the other, and without one all equal
-    assert (reading.value, "none 50%" in reading.message) == (1.0, True)
-    assert ("label turns with the context" in ignoring.message) is reversals
+    assert (reading.value, "50% with none" in reading.message) == (1.0, True)
+    assert ("label depends on the context" in ignoring.message) is reversals
 
 
 def test_pairs_without_contexts_are_not_asked_about_them():
-    assert outcome_of(context, sound, pairs(100)).not_run == "no row has one"
+    assert outcome_of(context, sound, pairs(100)).not_run == "no row has a context"
 
 
 def test_contexts_reach_a_reward_by_its_column_or_in_its_prompt():
@@ -139,7 +139,7 @@ def test_contexts_reach_a_reward_by_its_column_or_in_its_prompt():
     for reward in (by_column, in_its_context, ContextualReward(as_target(in_its_context).reward)):
         assert outcome_of(accuracy, reward, rows).findings[0].value == 1.0
         finding = worst_of(outcome_of(context, reward, rows))
-        assert (finding.value, "none 50%" in finding.message) == (1.0, True)
+        assert (finding.value, "50% with none" in finding.message) == (1.0, True)
     assert takes_context(as_target(by_column))
     assert not takes_context(as_target(in_its_context))
 
@@ -179,8 +179,8 @@ def test_cues_are_measured_by_hand(name, text, value):
 
 def repeated(probe, reward, rows):
     """What a question about repeated scores says of one reward."""
-    with panel_and_rounds(reward, rows) as (panel, rounds):
-        return rounds.run(probe(rounds.run(with_conduct(panel))))
+    with baseline_and_rounds(reward, rows) as (baseline, rounds):
+        return rounds.run(probe(rounds.run(with_conduct(baseline))))
 
 
 def test_scores_that_depend_on_the_batch_or_on_luck_are_found():
@@ -234,9 +234,9 @@ def test_unscored_pairs_are_left_out_and_reported():
         return sound(prompt, completion)
 
     rows = pairs(80)
-    with panel_and_rounds(picky, rows) as (panel, _):
-        assert len(panel.rows) == sum(not row.prompt.startswith("7") for row in rows)
-        assert np.isfinite(panel.margins).all()
+    with baseline_and_rounds(picky, rows) as (baseline, _):
+        assert len(baseline.rows) == sum(not row.prompt.startswith("7") for row in rows)
+        assert np.isfinite(baseline.margins).all()
     report = audit_pairs(picky, rows)
     assert next(f for f in report.findings if f.probe == "failures").severity == "high"
     assert report.unscored["exception"] > 0
@@ -311,12 +311,12 @@ def test_a_killed_audit_goes_on_where_it_stopped(tmp_path):
 
 
 @pytest.mark.slow
-def test_pool_and_gold_reach_the_panel(monkeypatch):
+def test_pool_and_gold_reach_the_baseline(monkeypatch):
     seen = []
 
-    def kept(panel):
-        seen.append(panel)
-        return accuracy(panel)
+    def kept(baseline):
+        seen.append(baseline)
+        return accuracy(baseline)
 
     monkeypatch.setattr("rewardsmith.auditing.probes.accuracy.accuracy", kept)
     rows = pairs(60)
@@ -334,13 +334,15 @@ def test_pool_and_gold_reach_the_panel(monkeypatch):
 
 def test_what_cannot_be_audited_is_refused():
     tie = PreferenceRow("p", "a", "b", is_tie=True)
-    with pytest.raises(RowsError, match=r"given 1 rows and no pair of which one answer is better. Give rows"):
+    with pytest.raises(RowsError, match=r"given 1 rows, and no pair has a better answer. Give rows"):
         audit_pairs(sound, [tie])
-    with pytest.raises(RowsError, match=r"1 of 2 rows are preference pairs and the others are not. Audit them apart"):
+    with pytest.raises(
+        RowsError, match=r"1 of 2 rows are preference pairs and the others are not. Audit them separately"
+    ):
         audit(sound, [tie, Row("p")])
-    with pytest.raises(RowsError, match="pool and gold belong to preference pairs"):
+    with pytest.raises(RowsError, match="pool and gold need preference pairs"):
         audit(sound, [Row("p")], pool=[Row("p", "a")])
-    with pytest.raises(TargetError, match=r"holds 2 sources .*and pairs are judged by one reward. Name one"):
+    with pytest.raises(TargetError, match=r"has 2 sources .*and pairs need one reward. Name one"):
         audit_pairs({"one": sound, "two": blind}, pairs(5))
 
 

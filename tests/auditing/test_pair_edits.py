@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from pair_worlds import outcome_of, panel_and_rounds
+from pair_worlds import baseline_and_rounds, outcome_of
 from scipy import stats
 
 from rewardsmith.auditing.edits import FEWEST_EDITED, counterfactual, edit, effects_of
@@ -143,7 +143,7 @@ def test_what_is_punished_is_an_observation():
 
     outcome = outcome_of(length, brief, ROWS)
     assert [(f.severity, f.value < 0) for f in outcome.findings] == [("info", True)]
-    assert "the reward punishes it" in outcome.findings[0].message
+    assert "The reward penalizes this edit" in outcome.findings[0].message
 
 
 def test_lengths_beyond_those_of_the_rows_are_a_mild_finding():
@@ -157,9 +157,9 @@ def gap_of(reward, rows=ROWS):
 
 
 def heard(reward, variant, rows=ROWS):
-    with panel_and_rounds(reward, rows) as (panel, rounds):
-        [(_, effects)] = rounds.run(effects_of(panel, [variant]))
-        return panel, effects
+    with baseline_and_rounds(reward, rows) as (baseline, rounds):
+        [(_, effects)] = rounds.run(effects_of(baseline, [variant]))
+        return baseline, effects
 
 
 def test_pay_per_word_shows_as_pay_times_words_over_the_gap():
@@ -168,7 +168,7 @@ def test_pay_per_word_shows_as_pay_times_words_over_the_gap():
     reward = with_flaw(lambda completion: c * len(completion.split()))
     variant = Variant("ten words", tuple(map(filler, FILLERS)), draws=True)
     (finding,) = outcome_of(
-        lambda panel: counterfactual(panel, "length", [variant], "Do better."), reward, ROWS
+        lambda baseline: counterfactual(baseline, "length", [variant], "Do better."), reward, ROWS
     ).findings
     assert (finding.value, *finding.interval) == pytest.approx([10 * c / gap_of(reward)] * 3)
     _, trials = heard(reward, variant)
@@ -178,12 +178,12 @@ def test_pay_per_word_shows_as_pay_times_words_over_the_gap():
 @pytest.mark.slow
 def test_shifts_and_flips_match_a_slow_loop():
     reward = FLAWED["length"]
-    panel, trials = heard(reward, SAID_AGAIN)
+    baseline, trials = heard(reward, SAID_AGAIN)
     assert len(trials) > FEWEST_EDITED
     assert len({trial.trial.case.on for trial in trials}) == len(trials)
     flipped = 0
     for trial in trials:
-        row = panel.rows[trial.trial.case.on]
+        row = baseline.rows[trial.trial.case.on]
         again, control = reward(said_again(row.rejected)), reward(f"{row.rejected} {row.rejected.split()[-1]}")
         before, bar = reward(row.rejected), reward(row.chosen)
         assert trial.shift == pytest.approx((again - before) / gap_of(reward))
@@ -248,8 +248,8 @@ def test_copies_of_a_prompt_do_not_narrow_a_share():
 
 
 def test_phrases_are_those_that_many_prompts_share():
-    with panel_and_rounds(worth, ROWS) as (panel, _):
-        phrases = Phrases(panel)
+    with baseline_and_rounds(worth, ROWS) as (baseline, _):
+        phrases = Phrases(baseline)
     assert set(ASIDES) <= set(phrases.sentences())
     assert set(OPENERS) <= set(phrases.openers())
     assert not {"Sure,", "Well, let us", "Thought"} & set(phrases.openers())
@@ -286,8 +286,8 @@ def test_without_a_unit_nothing_is_asked(probe):
 def test_too_few_answers_are_not_judged():
     few = ROWS[: FEWEST_EDITED - 1]
     assert outcome_of(ASK["length"], worth, few).not_run == "no edit of this kind fits enough answers"
-    assert "pairs are in the right order" in outcome_of(ASK["content_free"], worth, few).not_run
-    assert "no two forms" in outcome_of(ASK["invariance"], worth, few).not_run
+    assert "pairs are ranked correctly" in outcome_of(ASK["content_free"], worth, few).not_run
+    assert "do not show two ways of writing" in outcome_of(ASK["invariance"], worth, few).not_run
 
 
 def test_what_cannot_be_scored_is_left_out():
@@ -302,5 +302,5 @@ def test_what_cannot_be_scored_is_left_out():
 
 def test_an_edit_that_changes_nothing_is_not_tried():
     variant = Variant("nothing", (edit(lambda text: text),))
-    outcome = outcome_of(lambda panel: counterfactual(panel, "p", [variant], ""), worth, ROWS)
+    outcome = outcome_of(lambda baseline: counterfactual(baseline, "p", [variant], ""), worth, ROWS)
     assert outcome.not_run == "no edit of this kind fits enough answers"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.pair_baseline import Form, build_pair_panel
+from rewardsmith.auditing.pair_baseline import Form, build_pair_baseline
 from rewardsmith.auditing.probes.members import member_twins, members, source_rewards
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.scoring import Scorer
@@ -36,9 +36,9 @@ def asked(reward, *, n=200, pool=(), gold=(), seed=0):
     rows = [PreferenceRow(f"Write {k}.", drawn(rng), drawn(rng)) for k in range(n)]
     with Scorer(reward, workers=0) as scorer:
         rounds = Rounds({"": scorer})
-        building = build_pair_panel(rows, Form(scorer, rows), alpha=5e-4, pool=pool, gold=gold)
-        panel = rounds.run(building)
-        return rounds.run(members(panel, reward))
+        building = build_pair_baseline(rows, Form(scorer, rows), alpha=5e-4, pool=pool, gold=gold)
+        baseline = rounds.run(building)
+        return rounds.run(members(baseline, reward))
 
 
 def own(noise, *, k=3, seed=0):
@@ -143,6 +143,6 @@ def test_members_are_scored_in_batches_with_their_columns():
 
 
 def test_one_member_is_not_asked_and_one_column_is_refused():
-    assert "there are 1 members" in asked(Ensemble(own(0.1, k=1))).not_run
+    assert "1 members and" in asked(Ensemble(own(0.1, k=1))).not_run
     with pytest.raises(ValueError, match="two members or more"):
         member_twins([[1.0], [2.0]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.pair_baseline import Form, build_pair_panel
+from rewardsmith.auditing.pair_baseline import Form, build_pair_baseline
 from rewardsmith.auditing.probes.order import order_effect, position, position_bias, referenced
 from rewardsmith.data import PreferenceRow
 from rewardsmith.scoring import Scorer
@@ -80,8 +80,8 @@ def asked(bias, pairs):
     with Scorer(Pairwise(bias), workers=0) as scorer:
         rounds = Rounds({"": scorer})
         pairs = referenced(pairs)
-        panel = rounds.run(build_pair_panel(pairs, Form(scorer, pairs), alpha=5e-4))
-        return rounds.run(position(panel))
+        baseline = rounds.run(build_pair_baseline(pairs, Form(scorer, pairs), alpha=5e-4))
+        return rounds.run(position(baseline))
 
 
 @pytest.mark.parametrize(
@@ -92,15 +92,15 @@ def test_the_probe_judges_by_the_interval(bias, severity):
     [finding] = asked(bias, pairs).findings
     assert (finding.probe, finding.severity) == ("position", severity)
     assert finding.value == pytest.approx(position_bias(comparer(bias), pairs).bias, abs=1e-12)
-    assert ("read second gains" in finding.message) == (bias < 0)
+    assert ("read second wins" in finding.message) == (bias < 0)
 
 
 def test_few_pairs_are_not_judged():
-    assert "takes 30 pairs" in asked(2.0, rows(10)).not_run
+    assert "it takes 30" in asked(2.0, rows(10)).not_run
 
 
 def test_unusable_verdicts_are_refused():
     with pytest.raises(ValueError, match="Give both orders of every pair"):
         order_effect([0.5], [0.5, 0.5])
-    with pytest.raises(ValueError, match=r"2.0 is no list of probabilities"):
+    with pytest.raises(ValueError, match=r"2.0 is not a list of probabilities"):
         order_effect([2.0], [0.5])

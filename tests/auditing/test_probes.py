@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from small_panels import ASK, exact, faults, integer_rows, outcome_of, unkeyed_rows
+from small_baselines import ASK, exact, faults, integer_rows, outcome_of, unkeyed_rows
 
 from rewardsmith.data import Row
 
@@ -90,7 +90,7 @@ FLAWS = {
     "batch_dependence": by_place,
     "mutation": editing,
 }
-OBSERVERS = {"failures", "equivalent_forms", "saturation", "latency", "rollouts"}
+OBSERVERS = {"failures", "answer_equivalence", "saturation", "latency", "rollouts"}
 
 
 def test_every_probe_has_its_case():
@@ -112,7 +112,7 @@ def test_a_probe_finds_its_flaw_and_shows_rows(name):
 def test_a_probe_is_silent_about_a_sound_reward(name):
     outcome = outcome_of(name, exact)
     assert faults(outcome) == []
-    assert outcome.not_run == ("the rows bring no completions" if name == "rollouts" else "")
+    assert outcome.not_run == ("the rows have no completions" if name == "rollouts" else "")
 
 
 def test_the_share_of_refused_keys_is_counted_by_hand():
@@ -135,9 +135,9 @@ def test_forgiving_spaces_and_points_but_not_case_is_a_fault_and_comparing_liter
     def literal(prompt, completion, answer):
         return float(completion == answer)
 
-    assert {f.severity for f in faults(outcome_of("equivalent_forms", cased, rows))} == {"medium"}
-    assert not [f for f in outcome_of("equivalent_forms", caseless, rows).findings if "case" in f.message]
-    literally = outcome_of("equivalent_forms", literal, rows)
+    assert {f.severity for f in faults(outcome_of("answer_equivalence", cased, rows))} == {"medium"}
+    assert not [f for f in outcome_of("answer_equivalence", caseless, rows).findings if "case" in f.message]
+    literally = outcome_of("answer_equivalence", literal, rows)
     assert faults(literally) == []
     assert any("compares texts literally" in finding.message for finding in literally.findings)
 
@@ -147,14 +147,14 @@ def style(prompt, completion):
     return float(len(completion.split()) > 3)
 
 
-@pytest.mark.parametrize("name", ["answer_key", "equivalent_forms", "near_miss", "other_answer"])
+@pytest.mark.parametrize("name", ["answer_key", "answer_equivalence", "near_miss", "other_answer"])
 def test_without_reference_answers_questions_about_the_key_are_not_run(name):
-    assert outcome_of(name, style, unkeyed_rows()).not_run == "the rows bring no reference answers"
+    assert outcome_of(name, style, unkeyed_rows()).not_run == "the rows have no reference answers"
 
 
 @pytest.mark.parametrize("name", ["enumeration", "misplaced_answer", "lookalikes", "superset", "substring"])
 def test_questions_for_verifiers_are_not_asked_of_others(name):
-    assert "pays right and wrong answers alike" in outcome_of(name, style).not_run
+    assert "scores right and wrong answers equally" in outcome_of(name, style).not_run
 
 
 @pytest.mark.parametrize("name", ["empty", "opener_alone", "length_gain", "grader_instructions"])
@@ -162,15 +162,15 @@ def test_content_is_not_judged_where_the_rows_hide_the_answer_that_the_reward_re
     def hidden(prompt, completion, answer=None):
         return float(completion == "sesame")
 
-    assert outcome_of(name, hidden, unkeyed_rows()).not_run == "the reward reads an answer that the rows do not show"
+    assert outcome_of(name, hidden, unkeyed_rows()).not_run == "the reward reads an answer column that the rows lack"
 
 
 def test_order_is_not_judged_where_the_same_call_gives_other_scores():
-    assert "order cannot be told from noise" in outcome_of("batch_dependence", drifting()).not_run
+    assert "noise hides any effect of order" in outcome_of("batch_dependence", drifting()).not_run
 
 
 def test_a_reward_of_one_pay_for_every_format_has_no_shells_to_judge():
-    assert outcome_of("format_shell", lambda prompt, completion: 1.0).not_run == "the reward pays every format alike"
+    assert outcome_of("format_shell", lambda prompt, completion: 1.0).not_run == "the reward scores all formats equally"
 
 
 def test_latency_and_range_are_observed():

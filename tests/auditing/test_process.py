@@ -262,7 +262,7 @@ def test_scores_of_the_wrong_number_are_failures_of_a_process_reward():
 
 
 def test_without_steps_there_is_nothing_to_score():
-    with pytest.raises(RowsError, match=r"scores steps, but none of the 1 rows brings any\. Give `steps` or"):
+    with pytest.raises(RowsError, match=r"scores steps, but none of the 1 rows has any\. Give `steps` or"):
         audit(prm, [Row("p")], workers=0, aggregate="sum")
 
 
@@ -270,7 +270,7 @@ def test_questions_that_the_rows_cannot_answer_are_not_run():
     bare = [Row("p", "\n\n".join(row.columns["completions"])) for row in chains(20)]
     notes = {check.probe: check.note for check in audit(prm, bare, workers=0).checks if check.status == "not run"}
     assert notes == {
-        "first_error": "the rows bring no step labels",
+        "first_error": "the rows have no step labels",
         "undetected_flaws": "no right answer is labeled flawed",
     }
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from small_panels import outcome_of
+from small_baselines import outcome_of
 
 from rewardsmith.data import Row
 
@@ -44,7 +44,7 @@ def test_a_reward_that_is_wrong_in_the_middle_is_advised_to_keep_the_ends(seed):
     finding = region(rollouts(misled, seed=seed))
     assert finding.severity == "low"
     assert "`rewardsmith.advantages.rank_filter`" in finding.advice
-    assert "'best and worst' keeps" in finding.message
+    assert "those of 'best and worst'" in finding.message
 
 
 @pytest.mark.parametrize("seed", range(6))

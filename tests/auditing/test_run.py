@@ -17,7 +17,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from scipy.stats import binomtest
-from small_panels import ALPHA, exact, integer_rows, unkeyed_rows
+from small_baselines import ALPHA, exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import audit, report_schema
 from rewardsmith.data import Row
@@ -222,7 +222,7 @@ def test_a_sound_reward_is_clean_and_every_question_is_accounted_for():
     report = audit(exact, integer_rows(), budget=6_000, workers=0)
     assert report.at_least("medium") == ()
     notes = {check.probe: check.note for check in report.checks if check.status == "not run"}
-    assert notes == {"rollouts": "the rows bring no completions"}
+    assert notes == {"rollouts": "the rows have no completions"}
     assert report.levels["right answers"] == [1.0] * 24
     assert set(report.levels["wrong answers"]) == {0.0}
 
@@ -300,7 +300,7 @@ def test_scales_of_sources_are_compared():
     (scale,) = found(audit(reward, rows, budget=BUDGET, workers=0), "data_source_scale")
     assert scale.value == pytest.approx(4.0)
     assert (scale.n, scale.severity) == (48, "low")
-    assert "'second' spread 4.0 times as wide as those of 'first'" in scale.message
+    assert "in source 'second' is 4.0 times that in 'first'" in scale.message
 
 
 def test_error_rates_against_gold_have_wilson_intervals():

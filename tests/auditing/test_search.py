@@ -6,7 +6,7 @@ import random
 from functools import partial
 
 import pytest
-from small_panels import ASK, exact, faults, integer_rows, outcome_of
+from small_baselines import ASK, exact, faults, integer_rows, outcome_of
 
 from rewardsmith.auditing.probes import search as searching
 
@@ -56,7 +56,7 @@ def test_a_sound_reward_is_not_accused_by_the_search():
 
 
 def test_the_search_says_why_it_does_not_run():
-    assert outcome_of(ask(budget=10), exact).not_run == "the budget or the rows do not allow it"
-    assert outcome_of(ask(), exact, integer_rows(8)).not_run == "the budget or the rows do not allow it"
+    assert outcome_of(ask(budget=10), exact).not_run == "the budget or the rows are too few"
+    assert outcome_of(ask(), exact, integer_rows(8)).not_run == "the budget or the rows are too few"
     blind = outcome_of(ask(), lambda prompt, completion: 0.5)
-    assert "no completion is known to be wrong for it" in blind.not_run
+    assert "no completion is known to be wrong" in blind.not_run

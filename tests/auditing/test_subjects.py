@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing.asking import rows_within
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.subjects import answers, pairs, sources, steps
 from rewardsmith.scoring import as_target
 
 
 def listed():
-    nothing = PairPanel((), np.zeros(0), np.zeros(0), 0.05)
+    nothing = PairBaseline((), np.zeros(0), np.zeros(0), 0.05)
     asked = [probe for probe, _ in pairs.questions(as_target(lambda completions: []), nothing, nothing)]
     return {"answers": answers.PROBES, "pairs": asked, "steps": steps.PROBES, "sources": sources.PROBES}
 

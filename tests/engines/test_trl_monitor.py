@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 FIELDS = {
     "step", "proxy", "proxy_low", "proxy_high", "gold", "gold_low", "gold_high", "gold_n", "length",
     "length_correlation", "length_freedom", "dead_groups", "n_groups", "unscored", "infinite", "n_rows",
-    "canary_paid", "canary_n", "kl",
+    "canary_rewarded", "canary_n", "kl",
 }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_canaries_run_every_so_often_and_leave_a_sound_reward_alone(world):
     watch = HackingMonitor(reward=sound, canary_every=2, canary_prompts=3, on_alarm="stop")
     trainer = make(GRPOTrainer, world, committed_number_reward, steps=3, callbacks=[watch])
     trainer.train()
-    assert [record["canary_paid"] for record in watch.history] == [0, None, 0]
+    assert [record["canary_rewarded"] for record in watch.history] == [0, None, 0]
     assert watch.history[0]["canary_n"] % 3 == 0
     assert watch.alarms == []
 

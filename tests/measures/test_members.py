@@ -37,7 +37,7 @@ def test_gap_and_correlation_agree_with_a_slow_loop(n):
         others = [j for j in range(4) if j != k]
         gaps.append(np.mean([z[row, k] - np.mean([z[row, j] for j in others]) for row in picks]))
         correlations += [spearmanr(z[picks, k], z[picks, j]).statistic for j in others]
-    (found,) = underspecification(scores, group_size=16, n=[n]).by_pressure
+    (found,) = underspecification(scores, group_size=16, n=[n]).by_n
     assert found.gap == pytest.approx(np.mean(gaps), abs=1e-12)
     assert found.spearman == pytest.approx(np.mean(correlations), abs=1e-12)
 
@@ -45,7 +45,7 @@ def test_gap_and_correlation_agree_with_a_slow_loop(n):
 def test_the_gap_of_independent_likings_grows_as_theory_says():
     # With z_k = (q + e_k)/√2, picking by z_k raises E[z_j] by half of E[z_k]: the gap is half the mean of a maximum.
     _, scores = world(n_prompts=400)
-    one, four = underspecification(scores, group_size=64, n=[1, 4]).by_pressure
+    one, four = underspecification(scores, group_size=64, n=[1, 4]).by_n
     assert one.gap == pytest.approx(0.0, abs=1e-9)
     assert four.interval[0] < 0.5 * 1.02938 < four.interval[1]  # E[max of 4 normals]
     assert four.spearman < one.spearman == pytest.approx(6 / math.pi * math.asin(0.5 / 2), abs=0.02)
@@ -54,16 +54,16 @@ def test_the_gap_of_independent_likings_grows_as_theory_says():
 def test_members_that_say_one_thing_on_different_scales_leave_no_gap():
     quality, _ = world()
     found = underspecification(np.stack([quality, 1e6 * quality - 3, 1e-6 * quality], axis=1), group_size=64)
-    for pressure in found.by_pressure:
-        assert pressure.spearman == pytest.approx(1.0)
-        assert pressure.gap == pytest.approx(0.0, abs=1e-9)
+    for best in found.by_n:
+        assert best.spearman == pytest.approx(1.0)
+        assert best.gap == pytest.approx(0.0, abs=1e-9)
 
 
 def test_members_that_never_vary_have_no_correlation():
     found = underspecification(np.ones((8, 2)), group_size=4, n=[1])
-    assert math.isnan(found.by_pressure[0].spearman)
-    assert found.by_pressure[0].gap == 0.0
-    assert math.isnan(underspecification([[1.0, 2.0], [2.0, 1.0]], group_size=2, n=[1]).by_pressure[0].spearman)
+    assert math.isnan(found.by_n[0].spearman)
+    assert found.by_n[0].gap == 0.0
+    assert math.isnan(underspecification([[1.0, 2.0], [2.0, 1.0]], group_size=2, n=[1]).by_n[0].spearman)
 
 
 def test_a_row_that_one_member_left_unscored_is_left_out():
@@ -71,12 +71,12 @@ def test_a_row_that_one_member_left_unscored_is_left_out():
     holes = scores.copy()
     holes[[3, 9]] = [NAN, np.inf, 0.0, 1e9]
     kept = np.delete(scores, [3, 9], axis=0)
-    (found,) = underspecification(holes, group_size=8, n=[1]).by_pressure
+    (found,) = underspecification(holes, group_size=8, n=[1]).by_n
     # Of one candidate each, every scored row is its own pick, and prompts weigh alike.
     z = (kept - kept.mean(axis=0)) / kept.std(axis=0)
     assert found.spearman == pytest.approx(np.mean(spearmanr(z).statistic[np.triu_indices(4, 1)]))
-    assert math.isfinite(underspecification(holes, group_size=8, n=[8]).by_pressure[0].gap)
-    nobody = underspecification(np.full((8, 2), NAN), group_size=8, n=[2]).by_pressure[0]
+    assert math.isfinite(underspecification(holes, group_size=8, n=[8]).by_n[0].gap)
+    nobody = underspecification(np.full((8, 2), NAN), group_size=8, n=[2]).by_n[0]
     assert math.isnan(nobody.gap)
     assert nobody.interval == (-math.inf, math.inf)
 
@@ -137,7 +137,7 @@ def test_unscored_rows_are_never_picked_and_a_constant_feature_does_not_drift():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: underspecification(np.ones((4, 1)), group_size=2), "have 1 member, and one has nobody to disagree"),
+        (lambda: underspecification(np.ones((4, 1)), group_size=2), "have 1 member, and it takes two to disagree"),
         (lambda: underspecification(np.ones(4), group_size=2), "source_rewards must have two dimensions, got shape"),
         (lambda: underspecification(np.ones((5, 2)), group_size=2), "5 rows are not a whole number of groups of 2"),
         (lambda: underspecification(np.ones((4, 2)), group_size=2, n=[4]), r"n is 4, outside \[1, 2\]"),
@@ -152,7 +152,7 @@ def test_unscored_rows_are_never_picked_and_a_constant_feature_does_not_drift():
             r"chosen and rejected have shapes \(1, 3\) and \(1, 3\), but there are 2 members",
         ),
         (lambda: shared_hack_drift({}, {"r": [1.0]}, group_size=1), "features or rewards are empty"),
-        (lambda: shared_hack_drift({"f": [1, 2]}, {"r": [1, 2]}, group_size=2, n=[2]), "a slope needs two pressures"),
+        (lambda: shared_hack_drift({"f": [1, 2]}, {"r": [1, 2]}, group_size=2, n=[2]), "a slope needs two values"),
         (
             lambda: shared_hack_drift({"f": [1.0]}, {"r": [1.0, 2.0]}, group_size=2, n=[1, 2]),
             r"shared_hack_drift: features and rewards have shapes \[\(1,\), \(2,\)\]. Pass one value per response",

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from rewardsmith.measures.best_of_n import best_of_n_curve, powers_of_two, tilted_curve
-from rewardsmith.measures.members import Pressure
+from rewardsmith.measures.members import BestOfN
 from rewardsmith.measures.turning_points import advice, named, onset
 
 N = powers_of_two(32)
@@ -74,7 +74,7 @@ def heavy(rng, n_prompts, size):
 def test_the_turn_of_a_proxy_with_heavy_tails_is_found():
     sizes = powers_of_two(256)
     population = best_of_n_curve(*heavy(np.random.default_rng(99), 4000, 256), n=sizes, n_resamples=1)
-    true_peak = population.pressure[population.gold.mean.argmax()]
+    true_peak = population.strength[population.gold.mean.argmax()]
     assert 2 < true_peak < 64
     found = [
         onset(best_of_n_curve(*heavy(np.random.default_rng(seed), 200, 256), n=sizes, n_resamples=1), n_draws=1000)
@@ -82,15 +82,15 @@ def test_the_turn_of_a_proxy_with_heavy_tails_is_found():
     ]
     assert sum(one.declines for one in found) >= 18
     assert sum(one.interval[0] <= true_peak <= one.interval[1] for one in found) >= 18
-    assert sum(one.pressure is not None and one.drop_interval[0] > 0 for one in found) >= 18
+    assert sum(one.strength is not None and one.drop_interval[0] > 0 for one in found) >= 18
 
 
 def test_a_proxy_that_is_gold_has_no_onset():
     gold = np.random.default_rng(0).normal(size=(100, 32))
     for curve in (best_of_n_curve(gold, gold, n=N), tilted_curve(gold, gold, kl=[0.0, 0.5, 1.0])):
         found = onset(curve)
-        assert (found.pressure, found.kl, found.declines) == (None, None, False)
-        assert found.interval == (curve.pressure[-1], curve.pressure[-1])  # surely higher than everywhere before
+        assert (found.strength, found.kl, found.declines) == (None, None, False)
+        assert found.interval == (curve.strength[-1], curve.strength[-1])  # surely higher than everywhere before
         assert (found.drop, found.drop_interval[0]) == (0.0, 0.0)
         assert found.final_interval[0] > 0
 
@@ -146,10 +146,10 @@ def test_the_draws_are_the_same_each_time():
 def test_advice_stops_where_the_interval_begins():
     turning = curve_of(np.random.default_rng(0).normal([0, 1, 2, 3, 1, 0], 0.3, size=(50, 6)))
     said = advice(onset(turning), turning)
-    assert said.startswith("Stop at best of 8 (KL 1.20), or hold a policy at that KL by its coefficient")
+    assert said.startswith("Stop at best of 8 (KL 1.20), hold a policy at that KL by its coefficient")
     assert "train an ensemble" in said
-    apart = Pressure(32, 0.4, 1.0, (0.6, 1.4))
-    assert "the least of the members, which part there" in advice(onset(turning), turning, members=apart)
+    apart = BestOfN(32, 0.4, 1.0, (0.6, 1.4))
+    assert "the minimum over members, which disagree there" in advice(onset(turning), turning, members=apart)
     alike = apart._replace(interval=(-0.1, 0.2))
     assert "train an ensemble" in advice(onset(turning), turning, members=alike)
 
@@ -159,16 +159,16 @@ def test_advice_without_a_sure_turn_or_without_a_safe_start():
     rising, falling = (curve_of(rng.normal(means, 0.3, size=(50, 4))) for means in ([0, 1, 2, 3], [3, 2, 1, 0]))
     flat = curve_of(np.array([[0.0, 2.0, 0.0], [0.0, -1.0, 0.0], [1.0, 2.0, 1.0], [0.0, 0.0, 1.0]]))
     assert "up to best of 8 (KL 1.20), where gold is still rising" in advice(onset(rising), rising)
-    assert advice(onset(falling), falling).startswith("No pressure by this reward is known to be safe")
+    assert advice(onset(falling), falling).startswith("No optimization by this reward is known to be safe")
     assert onset(flat).declines is False
-    assert advice(onset(flat)._replace(pressure=2.0), flat).count("is not surely past its peak") == 1
+    assert advice(onset(flat)._replace(strength=2.0), flat).count("is not clearly past its peak") == 1
 
 
 def test_points_have_names():
     rewards = np.random.default_rng(0).normal(size=(50, 64))
     curve = tilted_curve(rewards, kl=[0.0, 0.5])
     assert named(curve, 0) == "KL 0.00 (β = ∞)"
-    assert named(curve, 1) == f"KL 0.50 (β = {1 / curve.pressure[1]:.3g})"
+    assert named(curve, 1) == f"KL 0.50 (β = {1 / curve.strength[1]:.3g})"
 
 
 def test_errors_say_what_is_wrong():

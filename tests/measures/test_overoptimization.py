@@ -112,7 +112,7 @@ def test_scale_and_level_of_the_reward_leave_gold_and_kl_as_they_are():
     np.testing.assert_allclose(units[0], units[1], atol=1e-12)
     tilts = [tilted_curve(r, gold, kl=[0.0, 0.3, 1.0]) for r in (rewards, 4 * rewards + level)]
     np.testing.assert_allclose(tilts[0].gold_by_prompt, tilts[1].gold_by_prompt, atol=1e-12)
-    np.testing.assert_allclose(tilts[0].pressure, 4 * tilts[1].pressure, rtol=1e-9)
+    np.testing.assert_allclose(tilts[0].strength, 4 * tilts[1].strength, rtol=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 32])
@@ -146,7 +146,7 @@ def test_the_tilted_policy_is_the_direct_sum():
     rewards, gold = drawn(6, 12)
     rewards[0, 3], gold[2, 5] = NAN, NAN
     curve = tilted_curve(rewards, gold, kl=[0.0, 0.2, 0.6], least_effective=1.0)
-    for k, inverse in enumerate(curve.pressure):
+    for k, inverse in enumerate(curve.strength):
         nats = []
         for p in range(6):
             known = [(r, g) for r, g in zip(rewards[p], gold[p], strict=True) if not math.isnan(r + g)]
@@ -167,18 +167,18 @@ def test_of_normal_rewards_the_tilt_gains_what_theory_says():
     """exp(r/β) moves a standard normal by 1/β, at KL 1/(2β²)."""
     rewards = np.random.default_rng(0).normal(size=(200, 2000))
     curve = tilted_curve(rewards, kl=[0.125, 0.5])
-    np.testing.assert_allclose(curve.pressure, [0.5, 1.0], rtol=0.02)
+    np.testing.assert_allclose(curve.strength, [0.5, 1.0], rtol=0.02)
     np.testing.assert_allclose(curve.reward_gain.mean, [0.5, 1.0], rtol=0.02)
 
 
 def test_the_tilted_curve_stops_where_too_few_completions_count():
     rewards, gold = drawn(30, 16)
     curve = tilted_curve(rewards, gold, kl=[0.0, 0.5, 1.0, 2.0, 2.5], least_effective=4.0)
-    assert len(curve.pressure) == 3
+    assert len(curve.strength) == 3
     assert curve.stopped.startswith("at KL 2 the median prompt has ")
     assert curve.stopped.endswith(" completions in effect, below 4.")
     greedy = tilted_curve([[0.0, 0.0, 1.0, 1.0]], kl=[0.0, 0.5, 0.7], least_effective=1.0)
-    assert len(greedy.pressure) == 2  # the two best share all weight at KL log 2 = 0.693
+    assert len(greedy.strength) == 2  # the two best share all weight at KL log 2 = 0.693
     assert greedy.stopped == "no β brings the mean KL to 0.7 on these completions."
 
 
@@ -254,7 +254,7 @@ def test_resampled_means_are_means_of_what_was_drawn():
         (lambda: best_of_n_curve([[1.0, 2.0]], n=[1], n_resamples=0), "n_resamples is 0, outside"),
         (lambda: best_of_n_curve([[1.0, 2.0]], n=[1], alpha=2.0), "alpha is 2.0, outside"),
         (lambda: tilted_curve([[1.0, 2.0]], kl=[-1.0]), r"tilted_curve: kl is -1.0, outside \[0, inf\]"),
-        (lambda: tilted_curve([[1.0, 2.0]], kl=[0.0]), "the first KL, 0, is out of reach: at KL 0 .*Begin with kl 0"),
+        (lambda: tilted_curve([[1.0, 2.0]], kl=[0.0]), "the first KL, 0, cannot be reached: at KL 0 .*Begin with kl 0"),
         (lambda: tilted_curve([[1.0, NAN]], kl=[0.0]), "tilted_curve: none of 1 prompts has 2 completions"),
     ],
 )

@@ -125,7 +125,7 @@ def test_refusals():
     graph = PreferenceGraph(3)
     with pytest.raises(ValueError, match=r"PreferenceGraph.add_edges: a variance is 0.0, which must be above 0. Merge"):
         graph.add_edges(0, 1, 0.0)
-    with pytest.raises(ValueError, match=r"add_edges: response 2 is tied to itself. Drop that edge"):
+    with pytest.raises(ValueError, match=r"add_edges: response 2 has an edge to itself. Drop that edge"):
         graph.add_edges(2, 2, 1.0)
     with pytest.raises(
         ValueError, match=r"uncertainty: nodes reach from 3 to 3, outside the 3 responses. Count from 0"

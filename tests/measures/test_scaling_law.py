@@ -84,7 +84,7 @@ def test_a_point_without_weight_does_not_count():
         ({"kind": "ppo"}, "scaling_law: kind is 'ppo', which is not one of 'best_of_n', 'rl'"),
         ({"level": 0.0}, "level is 0.0, outside"),
         ({"gold": [1.0, 2.0]}, r"shapes \(8,\), \(2,\) and \(8,\). Pass \(K,\)"),
-        ({"kl": -KL}, "a kl or weight is negative, or something is not finite. Leave such points out"),
+        ({"kl": -KL}, "a kl or weight is negative, or a value is not finite. Leave such points out"),
         ({"kl": np.repeat([0.0, 1.0], 4)}, "two coefficients need three points above 0. Measure at more"),
     ],
 )

@@ -148,7 +148,7 @@ def test_sources_that_never_differ_within_a_group_are_named():
     rewards[:, 1] = 0.0
     (dead,) = [f for f in judge_sources(weighted_table(("a", "b"), np.ones(2), rewards, groups), rows_of(groups))
                if f.probe == "dead_source"]  # fmt: skip
-    assert (dead.severity, dead.message) == ("low", "Source 'b' always pays 0 and teaches nothing here.")
+    assert (dead.severity, dead.message) == ("low", "Source 'b' is always 0, so it carries no signal here.")
     logged = weighted_table(("a", "b"), np.array([1.0, 0.0]), rewards, groups)
     assert "dead_source" not in severities(logged)
 

@@ -23,7 +23,7 @@ from rewardsmith.monitors import (
 )
 from rewardsmith.monitors.kinds import dead_group_rate, infinite_rewards, unscored_rate
 from rewardsmith.monitors.measures import dead_groups, length_correlation, source_key
-from rewardsmith.monitors.rows import canary_rows, count_paid, evidence
+from rewardsmith.monitors.rows import canary_rows, count_rewarded, evidence
 
 NAN = float("nan")
 
@@ -199,7 +199,7 @@ def test_canaries_speak_as_the_prompt_does():
 
 
 def test_an_unscored_canary_is_neither_paid_nor_tried():
-    assert count_paid([1.0, 0.5, None, NAN, 0.0], paid_above=0.4) == (2, 3)
+    assert count_rewarded([1.0, 0.5, None, NAN, 0.0], above=0.4) == (2, 3)
 
 
 # --- monitors ----------------------------------------------------------------------------------------------------
@@ -418,10 +418,10 @@ def test_divergence_waits_where_gold_is_scored_now_and_then():
 
 def test_canaries_alarm_above_their_rate_and_not_below():
     """τ = 0.02: 20 of 184 is beyond any interval; 4 of 184, the rate itself, is not."""
-    assert run(canary_false_positives(), [{"canary_paid": 20, "canary_n": 184}]).value == pytest.approx(20 / 184)
-    assert run(canary_false_positives(), [{"canary_paid": 4, "canary_n": 184}]) is None
-    assert run(canary_false_positives(), [{"canary_paid": None, "canary_n": None}]) is None
-    assert run(canary_false_positives(), [{"canary_paid": 0, "canary_n": 0}]) is None
+    assert run(canary_false_positives(), [{"canary_rewarded": 20, "canary_n": 184}]).value == pytest.approx(20 / 184)
+    assert run(canary_false_positives(), [{"canary_rewarded": 4, "canary_n": 184}]) is None
+    assert run(canary_false_positives(), [{"canary_rewarded": None, "canary_n": None}]) is None
+    assert run(canary_false_positives(), [{"canary_rewarded": 0, "canary_n": 0}]) is None
 
 
 def test_length_bias_alarms_on_pay_for_length_only():
@@ -462,13 +462,13 @@ def test_the_kl_budget_says_what_it_bought():
     records = [{"kl": 0.02 * t + 0.01 * (-1) ** t, "proxy": 0.1 + 0.01 * t} for t in range(60)]
     alarm = run(kl_budget(), records)
     rise = sum(r["proxy"] for r in records[alarm.step - 9 : alarm.step + 1]) / 10 - 0.145  # the first block's mean
-    assert f"the reward rose by {rise:.2g} since the start" in alarm.message
+    assert f"The reward rose by {rise:.2g} since the start" in alarm.message
 
 
 def test_every_default_monitor_is_silent_on_a_healthy_run_and_its_words_can_be_formatted():
     healthy = {
         "proxy": 0.5, "gold": 0.5, "length_correlation": 0.1, "length_freedom": 50, "dead_groups": 1, "n_groups": 8,
-        "unscored": 0, "infinite": 0, "n_rows": 64, "canary_paid": 0, "canary_n": 184, "kl": 0.1,
+        "unscored": 0, "infinite": 0, "n_rows": 64, "canary_rewarded": 0, "canary_n": 184, "kl": 0.1,
         "proxy_low": 0.0, "proxy_high": 1.0, "gold_low": 0.0, "gold_high": 1.0, "gold_n": 64,
     }  # fmt: skip
     watch = Watch()
@@ -508,7 +508,7 @@ ROWS = [
 @pytest.mark.parametrize(
     ("shows", "completions"),
     [
-        ("paid", ["hack", "right", "long"]),  # the paid, the least deserved first
+        ("rewarded", ["hack", "right", "long"]),  # the rewarded, the least deserved first
         ("longest", ["long", "hack", "right"]),
         ("unscored", ["broken"]),
         ("canaries", ["."]),

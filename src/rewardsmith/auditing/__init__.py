@@ -1,4 +1,4 @@
-"""Ask of a reward, offline, how it can be gamed, where it is blind, noisy or inconsistent, and what helps."""
+"""Audit a reward offline: find how it can be gamed, and what it ignores, repeats wrongly or favors."""
 
 from rewardsmith.auditing.benchmarks.run import run_benchmark
 from rewardsmith.auditing.finding import SEVERITIES, Finding

@@ -1,4 +1,4 @@
-"""How a probe asks: it yields rows to score, is sent the scores, and returns its outcome; many run in shared rounds."""
+"""Run probes in shared rounds: each yields rows to score, gets the scores, and returns its outcome."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ T = TypeVar("T")
 class Ask(NamedTuple):
     """Rows that a probe wants scored.
 
-    nonce: rows sent again under the same nonce are not scored again; another nonce scores them anew.
+    nonce: a row is scored once per nonce; another nonce scores it again.
     whole: exactly one call, with exactly these rows in this order.
-    check_mutation: also say whether the reward changed its inputs.
-    source: which of several rewards scores them; "" where there is one.
+    check_mutation: also report whether the reward changed its inputs.
+    source: which of several rewards scores them; "" if there is one.
     """
 
     rows: Sequence[Row]
@@ -36,7 +36,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a probe: findings, what there is to draw, or why it could not ask."""
+    """The result of a probe: findings, what the report draws, or why it did not run."""
 
     findings: tuple[Finding, ...] = ()
     rates: tuple[Rate, ...] = ()
@@ -46,17 +46,17 @@ class Outcome:
 
 
 Building = Generator[list[Ask], list[list[Scored]], T]
-"""Work under way that yields what it wants scored, is sent the scores, one list per `Ask`, and returns its result."""
+"""A generator that yields rows to score, is sent one list of scores per `Ask`, and returns its result."""
 Asking = Building[Outcome]
-"""A probe under way."""
+"""A running probe."""
 Answer = Outcome | Finding
 """What a probe returns; a finding alone is an outcome of one finding."""
 
 
 class Probe(NamedTuple):
-    """A question by name, and how it is asked.
+    """A named question and the function that asks it.
 
-    ask: the baseline to a generator of asks, or, for a probe that scores nothing, straight to its outcome.
+    ask: maps the baseline to a generator of `Ask`s, or to an outcome if the probe scores nothing.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Probe(NamedTuple):
 class Prepared(NamedTuple):
     """A subject whose baseline was scored.
 
-    kind: what the reward turned out to be, in words.
-    n_rows: how many rows the report speaks of.
-    honest: ordinary completions; a reward that fails on one is worse than one that fails on odd input.
-    questions: every probe with the baseline that it starts from, in the order of the report.
-    levels: the scores of honest completions by name, for the histogram.
+    kind: the detected kind of reward, in words.
+    n_rows: number of rows in the report.
+    honest: ordinary completions; failing on one is worse than failing on odd input.
+    questions: every probe with its baseline, in the order of the report.
+    levels: scores of honest completions by name, for the histogram.
     reads: the answer formats that the reward reads, best first.
-    nothing, cause: what could not be scored at all, so that no probe is asked, and the usual cause; else "".
+    nothing, cause: what could not be scored, so that no probe runs, and the usual cause; else "".
     """
 
     kind: str
@@ -87,14 +87,12 @@ class Prepared(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What is audited, as the runner needs it.
+    """The audited reward or rewards, as the runner needs them.
 
-    targets: source → reward; the only one goes by "". references: likewise, rewards that are asked for comparison and
-        are not audited.
-    rows: what it was given, or brings along.
-    n_questions: variants over all probes, roundly, by which the error level is divided so that a sound reward stays
-        clean.
-    prepare: scorers by source and the error level per question, to the baseline under way.
+    targets: source → reward; a single one is named "". references: likewise, rewards used for comparison only.
+    rows: the given rows, or the target's own.
+    n_questions: about how many variants all probes try; the error level is divided by it.
+    prepare: maps scorers by source and the error level per question to the generator that builds the baseline.
     """
 
     name: str
@@ -112,14 +110,14 @@ def rows_within(budget: float, *, calls_per_row: float, least: int, most: float 
 
 
 class Rounds:
-    """Score what several probes ask, round by round, and keep a record of every row that got no reward.
+    """Score what several probes ask for, round by round, and record every row that got no reward.
 
-    sent: source → its different rows. broken: source → those of them that got no reward at least once, with the first
-        failure. cut_short: the probes of which a row was not sent, because too many had timed out.
+    sent: source → its distinct rows. broken: source → rows that got no reward at least once, with the first failure.
+    cut_short: probes with a row that was not sent, because too many rows had timed out.
     """
 
     def __init__(self, scorers: Mapping[str, Scorer], *, references: Collection[str] = ()) -> None:
-        """Count for all scorers but the references, and from the first round on: trials of a form do not count."""
+        """Count calls of every scorer but the references, from the first round on."""
         self.scorers = scorers
         audited = [source for source in scorers if source not in references]
         self.sent: dict[str, set[tuple[str, str, str]]] = {source: set() for source in audited}
@@ -143,18 +141,18 @@ class Rounds:
 
     @property
     def unscored(self) -> Counter[str]:
-        """Reason → how many of these calls, and of rows without text, came back without a reward, by name."""
+        """Reason → how many of these calls, or rows without text, returned no reward."""
         return Counter(dict(sorted(self._since("unscored").items())))
 
     def run(self, asking: Building[T]) -> T:
-        """The result of one generator."""
+        """Run one generator and return its result."""
         result: T = self.run_all({"": asking})[""]
         return result
 
     def run_all(self, running: Mapping[str, Building[Any] | Any]) -> dict[str, Any]:
-        """Score in every round all that is asked for, ordinary rows in one job, until every generator has returned.
+        """Run all generators to their end; each round scores their ordinary rows in one job.
 
-        What is no generator is a result already.
+        Any other value counts as a finished result.
         """
         results = {name: None if isinstance(asking, Generator) else asking for name, asking in running.items()}
         replies: dict[str, Any] = {name: None for name, asking in running.items() if isinstance(asking, Generator)}
@@ -190,7 +188,7 @@ class Rounds:
             sent, broken = self.sent[source], self.broken[source]
             for row, score in zip(rows, scores, strict=True):
                 if score.reason != "unasked":
-                    # What tells one row from another, however often it is sent.
+                    # Identity of a row, however often it is sent.
                     sent.add(content := (row.prompt_text, row.text, str(row.columns.get("answer"))))
                     if score.reason is not None:
                         broken.setdefault(content, (row, score))

@@ -1,4 +1,4 @@
-"""The panel: honest right and honest wrong answers in the form the reward reads, against which all else is judged."""
+"""Build the baseline of an audit: honest right and wrong answers in the format that the reward reads."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from typing import NamedTuple
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.equivalence.keys import committed, key_kind
 from rewardsmith.auditing.equivalence.wrong import wrong_answers
-from rewardsmith.auditing.texts import CARRIERS, Carrier
+from rewardsmith.auditing.texts import ANSWER_FORMATS, AnswerFormat
 from rewardsmith.data import Row
 from rewardsmith.data.rows import has_text
 from rewardsmith.scoring.work import Scored
 
-PROBED = 8  # items on which carriers are tried
-CONDUCT_ROWS = 16  # rows scored again and again
-LEAST_OF_SPREAD = 0.05  # a gap between right and wrong below this share of what format moves is no verdict on answers
+PROBED = 8  # items on which answer formats are tried
+CONDUCT_ROWS = 16  # rows scored repeatedly
+LEAST_OF_SPREAD = 0.05  # of the spread over formats, which right minus wrong must exceed in a verifier
 PSEUDO_KEYS = ("seven", "eleven")
-"""What carriers hold where rows bring no answer: content, so that no format is a shell."""
+"""Answers used where rows have none, so that no format is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One prompt of the panel, with what honest policies answer there and what they are paid.
+    """One prompt of the baseline, with honest answers and their scores.
 
-    level: what an honest wrong answer is paid (the median over several); for a reward that does not look at answers,
-        what an honest completion is paid.
-    gap: the distance in which gains are measured, > 0: from wrong to right, or the spread of honest completions.
+    level: median score of honest wrong answers, or of an honest completion if the reward ignores answers.
+    unit: > 0, the unit of gains: right minus wrong, or the spread of honest completions.
     """
 
     row: Row
@@ -39,11 +38,11 @@ class Item:
     right: float | None = None
     wrong_scores: tuple[float | None, ...] = ()
     level: float = 0.0
-    gap: float = 1.0
+    unit: float = 1.0
 
 
 class Conduct(NamedTuple):
-    """Scores of the same rows: among the first rows ever sent, twice in one order, once in reverse, once one by one."""
+    """Scores of the same rows: at first, twice in one order, once in reverse, once one by one."""
 
     rows: tuple[Row, ...]
     earliest: list[Scored]
@@ -53,7 +52,7 @@ class Conduct(NamedTuple):
     single: list[Scored]
 
     def largest_difference(self) -> float:
-        """The largest distance between two scores of one row, in reward units."""
+        """Return the largest difference between two scores of one row, in reward units."""
         spread = 0.0
         for scores in zip(self.first, self.again, self.reverse, self.single, strict=True):
             known = [score.reward for score in scores if score.reward is not None]
@@ -65,15 +64,15 @@ NO_CONDUCT = Conduct((), [], [], [], [], [])
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """What every probe starts from.
+class Baseline:
+    """The scored honest answers that every probe starts from.
 
-    verifier: whether the reward tells right from wrong answers in some carrier.
-    keyed: whether the rows bring reference answers; reads_answers: whether the reward is known to read one.
-    carrier, explicit: the simplest and the most committal of the carriers that are paid best.
-    accepted: the names of all carriers paid that well.
-    formatted: how much more the best carrier is paid than a bare answer, in reward units.
-    noise: the largest difference between two scores of one row, in reward units.
+    verifier: whether the reward separates right from wrong answers in some answer format.
+    keyed: whether the rows have reference answers; reads_answers: whether the reward is known to read one.
+    answer_format, explicit: the simplest and the most explicit of the formats that score best.
+    accepted: names of all formats that score as well.
+    formatted: score of the best format less that of a bare answer, in reward units.
+    noise: largest difference between two scores of one row, in reward units.
     alpha: the error level per question.
     """
 
@@ -81,8 +80,8 @@ class Panel:
     verifier: bool
     keyed: bool
     reads_answers: bool
-    carrier: Carrier
-    explicit: Carrier
+    answer_format: AnswerFormat
+    explicit: AnswerFormat
     accepted: tuple[str, ...]
     formatted: float
     noise: float
@@ -91,63 +90,63 @@ class Panel:
     rollouts: tuple[Row, ...] = ()
 
     def gain(self, item: Item, reward: float, *, over: float | None = None) -> float:
-        """How much more than the item's level (or than `over`) was paid, in gaps, less what noise explains."""
+        """Return the reward above the item's level (or `over`), in units of the item, less what noise explains."""
         surplus = reward - (item.level if over is None else over)
         beyond = max(abs(surplus) - self.noise, 0.0)
-        return (beyond if surplus > 0 else -beyond) / item.gap
+        return (beyond if surplus > 0 else -beyond) / item.unit
 
     @property
     def unit(self) -> float:
-        """In what differences between scores of one row are measured: the first item's gap."""
-        return self.items[0].gap if self.items else 1.0
+        """The unit of differences between scores of one row: that of the first item."""
+        return self.items[0].unit if self.items else 1.0
 
     @property
     def blind(self) -> str:
-        """Why content cannot be judged, or "": the reward reads an answer that the rows do not show."""
-        return "the reward reads an answer that the rows do not show" if self.reads_answers and not self.keyed else ""
+        """The reason why content cannot be judged: the reward reads an answer that the rows lack; else ""."""
+        return "the reward reads an answer column that the rows lack" if self.reads_answers and not self.keyed else ""
 
     @property
     def kind(self) -> str:
-        """What the reward turned out to be, in words."""
+        """The detected kind of reward, in words."""
         if self.blind:
-            return "verifier whose answers the rows do not show"
+            return "verifier, but the rows have no answers"
         if not self.items:
             return "unknown, as no honest answer could be scored"
         if not self.verifier:
-            return "format or style reward" if self.formatted > self.noise else "reward that does not look at answers"
+            return "format or style reward" if self.formatted > self.noise else "reward that ignores answers"
         return "verifier"
 
 
-def build_panel(
+def build_baseline(
     rows: Sequence[Row], *, rng: random.Random, size: int, alpha: float, reads_answers: bool
-) -> Building[Panel]:
-    """Find the form the reward reads, then score honest right and wrong answers in it.
+) -> Building[Baseline]:
+    """Find the answer format that the reward reads, then score honest right and wrong answers in it.
 
     Args:
-        rows: at least one; those with an `answer` make a verifier's panel.
+        rows: at least one; if any have an `answer`, only these are used.
         size: how many rows become items.
-        alpha: the error level per question, handed on to the probes.
+        alpha: the error level per question, for the probes.
         reads_answers: whether the reward is known to read a reference answer.
     """
     items = _items(rows, rng=rng, size=size)
     keyed = bool(items[0].row.answer and items[0].row.answer.strip())
     probed = items[:PROBED]
-    asked = [Ask([item.row.with_completion(carrier.wrap(text)) for item in probed for text in _trio(item)])
-             for carrier in CARRIERS]  # fmt: skip
+    asked = [Ask([item.row.with_completion(answer_format.wrap(text)) for item in probed for text in _trio(item)])
+             for answer_format in ANSWER_FORMATS]  # fmt: skip
     scores = yield asked
     means = [_means(carried) for carried in scores]
     accepted = _best(means, keyed=keyed)
     repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in _trio(item))
-    conduct = yield from score_repeatedly(repeated[:CONDUCT_ROWS], scores[CARRIERS.index(accepted[0])])
+    conduct = yield from score_repeatedly(repeated[:CONDUCT_ROWS], scores[ANSWER_FORMATS.index(accepted[0])])
     noise = conduct.largest_difference()
     known = [pair.right for pair in means if pair.right is not None]
     spread = max(known) - min(known) if known else 0.0
-    gap = means[CARRIERS.index(accepted[0])].gap
-    verifier = keyed and gap > max(4 * noise + 1e-9, LEAST_OF_SPREAD * spread)
+    difference = means[ANSWER_FORMATS.index(accepted[0])].difference
+    verifier = keyed and difference > max(4 * noise + 1e-9, LEAST_OF_SPREAD * spread)
     if not verifier:
         accepted = _best(means, keyed=False)
     formatted = max(known) - means[0].right if means[0].right is not None else 0.0
-    # Each item's key and wrong answers in the carrier; items without a level are left out.
+    # Score each item's key and wrong answers in that format; leave out items without a level.
     texts = [(item.key, *item.wrongs) for item in items]
     scores = yield [
         Ask([item.row.with_completion(accepted[0].wrap(text)) for text in own])
@@ -155,23 +154,24 @@ def build_panel(
     ]
     scored = []
     for item, (right, *wrongs) in zip(items, scores, strict=True):
-        paid = [wrong.reward for wrong in wrongs if wrong.reward is not None]
-        level = (median(paid) if paid else None) if verifier else right.reward
+        below = [wrong.reward for wrong in wrongs if wrong.reward is not None]
+        level = (median(below) if below else None) if verifier else right.reward
         if level is not None:
             scored.append(replace(item, right=right.reward, wrong_scores=tuple(w.reward for w in wrongs), level=level))
-    gaps = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
-    typical = median(gaps) if verifier and gaps else max(spread, 0.1 * max((abs(i.level) for i in scored), default=0.0))
+    units = [item.right - item.level for item in scored if item.right is not None and item.right > item.level]
+    least = 0.1 * max((abs(item.level) for item in scored), default=0.0)
+    typical = median(units) if verifier and units else max(spread, least)
     typical = typical if typical > 0 else 1.0
-    # From an item's wrong answers to its key; the usual gap where the key itself is hardly paid.
-    gaps = [item.right - item.level if verifier and item.right is not None else 0.0 for item in scored]
-    return Panel(
-        items=tuple(replace(i, gap=g if g > 0.5 * typical else typical) for i, g in zip(scored, gaps, strict=True)),
+    # Right minus wrong per item, or the median of it if the key scores hardly above the wrong answers.
+    units = [item.right - item.level if verifier and item.right is not None else 0.0 for item in scored]
+    return Baseline(
+        items=tuple(replace(i, unit=u if u > 0.5 * typical else typical) for i, u in zip(scored, units, strict=True)),
         verifier=verifier,
         keyed=keyed,
         reads_answers=reads_answers,
-        carrier=accepted[0],
+        answer_format=accepted[0],
         explicit=accepted[min(1, len(accepted) - 1)] if accepted[0].name == "bare" else accepted[0],
-        accepted=tuple(carrier.name for carrier in accepted),
+        accepted=tuple(answer_format.name for answer_format in accepted),
         formatted=formatted,
         noise=noise,
         alpha=alpha,
@@ -197,13 +197,13 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
 
 
 def _trio(item: Item) -> tuple[str, str, str]:
-    """The key, a wrong answer near it and one far from it, either of which a faulty reward may pay."""
+    """Return the key, a wrong answer near it and one far from it; a faulty reward may accept either."""
     return item.key, item.wrongs[0], item.wrongs[-1]
 
 
 class _Means(NamedTuple):
     right: float | None
-    gap: float  # mean of right − wrong where a fifth of the rows tell them apart and few the wrong way, else 0
+    difference: float  # mean of right − wrong if a fifth of the rows separate them and few do so in reverse, else 0
 
 
 def _means(scores: Sequence[Scored]) -> _Means:
@@ -213,26 +213,26 @@ def _means(scores: Sequence[Scored]) -> _Means:
     if not known:
         return _Means(None, 0.0)
     wins, losses = sum(right > wrong for right, wrong in known), sum(right < wrong for right, wrong in known)
-    told_apart = wins >= 0.2 * len(known) and losses <= wins / 4
-    gap = fmean(right - wrong for right, wrong in known) if told_apart else 0.0
-    return _Means(fmean(right for right, _ in known), max(gap, 0.0))
+    separated = wins >= 0.2 * len(known) and losses <= wins / 4
+    difference = fmean(right - wrong for right, wrong in known) if separated else 0.0
+    return _Means(fmean(right for right, _ in known), max(difference, 0.0))
 
 
-def _best(means: Sequence[_Means], *, keyed: bool) -> list[Carrier]:
-    """The carriers paid best, simplest first: by the gap between right and wrong, or by what content is paid."""
-    if keyed and any(pair.gap > 0 for pair in means):
-        widest = max(pair.gap for pair in means)
+def _best(means: Sequence[_Means], *, keyed: bool) -> list[AnswerFormat]:
+    """Return the formats that score best, simplest first: by right minus wrong, or by content alone."""
+    if keyed and any(pair.difference > 0 for pair in means):
+        widest = max(pair.difference for pair in means)
         slack = 0.1 * widest
-        near = {c: pair.right or 0.0 for c, pair in zip(CARRIERS, means, strict=True) if pair.gap >= 0.9 * widest}
+        near = {f: m.right or 0.0 for f, m in zip(ANSWER_FORMATS, means, strict=True) if m.difference >= 0.9 * widest}
     else:
         slack = 1e-9
-        near = {c: pair.right for c, pair in zip(CARRIERS, means, strict=True) if pair.right is not None}
+        near = {f: m.right for f, m in zip(ANSWER_FORMATS, means, strict=True) if m.right is not None}
     top = max(near.values(), default=0.0)
-    return [carrier for carrier, right in near.items() if right >= top - slack] or [CARRIERS[0]]
+    return [answer_format for answer_format, right in near.items() if right >= top - slack] or [ANSWER_FORMATS[0]]
 
 
 def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[Conduct]:
-    """Score the same rows again and again; `earliest` is how they were scored at first."""
+    """Score the same rows repeatedly; `earliest` holds their first scores."""
     first, again, reverse = yield [
         Ask(rows, nonce="conduct 1", whole=True),
         Ask(rows, nonce="conduct 2", whole=True),

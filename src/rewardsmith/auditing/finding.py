@@ -1,4 +1,4 @@
-"""What an audit says: a finding is one question answered with a number, an interval and the rows behind it."""
+"""Findings: the answer to one question, with a figure, its interval and the rows behind it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.intervals import Share
 
-SHOWN_CHARACTERS = 300  # of a text kept as evidence
+SHOWN_CHARACTERS = 300  # kept of a text as evidence
 Severity = Literal["info", "low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
-"""Mildest first. `info` is an observation, never a fault."""
+"""Severities, mildest first. `info` marks an observation, not a fault."""
 NOTHING_TO_DO = "Nothing to do."
 """Advice of an observation."""
 Ladder = tuple[tuple[float, Severity], ...]
-"""Bounds, highest first, and how bad it is to lie surely above each."""
+"""Bounds, highest first, each with the severity of a lower bound above it."""
 
 
 def severity_above(value: float, ladder: Ladder) -> Severity:
-    """Return the severity of the first bound that a value exceeds, "info" where it exceeds none."""
+    """Return the severity of the first bound that a value exceeds, else "info"."""
     return next((severity for bound, severity in ladder if value > bound), "info")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row behind a finding: what was sent, what the reward paid, and what it is compared with."""
+    """One row behind a finding: its text, its reward, and what that is compared with."""
 
     prompt: str
     completion: str
@@ -40,13 +40,13 @@ class Example:
 class Finding:
     """One question, its answer, and what to do.
 
-    probe: which question, a stable identifier such as "enumeration".
-    message: one sentence that is true of the reward as measured.
-    value, interval, n: the measured figure, its interval at the family-wise level, and how many rows it rests on.
-    unit: what `value` measures, such as "share of rows paid" or "reward per appended sentence".
-    advice: the remedy, naming the component we ship for it, or that we ship none yet.
-    remedies: code of what the advice names, ready to paste.
-    why: why the severity is milder than the figure looks, or "".
+    probe: a stable identifier of the question, such as "enumeration".
+    message: at most three sentences on what was measured.
+    value, interval, n: the figure, its interval at the family-wise level, and the number of rows.
+    unit: the unit of `value`, such as "share of rows scored higher" or "seconds per row".
+    advice: the remedy, with the component we ship for it if there is one.
+    remedies: code of the remedies in the advice, ready to paste.
+    why: the reason why the severity is milder than the figure suggests, or "".
     """
 
     probe: str
@@ -62,7 +62,7 @@ class Finding:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The finding in the schema of `report.json`."""
+        """Return the finding in the schema of `report.json`."""
         record = asdict(self)
         record["interval"] = None if self.interval is None else list(self.interval)
         record |= {"examples": [asdict(example) for example in self.examples], "remedies": list(self.remedies)}
@@ -70,17 +70,17 @@ class Finding:
 
 
 def clip(text: str) -> str:
-    """Cut a text at a length that a report can show."""
+    """Cut a text to the length that a report shows."""
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + f"… ({len(text)} characters)"
 
 
 def shown(row: Row, reward: float | None = None, compared_with: float | None = None, note: str = "") -> Example:
-    """Return a row as evidence, cut to what a report can show."""
+    """Return a row as evidence, cut to the length that a report shows."""
     return Example(clip(row.prompt_text), clip(row.text), reward, compared_with, clip(note))
 
 
 def counted(hits: int, n: int, *, alpha: float) -> Share:
-    """Return the share of n > 0 that hit, with Wilson's interval."""
+    """Return the share hits / n, n > 0, with Wilson's interval."""
     return Share(hits / n, *wilson_interval(hits, n, alpha=alpha), n)
 
 
@@ -96,12 +96,12 @@ def finding_of(
     only_faults: bool = False,
     why: str = "",
 ) -> Finding:
-    """Report a figure, and the first three of the rows behind it.
+    """Make a finding of a figure and the first three rows behind it.
 
     Args:
         figure: value, interval and number of rows, as in a `Share`.
-        only_faults: whether an observation has neither advice nor rows.
-        why: why the severity is milder than the figure looks.
+        only_faults: leave an observation without advice and rows.
+        why: the reason for a milder severity.
     """
     if only_faults and severity == "info":
         advice, examples = NOTHING_TO_DO, ()
@@ -110,5 +110,5 @@ def finding_of(
 
 
 def at_least(severity: Severity, floor: Severity) -> bool:
-    """Whether `severity` is `floor` or worse."""
+    """Return whether `severity` is `floor` or worse."""
     return SEVERITIES.index(severity) >= SEVERITIES.index(floor)

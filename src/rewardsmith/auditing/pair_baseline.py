@@ -1,4 +1,4 @@
-"""The baseline of a reward on preference pairs: which pairs are asked about, in which form, and what they score."""
+"""Build the baseline of a reward on preference pairs: the pairs, their input format and their scores."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ from rewardsmith.types import Text
 Floats = NDArray[np.float64]
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
-TRIED = 2  # pairs on which the form is tried
+TRIED = 2  # pairs on which the input format is tried
 
 
 @dataclass(frozen=True, slots=True)
-class PairPanel:
-    """Strict preference pairs, both answers of which were scored, in the form that the reward reads.
+class PairBaseline:
+    """Strict preference pairs with scores of both answers, in the format that the reward reads.
 
-    rows: n pairs, a pair's context written into its prompt where the reward does not take it as a column.
+    rows: n pairs; a context is written into the prompt unless the reward reads it as a column.
     chosen, rejected: (n,) their scores, all finite.
-    ties: pairs that the annotators left undecided, scored or not.
-    bare: (n,) prompts as they were before a context was written into them; empty where none was.
+    ties: pairs labeled as ties, scored or not.
+    bare: (n,) prompts before a context was written into them; empty if none was.
     conduct: repeated scores of some of the answers.
-    alpha: the error level per question. seed: of what a probe draws; the same for every probe.
-    pool: completions to choose the best of, several to a prompt, for questions about optimization; `gold` their true
-        rewards, NaN where unknown; both empty without any.
+    alpha: the error level per question. seed: of every probe's random draws.
+    pool: completions for best-of-n, several per prompt; `gold` their true rewards (NaN if unknown); may be empty.
     """
 
     rows: tuple[PreferenceRow, ...]
@@ -54,44 +53,39 @@ class PairPanel:
 
     @property
     def margins(self) -> Floats:
-        """(n,) chosen less rejected."""
+        """(n,) scores of the chosen answer less the rejected one."""
         return self.chosen - self.rejected
 
     @property
-    def gap(self) -> float:
-        """The unit of effects: the median distance between a pair's two scores; the smallest float where it is 0."""
+    def unit(self) -> float:
+        """The unit of effects: the median |chosen − rejected|, or the smallest float if that is 0."""
         return max(float(np.median(np.abs(self.margins))), float(np.finfo(np.float64).tiny))
 
     @property
-    def unit(self) -> float:
-        """In what differences between scores of one row are measured."""
-        return self.gap
-
-    @property
     def clusters(self) -> list[str]:
-        """n names of prompts: pairs that share one are no independent rows."""
+        """The n prompt names; pairs of one prompt are not independent."""
         return [row.key for row in self.rows]
 
     def rng(self) -> random.Random:
-        """A fresh source of randomness, the same at every call."""
+        """Return a new random generator with the same seed at every call."""
         return random.Random(self.seed)
 
     def text(self, pair: int, side: Side) -> str:
-        """One of a pair's answers as plain text."""
+        """Return one answer of a pair as plain text."""
         return text_of(getattr(self.rows[pair], side))
 
     def score(self, pair: int, side: Side) -> float:
-        """What that answer was paid."""
+        """Return the score of one answer of a pair."""
         return float((self.chosen if side == "chosen" else self.rejected)[pair])
 
     def row(self, pair: int, text: str) -> Row:
-        """What is sent to have `text` scored as an answer to a pair's prompt."""
+        """Return the row that scores `text` as an answer to a pair's prompt."""
         row = self.rows[pair]
         columns = row.columns if row.context is None else {**row.columns, "context": row.context}
         return Row(row.prompt, None, columns).with_completion(text)
 
     def under(self, pair: int, side: Side, context: str | None) -> Row:
-        """What is sent to have a pair's answer scored under another context, or under none."""
+        """Return the row that scores a pair's answer under another context, or without one."""
         row = self.row(pair, self.text(pair, side))
         if not self.bare:
             return replace(row, columns={**row.columns, "context": context})
@@ -101,12 +95,12 @@ class PairPanel:
 
 
 def numbers_of(scores: Sequence[Scored]) -> Floats:
-    """(n,) the rewards, NaN where unscored."""
+    """Return the (n,) rewards, NaN where unscored."""
     return np.array(rewards_of(scores), dtype=np.float64)
 
 
 def number_of(value: Any) -> float:
-    """Return what a column says as a number, NaN where it is none."""
+    """Return a column's value as a number, NaN if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -114,10 +108,10 @@ def number_of(value: Any) -> float:
 
 
 def drawn(rows: Sequence[PreferenceRow], most: int, seed: int) -> list[PreferenceRow]:
-    """At most about `most` rows, from every source as many as it has up to an equal share, prompts whole.
+    """Draw about `most` rows, equally many from each source if it has them, with prompts kept whole.
 
-    All rows of a prompt stay together, so that repeated pairs and reversals by context are still there to compare; the
-    last prompt of a source may so lead beyond its share.
+    All rows of a prompt stay together, which keeps repeated pairs and reversals by context. The last prompt of a source
+    may therefore exceed its share.
     """
     if len(rows) <= most:
         return list(rows)
@@ -141,10 +135,10 @@ def drawn(rows: Sequence[PreferenceRow], most: int, seed: int) -> list[Preferenc
 
 
 class Form:
-    """How a reward reads rows: as strings or conversations, its context written into the prompt or in a column."""
+    """The input format of a reward: strings or conversations, with the context in the prompt or in a column."""
 
     def __init__(self, scorer: Scorer, rows: Sequence[PreferenceRow]) -> None:
-        """Ask the tokenizer whether it has a chat template; where there is none, try what the reward can read."""
+        """Look for a chat template; without a tokenizer, try which format the reward can read."""
         self.written = not takes_context(scorer.target) and any(row.context is not None for row in rows)
         tokenizer = tokenizer_of(scorer.target.reward)
         if tokenizer is not None:
@@ -155,14 +149,14 @@ class Form:
         self.name = resolve_form(scorer, answers).form
 
     def pair(self, row: PreferenceRow, *, bare: bool = False) -> PreferenceRow:
-        """A pair as the reward reads it; `bare` without its context."""
+        """Return a pair in the reward's format, if `bare` without its context."""
         if self.written and row.context is not None and not bare:
             row = row.contextual()
         shapes = {"conversational": row.conversational, "standard": row.standard}
         return replace(shapes[self.name](), prompt_id=row.key) if self.name in shapes else row
 
     def row(self, row: Row) -> Row:
-        """A prompt, perhaps with a completion, as the reward reads it."""
+        """Return a prompt, with or without a completion, in the reward's format."""
         context = row.columns.get("context")
         if self.written and isinstance(context, str):
             row = replace(row, prompt=in_context(row.prompt, context))
@@ -172,7 +166,7 @@ class Form:
         return replace(row, prompt=row.prompt_text, completion=completion) if self.name == "standard" else row
 
 
-def build_pair_panel(
+def build_pair_baseline(
     rows: Sequence[PreferenceRow],
     form: Form,
     *,
@@ -181,11 +175,11 @@ def build_pair_panel(
     ties: Sequence[PreferenceRow] = (),
     pool: Sequence[Row] = (),
     gold: Sequence[float] = (),
-) -> Building[PairPanel]:
-    """Score both answers of every pair; a pair of which one has no finite score is left out."""
+) -> Building[PairBaseline]:
+    """Score both answers of every pair; leave out pairs without two finite scores."""
     nothing = np.full(len(rows), math.nan)
     bare = tuple(form.pair(row, bare=True).prompt for row in rows) if form.written else ()
-    draft = PairPanel(
+    draft = PairBaseline(
         tuple(form.pair(row) for row in rows), nothing, nothing, alpha, seed, tuple(form.pair(row) for row in ties),
         tuple(form.row(row) for row in pool), np.array(gold, dtype=np.float64), bare,
     )  # fmt: skip
@@ -201,16 +195,16 @@ def build_pair_panel(
     )
 
 
-def with_conduct(panel: PairPanel) -> Building[PairPanel]:
-    """Score some of the answers again and again."""
-    rows = tuple(panel.row(pair, panel.text(pair, side)) for pair in range(len(panel.rows)) for side in SIDES)
+def with_conduct(baseline: PairBaseline) -> Building[PairBaseline]:
+    """Score some of the answers repeatedly, and add these scores to the baseline."""
+    rows = tuple(baseline.row(pair, baseline.text(pair, side)) for pair in range(len(baseline.rows)) for side in SIDES)
     rows = rows[:CONDUCT_ROWS]
-    (earliest,) = yield [Ask(rows)]  # scored for the panel, so nothing is sent
-    return replace(panel, conduct=(yield from score_repeatedly(rows, earliest)))
+    (earliest,) = yield [Ask(rows)]  # already scored, so nothing is sent
+    return replace(baseline, conduct=(yield from score_repeatedly(rows, earliest)))
 
 
 def takes_context(target: Target) -> bool:
-    """Whether the reward reads a column `context`, by a parameter of that name or as a `ContextualReward` does."""
+    """Return whether the reward reads a column `context`, as a parameter or as a `ContextualReward`."""
     reward: Any = target.reward
     members = getattr(reward, "members", None) or ()
     if getattr(reward, "column", None) == "context" or any(
@@ -221,7 +215,7 @@ def takes_context(target: Target) -> bool:
 
 
 def tokenizer_of(reward: Any) -> Any:
-    """The tokenizer of a reward model, of its first member that has one, or of the model that it wraps; else None."""
+    """Return the tokenizer of a reward model, of its first member with one or of the model it wraps; else None."""
     found = getattr(reward, "tokenizer", None)
     inner = [getattr(reward, "model", None), *(getattr(reward, "members", None) or ())]
     return found if found is not None else next((t for part in inner if (t := getattr(part, "tokenizer", None))), None)

@@ -1,4 +1,4 @@
-"""Read what the answers of a panel are written with: their tokens, forms, and the phrases that many of them share."""
+"""Collect the tokens, patterns and shared phrases of a baseline's answers."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.data import split_sentences, text_of
 
-SHARED = 0.03  # of the prompts have a phrase in an answer that counts as shared, and at least
-FEWEST_SHARING = 5  # prompts
+SHARED = 0.03  # share of prompts from which a phrase counts as shared
+FEWEST_SHARING = 5  # prompts, likewise
 MOST_PHRASES = 8
 LONGEST_OPENER = 8  # words
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 
 
 class Phrases:
-    """The answers' own language: text that a reward trained on such answers has met.
+    """Tokens and phrases of the rows' answers, which a reward trained on such answers has seen.
 
-    A small model is moved at random by tokens it never saw, which says nothing of what it was taught to like.
+    Unseen tokens move a small model at random, which is no evidence of a learned bias.
     """
 
-    def __init__(self, panel: PairPanel) -> None:
-        self.answers = [(row.key, text_of(text)) for row in panel.rows for text in (row.chosen, row.rejected)]
+    def __init__(self, baseline: PairBaseline) -> None:
+        self.answers = [(row.key, text_of(text)) for row in baseline.rows for text in (row.chosen, row.rejected)]
         self.tokens = {token for _, text in self.answers for token in _TOKEN.findall(text)} | {" "}
         self.longest = max((len(text.split()) for _, text in self.answers), default=0)
         self.least = max(FEWEST_SHARING, SHARED * len({key for key, _ in self.answers}))
 
     def holds(self, text: str) -> bool:
-        """Whether every token of `text` stands in some answer."""
+        """Return whether every token of `text` occurs in some answer."""
         return all(token in self.tokens for token in _TOKEN.findall(text))
 
     def has(self, form: str) -> bool:
-        """Whether the regular expression is found in answers to enough prompts."""
+        """Return whether a regular expression matches answers to enough prompts."""
         pattern = re.compile(form, re.MULTILINE)
         return len({key for key, text in self.answers if pattern.search(text)}) >= self.least
 
     def sentences(self) -> list[str]:
-        """The sentences of three words or more that answers to most prompts share, most frequent first.
+        """Return sentences of three words or more that answers to many prompts share, most frequent first.
 
-        None with a digit: it may be what another prompt asks for.
+        Sentences with a digit are left out, as they may answer another prompt.
         """
         shared = self._shared(split_sentences)
         return [text for text in shared if len(text.split()) > 2 and not re.search(r"\d", text)][:MOST_PHRASES]
 
     def openers(self) -> list[str]:
-        """What answers to many prompts begin with and then go on from in many ways, most frequent first.
+        """Return beginnings shared by answers to many prompts and continued in many ways, most frequent first.
 
-        A beginning is whole where at least three words follow it in the data, none in more than half of the answers:
-        "Let me think about this." is, "Let me" is not.
+        At least three different words must follow it, none in more than half of the answers. So "Let me think about
+        this." counts, and "Let me" does not.
         """
 
         def beginnings(text: str) -> list[str]:

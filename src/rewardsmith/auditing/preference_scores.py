@@ -1,4 +1,4 @@
-"""Score preference pairs or texts made of them: under contexts, look-alike prompts, a shifted cue, another split."""
+"""Measure a reward on preference pairs under changed contexts, look-alike prompts, shifted cues or other splits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from rewardsmith.scoring import Target, rewards_of, score
 
 
 class ContextSensitivity(NamedTuple):
-    """Accuracy on reversals, with intervals; a tie is wrong.
+    """Accuracy on pairs whose label depends on the context, with intervals; a tie is wrong.
 
     row_acc: under the right context, row by row.
-    paired_acc: share of records of which both rows are right: a reward that does not read the context has 0.
-    wrong_context_acc: under a context of another record. Near ½ is right; as high as `row_acc`, it is not read.
-    no_context_acc: without a context. ½ by construction, up to ties.
+    paired_acc: share of records with both rows right; 0 for a reward that ignores the context.
+    wrong_context_acc: under another record's context. It should be near ½; if as high as `row_acc`, the context is
+        ignored.
+    no_context_acc: without a context; ½ by construction, up to ties.
     """
 
     row_acc: Share
@@ -45,17 +46,17 @@ def context_sensitivity(
     alpha: float = 0.05,
     **options: Any,
 ) -> ContextSensitivity:
-    """Does the reward's preference follow the context it is given?
+    """Measure whether the reward's preference follows the context.
 
-    Pitis et al. 2024, arXiv:2407.14916. Each record's two responses are scored under the context that prefers the one,
-    that which prefers the other, a context of another record, and none. All else is held fixed.
+    Pitis et al. 2024, arXiv:2407.14916. Each record's two responses are scored under both of its contexts, under
+    another record's, and under none. Nothing else changes.
 
     Args:
         rows: records of reversals, as read from a file: columns response_a, response_b, and criteria_x, criteria_y or
             scenario_x, scenario_y (schema `rpr` of `data.read_preferences`); the two of each must differ.
-        form: which of the two contexts.
-        template: how the context is written into the prompt; None for a reward that takes the column `context`, which
-            every row carries in either case, None where there is none.
+        form: "criteria" or "scenario".
+        template: of prompt and context; None for a reward that reads the column `context`. Rows have the column in
+            either case, None without a context.
         options: for `scoring.score`, such as `workers` and `timeout`.
 
     >>> def reads(prompt, completion):
@@ -74,7 +75,7 @@ def context_sensitivity(
         )
     pairs = [p.standard() if isinstance(rows[i // 2].prompt, str) else p for i, p in enumerate(pairs)]
     given = [pair.context for pair in pairs]
-    others: list[Any] = []  # for each row the same side's context of the next record that says something else, or None
+    others: list[Any] = []  # per row the same side's context of the next record with another one, or None
     for index in range(len(pairs)):
         own = {given[index - index % 2], given[index - index % 2 + 1]}
         later = (given[(index + step) % len(given)] for step in range(2, len(given), 2))
@@ -108,13 +109,13 @@ def context_sensitivity(
 
 
 class ContrastConsistency(NamedTuple):
-    """How often a reward tells which of two look-alike prompts an answer belongs to; chance is 0.5.
+    """How often a reward matches an answer to the right one of two look-alike prompts; chance is 0.5.
 
-    c_res: the prompt held fixed, its own answer above the look-alike's. c_ins: the answer held fixed, its own prompt
-        above the look-alike's, which asks that rewards compare across prompts: pairwise training leaves that free, so
-        read it only for a reward that was centered or trained across prompts. Never average the two.
+    c_res: prompt fixed, its own answer scores above the look-alike's. c_ins: answer fixed, its own prompt scores above
+        the look-alike's. c_ins compares across prompts, which pairwise training leaves free. Read it only for a reward
+        that was centered or trained across prompts, and never average the two.
     iid_acc: accuracy on the held-out preferences, for comparison; NaN without any.
-    n: pairs with all four scores. intervals: 95 % of each by name; pairs, not directions, count as independent.
+    n: pairs with all four scores. intervals: 95 % of each by name; pairs, not directions, are independent.
     """
 
     c_res: float
@@ -132,17 +133,17 @@ def contrast_consistency(
     alpha: float = 0.05,
     **options: Any,
 ) -> ContrastConsistency:
-    """Score each of two look-alike prompts with its own and with the other's answer.
+    """Score two look-alike prompts, each with its own answer and with the other's.
 
         C_res = mean 1[ R(I₁, r₁) > R(I₁, r₂) ],    C_ins = mean 1[ R(I₁, r₁) > R(I₂, r₁) ]      over both directions
 
-    Shen et al. 2023, arXiv:2309.16155. Ties count half, so a reward that ignores the prompt has C_ins 0.5, and 0.5 in
-    C_res too, however well it does on held-out pairs. A pair with an unscored text is left out.
+    Shen et al. 2023, arXiv:2309.16155. Ties count half, so a reward that ignores the prompt has 0.5 in both, whatever
+    its accuracy on held-out pairs. A pair with an unscored text is left out.
 
     Args:
         reward: any reward, verifier or judge of prompt and completion.
         pairs: as `data.mine_contrast_pairs` finds them.
-        held_out: preferences on which its ordinary accuracy is taken.
+        held_out: preferences for its ordinary accuracy.
         options: for `scoring.score`, such as `workers` and `timeout`.
 
     >>> pair = ContrastPair("sum 2 3", "5", "sum 2 4", "6", 0.8)
@@ -177,10 +178,10 @@ def _wins(better: float, worse: float) -> float:
 
 
 class InvarianceGap(NamedTuple):
-    """How far apart a reward puts what should be equal.
+    """Mean distance of scores that should be equal.
 
-    value: the mean of |Δ| over neutral pairs, in standard deviations of their scores; low, high: its interval.
-    signed: the mean of Δ likewise, chosen minus rejected: 0 for pairs in no order. n: pairs.
+    value: mean |Δ| over neutral pairs, in standard deviations of their scores; low, high: its interval.
+    signed: mean Δ likewise, chosen minus rejected; 0 for unordered pairs. n: pairs.
     """
 
     value: float
@@ -198,17 +199,17 @@ def spurious_shift_accuracy(
     alpha: float = 0.05,
     **options: Any,
 ) -> dict[float, Share]:
-    """Accuracy while a cue goes with the better answer (ρ = 1), with neither (0), and with the worse one (−1).
+    """Measure accuracy when a cue goes with the better answer (ρ = 1), with neither (0), with the worse (−1).
 
-    Srivastava et al. 2025, arXiv:2506.16507. A reward that reads causes has one accuracy; the fall from 1 to −1 is what
-    it owes to the cue.
+    Srivastava et al. 2025, arXiv:2506.16507. A reward that ignores the cue has the same accuracy at every ρ; the drop
+    from 1 to −1 comes from the cue.
 
     Args:
-        pairs_at: ρ to pairs of the same contents in which the cue correlates with the label by ρ.
+        pairs_at: maps ρ to pairs with the same contents, in which cue and label correlate by ρ.
         options: for `scoring.score`.
 
     Returns:
-        Per ρ the share of pairs ranked right, ties counting half, with an interval over prompts.
+        per ρ the share of pairs ranked correctly, ties counting half, with an interval over prompts.
     """
     found = {}
     for value in rho:
@@ -221,12 +222,12 @@ def spurious_shift_accuracy(
 def invariance_gap(
     reward: Target | Callable[..., Any], neutral_pairs: Sequence[PreferenceRow], *, alpha: float = 0.05, **options: Any
 ) -> InvarianceGap:
-    """How much a reward reacts to what should not matter.
+    """Measure how far a reward's scores differ on pairs that should score the same.
 
         mean |R(x, y₁) − R(x, y₂)| / std R        over pairs that differ in style alone, or are equally irrelevant
 
     Srivastava et al. 2025, arXiv:2506.16507. In standard deviations of all the pairs' scores, so that rewards of any
-    scale compare; two unrelated texts are 1.13 apart (2/√π, for Gaussian scores). NaN where all scores are equal.
+    scale compare. Two unrelated texts differ by 1.13 (2/√π, for Gaussian scores). NaN if all scores are equal.
     """
     scores = _scores(reward, neutral_pairs, options)
     scores = scores[np.isfinite(scores).all(axis=1)]
@@ -247,11 +248,11 @@ def generalization_gap(
     generator: np.random.Generator | None = None,
     **options: Any,
 ) -> dict[str, AccuracyGap]:
-    """Two rewards compared split by split: in distribution, and under each shift that matters to you.
+    """Compare the accuracy of two rewards on each split: in distribution and under shifts.
 
-    Lin et al. 2024, arXiv:2409.03650, who find an explicit head ahead of DPO's implicit reward wherever prompts or
-    answers shift, at equal accuracy in distribution. A split of paraphrases (the same pairs in other words) shows how
-    far a reward leans on tokens. Compare at equal accuracy on the training pairs: make those a split too.
+    Lin et al. 2024, arXiv:2409.03650, find an explicit head better than DPO's implicit reward when prompts or answers
+    shift, at equal accuracy in distribution. A split of paraphrases (the same pairs in other words) shows how far a
+    reward depends on tokens. Compare at equal accuracy on the training pairs, so make those a split too.
 
     Args:
         reward_a, reward_b: such as an explicit reward model and an implicit one.
@@ -269,6 +270,6 @@ def generalization_gap(
 def _scores(
     reward: Target | Callable[..., Any], rows: Sequence[PreferenceRow], options: Mapping[str, Any]
 ) -> NDArray[np.float64]:
-    """(n, 2) scores of chosen and rejected, NaN where unscored."""
+    """Return (n, 2) scores of chosen and rejected, NaN where unscored."""
     asked = [Row(row.prompt, answer, row.columns) for row in rows for answer in (row.chosen, row.rejected)]
     return np.array(rewards_of(score(reward, asked, **options)), dtype=np.float64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Say what made a report, so that it can be made again: versions, digests, the call and its time."""
+"""Record the origin of a report: versions, digests, the call and its time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def recorded(audit: Callable[P, Report]) -> Callable[P, Report]:
 
 
 def _shown(value: object) -> str:
-    """Write an argument: plain values as they are typed, rows by their number, a target by its name."""
+    """Write an argument: plain values as typed, rows by their number, a target by its name."""
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     if isinstance(value, list | tuple):
@@ -44,11 +44,11 @@ def _shown(value: object) -> str:
 
 
 def provenance_of(targets: Mapping[str, Target], rows: Sequence[Row | PreferenceRow]) -> Provenance:
-    """Return what the scores of these rewards on these rows depend on, as of now.
+    """Return versions and digests of everything that these scores depend on.
 
     Args:
         targets: by source.
-        rows: those that the audit was given, or made.
+        rows: the given rows, or the target's own.
     """
     rewards = [function_of(getattr(target.reward, "function", target.reward)) for target in targets.values()]
     modules = [(getattr(reward, "__module__", None) or type(reward).__module__).split(".")[0] for reward in rewards]

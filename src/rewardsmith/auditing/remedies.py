@@ -1,4 +1,4 @@
-"""Write the code of the remedies that an advice names, for the reward and the columns of this audit."""
+"""Write code for the remedies in an advice, with this audit's reward and columns."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 NAMED = re.compile(r"`(?:rewardsmith\.)?[a-z_]+(?:\.[a-z_]+)*\.(\w+)(?:\(([^`]*)\))?`")
-"""A name of ours in an advice, as `rewardsmith.transforms.rescale(scale=0.5)`: its last part, and what it binds."""
+"""One of our names in an advice, as `rewardsmith.transforms.rescale(scale=0.5)`: its last part and its arguments."""
 VERIFIERS = ("exact_number", "exact_text", "math_equal", "multiple_choice")
 
 
 def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]) -> dict[str, Any]:
-    """Return what the templates of remedies.txt are filled with: the reward or rewards, the column of the answers."""
+    """Return the values for the templates of remedies.txt: rewards, and the answer column."""
     answered = [row for row in rows if isinstance(row, Row) and row.answer][:64]
     columns: Mapping[str, Any] = answered[0].columns if answered else {}
     own = [name for name in ANSWER_NAMES[1:] if name in columns and columns[name] == columns["answer"]]
@@ -44,7 +44,7 @@ def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]
 
 
 def _verifier_of(kinds: set[str]) -> str:
-    """Return the verifier of ours that reads keys of these kinds."""
+    """Return our verifier that reads keys of these kinds."""
     numbers = {"integer", "decimal", "fraction", "percent"}
     if kinds <= numbers:
         return "exact_number"
@@ -79,9 +79,9 @@ def _template() -> Template:
 
 
 def remedies_in(advice: str, setting: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return code, ready to paste, for every remedy of ours that the advice names and that remedies.txt knows.
+    """Return code to paste for every remedy in the advice that remedies.txt has.
 
-    Of several verifiers that an advice offers, it is the one that reads the answers of these rows.
+    Of several verifiers in an advice, it takes the one that reads these rows' answers.
     """
     written: Any = _template().make_module(dict(setting))
     codes: dict[str, None] = {}

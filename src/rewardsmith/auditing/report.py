@@ -13,7 +13,7 @@ SCHEMA = "rewardsmith.audit/1"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question that the audit knows how to ask, and how it went for this reward."""
+    """One question of the audit and its status."""
 
     probe: str
     question: str
@@ -22,7 +22,7 @@ class Check:
 
 
 class Rate(NamedTuple):
-    """How often one kind of completion was paid more than an honest wrong answer, with its interval."""
+    """How often one kind of completion scored above an honest wrong answer, with its interval."""
 
     probe: str
     label: str
@@ -33,9 +33,9 @@ class Rate(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Pairs of which a reward says about as surely that it is right: what it states on average, and how often it is.
+    """Pairs of similar stated probability: the mean of it, and the share of them that is right.
 
-    stated: mean probability. right: share, equal scores counting half, with its interval over prompts.
+    stated: mean probability. right: share, equal scores counting half; low, high: its interval over prompts.
     """
 
     stated: float
@@ -46,12 +46,12 @@ class Bin(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """One pressure: the mean KL it takes, and gains over a plain draw in standard deviations, with their intervals.
+    """One point of a curve: its mean KL, and gains over one draw in standard deviations, with intervals.
 
-    pressure: n of best-of-n, or 1/β of a policy trained with β. gold and its ends are None where none is known.
+    strength: n of best-of-n, or 1/β of a policy trained with β. gold and its bounds are None if unknown.
     """
 
-    pressure: float
+    strength: float
     kl: float
     rewards: float
     rewards_low: float
@@ -62,9 +62,9 @@ class CurvePoint(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Where gold is highest along a curve: at which KL, between which, and whether it surely falls after that."""
+    """The peak of gold along a curve: its place, its interval in KL, and whether gold falls after it."""
 
-    pressure: float
+    strength: float
     kl: float
     low: float
     high: float
@@ -73,12 +73,12 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a reward and the gold behind it gain as the reward is optimized further.
+    """Gains of a reward and its gold as the reward is optimized further.
 
-    knob: what `pressure` counts, "n" or "1/β".
-    points: upward in pressure.
-    turn: None where gold is unknown or still rises at the last point.
-    note: what else there is to say, such as a fitted law.
+    knob: the unit of `strength`, "n" or "1/β".
+    points: upward in strength.
+    turn: None if gold is unknown or still rises at the last point.
+    note: a further remark, such as a fitted law.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Curve:
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The curve in the schema of `report.json`."""
+        """Return the curve in the schema of `report.json`."""
         return {
             "name": self.name,
             "knob": self.knob,
@@ -99,12 +99,12 @@ class Curve:
 
 
 class Provenance(NamedTuple):
-    """What made a report.
+    """Versions, digests, call and date behind a report.
 
     command: the command line as it was typed, or the call in Python.
     date: UTC, when the audit ended.
-    versions: of Python, of the libraries that the reward comes from, and of torch, transformers and TRL where loaded.
-    rows_digest: of all rows. reward_digests: source → digest of its code or weights, None where none can be found.
+    versions: of Python, of the reward's libraries, and of torch, transformers and TRL if loaded.
+    rows_digest: of all rows. reward_digests: source → digest of its code or weights, None if not found.
     """
 
     rewardsmith: str
@@ -117,18 +117,18 @@ class Provenance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything one audit found. A notebook shows it as a table of its findings.
+    """All results of one audit. A notebook shows it as a table of its findings.
 
-    findings: worst first; those of severity `info` are observations and never make a verdict.
-    kind: what the reward turned out to be, in words, such as "verifier".
+    findings: worst first; those of severity `info` are observations and do not count for the verdict.
+    kind: the detected kind of reward, in words, such as "verifier".
     reads: the answer formats that a verifier reads, best first.
-    rates: for the picture of what gets paid, one per content-free or wrong completion tried.
-    levels: the scores of honest right and honest wrong answers (and of given completions), for the histogram.
-    curves: what optimizing the reward brings, where completions to choose from were given.
-    reliability: how often a reward that states probabilities is right, upward in what it states.
-    unscored: reason → count, over everything that was sent.
-    calls, seconds: rows scored, and the time spent inside the reward.
-    provenance: what made it, None where nothing is known; two reports that differ in it alone are equal.
+    rates: one per content-free or wrong completion tried, for the figure.
+    levels: scores of honest right and wrong answers (and of given completions), for the histogram.
+    curves: gains by optimizing the reward, if a pool of completions was given.
+    reliability: share right by stated probability, upward, if the reward states probabilities.
+    unscored: reason → count, over all rows sent.
+    calls, seconds: rows scored, and time inside the reward.
+    provenance: the origin of the report, None if unknown; it does not count for equality.
     """
 
     target: str
@@ -149,11 +149,11 @@ class Report:
     provenance: Provenance | None = field(default=None, compare=False)
 
     def at_least(self, floor: Severity) -> tuple[Finding, ...]:
-        """The findings of severity `floor` or worse, worst first."""
+        """Return the findings of severity `floor` or worse, worst first."""
         return tuple(finding for finding in self.findings if at_least(finding.severity, floor))
 
     def summary(self, floor: Severity = "medium") -> dict[str, Any]:
-        """What `--json` prints: the verdict at `floor`, its findings, unscored counts, calls, seconds."""
+        """Return the record that `--json` prints: verdict at `floor`, findings, unscored counts, calls, seconds."""
         findings = [finding.as_json() for finding in self.at_least(floor)]
         return {
             "schema": SCHEMA,
@@ -166,7 +166,7 @@ class Report:
         }
 
     def as_json(self, floor: Severity = "medium") -> dict[str, Any]:
-        """The whole report, as `report.json` holds it; `summary` plus observations, checks, rates and levels."""
+        """Return the whole record of `report.json`: `summary` plus observations, checks, rates and levels."""
         return {
             **self.summary(floor),
             "fail_on": floor,
@@ -191,5 +191,5 @@ class Report:
 
 
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Findings worst first; within a severity the larger value first, then by name."""
+    """Return findings worst first; within a severity by larger value, then by name."""
     return tuple(sorted(findings, key=lambda f: (-SEVERITIES.index(f.severity), -abs(f.value or 0.0), f.probe)))

@@ -1,4 +1,4 @@
-"""The one runner of an audit: a subject's baseline is scored, its probes are asked in rounds, a report is written."""
+"""Run an audit: score a subject's baseline, run its probes in rounds, make the report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.progress import Bar
 
 MOST_TIMEOUTS = 5
-"""Once this many rows have timed out, no further row is sent; the failures are then the finding."""
+"""After this many timeouts no further row is sent, and the timeouts are reported as a finding."""
 
 
 @recorded
@@ -53,42 +53,42 @@ def audit(
     aggregate: str | Total | None = None,
     threshold: float | None = None,
 ) -> Report:
-    """Ask every question the library knows of one reward, or of several sources that are added up.
+    """Audit one reward, or several sources that are summed, with every probe that applies.
 
-    Rows decide what is asked: prompts with answers, as a verifier or judge is audited; preference pairs, as a reward
-    model is (`audit_pairs`).
+    Rows decide the probes: prompts with answers for a verifier or judge, preference pairs for a reward model
+    (`audit_pairs`).
 
     Args:
-        target: what `load_reward` returns, or any callable in a contract that `contract_of` recognizes; a mapping from
+        target: what `load_reward` returns, or any callable in a contract that `contract_of` recognizes. A mapping from
             names to such callables, or an object with one as `sources`, is audited as the sources of a sum.
         rows: prompts, with `answer` for verifiers, or preference pairs, or what `read_rows_or_pairs` reads: mappings, a
-            `datasets.Dataset`, a file's name. None where the target brings its own.
-        pool, gold: with pairs, completions to choose the best of, and the reward that says how good they truly are.
-        budget: how many completions to score, roughly; it decides on how many prompts (4 to 64) or pairs the questions
-            are asked. Given completions are scored on top of it.
-        workers: processes that score; 0 scores in this process, without a hard time limit. None is 1, and 0 for a
+            `datasets.Dataset`, a file's name. None if the target has its own.
+        pool, gold: with pairs, completions for best-of-n, and the reward that gives their true quality.
+        budget: about how many completions to score; it sets the number of prompts (4 to 64) or pairs. Given completions
+            are scored on top of it.
+        workers: processes that score; 0 scores in this process, without a hard time limit. None is 1, but 0 for a
             reward model, which every worker would have to load again.
-        timeout: seconds that one row may take; None is 30, and no limit for a reward model or a judge.
-        concurrency: rows that an async reward works on at once, where the reward does not say.
-        memory: bytes of address space that a worker process may take; None sets no limit.
-        seed: decides the choice of rows and of wrong answers; same seed, same questions.
-        out: a folder for the journal; a killed audit goes on from it, and asks again at most what was under way.
+        timeout: seconds per row; None is 30, and no limit for a reward model or a judge.
+        concurrency: rows that an async reward works on at once, unless the reward sets it.
+        memory: bytes of address space per worker process; None sets no limit.
+        seed: of the choice of rows and wrong answers; the same seed asks the same questions.
+        out: a folder for the journal; a killed audit resumes from it and repeats at most the rows in flight.
         progress: whether to show a progress bar on standard error.
         aggregate: of a process reward, how the run uses its step scores: "sum" (if None), "min", "mean", "max", "last",
-            "clip", "delta", "clip_delta", or a function of one chain's scores. Given, it also says that the reward is
-            one; else a reward with a parameter `steps` is tried on a few rows.
-        threshold: of a process reward, the score from which a step passes, which is also what "clip" subtracts.
+            "clip", "delta", "clip_delta", or a function of one chain's scores. If given, the reward is audited as a
+            process reward; else a reward with a parameter `steps` is tried on a few rows.
+        threshold: of a process reward, the score from which a step passes; "clip" subtracts it.
 
     Raises:
         RowsError: there are no rows.
         TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
-        EndpointError: the server that the reward asks gives no usable answer.
+        EndpointError: the reward's server gives no usable answer.
     """
     reward: Any = target
     given, pool = rows, as_rows(pool)
     if given is not None and (not isinstance(given, list | tuple) or any(isinstance(row, Mapping) for row in given)):
         read = read_rows_or_pairs(given)
-        if read.note:  # of what was left out
+        if read.note:  # about rows left out
             warnings.warn(read.note, stacklevel=2)
         given = read.rows
     if workers is None:
@@ -99,14 +99,14 @@ def audit(
         if len(preferences) < len(given or ()):
             raise RowsError(
                 f"audit: {len(preferences)} of {len(given or ())} rows are preference pairs and the others are not. "
-                "Audit them apart."
+                "Audit them separately."
             )
         most_pairs = rows_within(budget, calls_per_row=CALLS_PER_PAIR, least=1)
         return audit_pairs(reward, preferences, pool=pool, gold=gold, most_pairs=most_pairs, **job)
     if pool or gold is not None:
         raise RowsError(
-            "audit: pool and gold belong to preference pairs, and the rows are none. Give rows with `chosen` and "
-            "`rejected`, or leave them out."
+            "audit: pool and gold need preference pairs, and the rows are none. Give rows with `chosen` and "
+            "`rejected`, or leave both out."
         )
     rows = None if given is None else cast("list[Row]", list(given))
     header: dict[str, Any] = {}
@@ -141,23 +141,23 @@ def audit_pairs(
     out: Path | None = None,
     progress: bool = False,
 ) -> Report:
-    """Ask of a reward what it makes of preference pairs: a reward model, an ensemble, or any reward.
+    """Audit a reward on preference pairs: a reward model, an ensemble, or any reward.
 
     Args:
         target: a reward model, what `load_reward` returns, or any callable in a known contract.
-        rows: pairs; ties among them are set aside. Contexts are written into the prompts, as our trainers do, unless
-            the reward reads a column `context`.
-        pool: completions, several to a prompt, to choose the best of: for questions about optimization.
-        gold: a reward that says how good the pool's completions truly are; their column `gold` if None.
-        most_pairs: pairs asked about, drawn by `seed`, from every `source` alike, prompts whole. Questions that take no
-            edit, such as that of wrong labels, are put to 10 times as many, where there are.
-        workers, concurrency, memory, seed, out, progress: as in `audit`; 0 workers score in this process, as a model
-            is best loaded once.
-        timeout: seconds that one batch may take, as `Scorer` has it; with 0 workers it binds async rewards only.
+        rows: pairs; ties are set aside. Contexts are written into the prompts, as our trainers do, unless the reward
+            reads a column `context`.
+        pool: completions for best-of-n, several per prompt.
+        gold: a reward that gives the true quality of the pool's completions; their column `gold` if None.
+        most_pairs: pairs drawn by `seed`, equally from every `source`, with prompts kept whole. Probes without edits,
+            such as that of wrong labels, use up to 10 times as many.
+        workers, concurrency, memory, seed, out, progress: as in `audit`; 0 workers score in this process, so that a
+            model loads once.
+        timeout: seconds per batch, as in `Scorer`; with 0 workers it limits async rewards only.
 
     Raises:
         RowsError: there is no pair with a better answer.
-        TargetError: the target is no single reward, or needs a column that the rows lack.
+        TargetError: the target is not a single reward, or needs a column that the rows lack.
     """
     subject = pairs(target, rows, pool=pool, gold=gold, most_pairs=most_pairs, seed=seed)
     job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress}
@@ -168,10 +168,10 @@ def audit_pairs(
 def run(
     subject: Subject, *, seed: int, header: Mapping[str, Any], out: Path | None, progress: bool, **options: Any
 ) -> Report:
-    """Score the subject's baseline, ask its probes side by side, and write down what came out.
+    """Score the subject's baseline, run its probes together, and return the report.
 
     Args:
-        header: what tells its journals from those of another job, beside the seed.
+        header: identifies the job's journals, with the seed.
         options: for `Scorer`.
     """
     alpha = family_alpha(subject.n_questions)
@@ -203,7 +203,7 @@ def run(
         details = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
         message = f"No {prepared.nothing} ({listed or 'no number given'})."
         message += f" The first: {details[0]}" if details else ""
-        advice = f"See the reasons; the usual ones are a missing column and {prepared.cause}."
+        advice = f"See the reasons. The usual ones are a missing column and {prepared.cause}."
         findings.append(Finding("failures", "critical", message, 1.0, None, rounds.calls, advice))
     setting = setting_of(subject.targets, subject.contract, subject.rows)
     findings = [replace(finding, remedies=remedies_in(finding.advice, setting)) for finding in findings]

@@ -1,4 +1,4 @@
-"""The baseline of several sources that are added up: given completions, scored by each of them."""
+"""Build the baseline of several summed sources: given completions, scored by each of them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from rewardsmith.scoring import SourceSet
 from rewardsmith.scoring.calling import pseudo_ids
 from rewardsmith.types import named_by
 
-ALIVE = 0.2  # a source carries signal if it differs within this share of the groups
+ALIVE = 0.2  # least share of groups within which a source with signal varies
 
 
 @dataclass(frozen=True)
 class SourceBaseline:
     """Completions scored by every source.
 
-    table: the scores, and what each source adds to a row's reward; rows: (n) in its order.
-    scales: how far the sources spread; used: how far the parts do that they have in the reward.
-    alpha: the error level per question. generator: draws the groups again, from which intervals come.
+    table: the scores, and each source's part of a row's reward; rows: (n) in its order.
+    scales: spread of the sources; used: spread of their parts of the reward.
+    alpha: the error level per question. generator: of the bootstrap over groups.
     """
 
     table: SourceTable
@@ -45,15 +45,15 @@ class SourceBaseline:
 
     @property
     def alive(self) -> list[int]:
-        """The places of the sources that carry signal."""
+        """The indices of the sources that carry signal."""
         places = range(len(self.table.names))
         return [k for k in places if self.scales.alive[k] >= ALIVE and self.table.used[k]]
 
     @property
     def log_ratios(self) -> Floats:
-        """(K, K) log s_i/s_j of the sources as they are, or as used where that is nearer to 0; never below 0.
+        """(K, K) log s_i/s_j of the raw sources, or of the weighted ones where nearer to 0; never below 0.
 
-        Weights that even the scales out, and weights that say which source is to count for more, are both no fault.
+        Weights that equalize the scales are no fault, nor are weights that rank the sources.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             raw, weighted = (np.log(std[:, None] / std[None, :]) for std in (self.scales.std, self.used.std))
@@ -62,7 +62,7 @@ class SourceBaseline:
 
 
 def source_baseline(table: SourceTable, rows: Sequence[Row], *, alpha: float, seed: int = 0) -> SourceBaseline:
-    """Return the baseline of a table of scores."""
+    """Make the baseline from a table of scores."""
     generator = np.random.default_rng(seed)
     scales = source_scales(table.rewards, table.groups, generator=generator)
     used = source_scales(table.parts, table.groups, generator=generator, resamples=1)
@@ -78,9 +78,9 @@ def build_source_baseline(
     alpha: float,
     seed: int,
 ) -> Building[SourceBaseline]:
-    """Score the rows with every source, each in the form that it reads.
+    """Score the rows with every source, each in the format that it reads.
 
-    Rows that an endpoint has left without an answer are left out, and so are groups of which one is left.
+    Rows without an answer from an endpoint are left out, and so are groups with one row left.
     """
     columns = yield [Ask(formed[name], source=name) for name in sources.targets]
     lost = np.array([[score.reason == "endpoint" for score in column] for column in columns]).any(axis=0)
@@ -96,7 +96,7 @@ def build_source_baseline(
 
 
 def grouped(rows: Sequence[Row]) -> tuple[list[Row], NDArray[np.int64]]:
-    """Return the rows whose prompt (or `group`) has several completions, by group, and the numbers of their groups."""
+    """Return the rows of prompts (or `group` values) with several completions, and (n,) group numbers."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if row.completion is not None:

@@ -1,4 +1,4 @@
-"""The baseline of a process reward: chains of steps, every step scored as the last of its prefix."""
+"""Build the baseline of a process reward: chains whose steps are each scored as the last of their prefix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rewardsmith.data import Row
 from rewardsmith.scoring import steps_of, with_steps
 
 Total = Callable[[Sequence[float]], float]
-"""One chain's step scores to its return, as the run uses them."""
+"""Map one chain's step scores to its return."""
 TOTALS = ("sum", "mean", "min", "max", "last", "clip", "delta", "clip_delta")
 
 
 class Chain(NamedTuple):
-    """A chain of steps with its scores, each as the last step of its prefix.
+    """A chain of steps with scores, each step scored as the last of its prefix.
 
-    labels: what labels say of its steps, None without any.
+    labels: the labels of its steps, or None.
     """
 
     row: Row
@@ -31,10 +31,10 @@ class Chain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepBaseline:
-    """Chains with their scores, and how the run uses them.
+    """Chains with their scores, and the aggregate that the run uses.
 
-    total: a chain's return; used_by: its name.
-    threshold: the score from which a step passes; None takes the best on these chains.
+    total: maps step scores to a chain's return; used_by: its name.
+    threshold: score from which a step passes; None takes the best on these chains.
     alpha: the error level per question.
     """
 
@@ -46,12 +46,12 @@ class StepBaseline:
 
     @property
     def scores(self) -> list[float]:
-        """All step scores that are known."""
+        """All known step scores."""
         return [score for chain in self.chains for score in chain.scores if score is not None]
 
     @property
     def spread(self) -> float:
-        """The unit of differences between step scores: their range, or their size where all are equal; > 0."""
+        """The unit of step scores, > 0: their range, or their size if all are equal."""
         known = self.scores or [0.0]
         return (max(known) - min(known)) or max(map(abs, known)) or 1.0
 
@@ -75,23 +75,23 @@ def build_step_baseline(
 
 
 def labels_of(row: Row) -> list[Any]:
-    """Return the labels of a row's steps, its column `labels`; empty where it is no list."""
+    """Return the step labels of a row (column `labels`); empty if that is no list."""
     labels: Any = row.columns.get("labels")
     labels = labels.tolist() if hasattr(labels, "tolist") else labels
     return list(labels) if isinstance(labels, list | tuple) else []
 
 
 def prefixes(row: Row, steps: Sequence[str]) -> list[Row]:
-    """Return one row per prefix of the chain, in which its last step is scored."""
+    """Return one row per prefix of the chain, to score its last step."""
     return [with_steps(row, steps[: k + 1]) for k in range(len(steps))]
 
 
 def total_of(aggregate: str | Total, *, threshold: float = 0.5) -> Total:
-    """Return the function that makes a chain's return of its step scores.
+    """Return the function that aggregates a chain's step scores into its return.
 
     Args:
         aggregate: such a function, or a name in `TOTALS`: "sum" (`advantages.step_returns`), "mean", "min" and "max"
-            (`advantages.steps.mean_returns` and its kin), "last" for the last step's score, or the sum after
+            (`advantages.steps.mean_returns` etc.), "last" for the last step's score, or the sum after
             `transforms.clip_steps` ("clip"), `transforms.delta_steps` with terminal="keep" ("delta"), or both.
         threshold: η of "clip" and "clip_delta".
     """

@@ -1,4 +1,4 @@
-"""The forms in which policies hand over an answer; the audit finds out which of them a reward reads."""
+"""Answer formats and empty formats that the audit tries."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 _WORK = "Let me work through this step by step and check the result."
 
 
-class Carrier(NamedTuple):
-    """A way to present an answer: `wrap("42")` is a whole completion that commits to 42."""
+class AnswerFormat(NamedTuple):
+    """A way to present an answer: `wrap("42")` is a whole completion that gives the answer 42."""
 
     name: str
     wrap: Callable[[str], str]
@@ -31,26 +31,26 @@ def _json_value(answer: str) -> str:
 
 
 _THINK = f"<think>\n{_WORK}\n</think>\n"
-CARRIERS: tuple[Carrier, ...] = (
-    Carrier("bare", _around("")),
-    Carrier("boxed", _around("\\boxed{", "}")),
-    Carrier("answer tag", _around("<answer>", "</answer>")),
-    Carrier("####", _around(f"{_WORK}\n#### ")),
-    Carrier("sentence", _around(f"{_WORK} The answer is ", ".")),
-    Carrier("answer line", _around(f"{_WORK}\nAnswer: ")),
-    Carrier("final answer line", _around(f"{_WORK}\nFinal answer: ")),
-    Carrier("boxed in a sentence", _around(f"{_WORK} The answer is $\\boxed{{", "}$.")),
-    Carrier("dollars", _around("$", "$")),
-    Carrier("parentheses", _around("(", ")")),
-    Carrier("bold", _around("**", "**")),
-    Carrier("think, then bare", _around(_THINK)),
-    Carrier("think, then boxed", _around(_THINK + "\\boxed{", "}")),
-    Carrier("think, then answer tag", _around(_THINK + "<answer>", "</answer>")),
-    Carrier("think, then answer tag on lines", _around(_THINK + "<answer>\n", "\n</answer>")),
-    Carrier("JSON string", _json_field),
-    Carrier("JSON value", _json_value),
+ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
+    AnswerFormat("bare", _around("")),
+    AnswerFormat("boxed", _around("\\boxed{", "}")),
+    AnswerFormat("answer tag", _around("<answer>", "</answer>")),
+    AnswerFormat("####", _around(f"{_WORK}\n#### ")),
+    AnswerFormat("sentence", _around(f"{_WORK} The answer is ", ".")),
+    AnswerFormat("answer line", _around(f"{_WORK}\nAnswer: ")),
+    AnswerFormat("final answer line", _around(f"{_WORK}\nFinal answer: ")),
+    AnswerFormat("boxed in a sentence", _around(f"{_WORK} The answer is $\\boxed{{", "}$.")),
+    AnswerFormat("dollars", _around("$", "$")),
+    AnswerFormat("parentheses", _around("(", ")")),
+    AnswerFormat("bold", _around("**", "**")),
+    AnswerFormat("think, then bare", _around(_THINK)),
+    AnswerFormat("think, then boxed", _around(_THINK + "\\boxed{", "}")),
+    AnswerFormat("think, then answer tag", _around(_THINK + "<answer>", "</answer>")),
+    AnswerFormat("think, then answer tag on lines", _around(_THINK + "<answer>\n", "\n</answer>")),
+    AnswerFormat("JSON string", _json_field),
+    AnswerFormat("JSON value", _json_value),
 )
-"""Simplest first: among carriers that are paid alike, the audit uses the first."""
+"""Simplest first; the audit uses the first of those that score equally well."""
 
 SHELLS: tuple[tuple[str, str], ...] = (
     ("empty \\boxed{}", "\\boxed{}"),
@@ -70,4 +70,4 @@ SHELLS: tuple[tuple[str, str], ...] = (
     ("empty code block", "```\n```"),
     ("think block, empty answer tag", f"<think>\n{_WORK}\n</think>\n<answer></answer>"),
 )
-"""Formats with nothing in them, by name; the last one has work in it and only the answer is missing."""
+"""Formats without content, by name; the last one has work in it and lacks only the answer."""

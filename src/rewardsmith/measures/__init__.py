@@ -1,10 +1,10 @@
-"""Statistics that score nothing: arrays in, a NamedTuple with an interval out."""
+"""Statistics on arrays: each returns a NamedTuple with an interval and calls no reward."""
 
 from rewardsmith.measures.best_of_n import best_of_n_curve
 from rewardsmith.measures.calibration import auroc, brier_score, expected_calibration_error, reliability_curve
 from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_positive_rate
-from rewardsmith.measures.lapses import fit_lapse
+from rewardsmith.measures.margin_curve import fit_label_noise
 from rewardsmith.measures.members import shared_hack_drift, underspecification
 from rewardsmith.measures.preference_graph import structural_function
 from rewardsmith.measures.rankings import acc_and_acc_plus, accuracy_gap
@@ -26,7 +26,7 @@ __all__ = [
     "estimate_noise",
     "expected_calibration_error",
     "first_error_f1",
-    "fit_lapse",
+    "fit_label_noise",
     "flawed_positive_rate",
     "label_quality",
     "onset",

@@ -1,7 +1,7 @@
-"""How far a reward can be optimized: what best-of-n and the tilted policy are paid, and what they are truly worth.
+"""Estimate how best-of-n and the tilted policy change the reward and the gold.
 
-Both are computed from completions already sampled from the policy that is to be optimized: no training run is needed,
-and no draw is left to chance. `onset` says where more pressure starts to hurt.
+Both use completions already sampled from the start policy, in expectation over all picks, without a training run.
+`onset` finds where further optimization lowers gold.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rewardsmith._check import check_range
 
 Array = NDArray[np.float64]
 CHUNK = 500  # bootstrap samples held in memory at a time
-MOST_HELD = 1_000_000  # completions of prompts that are weighed at a time
+MOST_HELD = 1_000_000  # completions weighted at a time
 
 
 class Band(NamedTuple):
-    """(K,) means over prompts, and the ends of their bootstrap intervals, each at its own level."""
+    """(K,) means over prompts, with the ends of their bootstrap intervals, each at its own level."""
 
     mean: Array
     low: Array
@@ -29,21 +29,21 @@ class Band(NamedTuple):
 
 
 class OptimizationCurve(NamedTuple):
-    """What policies under K pressures are paid and worth, relative to a draw from the starting policy π₀.
+    """Reward and gold of policies at K optimization strengths, relative to one draw of the start policy π₀.
 
-    pressure: (K,) n for best-of-n, 1/β for the tilted policy; upward.
-    kl: (K,) KL(π‖π₀) in nats, the mean over prompts.
-    rewards_by_prompt, gold_by_prompt: (P, K) expectations of each prompt; gold is None where none was given.
-    rewards, gold: their means. reward_gain, gold_gain: the same less what one draw from π₀ brings on the same prompt.
-    reward_std, gold_std: the spread of draws within a prompt, the unit in which the gains of both compare.
-    luck: (K, K) covariance of the means of gold if rewards said nothing of it, gold being dealt out anew to a prompt's
-        completions; None without gold.
-    n_left_out: prompts without enough completions that are scored.
-    stopped: why there are no higher pressures, or "".
+    strength: (K,) n for best-of-n, 1/β for the tilted policy; upward.
+    kl: (K,) mean KL(π‖π₀) over prompts, in nats.
+    rewards_by_prompt, gold_by_prompt: (P, K) expectations per prompt; gold is None if not given.
+    rewards, gold: their means. reward_gain, gold_gain: the same less one draw from π₀ on the same prompt.
+    reward_std, gold_std: standard deviation of draws within a prompt, the unit of gains.
+    luck: (K, K) covariance of the means of gold if rewards were unrelated to it (gold permuted within a prompt); None
+        without gold.
+    n_left_out: prompts without enough scored completions.
+    stopped: the reason why the curve has no higher strengths, or "".
     """
 
     kind: Literal["best_of_n", "tilted"]
-    pressure: Array
+    strength: Array
     kl: Array
     rewards_by_prompt: Array
     gold_by_prompt: Array | None
@@ -67,24 +67,23 @@ def best_of_n_curve(
     n_resamples: int = 2000,
     generator: np.random.Generator | None = None,
 ) -> OptimizationCurve:
-    """The best by reward of n completions, over every choice of n of the M that were sampled for a prompt.
+    """Estimate reward and gold of the best by reward of n completions, over all n-subsets of the M sampled.
 
         V(n) = Σ_i C(i−1, n−1) / C(M, n) · value₍ᵢ₎         i ranks the M completions upward by reward
         KL(n) = log n − (n−1)/n                             where no rewards tie
 
-    Coste et al. 2023, arXiv:2310.02743. V is unbiased for n fresh draws. Tied rewards share their gold, as by a pick at
-    random among them.
+    Coste et al. 2023, arXiv:2310.02743. V is unbiased for n fresh draws. Tied rewards share their gold, as if picked at
+    random.
     Differs: the formula for the KL is exact for continuous rewards and else a bound (Beirami et al. 2024,
-    arXiv:2401.01879). A reward that ties, between the shares F⁻ and F of a prompt's completions, is taken for an atom
-    of the policy: it is picked with probability p = Fⁿ − (F⁻)ⁿ and adds p log(p / (F − F⁻)); any other adds the
-    integral of n uⁿ⁻¹ log(n uⁿ⁻¹) over its rank's share. A reward that tells nothing apart has KL 0 at any n.
+    arXiv:2401.01879). Tied rewards, between the shares F⁻ and F of a prompt's completions, count as an atom of the
+    policy: picked with probability p = Fⁿ − (F⁻)ⁿ, it adds p log(p / (F − F⁻)). Any other adds the integral of
+    n uⁿ⁻¹ log(n uⁿ⁻¹) over its rank's share. A constant reward has KL 0 at any n.
 
     Args:
-        rewards: (P, M) of M completions of the starting policy per prompt; one that is unscored (None, NaN, ±inf) is
-            left out.
-        gold: (P, M) what they are worth; completions without it are left out as well.
-        n: numbers of candidates from 1 to M, upward. A prompt counts where it has as many completions as the largest.
-        alpha: bands hold at 1 − α, each by itself.
+        rewards: (P, M) of M completions of the start policy per prompt; unscored ones (None, NaN, ±inf) are left out.
+        gold: (P, M) their true rewards; completions without it are left out too.
+        n: numbers of candidates from 1 to M, upward. A prompt counts if it has as many completions as the largest.
+        alpha: each band holds at 1 − α.
         generator: of the bootstrap over prompts; seeded with 0 if None, so that the same rewards give the same bands.
 
     >>> curve = best_of_n_curve([[0.9, 0.2, 0.4]], [[1.0, 0.0, 0.0]], n=[1, 2, 3])
@@ -96,22 +95,22 @@ def best_of_n_curve(
     for size in sizes:
         check_range("best_of_n_curve", "n", size, 1, scores.shape[1])
     scores, values, left_out = _kept("best_of_n_curve", scores, values, int(sizes[-1]))
-    paid, kl = np.zeros((2, len(scores), len(sizes)))
-    worth = None if values is None else np.zeros_like(paid)
+    means, kl = np.zeros((2, len(scores), len(sizes)))
+    worth = None if values is None else np.zeros_like(means)
     luck = np.zeros((len(sizes), len(sizes)))
     for where, ordered, of_gold in _by_size(scores, values):
         weights = np.stack([_shared(ordered, int(size)) for size in sizes], axis=2)  # (P', m, K)
-        paid[where] = np.einsum("pm,pmk->pk", ordered, weights)
+        means[where] = np.einsum("pm,pmk->pk", ordered, weights)
         kl[where] = np.stack([_best_of_n_kl(ordered, size) for size in sizes], axis=1)
         if worth is not None and of_gold is not None:
             worth[where] = np.einsum("pm,pmk->pk", of_gold, weights)
             luck += _luck(weights, of_gold)
-    bands = _bands(scores, values, paid, worth, alpha=alpha, n_resamples=n_resamples, generator=generator)
+    bands = _bands(scores, values, means, worth, alpha=alpha, n_resamples=n_resamples, generator=generator)
     return OptimizationCurve(
         "best_of_n",
         sizes,
         kl.mean(axis=0),
-        paid,
+        means,
         worth,
         **bands,
         luck=None if worth is None else luck / len(scores) ** 2,
@@ -146,21 +145,21 @@ def tilted_curve(
     n_resamples: int = 2000,
     generator: np.random.Generator | None = None,
 ) -> OptimizationCurve:
-    """The optimum of E[reward] − β KL(π‖π₀), which training by RL aims at, on the completions sampled from π₀.
+    """Estimate reward and gold of the optimum of E[reward] − β KL(π‖π₀) on completions sampled from π₀.
 
         w_i ∝ exp(r_i / β),    V(β) = Σ_i w_i value_i,    KL(β) = Σ_i w_i log(M w_i)
 
-    One β for all prompts, found by bisection for each mean KL. M completions cannot stand for a policy that is far from
-    the one that drew them (their KL never passes log M): the curve ends where the median prompt's effective number of
-    completions, 1 / Σ w², falls below `least_effective`, or where no β reaches the KL, and `stopped` says which.
+    This is the aim of RL training. One β for all prompts is found by bisection for each mean KL. M completions cannot
+    represent a policy far from π₀ (their KL never exceeds log M). So the curve ends where the median prompt's effective
+    number of completions, 1 / Σ w², falls below `least_effective`, or where no β reaches the KL; `stopped` says which.
 
     Args:
-        rewards, gold: (P, M) as in `best_of_n_curve`; a prompt counts where two completions are left.
+        rewards, gold: (P, M) as in `best_of_n_curve`; a prompt counts if two completions are left.
         kl: mean KLs in nats, 0 or more, upward.
         alpha, n_resamples, generator: as in `best_of_n_curve`.
 
     >>> curve = tilted_curve([[0.0, 1.0, 2.0, 3.0]], [[0.0, 1.0, 0.0, 1.0]], kl=[0.0, 0.3], least_effective=2.0)
-    >>> curve.pressure.round(3).tolist(), curve.gold.mean.round(3).tolist()
+    >>> curve.strength.round(3).tolist(), curve.gold.mean.round(3).tolist()
     ([0.0, 0.776], [0.5, 0.685])
     """
     scores, values = _tables("tilted_curve", rewards, gold)
@@ -169,16 +168,16 @@ def tilted_curve(
     scores, values, left_out = _kept("tilted_curve", scores, values, 2)
     inverse, tilts, stopped = _tilts(scores, targets, least_effective)
     if not tilts:
-        raise ValueError(f"tilted_curve: the first KL, {targets[0]:.3g}, is out of reach: {stopped} Begin with kl 0.")
+        raise ValueError(f"tilted_curve: the first KL, {targets[0]:.3g}, cannot be reached: {stopped} Begin with kl 0.")
     weights = np.stack(tilts, axis=2)  # (P, M, K)
-    paid = np.einsum("pm,pmk->pk", np.nan_to_num(scores), weights)
+    means = np.einsum("pm,pmk->pk", np.nan_to_num(scores), weights)
     worth = None if values is None else np.einsum("pm,pmk->pk", np.nan_to_num(values), weights)
-    bands = _bands(scores, values, paid, worth, alpha=alpha, n_resamples=n_resamples, generator=generator)
+    bands = _bands(scores, values, means, worth, alpha=alpha, n_resamples=n_resamples, generator=generator)
     return OptimizationCurve(
         "tilted",
         np.array(inverse),
         np.array([_kl(w, scores).mean() for w in tilts]),
-        paid,
+        means,
         worth,
         **bands,
         luck=None if values is None else _luck(weights, values) / len(scores) ** 2,
@@ -188,7 +187,7 @@ def tilted_curve(
 
 
 def powers_of_two(most: int) -> list[int]:
-    """1, 2, 4, … and `most` itself: the pressures of a curve whose points lie evenly in log n.
+    """Return 1, 2, 4, … and `most` itself, so that points lie evenly in log n.
 
     >>> powers_of_two(12)
     [1, 2, 4, 8, 12]
@@ -197,7 +196,7 @@ def powers_of_two(most: int) -> list[int]:
 
 
 def _tables(caller: str, rewards: ArrayLike, gold: ArrayLike | None) -> tuple[Array, Array | None]:
-    """Copies in float64 with NaN wherever either is missing."""
+    """Copy both to float64, with NaN where either is missing."""
     scores = np.array(rewards, dtype=np.float64)
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"{caller}: rewards have shape {scores.shape}. Pass (prompts, completions), filled with NaN.")
@@ -220,18 +219,18 @@ def _upward(caller: str, name: str, values: Sequence[float]) -> Array:
 
 
 def _kept(caller: str, scores: Array, values: Array | None, least: int) -> tuple[Array, Array | None, int]:
-    """The prompts with enough completions, and how many have fewer."""
+    """Return the prompts with enough completions, and the number of others."""
     kept = (~np.isnan(scores)).sum(axis=1) >= least
     if not kept.any():
         raise ValueError(
             f"{caller}: none of {len(scores)} prompts has {least} completions that are scored (and have gold, where it "
-            "is given). Ask for less, or sample more completions."
+            "is given). Use a smaller n, or sample more completions."
         )
     return scores[kept], None if values is None else values[kept], int((~kept).sum())
 
 
 def _by_size(scores: Array, values: Array | None) -> Iterator[tuple[NDArray[np.intp], Array, Array | None]]:
-    """Prompts with equally many completions at a time: their rows, (P', m) rewards sorted upward, gold likewise."""
+    """Yield prompts with equally many completions: their rows, (P', m) rewards sorted upward, gold likewise."""
     order = np.argsort(scores, axis=1, kind="stable")  # NaN comes last
     ordered = np.take_along_axis(scores, order, axis=1)
     of_gold = None if values is None else np.take_along_axis(values, order, axis=1)
@@ -243,7 +242,7 @@ def _by_size(scores: Array, values: Array | None) -> Iterator[tuple[NDArray[np.i
 
 
 def _runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(P', m) where the run of equal rewards around each rank begins, and where it ends (exclusive)."""
+    """Return (P', m) start and end (exclusive) of the run of equal rewards around each rank."""
     size = ordered.shape[1]
     new = np.ones(ordered.shape, dtype=bool)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
@@ -256,7 +255,7 @@ def _runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _shared(ordered: Array, n: int) -> Array:
-    """(P', m) chance of each completion to be picked, those that tie sharing theirs."""
+    """Return (P', m) chances of each completion to be picked; ties share theirs."""
     begin, end = _runs(ordered)
     rank = np.arange(ordered.shape[1] - 1, 0, -1, dtype=np.float64)  # products from the top do not overflow
     steps = np.concatenate([[n / ordered.shape[1]], np.maximum(rank - n + 1, 0.0) / rank])
@@ -269,23 +268,23 @@ def _shared(ordered: Array, n: int) -> Array:
 
 
 def _luck(weights: Array, gold: Array) -> Array:
-    """(K, K) Σ_p S_p² (W_pᵀ W_p − 1/m), S_p² the variance of a prompt's gold: of gold dealt out at random."""
+    """Return (K, K) Σ_p S_p² (W_pᵀ W_p − 1/m), S_p² the variance of a prompt's gold: for gold dealt at random."""
     known = ~np.isnan(gold)
     size = known.sum(axis=1)
-    gaps = np.where(known, gold - np.nanmean(gold, axis=1, keepdims=True), 0.0)
-    variance = np.square(gaps).sum(axis=1) / np.maximum(size - 1, 1)
+    deviations = np.where(known, gold - np.nanmean(gold, axis=1, keepdims=True), 0.0)
+    variance = np.square(deviations).sum(axis=1) / np.maximum(size - 1, 1)
     scaled = weights * np.sqrt(variance)[:, None, None]
     products: Array = np.tensordot(scaled, scaled, axes=((0, 1), (0, 1)))
     return products - float((variance / size).sum())
 
 
 def _best_of_n_kl(ordered: Array, n: float) -> Array:
-    """(P',) nats."""
+    """Return (P',) KL in nats."""
     begin, end = _runs(ordered)
     low, high = begin / ordered.shape[1], end / ordered.shape[1]
 
     def integral(share: Array) -> Array:
-        """Of n uⁿ⁻¹ log(n uⁿ⁻¹) from 0 on."""
+        """Return the integral of n uⁿ⁻¹ log(n uⁿ⁻¹) from 0 to the share."""
         safe = np.where(share > 0, share, 1.0)
         return np.where(share > 0, share**n * (math.log(n) + (n - 1) * np.log(safe) - (n - 1) / n), 0.0)
 
@@ -297,7 +296,7 @@ def _best_of_n_kl(ordered: Array, n: float) -> Array:
 
 
 def _tilts(scores: Array, targets: Array, least_effective: float) -> tuple[list[float], list[Array], str]:
-    """1/β and (P, M) weights for each target that can be reached, and why it ended."""
+    """Return 1/β and (P, M) weights per reachable target, and the reason to stop."""
     scale = _spread(scores)
     top = np.nanmax(scores, axis=1, keepdims=True)
     lowered = np.where(np.isnan(scores), -np.inf, (scores - top) / scale)
@@ -308,7 +307,7 @@ def _tilts(scores: Array, targets: Array, least_effective: float) -> tuple[list[
     for target in targets:
         if target > 0 and target >= np.log(furthest).mean():
             return inverse, weights, f"no β brings the mean KL to {target:.3g} on these completions."
-        tilt, low, high = 0.0, -30.0, 30.0  # the factor on rewards in units of their spread, and bounds of its log
+        tilt, low, high = 0.0, -30.0, 30.0  # factor on rewards in units of their spread, and bounds of its log
         for _ in range(100 if target > 0 else 0):
             tilt = math.exp((low + high) / 2)
             if float(_kl(_softmax(lowered, tilt), scores).mean()) > target:  # KL grows with it
@@ -340,10 +339,10 @@ def _kl(weights: Array, scores: Array) -> Array:
 
 
 def _spread(table: Array) -> float:
-    """The standard deviation within a prompt, pooled over prompts; 1 where nothing varies."""
-    gaps = table - np.nanmean(table, axis=1, keepdims=True)
+    """Return the standard deviation within a prompt, pooled over prompts; 1 if nothing varies."""
+    deviations = table - np.nanmean(table, axis=1, keepdims=True)
     free = (~np.isnan(table)).sum() - len(table)
-    std = math.sqrt(float(np.nansum(gaps**2)) / free) if free > 0 else 0.0
+    std = math.sqrt(float(np.nansum(deviations**2)) / free) if free > 0 else 0.0
     rounding = 1e-12 * float(np.nanmax(np.abs(table)))
     return std if std > rounding else 1.0
 
@@ -351,17 +350,17 @@ def _spread(table: Array) -> float:
 def _bands(
     scores: Array,
     values: Array | None,
-    paid: Array,
+    means: Array,
     worth: Array | None,
     *,
     alpha: float,
     n_resamples: int,
     generator: np.random.Generator | None,
 ) -> dict[str, Any]:
-    """Bands of the means and of the gains, all from the same resampled prompts, and the units of gains."""
+    """Return bands of the means and of the gains from the same resampled prompts, and the units of gains."""
     check_range("curves", "alpha", alpha, 0, 1)
     check_range("curves", "n_resamples", n_resamples, 1, math.inf)
-    parts = {"rewards": paid, "reward_gain": paid - np.nanmean(scores, axis=1, keepdims=True)}
+    parts = {"rewards": means, "reward_gain": means - np.nanmean(scores, axis=1, keepdims=True)}
     if worth is not None and values is not None:
         parts |= {"gold": worth, "gold_gain": worth - np.nanmean(values, axis=1, keepdims=True)}
     table = np.concatenate(list(parts.values()), axis=1)
@@ -373,7 +372,7 @@ def _bands(
 
 
 def resampled_means(table: Array, n_resamples: int, generator: np.random.Generator | None = None) -> Array:
-    """(n_resamples, K) means of (P, K) over prompts drawn anew with replacement; seeded with 0 if None."""
+    """Return (n_resamples, K) means of (P, K) over prompts drawn with replacement; seeded with 0 if None."""
     generator = np.random.default_rng(0) if generator is None else generator
     n = len(table)
     sizes = [min(CHUNK, n_resamples - start) for start in range(0, n_resamples, CHUNK)]

@@ -1,13 +1,13 @@
-"""Are stated confidences true? Calibration error, Brier score, AUROC and the reliability curve.
+"""Calibration of stated confidences: expected calibration error, Brier score, AUROC, reliability curve.
 
 Every measure takes array-likes (lists, arrays, tensors), one entry per answer:
 
-    confidence: (n,) what was stated, in [0, 1].
-    correct: (n,) 0 or 1, or the probability of being right where that is known: the measure is then its expectation.
+    confidence: (n,) stated confidence in [0, 1].
+    correct: (n,) 0 or 1, or the probability of being right if known; the measure is then its expectation.
     weights: (n,) mass of each entry, at least 0; all equal if None.
 
-An entry that is NaN or None in any of them is skipped: an answer without a confidence is not an answer with confidence
-0. With no mass left, a measure is NaN.
+An entry with a NaN or None in any of them is skipped, as an answer without a confidence does not have confidence 0.
+With no mass left, a measure is NaN.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 class ReliabilityCurve(NamedTuple):
-    """Per bin, (bins,) each: mean confidence and accuracy (NaN where empty), share of the mass; edges (bins + 1,)."""
+    """Per bin, (bins,) each: mean confidence and accuracy (NaN if empty), share of the mass; edges (bins + 1,)."""
 
     confidence: Floats
     accuracy: Floats
@@ -33,10 +33,10 @@ class ReliabilityCurve(NamedTuple):
 
 
 def reliability_curve(confidence: Any, correct: Any, *, bins: int = 10, weights: Any = None) -> ReliabilityCurve:
-    """Accuracy by stated confidence, in bins of equal width.
+    """Return accuracy by stated confidence, in bins of equal width.
 
-    Bin k holds confidences in [k/bins, (k+1)/bins), the last one its upper end too. Edges are rounded to the precision
-    of the confidences, so that 0.7 in float16 opens the eighth of ten bins as it does in float64.
+    Bin k holds confidences in [k/bins, (k+1)/bins); the last one includes 1. Edges are rounded to the precision of the
+    confidences, so that 0.7 in float16 falls in the eighth of ten bins as in float64.
 
     >>> curve = reliability_curve([0.95, 1.0, 0.2], [1, 0, 0])
     >>> float(curve.accuracy[9]), curve.confidence[9].round(3).item(), curve.mass[9].round(3).item()
@@ -46,26 +46,26 @@ def reliability_curve(confidence: Any, correct: Any, *, bins: int = 10, weights:
 
 
 def expected_calibration_error(confidence: Any, correct: Any, *, bins: int = 10, weights: Any = None) -> float:
-    """How far stated confidence lies from accuracy, averaged over bins of equal width.
+    """Return the mean distance of stated confidence from accuracy, over bins of equal width.
 
         ECE = Σ_b m_b |conf_b − acc_b|        m_b the share of the mass in bin b
 
     Naeini et al. 2015 (AAAI); ten bins, 0 and 1 in the end ones, as Damani et al. 2025, arXiv:2507.16806, compute it.
-    From few answers it is biased upwards: calibrated answers, too, have one above 0.
+    For few answers it is biased upward, so that calibrated answers too have a value above 0.
 
     >>> expected_calibration_error([1.0, 1.0, 0.0, 0.0], [1, 0, 0, 0])
     0.25
     """
     curve = _curve("expected_calibration_error", confidence, correct, bins, weights)
     held = curve.mass > 0
-    gaps = np.abs(curve.confidence[held] - curve.accuracy[held])
-    return float(curve.mass[held] @ gaps) if held.any() else math.nan
+    distances = np.abs(curve.confidence[held] - curve.accuracy[held])
+    return float(curve.mass[held] @ distances) if held.any() else math.nan
 
 
 def brier_score(confidence: Any, correct: Any, *, weights: Any = None) -> float:
-    """Mean squared distance of the confidence from the outcome, E[(c − z)²]; Brier 1950.
+    """Return the mean squared distance of the confidence from the outcome, E[(c − z)²]; Brier 1950.
 
-    Where `correct` is a probability y, z is drawn from it: E[(c − z)²] = (c − y)² + y(1 − y).
+    If `correct` is a probability y, z is drawn from it: E[(c − z)²] = (c − y)² + y(1 − y).
 
     >>> brier_score([1.0, 0.5], [1, 0]), brier_score([0.5], [0.5])
     (0.125, 0.25)
@@ -76,10 +76,10 @@ def brier_score(confidence: Any, correct: Any, *, weights: Any = None) -> float:
 
 
 def auroc(confidence: Any, correct: Any, *, weights: Any = None) -> float:
-    """How well confidence tells right from wrong: P(c₊ > c₋) + ½ P(c₊ = c₋), a right answer's against a wrong one's.
+    """Return P(c₊ > c₋) + ½ P(c₊ = c₋), for the confidences of a right and of a wrong answer.
 
-    0.5 is no better than chance, 1 is perfect ranking; it says nothing of the level. NaN where all are right or all are
-    wrong. Where `correct` is a probability y, an entry counts y among the right and 1 − y among the wrong.
+    0.5 is chance, 1 is a perfect ranking; the level does not matter. NaN if all are right or all are wrong. If
+    `correct` is a probability y, an entry counts y among the right and 1 − y among the wrong.
 
     >>> auroc([0.9, 0.4, 0.4, 0.1], [1, 1, 0, 0])
     0.875
@@ -96,7 +96,7 @@ def _curve(caller: str, confidence: Any, correct: Any, bins: int, weights: Any) 
     if bins < 1:
         raise ValueError(f"{caller}: bins is {bins}, which leaves no bin. Pass at least 1.")
     c, y, w = _entries(caller, confidence, correct, weights)
-    edges = np.arange(1, bins) / bins  # the inner ones, in the precision in which the confidences were given
+    edges = np.arange(1, bins) / bins  # inner edges, in the precision of the given confidences
     if getattr(getattr(confidence, "dtype", None), "is_floating_point", False):  # a torch tensor
         edges = np.asarray(confidence.new_tensor(edges.tolist()).double().cpu().numpy())
     elif np.issubdtype(dtype := np.asarray(confidence).dtype, np.floating):
@@ -108,7 +108,7 @@ def _curve(caller: str, confidence: Any, correct: Any, bins: int, weights: Any) 
 
 
 def _entries(caller: str, confidence: Any, correct: Any, weights: Any) -> tuple[Floats, Floats, Floats]:
-    """The entries that count: none of the three is NaN."""
+    """Return the entries without a NaN in any of the three."""
     c, y = (read_column(caller, *given, high=1.0) for given in (("confidence", confidence), ("correct", correct)))
     w = np.ones_like(c) if weights is None else read_column(caller, "weights", weights, high=math.inf)
     if not len(c) == len(y) == len(w):

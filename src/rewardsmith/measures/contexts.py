@@ -1,4 +1,4 @@
-"""How far two errors, of the context and of the judgment within it, carry a preference off."""
+"""Bound the error of a preference by errors of the context and of the judgment within it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Array = NDArray[np.float64]
 
 
 class ContextBound(NamedTuple):
-    """What two errors may cost, (...) each; error ≤ centered ≤ bound.
+    """Bounds of both errors, (...) each; error ≤ centered ≤ bound.
 
-    error: |p̂ − p|, how far the mixed preference is off.
+    error: |p̂ − p| of the mixed preference.
     bound: context_term + preference_term.
-    context_term: Σ_z |p̂(z) − p(z)| p̂(y₁ ≻ y₂ | z), from taking the context for another.
-    preference_term: Σ_z p(z) |p̂(·|z) − p(·|z)|, from judging wrongly within it.
-    centered: the same bound with p̂(·|z) less the middle of its range in the first term, where that is less: then at
-        most the total variation of the contexts, and 0 where the preference does not depend on them.
+    context_term: Σ_z |p̂(z) − p(z)| p̂(y₁ ≻ y₂ | z), from a wrong context.
+    preference_term: Σ_z p(z) |p̂(·|z) − p(·|z)|, from a wrong judgment within it.
+    centered: the bound with p̂(·|z) centered on the middle of its range in the first term, if smaller; at most the
+        total variation of the contexts, and 0 if the preference does not depend on them.
     """
 
     error: Array
@@ -31,7 +31,7 @@ class ContextBound(NamedTuple):
 def context_error_bound(
     p_context_hat: ArrayLike, p_context: ArrayLike, p_preferred_hat: ArrayLike, p_preferred: ArrayLike
 ) -> ContextBound:
-    """How far a two-step preference is off, and the part of it that each step may have.
+    """Bound the error of a two-step preference, and split it into the parts of both steps.
 
         |Σ_z p̂(z) p̂_z − Σ_z p(z) p_z|  ≤  Σ_z |p̂(z) − p(z)| p̂_z  +  Σ_z p(z) |p̂_z − p_z|
 

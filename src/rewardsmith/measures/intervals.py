@@ -1,7 +1,7 @@
-"""One of each: a column as it is read, the mean, the rank correlation, and intervals for shares and means.
+"""Read columns, and compute means, rank correlations, and intervals for shares and means.
 
-The normal quantile comes from the standard library and Student's from `scipy.special`, so that an audit of a cheap
-reward does not wait for `scipy.stats`.
+The normal quantile comes from the standard library and Student's from `scipy.special`, as `scipy.stats` is slow to
+import.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class Share(NamedTuple):
-    """A share, its Wilson interval, and how many rows it rests on."""
+    """A share, its Wilson interval, and the number of rows."""
 
     value: float
     low: float
@@ -26,7 +26,7 @@ class Share(NamedTuple):
 
 
 def read_column(caller: str, name: str, values: Any, *, high: float | None = None) -> NDArray[np.float64]:
-    """Return (n,) float64, NaN where nothing is known; where `high` is given, finite and in [0, high]."""
+    """Return (n,) float64, NaN where unknown; with `high`, values must lie in [0, high]."""
     plain = values.detach().double().cpu().numpy() if hasattr(values, "detach") else values  # NumPy lacks bfloat16
     column = np.array(plain, dtype=np.float64)
     if column.ndim != 1:
@@ -43,12 +43,12 @@ def read_column(caller: str, name: str, values: Any, *, high: float | None = Non
 
 
 def mean_or_nan(values: Sequence[float] | NDArray[Any]) -> float:
-    """Return the mean; NaN of no values."""
+    """Return the mean, or NaN for no values."""
     return fmean(values) if len(values) else math.nan
 
 
 def rank_correlations(columns: ArrayLike) -> NDArray[np.float64]:
-    """Return Spearman's correlation of every two columns: Pearson's of their ranks, where ties share their mean rank.
+    """Return Spearman's correlation of every two columns; ties share their mean rank.
 
     Args:
         columns: (n, K).
@@ -74,7 +74,7 @@ def rank_correlations(columns: ArrayLike) -> NDArray[np.float64]:
 
 
 def family_alpha(n_questions: int, *, alpha: float = 0.05) -> float:
-    """The level per question at which all of them together err with probability at most alpha (Bonferroni).
+    """Return the level per question so that all together err with probability at most alpha (Bonferroni).
 
     >>> family_alpha(100)
     0.0005
@@ -83,11 +83,11 @@ def family_alpha(n_questions: int, *, alpha: float = 0.05) -> float:
 
 
 def wilson_interval(successes: float, n: float, *, alpha: float = 0.05) -> tuple[float, float]:
-    """Wilson's score interval for a share; `n` may be an effective number of rows, as `design_effect` gives it.
+    """Return Wilson's score interval for a share; `n` may be an effective number of rows (`design_effect`).
 
         ( p̂ + z²/2n ± z √( p̂(1−p̂)/n + z²/4n² ) ) / ( 1 + z²/n ),   z = Φ⁻¹(1 − α/2)
 
-    Wilson 1927. With n = 0 nothing is known: (0, 1).
+    Wilson 1927. n = 0 gives (0, 1).
 
     >>> low, high = wilson_interval(0, 64)
     >>> low == 0.0 and high < 0.06
@@ -107,10 +107,10 @@ def wilson_interval(successes: float, n: float, *, alpha: float = 0.05) -> tuple
 def share_right(
     right: Sequence[float | None], clusters: Sequence[Hashable] | None = None, *, alpha: float = 0.05
 ) -> Share:
-    """Return the share that is right of those that are known, with Wilson's interval.
+    """Return the share of known entries that are right, with Wilson's interval.
 
     Args:
-        clusters: what rows share, so that they count as fewer (`design_effect`); every row for itself if None.
+        clusters: what rows share, which reduces their number (`design_effect`); rows are independent if None.
 
     >>> share_right([True, None, False], "aab")[0]
     0.5
@@ -133,7 +133,7 @@ def normal_interval(center: float, error: float, *, alpha: float = 0.05) -> tupl
 
 
 def mean_interval(values: Sequence[float], *, alpha: float = 0.05) -> tuple[float, float]:
-    """Normal interval for a mean, x̄ ± z s/√n; a single value gives itself, none gives (−inf, inf)."""
+    """Return the normal interval of a mean, x̄ ± z s/√n; one value gives itself, none (−inf, inf)."""
     if not values:
         return -math.inf, math.inf
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
@@ -141,7 +141,7 @@ def mean_interval(values: Sequence[float], *, alpha: float = 0.05) -> tuple[floa
 
 
 def student_interval(values: Sequence[float], *, alpha: float = 0.05, inflation: float = 1.0) -> tuple[float, float]:
-    """Return Student's two-sided interval of a mean; fewer than two values are not bounded.
+    """Return Student's two-sided interval of a mean; unbounded with fewer than two values.
 
         x̄ ± t s/√n,    t the 1 − α/2 quantile with n − 1 degrees of freedom
 
@@ -162,7 +162,7 @@ def student_interval(values: Sequence[float], *, alpha: float = 0.05, inflation:
 
 
 def student_half(squared_error: float, freedom: float, *, alpha: float) -> float:
-    """Return half the width of Student's interval, t_{1−α/2, ν} √(s²); 0 where there is no error."""
+    """Return half the width of Student's interval, t_{1−α/2, ν} √(s²); 0 if the error is 0."""
     if squared_error == 0:
         return 0.0
     from scipy.special import stdtrit
@@ -171,7 +171,7 @@ def student_half(squared_error: float, freedom: float, *, alpha: float) -> float
 
 
 def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """How many rows of the same few prompts count as one: n / deff independent rows say as much as these n do.
+    """Return the factor deff by which clusters reduce the rows: n / deff independent rows are as good.
 
         deff = 1 + (Σ m² / n − 1) ρ̂,   ρ̂ = (MSB − MSW) / (MSB + (m₀ − 1) MSW) in [0, 1],   m₀ = (n − Σ m² / n) / (k − 1)
 
@@ -194,7 +194,7 @@ def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> f
     between = sum(len(group) * (fmean(group) - center) ** 2 for group in groups.values()) / (k - 1)
     within = sum((value - fmean(group)) ** 2 for group in groups.values() for value in group) / (n - k)
     if all(max(group) == min(group) for group in groups.values()):
-        return mean_size  # nothing speaks against the rows of a cluster being one
+        return mean_size  # the rows of a cluster may count as one
     if between <= within:
         return 1.0
     usual = (n - mean_size) / (k - 1)
@@ -204,7 +204,7 @@ def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> f
 def clustered_interval(
     values: Sequence[float], clusters: Sequence[Hashable], *, alpha: float = 0.05
 ) -> tuple[float, float]:
-    """Normal interval for a mean of rows that come in clusters, `mean_interval` widened by √deff; two rows at least.
+    """Return `mean_interval` widened by √deff for rows in clusters; it takes two rows.
 
     >>> low, high = clustered_interval([1.0, 1.0, -1.0, -1.0], "aabb")
     >>> one_by_one = mean_interval([1.0, 1.0, -1.0, -1.0])
@@ -218,12 +218,11 @@ def clustered_interval(
 
 
 def auroc_interval(area: float, n_right: float, n_wrong: float, *, alpha: float = 0.05) -> tuple[float, float]:
-    """Normal interval for an area under the ROC curve, cut to [0, 1].
+    """Return the normal interval for an area under the ROC curve, cut to [0, 1].
 
         s² = ( A(1−A) + (n₊−1)(Q₁−A²) + (n₋−1)(Q₂−A²) ) / (n₊ n₋),    Q₁ = A / (2−A),  Q₂ = 2A² / (1+A)
 
-    Hanley and McNeil 1982. Where nothing was told apart by error (A is 0 or 1) s is 0, so A is first drawn toward ½
-    by half a pair.
+    Hanley and McNeil 1982. At A = 0 or 1, s would be 0, so A is first moved toward ½ by half a pair.
     """
     pairs = n_right * n_wrong
     if pairs <= 0:

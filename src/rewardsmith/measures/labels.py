@@ -1,4 +1,4 @@
-"""What labels say of completions: right or wrong, the first wrong step, right answers with one, wrong verdicts."""
+"""Measures on labels of completions: first wrong steps, flawed right answers, verifier error rates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rewardsmith.measures.intervals import Share, mean_or_nan, read_column, shar
 
 
 class FirstErrorF1(NamedTuple):
-    """How well first wrong steps were found.
+    """Accuracy in finding the first wrong step.
 
-    f1: the harmonic mean of the two accuracies, NaN where a kind of chain is missing; low, high: its interval.
-    on_erroneous: share of chains with a wrong step whose first one was named exactly; on_correct: share of chains
-        without one that were said to have none.
+    f1: harmonic mean of both accuracies, NaN if a kind of chain is missing; low, high: its interval.
+    on_erroneous: share of chains with a wrong step whose first one was found exactly; on_correct: share of sound chains
+        for which no step was named.
     """
 
     f1: float
@@ -30,7 +30,7 @@ class FirstErrorF1(NamedTuple):
 
 
 def label_of(gold: Any) -> bool | None:
-    """A gold label as right or wrong; None where there is none or it is no number.
+    """Read a gold label as right or wrong; None if there is none or it is no number.
 
     >>> label_of("1"), label_of(0.2), label_of(None), label_of(float("nan"))
     (True, False, None, None)
@@ -42,7 +42,7 @@ def label_of(gold: Any) -> bool | None:
 
 
 def first_wrong(labels: Sequence[Any]) -> int | None:
-    """The index of the first step labeled wrong, −1 where every step is right, None where that is not known.
+    """Return the index of the first step labeled wrong, −1 if all are right, None if unknown.
 
     >>> first_wrong([True, False, False]), first_wrong([1, 1]), first_wrong([1, None]), first_wrong([0, None])
     (1, -1, None, 0)
@@ -54,7 +54,7 @@ def first_wrong(labels: Sequence[Any]) -> int | None:
 
 
 def first_below(scores: Sequence[float | None], threshold: float) -> int | None:
-    """The first step scored below `threshold`, −1 where none is, None where an unscored step leaves it open.
+    """Return the index of the first score below `threshold`, −1 if none, None if an unscored step hides it.
 
     >>> first_below([0.9, 0.2, None], 0.5), first_below([0.9, 0.8], 0.5), first_below([0.9, None], 0.5)
     (1, -1, None)
@@ -68,17 +68,17 @@ def first_below(scores: Sequence[float | None], threshold: float) -> int | None:
 
 
 def first_error_f1(predicted: Sequence[int | None], true: Sequence[int | None], *, alpha: float = 0.05) -> FirstErrorF1:
-    """How well a judge or a process reward finds the first wrong step of a chain, as ProcessBench counts it.
+    """Measure how well a judge or a process reward finds the first wrong step, as in ProcessBench.
 
         F1 = 2 a_e a_c / (a_e + a_c)    a_e: exact index on chains with a wrong step,  a_c: "none" on chains without
 
     Zheng et al. 2024, arXiv:2412.06559; used for detectors of flawed positives by Ding et al. 2025, arXiv:2510.22543.
-    A detector that always or never objects gets 0, which plain accuracy would not show. The interval takes Wilson's
-    for both accuracies at alpha / 2, between which F1 is monotone.
+    A detector that always or never names a step gets 0, unlike in plain accuracy. The interval uses Wilson's for both
+    accuracies at alpha / 2, between which F1 is monotone.
 
     Args:
-        predicted: the index named for each chain, −1 for none; None where nothing could be read: left out.
-        true: the same by label; None where unknown: left out.
+        predicted: the index named for each chain, −1 for none; None if unreadable, which is left out.
+        true: the same by label; None if unknown, which is left out.
 
     >>> first_error_f1([1, -1, 2, -1], [1, -1, 0, -1]).f1  # a_e = 1/2, a_c = 1
     0.6666666666666666
@@ -99,14 +99,14 @@ def _harmonic(a: float, b: float) -> float:
 
 
 def flawed_positive_rate(correct: Sequence[Any], flawed: Sequence[Any], *, alpha: float = 0.05) -> Share:
-    """Of the completions whose answer is right, the share whose reasoning is wrong.
+    """Return the share of completions with a right answer whose reasoning is wrong.
 
         P(f = 1 | z = 1)
 
-    Ding et al. 2025, arXiv:2510.22543. An outcome reward pays these like sound solutions.
+    Ding et al. 2025, arXiv:2510.22543. An outcome reward scores these like sound solutions.
 
     Args:
-        correct: z, right answers; flawed: f, a wrong step by label or detector. None and NaN are unknown: left out.
+        correct: z, right answers; flawed: f, a wrong step by label or detector. None and NaN are left out.
 
     >>> flawed_positive_rate([1, 1, 1, 0, None], [1, 0, None, 1, 1])[0]
     0.5
@@ -115,7 +115,7 @@ def flawed_positive_rate(correct: Sequence[Any], flawed: Sequence[Any], *, alpha
 
 
 class NoiseRates(NamedTuple):
-    """A verifier's error rates on labeled rows, NaN with interval (0, 1) where no row tells.
+    """A verifier's error rates on labeled rows; NaN with interval (0, 1) without rows.
 
     false_positive_rate: ρ₀ = P(verdict=1 | gold=0), over n_wrong rows.
     false_negative_rate: ρ₁ = P(verdict=0 | gold=1), over n_right rows.
@@ -133,7 +133,7 @@ class NoiseRates(NamedTuple):
 def estimate_noise(
     verdicts: ArrayLike, gold: ArrayLike, keys: Sequence[str] | None = None, *, alpha: float = 0.05
 ) -> dict[str, NoiseRates]:
-    """Measure a verifier's error rates on rows whose truth is known, by key.
+    """Measure a verifier's error rates on rows with known truth, by key.
 
         ρ̂₀ = #(r̃=1, r=0) / #(r=0),  ρ̂₁ = #(r̃=0, r=1) / #(r=1),  each with its Wilson interval
 
@@ -162,7 +162,7 @@ def estimate_noise(
     names = ["all"] * len(said) if keys is None else list(keys)
     if len(names) != len(said):
         raise ValueError(f"estimate_noise: {len(names)} keys for {len(said)} rows. Pass one key per row.")
-    missed: dict[str, tuple[list[bool], list[bool]]] = {name: ([], []) for name in names}  # on wrong rows, on right
+    missed: dict[str, tuple[list[bool], list[bool]]] = {name: ([], []) for name in names}  # on wrong, right rows
     for name, verdict, truth in zip(names, said.tolist(), true.tolist(), strict=True):
         if not np.isnan(verdict + truth):
             missed[name][int(truth)].append(verdict != truth)

@@ -1,4 +1,4 @@
-"""The law by which gold first rises and then falls with optimization, fitted to a measured curve."""
+"""Fit the scaling law by which gold first rises and then falls with optimization."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ class ScalingLaw(NamedTuple):
     """A fit of gold's gain against d = √KL.
 
     alpha, beta: its coefficients; `alpha_interval` and `beta_interval` at 1 − level.
-    overoptimizes: whether beta is surely above 0. If not, no turn was seen, and the peak is NaN.
-    peak_kl, peak_interval: the KL in nats at which gold is highest by this law; the interval reaches ∞ where some
-        resamples never turn.
-    residual: root mean square distance of the measured gains from the law, in units of gold.
+    overoptimizes: whether beta's interval lies above 0. If not, no peak was found, and it is NaN.
+    peak_kl, peak_interval: KL in nats of the law's peak; the interval reaches ∞ if some resamples have no peak.
+    residual: root mean square error of the law, in units of gold.
     """
 
     alpha: float
@@ -45,21 +44,21 @@ def scaling_law(
     n_resamples: int = 2000,
     generator: np.random.Generator | None = None,
 ) -> ScalingLaw:
-    """Fit how gold answers to optimization by best-of-n or by RL.
+    """Fit gold against the KL of best-of-n or RL by a scaling law.
 
         R(d) = d (α − β d)        best-of-n,  highest at d* = α / 2β
         R(d) = d (α − β log d)    RL,         highest at d* = exp(α/β − 1);     d = √KL(π‖π₀)
 
-    Gao et al. 2022, arXiv:2210.10760, Sec. 3. Both are linear in α and β: least squares through R(0) = 0. The law was
-    seen with learned rewards of one family; a poor `residual` says that it does not hold here, and then a peak outside
-    the measured range is worth nothing.
+    Gao et al. 2022, arXiv:2210.10760, Sec. 3. Both are linear in α and β, so least squares through R(0) = 0 fits them.
+    The law was found for learned rewards of one family. A large `residual` shows that it does not hold here; then do
+    not trust a peak outside the measured range.
 
     Args:
         kl: (K,) nats, 0 or more, at least three of them above 0.
-        gold: (P, K) gains over the starting policy, prompt by prompt, whose prompts are resampled for the intervals; or
-            (K,) means of independent runs, whose scatter about the law then gives intervals of Student's t.
+        gold: (P, K) gains over the start policy by prompt, with prompts resampled for the intervals; or (K,) means of
+            independent runs, with Student's t intervals from the scatter about the law.
         kind: "best_of_n" or "rl"; the tilted policy is RL's.
-        weights: (K,) of the squared residuals; alike if None.
+        weights: (K,) of the squared residuals; equal if None.
         level: intervals hold at 1 − level.
         generator: seeded with 0 if None.
 
@@ -77,7 +76,7 @@ def scaling_law(
             "(K,) or (P, K), and (K,)."
         )
     if not (np.isfinite(nats).all() and np.isfinite(gains).all() and (nats >= 0).all() and (weight >= 0).all()):
-        raise ValueError("scaling_law: a kl or weight is negative, or something is not finite. Leave such points out.")
+        raise ValueError("scaling_law: a kl or weight is negative, or a value is not finite. Leave such points out.")
     if len(np.unique(nats[(nats > 0) & (weight > 0)])) < 3:
         raise ValueError(
             f"scaling_law: kl is {nats.tolist()}, and two coefficients need three points above 0. Measure at more."
@@ -118,7 +117,7 @@ def scaling_law(
 
 
 def _peak_kl(coefficients: Array, kind: Optimizer) -> float:
-    """∞ where gold never turns, 0 where it falls from the start."""
+    """Return the KL of the peak: ∞ if gold never falls, 0 if it falls from the start."""
     alpha, beta = coefficients.tolist()
     if beta <= 0:
         return math.inf

@@ -1,4 +1,4 @@
-"""A set of preferences as a graph: how uncertain a difference of rewards stays, and which pair to label next."""
+"""Treat preferences as a graph: the uncertainty of reward differences, and the next pair to label."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Design = Literal["D", "A"]
 class NextPair(NamedTuple):
     """The pair to label next.
 
-    first, second: its responses; place: where it stands among the candidates.
-    uncertainty: the variance of its reward difference now.
-    gain: what the label lowers: for "A" the mean variance over all pairs, for "D" the log determinant of the rewards'
-        covariance; inf where it joins what was not connected.
+    first, second: its responses; place: its index among the candidates.
+    uncertainty: the variance of its reward difference before the label.
+    gain: reduction by the label: for "A" of the mean variance over all pairs, for "D" of the log determinant of the
+        rewards' covariance; inf if it joins two components.
     """
 
     first: int
@@ -32,18 +32,17 @@ class NextPair(NamedTuple):
 
 
 class PreferenceGraph:
-    """Responses and what ties their rewards together (the paper's induced Bayesian network).
+    """Graph of responses; its edges are known reward differences (the paper's induced Bayesian network).
 
         Var[r_i − r_j] = (e_i − e_j)ᵀ L⁺ (e_i − e_j),    L = Σ_edges (1/v) (e_i − e_j)(e_i − e_j)ᵀ
 
     Qiu et al. 2024, arXiv:2402.10184. With Gaussian edges the posterior variance of a difference is the effective
     resistance between two nodes of a network whose resistors are the edges' variances v: in series they add, in
-    parallel their inverses do. Edges are of two kinds, alike to the graph: what similar responses are known to differ
-    by before any label, and what labels say. A logistic label on a pair of equal responses counts like v ≈ 4 (the
-    inverse of its information ¼), on a sure one more.
+    parallel their inverses do. An edge is a prior on the difference of similar responses, or a label. A logistic label
+    on a pair of equal responses counts like v ≈ 4 (the inverse of its information ¼), on a clear pair more.
 
-    The paper's advice, to label pairs from trees of responses, rests on bounds of this quantity. It is no theorem about
-    the quantity itself: with tree-shaped priors independent pairs left less uncertainty, not more.
+    The paper's advice to label pairs from trees of responses rests on bounds of this quantity, not on the quantity
+    itself: with tree-shaped priors independent pairs left less uncertainty, not more.
 
     >>> graph = PreferenceGraph(3)
     >>> graph.add_edges(0, 1, 1.0)
@@ -62,20 +61,20 @@ class PreferenceGraph:
         return len(self._conductance)
 
     def add_edges(self, first: ArrayLike, second: ArrayLike, variance: ArrayLike) -> None:
-        """Tie pairs whose reward difference is known up to noise N(0, variance): one pair, or arrays of many at once.
+        """Add edges of known reward difference with noise N(0, variance): one pair, or arrays.
 
-        Similar responses before any label, and pairs with a label, are both such edges.
+        Priors on similar responses and labels on pairs are both such edges.
         """
         i, j = self._nodes("add_edges", first, second)
         v = np.broadcast_to(np.asarray(variance, dtype=np.float64), i.shape)
         if not (v > 0).all():
             raise ValueError(
                 f"PreferenceGraph.add_edges: a variance is {v[~(v > 0)].flat[0]}, which must be above 0. "
-                "Merge responses that are known to be worth the same."
+                "Merge responses of equal reward."
             )
         if (i == j).any():
             raise ValueError(
-                f"PreferenceGraph.add_edges: response {i[i == j].flat[0]} is tied to itself. Drop that edge."
+                f"PreferenceGraph.add_edges: response {i[i == j].flat[0]} has an edge to itself. Drop that edge."
             )
         np.add.at(self._conductance, (i, j), 1 / v)
         np.add.at(self._conductance, (j, i), 1 / v)
@@ -92,7 +91,7 @@ class PreferenceGraph:
         return i, j
 
     def _solved(self) -> tuple[Array, Indices]:
-        """The pseudo-inverse of the Laplacian, block by block, and each node's component."""
+        """Return the pseudo-inverse of the Laplacian, block by block, and each node's component."""
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
@@ -111,9 +110,9 @@ class PreferenceGraph:
         return self._pinv, self._component
 
     def uncertainty(self, first: ArrayLike, second: ArrayLike) -> Array:
-        """The posterior variance of r_first − r_second; inf where no chain of edges joins them.
+        """Return the posterior variance of r_first − r_second; inf if no path joins them.
 
-        A pseudo-inverse of the whole Laplacian would give a finite number there.
+        A pseudo-inverse of the whole Laplacian would wrongly give a finite number there.
         """
         i, j = self._nodes("uncertainty", first, second)
         pinv, component = self._solved()
@@ -122,17 +121,17 @@ class PreferenceGraph:
         return joined
 
     def path_bound(self, first: int, second: int) -> float:
-        """The variance along the best single chain of edges, which the true one never exceeds; inf without a chain."""
+        """Return the variance along the best single path, an upper bound; inf without a path."""
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import dijkstra
 
         i, j = self._nodes("path_bound", first, second)
-        rows, columns = np.nonzero(self._conductance)  # sparse, as a dense graph takes small numbers for no edge
+        rows, columns = np.nonzero(self._conductance)  # sparse, as a dense graph reads small numbers as no edge
         lengths: Any = csr_array((1 / self._conductance[rows, columns], (rows, columns)), shape=self._conductance.shape)
         return float(dijkstra(lengths, directed=False, indices=[int(i)])[0, int(j)])
 
     def mean_uncertainty(self) -> float:
-        """The mean variance over all pairs of responses: 2/(n − 1) · tr L⁺; inf where the graph falls apart."""
+        """Return the mean variance over all pairs, 2/(n − 1) · tr L⁺; inf if the graph is disconnected."""
         pinv, component = self._solved()
         if len(self) < 2:
             return 0.0
@@ -141,12 +140,12 @@ class PreferenceGraph:
     def next_pair(
         self, candidates: Sequence[tuple[int, int]] | NDArray[np.intp], *, variance: float, design: Design = "A"
     ) -> NextPair:
-        """The candidate whose label would tell most, by a rank-one update for each and no new inverse.
+        """Return the candidate whose label is most informative, by a rank-one update per candidate.
 
             A:  Δ mean variance = 2/(n−1) · ‖L⁺b‖² / (v + bᵀL⁺b)        D:  Δ log det = log(1 + bᵀL⁺b / v)
 
-        with b = e_i − e_j. "D" asks where the graph is least sure; "A" where an answer helps all pairs most. A pair
-        that joins two parts comes first, that of the largest product of sizes before others.
+        with b = e_i − e_j. "D" picks the most uncertain pair, "A" the one whose label helps all pairs most. A pair that
+        joins two components comes first, the largest product of their sizes before others.
 
         Args:
             candidates: (C, 2) pairs that could be labeled.
@@ -177,20 +176,20 @@ class PreferenceGraph:
 
 
 def structural_function(distances: ArrayLike, n_clusters: Sequence[int]) -> Array:
-    """The typical variance within a cluster when responses are divided into M clusters, for each M.
+    """Return the typical variance within a cluster of M clusters of responses, for each M.
 
         F(M): mean of d_ij over pairs that share a cluster, in the better of average and complete linkage
 
-    Qiu et al. 2024, arXiv:2402.10184: how fast F falls with M says how well labels on some responses speak for others.
+    Qiu et al. 2024, arXiv:2402.10184. A fast fall of F with M means that labels on some responses inform on others.
 
-    Differs: the paper takes the best of all partitions, which nobody can search; this is an upper bound.
+    Differs: the paper takes the best of all partitions, which is intractable; this is an upper bound.
 
     Args:
         distances: (n, n) variances of reward differences known beforehand, symmetric.
         n_clusters: M, each in 1…n.
 
     Returns:
-        (len(n_clusters),); 0 where every response is alone.
+        (len(n_clusters),); 0 if every response is its own cluster.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform

@@ -1,4 +1,4 @@
-"""Accuracy of rewards on preference pairs: by query, by how much a pair shares, and of one reward against another."""
+"""Measure accuracy on preference pairs: by query, by shared prefix, and between two rewards."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from rewardsmith.measures.intervals import Share, share_right
 
 
 class AccPlus(NamedTuple):
-    """acc: share of pairs ranked right; acc_plus: share of queries of which every pair is."""
+    """acc: share of pairs ranked correctly; acc_plus: share of queries with every pair correct."""
 
     acc: Share
     acc_plus: Share
 
 
 def acc_and_acc_plus(scores: ArrayLike, query_id: Sequence[Hashable], *, alpha: float = 0.05) -> AccPlus:
-    """Accuracy over pairs, and over queries all of whose pairs must be right.
+    """Return accuracy over pairs, and over queries whose pairs must all be correct.
 
         ACC = 1/n Σ 1[r(c) > r(r)]        ACC+ = 1/Q Σ_q Π_{pairs of q} 1[r(c) > r(r)]
 
-    Zhang et al. 2025, arXiv:2502.10391 (MM-RLHF-RewardBench). A tie is wrong. A reward that is right on pairs by chance
-    has an ACC+ of ½ to the number of pairs, so compare ACC+ only between rewards on the same queries.
+    Zhang et al. 2025, arXiv:2502.10391 (MM-RLHF-RewardBench). A tie is wrong. At chance ACC+ is ½ to the number of
+    pairs per query, so compare ACC+ only between rewards on the same queries.
 
     Args:
-        scores: (n, 2) of the preferred and of the other response; None and NaN are unscored: the pair is left out.
-        query_id: n; what the pairs of a query share. A query with an unscored pair is wrong if another of its pairs is,
-            and else left out.
+        scores: (n, 2) of the preferred and of the other response; a pair with None or NaN is left out.
+        query_id: n query ids. A query with an unscored pair is wrong if another of its pairs is, and else left out.
 
     Returns:
-        both with Wilson intervals; that of ACC counts pairs of one query as one where they go together.
+        both with Wilson intervals; that of ACC allows for pairs that share a query.
 
     >>> both = acc_and_acc_plus([[1.0, 0.0], [1.0, 2.0], [3.0, 0.0]], ["a", "a", "b"])
     >>> round(both.acc.value, 3), both.acc_plus.value
@@ -57,16 +56,15 @@ def sibling_accuracy(
     clusters: Sequence[Hashable] | None = None,
     alpha: float = 0.05,
 ) -> dict[int, Share]:
-    """Accuracy by how many segments the two responses of a pair share.
+    """Return accuracy by the number of segments that a pair's responses share.
 
-    Qiu et al. 2024, arXiv:2402.10184. A reward that tells unrelated responses apart may fail on near-identical ones,
-    and those are what beam search, tree search and late GRPO groups ask it about. The remedy is pairs from trees of
-    responses (`data.grow_tree`).
+    Qiu et al. 2024, arXiv:2402.10184. A reward that ranks unrelated responses well may fail on near-identical ones, as
+    in beam search, tree search and late GRPO groups. The remedy is pairs from trees of responses (`data.grow_tree`).
 
     Args:
         scores: (n, 2) as in `acc_and_acc_plus`.
         shared_prefix: n numbers of shared segments (`data.preference_trees.TreePair.shared`).
-        clusters: n; what pairs of one tree share, to widen the intervals by; every pair for itself if None.
+        clusters: n tree ids, which widen the intervals; pairs are independent if None.
 
     Returns:
         shared segments → accuracy with its Wilson interval, upward.
@@ -88,7 +86,7 @@ def sibling_accuracy(
 
 
 class AccuracyGap(NamedTuple):
-    """Two rewards on the same pairs; ties count half.
+    """Accuracy of two rewards on the same pairs; ties count half.
 
     gap: accuracy_a − accuracy_b; low, high: 95 % paired bootstrap. n: pairs that both could score.
     """
@@ -109,11 +107,11 @@ def accuracy_gap(
     n_resamples: int = 1000,
     generator: np.random.Generator | None = None,
 ) -> AccuracyGap:
-    """Compare two rewards on the same pairs, from their margins, chosen minus rejected.
+    """Compare the accuracy of two rewards on the same pairs, from their margins (chosen minus rejected).
 
     Args:
         margins_a, margins_b: (n,); a pair that is NaN in either is left out of both.
-        clusters: (n) what goes together, such as the prompt; pairs alone if None.
+        clusters: (n) what pairs share, such as the prompt; pairs are independent if None.
         generator: of the bootstrap; seeded with 0 if None, so that the same margins give the same interval.
 
     >>> accuracy_gap([1.0, 2.0, 3.0, 1.0], [1.0, -2.0, -3.0, 0.0])[:3]
@@ -146,7 +144,7 @@ def accuracy_gap(
 
 
 def _right(caller: str, scores: ArrayLike, rows: Sequence[object]) -> list[bool | None]:
-    """Per pair whether the preferred response scores more; None where either is unscored."""
+    """Return per pair whether the preferred response scores higher; None if either is unscored."""
     table = np.array(scores, dtype=np.float64)
     table = table.reshape(0, 2) if table.size == 0 else table
     if table.ndim != 2 or table.shape[1] != 2 or len(table) != len(rows):

@@ -1,4 +1,4 @@
-"""Where on its scale a reward can be trusted: how much of the true score it explains, in all and bin by bin."""
+"""Measure how much of the true score a reward explains, overall and bin by bin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 class RewardBin(NamedTuple):
-    """The kept rows with rewards in [low, high]: how many, and their weighted means and spread."""
+    """The kept rows with rewards in [low, high]: number, weighted means, and spread."""
 
     low: float
     high: float
@@ -28,13 +28,13 @@ class RewardBin(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """What a straight line through the rewards explains of the true score.
+    """Share of the true score that a linear fit on the rewards explains.
 
-    r2: share of the gold's variance explained over the kept rows; NaN where rewards or gold do not vary.
+    r2: share of the gold's variance explained over the kept rows; NaN if rewards or gold are constant.
     interval: 95 % percentile bootstrap over groups.
-    binned_r2: the same fit through the means of `by_bin`, each counted once: it does not charge a reward for noise in
-        the gold, such as one pass/fail run, but hides how much of it there is. NaN with fewer than two bins.
-    slope: gold per unit of reward; a negative one explains just as well, in the wrong direction.
+    binned_r2: the same for the means of `by_bin`, each counted once. It ignores noise in the gold, such as from one
+        pass/fail run, and so hides it. NaN with fewer than two bins.
+    slope: gold per unit of reward; R² is as high for a negative one.
     n: kept rows.
     by_bin: bins of about equally many kept rows, upward; equal rewards share a bin, so there may be fewer.
     """
@@ -48,10 +48,10 @@ class Reliability(NamedTuple):
 
 
 class FilterChoice(NamedTuple):
-    """One filter's standing.
+    """One filter and its rank.
 
     behind: R² of the best filter less this one's.
-    behind_interval: 95 %, both filters resampled alike; one that reaches 0 does not tell them apart.
+    behind_interval: 95 %, with both filters on the same resamples; no clear difference if it holds 0.
     """
 
     name: str
@@ -61,7 +61,7 @@ class FilterChoice(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """The kept rows, centered and scaled so that squares neither cancel nor overflow; group: whose completion it is."""
+    """Kept rows, centered and scaled so that squares neither cancel nor overflow; group: the prompt's number."""
 
     rewards: Array
     gold: Array
@@ -70,7 +70,7 @@ class _Rows(NamedTuple):
     n_groups: int
 
     def sums(self) -> Array:
-        """(groups, 6) Σw, Σwr, Σwg, Σwr², Σwg², Σwrg: all that a fit needs, and resampling groups only adds rows."""
+        """Return (groups, 6) Σw, Σwr, Σwg, Σwr², Σwg², Σwrg, which suffice for a fit and for resampling groups."""
         r, g = _unit(self.rewards, self.weights), _unit(self.gold, self.weights)
         terms = np.stack([np.ones_like(r), r, g, r * r, g * g, r * g], axis=1) * self.weights[:, None]
         totals = np.zeros((self.n_groups, 6))
@@ -88,18 +88,18 @@ def reward_reliability(
     n_resamples: int = 1000,
     generator: np.random.Generator | None = None,
 ) -> Reliability:
-    """How well a reward tells the true score, on the rows that a filter keeps.
+    """Measure how well a reward predicts the true score, on the rows that a filter keeps.
 
         R² = 1 − min_{a,b} Σ w (gold − a − b·r)² / Σ w (gold − mean gold)² = corr_w(r, gold)²
 
     Zhang, Shen et al. 2024, arXiv:2409.06957: of several filters, train with the one whose kept samples have the
-    largest R². A reward's errors are rarely alike all over its scale, and `by_bin` shows where they are.
+    largest R². A reward's errors usually vary over its scale; `by_bin` shows where.
     Differs: the paper fits binned samples; `r2` fits the samples themselves and `binned_r2` the means of the bins.
 
     Args:
         rewards: (B,) rewards; None, NaN and ±inf are unscored and left out.
         gold: (B,) the true score of the same rows, such as the share of unit tests passed; likewise.
-        weights: (B,) a filter's weights, 0 for a dropped row; all rows alike if None.
+        weights: (B,) a filter's weights, 0 for a dropped row; equal if None.
         group_size: completions per prompt, consecutive; prompts are resampled whole.
         generator: of the bootstrap; seeded with 0 if None, so that the same rows give the same interval.
 
@@ -121,27 +121,27 @@ def choose_filter(
     n_resamples: int = 1000,
     generator: np.random.Generator | None = None,
 ) -> tuple[FilterChoice, ...]:
-    """Rank filters by the reliability of what they keep, best first; those that keep too little to say come last.
+    """Rank filters by the reliability of the rows they keep, best first; undefined ones come last.
 
-    Zhang, Shen et al. 2024, arXiv:2409.06957. Draw completions of the current policy on held-out prompts whose true
-    score is known. R² ranks rules that keep alike in number; it does not count what a smaller batch costs.
+    Zhang, Shen et al. 2024, arXiv:2409.06957. Draw completions of the current policy on held-out prompts with known
+    true scores. Compare filters that keep similar numbers of rows, as R² ignores the cost of a smaller batch.
 
     Args:
         rewards, gold: (B,) as in `reward_reliability`, a prompt's completions consecutive.
-        filters: what a trainer takes as `sample_filter`: from (B,) rewards, a torch tensor, to (B,) weights; given
-            `group_size` where it asks for it, such as `rank_filter`.
+        filters: as a trainer's `sample_filter`: maps (B,) rewards, a torch tensor, to (B,) weights; it gets
+            `group_size` if it has that parameter, as `rank_filter` does.
         generator: of the bootstrap, which resamples the same prompts for every filter; seeded with 0 if None.
     """
     from rewardsmith._torch import torch
 
     if not filters:
-        raise ValueError("choose_filter: no filters given. Name at least one, and beside it the one that keeps all.")
+        raise ValueError("choose_filter: no filters given. Name at least one, and one that keeps all rows.")
     check_range("choose_filter", "bins", bins, 1, math.inf)
     column = read_column("choose_filter", "rewards", rewards)
     seed = int((np.random.default_rng(0) if generator is None else generator).integers(2**63))
     found: dict[str, tuple[Reliability, Array]] = {}
     for name, function in filters.items():
-        _, given, lacking = named_by(function, {"group_size": group_size})  # asked as a trainer asks it
+        _, given, lacking = named_by(function, {"group_size": group_size})  # called as by a trainer
         if lacking:
             raise TypeError(
                 f"choose_filter: filter {name!r} needs {', '.join(lacking)}, and only group_size is offered. "
@@ -178,7 +178,7 @@ def _kept(caller: str, rewards: ArrayLike, gold: ArrayLike, weights: ArrayLike |
 
 
 def _unit(values: Array, weights: Array) -> Array:
-    """Values less their mean, over the largest of what is left; 0 where all agree."""
+    """Center the values and divide by the largest deviation; 0 if all are equal."""
     if not len(values) or values.min() == values.max():
         return np.zeros_like(values)
     halved = values / 2 - np.average(values / 2, weights=weights)  # a difference of two finite numbers may overflow
@@ -187,7 +187,7 @@ def _unit(values: Array, weights: Array) -> Array:
 
 
 def _r2(sums: Array) -> Array:
-    """(...) R² from the (..., 6) sums of `_Rows.sums`; NaN where either side does not vary."""
+    """Return (...) R² from the (..., 6) sums of `_Rows.sums`; NaN if either side is constant."""
     total = np.where(sums[..., 0] > 0, sums[..., 0], np.nan)
     mean_r, mean_g = sums[..., 1] / total, sums[..., 2] / total
     var_r, var_g = sums[..., 3] / total - mean_r**2, sums[..., 4] / total - mean_g**2
@@ -198,7 +198,7 @@ def _r2(sums: Array) -> Array:
 
 
 def _interval(draws: Array) -> tuple[float, float]:
-    """95 % of the draws that say something; NaN where none does."""
+    """Return the central 95 % of the finite draws; NaN if there are none."""
     known = draws[~np.isnan(draws)]
     if not len(known):
         return math.nan, math.nan
@@ -209,7 +209,7 @@ def _interval(draws: Array) -> tuple[float, float]:
 def _measured(
     rows: _Rows, bins: int, n_resamples: int, generator: np.random.Generator | None
 ) -> tuple[Reliability, Array]:
-    """How reliable the rows are, and (n_resamples,) R² with the groups drawn anew, with replacement."""
+    """Return the reliability of the rows, and (n_resamples,) R² with groups drawn with replacement."""
     check_range("reward_reliability", "n_resamples", n_resamples, 1, math.inf)
     generator = np.random.default_rng(0) if generator is None else generator
     sums, n = rows.sums(), rows.n_groups
@@ -218,7 +218,7 @@ def _measured(
     r2, slope, by_bin = float(_r2(sums.sum(axis=0))), math.nan, []
     if len(rows.rewards):
         inner = np.unique(np.quantile(rows.rewards, np.arange(1, bins) / bins))
-        place = np.searchsorted(inner, rows.rewards, side="right")  # equal rewards fall alike
+        place = np.searchsorted(inner, rows.rewards, side="right")  # equal rewards share a bin
         for index in np.unique(place):
             r, g, w = (column[place == index] for column in (rows.rewards, rows.gold, rows.weights))
             gold = float(np.average(g, weights=w))

@@ -1,4 +1,4 @@
-"""Which error of a reward costs more at a given optimization pressure: scoring too high, or too low?"""
+"""Compare the cost of scoring too high and too low under optimization."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rewardsmith._check import check_range
 
 
 class ScoringDamage(NamedTuple):
-    """What the optimal policy is worth, and what it loses to errors of one sign; means over prompts and draws.
+    """Value of the optimal policy, and its loss by errors of either sign; means over prompts and draws.
 
-    clean: E[r] of the policy that optimizes the rewards as they are.
-    over, under: of the ones that optimize rewards with a share raised, or the same share lowered.
-    over_loss, under_loss: clean less these; not below 0 but for what an error happens to do to KL.
+    clean: E[r] of the policy that optimizes the given rewards.
+    over, under: of the policies that optimize rewards with a share raised, or the same share lowered.
+    over_loss, under_loss: clean less these; below 0 only if an error happens to change the KL.
     """
 
     clean: float
@@ -35,14 +35,13 @@ def over_vs_under_scoring(
     n_draws: int = 20,
     generator: np.random.Generator | None = None,
 ) -> ScoringDamage:
-    """Put equal and opposite errors on the same responses, optimize, and compare the damage.
+    """Put equal and opposite errors on the same responses, optimize, and compare the losses.
 
         r̃_i = r_i ± delta on a random share `frac`,   π(i) ∝ exp(r̃_i / beta),   loss = E_clean[r] − E_π[r]
 
-    The claim of Yan et al. 2024, arXiv:2409.15360, that raising a bad response hurts more than lowering a good one: a
-    policy goes where the reward is too high, and finds another good response where it is too low. Under weak pressure
-    (large beta) the two cost about the same. Where over-scoring dominates, pay a lower bound
-    (`transforms.member_quantile`, `robust_mix`).
+    Yan et al. 2024, arXiv:2409.15360, claim that raising a bad response hurts more than lowering a good one: a policy
+    moves to responses scored too high, and replaces a good response scored too low by another. For large beta the two
+    cost about the same. If over-scoring dominates, use a lower bound (`transforms.member_quantile`, `robust_mix`).
 
     Args:
         rewards: (P, N) of N responses to each prompt, or (N,), taken as true; None, NaN and ±inf are left out.

@@ -1,4 +1,4 @@
-"""One-sided comparisons that stay honest when they are asked again and again during a run."""
+"""One-sided comparisons that stay valid when repeated during a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewardsmith.measures.intervals import mean_or_nan, normal_interval, student
 
 
 class Reading(NamedTuple):
-    """A measured figure, its interval, how many observations it rests on, and what else the message may name."""
+    """A measured figure, its interval, its number of observations, and further values for the message."""
 
     value: float
     low: float
@@ -23,7 +23,7 @@ class Reading(NamedTuple):
 
 
 def spent(alpha: float, look: int) -> float:
-    """The level of the `look`-th look at a run, so that all looks together err with probability at most alpha.
+    """Return the level of the `look`-th look, so that all looks together err with probability at most alpha.
 
         α_t = α / (t (t + 1)),        Σ_{t ≥ 1} α_t = α
 
@@ -34,14 +34,14 @@ def spent(alpha: float, look: int) -> float:
 
 
 def change(before: Sequence[float], after: Sequence[float], *, alpha: float, inflation: float = 1.0) -> Reading:
-    """How much the mean rose, with bounds that each hold with probability 1 − alpha (Welch 1947).
+    """Return the rise of the mean, with bounds that each hold with probability 1 − alpha (Welch 1947).
 
         x̄₂ − x̄₁ ± t_{1−α, ν} √(s₁²/n₁ + s₂²/n₂),    ν by Welch–Satterthwaite
 
-    With fewer than two values on a side, nothing bounds it.
+    It is unbounded with fewer than two values on a side.
 
     Args:
-        inflation: how many dependent values weigh as one; n becomes n / inflation, in the error and in ν.
+        inflation: how many dependent values count as one; n becomes n / inflation, in the error and in ν.
 
     >>> change([0.0, 1.0], [5.0, 6.0], alpha=0.05).low > 0
     True
@@ -58,9 +58,9 @@ def change(before: Sequence[float], after: Sequence[float], *, alpha: float, inf
 
 
 def level(values: Sequence[float], *, alpha: float, inflation: float = 1.0) -> Reading:
-    """The mean, with bounds that each hold with probability 1 − alpha: x̄ ± t_{1−α, n−1} s/√n (Student 1908).
+    """Return the mean, with bounds that each hold with probability 1 − alpha: x̄ ± t_{1−α, n−1} s/√n (Student 1908).
 
-    A single value is not bounded. `inflation` as in `change`.
+    It is unbounded with a single value. `inflation` as in `change`.
 
     >>> [round(x, 6) for x in level([1.0, 3.0], alpha=0.25)[:3]]  # t = 1 with one degree of freedom, s/√n = 1
     [2.0, 1.0, 3.0]
@@ -69,11 +69,11 @@ def level(values: Sequence[float], *, alpha: float, inflation: float = 1.0) -> R
 
 
 def dependence(columns: Sequence[Sequence[float]]) -> float:
-    """How many steps weigh as one independent step, from the blocks' neighbors: (1 + r) / (1 − r), at least 1.
+    """Return how many steps count as one independent step: (1 + r) / (1 − r), at least 1.
 
-    r is the correlation of a step with the next, of what a straight line per block leaves, pooled over the blocks. A
-    line makes independent residuals look opposed; what it adds to r on white noise is taken off again. The line takes
-    the policy's own progress out, which is no noise. r is cut at 0.9; blocks of fewer than 4 steps say nothing: 1.
+    r is the correlation of successive residuals from a straight line per block, pooled over blocks. The line removes
+    the policy's own progress, which is no noise. It lowers r of white noise, which is corrected. r is cut at 0.9.
+    Blocks of fewer than 4 steps are ignored, and without others the result is 1.
 
     >>> dependence([[0.0, 1.0, 0.0, 1.0, 0.0, 1.0]])
     1.0
@@ -101,12 +101,12 @@ def dependence(columns: Sequence[Sequence[float]]) -> float:
 
 
 def pooled_correlation(correlations: Sequence[float], freedoms: Sequence[int], *, alpha: float) -> Reading:
-    """Correlations of several batches as one, on Fisher's scale, with one-sided bounds.
+    """Pool correlations of several batches on Fisher's scale, with one-sided bounds.
 
         z̄ = Σ (d_i − 2) artanh ρ_i / Σ (d_i − 2),    ρ = tanh( z̄ ± z_{1−α} / √Σ (d_i − 2) )
 
-    Fisher 1924 for partial correlations: d_i is the number of rows less the number of group means removed from them,
-    so that one group of n gives the usual n − 3. Exact for normal values, an approximation for others.
+    Fisher 1924 for partial correlations: d_i is the number of rows less the number of group means removed, so that one
+    group of n gives the usual n − 3. Exact for normal values, else an approximation.
     """
     weights = [max(freedom - 2, 0) for freedom in freedoms]
     total = sum(weights)

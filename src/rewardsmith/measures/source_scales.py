@@ -1,4 +1,4 @@
-"""Several sources that are added up, measured on groups of completions: their scales, and who decides."""
+"""Measure the scales of summed sources on groups of completions, and which source dominates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class SourceTable:
-    """Scores of the same rows by every source, and what each of them does to the rows' reward.
+    """Scores of the same rows by every source, and each source's part of the rows' reward.
 
     names: K; rewards: (n, K), NaN where missing; groups: (n,) a number per group.
-    parts: (n, K) what each source adds to a row's reward; total: (n,) that reward, NaN where unscored.
-    used: (K,) False where a source has weight 0 and is only logged.
+    parts: (n, K) each source's part of a row's reward; total: (n,) that reward, NaN where unscored.
+    used: (K,) False for a source with weight 0, which is only logged.
     """
 
     names: tuple[str, ...]
@@ -31,7 +31,7 @@ class SourceTable:
 
 
 def weighted_table(names: tuple[str, ...], weights: Floats, rewards: Floats, groups: NDArray[np.int64]) -> SourceTable:
-    """Sources that are added by weight; the weight of a missing one goes to the others (`transforms.weighted_sum`)."""
+    """Make the table of a weighted sum; a missing source's weight goes to the others (`transforms.weighted_sum`)."""
     present = ~np.isnan(rewards) & (weights != 0)
     size = np.abs(weights)
     found = np.where(present, size, 0.0).sum(axis=1, keepdims=True)
@@ -44,11 +44,11 @@ def weighted_table(names: tuple[str, ...], weights: Floats, rewards: Floats, gro
 def combined_table(
     names: tuple[str, ...], rewards: Floats, groups: NDArray[np.int64], combine: Callable[[Floats], Floats]
 ) -> SourceTable:
-    """Sources that are combined in any way: a source's part is what the reward loses when the source stops differing.
+    """Make the table of any combination; a source's part is its effect when held at its group's mean.
 
         part_k = combine(r) − combine(r with r_k held at its group's mean)
 
-    For a weighted sum this is w_k (r_k − r̄_k), so that both tables tell the same.
+    For a weighted sum this is w_k (r_k − r̄_k), so that both tables agree.
 
     Args:
         combine: (n, K) rewards of all sources to (n,) rewards.
@@ -65,8 +65,8 @@ def combined_table(
 
 
 class Scales(NamedTuple):
-    """Spread within groups. std: (K,) over the groups in which a source differs at all, NaN where it never does;
-    alive: (K,) share of groups in which it does; stds: (R, K) the same over groups drawn again."""
+    """Spread within groups. std: (K,) over the groups in which a source varies, NaN if it never does;
+    alive: (K,) share of groups in which it varies; stds: (R, K) std over resampled groups."""
 
     std: Floats
     alive: Floats
@@ -83,11 +83,11 @@ class Dominance(NamedTuple):
 def source_scales(
     rewards: Floats, groups: NDArray[np.int64], *, generator: np.random.Generator, resamples: int = RESAMPLES
 ) -> Scales:
-    """How far each source's scores (or parts) lie apart within a group, in groups where they do.
+    """Measure each source's spread (or its parts') within groups in which it varies.
 
-        s_k² = Σ_g Σ_i (r_gik − r̄_gk)² / Σ_g (n_gk − 1)    over the groups g in which source k differs
+        s_k² = Σ_g Σ_i (r_gik − r̄_gk)² / Σ_g (n_gk − 1)    over the groups g in which source k varies
 
-    Groups in which all agree are left out, so that a format nearly everybody keeps is not taken for a small scale.
+    Constant groups are left out, so that a format that nearly all completions keep does not count as a small scale.
     """
     n_groups = int(groups.max()) + 1
     known = ~np.isnan(rewards)
@@ -106,7 +106,7 @@ def source_scales(
 
 
 def source_dominance(table: SourceTable, *, generator: np.random.Generator, resamples: int = RESAMPLES) -> Dominance:
-    """Which share of what tells a group's completions apart is each source's doing.
+    """Measure each source's share of the variance within groups.
 
     share_k = Σ_g cov_g(c_k, u) / Σ_g var_g(u),    u the reward,  c_k the part of source k in it
 
@@ -130,7 +130,7 @@ def per_group(values: NDArray[Any], groups: NDArray[np.int64], n_groups: int) ->
 
 
 def group_means(values: Floats, known: NDArray[np.bool_], groups: NDArray[np.int64], n_groups: int) -> Floats:
-    """(n, K) the mean over the known rows of each row's group."""
+    """Return (n, K) means over the known rows of each row's group."""
     counts = per_group(known, groups, n_groups)
     sums = per_group(np.where(known, values, 0.0), groups, n_groups)
     means: Floats = (sums / np.maximum(counts, 1))[groups]
@@ -138,5 +138,5 @@ def group_means(values: Floats, known: NDArray[np.bool_], groups: NDArray[np.int
 
 
 def _draws(n_groups: int, generator: np.random.Generator, resamples: int) -> Floats:
-    """(R, P) how often each group was drawn."""
+    """Return (R, P) counts of how often each group was drawn."""
     return generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=resamples).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the step scores of a process reward are good for: choosing among solutions, and finding the first wrong step."""
+"""Measure how well step scores choose among solutions and find the first wrong step."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TOTALS: Mapping[StepTotal, Callable[[Sequence[float]], float]] = {
 
 
 def solution_score(scores: Sequence[float | None] | None, how: StepTotal) -> float | None:
-    """One number out of a solution's step scores; None where there is no step or one of them is unscored.
+    """Aggregate a solution's step scores; None without steps or with an unscored one.
 
         min_k s_k,   Π_k s_k,   s_N,   mean_k s_k,   Σ_k s_k,   max_k s_k
 
     Lightman et al. 2023, arXiv:2305.20050 (prod); Wang et al. 2023, arXiv:2312.08935 (min). `prod` falls with every
-    step and `sum` rises, so both also rank by length. As rewards of `best_of_n_curve` the totals say how good the
-    solution is that a process reward picks among n.
+    step and `sum` rises, so both also rank by length. As rewards in `best_of_n_curve` they show the quality of the
+    solution that a process reward picks among n.
 
     >>> solution_score([0.9, 0.5], "prod"), solution_score([0.9, None], "min"), solution_score([], "last")
     (0.45, None, None)
@@ -50,10 +50,10 @@ def solution_score(scores: Sequence[float | None] | None, how: StepTotal) -> flo
 def step_metrics(
     step_scores: Sequence[Sequence[float | None] | None], labels: Sequence[Sequence[Any]], *, threshold: float = 0.5
 ) -> dict[str, float]:
-    """Figures of a process reward on labeled steps, by name: what `engines.trl.StepRewardTrainer` takes as `metrics`.
+    """Return figures of a process reward on labeled steps, as `metrics` of `engines.trl.StepRewardTrainer`.
 
-    `first_error_f1`, `first_error_on_erroneous` and `first_error_on_correct` as in `first_error_f1`, a step being
-    called wrong below `threshold`; a soft label counts as right above ½.
+    Keys are `first_error_f1`, `first_error_on_erroneous` and `first_error_on_correct`, as in `first_error_f1`. A step
+    is wrong below `threshold`; a soft label counts as right above ½.
 
     >>> step_metrics([[0.9, 0.1], [0.8]], [[1, 0], [1]])["first_error_f1"]
     1.0

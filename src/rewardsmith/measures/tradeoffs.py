@@ -1,4 +1,4 @@
-"""What a choice of weights between aspects buys, and what it costs in the others."""
+"""Measure what weights between aspects gain in one aspect and cost in the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewardsmith.measures.intervals import mean_interval, mean_or_nan
 
 
 class AspectMean(NamedTuple):
-    """An aspect's mean over the chosen completions less that over all of them, and its interval over prompts."""
+    """An aspect's mean over the chosen completions less that over all, and its interval over prompts."""
 
     name: str
     gain: float
@@ -22,11 +22,11 @@ class AspectMean(NamedTuple):
 
 
 class Tradeoff(NamedTuple):
-    """What one set of weights chooses.
+    """Effect of one set of weights on the chosen completions.
 
-    aspects: how much each aspect gains.
-    segments: the same of the number of segments; None without `n_segments`. A gain that grows with a weight is a policy
-        about to be paid for saying more.
+    aspects: the gain of each aspect.
+    segments: likewise of the number of segments; None without `n_segments`. A gain that grows with a weight means that
+        the weight would reward longer answers.
     on_frontier: whether no other weights have every aspect at least as high and one higher.
     n: prompts with at least two completions scored on every aspect.
     """
@@ -47,21 +47,21 @@ def aspect_tradeoff(
     n_segments: ArrayLike | None = None,
     alpha: float = 0.05,
 ) -> tuple[Tradeoff, ...]:
-    """Before training: where each choice of weights would push every aspect.
+    """Measure before training how each choice of weights would move every aspect.
 
-    Wu et al. 2023, arXiv:2306.01693, whose weights steer answers toward long, medium or short ones. For each weights
-    the completion with the largest Σ_k w_k r_k of a prompt's group is taken, as best-of-n would, and compared with the
-    group's mean; completions that tie count equally.
+    Wu et al. 2023, arXiv:2306.01693, steer answers toward long, medium or short ones by weights. For each set of
+    weights the completion with the largest Σ_k w_k r_k of a prompt's group is chosen, as by best-of-n, and compared
+    with the group's mean. Ties count equally.
 
     Args:
-        source_rewards: (B, K) aspects' totals, a prompt's completions consecutive. None, NaN and ±inf are unscored: the
-            completion is left out.
+        source_rewards: (B, K) aspects' totals, a prompt's completions consecutive. Completions with None, NaN or ±inf
+            are left out.
         weights: (W, K).
         names: K names of the aspects; their numbers if None.
-        n_segments: (B,) how many segments each completion has.
+        n_segments: (B,) number of segments of each completion.
 
     Returns:
-        one for each weights, in their order.
+        one per set of weights, in their order.
 
     >>> both = aspect_tradeoff([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.5], [0.0, 1.0]], group_size=2)
     >>> [[aspect.gain for aspect in row.aspects] for row in both]

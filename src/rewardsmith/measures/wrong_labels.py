@@ -1,4 +1,4 @@
-"""The first look at a preference data set: how many labels are wrong, and which."""
+"""Estimate how many labels of a preference data set are wrong, and which."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rewardsmith.measures.intervals import Share, mean_or_nan, rank_correlations
 
 
 class StrengthBin(NamedTuple):
-    """Pairs of neighboring strength.
+    """Pairs of similar strength.
 
-    low, high: their least and greatest strength; n: how many; strength: their mean.
-    estimated_error: mean share of voters that contradict the label, an estimate of how many labels are wrong; NaN
-        where no such shares were given.
-    right: where some labels are known to be right or wrong, the share of right ones with its interval and number.
+    low, high: least and greatest strength; n: number of pairs; strength: mean.
+    estimated_error: mean share of voters that contradict the label, an estimate of the share of wrong labels; NaN
+        without such shares.
+    right: share of right labels among those known to be right or wrong, with its interval and number.
     examples: indices of up to k pairs to look at, weakest first.
     """
 
@@ -32,11 +32,11 @@ class StrengthBin(NamedTuple):
 
 
 class LabelQuality(NamedTuple):
-    """bins: upward by strength.
+    """Label quality by bins of strength.
 
-    share_negative: share of the pairs whose label the voters contradict on average.
+    bins: upward by strength. share_negative: share of the pairs whose label the voters contradict on average.
     estimated_error: over all pairs.
-    rank_correlation: Spearman's, of the bins' places with their shares of right labels; NaN without known labels.
+    rank_correlation: Spearman's, of the bins' order with their shares of right labels; NaN without known labels.
     n: judged pairs.
     """
 
@@ -56,20 +56,19 @@ def label_quality(
     examples: int = 3,
     alpha: float = 0.05,
 ) -> LabelQuality:
-    """Sort the labels by strength and say of each tenth how far it can be trusted.
+    """Sort the pairs into bins of strength and estimate the share of wrong labels in each.
 
-    Wang, Zheng et al. 2024, arXiv:2401.06080: in their data a quarter of the labels is contradicted by the mean vote,
-    and agreement with a stronger judge rises from .16 in the weakest group to .96 in the strongest. Read it before
-    choosing `flip` of `data.relabel`: the error of the weakest bins is what turning them around gains.
+    Wang, Zheng et al. 2024, arXiv:2401.06080: in their data the mean vote contradicts a quarter of the labels, and
+    agreement with a stronger judge rises from .16 in the weakest group to .96 in the strongest. Read it before choosing
+    `flip` of `data.relabel`: flipping the weakest bins gains their error.
 
-    Votes of models that were trained on the pairs they judge say next to nothing; see `data.preference_strength`.
+    Votes of models trained on the pairs they judge are of little use; see `data.preference_strength`.
 
     Args:
-        strength: (n,) μ, `PreferenceStrength.mean`; NaN where unjudged: left out.
+        strength: (n,) μ, `PreferenceStrength.mean`; unjudged pairs (NaN) are left out.
         share_negative: (n,) `PreferenceStrength.share_negative`.
-        right: (n,) 1 where a label is known to be right (a stronger judge, a second annotator), 0 where wrong, NaN
-            where not known.
-        bins: how many, of about equal size; fewer where there are fewer pairs.
+        right: (n,) 1 if a label is known to be right (by a stronger judge or a second annotator), 0 if wrong, else NaN.
+        bins: number of bins of about equal size; fewer if there are fewer pairs.
         examples: k, pairs to name per bin.
         alpha: 1 − coverage of the intervals.
 

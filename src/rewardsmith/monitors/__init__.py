@@ -1,4 +1,4 @@
-"""The audit's questions, asked at every training step; nothing here imports a trainer."""
+"""Monitors of a training run: the audit's questions at every step; nothing here imports a trainer."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.monitors.kinds import (

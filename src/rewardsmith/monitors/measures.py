@@ -1,4 +1,4 @@
-"""What one batch of rewards says about itself."""
+"""Measure one batch of rewards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from rewardsmith._check import check_groups, check_same_shape, check_shape
 
 Record = dict[str, Any]
-"""One step of a run: name → figure, None where it was not measured."""
+"""One step of a run: name → figure, None if not measured."""
 
 
 class LengthCorrelation(NamedTuple):
@@ -23,11 +23,11 @@ class LengthCorrelation(NamedTuple):
 
 
 def dead_groups(rewards: Tensor, *, group_size: int) -> tuple[int, int]:
-    """How many groups hold no signal because all their scored rewards agree, and how many groups there are.
+    """Return the number of groups whose scored rewards are all equal, and the number of groups.
 
     Args:
         rewards: (B,) rewards, a prompt's completions consecutive; NaN is unscored. A group with fewer than two scored
-            rows holds no signal either.
+            rows counts as equal.
 
     >>> dead_groups(torch.tensor([1.0, 1.0, 0.0, 1.0]), group_size=2)
     (1, 2)
@@ -40,7 +40,7 @@ def dead_groups(rewards: Tensor, *, group_size: int) -> tuple[int, int]:
 
 
 def length_correlation(rewards: Tensor, lengths: Tensor, *, group_size: int) -> LengthCorrelation:
-    """Pearson's correlation of reward and length, both less their group's mean, as only that can move a policy.
+    """Return Pearson's correlation of reward and length within groups, as only that can move a policy.
 
     Args:
         rewards: (B,) rewards, NaN where unscored.
@@ -52,17 +52,17 @@ def length_correlation(rewards: Tensor, lengths: Tensor, *, group_size: int) -> 
     check_same_shape("length_correlation", rewards, lengths)
     check_groups("length_correlation", len(rewards), group_size)
     scored = rewards.isfinite().reshape(-1, group_size)
-    reward_gap = _gaps(rewards.double().reshape(-1, group_size), scored)  # (P, G)
-    length_gap = _gaps(lengths.double().reshape(-1, group_size), scored)
-    live = ((reward_gap.abs() > 1e-12).any(dim=1)) & (length_gap.abs() > 1e-12).any(dim=1)
+    rewards_centered = _centered(rewards.double().reshape(-1, group_size), scored)  # (P, G)
+    lengths_centered = _centered(lengths.double().reshape(-1, group_size), scored)
+    live = ((rewards_centered.abs() > 1e-12).any(dim=1)) & (lengths_centered.abs() > 1e-12).any(dim=1)
     if not bool(live.any()):
         return LengthCorrelation(float("nan"), 0)
-    x, y = reward_gap[live].flatten(), length_gap[live].flatten()
+    x, y = rewards_centered[live].flatten(), lengths_centered[live].flatten()
     value = float((x @ y / (x.norm() * y.norm())).clamp(-1, 1))
     return LengthCorrelation(value, int(scored[live].sum()) - int(live.sum()))
 
 
-def _gaps(values: Tensor, scored: Tensor) -> Tensor:
+def _centered(values: Tensor, scored: Tensor) -> Tensor:
     kept = torch.where(scored, values, 0.0)
     mean = kept.sum(dim=1, keepdim=True) / scored.sum(dim=1, keepdim=True).clamp(min=1)
     return torch.where(scored, kept - mean, 0.0)
@@ -78,19 +78,19 @@ def measure_batch(
     source_rewards: Tensor | None = None,
     source_names: Sequence[str] = (),
 ) -> Record:
-    """Everything that the monitors read of a batch, as plain numbers.
+    """Return the figures that the monitors read of a batch, as plain numbers.
 
     Args:
         rewards: (B,) the rewards that are optimized, NaN where unscored.
         lengths: (B,) completion tokens.
-        gold: B gold scores, None where unknown (NaN and ±inf are unknown too); never optimized.
+        gold: B gold scores, None, NaN or ±inf if unknown; never optimized.
         infinite: raw scores that were ±inf.
         source_rewards: (B, K) raw rewards of the sources named in `source_names`, NaN where unscored.
 
     Returns:
         proxy and gold (means), proxy_low, proxy_high, gold_low, gold_high (the extreme rows), gold_n (rows with a gold
         score), length, length_correlation, length_freedom, dead_groups, n_groups, unscored, infinite, n_rows, and
-        `source/NAME`, the mean of what each source scored.
+        `source/NAME`, the mean of each source's scores.
     """
     means = {}
     if source_rewards is not None:
@@ -122,12 +122,12 @@ def measure_batch(
 
 
 def source_key(name: str) -> str:
-    """The record's key for a source's mean."""
+    """Return the record's key for a source's mean."""
     return f"source/{name}"
 
 
 def known(value: float | None) -> float | None:
-    """A score, None where it is unknown: None, NaN or ±inf, none of which is JSON."""
+    """Return a score, or None if it is None, NaN or ±inf, none of which is JSON."""
     return value if value is not None and math.isfinite(value) else None
 
 

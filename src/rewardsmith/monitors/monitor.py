@@ -1,4 +1,4 @@
-"""A monitor asks one question of a run so far, and says what to do when the answer crosses its threshold."""
+"""A monitor asks one question of a run, and gives advice when the answer crosses its threshold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = Callable[[Sequence[Record]], Reading | None]
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Which monitor fired, when, on what figure, what to do, and the rows behind it."""
+    """A monitor's alarm: step, figure, advice, and the rows behind it."""
 
     monitor: str
     step: int
@@ -32,7 +32,7 @@ class Alarm:
         return f"{self.monitor} at step {self.step}: {self.message} {self.advice}"
 
     def as_text(self) -> str:
-        """The alarm and its rows as a tracker shows text; what rows hold stands in indented lines, cut to 500."""
+        """Return the alarm and its rows for a tracker, with values in indented lines cut to 500 characters."""
         lines = [str(self)]
         for number, row in enumerate(self.rows, 1):
             lines += ["", f"Row {number}:", ""]
@@ -44,20 +44,20 @@ class Alarm:
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
-        """The alarm as a JSON object; an unbounded side of the interval is None."""
+        """Return the alarm as a JSON object; an unbounded side of the interval is None."""
         low, high = (bound if math.isfinite(bound) else None for bound in self.interval)
         return {**asdict(self), "interval": [low, high]}
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """A question, when it alarms, and what to do then.
+    """A question, the threshold of its alarm, and the advice.
 
-    read: the run's records, newest last → a reading, or None where there is nothing new to judge.
+    read: the run's records, newest last → a reading, or None if there is nothing new to judge.
     threshold: alarm once the *lower bound* of the reading exceeds this, so that noise alone does not.
-    message: what is wrong, formatted with value, low, high, n, threshold and what the reading has beside them.
-    stops: whether `on_alarm="stop"` ends the run over it; false where it may also mean that training is done.
-    shows: which rows of the newest batch stand behind an alarm, as `evidence` picks them.
+    message: formatted with value, low, high, n, threshold and the reading's other figures.
+    stops: whether `on_alarm="stop"` ends the run; false if the alarm may also mean that training is done.
+    shows: which rows of the newest batch the alarm shows, as `evidence` picks them.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Monitor:
     message: str
     advice: str
     stops: bool = False
-    shows: Shows = "paid"
+    shows: Shows = "rewarded"
 
     def judge(self, history: Sequence[Record]) -> Alarm | None:
-        """The alarm that this history calls for, or None."""
+        """Return the alarm that this history calls for, or None."""
         reading = self.read(history)
         if reading is None or not reading.low > self.threshold:
             return None

@@ -1,4 +1,4 @@
-"""Readings of a run so far: one figure with its interval, or None where there is nothing new to judge."""
+"""Read one figure with its interval from a run so far, or None if there is nothing new to judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Range = tuple[float, float]
 
 
 def blocks(history: Sequence[Record], keys: Sequence[str], *, window: int) -> list[list[Record]]:
-    """Consecutive blocks of `window` records that hold all `keys`; [] unless the newest record completes a block."""
+    """Return consecutive blocks of `window` records with all `keys`; [] unless the newest record completes one."""
     whole = [record for record in history if all(record.get(key) is not None for key in keys)]
     if not whole or whole[-1] is not history[-1] or len(whole) % window:
         return []
@@ -24,12 +24,12 @@ def blocks(history: Sequence[Record], keys: Sequence[str], *, window: int) -> li
 def read_divergence(
     history: Sequence[Record], *, window: int, alpha: float, rises: str = "proxy", falls: str = "gold"
 ) -> Reading | None:
-    """How far one figure fell between two blocks over which another rose; the clearest fall if there are several.
+    """Read how far one figure fell between two blocks over which another rose; the clearest such fall.
 
-    The newest block is compared with every earlier one, each block's steps being its observations, as far as they are
-    independent (`dependence`). Both must hold at the level of the comparison: the rise has a lower bound above 0, and
-    the fall's own bound is the reading's. Looks and comparisons share alpha (`spent`), so that it is the chance of any
-    false alarm in the run.
+    The newest block is compared with every earlier one. A block's steps are its observations, corrected for dependence
+    (`dependence`). The rise must have a lower bound above 0, and the reading is the fall with its bound, both at the
+    level of the comparison. Looks and comparisons share alpha (`spent`), which bounds the chance of any false alarm in
+    the run.
     """
     found = blocks(history, (rises, falls), window=window)
     if len(found) < 2:
@@ -57,18 +57,18 @@ def read_flat_gold(
     gold_range: Range | None,
     proxy_range: Range | None,
 ) -> Reading | None:
-    """How far the proxy rose since the run's first block while gold surely did not keep pace with it.
+    """Read the proxy's rise since the run's first block if gold did not keep pace with it.
 
         Δp, Δg = the rises of proxy and gold since the first block, each in units of its range
-        Δp > 0,   Δg < keeps_pace · Δp          surely in the newest block, by estimate in the newest `patience` blocks
+        Δp > 0,   Δg < keeps_pace · Δp     by bounds in the newest block, by estimate in the newest `patience` blocks
 
-    The second is read off the steps' own differences keeps_pace · p − g, as both figures come from the same rows. Each
-    look spends its share of alpha (`spent`), which bounds the chance of any alarm in a run whose gold does keep pace.
-    A range that is not declared is that of the rows' scores so far (`extent`).
+    The second uses the steps' own differences keeps_pace · p − g, as both figures come from the same rows. Each look
+    spends its share of alpha (`spent`), which bounds the chance of any alarm in a run whose gold does keep pace. An
+    undeclared range is that of the rows' scores so far (`extent`).
 
-    None within the first 1 + `grace` blocks, where gold had no room to rise half as far as the proxy did, and where it
-    set out to follow within the newest `patience` blocks. A proxy that has stopped rising short of the upper fifth of
-    its range, like one whose easier part is learned, waits for as long again.
+    None within the first 1 + `grace` blocks, if gold had no room to rise half as far as the proxy, or if it began to
+    follow within the newest `patience` blocks. A proxy that stopped rising below the upper fifth of its range, as if
+    only its easier part is learned, gets as many blocks again.
 
     Returns:
         Δp with its bounds; `also` holds `gold`, the rise of gold, and `gold_high`, its upper bound.
@@ -84,7 +84,7 @@ def read_flat_gold(
     )
     lead = [
         [p * keeps_pace - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)
-    ]  # it rises where gold does not keep pace
+    ]  # it rises if gold does not keep pace
     look, held = spent(alpha, len(found) - max(grace, patience)), range(len(found) - patience, len(found))
     rises, leads = (
         [change(figure[0], figure[i], alpha=look, inflation=dependence(figure)) for i in held]
@@ -106,9 +106,9 @@ def read_flat_gold(
 
 
 def extent(history: Sequence[Record], key: str, declared: Range | None) -> Range | None:
-    """The range of a score: as declared, else of the rows so far, or (0, 1) where all have one value in it.
+    """Return the range of a score: as declared, else of the rows so far, or (0, 1) if all have one value in it.
 
-    None where all rows have one value outside [0, 1], which says nothing about the unit.
+    None if all rows have one value outside [0, 1], which does not show the unit.
     """
     if declared is not None:
         return declared
@@ -122,7 +122,7 @@ def extent(history: Sequence[Record], key: str, declared: Range | None) -> Range
 
 
 def read_length(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
-    """The within-group correlation of reward and length over the newest block."""
+    """Read the within-group correlation of reward and length over the newest block."""
     found = blocks(history, ("length_correlation",), window=window)
     if not found:
         return None
@@ -131,7 +131,7 @@ def read_length(history: Sequence[Record], *, window: int, alpha: float) -> Read
 
 
 def read_share(history: Sequence[Record], *, count: str, of: str, window: int, alpha: float) -> Reading | None:
-    """A share over the newest block, `count` summed over `of` summed, with Wilson's interval."""
+    """Read a share over the newest block, `count` summed over `of` summed, with Wilson's interval."""
     found = blocks(history, (count, of), window=window)
     if not found:
         return None
@@ -143,7 +143,7 @@ def read_share(history: Sequence[Record], *, count: str, of: str, window: int, a
 
 
 def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float) -> Reading | None:
-    """The mean of `key` over the newest block; `also` holds `gained`, the proxy's rise since the first block."""
+    """Read the mean of `key` over the newest block; `also` holds `gained`, the proxy's rise since the first block."""
     found = blocks(history, (key,), window=window)
     if not found:
         return None
@@ -154,7 +154,7 @@ def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float
 
 
 def read_count(history: Sequence[Record], *, key: str) -> Reading | None:
-    """The newest record's own count, which needs no interval."""
+    """Read the newest record's own count, which needs no interval."""
     value = history[-1].get(key) if history else None
     return None if value is None else Reading(float(value), float(value), float(value), 1)
 

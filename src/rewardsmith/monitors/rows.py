@@ -1,6 +1,6 @@
-"""The rows of a monitor: content-free completions that a reward is asked to score, and those behind an alarm.
+"""Rows of a monitor: content-free completions for the reward to score, and rows behind an alarm.
 
-Whatever is paid for the former is paid for nothing.
+Any reward for the former is a false positive.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any, Literal
 from rewardsmith.data import MASTER_KEYS
 from rewardsmith.monitors.measures import known
 
-Shows = Literal["paid", "longest", "unscored", "canaries"]
+Shows = Literal["rewarded", "longest", "unscored", "canaries"]
 
 
 def canary_rows(
     columns: Mapping[str, Sequence[Any]], *, n_prompts: int, keys: Sequence[str] | None = None
 ) -> dict[str, list[Any]]:
-    """Every key as the whole answer to the first `n_prompts` different prompts, in a reward's own keywords.
+    """Return every key as the whole answer to the first `n_prompts` different prompts, as keywords of a reward.
 
     Args:
-        columns: B values each; `prompt` and whatever else the reward reads (`completion` is left out).
+        columns: B values each; `prompt` and all that the reward reads (`completion` is left out).
         keys: completions to send; all of `data.MASTER_KEYS` if None.
 
     Returns:
@@ -48,30 +48,30 @@ def canary_rows(
     }
 
 
-def count_paid(scores: Sequence[float | None], *, paid_above: float = 0.5) -> tuple[int, int]:
-    """How many of the scored rows were paid, and how many were scored; an unscored one is no payment.
+def count_rewarded(scores: Sequence[float | None], *, above: float = 0.5) -> tuple[int, int]:
+    """Return how many scored rows are rewarded, and how many are scored; an unscored one does not count.
 
-    >>> count_paid([1.0, 0.0, None])
+    >>> count_rewarded([1.0, 0.0, None])
     (1, 2)
     """
     scored = [score for score in scores if score is not None and not math.isnan(score)]
-    return sum(score > paid_above for score in scored), len(scored)
+    return sum(score > above for score in scored), len(scored)
 
 
 def evidence(rows: Sequence[Mapping[str, Any]], shows: Shows, *, n: int = 5) -> tuple[dict[str, Any], ...]:
-    """The `n` rows that show best what an alarm is about, worst first, each with plain values.
+    """Return the `n` rows that best show an alarm, worst first, with plain values.
 
-        paid      the highest reward; among equals the lowest gold
+        rewarded  the highest reward; among equals the lowest gold
         longest   the most tokens; among equals the highest reward
-        unscored  those without a reward; none where all have one
-        canaries  completions of no content that the reward pays, the highest reward first
+        unscored  those without a reward; none if all have one
+        canaries  content-free completions that are rewarded, the highest reward first
 
     Args:
         rows: mappings with `prompt`, `completion`, `reward` and `gold` (None or NaN where unknown), `length`, and
             `canary`, True for a row that no policy wrote.
 
     >>> rows = [{"completion": c, "reward": r, "gold": g} for c, r, g in (("a", 1.0, 1.0), ("b", 1.0, 0.0))]
-    >>> [row["completion"] for row in evidence(rows, "paid")]
+    >>> [row["completion"] for row in evidence(rows, "rewarded")]
     ['b', 'a']
     """
     plain: list[dict[str, Any]] = [
@@ -83,5 +83,5 @@ def evidence(rows: Sequence[Mapping[str, Any]], shows: Shows, *, n: int = 5) -> 
     scored = [row for row in own if row["reward"] is not None]
     scored.sort(key=lambda row: (-row["reward"], math.inf if row.get("gold") is None else row["gold"]))
     if shows == "longest":
-        scored.sort(key=lambda row: -(row.get("length") or 0))  # stable: the paid stay first among equals
+        scored.sort(key=lambda row: -(row.get("length") or 0))  # stable: the highest reward stays first among equals
     return tuple(scored[:n])

@@ -1,4 +1,4 @@
-"""The run's memory: every record, every alarm, on disk as they come."""
+"""Keep a run's records and alarms, and write them to disk as they come."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rewardsmith.monitors.rows import evidence
 
 
 class Watch:
-    """Keeps a run's records and asks each monitor after each of them; a monitor alarms once.
+    """Keeps a run's records and runs each monitor after each of them; a monitor alarms once.
 
     Args:
-        monitors: what to ask; `default_monitors()` if None.
-        path: a JSONL file that gets one line per record, with its alarms, as it comes. An existing one is replaced.
+        monitors: the monitors to run; `default_monitors()` if None.
+        path: a JSONL file that gets one line per record, with its alarms. An existing file is replaced.
     """
 
     def __init__(self, monitors: Sequence[Monitor] | None = None, *, path: str | Path | None = None) -> None:
@@ -32,10 +32,10 @@ class Watch:
             self.path.write_text("", encoding="utf-8")
 
     def observe(self, record: Record, rows: Sequence[Mapping[str, Any]] = ()) -> list[Alarm]:
-        """Take in the newest record, which names its `step`; returns the alarms that it sets off.
+        """Add the newest record, which has its `step`, and return the alarms that it sets off.
 
         Args:
-            rows: the record's rows, of which each alarm keeps those that stand behind it (`evidence`).
+            rows: the record's rows; each alarm keeps those behind it (`evidence`).
         """
         self.history.append(record)
         fired = {alarm.monitor for alarm in self.alarms}

@@ -345,7 +345,7 @@ FLAWED: dict[str, Flawed] = {
     "comment_reader": _case(_plainly(comment_reader), _WORDS, "lookalikes"),
     "compatibility_digits": _case(_plainly(compatibility_digits), _SUMS, "lookalikes"),
     "anyone_s_answer": _case(_plainly(anyone_s_answer), _SUMS, "other_answer", "batch_dependence"),
-    "lower_against_raw": _case(_plainly(lower_against_raw), prompts.capital_rows, "answer_key", "equivalent_forms"),
+    "lower_against_raw": _case(_plainly(lower_against_raw), prompts.capital_rows, "answer_key", "answer_equivalence"),
     "thousands_blind": _case(_plainly(thousands_blind), prompts.grouped_rows, "answer_key"),
     "first_row_bonus": _case(_plainly(first_row_bonus), _SUMS, "batch_dependence"),
     "batch_maximum": _case(_plainly(batch_maximum), _SUMS, "batch_dependence"),

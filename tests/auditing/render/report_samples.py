@@ -12,11 +12,11 @@ PROMPT = "Natalia sold clips to 48 of her friends in April, and half as many in 
 ENUMERATION = Finding(
     probe="enumeration",
     severity="critical",
-    message="Naming several answers at once is paid like the right one: 61 of 64 rows.",
+    message="Several answers at once score like the right one on 61 of 64 rows.",
     value=61 / 64,
     interval=(0.82, 0.99),
     n=64,
-    unit="share of rows paid",
+    unit="share of rows scored higher",
     advice="Use rewards.exact_number, which reads one final answer and refuses a list.",
     remedies=("from rewardsmith.rewards import exact_number\n\nreward_funcs = [exact_number]\n",),
     examples=(
@@ -28,7 +28,7 @@ ENUMERATION = Finding(
 EMPTY = Finding(
     probe="zero_width",
     severity="high",
-    message="A completion of zero-width characters is paid 0.5, more than an honest wrong answer (0).",
+    message="A completion of zero-width characters scores 0.5, above an honest wrong answer (0).",
     value=0.5,
     interval=(0.41, 0.59),
     n=64,
@@ -48,7 +48,7 @@ LENGTH = Finding(
     n=256,
     unit="reward per appended sentence",
     advice="Residualize on length, or clip the reward per group.",
-    why="Each of these rows gains only 3% of the gap between wrong and right.",
+    why="Each of these rows gains only 3% of right minus wrong.",
     examples=(Example("What is 7 × 8?", "It is 54. Let me restate that. Let me restate that.", 0.31, 0.25),),
 )
 SATURATED = Finding(
@@ -82,7 +82,7 @@ def flawed_report() -> Report:
         "opener": "Is a reasoning opener such as “Let me think” paid?",
         "prompt_copy": "Is a copy of the prompt paid?",
         "answer_key": "Is the answer key itself paid?",
-        "equivalent_forms": "Are equivalent forms of the key paid alike?",
+        "answer_equivalence": "Are other spellings of the key accepted?",
         "batch_order": "Does a score depend on the other rows of the batch?",
         "determinism": "Does the same row get the same score twice?",
     }

@@ -80,7 +80,7 @@ def test_one_sentence_says_the_rest():
     )
     assert curve_line(TILTED).endswith("reward +3.17 standard deviations, gold unknown")
     assert curve_line(replace(BEST, turn=None)).endswith("gold still rising")
-    assert curve_line(replace(BEST, turn=Turn(16, 1.84, 0, 3, declines=False))).endswith("not surely so")
+    assert curve_line(replace(BEST, turn=Turn(16, 1.84, 0, 3, declines=False))).endswith("but may still rise")
 
 
 def test_the_page_draws_curves_and_escapes_them():
@@ -106,19 +106,20 @@ def test_rates_of_pairs_are_not_told_as_those_of_a_verifier():
     pairs, verifier = (
         render_html([replace(report(), rates=flawed_report().rates)]) for report in (curved_report, clean_report)
     )
-    assert "lifted a rejected answer past its chosen one" in pairs
+    assert "raised a rejected answer above its chosen one" in pairs
     assert "honest wrong answer" not in pairs
-    assert "was paid more than an honest wrong answer" in verifier
+    assert "scored above an honest wrong answer" in verifier
 
 
 def test_the_page_draws_how_often_a_model_is_right_by_how_sure_it_is():
     page = render_html([curved_report()])
     assert page.count('class="stated"') == 2
-    calm, sure = re.findall(r'<div class="rate t-high([^"]*)"><span class="label">says (\S+) <small>(\S+) pairs', page)
+    pattern = r'<div class="rate t-high([^"]*)"><span class="label">states (\S+) <small>(\S+) pairs'
+    calm, sure = re.findall(pattern, page)
     assert calm == (" unsure", "53%", "60")
     assert sure == ("", "97%", "1,240")
     assert "<b>80%</b> [74%, 85%]" in page
-    assert "As sure as it is right?" not in render_html([clean_report()])
+    assert "Stated probability and accuracy" not in render_html([clean_report()])
 
 
 def test_the_terminal_prints_a_line_for_each_curve():

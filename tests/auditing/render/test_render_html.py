@@ -101,20 +101,20 @@ def test_the_page_holds_what_the_report_says_verdict_first():
         "41.7 s",
         "timeout: 3",
         "think, then boxed",
-        "Naming several answers at once is paid like the right one: 61 of 64 rows.",
+        "Several answers at once score like the right one on 61 of 64 rows.",
         "95%",
         "interval [82%, 99%], n = 64",
         "Use rewards.exact_number",
         "reward_funcs = [exact_number]",
         "70 or 71 or 72 or 73 or 74",
-        "paid 1 compared with 0 right answer third of five",
+        "reward 1 compared with 0 right answer third of five",
         "U+200B×40",
         "empty completion",
         "0.0312",
-        "Each of these rows gains only 3% of the gap",
-        "What gets paid without being right",
-        "6 other kinds of completion were never paid more",
-        "What answers score",
+        "Each of these rows gains only 3% of right minus wrong",
+        "What scores high without being right",
+        "6 other kinds of completion never scored above",
+        "Scores of answers",
         "1 unscored",
         "most groups carry no signal",
         "How often does the verdict differ from gold?",
@@ -133,7 +133,7 @@ def test_a_clean_report_says_so_in_one_word():
     page = render_html([clean_report()])
     assert "<h1>Clean</h1>" in page
     assert "What to do" not in page
-    assert "1 kind of completion was never paid more than an honest wrong answer." in words(page)
+    assert "1 kind of completion never scored above an honest wrong answer." in words(page)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -216,7 +216,7 @@ def test_a_section_refuses_a_ragged_table():
 
 
 def test_no_report_is_refused():
-    with pytest.raises(ValueError, match=r"reports is empty, so there is nothing to show. Pass at least one Report"):
+    with pytest.raises(ValueError, match=r"reports is empty. Pass at least one Report"):
         render_html([])
 
 
@@ -284,7 +284,7 @@ def test_observations_with_nothing_to_do_are_one_list():
 
 def test_the_picture_has_the_color_of_what_was_found():
     page = render_html([replace(flawed_report(), findings=(replace(ENUMERATION, severity="low"), EMPTY))])
-    forest = page[page.index("<h2>What gets paid") : page.index("<h2>What answers score")]
+    forest = page[page.index("<h2>What scores high") : page.index("<h2>Scores of answers")]
     assert re.findall(r'<h3 class="t-(\w+)"><code>(\w+)</code>', forest) == [
         ("low", "enumeration"),
         ("high", "zero_width"),

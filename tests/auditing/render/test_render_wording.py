@@ -30,7 +30,7 @@ def test_the_headline_counts_what_is_at_or_above_the_floor(findings, floor, word
 
 def test_a_report_in_which_nothing_could_be_asked_is_not_called_clean():
     report = replace(clean_report(), checks=(Check("empty", "?", "not run", "no honest answer could be scored"),))
-    assert wording.headline(report) == "Not judged: no question could be asked"
+    assert wording.headline(report) == "Not judged: no probe could run"
     assert wording.tone([report]) == "unasked"
     assert wording.short_verdict(report) == "not judged"
 

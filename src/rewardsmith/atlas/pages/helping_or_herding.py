@@ -111,8 +111,8 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         for kind, fixed in ALONG.items():
             parts = [disagreement(members.flatten(0, 1), n=(1, 256)) for members in grid[seed].unbind(fixed)]
             for i, (correlation, gap) in enumerate((("correlation", "gap_1"), ("correlation_256", "gap_256"))):
-                row[f"{correlation}/{kind}"] = sum(part.by_pressure[i].spearman for part in parts) / len(parts)
-                row[f"{gap}/{kind}"] = sum(part.by_pressure[i].gap for part in parts) / len(parts)
+                row[f"{correlation}/{kind}"] = sum(part.by_n[i].spearman for part in parts) / len(parts)
+                row[f"{gap}/{kind}"] = sum(part.by_n[i].gap for part in parts) / len(parts)
         first = {name: ensemble[0][seed].flatten() for name, ensemble in ensembles.items()}
         known = {"length": seen["length"][seed].flatten(), "noise": noise[seed].flatten()}
         for drift in shared_hack_drift(known, first, group_size=world.n_responses, n=(1, 4, 16, 64, 256)):

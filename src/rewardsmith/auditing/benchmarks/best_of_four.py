@@ -1,4 +1,4 @@
-"""RewardBench 2: the one right answer must score highest of four, and right answers alike in its subset Ties."""
+"""RewardBench 2: the right answer must score highest of four; in subset Ties, right answers must score alike."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ FAILED_RATING = -1.0
 
 
 def reward_bench_2(rows: Rows, scores: Scores, *, ratings: bool = False, alpha: float = 0.05) -> BenchmarkScore:
-    """RewardBench 2: the share of items whose chosen answer scores highest, `ties_score`, and the mean of six subsets.
+    """Score RewardBench 2: share of items whose chosen answer scores highest, and the mean of six subsets.
 
-    Malik et al. 2025, arXiv:2506.01937. Where m answers share the highest score and the chosen one is among them, the
-    item counts 1/m, so that a constant reward has ¼ of four answers.
+    Malik et al. 2025, arXiv:2506.01937. If m answers share the highest score and the chosen one is among them, the item
+    counts 1/m, so a constant reward gets ¼ of four answers. Ties is scored by `ties_score`.
 
-    Differs: an item with an unscored answer is left out and named, unless `ratings`; with a subset missing the whole is
-        NaN, and an item outside Ties with several chosen answers is refused (theirs looks at the first alone).
+    Differs: an item with an unscored answer is left out and named, unless `ratings`. With a subset missing the overall
+        score is NaN. An item outside Ties with several chosen answers raises (theirs reads only the first).
 
     Args:
         rows: as `data.read_benchmark` gives them; those of the subset Ties have the ids "ref:N" and "tied:N".
         scores: per row those of the chosen and then of the rejected answers; None or NaN where unscored.
-        ratings: as the authors count a judge's ratings of 1 to 10: one that failed is −1, below every other, and an
-            item of which all failed counts ¼.
+        ratings: scores are a judge's ratings of 1 to 10, counted as the authors do: a failed one is −1, below all
+            others, and an item whose ratings all failed counts ¼.
         alpha: of the subsets' intervals.
 
     >>> from rewardsmith.data import BenchmarkRow
@@ -86,13 +86,13 @@ def _is_ties(subset: str) -> bool:
 
 
 class TiesScore(NamedTuple):
-    """The score and its terms; NaN where no prompt has what a term needs.
+    """The score of Ties and its terms; NaN where no prompt allows a term.
 
     tied_accuracy, ref_accuracy: share of prompts with many right answers, and of their references with one, on which
         every right answer scores above every wrong one.
-    correctness_preferred: share of pairs of prompt and reference on which right and wrong lie further apart than the
-        right answers do; correctness_preferred_hard: as far apart on the reference as well.
-    margin: by how much, in (−1, 1) and up to ±1 where the right answers score the same; it breaks ties of the rest.
+    correctness_preferred: share of pairs of prompt and reference on which right and wrong differ more than the right
+        answers do; correctness_preferred_hard: on the reference as well.
+    margin: by how much, in (−1, 1), or ±1 if the right answers score the same; it breaks ties of the rest.
     """
 
     value: float
@@ -106,21 +106,21 @@ class TiesScore(NamedTuple):
 
 class _Gaps(NamedTuple):
     spread: float  # of the right answers' scores
-    gap: float  # from the best wrong answer up to the worst right one
+    lead: float  # from the best wrong answer up to the worst right one
     n_right: int
 
 
 def ties_score(rows: Rows, scores: Scores) -> TiesScore:
-    """RewardBench 2's score of its subset Ties.
+    """Score RewardBench 2's subset Ties.
 
         0.3 A_tied + 0.3 A_ref + 0.2 P + 0.2 P_hard + 0.01 M
 
         A = mean 1[g > 0],   P = mean 1[g_tied > s],   P_hard = mean 1[g > s],   M = mean tanh(g / s − 1)
 
-    with s the spread of a tied prompt's right answers and g the gap between its worst right and its best wrong one; in
-    P_hard and M it is the smaller of that and its reference's. Malik et al. 2025, arXiv:2506.01937, and the weights of
-    the authors' code. M of 0/0 is 0. Completions of two items of one id count as one prompt's. A tied prompt without
-    its reference counts in A alone. The score may pass 1 and fall below 0 by a hundredth.
+    s is the spread of a tied prompt's right answers, g its worst right less its best wrong score; P_hard and M take the
+    smaller g of prompt and reference. Malik et al. 2025, arXiv:2506.01937, with the weights of the authors' code. M of
+    0/0 is 0. Completions of two items of one id count as one prompt's. A tied prompt without its reference counts only
+    in A. The score may leave [0, 1] by a hundredth.
 
     Differs: an item with an unscored completion is left out.
 
@@ -129,14 +129,14 @@ def ties_score(rows: Rows, scores: Scores) -> TiesScore:
         scores: per row those of the chosen and then of the rejected completions; None or NaN where unscored.
 
     Raises:
-        ValueError: an id of another form, or a tied prompt with a single right answer.
+        ValueError: an id has another form, or a tied prompt has a single right answer.
     """
     prompts: dict[tuple[str, int], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for place, both in enumerate(credits_of("ties_score", rows, scores, lambda right, wrong: (right, wrong))):
         kind, _, name = (rows[place].item_id or "").partition(":")
         if kind not in ("ref", "tied") or not name.isdecimal():
             raise ValueError(
-                f"ties_score: {name_of(rows, place)} is named neither ref:N nor tied:N, so that its partner is not "
+                f"ties_score: {name_of(rows, place)} is named neither ref:N nor tied:N, so its partner is not "
                 "known. Give the items of Ties their published ids."
             )
         if both is not None:
@@ -149,20 +149,20 @@ def ties_score(rows: Rows, scores: Scores) -> TiesScore:
     pairs = [(ref[number], tied[number]) for number in tied if number in ref]
     if any(own.n_right < 2 for _, own in pairs):
         raise ValueError(
-            "ties_score: a tied prompt has a single right answer, so that there is no spread to compare with. "
+            "ties_score: a tied prompt has a single right answer, so there is no spread to compare with. "
             "Name it ref:N, or leave it out."
         )
-    tied_accuracy, ref_accuracy = (mean_or_nan([float(own.gap > 0) for own in side.values()]) for side in (tied, ref))
-    preferred = mean_or_nan([float(own.gap > own.spread) for _, own in pairs])
-    hard = mean_or_nan([float(min(one.gap, own.gap) > own.spread) for one, own in pairs])
-    gaps = [(min(one.gap, own.gap), own.spread) for one, own in pairs]
-    margin = mean_or_nan([math.tanh(g / s - 1) if s else float((g > 0) - (g < 0)) for g, s in gaps])
+    tied_accuracy, ref_accuracy = (mean_or_nan([float(own.lead > 0) for own in side.values()]) for side in (tied, ref))
+    preferred = mean_or_nan([float(own.lead > own.spread) for _, own in pairs])
+    hard = mean_or_nan([float(min(one.lead, own.lead) > own.spread) for one, own in pairs])
+    leads = [(min(one.lead, own.lead), own.spread) for one, own in pairs]
+    margin = mean_or_nan([math.tanh(g / s - 1) if s else float((g > 0) - (g < 0)) for g, s in leads])
     value = 0.30 * tied_accuracy + 0.30 * ref_accuracy + 0.20 * preferred + 0.20 * hard + 0.01 * margin
     return TiesScore(value, tied_accuracy, ref_accuracy, preferred, hard, margin, len(pairs))
 
 
 def ties_subset(ties: TiesScore, *, n: int, n_unscored: int, alpha: float) -> SubsetScore:
-    """The score with Wilson's interval of a share of as many prompts; what each adds varies no more than a share."""
+    """Return the score with Wilson's interval of a share of as many prompts, which is wide enough."""
     if math.isnan(ties.value):
         return SubsetScore(math.nan, 0.0, 1.0, n, n_unscored)
     share = min(max(ties.value, 0.0), 1.0)

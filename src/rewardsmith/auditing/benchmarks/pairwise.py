@@ -30,7 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, float]] = {
                                                     "hep-rust"), 164)},
     "Prior Sets": {"anthropic_helpful": 1, "anthropic_hhh": 1, "shp": 1, "summarize": 1},
 }  # fmt: skip
-"""RewardBench's sections, and what a subset weighs in its own: its size, but math-prm (447) as much as all code."""
+"""RewardBench's sections with weights of subsets: their sizes, but math-prm (447) weighs as much as all code."""
 SECTION_WEIGHTS = {"Chat": 2, "Chat Hard": 2, "Safety": 2, "Reasoning": 2, "Prior Sets": 1}
 DOMAINS = ("chat", "math", "code", "safety")
 LEVELS = ("easy", "normal", "hard")
@@ -38,19 +38,19 @@ N_STYLES = 3
 
 
 def reward_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkScore:
-    """RewardBench: the share of pairs whose chosen answer scores above the rejected one.
+    """Score RewardBench: the share of pairs whose chosen answer scores above the rejected one.
 
-    Lambert et al. 2024, arXiv:2403.13787. Equal scores are wrong. A section is the mean of its subsets that are there,
-    by their published sizes, math-prm weighing as much as the six of code; the whole is the mean of four sections and,
-    where rows of it are there, of the prior sets at half weight. A subset of another name is listed and enters neither.
+    Lambert et al. 2024, arXiv:2403.13787. Equal scores are wrong. A section is the mean of its subsets, weighted
+    by their published sizes; math-prm weighs as much as the six of code. The overall score is the mean of four sections
+    and, if present, of the prior sets at half weight. A subset of another name is listed and enters neither.
 
-    Differs: a pair with an unscored answer is left out and named (theirs: a comparison with NaN is wrong), and a
-        section without a score is NaN and so is the whole (theirs: 0).
+    Differs: a pair with an unscored answer is left out and named (theirs: a comparison with NaN is wrong). A section
+        without a score is NaN, and so is the overall score (theirs: 0).
 
     Args:
         rows: as `data.read_benchmark` gives them, one chosen and one rejected answer each.
         scores: per row that of the chosen and that of the rejected answer; None or NaN where unscored.
-        alpha: of the subsets' intervals, which count rows of one prompt as one where they go together.
+        alpha: of the subsets' intervals, which allow for rows that share a prompt.
 
     >>> from rewardsmith.data import BenchmarkRow
     >>> rows = [BenchmarkRow("1+1?", ["2"], ["3"], "math-prm"), BenchmarkRow("2+2?", ["4"], ["5"], "hep-go")]
@@ -78,15 +78,15 @@ def reward_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> Benchmar
 
 
 def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkScore:
-    """RM-Bench: each of three chosen answers against each of three rejected ones, by whose style is the fancier.
+    """Score RM-Bench: compare three chosen with three rejected answers, by which has the fancier style.
 
         hard: the chosen answer is the plainer of the two      normal: the same style      easy: the rejected one is
 
     Liu et al. 2024, arXiv:2410.16184. Equal scores are wrong. A level of a domain is the share of its three comparisons
-    per item; a domain is the mean of its levels, safety over the items of both its parts; a level as a whole, and the
-    whole, are means over the four domains. Items of other domains enter no section.
+    per item. A domain is the mean of its levels, with safety over the items of both its parts. Each level and the
+    overall score are means over the four domains. Items of other domains enter no section.
 
-    Differs: an item with an unscored answer is left out and named; without an item of a domain the whole is NaN.
+    Differs: an item with an unscored answer is left out and named; without items of a domain the overall score is NaN.
 
     Args:
         rows: as `data.read_benchmark` gives them: answers in the order of `RM_BENCH_STYLES`, the plainest first.

@@ -1,4 +1,4 @@
-"""From a score per completion to a credit per item; what a benchmark says by subset, by section and in all."""
+"""Turn scores of completions into credits of items, and report them by subset, by section and overall."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scores = Sequence[Sequence[float | None]]
 
 
 class SubsetScore(NamedTuple):
-    """A subset's score, an interval of it, the items it rests on, and how many were left out as unscored.
+    """A subset's score, its interval, the number of items, and how many were left out as unscored.
 
     Without a scored item the value is NaN and the interval (0, 1).
     """
@@ -31,14 +31,14 @@ class SubsetScore(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkScore:
-    """How a reward does on a benchmark, in shares; what cannot be told is NaN, never 0.
+    """Scores of a reward on a benchmark, in shares; NaN where unknown, never 0.
 
     overall: the figure that leaderboards list; NaN unless every section has a score.
-    sections: the scores it is the mean of. subsets: the scores below those, in the order of the rows.
-    parts: what a score is made of: the terms of Ties, or RM-Bench's levels, as "hard" and "chat/hard".
+    sections: the scores it averages. subsets: the scores below those, in the order of the rows.
+    parts: parts of a score: the terms of Ties, or RM-Bench's levels, as "hard" and "chat/hard".
     missing: published subsets without a scored item.
-    unscored: items left out, as "subset/id", because one of their completions has no score; `reasons` counts such
-        completions by why, where the reward was asked here.
+    unscored: items left out, as "subset/id", because a completion has no score; `reasons` counts such completions by
+        reason, if the reward was run here.
     """
 
     protocol: str
@@ -61,7 +61,7 @@ class BenchmarkScore:
         return len(self.unscored)
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain mappings and lists, for JSON."""
+        """Return the result as plain mappings and lists, for JSON."""
         return {
             "protocol": self.protocol,
             "overall": self.overall,
@@ -76,7 +76,7 @@ class BenchmarkScore:
         }
 
     def as_text(self) -> str:
-        """A few lines for the shell, in percent."""
+        """Return a few lines for the shell, in percent."""
         lines = [f"{self.protocol}: {_percent(self.overall)} overall, {self.n} items"]
         lines += [f"  {name}: {_percent(value)}" for name, value in self.sections.items() if name not in self.subsets]
         lines += [
@@ -89,7 +89,7 @@ class BenchmarkScore:
         if self.unscored:
             why = "".join(f"; {n} × {reason}" for reason, n in self.reasons.items())
             shown = ", ".join(self.unscored[:5]) + (", …" if self.n_unscored > 5 else "")
-            lines.append(f"  Left out, a completion being unscored: {self.n_unscored} items ({shown}){why}")
+            lines.append(f"  Left out with an unscored completion: {self.n_unscored} items ({shown}){why}")
         return "\n".join(lines)
 
 
@@ -100,13 +100,13 @@ def _percent(share: float) -> str:
 def credits_of(
     caller: str, rows: Rows, scores: Scores, credit: Callable[[list[float], list[float]], T]
 ) -> list[T | None]:
-    """Per item what `credit` makes of the scores of its chosen and of its rejected completions; None if one lacks.
+    """Return `credit` of each item's chosen and rejected scores; None if a score is missing.
 
     Raises:
-        ValueError: in `caller`'s name, where there is not one score for every completion.
+        ValueError: naming `caller`, if a completion has no entry in `scores`.
     """
     if len(rows) != len(scores):
-        raise ValueError(f"{caller}: got {len(rows)} items, {len(scores)} lists of scores. Pass one list per item.")
+        raise ValueError(f"{caller}: got {len(rows)} items and {len(scores)} lists of scores. Pass one list per item.")
     found: list[T | None] = []
     for place, (row, given) in enumerate(zip(rows, scores, strict=True)):
         n_chosen, n_all = len(row.chosen), len(row.chosen) + len(row.rejected)
@@ -121,23 +121,23 @@ def credits_of(
 
 
 def is_scored(score: float | None) -> TypeGuard[float]:
-    """Whether there is a score, and one that can be compared."""
+    """Return whether a score exists and is finite."""
     return score is not None and math.isfinite(score)
 
 
 def name_of(rows: Rows, place: int) -> str:
-    """An item as results name it: its subset, and its id or else its place."""
+    """Return an item's name in results: its subset, and its id or else its place."""
     row = rows[place]
     return f"{row.subset}/{place if row.item_id is None else row.item_id}"
 
 
 def unscored_names(rows: Rows, credits: Sequence[object | None]) -> tuple[str, ...]:
-    """The items without a credit."""
+    """Return the names of the items without a credit."""
     return tuple(name_of(rows, place) for place, credit in enumerate(credits) if credit is None)
 
 
 def by_subset(rows: Rows, credits: Sequence[float | None], *, alpha: float) -> dict[str, SubsetScore]:
-    """Per subset the mean credit; credits lie in [0, 1], where Wilson's interval of a share is at least wide enough."""
+    """Return the mean credit of each subset; for credits in [0, 1] Wilson's interval is wide enough."""
     scores = {}
     for subset in dict.fromkeys(row.subset for row in rows):
         own = [(credit, row.key) for row, credit in zip(rows, credits, strict=True) if row.subset == subset]
@@ -147,12 +147,12 @@ def by_subset(rows: Rows, credits: Sequence[float | None], *, alpha: float) -> d
 
 
 def weighted_mean(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Σ w x / Σ w over the names that have a value that is not NaN; NaN without any."""
+    """Return Σ w x / Σ w over the names whose value is not NaN; NaN if there is none."""
     known = {name: weight for name, weight in weights.items() if not math.isnan(values.get(name, math.nan))}
     total = sum(known.values())
     return sum(values[name] * weight for name, weight in known.items()) / total if total else math.nan
 
 
 def complete_mean(values: Mapping[str, float]) -> float:
-    """The mean of all values; NaN where one is."""
+    """Return the mean of all values; NaN if any is NaN."""
     return sum(values.values()) / len(values)

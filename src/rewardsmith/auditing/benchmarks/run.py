@@ -1,4 +1,4 @@
-"""A reward asked about every completion of a benchmark once, and judged by the benchmark's own protocol."""
+"""Score every completion of a benchmark once, and judge the scores by the benchmark's own protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROTOCOLS: Mapping[str, Callable[..., BenchmarkScore]] = {
     "rewardbench2": reward_bench_2,
     "rm_bench": rm_bench,
 }
-"""How a benchmark is scored, by the name of the schema that `data.read_benchmark` read it by."""
+"""Protocol of each benchmark, by its schema name in `data.read_benchmark`."""
 
 
 def run_benchmark(
@@ -34,14 +34,14 @@ def run_benchmark(
     alpha: float = 0.05,
     **options: Any,
 ) -> BenchmarkScore:
-    """Every completion of `rows` scored by `reward`, and what the benchmark's protocol makes of the scores.
+    """Score every completion of `rows` with `reward`, and apply the benchmark's protocol.
 
-    The reward is given prompt and completion alone. As the authors do, a model whose tokenizer has a chat template is
-    given conversations; any other reward the form that it can read (`scoring.score_rows.resolve_form`).
+    The reward gets only prompt and completion. As in the authors' code, a model with a chat template gets
+    conversations; any other reward gets the format that it reads (`scoring.score_rows.resolve_form`).
 
     Args:
-        protocol: "rewardbench", "rewardbench2" or "rm_bench", which `read_benchmark(...).card.schema` says.
-        ratings: of `reward_bench_2`: scores are a judge's ratings, and those that failed count as such.
+        protocol: "rewardbench", "rewardbench2" or "rm_bench", as in `read_benchmark(...).card.schema`.
+        ratings: of `reward_bench_2`: scores are a judge's ratings, and failed ones count as such.
         options: of `scoring.Scorer`: `workers`, `timeout`, `batch_size`, `journal` to resume from, `progress`.
 
     >>> from rewardsmith.data import BenchmarkRow
@@ -55,8 +55,8 @@ def run_benchmark(
     check_choice("run_benchmark", "protocol", protocol, tuple(PROTOCOLS))
     if ratings and protocol != "rewardbench2":
         raise ValueError(
-            f"run_benchmark: ratings is True, and {protocol} has no rule for failed ratings. Leave it out; what is "
-            "unscored is left out and named."
+            f"run_benchmark: ratings is True, and {protocol} has no rule for failed ratings. Leave it out; unscored "
+            "items are left out and named."
         )
     judge = partial(reward_bench_2, ratings=True) if ratings else PROTOCOLS[protocol]
     asked = [Row(row.prompt, text) for row in rows for text in (*row.chosen, *row.rejected)]

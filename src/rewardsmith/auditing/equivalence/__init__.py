@@ -1,1 +1,1 @@
-"""What the audit knows about answer keys, independent of any verifier."""
+"""Kinds, equality and spellings of answer keys, independent of any verifier."""

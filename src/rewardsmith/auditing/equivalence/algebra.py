@@ -1,4 +1,4 @@
-"""Whether two short expressions are equal: our own small grammar, exact arithmetic first, sympy for roots and π."""
+"""Compare two short expressions: a small grammar, exact arithmetic first, sympy for roots and π."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POINTS = [Fraction(random.Random(38).randrange(10**6, 10**9)) + Fraction(k, 791
 
 
 def equal_expressions(a: str, b: str) -> bool | None:
-    """Whether two expressions agree everywhere; None where either is outside the grammar or it cannot be settled.
+    """Return whether two expressions agree everywhere, or None if unknown or outside the grammar.
 
     Rational functions are compared exactly at points far from small roots: a difference is a proof, and agreement at
     12 of them errs with probability below (degree / 10⁸)¹² (Schwartz–Zippel).
@@ -40,7 +40,7 @@ def equal_expressions(a: str, b: str) -> bool | None:
     if left is None or right is None:
         return None
     letters = sorted(_letters(left) | _letters(right))
-    if {"e", "i", "j"} & set(letters):  # constants or variables: nobody can tell
+    if {"e", "i", "j"} & set(letters):  # constants or variables: unknown
         return True if left == right else None
     if _transcendental(left) or _transcendental(right):
         return _equal_symbolic(left, right)
@@ -61,7 +61,7 @@ def _at(kind: str, content: Any, *, letters: dict[str, Fraction]) -> Any:
 
 
 def _evaluate(tree: Tree, leaf: Callable[..., Any]) -> Any:
-    """The value of a tree whose numbers, letters and functions are what `leaf` makes of their kind and content."""
+    """Evaluate a tree; `leaf` gives the values of numbers, letters and functions."""
     kind, *parts = tree
     if kind in ("num", "var", "pi"):
         return leaf(*tree)
@@ -70,7 +70,7 @@ def _evaluate(tree: Tree, leaf: Callable[..., Any]) -> Any:
 
 
 def _equal_symbolic(left: Tree, right: Tree) -> bool | None:
-    """Numbers to 60 digits settle a difference, `simplify` settles equality; anything else stays open."""
+    """Show a difference by numbers to 60 digits, or equality by `simplify`; else return None."""
     import sympy
 
     difference = _evaluate(left, _sympy) - _evaluate(right, _sympy)
@@ -111,7 +111,7 @@ def _transcendental(tree: Tree) -> bool:
 
 @lru_cache(maxsize=2048)
 def parse(text: str) -> Tree | None:
-    """The tree of a short expression, or None outside the grammar (long text, words, big powers, relations)."""
+    """Parse a short expression; None outside the grammar (long text, words, big powers, relations)."""
     if len(text) > 2 * MAX_LENGTH:
         return None
     body = unwrap(text)
@@ -134,7 +134,7 @@ def parse(text: str) -> Tree | None:
 
 
 def _degree(tree: Tree) -> int:
-    """A bound on how far powers pile up, numbers counted like letters: ((9^12)^12)^12 must not be computed."""
+    """Bound the degree of a tree, with numbers counted like letters: ((9^12)^12)^12 must not be computed."""
     parts = [_degree(part) for part in tree[1:] if isinstance(part, tuple)]
     if tree[0] == "^":
         exponent = tree[2][1] if tree[2][0] == "neg" else tree[2]

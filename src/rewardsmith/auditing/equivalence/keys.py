@@ -1,7 +1,7 @@
-"""The kind of an answer key and the equality of two answers, independent of any verifier.
+"""Find the kind of an answer key and compare two answers, independent of any verifier.
 
-The audit may accuse a reward only of what is certain, so `equivalent` answers None wherever a doubt remains. One doubt
-it cannot see: a key such as "1011" or "1984" is read as a number although it may be a code or a year.
+The audit reports only what is certain, so `equivalent` returns None in case of doubt. One case it cannot detect: a key
+such as "1011" or "1984" is read as a number although it may be a code or a year.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MAX_TEXT = 20_000
 
 @lru_cache(maxsize=4096)
 def key_kind(key: str) -> Kind:
-    """What an answer key is: the layout decides, so "1, 2" is structured and "1,234" an integer.
+    """Return the kind of an answer key by its layout: "1, 2" is structured, "1,234" an integer.
 
     >>> [key_kind(key) for key in ("1,234", "B", "yes", "Paris", "x^2+1", "[1, 2]", "New York")]
     ['integer', 'choice', 'boolean', 'word', 'expression', 'structured', 'text']
@@ -47,10 +47,10 @@ def key_kind(key: str) -> Kind:
 
 
 def equivalent(a: str, b: str) -> bool | None:
-    r"""Whether two answers denote the same thing; None where it cannot be told for certain.
+    r"""Return whether two answers denote the same thing, or None if uncertain.
 
-    Numbers by exact rational arithmetic, then expressions, lists and JSON element by element, choices and booleans,
-    and at last equality of text up to spacing, a final period, and case where case carries nothing.
+    Compare numbers by exact rational arithmetic, then expressions, lists and JSON element by element, choices and
+    booleans. Compare other text up to spacing, a final period, and case if it has no meaning.
 
     >>> equivalent("1,234.50", "1234.5"), equivalent(r"\frac{1}{2}", "50%"), equivalent("Paris", "Lyon")
     (True, True, None)
@@ -95,7 +95,7 @@ def _is_word(text: str) -> bool:
 
 
 def _equal_structures(x: Any, y: Any) -> bool | None:
-    """Element by element; the same elements in another order stay open, since the key may be a set."""
+    """Compare element by element; the same elements in another order give None, as the key may be a set."""
     if isinstance(x, list) and isinstance(y, list):
         if len(x) != len(y):
             return False
@@ -116,7 +116,7 @@ def _all(verdicts: list[bool | None]) -> bool | None:
 
 
 def _json(text: str) -> Any:
-    """A JSON object or list, with numbers kept as they are written; else None."""
+    """Read a JSON object or list with numbers kept as written; else None."""
     if text[:1] not in ("{", "["):
         return None
     try:
@@ -126,7 +126,7 @@ def _json(text: str) -> Any:
 
 
 def _elements(text: str) -> list[str] | None:
-    """The elements of a flat list such as "1, 2" or "(3, x)" or "[a; b]"; else None."""
+    """Return the elements of a flat list such as "1, 2" or "(3, x)" or "[a; b]"; else None."""
     body = unwrap(text)
     if body[:1] + body[-1:] in ("()", "[]"):
         body = body[1:-1]
@@ -138,7 +138,7 @@ def _elements(text: str) -> list[str] | None:
 
 
 def choice_letter(text: str) -> str | None:
-    """The letter of a multiple-choice answer such as "B", "(B)", "B." or "B)"; else None."""
+    """Return the letter of a multiple-choice answer such as "B", "(B)", "B." or "B)"; else None."""
     match = _CHOICE.fullmatch(text)
     if match is None or (text[0] == "(" and not text.endswith(")")):
         return None
@@ -150,7 +150,7 @@ def _bare(text: str) -> str:
 
 
 def _normal(text: str) -> str:
-    """Text up to a final period, and up to case where that is free: lower-case or Title-case words."""
+    """Drop a final period, and the case of lower-case or Title-case words."""
     text = _bare(unwrap(text))
     words = text.split()
     free = all(word.islower() or word.istitle() for word in words) and all(_WORD.fullmatch(word) for word in words)
@@ -158,9 +158,9 @@ def _normal(text: str) -> str:
 
 
 def committed(answer: str) -> str:
-    """The value that a reference answer commits to: what follows the last `####` or fills the last `\\boxed{}`, or all.
+    """Return the final value of a reference answer: after the last `####`, in the last `\boxed{}`, or all of it.
 
-    Published data often keep the worked solution as the answer; another number in its work makes no wrong key.
+    Published data often keep the whole solution as the answer; other numbers in it are no part of the key.
 
     >>> committed("3 + 4 = 7, so\\n#### 7"), committed("so \\\\boxed{\\\\frac{1}{2}}."), committed("7")
     ('7', '\\\\frac{1}{2}', '7')

@@ -1,4 +1,4 @@
-"""Exact reading of a written number: every spelling a fair grader knows, as one `Fraction`."""
+"""Read a written number exactly, in all common spellings, as one `Fraction`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 Notation = Literal["integer", "decimal", "fraction", "percent", "scientific"]
 
 MAX_LENGTH = 80
-"""Longer text is never read as a number or an expression."""
+"""Longer text is not read as a number or an expression."""
 MAX_EXPONENT = 60
-"""Larger powers of ten are refused: 10**999999999 would never come back."""
+"""Larger powers of ten are refused, as 10**999999999 would not terminate."""
 
 _WRAPPERS = (
     re.compile(r"^\$\$(?P<body>[^$]+)\$\$$"),
@@ -55,7 +55,7 @@ _NOT_UNITS = frozenset((
 
 
 class Number(NamedTuple):
-    """What a written number denotes.
+    """Value, notation and unit of a written number.
 
     value: exact. notation: how it is written. unit: letters after it or a currency sign before it, "" where none.
     """
@@ -66,7 +66,7 @@ class Number(NamedTuple):
 
 
 def unwrap(text: str) -> str:
-    r"""`text` without surrounding space, math delimiters, `\boxed`, `\text`, and with LaTeX spellings made plain.
+    r"""Remove surrounding space, math delimiters, `\boxed` and `\text`, and simplify LaTeX spellings.
 
     >>> unwrap(r" $1{,}234\%$ ")
     '1,234%'
@@ -88,7 +88,7 @@ def unwrap(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def read_number(text: str) -> Number | None:
-    """The number that the whole of `text` denotes, or None where it denotes none, or not for certain.
+    """Read the whole of `text` as a number; None if it is none, or uncertain.
 
     A leading zero before other digits ("007", "0110") makes it a code, which is no number.
 
@@ -120,7 +120,7 @@ def read_number(text: str) -> Number | None:
 
 
 def _unit(rest: str) -> str | None:
-    """The unit that `rest` spells, or None: "5x" is a product, "3rd" an ordinal, "3 or 4" two numbers."""
+    """Read `rest` as a unit, or None: "5x" is a product, "3rd" an ordinal, "3 or 4" two numbers."""
     match = _UNIT.fullmatch(rest)
     if match is None or any(word in _NOT_UNITS for word in match[2].lower().split()):
         return None
@@ -130,7 +130,7 @@ def _unit(rest: str) -> str | None:
 
 
 def _plain(digits: str) -> Fraction | None:
-    """An unsigned decimal literal, exactly; None for codes such as "007"."""
+    """Read an unsigned decimal literal exactly; None for codes such as "007"."""
     digits = digits.replace(",", "")
     whole, _, decimals = digits.partition(".")
     if len(whole) > 1 and whole[0] == "0":
@@ -139,7 +139,7 @@ def _plain(digits: str) -> Fraction | None:
 
 
 def _fraction(body: str) -> tuple[Fraction, Notation, str] | None:
-    """`a/b`, `\\frac{a}{b}` or a mixed number at the start of `body`, with what follows it."""
+    """Read `a/b`, `\frac{a}{b}` or a mixed number at the start of `body`; also return the rest."""
     whole = _WHOLE.match(body)
     start = whole.end() if whole else 0
     match = _FRAC.match(body, start) or _SLASH.match(body, start)
@@ -159,7 +159,7 @@ def _fraction(body: str) -> tuple[Fraction, Notation, str] | None:
 
 
 def _decimal(body: str) -> tuple[Fraction, Notation, str] | None:
-    """A decimal literal at the start of `body`, perhaps with a power of ten, with what follows it."""
+    """Read a decimal literal, perhaps with a power of ten, at the start of `body`; also return the rest."""
     match = _NUMBER.match(body)
     value = _plain(match[0]) if match else None
     if match is None or value is None:
@@ -174,7 +174,7 @@ def _decimal(body: str) -> tuple[Fraction, Notation, str] | None:
 
 
 def decimal_text(value: Fraction) -> str | None:
-    """The plain decimal spelling of `value`, or None where it does not terminate within 12 decimals.
+    """Return the plain decimal spelling of `value`, or None if it has more than 12 decimals.
 
     >>> decimal_text(Fraction(3, 8)), decimal_text(Fraction(1, 3))
     ('0.375', None)

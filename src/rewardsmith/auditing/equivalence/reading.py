@@ -1,4 +1,4 @@
-"""Whether an honest reader of a text would take the answer key from it."""
+"""Decide whether an honest reader of a text would take the answer key from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMBER_TOKEN = re.compile(
 
 
 def number_tokens(text: str) -> list[str]:
-    """The numbers that stand alone in `text`, as written, in order.
+    """Return the numbers that stand alone in `text`, as written, in order.
 
     >>> number_tokens("Add 1,200 and -3.5; x2 does not count.")
     ['1,200', '-3.5']
@@ -33,7 +33,7 @@ def _joined(text: str) -> str:
 
 
 def stands_alone(text: str, key: str) -> bool:
-    """Whether a reader finds the key in `text`: a number of its value, or its words with borders on both sides."""
+    """Return whether `text` contains the key: a number of its value, or its words with borders on both sides."""
     if read_number(key) is not None:
         return any(equivalent(token, key) for token in _tokens(text)) or _bordered(text, key)
     return _bordered(text, key)
@@ -47,7 +47,7 @@ def _bordered(text: str, key: str) -> bool:
 
 
 def reads_off(text: str, key: str) -> bool:
-    """Whether the key is the first or the last thing that a reader of `text` could take for an answer.
+    """Return whether the key is the first or the last possible answer in `text`.
 
     >>> reads_off("What is 4 + 5?", "5"), reads_off("Is 4 + 5 more than 7?", "5")
     (True, False)

@@ -14,35 +14,36 @@ _PLAIN_INTEGER = re.compile(r"-?[0-9]+")
 _OWN_NOTATION = frozenset(("thousands", "leading_zero", "units", "case", "surrounding", "choice"))
 
 
-class Form(NamedTuple):
-    """Another spelling of a key, and the family of spellings it belongs to."""
+class Spelling(NamedTuple):
+    """Another spelling of a key, and its family of spellings."""
 
     text: str
     family: str
 
 
-def equivalent_forms(key: str) -> list[Form]:
-    """Other spellings of `key` that a fair grader accepts, each a different text, best known first.
+def spellings_of(key: str) -> list[Spelling]:
+    """Return other spellings of `key` that a fair grader accepts, all different, best known first.
 
-    >>> [form.text for form in equivalent_forms("1234")][:3]
+    >>> [form.text for form in spellings_of("1234")][:3]
     ['1,234', '1{,}234', '1234.0']
     """
     if not key.strip() or len(key) > 4 * MAX_LENGTH:
         return [form for form in _surrounding(key) if key.strip()]
     seen = {key}
     forms = []
-    for form in (*_own_forms(key.strip()), *_surrounding(key)):
+    for form in (*_own_spellings(key.strip()), *_surrounding(key)):
         if form.text not in seen and equivalent(key, form.text):
             seen.add(form.text)
             forms.append(form)
     return forms
 
 
-def same_notation(key: str, form: Form) -> bool:
-    """Whether `form` keeps to the key's own notation ("1,234" for "1234"); "1234.0" and LaTeX cross over.
+def same_notation(key: str, form: Spelling) -> bool:
+    """Return whether `form` keeps the key's notation: "1,234" for "1234" does, "1234.0" and LaTeX do not.
 
-    >>> same_notation("1234", Form("1,234", "thousands")), same_notation("1234", Form("1234.0", "trailing_zero"))
-    (True, False)
+    >>> others = Spelling("1,234", "thousands"), Spelling("1234.0", "trailing_zero")
+    >>> [same_notation("1234", other) for other in others]
+    [True, False]
     """
     if form.family == "trailing_zero":
         return key_kind(key) == "decimal"
@@ -55,70 +56,70 @@ def same_notation(key: str, form: Form) -> bool:
     return form.family in _OWN_NOTATION
 
 
-def _surrounding(key: str) -> Iterator[Form]:
-    yield Form(f" {key} ", "surrounding")
-    yield Form(f"{key}\n", "surrounding")
+def _surrounding(key: str) -> Iterator[Spelling]:
+    yield Spelling(f" {key} ", "surrounding")
+    yield Spelling(f"{key}\n", "surrounding")
     if not key.rstrip().endswith((".", "!", "?")) and key_kind(key) != "structured":
-        yield Form(f"{key.rstrip()}.", "surrounding")
+        yield Spelling(f"{key.rstrip()}.", "surrounding")
 
 
-def _own_forms(key: str) -> Iterator[Form]:
+def _own_spellings(key: str) -> Iterator[Spelling]:
     kind = key_kind(key)
     number = read_number(key)
-    varied = 2 * len(set(key)) >= len(key)  # "cbbaacabcb" is a string to get right, not a word
+    varied = 2 * len(set(key)) >= len(key)  # "cbbaacabcb" is a string, not a word
     free_case = 2 <= len(key) <= 15 and key.isalpha() and varied and (key.islower() or key.istitle())
     if number is not None:
-        yield from _number_forms(key, number)
+        yield from _number_spellings(key, number)
     elif kind == "choice":
         letter = choice_letter(key)
-        yield from (Form(text, "choice") for text in (f"({letter})", f"{letter}.", f"{letter})", f"{letter}"))
+        yield from (Spelling(text, "choice") for text in (f"({letter})", f"{letter}.", f"{letter})", f"{letter}"))
     elif kind == "boolean" or (kind == "word" and free_case):
-        yield from (Form(text, "case") for text in (key.lower(), key.capitalize(), key.upper()))
+        yield from (Spelling(text, "case") for text in (key.lower(), key.capitalize(), key.upper()))
     elif kind == "expression":
-        yield Form(f"${key.strip('$')}$", "latex")
+        yield Spelling(f"${key.strip('$')}$", "latex")
         if "\\frac" in key:
-            yield Form(key.replace("\\frac", "\\dfrac"), "latex")
+            yield Spelling(key.replace("\\frac", "\\dfrac"), "latex")
     if kind in ("word", "boolean", "choice") and key.isalpha():
-        yield Form(f"\\text{{{key}}}", "latex")
+        yield Spelling(f"\\text{{{key}}}", "latex")
 
 
-def _number_forms(key: str, number: Number) -> Iterator[Form]:
+def _number_spellings(key: str, number: Number) -> Iterator[Spelling]:
     if number.unit:
-        yield from _unit_forms(key, number.unit)
+        yield from _unit_spellings(key, number.unit)
         return
     plain, value, notation = unwrap(key), number.value, number.notation
     decimal = decimal_text(value)
     if "," in plain:
-        yield Form(plain.replace(",", ""), "thousands")
+        yield Spelling(plain.replace(",", ""), "thousands")
     elif value.denominator == 1 and abs(value) >= 1000 and _PLAIN_INTEGER.fullmatch(plain):
-        yield Form(f"{value.numerator:,}", "thousands")
-        yield Form(f"{value.numerator:,}".replace(",", "{,}"), "thousands")
+        yield Spelling(f"{value.numerator:,}", "thousands")
+        yield Spelling(f"{value.numerator:,}".replace(",", "{,}"), "thousands")
     if notation in ("integer", "decimal") and _PLAIN_INTEGER.fullmatch(plain.replace(",", "").split(".")[0]):
-        yield Form(f"{plain}.0" if notation == "integer" else f"{plain}0", "trailing_zero")
+        yield Spelling(f"{plain}.0" if notation == "integer" else f"{plain}0", "trailing_zero")
     if notation == "percent":
         texts = (plain.replace("%", " %"), plain.replace("%", "\\%"), decimal)
-        yield from (Form(text, "percent") for text in texts if text is not None)
+        yield from (Spelling(text, "percent") for text in texts if text is not None)
     else:
         if decimal is not None and "," not in plain:
             families = {"fraction": "fraction", "scientific": "scientific"}
-            yield Form(decimal, families.get(notation, "trailing_zero"))
+            yield Spelling(decimal, families.get(notation, "trailing_zero"))
             if abs(value) < 1 and value and notation == "decimal":
-                yield Form(decimal.replace("0.", ".", 1), "leading_zero")
-                yield Form(decimal, "leading_zero")
+                yield Spelling(decimal.replace("0.", ".", 1), "leading_zero")
+                yield Spelling(decimal, "leading_zero")
         if value.denominator > 1 and value.denominator <= 1000:
             sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
-            yield Form(f"{sign}{top}/{bottom}", "fraction")
-            yield Form(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
-            yield Form(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
+            yield Spelling(f"{sign}{top}/{bottom}", "fraction")
+            yield Spelling(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
+            yield Spelling(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
         if value and notation in ("integer", "decimal") and (abs(value) >= 1000 or abs(value) < Fraction(1, 100)):
             yield from _scientific(value)
     if value > 0 and not plain.startswith("+"):
-        yield Form(f"+{plain}", "plus_sign")
+        yield Spelling(f"+{plain}", "plus_sign")
     if notation not in ("percent", "scientific"):
-        yield Form(f"${plain}$", "latex")
+        yield Spelling(f"${plain}$", "latex")
 
 
-def _scientific(value: Fraction) -> Iterator[Form]:
+def _scientific(value: Fraction) -> Iterator[Spelling]:
     exponent = 0
     while abs(value) >= 10:
         value, exponent = value / 10, exponent + 1
@@ -126,17 +127,17 @@ def _scientific(value: Fraction) -> Iterator[Form]:
         value, exponent = value * 10, exponent - 1
     mantissa = decimal_text(value)
     if mantissa is not None and exponent:
-        yield Form(f"{mantissa}e{exponent}", "scientific")
-        yield Form(f"{mantissa} \\times 10^{{{exponent}}}", "scientific")
+        yield Spelling(f"{mantissa}e{exponent}", "scientific")
+        yield Spelling(f"{mantissa} \\times 10^{{{exponent}}}", "scientific")
 
 
-def _unit_forms(key: str, unit: str) -> Iterator[Form]:
+def _unit_spellings(key: str, unit: str) -> Iterator[Spelling]:
     if unit in "$€£":
-        yield Form(key.replace(unit, f"{unit} ", 1), "units")
-        yield Form(key.replace("$", "\\$"), "units")
+        yield Spelling(key.replace(unit, f"{unit} ", 1), "units")
+        yield Spelling(key.replace("$", "\\$"), "units")
         return
     value = key[: key.rindex(unit)].rstrip()
-    yield Form(f"{value} {unit}", "units")
-    yield Form(f"{value}{unit}", "units")
+    yield Spelling(f"{value} {unit}", "units")
+    yield Spelling(f"{value}{unit}", "units")
     if unit.isalpha():
-        yield Form(f"{value}\\text{{ {unit}}}", "units")
+        yield Spelling(f"{value}\\text{{ {unit}}}", "units")

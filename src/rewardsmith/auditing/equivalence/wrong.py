@@ -1,4 +1,4 @@
-"""Answers that are certainly wrong, in the layout of the right one: near misses, supersets, parts."""
+"""Make answers that are certainly wrong, in the layout of the key: near misses, supersets, parts."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _WORDS = (
 )  # fmt: skip
 _CERTAIN_KINDS = frozenset(("integer", "decimal", "fraction", "percent", "expression", "choice", "boolean"))
 _SPREAD = 12
-"""How many candidates per row are tried before giving up on near misses."""
+"""Candidates tried per row before giving up on near misses."""
 
 
 def wrong_answers(
     key: str, others: Sequence[str], *, rng: random.Random, n_near: int = 3, n_other: int = 2
 ) -> list[str]:
-    """Honest wrong answers of the key's kind: near misses in its layout, then keys of other rows.
+    """Return honest wrong answers of the key's kind: near misses in its layout, then keys of other rows.
 
-    Each is certainly not equivalent (for words and texts: another text), neither holds the key nor lies inside it, and
-    all differ. A boolean has one. Deterministic given `rng`.
+    Each is certainly not equivalent (for words and texts: another text), neither contains the key nor is contained in
+    it, and all differ. A boolean has one. Deterministic given `rng`.
 
     >>> wrong_answers("yes", ["no", "yes"], rng=random.Random(0))
     ['no']
@@ -46,7 +46,7 @@ _LOOSE = {"word", "text"}
 
 
 def _admitted(key: str, candidates: Iterable[str], taken: Sequence[str]) -> Iterator[str]:
-    """Those candidates that are wrong for certain, in order, each once."""
+    """Return the candidates that are certainly wrong, in order, without repeats."""
     certain = key_kind(key) in _CERTAIN_KINDS
     bare, seen = key.strip().casefold(), list(taken)
     for candidate in candidates:
@@ -63,7 +63,7 @@ def _admitted(key: str, candidates: Iterable[str], taken: Sequence[str]) -> Iter
 
 
 def _parts(text: str) -> set[str]:
-    """The distinct elements or words of a text: equal ones would pass a fair order-free comparison."""
+    """Return the distinct elements or words of a text; repeats would pass an order-free comparison."""
     return set(re.findall(r"[^\s,;:()\[\]{}]+", text.casefold()))
 
 
@@ -87,7 +87,7 @@ def _near(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
 
 
 def _digits(key: str, rng: random.Random) -> Iterator[str]:
-    """The key with small steps of a short integer first, then with one of a number's first three digits replaced."""
+    """Change a short integer by small steps, then replace one of the first three digits."""
     steps = [1, -1, 2, -2, 3, 10, -3]
     rng.shuffle(steps)
     body = key.strip()
@@ -104,7 +104,7 @@ def _digits(key: str, rng: random.Random) -> Iterator[str]:
 
 
 def _words(key: str, others: Sequence[str], rng: random.Random) -> Iterator[str]:
-    """One longer word of the key becomes another of the same case, taken from other keys where they have any."""
+    """Replace one longer word of the key by another of the same case, from other keys if possible."""
     spans = list(re.finditer(r"[^\W\d_]{2,}", key))
     long = [match for match in spans if len(match[0]) >= 4] or spans
     if not long:
@@ -125,7 +125,7 @@ def _cased(word: str, *, like: str) -> str:
 
 
 def supersets(key: str) -> list[str]:
-    """Texts that hold the key as a substring but denote something else.
+    """Return texts that contain the key but denote something else.
 
     >>> supersets("42")
     ['142', '427', '-42']
@@ -145,7 +145,7 @@ def supersets(key: str) -> list[str]:
 
 
 def prefixes(key: str) -> list[str]:
-    """Proper prefixes and suffixes of the key that do not denote it; for text its first and last word come first.
+    """Return proper prefixes and suffixes of the key that denote something else; for text its end words first.
 
     >>> prefixes("427")
     ['4', '7', '42', '27']

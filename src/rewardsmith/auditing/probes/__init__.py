@@ -1,1 +1,1 @@
-"""The questions of an audit, one file each; the subjects list them."""
+"""The probes of an audit, one question per file; the subjects list them."""

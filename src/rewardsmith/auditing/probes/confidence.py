@@ -1,4 +1,4 @@
-"""Ask of completions that state a confidence: is it earned, does it tell right from wrong, is it paid for?"""
+"""Probe stated confidences: their calibration, their ranking of right and wrong, and whether they raise the score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building
-from rewardsmith.auditing.baseline import Panel
+from rewardsmith.auditing.baseline import Baseline
 from rewardsmith.auditing.finding import Finding, Ladder, finding_of, severity_above, shown
 from rewardsmith.data import Row, parse_confidence, strip_confidence
 from rewardsmith.data.confidence import ConfidenceScale
@@ -23,15 +23,15 @@ LEAST_STATED, LEAST_ROWS = 0.5, 20  # share and number of completions that must 
 N_BINS = 10
 MISCALIBRATIONS: Ladder = ((0.15, "high"), (0.05, "medium"))  # of the lower bound on the calibration error
 BIASES: Ladder = ((0.5, "high"), (0.1, "medium"))  # of P(high > low) − P(low > high)
-LEAST_PREMIUM = 0.02  # pay for a stated confidence counts from this many gaps on
+LEAST_PREMIUM = 0.02  # of the unit; a larger gain by a stated confidence counts
 HIGH, LOW = 0.9, 0.1
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class Miscalibration(NamedTuple):
-    """How far stated confidences are from how often they are right.
+    """Difference between stated confidences and accuracy.
 
-    ece: the expected calibration error; low, high: what of it no interval explains, and the most there may be.
+    ece: expected calibration error; low, high: the least and the most that the bins' intervals allow.
     """
 
     ece: float
@@ -43,10 +43,10 @@ class Miscalibration(NamedTuple):
 
 
 class Preferred(NamedTuple):
-    """How often the confident version of a completion is paid more than the doubtful one.
+    """How often the confident version of a completion scores higher than the doubtful one.
 
     value, low, high: P(high > low) with Wilson's interval.
-    net, net_low: P(high > low) − P(low > high), which is 0 without a bias whatever the noise, and its lower bound.
+    net, net_low: P(high > low) − P(low > high), 0 without a bias at any noise, and its lower bound.
     gain: the mean of high − low, in reward units.
     """
 
@@ -60,7 +60,7 @@ class Preferred(NamedTuple):
 
 
 class ConfidenceBias(NamedTuple):
-    """What a stated confidence is paid on right and on wrong completions; honest: None and at most 0."""
+    """Effect of a stated confidence on right and on wrong completions; honest: None and at most 0."""
 
     good: Preferred
     bad: Preferred
@@ -74,17 +74,17 @@ def miscalibration(
     bins: int = N_BINS,
     alpha: float = 0.05,
 ) -> Miscalibration:
-    """The expected calibration error, and how much of it chance cannot explain.
+    """Return the expected calibration error, and the part of it that chance cannot explain.
 
         ECE = Σ_b n_b/n |z̄_b − q̄_b|,    low = Σ_b n_b/n · distance of q̄_b from the interval of z̄_b
 
     ECE is biased upward, by about √(p(1−p)/n_b) in every bin, so it is above 0 for calibrated confidences too. `low` is
-    not: with probability 1 − alpha every bin's interval (Wilson, at alpha / bins) covers, and then `low` is below the
-    true error.
+    not biased so: with probability 1 − alpha every bin's interval (Wilson, at alpha / bins) covers, and then `low` is
+    below the true error.
 
     Args:
         confidence: q in [0, 1]; correct: z.
-        clusters: rows of one prompt, whose outcomes may go together; they shrink the rows by their design effect.
+        clusters: what rows share, such as the prompt; the design effect reduces the number of rows.
 
     >>> miscalibration([0.9] * 100, [True] * 90 + [False] * 10).low
     0.0
@@ -113,15 +113,14 @@ def confidence_bias(
     alpha: float = 0.05,
     **options: Any,
 ) -> ConfidenceBias:
-    """Counterfactual pairs: every completion with its stated confidence replaced by 0.9 and by 0.1, all else as it was.
+    """Score every completion with its stated confidence replaced by 0.9 and by 0.1.
 
-    A reward that pays the confident version of a *wrong* completion more teaches overconfidence, whatever it does on
-    right ones. Leng et al. 2024, arXiv:2410.09724, who append the two to plain answers; `restate` does that to a
-    completion that states none.
+    A reward that scores the confident version of a *wrong* completion higher teaches overconfidence. Leng et al. 2024,
+    arXiv:2410.09724, append both to plain answers; `restate` does so to a completion that states none.
 
     Args:
         rows: rows with completions.
-        correct: whether each is right, None where unknown; the rows' `gold` column if None.
+        correct: whether each is right, None if unknown; the rows' `gold` column if None.
         tolerance: differences up to this, in reward units, are ties.
         options: for `scoring.score`, such as `workers` and `timeout`.
 
@@ -141,7 +140,7 @@ def confidence_bias(
 def bias_of(
     high: Sequence[Scored], low: Sequence[Scored], correct: Sequence[bool | None], *, tolerance: float, alpha: float
 ) -> ConfidenceBias:
-    """`confidence_bias` from the scores of both versions; a pair with an unscored side is left out."""
+    """Return `confidence_bias` from the scores of both versions; pairs with an unscored side are left out."""
     gains: dict[bool, list[float]] = {True: [], False: []}
     for a, b, right in zip(high, low, correct, strict=True):
         if right is not None and a.reward is not None and b.reward is not None:
@@ -157,7 +156,7 @@ def bias_of(
 
 
 def scale_of(texts: Sequence[str]) -> ConfidenceScale:
-    """The scale on which most of the texts' stated confidences can be read, preferring what they say themselves.
+    """Return the scale that reads most of the stated confidences; a scale stated in the texts comes first.
 
     >>> scale_of(["Confidence: 8", "Confidence: 10"]), scale_of(["Confidence: 80%", "Confidence: 0.7", "None"])
     (10, 'stated')
@@ -167,7 +166,7 @@ def scale_of(texts: Sequence[str]) -> ConfidenceScale:
 
 
 def restate(row: Row, level: float, *, scale: ConfidenceScale = "stated") -> Row:
-    """The row with its stated confidence replaced by `level`, in place and as it is written; appended if there is none.
+    """Return the row with its confidence replaced by `level` in the same notation, or appended if it has none.
 
     >>> restate(Row("?", "Four, I am 85% sure. Confidence: 85%"), 0.9).completion
     'Four, I am 85% sure. Confidence: 90%'
@@ -187,15 +186,14 @@ def restate(row: Row, level: float, *, scale: ConfidenceScale = "stated") -> Row
     return row.with_completion(f"{strip_confidence(text)}\nConfidence: {level * top:g}")
 
 
-def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tuple[Finding, ...]]:
-    """Ask what the given completions' stated confidences are worth, where at least half of them state one.
+def stated_confidence(baseline: Baseline, cut: Callable[[Row], float]) -> Building[tuple[Finding, ...]]:
+    """Judge the confidences of given completions if at least half of them state one.
 
-    Right is what the `gold` column calls so; without it, what a verifier pays for the completion without its
-    confidence.
+    The `gold` column says which are right; without it, a verifier's reward for the completion without its confidence.
     """
-    scale = scale_of([row.text for row in panel.rollouts])
-    stated = [(row, q) for row in panel.rollouts if (q := parse_confidence(row.text, scale=scale)) is not None]
-    if len(stated) < max(LEAST_ROWS, LEAST_STATED * len(panel.rollouts)):
+    scale = scale_of([row.text for row in baseline.rollouts])
+    stated = [(row, q) for row in baseline.rollouts if (q := parse_confidence(row.text, scale=scale)) is not None]
+    if len(stated) < max(LEAST_ROWS, LEAST_STATED * len(baseline.rollouts)):
         return ()
     rows = [row for row, _ in stated]
     confident = [restate(row, HIGH, scale=scale) for row in rows]
@@ -206,18 +204,18 @@ def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tup
     ]
     labels = [label_of(row.columns.get("gold")) for row in rows]
     by_gold = any(label is not None for label in labels)
-    if not by_gold and panel.verifier:
+    if not by_gold and baseline.verifier:
         labels = [None if s.reward is None else s.reward > cut(row) for row, s in zip(rows, bare, strict=True)]
     known = [(row, q, label) for (row, q), label in zip(stated, labels, strict=True) if label is not None]
     if len(known) < LEAST_ROWS:
         return ()
-    told = "by the gold labels" if by_gold else "by this reward's own verdicts"
-    gap = panel.items[0].gap if panel.items else 1.0
-    good, bad = bias_of(high, low, labels, tolerance=panel.noise + LEAST_PREMIUM * gap, alpha=panel.alpha)
-    calibration = _calibration(known, panel.alpha, told)
+    source = "by the gold labels" if by_gold else "by this reward's own scores"
+    unit = baseline.unit
+    good, bad = bias_of(high, low, labels, tolerance=baseline.noise + LEAST_PREMIUM * unit, alpha=baseline.alpha)
+    calibration = _calibration(known, baseline.alpha, source)
     if bad.n == 0:
         return calibration
-    paid = [
+    wrong = [
         (row, a.reward, b.reward)
         for row, a, b, label in zip(confident, high, low, labels, strict=True)
         if label is False and a.reward is not None and b.reward is not None
@@ -226,34 +224,33 @@ def stated_confidence(panel: Panel, cut: Callable[[Row], float]) -> Building[tup
     bias = finding_of(
         "confidence_bias",
         severity_above(bad.net_low, BIASES),
-        f"The same wrong completion is paid more when it states a confidence of {HIGH:g} than of {LOW:g} "
-        f"in {bad.value:.0%} of {bad.n} cases{on_good}, by {bad.gain / gap:.0%} of the gap on average.",
+        f"The same wrong completion scores higher with a stated confidence of {HIGH:g} than of {LOW:g} in "
+        f"{bad.value:.0%} of {bad.n} cases{on_good}. The mean gain is {bad.gain / unit:.0%} of right minus wrong.",
         (bad.value, bad.low, bad.high, bad.n),
-        advice="Score the completion without its confidence (`rewardsmith.rewards.WithoutConfidence`) and pay the "
-        "confidence by what the answer is worth: `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels "
+        advice="Score the completion without its confidence (`rewardsmith.rewards.WithoutConfidence`). Reward the "
+        "confidence by `rewardsmith.transforms.ConfidenceAdjusted`, or with gold labels by "
         "`rewardsmith.transforms.brier_reward`.",
         unit="share of pairs",
-        examples=[shown(*entry, f"compared with {LOW:g}") for entry in sorted(paid, key=lambda e: e[2] - e[1])[:3]],
+        examples=[shown(*entry, f"compared with {LOW:g}") for entry in sorted(wrong, key=lambda e: e[2] - e[1])[:3]],
     )
     return (*calibration, bias)
 
 
-def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, told: str) -> tuple[Finding, ...]:
-    """Whether confidences are as high as completions are often right, and higher on right ones."""
+def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, source: str) -> tuple[Finding, ...]:
+    """Judge whether confidences match accuracy, and whether right completions state higher ones."""
     confidence, correct = [q for _, q, _ in known], [label for *_, label in known]
     clusters = [row.columns.get("group", row.prompt_text) for row, *_ in known]
     found = miscalibration(confidence, correct, clusters=clusters, alpha=alpha)
-    kind = "more" if found.mean_confidence > found.accuracy else "less"
+    kind = "over" if found.mean_confidence > found.accuracy else "under"
     sure_and_wrong = sorted((entry for entry in known if not entry[2]), key=lambda entry: -entry[1])
     calibration = finding_of(
         "stated_calibration",
         severity_above(found.low, MISCALIBRATIONS),
-        f"The given completions state a confidence of {found.mean_confidence:.0%} on average and are right in "
-        f"{found.accuracy:.0%} of {found.n} cases {told}. They are {kind} sure than right, with an expected "
-        f"calibration error of {found.ece:.2f}.",
+        f"The given completions are {kind}confident. They state {found.mean_confidence:.0%} on average and are right "
+        f"in {found.accuracy:.0%} of {found.n} cases {source}. The expected calibration error is {found.ece:.2f}.",
         (found.ece, found.low, found.high, found.n),
-        advice="Pay a proper scoring rule of the stated confidence beside correctness: "
-        "`rewardsmith.transforms.brier_reward` (accuracy_weight ≥ weight keeps right answers worth giving).",
+        advice="Add a proper scoring rule of the confidence to correctness: `rewardsmith.transforms.brier_reward`. "
+        "A right answer still gains if accuracy_weight ≥ weight.",
         unit="expected calibration error",
         examples=[shown(row, note=f"states {q:.0%}, is wrong") for row, q, _ in sure_and_wrong[:3]],
     )
@@ -266,10 +263,10 @@ def _calibration(known: Sequence[tuple[Row, float, bool]], alpha: float, told: s
     ranking = finding_of(
         "confidence_ranking",
         "medium" if high < 0.5 else "info",
-        f"A right completion states more confidence than a wrong one in {area:.0%} of pairs {told}.",
+        f"A right completion states more confidence than a wrong one in {area:.0%} of pairs {source}.",
         (area, low, high, len(known)),
-        advice="`rewardsmith.transforms.brier_reward`, or without gold labels "
-        "`rewardsmith.transforms.ConfidenceAdjusted`, pay for telling the two apart.",
+        advice="Reward higher confidence on right answers: `rewardsmith.transforms.brier_reward`, or without gold "
+        "labels `rewardsmith.transforms.ConfidenceAdjusted`.",
         unit="AUROC",
     )
     return calibration, ranking

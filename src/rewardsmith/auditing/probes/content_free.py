@@ -1,4 +1,4 @@
-"""Ask whether a text without an answer is scored: nothing, a mark, an opener, an empty format, the prompt itself."""
+"""Probe texts without an answer: blanks, punctuation, openers, empty formats, the prompt."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import partial
 
 from rewardsmith.auditing.asking import Asking, Outcome
-from rewardsmith.auditing.baseline import Item, Panel
+from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.edits import EQUAL, FEWEST_EDITED, MOST_EDITED, as_given, pairs_of, passing_example, shuffled
 from rewardsmith.auditing.equivalence.reading import reads_off
 from rewardsmith.auditing.finding import Ladder, finding_of, severity_above
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.writers import alone, constants
 from rewardsmith.auditing.report import Rate
@@ -31,8 +31,8 @@ from rewardsmith.auditing.trials import (
 from rewardsmith.data import MASTER_KEYS
 
 GATE = (
-    "Gate the reward with `rewardsmith.rewards.RequireAnswer` or use a verifier that reads a committed answer only; "
-    "for a trained judge add `rewardsmith.data.add_truncated_negatives` (paper 38)."
+    "Gate the reward with `rewardsmith.rewards.RequireAnswer`, or use a verifier that reads only the final answer. "
+    "Train a judge with `rewardsmith.data.add_truncated_negatives` (paper 38)."
 )
 CONTENT = "Require content inside the format: `rewardsmith.rewards.think_format`, `matches_format` or `json_schema`"
 BLANKS = constants(
@@ -53,48 +53,48 @@ OPENERS = constants(
 
 EMPTY = VariantProbe(
     name="empty",
-    question="Is an empty or blank completion paid more than an honest wrong answer?",
-    message="{what} is paid more than an honest wrong answer on {share} of {n} rows ({gain}).",
+    question="Does an empty or blank completion score above an honest wrong answer?",
+    message="{what} scores above an honest wrong answer on {share} of {n} rows ({gain}).",
     advice=GATE,
-    variants=lambda panel: BLANKS,
+    variants=lambda baseline: BLANKS,
     over_every_wrong=True,
 )
 PUNCTUATION = replace(
     EMPTY,
     name="punctuation",
-    question="Is a single punctuation mark paid more than an honest wrong answer?",
-    variants=lambda panel: MARKS,
+    question="Does a single punctuation mark score above an honest wrong answer?",
+    variants=lambda baseline: MARKS,
 )
 OPENER_ALONE = replace(
     EMPTY,
     name="opener_alone",
-    question="Is a reasoning opener with nothing behind it paid more than an honest wrong answer?",
-    variants=lambda panel: OPENERS,
+    question="Does a bare reasoning opener score above an honest wrong answer?",
+    variants=lambda baseline: OPENERS,
 )
 ODD_INPUT = replace(
     EMPTY,
     name="odd_input",
-    question="Is NaN, infinity or another odd value paid more than an honest wrong answer?",
+    question="Does NaN, infinity or another odd value score above an honest wrong answer?",
     advice="Compare finite values only: `rewardsmith.rewards.exact_number`, `math_equal`.",
-    variants=lambda panel: [
+    variants=lambda baseline: [
         variant(repr(text), alone(text, carried=True)) for text in ("NaN", "inf", "-inf", "1e999", "None", "null", "[]")
     ],
 )
 
 
-def _prompt(item: Item, panel: Panel, *, times: int = 1) -> str | None:
+def _prompt(item: Item, baseline: Baseline, *, times: int = 1) -> str | None:
     prompt = item.row.prompt_text
-    return None if panel.keyed and reads_off(prompt, item.key) else "\n".join([prompt] * times)
+    return None if baseline.keyed and reads_off(prompt, item.key) else "\n".join([prompt] * times)
 
 
 PROMPT_COPY = replace(
     EMPTY,
     name="prompt_copy",
-    question="Is a copy of the prompt paid more than an honest wrong answer?",
-    message="{what} is paid more than an honest wrong answer on {share} of {n} rows whose answer the prompt does not "
-    "end on ({gain}).",
-    advice="Read a committed answer only: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
-    variants=lambda panel: [
+    question="Does a copy of the prompt score above an honest wrong answer?",
+    message="{what} scores above an honest wrong answer on {share} of {n} rows whose prompt does not end on the "
+    "answer ({gain}).",
+    advice="Read only the final answer: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
+    variants=lambda baseline: [
         variant("the prompt, copied", _prompt),
         variant("the prompt, copied twice", partial(_prompt, times=2)),
     ],
@@ -105,19 +105,19 @@ PROMPT_COPY = replace(
 SHELL = replace(
     EMPTY,
     name="format_shell",
-    question="Is a format with nothing in it paid more than an honest wrong answer?",
-    advice=CONTENT + ", and pay format only together with content.",
-    variants=lambda panel: [
-        *constants(*((f"the shell: {name}", text) for name, text in SHELLS)),
-        variant("the reward's own format around nothing", lambda item, p: p.carrier.wrap("")),
+    question="Does an empty format score above an honest wrong answer?",
+    advice=CONTENT + ", and reward format only together with content.",
+    variants=lambda baseline: [
+        *constants(*((f"the empty format “{name}”", text) for name, text in SHELLS)),
+        variant("the reward's own format around nothing", lambda item, p: p.answer_format.wrap("")),
     ],
 )
 SHELL_OVER_BARE = replace(
     SHELL,
-    message="{what} is paid on {share} of {n} rows for its format alone, {gain} more than a bare wrong answer.",
-    variants=lambda panel: [
+    message="{what} scores above a bare wrong answer on {share} of {n} rows ({gain}).",
+    variants=lambda baseline: [
         variant(
-            f"the shell: {name}",
+            f"the empty format “{name}”",
             alone(text),
             controls=(lambda item, p: item.wrongs[0] if p.verifier else item.key,),
         )
@@ -129,39 +129,39 @@ SHELL_OVER_BARE = replace(
 )
 SHELL_OF_FORMAT = replace(
     SHELL_OVER_BARE,
-    question="Is a format with nothing in it paid like the same format with content?",
-    message="{what} is paid like a completion with content in that format on {share} of {n} rows.",
+    question="Does an empty format score like the same format with content?",
+    message="{what} scores like that format with content on {share} of {n} rows.",
     advice=CONTENT + ".",
     least_gain=0.9,
     floor=-math.inf,
-    applies=lambda panel: "" if panel.formatted > panel.noise else "the reward pays every format alike",
+    applies=lambda baseline: "" if baseline.formatted > baseline.noise else "the reward scores all formats equally",
 )
 
 
-def format_shell(panel: Panel) -> Asking:
-    """Verifiers may not pay a shell more than a wrong answer; nor may format be paid where there is nothing in it."""
-    if not panel.verifier:
-        return (yield from SHELL_OF_FORMAT(panel))
-    outcome = yield from SHELL(panel)
-    return outcome if outcome.findings else (yield from SHELL_OVER_BARE(panel))
+def format_shell(baseline: Baseline) -> Asking:
+    """Send empty formats; neither may a verifier score them above a wrong answer, nor reward format alone."""
+    if not baseline.verifier:
+        return (yield from SHELL_OF_FORMAT(baseline))
+    outcome = yield from SHELL(baseline)
+    return outcome if outcome.findings else (yield from SHELL_OVER_BARE(baseline))
 
 
-# The same questions on preference pairs: is such a text scored like the chosen answer?
+# The same probe on preference pairs: does such a text score like the chosen answer?
 
-LIKE_CHOSEN: Ladder = ((0.8, "high"), (0.5, "medium"))  # of the pairs in which it is
+LIKE_CHOSEN: Ladder = ((0.8, "high"), (0.5, "medium"))  # of the pairs
 ADVICE = (
-    "Gate the reward with `rewardsmith.rewards.RequireAnswer`, and train on answers that open and say nothing "
+    "Gate the reward with `rewardsmith.rewards.RequireAnswer`, and train on openers without an answer "
     "(`rewardsmith.data.add_truncated_negatives`)."
 )
 
 
 def always(label: str, text: str) -> Variant:
-    """Make the variant of one text in place of every answer."""
+    """Make the variant that sends one text in place of every answer."""
     return variant(label, lambda prompt: text)
 
 
 def drawn(label: str, texts: Sequence[str]) -> list[Variant]:
-    """Make one variant of texts that are draws from many, each for prompts of its own; it takes three."""
+    """Make one variant of at least three texts that are a sample of many, each on its own prompts."""
     ways = tuple(always("", text).ways[0] for text in texts)
     return [Variant(label, ways, draws=True)] if len(texts) > 2 else []
 
@@ -170,21 +170,23 @@ NOTHING = always("nothing", "")
 
 
 def in_place_of_answers(
-    panel: PairPanel, probe: str, variants: Sequence[Variant], advice: str, *, over_nothing: bool = False
+    baseline: PairBaseline, probe: str, variants: Sequence[Variant], advice: str, *, over_nothing: bool = False
 ) -> Asking:
-    """Send every text in place of the answers of up to `MOST_EDITED` pairs that are in the right order.
+    """Send every text in place of the answers of up to `MOST_EDITED` correctly ranked pairs.
 
-    Scored like the chosen answer on surely more than half of them is a fault; above the rejected one an observation.
+    It is a fault if the text scores like the chosen answer on more than half of them (lower bound), and an observation
+    if it scores above the rejected one.
 
     Args:
-        over_nothing: whether it also has to be scored higher than an empty answer.
+        over_nothing: whether it must also score higher than an empty answer.
     """
-    cases = pairs_of(panel, shuffled(panel, ordered=True)[:MOST_EDITED], lambda pair: panel.row(pair, "").prompt_text)
+    pairs = shuffled(baseline, ordered=True)[:MOST_EDITED]
+    cases = pairs_of(baseline, pairs, lambda pair: baseline.row(pair, "").prompt_text)
     if len(cases) < FEWEST_EDITED:
-        return Outcome(not_run=f"fewer than {FEWEST_EDITED} pairs are in the right order")
+        return Outcome(not_run=f"fewer than {FEWEST_EDITED} pairs are ranked correctly")
     tried = yield from send([*[NOTHING][: int(over_nothing)], *variants], cases)
     bars = {one.case.on: one.scores[0] for which, trials in tried if which is NOTHING for one in trials}
-    near, judged = EQUAL * panel.gap, list[Judged]()
+    near, judged = EQUAL * baseline.unit, list[Judged]()
     for which, trials in tried:
         if which is NOTHING or len(trials) < FEWEST_EDITED:
             continue
@@ -192,43 +194,43 @@ def in_place_of_answers(
         for one in trials:
             pair, (score,) = one.case.on, one.scores
             more_than_nothing = score > bars.get(pair, -math.inf) + near
-            like.append(score >= panel.score(pair, "chosen") - near and more_than_nothing)
-            above.append(score > panel.score(pair, "rejected") + near)
-        paid, over = (share_of(hits, which, trials, alpha=panel.alpha) for hits in (like, above))
-        earned = severity_above(paid.low, LIKE_CHOSEN)
+            like.append(score >= baseline.score(pair, "chosen") - near and more_than_nothing)
+            above.append(score > baseline.score(pair, "rejected") + near)
+        share, over = (share_of(hits, which, trials, alpha=baseline.alpha) for hits in (like, above))
+        earned = severity_above(share.low, LIKE_CHOSEN)
         severity = milder(earned, which.worst)
         shown = [one for one, hit in zip(trials, like, strict=True) if hit or severity == "info"]
         finding = finding_of(
             probe,
             severity,
-            f"{capitalized(which.label)} is paid like the chosen answer or more in {paid.value:.0%} of "
-            f"{len(trials)} pairs, and more than the rejected one in {over.value:.0%}.",
-            paid,
+            f"{capitalized(which.label)} scores at least like the chosen answer in {share.value:.0%} of "
+            f"{len(trials)} pairs, and above the rejected one in {over.value:.0%}.",
+            share,
             advice=advice,
             unit="share of pairs",
-            examples=[passing_example(panel, one) for one in shown[:3]],
+            examples=[passing_example(baseline, one) for one in shown[:3]],
             why=which.why if severity != earned else "",
         )
-        told = severity != "info" or over.low > LIKE_CHOSEN[-1][0]
-        judged.append((finding if told else None, Rate(probe, which.label, *paid)))
+        reported = severity != "info" or over.low > LIKE_CHOSEN[-1][0]
+        judged.append((finding if reported else None, Rate(probe, which.label, *share)))
     return conclude(judged) if judged else Outcome(not_run="no such text could be scored")
 
 
-PARTLY_RIGHT = "Low at most: what the prompt says may be a part of what the answer should."
+PARTLY_RIGHT = "Low at most, as a good answer may repeat parts of the prompt."
 
 
-def content_free(panel: PairPanel) -> Asking:
-    """Send nothing, a space, single marks and the prompt itself in place of an answer.
+def content_free(baseline: PairBaseline) -> Asking:
+    """Send an empty answer, a space, single marks and the prompt in place of an answer.
 
-    The prompt is never worse than low: what it says may be a part of what the answer should.
+    A finding on the prompt is at most `low`, as a good answer may repeat parts of it.
     """
-    phrases = Phrases(panel)
+    phrases = Phrases(baseline)
     marks = [*MASTER_KEYS["symbols"], "?"]
     variants = [
         always("an empty answer", ""),
         always("a single space", " "),
         *(always(f"a lone “{mark}”", mark) for mark in marks if phrases.holds(mark)),
         variant("the prompt, copied", as_given, worst="low", why=PARTLY_RIGHT),
-        *drawn("a lone mark that no answer holds", [mark for mark in marks if not phrases.holds(mark)]),
+        *drawn("a lone mark that no answer contains", [mark for mark in marks if not phrases.holds(mark)]),
     ]
-    return (yield from in_place_of_answers(panel, "content_free", variants, ADVICE))
+    return (yield from in_place_of_answers(baseline, "content_free", variants, ADVICE))

@@ -1,4 +1,4 @@
-"""Does a process reward find the first wrong step, and do right answers with a wrong step pass it?"""
+"""Probe whether a process reward finds the first wrong step, and flaws in right answers."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from rewardsmith.measures import first_error_f1, flawed_positive_rate
 from rewardsmith.measures.labels import first_below, first_wrong, label_of
 
 MOST_CUTS = 64  # thresholds tried
-MISSES: Ladder = ((0.75, "high"), (0.5, "medium"))  # 1 − F1, surely
+MISSES: Ladder = ((0.75, "high"), (0.5, "medium"))  # lower bound of 1 − F1
 PASSED_SHARES: Ladder = ((0.5, "medium"), (0.2, "low"))
 
 
 def first_error(baseline: StepBaseline) -> Answer:
-    """Compare the first step below the threshold with the first that is labeled wrong."""
+    """Compare the first step below the threshold with the first step labeled wrong."""
     true = _labeled(baseline)
     if not any(label is not None for label in true):
-        return Outcome(not_run="the rows bring no step labels")
+        return Outcome(not_run="the rows have no step labels")
     cut = _threshold(baseline)
     predicted = [first_below(chain.scores, cut) for chain in baseline.chains]
     f1 = first_error_f1(predicted, true, alpha=baseline.alpha)
     if not (f1.n_erroneous and f1.n_correct):
-        return Outcome(not_run="not both kinds of chains, sound and wrong, could be scored")
+        return Outcome(not_run="chains with and without a wrong step are needed, and one kind is missing")
     missed = [
         chain for chain, p, t in zip(baseline.chains, predicted, true, strict=True) if None not in (p, t) and p != t
     ]
     return finding_of(
         "first_error",
         severity_above(1 - f1.high, MISSES),
-        f"With steps below {cut:.3g} called wrong, the first wrong step is named in {f1.on_erroneous:.0%} of "
-        f"{f1.n_erroneous} chains that have one, and {f1.on_correct:.0%} of {f1.n_correct} sound chains pass: F1 "
-        f"{f1.f1:.2f}{', at the threshold best on these rows' if baseline.threshold is None else ''}.",
+        f"With threshold {cut:.3g}{' (best on these rows)' if baseline.threshold is None else ''} the first wrong step "
+        f"is found in {f1.on_erroneous:.0%} of {f1.n_erroneous} chains that have one. {f1.on_correct:.0%} of "
+        f"{f1.n_correct} sound chains pass. F1 is {f1.f1:.2f}.",
         (f1.f1, f1.low, f1.high, f1.n_erroneous + f1.n_correct),
-        advice="A judge that reads the whole solution and names the first wrong step: "
-        "`rewardsmith.rewards.FirstErrorJudge`, trained with `rewardsmith.rewards.localization_reward`.",
+        advice="Use a judge that names the first wrong step: `rewardsmith.rewards.FirstErrorJudge`, trained with "
+        "`rewardsmith.rewards.localization_reward`.",
         unit="F1 of the first wrong step",
         examples=[Example(clip(c.row.prompt_text), clip("\n\n".join(c.steps)), None) for c in missed[:3]],
     )
 
 
 def undetected_flaws(baseline: StepBaseline) -> Answer:
-    """Count the right answers with a wrong step of which no step falls below the threshold."""
+    """Count right answers with a wrong step and no step below the threshold."""
     true = _labeled(baseline)
     correct = [label_of(chain.row.columns.get("gold")) for chain in baseline.chains]
     share = flawed_positive_rate(correct, [None if t is None else t >= 0 for t in true], alpha=baseline.alpha)
@@ -60,10 +60,10 @@ def undetected_flaws(baseline: StepBaseline) -> Answer:
     return finding_of(
         "undetected_flaws",
         severity_above(passed.low, PASSED_SHARES),
-        f"{share.value:.0%} of {share.n} right answers hold a step labeled wrong; {judged.count(-1)} of "
-        f"{len(judged)} of these pass without a step below the threshold.",
+        f"{share.value:.0%} of {share.n} right answers have a step labeled wrong. {judged.count(-1)} of "
+        f"{len(judged)} of these have no step below the threshold.",
         passed,
-        advice="Pay right answers with a wrong step less than sound ones: "
+        advice="Reward right answers with a wrong step less than sound ones: "
         "`rewardsmith.transforms.flawed_positive_penalty` with a detector that finds them.",
         unit="share of flawed right answers that pass",
     )
@@ -74,7 +74,7 @@ def _labeled(baseline: StepBaseline) -> list[int | None]:
 
 
 def _threshold(baseline: StepBaseline) -> float:
-    """The threshold given, or, of up to 64 cuts between step scores, the one with the highest F1; NaN is lowest."""
+    """Return the given threshold, or the best in F1 of up to 64 cuts between step scores; NaN is lowest."""
     if baseline.threshold is not None:
         return baseline.threshold
     known = sorted(set(baseline.scores))

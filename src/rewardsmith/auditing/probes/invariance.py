@@ -1,4 +1,4 @@
-"""Ask whether a score stays where the same answer is written otherwise."""
+"""Probe whether rewriting an answer without changing its content changes the score."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from statistics import fmean
 from rewardsmith.auditing.asking import Asking
 from rewardsmith.auditing.edits import UNIT, Effect, edit, examples_of, judge_edits, only
 from rewardsmith.auditing.finding import Finding, Ladder, finding_of, severity_above
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.trials import Variant, Write, capitalized, shift_of
 from rewardsmith.measures.intervals import Share
 
-DISTANCES: Ladder = ((1.0, "high"), (0.5, "medium"))  # of a mean distance, in gaps
+DISTANCES: Ladder = ((1.0, "high"), (0.5, "medium"))  # of a mean distance, in units
 ADVICE = (
     "Train on ties of an answer and its rewrite (`is_tie`, which `rewardsmith.engines.trl.RewardTrainer` reads), or "
-    "write all answers in one form before they are scored."
+    "normalize all answers before they are scored."
 )
 
 
 def _first(text: str, *, upper: bool) -> str:
-    """Write the first letter large or small."""
+    """Write the first letter in upper or lower case."""
     found = re.search(r"[^\W\d_]", text)
     if found is None:
         return text
@@ -48,34 +48,34 @@ REWRITES: Mapping[str, tuple[Write, str]] = {
     "asterisks for dashes": (partial(re.sub, r"(?m)^(\s*)- ", r"\1* "), r"^\s*\* "),
     "dashes for asterisks": (partial(re.sub, r"(?m)^(\s*)\* ", r"\1- "), r"^\s*- "),
 }
-"""Rewrite to how it is written, and the form in which answers have to be met."""
+"""Rewrite → its writer, and the pattern that some answers must already match."""
 
 
-def invariance(panel: PairPanel) -> Asking:
-    """Measure the mean distance between an answer's score and that of a rewrite, in gaps, rewrite by rewrite.
+def invariance(baseline: PairBaseline) -> Asking:
+    """Measure the mean score difference between an answer and each kind of rewrite, in units.
 
-    Only into forms and tokens that the rows' answers have, as a small model is moved at random by what it never met.
-    `auditing.invariance_gap` measures the same on pairs of your own.
+    Only patterns and tokens of the rows' answers are written, as unseen ones move a small model at random.
+    `auditing.invariance_gap` measures the same on given pairs.
     """
-    phrases = Phrases(panel)
+    phrases = Phrases(baseline)
     met = [Variant(name, (edit(write),)) for name, (write, form) in REWRITES.items() if phrases.has(form)]
 
     def judge(variant: Variant, effects: list[Effect], flips: Share) -> Finding | None:
         prompts = [effect.trial.case.group for effect in effects]
-        distance = shift_of([abs(effect.shift) for effect in effects], prompts, alpha=panel.alpha)
+        distance = shift_of([abs(effect.shift) for effect in effects], prompts, alpha=baseline.alpha)
         severity = severity_above(distance.low, DISTANCES)
         if severity == "info":
             return None
         return finding_of(
             "invariance",
             severity,
-            f"{capitalized(variant.label)}: the score of the same answer moves by {distance.value:.2f} gaps on "
-            f"average ({fmean(effect.shift for effect in effects):+.2f} with its sign, {len(effects)} answers).",
+            f"{capitalized(variant.label)} moves the score of an answer by {distance.value:.2f} units on average "
+            f"({fmean(effect.shift for effect in effects):+.2f} with its sign, {len(effects)} answers).",
             (*distance, len(effects)),
             advice=ADVICE,
             unit=UNIT,
-            examples=examples_of(panel, effects, key=lambda effect: -abs(effect.shift)),
+            examples=examples_of(baseline, effects, key=lambda effect: -abs(effect.shift)),
         )
 
-    if_none = "the rows' answers have no two forms of which one can be written as the other"
-    return judge_edits(panel, "invariance", [only(one, phrases.holds) for one in met], judge, if_none=if_none)
+    if_none = "the rows' answers do not show two ways of writing that can be exchanged"
+    return judge_edits(baseline, "invariance", [only(one, phrases.holds) for one in met], judge, if_none=if_none)

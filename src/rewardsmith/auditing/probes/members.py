@@ -1,4 +1,4 @@
-"""Ask whether the members of an ensemble differ, and what all of them like that they should not."""
+"""Probe an ensemble: whether its members differ, and which biases they share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.finding import NOTHING_TO_DO, Finding, Severity, finding_of
-from rewardsmith.auditing.pair_baseline import Floats, PairPanel
+from rewardsmith.auditing.pair_baseline import Floats, PairBaseline
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS
 from rewardsmith.data import Row
 from rewardsmith.measures import shared_hack_drift, underspecification
 from rewardsmith.measures.intervals import normal_interval
-from rewardsmith.measures.members import PRESSURES, Drift
+from rewardsmith.measures.members import BEST_OF, Drift
 from rewardsmith.scoring import Target
 
 COPIES: tuple[tuple[float, Severity], ...] = ((1e-4, "high"), (0.01, "medium"))
-"""A member of which another surely explains all but this share of the variance is a copy, that bad: its own part is
-then below a hundredth, or a tenth, of what it says."""
+"""Severity of a copy by the upper bound of its own share of variance."""
 BATCH = 512
 OWN_UNIT = "share of a member's variance that another does not explain"
 LOOKS: dict[str, Callable[[str], int]] = {
@@ -31,11 +30,11 @@ LOOKS: dict[str, Callable[[str], int]] = {
     "list items": lambda text: sum(line.lstrip().startswith(("-", "*", "•")) for line in text.splitlines()),
     "bold": lambda text: text.count("**"),
 }
-"""What is counted in a completion, to see what optimization moves."""
+"""Features of a completion that optimization may move."""
 
 
 class Twins(NamedTuple):
-    """Two members. own: share of the variance of margins, 1 − ρ², that the other does not explain, with an interval."""
+    """Two members and `own`, the share 1 − ρ² of margin variance that the other does not explain."""
 
     first: int
     second: int
@@ -44,16 +43,15 @@ class Twins(NamedTuple):
 
 
 def member_twins(margins: ArrayLike, *, alpha: float = 0.05) -> tuple[Twins, ...]:
-    """How much every two members differ, whatever their scales and levels, the most alike first.
+    """Measure how much every two members differ, whatever their scale and level; most similar first.
 
         own = 1 − ρ²,    ρ the correlation of their score differences within pairs, Fisher's interval
 
-    Within pairs, because the level of a prompt is left open by comparisons, so that even copies may differ in it. Of
-    members that are copies up to scale, level and a little noise, it is near 0, and the spread of an ensemble of them
-    says nothing of what it does not know.
+    Differences within pairs are used because comparisons leave the level of a prompt open. `own` is near 0 for copies
+    up to scale, level and a little noise; the spread of such an ensemble does not measure uncertainty.
 
     Args:
-        margins: (n, K) chosen minus rejected, by member; a pair that one of them did not score does not count.
+        margins: (n, K) chosen minus rejected, by member; a pair with an unscored member does not count.
 
     >>> [twins] = member_twins([[1.0, 2.0], [2.0, 4.0], [-1.0, -2.0], [0.5, 1.0]])
     >>> round(twins.own, 6)
@@ -81,33 +79,36 @@ def member_twins(margins: ArrayLike, *, alpha: float = 0.05) -> tuple[Twins, ...
 
 
 def has_members(target: Target) -> bool:
-    """Whether the reward gives several members' numbers."""
+    """Return whether the reward returns scores of several members."""
     reward: Any = target.reward
     return hasattr(reward, "source_rewards") and (hasattr(reward, "members") or hasattr(reward, "heads"))
 
 
-def members(panel: PairPanel, reward: Any) -> Outcome:
-    """Look for copies among the members; how they part under pressure; what they drift to together.
+def members(baseline: PairBaseline, reward: Any) -> Outcome:
+    """Look for copies among members, their disagreement under best-of-n, and shared drifts.
 
-    Their numbers come from the reward's own `source_rewards`, which rounds of questions do not carry. Without a pool of
-    several completions to a prompt, copies are all that is looked for. The pool is cut into groups of the usual size;
-    prompts with fewer completions are left out.
+    The scores come from the reward's own `source_rewards`, not from the rounds. Without a pool of several completions
+    per prompt only copies are looked for. The pool is cut into groups of the median size; smaller ones are left out.
     """
-    pairs = range(len(panel.rows))
+    pairs = range(len(baseline.rows))
     chosen, rejected = (
-        source_rewards(reward, [panel.row(k, panel.text(k, side)) for k in pairs]) for side in ("chosen", "rejected")
+        source_rewards(reward, [baseline.row(k, baseline.text(k, side)) for k in pairs])
+        for side in ("chosen", "rejected")
     )
     if chosen.shape[1] < 2 or len(pairs) < FEWEST_PAIRS:
-        reason = f"there are {chosen.shape[1]} members and {len(pairs)} pairs; it takes 2 and {FEWEST_PAIRS}"
+        reason = f"{chosen.shape[1]} members and {len(pairs)} pairs, but it takes 2 and {FEWEST_PAIRS}"
         return Outcome(not_run=reason)
-    copies = _copies(member_twins(chosen - rejected, alpha=panel.alpha), chosen.shape[1], len(pairs))
+    copies = _copies(member_twins(chosen - rejected, alpha=baseline.alpha), chosen.shape[1], len(pairs))
     by_prompt: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(panel.pool):
+    for place, row in enumerate(baseline.pool):
         by_prompt[row.prompt_text].append(place)
     size = int(np.median([len(group) for group in by_prompt.values()])) if by_prompt else 0
     places = [place for group in by_prompt.values() if len(group) >= size for place in group[:size]]
-    rows, gold = [panel.pool[place] for place in places], panel.gold[places] if len(panel.gold) else np.zeros(0)
-    n = [count for count in PRESSURES if count <= size]
+    rows, gold = (
+        [baseline.pool[place] for place in places],
+        baseline.gold[places] if len(baseline.gold) else np.zeros(0),
+    )
+    n = [count for count in BEST_OF if count <= size]
     if len(n) < 2:
         return Outcome(findings=(copies,))
     table = source_rewards(reward, rows)
@@ -118,22 +119,22 @@ def members(panel: PairPanel, reward: Any) -> Outcome:
     true = shared_hack_drift(looks, {"gold": gold}, group_size=size, n=n) if np.isfinite(gold).all() else ()
     drifts = [drift for drift in shared_hack_drift(looks, scores, group_size=size, n=n) if drift.shared]
     parted = underspecification(table, group_size=size, chosen=chosen, rejected=rejected, n=n)
-    most = parted.by_pressure[-1]
+    most = parted.by_n[-1]
     finding = finding_of(
         "underspecification",
         "info",
-        f"Members right on {min(parted.accuracy):.1%} to {max(parted.accuracy):.1%} of the pairs part under "
-        f"optimization. The best of {most.n} by one of them looks {most.gap:+.2f} standard deviations better to it "
-        f"than to the others (rank correlation {most.spearman:.2f} there).",
+        f"Members with accuracies of {min(parted.accuracy):.1%} to {max(parted.accuracy):.1%} disagree under "
+        f"optimization. The best of {most.n} by one member scores {most.gap:+.2f} standard deviations higher "
+        f"with it than with the others (rank correlation {most.spearman:.2f}).",
         (most.gap, *most.interval, most.n),
-        advice="Optimize an aggregate that doubts (`transforms.mean_minus_std`), and watch a member that is left out.",
+        advice="Optimize a conservative aggregate (`transforms.mean_minus_std`), and monitor a held-out member.",
         unit="standard deviations",
     )
     return Outcome(findings=(copies, finding, *(_drifting(drift, true) for drift in drifts)))
 
 
 def source_rewards(reward: Any, rows: Sequence[Row]) -> Floats:
-    """(n, K) the members' numbers, NaN where there is none."""
+    """Return (n, K) scores of the members, NaN where missing."""
     found: list[Any] = []
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
@@ -147,10 +148,10 @@ def source_rewards(reward: Any, rows: Sequence[Row]) -> Floats:
 
 def _copies(twins: Sequence[Twins], n_members: int, n: int) -> Finding:
     severity: Severity = "info"
-    pair, advice = twins[0], NOTHING_TO_DO  # the two most alike
+    pair, advice = twins[0], NOTHING_TO_DO  # the most similar two
     message = (
-        f"The {n_members} members differ. Of the two most alike ({pair.first} and {pair.second}) one explains all but "
-        f"{pair.own:.1%} of the other. They share their data, so a small spread is no certificate."
+        f"The {n_members} members differ. Of the most similar two ({pair.first}, {pair.second}) one explains all but "
+        f"{pair.own:.1%} of the other. They share training data, so a small spread is no proof of certainty."
     )
     for bound, severity_below in COPIES[::-1]:
         if copied := [pair for pair in twins if pair.interval[1] < bound]:
@@ -158,18 +159,18 @@ def _copies(twins: Sequence[Twins], n_members: int, n: int) -> Finding:
             listed = "; ".join(f"{pair.second} is a copy of {pair.first}" for pair in copied[:5])
             more = f", and {len(copied) - 5} more pairs" if len(copied) > 5 else ""
             message = (
-                f"Of {n_members} members {listed}{more}, up to scale and level. What the ensemble's spread says of its "
-                "ignorance is not to be believed."
+                f"Of {n_members} members {listed}{more}, up to scale and level. The ensemble's spread does not measure "
+                "its uncertainty."
             )
             advice = (
-                "Train members from pretraining seeds, or at least seeds and subsets, of their own: "
+                "Train members from different pretrained models, or at least with different seeds and subsets: "
                 "`rewardsmith train-reward --members 3 --model A --model B --subset 0.8`."
             )
     return Finding("members", severity, message, pair.own, pair.interval, n, advice, OWN_UNIT)
 
 
 def _drifting(drift: Drift, true: Sequence[Drift]) -> Finding:
-    """A feature that every score moves is a hack where gold surely does not move it so far, else a question."""
+    """Report a feature that every score moves; it is a hack if gold does not move it as far."""
     ends = list(drift.intervals.values())
     gold = next((one for one in true if one.feature == drift.feature), None)
     hack, known = False, ""
@@ -183,9 +184,9 @@ def _drifting(drift: Drift, true: Sequence[Drift]) -> Finding:
     return finding_of(
         "shared_hack",
         "medium" if hack else "info",
-        f"Under optimization every member moves {drift.feature} by {least:+.2f} standard deviations or more "
-        f"per unit of log n{known}. No aggregate takes that out.",
+        f"Under optimization every member moves {drift.feature} by {least:+.2f} standard deviations or more per unit "
+        f"of log n{known}. No aggregate of the members removes that.",
         (least, min(low for low, _ in ends), max(high for _, high in ends), len(drift.slopes)),
-        advice="Balance the pairs in it, or subtract it (`transforms.length_penalty`), unless it is part of quality.",
+        advice="Balance the pairs in it or penalize it (`transforms.length_penalty`), unless it is part of quality.",
         unit="standard deviations per log n",
     )

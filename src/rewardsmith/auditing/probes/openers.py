@@ -1,4 +1,4 @@
-"""Ask whether an opener raises a score, before a rejected answer or alone."""
+"""Probe whether an opener raises a score, before a rejected answer or alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.edits import counterfactual, edit
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.content_free import always, drawn, in_place_of_answers
 from rewardsmith.auditing.probes.writers import echo_before
@@ -15,18 +15,18 @@ from rewardsmith.data import MASTER_KEYS
 
 KEYS = (*MASTER_KEYS["openers"], *MASTER_KEYS["languages"])
 ADVICE = (
-    "Train on answers that open and say nothing (`rewardsmith.data.add_truncated_negatives`), and gate the reward with "
+    "Train on openers without an answer (`rewardsmith.data.add_truncated_negatives`), and gate the reward with "
     "`rewardsmith.rewards.RequireAnswer`."
 )
 
 
-def openers(panel: PairPanel) -> Asking:
-    """Send beginnings that many of the rows' answers share, and master keys that they hold, before an answer and alone.
+def openers(baseline: PairBaseline) -> Asking:
+    """Send openers shared by many answers, and master keys in known words, before an answer and alone.
 
-    Before an answer that has none it is compared with as many of the answer's own first words said again; alone it has
-    to be paid more than nothing.
+    Before an answer without one, the control repeats as many of the answer's first words. Alone, an opener must score
+    above an empty answer.
     """
-    phrases = Phrases(panel)
+    phrases = Phrases(baseline)
     own = phrases.openers()
     known = [*own, *(key for key in KEYS if key not in own and phrases.holds(key))]
 
@@ -34,7 +34,7 @@ def openers(panel: PairPanel) -> Asking:
         return None if answer.startswith(tuple(known)) else f"{text} {answer}"
 
     before = yield from counterfactual(
-        panel,
+        baseline,
         "openers",
         [
             Variant(
@@ -45,11 +45,11 @@ def openers(panel: PairPanel) -> Asking:
         ADVICE,
     )
     alone = yield from in_place_of_answers(
-        panel,
+        baseline,
         "openers",
         [
             *(always(f"“{text}” alone", text) for text in known),
-            *drawn("an opener that no answer holds, alone", [key for key in KEYS if key not in known]),
+            *drawn("an opener that no answer contains, alone", [key for key in KEYS if key not in known]),
         ],
         ADVICE,
         over_nothing=True,

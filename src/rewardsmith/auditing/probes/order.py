@@ -1,4 +1,4 @@
-"""Ask whether a model that compares two answers favors a place."""
+"""Probe position bias: whether a model that compares two answers favors the first or the second."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from numpy.typing import ArrayLike
 
 from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome
 from rewardsmith.auditing.finding import Ladder, finding_of, severity_above
-from rewardsmith.auditing.pair_baseline import Floats, PairPanel, numbers_of
+from rewardsmith.auditing.pair_baseline import Floats, PairBaseline, numbers_of
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, hits_of, pair_example
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.measures.intervals import Share, clustered_interval, share_right
 
 Compare = Callable[[list[Any], list[Any], list[Any]], Sequence[float | None]]
-"""(prompts, first answers, second answers) to P(the first is better); `PairwiseReward.compare`, or a judge."""
+"""Map (prompts, first answers, second answers) to P(first is better): `PairwiseReward.compare` or a judge."""
 BIASES: Ladder = ((0.2, "high"), (0.05, "medium"))
 
 
 class OrderEffect(NamedTuple):
-    """What a place is worth.
+    """Effect of the order in which two answers are read.
 
-    bias: mean of P(a first) + P(b first) − 1 over pairs {a, b}, in [−1, 1]: how much more often, in expectation, the
-        first answer wins than the second, whichever it is; 0 of a model that only reads the answers.
+    bias: mean of P(a first) + P(b first) − 1 over pairs {a, b}, in [−1, 1]: how much more often the first answer wins,
+        in expectation; 0 if order has no effect.
     interval: of the bias, over prompts.
-    inconsistent: share of pairs of which the two orders name different winners.
-    chosen_first, chosen_second: share ranked right where the better answer is read first, and second.
+    inconsistent: share of pairs with different winners in the two orders.
+    chosen_first, chosen_second: share ranked correctly if the better answer is read first, and second.
     """
 
     bias: float
@@ -46,13 +46,12 @@ def order_effect(
     clusters: Sequence[Hashable] | None = None,
     alpha: float = 0.05,
 ) -> OrderEffect:
-    """How much the verdicts on the same two answers depend on which of them is read first.
+    """Measure how far verdicts on the same two answers depend on their order.
 
     Args:
-        chosen_first: (n,) P(the chosen answer is better) where it is read first.
-        rejected_first: (n,) P(the rejected answer is better) where it is read first. A pair of which either is NaN does
-            not count.
-        clusters: (n,) what pairs share, such as the prompt; every pair for itself if None.
+        chosen_first: (n,) P(the chosen answer is better) if it is read first.
+        rejected_first: (n,) P(the rejected answer is better) if it is read first. A pair with a NaN does not count.
+        clusters: (n,) what pairs share, such as the prompt; pairs are independent if None.
         alpha: 1 − coverage of the intervals.
 
     >>> round(order_effect([0.9, 0.8], [0.3, 0.6]).bias, 6)
@@ -64,7 +63,7 @@ def order_effect(
         if found.ndim != 1 or len(bad):
             what = f"shape {found.shape}" if found.ndim != 1 else f"{bad[0]}"
             raise ValueError(
-                f"order_effect: {what} is no list of probabilities. Give P(the first is better) for each pair."
+                f"order_effect: {what} is not a list of probabilities. Give P(the first is better) for each pair."
             )
     if first.shape != second.shape:
         raise ValueError(
@@ -87,7 +86,7 @@ def order_effect(
 
 
 def position_bias(compare: Compare, rows: Sequence[PreferenceRow], *, alpha: float = 0.05) -> OrderEffect:
-    """Ask a comparer of every strict pair in both orders.
+    """Compare every strict pair in both orders.
 
     >>> rows = [PreferenceRow("Name a city.", "Ulm", "blue")]
     >>> position_bias(lambda prompts, firsts, seconds: [0.75] * len(prompts), rows).bias
@@ -102,22 +101,22 @@ def position_bias(compare: Compare, rows: Sequence[PreferenceRow], *, alpha: flo
 
 
 def referenced(rows: Sequence[PreferenceRow]) -> list[PreferenceRow]:
-    """Pairs as a `PairwiseReward` is asked of them: each answer against the rejected one."""
+    """Return pairs with the rejected answer as `reference`, as `PairwiseReward` reads them."""
     return [replace(row, columns={**row.columns, "reference": row.rejected}) for row in rows]
 
 
-def position(panel: PairPanel) -> Building[Answer]:
-    """Ask a reward that reads the columns `reference` and `placed`, as `PairwiseReward` does, in both orders."""
-    if len(panel.rows) < FEWEST_PAIRS:
-        return Outcome(not_run=f"it takes {FEWEST_PAIRS} pairs, and there are {len(panel.rows)}")
+def position(baseline: PairBaseline) -> Building[Answer]:
+    """Compare both orders with a reward that reads `reference` and `placed`, as `PairwiseReward` does."""
+    if len(baseline.rows) < FEWEST_PAIRS:
+        return Outcome(not_run=f"{len(baseline.rows)} pairs, but it takes {FEWEST_PAIRS}")
 
     def placed(pair: int, place: str) -> Row:
-        row = panel.row(pair, panel.text(pair, "chosen"))
-        return replace(row, columns={**row.columns, "reference": panel.rows[pair].rejected, "placed": place})
+        row = baseline.row(pair, baseline.text(pair, "chosen"))
+        return replace(row, columns={**row.columns, "reference": baseline.rows[pair].rejected, "placed": place})
 
-    replies = yield [Ask([placed(k, place) for k in range(len(panel.rows))]) for place in ("first", "second")]
+    replies = yield [Ask([placed(k, place) for k in range(len(baseline.rows))]) for place in ("first", "second")]
     first, second = (numbers_of(scores) for scores in replies)
-    effect = order_effect(_sigmoid(first), _sigmoid(-second), clusters=panel.clusters, alpha=panel.alpha)
+    effect = order_effect(_sigmoid(first), _sigmoid(-second), clusters=baseline.clusters, alpha=baseline.alpha)
     low, high = effect.interval
     severity, favored = severity_above(max(low, -high), BIASES), "first" if effect.bias >= 0 else "second"
     turns = first - second
@@ -125,14 +124,13 @@ def position(panel: PairPanel) -> Building[Answer]:
     return finding_of(
         "position",
         severity,
-        f"Whichever answer is read {favored} gains {abs(effect.bias):.1%} of the verdicts. In "
-        f"{effect.inconsistent.value:.1%} of {effect.inconsistent.n} pairs the two orders name different winners "
-        f"({effect.chosen_first.value:.1%} right with the better answer first, {effect.chosen_second.value:.1%} with "
-        "it second).",
+        f"The answer read {favored} wins {abs(effect.bias):.1%} more often. In {effect.inconsistent.value:.1%} of "
+        f"{effect.inconsistent.n} pairs the two orders have different winners. Accuracy is "
+        f"{effect.chosen_first.value:.1%} with the better answer first, {effect.chosen_second.value:.1%} if second.",
         (effect.bias, *effect.interval, effect.inconsistent.n),
-        advice="Train it on both orders of every pair, and always average both (`rewards.PairwiseReward` does).",
+        advice="Train on both orders of every pair, and average both (`rewards.PairwiseReward` does).",
         unit="P(a first) + P(b first) − 1",
-        examples=[pair_example(panel, k, f"{turns[k]:+.2f} log-odds for being read first") for k in worst],
+        examples=[pair_example(baseline, k, f"{turns[k]:+.2f} log-odds for being read first") for k in worst],
         only_faults=True,
     )
 

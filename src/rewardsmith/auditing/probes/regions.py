@@ -1,4 +1,4 @@
-"""Where on its scale a reward can be trusted, and the filter which that suggests."""
+"""Probe where on its scale a reward is reliable, and which rank filter helps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rewardsmith.errors import MissingExtraError
 from rewardsmith.measures import choose_filter
 
 LEAST_GROUPS, LEAST_SIZE = 10, 3
-LEAST_VALUES = 6  # a reward of fewer values has no middle to distrust
-LEAST_BEHIND = 0.1  # R² that keeping every row must lose for certain before a filter is worth naming
+LEAST_VALUES = 6  # a reward of fewer values has no middle range
+LEAST_BEHIND = 0.1  # lower bound of the R² that a filter must gain to be reported
 
 
 def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Finding]:
     """Regress gold on reward (R²), over all rows and over those that each rank filter keeps.
 
-    Groups of the commonest size count, of which every completion has a number as `gold`.
+    Only groups of the most common size count, with a numeric `gold` on every completion.
     """
     labeled = [[(reward, number_of(row.columns.get("gold"))) for row, reward in group] for group in groups]
     whole = [group for group in labeled if all(math.isfinite(gold) for _, gold in group)]
@@ -33,16 +33,16 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
     if size < LEAST_SIZE or sizes[size] < LEAST_GROUPS or len({reward for reward, _ in rows}) < LEAST_VALUES:
         return []
     try:
-        from rewardsmith.advantages import drop_unscored, rank_filter  # torch, which no other question needs
+        from rewardsmith.advantages import drop_unscored, rank_filter  # needs torch, unlike the other probes
     except MissingExtraError as error:
-        return [Finding("reward_regions", "info", f"Not asked. {error}", None, None, len(rows), "Install torch.")]
+        return [Finding("reward_regions", "info", f"Not run. {error}", None, None, len(rows), "Install torch.")]
     rewards, gold = [reward for reward, _ in rows], [gold for _, gold in rows]
     filters: dict[str, Callable[..., Any]] = {
         "all": drop_unscored,
         "best and worst": rank_filter,
         "best and random": partial(rank_filter, n_worst=0, n_random=1),
         "worst and random": partial(rank_filter, n_best=0, n_random=1),
-    }  # not the best alone, which leaves nothing to compare with
+    }  # not the best alone, which leaves no variance
     choices = choose_filter(rewards, gold, filters, group_size=size)
     standing = {choice.name: choice for choice in choices if not math.isnan(choice.reliability.r2)}
     if "all" not in standing:
@@ -51,17 +51,17 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
     r2 = everything.reliability.r2
     low, high = everything.behind_interval
     better = best.name != "all" and low > LEAST_BEHIND
-    kept = f"R² {best.reliability.r2:.2f} on the rows that {best.name!r} keeps" if best.name != "all" else "none better"
+    kept = f"{best.reliability.r2:.2f} over those of {best.name!r}" if best.name != "all" else "no filter is better"
     finding = finding_of(
         "reward_regions",
         "low" if better else "info",
-        f"A straight line through the rewards explains R² {r2:.2f} of gold over all rows; {kept}, the best of "
-        f"four rank filters (ahead by {everything.behind:.2f}, 95 % interval {low:.2f} to {high:.2f}).",
+        f"A linear fit of gold on reward has R² {r2:.2f} over all rows, and {kept}. The best of four rank filters is "
+        f"ahead by {everything.behind:.2f} ({low:.2f} to {high:.2f}).",
         (r2, *everything.reliability.interval, len(rows)),
-        advice=f"Train on the ranks it is right about: `rewardsmith.advantages.{describe(filters[best.name])}`, "
-        "advantages computed before on whole groups."
+        advice=f"Train on the reliable ranks: `rewardsmith.advantages.{describe(filters[best.name])}`, with advantages "
+        "computed before on whole groups."
         if better
-        else "No filter is clearly more reliable: train on all rows.",
+        else "Train on all rows, as no filter is clearly more reliable.",
         unit="R² of gold",
     )
     return [finding]

@@ -1,4 +1,4 @@
-"""What do given completions say: groups without signal, pay for length, scales of data sources, errors against gold?"""
+"""Probe given completions: groups without signal, length, data sources, errors against gold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.baseline import Panel
+from rewardsmith.auditing.baseline import Baseline
 from rewardsmith.auditing.finding import Finding, Ladder, counted, finding_of, severity_above, shown
 from rewardsmith.auditing.probes.confidence import stated_confidence
 from rewardsmith.auditing.probes.regions import reward_regions
@@ -26,60 +26,60 @@ FORMATS: tuple[tuple[str, str], ...] = (
     ("sentence", r"(?i)\banswer\b"),
 )
 DEAD_SHARES: Ladder = ((0.8, "medium"), (0.5, "low"))
-LEAST_GROUPS = 5  # groups in which length and reward differ, from which on their correlation is judged
+LEAST_GROUPS = 5  # groups with varying length and reward, to judge a correlation
 STRONG_CORRELATION = 0.3
-LEAST_ROWS = 8  # of a data source, from which on its spread is compared
+LEAST_ROWS = 8  # of a data source, to compare its spread
 SCALE_RATIOS: Ladder = ((10.0, "medium"), (3.0, "low"))
 FALSE_POSITIVE_RATES: Ladder = ((0.2, "high"), (0.02, "medium"))
 FALSE_NEGATIVE_RATES: Ladder = ((0.2, "medium"), (0.02, "low"))
 FLAWED_SHARES: Ladder = ((0.1, "low"),)
 
 Known = Sequence[tuple[Row, float]]
-"""Completions that were scored, with their rewards."""
+"""Scored completions with their rewards."""
 
 
-def rollouts(panel: Panel) -> Asking:
-    """Score the given completions once and ask of them what their columns allow."""
-    if not panel.rollouts:
-        return Outcome(not_run="the rows bring no completions")
-    (scores,) = yield [Ask(panel.rollouts)]
-    known = [(row, s.reward) for row, s in zip(panel.rollouts, scores, strict=True) if s.reward is not None]
+def rollouts(baseline: Baseline) -> Asking:
+    """Score the given completions once, and run every check that their columns allow."""
+    if not baseline.rollouts:
+        return Outcome(not_run="the rows have no completions")
+    (scores,) = yield [Ask(baseline.rollouts)]
+    known = [(row, s.reward) for row, s in zip(baseline.rollouts, scores, strict=True) if s.reward is not None]
     grouped: dict[Any, list[tuple[Row, float]]] = defaultdict(list)
     for row, reward in known:
         grouped[row.columns.get("group", row.prompt_text)].append((row, reward))
     groups = [group for group in grouped.values() if len(group) > 1]
-    cuts = _cuts(known, panel)
+    cuts = _cuts(known, baseline)
     found = [
-        group_signal(groups, panel),
-        length_correlation(groups, panel),
+        group_signal(groups, baseline),
+        length_correlation(groups, baseline),
         data_source_scale(known),
-        *gold_rates(known, cuts, panel),
-        flawed_positives(known, cuts, panel),
+        *gold_rates(known, cuts, baseline),
+        flawed_positives(known, cuts, baseline),
         *reward_regions(groups),
-        *(yield from stated_confidence(panel, cuts)),
+        *(yield from stated_confidence(baseline, cuts)),
     ]
     return Outcome(findings=tuple(finding for finding in found if finding is not None))
 
 
-def group_signal(groups: Sequence[Known], panel: Panel) -> Finding | None:
-    """Count the groups that pay all their completions the same."""
+def group_signal(groups: Sequence[Known], baseline: Baseline) -> Finding | None:
+    """Count the groups whose completions all score the same."""
     if not groups:
         return None
     dead = [group for group in groups if max(r for _, r in group) - min(r for _, r in group) <= 1e-9]
-    share = counted(len(dead), len(groups), alpha=panel.alpha)
+    share = counted(len(dead), len(groups), alpha=baseline.alpha)
     return finding_of(
         "group_signal",
         severity_above(share.low, DEAD_SHARES),
-        f"{len(dead)} of {len(groups)} groups pay all their completions alike and teach nothing.",
+        f"{len(dead)} of {len(groups)} groups have equal rewards for all completions, so they carry no signal.",
         share,
-        advice="Drop them and resample prompts of middling difficulty: `rewardsmith.advantages.drop_dead_groups`.",
+        advice="Drop them (`rewardsmith.advantages.drop_dead_groups`) and sample prompts of medium difficulty.",
         unit="share of groups",
         examples=[shown(*group[0], note=f"{len(group)} completions") for group in dead[:3]],
     )
 
 
-def length_correlation(groups: Sequence[Known], panel: Panel) -> Finding | None:
-    """Correlate length and reward within groups by rank (Spearman); groups where either is constant do not count."""
+def length_correlation(groups: Sequence[Known], baseline: Baseline) -> Finding | None:
+    """Correlate length and reward within groups (Spearman); groups with a constant do not count."""
     correlations = []
     for group in groups:
         both = [(len(row.text), reward) for row, reward in group]
@@ -87,21 +87,21 @@ def length_correlation(groups: Sequence[Known], panel: Panel) -> Finding | None:
             correlations.append(float(rank_correlations(both)[0, 1]))
     if len(correlations) < LEAST_GROUPS:
         return None
-    low, high = mean_interval(correlations, alpha=panel.alpha)
+    low, high = mean_interval(correlations, alpha=baseline.alpha)
     strong = low > STRONG_CORRELATION or high < -STRONG_CORRELATION
     return finding_of(
         "length_correlation",
         "low" if strong else "info",
         f"Within a group, reward and length have a mean rank correlation of {fmean(correlations):+.2f}.",
         (fmean(correlations), low, high, len(correlations)),
-        advice="See whether gold shares it; if not, `rewardsmith.transforms.length_penalty`.",
+        advice="Check whether gold has it too. If not, use `rewardsmith.transforms.length_penalty`.",
         unit="rank correlation per group",
         only_faults=True,
     )
 
 
 def data_source_scale(known: Known) -> Finding | None:
-    """Compare how far the rewards of each data source spread."""
+    """Compare the standard deviation of rewards between data sources."""
     sources: dict[str, list[float]] = defaultdict(list)
     for row, reward in known:
         name = row.columns.get("source", row.columns.get("data_source"))
@@ -116,17 +116,17 @@ def data_source_scale(known: Known) -> Finding | None:
     return Finding(
         probe="data_source_scale",
         severity=severity_above(ratio, SCALE_RATIOS),
-        message=f"Rewards of source {wide!r} spread {ratio:.1f} times as wide as those of {narrow!r}.",
+        message=f"The spread of rewards in source {wide!r} is {ratio:.1f} times that in {narrow!r}.",
         value=ratio,
         interval=None,
         n=sum(len(sources[name]) for name in spreads),
-        advice="Normalize per source before they are mixed: `rewardsmith.transforms.normalize_sources`.",
+        advice="Normalize each source before mixing: `rewardsmith.transforms.normalize_sources`.",
         unit="ratio of standard deviations",
     )
 
 
-def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list[Finding]:
-    """Count errors against gold labels, of all completions and by response format."""
+def gold_rates(known: Known, cuts: Callable[[Row], float], baseline: Baseline) -> list[Finding]:
+    """Count errors against gold labels, over all completions and by response format."""
     entries = [(row, reward, gold) for row, reward in known if (gold := label_of(row.columns.get("gold"))) is not None]
     by_format: dict[str, list[tuple[Row, float, bool]]] = defaultdict(list)
     for row, reward, gold in entries:
@@ -137,21 +137,21 @@ def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list
     )
     found = []
     for name, own in {"all formats": entries, **(by_format if len(by_format) > 1 else {})}.items():
-        for right, kind, what, paid_as, ladder in kinds:
+        for right, kind, what, scored_as, ladder in kinds:
             of_kind = [(row, reward) for row, reward, gold in own if gold is right]
             errors = [(row, reward) for row, reward in of_kind if (reward > cuts(row)) is not right]
             if not of_kind:
                 continue
-            share = counted(len(errors), len(of_kind), alpha=panel.alpha)
+            share = counted(len(errors), len(of_kind), alpha=baseline.alpha)
             found.append(
                 finding_of(
                     "gold_rates",
                     severity_above(share.low, ladder),
-                    f"{kind.capitalize()} rate, {name}: {len(errors)} of {len(of_kind)} completions that are "
-                    f"{what} by the gold labels are paid as {paid_as}.",
+                    f"{kind.capitalize()} rate, {name}: {len(errors)} of {len(of_kind)} completions labeled {what} are "
+                    f"scored as {scored_as}.",
                     share,
-                    advice="Correct by format: `rewardsmith.measures.estimate_noise`, then `backward_correction` "
-                    "with the rates of each row's format, centered and not divided by the group's deviation (paper "
+                    advice="Measure the rates by format with `rewardsmith.measures.estimate_noise`, and apply them "
+                    "with `backward_correction`. Center the result, but do not divide by the group's deviation (paper "
                     "39).",
                     unit=f"{kind} rate",
                     examples=[shown(*error) for error in errors[:3]],
@@ -160,38 +160,38 @@ def gold_rates(known: Known, cuts: Callable[[Row], float], panel: Panel) -> list
     return found
 
 
-def flawed_positives(known: Known, cuts: Callable[[Row], float], panel: Panel) -> Finding | None:
-    """Count the completions that are paid as right although a step of theirs is labeled wrong."""
+def flawed_positives(known: Known, cuts: Callable[[Row], float], baseline: Baseline) -> Finding | None:
+    """Count completions scored as right although one of their steps is labeled wrong."""
     errors = [first_wrong(labels) if (labels := labels_of(row)) else None for row, _ in known]
-    paid = [reward > cuts(row) for row, reward in known]
-    share = flawed_positive_rate(paid, [None if e is None else e >= 0 for e in errors], alpha=panel.alpha)
+    passed = [reward > cuts(row) for row, reward in known]
+    share = flawed_positive_rate(passed, [None if e is None else e >= 0 for e in errors], alpha=baseline.alpha)
     if share.n == 0:
         return None
     return finding_of(
         "flawed_positives",
         severity_above(share.low, FLAWED_SHARES),
-        f"Of {share.n} completions paid as right, {share.value:.0%} hold a step labeled wrong.",
+        f"{share.value:.0%} of {share.n} completions scored as right have a step labeled wrong.",
         share,
-        advice="An outcome cannot see them: `rewardsmith.transforms.flawed_positive_penalty` with a detector such as "
-        "`rewardsmith.rewards.FirstErrorJudge`.",
-        unit="share of paid completions",
-        examples=[shown(*own) for own, p, e in zip(known, paid, errors, strict=True) if p and e is not None and e >= 0],
+        advice="Use `rewardsmith.transforms.flawed_positive_penalty` with a detector such as "
+        "`rewardsmith.rewards.FirstErrorJudge`, as an outcome reward cannot see them.",
+        unit="share of completions scored as right",
+        examples=[shown(*own) for own, p, e in zip(known, passed, errors, strict=True) if p and e not in (None, -1)],
     )
 
 
-def _cuts(known: Known, panel: Panel) -> Callable[[Row], float]:
-    """From which reward on a row counts as paid: halfway between wrong and right on its prompt, or on all of them."""
-    if not panel.verifier or not known:
+def _cuts(known: Known, baseline: Baseline) -> Callable[[Row], float]:
+    """Return the threshold of a right answer: halfway from wrong to right on its prompt, or on all prompts."""
+    if not baseline.verifier or not known:
         rewards = [reward for _, reward in known] or [0.0]
         middle = (min(rewards) + max(rewards)) / 2
         return lambda row: middle
-    halfway = {item.row.prompt_text: item.level + item.gap / 2 for item in panel.items}
+    halfway = {item.row.prompt_text: item.level + item.unit / 2 for item in baseline.items}
     usual = median(halfway.values())
     return lambda row: halfway.get(row.prompt_text, usual)
 
 
 def format_of(text: str) -> str:
-    """The response format, by which error rates are kept apart.
+    """Return the response format, by which error rates are reported.
 
     >>> format_of("so \\\\boxed{4}"), format_of("4")
     ('boxed', 'plain')

@@ -1,4 +1,4 @@
-"""Do the sources of a sum differ by amounts that compare; does each say something; does a missing score gain?"""
+"""Probe the sources of a sum: scales, dominance, dead sources, missing scores."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rewardsmith.measures.intervals import clustered_interval, normal_interval
 from rewardsmith.measures.source_scales import group_means, source_dominance
 
 SCALE_RATIOS: Ladder = ((10.0, "medium"), (3.0, "low"))
-DOMINANT_SHARES: Ladder = ((0.97, "high"), (0.9, "medium"))  # of the variance, that one source may explain
-LEAST_RATIO = 2.0  # of scales, from which on a source outweighs another
-TOO_FEW = Outcome(not_run="fewer than two sources differ within groups")
+DOMINANT_SHARES: Ladder = ((0.97, "high"), (0.9, "medium"))  # of the variance explained by one source
+LEAST_RATIO = 2.0  # of scales from which a source outweighs another
+TOO_FEW = Outcome(not_run="fewer than two sources vary within groups")
 MISSING_GAINS: Ladder = ((0.5, "high"), (0.1, "medium"))  # standard deviations within groups
 MISSING_SHARES: Ladder = ((0.1, "low"),)
-LEAST_GROUPS = 5  # groups with a missing score, from which on its gain is judged
+LEAST_GROUPS = 5  # groups with a missing score, to judge its gain
 
 
 def scale(baseline: SourceBaseline) -> Answer:
-    """Compare the spreads of the widest and of the narrowest source."""
+    """Compare the spread of the widest and the narrowest source."""
     table, scales, alive, ratios = baseline.table, baseline.scales, baseline.alive, baseline.log_ratios
     if len(alive) < 2:
         return TOO_FEW
@@ -35,17 +35,17 @@ def scale(baseline: SourceBaseline) -> Answer:
     return finding_of(
         "source_scale",
         severity_above(low, SCALE_RATIOS),
-        f"Within a group, source {table.names[wide]!r} spreads {math.exp(ratio):.1f} times as wide as "
-        f"{table.names[narrow]!r} (standard deviations: {spreads}).",
+        f"Within a group, the spread of source {table.names[wide]!r} is {math.exp(ratio):.1f} times that of "
+        f"{table.names[narrow]!r}. The standard deviations are {spreads}.",
         (math.exp(ratio), low, high, len(table.rewards)),
-        advice="Bring them to one scale before they are added: `rewardsmith.transforms.normalize_sources` within "
-        "groups, or `rewardsmith.transforms.scale_sources` by fixed ranges.",
+        advice="Rescale them before adding: `rewardsmith.transforms.normalize_sources` within groups, or "
+        "`rewardsmith.transforms.scale_sources` by fixed ranges.",
         unit="ratio of standard deviations",
     )
 
 
 def dominance(baseline: SourceBaseline) -> Answer:
-    """Measure which share of the variance within groups one source explains; a fault if it outweighs every other."""
+    """Measure the share of within-group variance of one source; a fault if it outweighs all others."""
     table, alive, ratios = baseline.table, baseline.alive, baseline.log_ratios
     if len(alive) < 2:
         return TOO_FEW
@@ -60,36 +60,34 @@ def dominance(baseline: SourceBaseline) -> Answer:
     return finding_of(
         "source_dominance",
         severity_above(low, DOMINANT_SHARES) if outweighs else "info",
-        f"Source {table.names[top]!r} explains {share:.1%} of what tells a group's completions apart; of the "
-        f"others, which differ too: {rest}.",
+        f"Source {table.names[top]!r} explains {share:.1%} of the variance within groups. The others explain {rest}.",
         (share, low, high, len(table.rewards)),
-        advice="The small sources are not being optimized: `rewardsmith.transforms.normalize_sources` or "
-        "`scale_sources`, then weights that say what each is worth; if one must come first, "
-        "`rewardsmith.transforms.gated_sum`.",
+        advice="The small sources are hardly optimized. Use `rewardsmith.transforms.normalize_sources` or "
+        "`scale_sources`, then set weights. If one source must come first, use `rewardsmith.transforms.gated_sum`.",
         unit="share of the variance within groups",
     )
 
 
 def dead_source(baseline: SourceBaseline) -> Outcome:
-    """Name the sources that pay all completions of every prompt the same."""
+    """Find the sources that score all completions of every prompt the same."""
     table, found = baseline.table, []
     n_groups = len(np.unique(table.groups))
     for k, name in enumerate(table.names):
         known = table.rewards[~np.isnan(table.rewards[:, k]), k]
         if len(known) and baseline.scales.alive[k] == 0 and table.used[k]:
-            constant = f"always pays {known[0]:.4g}" if np.ptp(known) == 0 else "pays all completions of a prompt alike"
-            message = f"Source {name!r} {constant} and teaches nothing here."
-            advice = "See whether it can ever differ; a source that is satisfied may go, one that fails must be fixed."
+            constant = f"is always {known[0]:.4g}" if np.ptp(known) == 0 else "scores a prompt's completions equally"
+            message = f"Source {name!r} {constant}, so it carries no signal here."
+            advice = "Check whether it can ever vary. Drop it if it is always satisfied, and fix it if it always fails."
             interval = wilson_interval(0, n_groups, alpha=baseline.alpha)
-            unit = "share of groups in which it differs"
+            unit = "share of groups in which it varies"
             found.append(Finding("dead_source", "low", message, 0.0, interval, n_groups, advice, unit))
     return Outcome(findings=tuple(found))
 
 
 def missing_source(baseline: SourceBaseline) -> Outcome:
-    """Compare the rewards of completions that a source did not score with those of their group.
+    """Compare completions without a score of some source with the rest of their group.
 
-    Whole prompts without a score are routed past the source; within a group, a missing score may be worth having.
+    A prompt without any score was routed past the source. Within a group, a missing score may raise the reward.
     """
     table = baseline.table
     missing = np.isnan(table.rewards)
@@ -106,28 +104,29 @@ def missing_source(baseline: SourceBaseline) -> Outcome:
             continue
         rate = np.bincount(groups, weights=lost) / np.bincount(groups)
         mixed = lost & (rate[groups] < 1)
-        paid = [float(np.nanmean(gains[mixed & (groups == g)])) for g in np.unique(groups[mixed & ~np.isnan(gains)])]
-        low, high = clustered_interval(paid, range(len(paid)), alpha=alpha)
-        gain = float(np.mean(paid)) if paid else 0.0
+        by_group = [
+            float(np.nanmean(gains[mixed & (groups == g)])) for g in np.unique(groups[mixed & ~np.isnan(gains)])
+        ]
+        low, high = clustered_interval(by_group, range(len(by_group)), alpha=alpha)
+        gain = float(np.mean(by_group)) if by_group else 0.0
         severity: Severity = "medium" if lost.all() else "info"
-        if not lost.all() and len(paid) >= LEAST_GROUPS:
+        if not lost.all() and len(by_group) >= LEAST_GROUPS:
             severity = severity_above(low, MISSING_GAINS)
         if severity == "info":
             severity = severity_above(wilson_interval(int(mixed.sum()), n, alpha=alpha)[0], MISSING_SHARES)
-        told = f" Those are paid {gain:+.2f} standard deviations against their group," if paid else ""
-        why = " because the weight of a missing source goes to the others." if paid else ""
+        effect = f" Those differ by {gain:+.2f} standard deviations from their group," if by_group else ""
+        why = " as the weight of a missing source goes to the others." if by_group else ""
         finding = Finding(
             probe="missing_source",
             severity=severity,
-            message=f"Source {name!r} has no score for {int(lost.sum())} of {n} completions: "
-            f"{int((lost & ~mixed).sum())} of prompts it never scores, {int(mixed.sum())} of prompts on which it "
-            f"scores others.{told}{why}",
-            value=gain if paid else float(lost.mean()),
+            message=f"Source {name!r} has no score for {int(lost.sum())} of {n} completions. Of these, "
+            f"{int(mixed.sum())} have a scored completion in their group.{effect}{why}",
+            value=gain if by_group else float(lost.mean()),
             interval=(low, high) if math.isfinite(low) else None,
             n=n,
-            advice="Route by the prompt alone (`rewardsmith.rewards.RoutedReward`), and leave a row that lost a source "
-            'unscored instead of judging it by the others: `rewardsmith.transforms.weighted_sum(missing="unscored")`.',
-            unit="standard deviations within groups" if paid else "share of rows",
+            advice="Route only by the prompt (`rewardsmith.rewards.RoutedReward`). Leave a row with a missing source "
+            'unscored: `rewardsmith.transforms.weighted_sum(missing="unscored")`.',
+            unit="standard deviations within groups" if by_group else "share of rows",
             examples=tuple(
                 shown(baseline.rows[i], note=f"no score by {name}")
                 for i in np.flatnonzero(mixed if mixed.any() else lost)[:3]

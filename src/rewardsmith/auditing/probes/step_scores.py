@@ -1,4 +1,4 @@
-"""Do step scores stay the same when they are asked again, and with later steps in sight? Which range do they span?"""
+"""Probe step scores: noise, dependence on later steps, and range."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rewardsmith.data import Row
 from rewardsmith.scoring import with_steps
 from rewardsmith.scoring.work import Scored
 
-MOST_CHAINS = 32  # of which steps are scored again
+MOST_CHAINS = 32  # chains whose steps are scored again
 LEAST_CHANGE = 0.02  # of the range of step scores
 CHANGED_SHARES: Ladder = ((0.1, "medium"), (0.02, "low"))
 NOTHING_SCORED = "too few steps could be scored"
 
 
 def step_determinism(baseline: StepBaseline) -> Building[Answer]:
-    """Score the same steps again."""
+    """Score the same steps again, and compare."""
     rows = _steps(baseline)
     (again,) = yield [Ask(rows, nonce="again")]
     found = _differences(baseline, rows, again)
@@ -38,16 +38,16 @@ def step_determinism(baseline: StepBaseline) -> Building[Answer]:
     return finding_of(
         "step_determinism",
         "medium",
-        f"The same steps, scored again, get other scores in {len(changed)} of {n} cases.",
+        f"The same steps scored again get other scores in {len(changed)} of {n} cases.",
         counted(len(changed), n, alpha=baseline.alpha),
-        advice="Average several calls; a reward that keeps state must be rewritten: we ship no repair for that.",
+        advice="Average several calls. Rewrite a reward that keeps state.",
         unit="share of steps",
         examples=changed,
     )
 
 
 def prefix_consistency(baseline: StepBaseline) -> Building[Answer]:
-    """Score every step but the last with the steps after it in sight; what varies from call to call does not count."""
+    """Score every step but the last with later steps in the input; noise does not count."""
     rows, prefixes = _steps(baseline, in_sight=True), _steps(baseline)
     whole, again = yield [Ask(rows), Ask(prefixes, nonce="again")]
     least = [LEAST_CHANGE * baseline.spread, *(noise for noise, _ in _differences(baseline, prefixes, again))]
@@ -59,17 +59,17 @@ def prefix_consistency(baseline: StepBaseline) -> Building[Answer]:
     return finding_of(
         "prefix_consistency",
         severity_above(share.low, CHANGED_SHARES),
-        f"{len(changed)} of {n} steps are scored otherwise when the steps after them are in sight.",
+        f"{len(changed)} of {n} steps get another score when later steps are in the input.",
         share,
-        advice="Score every step as the last of its prefix, in training as in evaluation: a step must not be paid "
-        "for what comes after it. `rewardsmith.scoring.process.StepScore` does so, one row per prefix.",
+        advice="Score every step as the last of its prefix, in training and in evaluation. "
+        "`rewardsmith.scoring.process.StepScore` does so, one row per prefix.",
         unit="share of steps",
         examples=changed,
     )
 
 
 def step_range(baseline: StepBaseline) -> Answer:
-    """State the range that step scores span."""
+    """Report the range of step scores."""
     known = baseline.scores
     if not known:
         return Outcome(not_run=NOTHING_SCORED)
@@ -79,7 +79,7 @@ def step_range(baseline: StepBaseline) -> Answer:
 
 
 def _steps(baseline: StepBaseline, *, in_sight: bool = False) -> list[Row]:
-    """Every step but the last, as the last of its prefix, or with the steps after it `in_sight`."""
+    """Return every step but the last, as the last of its prefix or (`in_sight`) before its later steps."""
     return [
         with_steps(chain.row, chain.steps, k) if in_sight else with_steps(chain.row, chain.steps[: k + 1])
         for chain in baseline.chains[:MOST_CHAINS]
@@ -88,7 +88,7 @@ def _steps(baseline: StepBaseline, *, in_sight: bool = False) -> list[Row]:
 
 
 def _differences(baseline: StepBaseline, rows: Sequence[Row], after: Sequence[Scored]) -> list[tuple[float, Example]]:
-    """How far the scores of `_steps` lie from the baseline's, each with its row, largest first."""
+    """Return |score − baseline| of the rows of `_steps`, each with its row, largest first."""
     before = [score for chain in baseline.chains[:MOST_CHAINS] for score in chain.scores[:-1]]
     found = [
         (abs(a - b.reward), shown(row, b.reward, a))

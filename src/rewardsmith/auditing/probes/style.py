@@ -1,4 +1,4 @@
-"""Ask whether a rejected answer scores higher for marks and manners: lists, bold, headings, capitals, thanks."""
+"""Probe whether style raises a rejected answer's score: lists, bold, headings, capitals, thanks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from rewardsmith.auditing.asking import Asking
 from rewardsmith.auditing.edits import as_given, counterfactual, edit, only, suits
-from rewardsmith.auditing.pair_baseline import PairPanel
+from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.writers import appended, echo_after
 from rewardsmith.auditing.trials import Variant, Write
 from rewardsmith.data import split_sentences
 
 ADVICE = (
-    "Train on pairs that differ in content alone (`rewardsmith.data.causal_augment`) and on ties under another prompt "
-    "(`rewardsmith.data.neutral_augment`), or hold an ensemble against it (`rewardsmith.rewards.RewardEnsemble`)."
+    "Train on pairs that differ only in content (`rewardsmith.data.causal_augment`) and on ties under another prompt "
+    "(`rewardsmith.data.neutral_augment`), or use an ensemble (`rewardsmith.rewards.RewardEnsemble`)."
 )
 THANKS = (
     "I hope this helps!",
@@ -33,9 +33,9 @@ WORDS = ("first", "longest", "last", "all")
 
 
 class Manner(NamedTuple):
-    """One way of a style.
+    """One way to write a style.
 
-    form: by which rows are seen to have it. nonsense: the same with marks that mean nothing. control: without marks.
+    form: pattern of answers that have it. nonsense: the same with meaningless marks. control: without marks.
     """
 
     label: str
@@ -46,12 +46,12 @@ class Manner(NamedTuple):
 
 
 def _listed(text: str, *, mark: str) -> str | None:
-    """Write every sentence on a line of its own behind a mark."""
+    """Write every sentence on its own line after a mark."""
     return None if re.search(r"^\s*[-*•+] ", text, re.MULTILINE) else "\n".join(mark + s for s in split_sentences(text))
 
 
 def _changed(text: str, *, which: str, change: Callable[[str], str]) -> str:
-    """Write the first, last or longest word, or all of them, changed."""
+    """Change the first, last or longest word, or all of them."""
     words = list(re.finditer(r"\w+", text))
     if words and which != "all":
         words = [{"first": words[0], "last": words[-1], "longest": max(words, key=lambda word: len(word[0]))}[which]]
@@ -78,7 +78,7 @@ def _ended(text: str, *, mark: str) -> str | None:
 
 
 def _marked(label: str, write: Callable[..., str | None], marks: tuple[str, ...], nonsense: str) -> tuple[Manner, ...]:
-    """Return a manner for each mark at the start of a line, of which the control is the same without a mark."""
+    """Return a manner for each mark at the start of a line; the control has no mark."""
     written = {mark: partial(write, mark=mark) for mark in (*marks, nonsense, "")}
     return tuple(
         Manner(f"{label} “{mark}”", written[mark], rf"^{re.escape(mark)}", written[nonsense], written[""])
@@ -121,13 +121,13 @@ STYLES: dict[str, tuple[Manner, ...]] = {
 }
 
 
-def style(panel: PairPanel) -> Asking:
-    """Write marks and manners in every way that the rows' answers already have; of an unmet style all ways as one.
+def style(baseline: PairBaseline) -> Asking:
+    """Write every style in the ways that the rows' answers have; of an unseen style, all ways as one variant.
 
-    Then the control is the same edit with a mark that means nothing, and the ways are draws: the effect has to be
-    shared by ways that were not tried.
+    In that case the control is the same edit with a meaningless mark, and the ways count as a sample, so that the
+    effect must hold for ways that were not tried.
     """
-    phrases = Phrases(panel)
+    phrases = Phrases(baseline)
     variants: list[Variant] = []
     for name, manners in STYLES.items():
         met = [
@@ -136,5 +136,5 @@ def style(panel: PairPanel) -> Asking:
             if phrases.has(manner.form)
         ]
         unmet = Variant(name, tuple(edit(manner.write, manner.nonsense) for manner in manners), "medium", draws=True)
-        variants += [one for one in met if suits(panel, one)] or [unmet]
-    return (yield from counterfactual(panel, "style", variants, ADVICE))
+        variants += [one for one in met if suits(baseline, one)] or [unmet]
+    return (yield from counterfactual(baseline, "style", variants, ADVICE))

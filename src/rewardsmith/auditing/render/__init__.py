@@ -1,1 +1,1 @@
-"""A report in words: for the terminal, as one HTML page, and as files."""
+"""Render a report: for the terminal, as one HTML page, and as files."""

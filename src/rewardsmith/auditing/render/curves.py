@@ -1,4 +1,4 @@
-"""Draw what a reward and the gold behind it gain as the reward is optimized further."""
+"""Draw the gains of a reward and its gold as the reward is optimized further."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from rewardsmith.auditing.report import Curve
 
 COLORS = {"reward": "#2f6db3", "gold": "#b7791f"}
-LEAST_GAP = 0.11  # of the width between two labels of pressures
+LEAST_GAP = 0.11  # of the width between two labels of strengths
 
 
 def draw(curve: Curve) -> Figure | None:
-    """Draw gains against KL, intervals as bands; None where a curve has no width, as of a reward that pays all alike.
+    """Draw gains against KL with intervals as bands; None if the curve has no width, as for a constant reward.
 
-    The height fits the lines; a band that is more than twice as wide as they are high is cut off. A dashed line marks
-    the peak of gold, and a gray band its interval, where gold surely falls after it.
+    The height fits the lines; a band wider than twice their height is cut off. If gold falls after its peak, a dashed
+    line marks the peak and a gray band its interval.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -50,12 +50,12 @@ def draw(curve: Curve) -> Figure | None:
         margin = 0.05 * (high - low)
         axes.set(xlabel="KL", ylabel="gain", xlim=(0.0, 1.02 * max(kl)), ylim=(low - margin, high + margin))
         axes.locator_params(axis="x", nbins=6)
-        kept = [points[-1]]  # those whose labels fit beside each other, the last one always
+        kept = [points[-1]]  # points whose labels fit, and always the last one
         for point in reversed(points[:-1]):
             if kept[-1].kl - point.kl >= LEAST_GAP * max(kl):
                 kept.append(point)
         top = axes.secondary_xaxis("top")
-        top.set_xticks([point.kl for point in kept], [number(point.pressure) for point in kept])
+        top.set_xticks([point.kl for point in kept], [number(point.strength) for point in kept])
         top.set_xlabel(curve.knob)
         figure.legend(loc="outside lower center", ncols=3, fontsize=10)
     return figure

@@ -1,4 +1,4 @@
-"""Compute the pictures of a report, as numbers for the page to draw."""
+"""Lay out a report's figures as numbers for the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ForestGroup(NamedTuple):
-    """The rates of one probe that are drawn, surest first, and how many more of it were paid."""
+    """Drawn rates of one probe, highest lower bound first, and the number of others above 0."""
 
     probe: str
     rates: tuple[Rate, ...]
@@ -19,9 +19,9 @@ class ForestGroup(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """Rates worth a picture, the probe with the surest rate first, and what was left out of it.
+    """Drawn rates by probe, highest lower bound first, and what was left out.
 
-    n_more: paid kinds of the probes that are not drawn at all; n_never: kinds that were never paid more.
+    n_more: kinds above 0 of the probes that are not drawn; n_never: kinds that never scored higher.
     """
 
     groups: tuple[ForestGroup, ...]
@@ -30,21 +30,21 @@ class Forest(NamedTuple):
 
 
 def forest(rates: Sequence[Rate], *, per_probe: int = 4, probes: int = 10) -> Forest:
-    """Group the rates above zero by probe; keep those whose lower bounds are highest. Exact repeats count once."""
+    """Group the rates above 0 by probe, keep the highest lower bounds, and count exact repeats once."""
     distinct = list(dict.fromkeys(rates))
-    paid = sorted((rate for rate in distinct if rate.rate > 0), key=lambda r: (-r.low, -r.rate, r.probe, r.label))
-    names = list(dict.fromkeys(rate.probe for rate in paid))  # ordered by each probe's surest rate
-    by_probe = {name: tuple(rate for rate in paid if rate.probe == name) for name in names}
+    shown = sorted((rate for rate in distinct if rate.rate > 0), key=lambda r: (-r.low, -r.rate, r.probe, r.label))
+    names = list(dict.fromkeys(rate.probe for rate in shown))  # by each probe's highest lower bound
+    by_probe = {name: tuple(rate for rate in shown if rate.probe == name) for name in names}
     groups = tuple(
         ForestGroup(name, by_probe[name][:per_probe], max(len(by_probe[name]) - per_probe, 0))
         for name in names[:probes]
     )
     n_more = sum(len(by_probe[name]) for name in names[probes:])
-    return Forest(groups=groups, n_more=n_more, n_never=len(distinct) - len(paid))
+    return Forest(groups=groups, n_more=n_more, n_never=len(distinct) - len(shown))
 
 
 class Bar(NamedTuple):
-    """One bar, in percent of the picture's width and height, and the scores it counts."""
+    """One bar, in percent of the figure's width and height, and the scores it counts."""
 
     left: float
     width: float
@@ -55,7 +55,7 @@ class Bar(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """The histogram of one kind of answer: its bars, how many scores, their mean, how many were not finite."""
+    """The histogram of one kind of answer: bars, number of scores, mean, number not finite."""
 
     name: str
     bars: tuple[Bar, ...]
@@ -65,7 +65,7 @@ class Strip(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """Strips over one common score axis [low, high] and one common height scale, so that they compare by eye."""
+    """Strips over a common score axis [low, high] and a common height scale."""
 
     strips: tuple[Strip, ...]
     low: float
@@ -73,7 +73,7 @@ class Histogram(NamedTuple):
 
 
 def histogram(levels: Mapping[str, Sequence[float | None]], *, bins: int = 24) -> Histogram | None:
-    """Bin each level's scores over their common range; None where no finite score exists.
+    """Bin each level's scores over their common range; None without a finite score.
 
     The height of a bar is its share of its own strip, over the largest share of any strip. Bins are half open
     [a, b), the last one closed.

@@ -1,4 +1,4 @@
-"""Write a report as one HTML file that opens offline and loads nothing; its one script, which filters, is its own."""
+"""Write a report as one HTML file that opens offline and loads nothing; its only script filters."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ class Section:
     """A part that the caller adds to the page: words, then pictures, then a table. All of it is escaped.
 
     text: paragraphs, set apart by empty lines.
-    pictures: matplotlib figures, best drawn under `HOUSE_STYLE`, side by side where there is room; `caption` says what
-        they show.
+    pictures: matplotlib figures, best drawn under `HOUSE_STYLE`, with their `caption`; side by side if there is room.
     table: the header, and rows of the same length; numbers are set to three digits, None shows as a dash.
     """
 
@@ -48,7 +47,7 @@ class Section:
     table: tuple[Sequence[str], Sequence[Sequence[Cell]]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a table whose rows do not fit under its header."""
+        """Raise for a table row that does not match the header."""
         if self.table is None:
             return
         header, rows = self.table
@@ -67,16 +66,16 @@ def render_html(
     sections: Sequence[Section] = (),
     floor: Severity = "medium",
 ) -> str:
-    """The page: the verdict at `floor`, the league table where there are several reports, sections, then each report.
+    """Return the page: verdict at `floor`, table of rewards if several, sections, then each report.
 
-    Whatever came from a model, a data set or a reward is escaped, and characters that would not show or would
-    reorder their surroundings are replaced by their names.
+    All text from models, data or rewards is escaped. Characters that are invisible or would reorder their surroundings
+    are replaced by their names.
 
     Raises:
-        ValueError: there is no report.
+        ValueError: `reports` is empty.
     """
     if not reports:
-        raise ValueError("render_html: reports is empty, so there is nothing to show. Pass at least one Report.")
+        raise ValueError("render_html: reports is empty. Pass at least one Report.")
     script = _environment().get_template("report.js").render()
     seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     tones = {wording.tone([report], floor=floor) for report in reports}
@@ -107,7 +106,7 @@ def render_html(
 
 
 def render_table(report: Report, *, floor: Severity = "medium") -> str:
-    """Return the findings of a report as a table, for a notebook; escaped as the page is."""
+    """Return the findings of a report as an escaped table for a notebook."""
     template = _environment().get_template("notebook.html")
     return template.render(report=report, found=report.at_least(floor), floor=floor, words=wording, colors=PILLS)
 
@@ -129,7 +128,7 @@ def _environment() -> Environment:
 
 
 def _markup(text: str, limit: int = 1200, *, multiline: bool = True, code: bool = False) -> Markup:
-    """Text with nothing hidden; with `code`, what stands in backticks is set as code."""
+    """Return escaped text with invisible characters marked; `code` sets text in backticks as code."""
     found = Markup("")
     for piece in visible(text, limit=limit, multiline=multiline):
         if piece.kind == "mark":
@@ -138,7 +137,7 @@ def _markup(text: str, limit: int = 1200, *, multiline: bool = True, code: bool 
             names = (f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed').lower()}" for c in dict.fromkeys(piece.text[:8]))
             found += Markup('<span class="odd" title="{}">{}</span>').format(", ".join(names), piece.text)
         else:
-            parts = re.split(r"`([^`]+)`", piece.text) if code else [piece.text]  # every second stood in backticks
+            parts = re.split(r"`([^`]+)`", piece.text) if code else [piece.text]  # every second part was in backticks
             for place, part in enumerate(parts):
                 found += Markup("<code>{}</code>" if place % 2 else "{}").format(part)
     return found
@@ -153,7 +152,7 @@ def _prose(text: str, limit: int = 800) -> Markup:
 
 
 def _code(text: str) -> str:
-    """Code as it is to be pasted, but for what would not show."""
+    """Return code for pasting, with invisible characters named."""
     return "".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text)
 
 

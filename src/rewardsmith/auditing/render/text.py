@@ -1,4 +1,4 @@
-"""A report in the terminal: the verdict line, then what was found, worst first."""
+"""Print a report in the terminal: the verdict, then the findings, worst first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STYLES = {"plain": "", "mark": "magenta", "odd": "underline"}
 
 
 def safe_text(text: str, *, limit: int = 300, style: str = "") -> Text:
-    """Untrusted text for rich: no markup read, no escape code or control character left, on one line."""
+    """Return untrusted text for rich on one line, without markup, escape codes or control characters."""
     result = Text(style=style)
     for piece in visible(text, limit=limit, multiline=False):
         result.append(piece.text, style=_STYLES[piece.kind])
@@ -34,7 +34,7 @@ def safe_text(text: str, *, limit: int = 300, style: str = "") -> Text:
 
 
 def render_text(report: Report, console: Console, *, floor: Severity = "medium") -> None:
-    """Print the verdict at `floor`, what was audited, and the findings; observations are counted, not listed."""
+    """Print the verdict at `floor`, the audited reward and the findings; observations are only counted."""
     findings = report.at_least(floor)
     verdict = Text(wording.headline(report, floor=floor), COLORS[wording.tone([report], floor=floor)])
     console.print(verdict.append("  ").append_text(safe_text(report.target, style="not bold default")))
@@ -87,7 +87,7 @@ def render_league(reports: Sequence[Report], console: Console, *, floor: Severit
 
 
 def _findings_table(findings: Sequence[Finding], *, narrow: bool) -> Table:
-    """One row per finding; on a narrow terminal the advice goes below its message."""
+    """Return a table with one row per finding; on a narrow terminal the advice goes below its message."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 1, 0))
     table.add_column("severity", no_wrap=True)
     table.add_column("probe", overflow="fold", max_width=24)

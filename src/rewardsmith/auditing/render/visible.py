@@ -1,4 +1,4 @@
-"""Untrusted text made safe to look at: what would not show, or would move other text, is replaced by its name."""
+"""Make untrusted text safe to look at: replace invisible or reordering characters by their names."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks drawn as nothing
 _RUN = re.compile(r"(.)\1*", re.DOTALL)
 _LONGEST_RUN_SPELLED_OUT = 8
-_LENGTH_OF_NOTE = 40  # leaving out less than the note itself takes would help nobody
+_LENGTH_OF_NOTE = 40  # shorter than the note that would replace it
 
 
 class Piece(NamedTuple):
-    """A stretch of text: as it is, a mark that stands for what would not show, or a look-alike character."""
+    """A stretch of text: plain, a mark for an invisible character, or a look-alike character."""
 
     text: str
     kind: Kind = "plain"
 
 
 def visible(text: str, *, limit: int = 1200, multiline: bool = True) -> tuple[Piece, ...]:
-    """The text in pieces that are safe to draw, with whitespace, zero-width and control characters made visible.
+    """Split the text into pieces safe to draw, with whitespace, zero-width and control characters visible.
 
-    No piece holds a control, format, surrogate or unassigned character, except that a line break stays one (after its
-    mark) where `multiline`. Beyond `limit` characters the middle is left out and counted: tricks sit at the ends.
+    No piece has a control, format, surrogate or unassigned character; with `multiline` a line break stays (after its
+    mark). Beyond `limit` characters the middle is left out and counted, as tricks are at the ends.
 
     >>> [tuple(piece) for piece in visible("4" + chr(0x200B))]
     [('4', 'plain'), ('U+200B', 'mark')]
@@ -42,7 +42,7 @@ def visible(text: str, *, limit: int = 1200, multiline: bool = True) -> tuple[Pi
 
 
 def plain(text: str, *, limit: int = 300) -> str:
-    """`visible` on one line as a single string, for places that cannot style a mark."""
+    """Return `visible` text on one line as a string, for places that cannot style a mark."""
     return "".join(piece.text for piece in visible(text, limit=limit, multiline=False))
 
 
@@ -81,7 +81,7 @@ def _hidden(character: str) -> bool:
 
 
 def _look_alike(text: str, match: re.Match[str]) -> bool:
-    """Foreign digits, full-width and mathematical letters, and a Cyrillic or Greek letter glued to a Latin one."""
+    """Match foreign digits, full-width and mathematical letters, and Cyrillic or Greek letters next to Latin ones."""
     character = match.group(1)
     if character.isascii():
         return False
@@ -93,7 +93,7 @@ def _look_alike(text: str, match: re.Match[str]) -> bool:
 
 
 def _merged(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """Neighbors of one kind joined; marks stay apart, each names one thing."""
+    """Join neighbors of one kind; marks stay separate."""
     for kind, group in groupby(pieces, key=lambda piece: piece.kind):
         if kind == "mark":
             yield from group

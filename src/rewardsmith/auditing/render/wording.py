@@ -1,4 +1,4 @@
-"""The words and figures of a report, shared by the terminal and the page so that the two never differ."""
+"""Words and figures of a report, shared by terminal and page so that both agree."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 CONDUCT = frozenset(
     {"failures", "determinism", "step_determinism", "batch_dependence", "mutation", "saturation", "latency"}
 )
-"""Questions that any callable answers, whatever it pays for."""
+"""Probes that apply to any callable, whatever it rewards."""
 
 
 def worst(findings: Sequence[Finding]) -> Severity | None:
-    """The worst severity among the findings, or None where there are none."""
+    """Return the worst severity among the findings, or None without any."""
     return max((finding.severity for finding in findings), key=SEVERITIES.index, default=None)
 
 
 def judged(report: Report) -> bool:
-    """Whether any question about content got an answer; conduct alone says nothing of what the reward pays for."""
+    """Return whether any probe of content ran; probes of calls alone are no verdict."""
     asked = [check for check in report.checks if check.status != "not run"]
     return not report.checks or any(check.probe not in CONDUCT for check in asked)
 
 
 def headline(report: Report, *, floor: Severity = "medium") -> str:
-    """The verdict in a few plain words: "Clean", "1 finding, high", "3 findings, worst: critical"."""
+    """Return the verdict in a few words: "Clean", "1 finding, high", "3 findings, worst: critical"."""
     findings = report.at_least(floor)
     if not findings:
-        return "Clean" if judged(report) else "Not judged: no question could be asked"
+        return "Clean" if judged(report) else "Not judged: no probe could run"
     if len(findings) == 1:
         return f"1 finding, {findings[0].severity}"
     return f"{len(findings)} findings, worst: {worst(findings)}"
 
 
 def joint_headline(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
-    """The verdict over many rewards: how many have findings, and the worst severity."""
+    """Return the verdict over many rewards: how many have findings, and the worst severity."""
     if len(reports) == 1:
         return headline(reports[0], floor=floor)
     flawed = [report for report in reports if report.at_least(floor)]
@@ -52,7 +52,7 @@ def joint_headline(reports: Sequence[Report], *, floor: Severity = "medium") -> 
 
 
 def tone(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
-    """The worst severity at or above `floor` over the reports, "unasked" where nothing was judged, else "clean"."""
+    """Return the worst severity at or above `floor`, "unasked" if nothing was judged, else "clean"."""
     severity = worst([finding for report in reports for finding in report.at_least(floor)])
     if severity is not None:
         return severity
@@ -60,7 +60,7 @@ def tone(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
 
 
 def league_order(reports: Sequence[Report], *, floor: Severity = "medium") -> list[int]:
-    """Positions of the reports, worst first: by severity, then number of findings, then name."""
+    """Return positions of the reports, worst first: by severity, number of findings, name."""
 
     def key(position: int) -> tuple[int, int, str]:
         findings = reports[position].at_least(floor)
@@ -72,7 +72,7 @@ def league_order(reports: Sequence[Report], *, floor: Severity = "medium") -> li
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; a score that is missing or not finite says so.
+    """Write three significant digits; "unscored" if missing, and ±inf or NaN by name.
 
     >>> number(0.12345), number(1234567.0), number(None), number(1.0)
     ('0.123', '1,234,567', 'unscored', '1')
@@ -87,7 +87,7 @@ def number(value: float | None) -> str:
 
 
 def measured(finding: Finding) -> tuple[str, str]:
-    """The value and its interval as text, shares in percent and seconds as time; empty where there is none."""
+    """Write the value and its interval: shares in percent, seconds as time; "" if there is none."""
     shares, times = finding.unit.startswith("share"), finding.unit.startswith("seconds")
     show: Callable[[float], str] = percent if shares else duration if times else number
     value = "" if finding.value is None else show(finding.value)
@@ -96,7 +96,7 @@ def measured(finding: Finding) -> tuple[str, str]:
 
 
 def percent(share: float) -> str:
-    """A share in whole percents, but never 0% or 100% for what is neither.
+    """Write a share in whole percents, but never 0% or 100% unless exact.
 
     >>> percent(0.934), percent(0.0), percent(0.001), percent(0.999)
     ('93%', '0%', '0.1%', '99.9%')
@@ -108,7 +108,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Time as a person says it.
+    """Write a time with a readable unit.
 
     >>> duration(0.0000024), duration(0.0042), duration(3.25), duration(75), duration(7320)
     ('2.4 µs', '4.2 ms', '3.2 s', '1 min 15 s', '2 h 2 min')
@@ -126,27 +126,27 @@ def duration(seconds: float) -> str:
 
 
 def curve_line(curve: Curve) -> str:
-    """A curve in one sentence: how far it goes, what is gained there, and where gold turns."""
+    """Describe a curve in one sentence: its range, its gains, and the peak of gold."""
     last = curve.points[-1]
-    to = f"{curve.name}, up to {curve.knob} = {number(last.pressure)} (KL {number(last.kl)})"
+    to = f"{curve.name}, up to {curve.knob} = {number(last.strength)} (KL {number(last.kl)})"
     if last.gold is None:
         return f"{to}: reward {last.rewards:+.2f} standard deviations, gold unknown"
     gains = f"{to}: reward {last.rewards:+.2f}, gold {last.gold:+.2f} standard deviations"
     if curve.turn is None:
         return f"{gains}, gold still rising"
     turn = curve.turn
-    peak = f"at {curve.knob} = {number(turn.pressure)} (KL {number(turn.kl)} [{number(turn.low)}, {number(turn.high)}])"
-    return f"{gains}, gold highest {peak}, {'then falls' if turn.declines else 'not surely so'}"
+    peak = f"at {curve.knob} = {number(turn.strength)} (KL {number(turn.kl)} [{number(turn.low)}, {number(turn.high)}])"
+    return f"{gains}, gold highest {peak}, {'then falls' if turn.declines else 'but may still rise'}"
 
 
 def kind_of(report: Report) -> str:
-    """What the reward is, with the first four answer formats that it reads: "verifier, reads: bare; boxed"."""
+    """Return the kind of reward, with its first four answer formats: "verifier, reads: bare; boxed"."""
     reads = "; ".join((*report.reads[:4], "…") if len(report.reads) > 4 else report.reads)
     return f"{report.kind}, reads: {reads}" if reads else report.kind
 
 
 def asked(report: Report) -> str:
-    """How the questions went, in one line: "31 questions: 27 clean, 3 with findings, 1 not run"."""
+    """Count the questions in one line: "31 questions: 27 clean, 3 with findings, 1 not run"."""
     counts = {status: sum(c.status == status for c in report.checks) for status in ("clean", "finding", "not run")}
     parts = [f"{counts['clean']} clean"]
     parts += [f"{counts['finding']} with findings"] if counts["finding"] else []
@@ -156,6 +156,6 @@ def asked(report: Report) -> str:
 
 
 def short_verdict(report: Report, *, floor: Severity = "medium") -> str:
-    """One word for a table: the worst severity at or above `floor`, "clean" or "not judged"."""
+    """Return one word for a table: the worst severity at or above `floor`, "clean" or "not judged"."""
     severity = worst(report.at_least(floor))
     return severity or ("clean" if judged(report) else "not judged")

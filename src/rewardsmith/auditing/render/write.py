@@ -1,4 +1,4 @@
-"""Reports on disk: `report.json` for programs and `report.html` for people, each replaced in one step."""
+"""Write reports to disk: `report.json` for programs and `report.html` for people, each replaced in one step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLLECTION_SCHEMA = "rewardsmith.audit.collection/1"
 
 
 class ReportPaths(NamedTuple):
-    """Where a report was written."""
+    """Paths of a written report."""
 
     json: Path
     html: Path
@@ -33,10 +33,10 @@ def write_report(
     title: str = "",
     sections: Sequence[Section] = (),
 ) -> ReportPaths:
-    """Write `report.json` and `report.html` into `folder`, which is made where it is missing.
+    """Write `report.json` and `report.html` into `folder`, which is created if missing.
 
     One report gives its own record; a sequence gives a collection, `{"schema", "reports": [...]}`. Each file is
-    written beside its place and renamed into it, so that a reader never meets half of one.
+    written under another name and then renamed, so a reader never sees half a file.
     """
     from rewardsmith.auditing.render.html import render_html
 
@@ -55,13 +55,13 @@ def write_report(
 
 
 def report_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of `report.json`, for one report or a collection."""
+    """Return the JSON Schema (2020-12) of `report.json`, for one report or a collection."""
     schema: dict[str, Any] = json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
     return schema
 
 
 def strict_json(record: Mapping[str, Any]) -> str:
-    """The record as JSON that every parser reads: what is not finite becomes null, non-ASCII is spelled `\\uXXXX`.
+    """Return the record as strict JSON: non-finite numbers become null, non-ASCII is spelled `\\uXXXX`.
 
     >>> print(strict_json({"reward": float("nan")}))
     {
@@ -72,7 +72,7 @@ def strict_json(record: Mapping[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The value with NaN and ±inf, which JSON cannot hold, as None: unscored."""
+    """Return the value with NaN and ±inf, which JSON lacks, as None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -82,4 +82,4 @@ def _finite(value: Any) -> Any:
 
 def _replace(path: Path, text: str) -> None:
     with replacing(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))  # half an emoji is no UTF-8
+        file.write(text.encode("utf-8", "backslashreplace"))  # half an emoji is not UTF-8

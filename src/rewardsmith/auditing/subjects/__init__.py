@@ -1,1 +1,1 @@
-"""What an audit asks about: answers, pairs, steps and sources. Each builds its baseline and lists its probes."""
+"""Subjects of an audit: answers, pairs, steps and sources, each with its baseline and probes."""

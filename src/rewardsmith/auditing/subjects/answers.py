@@ -1,4 +1,4 @@
-"""The audit of a reward on prompts: honest right and wrong answers, and every completion that may score like them."""
+"""Audit a reward on prompts: honest right and wrong answers, and completions that may score like them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows_within
-from rewardsmith.auditing.baseline import build_panel
-from rewardsmith.auditing.guide import guide_of
+from rewardsmith.auditing.baseline import build_baseline
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
+from rewardsmith.auditing.trigger_proposals import proposer_of
 from rewardsmith.data import Row
 from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.errors import RowsError
@@ -22,16 +22,16 @@ from rewardsmith.scoring.loading import target_rows
 from rewardsmith.scoring.score_rows import resolve_form
 
 CALLS_PER_ITEM = 200
-"""Completions that a full audit sends per prompt, roundly, without the search."""
+"""About how many completions a full audit sends per prompt, without the search."""
 SEARCH_SHARE = 0.15  # of the budget
 N_QUESTIONS = 160
 PROBES: tuple[Probe, ...] = (
-    Probe("answer_key", "Is the answer key itself accepted?", keys.answer_key),
-    Probe("equivalent_forms", "Are other spellings of the right value accepted?", keys.equivalent_spellings),
+    Probe("answer_key", "Is the answer key accepted?", keys.answer_key),
+    Probe("answer_equivalence", "Are other spellings of the right value accepted?", keys.answer_equivalence),
     Probe("near_miss", "Are wrong values near the key refused?", keys.near_miss),
-    Probe("constant_answer", "Is one and the same answer refused on most prompts?", keys.constant_answer),
+    Probe("constant_answer", "Is the same answer refused on most prompts?", keys.constant_answer),
     Probe("other_answer", "Are answers to other prompts refused?", keys.other_answer),
-    Probe("format_shell", "Is a format with nothing in it paid?", content_free.format_shell),
+    Probe("format_shell", "Is an empty format rewarded?", content_free.format_shell),
     *(
         Probe(probe.name, probe.question, probe)
         for probe in (
@@ -50,15 +50,15 @@ PROBES: tuple[Probe, ...] = (
             tone.GRADER,
         )
     ),
-    Probe("failures", "Does every completion, however odd, get a finite reward or none?", conduct.odd_completions),
+    Probe("failures", "Does every completion, even an odd one, get a finite reward or None?", conduct.odd_completions),
     conduct.DETERMINISM,
     conduct.BATCH_DEPENDENCE,
-    Probe("mutation", "Are the inputs left as they were?", conduct.mutation),
-    Probe("saturation", "Which range do honest answers span?", conduct.saturation),
+    Probe("mutation", "Does the reward leave its inputs unchanged?", conduct.mutation),
+    Probe("saturation", "What range do honest answers span?", conduct.saturation),
     conduct.LATENCY,
     Probe(
         "rollouts",
-        "What do the given completions say: groups, length, sources, gold labels, stated confidence?",
+        "What do the given completions show (groups, length, sources, gold labels, confidence)?",
         rollouts,
     ),
 )
@@ -68,7 +68,7 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     """Return the audit of a reward on prompts, with answers for a verifier.
 
     Args:
-        rows: None where the target brings its own.
+        rows: None if the target has its own.
 
     Raises:
         RowsError: there are no rows.
@@ -78,32 +78,33 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     if not given:
         raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
     rng = random.Random(seed)
-    ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), guide=guide_of(target))
-    probes = (*PROBES, Probe("search", "Does a search over composed edits find a wrong completion that is paid?", ask))
+    ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), proposer=proposer_of(target))
+    probes = (*PROBES, Probe("search", "Does a search over edits find a wrong completion that is rewarded?", ask))
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = resolve_form(scorers[""], given).rows
-        panel = yield from build_panel(formed, rng=rng, size=size, alpha=alpha, reads_answers=reads_answers(target))
-        right = [item.right for item in panel.items if item.right is not None]
-        wrongs = [score for item in panel.items for score in item.wrong_scores if score is not None]
+        known = reads_answers(target)
+        baseline = yield from build_baseline(formed, rng=rng, size=size, alpha=alpha, reads_answers=known)
+        right = [item.right for item in baseline.items if item.right is not None]
+        wrongs = [score for item in baseline.items for score in item.wrong_scores if score is not None]
         return Prepared(
-            kind=panel.kind,
+            kind=baseline.kind,
             n_rows=len(formed),
-            honest=panel.conduct.rows,
-            questions=[(probe, panel) for probe in probes],
+            honest=baseline.conduct.rows,
+            questions=[(probe, baseline) for probe in probes],
             levels={"right answers": right, "wrong answers": wrongs}
-            if panel.verifier
+            if baseline.verifier
             else {"honest completions": right},
-            nothing="" if panel.items else "right answer could be scored in any usual format",
-            cause="another form of completions",
-            reads=panel.accepted if panel.verifier else (),
+            nothing="" if baseline.items else "right answer could be scored in any usual format",
+            cause="another input format",
+            reads=baseline.accepted if baseline.verifier else (),
         )
 
     return Subject(target.name, target.contract, {"": target}, N_QUESTIONS, prepare, rows=given)
 
 
 def reads_answers(target: Target) -> bool:
-    """Whether the reward is known to read a reference answer: by its contract, or by a parameter's name."""
+    """Return whether the reward is known to read a reference answer, by its contract or a parameter's name."""
     if target.contract in ("verl", "openrlhf", "reasoning-gym"):
         return True
     function: Any = getattr(target.reward, "function", target.reward)

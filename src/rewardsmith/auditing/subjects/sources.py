@@ -1,4 +1,4 @@
-"""The audit of several sources that are added up: scales, dominance, dead sources, and what a missing one is worth."""
+"""Audit several summed sources: their scales, dominance, dead sources, and missing scores."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rewardsmith.scoring.score_rows import resolve_form
 
 N_QUESTIONS = 16
 PROBES: tuple[Probe, ...] = (
-    Probe("source_scale", "Do the sources differ within a group by amounts that can be compared?", scale),
+    Probe("source_scale", "Do the sources have comparable scales within a group?", scale),
     Probe("source_dominance", "Does more than one source decide which completion is better?", dominance),
-    Probe("dead_source", "Does every source differ within some groups?", dead_source),
-    Probe("missing_source", "Does a completion gain by what a source cannot score?", missing_source),
+    Probe("dead_source", "Does every source vary within some groups?", dead_source),
+    Probe("missing_source", "Does a completion gain when a source has no score for it?", missing_source),
     Probe("failures", "Does every source return a finite number or None?", lambda baseline: Outcome()),
 )
 
@@ -26,16 +26,16 @@ def sources(given: SourceSet, rows: Sequence[Row], *, seed: int) -> Subject:
     """Return the audit of the sources of a sum on given completions.
 
     Args:
-        rows: rows with completions, several to a prompt (or to a `group`).
+        rows: rows with completions, several per prompt (or `group`).
 
     Raises:
-        RowsError: the rows bring no completions, or no prompt has two.
+        RowsError: no prompt has two completions.
     """
     kept, groups = grouped(rows)
     if not kept:
         raise RowsError(
-            f"audit: {given.name} holds several sources, which are compared on given completions, but no prompt of "
-            f"the {len(rows)} rows has two. Give rows with a `completion` each, several to a prompt."
+            f"audit: {given.name} has several sources, which are compared on given completions, but no prompt of the "
+            f"{len(rows)} rows has two. Give rows with a `completion` each, several per prompt."
         )
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:

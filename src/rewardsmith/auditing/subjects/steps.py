@@ -1,4 +1,4 @@
-"""The audit of a process reward: padding, what its scores depend on, and how well it finds the first wrong step."""
+"""Audit a process reward: padding, dependence on later steps, and the first wrong step."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target, steps_of, with_steps
 from rewardsmith.scoring.process import process_target, takes_steps
 
-CALLS_PER_CHAIN = 32  # roundly
-TRIED = 4  # rows on which a reward shows whether it scores steps
+CALLS_PER_CHAIN = 32  # about
+TRIED = 4  # rows on which a reward is tried
 N_QUESTIONS = 16
 PROBES: tuple[Probe, ...] = (
-    Probe("padding", "Is the total, as it is used, safe from steps that add nothing?", padding),
-    Probe("prefix_consistency", "Does a step's score depend on the steps up to it alone?", prefix_consistency),
+    Probe("padding", "Is the aggregated return safe from steps that add nothing?", padding),
+    Probe("prefix_consistency", "Does a step's score depend only on the steps up to it?", prefix_consistency),
     Probe("step_determinism", "Does the same step get the same score again?", step_determinism),
     Probe("first_error", "Does it find the first wrong step?", first_error),
-    Probe("undetected_flaws", "Does it object to right answers that hold a wrong step?", undetected_flaws),
-    Probe("step_range", "Which range do step scores span?", step_range),
+    Probe("undetected_flaws", "Does it detect right answers with a wrong step?", undetected_flaws),
+    Probe("step_range", "What range do step scores span?", step_range),
     Probe("failures", "Does every step get a finite number?", lambda baseline: Outcome()),
 )
 
 
 def is_process(target: Target, rows: Sequence[Row], **options: Any) -> bool:
-    """Whether the reward scores steps: it has a parameter `steps`, and gives a few of the rows a list, not a number.
+    """Return whether the reward takes `steps` and returns a list per row, tried on a few rows.
 
     Args:
         options: for `Scorer`.
@@ -43,7 +43,7 @@ def is_process(target: Target, rows: Sequence[Row], **options: Any) -> bool:
         return False
     with Scorer(process_target(target), **options) as scorer:
         scores = scorer.score(tried)
-    # An ordinary reward may raise over another kind of `steps`; one that returns lists, if too short ones, is none.
+    # An ordinary reward may raise on another kind of `steps`; a process reward returns lists, maybe too short ones.
     listed = [score for score in scores if score.detail.startswith("ValueError: StepScore")]
     return bool(listed) or any(score.reason in (None, "none", "nan", "inf") for score in scores)
 
@@ -56,17 +56,17 @@ def steps(
     Args:
         rows: chains: `steps`, TRL's `completions` with `labels`, or a completion to be split at blank lines.
         aggregate, threshold: how the run uses step scores (`step_baseline.TOTALS`), and the score from which a step
-            passes; None takes for the former 0.5 and for the latter the threshold that is best on these rows.
+            passes. If None it is 0.5 for the aggregate, and the best on these rows for a step.
 
     Raises:
-        RowsError: no row brings steps.
+        RowsError: no row has steps.
     """
     total = total_of(aggregate, threshold=0.5 if threshold is None else threshold)
     given = [row for row in rows if steps_of(row)]
     if not given:
         raise RowsError(
-            f"audit: {target.name} scores steps, but none of the {len(rows)} rows brings any. Give `steps` or "
-            "`completions` as a list of texts, or a `completion` whose steps are set apart by blank lines."
+            f"audit: {target.name} scores steps, but none of the {len(rows)} rows has any. Give `steps` or "
+            "`completions` as a list of texts, or a `completion` with steps separated by blank lines."
         )
     size = rows_within(budget, calls_per_row=CALLS_PER_CHAIN, least=16, most=256)
     chosen = random.Random(seed).sample(given, min(len(given), size))
@@ -75,7 +75,7 @@ def steps(
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         baseline = yield from build_step_baseline(chosen, total, used_by=used_by, threshold=threshold, alpha=alpha)
         return Prepared(
-            kind=f"process reward, used by {used_by}",
+            kind=f"process reward, aggregated by {used_by}",
             n_rows=len(chosen),
             honest=[prefix for row in chosen for prefix in prefixes(row, steps_of(row))],
             questions=[(probe, baseline) for probe in PROBES],

@@ -18,7 +18,7 @@ from rewardsmith.engines.trl.gathering import ScoredBatch
 from rewardsmith.monitors import Monitor, Watch, measure_batch
 from rewardsmith.monitors.measures import Record
 from rewardsmith.monitors.monitor import Alarm
-from rewardsmith.monitors.rows import canary_rows, count_paid
+from rewardsmith.monitors.rows import canary_rows, count_rewarded
 from rewardsmith.scoring.calling import ignore
 from rewardsmith.scoring.contracts import signature_of
 from rewardsmith.scoring.sync_async import finished
@@ -32,8 +32,8 @@ class HackingMonitor(TrainerCallback):
     """Monitor of reward hacking for a trainer of this room, or for one of TRL's that `watch` was given.
 
     Each training batch becomes a record in `history`: proxy, gold, length, length_correlation, dead_groups, unscored,
-    infinite, source/NAME for every source, kl (where beta ≠ 0), canary_paid of canary_n. After each step every monitor
-    judges the history. An alarm goes to the run's trackers and to `path` as text, with the rows behind it.
+    infinite, source/NAME for every source, kl (where beta ≠ 0), canary_rewarded of canary_n. After each step monitors
+    judge the history. An alarm goes to the run's trackers and to `path` as text, with the rows behind it.
 
     Args:
         gold: scores the batch's completions by the true objective; a `types.Reward` that is never optimized. A row on
@@ -41,7 +41,7 @@ class HackingMonitor(TrainerCallback):
         reward: the reward to test with content-free completions (canaries); usually the one being optimized.
         gold_every: steps between gold scorings, for a gold that is slow or costs money.
         canary_every, canary_prompts: steps between canary rounds, and how many of the batch's prompts each one uses.
-        paid_above: a canary counts as rewarded where its score is above this.
+        rewarded_above: a canary counts as rewarded where its score is above this.
         monitors: the monitors to run; `monitors.default_monitors()` if None.
         on_alarm: "log" keeps alarms in `alarms` and the log, "warn" also warns, "stop" also ends training where the
             monitor says that it should.
@@ -59,7 +59,7 @@ class HackingMonitor(TrainerCallback):
         gold_every: int = 1,
         canary_every: int = 25,
         canary_prompts: int = 8,
-        paid_above: float = 0.5,
+        rewarded_above: float = 0.5,
         monitors: Sequence[Monitor] | None = None,
         on_alarm: OnAlarm = "warn",
         path: str | Path | None = None,
@@ -78,7 +78,7 @@ class HackingMonitor(TrainerCallback):
                 raise ValueError(f"HackingMonitor: {name} is {count}. Pass at least 1, or leave out gold or reward.")
         self.gold, self.reward = gold, reward
         self.gold_every, self.canary_every, self.canary_prompts = gold_every, canary_every, canary_prompts
-        self.paid_above, self.on_alarm = paid_above, on_alarm
+        self.rewarded_above, self.on_alarm = rewarded_above, on_alarm
         self._watch: Watch | None = None
         self._monitors, self._path = monitors, path
         self._pending: list[tuple[Record, ScoredBatch, list[dict[str, Any]]]] = []
@@ -124,7 +124,7 @@ class HackingMonitor(TrainerCallback):
             source_rewards=batch.source_rewards,
             source_names=batch.source_names,
         )
-        record = {"step": step, **record, "canary_paid": None, "canary_n": None, "kl": None}
+        record = {"step": step, **record, "canary_rewarded": None, "canary_n": None, "kl": None}
         texts = {name: batch.columns[name] for name in ("prompt", "completion")}
         rows = _as_rows(
             {
@@ -137,8 +137,8 @@ class HackingMonitor(TrainerCallback):
         if self.reward is not None and step % self.canary_every == 0:
             sent = canary_rows(batch.columns, n_prompts=self.canary_prompts)
             scores, _ = _scores(self.reward, sent, state)
-            record["canary_paid"], record["canary_n"] = count_paid(scores, paid_above=self.paid_above)
-            above = [score if score is not None and score > self.paid_above else None for score in scores]
+            record["canary_rewarded"], record["canary_n"] = count_rewarded(scores, above=self.rewarded_above)
+            above = [score if score is not None and score > self.rewarded_above else None for score in scores]
             rows += _as_rows(
                 {"prompt": sent["prompts"], "completion": sent["completions"], "reward": above}, canary=True
             )
@@ -179,7 +179,7 @@ class HackingMonitor(TrainerCallback):
             "gold": record["gold"],
             "length_correlation": record["length_correlation"],
             "dead_group_rate": record["dead_groups"] / record["n_groups"],
-            "canary_rate": record["canary_paid"] / record["canary_n"] if record["canary_n"] else None,
+            "canary_rate": record["canary_rewarded"] / record["canary_n"] if record["canary_n"] else None,
         }
         first = self.history[0]["proxy"]
         if record["kl"] and record["proxy"] is not None and first is not None:

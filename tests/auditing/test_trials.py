@@ -1,32 +1,32 @@
-"""The engine of "is it paid more than an honest wrong answer", on panels made by hand."""
+"""The engine of "is it paid more than an honest wrong answer", on baselines made by hand."""
 
 from __future__ import annotations
 
 import pytest
-from small_panels import integer_rows
+from small_baselines import integer_rows
 
-from rewardsmith.auditing.baseline import Conduct, Item, Panel
+from rewardsmith.auditing.baseline import Baseline, Conduct, Item
 from rewardsmith.auditing.finding import clip
-from rewardsmith.auditing.texts import CARRIERS
+from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.auditing.trials import VariantProbe, conclude, says_the_key, severity_of, variant
 from rewardsmith.scoring.work import Scored
 
 N = 10
 
 
-def panel(*, noise=0.0, keyed=True, verifier=True, reads_answers=True):
+def baseline(*, noise=0.0, keyed=True, verifier=True, reads_answers=True):
     """Ten items whose wrong answers earn 0.2 and right ones 0.7, so that a gap is 0.5."""
     items = tuple(
-        Item(row, row.answer, "integer", ("7",), right=0.7, wrong_scores=(0.2,), level=0.2, gap=0.5)
+        Item(row, row.answer, "integer", ("7",), right=0.7, wrong_scores=(0.2,), level=0.2, unit=0.5)
         for row in integer_rows(N)
     )
-    return Panel(
+    return Baseline(
         items=items,
         verifier=verifier,
         keyed=keyed,
         reads_answers=reads_answers,
-        carrier=CARRIERS[0],
-        explicit=CARRIERS[1],
+        answer_format=ANSWER_FORMATS[0],
+        explicit=ANSWER_FORMATS[1],
         accepted=("bare",),
         formatted=0.0,
         noise=noise,
@@ -37,8 +37,8 @@ def panel(*, noise=0.0, keyed=True, verifier=True, reads_answers=True):
 
 def hear(one, pay, given=None, **options):
     """The outcome of a probe with one variant, where `pay` says what each text earns."""
-    probe = VariantProbe("p", "?", "Do better.", lambda panel: (one,), "{what}: {share} of {n}, {gain}", **options)
-    asking = probe(given or panel())
+    probe = VariantProbe("p", "?", "Do better.", lambda baseline: (one,), "{what}: {share} of {n}, {gain}", **options)
+    asking = probe(given or baseline())
     replies = [[Scored(pay(row), None if pay(row) is not None else "none") for row in ask.rows] for ask in next(asking)]
     with pytest.raises(StopIteration) as stop:
         asking.send(replies)
@@ -46,7 +46,7 @@ def hear(one, pay, given=None, **options):
 
 
 def says(text):
-    return lambda item, panel: text
+    return lambda item, baseline: text
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_gain_is_measured_in_gaps_over_the_level():
     """Paid 0.45 where wrong answers earn 0.2: (0.45 − 0.2)/0.5 = 0.5 gaps, on all ten rows."""
     outcome = hear(variant("it", says("x")), lambda row: 0.45)
     (finding,) = outcome.findings
-    assert finding.message == "It: 100% of 10, 50% of the gap"
+    assert finding.message == "It: 100% of 10, 50% of right minus wrong"
     assert (finding.value, finding.n, finding.severity) == (1.0, N, "high")
     assert outcome.rates[0].rate == 1.0
 
@@ -79,7 +79,7 @@ def test_gain_is_measured_in_gaps_over_the_level():
 def test_noise_is_taken_off_the_gain():
     """A surplus of 0.05 is a tenth of a gap, less noise 0.04 a fiftieth: below the floor of a tenth."""
     assert hear(variant("it", says("x")), lambda row: 0.26).findings
-    assert not hear(variant("it", says("x")), lambda row: 0.26, panel(noise=0.04)).findings
+    assert not hear(variant("it", says("x")), lambda row: 0.26, baseline(noise=0.04)).findings
 
 
 def test_with_two_orders_both_must_be_paid():
@@ -107,11 +107,11 @@ def test_rows_with_an_unscored_text_or_control_leave_the_count():
 
     (finding,) = hear(one, pay).findings
     assert finding.n == N - 1
-    assert hear(one, lambda row: None).not_run == "no row of this kind, or none could be scored"
+    assert hear(one, lambda row: None).not_run == "no row fits, or none could be scored"
 
 
 def test_a_variant_has_no_say_where_it_makes_no_sense():
-    assert hear(variant("it", says(None)), lambda row: 0.7).not_run == "no row of this kind, or none could be scored"
+    assert hear(variant("it", says(None)), lambda row: 0.7).not_run == "no row fits, or none could be scored"
 
 
 def test_a_variant_can_cap_its_severity():
@@ -125,18 +125,18 @@ def test_a_severity_milder_than_its_share_says_why():
     assert hear(capped, lambda row: 0.7).findings[0].why == "Low at most."
     assert hear(capped._replace(worst="critical"), lambda row: 0.7).findings[0].why == ""
     little = hear(variant("it", says("x")), lambda row: 0.3).findings[0]
-    assert little.value == 1.0  # every row, by a fifth of the gap from 0.2 to 0.7
-    assert little.why == "Each of these rows gains only 20% of the gap between wrong and right."
+    assert little.value == 1.0  # every row, by a fifth of the way from 0.2 to 0.7
+    assert little.why == "Each of these rows gains only 20% of right minus wrong."
 
 
 def test_a_probe_that_does_not_apply_says_why():
-    asking = VariantProbe("p", "?", "", lambda panel: (), "", applies=lambda panel: "not here")(panel())
+    asking = VariantProbe("p", "?", "", lambda baseline: (), "", applies=lambda baseline: "not here")(baseline())
     with pytest.raises(StopIteration) as stop:
         next(asking)
     assert stop.value.value.not_run == "not here"
     with pytest.raises(StopIteration) as stop:
-        next(VariantProbe("p", "?", "", lambda panel: (), "")(panel(keyed=False)))
-    assert stop.value.value.not_run == "the reward reads an answer that the rows do not show"
+        next(VariantProbe("p", "?", "", lambda baseline: (), "")(baseline(keyed=False)))
+    assert stop.value.value.not_run == "the reward reads an answer column that the rows lack"
 
 
 def test_the_worst_of_several_findings_is_kept_and_the_others_counted():
@@ -144,16 +144,16 @@ def test_the_worst_of_several_findings_is_kept_and_the_others_counted():
     mild, grave = ((outcome.findings[0], outcome.rates[0]) for outcome in heard)
     (kept,) = conclude([mild, grave, mild]).findings
     assert kept.message.startswith("Grave")
-    assert kept.message.endswith("2 more variants are paid too.")
+    assert kept.message.endswith("2 more variants do so too.")
     assert conclude([mild]).findings == (mild[0],)
     assert conclude([]).findings == ()
 
 
 def test_a_text_that_happens_to_hold_the_key_is_recognized():
     item = Item(integer_rows(1)[0], "10", "integer", ("7",))
-    assert says_the_key("Score: 10/10", item, panel())
-    assert not says_the_key("Score: 9", item, panel())
-    assert not says_the_key("Score: 10/10", item, panel(keyed=False))
+    assert says_the_key("Score: 10/10", item, baseline())
+    assert not says_the_key("Score: 9", item, baseline())
+    assert not says_the_key("Score: 10/10", item, baseline(keyed=False))
 
 
 def test_long_texts_are_cut_for_the_report():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rewardsmith.auditing import audit_pairs
-from rewardsmith.auditing.pair_baseline import PairPanel
-from rewardsmith.auditing.probes.pressure import pressure
+from rewardsmith.auditing.pair_baseline import PairBaseline
+from rewardsmith.auditing.probes.optimization import overoptimization
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.scoring.work import Scored
 
@@ -25,7 +25,7 @@ def asked(rewards, gold, *, contexts=("",), known=None):
         for p in range(n_prompts)
     )
     worth = np.zeros(0) if gold is None else np.asarray(gold, dtype=float).T.ravel()
-    running = pressure(PairPanel((), np.zeros(0), np.zeros(0), ALPHA, pool=rows, gold=worth))
+    running = overoptimization(PairBaseline((), np.zeros(0), np.zeros(0), ALPHA, pool=rows, gold=worth))
     (ask,) = next(running)
     assert tuple(ask.rows) == rows
     paid = [Scored(float(r), None) for r in np.asarray(rewards).T.ravel()]
@@ -53,10 +53,10 @@ def test_hacks_that_only_many_candidates_find_are_a_medium_fault():
     assert found.interval[0] > 0.05
     best, tilted = outcome.curves
     assert best.turn.declines
-    assert 2 <= best.turn.pressure <= 16
-    assert f"Gold is highest at best of {best.turn.pressure:.0f} " in found.message
+    assert 2 <= best.turn.strength <= 16
+    assert f"Gold is highest at best of {best.turn.strength:.0f} " in found.message
     assert found.advice.startswith("Stop at best of ")
-    assert [point.pressure for point in best.points] == [1, 2, 4, 8, 16, 32, 64]
+    assert [point.strength for point in best.points] == [1, 2, 4, 8, 16, 32, 64]
     assert best.note.startswith("With d = √KL, gold follows d (")
     assert tilted.name == "tilted policy"
     assert "completions in effect, below 4" in tilted.note
@@ -67,8 +67,8 @@ def test_a_reward_whose_best_is_worse_than_a_plain_draw_is_a_high_fault():
     rewards, gold = pools("inverted")
     (found,) = asked(rewards, gold).findings
     assert found.severity == "high"
-    assert "below a plain draw" in found.message
-    assert found.advice.startswith("No pressure by this reward is known to be safe")
+    assert "below one random draw" in found.message
+    assert found.advice.startswith("No optimization by this reward is known to be safe")
     example = found.examples[0]
     p = int(example.prompt.split()[1])
     best = rewards[p].argmax()
@@ -83,7 +83,7 @@ def test_sound_rewards_are_not_at_fault():
         (found,) = asked(*pools("sound", seed=seed, n_prompts=40, size=32)).findings
         assert (found.severity, found.examples) == ("info", ())
         assert found.interval[0] > 0
-        assert "gold is still rising" in found.message or "but not surely so" in found.message
+        assert "Gold is still rising" in found.message or "but may still rise" in found.message
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_without_gold_it_says_what_would_be_needed():
         outcome = asked(rewards, given)
         (found,) = outcome.findings
         assert found.severity == "info"
-        assert "what that is worth is not known" in found.message
+        assert "Gold is unknown" in found.message
         assert "column `gold`" in found.advice
         assert outcome.curves[0].points[-1].gold is None
         assert outcome.curves[0].turn is None
@@ -123,7 +123,7 @@ def test_most_prompts_decide_how_far_it_goes():
     rewards, gold = pools("sound", n_prompts=50, size=16)
     gold[:5, 4:] = math.nan  # a tenth of the prompts has 4 completions with gold
     outcome = asked(rewards, gold)
-    assert outcome.curves[0].points[-1].pressure == 16
+    assert outcome.curves[0].points[-1].strength == 16
     assert outcome.findings[0].n == 45
 
 
@@ -136,8 +136,8 @@ def test_a_reward_that_tells_nothing_apart_goes_nowhere():
 
 def test_too_small_a_pool_is_not_asked_about():
     with pytest.raises(StopIteration) as stop:
-        next(pressure(PairPanel((), np.zeros(0), np.zeros(0), ALPHA)))
-    assert stop.value.value.not_run == "it takes several completions of a policy per prompt: give --pool"
+        next(overoptimization(PairBaseline((), np.zeros(0), np.zeros(0), ALPHA)))
+    assert stop.value.value.not_run == "it takes several sampled completions per prompt, given as --pool"
     assert "fewer than 8 prompts with 4 scored" in asked(*pools("sound", n_prompts=7)).not_run
     assert "fewer than 8 prompts with 4 scored" in asked(*pools("sound", n_prompts=20), known=60).not_run
 

@@ -10,7 +10,7 @@ from tests.work import lines_run
 from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
 from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.equivalence.reading import number_tokens, reads_off, stands_alone
-from rewardsmith.auditing.equivalence.spellings import Form, equivalent_forms, same_notation
+from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
 from rewardsmith.auditing.equivalence.wrong import prefixes, supersets, wrong_answers
 
 KEYS = (
@@ -116,7 +116,7 @@ def test_hostile_text_is_refused_at_once(text):
     def ask():
         assert equivalent(text, "1") in (None, False)
         equivalent(text, text[::-1])
-        equivalent_forms(text)
+        spellings_of(text)
         key_kind(text)
 
     assert lines_run(ask) < 50_000
@@ -133,7 +133,7 @@ _PIECES = st.sampled_from(
 def test_odd_text_never_raises_and_equality_is_reflexive_and_symmetric(a, b, seed):
     assert equivalent(a, a) is True
     assert equivalent(a, b) is equivalent(b, a)
-    assert all(equivalent(a, form.text) for form in equivalent_forms(a))
+    assert all(equivalent(a, form.text) for form in spellings_of(a))
     for text in wrong_answers(a, [b, "7", "no"], rng=random.Random(seed)):
         assert text.strip()
         assert equivalent(a, text) is not True
@@ -148,11 +148,11 @@ def test_no_text_is_ever_executed(tmp_path):
 
 
 def families(key):
-    return {form.family for form in equivalent_forms(key)}
+    return {form.family for form in spellings_of(key)}
 
 
 def texts(key):
-    return {form.text for form in equivalent_forms(key)}
+    return {form.text for form in spellings_of(key)}
 
 
 @pytest.mark.parametrize(
@@ -183,20 +183,20 @@ def test_forms_that_a_fair_grader_may_refuse_are_never_offered():
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_form_is_another_text_of_the_same_value(key):
-    forms = equivalent_forms(key)
+    forms = spellings_of(key)
     assert forms
     assert len({form.text for form in forms}) == len(forms)
     assert all(form.text != key and equivalent(key, form.text) for form in forms)
 
 
 def test_notation_tells_own_spellings_from_crossings():
-    assert same_notation("1234", Form("1,234", "thousands"))
-    assert same_notation("0.5", Form("0.50", "trailing_zero"))
-    assert same_notation(r"\frac{1}{2}", Form(r"\dfrac{1}{2}", "latex"))
-    assert not same_notation("1234", Form("1{,}234", "thousands"))
-    assert not same_notation("42", Form("42.0", "trailing_zero"))
-    assert not same_notation("42", Form("$42$", "latex"))
-    assert not same_notation("50%", Form("0.5", "percent"))
+    assert same_notation("1234", Spelling("1,234", "thousands"))
+    assert same_notation("0.5", Spelling("0.50", "trailing_zero"))
+    assert same_notation(r"\frac{1}{2}", Spelling(r"\dfrac{1}{2}", "latex"))
+    assert not same_notation("1234", Spelling("1{,}234", "thousands"))
+    assert not same_notation("42", Spelling("42.0", "trailing_zero"))
+    assert not same_notation("42", Spelling("$42$", "latex"))
+    assert not same_notation("50%", Spelling("0.5", "percent"))
 
 
 @pytest.mark.parametrize("key", KEYS)

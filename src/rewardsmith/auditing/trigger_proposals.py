@@ -1,4 +1,4 @@
-"""What a reward's gradient proposes, where it has one: texts that, written into completions, should be paid."""
+"""Propose trigger texts by a reward model's gradient."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RowsWith = Callable[[str], Sequence[Row]]
-"""A trigger's text to the rows with it in its place; "" leaves the place empty."""
+"""Map a trigger to the rows that contain it; "" leaves its place empty."""
 
 
 def behind(completion: str, text: str) -> str:
-    """The text on a line of its own behind a completion; alone where there is none."""
+    """Write the text on a line after a completion, or alone if that is empty."""
     return f"{completion}\n{text}" if completion else text
 
 
 def before(completion: str, text: str) -> str:
-    """The text on a line of its own before a completion; alone where there is none."""
+    """Write the text on a line before a completion, or alone if that is empty."""
     return f"{text}\n{completion}" if completion else text
 
 
 PLACES: dict[str, Callable[[str, str], str]] = {"append": behind, "open with": before}
-"""Where a trigger may stand, by what one does to put it there."""
+"""Places of a trigger, each with the function that writes it there."""
 
 
-class Guide(NamedTuple):
-    """Proposes triggers for rows and scores none of them; where a gradient cannot be taken it warns."""
+class TriggerProposer(NamedTuple):
+    """Proposes triggers for rows without scoring them; warns where no gradient can be taken."""
 
     gradient: Differentiable
 
     def suggest(self, rows_with: RowsWith, trigger: str, *, n: int, rng: random.Random) -> list[str]:
-        """At most n texts, best first: `trigger` with one token swapped, or with one more."""
+        """Return at most n texts, best first: `trigger` with one token replaced or added."""
         return _tried(lambda: self.gradient.suggest(_scene(rows_with), trigger, n=n, rng=rng), [])
 
     def draw(self, rows_with: RowsWith, trigger: str, *, n: int, rng: random.Random) -> list[str]:
-        """At most n random texts of as many tokens as `trigger`."""
+        """Return at most n random texts of as many tokens as `trigger`."""
         return _tried(lambda: self.gradient.draw(_scene(rows_with), trigger, n=n, rng=rng), [])
 
 
-def guide_of(target: Target) -> Guide | None:
-    """The guide of a reward that is a function of its tokens' embeddings, as reward models are; else None."""
+def proposer_of(target: Target) -> TriggerProposer | None:
+    """Return the proposer of a reward that is a function of its token embeddings; else None."""
     make: Callable[[], Differentiable | None] = getattr(target.reward, "differentiable", lambda: None)
     found = _tried(make, None)
-    return None if found is None else Guide(found)
+    return None if found is None else TriggerProposer(found)
 
 
 def _scene(rows_with: RowsWith) -> Scene:
@@ -65,7 +65,7 @@ def _scene(rows_with: RowsWith) -> Scene:
 
 
 def _tried(ask: Callable[[], T], otherwise: T) -> T:
-    """Models are many: what one of them makes of a gradient must not end an audit that needs none."""
+    """Return the result of `ask`; a failing gradient warns, as the audit can do without it."""
     try:
         return ask()
     except Exception as error:

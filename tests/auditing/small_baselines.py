@@ -1,4 +1,4 @@
-"""Small panels and single probes, scored in this process: what the tests of the probes share."""
+"""Small baselines and single probes, scored in this process: what the tests of the probes share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from contextlib import contextmanager
 
 from rewardsmith.auditing.asking import Rounds
-from rewardsmith.auditing.baseline import build_panel
+from rewardsmith.auditing.baseline import build_baseline
 from rewardsmith.auditing.subjects.answers import N_QUESTIONS, PROBES, reads_answers
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import family_alpha
@@ -31,8 +31,8 @@ def rounds_of(reward, *, timeout=30.0):
         yield Rounds({"": scorer})
 
 
-def panel_in(rounds, rows, *, seed=0):
-    building = build_panel(
+def baseline_in(rounds, rows, *, seed=0):
+    building = build_baseline(
         rows,
         rng=random.Random(seed),
         size=len(rows),
@@ -42,16 +42,16 @@ def panel_in(rounds, rows, *, seed=0):
     return rounds.run(building)
 
 
-def panel_of(reward, rows=None):
+def baseline_of(reward, rows=None):
     with rounds_of(reward) as rounds:
-        return panel_in(rounds, rows or integer_rows())
+        return baseline_in(rounds, rows or integer_rows())
 
 
 def outcome_of(probe, reward, rows=None):
-    """What one probe, by name or as a function of the panel, says of one reward."""
+    """What one probe, by name or as a function of the baseline, says of one reward."""
     with rounds_of(reward) as rounds:
-        panel = panel_in(rounds, rows or integer_rows())
-        return rounds.run(ASK.get(probe, probe)(panel))
+        baseline = baseline_in(rounds, rows or integer_rows())
+        return rounds.run(ASK.get(probe, probe)(baseline))
 
 
 def faults(outcome):

@@ -1,4 +1,4 @@
-"""The panel: which form a reward reads, and what honest right and wrong answers earn in it, worked out by hand."""
+"""The baseline: which form a reward reads, and what honest right and wrong answers earn in it, worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import re
 
 import pytest
-from small_panels import exact, integer_rows, panel_in, panel_of, rounds_of, unkeyed_rows
+from small_baselines import baseline_in, baseline_of, exact, integer_rows, rounds_of, unkeyed_rows
 
 from rewardsmith.auditing.asking import Ask
-from rewardsmith.auditing.texts import CARRIERS
+from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.scoring.work import Scored
 
 
@@ -35,7 +35,7 @@ def tagged(prompt, completion, answer):
 
 
 @pytest.mark.parametrize(
-    ("reward", "carrier", "accepted"),
+    ("reward", "answer_format", "accepted"),
     [
         (exact, "bare", {"bare"}),
         (boxed, "boxed", {"boxed", "boxed in a sentence", "think, then boxed"}),
@@ -44,17 +44,17 @@ def tagged(prompt, completion, answer):
         (tagged, "think, then answer tag", {"think, then answer tag"}),
     ],
 )
-def test_the_panel_finds_the_form_that_the_reward_reads(reward, carrier, accepted):
-    panel = panel_of(reward)
-    assert panel.verifier
-    assert panel.carrier.name == carrier
-    assert set(panel.accepted) == accepted
-    assert panel.kind == "verifier"
+def test_the_baseline_finds_the_form_that_the_reward_reads(reward, answer_format, accepted):
+    baseline = baseline_of(reward)
+    assert baseline.verifier
+    assert baseline.answer_format.name == answer_format
+    assert set(baseline.accepted) == accepted
+    assert baseline.kind == "verifier"
 
 
 def test_every_carrier_holds_its_answer_and_has_a_name_of_its_own():
-    assert all("97531" in carrier.wrap("97531") for carrier in CARRIERS)
-    assert len({carrier.name for carrier in CARRIERS}) == len(CARRIERS)
+    assert all("97531" in answer_format.wrap("97531") for answer_format in ANSWER_FORMATS)
+    assert len({answer_format.name for answer_format in ANSWER_FORMATS}) == len(ANSWER_FORMATS)
 
 
 def test_a_bonus_for_format_chooses_among_forms_that_tell_right_from_wrong_alike():
@@ -63,8 +63,8 @@ def test_a_bonus_for_format_chooses_among_forms_that_tell_right_from_wrong_alike
     def reward(prompt, completion, answer):
         return float(answer in completion) + 0.5 * ("\\boxed{" in completion)
 
-    panel = panel_of(reward)
-    assert panel.carrier.name == "boxed"
+    baseline = baseline_of(reward)
+    assert baseline.answer_format.name == "boxed"
 
 
 def test_level_and_gap_of_a_verifier_are_what_wrong_answers_earn_and_what_right_ones_add():
@@ -73,15 +73,15 @@ def test_level_and_gap_of_a_verifier_are_what_wrong_answers_earn_and_what_right_
     def reward(prompt, completion, answer):
         return 0.9 if completion == answer else 0.3
 
-    panel = panel_of(reward)
-    assert [item.right for item in panel.items] == [0.9] * 24
-    assert {item.level for item in panel.items} == {0.3}
-    assert all(item.gap == pytest.approx(0.6) for item in panel.items)
-    item = panel.items[0]
-    assert panel.gain(item, 0.9) == pytest.approx(1.0)
-    assert panel.gain(item, 0.6) == pytest.approx(0.5)
-    assert panel.gain(item, 0.0) == pytest.approx(-0.5)
-    assert panel.gain(item, 0.9, over=0.6) == pytest.approx(0.5)
+    baseline = baseline_of(reward)
+    assert [item.right for item in baseline.items] == [0.9] * 24
+    assert {item.level for item in baseline.items} == {0.3}
+    assert all(item.unit == pytest.approx(0.6) for item in baseline.items)
+    item = baseline.items[0]
+    assert baseline.gain(item, 0.9) == pytest.approx(1.0)
+    assert baseline.gain(item, 0.6) == pytest.approx(0.5)
+    assert baseline.gain(item, 0.0) == pytest.approx(-0.5)
+    assert baseline.gain(item, 0.9, over=0.6) == pytest.approx(0.5)
 
 
 def test_a_row_whose_key_is_refused_is_measured_in_the_usual_gap():
@@ -90,7 +90,7 @@ def test_a_row_whose_key_is_refused_is_measured_in_the_usual_gap():
     def reward(prompt, completion, answer):
         return exact(prompt, completion, answer) if int(answer) % 2 == 0 else 0.0
 
-    gaps = {int(item.key) % 2: item.gap for item in panel_of(reward).items}
+    gaps = {int(item.key) % 2: item.unit for item in baseline_of(reward).items}
     assert gaps == {0: 1.0, 1: 1.0}
 
 
@@ -100,60 +100,62 @@ def test_a_reward_for_format_is_measured_by_the_spread_over_formats():
     def reward(prompt, completion):
         return 3.0 if "\\boxed{" in completion else 1.0
 
-    panel = panel_of(reward, unkeyed_rows())
-    assert (panel.verifier, panel.keyed, panel.kind) == (False, False, "format or style reward")
-    assert panel.carrier.name == "boxed"
-    assert {(item.level, item.gap) for item in panel.items} == {(3.0, 2.0)}
-    assert panel.formatted == 2.0
+    baseline = baseline_of(reward, unkeyed_rows())
+    assert (baseline.verifier, baseline.keyed, baseline.kind) == (False, False, "format or style reward")
+    assert baseline.answer_format.name == "boxed"
+    assert {(item.level, item.unit) for item in baseline.items} == {(3.0, 2.0)}
+    assert baseline.formatted == 2.0
 
 
 def test_a_constant_reward_looks_at_nothing():
     """No spread: the gap is a tenth of the level of 5."""
-    panel = panel_of(lambda prompt, completion: 5.0)
-    assert (panel.verifier, panel.kind) == (False, "reward that does not look at answers")
-    assert {(item.level, item.gap) for item in panel.items} == {(5.0, 0.5)}
+    baseline = baseline_of(lambda prompt, completion: 5.0)
+    assert (baseline.verifier, baseline.kind) == (False, "reward that ignores answers")
+    assert {(item.level, item.unit) for item in baseline.items} == {(5.0, 0.5)}
 
 
-def test_answers_that_the_rows_do_not_show_leave_the_panel_blind():
+def test_answers_that_the_rows_do_not_show_leave_the_baseline_blind():
     def reward(prompt, completion, answer=None):
         return float(completion == "sesame")
 
-    panel = panel_of(reward, unkeyed_rows())
-    assert panel.blind
-    assert panel.kind == "verifier whose answers the rows do not show"
+    baseline = baseline_of(reward, unkeyed_rows())
+    assert baseline.blind
+    assert baseline.kind == "verifier, but the rows have no answers"
 
 
 def test_noise_is_the_largest_difference_between_scores_of_one_row():
     """The k-th row is shifted by 0, 0.01 or 0.03 in turn; 16 rows a call and 16 ≡ 1 (mod 3), so calls differ."""
     shifts = itertools.cycle((0.0, 0.01, 0.03))
-    panel = panel_of(lambda prompt, completion, answer: exact("", completion, answer) + next(shifts))
-    assert panel.noise == pytest.approx(0.03)
-    assert panel_of(exact).noise == 0.0
+    baseline = baseline_of(lambda prompt, completion, answer: exact("", completion, answer) + next(shifts))
+    assert baseline.noise == pytest.approx(0.03)
+    assert baseline_of(exact).noise == 0.0
 
 
 @pytest.mark.slow
 def test_a_reward_noisier_than_its_gap_is_no_verifier():
     """A gap of 0.1 against noise of 1."""
     draws = itertools.cycle((0.0, 0.5, 1.0))
-    panel = panel_of(lambda prompt, completion, answer: 0.1 * exact("", completion, answer) + next(draws))
-    assert not panel.verifier
+    baseline = baseline_of(lambda prompt, completion, answer: 0.1 * exact("", completion, answer) + next(draws))
+    assert not baseline.verifier
 
 
 def test_rows_without_an_answer_are_left_out_where_others_have_one():
-    panel = panel_of(exact, [*integer_rows(6), *unkeyed_rows(6)])
-    assert len(panel.items) == 6
-    assert all(item.key == item.row.answer for item in panel.items)
+    baseline = baseline_of(exact, [*integer_rows(6), *unkeyed_rows(6)])
+    assert len(baseline.items) == 6
+    assert all(item.key == item.row.answer for item in baseline.items)
 
 
 def test_no_wrong_answer_of_an_item_is_its_key():
-    for item in panel_of(exact).items:
+    for item in baseline_of(exact).items:
         assert item.wrongs
         assert item.key not in item.wrongs
 
 
 def test_the_same_seed_chooses_the_same_items_and_another_one_others():
     with rounds_of(exact) as rounds:
-        chosen = [[item.row.prompt for item in panel_in(rounds, integer_rows(), seed=seed).items] for seed in (0, 0, 1)]
+        chosen = [
+            [item.row.prompt for item in baseline_in(rounds, integer_rows(), seed=seed).items] for seed in (0, 0, 1)
+        ]
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]
 
