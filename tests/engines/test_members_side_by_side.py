@@ -150,7 +150,7 @@ def test_evaluation_gives_the_mean_of_the_members(world, starts):
 
 
 def test_what_cannot_be_stacked_is_refused(world, starts):
-    with pytest.raises(ValueError, match=r"StackedMembers: 1 members are nothing to stack. Pass two"):
+    with pytest.raises(ValueError, match=r"StackedMembers: got 1 members, which is too few to stack. Pass two"):
         StackedMembers(starts[:1])
     wider = copy.deepcopy(starts[0].config)
     wider.intermediate_size *= 2
