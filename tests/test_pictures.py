@@ -60,5 +60,14 @@ def test_letters_and_lines_stand_out_on_either_page(color):
         assert (bright + 0.05) / (dark + 0.05) >= 3.0  # WCAG 2.1, 1.4.11: graphical objects
 
 
+def test_black_letters_turn_light_in_the_dark():
+    figure = Figure()
+    figure.text(0.5, 0.5, "black by default")
+    style, _, rest = svg_of(picture_uri(figure)).partition("</style>")
+    assert re.findall(r":root\{fill:(#[0-9a-f]{6});", style) == ["#1c2330", IN_THE_DARK["#1c2330"]]
+    assert 'id="text_1"' in rest
+    assert "#000000" not in rest
+
+
 def test_a_color_that_is_not_ours_stays():
     assert 'fill="#123456"' in themed_svg('<svg><path fill="#123456"/></svg>')

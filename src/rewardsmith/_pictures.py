@@ -33,6 +33,8 @@ def themed_svg(svg: str) -> str:
         svg = svg.replace(color, f"var(--c{place})")
     light = "".join(f"--c{place}:{color};" for place, color in enumerate(used))
     dark = "".join(f"--c{place}:{IN_THE_DARK[color]};" for place, color in enumerate(used))
+    # Matplotlib writes no color where it is black, as of letters: they take that of the root.
+    light, dark = f"fill:#1c2330;{light}", f"fill:{IN_THE_DARK['#1c2330']};{dark}"
     style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
     end = svg.index(">", svg.index("<svg")) + 1
     return svg[:end] + style + svg[end:]

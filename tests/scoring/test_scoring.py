@@ -696,7 +696,7 @@ def test_a_notebook_shows_scores_as_a_table_beside_their_rows_and_they_stay_a_li
     assert json.loads(json.dumps(rewards_of(found))) == [1.0, 0.0, None]
     table = found._repr_html_()
     assert table.startswith("<p>2 of 3 rows scored, 1 none, mean 0.5</p><table>")
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
     assert rows == [
         ["", "prompt", "completion", "reward", "why unscored"],
         ["0", "prompt", "a", "1", ""],

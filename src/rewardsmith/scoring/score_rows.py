@@ -30,7 +30,7 @@ class Scores(list[Scored]):
         reasons = Counter(score.reason for score in self if score.reward is None)
         counts = [f"{len(known):,} of {len(self):,} rows scored", *(f"{n:,} {why}" for why, n in reasons.items())]
         counts += [f"mean {fmean(known):.4g}"] if known else []
-        lines = [("", "prompt", "completion", "reward", "why unscored")]
+        lines = []
         for place, (row, found) in enumerate(zip(self.rows, self, strict=False)):
             if place == SHOWN_ROWS:
                 lines.append(("…", f"{len(self) - SHOWN_ROWS:,} more rows", "", "", ""))
@@ -40,7 +40,8 @@ class Scores(list[Scored]):
             lines.append((str(place), row.prompt_text, row.text, reward, why))
         cells = ["".join(f'<td style="text-align: left">{_shown(text)}</td>' for text in line) for line in lines]
         body = "".join(f"<tr>{line}</tr>" for line in cells)
-        return f"<p>{_shown(', '.join(counts))}</p><table><tbody>{body}</tbody></table>"
+        head = "<tr><th></th><th>prompt</th><th>completion</th><th>reward</th><th>why unscored</th></tr>"
+        return f"<p>{_shown(', '.join(counts))}</p><table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def _shown(text: str) -> str:
