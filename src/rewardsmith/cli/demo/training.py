@@ -111,6 +111,6 @@ def draw(arms: Sequence[Arm]) -> list[Figure]:
                 means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
                 axes.plot(points, means, color=color, linewidth=2, label=label)
             axes.set(title=arm.name, xlabel="training step", ylabel="mean over the batch", ylim=(-0.03, 1.03))
-            axes.legend(loc="lower right", frameon=False, fontsize=10)
+            figure.legend(loc="outside lower center", ncols=2, fontsize=10)
             figures.append(figure)
     return figures
