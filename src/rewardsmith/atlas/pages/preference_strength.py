@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain, Results, mean_of
-from rewardsmith.atlas.figures import curves, plain, spread
+from rewardsmith.atlas.criteria import All, AtLeast, LowerBound, PairedGain
+from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import parameters
 from rewardsmith.data import cross_fit_masks, relabel, strength_of_votes
 from rewardsmith.data.relabeling import Relabeled
@@ -20,9 +21,6 @@ from rewardsmith.objectives import normalized_weights
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs, PreferenceWorld, margins, pair_accuracy, train_pairs
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CRITERION = All(
     AtLeast("spearman/cross_fit", 0.95),
@@ -139,13 +137,4 @@ def fresh(n: int, world: World, streams: Streams) -> BatchedMLP:
     return BatchedMLP((16, world.width, world.width, 1), lead=(1, n), streams=streams)
 
 
-def figure(results: Results, axes: Axes) -> None:
-    """How many labels are right in each tenth of strength, and what correcting them is worth."""
-    axes.axhline(1 - mean_of(results, "wrong/labels"), color="C1", linestyle="--", label="all labels")
-    label = ("tenth of the pairs, by strength of the label", "share of right labels")
-    curves(results, axes, at=range(1, 11), lines={"labels of this tenth": "right/tenth_{0}"}, label=label)
-    gains = []
-    for arm in ("flip20", "drop20", "sign", "sign_in_sample", "flip_top"):
-        gain, half = spread(results, f"accuracy/{arm} − accuracy/base")
-        gains.append(f"{plain(arm)} {gain:+.3f} ± {half:.3f}")
-    axes.text(0.97, 0.15, "\n".join(["accuracy gained", *gains]), transform=axes.transAxes, ha="right", fontsize=8)
+figure = partial(dots, series={"accuracy": "accuracy/{}"}, label="accuracy on clean pairs")
