@@ -128,6 +128,10 @@ def test_build_runs_what_a_folder_lacks_says_so_and_resumes(tmp_path):
         assert len(runs.read_text().splitlines()) == 8
     with only_page(tmp_path / "pages", MODULE.replace("1 / 3", "1 / 2")):
         stale = atlas(*build, "--no-run")
+        assert atlas(*build).exit_code == 0  # runs again, on the seeds that were held
+        assert {
+            tuple(run["seeds"]) for run in json.loads((tmp_path / "kept" / "toy.json").read_text())["runs"].values()
+        } == {(5,)}
     assert stale.exit_code == 0
     assert "Stale: the code of page toy changed after its results ran." in stale.stderr
 

@@ -175,14 +175,15 @@ def build_command(
             needed.mkdir(parents=True, exist_ok=True)
             TemporaryFile(dir=needed).close()  # an hour of runs is not lost to a folder that cannot be written to
         for place, page in enumerate(chosen, start=1):
+            held = read_results(folder, page)
             if no_run:
-                held = read_results(folder, page)
                 if names := lacking(held._replace(stale=False), page, seeds=asked):
                     missing.append(f"{page.slug} ({', '.join(names)})")
                 elif held.stale:
                     typer.echo(f"Stale: the code of page {page.slug} changed after its results ran.", err=True)
             else:
-                run = partial(_with_progress, page.slug, asked or _seeds(None, seed_start, 3), workers=workers)
+                seeds_of_page = asked or next((r.seeds for r in held.runs.values()), _seeds(None, seed_start, 3))
+                run = partial(_with_progress, page.slug, seeds_of_page, workers=workers)
                 held = complete(folder, page, seeds=asked, run=run)
                 said = "; ".join(f"{name} {'not ' * (not r.verdict.passed)}passed" for name, r in held.runs.items())
                 typer.echo(f"[{place}/{len(chosen)}] {page.slug}: {said}", err=True)
