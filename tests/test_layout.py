@@ -31,7 +31,6 @@ OPEN_TO_ALL = {"types", "errors", "describe", "_check", "_disk", "_pictures", "_
 TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers", "ray"}
 LONGEST_FILE, LONGEST_BODY, LONGEST_PAGE = 400, 80, 250
 STILL_TOO_LONG = {
-    "dynamic_beta",
     "master_keys",
     "reward_calibration",
     "reward_inconsistency",

@@ -76,12 +76,17 @@ class BatchedGPT(nn.Module):
             parameter.data = parameter.data[list(index)].clone()
         return chosen
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """Map (S, B, T) tokens to (S, B, T, d) normalized last hidden states; a position sees those up to itself."""
+    def hidden(self, ids: Tensor, also: Tensor | None = None) -> Tensor:
+        """Map (S, B, T) tokens to (S, B, T, d) normalized last hidden states; a position sees those up to itself.
+
+        The embeddings of tokens `also` (S, B, k ≤ T) are added at the first k positions.
+        """
         check_shape("BatchedGPT.hidden", "ids", ids, len(self), None, None)
         n_models, n_rows, n_positions = ids.shape
         model = torch.arange(n_models)[:, None, None]
         states = self.tokens[model, ids] + self.positions[:, None, :n_positions]
+        if also is not None:
+            states = states + F.pad(self.tokens[model, also], (0, 0, 0, n_positions - also.shape[-1]))
         width = states.shape[-1]
         x = states.flatten(1, 2)  # (S, B·T, d)
         for layer in range(N_LAYERS):
@@ -94,6 +99,6 @@ class BatchedGPT(nn.Module):
         """Map (S, B, T, d) hidden states to (S, B, T, V) logits of the next token."""
         return torch.bmm(hidden.flatten(1, 2), self.readout).view(*hidden.shape[:3], -1)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, also: Tensor | None = None) -> Tensor:
         """Map (S, B, T) tokens to (S, B, T, V) logits; those at t predict token t + 1."""
-        return self.logits(self.hidden(ids))
+        return self.logits(self.hidden(ids, also))

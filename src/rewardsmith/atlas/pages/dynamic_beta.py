@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith.atlas.criteria import All, LowerBound, PairedGain
@@ -17,7 +15,7 @@ from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import rows
 from rewardsmith.objectives import bt_loss, centering_loss, dpo_loss, dynamic_beta, margin_weight, normalized_weights
 from rewardsmith.worlds import Streams
-from rewardsmith.worlds.batched_gpt import attended
+from rewardsmith.worlds.batched_gpt import BatchedGPT
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import PreferenceWorld, margins, pair_accuracy, train_pairs
 from rewardsmith.worlds.response_pool import expected, policy_at_kl
@@ -33,8 +31,7 @@ CRITERION = All(
     PairedGain("accuracy/shuffled_critique", over="accuracy/self_critique", at_most=0.0),
 )
 DIGITS, LENGTH = 10, 4  # of the second part: digits, and how many an answer has
-BAD, GOOD, READ = DIGITS, DIGITS + 1, DIGITS + 2  # tokens: a critique's two verdicts, and where the score is read
-VOCABULARY = DIGITS + 3
+BAD, GOOD, READ = 20, 21, 22  # tokens behind an answer's digits and a prompt's: two verdicts, and where scores are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,164 +123,93 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     return [row | critics(seed, world, broken) for row, seed in zip(rows(table), seeds, strict=True)]
 
 
-class Answers(NamedTuple):
-    """n pairs of one seed, the better answer first: prompts (n, L) and answers (n, 2, L) in digits, right (n, 2, L)."""
+def answered(n: int, image: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
+    """Draw (n, 2, 2, L) digits of n pairs of answers, each behind its prompt's, and (n, 2, L) which of them are right.
 
-    prompts: Tensor
-    answers: Tensor
-    right: Tensor
-
-
-def answered(n: int, image: Tensor, streams: Streams) -> Answers:
-    """n pairs whose answers have different numbers of right digits; a digit is right half of the time.
-
-    A digit is right where it is the prompt's image (10,) at its place. Where two answers are alike right, one digit of
-    the second is set right, or wrong if all are right.
+    The answer of more right digits is first; half of all digits are right. A digit is right where it is the prompt's
+    image (10,) at its place. Of two answers with equally many, the second gets one more, or one less if all are right.
     """
-    prompts = streams.randint(DIGITS, n, LENGTH)[0]
-    truth = image[prompts][:, None]  # (n, 1, L)
+    prompts = streams.randint(DIGITS, n, LENGTH)[0][:, None]  # (n, 1, L)
     right = streams.rand(n, 2, LENGTH)[0] < 0.5
-    tied = right[:, 0].sum(-1) == right[:, 1].sum(-1)
-    every = right[:, 1].all(-1)
+    tied, every = right[:, 0].sum(-1) == right[:, 1].sum(-1), right[:, 1].all(-1)
     at = (right[:, 1].to(torch.int8) - every[:, None].to(torch.int8)).argmin(dim=-1)  # a wrong one; the first if none
-    turned = F.one_hot(at, LENGTH).bool() & tied[:, None]
-    right = torch.stack([right[:, 0], right[:, 1] ^ turned], dim=1)
-    wrong = (truth + 1 + streams.randint(DIGITS - 1, n, 2, LENGTH)[0]) % DIGITS
-    answers = torch.where(right, truth, wrong)
+    right[:, 1] ^= F.one_hot(at, LENGTH).bool() & tied[:, None]
+    wrong = (image[prompts] + 1 + streams.randint(DIGITS - 1, n, 2, LENGTH)[0]) % DIGITS
+    answers = torch.where(right, image[prompts], wrong)
     order = right.sum(-1).argsort(dim=-1, descending=True)[..., None].expand_as(right)
-    return Answers(prompts, answers.gather(1, order), right.gather(1, order))
+    return torch.stack([prompts.expand_as(answers), answers.gather(1, order)], dim=2), right.gather(1, order)
 
 
-class CriticGPT(nn.Module):
-    """M decoders, alike at the start, with a head that predicts the next token and one that scores.
+def read(models: BatchedGPT, answers: Tensor, critiques: Tensor) -> Tensor:
+    """Return (M, B, L + k + 1, V) logits on answers (B, 2, L) behind prompts and the first k tokens of their critiques.
 
-    A sequence is the answer, each of whose tokens carries the prompt's digit at its place, the critique, and a last
-    token at which the score is read.
+    Each token of an answer carries the prompt's digit at its place. The score is the last place's logit of READ.
     """
-
-    def __init__(self, n_models: int, streams: Streams, *, width: int, n_heads: int = 4, n_layers: int = 2) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-
-        def drawn(*shape: int) -> Tensor:
-            """One draw, of which every model has a copy, scaled by the width of the inputs."""
-            start = streams.randn(*shape)[0] / math.sqrt(shape[-2])
-            return start.expand(n_models, *shape).clone()
-
-        def weights(n: int, *shape: int) -> nn.ParameterList:
-            return nn.ParameterList([drawn(*shape) for _ in range(n)])
-
-        self.token, self.asked, self.place = (
-            nn.Parameter(math.sqrt(n) * drawn(n, width)) for n in (VOCABULARY, DIGITS, 2 * LENGTH + 1)
-        )
-        self.mix = weights(n_layers, width, 3 * width)
-        self.out, self.up = weights(n_layers, width, width), weights(n_layers, width, 4 * width)
-        self.down = weights(n_layers, 4 * width, width)
-        self.next_token, self.score = nn.Parameter(drawn(width, VOCABULARY)), nn.Parameter(drawn(width, 1))
-
-    def forward(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, B, T, V) logits of the next token and (M, B, T) scores, at each place of sequences ids (M, B, T).
-
-        Prompts (M, B, L) are added to the first L places.
-        """
-        n_models, n_rows, n_places = ids.shape
-        model = torch.arange(n_models)[:, None, None]
-        asked = F.pad(self.asked[model, prompts], (0, 0, 0, n_places - prompts.shape[-1]))
-        x = (self.token[model, ids] + self.place[:, None, :n_places] + asked).flatten(1, 2)  # (M, B·T, d)
-        for mix, out, up, down in zip(self.mix, self.out, self.up, self.down, strict=True):
-            x = x + torch.bmm(attended(x, mix, n_rows, self.n_heads), out)
-            x = x + torch.bmm(F.gelu(torch.bmm(F.layer_norm(x, x.shape[-1:]), up)), down)
-        x = F.layer_norm(x, x.shape[-1:])
-        logits = torch.bmm(x, self.next_token).view(n_models, n_rows, n_places, -1)
-        return logits, torch.bmm(x, self.score).view(n_models, n_rows, n_places)
-
-
-def sequences(answers: Tensor, critiques: Tensor) -> Tensor:
-    """(..., 2L + 1) token ids of answers and critiques (..., L), and the token to be read."""
-    return torch.cat([answers, critiques, torch.full_like(answers[..., :1], READ)], dim=-1)
+    asked, given = answers.expand(len(models), -1, -1, -1).unbind(dim=2)
+    ids = torch.cat([given, critiques, torch.full_like(given[..., :1], READ)], dim=-1)
+    return models.logits(models.hidden(ids, asked + DIGITS))
 
 
 def train_critics(
-    models: CriticGPT,
-    pairs: Answers,
-    critiques: Tensor,
-    world: World,
-    streams: Streams,
-    *,
-    critic_weight: Sequence[float],
+    models: BatchedGPT, answers: Tensor, critiques: Tensor, world: World, streams: Streams, weight: Tensor
 ) -> None:
     """Score the better answer higher after its critique, and write that critique; in place.
 
         ℓ = −log σ(r⁺ − r⁻) + 0.01 (r⁺ + r⁻)² + w (NLL of the critiques, per token)
 
-    `critiques` (M, n, 2, L) in BAD and GOOD are what each model is shown and taught, `critic_weight` its w.
+    `critiques` (M, n, 2, L) in BAD and GOOD are what each model is shown and taught, `weight` (M,) its w.
     """
-    n_models, n, _, length = critiques.shape
-    model, weight = torch.arange(n_models)[:, None], torch.tensor(list(critic_weight))
     for _ in adam_steps(models.parameters(), world.critic_steps, learning_rate=world.critic_learning_rate):
-        picks = streams.randint(n, world.critic_batch)[0]
-        said = critiques[model, picks].flatten(1, 2)  # (M, 2·batch, L)
-        prompts = pairs.prompts[picks][:, None].expand(-1, 2, -1).flatten(0, 1).expand(n_models, -1, -1)
-        answers = pairs.answers[picks].flatten(0, 1).expand(n_models, -1, -1)
-        logits, scores = models(prompts, sequences(answers, said))
-        chosen, rejected = scores[..., -1].unflatten(1, (-1, 2)).unbind(dim=-1)
-        spoken = logits[:, :, length - 1 : 2 * length - 1].flatten(1, 2)  # each predicts the next verdict
-        critic = F.cross_entropy(spoken.transpose(1, 2), said.flatten(1), reduction="none").mean(dim=1)  # (M,)
+        picks = streams.randint(len(answers), world.critic_batch)[0]
+        critique = critiques[:, picks].flatten(1, 2)  # (M, 2·batch, L)
+        logits = read(models, answers[picks].flatten(0, 1), critique)
+        chosen, rejected = logits[:, :, -1, READ].view(len(weight), -1, 2).unbind(dim=-1)
+        spoken = logits[:, :, LENGTH - 1 : 2 * LENGTH - 1].flatten(1, 2)  # each predicts the next verdict
+        critic = F.cross_entropy(spoken.transpose(1, 2), critique.flatten(1), reduction="none").mean(dim=1)  # (M,)
         losses = (bt_loss(chosen, rejected) + centering_loss(chosen, rejected, coef=0.01)).mean(dim=1) + weight * critic
         torch.autograd.backward(losses.sum())
 
 
 @torch.no_grad()
-def written_critiques(models: CriticGPT, prompts: Tensor, answers: Tensor) -> Tensor:
-    """(M, n, L) what each model itself says of answers (n, L), the likelier verdict at each place."""
-    asked, ids = (given.expand(len(models.token), -1, -1) for given in (prompts, answers))
-    for _ in range(prompts.shape[-1]):
-        logits, _ = models(asked, ids)
-        verdict = torch.where(logits[:, :, -1, GOOD] > logits[:, :, -1, BAD], GOOD, BAD)
-        ids = torch.cat([ids, verdict[..., None]], dim=-1)
-    return ids[..., prompts.shape[-1] :]
-
-
-@torch.no_grad()
-def critic_scores(models: CriticGPT, prompts: Tensor, answers: Tensor, critiques: Tensor) -> Tensor:
-    """(M, n) scores of answers (n, L) after critiques (M, n, L)."""
-    asked, given = (digits.expand(len(critiques), -1, -1) for digits in (prompts, answers))
-    scores: Tensor = models(asked, sequences(given, critiques))[1]
-    return scores[..., -1]
+def written_critiques(models: BatchedGPT, answers: Tensor) -> Tensor:
+    """Write (M, n, L) critiques of answers (n, 2, L), the likelier verdict at each place."""
+    written = torch.empty(len(models), len(answers), 0, dtype=torch.int64)
+    for _ in range(LENGTH):
+        last = read(models, answers, written)[:, :, -2]  # at the token before READ
+        written = torch.cat([written, torch.where(last[..., GOOD] > last[..., BAD], GOOD, BAD)[..., None]], dim=-1)
+    return written
 
 
 def critics(seed: int, world: World, broken: bool) -> dict[str, float]:
-    """Pair accuracy of three decoders: taught true critiques, critiques in random order, and no critique.
+    """Measure three decoders' pair accuracy: taught true critiques, critiques in random order, and no critique.
 
     One seed at a time, in single precision, where the order of sums may depend on what runs beside.
     """
     streams = Streams([seed], dtype=torch.float32)
     image = streams.randperm(DIGITS)[0]
-    pairs, test = (answered(n, image, streams) for n in (world.n_critiqued, world.n_critic_test))
-    true, answer_key = (torch.where(data.right, GOOD, BAD) for data in (pairs, test))
+    (pairs, right), (test, known) = (answered(n, image, streams) for n in (world.n_critiqued, world.n_critic_test))
+    true, key = (torch.where(which, GOOD, BAD) for which in (right, known))
     shuffled = true.gather(-1, streams.rand(*true.shape)[0].argsort(dim=-1))
     critiques = torch.stack([shuffled if broken else true, shuffled, torch.full_like(true, READ)])
-    models = CriticGPT(len(critiques), streams, width=world.critic_width)
-    train_critics(models, pairs, critiques, world, streams, critic_weight=(1.0, 1.0, 0.0))
-    own = torch.stack([written_critiques(models, test.prompts, test.answers[:, k]) for k in (0, 1)], dim=2)
+    start = BatchedGPT(READ + 1, 2 * LENGTH + 1, streams=streams, width=world.critic_width, embedding_std=1.0)
+    models = start.take([0] * len(critiques))
+    train_critics(models, pairs, critiques, world, streams, torch.tensor([1.0, 1.0, 0.0]))
+    own = torch.stack([written_critiques(models, test[:, k]) for k in (0, 1)], dim=2)
     own[2] = READ  # the third writes nothing: it is shown as many blank tokens as the others have verdicts
     ranked = []  # (M,) shares of the pairs in which the better answer scores more, after own critiques and true ones
-    for said in (own, answer_key.expand_as(own)):
-        better, worse = (critic_scores(models, test.prompts, test.answers[:, k], said[:, :, k]) for k in (0, 1))
-        ranked.append((better > worse).double().mean(dim=-1).tolist())
+    with torch.no_grad():
+        for critique in (own, key.expand_as(own)):
+            better, worse = (read(models, test[:, k], critique[:, :, k])[:, :, -1, READ] for k in (0, 1))
+            ranked.append((better > worse).double().mean(dim=-1).tolist())
     return {
         "accuracy/self_critique": ranked[0][0],
         "accuracy/oracle_critique": ranked[1][0],
         "accuracy/shuffled_critique": ranked[0][1],
         "accuracy/scalar": ranked[0][2],
-        "verdicts/self_critique": float((own[0] == answer_key).float().mean()),
+        "verdicts/self_critique": float((own[0] == key).float().mean()),
     }
 
 
-figure = partial(
-    dots,
-    series={"gold": "gold/{}"},
-    rows=("dpo", "mm_dpo", "mm_dpo_k2", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125",
-          "shuffled", "loss_weight"),
-    label="gold of each β at a KL of 2 nats (standard deviations)",
-)  # fmt: skip
+SHOWN = ("dpo", "mm_dpo", "clip_margin", "drop", "unit_margin", "oracle_margin", "fixed_beta_125", "loss_weight")
+LABEL = "gold of each β at a KL of 2 nats (standard deviations)"
+figure = partial(dots, series={"gold": "gold/{}"}, rows=SHOWN, label=LABEL)
