@@ -109,7 +109,7 @@ def plane(
         name, height = level
         up.append((mean_of(results, height) if isinstance(height, str) else height, 0.0))
         axes.axhline(up[-1][0], color=INK, linewidth=0.8, linestyle="--", label=name)
-    axes.set(xlabel=x[1], ylabel=y[1], xlim=_limits(across), ylim=_limits(up))
+    axes.set(xlabel=x[1], ylabel=fill(y[1], 32), xlim=_limits(across), ylim=_limits(up))
     _legend(axes)
 
 
@@ -139,13 +139,14 @@ def curves(
         means, widths = np.array(spreads).T
         style = "--" if name.startswith(dashed) or len(axes.lines) > 5 else "-"  # there are six colors
         (line,) = axes.plot(places, means, style, marker=marker, markersize=4, label=name)
-        axes.fill_between(places, means - widths, means + widths, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.fill_between(places, means - widths, means + widths, color=line.get_color(), alpha=0.1, linewidth=0)
         drawn += spreads
     axes.axhline(0.0, color=INK, linewidth=0.6)
     if doubling:
         axes.set_xscale("log", base=2)
+        axes.tick_params(axis="x", labelsize=7)
     axes.set_xticks(places, [str(place) for place in (at.values() if isinstance(at, Mapping) else at)])
-    axes.set(xlabel=label[0], ylabel=label[1], ylim=_limits(drawn))
+    axes.set(xlabel=label[0], ylabel=fill(label[1], 32), ylim=_limits(drawn))
     _legend(axes)
 
 
@@ -159,9 +160,10 @@ def _limits(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _legend(axes: Axes) -> None:
-    figure, lines = axes.figure, math.ceil(len(axes.get_legend_handles_labels()[0]) / 2)
-    figure.set_figheight(figure.get_figheight() + 0.17 * lines)  # type: ignore[union-attr]
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure, labels = axes.figure, axes.get_legend_handles_labels()[1]
+    columns = 1 if max(map(len, labels)) > 28 else 2
+    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(labels) / columns))  # type: ignore[union-attr]
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
 
 
 def picture(draw: Callable[[Axes], None]) -> str:
