@@ -42,13 +42,13 @@ class Paper:
 
 @cache
 def load_catalogue() -> tuple[Paper, ...]:
-    """All papers, by number."""
+    """Return all papers, by number."""
     text = files("rewardsmith.atlas").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return tuple(sorted((Paper(**entry) for entry in tomllib.loads(text)["paper"]), key=lambda paper: paper.number))
 
 
 def find_paper(number: int) -> Paper:
-    """The paper with this number.
+    """Return the paper with this number.
 
     Raises:
         ValueError: the catalogue has no such number.
@@ -60,7 +60,7 @@ def find_paper(number: int) -> Paper:
 
 
 def page_of(paper: Paper) -> Page | None:
-    """The page that reproduces a paper, if it has been written."""
+    """Return the page that reproduces a paper, if it has been written."""
     return next((page for page in read_pages() if page.paper == paper.number), None)
 
 

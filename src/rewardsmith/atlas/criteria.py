@@ -36,12 +36,12 @@ class Criterion(Protocol):
     """What judges results and prints itself."""
 
     def judge(self, results: Results) -> Verdict:
-        """The verdict over these seeds."""
+        """Judge the results over these seeds."""
         ...
 
 
 def values_of(results: Results, name: str) -> NDArray[np.float64]:
-    """(n seeds,) the numbers of one result.
+    """Return (n seeds,) the numbers of one result.
 
     Raises:
         ValueError: the experiment returned no such result, or no seeds.
@@ -78,7 +78,7 @@ class Within:
         return f"mean {self.name} ≤ {self.high:g}" if lowest else f"mean {self.name} in [{self.low:g}, {self.high:g}]"
 
     def judge(self, results: Results) -> Verdict:
-        """Passed where the mean over seeds lies in the closed interval."""
+        """Pass where the mean over seeds lies in the closed interval."""
         mean = mean_of(results, self.name)
         return Verdict(self.low <= mean <= self.high, str(self), f"{mean:.4g}")
 
@@ -121,7 +121,7 @@ class Equal:
         return f"{self.name} = {self.to} within {self.tol:g} on every seed"
 
     def judge(self, results: Results) -> Verdict:
-        """Passed where the largest difference over seeds is at most `tol`."""
+        """Pass where the largest difference over seeds is at most `tol`."""
         worst = float(np.abs(values_of(results, self.name) - values_of(results, self.to)).max())
         return Verdict(worst <= self.tol, str(self), f"largest difference {worst:.3g}")
 
@@ -158,7 +158,7 @@ class PairedGain:
         return f"{text}, exact sign-flip p ≤ {self.p_value:g} where that many seeds ran"
 
     def judge(self, results: Results) -> Verdict:
-        """Passed where the mean paired difference lies within the bounds, and is significant if that is asked."""
+        """Pass where the mean paired difference lies within the bounds, and is significant if that is asked."""
         gain = values_of(results, self.name) - values_of(results, self.over)
         mean = float(gain.mean())
         passed = (self.at_least is None or mean >= self.at_least) and (self.at_most is None or mean <= self.at_most)
@@ -201,7 +201,7 @@ class LowerBound:
         return f"lower 95 % bound of {what} > {self.above:g} (the mean, where fewer than {self.least_seeds} seeds ran)"
 
     def judge(self, results: Results) -> Verdict:
-        """Passed where the bound lies above `above`, or the mean where too few seeds ran; NaN never passes."""
+        """Pass where the bound lies above `above`, or the mean where too few seeds ran; NaN never passes."""
         values = values_of(results, self.name)
         if self.over is not None:
             values = values - values_of(results, self.over)
@@ -260,7 +260,7 @@ class All:
         return "; and ".join(str(part) for part in self.parts)
 
     def judge(self, results: Results) -> Verdict:
-        """Passed where every part passes; the parts' verdicts are kept."""
+        """Pass where every part passes; the parts' verdicts are kept."""
         parts = tuple(part.judge(results) for part in self.parts)
         held = sum(part.passed for part in parts)
         return Verdict(held == len(parts), str(self), f"{held} of {len(parts)} parts hold", parts)
@@ -279,7 +279,7 @@ class RankAgreement:
         return f"Spearman of {self.metric} and {self.other} over {len(self.arms)} arms' means ≥ {self.at_least:g}"
 
     def judge(self, results: Results) -> Verdict:
-        """Passed where the rank correlation of the arms' means over seeds is at least `at_least`."""
+        """Pass where the rank correlation of the arms' means over seeds is at least `at_least`."""
         means = [[mean_of(results, f"{m}/{arm}") for m in (self.metric, self.other)] for arm in self.arms]
         rho = float(rank_correlations(means)[0, 1])
         return Verdict(rho >= self.at_least, str(self), f"{rho:.3g}")

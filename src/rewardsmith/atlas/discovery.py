@@ -25,13 +25,13 @@ def load_page(slug: str) -> LoadedPage:
 
 @cache
 def read_pages() -> tuple[Page, ...]:
-    """All pages by paper number, read from their files, so that no page's imports run."""
+    """Return all pages by paper number, read from their files, so that no page's imports run."""
     modules = (path for path in Path(next(iter(pages.__path__))).glob("*.py") if path.stem != "__init__")
     return tuple(sorted(map(Page.read, modules), key=lambda page: page.paper))
 
 
 def find_page(identifier: str) -> Page:
-    """The page with this paper number or slug.
+    """Return the page with this paper number or slug.
 
     Raises:
         ValueError: there is none.

@@ -195,7 +195,7 @@ class LoadedPage:
 
     @classmethod
     def of(cls, module: ModuleType, page: Page) -> LoadedPage:
-        """The page that a module holds.
+        """Return the page that a module holds.
 
         Raises:
             TypeError: the module lacks a part of the interface.
@@ -219,7 +219,7 @@ class LoadedPage:
 
 
 def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
-    """The page's world with parameters changed from text, converted to the type of their default.
+    """Return the page's world with parameters changed from text, converted to the type of their default.
 
     Raises:
         ValueError: a name is not declared, or a value does not convert.
