@@ -22,6 +22,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from typer.testing import CliRunner
 
+from rewardsmith.atlas import find_paper, read_pages
 from rewardsmith.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -167,13 +168,27 @@ def lines(exports: list[Export]) -> str:
     return "".join(f"| [`{export.name}`][{export.path}] | {export.summary} |\n" for export in exports)
 
 
+@cache
+def reproduced() -> dict[str, str]:
+    """Return for the path of each component the links to the pages of the atlas that show it."""
+    found: dict[str, str] = {}
+    for page in read_pages():
+        if (RESULTS / f"{page.slug}.json").is_file():
+            link = f"[{page.paper} {find_paper(page.paper).name}](../atlas/{page.slug}.html)"
+            for component in page.components:
+                found[component] = f"{found[component]}, {link}" if component in found else link
+    return found
+
+
 def entry(export: Export) -> str:
-    """Return the place of one name: signature and docstring, and an example of a guide where it has none itself."""
+    """Return the place of one name: its docstring, an example where that has none, and its pages in the atlas."""
     text = f"::: {export.path}\n\n"
     found = examples().get((export.module, export.name))
     if ">>>" not in export.doc and found:
         origin = f", from the guide [{found.title}](../{found.file})" if found.title else ""
         text += f"**Example**{origin}:\n\n```{found.language}\n{found.code}```\n\n"
+    if export.path in reproduced():
+        text += f"**Atlas**: {reproduced()[export.path]}\n\n"
     return text
 
 

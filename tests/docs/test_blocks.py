@@ -22,6 +22,7 @@ from tests.small_models import llama_policy, saved
 from typer.testing import CliRunner
 
 from rewardsmith.cli import app
+from rewardsmith.worlds import ArithmeticLM
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -48,6 +49,9 @@ def folder(tmp_path, monkeypatch):
         trainer.args.max_steps = 2
         return transformers.Trainer.train(trainer, *args, **kwargs)
 
+    build = ArithmeticLM.build.__func__
+    few = classmethod(lambda cls, *args, **options: build(cls, *args, **options | {"steps": 40}))
+    monkeypatch.setattr(ArithmeticLM, "build", few)
     for online in (trl.GRPOTrainer, trl.RLOOTrainer):
         monkeypatch.setattr(online, "train", briefly, raising=False)
     monkeypatch.setattr(transformers.training_args, "is_torch_bf16_gpu_available", lambda: True)  # TRL's default
