@@ -54,7 +54,7 @@ def _given(caller: str, rewards: Tensor, confidence: Tensor) -> Tensor:
     return torch.where(rewards == 1, stated, 1 - stated)
 
 
-def _paid(
+def _combined(
     rewards: Tensor, given: Tensor, score: Tensor, accuracy_weight: float, weight: float, missing: float | None
 ) -> Tensor:
     """Return (B,) a·z + w·S of the probability `given`."""
@@ -97,7 +97,7 @@ def brier_reward(
     tensor([ 0.7500, -1.0000])
     """
     given = _given("brier_reward", rewards, confidence)
-    return _paid(rewards, given, -((1 - given) ** 2), accuracy_weight, weight, missing)
+    return _combined(rewards, given, -((1 - given) ** 2), accuracy_weight, weight, missing)
 
 
 @declares(_traits)
@@ -114,7 +114,7 @@ def spherical_reward(
     A proper rule, 0 for a right answer with certainty. q̃, arguments and result as in `brier_reward`.
     """
     given = _given("spherical_reward", rewards, confidence)
-    return _paid(rewards, given, given / torch.hypot(given, 1 - given) - 1, accuracy_weight, weight, missing)
+    return _combined(rewards, given, given / torch.hypot(given, 1 - given) - 1, accuracy_weight, weight, missing)
 
 
 @declares(_log_traits)
@@ -136,7 +136,7 @@ def log_score_reward(
     """
     check_range("log_score_reward", "eps", eps, 0.0, 0.49)
     given = _given("log_score_reward", rewards, confidence)
-    return _paid(rewards, given, given.clamp(eps, 1 - eps).log(), accuracy_weight, weight, missing)
+    return _combined(rewards, given, given.clamp(eps, 1 - eps).log(), accuracy_weight, weight, missing)
 
 
 @declares(_traits)
@@ -154,7 +154,7 @@ def linear_reward(
     `brier_reward`.
     """
     given = _given("linear_reward", rewards, confidence)
-    return _paid(rewards, given, given - 1, accuracy_weight, weight, missing)
+    return _combined(rewards, given, given - 1, accuracy_weight, weight, missing)
 
 
 class Incentive(NamedTuple):

@@ -25,7 +25,7 @@ def better_first(values: Tensor, asked: Tensor) -> Tensor:
     return values.gather(2, order[..., None].expand_as(values))
 
 
-def told(features: Tensor, asked: Tensor, n: int) -> Tensor:
+def joined(features: Tensor, asked: Tensor, n: int) -> Tensor:
     """Join the asked quality and the features of an answer to the inputs of a model.
 
         [one-hot q, e, q ⊗ e]

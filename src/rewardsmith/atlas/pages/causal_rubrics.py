@@ -20,7 +20,7 @@ from rewardsmith.data.causal import Direction
 from rewardsmith.objectives import bt_loss, tie_loss
 from rewardsmith.types import Text
 from rewardsmith.worlds import Streams
-from rewardsmith.worlds.asked_qualities import asked_for, better_first, random_rotation, told
+from rewardsmith.worlds.asked_qualities import asked_for, better_first, joined, random_rotation
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.response_pool import best_of_n
 from rewardsmith.worlds.training import adam_steps
@@ -88,7 +88,7 @@ def features(query: Tensor, content: Tensor, style: Tensor, rotation: Tensor) ->
     """(S, n, k, inputs) of what is asked, and of skills and style, which a rotation hides."""
     both = torch.cat([content, style], dim=-1)
     seen = torch.bmm(both.flatten(1, -2), rotation).view(both.shape)
-    return told(seen, query[..., None].expand(seen.shape[:-1]), content.shape[-1])
+    return joined(seen, query[..., None].expand(seen.shape[:-1]), content.shape[-1])
 
 
 class Bank(NamedTuple):

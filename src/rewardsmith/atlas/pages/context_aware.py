@@ -18,7 +18,7 @@ from rewardsmith.measures.contexts import context_error_bound
 from rewardsmith.transforms import mixture_score
 from rewardsmith.transforms.contexts import profile_posterior
 from rewardsmith.worlds import Streams
-from rewardsmith.worlds.asked_qualities import better_first, random_rotation, told
+from rewardsmith.worlds.asked_qualities import better_first, joined, random_rotation
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.preference_world import Pairs, train_pairs
 from rewardsmith.worlds.streams import sample_index
@@ -97,7 +97,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     def scores(values: Tensor) -> Tensor:
         every = torch.arange(none + 1).expand(*values.shape[:-1], -1)
         shown = looks(values, rotation)[..., None, :].expand(*every.shape, -1)
-        found: Tensor = models(told(shown, every, none + 1).flatten(1, -2)[:, None])
+        found: Tensor = models(joined(shown, every, none + 1).flatten(1, -2)[:, None])
         return found.view(len(seeds), len(ARMS), *every.shape[1:])
 
     # Pairs as users label them, told the right context, another, none, or as `chosen_only` was trained.
@@ -157,7 +157,7 @@ def trained(rotation: Tensor, world: World, streams: Streams, broken: bool) -> B
         (opposed, (reversing, torch.full_like(reversing, none)), {"chosen_only"}),
     ]
     chosen, rejected = (
-        torch.cat([told(looks(values[:, :, k], rotation), said[k], none + 1) for values, said, _ in parts], dim=1)
+        torch.cat([joined(looks(values[:, :, k], rotation), said[k], none + 1) for values, said, _ in parts], dim=1)
         for k in (0, 1)
     )
     allowed = [torch.tensor([arm in arms for arm in ARMS]).repeat(v.shape[1], 1).T for v, _, arms in parts]
