@@ -63,10 +63,7 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding in the schema of `report.json`."""
-        record = asdict(self)
-        record["interval"] = None if self.interval is None else list(self.interval)
-        record |= {"examples": [asdict(example) for example in self.examples], "remedies": list(self.remedies)}
-        return record
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 def clip(text: str) -> str:
