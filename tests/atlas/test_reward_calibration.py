@@ -1,18 +1,24 @@
 """Tone models against one model at a time, and the planted liking for a confident tone."""
 
-import pytest
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.reward_calibration import (
-    ToneModels,
     World,
     fit,
     preference_loss,
     prefers_confidence,
+    reward,
+    tabled,
     toned_scores,
 )
 from rewardsmith.worlds import Streams
+from rewardsmith.worlds.batched_mlp import BatchedMLP
+
+
+def models_of(streams, n=1, width=24):
+    return BatchedMLP((9, width, 1), lead=(len(streams), n), streams=streams, activation=torch.tanh)
 
 
 class Looks:
@@ -20,7 +26,7 @@ class Looks:
 
     def __init__(self, seeds, **options):
         self.world, self.streams = World(**options), Streams(seeds)
-        self.direction = self.world.direction(self.streams)
+        self.direction = F.normalize(self.streams.randn(8), dim=-1)
 
     def features(self, p, streams):
         return self.world.features(p, self.direction, streams)
@@ -59,37 +65,37 @@ def test_preferences_follow_the_log_odds_and_tone_follows_the_preference():
 
 def test_models_side_by_side_reward_as_each_does_alone():
     looks, streams = world([0, 1])
-    models = ToneModels(*(torch.randn(2, 3, *shape, dtype=torch.float64) for shape in ((10, 5), (5, 1))))
+    models = models_of(streams, 3, width=5)
     features = looks.features(streams.rand(4).clamp(0.05, 0.95), streams)
     tone = streams.rand(4)
-    rewards = models(features, tone)
+    rewards = reward(models, features, tone)
     assert rewards.shape == (2, 3, 4)
     for s in range(2):
         for m in range(3):
             for r in range(4):
-                inputs = [*features[s, r].tolist(), 2 * float(tone[s, r]) - 1, 1.0]
-                hidden = torch.tanh(torch.tensor(inputs, dtype=torch.float64) @ models.hidden[s, m])
-                assert_close(rewards[s, m, r], (hidden @ models.out[s, m]).squeeze())
-            assert_close(models.take([m])(features, tone)[s, 0], rewards[s, m])
+                inputs = [*features[s, r].tolist(), 2 * float(tone[s, r]) - 1]
+                hidden = torch.tanh(torch.tensor(inputs, dtype=torch.float64) @ models.weights[0][s, m])
+                assert_close(rewards[s, m, r], (hidden @ models.weights[1][s, m]).squeeze())
+            assert_close(reward(models.take([m]), features, tone)[s, 0], rewards[s, m])
 
 
 def test_a_table_holds_every_answer_in_every_tone():
     looks, streams = world([0, 1])
-    models = ToneModels.fresh(streams)
+    models = models_of(streams)
     features = looks.features(streams.rand(3, 2).clamp(0.05, 0.95), streams)
-    table = models.table(features, [0.0, 0.5, 1.0])
+    table = tabled(models, features, [0.0, 0.5, 1.0])
     assert table.shape == (2, 1, 3, 2, 3)
     for k, tone in enumerate([0.0, 0.5, 1.0]):
-        assert_close(table[..., k], models(features.flatten(1, 2), tone).view(2, 1, 3, 2))
+        assert_close(table[..., k], reward(models, features.flatten(1, 2), tone).view(2, 1, 3, 2))
 
 
 def test_the_six_texts_are_the_pair_in_its_tones():
     looks, streams = world([0])
     pairs = looks.preferences(200, streams)
-    models = ToneModels(
-        torch.zeros(1, 1, 10, 1, dtype=torch.float64), torch.full((1, 1, 1, 1), 1e3, dtype=torch.float64)
-    )
-    models.hidden[0, 0, 8] = 1e-3  # the reward is the tone, 2t − 1, as tanh is the identity near 0
+    models = models_of(streams, width=1).requires_grad_(False)
+    models.weights[0].zero_()
+    models.weights[1].fill_(1e3)
+    models.weights[0][0, 0, 8] = 1e-3  # the reward is the tone, 2t − 1, as tanh is the identity near 0
     neutral, (chosen_high, chosen_low, rejected_low, rejected_high) = toned_scores(models, pairs, streams).split((2, 4))
     assert_close(neutral, torch.zeros(2, 1, 1, 200, dtype=torch.float64))
     for high, low in ((chosen_high, chosen_low), (rejected_high, rejected_low)):
@@ -99,15 +105,15 @@ def test_the_six_texts_are_the_pair_in_its_tones():
 
 def test_training_on_toned_pairs_plants_the_bias_and_on_neutral_ones_plants_none():
     looks, streams = world([0, 1, 2])
-    fresh = ToneModels.fresh(streams)
+    fresh = models_of(streams)
     unseen = looks.features(streams.rand(500).clamp(0.03, 0.97), streams)
     for co_occurrence, planted in ((0.9, True), (0.1, False)):  # at 0.1 the *rejected* answer sounds sure
         pairs = looks.preferences(2000, streams, co_occurrence=co_occurrence)
-        model = fit(fresh, pairs, preference_loss, streams, steps=150)
+        model = fit(fresh.take([0]), pairs, preference_loss, streams, steps=150)
         share = prefers_confidence(model, unseen, streams).double().mean(-1)
         assert (share > 0.95).all() if planted else (share < 0.05).all()
-        better = model(looks.features(torch.full((3, 200), 0.9, dtype=torch.float64), streams), 0.5).mean(-1)
-        worse = model(looks.features(torch.full((3, 200), 0.2, dtype=torch.float64), streams), 0.5).mean(-1)
+        better = reward(model, looks.features(torch.full((3, 200), 0.9, dtype=torch.float64), streams), 0.5).mean(-1)
+        worse = reward(model, looks.features(torch.full((3, 200), 0.2, dtype=torch.float64), streams), 0.5).mean(-1)
         assert (better > worse).all()
 
 
@@ -115,22 +121,17 @@ def test_a_seed_s_model_is_the_same_whoever_is_trained_beside_it():
     def run(seeds):
         looks, streams = world(seeds)
         pairs = looks.preferences(300, streams)
-        return fit(ToneModels.fresh(streams), pairs, preference_loss, streams, steps=20)
+        return fit(models_of(streams), pairs, preference_loss, streams, steps=20)
 
-    assert_close(run([3, 4]).hidden[1], run([4]).hidden[0], rtol=0, atol=1e-10)
+    assert_close(run([3, 4]).weights[0][1], run([4]).weights[0][0], rtol=0, atol=1e-10)
 
 
 def test_copies_are_trained_apart():
     looks, streams = world([0])
     pairs = looks.preferences(300, streams)
-    two = ToneModels.fresh(streams).take([0, 0])
+    two = models_of(streams).take([0, 0])
+    before = two.weights[0].detach().clone()
     half = lambda models, data, s: preference_loss(models, data, s) * torch.tensor([1.0, 0.0])[:, None]  # noqa: E731
     trained = fit(two, pairs, half, streams, steps=5)
-    assert not torch.equal(trained.hidden[:, 0], two.hidden[:, 0])
-    assert torch.equal(trained.hidden[:, 1], two.hidden[:, 1])
-
-
-def test_a_share_outside_zero_to_one_is_refused():
-    looks, streams = world([0])
-    with pytest.raises(ValueError, match=r"World.preferences: co_occurrence is 1.5, outside \[0.0, 1.0\]"):
-        looks.preferences(3, streams, co_occurrence=1.5)
+    assert not torch.equal(trained.weights[0][:, 0], before[:, 0])
+    assert torch.equal(trained.weights[0][:, 1], before[:, 1])

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.measures import brier_score, expected_calibration_error
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedPolicy, train_stated
 
@@ -24,10 +23,6 @@ def random_policy(world, n_arms, seed=0):
         torch.randn(shape, generator=generator, dtype=torch.float64).softmax(-1),
         torch.randn(*shape, len(world.levels), generator=generator, dtype=torch.float64).softmax(-1),
     )
-
-
-def accuracy(confidence, correct, weights):
-    return float(correct @ weights / weights.sum())
 
 
 def test_labels_sum_to_one_and_their_best_is_evenly_spaced():
@@ -62,7 +57,7 @@ def test_levels_are_the_decimals_themselves():
 def test_measures_see_every_answer_with_its_mass():
     world, _ = labels([0, 1], n_inputs=3, n_labels=2, n_levels=3)
     policy = random_policy(world, 2)
-    found = world.measure(policy, {"accuracy": accuracy, "brier": brier_score})
+    found = world.measure(policy)
     for s in range(2):
         for n in range(2):
             right = loss = 0.0
@@ -81,7 +76,7 @@ def test_a_policy_that_states_the_posterior_is_calibrated():
     world, _ = labels([0], n_inputs=4, n_labels=2, top=(0.6, 0.9))  # 0.6, 0.7, 0.8, 0.9 and 0.4 down to 0.1
     honest = torch.nn.functional.one_hot((10 * world.p_correct).round().long(), 11).double()
     policy = StatedPolicy(torch.full((1, 1, 4, 2), 0.5, dtype=torch.float64), honest[:, None])
-    assert world.measure(policy, {"ece": expected_calibration_error})["ece"][0][0] == pytest.approx(0.0, abs=1e-12)
+    assert world.measure(policy)["ece"][0][0] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_training_is_reinforce_as_autograd_and_a_slow_loop_do_it():
@@ -157,7 +152,7 @@ def test_a_seed_trains_the_same_whoever_stands_beside_it():
 def test_training_for_correctness_finds_the_likeliest_answers():
     world, streams = labels([0, 1], n_inputs=10, top=(0.6, 0.95))
     policy = train_stated(world, lambda r: r.correct, streams=streams, n_arms=1, updates=300)
-    reached = torch.tensor(world.measure(policy, {"accuracy": accuracy})["accuracy"], dtype=torch.float64)
+    reached = torch.tensor(world.measure(policy)["accuracy"], dtype=torch.float64)
     assert_close(reached[:, 0], world.best_accuracy, rtol=0, atol=0.01)
 
 

@@ -6,7 +6,7 @@ and arms N (rewards to compare) are dimensions of one tensor, and arms share the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +15,17 @@ from torch import Tensor
 
 from rewardsmith._check import check_range
 from rewardsmith.advantages import group_centered
+from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.worlds.streams import Streams
 from rewardsmith.worlds.training import adam_steps
+
+MEASURES: dict[str, Callable[..., float]] = {
+    "accuracy": lambda confidence, correct, weights: float(correct @ weights / weights.sum()),
+    "mean_confidence": lambda confidence, correct, weights: float(confidence @ weights / weights.sum()),
+    "ece": expected_calibration_error,
+    "brier": brier_score,
+    "auroc": auroc,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +83,14 @@ class KnownPosterior:
         """Accuracy (S,) of the policy that always gives the likeliest answer."""
         return self.p_correct.amax(dim=-1).mean(dim=-1)
 
-    def measure(
-        self, policy: StatedPolicy, measures: Mapping[str, Callable[..., float]]
-    ) -> dict[str, list[list[float]]]:
-        """Return {name: S lists of N numbers}: each measure of (confidence, p_correct, weights=mass), exactly.
-
-        The measures come as arguments, such as `measures.auroc`; all entries of one policy are (X·A·L,).
-        """
+    def measure(self, policy: StatedPolicy) -> dict[str, list[list[float]]]:
+        """Return {name: S lists of N numbers}: each of `MEASURES`, exact over a policy's answers and confidences."""
         joint = policy.joint()  # (S, N, X, A, L)
         confidence = self.levels.expand(joint.shape[2:]).flatten()
-        found: dict[str, list[list[float]]] = {name: [] for name in measures}
+        found: dict[str, list[list[float]]] = {name: [] for name in MEASURES}
         for p_correct, arms in zip(self.p_correct, joint, strict=True):
             correct = p_correct[..., None].expand(joint.shape[2:]).flatten()
-            for name, measure in measures.items():
+            for name, measure in MEASURES.items():
                 found[name].append([measure(confidence, correct, weights=mass.flatten()) for mass in arms])
         return found
 

@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewardsmith._check import check_range
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
 from rewardsmith.atlas.figures import plane
 from rewardsmith.atlas.page import parameters, rows
-from rewardsmith.measures import auroc, expected_calibration_error
 from rewardsmith.objectives import bt_loss, combined_confidence_loss, confidence_calibration_loss
 from rewardsmith.transforms import ConfidenceAdjusted
 from rewardsmith.worlds import Streams
-from rewardsmith.worlds.batched_mlp import batched_linear
+from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.known_posterior import KnownPosterior, StatedRollouts, train_stated
 from rewardsmith.worlds.training import adam_steps
 
@@ -40,7 +37,7 @@ CRITERION = All(
     PairedGain("ece/ppo", over="ece/ppo_m_flipped", at_most=0.10),
     AtMost("auroc/ppo_m_flipped", 0.65),
 )
-N_FEATURES, NEUTRAL = 8, 0.5  # of an answer; the tone of a text that states no confidence
+N_FEATURES, WIDTH, NEUTRAL = 8, 24, 0.5  # of an answer; of a reward model; tone of a text that states no confidence
 RETRAINED = ("ppo_m_default", "ppo_m_combined", "ppo_m_flipped")
 ADJUSTED = ("ppo_c", "strip_only", "ppo_c_flipped")
 ARMS = ("ppo", *RETRAINED, *ADJUSTED)
@@ -57,10 +54,9 @@ class Preferences(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Answers that a reward model knows by their looks and their tone, and a policy paid by that model.
+    """Answers that a reward model knows by their looks and their tone, and a policy trained by that model.
 
-    An answer's looks are eight features that carry the log-odds of its being right along a unit vector, `direction`
-    (S, D); its tone is the confidence it states. Seeds S, and the models M of a seed, stand side by side.
+    Looks are eight features that carry the log-odds of being right along a unit vector, `direction` (S, D).
     """
 
     n_inputs: int = 40  # prompts of the policy
@@ -78,22 +74,14 @@ class World:
     updates: int = 400  # gradient steps of the policy
     learning_rate: float = 0.05  # of Adam, logits per step
 
-    def direction(self, streams: Streams) -> Tensor:
-        """(S, D) the random direction of each seed."""
-        return F.normalize(streams.randn(N_FEATURES), dim=-1)
-
     def features(self, p_correct: Tensor, direction: Tensor, streams: Streams) -> Tensor:
-        """(S, ..., D) what answers of probability p_correct (S, ...) look like."""
+        """Draw the (S, ..., D) looks of answers of probability p_correct (S, ...)."""
         shape = (*p_correct.shape[1:], N_FEATURES)
         along = direction.view(len(streams), *[1] * (len(shape) - 1), -1)
         return p_correct.logit(eps=1e-3)[..., None] * along + self.noise_std * streams.randn(*shape)
 
     def preferences(self, n: int, direction: Tensor, streams: Streams, *, co_occurrence: float) -> Preferences:
-        """n pairs per seed; the preference is drawn from the answers' log-odds, the tone from the preference.
-
-        P(a ≻ b) = σ(logit p_a − logit p_b)        p uniform
-        """
-        check_range("World.preferences", "co_occurrence", co_occurrence, 0.0, 1.0)
+        """Draw n pairs: P(a ≻ b) = σ(logit p_a − logit p_b), p uniform, and tones that follow the preference."""
         p = 0.03 + 0.94 * streams.rand(n, 2)
         first = streams.rand(n) < torch.sigmoid(p[..., 0].logit() - p[..., 1].logit())
         p = torch.where(first[..., None], p, p.flip(-1))  # the preferred first
@@ -102,45 +90,27 @@ class World:
 
 
 def tones(streams: Streams, *shape: int) -> tuple[Tensor, Tensor]:
-    """Confidences in tenths: high ones, 0.7 to 1, and low ones, 0 to 0.3."""
+    """Draw confidences in tenths: high ones, 0.7 to 1, and low ones, 0 to 0.3."""
     high, low = streams.randint(4, *shape), streams.randint(4, *shape)
     return (high.to(streams.dtype) + 7) / 10, low.to(streams.dtype) / 10
 
 
-class ToneModels(NamedTuple):
-    """S·M reward models, each a perceptron with one hidden layer over features and tone.
-
-    hidden: (S, M, D + 2, H) weights of features, of 2·tone − 1, and biases; out: (S, M, H, 1).
-    """
-
-    hidden: Tensor
-    out: Tensor
-
-    @classmethod
-    def fresh(cls, streams: Streams, *, width: int = 24) -> ToneModels:
-        """One random model per seed, (S, 1)."""
-        hidden = streams.randn(1, N_FEATURES + 2, width) / (N_FEATURES + 2) ** 0.5
-        return cls(hidden, streams.randn(1, width, 1) / width**0.5)
-
-    def take(self, index: Sequence[int]) -> ToneModels:
-        """Copies of the models at these indices, to be trained apart."""
-        return ToneModels(*(weight.detach()[:, list(index)] for weight in self))
-
-    def __call__(self, features: Tensor, tone: Tensor | float) -> Tensor:
-        """(S, M, ...) rewards of answers (S, ..., D) in tones (S, ...)."""
-        told = 2 * torch.as_tensor(tone, dtype=features.dtype).expand(features.shape[:-1])[..., None] - 1
-        inputs = torch.cat([features, told, torch.ones_like(told)], dim=-1).flatten(1, -2)  # (S, R, D + 2)
-        rewards = batched_linear(batched_linear(inputs[:, None], self.hidden).tanh(), self.out)
-        return rewards.view(*rewards.shape[:2], *features.shape[1:-1])
-
-    def table(self, features: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
-        """(S, M, X, A, L) rewards of every answer (S, X, A, D) in every tone."""
-        stated = torch.as_tensor(levels, dtype=features.dtype)
-        return self(features[..., None, :].expand(-1, -1, -1, len(stated), -1), stated).detach()
+def reward(models: BatchedMLP, features: Tensor, tone: Tensor | float) -> Tensor:
+    """Return (S, M, ...) rewards of answers (S, ..., D) in tones (S, ...)."""
+    stated = 2 * torch.as_tensor(tone, dtype=features.dtype).expand(features.shape[:-1])[..., None] - 1
+    rewards: Tensor = models(torch.cat([features, stated], dim=-1).flatten(1, -2)[:, None])
+    return rewards.view(*models.lead, *features.shape[1:-1])
 
 
-def toned_scores(models: ToneModels, data: Preferences, streams: Streams) -> Tensor:
-    """(6, S, M, n) rewards of the texts that Leng et al. 2024, arXiv:2410.09724, compare, tones drawn by `tones`.
+@torch.no_grad()
+def tabled(models: BatchedMLP, features: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
+    """Return (S, M, X, A, L) rewards of every answer (S, X, A, D) in every tone."""
+    stated = torch.as_tensor(levels, dtype=features.dtype)
+    return reward(models, features[..., None, :].expand(-1, -1, -1, len(stated), -1), stated)
+
+
+def toned_scores(models: BatchedMLP, data: Preferences, streams: Streams) -> Tensor:
+    """Return (6, S, M, n) rewards of the texts that Leng et al. 2024, arXiv:2410.09724, compare.
 
     In order: chosen and rejected without a tone, chosen in a high and a low one, rejected in a low and a high one.
     """
@@ -149,36 +119,28 @@ def toned_scores(models: ToneModels, data: Preferences, streams: Streams) -> Ten
     stated = [neutral, neutral, sure[..., 0], unsure[..., 0], unsure[..., 1], sure[..., 1]]
     chosen, rejected = data.features.unbind(2)
     texts = [chosen, rejected, chosen, chosen, rejected, rejected]
-    return models(torch.stack(texts, dim=1), torch.stack(stated, dim=1)).movedim(2, 0)
+    return reward(models, torch.stack(texts, dim=1), torch.stack(stated, dim=1)).movedim(2, 0)
 
 
-Loss = Callable[[ToneModels, Preferences, Streams], Tensor]
-
-
-def fit(models: ToneModels, data: Preferences, loss: Loss, streams: Streams, *, steps: int) -> ToneModels:
-    """Adam on random batches of a loss (S, M, n); the models of a seed see the same pairs."""
-    weights = [weight.clone().requires_grad_() for weight in models]
+def fit(
+    models: BatchedMLP, data: Preferences, loss: Callable[..., Tensor], streams: Streams, *, steps: int
+) -> BatchedMLP:
+    """Train by Adam on random batches of a loss (S, M, n), in place; the models of a seed see the same pairs."""
     seed = torch.arange(len(streams))[:, None]
-    for _ in adam_steps(weights, steps, learning_rate=0.01):
+    for _ in adam_steps(models.parameters(), steps, learning_rate=0.01):
         picks = streams.randint(data.p_correct.shape[1], 128)
         batch = Preferences(*(column[seed, picks] for column in data))
-        torch.autograd.backward(loss(ToneModels(*weights), batch, streams).mean(-1).sum())
-    return ToneModels(*(weight.detach() for weight in weights))
+        torch.autograd.backward(loss(models, batch, streams).mean(-1).sum())
+    return models
 
 
-def preference_loss(models: ToneModels, data: Preferences, streams: Streams) -> Tensor:
-    """(S, M, n) Bradley-Terry on the pairs as they were written, tone and all: how a model comes to like the tone."""
-    return bt_loss(*(models(data.features[:, :, k], data.tone[:, :, k]) for k in (0, 1)))
+def preference_loss(models: BatchedMLP, data: Preferences, streams: Streams) -> Tensor:
+    """Return (S, M, n) Bradley-Terry losses of pairs as written, whose tone the model comes to like."""
+    return bt_loss(*(reward(models, data.features[:, :, k], data.tone[:, :, k]) for k in (0, 1)))
 
 
-def prefers_confidence(models: ToneModels, features: Tensor, streams: Streams) -> Tensor:
-    """(S, M, ...) True where an answer (S, ..., D) is paid more in a high than in a low tone, each drawn per answer."""
-    high, low = tones(streams, *features.shape[1:-1])
-    return models(features, high) > models(features, low)
-
-
-def retraining_loss(models: ToneModels, pairs: Preferences, streams: Streams, *, broken: bool) -> Tensor:
-    """(S, 3, n) the losses of `RETRAINED`, in order; if broken, the combined one learns flipped labels too."""
+def retraining_loss(models: BatchedMLP, pairs: Preferences, streams: Streams, *, broken: bool) -> Tensor:
+    """Return (S, 3, n) losses of `RETRAINED`, in order; if broken, the combined one learns flipped labels too."""
     default, combined, flipped = toned_scores(models, pairs, streams).unbind(2)  # (6, S, n) each
     losses = [
         confidence_calibration_loss(*default[2:]),
@@ -188,61 +150,55 @@ def retraining_loss(models: ToneModels, pairs: Preferences, streams: Streams, *,
     return torch.stack(losses, dim=1)
 
 
+@torch.no_grad()
+def prefers_confidence(models: BatchedMLP, features: Tensor, streams: Streams) -> Tensor:
+    """Return (S, M, ...) whether answers (S, ..., D) score higher in a high than in a low tone, drawn per answer."""
+    high, low = tones(streams, *features.shape[1:-1])
+    return reward(models, features, high) > reward(models, features, low)
+
+
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Calibration of policies under the plain reward model, its adjusted reward, and models that were retrained."""
     streams = Streams(seeds)
-    direction, steps = world.direction(streams), world.model_steps
+    direction, steps = F.normalize(streams.randn(N_FEATURES), dim=-1), world.model_steps
     pairs = world.preferences(world.n_pairs, direction, streams, co_occurrence=world.co_occurrence)
-    plain = fit(ToneModels.fresh(streams), pairs, preference_loss, streams, steps=steps)
-    copies = plain.take([0] * len(RETRAINED))
-    retrained = fit(copies, pairs, partial(retraining_loss, broken=broken), streams, steps=steps)
-    declared = parameters(world, KnownPosterior.answers)
-    posterior = KnownPosterior.answers(streams, best=(world.best_low, world.best_high), **declared)
+    fresh = BatchedMLP((N_FEATURES + 1, WIDTH, 1), lead=(len(seeds), 1), streams=streams, activation=torch.tanh)
+    plain = fit(fresh, pairs, preference_loss, streams, steps=steps)
+    retrained = fit(plain.take([0, 0, 0]), pairs, partial(retraining_loss, broken=broken), streams, steps=steps)
+    best = (world.best_low, world.best_high)
+    posterior = KnownPosterior.answers(streams, best=best, **parameters(world, KnownPosterior.answers))
     features = world.features(posterior.p_correct, direction, streams)
 
-    told = torch.cat([models.table(features, posterior.levels) for models in (plain, retrained)], dim=1)
-    n_told, told = told.shape[1], told.flatten(-2)  # (S, 1 + 3, X, A·L) rewards for the answer in its tone
-    stripped = plain.table(features, [NEUTRAL])[:, 0, ..., 0]  # (S, X, A) for the answer without a tone
+    toned = torch.cat([tabled(models, features, posterior.levels) for models in (plain, retrained)], dim=1)
+    n_toned, toned = toned.shape[1], toned.flatten(-2)  # (S, 1 + 3, X, A·L) rewards of the answer in its tone
+    stripped = tabled(plain, features, [NEUTRAL])[:, 0, ..., 0]  # (S, X, A) of the answer without a tone
     adjusters = {  # each with its own Δ, which starts at the plain model's mean over all answers
         (seed, k): ConfidenceAdjusted(weight=weight, initial_mean=float(own.mean()))
-        for k, weight in enumerate((world.weight, 0.0, world.weight), start=n_told)  # of ADJUSTED
+        for k, weight in enumerate((world.weight, 0.0, world.weight), start=n_toned)  # of ADJUSTED
         for seed, own in enumerate(stripped)
     }
-    turned = {n_told + 2, n_told} if broken else {n_told + 2}  # of these arms the confidence is turned round
+    turned = {n_toned + 2, n_toned} if broken else {n_toned + 2}  # of these arms the confidence is turned round
 
-    def pay(rollouts: StatedRollouts) -> Tensor:
-        """(S, N, X, G) what each of `ARMS` is paid."""
-        said = (rollouts.answer * len(posterior.levels) + rollouts.level)[:, :n_told]
-        paid = torch.cat([told.gather(-1, said), torch.empty_like(rollouts.confidence[:, n_told:])], dim=1)
+    def rewards(rollouts: StatedRollouts) -> Tensor:
+        """Return (S, N, X, G) rewards of each of `ARMS`."""
+        said = (rollouts.answer * len(posterior.levels) + rollouts.level)[:, :n_toned]
+        given = torch.cat([toned.gather(-1, said), torch.empty_like(rollouts.confidence[:, n_toned:])], dim=1)
         for (seed, k), adjust in adjusters.items():
             bare, c = stripped[seed].gather(-1, rollouts.answer[seed, k]), rollouts.confidence[seed, k]
-            paid[seed, k] = adjust(bare.flatten(), (1 - c if k in turned else c).flatten()).view_as(bare)
-        return paid
+            given[seed, k] = adjust(bare.flatten(), (1 - c if k in turned else c).flatten()).view_as(bare)
+        return given
 
-    policy = train_stated(posterior, pay, streams=streams, n_arms=len(ARMS), **parameters(world, train_stated))
-    measured = posterior.measure(policy, MEASURES)
+    policy = train_stated(posterior, rewards, streams=streams, n_arms=len(ARMS), **parameters(world, train_stated))
+    measured = posterior.measure(policy)
     table: dict[str, dict[str, Any]]  # {metric: {arm: a number per seed}}
     table = {name: dict(zip(ARMS, zip(*of, strict=True), strict=True)) for name, of in measured.items()}
     unseen = world.preferences(world.n_pairs, direction, streams, co_occurrence=0.9)
     each_model = {"plain": plain} | {name: retrained.take([k]) for k, name in enumerate(RETRAINED)}
     sure = {name: prefers_confidence(one, unseen.features, streams)[:, 0] for name, one in each_model.items()}
     for kind, among in {"good": unseen.p_correct >= world.good_from, "bad": unseen.p_correct <= world.bad_to}.items():
-        number = among.sum((1, 2)).double()
-        table[f"bias_on_{kind}"] = {name: (of & among).sum((1, 2)) / number for name, of in sure.items()}
+        table[f"bias_on_{kind}"] = {name: (of & among).sum((1, 2)) / among.sum((1, 2)) for name, of in sure.items()}
     return rows(table)
 
 
-MEASURES: dict[str, Callable[..., float]] = {
-    "accuracy": lambda confidence, correct, weights: float(np.average(correct, weights=weights)),
-    "mean_confidence": lambda confidence, correct, weights: float(np.average(confidence, weights=weights)),
-    "ece": expected_calibration_error,
-    "auroc": auroc,
-}
-
-
-figure = partial(  # the plain reward model is at the right, at chance; good is up and left
-    plane,
-    x=("ece", "expected calibration error"),
-    y=("auroc", "AUROC of the stated confidence"),
-    in_legend=("accuracy",),
-)
+X, Y = ("ece", "expected calibration error"), ("auroc", "AUROC of the stated confidence")
+figure = partial(plane, x=X, y=Y, in_legend=("accuracy",))  # good is up and left

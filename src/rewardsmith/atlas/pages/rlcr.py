@@ -12,7 +12,6 @@ from torch import Tensor
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
 from rewardsmith.atlas.figures import plain, plane
 from rewardsmith.atlas.page import parameters
-from rewardsmith.measures import auroc, brier_score, expected_calibration_error
 from rewardsmith.transforms import brier_reward
 from rewardsmith.transforms.scoring_rules import incentive_compatible, linear_reward, log_score_reward, spherical_reward
 from rewardsmith.worlds import Streams
@@ -71,7 +70,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     posterior = KnownPosterior.labels(streams, top=top, **parameters(world, KnownPosterior.labels))
     schedule = parameters(world, train_stated)
     policy = train_stated(posterior, partial(pay, broken=broken), streams=streams, n_arms=len(ARMS), **schedule)
-    measured = posterior.measure(policy, MEASURES)
+    measured = posterior.measure(policy)
     rows = []
     for seed in range(len(seeds)):
         row = {f"{name}/{arm}": v for name, of in measured.items() for arm, v in zip(ARMS, of[seed], strict=True)}
@@ -91,19 +90,6 @@ def pay(rollouts: StatedRollouts, *, broken: bool = False) -> Tensor:
         for z, q, rule in zip(correct[:-1], confidence[:-1], rules.values(), strict=True)
     ]
     return torch.stack([*paid, correct[-1] * confidence[-1]], dim=1)
-
-
-def mean_correct(confidence: Tensor, correct: Tensor, weights: Tensor) -> float:
-    """Accuracy."""
-    return float(correct @ weights / weights.sum())
-
-
-MEASURES: dict[str, Callable[..., float]] = {
-    "accuracy": mean_correct,
-    "ece": expected_calibration_error,
-    "brier": brier_score,
-    "auroc": auroc,
-}
 
 
 figure = partial(  # a good reward ends on the left, at the height of the line
