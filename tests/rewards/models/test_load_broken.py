@@ -327,7 +327,7 @@ def test_options_of_a_model_reach_workers_and_the_commands(folder, tmp_path):
     ):
         result = CliRunner().invoke(app, [*command, "--trust-remote-code"])
         assert result.exit_code == 2
-        assert "trust_remote_code is for a reward model's folder or hub name" in " ".join(result.stderr.split())
+        assert "trust_remote_code is only for a reward model" in " ".join(result.stderr.split())
     for flag, eos in (("--end-token", True), ("--no-end-token", False)):
         assert found[flag] == pytest.approx(
             load_target(str(folder), eos=eos).reward.score(["1+1="], ["2"])[0], abs=1e-5
