@@ -37,6 +37,7 @@ ROOMS = (  # in the order in which a value flows
     "monitors", "engines.trl", "engines.verl", "engines.ray", "worlds", "atlas", "cli", "types", "errors",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(python|pycon)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COLUMNS = ("source",)  # of rows; the export of that name is written `rs.source` or `recipes.source`
 RESULTS = ROOT / "docs" / "atlas" / "results"
 
 
@@ -308,7 +309,7 @@ def by_name() -> dict[str, Export | None]:
 
 
 def linked(match: re.Match[str]) -> str:
-    export = by_name().get(match[1])
+    export = None if match[1] in COLUMNS else by_name().get(match[1])
     return match[0] if export is None else f"[`{match[1]}`][{export.path}]"
 
 
