@@ -280,6 +280,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links to files of the repository into links to pages of the site, and names into links to the reference."""
+    if page.file.src_uri in ("index.md", "start.md"):
+        page.meta["hide"] = ["navigation"]  # each is a section of one page
     source = next((file for file, name in ELSEWHERE.items() if name == page.file.src_uri), None)
     base = ROOT / (source or f"docs/{page.file.src_uri}")
     places = {(ROOT / file).resolve(): name for file, name in ELSEWHERE.items()}
