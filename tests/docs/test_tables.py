@@ -42,3 +42,11 @@ def test_a_guide_names_every_option_of_its_command(command, page):
 def test_a_guide_names_every_probe(probes, page):
     names = {probe.name for probe in probes} - {"rollouts"}  # which has a table of its own
     assert names <= named(page), names - named(page)
+
+
+def test_every_file_that_the_guide_to_extending_names_exists():
+    text = (DOCS / "extending.md").read_text(encoding="utf-8")
+    files = {code for code in re.findall(r"`([\w./]*/[\w./]+)`", text) if "NAME" not in code}
+    places = (DOCS.parent, DOCS.parent / "src" / "rewardsmith")
+    assert len(files) > 40
+    assert {file for file in files if not any((place / file).exists() for place in places)} == set()
