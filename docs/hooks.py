@@ -37,7 +37,6 @@ ROOMS = (  # in the order in which a value flows
     "monitors", "engines.trl", "engines.verl", "engines.ray", "worlds", "atlas", "cli", "types", "errors",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(python|pycon)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COLUMNS = ("source",)  # of rows; the export of that name is written `rs.source` or `recipes.source`
 RESULTS = ROOT / "docs" / "atlas" / "results"
 
 
@@ -302,16 +301,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 @cache
 def by_name() -> dict[str, Export | None]:
-    """Return the exports by the names that a text may call them; None where several share one."""
+    """Return the exports by the names that a text may call them; None where several share one.
+
+    A plain word such as `source` may also be a column or a command, so it needs its room or `rs.` before it.
+    """
     found: dict[str, Export | None] = {}
     for export in by_definition().values():
-        for name in (export.name, f"{export.room}.{export.name}", export.path):
+        plain = export.name.isalpha() and export.name.islower()
+        for name in ([] if plain else [export.name]) + [f"{export.room}.{export.name}", export.path]:
             found[name] = None if name in found else export
-    return found
+    return found | {f"rs.{export.name}": by_definition()[export.module, export.name] for export in exports("")}
 
 
 def linked(match: re.Match[str]) -> str:
-    export = None if match[1] in COLUMNS else by_name().get(match[1])
+    export = by_name().get(match[1])
     return match[0] if export is None else f"[`{match[1]}`][{export.path}]"
 
 
