@@ -138,7 +138,8 @@ def test_a_reward_that_loads_here_but_not_on_a_worker_says_so(tmp_path, two_work
         "Path(__file__).with_name('loaded').touch()\n"
         "def pays(completions, **columns):\n    return [1.0] * len(completions)\n"
     )
-    with pytest.raises(RewardsmithError, match=r"RayEngine: a worker failed \(OSError: no such device\)\. Finished blocks"):
+    said = r"RayEngine: a worker failed \(OSError: no such device\)\. Finished blocks are kept\. Repair the reward"
+    with pytest.raises(RewardsmithError, match=said):
         score_file(rows_file(tmp_path, 4), f"{reward}:pays", tmp_path / "out.jsonl", engine=two_workers)
 
 
