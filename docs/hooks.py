@@ -256,7 +256,9 @@ def atlas() -> Iterator[tuple[str, bytes]]:
             raise PluginError(f"rewardsmith {' '.join(command)} ended with {done.exit_code}: {done.output}")
         for file in sorted(Path(folder).rglob("*")):
             if file.is_file():
-                yield f"atlas/{file.relative_to(folder).as_posix()}", file.read_bytes()
+                back = b'<main>\n<p class="small"><a href="../index.html">&larr; Documentation</a></p>'
+                content = file.read_bytes().replace(b"<main>", back, file.name == "index.html")
+                yield f"atlas/{file.relative_to(folder).as_posix()}", content
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -74,6 +74,11 @@ def test_the_site_loads_nothing_from_elsewhere(site):
     assert {link for link in loaded if urlsplit(link).scheme not in ("", "data") or link.startswith("//")} == set()
 
 
+def test_every_page_of_the_atlas_whose_results_are_kept_is_in_the_site(site):
+    pages = {Path(f"atlas/{file.stem}.html") for file in (ROOT / "docs" / "atlas" / "results").glob("*.json")}
+    assert pages | {Path("atlas/index.html")} == {page for page in site if page.match("atlas/*.html")}
+
+
 def rooms():
     """The packages that declare what they export, by name."""
     for init in sorted(SOURCE.rglob("__init__.py")):
@@ -93,9 +98,6 @@ def test_every_export_stands_in_the_reference(site):
                 assert f"{name}.{export}" in page.places, export
 
 
-LACKING_EXAMPLE: set[str] = set()
-
-
 def test_every_export_says_what_it_is_and_shows_its_use():
     """By a `>>>` of its own or by a block of a guide, both of which are run."""
     lacking = set()
@@ -108,4 +110,4 @@ def test_every_export_says_what_it_is_and_shows_its_use():
             assert documented, f"{name}.{export} has no docstring"
             if ">>>" not in documented and (hooks.defined(name, export)[0], export) not in hooks.examples():
                 lacking.add(f"{name}.{export}")
-    assert lacking == LACKING_EXAMPLE
+    assert lacking == set()
