@@ -60,6 +60,17 @@ def test_open_thresholds_give_the_plain_sum_and_shut_ones_the_outcome_alone():
     assert torch.equal(gated_sum(levels, thresholds=[INF] * 3), levels[:, 2])
 
 
+def test_of_rewards_per_turn_open_thresholds_keep_all_and_shut_ones_the_outcome_alone():
+    turns, mask = torch.tensor([[0.5, 0.5, 0.0], [0.5, NAN, NAN]]), torch.tensor([[True] * 3, [True, False, False]])
+    for outcomes in ([-1.0, 1.0], [0.0, 0.0], [1.0, -1.0]):
+        levels = [turns, torch.tensor(outcomes)]
+        kept = torch.tensor([[0.5, 0.5, outcomes[0]], [0.5 + outcomes[1], NAN, NAN]])  # the outcome on the last turn
+        alone = torch.tensor([[0.0, 0.0, outcomes[0]], [outcomes[1], NAN, NAN]])
+        for threshold, expected in ((-2.0, kept), (1.0, alone)):  # no outcome is below −1 or above 1
+            gated = gated_step_sum(levels, mask, thresholds=[0.0, threshold])
+            assert_close(gated.step_rewards, expected, equal_nan=True)
+
+
 def test_a_timeout_is_not_a_reward_below_its_threshold():
     assert gated_sum(torch.tensor([[1.0, NAN]]), thresholds=[0.0, 0.0]).isnan().all()
     assert priority_gates(torch.tensor([[1.0, NAN, -1.0]]), thresholds=[0.0] * 3)[0, 0].isnan()

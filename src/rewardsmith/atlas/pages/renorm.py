@@ -1,4 +1,4 @@
-"""Turns of a failed episode are never rewarded, and turns of a successful one never punished."""
+"""Compare centered process scores with scores divided by the number of turns."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from rewardsmith.worlds.chain_training import Credit, Training, train_chains
 from rewardsmith.worlds.step_chain import Rollouts, StepChain
 
 CRITERION = All(
-    # Part A, a fixed number of turns: credit.
-    PairedGain("fixed_area/renorm", over="fixed_area/outcome_only", at_least=0.08, p_value=0.01),
-    AtMost("fixed_solved/process_only", 0.1),
-    # Part B, free length: normalization. The un-centered broadcast is the first of the two that must fail.
-    PairedGain("free_solved/renorm", over="free_solved/sum", at_least=0.4, p_value=0.01),
+    # Free length: the centering is what keeps the broadcast scores from being collected by padding.
     PairedGain("free_solved/renorm", over="free_solved/broadcast", at_least=0.4, p_value=0.01),
     AtMost("free_solved/renorm_flipped", 0.1),
+    AtMost("fixed_solved/process_only", 0.1),
+    # The control, scores divided by the number of turns, gains what ReNorm was to gain, and at least as much.
+    PairedGain("fixed_area/divided", over="fixed_area/outcome_only", at_least=0.08, p_value=0.01),
+    PairedGain("free_solved/divided", over="free_solved/sum", at_least=0.4, p_value=0.01),
+    PairedGain("fixed_area/divided", over="fixed_area/renorm", at_least=0.0, p_value=0.01),
+    PairedGain("free_solved/divided", over="free_solved/renorm", at_least=0.0),
 )
-FIXED = ("outcome_only", "process_only", "sum", "broadcast", "renorm")
-FREE = ("outcome_only", "process_only", "sum", "broadcast", "renorm", "renorm_final_outcome", "renorm_per_turn_mean",
-        "renorm_flipped", "gate")  # fmt: skip
+FIXED = ("outcome_only", "process_only", "sum", "divided", "broadcast", "renorm")
+FREE = (*FIXED, "renorm_per_turn_mean", "renorm_flipped", "gate")
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Part A: a fixed number of turns with lures. Part B: chains of free length with filler."""
+    """Part A has a fixed number of turns with lures; part B has chains of free length with filler."""
 
     turns: int = 6  # turns of part A
     n_actions: int = 6  # actions per turn of part A, one right
@@ -56,7 +57,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """True success of every combination: over training and at the end (A), at the end and with which length (B)."""
+    """Measure each combination's true success: over training and at the end (A), at the end with its length (B)."""
     arms = credits_by_name(broken)
     fixed, free = fixed_turns(seeds, world, arms), free_length(seeds, world, arms)
     return rows({
@@ -68,7 +69,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def fixed_turns(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> Training:
-    """Part A, in several worlds per seed."""
+    """Train part A, in several worlds per seed."""
     streams = Streams([world.repeats * seed + repeat for seed in seeds for repeat in range(world.repeats)])
     chain = StepChain.fixed_turns(streams, n_turns=world.turns, **parameters(world, StepChain.fixed_turns))
     return train_chains(
@@ -79,12 +80,12 @@ def fixed_turns(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> 
 
 
 def by_seed(arms: dict[str, Tensor], repeats: int) -> dict[str, Tensor]:
-    """(S,) per arm, the mean over each seed's worlds."""
+    """Average over each seed's worlds: (S,) per arm."""
     return {name: values.view(-1, repeats).mean(dim=1) for name, values in arms.items()}
 
 
 def free_length(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> Training:
-    """Part B."""
+    """Train part B."""
     streams = Streams(seeds)
     chain = StepChain.sample(streams, **parameters(world, StepChain.sample))
     return train_chains(
@@ -95,28 +96,34 @@ def free_length(seeds: Sequence[int], world: World, arms: dict[str, Credit]) -> 
 
 
 def credits_by_name(broken: bool) -> dict[str, Credit]:
-    """What each arm pays."""
+    """Return each arm's credit."""
     center = (0.0, 0.0) if broken else (0.5, 0.5)
     return {
         "outcome_only": partial(combined, weight=0.0),
         "process_only": lambda drawn: step_returns(drawn.step_rewards, drawn.step_mask),
         "sum": combined,
+        "divided": divided,
         "broadcast": partial(renormed, center=(0.0, 0.0)),
         "gate": partial(combined, combine=gate_by_outcome),
         "renorm": partial(renormed, center=center),
-        "renorm_final_outcome": partial(renormed, center=center, final="outcome"),
         "renorm_per_turn_mean": partial(renormed, center=center, per_step_mean=True),
         "renorm_flipped": lambda drawn: renormed(drawn._replace(step_rewards=1 - drawn.step_rewards), center=center),
     }
 
 
 def combined(drawn: Rollouts, *, combine: Callable[..., Tensor] = add_outcome, **how: Any) -> Tensor:
-    """(R, T) returns of process scores and the outcome at the end."""
+    """Return (R, T) returns of process scores and the outcome at the end."""
     return step_returns(combine(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask)
 
 
+def divided(drawn: Rollouts) -> Tensor:
+    """Return (R, T) returns of the mean process score and the outcome at the end."""
+    mean = drawn.step_rewards / drawn.step_mask.sum(dim=1, keepdim=True)
+    return combined(drawn._replace(step_rewards=mean))
+
+
 def renormed(drawn: Rollouts, **how: Any) -> Tensor:
-    """(R, T) returns of process scores and outcome, added and centered."""
+    """Return (R, T) returns of process scores and outcome, added and centered."""
     return step_returns(renorm(drawn.step_rewards, drawn.solved, drawn.step_mask, **how), drawn.step_mask)
 
 
