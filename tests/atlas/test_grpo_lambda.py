@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.atlas.pages.grpo_lambda import World
+from rewardsmith.atlas.pages.grpo_lambda import ALPHAS, World, experiments, train
 from rewardsmith.worlds import Streams
 
 
@@ -68,3 +68,23 @@ def test_arms_of_one_policy_draw_alike_and_seeds_keep_their_own_classes():
 def test_a_chance_above_one_is_refused():
     with pytest.raises(ValueError, match=r"World: caps is 1.5, outside"):
         World(cap_hard=1.5)
+
+
+def test_the_tuned_control_is_the_best_penalty_on_all_that_is_no_longer_and_the_worst_is_over_the_grid():
+    for row in experiments([0, 1], World(updates=40)):
+        grid = {name: [row[f"accuracy/{name}_{alpha}"] for alpha in ALPHAS] for name in ("grpo_lambda", "penalty")}
+        for name, values in grid.items():
+            assert row[f"worst_accuracy/{name}"] == min(values)
+        controls = [name.partition("/")[2] for name in row if name.startswith("length/penalty_")]
+        longest = row[f"length/grpo_lambda_{ALPHAS[0]}"]
+        allowed = [row[f"accuracy/{arm}"] for arm in controls if row[f"length/{arm}"] <= longest]
+        assert row["accuracy/penalty_tuned"] == max(allowed)
+        assert len(controls) == 8
+
+
+@pytest.mark.parametrize("by_class", [True, False])
+def test_a_policy_that_cannot_tell_classes_apart_has_one_table_for_all(by_class):
+    world = World(updates=3, by_class=by_class)
+    begin, final = train(world.arms(broken=False), world, Streams([0]))
+    assert not torch.equal(begin, final)
+    assert torch.equal(final[:, :, 0], final[:, :, 2]) != by_class

@@ -1,7 +1,8 @@
-"""Ask for brevity only where the prompt is already solved; everywhere else correctness is all that counts."""
+"""Compare a length penalty on the easiest prompts with a penalty on all, over a grid of strengths."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor
 
 from rewardsmith._check import check_range
-from rewardsmith.advantages import group_zscore
+from rewardsmith.advantages import group_centered, group_zscore
 from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
-from rewardsmith.atlas.figures import plane
+from rewardsmith.atlas.figures import plain, plane
 from rewardsmith.atlas.page import rows
 from rewardsmith.transforms import length_shaped
 from rewardsmith.transforms.easiest import easiest_prompts
@@ -22,18 +23,23 @@ from rewardsmith.worlds import Streams
 from rewardsmith.worlds.streams import sample_index
 from rewardsmith.worlds.training import adam_steps, table_gradient
 
+ALPHAS = (0.6, 0.2, 0.05, 0.01)  # of both the method and the penalty on all
+CENTERED_ALPHAS = (0.35, 0.3, 0.25, 0.2)  # of the penalty on all without the division by the standard deviation
 CRITERION = All(
-    PairedGain("accuracy/grpo_lambda", over="accuracy/penalty", at_least=0.06),
-    PairedGain("accuracy/grpo_lambda", over="accuracy/start", at_least=0.03),
-    AtMost("length_ratio/grpo_lambda", 0.75),  # of plain GRPO's length
-    # λ = 1, the penalty on all, must fail on accuracy, and the inverted gate on length.
-    PairedGain("accuracy/penalty", over="accuracy/start", at_most=-0.02),
+    # At its worst strength the gate gains on the start and shortens; the penalty on all loses accuracy.
+    PairedGain("worst_accuracy/grpo_lambda", over="worst_accuracy/penalty", at_least=0.06, p_value=0.01),
+    PairedGain("worst_accuracy/grpo_lambda", over="accuracy/start", at_least=0.03),
+    AtMost("largest_length_ratio/grpo_lambda", 0.75),  # of plain GRPO's length
+    PairedGain("worst_accuracy/penalty", over="accuracy/start", at_most=-0.02),
+    # Must fail: the inverted gate, on length.
     AtLeast("length_ratio/inverted", 0.75),
+    # The control, the best penalty on all that is no longer, is within two points of the gate.
+    PairedGain("accuracy/grpo_lambda_0.6", over="accuracy/penalty_tuned", at_most=0.02),
 )
 
 
 class Draws(NamedTuple):
-    """Sampled answers, (S, A, P, G) each: which length, as an index and in units, and 1.0 where right, else 0.0."""
+    """Hold sampled answers, (S, A, P, G) each: the length as an index and in units, and 1.0 where right, else 0.0."""
 
     chosen: Tensor
     lengths: Tensor
@@ -42,7 +48,7 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A bandit that chooses a length: three classes of prompts need answers of different length.
+    """A bandit chooses a length; three classes of prompts need answers of different length.
 
     Length is counted in units of many tokens. A policy is a table of probabilities (S, A, C, L) of seeds S, arms A,
     classes C and lengths L.
@@ -60,11 +66,11 @@ class World:
     start_length: float = 11.0  # units; the most likely length at the start
     start_std: float = 3.0  # units
     fraction: float = 0.2  # λ, share of the batch's prompts that are asked for brevity
-    alpha: float = 0.6  # α, the most that length takes off a right answer
     batch_prompts: int = 48  # prompts per step
     group_size: int = 8  # G, answers per prompt and step
     updates: int = 400  # gradient steps
     learning_rate: float = 0.03  # of Adam, logits per step
+    by_class: bool = True  # whether the policy can tell classes of prompts apart
 
     def __post_init__(self) -> None:
         for cap in self.caps:
@@ -92,7 +98,7 @@ class World:
         return caps * torch.sigmoid(self.steepness * (self.lengths - needed))
 
     def sample(self, policy: Tensor, classes: Tensor, choice: Tensor, luck: Tensor) -> Draws:
-        """Answers of a policy (S, A, C, L) to P prompts of classes (S, P), G each, by uniforms (S, 1 or A, P, G)."""
+        """Draw G answers of a policy (S, A, C, L) to P prompts of classes (S, P), by uniforms (S, 1 or A, P, G)."""
         seeds = torch.arange(len(policy))[:, None]
         by_prompt = policy.transpose(1, 2)[seeds, classes].transpose(1, 2)  # (S, A, P, L)
         chosen = sample_index(by_prompt[:, :, :, None], choice)
@@ -100,88 +106,89 @@ class World:
         return Draws(chosen, self.lengths[chosen], (luck < chance).to(policy))
 
     def accuracy(self, policy: Tensor) -> Tensor:
-        """(S, A, C) chance that a sampled answer is right, exactly, by class."""
+        """Return (S, A, C) the exact chance that a sampled answer is right, by class."""
         return (policy * self.p_correct).sum(dim=-1)
 
     def length(self, policy: Tensor) -> Tensor:
-        """(S, A) expected length, exactly, over all classes."""
+        """Return (S, A) the exact expected length over all classes."""
         return (policy * self.lengths).sum(dim=-1).mean(dim=-1)
 
     def arms(self, broken: bool) -> dict[str, partial[Tensor]]:
-        """Every arm's reward: which share of the prompts is asked for brevity, and how much it counts."""
-        inverted = partial(hardest_shaped, fraction=self.fraction, alpha=self.alpha)
+        """Return every arm's reward: which share of the prompts is asked for brevity, and how much it counts."""
+        method = partial(hardest_shaped if broken else gate, fraction=self.fraction)
+        penalty = partial(gate, fraction=1.0)
         return {
-            "grpo": partial(gate, fraction=0.0, alpha=self.alpha),
-            "penalty": partial(gate, fraction=1.0, alpha=self.alpha),
-            "grpo_lambda": inverted if broken else partial(gate, fraction=self.fraction, alpha=self.alpha),
-            "inverted": inverted,
-            "penalty_alpha_02": partial(gate, fraction=1.0, alpha=0.2),
-            "penalty_alpha_005": partial(gate, fraction=1.0, alpha=0.05),
-            "grpo_lambda_alpha_02": partial(gate, fraction=self.fraction, alpha=0.2),
-            "grpo_lambda_04": partial(gate, fraction=0.4, alpha=self.alpha),
-            "threshold": partial(gate, fraction=1.0, alpha=self.alpha, min_ratio=1.0),
+            "grpo": partial(gate, fraction=0.0),
+            "inverted": partial(hardest_shaped, fraction=self.fraction, alpha=ALPHAS[0]),
+            **{f"grpo_lambda_{alpha}": partial(method, alpha=alpha) for alpha in ALPHAS},
+            **{f"penalty_{alpha}": partial(penalty, alpha=alpha) for alpha in ALPHAS},
+            **{f"penalty_centered_{alpha}": partial(penalty, alpha=alpha) for alpha in CENTERED_ALPHAS},
         }
 
 
 def hardest_shaped(
     correct: Tensor, lengths: Tensor, *, group_size: int, fraction: float, alpha: float, generator: torch.Generator
 ) -> Tensor:
-    """(B,) the penalty on the prompts that are solved least often."""
+    """Apply the penalty to the prompts that are solved least often: (B,) rewards."""
     hardest = easiest_prompts(1 - correct, group_size=group_size, fraction=fraction, generator=generator)
     return torch.where(hardest, length_shaped(correct, lengths, group_size=group_size, alpha=alpha), correct)
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Exact accuracy and length of the policy that each arm trains; then with no table of its own for each class."""
-    arms, streams = world.arms(broken), Streams(seeds)
-    begin, half, final = train(arms, world, streams)
-    shared_arms = {name: arms[name] for name in ("grpo", "penalty", "grpo_lambda")}
-    _, shared_half, shared = train(shared_arms, world, streams, by_class=False)
+    """Measure exactly the accuracy and length that each arm trains, its worst over strengths, and the best control."""
+    arms = world.arms(broken)
+    begin, final = train(arms, world, Streams(seeds))
     by_class, length = world.accuracy(final), world.length(final)
     of_arms = {
         "accuracy": by_class.mean(dim=-1),
         "accuracy_hard": by_class[..., -1],
-        "accuracy_half": world.accuracy(half).mean(dim=-1),
         "length": length,
         "length_ratio": length / length[:, :1],  # the first arm is plain GRPO
     }
-    of_shared = {
-        "accuracy_shared": world.accuracy(shared).mean(dim=-1),
-        "accuracy_shared_half": world.accuracy(shared_half).mean(dim=-1),
-    }
     tables = {name: dict(zip(arms, values.unbind(1), strict=True)) for name, values in of_arms.items()}
-    tables |= {name: dict(zip(shared_arms, values.unbind(1), strict=True)) for name, values in of_shared.items()}
-    tables["accuracy"]["start"] = world.accuracy(begin)[:, 0].mean(dim=-1)
-    tables["length"]["start"] = world.length(begin)[:, 0]
+    accuracy, lengths, ratios = tables["accuracy"], tables["length"], tables["length_ratio"]
+    for name in ("grpo_lambda", "penalty"):
+        grid = [f"{name}_{alpha}" for alpha in ALPHAS]
+        tables.setdefault("worst_accuracy", {})[name] = torch.stack([accuracy[arm] for arm in grid]).amin(dim=0)
+        tables.setdefault("largest_length_ratio", {})[name] = torch.stack([ratios[arm] for arm in grid]).amax(dim=0)
+    controls = [arm for arm in arms if arm.startswith("penalty_")]
+    allowed = torch.stack([lengths[arm] <= lengths[f"grpo_lambda_{ALPHAS[0]}"] for arm in controls])
+    tuned = torch.stack([accuracy[arm] for arm in controls]).where(allowed, torch.tensor(-math.inf))
+    accuracy["penalty_tuned"] = tuned.amax(dim=0)
+    accuracy["start"] = world.accuracy(begin)[:, 0].mean(dim=-1)
+    lengths["start"] = world.length(begin)[:, 0]
     return rows(tables)
 
 
-def train(
-    arms: dict[str, partial[Tensor]], world: World, streams: Streams, *, by_class: bool = True
-) -> tuple[Tensor, Tensor, Tensor]:
-    """GRPO over lengths: policies (S, A, C, L) at the start, halfway and at the end, seeds and arms side by side.
+def train(arms: dict[str, partial[Tensor]], world: World, streams: Streams) -> tuple[Tensor, Tensor]:
+    """Train by GRPO over lengths; return policies (S, A, C, L) at the start and at the end.
 
-    Logits are a table for all classes plus, if wanted, one each.
+    Seeds and arms stand side by side. Logits are a table for all classes plus, if the policy can tell them apart, one
+    each. Arms named "centered" skip the division by the group's standard deviation.
     """
     n_classes, shape = len(world.needed), (world.batch_prompts, world.group_size)
     shared = -((world.lengths - world.start_length) ** 2) / (2 * world.start_std**2)
     shared = shared.repeat(len(streams), len(arms), 1, 1)  # (S, A, 1, L)
     own = torch.zeros(len(streams), len(arms), n_classes, world.n_lengths, dtype=torch.float64)
-    tables, policies = [shared, own] if by_class else [shared], []
+    centered = torch.tensor(["centered" in name for name in arms])[:, None, None]
+    tables, begin = [shared, own] if world.by_class else [shared], (shared + own).softmax(dim=-1)
     for _ in adam_steps(tables, world.updates, learning_rate=world.learning_rate, maximize=True, fused=False):
-        policies.append((shared + own).softmax(dim=-1))
+        policy = (shared + own).softmax(dim=-1)
         classes = streams.randint(n_classes, world.batch_prompts)  # (S, P)
-        draws = world.sample(policies[-1], classes, streams.rand(1, *shape), streams.rand(1, *shape))
-        rewards = paid(draws, arms, world, streams.randint(2**31, 1))
-        advantages = group_zscore(rewards.flatten(), group_size=world.group_size).view_as(rewards)  # (S, A, P, G)
-        credit = advantages / advantages[0, 0].numel()
-        own.grad = table_gradient(policies[-1], classes[:, None, :, None], draws.chosen, credit)
+        draws = world.sample(policy, classes, streams.rand(1, *shape), streams.rand(1, *shape))
+        rewards = rewarded(draws, arms, world, streams.randint(2**31, 1))
+        zscores, gaps = (
+            estimator(rewards.flatten(), group_size=world.group_size).view_as(rewards)
+            for estimator in (group_zscore, group_centered)
+        )
+        credit = torch.where(centered, gaps, zscores) / rewards[0, 0].numel()  # (S, A, P, G)
+        own.grad = table_gradient(policy, classes[:, None, :, None], draws.chosen, credit)
         shared.grad = own.grad.sum(dim=2, keepdim=True)
-    return policies[0], policies[world.updates // 2], (shared + own).softmax(dim=-1)
+    return begin, (shared + own).softmax(dim=-1)
 
 
-def paid(draws: Draws, arms: dict[str, partial[Tensor]], world: World, seeds: Tensor) -> Tensor:
-    """(S, A, P, G) rewards: a batch is one arm's prompts under one seed, whose ties (S, 1) no other seed breaks."""
+def rewarded(draws: Draws, arms: dict[str, partial[Tensor]], world: World, seeds: Tensor) -> Tensor:
+    """Return (S, A, P, G) rewards; a batch is one arm's prompts under one seed, whose ties (S, 1) it alone breaks."""
     rewards = []
     for index, arm in enumerate(arms.values()):
         correct, lengths = draws.correct[:, index], world.unit * draws.lengths[:, index]
@@ -196,13 +203,11 @@ def paid(draws: Draws, arms: dict[str, partial[Tensor]], world: World, seeds: Te
     return torch.stack(rewards, dim=1)
 
 
+SHOWN = ("start", "grpo", "inverted", "grpo_lambda_0.6", "penalty_0.6", "penalty_0.01", "penalty_centered_0.3")
 figure = partial(
     plane,
     x=("length", "expected length (units)"),
     y=("accuracy", "accuracy"),
-    arms={
-        "start": "start", "grpo": "GRPO", "penalty": "penalty on all", "grpo_lambda": "GRPO-λ, λ = 0.2",
-        "grpo_lambda_04": "λ = 0.4", "threshold": "all-correct groups", "inverted": "hardest fifth",
-    },
+    arms={arm: plain(arm) for arm in SHOWN},
     level=None,
-)  # fmt: skip
+)
