@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from rewardsmith.advantages import group_centered, group_zscore
 from rewardsmith.transforms import backward_correction, forward_weights
 from rewardsmith.types import traits_of
 
@@ -52,6 +53,20 @@ def test_both_corrections_point_where_the_clean_gradient_points(fp, fn):
     from_forward = expected_gradient(logits, truth, channel @ forward)
     assert_close(torch.cosine_similarity(from_forward, clean, dim=0).item(), 1.0, rtol=0, atol=1e-9)
     assert_close(from_forward, (1 - fp - fn) * clean, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("fp", "fn"), RATES)
+def test_a_group_zscore_cancels_constant_rates_and_centering_leaves_a_step_size(fp, fn):
+    verdicts = torch.tensor([1.0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 0], dtype=torch.float64)  # three groups of four
+    backward = backward_correction(verdicts, false_positive_rate=fp, false_negative_rate=fn)
+    forward = forward_weights(verdicts, false_negative_rate=fn)
+    half = math.sqrt(1 / 3)  # the standard deviation of (1, 0, 0, 1), whose mean is ½
+    first = torch.tensor([1, -1, -1, 1], dtype=torch.float64) / 2
+    for corrected, scale in ((backward, 1 / (1 - fp - fn)), (forward, 1.0)):
+        zscores, gaps = (estimator(corrected, group_size=4) for estimator in (group_zscore, group_centered))
+        assert_close(zscores[:4], first / half, rtol=1e-3, atol=0)  # an eps is added to the standard deviation
+        assert_close(zscores[4:8], torch.zeros(4, dtype=torch.float64))
+        assert_close(gaps[:4], scale * first)
 
 
 def test_swapped_rates_are_biased():

@@ -1,4 +1,4 @@
-"""A verifier's error rates can be undone, but only where they differ within a group does training notice."""
+"""Compare undoing a verifier's error rates, one for all or one per style, with a larger step size."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewardsmith.advantages import group_centered, group_zscore
-from rewardsmith.atlas.criteria import All, AtMost, Equal, PairedGain, Within
+from rewardsmith.atlas.criteria import All, AtMost, PairedGain, Within
 from rewardsmith.atlas.figures import dots
 from rewardsmith.transforms import AppealsEstimator, backward_correction, forward_weights
-from rewardsmith.worlds.training import adam_steps, logit_gradient
+from rewardsmith.worlds.training import logit_gradient
 
 CRITERION = All(
-    PairedGain("auc_plain/backward", over="auc_plain/naive", at_least=0.12, p_value=0.01),
-    Equal("final_zscore/backward", to="final_zscore/naive", tol=1e-3),
-    Equal("final_zscore/forward", to="final_zscore/naive", tol=1e-3),
+    # Rates by style repair the bias against a style; one rate for all, which is a step size, does not.
     PairedGain("styles_centered/backward_by_style", over="styles_centered/naive", at_least=0.25, p_value=0.01),
     PairedGain("styles_zscore/backward_by_style", over="styles_zscore/naive", at_least=0.25, p_value=0.01),
     PairedGain("styles_centered/backward_global", over="styles_centered/naive", at_most=0.02),
-    PairedGain("styles_zscore/backward_global", over="styles_zscore/naive", at_most=0.02),
     AtMost("styles_centered_shortfall/appeals", 0.05),  # of the better style's 0.9
     AtMost("styles_zscore_shortfall/appeals", 0.05),
     Within("equal_styles_centered/backward_by_style", 0.35, 0.65),
     AtMost("equal_styles_zscore/backward_by_style", 0.2),
+    # The control at one constant rate: a step size of 1/(1 − ρ₀ − ρ₁) without any correction.
+    PairedGain("auc_plain/naive_larger_step", over="auc_plain/naive", at_least=0.12, p_value=0.01),
+    PairedGain("auc_plain/backward", over="auc_plain/naive_larger_step", at_most=0.02),
 )
 Correction = Callable[["Draws"], Tensor]
 GROUP = {"zscore": group_zscore, "centered": group_centered}
@@ -48,10 +48,10 @@ class World:
     missed_a: float = 0.05  # ρ₁ of style A, probability
     missed_b: float = 0.6  # ρ₁ of style B, probability
     appeal_rate: float = 0.25  # q, share of the rejected that are checked again
+    appeal_error: float = 0.0  # probability that the second look is wrong, unknown to the estimator
     updates: int = 200  # gradient steps
     group_size: int = 16  # G, responses sampled per prompt and step
     learning_rate: float = 0.6  # of SGD, logits per unit of advantage
-    adam_learning_rate: float = 0.05  # of Adam, logits per step
 
 
 class Draws(NamedTuple):
@@ -74,7 +74,7 @@ class Channel(NamedTuple):
     false_negative_rate: Tensor
 
     def sample(self, policy: Tensor, group_size: int, generator: torch.Generator) -> Draws:
-        """G choices per prompt, their truth, and what the verifier says of them."""
+        """Draw G choices per prompt, their truth, and what the verifier says of them."""
         uniform = torch.rand(3, len(policy), group_size, generator=generator, dtype=policy.dtype)
         choice = torch.searchsorted(policy.cumsum(-1), uniform[0]).clamp_max(policy.shape[1] - 1)
         right = uniform[1] < self.p_right.gather(1, choice)
@@ -82,21 +82,22 @@ class Channel(NamedTuple):
         return Draws(choice.flatten(), (uniform[2] < p_accept).double().flatten(), right.double().flatten())
 
     def accuracy(self, policy: Tensor) -> Tensor:
-        """Probability that a sampled choice is truly right, averaged over prompts."""
+        """Return the probability that a sampled choice is truly right, averaged over prompts."""
         return (policy * self.p_right).sum(-1).mean()
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
-    """Gold accuracy of what each correction trains: constant rates, rates by style, and styles of equal worth."""
+    """Measure the gold accuracy that each correction trains: constant rates, rates by style, equally good styles."""
     results: dict[str, float] = {}
-    # One rate for all: plain SGD is where inverting it shows, a group z-score or Adam is where it cancels.
+    # One rate for all, under plain SGD: a group z-score and Adam cancel what is then a step size.
     key = torch.randint(world.n_answers, (world.n_prompts,), generator=torch.Generator().manual_seed(seed))
     p_right, ones = torch.nn.functional.one_hot(key, world.n_answers).double(), torch.ones(world.n_answers).double()
     constant = Channel(p_right, world.false_positive_rate * ones, world.false_negative_rate * ones)
-    for name, correct in corrections(constant, broken).items():
-        for label, kind in (("plain", None), ("zscore", "zscore"), ("adam", "centered")):
-            curve, _ = train(seed, world, constant, correct, kind, adam=label == "adam")
-            results |= {f"auc_{label}/{name}": float(curve.mean()), f"final_{label}/{name}": float(curve[-1])}
+    plain = {name: (correct, 1.0) for name, correct in corrections(constant, broken).items()}
+    plain["naive_larger_step"] = plain["naive"][0], 1 / (1 - world.false_positive_rate - world.false_negative_rate)
+    for name, (correct, factor) in plain.items():
+        curve, _ = train(seed, world, constant, correct, None, factor=factor)
+        results |= {f"auc_plain/{name}": float(curve.mean()), f"final_plain/{name}": float(curve[-1])}
     # Style B is the better one, and the verifier misses most of its right answers.
     channel = styles(world, world.gold_a, world.gold_b)
     missed = channel.p_right[0] * channel.false_negative_rate
@@ -105,8 +106,8 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
     by_style = corrections(channel, broken, suffix="_by_style")
     for kind in GROUP:
         arms = {name: by_style[name] for name in ("clean", "naive")} | {"backward_global": overall["backward"]}
-        arms |= by_style | {"appeals": appealed(seed, world.appeal_rate, broken=broken)}
-        arms["appeals_flip_only"] = appealed(seed, world.appeal_rate, flip_only=True)
+        arms |= by_style | {"appeals": appealed(seed, world, broken=broken)}
+        arms["appeals_flip_only"] = appealed(seed, world, flip_only=True)
         for name, correct in arms.items():
             curve, _ = train(seed, world, channel, correct, kind)
             results[f"styles_{kind}/{name}"] = float(curve[-1])
@@ -120,14 +121,14 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
 
 
 def styles(world: World, gold_a: float, gold_b: float) -> Channel:
-    """Two styles to choose from, whose right answers the verifier misses at different rates."""
+    """Return two styles to choose from, whose right answers the verifier misses at different rates."""
     p_right = torch.tensor([[gold_a, gold_b]], dtype=torch.float64).expand(world.n_prompts, 2)
     missed = torch.tensor([world.missed_a, world.missed_b], dtype=torch.float64)
     return Channel(p_right, torch.zeros_like(missed), missed)
 
 
 def corrections(channel: Channel, broken: bool, *, suffix: str = "") -> dict[str, Correction]:
-    """The truth, the verdict as it comes, and both corrections with the channel's rates; swapped if broken."""
+    """Return the truth, the verdict as it comes, and both corrections with the channel's rates; swapped if broken."""
     _, positives, negatives = channel
     if broken:
         positives, negatives = negatives, positives
@@ -141,47 +142,47 @@ def corrections(channel: Channel, broken: bool, *, suffix: str = "") -> dict[str
     }
 
 
-def appealed(seed: int, rate: float, *, broken: bool = False, flip_only: bool = False) -> Correction:
-    """Send a share of the rejected to a judge that knows the truth; learn each style's rate from it and correct by it.
+def appealed(seed: int, world: World, *, broken: bool = False, flip_only: bool = False) -> Correction:
+    """Return a correction by rates that are learned from a judge's second look at a share of the rejected.
 
     With `flip_only`, the overturned verdicts are set right and nothing else is done.
     """
-    estimator, generator = AppealsEstimator(q=rate), torch.Generator().manual_seed(seed)
+    estimator, generator = AppealsEstimator(q=world.appeal_rate), torch.Generator().manual_seed(seed)
 
     def correct(draws: Draws) -> Tensor:
         chosen = estimator.select(draws.verdict, generator=generator)
+        errs = torch.rand(draws.right.shape, generator=generator) < world.appeal_error
+        judged = torch.where(errs, 1 - draws.right, draws.right)
         if flip_only:
-            return torch.where(chosen, draws.right, draws.verdict)
+            return torch.where(chosen, judged, draws.verdict)
         keys = [str(choice) for choice in draws.choice.tolist()]
-        estimator.update(keys, draws.verdict, chosen, draws.right)
+        estimator.update(keys, draws.verdict, chosen, judged)
         missed = estimator.false_negative_rate(keys)
-        passed, missed = (missed, 0 * missed) if broken else (0 * missed, missed)
-        return backward_correction(draws.verdict, false_positive_rate=passed, false_negative_rate=missed)
+        accepted, missed = (missed, 0 * missed) if broken else (0 * missed, missed)
+        return backward_correction(draws.verdict, false_positive_rate=accepted, false_negative_rate=missed)
 
     return correct
 
 
 def train(
-    seed: int, world: World, channel: Channel, correct: Correction, kind: str | None, *, adam: bool = False
+    seed: int, world: World, channel: Channel, correct: Correction, kind: str | None, *, factor: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Policy gradient by sampling; arms of one seed share their random numbers, so that equal signals end equal.
+    """Train by policy gradient; arms of one seed share their random numbers, so that equal signals end equal.
 
     Returns:
         (updates + 1,) gold accuracy, and the final (P, K) policy.
     """
     generator = torch.Generator().manual_seed(seed)
     logits, curve = torch.zeros_like(channel.p_right), []
-    schedule: dict[str, Any] = {"learning_rate": world.adam_learning_rate, "maximize": True, "fused": False}
-    for _ in adam_steps([logits], world.updates, **schedule) if adam else range(world.updates):
+    shape = (world.n_prompts, world.group_size)
+    for _ in range(world.updates):
         policy = logits.softmax(-1)
         curve.append(channel.accuracy(policy))
         draws = channel.sample(policy, world.group_size, generator)
         rewards = correct(draws)
         advantages = GROUP[kind](rewards, group_size=world.group_size) if kind else rewards
-        shape = (world.n_prompts, world.group_size)
-        logits.grad = logit_gradient(policy, draws.choice.view(shape), advantages.view(shape)) / world.group_size
-        if not adam:
-            logits.add_(logits.grad, alpha=world.learning_rate)
+        pull = logit_gradient(policy, draws.choice.view(shape), advantages.view(shape)) / world.group_size
+        logits.add_(pull, alpha=world.learning_rate * factor)
     policy = logits.softmax(-1)
     return torch.stack([*curve, channel.accuracy(policy)]), policy
 
