@@ -31,7 +31,7 @@ def test_a_pool_depends_on_its_generator_alone():
 
 def test_references_are_drawn_from_their_own_prompt():
     narrow = pool(1, 5, 20)
-    centered = shapings(narrow, 1, False, torch.Generator().manual_seed(2))["centered"]
+    centered = shapings(narrow, World(), True, torch.Generator().manual_seed(2))["par_1"]  # the link is the identity
     for reference, own in zip(narrow.rewards - centered, narrow.rewards, strict=True):  # centered = score − reference
         assert torch.isclose(own, reference[0]).any()
         assert torch.allclose(reference, reference[0])
@@ -40,3 +40,11 @@ def test_references_are_drawn_from_their_own_prompt():
 def test_a_pool_refuses_a_hack_rate_above_one():
     with pytest.raises(ValueError, match=r"par.World.pool: hack_rate is 2.0, outside \[0.0, 1.0\]"):
         pool(0, 2, 3, hack_rate=2.0)
+
+
+def test_the_control_is_the_score_above_its_mean_reference_clipped_on_both_sides():
+    narrow, world = pool(1, 5, 20), World(clip_at=0.5)
+    arms = [shapings(narrow, world, broken, torch.Generator().manual_seed(2)) for broken in (False, True)]
+    above = arms[1]["par_10"]  # with the identity for a link
+    assert torch.equal(arms[0]["centered_clip"], above.clamp(-0.5, 0.5))
+    assert float(arms[0]["centered_clip"].abs().max()) == 0.5
