@@ -1,4 +1,4 @@
-"""Edit one thing that matters, tie what is equally irrelevant: the reward model unlearns cues that nobody has named."""
+"""Edit one quality, and tie answers that are equally irrelevant: the reward model unlearns cues that nobody named."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class World:
     wider: float = 1.5  # spread of style in best-of-n, in units of that in the data
 
     def pairs(self, n: int, cue: Tensor, streams: Streams, *, rho: float = 1.0) -> Answers:
-        """n pairs, the better answer first; style moves by ±rho·shift·u along the cue (S, d), u uniform per answer."""
+        """Draw n pairs, the better answer first; style moves by ±rho·shift·u along cue (S, d), u uniform per answer."""
         query, content = streams.randint(self.n_topics, n), streams.randn(n, 2, self.n_topics)
         style, strength = streams.randn(n, 2, self.n_style), streams.rand(n, 2)
         sign = rho * self.shift * torch.tensor([1.0, -1.0], dtype=style.dtype)
@@ -85,7 +85,7 @@ class World:
 
 
 def features(query: Tensor, content: Tensor, style: Tensor, rotation: Tensor) -> Tensor:
-    """(S, n, k, inputs) of what is asked, and of skills and style, which a rotation hides."""
+    """Return (S, n, k, inputs): the query, skills and style, which a rotation hides."""
     both = torch.cat([content, style], dim=-1)
     seen = torch.bmm(both.flatten(1, -2), rotation).view(both.shape)
     return joined(seen, query[..., None].expand(seen.shape[:-1]), content.shape[-1])
@@ -102,16 +102,16 @@ class Bank(NamedTuple):
     style: Tensor
 
     def rows(self, seed: int) -> list[PreferenceRow]:
-        """The data: prompts are topics, answers are numbers of the bank."""
+        """Return the data: prompts are topics, answers are numbers of the bank."""
         topics = enumerate(self.query[seed].tolist())
         return [PreferenceRow(str(q), str(2 * k), str(2 * k + 1), prompt_id=str(k)) for k, q in topics]
 
     def edited(self, prompt: Text, answer: Text, attribute: str, direction: Direction, *, turned: bool = False) -> str:
-        """An editor for `data.causal_augment`: the answer with the asked skill lowered or raised, or turned."""
+        """Lower or raise the asked skill of an answer, or the reverse: an editor for `data.causal_augment`."""
         return str(int(str(answer)) + self.content.shape[1] // 3 * (1 + ((direction == "upgrade") != turned)))
 
     def looked_up(self, tables: Sequence[Sequence[PreferenceRow]]) -> Answers:
-        """Pairs of every seed's rows; one of kind "neutral" does not answer its prompt: its skill is `IRRELEVANT`."""
+        """Look up every seed's pairs; one of kind "neutral" does not answer its prompt: its skill is `IRRELEVANT`."""
         read = [[[int(str(text)) for text in (r.prompt, r.chosen, r.rejected)] for r in rows] for rows in tables]
         query, numbers = torch.tensor(read).tensor_split([1], dim=-1)
         neutral = torch.tensor([[row.columns.get("kind") == "neutral" for row in rows] for rows in tables])
@@ -121,7 +121,7 @@ class Bank(NamedTuple):
         return query[..., 0], content.masked_fill(asked, IRRELEVANT), self.style[seed, numbers]
 
     def arms(self, seed: int, generator: random.Random, broken: bool) -> dict[str, list[PreferenceRow]]:
-        """What each arm is trained on, made by the shipped augmentations."""
+        """Return the rows that each arm trains on, by our augmentations."""
         n_topics, data = self.content.shape[-1], self.rows(seed)
         augment = partial(causal_augment, data, lambda prompt: [f"skill {prompt}"])  # that the query asks for
         flipped = augment(partial(self.edited, turned=True)).rows
@@ -141,7 +141,7 @@ class Bank(NamedTuple):
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Accuracy with the cue as in training, absent and reversed, and what best-of-n gains, per augmentation."""
+    """Measure accuracy with the cue as in training, absent and reversed, and the gain of best-of-n, per arm."""
     streams = Streams(seeds)
     rotation = random_rotation(world.n_topics + world.n_style, streams)  # so that no coordinate is the style
     cue = normalize(streams.randn(world.n_style), dim=-1)
@@ -181,7 +181,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def trained(start: BatchedMLP, pools: Sequence[Pool], streams: Streams, world: World) -> BatchedMLP:
-    """AdamW on the mean loss of strict pairs plus, with a second pool, λ times that of ties; each arm draws its own."""
+    """Train by AdamW on the mean loss of strict pairs, plus λ times that of ties in a second pool; one per arm."""
     size, n_arms = world.batch_size, len(pools[0][1])
     models, seed, arm = start.take([0] * n_arms), torch.arange(len(streams))[:, None, None], torch.arange(n_arms)
     for _ in adam_steps(models.parameters(), world.steps, learning_rate=world.learning_rate, weight_decay=0.01):

@@ -1,4 +1,4 @@
-"""A bounded total per chain: punish bad steps only, pay differences only, and padding buys nothing."""
+"""Clip process scores and reward their differences only: the total per chain is bounded, and padding gains nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """What each shaping trains: success, length, share of filler; and what padding a right chain would earn."""
+    """Measure success, length and share of filler under each shaping, and what padding a right chain earns."""
     streams = Streams(seeds)
     chain = StepChain.sample(streams, **parameters(world, StepChain.sample))
     shapes = shapes_of(world.threshold, broken)
@@ -69,7 +69,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def shapes_of(threshold: float, broken: bool) -> dict[str, Shape]:
-    """Each arm's shaping of (R, T) process scores under their mask."""
+    """Return each arm's shaping of (R, T) scores under their mask."""
     clip = partial(clip_steps, threshold=threshold)
     drop = partial(delta_steps, terminal="drop")
     return {
@@ -84,12 +84,12 @@ def shapes_of(threshold: float, broken: bool) -> dict[str, Shape]:
 
 
 def raw(scores: Tensor, mask: Tensor) -> Tensor:
-    """The process scores as they are."""
+    """Return the scores unchanged."""
     return torch.where(mask, scores, torch.nan)
 
 
 def training(chain: StepChain, streams: Streams, shapes: dict[str, Shape], world: World) -> Training:
-    """All arms side by side: at full weight, at a weak one, and some from an uninformed start."""
+    """Train all arms: at full weight, at a weak one, and some from an uninformed start."""
     arms: dict[str, Credit] = {"outcome_only": partial(paid, shape=raw, weight=0.0)}
     arms |= {name: partial(paid, shape=shape, weight=world.weight) for name, shape in shapes.items()}
     arms |= {f"{name}_weak": partial(paid, shape=shape, weight=WEAK) for name, shape in shapes.items()}
@@ -102,13 +102,13 @@ def training(chain: StepChain, streams: Streams, shapes: dict[str, Shape], world
 
 
 def paid(drawn: Rollouts, *, shape: Shape, weight: float) -> Tensor:
-    """(R, T) returns of shaped process scores, and success at the end."""
+    """Return (R, T) returns of shaped scores, and success at the end."""
     shaped = shape(drawn.step_rewards, drawn.step_mask)
     return step_returns(add_outcome(shaped, drawn.solved, drawn.step_mask, weight=weight), drawn.step_mask)
 
 
 def padding_gains(seed: int, shapes: dict[str, Shape], world: World) -> dict[str, float]:
-    """What the probe finds that chains of right steps gain per inserted filler, by shaping."""
+    """Return by shaping what chains of right steps gain per inserted filler, by the probe."""
     texts = [*(f"Goal {goal} is met." for goal in range(world.n_goals)), "So the answer follows."]
     chains = [Row(f"Task {task}", "\n\n".join(texts)) for task in range(world.probed)]
     reward = partial(written_scores, texts=texts, seed=seed, world=world)
@@ -123,7 +123,7 @@ def padding_gains(seed: int, shapes: dict[str, Shape], world: World) -> dict[str
 def written_scores(
     prompts: list[Any], steps: list[list[str]], *, texts: list[str], seed: int, world: World, **columns: Any
 ) -> list[list[float]]:
-    """The process reward on chains as text: what is neither a goal nor the answer is filler.
+    """Score chains as text: a step that is neither a goal nor the answer is filler.
 
     A step keeps its error wherever it stands, so that the probe changes one thing; the second of two equal steps has
     its own.
@@ -140,7 +140,7 @@ def written_scores(
 
 
 def total(scores: Sequence[float], *, shape: Shape) -> float:
-    """What a chain's shaped scores add up to."""
+    """Sum a chain's shaped scores."""
     row = torch.tensor([list(scores)], dtype=torch.float64)
     return float(shape(row, torch.ones_like(row, dtype=torch.bool)).sum())
 

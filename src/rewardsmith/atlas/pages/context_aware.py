@@ -1,4 +1,4 @@
-"""What looks like disagreement is often a question asked without its context: fix the context, then judge."""
+"""Annotators often disagree because the context is missing: record the context, then judge."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Scores = Callable[[Tensor], Tensor]  # (S, ..., J) values to (S, M, ..., J + 1) 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Responses of J = 6 qualities, N(0, 1) each, seen through a rotation; under context z gold is quality z."""
+    """Responses with J = 6 qualities, N(0, 1) each, behind a rotation; under context z gold is quality z."""
 
     n_pairs: int = 1500  # training rows per arm; carm_weak has twice as many
     rates: tuple[float, ...] = (0.35, 0.25, 0.15, 0.1, 0.1, 0.05)  # p(z)
@@ -57,17 +57,17 @@ class World:
 
     @property
     def context_rate(self) -> Tensor:
-        """(J,) p(z), summing to 1."""
+        """Return (J,) p(z), of sum 1."""
         return torch.tensor(self.rates, dtype=torch.float64) / sum(self.rates)
 
     def pairs(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        """(S, n) contexts, drawn from p(z), and (S, n, 2, J) the values of a pair for each, the preferred first."""
+        """Draw (S, n) contexts from p(z), and (S, n, 2, J) the values of a pair for each, the preferred first."""
         values = streams.randn(n, 2, len(self.rates))
         context = sample_index(self.context_rate.expand(len(streams), n, -1), streams.rand(n))
         return context, better_first(values, context)
 
     def reversals(self, n: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        """2n rows: n pairs, each under two contexts that prefer opposite responses, in consecutive rows.
+        """Draw 2n rows: n pairs, each in two consecutive rows whose contexts prefer opposite responses.
 
         Contexts are drawn evenly from either side. Where one response is better throughout, the two exchange a quality.
         """
@@ -83,12 +83,12 @@ class World:
 
 
 def looks(values: Tensor, rotation: Tensor) -> Tensor:
-    """(S, ..., J) how responses of these qualities look."""
+    """Return (S, ..., J) looks of responses of such values."""
     return (values.flatten(1, -2) @ rotation.transpose(-1, -2)).view_as(values)
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Accuracy of each training set's reward model with and without context, the bound, and the user study."""
+    """Measure each reward model's accuracy with and without context, the bound, and the user study."""
     streams, none = Streams(seeds), len(world.rates)
     rotation = random_rotation(none, streams)
     models = trained(rotation, world, streams, broken)
@@ -142,7 +142,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def trained(rotation: Tensor, world: World, streams: Streams, broken: bool) -> BatchedMLP:
-    """One reward model per arm, all from one start; what each may see is a mask over all rows."""
+    """Train one reward model per arm, all from one start; a mask over all rows gives each its own."""
     n, none = world.n_pairs, len(world.rates)
     (context, mixed), (reversing, opposed) = world.pairs(n, streams), world.reversals(n // 2, streams)
     unknown = torch.full_like(context, none)
@@ -169,13 +169,13 @@ def trained(rotation: Tensor, world: World, streams: Streams, broken: bool) -> B
 
 
 def looked_up(prompts: list[str], completions: list[str], context: list[str | None], *, table: Tensor) -> list[float]:
-    """The score of response `completion` of record `prompt` under a context; the last column is for none."""
+    """Look up the score of response `completion` of record `prompt` under a context, last column for none."""
     asked = zip(prompts, completions, context, strict=True)
     return [float(table[int(p), int(c), -1 if z is None else int(z)]) for p, c, z in asked]
 
 
 def user_study(scores: Scores, world: World, streams: Streams) -> dict[str, Tensor]:
-    """Accuracy on what each user prefers by majority, with the user known, inferred from labels, or not considered."""
+    """Measure accuracy on each user's majority preference, with the user known, inferred from labels, or ignored."""
     none, free, carm = len(world.rates), ARMS.index("context_free"), ARMS.index("carm")
     profiles = world.loyalty * torch.eye(none, dtype=streams.dtype) + (1 - world.loyalty) / none
     rate = profiles[streams.randint(none, world.n_users)]  # (S, users, J)

@@ -1,4 +1,4 @@
-"""Let a reward model say how hard a preference pair may pull, and let it write down why before it scores."""
+"""Let a reward model set β for each preference pair, and let it write a critique before it scores."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Gold at one KL of policies under each β, then pair accuracy of decoders with and without critiques."""
+    """Measure gold at one KL under each β, then pair accuracy of decoders with and without critiques."""
     streams = Streams([seed * world.n_worlds + k for seed in seeds for k in range(world.n_worlds)])
     truth = PreferenceWorld.sample(streams, d=world.n_features)
     pairs = truth.pairs(world.n_pairs, streams=streams, slope=world.slope, flip=world.flip)

@@ -65,7 +65,7 @@ class World:
     learning_rate: float = 0.3  # of Adam, logits per step
 
     def gold(self, fact: Tensor, relevant: Tensor, complete: Tensor) -> Tensor:
-        """True value by the means of two aspects of segments, ±1 each, and by the share of keys."""
+        """Return true value from two aspects' means over segments, ±1 each, and the share of keys."""
         return self.weight_fact * fact + self.weight_relevant * relevant + self.weight_complete * (2 * complete - 1)
 
 
@@ -84,13 +84,13 @@ class Task:
         self.complete = torch.zeros_like(self.fact[:, :, 0]).scatter(-1, self.keys, 1 / world.n_keys)
 
     def aspects(self, prompt: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(S, A, n, T) fact and relevant, ±1, and (S, A, n) share of keys of prompts (S, 1, n), tokens (S, A, n, T)."""
+        """Return (S, A, n, T) fact, relevant, ±1, and (S, A, n) key share of prompt (S, 1, n), tokens (S, A, n, T)."""
         fact, relevant = (look_up(table, prompt, tokens) for table in (self.fact, self.relevant))
         adds = self.complete[torch.arange(len(prompt))[:, None, None], prompt]  # (S, 1, n, V)
         return fact, relevant, (F.one_hot(tokens, self.world.n_tokens).amax(dim=-2) * adds).sum(dim=-1)
 
     def worth(self, logits: Tensor) -> dict[str, Tensor]:
-        """(S, A) each, the exact means of gold and the aspects that policies with logits (S, A, P, T, V) write."""
+        """Return (S, A) exact means of gold and of each aspect under policies with logits (S, A, P, T, V)."""
         policy = logits.softmax(dim=-1)
         fact, relevant = ((policy * table[:, None]).sum(-1).mean(dim=(-1, -2)) for table in (self.fact, self.relevant))
         keys = self.keys[:, None, :, None, :].expand(*policy.shape[:-1], -1)
@@ -99,7 +99,7 @@ class Task:
         return {"gold": self.world.gold(**aspects)} | aspects
 
     def learned(self, streams: Streams) -> tuple[Task, Tensor]:
-        """Mean labels by place and token, ridge on tokens present; from as many pairs, Bradley-Terry (S, P, T, V)."""
+        """Fit mean labels per place and token, ridge on tokens present; Bradley-Terry (S, P, T, V) on as many pairs."""
         world, n = self.world, self.world.n_labeled
         prompt = (torch.arange(n) % world.n_prompts).expand(len(streams), 1, -1)
         tokens = streams.randint(world.n_tokens, n, world.n_segments)[:, None]
@@ -130,7 +130,7 @@ class Task:
     def train(
         self, rewards: Callable[[Tensor, Tensor], Tensor], streams: Streams, *, n_arms: int, snapshots: Sequence[int]
     ) -> dict[int, dict[str, Tensor]]:
-        """REINFORCE from uniform policies with returns to go and a baseline per place; arms share their draws.
+        """Train by REINFORCE from uniform policies, with returns to go, a baseline per place and shared draws.
 
             A_t = G_t − mean over the batch of G_t,   G_t = Σ_{u≥t} ( r_u − β log π(a_u)/π_ref(a_u) )
 
@@ -159,13 +159,13 @@ class Task:
 
 
 def look_up(table: Tensor, prompt: Tensor, tokens: Tensor) -> Tensor:
-    """(S, A, n, T) entries of a (S, P, T, V) table at each segment of the outputs."""
+    """Look up (S, A, n, T) entries of a (S, P, T, V) table, one per segment."""
     seed, place = torch.arange(len(table))[:, None, None, None], torch.arange(table.shape[2])
     return table[seed, prompt[..., None], place, tokens]
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """What policies trained on each reward write, early and late in training."""
+    """Measure the policies trained on each reward, early and late in training."""
     streams, last = Streams(seeds), world.n_segments - 1
     task = Task(world, streams)
     models, preference = task.learned(streams)

@@ -1,4 +1,4 @@
-"""A right answer by a skipped step is worth having while right answers are rare, and not once sound ones are common."""
+"""Reward right answers with a skipped step while right answers are rare, but not once sound ones are common."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CRITERION = All(
     AtMost("flawed_share/fapo", 0.08),
     AtLeast("sign_agreement/closed_form", 1.0),
     AtLeast("sign_agreement/group_zscore", 1.0),
-    # The two that must fail: a flipped sign and a detector that knows nothing.
+    # What must fail: a flipped sign, and a detector that accuses at random.
     PairedGain("reliable/sign_flip", over="reliable/baseline", at_most=0.12),
     AtLeast("flawed_share/sign_flip", 0.08),
     PairedGain("reliable/useless_detector", over="reliable/baseline", at_most=0.12),
@@ -59,7 +59,7 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Chains of K steps that may be skipped, and a policy that starts out fond of skipping.
+    """Chains of K steps that may be skipped, and a policy that skips often at the start.
 
     At each step one action is right (0), one skips the step (1), and the others are wrong and ruin the answer.
 
@@ -88,20 +88,20 @@ class World:
         check_range("World", "cost", self.cost, 0.0, 1.0)
 
     def start(self, *shape: int) -> Tensor:
-        """(*shape, K, U) logits of the policy before training."""
+        """Return (*shape, K, U) logits of the policy before training."""
         logits = torch.zeros(*shape, self.n_steps, 2 + self.n_wrong, dtype=torch.float64)
         logits[..., 0], logits[..., 1] = self.right_logit, self.jump_logit
         return logits
 
     def sample(self, policy: Tensor, choice: Tensor, luck: Tensor) -> Draws:
-        """Solutions by uniform draws of the actions (S, 1 or A, P, G, K) and of the outcome (S, 1 or A, P, G)."""
+        """Sample solutions by uniform draws for actions (S, 1 or A, P, G, K) and outcome (S, 1 or A, P, G)."""
         actions = sample_index(policy[:, :, :, None], choice)
         jumps = (actions == 1).sum(dim=-1)
         chance = torch.where((actions > 1).any(dim=-1), 0.0, 1 - self.cost * jumps.to(policy) / self.n_steps)
         return Draws(actions, (luck < chance).to(policy), jumps > 0)
 
     def correct(self, policy: Tensor) -> Tensor:
-        """(S, A) chance of a right answer, exactly, averaged over prompts.
+        """Return (S, A) exact chance of a right answer, averaged over prompts.
 
         Π_k (a_k + j_k) − c/K · Σ_k j_k Π_{i≠k} (a_i + j_i)        a, j: chances of the right action and of a skip
         """
@@ -113,7 +113,7 @@ class World:
         return chance.mean(dim=-1)
 
     def reliable(self, policy: Tensor) -> Tensor:
-        """(S, A) chance of a right answer without a skipped step, Π_k a_k, exactly, averaged over prompts: the gold."""
+        """Return gold (S, A): the exact chance of a right answer without a skip, Π_k a_k, averaged over prompts."""
         self._check("World.reliable", policy)
         return policy[..., 0].prod(dim=-1).mean(dim=-1)
 
@@ -121,7 +121,7 @@ class World:
         check_shape(caller, "policy", policy, None, None, None, self.n_steps, 2 + self.n_wrong)
 
     def arms(self, broken: bool) -> dict[str, Arm]:
-        """Every arm by its name."""
+        """Return the arms by name."""
         return {
             "baseline": Arm(0.0),
             "half": Arm(0.5),
@@ -134,7 +134,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Exact chances of a right, a flawed and a reliable answer under the policy that each arm trains."""
+    """Measure exact chances of a right, a flawed and a reliable answer under each arm's policy."""
     arms = world.arms(broken)
     early, final = train(list(arms.values()), world, Streams(seeds))
     correct, reliable = world.correct(final), world.reliable(final)
@@ -151,7 +151,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def train(arms: list[Arm], world: World, streams: Streams) -> tuple[Tensor, Tensor]:
-    """GRPO without a KL term on one set of draws: the policies (S, A, P, K, U) at the early step and at the end."""
+    """Train by GRPO without KL on shared draws; return policies (S, A, P, K, U) at the early step and at the end."""
     shape = (world.n_prompts, world.group_size)
     logits = world.start(len(streams), len(arms), world.n_prompts)
     early = logits.softmax(dim=-1)
@@ -167,7 +167,7 @@ def train(arms: list[Arm], world: World, streams: Streams) -> tuple[Tensor, Tens
 
 
 def paid(draws: Draws, arms: list[Arm], luck: Tensor) -> Tensor:
-    """(S, A, P, G) each arm's reward, its detector looking at the same answers with the same luck (S, P, G)."""
+    """Return (S, A, P, G) rewards by arm; all detectors see the same answers with the same luck (S, P, G)."""
     rewards = []
     for index, arm in enumerate(arms):
         jumped, correct = draws.jumped[:, index], draws.correct[:, index]
@@ -178,8 +178,7 @@ def paid(draws: Draws, arms: list[Arm], luck: Tensor) -> Tensor:
 
 
 def signs(group_size: int, lam: float) -> dict[str, float]:
-    """How often a flawed row's advantage has the sign of n − p, over all groups with one: in closed form, and as GRPO
-    computes it."""
+    """Return how often a flawed row's advantage has the sign of n − p over groups with one: closed form and GRPO."""
     counts = [(p, f, group_size - p - f) for p in range(group_size) for f in range(1, group_size - p + 1)]
     sound, flawed, wrong = torch.tensor(counts, dtype=torch.float64).T
     closed = flawed_advantage(sound / group_size, flawed / group_size, wrong / group_size, lam=lam)

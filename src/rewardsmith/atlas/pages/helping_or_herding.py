@@ -1,4 +1,4 @@
-"""Members pretrained apart err apart, so their ensemble helps more; what labels teach to all of them, it lets pass."""
+"""Members with different pretraining err differently, so their ensemble helps more, but not against shared bias."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ALONG = {"finetune": -2, "pretrain": -1}  # which dimension of the grid (bodies,
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Heavy-tailed responses with correlated features and a length of which gold knows nothing, but annotators do.
+    """Heavy-tailed responses with correlated features, and a length that annotators like and gold ignores.
 
     Unit of gold: one standard deviation over responses of the reference policy, whose mean is 0.
     """
@@ -69,7 +69,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """True value and length of best-of-n picks by ensembles over the grid, and what the two audits say of them."""
+    """Measure true value and length of best-of-n picks by ensembles over the grid, and run the two audits."""
     streams = Streams(seeds)
     heavy = HeavyTails.sample(streams, d=12, dof=world.dof, scale=world.scale, correlated=True, length=True)
     bodies = pretrain(heavy.responses(world.n_unlabeled, streams=streams), world, streams, one_seed=broken)
@@ -123,7 +123,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 def pretrain(
     features: Tensor, world: World, streams: Streams, *, n_bodies: int = MEMBERS, one_seed: bool = False
 ) -> BatchedMLP:
-    """Perceptrons (S, n_bodies) that fill in features which were set to 0, by Adam on their squared error.
+    """Train perceptrons (S, n_bodies) to fill in features set to 0, by Adam on the squared error.
 
         ℓ = mean over masked j of ( f(x ⊙ (1 − m))_j − x_j )²        m_j ~ Bernoulli(mask_rate)
 
@@ -154,7 +154,7 @@ def pretrain(
 
 
 def finetune(bodies: BatchedMLP, pairs: Pairs, world: World, streams: Streams, *, n_heads: int) -> BatchedMLP:
-    """Reward models (S, n_bodies · n_heads), body by body: a copy of the body under a new head, trained on pairs.
+    """Train reward models (S, n_bodies · n_heads), body by body, on pairs: a copy of the body under a new head.
 
         ℓ = softplus( −(r⁺ − r⁻) ) + center (r⁺ + r⁻)²
 
@@ -182,7 +182,7 @@ def finetune(bodies: BatchedMLP, pairs: Pairs, world: World, streams: Streams, *
 
 
 def combine(scores: Tensor, way: Callable[[Tensor], Tensor]) -> Tensor:
-    """(..., K) standardized scores to (...)."""
+    """Combine (..., K) z-scores to (...)."""
     return way(scores.flatten(0, -2)).view(scores.shape[:-1])
 
 

@@ -1,4 +1,4 @@
-"""Grade first, then compare: ratings, then comparisons weighted by their strength, make the better reward model."""
+"""Train on ratings first, then on comparisons weighted by their strength: the reward model gets better."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CRITERION = All(
     LowerBound("accuracy/scaled", over="accuracy/bt", above=0.005),
     PairedGain("accuracy/ratings_then_scaled", over="accuracy/best_alone", at_least=0.008),
     PairedGain("accuracy/inverse", over="accuracy/bt", at_most=0.0),
-    # What must fail: strengths that say nothing of their pair do not earn the gain.
+    # What must fail: strengths shuffled over the pairs, on the gain.
     LowerBound("accuracy/scaled", over="accuracy/scaled_shuffled", above=0.0),
 )
 FIRST = ("bt", "scaled", "margin", "inverse", "scaled_shuffled", "ratings")
@@ -33,7 +33,7 @@ SECOND = ("ratings_then_bt", "ratings_then_scaled", "ratings_then_margin", "rati
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Answers that are both rated and compared, independently, and perceptrons that learn from either."""
+    """Answers that are rated and compared independently, and perceptrons that learn from either."""
 
     n_pairs: int = 1000  # compared pairs; each of their answers is rated too
     n_test: int = 6000  # clean pairs that accuracy is measured on
@@ -68,7 +68,7 @@ class Data(NamedTuple):
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
-    """Accuracy on clean pairs of what each loss, and each order of two losses, trains."""
+    """Measure accuracy on clean pairs by each loss and each order of two losses."""
     streams = Streams([seed], dtype=torch.float32)
     place = PreferenceWorld.sample(streams)
     data = draw(place, world, streams, broken=broken)
@@ -93,7 +93,7 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
 
 
 def draw(place: PreferenceWorld, world: World, streams: Streams, *, broken: bool) -> Data:
-    """Ratings and comparisons of the same answers, each with noise of its own."""
+    """Draw ratings and comparisons of the same answers, each with its noise."""
     x = streams.randn(world.n_pairs, 2, place.d)
     gold = place.gold(x)
     ratings = (2 + gold + world.rating_noise * streams.randn(world.n_pairs, 2)).round().clamp(0, 4)
@@ -118,7 +118,7 @@ def train(
     steps: int,
     learning_rate: float,
 ) -> None:
-    """All arms at once, each on its own loss, from the same starts and on the same batches."""
+    """Train all arms, each on its own loss, from the same starts and on the same batches."""
     for _ in adam_steps(models.parameters(), steps, learning_rate=learning_rate, weight_decay=world.weight_decay):
         picks = streams.randint(world.n_pairs, world.batch_size)[0]
         batch = Data(*(column[picks] for column in data))
@@ -128,7 +128,7 @@ def train(
 
 
 def loss(arm: str, scores: Tensor, batch: Data, world: World) -> Tensor:
-    """Sum over an arm's models of the mean over a batch; scores (models, b, 2)."""
+    """Sum an arm's mean batch loss over its models; scores (models, b, 2)."""
     n_models, size = scores.shape[:2]
     if arm in ("ratings", "ratings_longer"):
         ratings = batch.ratings.expand(n_models, size, 2)

@@ -1,4 +1,4 @@
-"""Answers that can be checked go to the checker, the others to the learned reward: neither alone serves both."""
+"""Send prompts with checkable answers to the checker, others to the learned reward: neither alone serves both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CRITERION = All(
     PairedGain("formatted_gold/full", over="formatted_gold/model_full", at_least=0.10, p_value=0.01),
     PairedGain("formatted_gold/full", over="formatted_gold/hybrid", at_least=0.25, p_value=0.01),
     Within("length/full", -0.4, 0.4),
-    # The two that must fail: the routes swapped, and the length term with its sign turned.
+    # What must fail: the routes swapped, and the length term with its sign flipped.
     PairedGain("math/swapped", over="math/model", at_most=0.25),
     PairedGain("open/swapped", over="open/rule", at_most=0.25),
     AtLeast("length/length_flipped", 0.4),
@@ -111,7 +111,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """True value on both kinds of prompt, format and length of the policies that GRPO trains on each reward."""
+    """Measure true value per kind of prompt, format and length of policies that GRPO trains on each reward."""
     streams = Streams(seeds)
     pool = world.pool(streams)
     arms = rewards(pool, world, broken)
@@ -139,7 +139,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def rewards(pool: Pool, world: World, broken: bool) -> dict[str, Tensor]:
-    """What each arm pays for every candidate, (S, P, N) each."""
+    """Return each arm's rewards of the candidates, (S, P, N)."""
     rule, model, lengths = pool.rule.flatten(), pool.model.flatten(), pool.lengths.flatten()
     swapped = routed(pool, {"math": pool.model, "open": pool.rule})
     hybrid = swapped if broken else routed(pool, {"math": pool.rule, "open": pool.model})
@@ -169,7 +169,7 @@ def rewards(pool: Pool, world: World, broken: bool) -> dict[str, Tensor]:
 
 
 def routed(pool: Pool, tables: dict[str, Tensor]) -> Tensor:
-    """(S·P·N,) every candidate scored by the table of its prompt's kind, through the shipped router."""
+    """Score candidates (S·P·N,) by the table of their prompt's kind, through `RoutedReward`."""
     candidates: list[Completion] = [str(index) for index in range(pool.rule.numel())]
     kinds = ["math" if known else "open" for known in pool.verifiable.tolist()]
     each = [kind for _ in range(len(pool.rule)) for kind in kinds for _ in range(pool.rule.shape[-1])]
@@ -179,7 +179,7 @@ def routed(pool: Pool, tables: dict[str, Tensor]) -> Tensor:
 
 
 def looked_up(*, completions: list[str], table: list[float], **columns: Any) -> list[float | None]:
-    """A reward whose completions are places in a table; NaN there is unscored."""
+    """Return the table's rewards at these places; NaN is unscored."""
     values = [table[int(completion)] for completion in completions]
     return [None if math.isnan(value) else value for value in values]
 

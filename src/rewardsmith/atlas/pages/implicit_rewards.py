@@ -1,4 +1,4 @@
-"""The log-ratio of a DPO-trained policy ranks its own kind of text as well as a reward head, and paraphrases worse."""
+"""The log-ratio of a DPO policy ranks familiar text as well as a reward head does, and paraphrases worse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Scorer = Callable[[Tensor], Tensor]  # (S, n, T) texts to (S, n) rewards
 
 
 class Language(NamedTuple):
-    """How L concepts of an answer follow each other, and what each is worth; form and marker are worth nothing.
+    """Chains of L concepts per answer, and the gold of each concept; form and marker have none.
 
     transitions: (S, C, C) probabilities of the next concept. value: (S, C) gold of a concept; an answer's is the sum.
     """
@@ -47,7 +47,7 @@ class Language(NamedTuple):
     n_concepts: int
 
     def answers(self, n: int, n_answers: int, streams: Streams) -> tuple[Tensor, Tensor]:
-        """(S, n) words, of either form, that prompts are, and (S, n, k, L) concepts that the chain draws after them."""
+        """Draw prompts, (S, n) words of either form, and (S, n, k, L) concepts that the chain draws after them."""
         seed, n_words = torch.arange(len(streams))[:, None, None], self.value.shape[-1]
         concept, form = streams.randint(n_words, n), streams.randint(2, n)
         found = [concept[:, None].expand(-1, n_answers, -1)]  # (S, k, n) each
@@ -56,21 +56,21 @@ class Language(NamedTuple):
         return FIRST_WORD + concept + n_words * form, torch.stack(found[1:], dim=-1).transpose(1, 2)
 
     def texts(self, prompt_word: Tensor, concepts: Tensor, forms: Tensor) -> Tensor:
-        """(S, ..., T) tokens of prompt words (S, ...) and concepts (S, ..., L) in forms (S, ..., L), each 0 or 1."""
+        """Return (S, ..., T) tokens of prompt words (S, ...) and concepts (S, ..., L) in forms (S, ..., L), 0 or 1."""
         words = FIRST_WORD + concepts + self.value.shape[-1] * forms
         body = torch.stack([FIRST_MARKER + forms, words], dim=-1).flatten(-2)
         ends = [torch.full_like(prompt_word, token)[..., None] for token in (BOS, EOS)]
         return torch.cat([ends[0], prompt_word[..., None], body, ends[1]], dim=-1)
 
     def corpus(self, n: int, streams: Streams) -> Tensor:
-        """(S, n, T) texts as the language has them, every marker by chance."""
+        """Draw (S, n, T) texts of the language, every marker at random."""
         word, concepts = self.answers(n, 1, streams)
         return self.texts(word, concepts[:, :, 0], streams.randint(2, n, self.n_concepts))
 
     def pairs(self, n: int, streams: Streams, *, forms: str) -> Tensor:
-        """(S, n, 2, T) pairs without a label error: two answers drawn for one prompt, the one of more gold first.
+        """Draw (S, n, 2, T) pairs without label error: two answers to one prompt, the one of more gold first.
 
-        Answers of equal gold are passed over. Answers are in the first form, the second, or each word's is drawn.
+        Pairs of equal gold are skipped. Answers are in the first form, the second, or a form drawn per word.
         """
         check_choice("Language.pairs", "forms", forms, tuple(FORMS.values()))
         word, both = self.answers(2 * n + 16, 2, streams)  # (S, m), (S, m, 2, L)
@@ -88,7 +88,7 @@ class Language(NamedTuple):
         return self.texts(word[seed, kept][..., None].expand(-1, -1, 2), both, form)
 
     def next_token(self, ids: Tensor) -> Tensor:
-        """(S, n, T − 1, V) the true probabilities of tokens 1…T−1 given those before."""
+        """Return (S, n, T − 1, V) true probabilities of tokens 1…T−1 given the prefix."""
         n_words = self.value.shape[-1]
         target = torch.zeros(*ids.shape[:2], ids.shape[2] - 1, FIRST_WORD + 2 * n_words, dtype=self.value.dtype)
         target[:, :, 0, FIRST_WORD:] = 0.5 / n_words
@@ -131,7 +131,7 @@ class World:
 def pretrain(
     models: BatchedGPT, language: Language, streams: Streams, *, steps: int, batch_size: int, rate: float = 3e-3
 ) -> BatchedGPT:
-    """AdamW on the cross-entropy to the true next-token probabilities of fresh texts: no noise of drawn tokens."""
+    """Train by AdamW on the cross-entropy to true next-token probabilities of fresh texts, not to drawn tokens."""
     for _ in adam_steps(
         models.parameters(), steps, learning_rate=rate, weight_decay=0.01, betas=(0.9, 0.95), warm_up=20
     ):
@@ -142,7 +142,7 @@ def pretrain(
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Accuracy of an explicit and an implicit reward on pairs in the words of training, in the others, and in both."""
+    """Measure an explicit and an implicit reward on pairs in the words of training, in the others, and in both."""
     streams = Streams(seeds, dtype=torch.float32)
     language = world.language(streams)
     sizes = FIRST_WORD + 2 * world.n_words, PROMPT + 2 * world.n_concepts + 1  # of the vocabulary, and of a text
@@ -168,7 +168,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def explicit(base: BatchedGPT, batches: list[Tensor], read: int | None, world: World) -> Scorer:
-    """A linear head on the last hidden state of `read` tokens, all if None, trained with a copy of all below it."""
+    """Train a linear head on the last hidden state of `read` tokens, all if None, with a copy of all below it."""
     models, head = base.take(range(len(base))), torch.zeros(len(base), 1, world.width, requires_grad=True)
 
     def score(ids: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ def explicit(base: BatchedGPT, batches: list[Tensor], read: int | None, world: W
 
 
 def implicit(base: BatchedGPT, batches: list[Tensor], data: Tensor, order: list[Tensor], world: World) -> Scorer:
-    """β log π/π_ref of a copy of the base that DPO has trained."""
+    """Train a copy of the base by DPO; return β log π/π_ref."""
     policy = base.take(range(len(base)))
 
     def logps(models: BatchedGPT, ids: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def implicit(base: BatchedGPT, batches: list[Tensor], data: Tensor, order: list[
 
 @torch.no_grad()
 def in_chunks(score: Scorer, ids: Tensor) -> Tensor:
-    """(S, n) scores of texts (S, n, T), 250 per seed at a time."""
+    """Score texts (S, n, T), 250 per seed at a time, as (S, n)."""
     return torch.cat([score(part) for part in torch.split(ids, 250, dim=1)], dim=1)
 
 

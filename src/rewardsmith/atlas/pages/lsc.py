@@ -1,4 +1,4 @@
-"""Adding rewards lets one property pay for another; adding log-probabilities of being good makes both count."""
+"""A sum of rewards lets one property make up for another; a sum of log-probabilities of being good needs both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CRITERION = All(
     PairedGain("gold_at_kl_2/lsc", over="gold_at_kl_2/raw", at_least=0.03, p_value=0.025),
     PairedGain("gold_at_kl_3/lsc", over="gold_at_kl_3/raw", at_least=0.05, p_value=0.025),
     PairedGain("worst_decile_at_kl_3/lsc", over="worst_decile_at_kl_3/twice_raw", at_least=0.0),
-    # The two that must fail: the same without its reference, and with the bend turned round.
+    # What must fail: the same without its reference, and with its curve flipped.
     PairedGain("gold_at_kl_2/uncentered", over="gold_at_kl_2/raw", at_most=0.03),
     PairedGain("gold_at_kl_3/uncentered", over="gold_at_kl_3/raw", at_most=0.05),
     PairedGain("gold_at_kl_2/flipped", over="gold_at_kl_2/raw", at_most=0.03),
@@ -34,7 +34,7 @@ DOF = 3  # degrees of freedom of the reward models' Student-t error: heavy tails
 
 
 class Pool(NamedTuple):
-    """(2, P, N) each: the true strength of both properties, and what each one's reward model says of it."""
+    """(2, P, N) each: the true strength of both properties, and the score by each one's reward model."""
 
     gold: Tensor
     rewards: Tensor
@@ -74,13 +74,13 @@ class World:
         return Pool(gold, gold + self.noise * error + self.offset_std * normal(2, self.n_prompts, 1))
 
     def references(self, pool: Pool, generator: torch.Generator) -> Tensor:
-        """(2, P, M) both reward models' scores of M responses per prompt drawn from the uniform base policy."""
+        """Draw M responses per prompt from the uniform base policy; return their scores (2, P, M)."""
         drawn = torch.randint(self.n_responses, (self.n_prompts, self.n_references), generator=generator)
         return pool.rewards.gather(-1, drawn.expand(2, -1, -1))
 
 
 def p_good(gold: Tensor, *, quantile: float = 0.85) -> Tensor:
-    """(2, P, N) the true probability that a response has each property, judged against the base policy's own.
+    """Return (2, P, N) true probabilities that a response has each property, relative to the base policy.
 
     p_k = σ( a_k − q_k ),  q_k the `quantile` of a_k over the prompt's responses
     """
@@ -88,7 +88,7 @@ def p_good(gold: Tensor, *, quantile: float = 0.85) -> Tensor:
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
-    """Gain in the true probability that both properties hold, per arm and KL, and that of the worst-served prompts."""
+    """Measure the gain in the true probability of both properties, per arm and KL, and on the worst-served prompts."""
     generator = torch.Generator().manual_seed(seed)
     pool = world.pool(generator)
     scores = combined(pool.rewards, world.references(pool, generator), world.quantile, broken)
@@ -107,7 +107,7 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
 
 
 def combined(rewards: Tensor, references: Tensor, quantile: float, broken: bool) -> dict[str, Tensor]:
-    """What each arm optimizes, (P, N) each, of the two reward models' scores (2, P, N) and references (2, P, M)."""
+    """Combine scores (2, P, N) and references (2, P, M) to what each arm optimizes, (P, N) each."""
     shape, flat = rewards.shape[1:], rewards.flatten()  # (2PN,)
     beside = references.repeat_interleave(shape[-1], dim=1).flatten(0, 1)  # (2PN, M)
     bend = partial(log_sigmoid_shaping, quantile=quantile, estimator="empirical")

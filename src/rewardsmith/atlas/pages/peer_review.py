@@ -23,7 +23,7 @@ CRITERION = All(
     LowerBound("accuracy_40/peer", over="accuracy_40/standard", above=0.10),
     LowerBound("accuracy_20/peer", over="accuracy_20/standard", above=0.05),
     AtLeast("clean_40/peer", 0.75),
-    # What must fail: selections that do not find the clean pairs do not earn the gain.
+    # What must fail: selections that do not find the clean pairs, on the gain.
     PairedGain("accuracy_40/worst", over="accuracy_40/standard", at_most=0.10),
     PairedGain("accuracy_40/random", over="accuracy_40/standard", at_most=0.10),
     PairedGain("accuracy_40/peer_sorted", over="accuracy_40/standard", at_most=0.10),
@@ -50,7 +50,7 @@ class World:
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
-    """Accuracy of what each way of choosing pairs trains, under much and under little noise."""
+    """Measure accuracy by each way of choosing pairs, under much and under little noise."""
     results: dict[str, float] = {}
     for name, noise, arms in (("40", world.much, MANY), ("20", world.little, FEW)):
         streams = Streams([seed], dtype=torch.float32)
@@ -67,7 +67,7 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
 def train(
     pairs: Pairs, arms: Sequence[str], noise: float, world: World, streams: Streams, *, broken: bool
 ) -> tuple[BatchedMLP, Tensor]:
-    """Two models per arm; all arms start alike and, unless sorted, see the same batches.
+    """Train two models per arm, from one start and, unless sorted, on the same batches.
 
     Returns:
         The models, and (arms,) the share of right labels among those kept in the last epoch.
@@ -98,7 +98,7 @@ def train(
 
 
 def whole_margins(models: BatchedMLP, pairs: Pairs, arms: Sequence[str]) -> Tensor:
-    """(arms, 2, n) margins on all pairs, for the arms that look at them; 0 for the others."""
+    """Return (arms, 2, n) margins on all pairs, 0 for arms that do not use them."""
     found = torch.zeros(len(arms), 2, pairs.right.shape[-1])
     look = [k for k, arm in enumerate(arms) if arm.startswith("peer_")]
     if look:
@@ -108,7 +108,7 @@ def whole_margins(models: BatchedMLP, pairs: Pairs, arms: Sequence[str]) -> Tens
 
 
 def batch_order(everything: Tensor, arms: Sequence[str], streams: Streams) -> Tensor:
-    """(arms, n) shuffled, or from easy to hard by both models' margins."""
+    """Return (arms, n) a shuffle, or easy to hard by both models' margins."""
     shuffled = streams.randperm(everything.shape[-1])[0].expand(len(arms), -1)
     easy_first = everything.mean(dim=1).argsort(dim=-1, descending=True)
     ordered = torch.tensor(["sorted" in arm for arm in arms])[:, None]
@@ -118,7 +118,7 @@ def batch_order(everything: Tensor, arms: Sequence[str], streams: Streams) -> Te
 def choose(
     batch: Tensor, everything: Tensor, picks: Tensor, *, arms: Sequence[str], keep: float, lots: Tensor, broken: bool
 ) -> Tensor:
-    """(arms, 2, b) 1 on what each of an arm's two models trains on."""
+    """Return (arms, 2, b): 1 where a model of the arm trains, else 0."""
     sign = -1 if broken else 1
     judged = sign * batch
     for k, arm in enumerate(arms):

@@ -1,4 +1,4 @@
-"""Train on the samples in whose range of rewards the reward model has proved to follow the truth."""
+"""Train on samples in the range of rewards where the reward model follows the truth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CRITERION = All(
     PairedGain("r2/bw", over="r2/all", at_least=0.15),
     AtLeast("rank_agreement/two_sample_rules", 0.6),
     PairedGain("auc_equal_noise/bw", over="auc_equal_noise/random", at_least=-0.012, at_most=0.012),
-    # The one that must fail: the two in the middle earn neither margin.
+    # What must fail: the two in the middle reach neither margin.
     PairedGain("auc/middle", over="auc/random", at_most=0.010),
     PairedGain("r2/middle", over="r2/all", at_most=0.15),
 )
@@ -56,16 +56,16 @@ class Answers(NamedTuple):
     rewards: Tensor
 
     def prompts(self, start: int, stop: int) -> Answers:
-        """Some of the prompts, such as those held out."""
+        """Return prompts start to stop, such as those held out."""
         return Answers(*(field[:, start:stop] for field in self))
 
     def policy(self, parameters: Tensor) -> Tensor:
-        """The linear softmax policy π(y|x) ∝ exp(θ·φ(x, y)): θ (S, A, D) to (S, A, P, N)."""
+        """Return the linear softmax policy π(y|x) ∝ exp(θ·φ(x, y)): θ (S, A, D) to (S, A, P, N)."""
         logits = parameters @ self.features.flatten(1, 2).transpose(1, 2)  # (S, A, P·N)
         return logits.view(*parameters.shape[:2], *self.gold.shape[1:]).softmax(dim=-1)
 
     def value(self, policy: Tensor) -> Tensor:
-        """(S, A) expected gold of a policy (S, A, P, N), exactly, averaged over prompts."""
+        """Return (S, A) exact expected gold of a policy (S, A, P, N), averaged over prompts."""
         return (policy * self.gold[:, None]).sum(dim=-1).mean(dim=-1)
 
 
@@ -107,7 +107,7 @@ class World:
         return Answers(features, gold, torch.where((gold - 0.5).abs() > self.band, gold, misled))
 
     def equally_noisy(self, answers: Answers, streams: Streams) -> Answers:
-        """The same responses under a reward model whose error is alike everywhere: rewards = gold + noise."""
+        """Rescore the responses by a reward model of equal error everywhere: rewards = gold + noise."""
         return answers._replace(rewards=answers.gold + self.noise_std * streams.randn(*answers.gold.shape[1:]))
 
 
@@ -116,7 +116,7 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """R² of every rule before training, and expected gold along the training that it filters, with both noises."""
+    """Measure R² of every rule before training, and expected gold along the training, with both noises."""
     streams = Streams(seeds)
     both = world.sample(streams, 2 * world.n_prompts)
     rules = {rule: "middle" if broken and rule == "bw" else rule for rule in FILTERS}
@@ -146,7 +146,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def filtered(rule: str, seed: int, group_size: int) -> partial[Tensor]:
-    """A rule whose random choices are those of all rules under this seed."""
+    """Return a rule; all rules of a seed make the same random choices."""
     if rule == "all":
         return partial(drop_unscored)
     if rule == "pow":
@@ -155,7 +155,7 @@ def filtered(rule: str, seed: int, group_size: int) -> partial[Tensor]:
 
 
 def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) -> Tensor:
-    """(updates + 1, S, arms) expected gold along a policy gradient on the filtered samples of each rule."""
+    """Train on the samples that each rule keeps; return expected gold (updates + 1, S, arms)."""
     n_seeds, n_arms = len(streams), len(rules)
     parameters = torch.zeros(n_seeds, n_arms, world.n_features, dtype=torch.float64)
     values = torch.full((n_seeds, n_arms, world.n_prompts), 0.5, dtype=torch.float64)

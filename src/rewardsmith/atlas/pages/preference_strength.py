@@ -1,4 +1,4 @@
-"""Reward models that did not see a pair know which labels are wrong, and turning those around helps."""
+"""Reward models that did not train on a pair detect its wrong label, and flipping such labels helps."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Votes(NamedTuple):
 
 
 def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, float]:
-    """Share of right labels in each tenth of strength, and accuracy on clean pairs of what each correction trains."""
+    """Measure right labels in each tenth of strength, and the accuracy on clean pairs that each correction gains."""
     streams = Streams([seed], dtype=torch.float32)
     place = PreferenceWorld.sample(streams)
     pairs = place.pairs(world.n_pairs, streams=streams, slope=world.slope, flip=world.flip)
@@ -81,7 +81,7 @@ def experiment(seed: int, world: World, *, broken: bool = False) -> dict[str, fl
 
 
 def vote(pairs: Pairs, test: Pairs, world: World, streams: Streams) -> tuple[Votes, float]:
-    """Train all voters at once, some on everything; also the accuracy of the mean of the latter."""
+    """Train all voters, some on all pairs; return votes, and the accuracy of the mean of those."""
     held_out = cross_fit_masks(
         world.n_pairs, n_voters=world.n_voters, folds=world.folds, generator=streams.generators[0]
     )
@@ -98,7 +98,7 @@ def vote(pairs: Pairs, test: Pairs, world: World, streams: Streams) -> tuple[Vot
 
 
 def corrections(votes: Votes, shuffled: NDArray[np.int64], world: World) -> dict[str, Relabeled]:
-    """What each arm does with the labels."""
+    """Return the labels of each arm."""
     strength, share = votes.cross_fit, world.correct
     doubtful = (share, min(2 * share, 1.0))
     return {
@@ -117,7 +117,7 @@ def corrections(votes: Votes, shuffled: NDArray[np.int64], world: World) -> dict
 
 
 def train_arms(pairs: Pairs, test: Pairs, arms: list[Relabeled], world: World, streams: Streams) -> list[float]:
-    """Accuracy of the models that each arm's labels train, from the same starts and in the same orders."""
+    """Train on each arm's labels, from the same starts and in the same orders; return accuracies."""
     copies = list(range(world.n_fresh)) * len(arms)
     models = fresh(world.n_fresh, world, streams).take(copies)
     flipped, soft, margin, weight = (
@@ -133,7 +133,7 @@ def train_arms(pairs: Pairs, test: Pairs, arms: list[Relabeled], world: World, s
 
 
 def fresh(n: int, world: World, streams: Streams) -> BatchedMLP:
-    """n untrained models."""
+    """Build n untrained models."""
     return BatchedMLP((16, world.width, world.width, 1), lead=(1, n), streams=streams)
 
 

@@ -1,4 +1,4 @@
-"""Labels on responses that share a beginning teach a reward model to tell near-identical ones apart."""
+"""Labels on responses that share a prefix teach a reward model to rank near-identical responses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class World:
 
 
 class Truth:
-    """A response is L segments in R^d, drawn from N(0, I), and gold is a sum of soft steps in each.
+    """Responses of L segments in R^d, drawn from N(0, I), and their gold, a sum of soft steps in each.
 
         gold = Σ_l λ_l Σ_i tanh(W_l s_l)_i / std        W ~ N(0, steepness²/d), a seed's own
 
@@ -73,12 +73,12 @@ class Truth:
         self.std = self.gold(streams.randn(REFERENCE, len(importance), D)).std(dim=-1)
 
     def gold(self, responses: Tensor) -> Tensor:
-        """(S, ...) true value of responses (S, ..., L, d)."""
+        """Return (S, ...) gold of responses (S, ..., L, d)."""
         steps = torch.einsum("snld,slhd->snlh", responses.flatten(1, -3), self.directions).tanh().sum(dim=-1)
         return ((steps @ self.importance) / self.std[:, None]).view(responses.shape[:-2])
 
     def pairs(self, n: int, shape: str, *, streams: Streams, flip: float = 0.0) -> Pairs:
-        """n labeled pairs per seed, the label by gold but for a share of `flip`.
+        """Draw n pairs per seed, labeled by gold, of which a share `flip` flipped.
 
         chain: every response in one pair. reuse: eight independent ones per prompt, and eight pairs among them. tree:
         eight leaves of a binary tree of three levels, and eight pairs among them, by `data.sample_tree_pairs`.
@@ -100,7 +100,7 @@ class Truth:
         return Pairs.labeled(x.flatten(-2), gold, (gold[..., 0] > gold[..., 1]) ^ flipped, flipped)
 
     def trees(self, n: int, streams: Streams) -> Tensor:
-        """(S, n, 2^L, L, d) the leaves of n binary trees in the order of `leaf_paths`; siblings share segments."""
+        """Draw (S, n, 2^L, L, d) leaves of n binary trees, ordered as `leaf_paths`; siblings share segments."""
         depth = len(self.importance)
         nodes = [streams.randn(n, 2**k, D).repeat_interleave(2 ** (depth - k), dim=2) for k in range(1, depth + 1)]
         return torch.stack(nodes, dim=3)
@@ -108,7 +108,7 @@ class Truth:
     def best_of(
         self, models: BatchedMLP, *, streams: Streams, n_prompts: int, n: int = 64, n_prefix: int = 16
     ) -> tuple[Tensor, Tensor]:
-        """(S, M) gold of best-of-n by each model, and of best-of-n_prefix from one prefix, standardized among those."""
+        """Return (S, M) gold of best-of-n, and of best-of-n_prefix from one prefix, standardized among those."""
         n_segments = len(self.importance)
         wide = streams.randn(n_prompts, n, n_segments, D)
         prefix = streams.randn(n_prompts, 1, n_segments - 1, D).expand(-1, -1, n_prefix, -1, -1)
@@ -122,7 +122,7 @@ class Truth:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Accuracy and best-of-n of reward models trained on differently drawn pairs, and what a graph says of them."""
+    """Measure accuracy and best-of-n of reward models by how pairs are drawn, and a graph's uncertainty."""
     streams = Streams([seed * world.n_worlds + k for seed in seeds for k in range(world.n_worlds)])
     truth, n = Truth(world, streams), world.n_pairs
     chain, reuse, tree = (truth.pairs(n, shape, streams=streams, flip=world.flip) for shape in ARMS[:3])
@@ -157,7 +157,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def uncertainty(seed: int, world: World) -> dict[str, float]:
-    """Mean variance over 216 leaves of a tree-shaped prior after labels on independent pairs, or on 12 small trees."""
+    """Return mean variances over 216 leaves of a tree prior after labels on independent pairs, or on 12 small trees."""
     paths = [path for depth in range(4) for path in leaf_paths(depth=depth, branching=6)]
     place = {path: index for index, path in enumerate(paths)}
     leaves, generator = leaf_paths(depth=3, branching=6), random.Random(seed)

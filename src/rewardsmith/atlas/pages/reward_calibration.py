@@ -1,4 +1,4 @@
-"""A reward model that likes a confident tone teaches boasting; calibrate the model, or the reward that it gives."""
+"""A reward model that likes a confident tone teaches overconfidence; calibrate the model or its reward."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Preferences(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Answers that a reward model knows by their looks and their tone, and a policy trained by that model.
+    """Answers that a reward model sees by looks and tone, and a policy trained by that model.
 
     Looks are eight features that carry the log-odds of being right along a unit vector, `direction` (S, D).
     """
@@ -158,7 +158,7 @@ def prefers_confidence(models: BatchedMLP, features: Tensor, streams: Streams) -
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Calibration of policies under the plain reward model, its adjusted reward, and models that were retrained."""
+    """Measure calibration of policies under the plain reward, its adjusted reward, and retrained models."""
     streams = Streams(seeds)
     direction, steps = F.normalize(streams.randn(N_FEATURES), dim=-1), world.model_steps
     pairs = world.preferences(world.n_pairs, direction, streams, co_occurrence=world.co_occurrence)

@@ -1,4 +1,4 @@
-"""Score by the most pessimistic of a few reward models, and a search for high scores ends less badly."""
+"""Score by the minimum of a few reward models, and optimization loses less true quality."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CRITERION = All(
     LowerBound("gold_2048/min", over="gold_2048/single", above=0.1, least_seeds=8),
     LowerBound("gold_2048/uwo_1", over="gold_2048/single", above=0.1, least_seeds=8),
     PairedGain("gold_2048/min", over="gold_2048/mean", at_least=0.0),
-    # One model and the mean of five rise first, and fall then.
+    # One model and the mean of five first rise, and then fall.
     LowerBound("gold_64/single", over="gold_1/single", above=0.0, least_seeds=8),
     LowerBound("gold_64/single", over="gold_2048/single", above=0.0, least_seeds=8),
     LowerBound("gold_64/mean", over="gold_1/mean", above=0.0, least_seeds=8),
     LowerBound("gold_64/mean", over="gold_2048/mean", above=0.0, least_seeds=8),
-    # What must fail: the optimist, and a bonus for disagreement.
+    # What must fail: the maximum, and a bonus for disagreement.
     PairedGain("gold_2048/max", over="gold_2048/single", at_most=0.1),
     PairedGain("gold_2048/uwo_minus_1", over="gold_2048/single", at_most=0.1),
 )
@@ -48,7 +48,7 @@ TILTED = ("mean", "min", "uwo_1")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Responses drawn from Student's t, true values that saturate, and reward models fit to few noisy pairs.
+    """Responses from Student's t, true values that saturate, and reward models fit to few noisy pairs.
 
     Unit of gold: one standard deviation over responses of the reference policy, whose mean is 0.
     """
@@ -68,7 +68,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """True value of best-of-n and of tilted policies, by one member's score and by every way to combine them."""
+    """Measure true value of best-of-n and of tilted policies, by one member and by each way to combine them."""
     streams = Streams(seeds)
     heavy = HeavyTails.sample(streams, **parameters(world, HeavyTails.sample))
     members = fit_members(heavy, streams, world, one_seed=broken)
@@ -88,7 +88,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def fit_members(heavy: HeavyTails, streams: Streams, world: World, *, one_seed: bool) -> BatchedMLP:
-    """K reward models on the same pairs, each with its own start and order of the data, unless they have one seed."""
+    """Train K reward models on the same pairs, each with its own start and order of data unless `one_seed`."""
     pairs = heavy.pairs(world.n_pairs, streams=streams, flip=world.flip)
     sizes = (heavy.n_features, world.width, world.width, 1)
     members = BatchedMLP(sizes, lead=(len(streams), world.n_members), streams=streams, activation=torch.relu)
@@ -97,7 +97,7 @@ def fit_members(heavy: HeavyTails, streams: Streams, world: World, *, one_seed: 
 
 
 def tilted(arms: dict[str, Tensor], gold: Tensor) -> dict[str, Tensor]:
-    """(S,) true value and KL of the exact optimum of E[score] − β·KL, per arm and β."""
+    """Return (S,) true value and KL of the optimum of E[score] − β·KL, by arm and β."""
     found = {}
     for arm, scores in arms.items():
         for beta in BETAS:

@@ -1,4 +1,4 @@
-"""Between trusting a reward model and expecting the worst of it lies a dial, and pressure says where to set it."""
+"""Mix the nominal reward with the lowest of several heads; stronger optimization needs more of the lowest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MIXES = {"nominal": 1.0, "mix_07": 0.7, "mix_05": 0.5, "mix_03": 0.3}
 FLOOR = 0.1  # least σ: without it, likelihoods send σ to 0 and “the surest head” means nothing
 DELTA = 2.0  # of the bandits, whose rewards are standard normal
 ERRORS = {"loss_of_2_percent": (0.02, 0.2), "loss_of_10_percent": (0.1, 0.2), "loss_at_beta_1": (0.02, 1.0)}
-"""Share of the arms that are scored wrong, and β, which is low under strong pressure."""
+"""Share of the arms that are scored wrong, and β, which is low under strong optimization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """True value of best-of-n by every mixture, and what errors of either sign cost."""
+    """Measure true value of best-of-n by every mixture, and the cost of errors by sign."""
     streams = Streams([seed * world.n_worlds + i for seed in seeds for i in range(world.n_worlds)])
     heavy = HeavyTails.sample(streams, dof=world.dof)
     pairs = heavy.pairs(world.n_pairs, streams=streams, flip=world.flip)
@@ -105,7 +105,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         for name, (share, beta) in ERRORS.items():
             damage = over_vs_under_scoring(rewards, frac=share, delta=DELTA, beta=beta, generator=generator)
             row |= {f"{name}/over": damage.over_loss, f"{name}/under": damage.under_loss}
-            if beta < 1:  # strong pressure
+            if beta < 1:  # strong optimization
                 row[f"{name}/five_times_under"] = 5 * damage.under_loss
         results.append(row)
     return results
@@ -134,7 +134,7 @@ class GaussianHeads(nn.Module):
         self.n_apart = 1 if one_seed else n_heads
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(S, K, B) μ and σ of inputs (S, K, B, d), or (S, 1, B, d) that all heads of a seed see."""
+        """Return (S, K, B) μ and σ of inputs (S, K, B, d), or (S, 1, B, d) for all heads of a seed."""
         if self.trunk is not None:
             h = self.trunk(x.flatten(1, 2)[:, None])  # one trunk reads what all heads ask
             x = torch.relu(h.unflatten(2, x.shape[1:3])[:, 0])
@@ -143,7 +143,7 @@ class GaussianHeads(nn.Module):
 
 
 def fit(models: GaussianHeads, pairs: Pairs, world: World, streams: Streams) -> GaussianHeads:
-    """Adam on pairs, in place: every head on its own random subset; a shared trunk gets all their gradients.
+    """Train by Adam, in place: every head on its own random subset; a shared trunk gets all their gradients.
 
     thurstone   −log Φ( (μ⁺ − μ⁻) / √(σ⁺² + σ⁻²) )
     mse_prob    ( 1 − σ_logistic( r⁺ − r⁻ ) )²,   r = μ + σ ε
@@ -170,7 +170,7 @@ def fit(models: GaussianHeads, pairs: Pairs, world: World, streams: Streams) -> 
 
 @torch.no_grad()
 def head_scores(models: GaussianHeads, features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """(S, P, N, K) each of responses (S, P, N, d), every head on its own scale: μ z-scored and σ in the same unit.
+    """Return (S, P, N, K) μ z-scored per head, and σ in the same unit, of responses (S, P, N, d).
 
         (μ − m_k) / s_k   and   σ / s_k        m_k, s_k those of μ over `reference` (S, R, d)
 

@@ -1,4 +1,4 @@
-"""Charge stated confidence by a proper scoring rule beside correctness, and it becomes true at no cost in accuracy."""
+"""Add a proper scoring rule of stated confidence to correctness: confidence becomes honest at no cost in accuracy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CRITERION = All(
     # What must fail: an improper rule on calibration, the Brier score without correctness on accuracy.
     AtLeast("ece/linear", 0.08),
     PairedGain("accuracy/brier_only", over="accuracy/rlvr", at_most=-0.01),
-    # The calculator knows beforehand which weights keep accuracy.
+    # `incentive_compatible` says before training which weights keep accuracy.
     AtLeast("keeps_accuracy/rlcr", 1.0),
     AtMost("keeps_accuracy/brier_at_half_accuracy", 0.0),
     AtMost("keeps_accuracy/log", 0.0),
@@ -41,7 +41,7 @@ RULES: dict[str, Callable[..., Tensor]] = {
     "log_clipped": log_score_reward,
     "sign_flipped": partial(brier_reward, weight=-1.0),
 }
-ARMS = (*RULES, "confident_when_right")  # the last is paid z·q, which is no scoring rule
+ARMS = (*RULES, "confident_when_right")  # the last gets z·q, which is no scoring rule
 ASKED: dict[str, Callable[..., Tensor]] = {
     "rlcr": brier_reward,
     "brier_at_half_accuracy": partial(brier_reward, accuracy_weight=0.5),
@@ -64,7 +64,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Accuracy and calibration that each reward trains, computed from the policy and the posterior."""
+    """Measure accuracy and calibration under each reward, from the policy and the posterior."""
     streams = Streams(seeds)
     top = (world.top_low, world.top_high)
     posterior = KnownPosterior.labels(streams, top=top, **parameters(world, KnownPosterior.labels))
@@ -82,7 +82,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
 
 def pay(rollouts: StatedRollouts, *, broken: bool = False) -> Tensor:
-    """(S, N, X, G) what each of `ARMS` earns."""
+    """Return (S, N, X, G) rewards of each of `ARMS`."""
     rules = RULES | ({"rlcr": linear_reward} if broken else {})
     correct, confidence = rollouts.correct.unbind(1), rollouts.confidence.unbind(1)
     paid = [
