@@ -63,7 +63,7 @@ class World:
 
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
-    """Measure gold at one KL under each β, then pair accuracy of decoders with and without critiques."""
+    """Measure policies' gold at one KL under each β, then pair accuracy of decoders with and without critiques."""
     streams = Streams([seed * world.n_worlds + k for seed in seeds for k in range(world.n_worlds)])
     truth = PreferenceWorld.sample(streams, d=world.n_features)
     pairs = truth.pairs(world.n_pairs, streams=streams, slope=world.slope, flip=world.flip)

@@ -179,7 +179,7 @@ def routed(pool: Pool, tables: dict[str, Tensor]) -> Tensor:
 
 
 def looked_up(*, completions: list[str], table: list[float], **columns: Any) -> list[float | None]:
-    """Return the table's rewards at these places; NaN is unscored."""
+    """Look up rewards; completions are places in the table, NaN is unscored."""
     values = [table[int(completion)] for completion in completions]
     return [None if math.isnan(value) else value for value in values]
 

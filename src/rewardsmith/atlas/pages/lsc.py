@@ -74,7 +74,7 @@ class World:
         return Pool(gold, gold + self.noise * error + self.offset_std * normal(2, self.n_prompts, 1))
 
     def references(self, pool: Pool, generator: torch.Generator) -> Tensor:
-        """Draw M responses per prompt from the uniform base policy; return their scores (2, P, M)."""
+        """Draw M responses per prompt from the uniform base policy; return both models' scores (2, P, M)."""
         drawn = torch.randint(self.n_responses, (self.n_prompts, self.n_references), generator=generator)
         return pool.rewards.gather(-1, drawn.expand(2, -1, -1))
 

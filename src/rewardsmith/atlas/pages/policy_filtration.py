@@ -155,7 +155,7 @@ def filtered(rule: str, seed: int, group_size: int) -> partial[Tensor]:
 
 
 def train(rm: Answers, rules: dict[str, str], world: World, streams: Streams) -> Tensor:
-    """Train on the samples that each rule keeps; return expected gold (updates + 1, S, arms)."""
+    """Train by policy gradient on the samples that each rule keeps; return expected gold (updates + 1, S, arms)."""
     n_seeds, n_arms = len(streams), len(rules)
     parameters = torch.zeros(n_seeds, n_arms, world.n_features, dtype=torch.float64)
     values = torch.full((n_seeds, n_arms, world.n_prompts), 0.5, dtype=torch.float64)

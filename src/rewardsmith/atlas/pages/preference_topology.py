@@ -108,7 +108,7 @@ class Truth:
     def best_of(
         self, models: BatchedMLP, *, streams: Streams, n_prompts: int, n: int = 64, n_prefix: int = 16
     ) -> tuple[Tensor, Tensor]:
-        """Return (S, M) gold of best-of-n, and of best-of-n_prefix from one prefix, standardized among those."""
+        """Return (S, M) gold of best-of-n by M models, and of best-of-n_prefix in one prefix, standardized in it."""
         n_segments = len(self.importance)
         wide = streams.randn(n_prompts, n, n_segments, D)
         prefix = streams.randn(n_prompts, 1, n_segments - 1, D).expand(-1, -1, n_prefix, -1, -1)

@@ -97,7 +97,7 @@ def fit_members(heavy: HeavyTails, streams: Streams, world: World, *, one_seed: 
 
 
 def tilted(arms: dict[str, Tensor], gold: Tensor) -> dict[str, Tensor]:
-    """Return (S,) true value and KL of the optimum of E[score] − β·KL, by arm and β."""
+    """Return (S,) true value and KL of the exact optimum of E[score] − β·KL, by arm, β."""
     found = {}
     for arm, scores in arms.items():
         for beta in BETAS:

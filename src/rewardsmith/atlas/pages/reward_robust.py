@@ -143,7 +143,7 @@ class GaussianHeads(nn.Module):
 
 
 def fit(models: GaussianHeads, pairs: Pairs, world: World, streams: Streams) -> GaussianHeads:
-    """Train by Adam, in place: every head on its own random subset; a shared trunk gets all their gradients.
+    """Train by Adam on pairs, in place: each head on its random subset; a shared trunk gets all their gradients.
 
     thurstone   −log Φ( (μ⁺ − μ⁻) / √(σ⁺² + σ⁻²) )
     mse_prob    ( 1 − σ_logistic( r⁺ − r⁻ ) )²,   r = μ + σ ε
