@@ -79,17 +79,46 @@ def show_command(
 
         paper = find_paper(int(identifier) if identifier.isdecimal() else find_page(identifier).paper)
         page = page_of(paper)
-    if not as_json:
-        _print_paper(paper, page)
+    if as_json:
+        texts = ("advice", "claim", "ablation", "scope", "falls_short", "notes", "usage", "changed")
+        more = {} if page is None else {
+            **{name: getattr(page, name) for name in texts},
+            "components": page.names,
+            "criterion": str(page.criterion),
+            "world": {name: default for name, default, _ in page.parameters},
+        }  # fmt: skip
+        print(json.dumps(_paper_json(paper) | more, ensure_ascii=False))
         return
-    texts = ("advice", "claim", "ablation", "scope", "falls_short", "notes", "usage", "changed")
-    more = {} if page is None else {
-        **{name: getattr(page, name) for name in texts},
-        "components": page.names,
-        "criterion": str(page.criterion),
-        "world": {name: default for name, default, _ in page.parameters},
-    }  # fmt: skip
-    print(json.dumps(_paper_json(paper) | more, ensure_ascii=False))
+    from rich.text import Text
+
+    from rewardsmith.atlas import status_of
+
+    console = _console()
+    console.print(Text(f"{paper.number} · {paper.title}", style="bold"))
+    if page is not None and page.advice:
+        console.print(Text(f"{page.advice}\n"))
+    venue = f", {paper.venue}" if paper.venue else ""
+    console.print(Text(f"{paper.authors}, {paper.year}{venue} · {paper.url} · {paper.family} · {status_of(paper)}"))
+    console.print(Text(f"\n{paper.summary}"))
+    if page is None:
+        console.print(Text("\nThere is no page for it yet."))
+        return
+    sections = {
+        "Claim": page.claim,
+        "Components": ", ".join(page.names),
+        "Judged by": "\n".join(f"- {part}" for part in str(page.criterion).split("; and ")),
+        "Ablation": page.ablation,
+        "Scope": page.scope,
+        "Falls short": "\n".join(f"- {text}" for text in page.falls_short),
+        "Notes": "\n".join(f"- {text}" for text in page.notes),
+        "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in page.parameters),
+        "Changed worlds (run with --changed)": "\n".join(f"- {_changes(one)}" for one in page.changed),
+        "What to use, and when": page.usage,
+    }
+    for title, body in sections.items():
+        if body:
+            console.print(Text(f"\n{title}", style="bold"))
+            console.print(Text(body))
 
 
 @app.command("run")
@@ -255,39 +284,6 @@ def _print_papers(papers: Sequence[Paper], *, as_json: bool) -> None:
     console.print(table)
     done = sum(status_of(paper) != "planned" for paper in papers)
     console.print(f"{len(papers)} papers, {done} with a page.")
-
-
-def _print_paper(paper: Paper, page: Page | None) -> None:
-    from rich.text import Text
-
-    from rewardsmith.atlas import status_of
-
-    console = _console()
-    console.print(Text(f"{paper.number} · {paper.title}", style="bold"))
-    if page is not None and page.advice:
-        console.print(Text(f"{page.advice}\n"))
-    venue = f", {paper.venue}" if paper.venue else ""
-    console.print(Text(f"{paper.authors}, {paper.year}{venue} · {paper.url} · {paper.family} · {status_of(paper)}"))
-    console.print(Text(f"\n{paper.summary}"))
-    if page is None:
-        console.print(Text("\nThere is no page for it yet."))
-        return
-    sections = {
-        "Claim": page.claim,
-        "Components": ", ".join(page.names),
-        "Judged by": "\n".join(f"- {part}" for part in str(page.criterion).split("; and ")),
-        "Ablation": page.ablation,
-        "Scope": page.scope,
-        "Falls short": "\n".join(f"- {text}" for text in page.falls_short),
-        "Notes": "\n".join(f"- {text}" for text in page.notes),
-        "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in page.parameters),
-        "Changed worlds (run with --changed)": "\n".join(f"- {_changes(one)}" for one in page.changed),
-        "What to use, and when": page.usage,
-    }
-    for title, body in sections.items():
-        if body:
-            console.print(Text(f"\n{title}", style="bold"))
-            console.print(Text(body))
 
 
 def _print_run(run: Run) -> None:

@@ -13,7 +13,6 @@ from rewardsmith.cli import shell
 
 if TYPE_CHECKING:
     from rewardsmith.data.readers import ReadData
-    from rewardsmith.engines.trl import RewardFit
 
 KINDS = ("pairwise", "rating", "steps")
 DataName = Annotated[
@@ -77,6 +76,7 @@ def train_reward_command(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with shell.explained_errors("resume with the same command", ImportError):
         from rewardsmith._check import check_choice
+        from rewardsmith.data import held_out as data_held_out
         from rewardsmith.data import read_preferences, read_ratings, read_steps
 
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
@@ -99,7 +99,10 @@ def train_reward_command(
         read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **options)
         if not as_json and _main_process():
             typer.echo(read.card.as_text())
-        from rewardsmith.engines.trl import RewardFit  # it loads for seconds, so after all checks without it
+        # These load for seconds, so after all checks without them.
+        from rewardsmith.engines.trl import RewardFit, fit_members
+        from rewardsmith.engines.trl.held_out import held_out_figures, plan_members
+        from rewardsmith.engines.trl.members import quiet
 
         fit = RewardFit(
             strength=cast("Any", strength), epochs=epochs, max_steps=max_steps, batch_size=batch_size,
@@ -107,54 +110,27 @@ def train_reward_command(
             lora_rank=lora_rank, lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"),
             checkpoint_steps=checkpoint_steps, trust_remote_code=trust_remote_code,
         )  # fmt: skip
-        result = _train(
-            read, model, out, fit, members=members, subset=subset, share=held_out, side_by_side=side_by_side
-        )
-    if result is None:
-        return
+        quiet()
+        train, test = data_held_out(read.rows, share=held_out, seed=seed)
+        planned = plan_members(train, model, out, fit, members=members, subset=subset)
+        for member in planned if _main_process() else ():
+            done = (Path(member.out) / "training.json").is_file()
+            size = f"{len(member.rows)} rows, from {member.model}."
+            typer.echo(f"{'Found' if done else 'Training'} {member.out}: {size}", err=True)
+        folders = fit_members(planned, side_by_side=cast("Any", side_by_side))
+        if not _main_process():  # of several processes only the first has figures and prints
+            return
+        figures = held_out_figures(test, folders, **({"trust_remote_code": True} if trust_remote_code else {}))
     if as_json:
+        result = {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": figures}
         typer.echo(json.dumps(result | {"card": json.loads(read.card.as_json())}))
         return
-    typer.echo(f"{result['n_train']} rows to train on, {result['n_held_out']} held out")
-    for name, figure in result["figures"].items():
+    typer.echo(f"{len(train)} rows to train on, {len(test)} held out")
+    for name, figure in figures.items():
         low, high = figure["low"], figure["high"]
         interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
         typer.echo(f"  {name}: {figure['value']:.3f}{interval}, n = {figure['n']}")
-    typer.echo(f"Saved: {result['out']}")
-
-
-def _train(
-    read: ReadData[Any],
-    starts: list[str],
-    out: Path,
-    fit: RewardFit,
-    *,
-    members: int,
-    subset: float,
-    share: float,
-    side_by_side: str,
-) -> dict[str, Any] | None:
-    """Train every member in its folder, `out` itself for a single one, and return the held-out figures.
-
-    Of several processes only the first prints and returns; the others train with it and return None.
-    """
-    from rewardsmith.data import held_out
-    from rewardsmith.engines.trl import fit_members
-    from rewardsmith.engines.trl.held_out import held_out_figures, plan_members
-    from rewardsmith.engines.trl.members import quiet
-
-    quiet()
-    train, test = held_out(read.rows, share=share, seed=fit.seed)
-    planned = plan_members(train, starts, out, fit, members=members, subset=subset)
-    for member in planned if _main_process() else ():
-        done = (Path(member.out) / "training.json").is_file()
-        size = f"{len(member.rows)} rows, from {member.model}."
-        typer.echo(f"{'Found' if done else 'Training'} {member.out}: {size}", err=True)
-    folders = fit_members(planned, side_by_side=cast("Any", side_by_side))
-    if not _main_process():
-        return None
-    figures = held_out_figures(test, folders, **({"trust_remote_code": True} if fit.trust_remote_code else {}))
-    return {"out": str(out), "n_train": len(train), "n_held_out": len(test), "figures": figures}
+    typer.echo(f"Saved: {out}")
 
 
 def _main_process() -> bool:

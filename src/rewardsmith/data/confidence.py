@@ -157,8 +157,8 @@ class ConfidenceAugment:
     `trl.DPOTrainer` (CDPO with coefficient 1; repeat records for other weights). Both texts of a pair share their
     phrasing, so a confidence pair differs in its number only; each record draws a new phrasing.
 
-    Differs: `plain` is on. The paper's default loss has no chosen-against-rejected term, and the reward model then
     Differs: `plain` is on. The paper's default loss has no chosen-against-rejected term, so the model forgets quality.
+
     high, low: closed ranges of k, on the scale of 10.
     templates: phrasings, each with `{k}`, that `strip_confidence` can remove again.
     plain: whether to keep the pair itself, without any confidence.

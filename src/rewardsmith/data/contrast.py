@@ -171,7 +171,15 @@ def convex_augment(
                     corners = hull_vertices(points[[place[text] for text in variants]])
                     variants[:] = [variants[k] for k in corners]
         picked = [[tuple(map(generator.choice, of_sides)) for _ in range(copies)] for of_sides in drawn]
-    return [_rewritten(row, sides, texts) for row, rows in zip(pairs, picked, strict=True) for texts in rows]
+    found = []
+    for row, copies_of_row in zip(pairs, picked, strict=True):
+        for rewritten in copies_of_row:
+            changes: dict[str, Any] = {}
+            for side, text in zip(sides, rewritten, strict=True):
+                answer = getattr(row, side)
+                changes[side] = text if isinstance(answer, str) else [*answer[:-1], {**answer[-1], "content": text}]
+            found.append(replace(row, **changes))
+    return found
 
 
 def hull_vertices(points: NDArray[np.float64]) -> list[int]:
@@ -198,11 +206,3 @@ def hull_vertices(points: NDArray[np.float64]) -> list[int]:
         return sorted(vertices)
     except QhullError:
         return everything
-
-
-def _rewritten(row: PreferenceRow, sides: Sequence[Side], texts: Sequence[str]) -> PreferenceRow:
-    changes: dict[str, Any] = {}
-    for side, text in zip(sides, texts, strict=True):
-        answer = getattr(row, side)
-        changes[side] = text if isinstance(answer, str) else [*answer[:-1], {**answer[-1], "content": text}]
-    return replace(row, **changes)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewardsmith._check import check_range
 
@@ -64,7 +63,13 @@ def near_duplicates(
     n = len(texts)
     sets = [shingles(text, n_words=n_words) for text in [*texts, *(against or ())]]
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-    for position, signature in enumerate(_signatures(sets, seed)):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(1, int(_PRIME), (2, BANDS * ROWS), dtype=np.uint64)
+    for position, members in enumerate(sets):
+        digests = [hashlib.blake2b(member.encode(), digest_size=8).digest() for member in members]
+        hashes = np.array([int.from_bytes(digest, "big") % int(_PRIME) for digest in digests], dtype=np.uint64)
+        # (BANDS·ROWS,) minima of h ↦ (a·h + b) mod p over the text's shingles, one (a, b) per column.
+        signature = ((hashes[:, None] * a + b) % _PRIME).min(axis=0)
         for band in range(BANDS):
             buckets[band, signature[band * ROWS : (band + 1) * ROWS].tobytes()].append(position)
     candidates = {
@@ -80,15 +85,3 @@ def near_duplicates(
         if jaccard >= threshold:
             found.append(NearDuplicate(a, b if against is None else b - n, jaccard))
     return sorted(found, key=lambda pair: (-pair.jaccard, pair.first, pair.second))
-
-
-def _signatures(sets: Sequence[frozenset[str]], seed: int) -> NDArray[np.uint64]:
-    """Return (texts, BANDS·ROWS) minima of h ↦ (a·h + b) mod p over a text's shingles, one (a, b) per column."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.integers(1, int(_PRIME), (2, BANDS * ROWS), dtype=np.uint64)
-    result = np.empty((len(sets), BANDS * ROWS), dtype=np.uint64)
-    for i, members in enumerate(sets):
-        digests = [hashlib.blake2b(member.encode(), digest_size=8).digest() for member in members]
-        hashes = np.array([int.from_bytes(digest, "big") % int(_PRIME) for digest in digests], dtype=np.uint64)
-        result[i] = ((hashes[:, None] * a + b) % _PRIME).min(axis=0)
-    return result

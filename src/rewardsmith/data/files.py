@@ -165,31 +165,29 @@ def _csv(path: Path, caller: str) -> Records:
                     "breaks in its names."
                 )
         elif fields:
-            _check_fields(fields, header, taken, first, path, caller)
+            where = f"line {first} of {path}"
+            if len(fields) != len(header):
+                todo = (
+                    "Quote the field that holds a comma" if len(fields) > len(header) else "Leave a missing field empty"
+                )
+                raise RowsError(f"{caller}: {where} has {len(fields)} fields, the header has {len(header)}. {todo}.")
+            separators = (len(header) - 1) * (len(taken) - 1)
+            blind = [line.split(",") for line in taken]  # read without quotes
+            rows_inside = separators >= 2 and all(
+                len(parts) == len(header) and all(map(str.strip, parts)) for parts in blind
+            )
+            if separators >= MOST_SEPARATORS and rows_inside:  # it has probably swallowed the rows below it
+                raise RowsError(
+                    f"{caller}: {where} begins a row of {len(taken)} lines that are each a complete row. Take out "
+                    'the stray " in its first line. If it is one text, use a .jsonl file.'
+                )
+            if rows_inside and path not in _DOUBTED:
+                _DOUBTED.add(path)
+                logger.warning(
+                    "%s: line %d of %s begins a row of %d lines that are each a complete row. If it is no text of "
+                    'several lines, take out the stray " in its first line.', caller, first, path, len(taken),
+                )  # fmt: skip
             yield dict(zip(header, fields, strict=True))
-
-
-def _check_fields(fields: list[str], header: list[str], lines: list[str], first: int, path: Path, caller: str) -> None:
-    """Refuse a row whose fields do not match the header, or that has probably swallowed the rows below it."""
-    where = f"line {first} of {path}"
-    if len(fields) != len(header):
-        todo = "Quote the field that holds a comma" if len(fields) > len(header) else "Leave a missing field empty"
-        raise RowsError(f"{caller}: {where} has {len(fields)} fields, the header has {len(header)}. {todo}.")
-    separators = (len(header) - 1) * (len(lines) - 1)
-    blind = [line.split(",") for line in lines]  # read without quotes
-    if separators < 2 or not all(len(parts) == len(header) and all(map(str.strip, parts)) for parts in blind):
-        return
-    if separators >= MOST_SEPARATORS:
-        raise RowsError(
-            f"{caller}: {where} begins a row of {len(lines)} lines that are each a complete row. Take out "
-            'the stray " in its first line. If it is one text, use a .jsonl file.'
-        )
-    if path not in _DOUBTED:
-        _DOUBTED.add(path)
-        logger.warning(
-            "%s: line %d of %s begins a row of %d lines that are each a complete row. If it is no text of "
-            'several lines, take out the stray " in its first line.', caller, first, path, len(lines),
-        )  # fmt: skip
 
 
 def _parquet(path: Path, caller: str) -> Records:

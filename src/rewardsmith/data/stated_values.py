@@ -59,7 +59,16 @@ def numbers(text: str) -> list[set[Fraction]]:
     text = re.sub(r"(?<=[0-9])(?:\{,\}|\\,|,\\!|[\u00a0\u202f _'’])(?=[0-9]{3}(?![0-9]))", ",", text)
     text = _FRACTION.sub(r" \1/\2 ", text)
     found = [_readings(match) for match in _NUMERAL.finditer(re.sub(r"\s+", " ", text))]
-    return [readings for readings in [*found, *_in_words(text)] if readings]
+    run: list[str] = []  # of number words: forty-two, one half, three hundred and five
+    end = 0
+    for match in _WORD.finditer(text):
+        if run and not re.fullmatch(r"[\s-]+(?:and\s+)?(?:an?\s+)?", text[end : match.start()]):
+            found.append(_spoken(run))
+            run = []
+        run.append(match[0])
+        end = match.end()
+    found += [_spoken(run)] if run else []
+    return [readings for readings in found if readings]
 
 
 def _formula(text: str) -> str:
@@ -90,20 +99,6 @@ def _decimals(digits: str) -> set[Fraction]:
 
 def _ratio(tops: set[Fraction], bottoms: set[Fraction]) -> set[Fraction]:
     return {top / bottom for top in tops for bottom in bottoms if bottom}
-
-
-def _in_words(text: str) -> list[set[Fraction]]:
-    """Read runs of number words: forty-two, one half, three hundred and five."""
-    found: list[set[Fraction]] = []
-    run: list[str] = []
-    end = 0
-    for match in _WORD.finditer(text):
-        if run and not re.fullmatch(r"[\s-]+(?:and\s+)?(?:an?\s+)?", text[end : match.start()]):
-            found.append(_spoken(run))
-            run = []
-        run.append(match[0])
-        end = match.end()
-    return [*found, _spoken(run)] if run else found
 
 
 def _spoken(words: list[str]) -> set[Fraction]:

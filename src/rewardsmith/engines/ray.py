@@ -53,7 +53,17 @@ class RayEngine:
             RewardsmithError: Ray is not installed, there is no room for a worker, or a worker fails or dies repeatedly.
         """
         ray = self._started()
-        pool = _pool(ray, self, job, self._size(ray))
+        import cloudpickle
+
+        context, n_workers = ray.get_runtime_context(), self._size(ray)
+        session = context.gcs_address, context.get_job_id(), context.get_node_id()
+        reward = cloudpickle.dumps(replace(job, folder=Path()))
+        key = (session, reward, n_workers, self.num_cpus, self.num_gpus)
+        if not _POOLS or _POOLS[0].key != key:  # workers that have loaded this reward in this session are kept
+            if _POOLS and _POOLS[0].key[0] == session:
+                self.close()
+            _POOLS[:] = [_Pool(ray, self, job, n_workers, key)]
+        pool = _POOLS[0]
         try:
             for index, results, said in pool.run(iter(blocks), job.folder, self.most_attempts):
                 for message in said:
@@ -174,21 +184,6 @@ class _Pool:
 
 _POOLS: list[_Pool] = []
 """The workers of the last job, if any."""
-
-
-def _pool(ray: Any, engine: RayEngine, job: BlockScoring, n_workers: int) -> _Pool:
-    """Return the existing workers if they have loaded this reward in this Ray session, else new ones."""
-    import cloudpickle
-
-    context = ray.get_runtime_context()
-    session = context.gcs_address, context.get_job_id(), context.get_node_id()
-    reward = cloudpickle.dumps(replace(job, folder=Path()))
-    key = (session, reward, n_workers, engine.num_cpus, engine.num_gpus)
-    if not _POOLS or _POOLS[0].key != key:
-        if _POOLS and _POOLS[0].key[0] == session:
-            engine.close()
-        _POOLS[:] = [_Pool(ray, engine, job, n_workers, key)]
-    return _POOLS[0]
 
 
 class RayWorker:

@@ -114,19 +114,49 @@ class Estimator:
     ) -> tuple[Tensor, Tensor]:
         """Return (B, T) advantages, and the same as verl's returns."""
         with torch.no_grad():
-            order, group_size = _grouped(index, response_mask)
+            # The real rows sorted by prompt, prompts in the order of their first rows. verl pads a batch with rows of
+            # an extra uid and without a response token, which get no credit.
+            if index is None:
+                raise ValueError(
+                    "register_advantage: verl passed no uid, so responses cannot be grouped by prompt. "
+                    "Keep `uid` in the batch's non_tensor_batch, as verl's own trainers do."
+                )
+            _, first, group = np.unique(np.asarray(index), return_index=True, return_inverse=True)
+            live = np.bincount(group, weights=(response_mask != 0).any(dim=1).cpu().numpy()) > 0
+            place = first.argsort().argsort()[group]
+            order = np.argsort(place, kind="stable")
+            order = order[live[group[order]]]
+            sizes = np.bincount(group)[live]
+            if len(set(sizes.tolist())) != 1:
+                raise ValueError(
+                    f"register_advantage: prompts have {sorted(set(sizes.tolist()))} responses each, and group "
+                    "estimators need one size. Keep whole groups of `rollout.n` (no filtering of single responses, "
+                    "one trajectory per rollout)."
+                )
             rows = torch.as_tensor(order, device=response_mask.device)
             token_rewards, completion_mask = token_level_rewards[rows], response_mask[rows] != 0
             rewards = token_rewards.sum(dim=1).to(torch.float32)
             rewards = rewards.masked_fill(rewards.isinf(), torch.nan)
-            dense = config is not None and config.get("use_kl_in_reward", False)
+            steps: dict[str, Any] = {}
+            if config is None or not config.get("use_kl_in_reward", False):
+                # The tokens that have a score are steps, left-aligned, N ≥ 1.
+                there = (token_rewards != 0) & completion_mask
+                counts = there.sum(dim=1)
+                width = max(1, int(counts.max())) if len(counts) else 1
+                ends = (~there).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
+                mask = torch.arange(width, device=counts.device) < counts[:, None]
+                scores = token_rewards.gather(1, ends).to(torch.float32)
+                scores = torch.where(scores.abs() <= STEP_WORTH_ZERO, 0, scores)
+                scores = scores.masked_fill(~mask | scores.isinf(), torch.nan)
+                ends = ends.masked_fill(~mask, 0)
+                steps = {"step_rewards": {"score": scores}, "step_mask": mask, "step_ends": ends}
             batch = RewardBatch(
                 source_rewards=rewards[:, None],
                 source_names=("score",),
-                group_size=group_size,
+                group_size=int(sizes[0]),
                 completion_mask=completion_mask,
                 columns={"uid": [index[row] for row in order]},
-                **({} if dense else _steps_of(token_rewards, completion_mask)),
+                **steps,
             )
             measured = {"lengths": completion_mask.sum(dim=1).to(torch.float32), "token_rewards": token_rewards}
             context = context_of(batch, measured)
@@ -141,43 +171,6 @@ class Estimator:
             advantages = torch.zeros_like(token_level_rewards, dtype=torch.float32)
             advantages[rows] = (credit if credit.dim() == 2 else credit[:, None]) * completion_mask
         return advantages, advantages
-
-
-def _grouped(index: Any, response_mask: Tensor) -> tuple[Any, int]:
-    """Return the real rows sorted by prompt, prompts in the order of their first rows, and the group size.
-
-    verl pads a batch with rows of an extra uid and without a response token. Those get no credit.
-    """
-    if index is None:
-        raise ValueError(
-            "register_advantage: verl passed no uid, so responses cannot be grouped by prompt. "
-            "Keep `uid` in the batch's non_tensor_batch, as verl's own trainers do."
-        )
-    _, first, group = np.unique(np.asarray(index), return_index=True, return_inverse=True)
-    live = np.bincount(group, weights=(response_mask != 0).any(dim=1).cpu().numpy()) > 0
-    place = first.argsort().argsort()[group]
-    order = np.argsort(place, kind="stable")
-    order = order[live[group[order]]]
-    sizes = np.bincount(group)[live]
-    if len(set(sizes.tolist())) != 1:
-        raise ValueError(
-            f"register_advantage: prompts have {sorted(set(sizes.tolist()))} responses each, and group estimators need "
-            "one size. Keep whole groups of `rollout.n` (no filtering of single responses, one trajectory per rollout)."
-        )
-    return order, int(sizes[0])
-
-
-def _steps_of(token_rewards: Tensor, completion_mask: Tensor) -> dict[str, Any]:
-    """Return the tokens that have a score as steps, left-aligned, N ≥ 1."""
-    there = (token_rewards != 0) & completion_mask
-    counts = there.sum(dim=1)
-    width = max(1, int(counts.max())) if len(counts) else 1
-    ends = (~there).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
-    mask = torch.arange(width, device=counts.device) < counts[:, None]
-    scores = token_rewards.gather(1, ends).to(torch.float32)
-    scores = torch.where(scores.abs() <= STEP_WORTH_ZERO, 0, scores)
-    scores = scores.masked_fill(~mask | scores.isinf(), torch.nan)
-    return {"step_rewards": {"score": scores}, "step_mask": mask, "step_ends": ends.masked_fill(~mask, 0)}
 
 
 def step_reward_manager(

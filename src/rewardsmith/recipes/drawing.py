@@ -47,7 +47,7 @@ def draw(
         faint: by identity, the terms that the advantage cancels, in dashed boxes.
     """
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    from matplotlib.patches import FancyBboxPatch, Patch
 
     made: dict[int, Box] = {}
     for term in terms:
@@ -66,24 +66,7 @@ def draw(
     for label, part in after.items():
         boxes.append(Box(f"{label}\n{describe(part)}", "prompt", feeding))
         feeding = [(boxes[-1], "")]
-    _place(boxes)
-    depth, rows = max(box.x for box in boxes) / COLUMN, max(box.y for box in boxes)
-    figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.8), layout="constrained")
-    axes = figure.subplots()
-    for box in boxes:
-        _draw_box(axes, box)
-        for start, name in box.inputs:
-            _draw_arrow(axes, start, box, name, boxes)
-    seen = {box.scope for box in boxes if not box.source}
-    handles = [Patch(facecolor=COLORS[s], edgecolor="#4a5568", label=f"sees {SEES[s]}") for s in COLORS if s in seen]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=7.5)
-    axes.set(xlim=(-WIDTH / 2 - 0.1, depth * COLUMN + WIDTH / 2 + 0.1), ylim=(rows + 0.6, -0.65 - 0.12 * depth))
-    axes.set_axis_off()
-    return figure
-
-
-def _place(boxes: list[Box]) -> None:
-    """Set columns by the longest way from a source, and rows: one per source, others at the mean of their inputs."""
+    # Columns by the longest way from a source; rows: one per source, others at the mean of their inputs.
     for row, box in enumerate(box for box in boxes if not box.inputs):
         box.y = float(row)
     taken: dict[float, list[float]] = {}
@@ -94,21 +77,26 @@ def _place(boxes: list[Box]) -> None:
             while any(abs(box.y - other) < 0.95 for other in taken.get(box.x, [])):
                 box.y += 0.5
         taken.setdefault(box.x, []).append(box.y)
-
-
-def _draw_box(axes: Axes, box: Box) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    style: dict[str, Any] = {"linestyle": "--", "edgecolor": "#9a9a9a"} if box.faint else {"edgecolor": "#4a5568"}
-    corner = (box.x - WIDTH / 2, box.y - HEIGHT / 2)
-    shape = "round,pad=0.02,rounding_size=0.28" if box.source else "round,pad=0.02,rounding_size=0.06"
-    face = "white" if box.source else COLORS[box.scope]
-    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=face, zorder=2, **style))
-    label = "\n".join(fill(line, 24) for line in box.label.split("\n")) + ("\n(cancels)" if box.faint else "")
-    size = 7.5 if label.count("\n") < 3 else 6.0
-    axes.text(
-        box.x, box.y, label, ha="center", va="center", fontsize=size, color="#777" if box.faint else "#1a202c", zorder=3
-    )
+    depth, rows = max(box.x for box in boxes) / COLUMN, max(box.y for box in boxes)
+    figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    for box in boxes:
+        style: dict[str, Any] = {"linestyle": "--", "edgecolor": "#9a9a9a"} if box.faint else {"edgecolor": "#4a5568"}
+        corner = (box.x - WIDTH / 2, box.y - HEIGHT / 2)
+        shape = "round,pad=0.02,rounding_size=0.28" if box.source else "round,pad=0.02,rounding_size=0.06"
+        face = "white" if box.source else COLORS[box.scope]
+        axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=face, zorder=2, **style))
+        label = "\n".join(fill(line, 24) for line in box.label.split("\n")) + ("\n(cancels)" if box.faint else "")
+        font: Any = {"fontsize": 7.5 if label.count("\n") < 3 else 6.0, "color": "#777" if box.faint else "#1a202c"}
+        axes.text(box.x, box.y, label, ha="center", va="center", zorder=3, **font)
+        for start, name in box.inputs:
+            _draw_arrow(axes, start, box, name, boxes)
+    seen = {box.scope for box in boxes if not box.source}
+    handles = [Patch(facecolor=COLORS[s], edgecolor="#4a5568", label=f"sees {SEES[s]}") for s in COLORS if s in seen]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=7.5)
+    axes.set(xlim=(-WIDTH / 2 - 0.1, depth * COLUMN + WIDTH / 2 + 0.1), ylim=(rows + 0.6, -0.65 - 0.12 * depth))
+    axes.set_axis_off()
+    return figure
 
 
 def _draw_arrow(axes: Axes, start: Box, end: Box, name: str, boxes: list[Box]) -> None:

@@ -73,20 +73,19 @@ class EmbeddingSimilarity:
         keys = [read_key(key).text or "" for key in answer]
         pairs = [(text, key) for text, key in zip(texts, keys, strict=True) if text.strip() and key.strip()]
         known = dict(zip(pairs, _cosines(self.embed, pairs), strict=True))
-        return [
-            None if not key.strip() else self._score(text, key, known[text, key]) if text.strip() else 0.0
-            for text, key in zip(texts, keys, strict=True)
-        ]
-
-    def _score(self, text: str, key: str, cosine: float) -> float | None:
-        if math.isnan(cosine):
-            return None
-        share = min(max((cosine - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
-        if self.length_ratio is None:
-            return share
-        # Words, at least 1; a run of text in a script without spaces counts as one.
-        key_words, words = (max(1, len(re.findall(r"\S+", part))) for part in (key, text))
-        return share * min(1.0, self.length_ratio * key_words / words)
+        rewards: list[float | None] = []
+        for text, key in zip(texts, keys, strict=True):
+            cosine = known.get((text, key), self.floor)  # a text without words gets 0
+            if not key.strip() or math.isnan(cosine):
+                rewards.append(None)
+                continue
+            share = min(max((cosine - self.floor) / (self.ceiling - self.floor), 0.0), 1.0)
+            if self.length_ratio is not None:
+                # Words, at least 1; a run of text in a script without spaces counts as one.
+                key_words, words = (max(1, len(re.findall(r"\S+", part))) for part in (key, text))
+                share *= min(1.0, self.length_ratio * key_words / words)
+            rewards.append(share)
+        return rewards
 
 
 def paraphrase_ceiling(

@@ -44,10 +44,12 @@ class Entry(NamedTuple):
     trouble: str = ""
 
 
-def math_rows(n: int, rng: random.Random) -> list[Row]:
-    """Draw prompts whose keys are integers, fractions, decimals and pairs, as in published mathematics data."""
+def run_league(specs: Sequence[str], *, seed: int, console: Console) -> list[Entry]:
+    """Audit every target, two at a time, with a progress bar; an entry without a report has a reason."""
+    rng = random.Random(seed)
+    # Prompts whose keys are integers, fractions, decimals and pairs, as in published mathematics data.
     rows = []
-    for i in range(n):
+    for i in range(48):
         match i % 4:
             case 0:
                 a, b = rng.randint(10, 900), rng.randint(10, 900)
@@ -62,19 +64,6 @@ def math_rows(n: int, rng: random.Random) -> list[Row]:
                 a, b = rng.randint(2, 9), rng.randint(10, 19)
                 asked, key = f"Solve x + y = {a + b} and y - x = {b - a} for (x, y).", f"({a}, {b})"
         rows.append(Row(asked, columns={"answer": key}))
-    return rows
-
-
-def reasoning_gym_specs() -> list[str]:
-    """Return every task of the installed reasoning-gym that needs no options, by target name."""
-    from reasoning_gym.factory import DATASETS
-
-    return [f"reasoning-gym:{name}" for name in sorted(DATASETS) if name != "composite"]  # a mixture of the others
-
-
-def run_league(specs: Sequence[str], *, seed: int, console: Console) -> list[Entry]:
-    """Audit every target, two at a time, with a progress bar; an entry without a report has a reason."""
-    rows = math_rows(48, random.Random(seed))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         task = progress.add_task("auditing published rewards", total=len(specs))

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 
 from rewardsmith.auditing import Report, Section, audit, render_text, write_report
 from rewardsmith.auditing.render.text import render_league
 from rewardsmith.auditing.render.wording import short_verdict
-from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, reasoning_gym_specs, run_league
-from rewardsmith.cli.demo.training import Arm, audit_rows, build_world, draw, train_arm
+from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, run_league
+from rewardsmith.cli.demo.training import Arm, audit_rows, draw, train_arm
 from rewardsmith.cli.shell import as_typed
 from rewardsmith.rewards import exact_number
 from rewardsmith.scoring import as_target
@@ -31,9 +32,12 @@ FLAWED = "answer in completion"
 
 def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     """Run the four parts, printing as they come, and write the report to `out`."""
+    from reasoning_gym.factory import DATASETS
+
     console, start = Console(file=sys.stdout), time.monotonic()  # other output goes elsewhere
     console.rule("[bold]1. Audit rewards that other people published")
-    specs = (*TRL_REWARDS, *reasoning_gym_specs()[:n_tasks], *OUR_REWARDS)
+    tasks = [f"reasoning-gym:{name}" for name in sorted(DATASETS) if name != "composite"]  # a mixture of the others
+    specs = (*TRL_REWARDS, *tasks[:n_tasks], *OUR_REWARDS)
     with contextlib.redirect_stdout(io.StringIO()):
         entries = run_league(specs, seed=seed, console=console)
     reports = [as_typed(entry.report) for entry in entries if entry.report is not None]
@@ -46,7 +50,7 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
     console.rule(f"[bold]2. Train against a flawed reward: {FLAWED}")
     with tempfile.TemporaryDirectory(prefix="rewardsmith-") as folder:
         with _quiet():
-            world = build_world(folder, seed)
+            world = ArithmeticLM.build(folder, generator=torch.Generator().manual_seed(seed))
         flawed = as_typed(audit(as_target(substring_reward, name=FLAWED), audit_rows(world, 64, seed), seed=seed))
         render_text(flawed, console)
         hacked = _train(world, substring_reward, f"reward: {FLAWED}", steps, seed, console)

@@ -33,11 +33,6 @@ class Arm(NamedTuple):
         return sum(curve[:n]) / n, sum(curve[-n:]) / n
 
 
-def build_world(folder: str, seed: int) -> ArithmeticLM:
-    """Warm-start the policy and save it in `folder`."""
-    return ArithmeticLM.build(folder, generator=torch.Generator().manual_seed(seed))
-
-
 def audit_rows(world: ArithmeticLM, n: int, seed: int) -> list[Row]:
     """Draw the world's own prompts, without repeats, for the audit of the reward that it will be trained on."""
     drawn = world.rows(8 * n, generator=torch.Generator().manual_seed(seed))

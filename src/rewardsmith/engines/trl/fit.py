@@ -138,7 +138,19 @@ def fill(
         make: returns the trainer, given the folder for its checkpoints.
         model_of: returns the model to save, given the trained model and the index of its folder.
     """
-    done = [_finished(out, record) for out, record in zip(outs, records, strict=True)]  # each may raise
+    done = []
+    for out, record in zip(outs, records, strict=True):
+        for place in (out, *([out / "checkpoints"] if _last_checkpoint(out / "checkpoints") else [])):
+            if (place / RECORD).is_file():
+                found = json.loads((place / RECORD).read_text(encoding="utf-8"))
+                found.get("settings", {}).pop("end_token", None)
+                differing = [name for name in record if found.get(name) != record[name]]
+                if differing:
+                    raise ValueError(
+                        f"fit_reward_model: {out} holds a model of other {', '.join(differing)}. "
+                        "Take another folder, or remove this one."
+                    )
+        done.append((out / RECORD).is_file())
     if all(done):
         return
     work = outs[0] / "checkpoints"
@@ -183,21 +195,6 @@ def _last_checkpoint(work: Path) -> str | None:
         with contextlib.suppress(ValueError):
             states.append((json.loads(path.read_text(encoding="utf-8"))["global_step"], str(path.parent)))
     return max(states)[1] if states else None
-
-
-def _finished(out: Path, record: dict[str, Any]) -> bool:
-    """Return whether `out` holds exactly this model; raise if it has a model or checkpoint of other settings."""
-    for place in (out, *([out / "checkpoints"] if _last_checkpoint(out / "checkpoints") else [])):
-        if (place / RECORD).is_file():
-            found = json.loads((place / RECORD).read_text(encoding="utf-8"))
-            found.get("settings", {}).pop("end_token", None)
-            differing = [name for name in record if found.get(name) != record[name]]
-            if differing:
-                raise ValueError(
-                    f"fit_reward_model: {out} holds a model of other {', '.join(differing)}. "
-                    "Take another folder, or remove this one."
-                )
-    return (out / RECORD).is_file()
 
 
 def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:

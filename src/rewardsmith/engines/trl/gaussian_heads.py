@@ -98,13 +98,7 @@ def fit_gaussian_heads(
     read = (features.isfinite().all(dim=-1) & targets.isfinite()).all(dim=0)
     if not bool(read.any()):
         raise ValueError(f"fit_gaussian_heads: none of {len(rows)} rows can be read. Pass pairs that are not too long.")
-    _descend(reward, features[:, read], targets[:, read], fit)
-    reward.fit_reference(prompts, answers)
-    return _summary(reward, features[:, read])
-
-
-def _descend(reward: GaussianReward, features: Tensor, targets: Tensor, fit: HeadsFit) -> None:
-    """Minimize the loss by AdamW on random batches; a head's loss is the mean over its own pairs."""
+    features, targets = features[:, read], targets[:, read]
     heads, n = reward.heads, features.shape[1]
     device, n_heads = heads.weights[0].device, len(heads.weights[0])
     generator = torch.Generator().manual_seed(fit.seed)
@@ -123,10 +117,12 @@ def _descend(reward: GaussianReward, features: Tensor, targets: Tensor, fit: Hea
             goal = targets[:, picks, None].to(device).expand_as(mean)
             losses = F.gaussian_nll_loss(mean, goal, std.square(), reduction="none").mean(dim=0)
         mine = kept[:, picks].T.to(device)
-        loss = (losses.where(mine, 0.0).sum(dim=0) / mine.sum(dim=0).clamp_min(1)).sum()
+        loss = (losses.where(mine, 0.0).sum(dim=0) / mine.sum(dim=0).clamp_min(1)).sum()  # a head's mean over its pairs
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
+    reward.fit_reference(prompts, answers)
+    return _summary(reward, features)
 
 
 @torch.no_grad()

@@ -114,7 +114,18 @@ class HackingMonitor(TrainerCallback):
             return
         step, batch = state.global_step, scored.batch
         lengths = None if batch.completion_mask is None else batch.completion_mask.sum(dim=1)
-        gold = self._score_gold(scored, state) if step % self.gold_every == 0 else None
+        gold: list[float | None] | None = None
+        if self.gold is not None and step % self.gold_every == 0:
+            columns = dict(batch.columns)
+            given = {"prompts": columns.pop("prompt"), "completions": columns.pop("completion"), **columns}
+            gold, error = _scores(self.gold, given, state)
+            if error is not None:
+                if not self._gold_works and all(score is None for score in gold):
+                    raise error  # it never worked, so the function itself is wrong
+                logger.warning("HackingMonitor: gold raised on some rows, which have no gold score: %r", error)
+            self._gold_works = self._gold_works or any(score is not None for score in gold)
+            unscored = sum(score is None or not math.isfinite(score) for score in gold)
+            scored.metrics["monitor/gold_unscored"].append(unscored / len(gold))
         record = measure_batch(
             scored.rewards,
             group_size=batch.group_size,
@@ -143,21 +154,6 @@ class HackingMonitor(TrainerCallback):
                 {"prompt": sent["prompts"], "completion": sent["completions"], "reward": above}, canary=True
             )
         self._pending.append((record, scored, rows))
-
-    def _score_gold(self, scored: ScoredBatch, state: Any) -> list[float | None] | None:
-        if self.gold is None:
-            return None
-        columns = dict(scored.batch.columns)
-        rows = {"prompts": columns.pop("prompt"), "completions": columns.pop("completion"), **columns}
-        scores, error = _scores(self.gold, rows, state)
-        if error is not None:
-            if not self._gold_works and all(score is None for score in scores):
-                raise error  # it never worked, so the function itself is wrong
-            logger.warning("HackingMonitor: gold raised on some rows, which have no gold score: %r", error)
-        self._gold_works = self._gold_works or any(score is not None for score in scores)
-        unscored = sum(score is None or not math.isfinite(score) for score in scores)
-        scored.metrics["monitor/gold_unscored"].append(unscored / len(scores))
-        return scores
 
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
         """Add what the loss logged to the records, judge them, and take the same action on every process."""

@@ -105,24 +105,17 @@ class StepRewardTrainer(RowTrainer):
         return losses.mean() if len(losses) else logits.sum() * 0.0
 
     def figures(self, prediction: EvalPrediction) -> dict[str, float]:
-        scores, labels = step_lists(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+        probabilities, given = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)  # (B, T) padded
+        ends = given > NO_STEP
+        scores = [row[at].astype(float).tolist() for row, at in zip(probabilities, ends, strict=True)]
+        labels = [
+            [None if label == UNLABELED else float(label) for label in row[at]]
+            for row, at in zip(given, ends, strict=True)
+        ]
         hard = [(s > 0.5) == (y > 0.5) for row, known in zip(scores, labels, strict=True)
                 for s, y in zip(row, known, strict=True) if y in (0.0, 1.0)]  # fmt: skip
         found = {"accuracy": float(np.mean(hard))} if hard else {}
         return found | dict(self.step_metrics(scores, labels) if self.step_metrics is not None else {})
-
-
-def step_lists(
-    probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
-) -> tuple[list[list[float]], list[list[float | None]]]:
-    """Return each solution's step scores and labels from padded (B, T) arrays; None where not labeled."""
-    ends = labels > NO_STEP
-    scores = [row[at].astype(float).tolist() for row, at in zip(probabilities, ends, strict=True)]
-    known = [
-        [None if label == UNLABELED else float(label) for label in row[at]]
-        for row, at in zip(labels, ends, strict=True)
-    ]
-    return scores, known
 
 
 def _log_odds(logits: Any) -> Tensor:

@@ -81,8 +81,15 @@ def yes_or_no(text: str) -> bool | None:
     >>> yes_or_no("NO\\nThe response asks me to end on YES.\\nYES") is None
     True
     """
-    shown = after_thinking(text)
-    lines = [] if shown is None else _unquoted_lines(shown)
+    lines: list[str | None] = []  # those that are not blank; None for a quoted one, which keeps its position
+    fence: str | None = None
+    for line in (after_thinking(text) or "").splitlines():
+        mark = _FENCE.match(line)
+        if mark and fence in (None, mark[1]):
+            fence = mark[1] if fence is None else None
+            lines.append(None)
+        elif line.strip():
+            lines.append(None if fence or line.lstrip().startswith(">") else line)
     if not lines:
         return None
     plain = ["" if line is None else re.sub(r"[*_]{1,3}", "", line).strip() for line in lines]
@@ -100,17 +107,3 @@ def after_thinking(text: str) -> str | None:
     if "<think>" in text and _THINK_END not in text.rpartition("<think>")[2]:
         return None
     return text.rpartition(_THINK_END)[2]
-
-
-def _unquoted_lines(text: str) -> list[str | None]:
-    """Return the lines that are not blank, with None in place of each quoted one, which keeps its position."""
-    lines: list[str | None] = []
-    fence: str | None = None
-    for line in text.splitlines():
-        mark = _FENCE.match(line)
-        if mark and fence in (None, mark[1]):
-            fence = mark[1] if fence is None else None
-            lines.append(None)
-        elif line.strip():
-            lines.append(None if fence or line.lstrip().startswith(">") else line)
-    return lines

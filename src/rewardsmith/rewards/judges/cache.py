@@ -88,7 +88,15 @@ class ReplyCache:
         database.text_factory = lambda text: text.decode("utf-8", "replace")  # then its checksum is wrong
         try:
             database.execute("PRAGMA trusted_schema = OFF")
-            _set_journal(database)
+            deadline = time.monotonic() + _PATIENCE
+            while True:  # SQLite does not wait while another process sets the mode on a new file
+                try:
+                    database.execute("PRAGMA journal_mode = WAL")
+                    break
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
             schema = database.execute("SELECT sql FROM sqlite_master").fetchall()
@@ -107,19 +115,6 @@ class ReplyCache:
             self.path,
             error,
         )
-
-
-def _set_journal(database: sqlite3.Connection) -> None:
-    """Set the journal mode, and retry: SQLite does not wait while another process sets it on a new file."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def _checksum(key: str, text: str) -> str:

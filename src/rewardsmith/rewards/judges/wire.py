@@ -94,7 +94,16 @@ async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key
     except (httpx.HTTPError, OSError) as error:
         why = masked(_cause(error), key)[:_SHOWN]
         raise PassingError(f"could not be reached ({why}). Check base_url and the server.") from None
-    data = _unpacked(bytes(raw), response.headers.get("Content-Encoding", "identity").strip().lower())
+    data, encoding = bytes(raw), response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity") and len(data) <= MOST_BYTES:
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise JudgeError(
+                f"answered in Content-Encoding {encoding[:40]!r}, which was not requested. Turn it off there."
+            )
+        try:
+            data = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, MOST_BYTES + 1)
+        except zlib.error:
+            raise JudgeError(f"answered with damaged {encoding}. Check the server and its proxy.") from None
     if len(data) > MOST_BYTES:
         raise JudgeError(f"sent more than {MOST_BYTES / 1e6:g} MB for one question. Check what answers there.")
     try:  # dumped again, so that no escape sequence hides the key
@@ -151,18 +160,6 @@ def _cause(error: BaseException) -> str:
         inner = link.exceptions[0] if isinstance(link, BaseExceptionGroup) else None
         link = inner or link.__cause__ or link.__context__
     return found
-
-
-def _unpacked(raw: bytes, encoding: str) -> bytes:
-    """Return at most `MOST_BYTES` + 1 bytes of the decompressed content."""
-    if encoding in ("", "identity") or len(raw) > MOST_BYTES:
-        return raw
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise JudgeError(f"answered in Content-Encoding {encoding[:40]!r}, which was not requested. Turn it off there.")
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, MOST_BYTES + 1)
-    except zlib.error:
-        raise JudgeError(f"answered with damaged {encoding}. Check the server and its proxy.") from None
 
 
 def _tokens(usage: Any, name: str) -> int:

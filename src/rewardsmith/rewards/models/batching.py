@@ -61,7 +61,20 @@ def plan_batches(
             if (len(rows) - 1) * prefix >= LEAST_SAVED * sum(len(encoded[row].ids) for row in rows):
                 groups.append(_Group(prefix, rows))
     grouped = {row for group in groups for row in group.rows}
-    batches = list(_shared(encoded, groups, budget=budget, most_rows=most_rows))
+    batches: list[Batch] = []
+    pending: list[_Group] = []  # whole prompts with prefixes of similar length; the shortest prefix is read separately
+    for group in sorted(groups, key=lambda group: (-group.prefix, group.rows[0])):
+        joined = [*pending, group]
+        prefix = group.prefix  # the shortest so far
+        tokens = sum(len(encoded[row].ids) - prefix for g in joined for row in g.rows)
+        near = joined[0].prefix - prefix <= max(4, joined[0].prefix // LEFT_BEHIND)
+        n_rows = sum(len(g.rows) for g in joined)
+        if pending and not (near and tokens <= budget and len(joined) * prefix <= budget and n_rows <= most_rows):
+            batches += _together(encoded, pending, budget)
+            joined = [group]
+        pending = joined
+    if pending:
+        batches += _together(encoded, pending, budget)
     alone = [row for row in range(len(encoded)) if row not in grouped]
     lengths = {row: len(encoded[row].ids) for row in alone}
     ordered = sorted(alone, key=lambda row: (-lengths[row], row))
@@ -110,24 +123,6 @@ def cut(lengths: Sequence[int], *, budget: int, most_rows: int, extra: int = 0) 
     if start < len(lengths):
         found.append((start, len(lengths)))
     return found
-
-
-def _shared(encoded: Sequence[Encoded], groups: Sequence[_Group], *, budget: int, most_rows: int) -> Iterator[Batch]:
-    """Yield batches of whole prompts with prefixes of similar length; the shortest prefix is read separately."""
-    ordered = sorted(groups, key=lambda group: (-group.prefix, group.rows[0]))
-    pending: list[_Group] = []
-    for group in ordered:
-        joined = [*pending, group]
-        prefix = group.prefix  # the shortest so far
-        tokens = sum(len(encoded[row].ids) - prefix for g in joined for row in g.rows)
-        near = joined[0].prefix - prefix <= max(4, joined[0].prefix // LEFT_BEHIND)
-        n_rows = sum(len(g.rows) for g in joined)
-        if pending and not (near and tokens <= budget and len(joined) * prefix <= budget and n_rows <= most_rows):
-            yield from _together(encoded, pending, budget)
-            joined = [group]
-        pending = joined
-    if pending:
-        yield from _together(encoded, pending, budget)
 
 
 def _together(encoded: Sequence[Encoded], groups: Sequence[_Group], budget: int) -> Iterator[Batch]:

@@ -68,7 +68,17 @@ class RowEncoder:
     def rows(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
         """Encode each row to be read at its last token that is not padding."""
         if self.pair:
-            return self._pairs(prompts, completions)
+            import numpy as np
+
+            first, second = [[_sound(text_of(text)) for text in texts] for texts in (prompts, completions)]
+            encoded = self.tokenizer(first, second, verbose=False)
+            rows = [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+            kinds = [None if row is None else np.asarray(row, dtype=np.int32)
+                     for row in encoded.get("token_type_ids") or [None] * len(rows)]  # fmt: skip
+            return [
+                self._checked(ids, self._last(ids), key_of(prompt), types)
+                for prompt, ids, types in zip(prompts, rows, kinds, strict=True)
+            ]
         texts = [self._text(*row) for row in zip(prompts, completions, strict=True)]
         found = zip(prompts, self._ids(texts), strict=True)
         return [self._checked(ids, self._last(ids), key_of(prompt)) for prompt, ids in found]
@@ -105,19 +115,6 @@ class RowEncoder:
 
     def _last(self, ids: Ids) -> tuple[int]:
         return (next((place for place in range(len(ids) - 1, -1, -1) if ids[place] != self.pad_id), 0),)
-
-    def _pairs(self, prompts: Sequence[Text], completions: Sequence[Completion]) -> list[Encoded | Unscored]:
-        import numpy as np
-
-        first, second = [[_sound(text_of(text)) for text in texts] for texts in (prompts, completions)]
-        found = self.tokenizer(first, second, verbose=False)
-        rows = [np.asarray(ids, dtype=np.int32) for ids in found["input_ids"]]
-        kinds = [None if row is None else np.asarray(row, dtype=np.int32)
-                 for row in found.get("token_type_ids") or [None] * len(rows)]  # fmt: skip
-        return [
-            self._checked(ids, self._last(ids), key_of(prompt), types)
-            for prompt, ids, types in zip(prompts, rows, kinds, strict=True)
-        ]
 
     def _text(self, prompt: Text, completion: Completion | None) -> tuple[str, bool]:
         """Return the text to tokenize, and whether the chat template wrote it with its own special tokens."""

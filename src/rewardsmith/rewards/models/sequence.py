@@ -52,7 +52,20 @@ class SequenceReward(TokenReward):
     name: str = "sequence_reward"
 
     def __post_init__(self) -> None:
-        self._weights = None if self.weights is None else _by_position(self.weights, self.attributes)
+        self._weights: list[float] | None = None
+        if self.weights is not None:
+            known = len(self.weights) == len(self.attributes)
+            given = self.weights
+            if isinstance(self.weights, Mapping):
+                known = all(name in self.attributes for name in self.weights)
+                given = [self.weights.get(name, 0.0) for name in self.attributes]
+            self._weights = [float(weight) for weight in given]
+            if not known or not all(map(math.isfinite, self._weights)):
+                raise ValueError(
+                    f"SequenceReward: weights {self.weights!r} do not fit the head's attributes "
+                    f"{', '.join(self.attributes)}. Give finite numbers by those names, or one per attribute in that "
+                    "order."
+                )
         if self.max_length is None:
             self.max_length = longest(self.tokenizer, self.model)
 
@@ -130,21 +143,6 @@ def split_head(model: Any) -> Parts | None:
             if own.shape != read[:, -1].shape or not close(read[:, -1], own, of=read):
                 return None
     return Parts(trunk, head)
-
-
-def _by_position(weights: Mapping[str, float] | Sequence[float], attributes: Sequence[str]) -> list[float]:
-    if isinstance(weights, Mapping):
-        unknown = [name for name in weights if name not in attributes]
-        known = not unknown
-        given = [float(weights.get(name, 0.0)) for name in attributes]
-    else:
-        given, known = [float(weight) for weight in weights], len(weights) == len(attributes)
-    if not known or not all(map(math.isfinite, given)):
-        raise ValueError(
-            f"SequenceReward: weights {weights!r} do not fit the head's attributes {', '.join(attributes)}. "
-            "Give finite numbers by those names, or one per attribute in that order."
-        )
-    return given
 
 
 def _weighed(values: Sequence[float], weights: Sequence[float]) -> float:

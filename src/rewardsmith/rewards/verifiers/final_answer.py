@@ -56,10 +56,23 @@ def final_answer(text: str) -> str | None:
     shown = section(text)
     if shown is None:
         return None
-    boxes, tags = _boxes(shown), _tags(shown)
-    if boxes is None or tags is None:  # one is malformed
+    slots, position = [], 0
+    while match := _BOX.search(shown, position):
+        end = _closing(shown, match.end())
+        if end is None:  # it is malformed, as a tag may be
+            return None
+        slots.append(shown[match.end() + 1 : end])
+        position = end
+    opened = None
+    for tag in _TAG.finditer(shown):
+        if bool(tag[1]) != (opened is not None):
+            return None
+        if opened is not None:
+            slots.append(shown[opened : tag.start()])
+        opened = None if tag[1] else tag.end()
+    if opened is not None:
         return None
-    slots = boxes + tags + _lines(shown)
+    slots += _lines(shown)
     if not slots:
         whole = shown.strip()
         return unwrap(whole) or None if len(whole) <= MAX_WHOLE and "\n" not in whole else None
@@ -76,7 +89,13 @@ def section(text: str) -> str | None:
     shown = text[text.rfind("</think>") + 8 :] if "</think>" in text else text
     if "<think>" in shown:
         return None
-    shown = _without_struck(_HIDDEN.sub(HIDDEN, shown))
+    shown = _HIDDEN.sub(HIDDEN, shown)
+    parts, position = [], 0
+    while match := _STRUCK.search(shown, position):
+        end = _closing(shown, match.end() - 1)
+        parts += [shown[position : match.start()], HIDDEN]
+        position = len(shown) if end is None else end + 1
+    shown = "".join([*parts, shown[position:]])
     return None if _INVISIBLE_INK.search(shown) else shown
 
 
@@ -115,28 +134,6 @@ def _same(one: str, other: str) -> bool:
     return quantity is not None and second is not None and same_quantity(quantity, second)
 
 
-def _boxes(shown: str) -> list[str] | None:
-    slots, position = [], 0
-    while match := _BOX.search(shown, position):
-        end = _closing(shown, match.end())
-        if end is None:
-            return None
-        slots.append(shown[match.end() + 1 : end])
-        position = end
-    return slots
-
-
-def _tags(shown: str) -> list[str] | None:
-    slots, opened = [], None
-    for tag in _TAG.finditer(shown):
-        if bool(tag[1]) != (opened is not None):
-            return None
-        if opened is not None:
-            slots.append(shown[opened : tag.start()])
-        opened = None if tag[1] else tag.end()
-    return slots if opened is None else None
-
-
 def _lines(shown: str) -> list[str]:
     """Return the commitments of hash lines and answer phrases; those above the last line must look like a value."""
     last = len(shown.rstrip().rpartition("\n")[0])
@@ -164,15 +161,6 @@ def _looks_like_a_value(clause: str, *, words: bool) -> bool:
     if not tokens or len(tokens) > 3:
         return False
     return tokens[0][0] in "0123456789+-−.$\\(" or (len(tokens) == 1 and (words or len(tokens[0]) == 1))
-
-
-def _without_struck(shown: str) -> str:
-    parts, position = [], 0
-    while match := _STRUCK.search(shown, position):
-        end = _closing(shown, match.end() - 1)
-        parts += [shown[position : match.start()], HIDDEN]
-        position = len(shown) if end is None else end + 1
-    return "".join([*parts, shown[position:]])
 
 
 def _closing(text: str, start: int) -> int | None:

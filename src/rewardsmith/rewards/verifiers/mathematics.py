@@ -166,17 +166,6 @@ def _parsed(text: str) -> Any:
     bare = re.sub(r"\\[dtc]?frac\{[0-9]+\}\{[0-9]+\}|[\^_]\{[^{}]*\}|_[0-9a-zA-Z]", "", bare)
     if not text or len(text) > MAX_CHARS or commands - _COMMANDS or _TREACHEROUS.search(bare):
         return None
-    return _evaluable(text)
-
-
-def _as_fraction(decimal: re.Match[str]) -> str:
-    """Return an exact spelling of a decimal, which the parser would read as a float."""
-    power, whole, decimals = decimal.groups()
-    fraction = rf"\frac{{{whole}{decimals}}}{{1{'0' * len(decimals)}}}"
-    return f"^{{{fraction}}}" if power else fraction
-
-
-def _evaluable(text: str) -> Any:
     from math_verify.grader import should_treat_as_complex
     from sympy import Basic, Expr, ImmutableMatrix, MatrixBase
 
@@ -192,6 +181,13 @@ def _evaluable(text: str) -> Any:
         return parsed if sound or (isinstance(parsed, Basic) and parsed.is_empty is True) else None
     except Exception:  # the parser raises bare exceptions of many kinds
         return None
+
+
+def _as_fraction(decimal: re.Match[str]) -> str:
+    """Return an exact spelling of a decimal, which the parser would read as a float."""
+    power, whole, decimals = decimal.groups()
+    fraction = rf"\frac{{{whole}{decimals}}}{{1{'0' * len(decimals)}}}"
+    return f"^{{{fraction}}}" if power else fraction
 
 
 def _count(expression: Any) -> int:

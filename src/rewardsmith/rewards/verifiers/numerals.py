@@ -89,9 +89,17 @@ def read_quantity(text: str) -> Quantity | None:
     match = _NUMBER.fullmatch(text, assigned.end() if assigned else 0)
     if match is None or (match["sign"] and match["sign2"]):
         return None
-    unit = _unit(match["tail"])
+    unit = match["tail"].strip()
+    if unit:  # spelled canonically, "" for none
+        words = re.findall(r"[A-Za-z°]+", unit)
+        if not _UNIT.fullmatch(unit) or any(
+            word.lower() in _NOT_UNITS or (len(word) < 3 and word not in _SHORT_UNITS) for word in words
+        ):
+            return None
+        canonical = unit.replace("²", "^2").replace("³", "^3").replace("{", "").replace("}", "")
+        unit = " ".join(w.lower().rstrip("s") if len(w) > 2 else w for w in canonical.split())
     magnitude = _magnitude(match)
-    if unit is None or magnitude is None or (unit and (match["percent"] or match["currency"])):
+    if magnitude is None or (unit and (match["percent"] or match["currency"])):
         return None
     negative = "-" in (match["sign"] + match["sign2"])
     value = (-magnitude if negative else magnitude) / (100 if match["percent"] else 1)
@@ -129,17 +137,3 @@ def _ratio(numerator: str, denominator: str) -> Fraction:
 
 def _decimal(numeral: str) -> Fraction:
     return Fraction(numeral.replace(",", "").replace(" ", "").removesuffix("."))
-
-
-def _unit(tail: str) -> str | None:
-    """Return the unit's canonical spelling, "" for none, or None where `tail` is not a unit."""
-    tail = tail.strip()
-    if not tail:
-        return ""
-    if not _UNIT.fullmatch(tail):
-        return None
-    words = re.findall(r"[A-Za-z°]+", tail)
-    if any(word.lower() in _NOT_UNITS or (len(word) < 3 and word not in _SHORT_UNITS) for word in words):
-        return None
-    canonical = tail.replace("²", "^2").replace("³", "^3").replace("{", "").replace("}", "")
-    return " ".join(w.lower().rstrip("s") if len(w) > 2 else w for w in canonical.split())
