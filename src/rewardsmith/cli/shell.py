@@ -83,7 +83,6 @@ class VisibleFormatter(logging.Formatter):
 def explained_errors(kept: str, *also: type[Exception]) -> Iterator[None]:
     """End with exit code 2 on unusable input, and on Ctrl-C as a shell does, with the reason on standard error.
 
-
     kept: what is kept after Ctrl-C. also: exceptions for unusable input, beside our own, ValueError and OSError.
     """
     from rewardsmith.errors import RewardsmithError

@@ -165,7 +165,20 @@ def data_card(
             contradicted=sum((prompt, worse, better, z) in known for _, (prompt, better, worse, z) in strict),
             strengths={f"{value:g}": strengths[value] for value in sorted(strengths)},
         )
-    return replace(card, warnings=_warnings(card))
+    longer_chosen, found = card.longer_chosen, []
+    if longer_chosen is not None and max(longer_chosen, 1 - longer_chosen) > SUSPICIOUS_LENGTH and card.n_rows >= 30:
+        share, which = (longer_chosen, "longer") if longer_chosen > 0.5 else (1 - longer_chosen, "shorter")
+        found.append(f"the {which} answer is the chosen one in {share:.0%} of pairs: audit for length bias")
+    if card.contradicted:
+        found.append(f"{card.contradicted} rows are labeled both ways: mark them as ties or drop them")
+    if card.repeated:
+        found.append(f"{card.repeated} rows are repeated: drop them, or they count twice")
+    if card.near_duplicates:
+        found.append(f"{card.near_duplicates} pairs of prompts are nearly equal: keep such prompts in one split")
+    lost = sum(card.dropped.values())
+    if lost > card.n_records / 10:
+        found.append(f"{lost} drops from {card.n_records} records: check that the schema is the right one")
+    return replace(card, warnings=tuple(found))
 
 
 def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
@@ -183,21 +196,3 @@ def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
 def n_words(text: Any) -> int:
     """Return the number of words between white space."""
     return len(text_of(text).split())
-
-
-def _warnings(card: DataCard) -> tuple[str, ...]:
-    longer = card.longer_chosen
-    found = []
-    if longer is not None and max(longer, 1 - longer) > SUSPICIOUS_LENGTH and card.n_rows >= 30:
-        share, which = (longer, "longer") if longer > 0.5 else (1 - longer, "shorter")
-        found.append(f"the {which} answer is the chosen one in {share:.0%} of pairs: audit for length bias")
-    if card.contradicted:
-        found.append(f"{card.contradicted} rows are labeled both ways: mark them as ties or drop them")
-    if card.repeated:
-        found.append(f"{card.repeated} rows are repeated: drop them, or they count twice")
-    if card.near_duplicates:
-        found.append(f"{card.near_duplicates} pairs of prompts are nearly equal: keep such prompts in one split")
-    lost = sum(card.dropped.values())
-    if lost > card.n_records / 10:
-        found.append(f"{lost} drops from {card.n_records} records: check that the schema is the right one")
-    return tuple(found)

@@ -77,8 +77,8 @@ def weighted_vote(answers: Sequence[Hashable], confidence: Sequence[float | None
         share(y) = Σ_{i: y_i = y} c_i / Σ_i c_i
 
     Damani et al. 2025, arXiv:2507.16806 (test-time use of a calibrated policy). Answers of None, and confidences of
-    Damani et al. 2025, arXiv:2507.16806 (test-time use of a calibrated policy). Answers of None, and confidences of
     None or NaN, do not count. If all weights are 0, votes count equally. Ties go to more votes, then to the first.
+
     Args:
         answers: the answers, such as texts normalized by `final_answer`; equal values are the same answer.
         confidence: c_i ≥ 0, as `stated_confidence` gives it; None counts each vote as 1, a plain majority.

@@ -158,38 +158,37 @@ class HackingMonitor(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
         """Add what the loss logged to the records, judge them, and take the same action on every process."""
         pending, self._pending = self._pending, []
-        alarms = [alarm for record, scored, rows in pending for alarm in self._judge(record, scored, rows)]
+        alarms: list[Alarm] = []
+        for record, scored, rows in pending:
+            kl = scored.metrics.get("kl")
+            record["kl"] = kl[-1] if kl else None
+            if self._watch is None:
+                self._watch = Watch(self._monitors, path=self._path)
+            raised = self._watch.observe(record, rows)
+            figures = {  # shares rather than counts, and the reward gained per nat
+                "gold": record["gold"],
+                "length_correlation": record["length_correlation"],
+                "dead_group_rate": record["dead_groups"] / record["n_groups"],
+                "canary_rate": record["canary_rewarded"] / record["canary_n"] if record["canary_n"] else None,
+            }
+            first = self.history[0]["proxy"]
+            if record["kl"] and record["proxy"] is not None and first is not None:
+                figures["reward_per_kl"] = (record["proxy"] - first) / record["kl"]
+            for name, value in figures.items():
+                if value is not None:
+                    scored.metrics[f"monitor/{name}"].append(value)
+            scored.metrics["monitor/alarms"].append(float(len(self.alarms)))
+            for alarm in raised:
+                logger.warning("%s", alarm)
+                scored.report(f"monitor/alarm/{alarm.monitor}", alarm.as_text())
+                if self.on_alarm != "log":
+                    warnings.warn(f"HackingMonitor: {alarm}", UserWarning, stacklevel=2)
+            alarms += raised
         stop = [self.on_alarm == "stop" and any(alarm.stops for alarm in alarms)]
         if self.on_alarm == "stop":
             broadcast_object_list(stop)  # only the main process judges; all must leave the loop together
         if stop[0]:
             control.should_training_stop = True
-
-    def _judge(self, record: Record, scored: ScoredBatch, rows: list[dict[str, Any]]) -> list[Alarm]:
-        kl = scored.metrics.get("kl")
-        record["kl"] = kl[-1] if kl else None
-        if self._watch is None:
-            self._watch = Watch(self._monitors, path=self._path)
-        alarms = self._watch.observe(record, rows)
-        figures = {  # shares rather than counts, and the reward gained per nat
-            "gold": record["gold"],
-            "length_correlation": record["length_correlation"],
-            "dead_group_rate": record["dead_groups"] / record["n_groups"],
-            "canary_rate": record["canary_rewarded"] / record["canary_n"] if record["canary_n"] else None,
-        }
-        first = self.history[0]["proxy"]
-        if record["kl"] and record["proxy"] is not None and first is not None:
-            figures["reward_per_kl"] = (record["proxy"] - first) / record["kl"]
-        for name, value in figures.items():
-            if value is not None:
-                scored.metrics[f"monitor/{name}"].append(value)
-        scored.metrics["monitor/alarms"].append(float(len(self.alarms)))
-        for alarm in alarms:
-            logger.warning("%s", alarm)
-            scored.report(f"monitor/alarm/{alarm.monitor}", alarm.as_text())
-            if self.on_alarm != "log":
-                warnings.warn(f"HackingMonitor: {alarm}", UserWarning, stacklevel=2)
-        return alarms
 
 
 def _as_rows(columns: Mapping[str, Sequence[Any]], **constants: Any) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer
 
 
@@ -23,19 +24,14 @@ class RowCollator:
     pad_label: float
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        ids = [example["input_ids"] for example in examples]
+        ids = [torch.tensor(example["input_ids"], dtype=torch.long) for example in examples]
         labels = [[math.nan if label is None else label for label in example["labels"]] for example in examples]
+        known = [torch.tensor(row, dtype=torch.float) for row in labels]
         return {
-            "input_ids": _padded(ids, self.pad_id, torch.long),
-            "attention_mask": _padded([[1] * len(row) for row in ids], 0, torch.long),
-            "labels": _padded(labels, self.pad_label, torch.float),
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+            "labels": pad_sequence(known, batch_first=True, padding_value=self.pad_label),
         }
-
-
-def _padded(rows: Sequence[Sequence[float]], value: float, dtype: torch.dtype) -> Tensor:
-    """Return the rows padded on the right, (B, T)."""
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=dtype)
 
 
 class RowTrainer(Trainer):

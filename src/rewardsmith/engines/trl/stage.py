@@ -96,26 +96,23 @@ class RewardStage:
                     stacklevel=3,
                 )
         if transform is not None:
-            self._check_transform(transform)
+            if getattr(self, "multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
+                raise ValueError(
+                    f"{type(self).__name__}: transform returns one reward per row, and multi_objective_aggregation="
+                    f"{self.multi_objective_aggregation!r} normalizes each source itself. "  # type: ignore[attr-defined]
+                    "Keep 'sum_then_normalize' and put transforms.normalize_sources first in the transform."
+                )
+            estimator = self._estimator()
+            if isinstance(transform, Chain):
+                chain(*transform.parts, advantage=estimator)  # warns of each part that is canceled
+            elif estimator is not None and hasattr(function_of(transform), "__traits__"):
+                warn_if_canceled(f"{type(self).__name__}: this transform", transform, estimator, stacklevel=4)
         for part in [] if recipe is None else recipe.canceled(recipe.advantage or self._estimator()):
             warnings.warn(f"{type(self).__name__}: {part.part}, changes nothing: {part.reason}.", stacklevel=3)
 
     def _estimator(self) -> Callable[..., Tensor] | None:
         """Return our name for the advantage in effect, from which we read what it cancels."""
         raise NotImplementedError
-
-    def _check_transform(self, transform: Stage) -> None:
-        if getattr(self, "multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
-            raise ValueError(
-                f"{type(self).__name__}: transform returns one reward per row, and multi_objective_aggregation="
-                f"{self.multi_objective_aggregation!r} normalizes each source itself. "  # type: ignore[attr-defined]
-                "Keep 'sum_then_normalize' and put transforms.normalize_sources first in the transform."
-            )
-        estimator = self._estimator()
-        if isinstance(transform, Chain):
-            chain(*transform.parts, advantage=estimator)  # warns of each part that is canceled
-        elif estimator is not None and hasattr(function_of(transform), "__traits__"):
-            warn_if_canceled(f"{type(self).__name__}: this transform", transform, estimator, stacklevel=5)
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]

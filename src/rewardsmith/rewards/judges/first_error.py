@@ -73,13 +73,14 @@ class FirstErrorJudge(Judge):
         f = 1[ t̂ ≠ −1 ],  t̂ = judge(question, answer, steps)
 
     Ding et al. 2025, arXiv:2510.22543. The values are an input of `flawed_positive_penalty`, not a reward to optimize.
-    Ding et al. 2025, arXiv:2510.22543. The values are an input of `flawed_positive_penalty`, not a reward to optimize.
-    The penalty treats None as "not flawed": the judge was not asked, did not answer, or could not be read.
+    A row is None where the judge was not asked, did not answer, or could not be read; the penalty treats None as "not
+    flawed".
+
     Args:
         backend: called once per solution.
         correct: a reward in TRL's contract, sync or async. Only rows that it scores above 0 are judged; None judges
-            correct: a reward in TRL's contract, sync or async. Only rows that it scores above 0 are judged; None: all
-                rows.
+            all.
+        split: completion text → steps, for callers that pass no `steps`. Use the same splitter in training and judging.
         template: (question, reference answer or "", steps) → messages.
         name: the name in a trainer's logs.
     """
