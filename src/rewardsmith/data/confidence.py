@@ -115,8 +115,18 @@ def strip_confidence(text: Text) -> Text:
     ('It is 4.', 'It is 4. Done. ')
     """
     if isinstance(text, str):
-        while (shorter := _without(text)) != text:
-            text = shorter
+        before = None
+        while text != before:
+            before, kept, end = text, [], 0
+            for match in _STATEMENT.finditer(text):
+                kept.append(text[end : match.start()])
+                end = match.end()
+            rest = [*kept[1:], text[end:]] if kept else []
+            text = kept[0] if kept else text
+            for part in rest:
+                left, right = text.rstrip(), part.lstrip()
+                blanks = text[len(left) :] or part[: len(part) - len(right)]
+                text = left + blanks + right if left and right else left + right
         return text
     return [
         message if message.get("role") in ("user", "system") else {**message, "content": _content(message["content"])}
@@ -131,19 +141,6 @@ def _content(content: Any) -> Any:
     if not isinstance(content, list):
         return content
     return [{**part, "text": strip_confidence(part["text"])} if "text" in part else part for part in content]
-
-
-def _without(text: str) -> str:
-    kept, end = [], 0
-    for match in _STATEMENT.finditer(text):
-        kept.append(text[end : match.start()])
-        end = match.end()
-    joined, rest = (kept[0], [*kept[1:], text[end:]]) if kept else (text, [])
-    for part in rest:
-        left, right = joined.rstrip(), part.lstrip()
-        blanks = joined[len(left) :] or part[: len(part) - len(right)]
-        joined = left + blanks + right if left and right else left + right
-    return joined
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,12 @@ def near_duplicates(
     sets = [shingles(text, n_words=n_words) for text in [*texts, *(against or ())]]
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     rng = np.random.default_rng(seed)
-    a, b = rng.integers(1, int(_PRIME), (2, BANDS * ROWS), dtype=np.uint64)
+    factors, shifts = rng.integers(1, int(_PRIME), (2, BANDS * ROWS), dtype=np.uint64)
     for position, members in enumerate(sets):
         digests = [hashlib.blake2b(member.encode(), digest_size=8).digest() for member in members]
         hashes = np.array([int.from_bytes(digest, "big") % int(_PRIME) for digest in digests], dtype=np.uint64)
         # (BANDS·ROWS,) minima of h ↦ (a·h + b) mod p over the text's shingles, one (a, b) per column.
-        signature = ((hashes[:, None] * a + b) % _PRIME).min(axis=0)
+        signature = ((hashes[:, None] * factors + shifts) % _PRIME).min(axis=0)
         for band in range(BANDS):
             buckets[band, signature[band * ROWS : (band + 1) * ROWS].tobytes()].append(position)
     candidates = {

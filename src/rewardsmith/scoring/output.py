@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,8 @@ def write_records(out: Path, blocks: Iterable[Records], added: Mapping[str, type
     """
     if out.suffix != ".parquet":
         with replacing(out) as file:
-            for record in chain.from_iterable(blocks):
-                try:
-                    text = _JSON.encode(record)
-                except ValueError:
-                    text = json.dumps(_finite(record), ensure_ascii=False)
-                try:
-                    file.write(text.encode() + b"\n")
-                except UnicodeEncodeError:
-                    file.write(json.dumps(json.loads(text)).encode() + b"\n")
+            for records in blocks:
+                file.writelines(map(_line, records))
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,6 +59,17 @@ def file_digest(path: Path) -> str:
     """Return a digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        text = _JSON.encode(record)
+    except ValueError:
+        text = json.dumps(_finite(record), ensure_ascii=False)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text)).encode() + b"\n"
 
 
 def _plain(value: Any) -> Any:

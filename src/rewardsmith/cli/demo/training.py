@@ -74,17 +74,13 @@ def train_arm(world: ArithmeticLM, reward: Callable[..., Any], name: str, *, ste
     )
     trainer.train()
     proxy, gold = ([math.nan if r[key] is None else r[key] for r in watch.history] for key in ("proxy", "gold"))
-    return Arm(name, proxy, gold, [str(alarm) for alarm in watch.alarms], sample(policy, seed))
-
-
-def sample(world: ArithmeticLM, seed: int, n: int = 4) -> list[tuple[str, str]]:
-    """Return a few prompts with the policy's greedy answers."""
-    prompts: list[str] = world.rows(n, generator=torch.Generator().manual_seed(seed + 1))["prompt"]
-    batch: Any = world.tokenizer(list(prompts), padding=True, return_tensors="pt")
-    model: Any = world.model
+    prompts: list[str] = policy.rows(4, generator=torch.Generator().manual_seed(seed + 1))["prompt"]
+    batch: Any = policy.tokenizer(list(prompts), padding=True, return_tensors="pt")
+    model: Any = policy.model
     ids = model.generate(**batch, max_new_tokens=MAX_TOKENS, do_sample=False)
-    written = world.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-    return list(zip(prompts, written, strict=True))
+    written = policy.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+    samples = list(zip(prompts, written, strict=True))  # greedy answers
+    return Arm(name, proxy, gold, [str(alarm) for alarm in watch.alarms], samples)
 
 
 def draw(arms: Sequence[Arm]) -> list[Figure]:

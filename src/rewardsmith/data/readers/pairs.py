@@ -128,8 +128,15 @@ def conversations(record: Mapping[str, Any]) -> list[PreferenceRow]:
 def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
     """Read TRL's format and ours: `prompt`, `chosen`, `rejected`, each a string or messages, and any field of
     `PreferenceRow`. If the answers are whole conversations, the prompt is their common part. Other columns are kept."""
-    texts = [record[name] for name in ("prompt", "chosen", "rejected")]
-    prompt, chosen, rejected = texts if all(isinstance(text, str) for text in texts) else _joined(*texts)
+    prompt, chosen, rejected = (record[name] for name in ("prompt", "chosen", "rejected"))
+    if not all(isinstance(text, str) for text in (prompt, chosen, rejected)):
+        prompt, chosen = words(prompt, "prompt", "user"), words(chosen, "chosen", "assistant")
+        rejected, n = words(rejected, "rejected", "assistant"), len(prompt)
+        if len(chosen) > 1 and chosen[:-1] == rejected[:-1] and _turns(prompt) in _turns(chosen[:-1]):
+            # Also with a system message before the prompt, or turns after it.
+            prompt, chosen, rejected = chosen[:-1], chosen[-1:], rejected[-1:]
+        else:  # a prompt repeated in the answers is removed from them
+            chosen, rejected = (a[n:] if a[:n] == prompt and a[n:] else a for a in (chosen, rejected))
     rated = {k: both for k, both in (record.get("ratings") or {}).items() if both is not None and None not in both}
     ratings = {name: (float(a), float(b)) for name, (a, b) in rated.items()}
     names = ("context", "split", "prompt_id")
@@ -138,17 +145,6 @@ def explicit(record: Mapping[str, Any]) -> list[PreferenceRow]:
     known = {*names, "source", "strength", *TRAINING_COLUMNS, "prompt", "chosen", "rejected", "ratings"}
     columns = {name: value for name, value in record.items() if name not in known}
     return [PreferenceRow(prompt, chosen, rejected, ratings=ratings, columns=columns, **given, **_own(record))]
-
-
-def _joined(prompt: Any, chosen: Any, rejected: Any) -> tuple[Text, Text, Text]:
-    """Return prompt and answers as messages; a prompt repeated in the answers is removed from them."""
-    asking, better = words(prompt, "prompt", "user"), words(chosen, "chosen", "assistant")
-    worse = words(rejected, "rejected", "assistant")
-    if len(better) > 1 and better[:-1] == worse[:-1] and _turns(asking) in _turns(better[:-1]):
-        return better[:-1], better[-1:], worse[-1:]  # also with a system message before the prompt, or turns after it
-    n = len(asking)
-    first, second = (answer[n:] if answer[:n] == asking and answer[n:] else answer for answer in (better, worse))
-    return asking, first, second
 
 
 def _turns(conversation: Sequence[Message]) -> str:

@@ -55,35 +55,32 @@ def held_out_figures(
     if not rows:
         return {}
     pairs = [row for row in rows if isinstance(row, PreferenceRow)]
-    if pairs:
-        return _of_pairs([row for row in pairs if not row.is_tie], folders, loading)
+    if pairs:  # the share ranked right, equal scores being wrong; intervals count pairs of one prompt as one
+        strict = [row for row in pairs if not row.is_tie]
+        if not strict:
+            return {}
+        found = []
+        for folder in folders:
+            reward = load_reward_model(folder, **loading)
+            given: Any = _written(strict, reward)
+            prompts = [row.prompt for row in given] * 2
+            answers = [row.chosen for row in given] + [row.rejected for row in given]
+            found.append(np.array(reward.score(prompts, answers), dtype=float).reshape(2, -1).T)
+        scores = np.stack(found)  # (K, n, 2)
+        names = ["accuracy"] if len(folders) == 1 else [f"accuracy of {folder.name}" for folder in folders]
+        by_name = dict(zip(names, scores, strict=True))
+        if len(folders) > 1:
+            unit = np.nanstd(scores, axis=(1, 2), keepdims=True)  # members differ in scale
+            by_name["accuracy of their mean"] = (scores / np.where(unit > 0, unit, 1.0)).mean(axis=0)
+        keys = [row.key for row in strict]
+        shares = {name: acc_and_acc_plus(table, keys).acc for name, table in by_name.items()}
+        return {n: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for n, s in shares.items()}
     figures: Figures = {}
     for folder in folders:
         prefix = "" if len(folders) == 1 else f"{folder.name} "
         own = (_of_steps if isinstance(rows[0], StepRow) else _of_ratings)(rows, load_reward_model(folder, **loading))
         figures |= {prefix + name: figure for name, figure in own.items()}
     return figures
-
-
-def _of_pairs(rows: Sequence[PreferenceRow], folders: Sequence[Path], loading: dict[str, Any]) -> Figures:
-    """Return the share of pairs ranked right, equal scores being wrong; intervals count pairs of one prompt as one."""
-    if not rows:
-        return {}
-    keys = [row.key for row in rows]
-    found = []
-    for folder in folders:
-        reward = load_reward_model(folder, **loading)
-        given: Any = _written(rows, reward)
-        answers = [row.chosen for row in given] + [row.rejected for row in given]
-        found.append(np.array(reward.score([row.prompt for row in given] * 2, answers), dtype=float).reshape(2, -1).T)
-    scores = np.stack(found)  # (K, n, 2)
-    names = ["accuracy"] if len(folders) == 1 else [f"accuracy of {folder.name}" for folder in folders]
-    by_name = dict(zip(names, scores, strict=True))
-    if len(folders) > 1:
-        unit = np.nanstd(scores, axis=(1, 2), keepdims=True)  # members differ in scale
-        by_name["accuracy of their mean"] = (scores / np.where(unit > 0, unit, 1.0)).mean(axis=0)
-    shares = {name: acc_and_acc_plus(table, keys).acc for name, table in by_name.items()}
-    return {n: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for n, s in shares.items()}
 
 
 def _written(rows: Sequence[Any], reward: Any) -> list[Any]:

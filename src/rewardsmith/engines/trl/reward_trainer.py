@@ -79,7 +79,14 @@ class RewardTrainer(TRLRewardTrainer):
             self.data_collator = PairCollator(
                 own.pad_token_id, own.pad_to_multiple_of, own.return_tensors, self.columns
             )
-        self.weight_scale: float | Tensor = 1 / _mean_weight(self.train_dataset) if normalize_weights else 1.0
+        self.weight_scale: float | Tensor = 1.0  # also where the data set is streamed, or all weights are 0
+        dataset: Any = self.train_dataset
+        weighted = "weight" in (getattr(dataset, "column_names", None) or ()) and hasattr(dataset, "__len__")
+        if normalize_weights and weighted:
+            weights = [NEUTRAL["weight"] if weight is None else float(weight) for weight in dataset["weight"]]
+            known = [weight for weight in weights if not math.isnan(weight)]
+            mean = math.fsum(known) / len(known) if known else 1.0
+            self.weight_scale = 1 / (mean or 1.0)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any) -> Any:
         """Prepare the data set as TRL does, but end no string where the tokenizer has no end token."""
@@ -146,13 +153,3 @@ class RewardTrainer(TRLRewardTrainer):
         for name in [name for name, values in metrics.items() if not values]:  # a stretch of ties alone
             del metrics[name]
         super().log(logs, start_time)
-
-
-def _mean_weight(dataset: Any) -> float:
-    """Return the mean of a data set's weights; 1 where it has none, is streamed, or all weights are 0."""
-    if "weight" not in (getattr(dataset, "column_names", None) or ()) or not hasattr(dataset, "__len__"):
-        return 1.0
-    weights = [NEUTRAL["weight"] if weight is None else float(weight) for weight in dataset["weight"]]
-    known = [weight for weight in weights if not math.isnan(weight)]
-    mean = math.fsum(known) / len(known) if known else 1.0
-    return mean or 1.0
