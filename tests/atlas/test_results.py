@@ -66,6 +66,7 @@ def test_a_number_on_the_edge_keeps_the_digits_that_its_verdict_needs(tmp_path):
         ("1 / 3", "1 / 2", True),
         ('"heads/seen", 0.5', '"heads/seen", 5', True),
         ("A coin's heads", "A coin", False),
+        ("Heads by seed.", "Toss once.", False),
         ("from dataclasses import dataclass", "import math\nfrom dataclasses import dataclass", False),
         ('axes.plot(0, 0, "o")', 'axes.plot(1, 1, "o")', False),
     ],

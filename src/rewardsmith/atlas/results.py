@@ -36,13 +36,18 @@ def asked_of(page: Page) -> dict[str, dict[str, Any]]:
 
 
 def digest_of(page: Page) -> str:
-    """Return the SHA-256 of the code that decides a page's numbers: without docstring, imports and figure."""
+    """Return the SHA-256 of the code that decides a page's numbers: without docstrings, imports and figure."""
     source = (Path(next(iter(pages.__path__))) / f"{page.slug}.py").read_text(encoding="utf-8")
-    kept = []
+    kept: list[str] = []
     for node in ast.parse(source).body:
         names = [ast.unparse(target) for target in getattr(node, "targets", ())] + [getattr(node, "name", "")]
         if "figure" not in names and not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.If):
-            kept += source.splitlines()[node.lineno - 1 : node.end_lineno]
+            texts = [
+                part for part in ast.walk(node) if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+            ]
+            said = {line for part in texts for line in range(part.lineno, (part.end_lineno or part.lineno) + 1)}
+            lines = enumerate(source.splitlines()[: node.end_lineno], start=1)
+            kept += [text for number, text in lines if number >= node.lineno and number not in said]
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()
 
 
