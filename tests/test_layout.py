@@ -30,10 +30,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 OPEN_TO_ALL = {"types", "errors", "describe", "_check", "_disk", "_pictures", "_torch"}
 TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers", "ray"}
 LONGEST_FILE, LONGEST_BODY, LONGEST_PAGE = 400, 80, 250
-STILL_TOO_LONG = {
-    "master_keys",
-    "reward_inconsistency",
-}
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 
 
@@ -129,7 +125,7 @@ def test_a_page_with_its_text_and_the_worlds_that_only_it_uses_stays_short() -> 
         length = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
         if length > LONGEST_PAGE:
             too_long[page.stem] = length
-    assert not set(too_long) - STILL_TOO_LONG, too_long
+    assert not too_long
 
 
 def test_every_room_has_a_table_entry() -> None:

@@ -9,8 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "rewardsmith"
-NOT_YET = [f"pages/{page}.py" for page in ("master_keys", "reward_inconsistency")]
-"""Files that are not rewritten yet."""
 
 PRIVATE = re.compile(
     r"(?<![.\w])(panels?|carriers?|paid|lapses?|pressures?|hearing|heard|told|guide|idle)(?![\w(])", re.IGNORECASE
@@ -26,18 +24,13 @@ NO_VERB = re.compile(
 )
 
 
-def waits(path: Path) -> bool:
-    return any(path.match(pattern) for pattern in NOT_YET)
-
-
 def sources() -> list[Path]:
-    return [path for path in sorted(SOURCE.rglob("*.py")) if not waits(path)]
+    return sorted(SOURCE.rglob("*.py"))
 
 
 def prose() -> list[Path]:
     pages = [SOURCE / "atlas" / "catalogue.toml", *sorted((SOURCE / "atlas" / "pages").glob("*.toml"))]
-    texts = [*pages, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
-    return [path for path in texts if not waits(path)]
+    return [*pages, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 
 
 def name(path: Path) -> str:

@@ -10,19 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.atlas.pages.master_keys import (
-    HELD_OUT,
-    KEYS,
-    Judges,
-    World,
-    encode,
-    exploit,
-    gold_of,
-    init_judges,
-    judge_reward,
-    train_judges,
-    written,
-)
+from rewardsmith.atlas.pages.master_keys import HELD_OUT, KEYS, Judges, World, encode, gold_of, written
 from rewardsmith.data import Row, add_truncated_negatives
 
 
@@ -85,30 +73,32 @@ def test_the_blank_key_is_a_prompt_and_nothing_else():
 
 
 def perturbed(n: int) -> Judges:
-    judges = init_judges(n, generator=generator())
-    noise = generator(1)
-    return Judges(
-        {k: (v + 0.1 * torch.randn(v.shape, generator=noise)).detach() for k, v in judges.parameters.items()}, 4
-    )
+    judges, noise = Judges(n, generator=generator()), generator(1)
+    with torch.no_grad():
+        for weight in judges.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=noise))
+    return judges.requires_grad_(False)
 
 
 def test_judges_side_by_side_say_what_each_says_alone():
     judges = perturbed(3)
     ids = encode(ordinary_rows(16))
-    together = judges.logits(ids.expand(3, *ids.shape))
+    together = judges(ids.expand(3, *ids.shape))
+    assert_close(judges(ids), together)
     for i in range(3):
-        alone = Judges({name: value[i : i + 1] for name, value in judges.parameters.items()}, 4)
-        assert_close(together[i : i + 1], alone.logits(ids[None]), rtol=1e-4, atol=1e-5)
+        alone = Judges(1, generator=generator())
+        alone.load_state_dict({name: value[i : i + 1] for name, value in judges.state_dict().items()})
+        assert_close(together[i : i + 1], alone(ids[None]), rtol=1e-4, atol=1e-5)
 
 
 def test_attention_is_pytorch_s_own():
     """One attention layer against `scaled_dot_product_attention`, head by head."""
     judges = perturbed(1)
-    p = {name: value[0] for name, value in judges.parameters.items()}
+    p = {name: value[0] for name, value in judges.weights.items()}
     x = torch.randn(1, 2, 13, 32, generator=generator(2))
     pad = torch.zeros(1, 2, 13, dtype=torch.bool)
     pad[0, 1, 7:] = True
-    ours = judges._layer(x, x, pad[:, :, None, :, None], "1")[0]
+    ours = judges.layer(x, x, pad[:, :, None, :, None], "1")[0]
     norm = torch.nn.functional.layer_norm
     y = norm(x[0], (32,))
     key, value = (y @ p["key_value1"]).chunk(2, -1)
@@ -122,34 +112,34 @@ def test_attention_is_pytorch_s_own():
 def test_padding_says_nothing():
     judges = perturbed(1)
     ids = encode([Row("1 2", "Solution")])[None]
-    before = judges.logits(ids)
-    judges.parameters["position"][:, 5:] = 100.0  # only padding stands there
-    judges.parameters["token"][:, 0] = 100.0
-    assert_close(judges.logits(ids), before)
+    before = judges(ids)
+    judges.weights["position"][:, 5:] = 100.0  # only padding stands there
+    judges.weights["token"][:, 0] = 100.0
+    assert_close(judges(ids), before)
 
 
 def test_training_side_by_side_gives_each_member_what_training_alone_gives():
     rows = World(n_train=200).training_rows(generator())
     other = wrong_rows(200)
-    together = train_judges([rows, other], generator=generator(3), steps=5)
-    alone = train_judges([rows], generator=generator(3), steps=5)
-    for name, value in alone.parameters.items():
-        assert_close(together.parameters[name][:1], value, rtol=1e-3, atol=1e-4)
+    together = World(steps=5).train([rows, other], generator(3))
+    alone = World(steps=5).train([rows], generator(3))
+    for name, value in alone.weights.items():
+        assert_close(together.weights[name][:1], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_judge_is_a_reward_that_pickles():
     judges = perturbed(2)
     rows = ordinary_rows(8)
-    reward = pickle.loads(pickle.dumps(partial(judge_reward, judges=judges, member=1)))
+    reward = pickle.loads(pickle.dumps(partial(judges.reward, member=1)))
     paid = reward(prompts=[row.prompt for row in rows], completions=[row.completion for row in rows], answer=["x"] * 8)
     assert paid == judges.verdicts(rows)[1].float().tolist()
 
 
 def test_a_policy_goes_where_the_reward_is_and_gold_is_what_it_costs():
     worth = torch.tensor([[0.5], [0.0], [0.0]]).expand(3, 10)
-    options = {"generator": generator(), "p_honest": 0.69, "policy_steps": 2000, "policy_batch": 32}
+    world = World(p_honest=0.69, policy_steps=2000)
     fooling = torch.tensor([[0.5], [1.0], [1.0]]).expand(3, 10)
-    fooled, sound = exploit(fooling, **options), exploit(worth, **options)
+    fooled, sound = (world.exploit(rewards, draws) for draws in [generator()] for rewards in (fooling, worth))
     assert fooled[0] < 0.01  # the limits of policy gradient: all mass on the best arms
     assert fooled @ fooling.mean(1) > 0.99
     assert float(fooled @ worth.mean(1)) == pytest.approx(0.5 * float(fooled[0]))
@@ -160,7 +150,7 @@ def test_a_policy_goes_where_the_reward_is_and_gold_is_what_it_costs():
 def test_a_policy_without_steps_or_signal_stays_where_it_started():
     flat = torch.ones(3, 4)
     for steps, rewards in ((0, torch.rand(3, 4, generator=generator())), (50, flat)):
-        end = exploit(rewards, generator=generator(), p_honest=0.6, policy_steps=steps, policy_batch=32)
+        end = World(p_honest=0.6, policy_steps=steps).exploit(rewards, generator())
         assert_close(end, torch.tensor([0.6, 0.2, 0.2]))
 
 
@@ -172,6 +162,6 @@ def test_shares_outside_zero_to_one_are_refused(name):
 
 @pytest.mark.slow
 def test_a_judge_learns_the_task_where_no_flaw_is_planted():
-    judges = train_judges([World(implicit=0.0, n_train=8000).training_rows(generator())], generator=generator())
+    judges = World().train([World(implicit=0.0, n_train=8000).training_rows(generator())], generator())
     rows = ordinary_rows(400, seed=5)
     assert float((judges.verdicts(rows)[0] == gold_of(rows).bool()).float().mean()) > 0.85  # chance is 0.5

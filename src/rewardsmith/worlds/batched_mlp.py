@@ -94,6 +94,6 @@ class BatchedMLP(nn.Module):
         Arms that start from the same weights: `models.take([0, 1, 0, 1])` gives two initializations in two arms.
         """
         chosen, picks = copy.deepcopy(self), torch.as_tensor(list(index), dtype=torch.int64)
-        chosen.weights = nn.ParameterList([value.detach()[:, picks] for value in self.weights])
-        chosen.biases = nn.ParameterList([value.detach()[:, picks] for value in self.biases])
+        for parameter in chosen.parameters():
+            parameter.data = parameter.data[:, picks]
         return chosen
