@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from rewardsmith.auditing import Report, Section, audit, render_text, write_report
+from rewardsmith.auditing import Section, audit, render_text, write_report
 from rewardsmith.auditing.render.text import render_league
 from rewardsmith.auditing.render.wording import short_verdict
 from rewardsmith.cli.demo.league import OUR_REWARDS, TRL_REWARDS, run_league
@@ -62,7 +62,28 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
         held = _train(world, exact_number, "reward: exact_number", steps, seed, console)
 
     console.rule("[bold]4. The report")
-    sections = _sections([hacked, held], flawed)
+    arms, found = [hacked, held], flawed.at_least("medium")
+    advice = found[0].advice if found else ""
+    rows = [
+        [arm.name, *(f"{value:.2f}" for curve in (arm.proxy, arm.gold) for value in arm.ends(curve))] for arm in arms
+    ]
+    written = [[arm.name, prompt, text] for arm in arms for prompt, text in arm.samples]
+    sections = [
+        Section(
+            title="A reward hacked, and its repair",
+            text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. In the "
+            "first picture its reward looks for the right number anywhere in the completion, a flaw that training "
+            f"exploits. In the second it is trained on the reward that the audit advised.\n\nThe advice: {advice}",
+            pictures=draw(arms),
+            caption="Reward and true score at every training step; thick lines are means over eight steps.",
+            table=(["arm", "reward, first 20 steps", "last 20", "true score, first 20 steps", "last 20"], rows),
+        ),
+        Section(
+            title="What the trained policies write",
+            text="Greedy completions after training.",
+            table=(["arm", "prompt", "completion"], written),
+        ),
+    ]
     paths = write_report([flawed, repaired, *reports], out, title="rewardsmith demo", sections=sections)
     console.print(f"Report: [bold]{escape(str(paths.html))}[/] (and {escape(str(paths.json))})")
     console.print(f"Done in {time.monotonic() - start:.0f} s.")
@@ -90,27 +111,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _sections(arms: list[Arm], flawed: Report) -> list[Section]:
-    advice = flawed.at_least("medium")[0].advice if flawed.at_least("medium") else ""
-    rows = [
-        [arm.name, *(f"{value:.2f}" for curve in (arm.proxy, arm.gold) for value in arm.ends(curve))] for arm in arms
-    ]
-    written = [[arm.name, prompt, text] for arm in arms for prompt, text in arm.samples]
-    return [
-        Section(
-            title="A reward hacked, and its repair",
-            text="One small language model that adds numbers, trained twice by TRL's GRPO from the same start. In the "
-            "first picture its reward looks for the right number anywhere in the completion, a flaw that training "
-            f"exploits. In the second it is trained on the reward that the audit advised.\n\nThe advice: {advice}",
-            pictures=draw(arms),
-            caption="Reward and true score at every training step; thick lines are means over eight steps.",
-            table=(["arm", "reward, first 20 steps", "last 20", "true score, first 20 steps", "last 20"], rows),
-        ),
-        Section(
-            title="What the trained policies write",
-            text="Greedy completions after training.",
-            table=(["arm", "prompt", "completion"], written),
-        ),
-    ]

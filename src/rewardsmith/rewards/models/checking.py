@@ -31,6 +31,8 @@ def check_scores(where: str, reward: Any) -> None:
         TargetError: they differ by more than rounding, or none is finite.
         ValueError: the rows have a token that the model does not know.
     """
+    import torch
+
     reward = reward.reading if isinstance(reward, PairwiseReward) else reward
     steps = [[text, PROMPTS[0]] for text in COMPLETIONS]
     try:
@@ -43,7 +45,16 @@ def check_scores(where: str, reward: Any) -> None:
         raise ValueError(unknown[0])
     rows = [row for row in encoded if not isinstance(row, Unscored)]
     for scanner in (reward.scanner, *([reward.reference_scanner] if isinstance(reward, ImplicitReward) else [])):
-        right = [_plain(reward, scanner, row) for row in rows]
+        right: list[list[float]] = []  # each row's numbers without padding, mask or cache
+        for row in rows:
+            device = scanner.model.device
+            ids = torch.tensor([row.ids.tolist()], device=device)
+            types = {} if row.types is None else {"token_type_ids": torch.tensor([row.types.tolist()], device=device)}
+            with torch.inference_mode(), evaluating(scanner.model):
+                if isinstance(reward, SequenceReward):  # a classifier runs its whole forward
+                    right += lists(Output(scanner.model, "logits")(input_ids=ids, **types)[:, 0])
+                else:
+                    right += reward.read(read_at(scanner.body(input_ids=ids, **types), [row], [0]), [row])
         if rows and not any(math.isfinite(value) for own in right for value in own):
             raise TargetError(
                 f"load_reward_model: {where} gives {right[0][:3]} and no finite number in any of {len(rows)} rows. Its "
@@ -68,18 +79,3 @@ def _wrong(reward: Any, scanner: Scanner, rows: list[Encoded], right: list[list[
         for row, values, own in zip(rows, scanner.run(rows, reward.read), right, strict=True)
         if not Spread().near([values], [own], right, scanner.model.dtype, times=ROUNDINGS)
     ]
-
-
-def _plain(reward: Any, scanner: Scanner, row: Encoded) -> list[float]:
-    """Return one row's numbers without padding, mask or cache; a classifier runs its whole forward."""
-    import torch
-
-    model = scanner.model
-    ids = torch.tensor([row.ids.tolist()], device=model.device)
-    types = {} if row.types is None else {"token_type_ids": torch.tensor([row.types.tolist()], device=ids.device)}
-    with torch.inference_mode(), evaluating(model):
-        if isinstance(reward, SequenceReward):
-            [values] = lists(Output(model, "logits")(input_ids=ids, **types)[:, 0])
-        else:
-            [values] = reward.read(read_at(scanner.body(input_ids=ids, **types), [row], [0]), [row])
-    return values
