@@ -41,6 +41,8 @@ TOY = LoadedPage(
         scope="s",
         ablation="a",
         usage="u",
+        advice="d",
+        changed=(),
         summary="A toy.",
         parameters=(),
     ),

@@ -11,7 +11,6 @@ from rewardsmith.atlas.criteria import (
     All,
     AtLeast,
     AtMost,
-    Equal,
     LowerBound,
     PairedGain,
     RankAgreement,
@@ -45,7 +44,6 @@ def test_bounds_hold_for_the_mean_over_seeds(criterion, values, passes):
         AtLeast("m/a", -9),
         AtMost("m/a", 9),
         Within("m/a", -9, 9),
-        Equal("m/a", to="m/b", tol=9),
         PairedGain("m/a", over="m/b", at_least=-9),
         PairedGain("m/a", over="m/b", at_most=9),
         PairedGain("m/a", over="m/b", at_least=-9, p_value=0.5),
@@ -57,11 +55,6 @@ def test_bounds_hold_for_the_mean_over_seeds(criterion, values, passes):
 def test_a_seed_that_gave_nan_never_passes(criterion):
     assert not criterion.judge({"m/a": [0.0, NAN, 0.0], "m/b": [0.0, 0.0, 0.0]}).passed
     assert criterion.judge({"m/a": [2.0, 1.0, 3.0], "m/b": [0.0, 0.0, 0.0]}).passed
-
-
-def test_equal_looks_at_every_seed_where_a_mean_would_cancel():
-    assert not Equal("m/a", to="m/b", tol=0.1).judge({"m/a": [1.0, -1.0], "m/b": [0.0, 0.0]}).passed
-    assert Equal("m/a", to="m/b", tol=0.2).judge({"m/a": [1.0, -1.0], "m/b": [1.1, -1.1]}).passed
 
 
 def test_paired_gain_pairs_by_seed_and_bounds_both_sides():
@@ -134,7 +127,6 @@ def test_all_needs_every_part_and_keeps_their_verdicts():
     ("criterion", "sentence"),
     [
         (Within("m/a", 0.35, 0.65), "mean m/a in [0.35, 0.65]"),
-        (Equal("m/a", to="m/b", tol=1e-6), "m/a = m/b within 1e-06 on every seed"),
         (PairedGain("m/a", over="m/b", at_most=0.02), "mean m/a − m/b, paired by seed, ≤ 0.02"),
         (LowerBound("m/a", above=0.1), "lower 95 % bound of m/a > 0.1 (the mean, where fewer than 5 seeds ran)"),
         (

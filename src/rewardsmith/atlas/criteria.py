@@ -106,27 +106,6 @@ class AtMost(Within):
 
 
 @dataclass(frozen=True, slots=True)
-class Equal:
-    """Two results agree on every single seed within `tol`, not only on average.
-
-    >>> Equal("gold/centered", to="gold/vanilla", tol=1e-6).judge({"gold/centered": [1], "gold/vanilla": [1]}).passed
-    True
-    """
-
-    name: str
-    to: str
-    tol: float
-
-    def __str__(self) -> str:
-        return f"{self.name} = {self.to} within {self.tol:g} on every seed"
-
-    def judge(self, results: Results) -> Verdict:
-        """Pass where the largest difference over seeds is at most `tol`."""
-        worst = float(np.abs(values_of(results, self.name) - values_of(results, self.to)).max())
-        return Verdict(worst <= self.tol, str(self), f"largest difference {worst:.3g}")
-
-
-@dataclass(frozen=True, slots=True)
 class PairedGain:
     """`name` minus `over`, paired by seed, lies above `at_least` and/or below `at_most` on average.
 

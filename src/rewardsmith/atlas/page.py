@@ -40,10 +40,11 @@ from typing import Any
 from rewardsmith.atlas import criteria
 from rewardsmith.atlas.criteria import Criterion, Results
 
-NEEDED: dict[str, type] = {"paper": int, "components": list, "claim": str, "scope": str, "ablation": str, "usage": str}
-OPTIONAL: dict[str, type] = {"notes": list, "falls_short": list, "advice": str, "changed": list}
+SENTENCES = ("claim", "scope", "ablation", "usage", "advice")
+NEEDED: dict[str, type] = {"paper": int, "components": list, **dict.fromkeys(SENTENCES, str), "changed": list}
+OPTIONAL: dict[str, type] = {"notes": list, "falls_short": list}
 """The fields of a page's text."""
-CRITERIA = ("All", "AtLeast", "AtMost", "Equal", "LowerBound", "PairedGain", "RankAgreement", "Within")
+CRITERIA = ("All", "AtLeast", "AtMost", "LowerBound", "PairedGain", "RankAgreement", "Within")
 KINDS: dict[str, type[Any]] = {name: getattr(criteria, name) for name in CRITERIA}
 
 
@@ -76,10 +77,10 @@ class Page:
     scope: str
     ablation: str
     usage: str
+    advice: str
+    changed: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...] = ()
     falls_short: tuple[str, ...] = ()
-    advice: str = ""
-    changed: tuple[Mapping[str, str], ...] = ()
     summary: str
     criterion: Criterion
     parameters: tuple[tuple[str, str, str], ...]

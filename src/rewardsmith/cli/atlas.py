@@ -95,7 +95,7 @@ def show_command(
 
     console = _console()
     console.print(Text(f"{paper.number} · {paper.title}", style="bold"))
-    if page is not None and page.advice:
+    if page is not None:
         console.print(Text(f"{page.advice}\n"))
     venue = f", {paper.venue}" if paper.venue else ""
     console.print(Text(f"{paper.authors}, {paper.year}{venue} · {paper.url} · {paper.family} · {status_of(paper)}"))
