@@ -99,7 +99,7 @@ for finding in reward_regions(groups):
     print(finding.severity, finding.message)
 """
     done = without_torch("-c", code)
-    assert re.search(r"^info Not asked\. rewardsmith: torch cannot be imported", done.stdout), done.stderr
+    assert re.search(r"^info Not run\. rewardsmith: torch cannot be imported", done.stdout), done.stderr
 
 
 def missing_gym():
