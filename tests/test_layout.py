@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "atlas": LINE | {"measures", "recipes", "worlds", "auditing", "monitors"},
     "cli": LINE | {"measures", "recipes", "worlds", "auditing", "monitors", "engines", "atlas"},
 }
-OPEN_TO_ALL = {"types", "errors", "describe", "_check", "_disk", "_pictures", "_torch"}
+OPEN_TO_ALL = {"types", "errors", "describe", "_check", "_disk", "_pictures", "_processes", "_torch"}
 TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers", "ray"}
 LONGEST_FILE, LONGEST_BODY, LONGEST_PAGE = 400, 80, 250
 FILES = sorted(path for path in ROOT.rglob("*.py"))

@@ -138,7 +138,7 @@ def test_workers_are_at_most_one_per_core_and_per_seed(monkeypatch, asked, cores
     started = []
 
     class Executor(ThreadPoolExecutor):
-        def __init__(self, workers, mp_context):
+        def __init__(self, workers, *_):
             started.append(workers)
             super().__init__(1)
 

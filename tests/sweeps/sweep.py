@@ -13,16 +13,16 @@ import os
 import random
 import shutil
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rewardsmith._processes import end_with_parent
 from tests.sweeps.trials import KINDS
 
 FALSE_ALARM = 0.01
@@ -170,13 +170,6 @@ def _jobs(left: list[Trial]) -> list[list[Trial]]:
     return list(jobs.values())
 
 
-def _end_with_the_parent() -> None:
-    """Start a thread that ends this process as soon as the sweep itself is gone, even by a kill."""
-    parent = parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
 def file_of(seed: int | None, out: Path) -> tuple[int, Path]:
     """The seed and the file of results: those of a sweep that was stopped, where no other seed is asked for."""
     if seed is None:
@@ -203,7 +196,7 @@ def main() -> None:
     done = {(result["kind"], result["name"], result["draw"]) for result in read(path)}
     jobs = _jobs([trial for trial in plan if trial not in done])
     deadline = time.monotonic() + 60 * options.minutes
-    with ProcessPoolExecutor(options.workers, get_context("spawn"), _end_with_the_parent) as pool:
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), end_with_parent) as pool:
         for n, job in enumerate(as_completed([pool.submit(run, job, seed, path, deadline) for job in jobs])):
             job.result()
             if n % 20 == 0:

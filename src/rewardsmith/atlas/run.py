@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from rewardsmith._processes import end_with_parent
 from rewardsmith.atlas.criteria import Results, Verdict, seeds_to_judge
 from rewardsmith.atlas.discovery import load_page
 from rewardsmith.atlas.figures import dots, picture, plain
@@ -148,7 +149,7 @@ def _rows(
         for job in jobs:
             yield from _some_seeds(*job)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as executor:
         for done in [executor.submit(_some_seeds, *job) for job in jobs]:
             yield from done.result()
 

@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, set_seed
 
 from rewardsmith._check import check_choice
+from rewardsmith._processes import end_with_parent
 from rewardsmith.data import PreferenceRow, to_dataset
 from rewardsmith.engines.trl import fit as fitting
 from rewardsmith.engines.trl.reading import loaded, ready
@@ -85,7 +86,8 @@ def fit_members(
 
 
 def _start(threads: int) -> None:
-    """Prepare a process: set its share of the threads, and silence progress bars and warnings."""
+    """Prepare a process: let it end with its parent, set its share of the threads, and silence it."""
+    end_with_parent()
     torch.set_num_threads(threads)
     quiet()
 
