@@ -69,7 +69,7 @@ def test_canaries_catch_a_reward_that_pays_for_nothing_and_end_the_run(world):
     watch = HackingMonitor(reward=pays_everything, on_alarm="stop", monitors=[canary_false_positives()])
     trainer = make(GRPOTrainer, world, pays_everything, steps=5, callbacks=[watch])
     with pytest.warns(
-        UserWarning, match=r"HackingMonitor: canary_false_positives at step 0: .*pays 100\.0%.*MASTER_KEYS"
+        UserWarning, match=r"HackingMonitor: canary_false_positives at step 0: 100\.0% .* are rewarded.*MASTER_KEYS"
     ):
         trainer.train()
     assert trainer.state.global_step == 1
