@@ -17,7 +17,6 @@ from rewardsmith.auditing.report import Provenance, Report
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.describe import describe, function_of
 from rewardsmith.scoring import Target
-from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.keys import keys_of
 
 P = ParamSpec("P")
@@ -43,12 +42,15 @@ def _shown(value: object) -> str:
     return value.name if isinstance(value, Target) else f"<{type(value).__name__}>"
 
 
-def provenance_of(targets: Mapping[str, Target], rows: Sequence[Row | PreferenceRow]) -> Provenance:
+def provenance_of(
+    targets: Mapping[str, Target], rows: Sequence[Row | PreferenceRow], reward_digests: Mapping[str, str | None]
+) -> Provenance:
     """Return versions and digests of everything that these scores depend on.
 
     Args:
         targets: by source.
         rows: the given rows, or the target's own.
+        reward_digests: by source, from before the reward was asked; it may have been edited since.
     """
     rewards = [function_of(getattr(target.reward, "function", target.reward)) for target in targets.values()]
     modules = [(getattr(reward, "__module__", None) or type(reward).__module__).split(".")[0] for reward in rewards]
@@ -63,5 +65,5 @@ def provenance_of(targets: Mapping[str, Target], rows: Sequence[Row | Preference
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={name: found for name, found in versions.items() if name != "rewardsmith"},
         rows_digest=hashlib.blake2b("".join(keys_of(sent)).encode(), digest_size=8).hexdigest(),
-        reward_digests={source: source_digest(target) for source, target in targets.items()},
+        reward_digests=reward_digests,
     )

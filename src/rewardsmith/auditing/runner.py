@@ -29,6 +29,7 @@ from rewardsmith.errors import RowsError
 from rewardsmith.measures.intervals import family_alpha
 from rewardsmith.scoring import Scorer, SourceSet, Target, as_sources, as_target
 from rewardsmith.scoring.calling import is_model
+from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.progress import Bar
 
 MOST_TIMEOUTS = 5
@@ -174,6 +175,7 @@ def run(
         header: identifies the job's journals, with the seed.
         options: for `Scorer`.
     """
+    digests = {source: source_digest(target) for source, target in subject.targets.items()}
     alpha = family_alpha(subject.n_questions)
     several = len(subject.targets) > 1
     files = {
@@ -235,5 +237,5 @@ def run(
         unscored=dict(rounds.unscored),
         calls=rounds.calls,
         seconds=rounds.seconds,
-        provenance=provenance_of(subject.targets, subject.rows),
+        provenance=provenance_of(subject.targets, subject.rows, digests),
     )
