@@ -219,6 +219,11 @@ class LoadedPage:
         return loaded
 
 
+def changes_as_text(changes: Mapping[str, str]) -> str:
+    """Return changes of a world as `name=value, …`."""
+    return ", ".join(map("=".join, changes.items()))
+
+
 def changed_world(loaded: LoadedPage, changes: Mapping[str, str]) -> Any:
     """Return the page's world with parameters changed from text, converted to the type of their default.
 

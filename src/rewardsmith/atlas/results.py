@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rewardsmith._disk import replacing
 from rewardsmith.atlas import pages
 from rewardsmith.atlas.discovery import load_page
-from rewardsmith.atlas.page import Page
+from rewardsmith.atlas.page import Page, changes_as_text
 from rewardsmith.atlas.run import Run, judged
 
 
@@ -31,24 +31,30 @@ class Held(NamedTuple):
 
 def asked_of(page: Page) -> dict[str, dict[str, Any]]:
     """Return the runs that show a page, by name, as keywords of `run_page`."""
-    changed = {", ".join(map("=".join, one.items())): {"world": one} for one in page.changed}
+    changed = {changes_as_text(one): {"world": one} for one in page.changed}
     return {"default": {}, "ablation": {"broken": True}, **changed}
 
 
 def digest_of(page: Page) -> str:
     """Return the SHA-256 of the code that decides a page's numbers: without docstrings, imports and figure."""
     source = (Path(next(iter(pages.__path__))) / f"{page.slug}.py").read_text(encoding="utf-8")
+    lines = source.splitlines()
     kept: list[str] = []
     for node in ast.parse(source).body:
         names = [ast.unparse(target) for target in getattr(node, "targets", ())] + [getattr(node, "name", "")]
-        if "figure" not in names and not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.If):
-            texts = [
-                part for part in ast.walk(node) if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
-            ]
-            said = {line for part in texts for line in range(part.lineno, (part.end_lineno or part.lineno) + 1)}
-            lines = enumerate(source.splitlines()[: node.end_lineno], start=1)
-            kept += [text for number, text in lines if number >= node.lineno and number not in said]
+        if "figure" in names or isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.If):
+            continue
+        numbers = set(_numbers(node))
+        for part in ast.walk(node):
+            if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+                numbers -= set(_numbers(part))
+        kept += [lines[number - 1] for number in sorted(numbers)]
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()
+
+
+def _numbers(node: ast.stmt) -> range:
+    """Return the numbers of a statement's lines, from 1."""
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def read_results(folder: Path, page: Page) -> Held:
@@ -119,8 +125,9 @@ def complete(folder: Path, page: Page, *, seeds: Sequence[int] | None = None, ru
         run: called with the keywords that `asked_of` names.
     """
     held = read_results(folder, page)
-    runs = {name: of for name, of in held.runs.items() if name not in lacking(held, page, seeds=seeds)}
-    for name in lacking(held, page, seeds=seeds):
+    needed = lacking(held, page, seeds=seeds)
+    runs = {name: of for name, of in held.runs.items() if name not in needed}
+    for name in needed:
         runs[name] = run(**asked_of(page)[name])
         write_results(folder, page, runs)
     return read_results(folder, page)

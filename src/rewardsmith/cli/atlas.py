@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,6 +92,7 @@ def show_command(
     from rich.text import Text
 
     from rewardsmith.atlas import status_of
+    from rewardsmith.atlas.page import changes_as_text
 
     console = _console()
     console.print(Text(f"{paper.number} · {paper.title}", style="bold"))
@@ -112,7 +113,7 @@ def show_command(
         "Falls short": "\n".join(f"- {text}" for text in page.falls_short),
         "Notes": "\n".join(f"- {text}" for text in page.notes),
         "World (change with --set)": "\n".join(f"{n} = {default}  {text}" for n, default, text in page.parameters),
-        "Changed worlds (run with --changed)": "\n".join(f"- {_changes(one)}" for one in page.changed),
+        "Changed worlds (run with --changed)": "\n".join(f"- {changes_as_text(one)}" for one in page.changed),
         "What to use, and when": page.usage,
     }
     for title, body in sections.items():
@@ -292,6 +293,7 @@ def _print_run(run: Run) -> None:
     from rich.text import Text
 
     from rewardsmith.atlas import find_paper
+    from rewardsmith.atlas.page import changes_as_text
 
     console = _console()
     paper = find_paper(run.page.paper)
@@ -299,7 +301,7 @@ def _print_run(run: Run) -> None:
     if run.broken:
         console.print(Text(f"Ablation: {run.page.ablation}"))
     if run.changes:
-        console.print(Text(f"Changed world: {_changes(run.changes)}"))
+        console.print(Text(f"Changed world: {changes_as_text(run.changes)}"))
     table = Table("metric/arm", box=box.SIMPLE, pad_edge=False)
     table.add_column("mean", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -318,7 +320,3 @@ def _print_run(run: Run) -> None:
     seeds = f"{len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}"
     style = "bold green" if run.verdict.passed != run.broken else "bold red"
     console.print(Text(f"{said} ({seeds}, {run.seconds:.1f} s){comma}{caveat}", style=style))
-
-
-def _changes(changes: Mapping[str, str]) -> str:
-    return ", ".join(map("=".join, changes.items()))

@@ -15,10 +15,10 @@ from rewardsmith.worlds.streams import Streams
 N_LAYERS = N_HEADS = 2
 
 
-def attended(x: Tensor, qkv: Tensor, n_rows: int, n_heads: int) -> Tensor:
+def attended(x: Tensor, qkv: Tensor, n_rows: int) -> Tensor:
     """Return causal self-attention of the normalized states (M, B·T, d) of M models over B rows, before its readout."""
     (n_models, _, width), heads = x.shape, torch.bmm(F.layer_norm(x, x.shape[-1:]), qkv)
-    heads = heads.view(n_models * n_rows, -1, 3, n_heads, width // n_heads)
+    heads = heads.view(n_models * n_rows, -1, 3, N_HEADS, width // N_HEADS)
     query, key, value = heads.permute(2, 0, 3, 1, 4)  # (M·B, heads, T, d_head)
     return F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).reshape(x.shape)
 
@@ -73,7 +73,7 @@ class BatchedGPT(nn.Module):
         """Copy the models at these indices, repeated as given, to train them separately."""
         chosen = copy.deepcopy(self)
         for parameter in chosen.parameters():
-            parameter.data = parameter.data[list(index)].clone()
+            parameter.data = parameter.data[list(index)]
         return chosen
 
     def hidden(self, ids: Tensor, also: Tensor | None = None) -> Tensor:
@@ -90,7 +90,7 @@ class BatchedGPT(nn.Module):
         width = states.shape[-1]
         x = states.flatten(1, 2)  # (S, B·T, d)
         for layer in range(N_LAYERS):
-            x = torch.baddbmm(x, attended(x, self.qkv[layer], n_rows, N_HEADS), self.merge[layer])
+            x = torch.baddbmm(x, attended(x, self.qkv[layer], n_rows), self.merge[layer])
             inner = torch.baddbmm(self.bias[layer], F.layer_norm(x, (width,)), self.up[layer]).relu()
             x = torch.baddbmm(x, inner, self.down[layer])
         return F.layer_norm(x, (width,)).view(n_models, n_rows, n_positions, width)
@@ -99,6 +99,6 @@ class BatchedGPT(nn.Module):
         """Map (S, B, T, d) hidden states to (S, B, T, V) logits of the next token."""
         return torch.bmm(hidden.flatten(1, 2), self.readout).view(*hidden.shape[:3], -1)
 
-    def forward(self, ids: Tensor, also: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """Map (S, B, T) tokens to (S, B, T, V) logits; those at t predict token t + 1."""
-        return self.logits(self.hidden(ids, also))
+        return self.logits(self.hidden(ids))
