@@ -30,11 +30,11 @@ ELSEWHERE = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/README.md": "speed.md",
 }
 ROOMS = (  # in the order in which a value flows
     "data", "scoring", "rewards", "transforms", "advantages", "objectives", "recipes", "measures", "auditing",
-    "monitors", "engines.trl", "engines.verl", "engines.ray", "worlds", "atlas", "cli", "types", "errors",
+    "benchmarks", "monitors", "engines.trl", "engines.verl", "engines.ray", "worlds", "atlas", "cli", "types", "errors",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(python|pycon)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 RESULTS = ROOT / "docs" / "atlas" / "results"

@@ -22,10 +22,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": LINE - {"objectives"},
     "worlds": LINE | {"measures"},
     "auditing": {"data", "measures", "scoring", "rewards", "transforms", "advantages"},
+    "benchmarks": {"data", "measures", "scoring"},
     "monitors": {"data", "measures", "auditing"},
     "engines": LINE | {"measures", "recipes", "auditing", "monitors"},
     "atlas": LINE | {"measures", "recipes", "worlds", "auditing", "monitors"},
-    "cli": LINE | {"measures", "recipes", "worlds", "auditing", "monitors", "engines", "atlas"},
+    "cli": LINE | {"measures", "recipes", "worlds", "auditing", "benchmarks", "monitors", "engines", "atlas"},
 }
 OPEN_TO_ALL = {"types", "errors", "describe", "_check", "_disk", "_pictures", "_processes", "_torch"}
 TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers", "ray"}

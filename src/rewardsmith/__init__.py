@@ -2,7 +2,7 @@
 
 `import rewardsmith as rs` offers the names of a first day. Each loads its room on first use, so the import alone loads
 neither torch nor numpy. All other names are in the rooms: `rewardsmith.data`, `measures`, `scoring`, `rewards`,
-`transforms`, `advantages`, `objectives`, `recipes`, `auditing`, `monitors`, `engines`, `atlas`.
+`transforms`, `advantages`, `objectives`, `recipes`, `auditing`, `benchmarks`, `monitors`, `engines`, `atlas`.
 """
 
 from importlib import import_module

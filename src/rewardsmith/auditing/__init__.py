@@ -1,6 +1,5 @@
 """Audit a reward offline: find how it can be gamed, and what it ignores, repeats wrongly or favors."""
 
-from rewardsmith.auditing.benchmarks.run import run_benchmark
 from rewardsmith.auditing.finding import SEVERITIES, Finding
 from rewardsmith.auditing.preference_scores import (
     context_sensitivity,
@@ -40,7 +39,6 @@ __all__ = [
     "render_html",
     "render_text",
     "report_schema",
-    "run_benchmark",
     "spurious_shift_accuracy",
     "write_report",
 ]

@@ -52,8 +52,8 @@ def benchmark_command(
     """
     with shell.explained_errors(shell.what_is_kept(out)):
         from rewardsmith._disk import replacing
-        from rewardsmith.auditing import run_benchmark
         from rewardsmith.auditing.render.write import strict_json
+        from rewardsmith.benchmarks import run_benchmark
         from rewardsmith.data import read_benchmark
         from rewardsmith.scoring import load_target
         from rewardsmith.scoring.calling import is_model

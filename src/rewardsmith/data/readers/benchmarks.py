@@ -1,4 +1,4 @@
-"""Read the items of reward model benchmarks into one format; the audit scores them."""
+"""Read the items of reward model benchmarks into one format; `rewardsmith.benchmarks` scores them."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any
 
 from rewardsmith._check import check_choice
-from rewardsmith.auditing.benchmarks.best_of_four import reward_bench_2
-from rewardsmith.auditing.benchmarks.pairwise import reward_bench, rm_bench
-from rewardsmith.auditing.benchmarks.result import BenchmarkScore
+from rewardsmith.benchmarks.best_of_four import reward_bench_2
+from rewardsmith.benchmarks.pairwise import reward_bench, rm_bench
+from rewardsmith.benchmarks.result import BenchmarkScore
 from rewardsmith.data import BenchmarkRow, Row
 from rewardsmith.scoring import Scorer, Target, rewards_of
 from rewardsmith.scoring.score_rows import resolve_form

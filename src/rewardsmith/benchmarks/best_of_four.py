@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from typing import NamedTuple
 
-from rewardsmith.auditing.benchmarks.result import (
+from rewardsmith.benchmarks.result import (
     BenchmarkScore,
     Rows,
     Scores,

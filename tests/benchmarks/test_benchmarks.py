@@ -10,11 +10,10 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binomtest
 
-from rewardsmith.auditing import run_benchmark
-from rewardsmith.auditing.benchmarks.best_of_four import reward_bench_2, ties_score
-from rewardsmith.auditing.benchmarks.pairwise import reward_bench, rm_bench
-from rewardsmith.auditing.benchmarks.result import BenchmarkScore
 from rewardsmith.auditing.render.write import strict_json
+from rewardsmith.benchmarks import reward_bench, reward_bench_2, rm_bench, run_benchmark
+from rewardsmith.benchmarks.best_of_four import ties_score
+from rewardsmith.benchmarks.result import BenchmarkScore
 from rewardsmith.data import BenchmarkRow
 
 FIVE = ("Factuality", "Precise IF", "Math", "Safety", "Focus")

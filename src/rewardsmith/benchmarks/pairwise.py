@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from statistics import fmean
 
-from rewardsmith.auditing.benchmarks.result import (
+from rewardsmith.benchmarks.result import (
     BenchmarkScore,
     Rows,
     Scores,
@@ -92,6 +92,12 @@ def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkSco
         rows: as `data.read_benchmark` gives them: answers in the order of `RM_BENCH_STYLES`, the plainest first.
         scores: per row those of the three chosen and the three rejected answers; None or NaN where unscored.
         alpha: of the subsets' intervals.
+
+    >>> from rewardsmith.data import BenchmarkRow
+    >>> row = BenchmarkRow("1+1?", ["2", "It is 2.", "**2**"], ["3", "It is 3.", "**3**"], "math")
+    >>> found = rm_bench([row], [[0.0, 1.0, 2.0, 0.0, 1.0, 2.0]])  # of a reward that sees the style alone
+    >>> found.parts["math/easy"], found.parts["math/hard"]
+    (1.0, 0.0)
     """
     _check_answers("rm_bench", rows, N_STYLES)
 

@@ -1,1 +1,0 @@
-"""Reward model benchmarks, scored as their authors score them."""
