@@ -23,9 +23,8 @@ def report_of(name, seed):
     case = FLAWED.get(name) or SOUND[name]
     rng = random.Random(f"{seed} {name}")
     rows = case.rows(N_ROWS, rng)
-    workers = getattr(case, "workers", 0)
-    timeout = 0.5 if workers else 10.0
-    return audit(case.make(), rows, budget=BUDGET, workers=workers, timeout=timeout, seed=rng.randrange(2**31))
+    timeout = 0.5 if case.workers else 10.0
+    return audit(case.make(), rows, budget=BUDGET, workers=case.workers, timeout=timeout, seed=rng.randrange(2**31))
 
 
 @cache

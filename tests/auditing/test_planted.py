@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from tests.auditing.corpus.prompts import running_sum
 
 from rewardsmith.auditing import report_schema
 
@@ -84,14 +85,7 @@ WEIGHED = Weighed()
 
 def chains(rng):
     for k in range(60):
-        total, steps, labels = rng.randint(10, 99), [], []
-        wrong = rng.choice((None, *range(4)))
-        for place in range(4):
-            more = rng.randint(2, 60)
-            after = total + more + (rng.choice((-1, 3, 10)) if place == wrong else 0)
-            steps.append(f"{total} + {more} = {after}")
-            labels.append(place != wrong)
-            total = after
+        steps, labels, _ = running_sum(rng)
         yield {"prompt": f"Add up list {k}.", "completions": steps, "labels": labels}
 
 

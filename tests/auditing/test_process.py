@@ -8,6 +8,7 @@ import re
 
 import pytest
 import torch
+from tests.auditing.corpus.prompts import running_sum
 
 from rewardsmith.advantages import min_returns, step_returns
 from rewardsmith.advantages.steps import max_returns, mean_returns
@@ -43,14 +44,7 @@ def chains(n=40, seed=0, **columns):
     rng = random.Random(seed)
     rows = []
     for k in range(n):
-        total, steps, labels = rng.randint(10, 99), [], []
-        wrong = rng.choice((None, *range(4)))
-        for place in range(4):
-            more = rng.randint(2, 60)
-            after = total + more + (rng.choice((-1, 3, 10)) if place == wrong else 0)
-            steps.append(f"{total} + {more} = {after}")
-            labels.append(place != wrong)
-            total = after
+        steps, labels, wrong = running_sum(rng)
         extra = {name: make(wrong, rng) for name, make in columns.items()}
         rows.append(Row(f"Sum {k}", None, {"completions": steps, "labels": labels, **extra}))
     return rows

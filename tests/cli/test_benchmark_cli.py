@@ -39,7 +39,13 @@ def mute(completions):
 def command():
     app = typer.Typer()
     app.command()(benchmark_command)
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    def run(*arguments, code=0):
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert done.exit_code == code, done.output
+        return done
+
+    return run
 
 
 @pytest.fixture
@@ -85,9 +91,7 @@ def second(tmp_path):
 
 
 def test_rewardbench_by_a_reward_in_a_file(command, rewards, first):
-    done = command(f"{rewards}:length", first, "--json", "--workers", 0)
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
+    found = json.loads(command(f"{rewards}:length", first, "--json", "--workers", 0).stdout)
     assert found["protocol"] == "rewardbench"
     assert found["subsets"]["hep-go"]["value"] == 0.5
     assert found["sections"]["Chat"] == 1.0
@@ -97,9 +101,7 @@ def test_rewardbench_by_a_reward_in_a_file(command, rewards, first):
 
 
 def test_rewardbench_2_and_its_ties(command, rewards, second):
-    done = command(f"{rewards}:length", second, "--json", "--workers", 0)
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
+    found = json.loads(command(f"{rewards}:length", second, "--json", "--workers", 0).stdout)
     assert found["protocol"] == "rewardbench2"
     assert found["subsets"]["Math"]["value"] == 0.5
     assert found["subsets"]["Focus"]["value"] == 0.0
@@ -112,7 +114,6 @@ def test_rm_bench_by_its_levels(command, rewards, tmp_path):
     record = {"id": 1, "prompt": "Q?", "chosen": ["a", "aaa", "aaaaa"], "rejected": ["bb", "bbbb", "bbbbbb"],
               "domain": "chat"}  # fmt: skip
     done = command(f"{rewards}:length", jsonl(tmp_path / "rm.jsonl", [record]), "--workers", 0)
-    assert done.exit_code == 0, done.output
     # chosen 1, 3, 5 against rejected 2, 4, 6: only the fancier of different styles wins
     assert "chat/easy: 100.0" in done.stdout
     assert "chat/normal: 0.0" in done.stdout
@@ -122,7 +123,6 @@ def test_rm_bench_by_its_levels(command, rewards, tmp_path):
 def test_out_keeps_the_result_and_the_same_command_scores_nothing_anew(command, rewards, first, tmp_path):
     out = tmp_path / "out"
     done = command(f"{rewards}:length", first, "--out", out, "--workers", 0)
-    assert done.exit_code == 0, done.output
     assert f"Saved: {out / 'benchmark.json'}" in done.stdout
     found, journal = json.loads((out / "benchmark.json").read_text()), (out / "journal.jsonl").read_bytes()
     again = command(f"{rewards}:length", first, "--out", out, "--workers", 0, "--json")
@@ -135,7 +135,6 @@ def test_an_unscored_completion_is_named_with_its_reason(command, rewards, tmp_p
                enumerate(["silence", "a third"])]  # fmt: skip
     rows = jsonl(tmp_path / "rows.jsonl", records)
     done = command(f"{rewards}:brief", rows, "--workers", 0)
-    assert done.exit_code == 0, done.output
     assert "Math: 100.0" in done.stdout
     assert "1 items (Math/0); 1 × " in done.stdout
     judged = command(f"{rewards}:brief", rows, "--workers", 0, "--ratings", "--json")
@@ -143,8 +142,7 @@ def test_an_unscored_completion_is_named_with_its_reason(command, rewards, tmp_p
 
 
 def test_a_reward_that_scores_nothing_exits_with_one(command, rewards, first):
-    done = command(f"{rewards}:mute", first, "--workers", 0)
-    assert done.exit_code == 1
+    done = command(f"{rewards}:mute", first, "--workers", 0, code=1)
     assert "not known overall, 0 items" in done.stdout
 
 
@@ -156,17 +154,13 @@ def test_a_reward_that_scores_nothing_exits_with_one(command, rewards, first):
     ],
 )
 def test_an_unknown_reward_exits_with_two(command, first, arguments, message):
-    done = command(*arguments, first)
-    assert done.exit_code == 2
-    assert message in done.stderr
+    assert message in command(*arguments, first, code=2).stderr
 
 
 def test_unreadable_items_and_options_exit_with_two(command, rewards, first, tmp_path):
-    absent = command(f"{rewards}:length", tmp_path / "nothing.jsonl")
-    assert absent.exit_code == 2
+    absent = command(f"{rewards}:length", tmp_path / "nothing.jsonl", code=2)
     assert "read_benchmark: there is no file" in absent.stderr
-    refused = command(f"{rewards}:length", first, "--ratings", "--workers", 0)
-    assert refused.exit_code == 2
+    refused = command(f"{rewards}:length", first, "--ratings", "--workers", 0, code=2)
     assert "run_benchmark: ratings is True, and rewardbench has no rule" in refused.stderr
 
 
@@ -184,7 +178,7 @@ def test_of_rewardbench_on_the_hub_the_filtered_split_is_read(command, rewards, 
         raise RowsError(f"asked for {options['split']}")
 
     monkeypatch.setattr(rewardsmith.data, "read_benchmark", read)
-    assert f"asked for {split}" in command(f"{rewards}:length", name, *given).stderr
+    assert f"asked for {split}" in command(f"{rewards}:length", name, *given, code=2).stderr
 
 
 def test_interrupted_it_says_how_to_resume(command, rewards, first, monkeypatch, tmp_path):
@@ -192,10 +186,9 @@ def test_interrupted_it_says_how_to_resume(command, rewards, first, monkeypatch,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(rewardsmith.data, "read_benchmark", stop)
-    done = command(f"{rewards}:length", first, "--out", tmp_path / "out")
-    assert done.exit_code == 130
+    done = command(f"{rewards}:length", first, "--out", tmp_path / "out", code=130)
     assert "resume with the same command" in done.stderr
-    assert "nothing was kept" in command(f"{rewards}:length", first).stderr
+    assert "nothing was kept" in command(f"{rewards}:length", first, code=130).stderr
 
 
 @pytest.mark.slow
@@ -210,7 +203,6 @@ def test_a_model_in_a_folder_is_scored_as_it_scores_itself(command, second, tmp_
     for file in start.glob("token*"):
         (folder / file.name).write_bytes(file.read_bytes())
     done = command(folder, second, "--json")
-    assert done.exit_code == 0, done.output
     loaded, found = load_reward_model(folder), json.loads(done.stdout)
     for number, subset, texts in (
         (0, "Math", ["four", "more", "few", "no"]),
@@ -243,5 +235,4 @@ def test_the_shell_prints_json_alone(rewards, first):
 
 def test_by_default_a_plain_reward_is_scored_in_a_worker(command, rewards, first):
     done = command(f"{rewards}:length", first, "--json")
-    assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["sections"]["Chat"] == 1.0

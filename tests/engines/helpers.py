@@ -12,17 +12,10 @@ logging.disable_progress_bar()
 logging.set_verbosity_error()
 
 
-def make(trainer_class, world, reward_funcs, *, steps=3, config=None, n_rows=16, **options):
-    rloo = issubclass(trainer_class, trl.RLOOTrainer)
-    settings = {
+def on_cpu(**settings):
+    """Settings of a short training on a CPU that saves and reports nothing."""
+    return {
         "output_dir": tempfile.mkdtemp(prefix="rewardsmith-test-"),
-        "per_device_train_batch_size": 16,
-        "num_generations": 4,
-        "max_completion_length": 8,
-        "learning_rate": 1e-3,
-        "lr_scheduler_type": "constant",
-        "max_steps": steps,
-        "beta": 0.0,
         "bf16": False,
         "gradient_checkpointing": False,
         "report_to": "none",
@@ -31,12 +24,26 @@ def make(trainer_class, world, reward_funcs, *, steps=3, config=None, n_rows=16,
         "logging_steps": 1,
         "disable_tqdm": True,
         "seed": 5,
+        **settings,
+    }
+
+
+def make(trainer_class, world, reward_funcs, *, steps=3, config=None, n_rows=16, **options):
+    rloo = issubclass(trainer_class, trl.RLOOTrainer)
+    settings = {
+        "per_device_train_batch_size": 16,
+        "num_generations": 4,
+        "max_completion_length": 8,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "max_steps": steps,
+        "beta": 0.0,
         **(config or {}),
     }
     return trainer_class(
         world.reload().model,
         reward_funcs,
-        args=(trl.RLOOConfig if rloo else trl.GRPOConfig)(**settings),
+        args=(trl.RLOOConfig if rloo else trl.GRPOConfig)(**on_cpu(**settings)),
         train_dataset=world.rows(n_rows, generator=torch.Generator().manual_seed(1)),
         processing_class=world.tokenizer,
         **options,

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import tempfile
 from functools import partial
 
 import pytest
@@ -18,7 +17,7 @@ from rewardsmith.engines.trl import Member, RewardFit, RewardTrainer, fit_member
 from rewardsmith.engines.trl.stacked import MembersTrainer, StackedMembers
 from rewardsmith.rewards import load_reward_model
 
-from .helpers import interrupted, logged
+from .helpers import interrupted, logged, on_cpu
 from .test_reward_trainer import rows
 
 pytestmark = pytest.mark.slow
@@ -44,12 +43,8 @@ def starts(world):
 
 
 def config(**settings):
-    return RewardConfig(
-        **{"output_dir": tempfile.mkdtemp(prefix="rewardsmith-test-"), "per_device_train_batch_size": 4,
-           "learning_rate": 1e-3, "max_steps": 5, "bf16": False, "gradient_checkpointing": False, "use_cpu": True,
-           "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True, "seed": 5,
-           **settings}
-    )  # fmt: skip
+    given = {"per_device_train_batch_size": 4, "learning_rate": 1e-3, "max_steps": 5, **settings}
+    return RewardConfig(**on_cpu(**given))
 
 
 def stacked(world, starts, dataset, **settings):

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import tempfile
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from trl import RewardConfig
 from rewardsmith.data import PreferenceRow, to_dataset
 from rewardsmith.engines.trl import RewardTrainer
 
-from .helpers import logged, parameters
+from .helpers import logged, on_cpu, parameters
 
 pytestmark = pytest.mark.slow
 
@@ -39,24 +38,10 @@ def rows(n=12, **columns):
 
 
 def make(trainer_class, world, classifier, dataset, *, config=None, **options):
-    settings = {
-        "output_dir": tempfile.mkdtemp(prefix="rewardsmith-test-"),
-        "per_device_train_batch_size": 4,
-        "learning_rate": 1e-3,
-        "max_steps": 3,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "use_cpu": True,
-        "report_to": "none",
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "disable_tqdm": True,
-        "seed": 5,
-        **(config or {}),
-    }
+    settings = {"per_device_train_batch_size": 4, "learning_rate": 1e-3, "max_steps": 3, **(config or {})}
     return trainer_class(
         model=copy.deepcopy(classifier),
-        args=RewardConfig(**settings),
+        args=RewardConfig(**on_cpu(**settings)),
         train_dataset=dataset,
         processing_class=copy.deepcopy(world.tokenizer),
         **options,

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import tempfile
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from rewardsmith.engines.trl import RatingTrainer, RewardTrainer, StepRewardTrai
 from rewardsmith.engines.trl.rating_trainer import merge_attributes
 from rewardsmith.objectives.pairwise import step_label_loss
 
-from .helpers import parameters
+from .helpers import on_cpu, parameters
 from .test_reward_trainer import make as make_pairwise
 from .test_reward_trainer import rows as pair_rows
 
@@ -27,20 +26,8 @@ pytestmark = pytest.mark.slow
 
 
 def arguments(**changes):
-    settings = {
-        "output_dir": tempfile.mkdtemp(prefix="rewardsmith-test-"),
-        "per_device_train_batch_size": 8,
-        "learning_rate": 3e-3,
-        "max_steps": 2,
-        "use_cpu": True,
-        "report_to": "none",
-        "save_strategy": "no",
-        "logging_steps": 1000,
-        "disable_tqdm": True,
-        "seed": 5,
-        **changes,
-    }
-    return TrainingArguments(**settings)
+    settings = {"per_device_train_batch_size": 8, "learning_rate": 3e-3, "max_steps": 2, "logging_steps": 1000}
+    return TrainingArguments(**on_cpu(**settings | changes))
 
 
 def chains(n=8):

@@ -43,18 +43,22 @@ def test_no_question_waits_for_a_slot_and_none_is_asked_twice():
     assert (judge.most, judge.waited) == (8, 0)
 
 
-def test_without_a_word_of_the_reward_the_scorer_says_how_many_rows_at_once():
+@pytest.mark.parametrize(
+    ("options", "most"), [({"workers": 0, "concurrency": 5}, 5), ({"workers": 0}, 16), ({"workers": 1}, 16)]
+)
+def test_without_a_word_of_the_reward_the_scorer_says_how_many_rows_at_once(options, most):
     running: list[int] = []
 
     async def counting(prompt, completion):
-        running.append(1)
-        most = len(running)
-        await asyncio.sleep(0.02)
-        running.pop()
-        return float(most)
+        import asyncio
 
-    assert max(rewards_of(score(counting, numbered(24), workers=0, concurrency=5))) == 5.0
-    assert max(rewards_of(score(counting, numbered(40), workers=0))) == 16.0
+        running.append(1)
+        under_way = len(running)
+        await asyncio.sleep(0.05)
+        running.pop()
+        return float(under_way)
+
+    assert max(rewards_of(score(counting, numbered(64), **options))) == most
 
 
 @pytest.mark.slow

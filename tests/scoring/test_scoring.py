@@ -255,23 +255,6 @@ def test_prints_do_not_reach_the_channel_or_standard_output(capfd):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_rows_of_an_async_row_contract_run_concurrently(workers):
-    running = []
-
-    async def judged(prompt, completion):
-        import asyncio
-
-        running.append(1)
-        most = len(running)
-        await asyncio.sleep(0.05)
-        running.pop()
-        return float(most)
-
-    scored = score(judged, numbered(64), workers=workers, batch_size=16)
-    assert max(rewards_of(scored)) == 16
-
-
-@pytest.mark.parametrize("workers", [0, 1])
 def test_an_async_row_over_the_limit_times_out_alone(workers):
     async def judged(completions):
         import asyncio

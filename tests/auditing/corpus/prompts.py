@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
 from rewardsmith.data import Row
 
 Maker = Callable[[int, random.Random], list[Row]]
+Pairs = Iterator[tuple[str, str]]
 
 _NAMES = ("Ada", "Bela", "Chen", "Dina", "Emre", "Femi", "Gita", "Hugo", "Ines", "Jonas", "Kofi", "Lena")
 _THINGS = ("apples", "marbles", "stamps", "pencils", "tickets", "shells", "coins", "books", "eggs", "tiles")
@@ -28,102 +29,98 @@ _NOUNS = ("bridge", "castle", "garden", "ladder", "mirror", "orchard", "pillar",
 _VERBS = ("guards", "hides", "crosses", "borders", "shelters", "overlooks")
 
 
-def arithmetic_rows(n: int, rng: random.Random) -> list[Row]:
+def drawn(draw: Callable[[int, random.Random], Pairs]) -> Maker:
+    """Make rows of the prompts and answers that draw number k yields; one that yields none is drawn again."""
+
+    def made(n: int, rng: random.Random) -> list[Row]:
+        rows: list[Row] = []
+        while len(rows) < n:
+            rows += [Row(prompt=prompt, columns={"answer": answer}) for prompt, answer in draw(len(rows), rng)]
+        return rows
+
+    return made
+
+
+@drawn
+def arithmetic_rows(_: int, rng: random.Random) -> Pairs:
     """Sums, differences and products with integer answers from 2 to 5 digits, as expressions."""
-    rows = []
-    while len(rows) < n:
-        a, b = rng.randint(12, 9_999), rng.randint(12, 999)
-        sign = rng.choice("+-*")
-        value = {"+": a + b, "-": a - b, "*": (a % 90 + 10) * (b % 90 + 10)}[sign]
-        left, right = (a % 90 + 10, b % 90 + 10) if sign == "*" else (a, b)
-        if value > 9 and value not in (left, right):
-            rows.append(_row(f"Compute {left} {sign} {right} and report the result.", str(value)))
-    return rows
+    a, b = rng.randint(12, 9_999), rng.randint(12, 999)
+    sign = rng.choice("+-*")
+    value = {"+": a + b, "-": a - b, "*": (a % 90 + 10) * (b % 90 + 10)}[sign]
+    left, right = (a % 90 + 10, b % 90 + 10) if sign == "*" else (a, b)
+    if value > 9 and value not in (left, right):
+        yield f"Compute {left} {sign} {right} and report the result.", str(value)
 
 
-def word_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def word_rows(_: int, rng: random.Random) -> Pairs:
     """Word problems in three steps with integer answers of 2 to 4 digits."""
-    rows = []
-    while len(rows) < n:
-        start, more, times, gone = rng.randint(11, 95), rng.randint(11, 95), rng.randint(3, 19), rng.randint(11, 99)
-        value = (start + more) * times - gone
-        name, thing = rng.choice(_NAMES), rng.choice(_THINGS)
-        prompt = (
-            f"{name} fills {times} crates. Each crate gets {start} red and {more} green {thing}. Afterwards {gone} "
-            f"{thing} are given away. How many {thing} does {name} keep in total?"
-        )
-        if value > 9 and value not in (start, more, times, gone):
-            rows.append(_row(prompt, str(value)))
-    return rows
+    start, more, times, gone = rng.randint(11, 95), rng.randint(11, 95), rng.randint(3, 19), rng.randint(11, 99)
+    value = (start + more) * times - gone
+    name, thing = rng.choice(_NAMES), rng.choice(_THINGS)
+    prompt = (
+        f"{name} fills {times} crates. Each crate gets {start} red and {more} green {thing}. Afterwards {gone} "
+        f"{thing} are given away. How many {thing} does {name} keep in total?"
+    )
+    if value > 9 and value not in (start, more, times, gone):
+        yield prompt, str(value)
 
 
-def grouped_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def grouped_rows(_: int, rng: random.Random) -> Pairs:
     """Sums whose answers are written as newspapers write them: 950, 12,480."""
-    rows = []
-    while len(rows) < n:
-        top = rng.choice((400, 4_000, 40_000))
-        a, b = rng.randint(top // 4, top), rng.randint(top // 4, top)
-        if a + b not in (a, b):
-            rows.append(_row(f"One town has {a:,} people and its neighbor {b:,}. How many live in both?", f"{a + b:,}"))
-    return rows
+    top = rng.choice((400, 4_000, 40_000))
+    a, b = rng.randint(top // 4, top), rng.randint(top // 4, top)
+    if a + b not in (a, b):
+        yield f"One town has {a:,} people and its neighbor {b:,}. How many live in both?", f"{a + b:,}"
 
 
-def fraction_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def fraction_rows(_: int, rng: random.Random) -> Pairs:
     """Sums of two fractions, the answers reduced and never whole."""
-    rows = []
-    while len(rows) < n:
-        x, y = Fraction(rng.randint(1, 11), rng.randint(3, 12)), Fraction(rng.randint(1, 11), rng.randint(3, 12))
-        total = x + y
-        if total.denominator > 1 and total not in (x, y):
-            rows.append(_row(f"Add {x} and {y}, and reduce the sum to lowest terms.", str(total)))
-    return rows
+    x, y = Fraction(rng.randint(1, 11), rng.randint(3, 12)), Fraction(rng.randint(1, 11), rng.randint(3, 12))
+    total = x + y
+    if total.denominator > 1 and total not in (x, y):
+        yield f"Add {x} and {y}, and reduce the sum to lowest terms.", str(total)
 
 
-def decimal_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def decimal_rows(_: int, rng: random.Random) -> Pairs:
     """Prices with two decimals."""
-    rows = []
-    while len(rows) < n:
-        price, count = rng.randint(115, 999), rng.randint(3, 19)
-        value = f"{price * count / 100:.2f}"
-        if not value.endswith("0"):
-            rows.append(_row(f"A ticket costs {price / 100:.2f} euros. What do {count} such tickets cost?", value))
-    return rows
+    price, count = rng.randint(115, 999), rng.randint(3, 19)
+    value = f"{price * count / 100:.2f}"
+    if not value.endswith("0"):
+        yield f"A ticket costs {price / 100:.2f} euros. What do {count} such tickets cost?", value
 
 
-def choice_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def choice_rows(k: int, rng: random.Random) -> Pairs:
     """Four options A to D, one of them the sum that was asked for; every letter is the answer equally often."""
-    rows = []
-    for k in range(n):
-        a, b = rng.randint(100, 999), rng.randint(100, 999)
-        options = [a + b + shift for shift in rng.sample([-20, -10, -2, 2, 10, 20, 30, -30], 4)]
-        letter = "ABCD"[(k + rng.randrange(2) * 2) % 4]
-        options["ABCD".index(letter)] = a + b
-        listed = "\n".join(f"{name}) {option}" for name, option in zip("ABCD", options, strict=True))
-        rows.append(_row(f"Which of these is {a} + {b}?\n{listed}\nReply with the letter of one option.", letter))
-    return rows
+    a, b = rng.randint(100, 999), rng.randint(100, 999)
+    options = [a + b + shift for shift in rng.sample([-20, -10, -2, 2, 10, 20, 30, -30], 4)]
+    letter = "ABCD"[(k + rng.randrange(2) * 2) % 4]
+    options["ABCD".index(letter)] = a + b
+    listed = "\n".join(f"{name}) {option}" for name, option in zip("ABCD", options, strict=True))
+    yield f"Which of these is {a} + {b}?\n{listed}\nReply with the letter of one option.", letter
 
 
-def yes_no_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def yes_no_rows(_: int, rng: random.Random) -> Pairs:
     """Comparisons answered by yes or no, about half of each."""
-    rows = []
-    for _ in range(n):
-        a, b, limit = rng.randint(100, 900), rng.randint(100, 900), rng.randint(300, 1700)
-        answer = "yes" if a + b > limit else "no"
-        rows.append(_row(f"Decide whether {a} plus {b} is more than {limit}, in one word.", answer))
-    return rows
+    a, b, limit = rng.randint(100, 900), rng.randint(100, 900), rng.randint(300, 1700)
+    answer = "yes" if a + b > limit else "no"
+    yield f"Decide whether {a} plus {b} is more than {limit}, in one word.", answer
 
 
-def capital_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def capital_rows(k: int, rng: random.Random) -> Pairs:
     """Capitals (Title case) and opposites (lower case), about half of each."""
-    rows = []
-    for k in range(n):
-        if k % 2:
-            word = rng.choice(list(_OPPOSITES))
-            rows.append(_row(f"Note {k}: name the opposite of the adjective {word!r}, in one word.", _OPPOSITES[word]))
-        else:
-            country = rng.choice(list(_CITIES))
-            rows.append(_row(f"Card {k}: which city is the capital of {country}, in one word?", _CITIES[country]))
-    return rows
+    if k % 2:
+        word = rng.choice(list(_OPPOSITES))
+        yield f"Note {k}: name the opposite of the adjective {word!r}, in one word.", _OPPOSITES[word]
+    else:
+        country = rng.choice(list(_CITIES))
+        yield f"Card {k}: which city is the capital of {country}, in one word?", _CITIES[country]
 
 
 def mixed_rows(n: int, rng: random.Random) -> list[Row]:
@@ -133,40 +130,30 @@ def mixed_rows(n: int, rng: random.Random) -> list[Row]:
     return [tasked[k % 2][k // 2] for k in range(n)]
 
 
-def text_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def text_rows(_: int, rng: random.Random) -> Pairs:
     """Titles of six words to be put in order; the prompt gives the words sorted, so that a copy of it is no answer."""
-    rows = []
-    for _ in range(n):
-        first, second = rng.sample(_NOUNS, 2)
-        one, two = rng.sample(_ADJECTIVES, 2)
-        title = f"{one} {first} {rng.choice(_VERBS)} {two} {second} tonight"
-        rows.append(_row(f"Translate catalogue entry {rng.randint(1000, 9999)} into English.", title))
-    return rows
+    first, second = rng.sample(_NOUNS, 2)
+    one, two = rng.sample(_ADJECTIVES, 2)
+    title = f"{one} {first} {rng.choice(_VERBS)} {two} {second} tonight"
+    yield f"Translate catalogue entry {rng.randint(1000, 9999)} into English.", title
 
 
-def list_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def list_rows(_: int, rng: random.Random) -> Pairs:
     """Lists of five two-digit multiples, asked for in ascending order."""
-    rows = []
-    for _ in range(n):
-        step, start = rng.randint(7, 13), rng.randint(2, 4)
-        values = [step * (start + k) for k in range(5)]
-        rows.append(
-            _row(
-                f"Count from {step * start - 1} upwards and list the first five multiples of {step}, in order.",
-                ", ".join(map(str, values)),
-            )
-        )
-    return rows
+    step, start = rng.randint(7, 13), rng.randint(2, 4)
+    values = [step * (start + k) for k in range(5)]
+    prompt = f"Count from {step * start - 1} upwards and list the first five multiples of {step}, in order."
+    yield prompt, ", ".join(map(str, values))
 
 
-def code_rows(n: int, rng: random.Random) -> list[Row]:
+@drawn
+def code_rows(_: int, rng: random.Random) -> Pairs:
     """Shelf codes: two capital letters and three digits."""
-    rows = []
-    for _ in range(n):
-        letters = "".join(rng.choice("BCDFGHKLMNPRSTVW") for _ in range(2))
-        code = f"{letters}{rng.randint(100, 999)}"
-        rows.append(_row(f"Look up the shelf code of volume {rng.randint(10_000, 99_999)} in the index.", code))
-    return rows
+    letters = "".join(rng.choice("BCDFGHKLMNPRSTVW") for _ in range(2))
+    code = f"{letters}{rng.randint(100, 999)}"
+    yield f"Look up the shelf code of volume {rng.randint(10_000, 99_999)} in the index.", code
 
 
 def open_rows(n: int, rng: random.Random) -> list[Row]:
@@ -175,10 +162,19 @@ def open_rows(n: int, rng: random.Random) -> list[Row]:
     return [Row(prompt=f"Note {k}: describe how to repair a {topic}.") for k, topic in enumerate(topics)]
 
 
+def running_sum(rng: random.Random) -> tuple[list[str], list[bool], int | None]:
+    """The four steps of a sum, whether each is right, and the place of the wrong one, if there is one."""
+    total, steps, labels = rng.randint(10, 99), [], []
+    wrong = rng.choice((None, *range(4)))
+    for place in range(4):
+        more = rng.randint(2, 60)
+        after = total + more + (rng.choice((-1, 3, 10)) if place == wrong else 0)
+        steps.append(f"{total} + {more} = {after}")
+        labels.append(place != wrong)
+        total = after
+    return steps, labels, wrong
+
+
 def conversational(maker: Maker) -> Maker:
     """The same rows, as chats."""
     return lambda n, rng: [row.conversational() for row in maker(n, rng)]
-
-
-def _row(prompt: str, answer: str) -> Row:
-    return Row(prompt=prompt, columns={"answer": answer})

@@ -6,25 +6,21 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 from difflib import SequenceMatcher
 from fractions import Fraction
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from rewardsmith.rewards import RoutedReward, WithoutConfidence, exact_number, exact_text
 
 from . import prompts
-from .prompts import Maker
+from .case import Case, case_in
 
-
-class Sound(NamedTuple):
-    """A reward and the rows that suit it."""
-
-    make: Callable[[], Any]
-    rows: Maker
-
-
+SOUND: dict[str, Case] = {
+    "routed": Case(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows),
+    "without_confidence": Case(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows),
+}
+sound = partial(case_in, SOUND)
 NUMBER = re.compile(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,15})(?:\.[0-9]{1,12})?(?:/[1-9][0-9]{0,8})?")
 
 
@@ -47,24 +43,29 @@ def _only(pattern: str, text: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
+@sound(prompts.word_rows)
 def exact_literal(completions, answer, **columns):
     return [float(c == a) for c, a in zip(completions, answer, strict=True)]
 
 
+@sound(prompts.capital_rows)
 def stripped_text(prompt: str, completion: str, answer: str) -> float:
     return float(completion.strip().rstrip(".").casefold() == answer.casefold())
 
 
+@sound(prompts.arithmetic_rows)
 def boxed_integer(completions, answer, **columns):
     return [_same(_only(r"\\boxed\{([^{}]*)\}", c), a) for c, a in zip(completions, answer, strict=True)]
 
 
+@sound(prompts.fraction_rows)
 def boxed_fraction(data_source, solution_str, ground_truth, extra_info=None):
     inside = _only(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}", solution_str)
     inside = re.sub(r"^\\d?frac\{([0-9]{1,9})\}\{([0-9]{1,9})\}$", r"\1/\2", inside.strip())
     return {"score": _same(inside, ground_truth)}
 
 
+@sound(prompts.grouped_rows)
 def gsm8k(prompt: str, completion: str, answer: str) -> float:
     """The only `####` must open the last line."""
     last = completion.rstrip().rpartition("\n")[2]
@@ -73,6 +74,7 @@ def gsm8k(prompt: str, completion: str, answer: str) -> float:
     )
 
 
+@sound(prompts.conversational(prompts.word_rows))
 def answer_tag(completions, answer, **columns):
     """Exactly one pair of tags, and nothing but space behind it."""
     scores = []
@@ -89,6 +91,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+@sound(prompts.arithmetic_rows)
 def json_field(prompt: str, completion: str, answer: str) -> float:
     """One object with one field, an integer or its text."""
     try:
@@ -100,6 +103,7 @@ def json_field(prompt: str, completion: str, answer: str) -> float:
     return _same(str(record["answer"]), answer) if isinstance(record["answer"], str | int) else 0.0
 
 
+@sound(prompts.choice_rows)
 def multiple_choice(queries, prompts, labels):
     """OpenRLHF: one letter, in the usual brackets, and nothing else."""
     texts = [query[len(prompt) :] for query, prompt in zip(queries, prompts, strict=True)]
@@ -107,10 +111,12 @@ def multiple_choice(queries, prompts, labels):
     return {"rewards": [float(bool(m) and m[1] == label) for m, label in zip(matches, labels, strict=True)]}
 
 
+@sound(prompts.yes_no_rows)
 def yes_no(prompt: str, completion: str, answer: str) -> float:
     return float(completion.strip().rstrip(".").lower() == answer)
 
 
+@sound(prompts.decimal_rows)
 def strict_final_line(completions, answer, **columns):
     """The last line, and no other, reads `Answer: <number>`; correct within 1e-6."""
     scores = []
@@ -122,6 +128,7 @@ def strict_final_line(completions, answer, **columns):
     return scores
 
 
+@sound(prompts.list_rows)
 def comma_set(prompt: str, completion: str, answer: str) -> float:
     """The same elements in any order, none of them twice."""
     given, wanted = (sorted(part.strip() for part in text.strip().split(",")) for text in (completion, answer))
@@ -132,12 +139,14 @@ def _tokens(text: str) -> Counter[str]:
     return Counter(re.findall(r"[a-z0-9]+", text.lower()[:5000]))
 
 
+@sound(prompts.text_rows)
 def token_f1(prompt: str, completion: str, answer: str) -> float:
     given, wanted = _tokens(completion), _tokens(answer)
     shared = (given & wanted).total()
     return 2 * shared / (given.total() + wanted.total()) if shared else 0.0
 
 
+@sound(prompts.text_rows)
 def word_similarity(completions, answer, **columns):
     """Difflib on words, so that a word with a letter too many is simply another word."""
     scores = []
@@ -152,6 +161,7 @@ def word_similarity(completions, answer, **columns):
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 
 
+@sound(prompts.open_rows)
 def think_format(completions, **columns):
     """One think block with words in it, then words outside any tag."""
     scores = []
@@ -163,16 +173,19 @@ def think_format(completions, **columns):
     return scores
 
 
+@sound(prompts.open_rows)
 def soft_overlong(completions, **columns):
     """0 up to 400 characters, then down to -1 at 800: length can only cost."""
     return [-min(max(len(completion) - 400, 0) / 400, 1.0) for completion in completions]
 
 
+@sound(prompts.code_rows)
 def code_pattern(prompt: str, completion: str, answer: str) -> float:
     """A shelf code and nothing else."""
     return float(re.fullmatch(r"[A-Z]{2}[0-9]{3}", completion.strip()) is not None and completion.strip() == answer)
 
 
+@sound(prompts.open_rows)
 def repetition_penalty(completions, **columns):
     """Minus the share of word trigrams that occurred before: an honest sentence loses nothing."""
     scores = []
@@ -183,6 +196,7 @@ def repetition_penalty(completions, **columns):
     return scores
 
 
+@sound(prompts.word_rows)
 def weighted_sum(prompt: str, completion: str, answer: str) -> float:
     """0.8 for the right number, 0.2 for the format, which counts only with a thought and a number in it."""
     match = re.fullmatch(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", completion, re.DOTALL)
@@ -191,18 +205,21 @@ def weighted_sum(prompt: str, completion: str, answer: str) -> float:
     return 0.2 + 0.8 * _same(match[2], answer)
 
 
+@sound(prompts.list_rows)
 def element_credit(prompt: str, completion: str, answer: str) -> float:
     """The share of list elements that are right and in place, over the longer of the two lists."""
     given, wanted = ([part.strip() for part in text.split(",")] for text in (completion, answer))
     return sum(a == b for a, b in zip(given, wanted, strict=False)) / max(len(given), len(wanted))
 
 
+@sound(prompts.arithmetic_rows)
 async def async_judge(prompts, completions, answer, **columns):
     """Stands in for a judge that was told to accept one committed value only."""
     await asyncio.sleep(0)
     return [_same(completion, key) for completion, key in zip(completions, answer, strict=True)]
 
 
+@sound(prompts.fraction_rows, name="boxed_math_verify")
 class BoxedMath:
     """TRL's accuracy reward with its holes closed: one box, a short plain value in it, no sets and no intervals."""
 
@@ -223,40 +240,9 @@ class BoxedMath:
         return float(verify(gold, given, timeout_seconds=None))
 
 
+@sound(prompts.arithmetic_rows)
 def chain_sum(prompt: str, completion: str, answer: str) -> float:
     """reasoning-gym's decimal comparison without its partial credit, which pays "1234567" for the key "123456"."""
     from reasoning_gym.utils import compute_decimal_reward
 
     return float(compute_decimal_reward(completion, oracle_answer=answer, strip_commas=True) == 1.0)
-
-
-def _plainly(function: Callable[..., Any]) -> Callable[[], Any]:
-    return lambda: function
-
-
-SOUND: dict[str, Sound] = {
-    "exact_literal": Sound(_plainly(exact_literal), prompts.word_rows),
-    "stripped_text": Sound(_plainly(stripped_text), prompts.capital_rows),
-    "boxed_integer": Sound(_plainly(boxed_integer), prompts.arithmetic_rows),
-    "boxed_fraction": Sound(_plainly(boxed_fraction), prompts.fraction_rows),
-    "gsm8k": Sound(_plainly(gsm8k), prompts.grouped_rows),
-    "answer_tag": Sound(_plainly(answer_tag), prompts.conversational(prompts.word_rows)),
-    "json_field": Sound(_plainly(json_field), prompts.arithmetic_rows),
-    "multiple_choice": Sound(_plainly(multiple_choice), prompts.choice_rows),
-    "yes_no": Sound(_plainly(yes_no), prompts.yes_no_rows),
-    "strict_final_line": Sound(_plainly(strict_final_line), prompts.decimal_rows),
-    "comma_set": Sound(_plainly(comma_set), prompts.list_rows),
-    "token_f1": Sound(_plainly(token_f1), prompts.text_rows),
-    "word_similarity": Sound(_plainly(word_similarity), prompts.text_rows),
-    "think_format": Sound(_plainly(think_format), prompts.open_rows),
-    "soft_overlong": Sound(_plainly(soft_overlong), prompts.open_rows),
-    "code_pattern": Sound(_plainly(code_pattern), prompts.code_rows),
-    "repetition_penalty": Sound(_plainly(repetition_penalty), prompts.open_rows),
-    "weighted_sum": Sound(_plainly(weighted_sum), prompts.word_rows),
-    "element_credit": Sound(_plainly(element_credit), prompts.list_rows),
-    "async_judge": Sound(_plainly(async_judge), prompts.arithmetic_rows),
-    "boxed_math_verify": Sound(BoxedMath, prompts.fraction_rows),
-    "routed": Sound(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows),
-    "without_confidence": Sound(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows),
-    "chain_sum": Sound(_plainly(chain_sum), prompts.arithmetic_rows),
-}
