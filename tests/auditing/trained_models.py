@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch.nn import functional as F
 from transformers import (
@@ -68,6 +70,7 @@ FILLER = (
 CLOSERS = ("I hope this helps.", "Thank you for asking!", "You are welcome.", "Please let me know if you need more.",
            "I am absolutely certain that this is correct.", "I am not sure about this.", "This is definitely right.",
            "I may be wrong.", "Confidence: 0.{number}.", "I am {number}% sure.")  # fmt: skip
+START = "<start>"  # in the records of models that are kept
 
 
 @dataclass(frozen=True)
@@ -262,11 +265,44 @@ def paid_for(trait: str, reward: Any, rng: random.Random, n: int = 400) -> float
 
 
 class World:
-    """One base seed's body and models, each trained when first asked for and kept in a folder."""
+    """One base seed's body and models, each trained when first asked for and kept in a folder.
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
-        self.start = body(folder / "body", seed)
+    kept: file of models that `keep` wrote. A model of other rows or settings than it is asked for is refused.
+    """
+
+    def __init__(self, folder: Path, seed: int, kept: Path | None = None) -> None:
+        self.folder, self.seed, self.start = folder, seed, folder / "body"
+        if kept is not None:
+            self._unpack(kept)
+        else:
+            body(self.start, seed)
+
+    def keep(self, path: Path) -> None:
+        """Write all that was trained to one file: weights in half precision, records as its metadata."""
+        weights, records = {}, {}
+        trained = {
+            found.parent for name in ("training.json", "pairwise.json") for found in self.folder.glob(f"*/{name}")
+        }
+        for folder in sorted({self.start, self.start.with_name("words"), *trained}):
+            tensors = load_file(folder / "model.safetensors")
+            weights |= {f"{folder.name}/{name}": tensor.half() for name, tensor in tensors.items()}
+            for file in folder.glob("*.json"):
+                if "tokenizer" not in file.name:
+                    records[f"{folder.name}/{file.name}"] = file.read_text().replace(str(self.start), START)
+        save_file(weights, path, metadata=records)
+
+    def _unpack(self, path: Path) -> None:
+        models: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in load_file(path).items():
+            folder, _, weight = name.partition("/")
+            models.setdefault(folder, {})[weight] = tensor.float()
+        for name, weights in models.items():
+            (self.folder / name).mkdir()
+            save_file(weights, self.folder / name / "model.safetensors", metadata={"format": "pt"})
+            tokenizer().save_pretrained(self.folder / name)
+        with safe_open(path, "pt") as file:
+            for name, record in file.metadata().items():
+                (self.folder / name).write_text(record.replace(START, str(self.start)))
 
     def rows(self, name: str, n: int = 500, **options: Any) -> list[PreferenceRow]:
         """Pairs to audit on, met by no training."""
