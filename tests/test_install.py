@@ -43,6 +43,7 @@ def without_torch(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_verifier_is_scored_without_torch(without_torch, tmp_path):
     done = without_torch(
         "-m", "rewardsmith", "score", "rows.jsonl", "--reward", "rewardsmith.rewards:exact_number", "--out", "out.jsonl"
@@ -52,6 +53,7 @@ def test_a_verifier_is_scored_without_torch(without_torch, tmp_path):
     assert scored == [float(n + 4 == 2 * n) for n in range(3, 11)]
 
 
+@pytest.mark.slow
 def test_a_verifier_is_audited_without_torch(without_torch):
     done = without_torch(
         "-m", "rewardsmith", "audit", "rewardsmith.rewards:exact_number", "rows.jsonl", "--budget", "300", "--json"
@@ -60,6 +62,7 @@ def test_a_verifier_is_audited_without_torch(without_torch):
     assert json.loads(done.stdout)["target"] == "rewardsmith.rewards:exact_number"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -74,6 +77,7 @@ def test_a_command_that_needs_torch_says_how_to_install_it(without_torch, comman
     assert re.search(message, done.stderr.strip()), done.stderr
 
 
+@pytest.mark.slow
 def test_a_room_that_needs_torch_says_how_to_install_it(without_torch):
     imports = [
         *(f"import rewardsmith.{room}" for room in ("transforms", "advantages", "objectives", "recipes", "worlds")),
@@ -89,6 +93,7 @@ def test_a_room_that_needs_torch_says_how_to_install_it(without_torch):
     assert done.stdout.splitlines() == [message] * len(imports)
 
 
+@pytest.mark.slow
 def test_the_one_question_of_an_audit_that_needs_torch_says_that_it_was_not_asked(without_torch):
     code = """
 from rewardsmith.auditing.probes.regions import reward_regions
@@ -143,6 +148,7 @@ def test_install_lines_are_those_of_a_checkout():
     assert {*named, *raised} <= set(EXTRAS)
 
 
+@pytest.mark.slow
 def test_help_keeps_what_stands_in_brackets():
     done = subprocess.run(
         [sys.executable, "-m", "rewardsmith", "demo", "--help"], capture_output=True, text=True, check=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -34,6 +35,11 @@ LONGEST_FILE, LONGEST_BODY, LONGEST_PAGE = 400, 80, 250
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def room_of(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
     return parts[0] if len(parts) > 1 else ""
@@ -41,7 +47,7 @@ def room_of(path: Path) -> str:
 
 def imports_of(path: Path) -> list[str]:
     names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +70,7 @@ def test_rooms_import_only_what_the_table_allows() -> None:
 def test_a_public_name_is_imported_from_its_room_and_any_other_from_its_file() -> None:
     public = {room: set(getattr(importlib.import_module(f"rewardsmith.{room}"), "__all__", ())) for room in MAY_IMPORT}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             parts = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
             if parts[:1] != ["rewardsmith"] or len(parts) < 2 or parts[1] not in MAY_IMPORT:
                 continue
@@ -79,12 +85,15 @@ def test_no_files_import_one_another_in_a_circle_inside_functions_included() -> 
     files = {name.removesuffix(".__init__"): path for name, path in files.items()}
     graph: dict[str, set[str]] = {name: set() for name in files}
     for name, path in files.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                node.body = []  # what only the type checker reads
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom):
+        for_types = {  # what only the type checker reads
+            child
+            for node in nodes_of(path)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for statement in node.body
+            for child in ast.walk(statement)
+        }
+        for node in nodes_of(path):
+            if isinstance(node, ast.ImportFrom) and node not in for_types:
                 full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
                 found = {file if file in files else str(node.module) for file in full.values()}
                 graph[name] |= (found & files.keys()) - {name}
@@ -93,9 +102,8 @@ def test_no_files_import_one_another_in_a_circle_inside_functions_included() -> 
 
 def test_files_and_bodies_stay_short() -> None:
     for path in FILES:
-        source = path.read_text(encoding="utf-8")
-        assert len(source.splitlines()) <= LONGEST_FILE, path
-        for node in ast.walk(ast.parse(source)):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE, path
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 length = body[-1].end_lineno - body[0].lineno + 1 if body else 0  # type: ignore[operator]
@@ -103,17 +111,15 @@ def test_files_and_bodies_stay_short() -> None:
 
 
 def test_a_page_with_its_text_and_the_worlds_that_only_it_uses_stays_short() -> None:
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
     defined_in = {
         node.name: path.stem
-        for path, tree in trees.items()
-        if path.parent == ROOT / "worlds"
-        for node in tree.body
+        for path in (ROOT / "worlds").glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
     }
     users: dict[str, set[str]] = {}  # of each file of worlds
-    for path, tree in trees.items():
-        for node in ast.walk(tree) if path != ROOT / "worlds" / "__init__.py" else ():
+    for path in FILES:
+        for node in nodes_of(path) if path != ROOT / "worlds" / "__init__.py" else ():
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rewardsmith.worlds"):
                 for alias in node.names:
                     users.setdefault(defined_in.get(alias.name, ""), set()).add(path.stem)
@@ -144,7 +150,7 @@ NOWHERE |= {"time.time"}  # durations and deadlines come from a clock that nobod
 
 def test_calls_that_can_harm_are_made_where_the_table_says_and_no_shell_is_started() -> None:
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 place = path.relative_to(ROOT).as_posix()

@@ -69,6 +69,7 @@ rewards_of_a_batch = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(rewards=rewards_of_a_batch, group_size=st.sampled_from([1, 2, 3, 4, 6, 12]), seed=st.integers(0, 10))
 @pytest.mark.parametrize("rule", DRAWS)

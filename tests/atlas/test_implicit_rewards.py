@@ -149,6 +149,7 @@ def test_a_seed_s_model_is_the_same_alone_and_training_one_copy_leaves_the_other
     assert all(parameter.grad is None for parameter in both.parameters())
 
 
+@pytest.mark.slow
 def test_pretraining_approaches_the_true_probabilities():
     spoken, streams = language([0])
     models = BatchedGPT(12, 7, streams=streams, width=16)

@@ -67,6 +67,7 @@ def test_every_declared_parameter_is_read(slug):
     assert not {field.name for field in fields(load_page(slug).world)} - read
 
 
+@pytest.mark.slow
 def test_a_page_runs_and_its_ablation_does_not_pass():
     run = run_page(AN_INEXPENSIVE_PAGE, seeds=[0], broken=True)
     assert not run.verdict.passed

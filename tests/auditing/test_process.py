@@ -236,6 +236,7 @@ def hash_of(text):
     return sum(ord(c) * 31**k for k, c in enumerate(text)) % 1009
 
 
+@pytest.mark.slow
 def test_right_answers_with_a_wrong_step_that_pass_are_counted():
     gold = {"gold": lambda wrong, rng: 1.0}
     (caught,) = found(audit(prm, chains(80, **gold), workers=0, aggregate="min"), "undetected_flaws")
@@ -246,6 +247,7 @@ def test_right_answers_with_a_wrong_step_that_pass_are_counted():
     assert passed.n == wrong
 
 
+@pytest.mark.slow
 def test_scores_of_the_wrong_number_are_failures_of_a_process_reward():
     def short(steps, **columns):
         return [[level(step) for step in chain[1:]] for chain in steps]

@@ -87,6 +87,7 @@ def test_every_remedy_that_an_advice_names_exists_and_has_code(module):
         assert bool(code(f"`rewardsmith.{room}.{name}`")) is (name not in WITHOUT_CODE), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [

@@ -108,6 +108,7 @@ def test_show_begins_with_the_advice(tmp_path):
     assert shown["changed"] == [{"bias": "0.25"}, {"bias": "0.75", "flips": "4"}]
 
 
+@pytest.mark.slow
 def test_build_runs_what_a_folder_lacks_says_so_and_resumes(tmp_path):
     build = ("build", "--out", str(tmp_path / "site"), "--results", str(tmp_path / "kept"))
     with only_page(tmp_path / "pages") as runs:

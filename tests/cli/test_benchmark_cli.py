@@ -215,6 +215,7 @@ def test_a_model_in_a_folder_is_scored_as_it_scores_itself(command, second, tmp_
     assert found["parts"]["Ties/ref_accuracy"] == float(right > wrong)
 
 
+@pytest.mark.slow
 def test_the_shell_prints_json_alone(rewards, first):
     start = "import sys; from rewardsmith.cli import main; sys.argv[0] = 'rewardsmith'; "
     run = [

@@ -198,6 +198,7 @@ def test_a_mapping_and_an_object_with_sources_and_weights_are_audited_as_sources
     assert audit(mended, chatter(), workers=0).at_least("medium") == ()
 
 
+@pytest.mark.slow
 def test_a_recipe_is_judged_by_what_it_makes_of_its_sources():
     added, evened = Recipe(source(words) + source(shouted_rows)), Recipe(0.05 * source(words) + source(shouted_rows))
     assert {f.probe for f in audit(added, chatter(), workers=0).at_least("medium")} >= {"source_dominance"}

@@ -55,6 +55,7 @@ def noted(note: Path) -> list[int]:
     return [int(process) for process in note.read_text().split()] if note.exists() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("then", "reason"), [("", None), ("hang", "timeout"), ("crash", "crash")])
 def test_programs_of_a_row_end_with_its_worker(tmp_path, then, reason):
     note = tmp_path / "ids"

@@ -150,6 +150,7 @@ def test_rows_that_fit_no_table_keep_their_scores_under_another_name(tmp_path):
     assert calls == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_column_that_some_blocks_lack_is_none_there_as_in_one_block(tmp_path):
     records = [{"prompt": "p", "completion": str(i), **({"bonus": 2.0} if i > 5 else {})} for i in range(8)]
     rows = jsonl(tmp_path / "rows.jsonl", records)

@@ -59,6 +59,7 @@ def test_closing_ends_the_workers_and_what_they_started():
     assert ended(int(child))
 
 
+@pytest.mark.slow
 def test_workers_die_with_a_killed_parent_even_while_they_hold_the_interpreter(tmp_path):
     note = tmp_path / "pid"
     job = tmp_path / "job.py"

@@ -30,6 +30,7 @@ def test_a_certain_claim_allows_no_miss_and_nothing_is_asked_of_no_trial():
     assert sweep.least_passes(0, 0.95, 0.001) == 0
 
 
+@pytest.mark.slow
 def test_every_kind_is_drawn_from_its_start_on_and_each_trial_has_a_seed_of_its_own_but_where_a_world_is_shared():
     plan = sweep.trials(KINDS, 1.0)
     assert len(set(plan)) == len(plan)

@@ -56,6 +56,7 @@ def test_an_enumeration_that_holds_the_key_is_refused(verifier, key, others, dat
     assert verifier([bare, slots], [str(key)] * 2) == [0.0, 0.0]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(text=junk, key=junk)
 def test_nothing_a_policy_writes_raises_and_the_score_is_a_verdict(text, key):

@@ -166,6 +166,7 @@ def test_a_schema_that_is_none_is_refused_before_any_row():
         json_schema([], schema={"enum": {1, 2}})
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(max_size=40) | st.text(alphabet='{}[]":,0123eE.-ntrufals\\<>/kihBA) \n', max_size=60))
 def test_nothing_a_policy_writes_raises(text):
