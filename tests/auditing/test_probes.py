@@ -142,6 +142,31 @@ def test_forgiving_spaces_and_points_but_not_case_is_a_fault_and_comparing_liter
     assert any("compares texts literally" in finding.message for finding in literally.findings)
 
 
+@pytest.mark.parametrize(
+    ("side", "longer"),
+    [
+        ("a character before it", r"1{key}"),
+        ("a character after it", r"{key}7"),
+        ("a minus sign before it", r"-{key}"),
+    ],
+)
+def test_a_longer_value_is_named_by_the_side_on_which_it_is_longer(side, longer):
+    reward = pays(lambda prompt, completion, answer: completion.strip() == longer.format(key=answer))
+    (finding,) = faults(outcome_of("superset", reward))
+    assert finding.message.startswith(f"The key with {side} (“")
+    keys = {longer.format(key=answer) for answer in ALL_KEYS}
+    assert {example.completion for example in finding.examples} <= keys
+
+
+@pytest.mark.parametrize("ends", ["first", "last"])
+def test_a_reader_of_only_the_first_or_last_answer_is_no_enumeration(ends):
+    def reward(prompt, completion, answer):
+        found = numbers(completion)
+        return float(bool(found) and found[0 if ends == "first" else -1] == answer)
+
+    assert faults(outcome_of("enumeration", reward)) == []
+
+
 def style(prompt, completion):
     """No answer anywhere: longer than three words is better."""
     return float(len(completion.split()) > 3)

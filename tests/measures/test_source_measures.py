@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 from functools import partial
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from rewardsmith.auditing import audit
+from rewardsmith.auditing import audit, render_text
 from rewardsmith.auditing.asking import Outcome
 from rewardsmith.auditing.source_baseline import source_baseline
 from rewardsmith.auditing.subjects.sources import N_QUESTIONS, PROBES
@@ -230,8 +232,20 @@ def test_an_exception_in_one_source_is_reported_under_its_name():
 
 @pytest.mark.parametrize("rows", [[Row("p")], [Row("p", "x"), Row("q", "y")]])
 def test_sources_need_several_completions_of_a_prompt(rows):
-    with pytest.raises(RowsError, match=r"no prompt of the \d rows has two\. Give rows with a `completion` each"):
+    with pytest.raises(
+        RowsError, match=r"no prompt of the \d rows has two\. Give rows with a .* audit one source: sources\[words\]"
+    ):
         audit({"words": words, "shouted": shouted}, rows, workers=0)
+
+
+def test_an_audit_of_sources_says_that_each_was_not_audited_by_itself():
+    report = audit({"words": words, "shouted": shouted}, chatter(), workers=0)
+    (check,) = (check for check in report.checks if check.probe == "each_source")
+    assert check.status == "not run"
+    assert "audit sources[words], and so on" in check.note
+    console = Console(width=200, file=io.StringIO())
+    render_text(report, console)
+    assert f"not run: each_source: {check.note}" in console.file.getvalue()
 
 
 def test_a_recipe_that_sees_groups_needs_groups_of_one_size():

@@ -287,6 +287,10 @@ def test_mistakes_are_refused():
         Recipe(right)
     with pytest.raises(TypeError, match="Recipe: steps are given, and no advantage that takes step_rewards"):
         Recipe(RIGHT, steps=step_source(prm), advantage=group_centered)
+    with pytest.raises(TypeError, match=r"Recipe: advantage is 'group_centered', but it takes a function, such as"):
+        Recipe(source(right), advantage="group_centered")
+    with pytest.raises(TypeError, match=r"Recipe: sample_filter is True, but it takes a function.*drop_dead_groups"):
+        Recipe(source(right), sample_filter=True)
     with pytest.raises(ValueError, match="Recipe: two rewards are called 'right', and their values would be mixed up"):
         Recipe(RIGHT + source(brevity, "right"))
     with pytest.raises(TypeError, match=r"Recipe.credit: this recipe has no advantage"):

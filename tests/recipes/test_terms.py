@@ -129,6 +129,38 @@ def test_mistakes_are_refused_where_they_are_made():
         combine(logical_and, step_source(one, "prm"), A)
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda: B > 0.5 and C > 0.5,
+        lambda: B > 0.5 or C > 0.5,
+        lambda: 0.0 < B < 1.0,  # Python reads it as `0 < B and B < 1`
+        lambda: not B > 0.5,
+        lambda: B and C,
+    ],
+)
+def test_python_cannot_drop_one_of_two_conditions(condition):
+    with pytest.raises(TypeError, match=r"recipe: b.* is true or false only once.*a.where\(b > 0.5\).where\(c > 0.5\)"):
+        A.where(condition())
+
+
+def test_nested_conditions_hold_together():
+    both = evaluate(B.where(A > 0.5).where(C > 2.0), CONTEXT)
+    assert_close(both, by_rows(lambda a, b, c: NAN if math.isnan(a) or math.isnan(c) else b * (a > 0.5) * (c > 2.0)),
+                 equal_nan=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("condition", [0.5, True, A == 1.0, "a > 0.5", None])
+def test_where_says_what_a_condition_is(condition):
+    with pytest.raises(TypeError, match=rf"recipe: where takes a condition such as `a > 0.5`, and got {condition!r}"):
+        A.where(condition)
+
+
+def test_the_name_of_a_transform_is_no_transform():
+    with pytest.raises(TypeError, match=r"recipe: 'clip_rewards' is not a function. Import the transform and pass"):
+        A.then("clip_rewards")
+
+
 def test_what_the_batch_lacks_is_named():
     with pytest.raises(TypeError, match="recipe: length_penalty needs lengths, which the batch does not have"):
         evaluate(A.then(length_penalty), {"a": torch.zeros(2)})

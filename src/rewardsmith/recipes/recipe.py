@@ -84,6 +84,15 @@ class Recipe:
                     f"Recipe: {label} is {term}, whose value has shape {'(B, N)' if term.kind == 'steps' else '(B,)'}. "
                     "Pass step rewards as steps=, beside an outcome as reward."
                 )
+        for label, part, example in (
+            ("advantage", self.advantage, "group_centered"),
+            ("sample_filter", self.sample_filter, "drop_dead_groups"),
+        ):
+            if part is not None and not callable(part):
+                raise TypeError(
+                    f"Recipe: {label} is {part!r}, but it takes a function, such as rewardsmith.advantages.{example}. "
+                    "Import it and pass the function itself."
+                )
         asked = {} if self.advantage is None else named_by(self.advantage, {"step_rewards": None}).given
         if self.steps is not None and "step_rewards" not in asked:
             raise TypeError(
@@ -124,7 +133,7 @@ class Recipe:
     def scope(self) -> Scope:
         """Scope of the whole recipe; "row" if a plain reward function can compute it."""
         needed: list[Scope] = [term.scope for term in self.terms()]
-        if self.advantage or self.sample_filter or self.steps:
+        if any(part is not None for part in (self.advantage, self.sample_filter, self.steps)):
             needed.append("prompt")
         return max(needed, key=get_args(Scope).index)
 

@@ -53,7 +53,15 @@ class Term:
 
     def where(self, condition: Term, *, below: float = 0.0) -> Term:
         """Keep this term where `condition` holds, with `below` where it fails, and unscored where it is unknown."""
+        if not isinstance(condition, Term):
+            raise TypeError(f"recipe: where takes a condition such as `{self} > 0.5`, and got {condition!r}.")
         return self.then(gate, condition=condition, below=below)
+
+    def __bool__(self) -> bool:  # `a and b` is b to Python, so that a would be lost
+        raise TypeError(
+            f"recipe: {self} is true or false only once a row is scored, so `and`, `or`, `not` and `0 < a < 1` cannot "
+            "read it. Nest conditions: a.where(b > 0.5).where(c > 0.5)."
+        )
 
     def __add__(self, other: Term | float) -> Term:
         return added(self, other) if isinstance(other, Term) else shifted(self, float(other))
@@ -184,6 +192,8 @@ def combine(function: Callable[..., Tensor], *terms: Term, **arguments: Any) -> 
     A function whose first parameter is `levels` gets them as a list, and may mix rewards with step rewards:
     `combine(gated_step_sum, prm, right, thresholds=[0.0, 0.0])`.
     """
+    if not callable(function):
+        raise TypeError(f"recipe: {function!r} is not a function. Import the transform and pass the function itself.")
     if not terms:
         raise ValueError(f"combine: {name_of(function)} was given no terms. Pass at least one.")
     strays = [term for term in terms if not isinstance(term, Term)]

@@ -35,6 +35,31 @@ def test_a_report_in_which_nothing_could_be_asked_is_not_called_clean():
     assert wording.short_verdict(report) == "not judged"
 
 
+@pytest.mark.parametrize(
+    ("floor", "words"),
+    [
+        ("info", "12 questions: 7 clean, 4 with findings, 1 not run"),
+        ("medium", "12 questions: 7 clean, 3 with findings, 1 with observations, 1 not run"),
+        ("high", "12 questions: 7 clean, 2 with findings, 2 with observations, 1 not run"),
+    ],
+)
+def test_a_question_counts_by_the_worst_that_it_found(floor, words):
+    """Critical, high, medium, and `info` on a question that was clean before."""
+    report = flawed_report()
+    findings = (*report.findings[:3], replace(report.findings[3], probe="determinism"))
+    assert wording.asked(replace(report, findings=findings), floor=floor) == words
+
+
+def test_what_given_completions_show_belongs_to_their_one_question():
+    checks = (Check("empty", "?", "clean"), Check("rollouts", "?", "finding"))
+    found = (replace(EMPTY, probe="group_signal", severity="info"), replace(EMPTY, probe="gold_rates"))
+    report = replace(clean_report(), checks=checks, findings=found)
+    assert [(check.probe, outcome, worst) for check, outcome, worst in wording.outcomes(report)] == [
+        ("empty", "clean", None),
+        ("rollouts", "finding", "high"),
+    ]
+
+
 def test_the_joint_headline_counts_rewards():
     assert wording.joint_headline([clean_report(), clean_report()]) == "No findings in 2 rewards"
     assert wording.joint_headline([clean_report(), flawed_report()]) == "1 of 2 rewards has findings, worst: critical"

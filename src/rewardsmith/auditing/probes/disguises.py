@@ -160,13 +160,19 @@ def _far(make: Callable[[str], list[str]], key: str) -> list[str]:
     return [text for text in make(key) if far(text)]
 
 
-def _around_key(item: Item, baseline: Baseline, *, index: int, strict: bool) -> str | None:
-    """Write a text that contains the key; `strict` selects keys that one more character changes."""
+def _around_key(item: Item, baseline: Baseline, *, side: str, strict: bool) -> str | None:
+    """Write a text that contains the key, more on the `side`; `strict` selects keys that one more character changes."""
     own = item.kind in ("integer", "decimal", "fraction", "percent") or (item.kind == "word" and item.key.islower())
     if own is not strict:
         return None
-    texts = _far(supersets, item.key)
-    return baseline.answer_format.wrap(texts[index]) if index < len(texts) else None
+    by_side = {_side(text, item.key.strip()): text for text in _far(supersets, item.key)}
+    return baseline.answer_format.wrap(by_side[side]) if side in by_side else None
+
+
+def _side(text: str, key: str) -> str:
+    if text == f"-{key}":
+        return "a minus sign before it"
+    return "a character before it" if text.endswith(key) else "a character after it"
 
 
 def _part_of_key(item: Item, baseline: Baseline, *, index: int, carried: bool) -> str | None:
@@ -183,13 +189,13 @@ SUPERSET = replace(
     message="{what} (“{text}” for “{key}”) scores like the key on {share} of {n} rows.",
     variants=lambda baseline: [
         variant(
-            f"the key with something added, {index + 1}",
-            partial(_around_key, index=index, strict=strict),
+            f"the key with {side}",
+            partial(_around_key, side=side, strict=strict),
             worst="critical" if strict else "low",
             why="Low at most, as words around such a key may change nothing.",
         )
         for strict in (True, False)
-        for index in range(3)
+        for side in ("a character before it", "a character after it", "a minus sign before it")
     ],
     least_gain=IN_FULL,
 )

@@ -42,7 +42,7 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
         f"{report.n_rows:,} rows",
         f"{report.calls:,} completions sent, {wording.duration(report.seconds)} inside the reward",
     ]
-    facts += [wording.asked(report)] if report.checks else []
+    facts += [wording.asked(report, floor=floor)] if report.checks else []
     facts += [f"seed {report.seed}"]
     line = safe_text(wording.kind_of(report)).append(" · ")
     line.append_text(safe_text(report.contract))

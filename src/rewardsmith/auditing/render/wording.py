@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity
+from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, at_least
 
 if TYPE_CHECKING:
-    from rewardsmith.auditing.report import Curve, Report
+    from rewardsmith.auditing.report import Check, Curve, Report
 
 CONDUCT = frozenset(
     {"failures", "determinism", "step_determinism", "batch_dependence", "mutation", "saturation", "latency"}
@@ -145,12 +146,27 @@ def kind_of(report: Report) -> str:
     return f"{report.kind}, reads: {reads}" if reads else report.kind
 
 
-def asked(report: Report) -> str:
-    """Count the questions in one line: "31 questions: 27 clean, 3 with findings, 1 not run"."""
-    counts = {status: sum(c.status == status for c in report.checks) for status in ("clean", "finding", "not run")}
-    parts = [f"{counts['clean']} clean"]
-    parts += [f"{counts['finding']} with findings"] if counts["finding"] else []
-    parts += [f"{counts['not run']} not run"] if counts["not run"] else []
+def outcomes(report: Report, *, floor: Severity = "medium") -> list[tuple[Check, str, Severity | None]]:
+    """Return each question with its outcome and the worst severity found.
+
+    The outcome is "finding" at or above `floor`, "observation" below it, "not run" or "clean". The question "rollouts"
+    owns every finding that is named after no question.
+    """
+    named = {check.probe for check in report.checks}
+    found = []
+    for check in report.checks:
+        own = [f for f in report.findings if (f.probe if f.probe in named else "rollouts") == check.probe]
+        severity = worst(own)
+        outcome = "clean" if severity is None else "finding" if at_least(severity, floor) else "observation"
+        found.append((check, check.status if check.status == "not run" else outcome, severity))
+    return found
+
+
+def asked(report: Report, *, floor: Severity = "medium") -> str:
+    """Count the questions in one line: "31 questions: 25 clean, 3 with findings, 2 with observations, 1 not run"."""
+    counts = Counter(outcome for _, outcome, _ in outcomes(report, floor=floor))
+    words = {"finding": "with findings", "observation": "with observations", "not run": "not run"}
+    parts = [f"{counts['clean']} clean", *(f"{counts[key]} {said}" for key, said in words.items() if counts[key])]
     noun = "question" if len(report.checks) == 1 else "questions"
     return f"{len(report.checks)} {noun}: {', '.join(parts)}"
 

@@ -32,11 +32,15 @@ def sources(given: SourceSet, rows: Sequence[Row], *, seed: int) -> Subject:
         RowsError: no prompt has two completions.
     """
     kept, groups = grouped(rows)
+    one = f"{given.name}[{next(iter(given.targets))}]"
     if not kept:
         raise RowsError(
             f"audit: {given.name} has several sources, which are compared on given completions, but no prompt of the "
-            f"{len(rows)} rows has two. Give rows with a `completion` each, several per prompt."
+            f"{len(rows)} rows has two. Give rows with a `completion` each, several per prompt, or audit one source: "
+            f"{one}."
         )
+
+    each = Outcome(not_run=f"the questions to one reward are not asked here; audit {one}, and so on")
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = {name: resolve_form(scorer, kept).rows for name, scorer in scorers.items()}
@@ -45,7 +49,10 @@ def sources(given: SourceSet, rows: Sequence[Row], *, seed: int) -> Subject:
             kind=f"{len(given.targets)} sources: {', '.join(given.targets)}",
             n_rows=len(baseline.rows),
             honest=kept,
-            questions=[(probe, baseline) for probe in PROBES],
+            questions=[
+                *((probe, baseline) for probe in PROBES),
+                (Probe("each_source", "Is each source sound by itself?", lambda baseline: each), baseline),
+            ],
             levels={},
         )
 
