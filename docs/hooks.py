@@ -37,6 +37,7 @@ ROOMS = (  # in the order in which a value flows
     "benchmarks", "monitors", "engines.trl", "engines.verl", "engines.ray", "worlds", "atlas", "cli", "types", "errors",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(python|pycon)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAPERS = re.compile(r"(?<!\[)\b(?:papers?|pages?) \d\d\b(?:, \d\d\b)*(?: and \d\d\b)?", re.IGNORECASE)
 RESULTS = ROOT / "docs" / "atlas" / "results"
 
 
@@ -169,12 +170,18 @@ def lines(exports: list[Export]) -> str:
 
 
 @cache
+def shown() -> dict[int, str]:
+    """Return for each paper with committed results the file of its page in the atlas."""
+    return {p.paper: f"{p.slug}.html" for p in read_pages() if (RESULTS / f"{p.slug}.json").is_file()}
+
+
+@cache
 def reproduced() -> dict[str, str]:
     """Return for the path of each component the links to the pages of the atlas that show it."""
     found: dict[str, str] = {}
     for page in read_pages():
-        if (RESULTS / f"{page.slug}.json").is_file():
-            link = f"[{page.paper} {find_paper(page.paper).name}](../atlas/{page.slug}.html)"
+        if page.paper in shown():
+            link = f"[{page.paper} {find_paper(page.paper).name}](../atlas/{shown()[page.paper]})"
             for component in page.components:
                 found[component] = f"{found[component]}, {link}" if component in found else link
     return found
@@ -280,7 +287,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to files of the repository into links to pages of the site, and names into links to the reference."""
+    """Turn links to files of the repository into links to pages of the site.
+
+    Names become links to the reference, and the number in "paper 34" a link to that paper's page of the atlas.
+    """
     if page.file.src_uri in ("index.md", "start.md"):
         page.meta["hide"] = ["navigation"]  # each is a section of one page
     source = next((file for file, name in ELSEWHERE.items() if name == page.file.src_uri), None)
@@ -298,6 +308,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         pieces[i] = re.sub(r"(\]\(|(?:src|srcset)=\")([^)#\"\s:]+)", local, pieces[i])
         if not page.file.src_uri.startswith("reference/"):
             pieces[i] = re.sub(r"(?<!\[)`([\w.]+)`(?!\])", linked, pieces[i])
+            pieces[i] = PAPERS.sub(lambda match: re.sub(r"\d\d", in_the_atlas, match[0]), pieces[i])
     return "".join(pieces)
 
 
@@ -318,6 +329,10 @@ def by_name() -> dict[str, Export | None]:
 def linked(match: re.Match[str]) -> str:
     export = by_name().get(match[1])
     return match[0] if export is None else f"[`{match[1]}`][{export.path}]"
+
+
+def in_the_atlas(match: re.Match[str]) -> str:
+    return f"[{match[0]}](atlas/{shown().get(int(match[0]), 'index.html')})"
 
 
 class Doctests(griffe.Extension):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -77,6 +78,15 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 def test_every_page_of_the_atlas_whose_results_are_kept_is_in_the_site(site):
     pages = {Path(f"atlas/{file.stem}.html") for file in (ROOT / "docs" / "atlas" / "results").glob("*.json")}
     assert pages | {Path("atlas/index.html")} == {page for page in site if page.match("atlas/*.html")}
+
+
+def test_a_paper_that_a_guide_names_leads_to_its_page_of_the_atlas_or_to_the_index(site):
+    named = {"recipes.html": ["clip_delta", "gated_rewards", "min_form"], "verifiers.html": ["rlcr"]}  # 11, 34, 64; 48
+    for page, slugs in named.items():
+        assert {f"atlas/{slug}.html" for slug in slugs} <= set(site[Path(page)].links)
+    assert hooks.PAPERS.sub(lambda m: re.sub(r"\d\d", hooks.in_the_atlas, m[0]), "Papers 06 and 01; 78 papers") == (
+        "Papers [06](atlas/helping_or_herding.html) and [01](atlas/index.html); 78 papers"
+    )
 
 
 def rooms():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+from rewardsmith.auditing.finding import SEVERITIES
 from rewardsmith.auditing.subjects import answers, pairs, sources, steps
+from rewardsmith.auditing.trials import LEAST_SHARE, severity_of
 from rewardsmith.cli import app
+from rewardsmith.measures import wilson_interval
+from rewardsmith.measures.intervals import family_alpha
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -50,3 +55,34 @@ def test_every_file_that_the_guide_to_extending_names_exists():
     places = (DOCS.parent, DOCS.parent / "src" / "rewardsmith")
     assert len(files) > 40
     assert {file for file in files if not any((place / file).exists() for place in places)} == set()
+
+
+def test_the_fewest_prompts_with_a_flaw_are_those_that_the_audit_finds():
+    def fails(hits: int, n: int) -> bool:
+        low, _ = wilson_interval(hits, n, alpha=family_alpha(answers.N_QUESTIONS))
+        severe = SEVERITIES.index(severity_of(hits / n, mean_gain=1.0)) >= SEVERITIES.index("medium")
+        return low > LEAST_SHARE and severe
+
+    text = (DOCS / "audit.md").read_text(encoding="utf-8")
+    asked, fewest, shares = (
+        [int(number) for number in re.findall(r"\d+", re.search(rf"^\| {name} (.*)$", text, re.MULTILINE)[1])]
+        for name in ("prompts asked", "fewest with the flaw", "share")
+    )
+    assert fewest == [min(hits for hits in range(1, n + 1) if fails(hits, n)) for n in asked]
+    assert shares == [round(100 * hits / n) for hits, n in zip(fewest, asked, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "score"),
+    [
+        (38, "38", 1.0),
+        (38, "83", 0.0),
+        (["Paris", "Paris, France"], "paris, France", 1.0),
+        (["Paris", "Paris, France"], " Paris ", 1.0),
+        (["Paris", "Paris, France"], "['Paris', 'Paris, France']", 0.0),
+        (["Paris"], "Rome", 0.0),
+    ],
+)
+def test_the_reward_for_verl_takes_a_value_or_a_list_of_accepted_ones(target, said, score):
+    reward = runpy.run_path(str(DOCS / "files" / "my_verl_reward.py"))["compute_score"]
+    assert reward("nq", f"So <answer>{said}</answer>", {"target": target, "numbers": [1, 2]}) == score
