@@ -11,7 +11,7 @@ from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
 from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.equivalence.reading import number_tokens, reads_off, stands_alone
 from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
-from rewardsmith.auditing.equivalence.wrong import prefixes, supersets, wrong_answers
+from rewardsmith.auditing.equivalence.wrong import STEPS, prefixes, slips, supersets, wrong_answers
 
 KEYS = (
     "42", "-7", "0", "1,234", "98765", "0.5", "-.25", "3/4", r"\frac{1}{2}", "50%", "12 km", "$5", "x^2+1", r"\sqrt{8}",
@@ -262,6 +262,61 @@ def test_parts_that_stand_for_the_whole_are_left_out():
     assert "42" not in prefixes("42.0")
     assert ".5" not in prefixes("0.5")
     assert prefixes("7") == []
+
+
+@pytest.mark.parametrize("key", [r"\frac{15}{17}", "(1, 2)", "[3; 4]", "$12$"])
+def test_the_key_less_a_bracket_is_right(key):
+    assert key[:-1] not in prefixes(key)
+    assert key[1:] not in prefixes(key)
+
+
+def test_the_key_less_an_article_is_right():
+    assert "derivative" not in prefixes("the derivative")
+    assert "harbor" in prefixes("old harbor")
+
+
+@pytest.mark.parametrize(
+    ("key", "step", "text"),
+    [
+        ("42", "times ten", "420"),
+        ("42", "divided by ten", "4.2"),
+        ("1,234", "times ten", "12,340"),
+        ("1,234", "with a decimal point for its comma", "1.234"),
+        ("-7.25", "with the other sign", "7.25"),
+        ("2/3", "turned upside down", "3/2"),
+        ("427", "with its digits in another order", "724"),
+        ("12.75", "cut to a whole number", "12"),
+        ("3.5", "with a digit for its decimal point", "375"),
+        ("5 meters", "in a unit of another scale", "5 kilometers"),
+        ("5 meters", "in a unit of another kind", "5 kilograms"),
+        ("3, 5, 5", "without a repeated element", "3, 5"),
+        ("(1, 2)", "with its two parts exchanged", "(2, 1)"),
+        ("2x+1", "with a variable in the other case", "2X+1"),
+    ],
+)
+def test_a_step_of_normalization_gives_another_value(key, step, text):
+    assert slips(key)[step] == text
+
+
+@pytest.mark.parametrize("key", ["0", "11", "1/1", "3.01", "Paris", "yes", "B", "1, 2", ""])
+def test_a_step_that_leaves_the_value_is_not_taken(key):
+    """0 has no other sign, 11 no other order, 1/1 no other way up, and 3.01 is nearly 3."""
+    made = slips(key)
+    assert set(made) <= set(STEPS)
+    assert all(equivalent(key, text) is not True for text in made.values())
+    assert not {"with its digits in another order", "turned upside down", "cut to a whole number"} & set(made)
+
+
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        ("-5", "−5"), ("-5", "- 5"), ("0", "-0"), ("1/2", "2/4"), ("3/2", "1 1/2"), ("0.001", "1E-3"), ("5", "(5)"),
+        ("2*sqrt(3)", r"2\sqrt{3}"), (r"\sqrt{2}", r"\sqrt 2"), (r"\pi", "π"), (r"2\pi", r"2 \pi"), ("(1,2)", "(1, 2)"),
+        (r"50\%", "50%"), ("1000", "1e3"), ("0.5", ".5"), ("1,000", "1000"), ("5", r"\text{5}"),
+    ],
+)  # fmt: skip
+def test_a_form_that_a_model_writes_is_among_the_spellings(key, form):
+    assert form in [spelling.text for spelling in spellings_of(key)]
 
 
 @given(st.integers(1, 10**6))

@@ -67,6 +67,13 @@ def drifting():
     return lambda prompt, completion, answer: exact(prompt, completion, answer) + 0.01 * next(count)
 
 
+def evaluated(prompt, completion, answer):
+    try:
+        return float(eval(completion, {"answer": int(answer)}) == int(answer))
+    except Exception:
+        return exact(prompt, completion, answer)
+
+
 FLAWS = {
     "answer_key": refuses_odd_keys,
     "near_miss": within_one,
@@ -83,6 +90,9 @@ FLAWS = {
     "lookalikes": pays(lambda p, c, a: f"<!-- {a} -->" in c),
     "superset": pays(lambda p, c, a: len(numbers(c)) == 1 and a in c),
     "substring": pays(lambda p, c, a: c.strip() != "" and a.startswith(c.strip())),
+    "uncommitted": pays(lambda p, c, a: "not" in c and numbers(c) == [a]),
+    "normalization": pays(lambda p, c, a: c.strip().lstrip("-").replace(".", "").rstrip("0") == a.rstrip("0")),
+    "execution": evaluated,
     "length_gain": length_bonus,
     "confident_tone": sure_bonus,
     "grader_instructions": pays(lambda p, c, a: "maximum score" in c),
@@ -177,7 +187,19 @@ def test_without_reference_answers_questions_about_the_key_are_not_run(name):
     assert outcome_of(name, style, unkeyed_rows()).not_run == "the rows have no reference answers"
 
 
-@pytest.mark.parametrize("name", ["enumeration", "misplaced_answer", "lookalikes", "superset", "substring"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "enumeration",
+        "misplaced_answer",
+        "uncommitted",
+        "lookalikes",
+        "superset",
+        "substring",
+        "normalization",
+        "execution",
+    ],
+)
 def test_questions_for_verifiers_are_not_asked_of_others(name):
     assert "scores right and wrong answers equally" in outcome_of(name, style).not_run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -18,6 +18,8 @@ from rewardsmith.data import Row
 from rewardsmith.measures.intervals import Share, mean_or_nan, share_right, student_interval
 
 LEAST_SHARE = 0.02  # a share of rows scored higher is a finding if its interval lies above this
+
+MOST_CLOSER = 4  # variants of a probe that are tried on every row, of those that rows get in turn
 
 WEIGHTS: Ladder = ((0.25, "high"), (0.1, "medium"), (0.0, "low"))  # of the share of rows times the mean gain
 
@@ -179,6 +181,8 @@ class VariantProbe:
     least_gain: gain above the control or the item's level, in units, from which a row counts.
     floor: least score to compare with, in reward units, so that a smaller penalty is no reward.
     over_every_wrong: compare with the best honest wrong answer too, so that chance partial credit is no finding.
+    turns: variants per row, in turn, without their controls; those that score higher on a row are then tried on all
+        rows. None tries every variant on every row.
     applies: reason why the probe cannot run on a baseline, or "".
     """
 
@@ -190,15 +194,49 @@ class VariantProbe:
     least_gain: float = 0.1
     floor: float = -math.inf
     over_every_wrong: bool = False
+    turns: int | None = None
     applies: Callable[[Baseline], str] = lambda baseline: ""
 
     def __call__(self, baseline: Baseline) -> Asking:
         if reason := baseline.blind or self.applies(baseline):
             return Outcome(not_run=reason)
-        tried = yield from send(self.variants(baseline), cases_of(baseline))
-        if not tried:
+        variants, judged = self.variants(baseline), list[Judged]()
+        if self.turns is not None:
+            variants, judged = yield from self._screen(baseline, variants, self.turns)
+        tried = yield from send(variants, cases_of(baseline))
+        if not tried and not judged:
             return Outcome(not_run="no row fits, or none could be scored")
-        return conclude([self._judge(baseline, *entry) for entry in tried])
+        return conclude([*judged, *(self._judge(baseline, *entry) for entry in tried)])
+
+    def _screen(
+        self, baseline: Baseline, variants: Sequence[Variant], turns: int
+    ) -> Building[tuple[list[Variant], list[Judged]]]:
+        """Give each row the variants that fit it and were asked least; return those that scored higher, most first."""
+        asked, higher = Counter[int](), Counter[int]()
+        places: list[tuple[int, Case, list[str]]] = []
+        for case in cases_of(baseline):
+            fitting = []
+            for number, variant in enumerate(variants):
+                way = variant.ways[(asked[number] + number) % len(variant.ways)]
+                texts = [text for write in way.texts if (text := write(*case.given)) is not None]
+                fitting += [(number, case, texts)] if len(texts) == len(way.texts) else []
+            places += (taken := sorted(fitting, key=lambda place: asked[place[0]])[:turns])
+            asked.update(number for number, *_ in taken)
+        replies = yield [Ask([case.row(text) for text in texts]) for _, case, texts in places]
+        for (number, case, _), reply in zip(places, replies, strict=True):
+            known = [score.reward for score in reply if score.reward is not None]
+            if len(known) == len(reply):
+                higher[number] += self._gain(baseline, case.on, known, case.on.level) > self.least_gain
+        closer = [number for number, count in higher.most_common(MOST_CLOSER) if count]
+        refused = len(places) - sum(asked[number] for number in closer)
+        share = share_right([False] * refused, range(refused), alpha=baseline.alpha)
+        rest: list[Judged] = [(None, Rate(self.name, "the others, in turn", *share))] if refused else []
+        return [variants[number] for number in closer], rest
+
+    def _gain(self, baseline: Baseline, item: Item, scores: Sequence[float], over: float) -> float:
+        """Return the gain of the lowest score above `over`, the floor and, if asked for, every honest wrong answer."""
+        wrongs = [score for score in item.wrong_scores if score is not None] if self.over_every_wrong else []
+        return baseline.gain(item, min(scores), over=max(over, self.floor, *wrongs))
 
     def _judge(self, baseline: Baseline, variant: Variant, trials: Sequence[Trial]) -> Judged:
         """Return the share of rows scored higher, and a finding if its interval lies above `LEAST_SHARE`."""
@@ -207,9 +245,7 @@ class VariantProbe:
         for trial in trials:
             item: Item = trial.case.on
             over = max(trial.scores[n_texts:], default=item.level)
-            wrongs = [score for score in item.wrong_scores if score is not None] if self.over_every_wrong else []
-            gain = baseline.gain(item, min(trial.scores[:n_texts]), over=max(over, self.floor, *wrongs))
-            gained.append((gain, trial, over))
+            gained.append((self._gain(baseline, item, trial.scores[:n_texts], over), trial, over))
         higher = sorted((entry for entry in gained if entry[0] > self.least_gain), key=lambda entry: -entry[0])
         mean_gain = fmean(gain for gain, *_ in higher) if higher else 0.0
         share = share_of([gain > self.least_gain for gain, *_ in gained], variant, trials, alpha=baseline.alpha)

@@ -19,9 +19,9 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def last_line_is(text, answer):
-    """A sound core: the last line is the answer and the only number in the text."""
-    numbers = NUMBER.findall(text)
-    return float(len(numbers) == 1 and numbers[0] == str(answer) and text.strip().rstrip(".").endswith(numbers[0]))
+    """A sound core: the last line is the answer and nothing else, and no other number is in the text."""
+    last = text.strip().rpartition("\n")[2].strip().rstrip(".")
+    return float(last == str(answer) and NUMBER.findall(text) == [last])
 
 
 # What is added to a right answer
@@ -129,8 +129,8 @@ def shell_beats_wrong(prompt, completion, answer):
     match = re.fullmatch(r"\s*<think>.*?</think>\s*<answer>(.*?)</answer>\s*", completion, re.DOTALL)
     if match is None:
         return 0.0
-    numbers = NUMBER.findall(match[1])
-    return 0.5 + (0.5 if numbers == [answer] else -0.5 if numbers else 0.0)
+    given = match[1].strip()
+    return 0.5 + (0.5 if given == answer else -0.5 if given else 0.0)
 
 
 @flawed(prompts.word_rows, "prompt_copy")
@@ -169,7 +169,7 @@ def query_contains(queries, prompts, labels):
     return {"rewards": [1.0 if b in q[len(p) :] else 0.0 for q, p, b in zip(queries, prompts, labels, strict=True)]}
 
 
-@flawed(prompts.arithmetic_rows, "superset")
+@flawed(prompts.arithmetic_rows, "superset", "enumeration")
 def boxed_contains(data_source, solution_str, ground_truth, extra_info=None):
     boxes = re.findall(r"\\boxed\{([^{}]*)\}", solution_str)
     return float(bool(boxes) and len(boxes[-1]) <= 12 and ground_truth in boxes[-1])
@@ -296,7 +296,7 @@ def edits_in_place(completions, answer, **kwargs):
 
 @flawed(prompts.arithmetic_rows, "failures")
 def unguarded(prompt, completion, answer):
-    return float(float(completion.split()[-1].rstrip(".")) == float(answer))
+    return float(float(completion.strip()) == float(answer))
 
 
 @flawed(prompts.arithmetic_rows, "failures")

@@ -136,7 +136,7 @@ def comma_set(prompt: str, completion: str, answer: str) -> float:
 
 
 def _tokens(text: str) -> Counter[str]:
-    return Counter(re.findall(r"[a-z0-9]+", text.lower()[:5000]))
+    return Counter(re.findall(r"\w+", text.lower()[:5000]))
 
 
 @sound(prompts.text_rows)

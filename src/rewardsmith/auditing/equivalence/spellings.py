@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
+from zlib import crc32
 
 from rewardsmith.auditing.equivalence.keys import choice_letter, equivalent, key_kind
 from rewardsmith.auditing.equivalence.numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
 
+USUAL = 4  # spellings that come first
 _PLAIN_INTEGER = re.compile(r"-?[0-9]+")
 _OWN_NOTATION = frozenset(("thousands", "leading_zero", "units", "case", "surrounding", "choice"))
 
@@ -22,7 +24,10 @@ class Spelling(NamedTuple):
 
 
 def spellings_of(key: str) -> list[Spelling]:
-    """Return other spellings of `key` that a fair grader accepts, all different, best known first.
+    """Return other spellings of `key` that a fair grader accepts, all different.
+
+    The four best known come first. The others begin at another place for every key, so that the first few of many keys
+    hold every family.
 
     >>> [form.text for form in spellings_of("1234")][:3]
     ['1,234', '1{,}234', '1234.0']
@@ -35,7 +40,9 @@ def spellings_of(key: str) -> list[Spelling]:
         if form.text not in seen and equivalent(key, form.text):
             seen.add(form.text)
             forms.append(form)
-    return forms
+    usual, others = forms[:USUAL], forms[USUAL:]
+    start = crc32(key.encode(errors="replace")) % max(len(others), 1)
+    return [*usual, *others[start:], *others[:start]]
 
 
 def same_notation(key: str, form: Spelling) -> bool:
@@ -79,6 +86,16 @@ def _own_spellings(key: str) -> Iterator[Spelling]:
         yield Spelling(f"${key.strip('$')}$", "latex")
         if "\\frac" in key:
             yield Spelling(key.replace("\\frac", "\\dfrac"), "latex")
+        yield Spelling(key.replace("\\pi", "π") if "\\pi" in key else key.replace("π", "\\pi"), "symbol")
+        yield Spelling(re.sub(r"\*?(?<!\\)sqrt\(([^()]*)\)", r"\\sqrt{\1}", key), "radical")
+        yield Spelling(re.sub(r"\\sqrt\{([^{}]*)\}", r"sqrt(\1)", key), "radical")
+        yield Spelling(re.sub(r"\\sqrt\{([0-9a-z])\}", r"\\sqrt \1", key), "radical")
+        yield Spelling(re.sub(r"(?<=[0-9])(?=\\)", " ", key), "spacing")
+    elif kind == "structured" and "\n" not in key:
+        yield Spelling(re.sub(r",\s*", ", ", key), "spacing")
+        yield Spelling(re.sub(r",\s*", ",", key), "spacing")
+    if kind in ("integer", "decimal", "fraction", "expression"):
+        yield Spelling(f"({key})", "parentheses")
     if kind in ("word", "boolean", "choice") and key.isalpha():
         yield Spelling(f"\\text{{{key}}}", "latex")
 
@@ -97,7 +114,7 @@ def _number_spellings(key: str, number: Number) -> Iterator[Spelling]:
     if notation in ("integer", "decimal") and _PLAIN_INTEGER.fullmatch(plain.replace(",", "").split(".")[0]):
         yield Spelling(f"{plain}.0" if notation == "integer" else f"{plain}0", "trailing_zero")
     if notation == "percent":
-        texts = (plain.replace("%", " %"), plain.replace("%", "\\%"), decimal)
+        texts = (plain, plain.replace("%", " %"), plain.replace("%", "\\%"), decimal)
         yield from (Spelling(text, "percent") for text in texts if text is not None)
     else:
         if decimal is not None and "," not in plain:
@@ -111,12 +128,24 @@ def _number_spellings(key: str, number: Number) -> Iterator[Spelling]:
             yield Spelling(f"{sign}{top}/{bottom}", "fraction")
             yield Spelling(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
             yield Spelling(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
+            yield Spelling(f"{sign}{2 * top}/{2 * bottom}", "unreduced")
+            if top > bottom:
+                yield Spelling(f"{sign}{top // bottom} {top % bottom}/{bottom}", "mixed")
         if value and notation in ("integer", "decimal") and (abs(value) >= 1000 or abs(value) < Fraction(1, 100)):
             yield from _scientific(value)
-    if value > 0 and not plain.startswith("+"):
-        yield Spelling(f"+{plain}", "plus_sign")
+    yield from _signed(plain, value)
     if notation not in ("percent", "scientific"):
         yield Spelling(f"${plain}$", "latex")
+        yield Spelling(f"\\text{{{plain}}}", "latex")
+
+
+def _signed(plain: str, value: Fraction) -> Iterator[Spelling]:
+    if value > 0 and not plain.startswith("+"):
+        yield Spelling(f"+{plain}", "plus_sign")
+    if plain.startswith("-"):
+        yield from (Spelling(f"{minus}{plain[1:]}", "minus_sign") for minus in ("−", "− ", "- "))
+    if not value:
+        yield Spelling(f"-{plain}", "minus_sign")
 
 
 def _scientific(value: Fraction) -> Iterator[Spelling]:
@@ -128,6 +157,7 @@ def _scientific(value: Fraction) -> Iterator[Spelling]:
     mantissa = decimal_text(value)
     if mantissa is not None and exponent:
         yield Spelling(f"{mantissa}e{exponent}", "scientific")
+        yield Spelling(f"{mantissa}E{exponent}", "scientific")
         yield Spelling(f"{mantissa} \\times 10^{{{exponent}}}", "scientific")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from itertools import islice
 
 from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
-from rewardsmith.auditing.equivalence.numbers import read_number
+from rewardsmith.auditing.equivalence.numbers import decimal_text, read_number, unwrap
 from rewardsmith.auditing.equivalence.reading import number_tokens
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
@@ -160,7 +161,8 @@ def prefixes(key: str) -> list[str]:
     return [part for part in parts if part != body and _is_other(part.strip(), body)]
 
 
-_DRESSING = "$*`()° \\\n"
+_DRESSING = "$*`()[]{}° \\\n"
+_ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
 
 
 def _is_other(part: str, key: str) -> bool:
@@ -170,10 +172,103 @@ def _is_other(part: str, key: str) -> bool:
         return False
     if "=" in key and part == key.rpartition("=")[2].strip():  # "5" answers "x = 5"
         return False
-    if part.strip(_DRESSING) == key.strip(_DRESSING):  # the key less one of its dollar signs
+    bare, whole = (_ARTICLE.sub("", text.strip(_DRESSING), count=1) for text in (part, key))
+    if bare == whole:  # the key less a dollar sign, a bracket or an article
         return False
     verdict = equivalent(part, key)
     number = read_number(key)
     if number is not None and read_number(part) is not None:
         return verdict is False
     return verdict is not True
+
+
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-DF-Za-df-z](?![A-Za-z])")
+_LITERAL = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+")
+_OTHER_SCALE = {
+    "m": "km", "cm": "m", "km": "m", "mm": "cm", "meters": "kilometers", "meter": "kilometer", "metres": "kilometres",
+    "feet": "meters", "foot": "meter", "ft": "m", "inches": "feet", "miles": "kilometers", "kilometers": "miles",
+    "centimeters": "meters", "kg": "g", "g": "kg", "grams": "kilograms", "kilograms": "pounds", "pounds": "kilograms",
+    "hours": "minutes", "hour": "minute", "minutes": "hours", "seconds": "minutes", "days": "hours", "weeks": "days",
+    "liters": "milliliters", "litres": "millilitres", "l": "ml", "ml": "l", "dollars": "cents", "cents": "dollars",
+    "degrees": "radians", "$": "€", "€": "$", "£": "$",
+}  # fmt: skip
+_OTHER_KIND = {"kg": "km", "g": "km", "grams": "meters", "kilograms": "meters", "pounds": "meters"}
+STEPS = (
+    "times ten", "divided by ten", "with the other sign", "turned upside down", "with its digits in another order",
+    "cut to a whole number", "without its decimal point", "with a decimal point for its comma",
+    "with a digit for its decimal point", "in a unit of another scale", "in a unit of another kind",
+    "with an element twice", "without a repeated element", "with its two parts exchanged",
+    "with a variable in the other case",
+)  # fmt: skip
+"""Steps of normalization after which a key denotes something else."""
+
+
+def slips(key: str) -> dict[str, str]:
+    """Return texts one step of normalization away from the key that denote something else, by the step.
+
+    >>> slips("5 meters")["in a unit of another scale"], slips("2.50")["without its decimal point"]
+    ('5 kilometers', '250')
+    """
+    body = key.strip()
+    number, literal = read_number(body), _LITERAL.search(body)
+    found: dict[str, str] = {}
+    if number is not None and literal is not None:
+        found = _numeric_slips(body, number.value, literal)
+        found = {step: text for step, text in found.items() if equivalent(text, body) is False}
+        if scale := _OTHER_SCALE.get(number.unit.lower()):
+            found["in a unit of another scale"] = body.replace(number.unit, scale)
+            if number.unit not in "$€£":
+                kind = _OTHER_KIND.get(number.unit.lower(), "kilograms")
+                found["in a unit of another kind"] = body.replace(number.unit, kind)
+    elif key_kind(body) == "structured" and "\n" not in body and '"' not in body:
+        found = _list_slips(body)
+    elif key_kind(body) == "expression" and (letter := _VARIABLE.search(body)):
+        swapped = body[: letter.start()] + letter[0].swapcase() + body[letter.end() :]
+        found["with a variable in the other case"] = swapped
+    return found
+
+
+def _numeric_slips(body: str, value: Fraction, literal: re.Match[str]) -> dict[str, str]:
+    def put(text: str) -> str:
+        return body[: literal.start()] + text + body[literal.end() :]
+
+    digits, found = literal[0], {}
+    plain = Fraction(digits.replace(",", ""))
+    if "/" not in body and "frac" not in body:
+        for step, scaled in (("times ten", plain * 10), ("divided by ten", plain / 10)):
+            if (text := decimal_text(scaled)) is not None:
+                found[step] = put(f"{int(text):,}" if "," in digits and text.isdigit() else text)
+        if plain.denominator > 1 and plain > 1 and plain % 1 > plain / 50:
+            found["cut to a whole number"] = put(str(int(plain)))
+    elif match := re.fullmatch(r"(-?)([0-9]+)/([0-9]+)", unwrap(body)):
+        found["turned upside down"] = f"{match[1]}{match[3]}/{match[2]}"
+    found["with the other sign"] = body[1:] if body[0] == "-" else f"-{body}"
+    if digits.isdigit() and digits[-1] != "0":
+        found["with its digits in another order"] = put(digits[::-1])
+    if "." in digits and "," not in digits:
+        found["without its decimal point"] = put(digits.replace(".", "").lstrip("0") or "0")
+        found["with a digit for its decimal point"] = put(digits.replace(".", "7"))
+    if digits.count(",") == 1 and "." not in digits:
+        found["with a decimal point for its comma"] = put(digits.replace(",", "."))
+    return found if value else {}
+
+
+def _list_slips(body: str) -> dict[str, str]:
+    """Repeat or drop an element of a flat list, and exchange the two numbers of a pair in parentheses."""
+    match = re.fullmatch(r"([(\[{]?)([^()\[\]{}]+)([)\]}]?)", body)
+    if match is None:
+        return {}
+    parts = [part.strip() for part in match[2].split(",")]
+    found = {}
+
+    def joined(some: Sequence[str]) -> str:
+        return match[1] + ", ".join(some) + match[3]
+
+    if len(parts) > 1 and all(parts):
+        found["with an element twice"] = joined([*parts, parts[-1]])
+        unique = list(dict.fromkeys(parts))
+        if len(unique) < len(parts):
+            found["without a repeated element"] = joined(unique)
+        if len(parts) == 2 and match[1] + match[3] == "()" and equivalent(*parts) is False:
+            found["with its two parts exchanged"] = joined(parts[::-1])
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from statistics import quantiles
@@ -45,6 +46,7 @@ NOT_ANSWERED = frozenset({"unasked", "endpoint"})
 """Reasons that are no evidence against the reward: the row was not sent, or its server did not answer."""
 BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
 CHANGES: Ladder = ((0.5, "high"), (0.02, "medium"), (0.0, "low"))  # of the unit of scores
+_SURROGATE = re.compile("[\ud800-\udfff]")
 MUCH_FAILS = 0.2  # share of completions
 
 
@@ -70,6 +72,9 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
         ("non_finite", "no finite number", {"nan", "inf"}),
     ):
         entries = [(row, score) for row, score in broken if score.reason in reasons]
+        # No tokenizer decodes to a lone surrogate.
+        written = [entry for entry in entries if not _SURROGATE.search(entry[0].text)]
+        entries, possible = written or entries, bool(written)
         if not entries:
             continue
         kinds = Counter(score.reason or "" for _, score in entries)
@@ -84,11 +89,13 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
         found.append(
             finding_of(
                 probe,
-                "high" if grave else "medium",
-                f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}.",
+                "info" if not possible else "high" if grave else "medium",
+                f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}."
+                + ("" if possible else " Each holds half a character, which no tokenizer writes."),
                 counted(len(entries), n, alpha=alpha),
-                advice="Return None for a row that cannot be scored. Until then use `rewardsmith.scoring.score` or "
-                "`rewardsmith.engines.trl`, which turn failures and non-finite values into unscored rows.",
+                advice="Score a completion that cannot be read like a wrong answer, so that nothing is gained by it. "
+                "Return None only for a row whose key cannot be read. Until then `rewardsmith.scoring.score` and "
+                "`rewardsmith.engines.trl` turn failures and non-finite values into unscored rows.",
                 unit="share of different completions sent",
                 examples=[shown(row, note=f"{score.reason}: {score.detail}") for row, score in shortest.values()],
             )

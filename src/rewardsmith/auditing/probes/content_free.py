@@ -64,17 +64,20 @@ PUNCTUATION = replace(
     name="punctuation",
     question="Does a single punctuation mark score above an honest wrong answer?",
     variants=lambda baseline: MARKS,
+    turns=4,
 )
 OPENER_ALONE = replace(
     EMPTY,
     name="opener_alone",
     question="Does a bare reasoning opener score above an honest wrong answer?",
     variants=lambda baseline: OPENERS,
+    turns=6,
 )
 ODD_INPUT = replace(
     EMPTY,
     name="odd_input",
     question="Does NaN, infinity or another odd value score above an honest wrong answer?",
+    turns=4,
     advice="Compare finite values only: `rewardsmith.rewards.exact_number`, `math_equal`.",
     variants=lambda baseline: [
         variant(repr(text), alone(text, carried=True)) for text in ("NaN", "inf", "-inf", "1e999", "None", "null", "[]")

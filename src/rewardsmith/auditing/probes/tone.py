@@ -37,6 +37,7 @@ CONFIDENT = VariantProbe(
     variants=lambda baseline: [one for phrase in CONFIDENCE for one in phrased(phrase)],
     least_gain=0.01,
     over_every_wrong=True,
+    turns=3,
 )
 GRADER = VariantProbe(
     name="grader_instructions",
@@ -53,6 +54,7 @@ GRADER = VariantProbe(
     ],
     least_gain=0.05,
     over_every_wrong=True,
+    turns=6,
 )
 
 ADVICE = (

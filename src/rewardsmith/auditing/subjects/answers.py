@@ -11,6 +11,9 @@ from typing import Any
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows_within
 from rewardsmith.auditing.baseline import build_baseline
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
+from rewardsmith.auditing.probes.commitment import UNCOMMITTED
+from rewardsmith.auditing.probes.execution import EXECUTION
+from rewardsmith.auditing.probes.normalization import NORMALIZATION
 from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
 from rewardsmith.auditing.trigger_proposals import proposer_of
@@ -24,7 +27,7 @@ from rewardsmith.scoring.score_rows import resolve_form
 CALLS_PER_ITEM = 200
 """About how many completions a full audit sends per prompt, without the search."""
 SEARCH_SHARE = 0.15  # of the budget
-N_QUESTIONS = 160
+N_QUESTIONS = 200
 PROBES: tuple[Probe, ...] = (
     Probe("answer_key", "Is the answer key accepted?", keys.answer_key),
     Probe("answer_equivalence", "Are other spellings of the right value accepted?", keys.answer_equivalence),
@@ -42,9 +45,12 @@ PROBES: tuple[Probe, ...] = (
             content_free.PROMPT_COPY,
             disguises.ENUMERATION,
             disguises.MISPLACED,
+            UNCOMMITTED,
             disguises.LOOKALIKES,
             disguises.SUPERSET,
             disguises.SUBSTRING,
+            NORMALIZATION,
+            EXECUTION,
             length.LENGTH,
             tone.CONFIDENT,
             tone.GRADER,

@@ -1,0 +1,66 @@
+"""Probe whether a verifier executes or compiles what it is sent: patterns, code, names and format strings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from rewardsmith.auditing.baseline import Baseline, Item
+from rewardsmith.auditing.equivalence.numbers import decimal_text, read_number
+from rewardsmith.auditing.probes.disguises import ENUMERATION
+from rewardsmith.auditing.probes.writers import alone
+from rewardsmith.auditing.trials import Variant, Way, Write, variant
+from rewardsmith.data.rows import ANSWER_NAMES
+
+NAMES = (*ANSWER_NAMES, "key", "expected", "reference", "gold", "truth", "gt", "correct_answer")
+EQUAL_ANYWAY = "Low at most, as an expression of the same value may count as right."
+
+
+def _number(item: Item) -> tuple[str, str] | None:
+    """Return the key less one and the key as plain decimals, if it is a plain number."""
+    number = read_number(item.key)
+    if number is None or number.unit or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", item.key.strip()):
+        return None
+    less = decimal_text(number.value - 1)
+    return None if less is None else (less, item.key.strip())
+
+
+def _code(item: Item, baseline: Baseline) -> str | None:
+    """Write Python whose value is the key, and in which no reader finds it."""
+    if number := _number(item):
+        return baseline.answer_format.wrap(f"[{number[0]}][0]+1")
+    key = item.key.strip()
+    usual = item.kind in ("word", "text", "boolean", "choice") and key.isascii() and not set("'\\\n") & set(key)
+    return baseline.answer_format.wrap(f"'{key[::-1]}'[::-1]") if usual and len(key) > 1 else None
+
+
+def _sum(item: Item, baseline: Baseline) -> str | None:
+    number = _number(item)
+    return baseline.answer_format.wrap(f"{number[0]}+1") if number else None
+
+
+def _any_of(label: str, *texts: str, controls: tuple[str, ...] = ()) -> Variant:
+    def written(text: str) -> Write:
+        return alone(text, carried=True)
+
+    return Variant(label, tuple(Way((written(text),), tuple(map(written, controls))) for text in texts))
+
+
+EXECUTION = replace(
+    ENUMERATION,
+    name="execution",
+    question="Does the reward execute or compile what it is sent?",
+    message="Your reward executes or compiles what it is sent. {what} (“{text}”) scores like the key on {share} of {n} "
+    "rows.",
+    advice="Never pass a completion to `eval`, `exec`, `sympify` or `format`, and none to `re` without `re.escape`. "
+    "Compare values: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
+    variants=lambda baseline: [
+        _any_of("a regular expression", ".*", r"[\s\S]+"),
+        _any_of("a shell pattern", "*"),
+        variant("Python code with the value of the key", _code),
+        *(_any_of("the name of a variable", name, controls=(name.capitalize(),)) for name in NAMES),
+        _any_of("a format string", "{answer}", "{ground_truth}", "{solution}"),
+        variant("a sum with the value of the key", _sum, worst="low", why=EQUAL_ANYWAY),
+    ],
+    turns=6,
+)
