@@ -5,12 +5,10 @@ import sys
 
 JOB = """
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from rewardsmith._processes import end_with_parent
+from rewardsmith._processes import worker_pool
 
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
+    with worker_pool(1) as pool:
         pool.submit(print, "works", flush=True).result()
         pool.submit(time.sleep, 600).result()
 """

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from multiprocessing import parent_process
+from concurrent.futures import Executor
+from multiprocessing import get_context, parent_process
+
+
+def worker_pool(workers: int) -> Executor:
+    """Return processes, at most one per core; each starts when needed, and imports torch once for all its jobs."""
+    from concurrent.futures import ProcessPoolExecutor  # not at the start of every command
+
+    return ProcessPoolExecutor(min(workers, os.cpu_count() or 1), get_context("spawn"), end_with_parent)
 
 
 def end_with_parent() -> None:

@@ -137,15 +137,24 @@ def test_intervals_are_students_and_one_seed_has_none():
 def test_workers_are_at_most_one_per_core_and_per_seed(monkeypatch, asked, cores, used):
     started = []
 
-    class Executor(ThreadPoolExecutor):
-        def __init__(self, workers, *_):
-            started.append(workers)
-            super().__init__(1)
+    def threads(workers):
+        started.append(workers)
+        return ThreadPoolExecutor(1)
 
-    monkeypatch.setattr(run_module, "ProcessPoolExecutor", Executor)
+    monkeypatch.setattr(run_module, "worker_pool", threads)
     monkeypatch.setattr(run_module.os, "cpu_count", lambda: cores)
     assert run_page("toy", seeds=[4, 2, 1, 0, 3], workers=asked).results["heads/seen"] == [2.0, 1.0, 0.5, 0.0, 1.5]
     assert started == ([used] if used else [])  # None: one core, where no process is started
+
+
+def test_pages_share_a_pool_and_leave_it_open(monkeypatch):
+    monkeypatch.setattr(run_module, "worker_pool", None)  # no other is started
+    monkeypatch.setattr(run_module.os, "cpu_count", lambda: 2)
+    with ThreadPoolExecutor(1) as pool:
+        runs = [run_page("toy", seeds=[4, 2], workers=2, pool=pool, broken=broken) for broken in (False, True)]
+        assert pool.submit(int).result() == 0
+    assert runs[0].results == run_page("toy", seeds=[4, 2]).results
+    assert runs[1].results == run_page("toy", seeds=[4, 2], broken=True).results
 
 
 def test_changes_take_the_type_of_the_default():

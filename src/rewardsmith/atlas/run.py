@@ -6,15 +6,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 from markupsafe import Markup
 
-from rewardsmith._processes import end_with_parent
+from rewardsmith._processes import worker_pool
 from rewardsmith.atlas.criteria import Results, Verdict, seeds_to_judge
 from rewardsmith.atlas.discovery import load_page
 from rewardsmith.atlas.figures import dots, picture, plain
@@ -103,6 +103,7 @@ def run_page(
     world: Mapping[str, str] | None = None,
     broken: bool = False,
     workers: int = 1,
+    pool: Executor | None = None,
     on_seed: Callable[[], None] | None = None,
 ) -> Run:
     """Run a page's experiment once per seed and judge the results.
@@ -113,6 +114,7 @@ def run_page(
         world: parameters to change, as text; see `changed_world`.
         broken: run the page's declared ablation.
         workers: processes that run seeds at the same time; at most one per seed and per core of this machine.
+        pool: what `worker_pool` returned, for several pages; else each call starts processes of its own.
         on_seed: called after every seed, such as to move a progress bar.
     """
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
@@ -121,7 +123,7 @@ def run_page(
     given = changed_world(loaded, world or {})
     started = time.perf_counter()
     rows = []
-    for row in _rows(loaded, seeds, given, broken=broken, workers=workers):
+    for row in _rows(loaded, seeds, given, broken=broken, workers=workers, pool=pool):
         rows.append(row)
         if on_seed:
             on_seed()
@@ -139,7 +141,7 @@ def run_page(
 
 
 def _rows(
-    loaded: LoadedPage, seeds: Sequence[int], world: Any, *, broken: bool, workers: int
+    loaded: LoadedPage, seeds: Sequence[int], world: Any, *, broken: bool, workers: int, pool: Executor | None
 ) -> Iterator[dict[str, float]]:
     """One dict per seed, in order; seeds that a page runs side by side share a worker."""
     workers = max(1, min(workers, os.cpu_count() or 1, len(seeds)))
@@ -149,7 +151,7 @@ def _rows(
         for job in jobs:
             yield from _some_seeds(*job)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as executor:
+    with nullcontext(pool) if pool else worker_pool(workers) as executor:
         for done in [executor.submit(_some_seeds, *job) for job in jobs]:
             yield from done.result()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewardsmith._processes import worker_pool
 from rewardsmith.cli.shell import AsJson, explained_errors
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def run_command(
     Exit code 0: every page passed. 1: one did not, as every ablation should. 2: usage. Changed worlds do not count.
     """
     passed = []
-    with explained_errors("nothing was kept"):
+    with explained_errors("nothing was kept"), worker_pool(workers) as pool:
         chosen = _seeds(seeds, seed_start, n_seeds)
         pairs = [change.partition("=") for change in changes or ()]
         for name, equals, value in pairs:
@@ -153,7 +154,7 @@ def run_command(
             worlds = [given, *({**given, **one} for one in page.changed if changed)]
             for place, world in enumerate(worlds):
                 try:
-                    run = _with_progress(page.slug, chosen, world=world, broken=ablation, workers=workers)
+                    run = _with_progress(page.slug, chosen, world=world, broken=ablation, workers=workers, pool=pool)
                 except (RuntimeError, ZeroDivisionError) as error:
                     if not world:
                         raise
@@ -191,7 +192,7 @@ def build_command(
 
     Every finished run is kept, so the same command resumes.
     """
-    with explained_errors("the results so far were kept; resume with the same command"):
+    with explained_errors("the results so far were kept; resume with the same command"), worker_pool(workers) as pool:
         from tempfile import TemporaryFile
 
         from rewardsmith.atlas.results import complete, lacking, read_results
@@ -213,7 +214,7 @@ def build_command(
                     typer.echo(f"Stale: the code of page {page.slug} changed after its results ran.", err=True)
             else:
                 seeds_of_page = asked or next((r.seeds for r in held.runs.values()), _seeds(None, seed_start, 3))
-                run = partial(_with_progress, page.slug, seeds_of_page, workers=workers)
+                run = partial(_with_progress, page.slug, seeds_of_page, workers=workers, pool=pool)
                 held = complete(folder, page, seeds=asked, run=run)
                 said = "; ".join(f"{name} {'not ' * (not r.verdict.passed)}passed" for name, r in held.runs.items())
                 typer.echo(f"[{place}/{len(chosen)}] {page.slug}: {said}", err=True)
