@@ -13,12 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores; more threads would only wait for one another.
 check test models newest engines sweep: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo docs lint check test models newest engines sweep atlas bench clean
+.PHONY: help demo docs pictures lint check test models newest engines sweep atlas bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     audit published rewards, see one hacked, repair it, write the report (installs on first use)"
 	@echo "make docs     the site of guides, reference and atlas in site/; open site/index.html"
+	@echo "make pictures the pictures of docs/images by today's code; half an hour, and chromium"
 	@echo "make test     lint, types, layout, doctests and all tests (installs on first use)"
 	@echo "make check    the same without the slow tests and without the newest packages"
 	@echo "make newest   test today's newest packages, and pin them in constraints-newest.txt"
@@ -56,6 +57,9 @@ demo: .venv/.installed
 docs: .venv/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html"
+
+pictures: .venv/.installed
+	$(BIN)/python -m examples.pictures
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -303,6 +303,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return match[1] + target.relative_to(ROOT / "docs").as_posix()
         return match[1] + places.get(target, match[2])
 
+    # A reader may choose other colors here than those of the system, which alone decides within <picture>.
+    pair = r'<picture>\s*<source [^>]*srcset="([^"]+)">\s*<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
+    markdown = re.sub(pair, r"![\3](\1#only-dark)\n![\3](\2#only-light)", markdown)
     pieces = re.split(r"(^```.*?^```|^::: .*?$)", markdown, flags=re.DOTALL | re.MULTILINE)
     for i in range(0, len(pieces), 2):
         pieces[i] = re.sub(r"(\]\(|(?:src|srcset)=\")([^)#\"\s:]+)", local, pieces[i])

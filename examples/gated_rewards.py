@@ -24,8 +24,8 @@ credit = partial(step_credit, baseline="group")  # a price per token would pay f
 WEIGHT = 0.5
 RECIPES = {
     "outcome": Recipe(outcome, advantage=leave_one_out),
-    "outcome + form": Recipe(outcome, steps=form.then(add_outcome, rewards=outcome, weight=WEIGHT), advantage=credit),
-    "form gated by outcome": Recipe(
+    "outcome + lines": Recipe(outcome, steps=form.then(add_outcome, rewards=outcome, weight=WEIGHT), advantage=credit),
+    "outcome + lines, gated": Recipe(
         outcome,
         steps=form.then(gate_by_outcome, rewards=outcome, weight=WEIGHT),
         advantage=credit,

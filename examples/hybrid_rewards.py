@@ -32,13 +32,13 @@ RECIPES = {
 
 
 def measure(rows: Rows) -> dict[str, float]:
-    """Gold on each kind of prompt, how many answers are in form, and how long they are."""
+    """Gold on each kind of prompt, how many answers have the format, and how long they are."""
     gold = TASK.gold(rows["prompts"], rows["completions"])
     kinds = {k: [g for g, t in zip(gold, rows["task"], strict=True) if t == k] for k in ("sum", "open")}
     return {
         "sums right": sum(kinds["sum"]) / max(len(kinds["sum"]), 1),
         "open quality": sum(kinds["open"]) / max(len(kinds["open"]), 1),
-        "in form": sum(in_form(rows["completions"])) / len(gold),
+        "right format": sum(in_form(rows["completions"])) / len(gold),
         "tokens": sum(rows["lengths"]) / len(gold),
     }
 
@@ -55,6 +55,6 @@ if __name__ == "__main__":
     present(
         "hybrid_rewards",
         run,
-        title="Sums to the checker, the rest to the judge",
-        bounded=["sums right", "open quality", "in form"],
+        title="Sums to a verifier, the rest to a judge",
+        bounded=["sums right", "open quality", "right format"],
     )

@@ -5,6 +5,7 @@ penalty for right answers, and what of all that the advantage would cancel.
 """
 
 from examples.support import IMAGES
+from rewardsmith._pictures import picture_svg
 from rewardsmith.advantages import group_centered, rank_filter
 from rewardsmith.recipes import Recipe, column, combine, source
 from rewardsmith.rewards import exact_number, think_format
@@ -39,8 +40,8 @@ recipe = Recipe(
 def main() -> None:
     """Print the recipe and save its picture."""
     print(recipe)
-    path = IMAGES / "recipe.png"
-    recipe.draw().savefig(path, dpi=110)
+    path = IMAGES / "recipe.svg"
+    path.write_text(picture_svg(recipe.draw()), encoding="utf-8")
     print(f"Drawn: {path}")
 
 

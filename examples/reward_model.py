@@ -71,7 +71,7 @@ def measure(reward: RewardEnsemble, rows: Rows) -> dict[str, float]:
     paid = [score for score in reward.score(rows["prompts"], rows["completions"]) if score is not None]
     gold = arithmetic_gold(rows["prompts"], rows["completions"])
     return {
-        "what it is paid (proxy)": sum(paid) / max(len(paid), 1),
+        "reward (proxy)": sum(paid) / max(len(paid), 1),
         "right answers (gold)": sum(right or 0.0 for right in gold) / len(gold),
         "tokens": sum(rows["lengths"]) / len(gold),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +21,14 @@ from transformers.utils import logging
 from trl import GRPOConfig  # type: ignore[attr-defined]
 
 from examples.watch import Rows, Watch, table
-from rewardsmith._pictures import HOUSE_STYLE
+from rewardsmith._pictures import HOUSE_STYLE, picture_svg
+from rewardsmith.cli.demo.training import draw_curve
 from rewardsmith.data import segment_steps
 from rewardsmith.engines.trl import GRPOTrainer
 from rewardsmith.worlds import ArithmeticLM
 from rewardsmith.worlds.arithmetic_lm import Task
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images" / "examples"
-COLORS = ("#0f766e", "#b45309", "#4338ca", "#be185d", "#57534e")
-SMOOTH = 8  # steps per drawn point
 LINES = partial(segment_steps, separator="\n")
 Panels = dict[str, dict[str, list[float]]]
 """quantity → arm → a value per training step"""
@@ -114,23 +114,26 @@ def draw(
         panels: quantity → arm → a value per training step.
         bounded: quantities whose axis runs from 0 to 1.
     """
-    with rc_context(fname=HOUSE_STYLE):
-        figure = Figure(figsize=(3.5 * len(panels) + 0.4, 3.1), layout="constrained")
-        figure.suptitle(title, fontsize=11)
-        for axes, (quantity, arms) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-        ):
-            for color, (arm, curve) in zip(COLORS, arms.items(), strict=False):
-                starts = range(0, len(curve) - SMOOTH + 1, SMOOTH)
-                means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in starts]
-                axes.plot(range(len(curve)), curve, color=color, alpha=0.18, linewidth=0.7)
-                axes.plot([i + SMOOTH / 2 for i in starts], means, color=color, linewidth=2, label=arm)
+    rows = 1 if len(panels) < 3 else 2
+    columns = math.ceil(len(panels) / rows)
+    with rc_context({"font.size": 9, "axes.titlesize": 10}, fname=HOUSE_STYLE):
+        figure = Figure(figsize=(2.9 * columns, 2.3 * rows + 0.5), layout="constrained")
+        figure.suptitle(title)
+        cells = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes, (quantity, arms) in zip(cells, panels.items(), strict=False):
+            for place, (arm, curve) in enumerate(arms.items()):
+                draw_curve(axes, curve, color=f"C{place}", label=arm)
             axes.set(title=quantity, xlabel="training step")
             if quantity in bounded:
                 axes.set_ylim(-0.03, 1.03)
-        figure.axes[0].legend(frameon=False, fontsize=8)
-        path = IMAGES / f"{name}.png"
+        lines, arms_drawn = cells[0].get_legend_handles_labels()
+        if len(panels) < len(cells):
+            cells[-1].set_axis_off()
+            cells[-1].legend(lines, arms_drawn, loc="center")
+        else:
+            figure.legend(lines, arms_drawn, loc="outside lower center", ncols=len(lines))
+        path = IMAGES / f"{name}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        path.write_text(picture_svg(figure), encoding="utf-8")
     print(f"Drawn: {path}")
     return path

@@ -40,8 +40,8 @@ def themed_svg(svg: str) -> str:
     return svg[:end] + style + svg[end:]
 
 
-def picture_uri(figure: Figure) -> str:
-    """Return a figure as a `data:` address of an SVG image: sharp, in the reader's theme, sealed off from the page.
+def picture_svg(figure: Figure) -> str:
+    """Return a figure as an SVG image in the reader's theme.
 
     The same figure gives the same bytes: no date, identifiers from a fixed salt.
     """
@@ -50,5 +50,9 @@ def picture_uri(figure: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "rewardsmith"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = themed_svg(buffer.getvalue())
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode("ascii")
+    return themed_svg(buffer.getvalue())
+
+
+def picture_uri(figure: Figure) -> str:
+    """Return a figure as a `data:` address of an SVG image: sharp, in the reader's theme, sealed off from the page."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture_svg(figure).encode()).decode("ascii")

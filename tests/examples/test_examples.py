@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,9 @@ def test_an_example_is_a_page_that_says_how_it_is_run_and_has_its_picture_in_the
     assert text.startswith(f'"""make .venv/.installed && .venv/bin/python -m examples.{name}\n')
     assert len(text.splitlines()) <= 110
     guide = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
-    assert f"images/examples/{name}.png" in guide
+    (picture,) = re.findall(rf"\]\((images/examples/{name}\.(?:svg|png))\)", guide)
     assert f"-m examples.{name}" in guide
-    assert (ROOT / "docs" / "images" / "examples" / f"{name}.png").is_file()
+    assert (ROOT / "docs" / picture).is_file()
 
 
 def test_there_are_examples():

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 1.55, 0.62  # of a box, where columns are 2.15 apart and rows 1
-COLUMN = 2.15
+WIDTH, HEIGHT = 1.68, 0.62  # of a box, where columns are 2.5 apart and rows 1
+COLUMN = 2.5
 COLORS: dict[Scope, str] = {"row": "#e7eef7", "prompt": "#fdebc8", "batch": "#f9d3c5", "run": "#e6d8ef"}
 SEES: dict[Scope, str] = {"row": "one row", "prompt": "a prompt's group", "batch": "the batch", "run": "the run so far"}
 
@@ -78,7 +78,7 @@ def draw(
                 box.y += 0.5
         taken.setdefault(box.x, []).append(box.y)
     depth, rows = max(box.x for box in boxes) / COLUMN, max(box.y for box in boxes)
-    figure = Figure(figsize=(1.9 * (depth + 1) + 0.4, 0.95 * (rows + 1) + 0.8), layout="constrained")
+    figure = Figure(figsize=(1.5 * (depth + 1) + 0.2, 0.85 * (rows + 1) + 0.8), layout="constrained")
     axes = figure.subplots()
     for box in boxes:
         style: dict[str, Any] = {"linestyle": "--", "edgecolor": "#9a9a9a"} if box.faint else {"edgecolor": "#4a5568"}
@@ -86,8 +86,10 @@ def draw(
         shape = "round,pad=0.02,rounding_size=0.28" if box.source else "round,pad=0.02,rounding_size=0.06"
         face = "white" if box.source else COLORS[box.scope]
         axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=shape, facecolor=face, zorder=2, **style))
-        label = "\n".join(fill(line, 24) for line in box.label.split("\n")) + ("\n(cancels)" if box.faint else "")
-        font: Any = {"fontsize": 7.5 if label.count("\n") < 3 else 6.0, "color": "#777" if box.faint else "#1a202c"}
+        size, letters = (7.5, 18) if box.label.count("\n") < 3 else (6.0, 20)  # a long name breaks at "_"
+        lines = [fill(line.replace("_", "_ "), letters).replace("_ ", "_") for line in box.label.split("\n")]
+        label = "\n".join(lines) + ("\n(cancels)" if box.faint else "")
+        font: Any = {"fontsize": size, "color": "#777" if box.faint else "#1a202c"}
         axes.text(box.x, box.y, label, ha="center", va="center", zorder=3, **font)
         for start, name in box.inputs:
             _draw_arrow(axes, start, box, name, boxes)
@@ -104,7 +106,7 @@ def _draw_arrow(axes: Axes, start: Box, end: Box, name: str, boxes: list[Box]) -
     from matplotlib.path import Path
 
     tail, head = (start.x + WIDTH / 2 + 0.02, start.y), (end.x - WIDTH / 2 - 0.02, end.y)
-    route, middle = [tail, head], (0.45 * tail[0] + 0.55 * head[0], 0.45 * tail[1] + 0.55 * head[1])
+    route, middle = [tail, head], ((tail[0] + head[0]) / 2, (tail[1] + head[1]) / 2)
     if any(_in_the_way(box, tail, head) for box in boxes):  # drawn above the boxes between
         tail, head = (start.x, start.y - HEIGHT / 2 - 0.02), (end.x, end.y - HEIGHT / 2 - 0.02)
         top = min(tail[1], head[1]) - 0.3 - 0.15 * (end.x - start.x) / COLUMN
@@ -120,7 +122,7 @@ def _draw_arrow(axes: Axes, start: Box, end: Box, name: str, boxes: list[Box]) -
     )
     if name:
         around = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        font: dict[str, Any] = {"fontsize": 6.5, "style": "italic", "color": "#4a5568", "bbox": around}
+        font: dict[str, Any] = {"fontsize": 6.0, "style": "italic", "color": "#4a5568", "bbox": around}
         axes.text(*middle, name, ha="center", va="center", zorder=4, **font)
 
 

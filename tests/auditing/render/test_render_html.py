@@ -210,6 +210,13 @@ def test_a_section_shows_its_paragraphs_picture_and_table():
     assert "<td>–</td>" in page
 
 
+def test_a_wide_table_of_a_section_names_each_value_where_a_phone_stacks_them():
+    section = Section("Training", table=(["arm", "first", "last", "gold"], [["kept", 0.5, "1", "<2>"]]))
+    page = render_html([clean_report()], sections=[section])
+    assert '<td data-name="arm">kept</td><td class="num" data-name="first">0.5</td>' in page
+    assert '<td data-name="gold">&lt;2&gt;</td>' in page
+
+
 def test_a_section_refuses_a_ragged_table():
     with pytest.raises(ValueError, match=r"row 0 of the table in 'T' has 1 cells under 2 headings. Give every row"):
         Section("T", table=(["a", "b"], [["only one"]]))

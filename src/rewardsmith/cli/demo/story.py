@@ -76,7 +76,7 @@ def tell(out: Path, *, seed: int, steps: int, n_tasks: int | None) -> None:
             f"exploits. In the second it is trained on the reward that the audit advised.\n\nThe advice: {advice}",
             pictures=draw(arms),
             caption="Reward and true score at every training step; thick lines are means over eight steps.",
-            table=(["arm", "reward, first 20 steps", "last 20", "true score, first 20 steps", "last 20"], rows),
+            table=(["arm", "reward, first 20 steps", "reward, last 20", "gold, first 20 steps", "gold, last 20"], rows),
         ),
         Section(
             title="What the trained policies write",

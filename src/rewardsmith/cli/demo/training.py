@@ -13,6 +13,7 @@ from rewardsmith.data import Row
 from rewardsmith.worlds import ArithmeticLM, arithmetic_gold
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GROUP, BATCH, MAX_TOKENS = 8, 64, 16
@@ -97,11 +98,16 @@ def draw(arms: Sequence[Arm]) -> list[Figure]:
                 (arm.proxy, "reward (proxy)", "#2f6db3"),
                 (arm.gold, "true score (gold)", "#b7791f"),
             ):
-                axes.plot(range(len(curve)), curve, color=color, alpha=0.2, linewidth=0.8)
-                points = [i + SMOOTH / 2 for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
-                means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in range(0, len(curve) - SMOOTH + 1, SMOOTH)]
-                axes.plot(points, means, color=color, linewidth=2, label=label)
+                draw_curve(axes, curve, color=color, label=label)
             axes.set(title=arm.name, xlabel="training step", ylabel="mean over the batch", ylim=(-0.03, 1.03))
             figure.legend(loc="outside lower center", ncols=2, fontsize=10)
             figures.append(figure)
     return figures
+
+
+def draw_curve(axes: Axes, curve: Sequence[float], *, color: str, label: str) -> None:
+    """Draw a value per training step as a faint line, and its means over eight steps as a thick one."""
+    starts = range(0, len(curve) - SMOOTH + 1, SMOOTH)
+    means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in starts]
+    axes.plot(range(len(curve)), curve, color=color, alpha=0.2, linewidth=0.8)
+    axes.plot([i + SMOOTH / 2 for i in starts], means, color=color, linewidth=2, label=label)
