@@ -21,7 +21,7 @@ from rewardsmith.measures.source_scales import (
     weighted_table,
 )
 from rewardsmith.scoring import SourceSet
-from rewardsmith.scoring.calling import pseudo_ids
+from rewardsmith.scoring.arguments import pseudo_ids
 from rewardsmith.types import named_by
 
 ALIVE = 0.2  # least share of groups within which a source with signal varies

@@ -4,7 +4,8 @@ Importing this package loads neither torch nor a verifier's libraries, because e
 """
 
 from rewardsmith.scoring.blocks import LocalEngine
-from rewardsmith.scoring.contracts import contract_of, from_openrlhf, from_plain, from_verl
+from rewardsmith.scoring.called import from_openrlhf, from_plain, from_verl
+from rewardsmith.scoring.contracts import contract_of
 from rewardsmith.scoring.exports import to_openrlhf, to_trl, to_verl
 from rewardsmith.scoring.files import score_file
 from rewardsmith.scoring.loading import load_reward, load_target

@@ -16,7 +16,8 @@ from rewardsmith.data import Row
 from rewardsmith.data.records import records_of
 from rewardsmith.data.rows import as_row
 from rewardsmith.errors import RowsError
-from rewardsmith.scoring.calling import CONCURRENCY, ignore, is_model
+from rewardsmith.scoring.arguments import ignore
+from rewardsmith.scoring.calling import CONCURRENCY, is_model
 from rewardsmith.scoring.journal import sealed, unsealed
 from rewardsmith.scoring.keys import keys_of
 from rewardsmith.scoring.score_rows import in_either_form

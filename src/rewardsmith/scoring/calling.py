@@ -11,18 +11,16 @@ import inspect
 import logging
 import math
 import pickle
-import re
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-from rewardsmith.data import completion_text
-from rewardsmith.scoring.contracts import PerRow, is_async, signature_of
+from rewardsmith.scoring.arguments import ignore, pseudo_ids, trainer_state
+from rewardsmith.scoring.called import PerRow
+from rewardsmith.scoring.contracts import is_async, signature_of
 from rewardsmith.scoring.work import Reply, RowParts, Scored
-from rewardsmith.types import Completion
 
 logger = logging.getLogger(__name__)
 
@@ -215,6 +213,10 @@ class Caller:
         named = {*self.signature.keywords, *self.signature.positional}
         self._wants_ids = "completion_ids" in named or (self.signature.takes_any and _reads_extras(self.call))
 
+    @cached_property
+    def _trainer_state(self) -> Any:
+        return trainer_state(real="trainer_state" in (*self.signature.keywords, *self.signature.positional))
+
     def arguments(self, rows: Sequence[RowParts]) -> dict[str, Any]:
         """Return all arguments that TRL would offer for these rows, before unaccepted ones are left out."""
         names = dict.fromkeys(chain.from_iterable(row[2] for row in rows))
@@ -227,7 +229,7 @@ class Caller:
             **available,
             "prompts": [row[0] for row in rows],
             "completions": completions,
-            "trainer_state": None,
+            "trainer_state": self._trainer_state,
             "log_extra": ignore,
             "log_metric": ignore,
         }
@@ -341,10 +343,6 @@ async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
     return result
 
 
-def ignore(*args: Any, **kwargs: Any) -> None:
-    """Do nothing, in place of the trainer's `log_extra` and `log_metric`."""
-
-
 def copy_of(value: Any) -> Any:
     """Return an independent copy, the same as a worker process would get."""
     return pickle.loads(pickle.dumps(value))
@@ -363,28 +361,3 @@ def same(now: Any, then: Any) -> bool:
     if isinstance(now, str | int | bytes | None):
         return bool(now == then)
     return pickle.dumps(now) == pickle.dumps(then)
-
-
-class _Ids(dict[str, int]):
-    def __missing__(self, piece: str) -> int:
-        if len(self) > 100_000:
-            self.clear()
-        found = self[piece] = zlib.crc32(piece.encode("utf-8", "surrogatepass")) % 50_000
-        return found
-
-
-_IDS = _Ids()
-_PIECES = re.compile(r" ?\w{1,8}| ?[^\w\s]|\s{1,8}")
-
-
-def pseudo_ids(completion: Completion) -> list[int]:
-    """Return substitutes for token ids, for rewards that count tokens or look for repeats without a tokenizer.
-
-    A piece is up to 8 letters or digits, one mark, or a run of whitespace; its id is CRC-32 modulo 50 000. The number
-    of pieces is near that of real tokenizers on English; ids can only be compared for equality. Rows with a
-    `completion_ids` column use that instead.
-
-    >>> len(pseudo_ids("The answer is 4.")), pseudo_ids("go go")[1] == pseudo_ids("so go")[1]
-    (5, True)
-    """
-    return list(map(_IDS.__getitem__, _PIECES.findall(completion_text(completion))))

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from rewardsmith.data import Row
 from rewardsmith.data.rows import number_columns
+from rewardsmith.scoring.arguments import pseudo_ids
 from rewardsmith.scoring.blocks import Results
-from rewardsmith.scoring.calling import pseudo_ids
 from rewardsmith.scoring.loading import load_reward
 from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
 from rewardsmith.types import named_by

@@ -1,59 +1,91 @@
-"""Read the signatures of published rewards as TRL's contract: `f(prompts, completions, **columns)`.
+"""Call contracts: which parameters an engine passes to a reward, how a row fills them, how its result is read.
 
-TRL calls a reward once per batch; the others are called once per row, so their rows fail one at a time.
+`CONTRACTS` is the table. A function's contract is the first whose marks are among its parameters. `scoring.called`
+calls it, so that the rest of the library sees TRL's contract, `f(prompts, completions, **columns)`.
 
-    trl            f(prompts?, completions?, completion_ids?, **columns) -> one number or None per row
-    plain          f(prompt, completion, **columns) -> number or None
-    verl           compute_score(data_source, solution_str, ground_truth, extra_info=None) -> number or {"score": ...}
-    openrlhf       reward_func(queries, prompts, labels) -> {"rewards": ...} or tensor; a query is prompt + completion
-    reasoning-gym  dataset.score_answer(answer, entry) -> number
-    process        f(prompts?, completions?, steps, **columns) -> per row a list of numbers, one per step
-
-A process reward has the parameters of a TRL reward; it differs in returning step scores (`process_target`). Per-row
-contracts get prompts and completions as plain text. All but reasoning-gym may be async.
+A batch contract is called once per batch. The others are called once per row, so their rows fail one at a time. All but
+reasoning-gym may be async. A process reward has the parameters of a TRL reward; it differs in returning step scores
+(`process_target`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
-from typing import Any, Literal, NamedTuple
+from operator import attrgetter, methodcaller
+from typing import Any, NamedTuple
 
-from rewardsmith.data import completion_text, text_of
 from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.describe import describe
 from rewardsmith.errors import TargetError
-from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
-from rewardsmith.types import Completion, Text
+from rewardsmith.scoring.arguments import Call, Options, Parser
 
-Contract = Literal["trl", "plain", "verl", "openrlhf", "reasoning-gym", "process"]
-
-PROMPT_NAMES = ("prompt", "question", "query", "instruction", "problem")
-COMPLETION_NAMES = ("completion", "response", "output", "generation", "text")
+PROMPT_NAMES = ("prompt", "question", "query", "instruction", "problem", "prompt_str", "input")
+COMPLETION_NAMES = (
+    *("completion", "response", "output", "generation", "text", "model_output", "model_response", "predict_str"),
+    *("predict", "prediction", "pred", "generated_text", "llm_solution", "llm_output", "response_str", "output_text"),
+    *("solution_text", "candidate", "reply"),
+)
 ANSWER_PARAMETERS = frozenset(
     (
         *ANSWER_NAMES,
         *(name + "s" for name in ANSWER_NAMES),
-        *("expected", "expected_answer", "correct_answer", "gold_answer", "gold_answers"),
-        *("reference_solution", "reference_solutions"),
+        *("expected", "expected_answer", "expected_output", "correct_answer", "gold_answer", "gold_answers"),
+        *("golden_answers", "reference_solution", "reference_solutions", "gt", "gt_answer", "test_cases"),
     )
 )
 """Parameter names that receive the `answer` column if the rows have no column of that name."""
-
-_GIVEN: dict[Contract, tuple[str, ...]] = {
-    "trl": ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"),
-    "plain": (*PROMPT_NAMES, *COMPLETION_NAMES),
-    "verl": ("data_source", "solution_str", "ground_truth", "extra_info"),
-    "openrlhf": ("queries", "prompts", "labels"),
-    "reasoning-gym": ("answer",),
-}
+SCORES = ("score", "reward", "overall", "value", "rewards")
+"""Keys or attributes of a result that hold the score, best first."""
 ACCEPTED = (
-    "TRL f(completions, **columns), plain f(prompt, completion), "
-    "verl f(data_source, solution_str, ground_truth, extra_info=None), OpenRLHF f(queries, prompts, labels)"
+    "TRL f(completions, **columns), plain f(prompt, completion, answer), verl f(data_source, solution_str, "
+    "ground_truth, extra_info=None), or another of docs/audit.md"
 )
+
+
+Fillers = Mapping[str, Callable[[Call], Any]]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How an engine calls a reward.
+
+    shown: the signature, for messages.
+    marks: sets of parameter names. A function with all names of one set is called so, unless it has one of `unless`.
+    gives: parameter → its value for a row.
+    shared: parameter → its value for a whole call.
+    lacking: parameter → what it gets if it has no default and no column has its name.
+    batch: called once per batch, with a list for each of `gives`.
+    columns: the row's columns are passed too.
+    usual: those of `gives` that `**kwargs` receives; empty for all.
+    positional: passed by position, in this order.
+    forms: of prompt and completion, best first; the next is tried if the reward cannot read the one before.
+    scores: as `SCORES`.
+    """
+
+    name: str
+    shown: str
+    marks: tuple[set[str], ...]
+    gives: Fillers
+    shared: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    lacking: Fillers = field(default_factory=dict)
+    unless: Collection[str] = ()
+    batch: bool = False
+    columns: bool = False
+    usual: Collection[str] = ()
+    positional: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ("given",)
+    scores: tuple[str, ...] = SCORES
+
+    def missing(self, signature: Signature, columns: Collection[str] = ()) -> list[str]:
+        """Return the parameters without a default that neither the engine nor a column fills."""
+        given = {*self.gives, *self.shared, *self.lacking, *(columns if self.columns else ())}
+        aliased = signature.aliases({*given, *columns}) if self.columns else []
+        required = signature.required[len(self.positional) :]
+        return [name for name in required if name not in given and name not in aliased]
 
 
 class Signature(NamedTuple):
@@ -130,8 +162,70 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def contract_of(function: Callable[..., Any]) -> Contract:
-    """Return the contract of `function`, by the names of its parameters.
+# fmt: off
+ASKED, TEXT, PROMPT, COMPLETION = map(attrgetter, ("asked", "text", "prompt", "completion"))
+EXTRA: Fillers = {"data_source": lambda row: row.columns.get("data_source") or "",
+                  "extra_info": lambda row: row.column("extra_info", {})}
+VERL: Fillers = {"solution_str": Call.sequence, "ground_truth": Call.truth, **EXTRA}
+VERIFIERS: Fillers = {"prompt": PROMPT, "completion": COMPLETION, "answer": methodcaller("column", "answer", ""),
+                      "state": Call.state, "info": lambda row: row.column("info", {}),
+                      "task": methodcaller("column", "task", "default")}
+EITHER = ("given", "messages", "text")
+CONTRACTS = (
+    Contract("areal", "AReaL f(prompt, completions, prompt_ids, completion_ids, **row)",
+             ({"prompt", "completions"}, {"prompt_ids"}), unless=("prompts",), columns=True,
+             gives={"prompt": ASKED, "completions": TEXT, "prompt_ids": Call.prompt_ids,
+                    "completion_ids": Call.completion_ids}),
+    Contract("verl-batch", "verl f(data_sources, solution_strs, ground_truths, extra_infos)", ({"solution_strs"},),
+             batch=True, gives={f"{name}s": fill for name, fill in VERL.items()}),
+    Contract("verl", "verl f(data_source, solution_str, ground_truth, extra_info=None)", ({"solution_str"},),
+             gives=VERL, lacking=dict.fromkeys(("reward_router_address", "reward_model_tokenizer"), lambda row: None)),
+    Contract("easyr1-batch", "EasyR1 f(reward_inputs)", ({"reward_inputs"},), batch=True,
+             positional=("reward_inputs",), gives={"reward_inputs": Call.reward_input}),
+    Contract("easyr1", "EasyR1 f(reward_input)", ({"reward_input"},),
+             positional=("reward_input",), gives={"reward_input": Call.reward_input}),
+    Contract("openrlhf", "OpenRLHF f(queries, prompts, labels)", ({"queries"},),  # it passes lists of one row
+             positional=("queries", "prompts", "labels"), scores=("rewards", *SCORES),
+             gives={"queries": lambda row: [row.asked + row.text], "prompts": lambda row: [row.asked],
+                    "labels": lambda row: [row.label()]}),
+    Contract("slime-batch", "slime and miles f(args, samples)", ({"args", "samples"},), batch=True,
+             positional=("args", "samples"), shared={"args": Options}, gives={"samples": Call.sample}),
+    Contract("slime", "slime and miles f(args, sample)", ({"args", "sample"},),
+             positional=("args", "sample"), shared={"args": Options}, gives={"sample": Call.sample}),
+    Contract("rllm", "rLLM f(task_info, action)", ({"task_info"},),
+             gives={"task_info": Call.task_info, "action": TEXT}),
+    Contract("ragen", "RAGEN f(action, ground_truth) or f(prediction, label)",
+             ({"action", "ground_truth"}, {"prediction", "label"}), scores=(*SCORES, "is_correct"),
+             gives={"action": TEXT, "prediction": TEXT, "ground_truth": Call.truth, "label": Call.label}),
+    Contract("verifiers-group", "verifiers f(prompts, completions, answers, states)", ({"states"}, {"infos"}),
+             batch=True, forms=EITHER, shared={"parser": Parser},
+             gives={f"{name}s": fill for name, fill in VERIFIERS.items()}),
+    Contract("verifiers", "verifiers f(prompt, completion, answer, state, parser, info, task)",
+             ({"parser"}, {"state"}, {"completion", "info"}, {"completion", "task"}),
+             unless=("completions", "target", "action", "obs"), columns=True, forms=EITHER, shared={"parser": Parser},
+             gives=VERIFIERS),
+    Contract("eval-protocol", "eval-protocol f(messages, ground_truth, **columns)", ({"messages"},),
+             unless=("completions",), columns=True,
+             gives={"messages": Call.messages, "ground_truth": Call.truth,
+                    "original_messages": lambda row: row.messages()[:-1]}),
+    Contract("trl", "TRL f(completions, **columns)",
+             ({"completions"}, {"completion_ids"}, {"environments"}, {"trainer_state"}), batch=True, columns=True,
+             shared=dict.fromkeys(("trainer_state", "log_extra", "log_metric"), Options),  # calling.Caller's are used
+             gives={"prompts": PROMPT, "completions": COMPLETION, "completion_ids": Call.completion_ids}),
+    Contract("plain", "plain f(prompt, completion, answer)", tuple({name} for name in COMPLETION_NAMES), columns=True,
+             usual=("prompt", "completion"), forms=("text", "messages"), lacking=EXTRA,
+             gives={**{name: methodcaller("prompt_or", name) for name in PROMPT_NAMES},
+                    **dict.fromkeys(COMPLETION_NAMES, COMPLETION)}),
+    Contract("reasoning-gym", "reasoning-gym score_answer(answer, entry)", (), columns=True, gives={"answer": TEXT}),
+)
+# fmt: on
+TABLE = {contract.name: contract for contract in CONTRACTS}
+ANSWERED = frozenset(TABLE) - {"areal", "eval-protocol", "plain", "trl", "verifiers", "verifiers-group"}
+"""Contracts whose engine passes a ground truth to every reward."""
+
+
+def contract_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function's contract, by the names of its parameters.
 
     >>> contract_of(lambda data_source, solution_str, ground_truth, extra_info=None: 1.0)
     'verl'
@@ -139,138 +233,39 @@ def contract_of(function: Callable[..., Any]) -> Contract:
     Raises:
         TargetError: no contract fits.
     """
-    if isinstance(function, PerRow):
-        return "trl"
     signature = signature_of(function)
     names = {*signature.positional, *signature.keywords}
-    if "solution_str" in names:
-        return "verl"
-    if "queries" in names:
-        return "openrlhf"
-    if names & {"completions", "completion_ids"} or (signature.takes_any and not signature.required):
+    for contract in CONTRACTS:
+        if any(mark <= names for mark in contract.marks) and names.isdisjoint(contract.unless):
+            return contract.name
+    if names & {"prompts", "steps"} or (signature.takes_any and not signature.required):
         return "trl"
-    if names & set(COMPLETION_NAMES):
-        return "plain"
-    if names & {"prompts", "steps"}:
-        return "trl"
+    nearest = max(
+        (contract for contract in CONTRACTS if contract.marks),
+        key=lambda contract: (len(names & contract.gives.keys()), -len(contract.missing(signature))),
+    )
+    hint = ACCEPTED
+    if names & nearest.gives.keys():
+        missing = [f"`{name}`" for name in nearest.missing(signature) if name not in ANSWER_PARAMETERS]
+        lacks = f"does not pass {', '.join(missing)}" if missing else "passes a completion, but no parameter takes it"
+        hint = f"nearest is {nearest.shown}, which {lacks}"
     listed = ", ".join((*signature.positional, *sorted(signature.keywords))) or "nothing"
     raise TargetError(
-        f"contract_of: {name_of(function)} takes ({listed}), which is no reward signature we know: {ACCEPTED}. "
-        "Rename its parameters to one of these; if it is a factory, call it: `module:factory(option=1)`."
+        f"contract_of: {name_of(function)} takes ({listed}), which is no reward signature we know: {hint}. "
+        "Rename its parameters, or bind an option, `module:name(option=1)`; if it is a factory, call it so."
     )
 
 
-@dataclass(frozen=True)
-class PerRow(SyncOrAsync):
-    """A function of one row as a TRL reward; `call` and `value` are for callers that score row by row.
-
-    If the function is async, the rows of a call run concurrently.
-    """
-
-    function: Callable[..., Any]
-    contract: Contract
-    signature: Signature = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "signature", signature_of(self.function))
-        self.become(is_async=is_async(self.function))
-
-    @property
-    def __name__(self) -> str:  # TRL names its metrics after it
-        return name_of(self.function)
-
-    def call(self, prompt: Text, completion: Completion | None, columns: Mapping[str, Any]) -> Any:
-        """Return the function's own result for one row, or its coroutine."""
-        asked, answered = text_of(prompt), completion_text(completion)
-        if self.contract == "reasoning-gym":
-            return self.function(answer=answered, entry=columns["entry"])
-        if self.contract == "openrlhf":
-            label = columns.get("label") if columns.get("answer") is None else columns["answer"]
-            return self.function([asked + answered], [asked], [label])
-        if self.contract == "verl":
-            truth = columns.get("ground_truth")
-            if truth is None and isinstance(columns.get("reward_model"), Mapping):
-                truth = columns["reward_model"].get("ground_truth")
-            extra_info = columns.get("extra_info")
-            given = {
-                "data_source": columns.get("data_source") or "",
-                "solution_str": answered,
-                "ground_truth": columns.get("answer") if truth is None else truth,
-                "extra_info": {} if extra_info is None else extra_info,
-            }
-        else:
-            given = {**dict.fromkeys(PROMPT_NAMES, asked), **columns, **dict.fromkeys(COMPLETION_NAMES, answered)}
-            given["prompt"] = asked
-            given |= dict.fromkeys(self.signature.aliases(given), columns.get("answer"))
-            if self.signature.takes_any:  # of the names for a prompt or completion, **kwargs gets the usual two
-                spare = {*PROMPT_NAMES[1:], *COMPLETION_NAMES[1:]}.difference(columns, self.signature.keywords)
-                given = {name: value for name, value in given.items() if name not in spare}
-        positional, keywords = self.signature.bind(given)
-        return self.function(*positional, **keywords)
-
-    def value(self, result: Any) -> Any:
-        """Return the reward inside a result: a verl dict's `score`, an OpenRLHF dict's only `rewards`."""
-        if self.contract == "verl" and isinstance(result, Mapping) and "score" in result:
-            return result["score"]
-        if self.contract == "openrlhf":
-            rewards = result["rewards"] if isinstance(result, Mapping) and "rewards" in result else result
-            rewards = rewards.tolist() if hasattr(rewards, "tolist") else rewards
-            return rewards[0] if isinstance(rewards, list | tuple) and len(rewards) == 1 else rewards
-        return result
-
-    @sync_or_async
-    def __call__(self, *, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
-        # TRL also passes arguments that are no columns: trainer_state, log_extra, log_metric.
-        n = len(completions)
-        lists = {name: v for name, v in columns.items() if isinstance(v, list | tuple) and len(v) == n}
-        rows = [{name: values[i] for name, values in lists.items()} for i in range(n)]
-        results = yield [partial(self.call, *row) for row in zip(prompts, completions, rows, strict=True)]
-        return [self.value(result) for result in results]
-
-
-def from_plain(function: Callable[..., float | Awaitable[float | None] | None]) -> PerRow:
-    """Wrap a plain `f(prompt, completion)` or `f(prompt, completion, answer)` as a TRL reward.
-
-    >>> from_plain(lambda prompt, completion, answer: float(completion == answer))(
-    ...     prompts=["2+2?", "1+2?"], completions=["4", "4"], answer=["4", "3"])
-    [1.0, 0.0]
-    """
-    return PerRow(function, "plain")
-
-
-def from_verl(function: Callable[..., Any]) -> PerRow:
-    """Wrap a verl `compute_score` as a TRL reward.
-
-    `ground_truth` is the column of that name, else `reward_model["ground_truth"]`, else `answer`. `data_source` and
-    `extra_info` are the columns, else "" and {}.
-
-    >>> from_verl(lambda data_source, solution_str, ground_truth, extra_info=None: {"score": 0.5})(
-    ...     prompts=["2+2?"], completions=["4"], answer=["4"])
-    [0.5]
-    """
-    return PerRow(function, "verl")
-
-
-def from_openrlhf(function: Callable[..., Any]) -> PerRow:
-    """Wrap an OpenRLHF `reward_func` as a TRL reward; it gets one row per call, by position, as in OpenRLHF.
-
-    >>> from_openrlhf(lambda queries, prompts, labels: {"rewards": [len(queries[0])]})(
-    ...     prompts=["ab"], completions=["cde"], answer=["x"])
-    [5]
-    """
-    return PerRow(function, "openrlhf")
-
-
-def check_columns(reward: Callable[..., Any], columns: Collection[str]) -> None:
-    """Raise TargetError where `reward` needs a parameter that neither its contract nor a column provides."""
-    contract: Contract = reward.contract if isinstance(reward, PerRow) else "trl"
-    signature = reward.signature if isinstance(reward, PerRow) else signature_of(reward)
-    given = {*_GIVEN[contract], *(columns if contract in ("trl", "plain", "reasoning-gym") else ())}
-    aliased = signature.aliases({*given, *columns}) if contract in ("trl", "plain") else []
-    missing = [name for name in signature.required if name not in given and name not in aliased]
-    if missing and contract != "openrlhf":
+def check(name: str, called: str, signature: Signature, columns: Collection[str]) -> None:
+    """Raise TargetError if the reward `name`, in the contract `called`, needs a parameter that nothing provides."""
+    contract = TABLE[called]
+    if missing := contract.missing(signature, columns):
+        listed = ", ".join(f"`{parameter}`" for parameter in missing)
+        lacks = f"but no column has that name (columns: {', '.join(['prompt', 'completion', *sorted(columns)])})"
+        remedy = "Add the column to the rows, or bind the argument with functools.partial"
+        if not contract.columns:
+            lacks, remedy = f"which {contract.shown} does not pass", "Bind the argument with functools.partial"
         raise TargetError(
-            f"check_columns: {name_of(reward)} requires {', '.join(f'`{name}`' for name in missing)}, but no column "
-            f"has that name (columns: {', '.join(['prompt', 'completion', *sorted(columns)])}). "
-            "Add the column to the rows, or bind the argument with functools.partial."
+            f"check_columns: {name} requires {listed}, {lacks}. "
+            f"{remedy}, at the command line as `module:name({missing[0]}=...)`."
         )

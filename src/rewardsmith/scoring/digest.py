@@ -28,7 +28,7 @@ from typing import Any
 
 import rewardsmith
 from rewardsmith.errors import RewardsmithError
-from rewardsmith.scoring.contracts import PerRow
+from rewardsmith.scoring.called import Called
 from rewardsmith.scoring.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:
     waiting, seen, head = [reward], {id(reward)}, True
     while waiting and len(seen) < MOST_PARTS:
         part = waiting.pop()
-        if not isinstance(part, partial | MethodType | PerRow | Mapping | list | tuple):
+        if not isinstance(part, partial | MethodType | Called | Mapping | list | tuple):
             own = [part.__module__] if isinstance(part, FunctionType) else []
             found = [path for name in own if (path := _file_of(name)) is not None] if own else _homes_of(type(part))
             paths.update(path for path in found if head or not _is_installed(path))
@@ -128,7 +128,7 @@ def _inside(part: Any) -> Iterator[Any]:
         yield from (*part.args, *part.keywords.values(), part.func)
     elif isinstance(part, MethodType):
         yield from (part.__func__, part.__self__)
-    elif isinstance(part, PerRow):
+    elif isinstance(part, Called):
         yield part.function
     elif isinstance(part, Mapping):
         yield from part.values()

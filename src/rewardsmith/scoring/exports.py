@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 from rewardsmith.data.rows import without_end_tokens
-from rewardsmith.scoring.calling import awaited, ignore, reasoned, verdict
+from rewardsmith.scoring.arguments import ignore
+from rewardsmith.scoring.calling import awaited, reasoned, verdict
 from rewardsmith.scoring.contracts import is_async, name_of, signature_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 

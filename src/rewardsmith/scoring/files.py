@@ -21,9 +21,9 @@ from rewardsmith.data.keys import is_missing
 from rewardsmith.data.rows import has_text
 from rewardsmith.errors import RewardsmithError, RowsError
 from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Read, Results, RowsFile
+from rewardsmith.scoring.called import check_columns
 from rewardsmith.scoring.calling import CONCURRENCY, row_limit
 from rewardsmith.scoring.columns import Columns, Given, columns_of, names_of
-from rewardsmith.scoring.contracts import check_columns
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.journal import CODE, Journal, header_of
 from rewardsmith.scoring.output import Records, file_digest, write_records

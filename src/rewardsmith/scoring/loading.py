@@ -23,7 +23,8 @@ from typing import Any
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError, missing_extra
-from rewardsmith.scoring.contracts import PerRow
+from rewardsmith.scoring.called import PerRow
+from rewardsmith.scoring.contracts import contract_of, is_async, signature_of
 from rewardsmith.scoring.targets import SourceSet, Target, as_sources, as_target
 
 _SPEC = re.compile(r"(?P<place>.+?):(?P<name>[^\W\d][\w.-]*)(?P<call>\(.*\))?(\[(?P<part>.*)\])?", re.DOTALL)
@@ -108,7 +109,7 @@ def _found(spec: str, match: re.Match[str]) -> Target | SourceSet:
         found = getattr(found, step)
     if call or isinstance(found, type):
         try:
-            found = found(*args, **kwargs)
+            found = _called(found, args, kwargs, whole=part is None)
         except Exception as error:
             raise TargetError(
                 f"load_target: {name}{call or '()'} of {spec!r} raised {type(error).__name__}: {error}. "
@@ -144,6 +145,34 @@ def _arguments(spec: str, call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
             f"load_target: the arguments {call} of {spec!r} are not literals ({error}). "
             'Use numbers, strings or lists, as in `module:factory(max_len=100, mode="strict")`.'
         ) from error
+
+
+def _called(found: Any, args: tuple[Any, ...], options: dict[str, Any], *, whole: bool) -> Any:
+    """Return the result of a factory's call, or a reward with its options bound.
+
+    It is a reward if the given names are parameters, the others fit a contract, and one of these has no default. If
+    all have one, it is called, and it is a factory if that gives a reward.
+    """
+    if isinstance(found, type) or args or not whole:
+        return found(*args, **options)
+    signature = signature_of(found)
+    if not signature.takes_any and not options.keys() <= signature.keywords:
+        return found(**options)
+    bound = partial(found, **options)
+    unfilled = set(signature.required) - options.keys()
+    try:
+        contract_of(bound)
+    except TargetError:
+        if options and unfilled:  # its call would only say that arguments are missing
+            raise
+        return found(**options)
+    if unfilled or is_async(found):
+        return bound
+    try:
+        made = found(**options)
+    except (AttributeError, TypeError):
+        return bound
+    return made if callable(made) or as_sources(made) is not None else bound
 
 
 def _search(folder: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from rewardsmith.data import Row, split_steps
 from rewardsmith.data.steps import BLANK_LINE
+from rewardsmith.scoring.called import Called
 from rewardsmith.scoring.calling import Unscored
-from rewardsmith.scoring.contracts import PerRow, name_of, signature_of
+from rewardsmith.scoring.contracts import name_of, signature_of
 from rewardsmith.scoring.exports import Around
 from rewardsmith.scoring.sync_async import Calls, sync_or_async
 from rewardsmith.scoring.targets import Target
@@ -65,7 +66,7 @@ class StepScore(Around):
 
 def takes_steps(target: Target) -> bool:
     """Return whether the reward has a parameter `steps`, as a process reward has; an ordinary one may have it too."""
-    signature = target.reward.signature if isinstance(target.reward, PerRow) else signature_of(target.reward)
+    signature = target.reward.signature if isinstance(target.reward, Called) else signature_of(target.reward)
     return "steps" in (*signature.positional, *signature.keywords)
 
 

@@ -18,8 +18,8 @@ from rewardsmith import __version__
 from rewardsmith.data import Row
 from rewardsmith.data.rows import has_text
 from rewardsmith.errors import EndpointError, TargetError
+from rewardsmith.scoring.called import PerBatch, check_columns
 from rewardsmith.scoring.calling import CONCURRENCY, Caller, own_concurrency, row_limit
-from rewardsmith.scoring.contracts import check_columns
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.inline import Inline
 from rewardsmith.scoring.journal import CODE, Journal, Recorded, record_of, recorded, under_way
@@ -261,7 +261,7 @@ class Scorer:
                 self._unscored["none"] += 1
         names, parts = list(fresh), [(row.prompt, row.completion, row.columns) for row in fresh.values()]
         # Batches are cut before the journal is read, so that a resumed job makes the same batches as the first.
-        size = 1 if self._caller.is_async else size
+        size = 1 if self._caller.is_async and not isinstance(self.target.reward, PerBatch) else size
         cuts: Sequence[Sequence[int]] = [range(i, min(i + size, len(parts))) for i in range(0, len(parts), size)]
         plan = None if self._caller.is_async else getattr(self.target.reward, "plan", None)
         if plan is not None and batch_size is None and parts:  # the reward's own batches, such as rows of equal length

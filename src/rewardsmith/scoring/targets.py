@@ -8,7 +8,8 @@ from typing import Any
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.scoring.contracts import Contract, PerRow, contract_of, name_of
+from rewardsmith.scoring.called import Called, as_trl
+from rewardsmith.scoring.contracts import contract_of, name_of
 from rewardsmith.types import Reward, Scope, traits_of
 
 
@@ -25,7 +26,7 @@ class Target:
     """
 
     name: str
-    contract: Contract
+    contract: str
     reward: Reward
     spec: str | None = None
     rows: list[Row] | None = None
@@ -69,10 +70,10 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
             f"as_target: {reward!r} is a {type(reward).__name__}, not a reward. "
             "Pass a function, a callable object (an instance, not its class), or load_target(...)."
         )
-    if isinstance(reward, PerRow):
+    if isinstance(reward, Called):
         return Target(name or name_of(reward), reward.contract, reward)
     contract = contract_of(reward)
-    return Target(name or name_of(reward), contract, reward if contract == "trl" else PerRow(reward, contract))
+    return Target(name or name_of(reward), contract, as_trl(reward, contract))
 
 
 def as_sources(found: Any, *, name: str = "sources") -> SourceSet | None:

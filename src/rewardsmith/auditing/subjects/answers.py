@@ -21,6 +21,7 @@ from rewardsmith.data import Row
 from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target
+from rewardsmith.scoring.contracts import ANSWERED
 from rewardsmith.scoring.loading import target_rows
 from rewardsmith.scoring.score_rows import resolve_form
 
@@ -111,7 +112,7 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
 
 def reads_answers(target: Target) -> bool:
     """Return whether the reward is known to read a reference answer, by its contract or a parameter's name."""
-    if target.contract in ("verl", "openrlhf", "reasoning-gym"):
+    if target.contract in ANSWERED:
         return True
     function: Any = getattr(target.reward, "function", target.reward)
     return bool(set(ANSWER_NAMES) & set(inspect.signature(function).parameters))

@@ -19,7 +19,7 @@ from rewardsmith.monitors import Monitor, Watch, measure_batch
 from rewardsmith.monitors.measures import Record
 from rewardsmith.monitors.monitor import Alarm
 from rewardsmith.monitors.rows import canary_rows, count_rewarded
-from rewardsmith.scoring.calling import ignore
+from rewardsmith.scoring.arguments import ignore
 from rewardsmith.scoring.contracts import signature_of
 from rewardsmith.scoring.sync_async import finished
 
