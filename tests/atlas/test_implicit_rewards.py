@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from rewardsmith.atlas.pages.implicit_rewards import Language, World, pretrain
+from rewardsmith.atlas.pages.implicit_rewards import Language, World, experiments, pretrain
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_gpt import N_HEADS, BatchedGPT
 
@@ -147,6 +147,14 @@ def test_a_seed_s_model_is_the_same_alone_and_training_one_copy_leaves_the_other
     before[1].sum().backward()
     assert all(parameter.grad[[0, 2, 3]].abs().max() == 0 for parameter in copies.parameters())
     assert all(parameter.grad is None for parameter in both.parameters())
+
+
+def test_a_seed_s_accuracies_are_the_means_over_its_draws():
+    world = {"n_words": 4, "n_concepts": 2, "width": 8, "pretrain_steps": 2, "steps": 2, "n_pairs": 20, "n_tests": 20}
+    pooled = experiments([3, 4], World(n_draws=2, **world))
+    single = experiments([6, 7, 8, 9], World(n_draws=1, **world))
+    for row, draws in zip(pooled, (single[:2], single[2:]), strict=True):
+        assert row == pytest.approx({name: (draws[0][name] + draws[1][name]) / 2 for name in row})
 
 
 @pytest.mark.slow

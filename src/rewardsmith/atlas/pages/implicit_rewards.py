@@ -112,7 +112,7 @@ class World:
     embedding_std: float = 0.005  # of its embeddings before training
     readout_std: float = 3.0  # of its readout before training, times √width
     pretrain_steps: int = 500  # updates of the base
-    pretrain_batch: int = 48  # texts per update
+    pretrain_batch: int = 12  # texts per update
     n_pairs: int = 300  # preferences, all in the first form
     steps: int = 150  # updates of either reward
     batch_size: int = 32  # pairs per update
@@ -120,7 +120,8 @@ class World:
     trunk_rate: float = 1e-4  # AdamW's, of the explicit model below its head
     head_rate: float = 2e-3  # AdamW's, of its head
     beta: float = 0.1  # β of DPO
-    n_tests: int = 1500  # pairs per test
+    n_tests: int = 300  # pairs per test and draw
+    n_draws: int = 2  # of language, base, preferences and tests per seed, whose pairs are pooled
 
     def language(self, streams: Streams) -> Language:
         """Draw a random chain over concepts, and their values, per seed."""
@@ -143,22 +144,23 @@ def pretrain(
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Measure an explicit and an implicit reward on pairs in the words of training, in the others, and in both."""
-    streams = Streams(seeds, dtype=torch.float32)
+    streams = Streams([world.n_draws * seed + k for seed in seeds for k in range(world.n_draws)], dtype=torch.float32)
     language = world.language(streams)
     sizes = FIRST_WORD + 2 * world.n_words, PROMPT + 2 * world.n_concepts + 1  # of the vocabulary, and of a text
     base = BatchedGPT(*sizes, streams=streams, **parameters(world, BatchedGPT))
     pretrain(base, language, streams, steps=world.pretrain_steps, batch_size=world.pretrain_batch)
     data = language.pairs(world.n_pairs, streams, forms="first")
     order = [streams.randint(world.n_pairs, world.batch_size) for _ in range(world.steps)]
-    seed = torch.arange(len(seeds))[:, None]
-    batches = [data[seed, picks].transpose(1, 2).flatten(1, 2) for picks in order]  # all chosen answers first
+    draw = torch.arange(len(streams))[:, None]
+    batches = [data[draw, picks].transpose(1, 2).flatten(1, 2) for picks in order]  # all chosen answers first
     heads = [explicit(base, batches, read, world) for read in (PROMPT if broken else None, PROMPT)]
     rewards = (*heads, implicit(base, batches, data, order, world))
     fresh = {split: language.pairs(world.n_tests, streams, forms=forms) for split, forms in FORMS.items()}
     rows: list[dict[str, float]] = [{} for _ in seeds]
     for split, pairs in ({"train": data} | fresh).items():
-        margins = [(in_chunks(score, pairs[:, :, 0]) - in_chunks(score, pairs[:, :, 1])).numpy() for score in rewards]
-        for row, explicit_, blind, implicit_ in zip(rows, *margins, strict=True):
+        margins = [in_chunks(score, pairs[:, :, 0]) - in_chunks(score, pairs[:, :, 1]) for score in rewards]
+        of_seeds = [margin.view(len(seeds), -1).numpy() for margin in margins]  # (S, draws · n)
+        for row, explicit_, blind, implicit_ in zip(rows, *of_seeds, strict=True):
             gap = accuracy_gap(explicit_, implicit_, n_resamples=1)
             row[f"accuracy_{split}/explicit"], row[f"accuracy_{split}/implicit"] = gap[:2]
             row[f"accuracy_{split}/head_on_prompt"] = accuracy_gap(blind, implicit_, n_resamples=1).accuracy_a
