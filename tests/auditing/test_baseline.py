@@ -116,7 +116,7 @@ def test_a_constant_reward_looks_at_nothing():
 
 def test_answers_that_the_rows_do_not_show_leave_the_baseline_blind():
     def reward(prompt, completion, answer=None):
-        return float(completion == "sesame")
+        return float(completion == (answer or "sesame"))
 
     baseline = baseline_of(reward, unkeyed_rows())
     assert baseline.blind

@@ -207,7 +207,7 @@ def test_questions_for_verifiers_are_not_asked_of_others(name):
 @pytest.mark.parametrize("name", ["empty", "opener_alone", "length_gain", "grader_instructions"])
 def test_content_is_not_judged_where_the_rows_hide_the_answer_that_the_reward_reads(name):
     def hidden(prompt, completion, answer=None):
-        return float(completion == "sesame")
+        return float(completion == (answer or "sesame"))
 
     assert outcome_of(name, hidden, unkeyed_rows()).not_run == "the reward reads an answer column that the rows lack"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -156,7 +157,8 @@ def test_the_command_ends_with_0_when_clean_and_json_is_all_it_prints(files):
     code, printed, _ = run(f"{files / 'rewards.py'}:sound", files / "rows.jsonl", "--budget", BUDGET, "--json")
     summary = json.loads(printed)
     assert (code, summary["verdict"], summary["findings"]) == (0, "clean", [])
-    assert list(summary) == ["schema", "target", "verdict", "findings", "unscored", "calls", "seconds"]
+    assert list(summary) == ["schema", "target", "verdict", "not_judged", "findings", "questions", "escapable",
+                             "unscored", "calls", "seconds"]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -173,12 +175,15 @@ def test_the_command_ends_with_1_on_findings_and_writes_them_in_the_schema(files
 
 
 @pytest.mark.slow
-def test_a_reward_that_fails_on_everything_is_a_critical_finding_and_ends_with_1(files):
-    code, printed, _ = run(f"{files / 'rewards.py'}:broken", files / "rows.jsonl", "--budget", BUDGET, "--json")
+def test_a_reward_that_fails_on_everything_is_not_judged_and_ends_with_3(files):
+    """It may be called wrongly: with a key that it does not read, or without a column."""
+    job = (f"{files / 'rewards.py'}:broken", files / "rows.jsonl", "--budget", BUDGET)
+    code, printed, _ = run(*job, "--json", "--out", files / "out")
     summary = json.loads(printed)
-    assert code == 1
-    assert "critical" in {finding["severity"] for finding in summary["findings"]}
+    assert (code, summary["verdict"], summary["findings"]) == (3, "not judged", [])
+    assert "RuntimeError: no grader today" in summary["not_judged"]
     assert set(summary["unscored"]) == {"exception"}
+    jsonschema.validate(json.loads((files / "out" / "report.json").read_text()), report_schema())
 
 
 @pytest.mark.slow
@@ -243,9 +248,9 @@ def test_a_reward_that_always_raises_cannot_be_scored():
         raise RuntimeError("no grader today")
 
     report = audit(raising, integer_rows(), budget=BUDGET, workers=0)
-    assert report.findings[0].severity == "critical"
-    assert "could be scored" in report.findings[0].message
-    assert "exception" in report.findings[0].message
+    assert report.verdict() == "not judged"
+    assert "could be scored" in report.not_judged
+    assert "exception" in report.not_judged
     assert {check.status for check in report.checks if check.probe != "failures"} == {"not run"}
 
 
@@ -339,8 +344,99 @@ def test_a_share_of_failures_counts_each_completion_once_above_and_below():
     rows = [Row(f"{a}+{b}=", columns={"answer": str(a + b)}) for a in range(10, 20) for b in (3, 8)]
     report = audit(raises, rows, workers=0, budget=1200)
     share = next(f for f in found(report, "failures") if f.unit == "share of different completions sent")
-    assert (share.value, share.severity) == (1.0, "high")
+    assert (share.value, share.severity) == (1.0, "info")  # all of them: it may be called wrongly
     assert f"{share.n} of {share.n} different completions get no reward" in share.message
     assert share.n < report.calls == report.unscored["exception"]  # some are sent again, to see whether they differ
     assert report.kind == "unknown, as no honest answer could be scored"
-    assert {check.status for check in report.checks if check.probe == "failures"} == {"finding"}
+    assert {check.status for check in report.checks if check.probe == "failures"} == {"not run"}
+
+
+def wants_a_password(prompt, completion, answer):
+    """No usual format holds it, so no honest answer is accepted."""
+    return float(completion == f"sesame {answer}")
+
+
+def test_a_reward_that_reads_an_answer_and_accepts_no_honest_one_is_neither_clean_nor_accused():
+    report = audit(wants_a_password, integer_rows(), budget=BUDGET, workers=0)
+    assert report.verdict() == "not judged"
+    assert "scores right and wrong ones equally in all 17 formats" in report.not_judged
+    assert report.at_least("low") == ()
+    assert report.summary()["questions"]["not run"] >= 15
+
+
+def test_a_reward_whose_rows_have_no_answers_or_none_that_can_be_read_is_not_judged():
+    def reads(prompt, completion, answer=None, ground_truth=None):
+        return float(completion == str(answer or ground_truth))
+
+    bare = audit(reads, unkeyed_rows(), budget=BUDGET, workers=0)
+    assert (bare.verdict(), bare.not_judged) == ("not judged", "the reward reads an answer column that the rows lack")
+    tests = [Row(f"Sort {k}.", None, {"ground_truth": {"inputs": [k], "outputs": [k + 1]}}) for k in range(12)]
+    unread = audit(reads, tests, budget=BUDGET, workers=0)
+    assert (unread.verdict(), unread.not_judged) == (
+        "not judged",
+        "the answers of the rows cannot be read as one value",
+    )
+
+
+def test_a_reward_of_another_text_per_row_is_not_judged_and_one_of_a_source_or_a_number_is():
+    def mentions(prompt, completion, keyword):
+        return float(keyword in completion and len(completion.split()) > 2)
+
+    def within(prompt, completion, most, source):
+        return -abs(len(completion.split()) - most) / 100 - (source == "b") / 100
+
+    columns = [{"keyword": f"word{k}", "most": k + 5, "source": "ab"[k % 2]} for k in range(24)]
+    rows = [Row(row.prompt, None, own) for row, own in zip(unkeyed_rows(), columns, strict=True)]
+    report = audit(mentions, rows, budget=BUDGET, workers=0)
+    assert "the reward reads the column `keyword`" in report.not_judged
+    assert audit(within, rows, budget=BUDGET, workers=0).not_judged == ""
+
+
+def test_a_format_reward_on_rows_with_answers_is_judged_on_the_questions_that_apply():
+    """verl's signature has a ground truth, which a reward of format does not use."""
+
+    def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+        thought, _, rest = solution_str.partition("</think>")
+        return float(bool(re.search(r"<think>.*\w", thought, re.S) and re.search(r"\w", re.sub("<.*?>", "", rest))))
+
+    report = audit(compute_score, integer_rows(), budget=BUDGET, workers=0)
+    assert (report.verdict(), report.kind) == ("clean", "format or style reward")
+    counts = report.summary()["questions"]
+    assert counts["not run"] == 0
+    assert {"enumeration", "answer_key"} <= {check.probe for check in report.checks if not check.applies}
+
+
+def test_a_reward_that_pays_full_marks_for_anything_is_a_finding_and_one_that_pays_a_little_is_not():
+    def pays(marks):
+        return lambda prompt, completion, answer: marks * bool(completion.strip() or answer is None)
+
+    assert {f.probe for f in audit(pays(1.0), integer_rows(), budget=BUDGET, workers=0).at_least("high")} == {
+        "answer_key"
+    }
+    assert audit(pays(0.1), integer_rows(), budget=BUDGET, workers=0).verdict() == "not judged"
+
+
+def test_a_question_with_a_meaning_that_could_not_be_asked_leaves_a_reward_not_judged():
+    """A reward that cannot score what lacks its word leaves every question about empty texts without a score."""
+
+    def needs_a_digit(prompt, completion, answer):
+        return float(completion == answer) if any(c.isdigit() for c in completion) else None
+
+    report = audit(needs_a_digit, integer_rows(), budget=BUDGET, workers=0)
+    unasked = {check.probe for check in report.checks if check.status == "not run" and check.applies}
+    assert {"empty", "punctuation"} <= unasked
+    assert report.verdict() == "not judged"
+    assert "could not be asked (no row fits, or none could be scored)" in report.not_judged
+
+
+def test_the_bound_of_a_question_counts_rows_that_a_variant_does_not_fit_as_not_hit():
+    """Wilson of 0 among all 24 rows at the level of the audit, by scipy, also where a variant fits a few of them."""
+    rows = integer_rows(20) + [
+        Row(f"Card {k}?", None, {"answer": city}) for k, city in enumerate(["Rome", "Oslo", "Lima", "Riga"])
+    ]
+    report = audit(exact, rows, budget=10_000, workers=0)
+    bounds = {check.probe: check.bound for check in report.checks}
+    oracle = binomtest(0, 24).proportion_ci(confidence_level=1 - ALPHA, method="wilson").high
+    assert bounds["empty"] == bounds["lookalikes"] == bounds["enumeration"] == pytest.approx(oracle)
+    assert report.escapable == max(bound for bound in bounds.values() if bound is not None)
+    assert bounds["latency"] is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from small_baselines import integer_rows
+from scipy.stats import binomtest
+from small_baselines import ALPHA, integer_rows
 
 from rewardsmith.auditing.baseline import Baseline, Conduct, Item
 from rewardsmith.auditing.finding import clip
@@ -53,18 +54,30 @@ def says(text):
     ("share", "gain", "severity"),
     [
         (1.0, 1.0, "critical"),
-        (0.56, 0.9, "critical"),  # 0.504 ≥ 0.5 and gain ≥ 0.9
-        (0.5, 0.9, "high"),  # 0.45
+        (0.34, 0.9, "critical"),  # 0.306 ≥ 0.3 and gain ≥ 0.9
+        (0.3, 0.9, "high"),  # 0.27
         (1.0, 0.8, "high"),  # the gain is short of 0.9
-        (0.3, 5.0, "high"),  # a gain counts at most once: 0.3, not 1.5
-        (0.25, 0.99, "medium"),  # 0.2475
-        (0.1, 1.0, "medium"),
-        (0.09, 1.0, "low"),
+        (0.1, 5.0, "high"),  # a gain counts at most once: 0.1, not 0.5
+        (1.0, 0.2, "medium"),  # 0.2 ≥ 0.1, but the gain is short of 0.25
+        (0.1, 0.99, "medium"),  # 0.099
+        (0.03, 1.0, "medium"),
+        (0.029, 1.0, "low"),
+        (1.0, 0.09, "low"),  # 0.09 ≥ 0.03, but the gain is short of 0.1
         (0.0, 0.0, "low"),
     ],
 )
-def test_severity_is_the_share_paid_times_a_gain_of_at_most_one(share, gain, severity):
+def test_severity_is_the_lower_end_of_the_share_times_a_gain_of_at_most_one(share, gain, severity):
     assert severity_of(share, gain) == severity
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "severity"),
+    [(2, 2, "high"), (32, 64, "high"), (33, 64, "critical"), (16, 64, "high"), (7, 64, "medium"), (6, 64, "low")],
+)
+def test_bars_meet_shares_of_a_half_a_quarter_and_a_tenth_of_64_rows_and_two_rows_are_never_critical(hits, n, severity):
+    """scipy's Wilson interval at the level of the audit: the lower end of 33/64 is above 0.3, of 7/64 above 0.03."""
+    level = 1 - ALPHA
+    assert severity_of(binomtest(hits, n).proportion_ci(level, "wilson").low, 1.0) == severity
 
 
 def test_gain_is_measured_in_gaps_over_the_level():

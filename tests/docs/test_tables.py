@@ -60,7 +60,7 @@ def test_every_file_that_the_guide_to_extending_names_exists():
 def test_the_fewest_prompts_with_a_flaw_are_those_that_the_audit_finds():
     def fails(hits: int, n: int) -> bool:
         low, _ = wilson_interval(hits, n, alpha=family_alpha(answers.N_QUESTIONS))
-        severe = SEVERITIES.index(severity_of(hits / n, mean_gain=1.0)) >= SEVERITIES.index("medium")
+        severe = SEVERITIES.index(severity_of(low, mean_gain=1.0)) >= SEVERITIES.index("medium")
         return low > LEAST_SHARE and severe
 
     text = (DOCS / "audit.md").read_text(encoding="utf-8")

@@ -36,13 +36,21 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a probe: findings, what the report draws, or why it did not run."""
+    """The result of a probe: findings, what the report draws, or why it did not run.
+
+    applies: False if the question has no meaning for this kind of reward. Then `not_run` says why, and the question
+        may be missing in a clean verdict.
+    n, bound: as in a `Check`.
+    """
 
     findings: tuple[Finding, ...] = ()
     rates: tuple[Rate, ...] = ()
     not_run: str = ""
     curves: tuple[Curve, ...] = ()
     reliability: tuple[Bin, ...] = ()
+    applies: bool = True
+    n: int = 0
+    bound: float | None = None
 
 
 Building = Generator[list[Ask], list[list[Scored]], T]
@@ -57,11 +65,13 @@ class Probe(NamedTuple):
     """A named question and the function that asks it.
 
     ask: maps the baseline to a generator of `Ask`s, or to an outcome if the probe scores nothing.
+    essential: whether a reward is not judged if this question applies and could not be asked.
     """
 
     name: str
     question: str
     ask: Callable[[Any], Building[Answer] | Answer]
+    essential: bool = True
 
 
 class Prepared(NamedTuple):
@@ -74,6 +84,7 @@ class Prepared(NamedTuple):
     levels: scores of honest completions by name, for the histogram.
     reads: the answer formats that the reward reads, best first.
     nothing, cause: what could not be scored, so that no probe runs, and the usual cause; else "".
+    not_judged: the reason why this kind of reward, or these rows, cannot be judged, or "".
     """
 
     kind: str
@@ -84,6 +95,7 @@ class Prepared(NamedTuple):
     nothing: str = ""
     cause: str = ""
     reads: tuple[str, ...] = ()
+    not_judged: str = ""
 
 
 class Subject(NamedTuple):

@@ -13,7 +13,7 @@ from rewardsmith.auditing.equivalence.keys import committed, key_kind
 from rewardsmith.auditing.equivalence.wrong import wrong_answers
 from rewardsmith.auditing.texts import ANSWER_FORMATS, AnswerFormat
 from rewardsmith.data import Row
-from rewardsmith.data.rows import has_text
+from rewardsmith.data.rows import ANSWER_NAMES, has_text
 from rewardsmith.scoring.work import Scored
 
 PROBED = 8  # items on which answer formats are tried
@@ -103,7 +103,22 @@ class Baseline:
     @property
     def blind(self) -> str:
         """The reason why content cannot be judged: the reward reads an answer that the rows lack; else ""."""
-        return "the reward reads an answer column that the rows lack" if self.reads_answers and not self.keyed else ""
+        if not self.reads_answers or self.keyed:
+            return ""
+        unread = [item.row.columns for item in self.items if item.row.answer is None]
+        given = any(columns.get(name) for columns in unread for name in (*ANSWER_NAMES, "reward_model"))
+        lack = "the reward reads an answer column that the rows lack"
+        return "the answers of the rows cannot be read as one value" if given else lack
+
+    @property
+    def unread(self) -> str:
+        """The reason why right answers cannot be judged: the reward reads one, but accepts none of ours; else ""."""
+        if self.verifier or not (self.reads_answers and self.keyed and self.items):
+            return ""
+        return (
+            f"the reward reads an answer, but scores right and wrong ones equally in all {len(ANSWER_FORMATS)} formats "
+            "(another format, another key, or a bug)"
+        )
 
     @property
     def kind(self) -> str:
@@ -112,6 +127,8 @@ class Baseline:
             return "verifier, but the rows have no answers"
         if not self.items:
             return "unknown, as no honest answer could be scored"
+        if self.unread:
+            return "reads answers, but accepts none of ours"
         if not self.verifier:
             return "format or style reward" if self.formatted > self.noise else "reward that ignores answers"
         return "verifier"

@@ -103,7 +103,7 @@ def effects_of(baseline: PairBaseline, variants: Iterable[Variant]) -> Building[
     cases = pairs_of(baseline, shuffled(baseline), lambda pair: baseline.text(pair, "rejected"))
     tried = yield from send(variants, cases, fewest=FEWEST_EDITED, most=MOST_EDITED)
     found, unit = [], baseline.unit
-    for variant, trials in tried:
+    for variant, trials, _ in tried:
         effects = []
         for trial in trials:
             edited, base, control, control_base = trial.scores

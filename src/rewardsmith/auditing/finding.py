@@ -47,6 +47,8 @@ class Finding:
     advice: the remedy, with the component we ship for it if there is one.
     remedies: code of the remedies in the advice, ready to paste.
     why: the reason why the severity is milder than the figure suggests, or "".
+    cause: the probe whose finding explains this one, or "".
+    symptoms: findings that this one explains, worst first.
     """
 
     probe: str
@@ -60,10 +62,13 @@ class Finding:
     examples: tuple[Example, ...] = ()
     remedies: tuple[str, ...] = ()
     why: str = ""
+    cause: str = ""
+    symptoms: tuple[Finding, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding in the schema of `report.json`."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        record = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {**record, "symptoms": [symptom.as_json() for symptom in self.symptoms]}
 
 
 def clip(text: str) -> str:
@@ -104,6 +109,11 @@ def finding_of(
         advice, examples = NOTHING_TO_DO, ()
     value, low, high, n = figure
     return Finding(probe, severity, message, value, (low, high), n, advice, unit, tuple(examples[:3]), why=why)
+
+
+def worst(findings: Sequence[Finding]) -> Severity | None:
+    """Return the worst severity among the findings, or None without any."""
+    return max((finding.severity for finding in findings), key=SEVERITIES.index, default=None)
 
 
 def at_least(severity: Severity, floor: Severity) -> bool:

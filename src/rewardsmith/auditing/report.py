@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, at_least
 
-SCHEMA = "rewardsmith.audit/1"
+SCHEMA = "rewardsmith.audit/2"
+Verdict = Literal["clean", "findings", "not judged"]
+Result = Literal["clean", "finding", "observation", "not run", "not applicable"]
+RESULTS: tuple[Result, ...] = ("clean", "finding", "observation", "not run", "not applicable")
+"""Outcomes of a question. An observation is milder than the floor of the verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question of the audit and its status."""
+    """One question of the audit, its status, and what could have escaped it.
+
+    n: rows or pairs on which it was asked.
+    bound: upper end of the interval of the share of rows on which a flaw could have escaped; None if no share is
+        judged.
+    applies: whether the question has a meaning for this kind of reward.
+    """
 
     probe: str
     question: str
     status: Literal["clean", "finding", "not run"]
     note: str = ""
+    n: int = 0
+    bound: float | None = None
+    applies: bool = True
 
 
 class Rate(NamedTuple):
-    """How often one kind of completion scored above an honest wrong answer, with its interval."""
+    """How often one kind of completion scored above an honest wrong answer, with its interval.
+
+    n: rows that this kind fits. bound: upper end of the interval over all rows of the audit; None is `high`.
+    """
 
     probe: str
     label: str
@@ -30,6 +47,7 @@ class Rate(NamedTuple):
     low: float
     high: float
     n: int
+    bound: float | None = None
 
 
 class Bin(NamedTuple):
@@ -119,7 +137,9 @@ class Provenance(NamedTuple):
 class Report:
     """All results of one audit. A notebook shows it as a table of its findings.
 
-    findings: worst first; those of severity `info` are observations and do not count for the verdict.
+    findings: worst first, one per cause, with its `symptoms`; those of severity `info` are observations and do not
+        count for the verdict.
+    not_judged: the reason why a reward without findings is not called clean, or "".
     kind: the detected kind of reward, in words, such as "verifier".
     reads: the answer formats that a verifier reads, best first.
     rates: one per content-free or wrong completion tried, for the figure.
@@ -147,19 +167,59 @@ class Report:
     reliability: tuple[Bin, ...] = ()
     reads: tuple[str, ...] = ()
     provenance: Provenance | None = field(default=None, compare=False)
+    not_judged: str = ""
+
+    @property
+    def escapable(self) -> float | None:
+        """The largest share of rows on which a flaw could have escaped a clean question; None if none has a bound."""
+        return max((c.bound for c in self.checks if c.status == "clean" and c.bound is not None), default=None)
+
+    def verdict(self, floor: Severity = "medium") -> Verdict:
+        """Return "findings" if any is at least `floor`, else "not judged" if there is a reason, or "clean"."""
+        if self.at_least(floor):
+            return "findings"
+        return "not judged" if self.not_judged else "clean"
+
+    def outcomes(self, floor: Severity = "medium") -> list[tuple[Check, Result, Severity | None]]:
+        """Return each question with its outcome, by the worst severity that it found.
+
+        A finding named after no question belongs to "rollouts", and `non_finite` to "failures".
+        """
+        named = {check.probe: check.probe for check in self.checks} | {"non_finite": "failures"}
+        worst_of: dict[str, Severity] = {}
+        for found in self.findings:
+            for one in (found, *found.symptoms):
+                owner = named.get(one.probe, "rollouts")
+                worst_of[owner] = max(one.severity, worst_of.get(owner, "info"), key=SEVERITIES.index)
+        outcomes: list[tuple[Check, Result, Severity | None]] = []
+        for check in self.checks:
+            severity = worst_of.get(check.probe)
+            outcome: Result = "not run" if check.applies else "not applicable"
+            if check.status != "not run":
+                outcome = "clean" if severity is None else "finding" if at_least(severity, floor) else "observation"
+            outcomes.append((check, outcome, severity))
+        return outcomes
+
+    def questions(self, floor: Severity = "medium") -> dict[Result, int]:
+        """Count the questions by outcome."""
+        counts = Counter(outcome for _, outcome, _ in self.outcomes(floor))
+        return {outcome: counts[outcome] for outcome in RESULTS}
 
     def at_least(self, floor: Severity) -> tuple[Finding, ...]:
         """Return the findings of severity `floor` or worse, worst first."""
         return tuple(finding for finding in self.findings if at_least(finding.severity, floor))
 
     def summary(self, floor: Severity = "medium") -> dict[str, Any]:
-        """Return the record that `--json` prints: verdict at `floor`, findings, unscored counts, calls, seconds."""
+        """Return the record that `--json` prints: verdict at `floor`, findings, counts of questions and rows, time."""
         findings = [finding.as_json() for finding in self.at_least(floor)]
         return {
             "schema": SCHEMA,
             "target": self.target,
-            "verdict": "findings" if findings else "clean",
+            "verdict": self.verdict(floor),
+            "not_judged": self.not_judged,
             "findings": findings,
+            "questions": self.questions(floor),
+            "escapable": self.escapable,
             "unscored": dict(self.unscored),
             "calls": self.calls,
             "seconds": round(self.seconds, 3),

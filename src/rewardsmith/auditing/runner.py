@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from rewardsmith.auditing.asking import Outcome, Rounds, Subject, rows_within
-from rewardsmith.auditing.finding import Finding
 from rewardsmith.auditing.probes.conduct import failures
 from rewardsmith.auditing.provenance import provenance_of, recorded
 from rewardsmith.auditing.remedies import remedies_in, setting_of
@@ -200,27 +199,37 @@ def run(
         for found in failures(list(broken.values()), len(rounds.sent[source]), alpha=alpha, honest=prepared.honest):
             named = f"Source {source!r}: {found.message}" if files[source] else found.message
             findings.append(replace(found, message=named))
+    not_judged = prepared.not_judged
     if prepared.nothing:
         listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common())
         details = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
-        message = f"No {prepared.nothing} ({listed or 'no number given'})."
-        message += f" The first: {details[0]}" if details else ""
-        advice = f"See the reasons. The usual ones are a missing column and {prepared.cause}."
-        findings.append(Finding("failures", "critical", message, 1.0, None, rounds.calls, advice))
+        not_judged = f"no {prepared.nothing} ({listed or 'no number given'})"
+        not_judged += f", first {details[0]!r}" if details else ""
+        not_judged += f". The usual causes are a missing column and {prepared.cause}"
+        # What fails on everything may be called wrongly. Only a reward that hangs or dies is at fault for sure.
+        sure = rounds.unscored.keys() & {"timeout", "crash"}
+        findings = [finding if sure else replace(finding, severity="info") for finding in findings]
     setting = setting_of(subject.targets, subject.contract, subject.rows)
     findings = [replace(finding, remedies=remedies_in(finding.advice, setting)) for finding in findings]
-    faulty = {finding.probe for finding in findings if finding.severity != "info"}
+    faults = [finding for finding in findings if finding.severity != "info"]
     checks = []
     for probe, _ in prepared.questions:
         outcome = outcomes.get(probe.name, Outcome(not_run=f"no {prepared.nothing}"))
-        own = {finding.probe for finding in outcome.findings} | {probe.name}
+        names = {finding.probe for finding in outcome.findings} | {probe.name}
+        own = [finding for finding in faults if finding.probe in names]
         note = outcome.not_run
         if not outcome.findings and probe.name in rounds.cut_short:
             note = note or "the audit stopped after too many timeouts"
-        if note and probe.name not in faulty:
-            checks.append(Check(probe.name, probe.question, "not run", note))
+        if note and probe.name not in {finding.probe for finding in own}:
+            checks.append(Check(probe.name, probe.question, "not run", note, applies=outcome.applies))
         else:
-            checks.append(Check(probe.name, probe.question, "finding" if own & faulty else "clean"))
+            status: Literal["finding", "clean"] = "finding" if own else "clean"
+            checks.append(Check(probe.name, probe.question, status, "", outcome.n, outcome.bound))
+    essential = {probe.name for probe, _ in prepared.questions if probe.essential}
+    unasked = [check for check in checks if check.status == "not run" and check.applies and check.probe in essential]
+    if unasked and not not_judged:
+        more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
+        not_judged = f"{unasked[0].probe}{more} could not be asked ({unasked[0].note})"
     return Report(
         target=subject.name,
         contract=subject.contract,
@@ -238,4 +247,5 @@ def run(
         calls=rounds.calls,
         seconds=rounds.seconds,
         provenance=provenance_of(subject.targets, subject.rows, digests),
+        not_judged=not_judged,
     )

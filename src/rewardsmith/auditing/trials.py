@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.equivalence.reading import stands_alone
-from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Ladder, Severity, clip, finding_of
+from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity, at_least, clip, finding_of
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
 from rewardsmith.measures.intervals import Share, mean_or_nan, share_right, student_interval
@@ -21,7 +21,11 @@ LEAST_SHARE = 0.02  # a share of rows scored higher is a finding if its interval
 
 MOST_CLOSER = 4  # variants of a probe that are tried on every row, of those that rows get in turn
 
-WEIGHTS: Ladder = ((0.25, "high"), (0.1, "medium"), (0.0, "low"))  # of the share of rows times the mean gain
+BARS: tuple[tuple[float, float, Severity], ...] = ((0.3, 0.9, "critical"), (0.1, 0.25, "high"), (0.03, 0.1, "medium"))
+"""Lower end of the share of all rows times the mean gain, and mean gain, from which a finding has a severity.
+
+With 64 rows, the ends are those of shares of 50 %, 25 % and 10 %. The gains are as grave on every row.
+"""
 
 Write = Callable[..., str | None]
 """Write one text for a case, or None if the variant does not fit it."""
@@ -76,14 +80,21 @@ class Trial(NamedTuple):
     scores: tuple[float, ...]
 
 
-Tried = list[tuple[Variant, list[Trial]]]
+class Tried(NamedTuple):
+    """The trials of one variant, and how many cases it does not fit."""
+
+    variant: Variant
+    trials: list[Trial]
+    n_unfit: int
+
+
 Judged = tuple[Finding | None, Rate]
 """The finding of one variant, or None, and the rate that the report draws."""
 
 
 def send(
     variants: Iterable[Variant], cases: Sequence[Case], *, fewest: int = 1, most: int | None = None
-) -> Building[Tried]:
+) -> Building[list[Tried]]:
     """Try every variant on the cases it fits; a trial with an unscored text does not count.
 
     Args:
@@ -100,11 +111,12 @@ def send(
             texts = tuple(text for write in writers[number] if (text := write(*case.given)) is not None)
             if len(texts) == len(writers[number]):
                 places.append((case, number, texts))
+        n_unfit = len(cases) - len(places)
         if len(places := places[:most]) >= fewest:
-            laid.append((variant, places))
-    replies = yield [Ask([case.row(text) for case, _, texts in places for text in texts]) for _, places in laid]
+            laid.append((variant, places, n_unfit))
+    replies = yield [Ask([case.row(text) for case, _, texts in places for text in texts]) for _, places, _ in laid]
     tried = []
-    for (variant, places), reply in zip(laid, replies, strict=True):
+    for (variant, places, n_unfit), reply in zip(laid, replies, strict=True):
         trials, start = [], 0
         for case, way, texts in places:
             scores = tuple(score.reward for score in reply[start : start + len(texts)] if score.reward is not None)
@@ -112,7 +124,7 @@ def send(
             if len(scores) == len(texts):
                 trials.append(Trial(case, way, texts, scores))
         if len(trials) >= fewest:
-            tried.append((variant, trials))
+            tried.append(Tried(variant, trials, n_unfit))
     return tried
 
 
@@ -141,16 +153,26 @@ def shift_of(values: Sequence[float], groups: Sequence[Hashable], *, alpha: floa
     return Shift(mean_or_nan(means), *student_interval(means, alpha=alpha))
 
 
-def share_of(hits: Sequence[bool], variant: Variant, trials: Sequence[Trial], *, alpha: float) -> Share:
-    """Return the share of trials that hit, with an interval over prompts, or over ways if these are draws."""
+def share_of(
+    hits: Sequence[bool], variant: Variant, trials: Sequence[Trial], *, alpha: float, n_unfit: int = 0
+) -> Share:
+    """Return the share of trials that hit, with an interval over prompts, or over ways if these are draws.
+
+    Args:
+        n_unfit: cases without a trial that count as not hit, each a prompt of its own.
+    """
     if not variant.draws:
-        return share_right(hits, [trial.case.group for trial in trials], alpha=alpha)
+        groups = [*((trial.case.group, True) for trial in trials), *((k, False) for k in range(n_unfit))]
+        return share_right([*hits, *[False] * n_unfit], groups, alpha=alpha)
     mean = shift_of([float(hit) for hit in hits], [trial.way for trial in trials], alpha=alpha)
     return Share(mean.value, max(mean.low, 0.0), min(mean.high, 1.0), len(trials))
 
 
 def conclude(judged: Sequence[Judged], *, first: Callable[[Finding], float] = lambda finding: 0.0) -> Outcome:
-    """Keep the worst fault of a probe and count the others; without a fault, the observation lowest by `first`."""
+    """Keep the worst fault of a probe and count the others; without a fault, the observation lowest by `first`.
+
+    What could have escaped the question is what could have escaped the variant that is least sure.
+    """
     found = [finding for finding, _ in judged if finding is not None]
     faults = [finding for finding in found if finding.severity != "info"]
     kept = sorted((finding for finding in found if finding.severity == "info"), key=first)[:1]
@@ -159,7 +181,10 @@ def conclude(judged: Sequence[Judged], *, first: Callable[[Finding], float] = la
     if len(faults) > 1:
         more = f"{len(faults) - 1} more variants do" if len(faults) > 2 else "One more variant does"
         kept = [replace(kept[0], message=f"{kept[0].message} {more} so too.")]
-    return Outcome(findings=tuple(kept), rates=tuple(rate for _, rate in judged))
+    rates = tuple(rate for _, rate in judged)
+    bounds = [rate.high if rate.bound is None else rate.bound for rate in rates if rate.n]
+    n = max((rate.n for rate in rates), default=0)
+    return Outcome(findings=tuple(kept), rates=rates, n=n, bound=max(bounds, default=None))
 
 
 def capitalized(text: str) -> str:
@@ -183,7 +208,7 @@ class VariantProbe:
     over_every_wrong: compare with the best honest wrong answer too, so that chance partial credit is no finding.
     turns: variants per row, in turn, without their controls; those that score higher on a row are then tried on all
         rows. None tries every variant on every row.
-    applies: reason why the probe cannot run on a baseline, or "".
+    applies: reason why the question has no meaning on a baseline, or "".
     """
 
     name: str
@@ -198,21 +223,27 @@ class VariantProbe:
     applies: Callable[[Baseline], str] = lambda baseline: ""
 
     def __call__(self, baseline: Baseline) -> Asking:
-        if reason := baseline.blind or self.applies(baseline):
-            return Outcome(not_run=reason)
-        variants, judged = self.variants(baseline), list[Judged]()
+        if baseline.blind:
+            return Outcome(not_run=baseline.blind)
+        if reason := self.applies(baseline):
+            return Outcome(not_run=reason, applies=bool(baseline.unread))
+        variants = [one for one in self.variants(baseline) if not baseline.unread or one.ways[0].controls]
+        if not variants:
+            return Outcome(not_run=baseline.unread)
+        cases, judged = cases_of(baseline), list[Judged]()
+        fits = any(write(*case.given) is not None for one in variants for case in cases for write in one.ways[0].texts)
         if self.turns is not None:
             variants, judged = yield from self._screen(baseline, variants, self.turns)
-        tried = yield from send(variants, cases_of(baseline))
+        tried = yield from send(variants, cases)
         if not tried and not judged:
-            return Outcome(not_run="no row fits, or none could be scored")
+            return Outcome(not_run="no row fits, or none could be scored", applies=fits)
         return conclude([*judged, *(self._judge(baseline, *entry) for entry in tried)])
 
     def _screen(
         self, baseline: Baseline, variants: Sequence[Variant], turns: int
     ) -> Building[tuple[list[Variant], list[Judged]]]:
         """Give each row the variants that fit it and were asked least; return those that scored higher, most first."""
-        asked, higher = Counter[int](), Counter[int]()
+        asked, scored, higher = Counter[int](), Counter[int](), Counter[int]()
         places: list[tuple[int, Case, list[str]]] = []
         for case in cases_of(baseline):
             fitting = []
@@ -226,9 +257,10 @@ class VariantProbe:
         for (number, case, _), reply in zip(places, replies, strict=True):
             known = [score.reward for score in reply if score.reward is not None]
             if len(known) == len(reply):
+                scored[number] += 1
                 higher[number] += self._gain(baseline, case.on, known, case.on.level) > self.least_gain
         closer = [number for number, count in higher.most_common(MOST_CLOSER) if count]
-        refused = len(places) - sum(asked[number] for number in closer)
+        refused = sum(n for number, n in scored.items() if number not in closer)
         share = share_right([False] * refused, range(refused), alpha=baseline.alpha)
         rest: list[Judged] = [(None, Rate(self.name, "the others, in turn", *share))] if refused else []
         return [variants[number] for number in closer], rest
@@ -238,7 +270,7 @@ class VariantProbe:
         wrongs = [score for score in item.wrong_scores if score is not None] if self.over_every_wrong else []
         return baseline.gain(item, min(scores), over=max(over, self.floor, *wrongs))
 
-    def _judge(self, baseline: Baseline, variant: Variant, trials: Sequence[Trial]) -> Judged:
+    def _judge(self, baseline: Baseline, variant: Variant, trials: Sequence[Trial], n_unfit: int) -> Judged:
         """Return the share of rows scored higher, and a finding if its interval lies above `LEAST_SHARE`."""
         n_texts = len(variant.ways[0].texts)
         gained: list[tuple[float, Trial, float]] = []  # gain, trial, score compared with
@@ -248,16 +280,16 @@ class VariantProbe:
             gained.append((self._gain(baseline, item, trial.scores[:n_texts], over), trial, over))
         higher = sorted((entry for entry in gained if entry[0] > self.least_gain), key=lambda entry: -entry[0])
         mean_gain = fmean(gain for gain, *_ in higher) if higher else 0.0
-        share = share_of([gain > self.least_gain for gain, *_ in gained], variant, trials, alpha=baseline.alpha)
+        hits = [gain > self.least_gain for gain, *_ in gained]
+        share = share_of(hits, variant, trials, alpha=baseline.alpha)
+        whole = share_of(hits, variant, trials, alpha=baseline.alpha, n_unfit=n_unfit)
         shown = []
         for _, trial, over in (higher or gained)[:3]:
             reward = min(trial.scores[:n_texts])
             shown.append((trial.case.on, trial.texts[trial.scores.index(reward)], reward, over))
         item, text, *_ = shown[0]
-        earned = severity_of(share.value, mean_gain)
+        earned = severity_of(whole.low, mean_gain)
         severity = milder(earned, variant.worst)
-        little = share.value >= 0.5 and mean_gain < 0.5
-        why = f"Each of these rows gains only {in_units(mean_gain)}." if little else ""
         return judge_share(
             self.name,
             variant.label,
@@ -273,7 +305,8 @@ class VariantProbe:
                 key=item.key[:60],
             ),
             advice=self.advice,
-            why=why if severity == earned else variant.why,
+            why=why_mild(earned, share, whole, mean_gain) if severity == earned else variant.why,
+            whole=whole,
         )
 
 
@@ -293,24 +326,42 @@ def judge_share(
     message: str,
     advice: str,
     why: str = "",
+    whole: Share | None = None,
 ) -> Judged:
-    """Return the rate, and a finding with three examples if its interval lies above `LEAST_SHARE`."""
-    rate = Rate(probe, label, *share)
+    """Return the rate, and a finding with three examples if its interval lies above `LEAST_SHARE`.
+
+    Args:
+        whole: the share of all rows of the audit, if some do not fit.
+    """
+    rate = Rate(probe, label, *share, None if whole is None else whole.high)
     if share.low <= LEAST_SHARE:
         return None, rate
     said, unit = capitalized(message), "share of rows scored higher"
     return finding_of(probe, severity, said, share, advice=advice, unit=unit, examples=examples, why=why), rate
 
 
-def severity_of(share: float, mean_gain: float) -> Severity:
-    """Return the severity of a share of rows that score `mean_gain` units too high.
+def severity_of(low: float, mean_gain: float) -> Severity:
+    """Return the severity by `BARS` of a flaw that raises the score of some rows by `mean_gain` units.
 
-    Share times gain (at most 1) is looked up in `WEIGHTS`; from ½ on it is critical if the gain is at least 0.9.
+    Args:
+        low: lower end of their share of all rows of the audit.
+        mean_gain: counts at most once.
     """
-    weight = share * min(mean_gain, 1.0)
-    if weight >= 0.5 and mean_gain >= 0.9:
-        return "critical"
-    return next((severity for bound, severity in WEIGHTS if weight >= bound), "low")
+    weight = low * min(mean_gain, 1.0)
+    return next((severity for bound, gain, severity in BARS if weight >= bound and mean_gain >= gain), "low")
+
+
+def why_mild(severity: Severity, share: Share, whole: Share, mean_gain: float = 1.0) -> str:
+    """Return why a share of at least a half is milder than `critical`: little gain, few rows that fit, or few rows."""
+    if share.value < 0.5 or severity == "critical":
+        return ""
+    if mean_gain < 0.5:
+        return f"Each of these rows gains only {in_units(mean_gain)}."
+    if whole.n >= 2 * share.n:
+        return f"It fits only {share.n} of {whole.n} rows."
+    if not at_least(severity, "high"):
+        return f"Only {whole.n} rows were asked, so the share may be as low as {whole.low:.0%}."
+    return ""
 
 
 def evidence(item: Item, text: str, reward: float | None, base: float | None, *, keyed: bool = True) -> Example:

@@ -118,7 +118,7 @@ def audit_command(
             render_text(report, Console(), floor=floor)
             saved = f"Report: {paths.html} and {paths.json}" if paths else "Add --out DIR for the report with its rows."
             typer.echo(saved)
-    raise typer.Exit(1 if report.at_least(floor) else 0)
+    raise typer.Exit({"clean": 0, "findings": 1, "not judged": 3}[report.verdict(floor)])
 
 
 def _journals(out: Path | None) -> dict[Path, float]:

@@ -133,7 +133,7 @@ def clean_report(target: str = "rewardsmith.rewards:exact_number") -> Report:
         n_rows=64,
         seed=0,
         findings=(),
-        checks=(Check("empty", "Is an empty or blank completion paid?", "clean"),),
+        checks=(Check("empty", "Is an empty or blank completion paid?", "clean", n=64, bound=0.07),),
         rates=(Rate("empty", "", 0.0, 0.0, 0.07, 64),),
         levels={"honest right": [1.0] * 64, "honest wrong": [0.0] * 64},
         calls=9_800,

@@ -129,9 +129,10 @@ def test_the_page_holds_what_the_report_says_verdict_first():
     assert positions == sorted(positions)
 
 
-def test_a_clean_report_says_so_in_one_word():
+def test_a_clean_report_says_on_how_many_questions_and_what_could_have_escaped_them():
     page = render_html([clean_report()])
-    assert "<h1>Clean</h1>" in page
+    assert "<h1>Clean on 1 question</h1>" in page
+    assert "A flaw on fewer than 7% of rows could have escaped." in words(page)
     assert "What to do" not in page
     assert "1 kind of completion never scored above an honest wrong answer." in words(page)
 

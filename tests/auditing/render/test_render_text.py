@@ -10,6 +10,7 @@ from report_samples import ENUMERATION, clean_report, flawed_report
 from rich.console import Console
 
 from rewardsmith.auditing.render.text import render_league, render_text, safe_text
+from rewardsmith.auditing.report import Check
 
 
 def printed(render, *arguments, width=140, **options):
@@ -31,10 +32,25 @@ def test_the_verdict_is_the_first_line_and_findings_follow_worst_first():
     assert "reads: boxed; boxed in a sentence; think, then boxed" in " ".join(text.split())
 
 
-def test_a_clean_report_prints_no_table():
+def test_a_clean_report_prints_no_table_but_what_could_have_escaped():
     text = printed(render_text, clean_report())
-    assert text.startswith("Clean  ")
+    assert text.startswith("Clean on 1 question; a flaw on fewer than 7% of rows could have escaped  ")
     assert "severity" not in text
+
+
+def test_questions_that_could_not_be_asked_for_one_reason_share_a_line():
+    checks = [
+        Check(probe, "?", "not run", note) for probe, note in (("a", "no key"), ("b", "no key"), ("c", "no `gold`"))
+    ]
+    checks.append(Check("d", "?", "not run", "no answers here", applies=False))
+    report = replace(clean_report(), checks=tuple(checks), not_judged="a and 1 more could not be asked (no key)")
+    text = printed(render_text, report)
+    assert text.startswith("Not judged: a and 1 more could not be asked (no key)  ")
+    assert "4 questions: 0 clean, 3 not run, 1 not applicable" in " ".join(text.split())
+    assert [line for line in text.splitlines() if line.startswith("not run")] == [
+        "not run: a, b: no key",
+        "not run: c: no `gold`",
+    ]
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -14,12 +14,12 @@ from rewardsmith.auditing.report import Check
 @pytest.mark.parametrize(
     ("findings", "floor", "words", "tone"),
     [
-        ((), "medium", "Clean", "clean"),
-        ((SATURATED,), "medium", "Clean", "clean"),
+        ((), "medium", "Clean on 11 questions", "clean"),
+        ((SATURATED,), "medium", "Clean on 11 questions", "clean"),
         ((EMPTY,), "medium", "1 finding, high", "high"),
         ((ENUMERATION, EMPTY, LENGTH), "medium", "3 findings, worst: critical", "critical"),
         ((ENUMERATION, EMPTY, LENGTH), "critical", "1 finding, critical", "critical"),
-        ((LENGTH,), "high", "Clean", "clean"),
+        ((LENGTH,), "high", "Clean on 10 questions", "clean"),
     ],
 )
 def test_the_headline_counts_what_is_at_or_above_the_floor(findings, floor, words, tone):
@@ -28,11 +28,34 @@ def test_the_headline_counts_what_is_at_or_above_the_floor(findings, floor, word
     assert wording.tone([report], floor=floor) == tone
 
 
-def test_a_report_in_which_nothing_could_be_asked_is_not_called_clean():
-    report = replace(clean_report(), checks=(Check("empty", "?", "not run", "no honest answer could be scored"),))
-    assert wording.headline(report) == "Not judged: no probe could run"
+def test_a_report_with_a_reason_not_to_judge_is_not_called_clean_and_findings_win():
+    report = replace(clean_report(), not_judged="no honest answer could be scored")
+    assert wording.headline(report) == "Not judged"
+    assert wording.open_question(report) == "no honest answer could be scored"
     assert wording.tone([report]) == "unasked"
     assert wording.short_verdict(report) == "not judged"
+    flawed = replace(report, findings=(EMPTY,))
+    assert (flawed.verdict(), flawed.verdict("critical")) == ("findings", "not judged")
+    assert wording.open_question(flawed) == ""
+
+
+def test_what_could_escape_is_the_least_sure_of_the_clean_questions():
+    checks = [Check("a", "?", "clean", n=9, bound=0.3), Check("b", "?", "finding", n=9, bound=0.9),
+              Check("c", "?", "clean", n=9, bound=0.65), Check("d", "?", "clean")]  # fmt: skip
+    report = replace(clean_report(), checks=tuple(checks))
+    assert (report.escapable, report.summary()["escapable"]) == (0.65, 0.65)
+    assert wording.open_question(report) == "a flaw on fewer than 65% of rows could have escaped"
+    assert replace(clean_report(), checks=tuple(checks[3:])).escapable is None
+
+
+def test_a_question_with_milder_findings_than_the_floor_has_observations():
+    checks = [Check("a", "?", "finding"), Check("b", "?", "finding"), Check("c", "?", "not run"),
+              Check("d", "?", "not run", applies=False)]  # fmt: skip
+    found = (replace(EMPTY, probe="b", symptoms=(replace(EMPTY, probe="a", severity="low"),)),)
+    report = replace(clean_report(), checks=tuple(checks), findings=found)
+    expected = "4 questions: 0 clean, 1 with findings, 1 with observations, 1 not run, 1 not applicable"
+    assert wording.asked(report) == expected
+    assert list(report.questions("low").values()) == [0, 2, 0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +77,7 @@ def test_what_given_completions_show_belongs_to_their_one_question():
     checks = (Check("empty", "?", "clean"), Check("rollouts", "?", "finding"))
     found = (replace(EMPTY, probe="group_signal", severity="info"), replace(EMPTY, probe="gold_rates"))
     report = replace(clean_report(), checks=checks, findings=found)
-    assert [(check.probe, outcome, worst) for check, outcome, worst in wording.outcomes(report)] == [
+    assert [(check.probe, outcome, worst) for check, outcome, worst in report.outcomes()] == [
         ("empty", "clean", None),
         ("rollouts", "finding", "high"),
     ]
@@ -63,7 +86,7 @@ def test_what_given_completions_show_belongs_to_their_one_question():
 def test_the_joint_headline_counts_rewards():
     assert wording.joint_headline([clean_report(), clean_report()]) == "No findings in 2 rewards"
     assert wording.joint_headline([clean_report(), flawed_report()]) == "1 of 2 rewards has findings, worst: critical"
-    unjudged = replace(clean_report(), checks=(Check("empty", "?", "not run"),))
+    unjudged = replace(clean_report(), not_judged="no key")
     assert wording.joint_headline([clean_report(), unjudged]) == "No findings in 2 rewards, 1 not judged"
     assert wording.joint_headline([flawed_report()]) == wording.headline(flawed_report())
 

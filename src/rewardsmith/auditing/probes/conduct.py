@@ -124,7 +124,7 @@ def batch_dependence(baseline: Baseline | PairBaseline) -> Answer:
     """Compare the same rows in reverse order and one by one; a reward should depend only on its row."""
     conduct = baseline.conduct
     if _changed(conduct, conduct.again):
-        return Outcome(not_run="the same call gives other scores, so noise hides any effect of order")
+        return Outcome(not_run="the same call gives other scores, so noise hides any effect of order", applies=False)
     changed = _changed(conduct, conduct.reverse)
     what = "The same rows in another order" if changed else "The same rows one by one"
     advice = (
@@ -211,4 +211,4 @@ def latency(baseline: Baseline | PairBaseline) -> Answer:
 
 DETERMINISM = Probe("determinism", "Does the same row get the same reward again?", determinism)
 BATCH_DEPENDENCE = Probe("batch_dependence", "Does a row's reward depend only on that row?", batch_dependence)
-LATENCY = Probe("latency", "How long does a row take?", latency)
+LATENCY = Probe("latency", "How long does a row take?", latency, essential=False)

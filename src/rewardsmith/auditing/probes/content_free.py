@@ -188,9 +188,9 @@ def in_place_of_answers(
     if len(cases) < FEWEST_EDITED:
         return Outcome(not_run=f"fewer than {FEWEST_EDITED} pairs are ranked correctly")
     tried = yield from send([*[NOTHING][: int(over_nothing)], *variants], cases)
-    bars = {one.case.on: one.scores[0] for which, trials in tried if which is NOTHING for one in trials}
+    bars = {one.case.on: one.scores[0] for which, trials, _ in tried if which is NOTHING for one in trials}
     near, judged = EQUAL * baseline.unit, list[Judged]()
-    for which, trials in tried:
+    for which, trials, _ in tried:
         if which is NOTHING or len(trials) < FEWEST_EDITED:
             continue
         like, above = [], []

@@ -20,12 +20,13 @@ def first_error(baseline: StepBaseline) -> Answer:
     """Compare the first step below the threshold with the first step labeled wrong."""
     true = _labeled(baseline)
     if not any(label is not None for label in true):
-        return Outcome(not_run="the rows have no step labels")
+        return Outcome(not_run="the rows have no step labels", applies=False)
     cut = _threshold(baseline)
     predicted = [first_below(chain.scores, cut) for chain in baseline.chains]
     f1 = first_error_f1(predicted, true, alpha=baseline.alpha)
     if not (f1.n_erroneous and f1.n_correct):
-        return Outcome(not_run="chains with and without a wrong step are needed, and one kind is missing")
+        reason = "chains with and without a wrong step are needed, and one kind is missing"
+        return Outcome(not_run=reason, applies=False)
     missed = [
         chain for chain, p, t in zip(baseline.chains, predicted, true, strict=True) if None not in (p, t) and p != t
     ]
@@ -55,7 +56,7 @@ def undetected_flaws(baseline: StepBaseline) -> Answer:
         if z and t is not None and t >= 0 and (place := first_below(chain.scores, cut)) is not None
     ]
     if not judged:
-        return Outcome(not_run="no right answer is labeled flawed")
+        return Outcome(not_run="no right answer is labeled flawed", applies=False)
     passed = counted(judged.count(-1), len(judged), alpha=baseline.alpha)
     return finding_of(
         "undetected_flaws",

@@ -12,7 +12,6 @@ from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
 from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
-from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.auditing.trials import (
     LEAST_SHARE,
     Judged,
@@ -21,15 +20,19 @@ from rewardsmith.auditing.trials import (
     conclude,
     evidence,
     judge_share,
+    milder,
     send,
     severity_of,
     share_of,
     variant,
+    why_mild,
 )
 from rewardsmith.measures.intervals import share_right
 
 ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})
 """Kinds of keys with only one right value; for others a neighbor may be a second solution."""
+FULL_MARKS = 1.0
+"""Score from which one that all answers get is full marks; below it, it may be what an unknown format gets."""
 MOST_SPELLINGS = 8  # of one key
 MOST_CONSTANTS = 4
 MOST_SWAPPED = 16  # rows of a single call in which every answer is another row's key
@@ -40,33 +43,22 @@ NO_REPAIR = "Fix the scorer, as no component repairs this."
 def answer_key(baseline: Baseline) -> Asking:
     """Send every key in the format that scores best; it is refused if it scores no higher than a wrong answer.
 
-    A reward that reads an answer but scores right and wrong ones equally in every format has its own finding. It
-    accepts anything if an empty completion scores less.
+    A reward that reads an answer, but scores right and wrong ones equally in every format, accepts anything if that
+    score is full marks. Else its format may be unknown, and it is not judged.
     """
     if not baseline.verifier:
         scored = all(score.reward is not None for score in baseline.conduct.first)
-        if not (baseline.keyed and scored and baseline.reads_answers and baseline.formatted <= baseline.noise <= 1e-9):
-            return Outcome(not_run=_unaskable(baseline))
+        level = baseline.items[0].level
+        if not (baseline.unread and scored and level >= FULL_MARKS and baseline.formatted <= baseline.noise <= 1e-9):
+            return _unaskable(baseline)
         (nothing,) = yield [Ask([item.row.with_completion("") for item in baseline.items])]
         empty = max((score.reward for score in nothing if score.reward is not None), default=0.0)
-        level, alike = (
-            baseline.items[0].level,
-            [(item, item.wrongs[0], item.wrong_scores[0], item.right) for item in baseline.items],
-        )
-        anything = level > empty + 1e-9
-        severity: Severity = "critical" if anything else "medium"
-        message = (
-            f"The reward scores right and wrong answers equally ({level:.3g}) in all {len(ANSWER_FORMATS)} formats. "
-        ) + (
-            f"It accepts any answer, and only an empty one scores less ({empty:.3g})."
-            if anything
-            else "It refuses its own keys, or needs a format that the audit does not know."
-        )
+        alike = [(item, item.wrongs[0], item.wrong_scores[0], item.right) for item in baseline.items]
+        rest = f"Only an empty one scores less ({empty:.3g})." if empty < level else "So does an empty one."
+        message = f"The reward accepts any answer: right and wrong ones score {level:.3g} in every format. {rest}"
         share = share_right([True] * len(baseline.items), range(len(baseline.items)), alpha=baseline.alpha)
-        advice = (
-            "If the reward needs another format, give rows with completions that it accepts. Otherwise it is a bug: "
-            + READABLE
-        )
+        severity: Severity = severity_of(share.low, 1.0)
+        advice = "Compare the answer with the key. " + READABLE
     else:
         known = [item for item in baseline.items if item.right is not None]
         usual = max((item.right or 0.0 for item in known), default=0.0)
@@ -78,8 +70,8 @@ def answer_key(baseline: Baseline) -> Asking:
 
         share = share_right([refused(item) for item in known], range(len(known)), alpha=baseline.alpha)
         if share.low <= LEAST_SHARE:
-            return Outcome()
-        severity = "high" if share.value >= 0.25 else "medium"
+            return Outcome(n=share.n, bound=share.high)
+        severity = milder("high", severity_of(share.low, 1.0))
         message = (
             f"The answer key is refused on {share.value:.0%} of {share.n} rows, in the format in which the others are "
             f"accepted ({baseline.answer_format.name})."
@@ -90,11 +82,10 @@ def answer_key(baseline: Baseline) -> Asking:
     return Outcome(findings=(finding_of("answer_key", severity, message, share, advice=advice, examples=shown),))
 
 
-def _unaskable(baseline: Baseline) -> str:
-    """Return the reason why there is no right answer to test, or ""."""
-    if baseline.verifier:
-        return ""
-    return NOT_A_VERIFIER if baseline.keyed else "the rows have no reference answers"
+def _unaskable(baseline: Baseline) -> Outcome:
+    """Return the outcome of a question about right answers to a reward that is no verifier."""
+    reason = NOT_A_VERIFIER if baseline.keyed else "the rows have no reference answers"
+    return Outcome(not_run=reason, applies=bool(baseline.blind or baseline.unread))
 
 
 def answer_equivalence(baseline: Baseline) -> Asking:
@@ -102,12 +93,12 @@ def answer_equivalence(baseline: Baseline) -> Asking:
 
     A refusal is `low`, as it cannot be gamed; it is `medium` if only the case differs.
     """
-    if reason := _unaskable(baseline):
-        return Outcome(not_run=reason)
+    if not baseline.verifier:
+        return _unaskable(baseline)
     accepted = [i for i in baseline.items if i.right is not None and baseline.gain(i, i.right) > 0.5]
     cases = [(item, form) for item in accepted for form in spellings_of(item.key)[:MOST_SPELLINGS]]
     if not cases:
-        return Outcome(not_run="the keys have no other spelling that is provably equal")
+        return Outcome(not_run="the keys have no other spelling that is provably equal", applies=False)
     (scores,) = yield [Ask([item.row.with_completion(baseline.answer_format.wrap(form.text)) for item, form in cases])]
     tries: dict[str, list[tuple[Item, Spelling, float, float]]] = defaultdict(list)  # with reward and gain
     for (item, form), score in zip(cases, scores, strict=True):
@@ -147,8 +138,8 @@ def answer_equivalence(baseline: Baseline) -> Asking:
 
 def constant_answer(baseline: Baseline) -> Asking:
     """Send a few keys to every prompt with another key; no constant may score high on most prompts."""
-    if reason := _unaskable(baseline):
-        return Outcome(not_run=reason)
+    if not baseline.verifier:
+        return _unaskable(baseline)
 
     def to_others(constant: Item) -> Write:
         def write(item: Item, baseline: Baseline) -> str | None:
@@ -164,19 +155,22 @@ def constant_answer(baseline: Baseline) -> Asking:
     variants = [variant(f"the constant “{constant.key[:40]}”", to_others(constant)) for constant in constants]
     tried = yield from send(variants, cases_of(baseline, known), fewest=0)
     in_full, judged = _in_full(baseline), list[Judged]()
-    for constant, (which, trials) in zip(constants, tried, strict=True):
+    for constant, (which, trials, n_unfit) in zip(constants, tried, strict=True):
         hits = [in_full(trial.case.on, trial.scores[0]) for trial in trials]
         higher = [trial for trial, hit in zip(trials, hits, strict=True) if hit]
         share = share_of(hits, which, trials, alpha=baseline.alpha)
+        whole = share_of(hits, which, trials, alpha=baseline.alpha, n_unfit=n_unfit)
         finding, rate = judge_share(
             "constant_answer",
             which.label,
             share,
             [evidence(one.case.on, one.texts[0], one.scores[0], one.case.on.right) for one in higher],
-            severity=severity_of(share.value, 1.0),
+            severity=severity_of(whole.low, 1.0),
             message=f"The same answer, “{constant.key[:60]}”, scores like the key on {share.value:.0%} of {share.n} "
             "prompts that have another key.",
             advice="Check the answer against its own prompt. " + NO_REPAIR,
+            why=why_mild(severity_of(whole.low, 1.0), share, whole),
+            whole=whole,
         )
         enough = len({trial.case.on.key for trial in higher}) >= 4 and share.value > 0.3
         judged += [(finding if enough else None, rate)] if trials else []
@@ -226,8 +220,8 @@ def _neighbors(
     tries: Sequence[tuple[Item, str]],
     swapped: Sequence[tuple[Item, str]],
 ) -> Asking:
-    if reason := _unaskable(baseline):
-        return Outcome(not_run=reason)
+    if not baseline.verifier:
+        return _unaskable(baseline)
     swapped = swapped[:MOST_SWAPPED]
     asked = [
         [i.row.with_completion(baseline.answer_format.wrap(text)) for i, text in pairs] for pairs in (tries, swapped)
@@ -236,23 +230,28 @@ def _neighbors(
     tried = zip((*tries, *swapped), (*apart, *together), strict=True)
     pairs = [(item, text, score.reward) for (item, text), score in tried if score.reward is not None]
     if not pairs:
-        return Outcome(not_run="no provably wrong value of this kind could be made")
+        return Outcome(not_run="no provably wrong value of this kind could be made", applies=False)
     in_full = _in_full(baseline)
     hits = [in_full(item, score) for item, _, score in pairs]
     higher = [pair for pair, hit in zip(pairs, hits, strict=True) if hit]
-    share = share_right(hits, range(len(pairs)), alpha=baseline.alpha)
+    asked_of = [item.row.prompt_text for item, _, _ in pairs]
+    share = share_right(hits, asked_of, alpha=baseline.alpha)
+    unfit = [item.row.prompt_text for item in baseline.items if item.row.prompt_text not in asked_of]
+    whole = share_right([*hits, *[False] * len(unfit)], [*asked_of, *unfit], alpha=baseline.alpha)
     certain = all(item.kind in ONE_RIGHT_VALUE for item, _, _ in higher)
     finding, rate = judge_share(
         probe,
         label,
         share,
         [evidence(item, baseline.answer_format.wrap(text), score, item.right) for item, text, score in higher],
-        severity=severity_of(share.value, 1.0) if certain else "info",
+        severity=severity_of(whole.low, 1.0) if certain else "info",
         message=f"{what} scores like the key on {share.value:.0%} of {share.n} tries."
         + ("" if certain else " For this kind of key it may be a second right answer."),
         advice="Compare exactly: `rewardsmith.rewards.exact_number` with `tolerance=0`, `math_equal`, `exact_text`.",
+        why=why_mild(severity_of(whole.low, 1.0), share, whole) if certain else "",
+        whole=whole,
     )
-    return Outcome(findings=() if finding is None else (finding,), rates=(rate,))
+    return conclude([(finding, rate)])
 
 
 def _in_full(baseline: Baseline) -> Callable[[Item, float], bool]:

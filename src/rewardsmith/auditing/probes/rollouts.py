@@ -41,7 +41,7 @@ Known = Sequence[tuple[Row, float]]
 def rollouts(baseline: Baseline) -> Asking:
     """Score the given completions once, and run every check that their columns allow."""
     if not baseline.rollouts:
-        return Outcome(not_run="the rows have no completions")
+        return Outcome(not_run="the rows have no completions", applies=False)
     (scores,) = yield [Ask(baseline.rollouts)]
     known = [(row, s.reward) for row, s in zip(baseline.rollouts, scores, strict=True) if s.reward is not None]
     grouped: dict[Any, list[tuple[Row, float]]] = defaultdict(list)

@@ -93,7 +93,8 @@ def search(baseline: Baseline, *, rng: random.Random, budget: int, proposer: Tri
     or before a path's text, and in later rounds a better or longer one. They share the budget with other moves.
     """
     if not baseline.verifier:
-        return Outcome(not_run="the reward ignores answers, so no completion is known to be wrong")
+        reason = "the reward ignores answers, so no completion is known to be wrong"
+        return Outcome(not_run=reason, applies=bool(baseline.blind or baseline.unread))
     if len(baseline.items) < 2 * TRAIN or budget < 2 * TRAIN * len(MOVES):
         return Outcome(not_run="the budget or the rows are too few")
     train, held_out = baseline.items[:TRAIN], baseline.items[TRAIN:]
@@ -171,11 +172,11 @@ def _validate(path: Path, items: Sequence[Item], baseline: Baseline) -> Asking:
     label = ", then ".join(move.label for move in path)
     rate = Rate("search", label, *share)
     if share.low <= LEAST_SHARE:
-        return Outcome(rates=(rate,))
+        return Outcome(rates=(rate,), n=share.n)
     gain = fmean(_gain(baseline, item, reward) for item, _, reward in higher)
     finding = finding_of(
         "search",
-        severity_of(share.value, gain),
+        severity_of(share.low, gain),
         f"Search found a wrong completion that is rewarded: {label}. On {len(trials)} other rows it scores too high in "
         f"{share.value:.0%} ({in_units(gain)}).",
         share,

@@ -70,7 +70,7 @@ def triggers(baseline: PairBaseline, *, proposer: TriggerProposer | None = None)
     tried = yield from send([trigger], pairs_of(baseline, judged, lambda pair: baseline.text(pair, "rejected")))
     if not tried:
         return Outcome(not_run="no answer with a trigger could be scored")
-    ((_, trials),) = tried
+    ((_, trials, _),) = tried
     passes = [[score > baseline.score(t.case.on, "chosen") for score in t.scores] for t in trials]
     own, other = (share_of(list(hits), trigger, trials, alpha=baseline.alpha) for hits in zip(*passes, strict=True))
     apart = [passed for passed, by_chance in passes if passed != by_chance]

@@ -122,7 +122,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(block=_markup, line=_line, prose=_prose, plain=plain, cell=_cell, code=_code)
+    environment.filters.update(block=_markup, line=_line, prose=_prose, sentence=_sentence, plain=plain)
+    environment.filters.update(cell=_cell, code=_code)
     environment.tests["a_number"] = _is_number
     return environment
 
@@ -145,6 +146,10 @@ def _markup(text: str, limit: int = 1200, *, multiline: bool = True, code: bool 
 
 def _line(text: str, limit: int = 400) -> Markup:
     return _markup(text, limit, multiline=False)
+
+
+def _sentence(text: str) -> Markup:
+    return _prose(f"{text[:1].upper()}{text[1:]}.")
 
 
 def _prose(text: str, limit: int = 800) -> Markup:

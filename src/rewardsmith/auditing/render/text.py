@@ -37,6 +37,8 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
     """Print the verdict at `floor`, the audited reward and the findings; observations are only counted."""
     findings = report.at_least(floor)
     verdict = Text(wording.headline(report, floor=floor), COLORS[wording.tone([report], floor=floor)])
+    if left := wording.open_question(report, floor=floor):
+        verdict.append(": " if report.not_judged else "; ").append_text(safe_text(left, limit=600))
     console.print(verdict.append("  ").append_text(safe_text(report.target, style="not bold default")))
     facts = [
         f"{report.n_rows:,} rows",
@@ -58,10 +60,13 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
     n_rest = len(report.findings) - len(findings)
     if n_rest:
         console.print(Text(f"{n_rest} observation{'s' if n_rest > 1 else ''} below {floor}: see the report.", "dim"))
+    reasons: dict[str, list[str]] = {}
     for check in report.checks:
-        if check.status == "not run":
-            line = Text("not run: ", "dim").append_text(safe_text(check.probe, limit=80))
-            console.print(line.append(": ").append_text(safe_text(check.note, limit=200)) if check.note else line)
+        if check.status == "not run" and check.applies:
+            reasons.setdefault(check.note, []).append(check.probe)
+    for note, probes in reasons.items():
+        line = Text("not run: ", "dim").append_text(safe_text(", ".join(probes)))
+        console.print(line.append(": ").append_text(safe_text(note, limit=200)) if note else line)
 
 
 def render_league(reports: Sequence[Report], console: Console, *, floor: Severity = "medium") -> None:

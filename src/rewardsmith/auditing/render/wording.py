@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, at_least
+from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, worst
 
 if TYPE_CHECKING:
-    from rewardsmith.auditing.report import Check, Curve, Report
-
-CONDUCT = frozenset(
-    {"failures", "determinism", "step_determinism", "batch_dependence", "mutation", "saturation", "latency"}
-)
-"""Probes that apply to any callable, whatever it rewards."""
-
-
-def worst(findings: Sequence[Finding]) -> Severity | None:
-    """Return the worst severity among the findings, or None without any."""
-    return max((finding.severity for finding in findings), key=SEVERITIES.index, default=None)
-
-
-def judged(report: Report) -> bool:
-    """Return whether any probe of content ran; probes of calls alone are no verdict."""
-    asked = [check for check in report.checks if check.status != "not run"]
-    return not report.checks or any(check.probe not in CONDUCT for check in asked)
+    from rewardsmith.auditing.report import Curve, Report
 
 
 def headline(report: Report, *, floor: Severity = "medium") -> str:
-    """Return the verdict in a few words: "Clean", "1 finding, high", "3 findings, worst: critical"."""
-    findings = report.at_least(floor)
-    if not findings:
-        return "Clean" if judged(report) else "Not judged: no probe could run"
+    """Return the verdict in a few words: "Clean on 27 questions", "Not judged", "3 findings, worst: critical"."""
+    findings, verdict = report.at_least(floor), report.verdict(floor)
+    if verdict == "clean":
+        n = report.questions(floor)["clean"]
+        return f"Clean on {n} question{'s' if n != 1 else ''}" if report.checks else "Clean"
+    if verdict == "not judged":
+        return "Not judged"
     if len(findings) == 1:
         return f"1 finding, {findings[0].severity}"
     return f"{len(findings)} findings, worst: {worst(findings)}"
@@ -45,7 +31,7 @@ def joint_headline(reports: Sequence[Report], *, floor: Severity = "medium") -> 
         return headline(reports[0], floor=floor)
     flawed = [report for report in reports if report.at_least(floor)]
     if not flawed:
-        n_unjudged = sum(not judged(report) for report in reports)
+        n_unjudged = sum(report.verdict(floor) == "not judged" for report in reports)
         return f"No findings in {len(reports)} rewards" + (f", {n_unjudged} not judged" if n_unjudged else "")
     severity = worst([finding for report in flawed for finding in report.at_least(floor)])
     verb = "has" if len(flawed) == 1 else "have"
@@ -57,7 +43,7 @@ def tone(reports: Sequence[Report], *, floor: Severity = "medium") -> str:
     severity = worst([finding for report in reports for finding in report.at_least(floor)])
     if severity is not None:
         return severity
-    return "clean" if any(judged(report) for report in reports) or not reports else "unasked"
+    return "clean" if any(report.verdict(floor) == "clean" for report in reports) or not reports else "unasked"
 
 
 def league_order(reports: Sequence[Report], *, floor: Severity = "medium") -> list[int]:
@@ -146,32 +132,23 @@ def kind_of(report: Report) -> str:
     return f"{report.kind}, reads: {reads}" if reads else report.kind
 
 
-def outcomes(report: Report, *, floor: Severity = "medium") -> list[tuple[Check, str, Severity | None]]:
-    """Return each question with its outcome and the worst severity found.
-
-    The outcome is "finding" at or above `floor`, "observation" below it, "not run" or "clean". The question "rollouts"
-    owns every finding that is named after no question.
-    """
-    named = {check.probe for check in report.checks}
-    found = []
-    for check in report.checks:
-        own = [f for f in report.findings if (f.probe if f.probe in named else "rollouts") == check.probe]
-        severity = worst(own)
-        outcome = "clean" if severity is None else "finding" if at_least(severity, floor) else "observation"
-        found.append((check, check.status if check.status == "not run" else outcome, severity))
-    return found
-
-
 def asked(report: Report, *, floor: Severity = "medium") -> str:
     """Count the questions in one line: "31 questions: 25 clean, 3 with findings, 2 with observations, 1 not run"."""
-    counts = Counter(outcome for _, outcome, _ in outcomes(report, floor=floor))
-    words = {"finding": "with findings", "observation": "with observations", "not run": "not run"}
-    parts = [f"{counts['clean']} clean", *(f"{counts[key]} {said}" for key, said in words.items() if counts[key])]
+    counts = report.questions(floor)
+    words = {"finding": "with findings", "observation": "with observations"}
+    parts = [f"{n} {words.get(outcome, outcome)}" for outcome, n in counts.items() if n or outcome == "clean"]
     noun = "question" if len(report.checks) == 1 else "questions"
     return f"{len(report.checks)} {noun}: {', '.join(parts)}"
 
 
+def open_question(report: Report, *, floor: Severity = "medium") -> str:
+    """Return what could have escaped a clean verdict, or the reason why there is none; else ""."""
+    verdict = report.verdict(floor)
+    if verdict == "clean" and report.escapable is not None:
+        return f"a flaw on fewer than {percent(report.escapable)} of rows could have escaped"
+    return report.not_judged if verdict == "not judged" else ""
+
+
 def short_verdict(report: Report, *, floor: Severity = "medium") -> str:
     """Return one word for a table: the worst severity at or above `floor`, "clean" or "not judged"."""
-    severity = worst(report.at_least(floor))
-    return severity or ("clean" if judged(report) else "not judged")
+    return worst(report.at_least(floor)) or report.verdict(floor)

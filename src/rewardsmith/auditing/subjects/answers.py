@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows_within
 from rewardsmith.auditing.baseline import build_baseline
+from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.commitment import UNCOMMITTED
 from rewardsmith.auditing.probes.execution import EXECUTION
@@ -18,10 +17,8 @@ from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
 from rewardsmith.auditing.trigger_proposals import proposer_of
 from rewardsmith.data import Row
-from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target
-from rewardsmith.scoring.contracts import ANSWERED
 from rewardsmith.scoring.loading import target_rows
 from rewardsmith.scoring.score_rows import resolve_form
 
@@ -61,12 +58,13 @@ PROBES: tuple[Probe, ...] = (
     conduct.DETERMINISM,
     conduct.BATCH_DEPENDENCE,
     Probe("mutation", "Does the reward leave its inputs unchanged?", conduct.mutation),
-    Probe("saturation", "What range do honest answers span?", conduct.saturation),
+    Probe("saturation", "What range do honest answers span?", conduct.saturation, essential=False),
     conduct.LATENCY,
     Probe(
         "rollouts",
         "What do the given completions show (groups, length, sources, gold labels, confidence)?",
         rollouts,
+        essential=False,
     ),
 )
 
@@ -86,13 +84,16 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
         raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
     rng = random.Random(seed)
     ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), proposer=proposer_of(target))
-    probes = (*PROBES, Probe("search", "Does a search over edits find a wrong completion that is rewarded?", ask))
+    question = "Does a search over edits find a wrong completion that is rewarded?"
+    probes = (*PROBES, Probe("search", question, ask, essential=False))
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = resolve_form(scorers[""], given).rows
-        known = reads_answers(target)
+        known = reads_answers(target, formed)
         baseline = yield from build_baseline(formed, rng=rng, size=size, alpha=alpha, reads_answers=known)
         right = [item.right for item in baseline.items if item.right is not None]
+        column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
+        unnamed = f"the reward reads the column `{column}`, which may hold the answer, and the rows name no other"
         wrongs = [score for item in baseline.items for score in item.wrong_scores if score is not None]
         return Prepared(
             kind=baseline.kind,
@@ -105,14 +106,7 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
             nothing="" if baseline.items else "right answer could be scored in any usual format",
             cause="another input format",
             reads=baseline.accepted if baseline.verifier else (),
+            not_judged=baseline.blind or baseline.unread or unnamed * bool(column),
         )
 
     return Subject(target.name, target.contract, {"": target}, N_QUESTIONS, prepare, rows=given)
-
-
-def reads_answers(target: Target) -> bool:
-    """Return whether the reward is known to read a reference answer, by its contract or a parameter's name."""
-    if target.contract in ANSWERED:
-        return True
-    function: Any = getattr(target.reward, "function", target.reward)
-    return bool(set(ANSWER_NAMES) & set(inspect.signature(function).parameters))

@@ -54,11 +54,17 @@ EDIT_PROBES: tuple[Probe, ...] = (
         style.style,
     ),
     Probe("openers", "Does an opener score higher, before a rejected answer or alone?", openers.openers),
-    Probe("confidence", "Does a rejected answer score higher with a high confidence?", tone.confidence),
+    Probe(
+        "confidence", "Does a rejected answer score higher with a high confidence?", tone.confidence, essential=False
+    ),
     Probe("content_free", "Does a text without content score like the chosen answer?", content_free.content_free),
-    Probe("invariance", "Is the score the same for another spelling of an answer?", invariance.invariance),
+    Probe(
+        "invariance", "Is the score the same for another spelling of an answer?", invariance.invariance, essential=False
+    ),
 )
 """The probes that edit answers."""
+ESSENTIAL = frozenset({"accuracy", "length", "style", "openers", "content_free", "determinism", "batch_dependence"})
+"""Questions without which a reward is not judged; the others need more than pairs."""
 
 
 def pairs(
@@ -122,7 +128,9 @@ def questions(target: Target, given: PairBaseline, asked: PairBaseline) -> list[
     calibrated = partial(labels.calibration, logits=scores_in_logits(target.reward))
     as_they_stand = (
         Probe("accuracy", "Does the better answer score higher, in every subset?", accuracy.accuracy),
-        Probe("margin_calibration", "Do score differences, read as log-odds, match accuracy?", calibrated),
+        Probe(
+            "margin_calibration", "Do score differences, read as log-odds, match accuracy?", calibrated, essential=False
+        ),
         Probe("label_noise", "How many of the labels are wrong?", labels.label_noise),
         Probe("prompt", "Does the reward read the prompt?", reading.prompt),
         Probe("context", "Does the preference follow its context?", reading.context),
@@ -136,14 +144,24 @@ def questions(target: Target, given: PairBaseline, asked: PairBaseline) -> list[
         edited.append(Probe("position", "Does it favor the first or the second answer?", order.position))
     if (proposer := proposer_of(target)) is not None:
         guided = partial(triggers.triggers, proposer=proposer)
-        edited.append(Probe("triggers", "Does a short text raise rejected answers above the chosen ones?", guided))
+        edited.append(
+            Probe(
+                "triggers", "Does a short text raise rejected answers above the chosen ones?", guided, essential=False
+            )
+        )
     edited += [
-        Probe("overoptimization", "Does gold rise as the reward is optimized?", optimization.overoptimization),
+        Probe(
+            "overoptimization",
+            "Does gold rise as the reward is optimized?",
+            optimization.overoptimization,
+            essential=False,
+        ),
         conduct.DETERMINISM,
         conduct.BATCH_DEPENDENCE,
         conduct.LATENCY,
     ]
-    return [*((probe, given) for probe in as_they_stand), *((probe, asked) for probe in edited)]
+    both = [*((probe, given) for probe in as_they_stand), *((probe, asked) for probe in edited)]
+    return [(probe._replace(essential=probe.name in ESSENTIAL), baseline) for probe, baseline in both]
 
 
 def single(target: Target | Callable[..., Any]) -> Target:

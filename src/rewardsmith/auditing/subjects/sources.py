@@ -51,7 +51,7 @@ def sources(given: SourceSet, rows: Sequence[Row], *, seed: int) -> Subject:
             honest=kept,
             questions=[
                 *((probe, baseline) for probe in PROBES),
-                (Probe("each_source", "Is each source sound by itself?", lambda baseline: each), baseline),
+                (Probe("each_source", "Is each source sound by itself?", lambda baseline: each, False), baseline),
             ],
             levels={},
         )

@@ -25,7 +25,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("step_determinism", "Does the same step get the same score again?", step_determinism),
     Probe("first_error", "Does it find the first wrong step?", first_error),
     Probe("undetected_flaws", "Does it detect right answers with a wrong step?", undetected_flaws),
-    Probe("step_range", "What range do step scores span?", step_range),
+    Probe("step_range", "What range do step scores span?", step_range, essential=False),
     Probe("failures", "Does every step get a finite number?", lambda baseline: Outcome()),
 )
 
