@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring import load_target, score
 from rewardsmith.scoring.arguments import Parser, pseudo_ids
@@ -115,6 +116,7 @@ CASES = [
     Case("engines.py:openrlhf_dict", "openrlhf", plain("4", "is 4", "is 5", key="label"), [1.0, 0.0]),
     Case("engines.py:openrlhf_tensor", "openrlhf", plain("4", "abc", key="label"), [3.0]),
     Case("engines.py:areal_gsm8k", "areal", turns("4", "so 4", "so 5"), [1.0, 0.0]),
+    Case("engines.py:areal_helper", "areal", turns("4", "so 4", "so 5"), [1.0, 0.0]),
     Case("engines.py:areal_overlong", "areal", turns("4", "4", prompt_ids=[1, 2], completion_ids=[1, 2, 3]), [0.75]),
     Case("engines.py:ragen_numeric", "ragen", plain("4 apples", "it is 4", "five", key="label"), [1.0, 0.0]),
     Case("engines.py:ragen_choice", "ragen", plain("B", "b", "D", key="label"), [1.0, 0.0]),
@@ -214,8 +216,8 @@ ENGINES: dict[str, Callable[[Callable[..., Any], Rows], Any]] = {
         f([row["prompt"] + row["completion"]], [row["prompt"]], [row["label"]]) for row in rows
     ],
     "areal": lambda f, rows: [
-        f(**{"prompt_ids": [1], "completion_ids": [1], **row, "prompt": text_of(row["prompt"])},
-          completions=text_of(row["completion"]))
+        named(f, {"prompt_ids": [1], "completion_ids": [1], **row, "prompt": text_of(row["prompt"]),
+                  "completions": text_of(row["completion"])})
         for row in rows
     ],
     "ragen": lambda f, rows: [f(text_of(row["completion"]), truth_of(row)) for row in rows],
@@ -379,6 +381,16 @@ def test_a_reward_that_only_mentions_messages_gets_text() -> None:
         assert [result.reward for result in score(judge, rows, workers=0)] == [1.0, 0.0]
     found = score(of_json, plain("4", '"a"', '{"x": 2}', '"b"'), workers=0)
     assert [result.reward for result in found] == [None, 2.0, None]
+
+
+def test_a_ground_truth_reaches_plain_names_as_the_rows_have_it_without_an_answer_column() -> None:
+    def graded(predict_str: str, ground_truth: dict[str, Any]) -> float:
+        return float(predict_str in ground_truth["target"])
+
+    rows = [Row("2+2?", "4", {"reward_model": {"ground_truth": {"target": ["4"]}}})]
+    assert [result.reward for result in score(graded, rows, workers=0)] == [1.0]
+    with_answer = [Row("2+2?", "4", {**rows[0].columns, "answer": "5"})]
+    assert [result.reward for result in score(graded, with_answer, workers=0)] == [1.0]
 
 
 def test_several_numbers_or_a_dict_without_a_score_are_no_reward() -> None:

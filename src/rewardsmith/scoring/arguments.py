@@ -7,7 +7,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import dataclass
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
@@ -20,24 +20,24 @@ MOST_PARTS = 200
 """The most functions in which to search for the opening of a turn."""
 
 
+@dataclass
 class Call:
     """One row of a call, as the fillers of arguments read it.
 
     opening: the text before the completion, where an engine passes prompt and completion as one text.
     """
 
-    def __init__(
-        self, prompt: Text, completion: Completion | None, columns: Mapping[str, Any], opening: str = ""
-    ) -> None:
-        self.prompt, self.completion, self.columns = prompt, "" if completion is None else completion, columns
-        self.opening = opening
+    prompt: Text
+    completion: Completion
+    columns: Mapping[str, Any]
+    opening: str = ""
 
-    @cached_property
+    @property
     def asked(self) -> str:
         """The prompt as plain text."""
         return text_of(self.prompt)
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The completion as plain text."""
         return completion_text(self.completion)
@@ -61,21 +61,23 @@ class Call:
         return self.columns.get("answer") if found is None else found
 
     def label(self) -> Any:
-        """Return the label of the row, else its answer."""
-        return self.columns.get("label") if self.columns.get("answer") is None else self.columns["answer"]
+        """Return the answer of the row, else its label."""
+        return self.column("answer", self.columns.get("label"))
 
     def column(self, name: str, default: Any) -> Any:
         """Return a column, or the default where it is missing or None."""
         found = self.columns.get(name)
         return default if found is None else found
 
-    def completion_ids(self) -> list[int]:
-        """Return the row's token ids, else substitutes for them."""
-        return list(self.column("completion_ids", None) or pseudo_ids(self.completion))
+    def ids(self, name: str, text: Completion) -> list[int]:
+        """Return a column of token ids, else substitutes for the ids of a text."""
+        return list(self.column(name, None) or pseudo_ids(text))
 
     def prompt_ids(self) -> list[int]:
-        """Return the prompt's token ids, else substitutes for them."""
-        return list(self.column("prompt_ids", None) or pseudo_ids(self.asked))
+        return self.ids("prompt_ids", self.asked)
+
+    def completion_ids(self) -> list[int]:
+        return self.ids("completion_ids", self.completion)
 
     def messages(self) -> list[Message]:
         """Return the whole conversation."""
@@ -92,10 +94,17 @@ class Call:
 
     def state(self) -> dict[str, Any]:
         """Return the state at the end of a rollout of one turn, as verifiers keeps it."""
-        fields = {"answer": "", "info": {}, "task": "default", "turn": 1, "responses": [], "trajectory": []}
+        fields = {
+            "answer": "",
+            "info": {},
+            "task": "default",
+            "turn": 1,
+            "responses": [],
+            "trajectory": [],
+            "timing": {},
+        }
         known = {name: self.column(name, default) for name, default in fields.items()}
-        times = {"generation_ms": 0.0, "scoring_ms": 0.0, "total_ms": 0.0}
-        return {**self.columns, **known, "prompt": self.prompt, "completion": self.completion, "timing": times}
+        return {**self.columns, **known, "prompt": self.prompt, "completion": self.completion}
 
     def sample(self) -> Any:
         """Return slime's or miles' `Sample`: their own class where the reward has imported it, else one like it."""
@@ -138,20 +147,13 @@ class Parser:
     """verifiers' default parser: the whole text of the assistant's last message is the answer."""
 
     def parse(self, text: str) -> str:
-        """Return the text."""
         return text
 
-    def parse_answer(self, completion: Text) -> str | None:
-        """Return the completion's text."""
-        return self.parse(completion_text(completion))
+    def parse_answer(self, completion: Text) -> str:
+        return completion_text(completion)
 
     def get_assistant_messages(self, completion: Text) -> list[Any]:
-        """Return the assistant's messages."""
         return [turn for turn in as_messages(completion) if isinstance(turn, Mapping) and turn["role"] == "assistant"]
-
-    def get_format_reward_func(self) -> Callable[..., float]:
-        """Return the format reward of a parser without a format."""
-        return lambda completion, **columns: 1.0
 
 
 _OPENINGS = ("<|im_start|>assistant", "<|start_header_id|>assistant<|end_header_id|>", "Assistant:")
@@ -168,9 +170,10 @@ def opening_of(function: Callable[..., Any]) -> str:
         code = part if isinstance(part, CodeType) else getattr(part, "__code__", None)
         if code is None or len(waiting) > MOST_PARTS:
             continue
-        found = [c.replace("\\", "").strip() for c in code.co_consts if isinstance(c, str)]
-        if openings := [opening for opening in _OPENINGS if opening in found]:
-            return openings[0]
+        texts = [c.replace("\\", "").strip() for c in code.co_consts if isinstance(c, str)]
+        for opening in _OPENINGS:
+            if opening in texts or (opening.startswith("<") and any(opening in text for text in texts)):
+                return opening
         waiting += [c for c in code.co_consts if isinstance(c, CodeType)]
         named = [getattr(part, "__globals__", {}).get(name) for name in code.co_names]
         own = [f for f in named if isinstance(f, FunctionType) and f.__module__ == part.__module__]

@@ -6,14 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.data.rows import as_messages
 from rewardsmith.describe import keywords_of
 from rewardsmith.scoring.arguments import Call, opening_of
-from rewardsmith.scoring.contracts import SCORES, TABLE, Signature, check, is_async, name_of, signature_of
+from rewardsmith.scoring.contracts import SCORES, TABLE, Fillers, Signature, check, is_async, name_of, signature_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
 from rewardsmith.types import Completion, Text
 
@@ -37,6 +37,20 @@ def _form_errors(found: list[Exception]) -> Iterator[None]:
         if not _FORM_ERROR.search(str(error)):
             raise
         found.append(error)
+
+
+@cache
+def _fillers(name: str, signature: Signature) -> tuple[Fillers, Mapping[str, Callable[[], Any]], Fillers]:
+    """Return what a function gets of a contract: for each row, for all rows, and where no column has the name."""
+    contract = TABLE[name]
+    named = {*signature.positional, *signature.keywords, *contract.positional}
+    if signature.takes_any:
+        named |= {*contract.shared, *(contract.usual or contract.gives)}
+    return (
+        {name: make for name, make in contract.gives.items() if name in named},
+        {name: make for name, make in contract.shared.items() if name in named},
+        {name: make for name, make in contract.lacking.items() if name in signature.required},
+    )
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Called(SyncOrAsync):
 
     def ask(self, rows: Sequence[RowParts]) -> Any:
         """Return the function's own result for one row, or for a batch's rows, or its coroutine."""
-        return self._ask_async(rows) if is_async(self.function) else self._ask(rows)
+        return self._ask_async(rows) if type(self) is self.awaiting else self._ask(rows)
 
     def _ask(self, rows: Sequence[RowParts]) -> Any:
         errors: list[Exception] = []
@@ -87,24 +101,24 @@ class Called(SyncOrAsync):
 
     def _call(self, rows: Sequence[RowParts], form: str) -> Any:
         contract, signature = TABLE[self.contract], self.signature
-        formed = [(*FORMS[form](row[0], "" if row[1] is None else row[1]), row[2]) for row in rows]
-        calls = [Call(*row, self.opening) for row in formed]
-        first, columns = calls[0], calls[0].columns if contract.columns else {}
-        named = {*signature.positional, *signature.keywords, *contract.positional}
-        if signature.takes_any:
-            named |= {*contract.shared, *(contract.usual or contract.gives)}
-        given = {**columns, **{name: make() for name, make in contract.shared.items() if name in named}}
-        for name in contract.gives.keys() & named:
-            make = contract.gives[name]
-            given[name] = [make(call) for call in calls] if contract.batch else make(first)
+        calls = [Call(*FORMS[form](row[0], "" if row[1] is None else row[1]), row[2], self.opening) for row in rows]
+        gives, shared, lacking = _fillers(self.contract, signature)
+        given: dict[str, Any] = {}
+        if contract.columns:
+            given |= calls[0].columns
+            if given.get("answer") is None and (truth := calls[0].truth()) is not None:
+                given["answer"] = truth
+        given |= {name: make() for name, make in shared.items()}
+        for name, make in gives.items():
+            given[name] = [make(call) for call in calls] if contract.batch else make(calls[0])
         if contract.positional:
             return self.function(*(given[name] for name in contract.positional))
         for name in signature.aliases(given) if contract.columns else ():
-            given[name] = first.truth() if name == "ground_truth" else columns.get("answer")
-        needed = set(signature.required) - given.keys()
-        given |= {name: make(first) for name, make in contract.lacking.items() if name in needed}
-        bound = keywords_of(self.function)
-        positional, keywords = signature.bind({name: value for name, value in given.items() if name not in bound})
+            given[name] = calls[0].truth() if name == "ground_truth" else given["answer"]
+        given = {**{name: make(calls[0]) for name, make in lacking.items()}, **given}
+        for name in keywords_of(self.function):
+            given.pop(name, None)
+        positional, keywords = signature.bind(given)
         return self.function(*positional, **keywords)
 
     def value(self, result: Any) -> Any:

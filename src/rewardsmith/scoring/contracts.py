@@ -27,7 +27,7 @@ PROMPT_NAMES = ("prompt", "question", "query", "instruction", "problem", "prompt
 COMPLETION_NAMES = (
     *("completion", "response", "output", "generation", "text", "model_output", "model_response", "predict_str"),
     *("predict", "prediction", "pred", "generated_text", "llm_solution", "llm_output", "response_str", "output_text"),
-    *("solution_text", "candidate", "reply"),
+    *("solution_text", "candidate", "reply", "result"),
 )
 ANSWER_PARAMETERS = frozenset(
     (
@@ -82,10 +82,11 @@ class Contract:
 
     def missing(self, signature: Signature, columns: Collection[str] = ()) -> list[str]:
         """Return the parameters without a default that neither the engine nor a column fills."""
-        given = {*self.gives, *self.shared, *self.lacking, *(columns if self.columns else ())}
-        aliased = signature.aliases({*given, *columns}) if self.columns else []
-        required = signature.required[len(self.positional) :]
-        return [name for name in required if name not in given and name not in aliased]
+        given = {*self.gives, *self.shared, *self.lacking}
+        if self.columns:
+            answer = () if {"ground_truth", "reward_model"}.isdisjoint(columns) else ("answer",)
+            given |= {*columns, *signature.aliases({*given, *columns, *answer}), *answer}
+        return [name for name in signature.required[len(self.positional) :] if name not in given]
 
 
 class Signature(NamedTuple):
@@ -235,6 +236,8 @@ def contract_of(function: Callable[..., Any]) -> str:
     """
     signature = signature_of(function)
     names = {*signature.positional, *signature.keywords}
+    if "completions" in names and inspect.signature(function).parameters["completions"].annotation in (str, "str"):
+        return "areal"  # its completions are those of one row
     for contract in CONTRACTS:
         if any(mark <= names for mark in contract.marks) and names.isdisjoint(contract.unless):
             return contract.name

@@ -96,7 +96,7 @@ def resolve_form(scorer: Scorer, rows: Sequence[Row]) -> Formed:
     """Return the rows in a form that the reward can read: as given, or the other if every trial call raises.
 
     Published TRL rewards often index `completion[0]["content"]`, which only conversational rows have. The first four
-    rows are tried with their completion or, without one, their answer. Per-row contracts always get plain text.
+    rows are tried with their completion or, without one, their answer. Other contracts find theirs by themselves.
     """
     given = list(rows)
     tried = [row for row in given if row.completion is None or has_text(row.completion)][:4]

@@ -164,3 +164,8 @@ def eval_accuracy(messages: list[Any], ground_truth: str | None = None, **kwargs
 
 def eval_turns(messages, original_messages=None, **kwargs) -> EvaluateResult:
     return EvaluateResult(score=float(len(messages) - len(original_messages)) * (messages[0].role == "user"))
+
+
+def areal_helper(completions: str, answer: str) -> float:
+    """AReaL's tutorials: the name is TRL's, the annotation says that it is one text."""
+    return float(completions.endswith(answer))
