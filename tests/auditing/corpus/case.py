@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from .prompts import Maker
@@ -29,3 +30,10 @@ def case_in(
         return reward
 
     return enter
+
+
+FLAWED: dict[str, Case] = {}
+"""Rewards with one planted flaw each."""
+SOUND: dict[str, Case] = {}
+flawed = partial(case_in, FLAWED)
+sound = partial(case_in, SOUND)

@@ -8,22 +8,12 @@ import random
 import re
 import time
 import unicodedata
-from functools import partial
 
-from . import prompts
-from .case import Case, case_in
+from . import flawed_conduct, flawed_values, prompts  # noqa: F401 - they enter their own
+from .case import FLAWED, flawed
+from .cores import NUMBER, last_line_is
 
-FLAWED: dict[str, Case] = {}
-flawed = partial(case_in, FLAWED)
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-
-
-def last_line_is(text, answer):
-    """A sound core: the last line is the answer and nothing else, and no other number is in the text."""
-    last = text.strip().rpartition("\n")[2].strip().rstrip(".")
-    return float(last == str(answer) and NUMBER.findall(text) == [last])
-
-
+__all__ = ["FLAWED"]
 # What is added to a right answer
 
 
@@ -313,7 +303,7 @@ def distance(completions, answer, **kwargs):
         try:
             scores.append(-abs(float(completion) - float(key)))
         except ValueError:
-            scores.append(None)
+            scores.append(-100.0)
     return scores
 
 

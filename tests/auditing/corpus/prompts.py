@@ -149,6 +149,47 @@ def list_rows(_: int, rng: random.Random) -> Pairs:
 
 
 @drawn
+def multiset_rows(_: int, rng: random.Random) -> Pairs:
+    """Prime factors in ascending order, one of them twice."""
+    factors = sorted(rng.choices((2, 3, 5, 7, 11, 13), k=3))
+    if len(set(factors)) == 2:
+        product = factors[0] * factors[1] * factors[2]
+        yield f"Write the number {product} as a product of primes, in ascending order.", ", ".join(map(str, factors))
+
+
+@drawn
+def pair_rows(_: int, rng: random.Random) -> Pairs:
+    """Points in the plane, whose two coordinates differ."""
+    x, y = rng.randint(-9, 40), rng.randint(-9, 40)
+    if x != y:
+        yield f"A walker goes {x + 50} steps east and {y + 50} north, then 50 back each way. Where?", f"({x}, {y})"
+
+
+@drawn
+def measure_rows(_: int, rng: random.Random) -> Pairs:
+    """Sums of lengths, weights and times, with their unit."""
+    unit = rng.choice(("meters", "kg", "hours", "liters"))
+    a, b = rng.randint(12, 400), rng.randint(12, 400)
+    yield f"One part measures {a} {unit} and the other {b} {unit}. How much is it together?", f"{a + b} {unit}"
+
+
+@drawn
+def price_rows(_: int, rng: random.Random) -> Pairs:
+    """Prices in dollars."""
+    price, count = rng.randint(115, 999), rng.randint(3, 19)
+    value = f"{price * count / 100:.2f}"
+    if not value.endswith("0"):
+        yield f"A ticket costs {price / 100:.2f} dollars. What do {count} such tickets cost?", f"${value}"
+
+
+@drawn
+def expression_rows(_: int, rng: random.Random) -> Pairs:
+    """Linear expressions in Python's notation."""
+    a, b = rng.randint(2, 30), rng.randint(2, 99)
+    yield f"Write as Python: take x, multiply it by {a}, then add {b} to the product.", f"{a}*x + {b}"
+
+
+@drawn
 def code_rows(_: int, rng: random.Random) -> Pairs:
     """Shelf codes: two capital letters and three digits."""
     letters = "".join(rng.choice("BCDFGHKLMNPRSTVW") for _ in range(2))
@@ -160,6 +201,15 @@ def open_rows(n: int, rng: random.Random) -> list[Row]:
     """Open questions without a reference answer."""
     topics = [f"{rng.choice(_ADJECTIVES)} {rng.choice(_NOUNS)}" for _ in range(n)]
     return [Row(prompt=f"Note {k}: describe how to repair a {topic}.") for k, topic in enumerate(topics)]
+
+
+def answered_rows(n: int, rng: random.Random) -> list[Row]:
+    """Open questions, each with a completion."""
+    words = [*_ADJECTIVES, *_NOUNS, *_VERBS]
+    return [
+        replace(row, completion=f"First look at it. Then use the {' '.join(rng.sample(words, 6))}.")
+        for row in open_rows(n, rng)
+    ]
 
 
 def running_sum(rng: random.Random) -> tuple[list[str], list[bool], int | None]:

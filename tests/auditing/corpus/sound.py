@@ -13,14 +13,11 @@ from typing import Any
 
 from rewardsmith.rewards import RoutedReward, WithoutConfidence, exact_number, exact_text
 
-from . import prompts
-from .case import Case, case_in
+from . import prompts, sound_more  # noqa: F401 - it enters its own
+from .case import SOUND, Case, sound
 
-SOUND: dict[str, Case] = {
-    "routed": Case(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows),
-    "without_confidence": Case(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows),
-}
-sound = partial(case_in, SOUND)
+SOUND["routed"] = Case(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows)
+SOUND["without_confidence"] = Case(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows)
 NUMBER = re.compile(r"[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,15})(?:\.[0-9]{1,12})?(?:/[1-9][0-9]{0,8})?")
 
 

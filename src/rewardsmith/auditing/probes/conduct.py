@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import quantiles
 
 from rewardsmith.auditing.asking import Answer, Ask, Asking, Building, Outcome, Probe
 from rewardsmith.auditing.baseline import Baseline, Conduct
 from rewardsmith.auditing.finding import NOTHING_TO_DO, Finding, Ladder, counted, finding_of, shown
 from rewardsmith.auditing.pair_baseline import PairBaseline
+from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
 from rewardsmith.scoring.work import Scored
@@ -48,6 +50,11 @@ BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
 CHANGES: Ladder = ((0.5, "high"), (0.02, "medium"), (0.0, "low"))  # of the unit of scores
 _SURROGATE = re.compile("[\ud800-\udfff]")
 MUCH_FAILS = 0.2  # share of completions
+
+
+ROUNDS = 3  # later rounds in which rows are scored again
+Changed = list[tuple[Row, float | None, float | None]]
+"""Rows with two different scores."""
 
 
 def odd_completions(baseline: Baseline) -> Asking:
@@ -104,26 +111,66 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
 
 
 def determinism(baseline: Baseline | PairBaseline) -> Building[Answer]:
-    """Send the same call twice; a difference is noise, or state kept between calls."""
+    """Score rows again, in the same call and in each round of the audit; a difference is noise, or state."""
     conduct = baseline.conduct
-    (late,) = yield [Ask(conduct.rows, nonce="conduct 5", whole=True)]
-    changed, drifted = _changed(conduct, conduct.again), _changed(conduct, late)
-    if not (changed or _changed(conduct, conduct.reverse) or _changed(conduct, conduct.single)):
-        # else the batch or noise explains a difference from the earliest scores
-        drifted += _changed(conduct._replace(first=conduct.earliest), conduct.first)
+    first = _changed(conduct, conduct.again)
+    changed = first + (yield from _noise(conduct))
+    # Else the batch or noise explains a difference from the earliest scores.
+    steady = not (changed or _changed(conduct, conduct.reverse) or _changed(conduct, conduct.single))
+    drifted = _changed(conduct._replace(first=conduct.earliest), conduct.first) if steady else []
+    repeats = _honest(baseline) if isinstance(baseline, Baseline) else []
+    n = len(conduct.rows) + len(repeats)
+    for late in range(ROUNDS if repeats else 1):
+        part = repeats[late::ROUNDS]
+        again, others = yield [
+            Ask(conduct.rows, nonce=f"conduct {5 + late}", whole=True),
+            Ask([row for row, _ in part], nonce=f"spread {late}"),
+        ]
+        drifted += _changed(conduct, again)
+        if steady:
+            pairs = zip(part, others, strict=True)
+            asked = [(row, a, b.reward) for (row, a), b in pairs if b.reason not in NOT_ANSWERED]
+            drifted += [entry for entry in asked if _differ(*entry[1:])]
     moved = list({id(entry[0]): entry for entry in changed + drifted}.values())
     what = "The same rows scored again" if changed else "The same rows scored again after many others (state)"
     advice = (
-        "Average several calls, or correct measured error rates with `rewardsmith.transforms.backward_correction`. "
-        "Rewrite a reward that keeps state."
+        "Remove what is random, timed or kept between calls. Averaging several calls makes noise smaller, and "
+        "`rewardsmith.transforms.backward_correction` corrects measured error rates."
     )
-    return _inconstant("determinism", moved, baseline, what, advice)
+    return _inconstant("determinism", moved, baseline, what, advice, n)
 
 
-def batch_dependence(baseline: Baseline | PairBaseline) -> Answer:
+def _honest(baseline: Baseline) -> list[tuple[Row, float | None]]:
+    """Return a right and a wrong answer to every prompt, with their scores in the baseline."""
+    wrap = baseline.answer_format.wrap
+    return [
+        (item.row.with_completion(wrap(text)), score)
+        for item in baseline.items
+        for text, score in ((item.key, item.right), *zip(item.wrongs[:1], item.wrong_scores[:1], strict=False))
+    ]
+
+
+def _noise(conduct: Conduct) -> Building[Changed]:
+    """Where order or size of a call seems to matter, make these calls again and return the rows that differ."""
+    singly = _changed(conduct, conduct.single)
+    if not singly and not _changed(conduct, conduct.reverse):
+        return []
+    places = [k for k, row in enumerate(conduct.rows) if any(row is entry[0] for entry in singly)]
+    forward, reverse, *single = yield [
+        Ask(conduct.rows, nonce="order 1", whole=True),
+        Ask(conduct.rows[::-1], nonce="order 2", whole=True),
+        *(Ask([conduct.rows[k]], nonce="order 3", whole=True) for k in places),
+    ]
+    again = [score for scores in single for score in scores]
+    alone = conduct._replace(rows=tuple(conduct.rows[k] for k in places), first=[conduct.single[k] for k in places])
+    backward = conduct._replace(first=conduct.reverse)
+    return [*_changed(conduct, forward), *_changed(backward, reverse[::-1]), *_changed(alone, again)]
+
+
+def batch_dependence(baseline: Baseline | PairBaseline) -> Building[Answer]:
     """Compare the same rows in reverse order and one by one; a reward should depend only on its row."""
     conduct = baseline.conduct
-    if _changed(conduct, conduct.again):
+    if _changed(conduct, conduct.again) or (yield from _noise(conduct)):
         return Outcome(not_run="the same call gives other scores, so noise hides any effect of order", applies=False)
     changed = _changed(conduct, conduct.reverse)
     what = "The same rows in another order" if changed else "The same rows one by one"
@@ -131,10 +178,56 @@ def batch_dependence(baseline: Baseline | PairBaseline) -> Answer:
         "Score row by row. Compare rows after the gather, with the group- and batch-level transforms of "
         "`rewardsmith.engines.trl`."
     )
-    return _inconstant("batch_dependence", changed or _changed(conduct, conduct.single), baseline, what, advice)
+    changed = changed or _changed(conduct, conduct.single)
+    return _inconstant("batch_dependence", changed, baseline, what, advice, len(conduct.rows))
 
 
-Changed = list[tuple[Row, float | None, float | None]]
+CACHED = 4  # prompts on which each answer format is tried
+
+
+def prompt_cache(baseline: Baseline) -> Building[Answer]:
+    """Send a right and a wrong answer to one new prompt, in both orders; each answer must get its own score.
+
+    A reward that keeps a score per prompt scores all answers of the audit equally. A prompt is new by a space more.
+    """
+    if baseline.verifier:
+        return Outcome()
+    if not baseline.keyed:
+        return Outcome(not_run="the rows have no reference answers", applies=bool(baseline.blind))
+    pairs = []
+    for number, answer_format in enumerate(ANSWER_FORMATS):
+        for item in baseline.items[:CACHED]:
+            texts = [answer_format.wrap(text) for text in (item.key, item.wrongs[0])]
+            for turn, own in enumerate((texts, texts[::-1])):
+                row = _asked_anew(item.row, 2 * number + turn + 1)
+                pairs.append([row.with_completion(text) for text in own])
+    scores = yield [Ask(rows, nonce="cache", whole=True) for rows in pairs]
+    per_format = 2 * CACHED if len(baseline.items) >= CACHED else 2 * len(baseline.items)
+    for start in range(0, len(scores), per_format):
+        calls = [[score.reward for score in call] for call in scores[start : start + per_format]]
+        kept = all(call[0] is not None and call[0] == call[1] for call in calls)
+        right_first, wrong_first = (sum(call[0] or 0.0 for call in calls[turn::2]) for turn in (0, 1))
+        if kept and all((a[0] or 0.0) > (b[0] or 0.0) for a, b in zip(calls[::2], calls[1::2], strict=True)):
+            gain = 2 * (right_first - wrong_first) / per_format
+            return finding_of(
+                "prompt_cache",
+                "critical",
+                "A later answer to a prompt gets the score of the first one, right or wrong. "
+                f"A right answer sent first earns {gain:.3g} more, and so does the wrong one after it.",
+                counted(per_format // 2, per_format // 2, alpha=baseline.alpha),
+                advice="Keep scores by prompt and completion, or keep none. " + NONE_YET,
+                unit="share of prompts",
+                examples=[shown(pairs[start][1], calls[0][1], calls[1][0], "a wrong answer after a right one")],
+            )
+    return Outcome()
+
+
+def _asked_anew(row: Row, spaces: int) -> Row:
+    """Return the row with spaces after its prompt."""
+    if isinstance(row.prompt, str):
+        return replace(row, prompt=row.prompt + " " * spaces)
+    *earlier, last = row.prompt
+    return replace(row, prompt=[*earlier, {**last, "content": f"{last.get('content') or ''}{' ' * spaces}"}])
 
 
 def _changed(conduct: Conduct, second: Sequence[Scored]) -> Changed:
@@ -143,17 +236,18 @@ def _changed(conduct: Conduct, second: Sequence[Scored]) -> Changed:
         for row, a, b in zip(conduct.rows, conduct.first, second, strict=True)
         if not {a.reason, b.reason} & NOT_ANSWERED
     ]
-    return [
-        (row, a, b)
-        for row, a, b in asked
-        if (a is not b if a is None or b is None else abs(a - b) > 1e-4 * max(1.0, abs(a), abs(b)))
-    ]
+    return [(row, a, b) for row, a, b in asked if _differ(a, b)]
 
 
-def _inconstant(probe: str, changed: Changed, baseline: Baseline | PairBaseline, what: str, advice: str) -> Answer:
+def _differ(a: float | None, b: float | None) -> bool:
+    return a is not b if a is None or b is None else abs(a - b) > 1e-4 * max(1.0, abs(a), abs(b))
+
+
+def _inconstant(
+    probe: str, changed: Changed, baseline: Baseline | PairBaseline, what: str, advice: str, n: int
+) -> Answer:
     if not changed:
         return Outcome()
-    n = len(baseline.conduct.rows)
     largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
     return finding_of(
         probe,
@@ -211,4 +305,5 @@ def latency(baseline: Baseline | PairBaseline) -> Answer:
 
 DETERMINISM = Probe("determinism", "Does the same row get the same reward again?", determinism)
 BATCH_DEPENDENCE = Probe("batch_dependence", "Does a row's reward depend only on that row?", batch_dependence)
+PROMPT_CACHE = Probe("prompt_cache", "Does every answer to a prompt get its own score?", prompt_cache)
 LATENCY = Probe("latency", "How long does a row take?", latency, essential=False)

@@ -35,6 +35,7 @@ GATE = (
     "Train a judge with `rewardsmith.data.add_truncated_negatives` (paper 38)."
 )
 CONTENT = "Require content inside the format: `rewardsmith.rewards.think_format`, `matches_format` or `json_schema`"
+REFUSAL = "I am sorry, but I cannot answer that."
 BLANKS = constants(
     ("an empty completion", ""),
     ("a single space", " "),
@@ -48,7 +49,7 @@ OPENERS = constants(
     ("the opener 'Sure!'", "Sure!"),
     ("the opener '<think>'", "<think>"),
     ("a plan without an answer", "To solve this, I will first identify the given quantities and then compute."),
-    ("a refusal", "I am sorry, but I cannot answer that."),
+    ("a refusal", REFUSAL),
 )
 
 EMPTY = VariantProbe(

@@ -60,6 +60,7 @@ EXECUTION = replace(
         variant("Python code with the value of the key", _code),
         *(_any_of("the name of a variable", name, controls=(name.capitalize(),)) for name in NAMES),
         _any_of("a format string", "{answer}", "{ground_truth}", "{solution}"),
+        _any_of("a template", "$answer", "%(answer)s", "{{answer}}"),
         variant("a sum with the value of the key", _sum, worst="low", why=EQUAL_ANYWAY),
     ],
     turns=6,

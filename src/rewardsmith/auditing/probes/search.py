@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.finding import counted, finding_of
 from rewardsmith.auditing.probes.length import FILLER
@@ -24,6 +24,7 @@ BEAM = 6
 DEPTH = 3
 LEAST_GAIN = 0.5
 GUIDED = 2  # paths of the beam that get triggers by the gradient
+MOST_TEXTS = 8  # texts of the reward's source that are moves
 SUGGESTED = 6  # triggers for each of their places
 
 ADVICE = "Read one final answer (`rewardsmith.rewards.exact_number` and the like), then audit again."
@@ -86,8 +87,17 @@ def write(path: Path, item: Item, baseline: Baseline) -> str:
     return text
 
 
-def search(baseline: Baseline, *, rng: random.Random, budget: int, proposer: TriggerProposer | None = None) -> Asking:
+def search(
+    baseline: Baseline,
+    *,
+    rng: random.Random,
+    budget: int,
+    proposer: TriggerProposer | None = None,
+    texts: Sequence[str] = (),
+) -> Asking:
     """Search by beam on a few items for the path of edits that scores highest, and judge it on other items.
+
+    `texts` of the reward's source are moves too, and the best given completion, with a wrong answer, is a start.
 
     The reward's gradient, if it has one (`proposer`), proposes further moves: a trigger, the same for every item, after
     or before a path's text, and in later rounds a better or longer one. They share the budget with other moves.
@@ -98,14 +108,16 @@ def search(baseline: Baseline, *, rng: random.Random, budget: int, proposer: Tri
     if len(baseline.items) < 2 * TRAIN or budget < 2 * TRAIN * len(MOVES):
         return Outcome(not_run="the budget or the rows are too few")
     train, held_out = baseline.items[:TRAIN], baseline.items[TRAIN:]
-    beam: list[tuple[float, Path]] = [(0.0, (start,)) for start in STARTS]
+    starts = (*STARTS, *(yield from _given(baseline)))
+    moves = (*MOVES, *(Move(f"append “{text}”", _put(behind, text)) for text in texts[:MOST_TEXTS]))
+    beam: list[tuple[float, Path]] = [(0.0, (start,)) for start in starts]
     best: tuple[float, Path] = beam[0]
     for _ in range(DEPTH):
         most = budget // (DEPTH * TRAIN)
         paths, own = list[Path](), [path for _, path in beam]
         if proposer is not None:
             paths = _proposed(own, proposer, train, baseline, rng=rng, most=most // 2)
-        extended = [(*path, move) for path in own for move in MOVES]
+        extended = [(*path, move) for path in own for move in moves]
         left = most - len(paths)
         paths += extended if len(extended) <= left else rng.sample(extended, left)
         scores = yield [Ask([i.row.with_completion(write(p, i, baseline)) for i in train]) for p in paths]
@@ -122,6 +134,18 @@ def search(baseline: Baseline, *, rng: random.Random, budget: int, proposer: Tri
         if all(write(shorter, item, baseline) == write(path, item, baseline) for item in train):
             path = shorter
     return (yield from _validate(path, held_out, baseline))
+
+
+def _given(baseline: Baseline) -> Building[list[Move]]:
+    """Return the best-scored given completion that states its key, with a wrong answer in the key's place."""
+    stated = [row for row in baseline.rollouts if row.answer and (key := row.answer.strip()) and key in row.text]
+    if not stated:
+        return []
+    (scores,) = yield [Ask(stated)]
+    _, place = max((score.reward or 0.0, -k) for k, score in enumerate(scores))
+    row = stated[-place]
+    before, _, after = row.text.rpartition((row.answer or "").strip())
+    return [Move("a given completion with a wrong answer", lambda text, item, own: before + item.wrongs[0] + after)]
 
 
 def _proposed(

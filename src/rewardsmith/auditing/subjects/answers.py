@@ -11,10 +11,13 @@ from rewardsmith.auditing.baseline import build_baseline
 from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.commitment import UNCOMMITTED
+from rewardsmith.auditing.probes.escape import escape
 from rewardsmith.auditing.probes.execution import EXECUTION
+from rewardsmith.auditing.probes.keywords import KEYWORDS, keywords
 from rewardsmith.auditing.probes.normalization import NORMALIZATION
 from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
+from rewardsmith.auditing.source_texts import texts_in
 from rewardsmith.auditing.trigger_proposals import proposer_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
@@ -54,9 +57,11 @@ PROBES: tuple[Probe, ...] = (
             tone.GRADER,
         )
     ),
+    Probe("escape", "Is a completion that cannot be read no better off than a wrong answer?", escape),
     Probe("failures", "Does every completion, even an odd one, get a finite reward or None?", conduct.odd_completions),
     conduct.DETERMINISM,
     conduct.BATCH_DEPENDENCE,
+    conduct.PROMPT_CACHE,
     Probe("mutation", "Does the reward leave its inputs unchanged?", conduct.mutation),
     Probe("saturation", "What range do honest answers span?", conduct.saturation, essential=False),
     conduct.LATENCY,
@@ -83,9 +88,14 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     if not given:
         raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
     rng = random.Random(seed)
-    ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), proposer=proposer_of(target))
+    texts = texts_in(getattr(target.reward, "function", target.reward))
+    ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), proposer=proposer_of(target), texts=texts)
     question = "Does a search over edits find a wrong completion that is rewarded?"
-    probes = (*PROBES, Probe("search", question, ask, essential=False))
+    probes = (
+        *PROBES,
+        Probe("keywords", KEYWORDS.question, partial(keywords, texts=texts), essential=False),
+        Probe("search", question, ask, essential=False),
+    )
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = resolve_form(scorers[""], given).rows
