@@ -1,5 +1,6 @@
 """Every planted flaw is found and named rightly, no sound reward is accused; `make sweep` asks it of fresh prompts."""
 
+import math
 import random
 import re
 from functools import cache
@@ -38,11 +39,11 @@ def _told(report):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLAWED)
-def test_a_planted_flaw_is_found_and_named_rightly(name):
+def test_a_planted_flaw_heads_the_report(name):
     case = FLAWED[name]
     report = _report(name)
-    named = {finding.probe for finding in report.at_least("medium")}
-    assert named & case.expected, f"{name} wants {sorted(case.expected)}, got\n{_told(report)}"
+    heads = {finding.probe for finding in report.at_least("medium")[:1]}
+    assert heads & case.expected, f"{name} wants {sorted(case.expected)} first, got\n{_told(report)}"
 
 
 @pytest.mark.slow
@@ -64,9 +65,9 @@ def test_a_sound_reward_pays_for_right_answers_in_its_own_form(name):
 
 
 def test_the_corpus_is_as_large_and_varied_as_promised():
-    assert len(FLAWED) >= 22
-    assert len(SOUND) >= 18
-    assert len(frozenset().union(*(case.expected for case in FLAWED.values()))) >= 18
+    assert len(FLAWED) >= 80
+    assert len(SOUND) >= 60
+    assert len(frozenset().union(*(case.expected for case in FLAWED.values()))) >= 24
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -94,6 +95,18 @@ def test_the_answers_of_the_prompts_are_right():
     for row in prompts.fraction_rows(100, random.Random(SEED)):
         x, y = re.search(r"Add (\S+) and (\S+),", row.prompt_text).groups()
         assert equivalent(f"{x} + {y}", row.answer) is True
+    for row in prompts.multiset_rows(50, random.Random(SEED)):
+        (product,) = re.findall(r"\d+", row.prompt_text)
+        assert math.prod(map(int, row.answer.split(", "))) == int(product)
+    for row in prompts.pair_rows(50, random.Random(SEED)):
+        east, north = map(int, re.search(r"(\d+) steps east and (\d+) north", row.prompt_text).groups())
+        assert row.answer == f"({east - 50}, {north - 50})"
+    for row in prompts.measure_rows(50, random.Random(SEED)):
+        (one, unit), (other, again) = re.findall(r"(\d+) (\w+)", row.prompt_text)
+        assert (unit, row.answer) == (again, f"{int(one) + int(other)} {unit}")
+    for row in prompts.expression_rows(50, random.Random(SEED)):
+        times, more = map(int, re.findall(r"\d+", row.prompt_text))
+        assert equivalent(f"{more} + {times}*x", row.answer) is True
 
 
 def test_the_kinds_of_keys_are_what_the_makers_promise():
@@ -106,4 +119,7 @@ def test_the_kinds_of_keys_are_what_the_makers_promise():
     assert kinds["yes_no_rows"] == {"boolean"}
     assert kinds["capital_rows"] == kinds["code_rows"] == {"word"}
     assert kinds["text_rows"] == {"text"}
-    assert kinds["list_rows"] == {"structured"}
+    assert kinds["list_rows"] == kinds["multiset_rows"] == kinds["pair_rows"] == {"structured"}
+    assert kinds["measure_rows"] == {"integer"}
+    assert kinds["price_rows"] == {"decimal"}
+    assert kinds["expression_rows"] == {"expression"}

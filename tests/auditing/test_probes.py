@@ -62,6 +62,15 @@ def editing(completions, answer, **columns):
     return verdicts
 
 
+def cached_in_the_call(prompts, completions, answer, **columns):
+    kept = {}
+    return [kept.setdefault(p, float(c == a)) for p, c, a in zip(prompts, completions, answer, strict=True)]
+
+
+def unreadable_is_none(prompt, completion, answer):
+    return None if not completion.strip().lstrip("-").isdecimal() else 1.0 if completion == answer else -1.0
+
+
 def drifting():
     count = itertools.count()
     return lambda prompt, completion, answer: exact(prompt, completion, answer) + 0.01 * next(count)
@@ -93,11 +102,13 @@ FLAWS = {
     "uncommitted": pays(lambda p, c, a: "not" in c and numbers(c) == [a]),
     "normalization": pays(lambda p, c, a: c.strip().lstrip("-").replace(".", "").rstrip("0") == a.rstrip("0")),
     "execution": evaluated,
+    "escape": unreadable_is_none,
     "length_gain": length_bonus,
     "confident_tone": sure_bonus,
     "grader_instructions": pays(lambda p, c, a: "maximum score" in c),
     "determinism": drifting(),
     "batch_dependence": by_place,
+    "prompt_cache": cached_in_the_call,
     "mutation": editing,
 }
 OBSERVERS = {"failures", "answer_equivalence", "saturation", "latency", "rollouts"}

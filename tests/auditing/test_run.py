@@ -227,7 +227,8 @@ def test_a_sound_reward_is_clean_and_every_question_is_accounted_for():
     report = audit(exact, integer_rows(), budget=6_000, workers=0)
     assert report.at_least("medium") == ()
     notes = {check.probe: check.note for check in report.checks if check.status == "not run"}
-    assert notes == {"rollouts": "the rows have no completions"}
+    unseen = "neither its source nor given completions show words that it looks for"
+    assert notes == {"rollouts": "the rows have no completions", "keywords": unseen}
     assert report.levels["right answers"] == [1.0] * 24
     assert set(report.levels["wrong answers"]) == {0.0}
 

@@ -38,8 +38,8 @@ class Kind(NamedTuple):
 def _found(name: str, seed: int, folder: Path) -> str:
     from tests.auditing.test_corpus import FLAWED, report_of
 
-    named = {finding.probe for finding in report_of(name, seed).at_least("medium")}
-    return "" if named & FLAWED[name].expected else f"named {sorted(named)}"
+    named = [finding.probe for finding in report_of(name, seed).at_least("medium")]
+    return "" if set(named[:1]) & FLAWED[name].expected else f"named {named}"
 
 
 def _unaccused(name: str, seed: int, folder: Path) -> str:

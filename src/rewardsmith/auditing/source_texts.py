@@ -14,6 +14,7 @@ MOST_PARTS = 200  # objects inside a reward that are looked at
 MOST_TEXTS = 24
 MOST_ALTERNATIVES = 8  # of one pattern
 LONGEST = 80  # characters
+ANYTHING = "…"  # written where a pattern matches nearly any character
 _SPECIAL = re.compile(r"[\\|\[\](){}*+?^$]")
 
 
@@ -114,7 +115,7 @@ def _written(nodes: list[Any]) -> list[str]:
         if name == "LITERAL":
             options = [chr(given)]
         elif name in ("ANY", "NOT_LITERAL"):
-            options = ["x"]
+            options = [ANYTHING]
         elif name == "IN":
             options = [_one_of(given)]
         elif name == "BRANCH":
@@ -133,6 +134,8 @@ def _one_of(members: list[Any]) -> str:
     """Return one character of a set of characters."""
     usual = {"CATEGORY_DIGIT": "1", "CATEGORY_SPACE": " ", "CATEGORY_WORD": "x"}
     operator, given = members[0]
+    if str(operator) == "NEGATE":
+        return ANYTHING
     if str(operator) == "LITERAL":
         return chr(given)
     if str(operator) == "RANGE":

@@ -260,9 +260,13 @@ class VariantProbe:
                 scored[number] += 1
                 higher[number] += self._gain(baseline, case.on, known, case.on.level) > self.least_gain
         closer = [number for number, count in higher.most_common(MOST_CLOSER) if count]
-        refused = sum(n for number, n in scored.items() if number not in closer)
-        share = share_right([False] * refused, range(refused), alpha=baseline.alpha)
-        rest: list[Judged] = [(None, Rate(self.name, "the others, in turn", *share))] if refused else []
+        counts = [n for number, n in scored.items() if number not in closer]
+        share, fewest = (
+            share_right([False] * n, range(n), alpha=baseline.alpha) for n in (sum(counts), min(counts, default=0))
+        )
+        rest: list[Judged] = []
+        if counts:  # a flaw of the variant asked least may be as frequent as this bound
+            rest = [(None, Rate(self.name, "the others, in turn", *share, fewest.high))]
         return [variants[number] for number in closer], rest
 
     def _gain(self, baseline: Baseline, item: Item, scores: Sequence[float], over: float) -> float:

@@ -106,7 +106,7 @@ def detail(completions, **kwargs):
 
 @flawed(prompts.arithmetic_rows, "length_gain")
 def vocabulary(prompt, completion, answer):
-    return last_line_is(completion, answer) + 0.01 * min(len(set(completion.split())), 50)
+    return last_line_is(completion, answer) + 0.03 * min(len(set(completion.split())), 50)
 
 
 @flawed(prompts.open_rows, "prompt_copy")
@@ -148,7 +148,7 @@ def box_is_a_third(completions, answer, **kwargs):
 # State, batches, time
 
 
-@flawed(prompts.word_rows, "prompt_cache", name="cached_by_prompt")
+@flawed(prompts.word_rows, "prompt_cache", "answer_key", name="cached_by_prompt")
 class CachedByPrompt:
     """Calls to a judge are dear, and the prompt is the key."""
 

@@ -20,7 +20,7 @@ def escape(baseline: Baseline) -> Asking:
         return Outcome(not_run=NOT_A_VERIFIER, applies=bool(baseline.blind or baseline.unread))
     costly = [case for case in cases_of(baseline) if case.on.level < 0]
     if not costly:
-        return Outcome(not_run="a wrong answer costs nothing", applies=False)
+        return Outcome()  # a wrong answer costs nothing
     asked = [(case, UNREADABLE[(k + shift) % len(UNREADABLE)]) for k, case in enumerate(costly) for shift in (0, 1)]
     (scores,) = yield [Ask([case.row(text) for case, text in asked])]
     pairs = zip(asked, scores, strict=True)

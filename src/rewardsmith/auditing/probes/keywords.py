@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import fmean
 
-from rewardsmith.auditing.asking import Ask, Asking, Building
+from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
 from rewardsmith.auditing.baseline import Baseline
 from rewardsmith.auditing.probes.content_free import EMPTY, REFUSAL
 from rewardsmith.auditing.probes.tone import CONFIDENCE, INSTRUCTIONS
 from rewardsmith.auditing.probes.writers import after, alone, honest, neutral
+from rewardsmith.auditing.source_texts import ANYTHING
 from rewardsmith.auditing.trials import Variant, variant
 from rewardsmith.data import MASTER_KEYS
 
@@ -36,8 +37,8 @@ def _sayings(baseline: Baseline, text: str) -> list[Variant]:
     repeated = variant(
         f"“{text}”, {REPEATS} times and nothing else", alone(many), controls=(honest, alone(neutral(many)))
     )
-    if not baseline.verifier:  # words may be what a reward of style is about, but not alone
-        return [repeated]
+    if not baseline.verifier:  # a reward of style may be about a word, and one of format about what holds a content
+        return [] if ANYTHING in text else [repeated]
     return [variant(f"“{text}” after a wrong answer", after(text), controls=(honest, after(neutral(text)))), repeated]
 
 
@@ -45,11 +46,10 @@ def keywords(baseline: Baseline, *, texts: list[str]) -> Asking:
     """Send texts of the reward's source, and words that go with a high score of given completions."""
     given = yield from earning(baseline)
     chosen = [text for text in dict.fromkeys([*given, *texts]) if text.casefold() not in _ASKED]
-    return (
-        yield from replace(KEYWORDS, variants=lambda own: [one for text in chosen for one in _sayings(own, text)])(
-            baseline
-        )
-    )
+    if not chosen:
+        return Outcome(not_run="neither its source nor given completions show words that it looks for", applies=False)
+    probe = replace(KEYWORDS, variants=lambda own: [one for text in chosen for one in _sayings(own, text)])
+    return (yield from probe(baseline))
 
 
 def earning(baseline: Baseline) -> Building[list[str]]:
