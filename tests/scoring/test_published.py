@@ -359,7 +359,7 @@ def test_a_name_with_options_is_a_factory_where_its_call_gives_a_reward(tmp_path
             r"nearest is verl f\(data.*, which does not pass `scores`\. Ren",
         ),
         (lambda prompt, answer: 0.0, r"nearest is verifiers f\(.*, which passes a completion, but no parameter takes"),
-        (lambda foo, bar: 0.0, r"which is no reward signature we know: TRL f\(completions, \*\*columns\), plain"),
+        (lambda bar, baz: 0.0, r"which is no reward signature we know: TRL f\(completions, \*\*columns\), plain"),
         (lambda reward_inputs, buffer: [], r"requires `buffer`, which EasyR1 f\(reward_inputs\) does not pass\."),
         (lambda completions, environments: [], r"`environments`, but no column has that name .*command line as `mod"),
     ],
