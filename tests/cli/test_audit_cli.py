@@ -171,3 +171,17 @@ def test_a_folder_that_cannot_be_made_is_a_usage_error(invoke, tmp_path):
     done = invoke("m:f", "--out", tmp_path / "taken")
     assert done.exit_code == 2
     assert "File exists" in done.stderr
+
+
+def test_junit_is_written_beside_any_form_of_the_result(invoke, tmp_path):
+    for form in ("--json", "--markdown", "--seed=0"):
+        file = tmp_path / f"{form[2:6]}.xml"
+        assert invoke("m:f", "--junit", file, form).exit_code == 1
+        assert 'type="high" message="A list is paid."' in file.read_text()
+
+
+def test_markdown_is_printed_alone_and_not_beside_json(invoke):
+    assert invoke("m:f", "--markdown").stdout.startswith("### 1 finding, high: `m:f`\n")
+    done = invoke("m:f", "--markdown", "--json")
+    assert done.exit_code == 2
+    assert "rewardsmith audit: --json and --markdown are two forms of one result. Choose one." in done.stderr

@@ -18,6 +18,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.installed import part_of
 from tests.small_models import llama_policy, saved
 from typer.testing import CliRunner
 
@@ -104,6 +105,8 @@ def run_block(language: str, title: str, code: str, where: str) -> None:
             run_command(line, ends)
     elif language == "toml":
         tomllib.loads(code)
+    elif language == "yaml":
+        part_of("PyYAML", "yaml").safe_load(code)
     elif language == "json":
         [json.loads(line) for line in code.splitlines()]
     else:

@@ -1,5 +1,6 @@
 """Audit a reward offline: find how it can be gamed, and what it ignores, repeats wrongly or favors."""
 
+from rewardsmith.auditing.comparison import compare_reports
 from rewardsmith.auditing.finding import SEVERITIES, Finding
 from rewardsmith.auditing.preference_scores import (
     context_sensitivity,
@@ -14,6 +15,8 @@ from rewardsmith.auditing.probes.members import member_twins
 from rewardsmith.auditing.probes.order import position_bias
 from rewardsmith.auditing.probes.padding import padding_probe
 from rewardsmith.auditing.render.html import Section, render_html
+from rewardsmith.auditing.render.junit import render_junit
+from rewardsmith.auditing.render.markdown import render_markdown
 from rewardsmith.auditing.render.text import render_text
 from rewardsmith.auditing.render.write import report_schema, write_report
 from rewardsmith.auditing.report import Report
@@ -26,6 +29,7 @@ __all__ = [
     "Section",
     "audit",
     "audit_pairs",
+    "compare_reports",
     "confidence_bias",
     "context_sensitivity",
     "contrast_consistency",
@@ -37,6 +41,8 @@ __all__ = [
     "pair_calibration",
     "position_bias",
     "render_html",
+    "render_junit",
+    "render_markdown",
     "render_text",
     "report_schema",
     "spurious_shift_accuracy",

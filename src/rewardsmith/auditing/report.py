@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -181,15 +181,12 @@ class Report:
         return "not judged" if self.not_judged else "clean"
 
     def outcomes(self, floor: Severity = "medium") -> list[tuple[Check, Result, Severity | None]]:
-        """Return each question with its outcome, by the worst severity that it found.
-
-        A finding named after no question belongs to "rollouts", and `non_finite` to "failures".
-        """
-        named = {check.probe: check.probe for check in self.checks} | {"non_finite": "failures"}
+        """Return each question with its outcome, by the worst severity that it found."""
+        named = {check.probe for check in self.checks}
         worst_of: dict[str, Severity] = {}
         for found in self.findings:
             for one in (found, *found.symptoms):
-                owner = named.get(one.probe, "rollouts")
+                owner = question_of(one.probe, named)
                 worst_of[owner] = max(one.severity, worst_of.get(owner, "info"), key=SEVERITIES.index)
         outcomes: list[tuple[Check, Result, Severity | None]] = []
         for check in self.checks:
@@ -244,10 +241,23 @@ class Report:
             **({"provenance": self.provenance._asdict()} if self.provenance else {}),
         }
 
+    def assert_clean(self, floor: Severity = "medium") -> None:
+        """Raise an AssertionError, which holds the printed report, unless the verdict at `floor` is clean."""
+        from rewardsmith.auditing.render.text import text_of
+
+        __tracebackhide__ = True  # pytest shows the line of the test
+        if self.verdict(floor) != "clean":
+            raise AssertionError(text_of(self, floor=floor))
+
     def _repr_html_(self) -> str:
         from rewardsmith.auditing.render.html import render_table
 
         return render_table(self)
+
+
+def question_of(probe: str, questions: Collection[str]) -> str:
+    """Return the question that a finding belongs to: its own name, "failures" for `non_finite`, else "rollouts"."""
+    return probe if probe in questions else "failures" if probe == "non_finite" else "rollouts"
 
 
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:

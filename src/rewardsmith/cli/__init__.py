@@ -1,4 +1,4 @@
-"""The command line: `rewardsmith audit | atlas | benchmark | demo | score | train-reward`.
+"""The command line: `rewardsmith audit | atlas | benchmark | demo | diff | score | train-reward`.
 
 It parses; the library works.
 """
@@ -15,6 +15,7 @@ from rewardsmith.cli.atlas import app as atlas_app
 from rewardsmith.cli.audit import audit_command
 from rewardsmith.cli.benchmark import benchmark_command
 from rewardsmith.cli.demo import demo_command
+from rewardsmith.cli.diff import diff_command
 from rewardsmith.cli.score import score_command
 from rewardsmith.cli.shell import VisibleFormatter
 from rewardsmith.cli.train_reward import train_reward_command
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("audit")(audit_command)
 app.command("benchmark")(benchmark_command)
 app.command("demo")(demo_command)
+app.command("diff")(diff_command)
 app.command("score")(score_command)
 app.command("train-reward")(train_reward_command)
 app.add_typer(atlas_app, name="atlas", help="The field's papers, each with a component and a page that reproduces it.")

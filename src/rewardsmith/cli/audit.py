@@ -36,7 +36,7 @@ Pool = Annotated[
 ]
 Gold = Annotated[str | None, typer.Option(help="With --pool: the reward that gives the true score of completions.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for report.json and report.html; also lets a run resume.")]
-FailOn = Annotated[str, typer.Option(help="Lowest severity that fails: info, low, medium, high or critical.")]
+Junit = Annotated[Path | None, typer.Option(help="File for the result as JUnit XML, one test case per question.")]
 Budget = Annotated[int, typer.Option(min=1, help="Approximate number of completions to score.")]
 Aggregate = Annotated[
     str | None,
@@ -56,7 +56,9 @@ def audit_command(
     *,
     out: Out = None,
     as_json: shell.AsJson = False,
-    fail_on: FailOn = "medium",
+    as_markdown: shell.AsMarkdown = False,
+    junit: Junit = None,
+    fail_on: shell.FailOn = "medium",
     budget: Budget = 15_000,
     pool: Pool = None,
     gold: Gold = None,
@@ -77,15 +79,16 @@ def audit_command(
     """
     with shell.explained_errors(shell.what_is_kept(out)):
         from rewardsmith._check import check_choice
-        from rewardsmith.auditing import SEVERITIES, audit, render_text, write_report
+        from rewardsmith.auditing import SEVERITIES, audit, render_junit, render_markdown, render_text, write_report
         from rewardsmith.auditing.render.visible import plain
-        from rewardsmith.auditing.render.write import strict_json
+        from rewardsmith.auditing.render.write import replace_file, strict_json
         from rewardsmith.data import read_rows
         from rewardsmith.data.readers import read_rows_or_pairs
         from rewardsmith.scoring import Target, load_reward, load_target
         from rewardsmith.scoring.loading import target_rows
 
         check_choice("rewardsmith audit", "--fail-on", fail_on, SEVERITIES)
+        shell.one_form("rewardsmith audit", as_json, as_markdown)
         floor = cast("Severity", fail_on)
         before = _journals(out)
         with shell.stdout_kept_for_the_result():
@@ -110,8 +113,12 @@ def audit_command(
             made = datetime.fromtimestamp(max(before.values())).astimezone().isoformat(timespec="seconds")
             typer.echo(f"Found finished, made on {made}: no row was scored again.", err=True)
         paths = write_report(report, out, floor) if out else None
+        if junit is not None:
+            replace_file(junit, render_junit(report, floor=floor))
         if as_json:
             typer.echo(strict_json(report.summary(floor)))
+        elif as_markdown:
+            typer.echo(render_markdown(report, floor=floor), nl=False)
         else:
             from rich.console import Console
 

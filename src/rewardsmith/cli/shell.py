@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rewardsmith.auditing import Report
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print only the result as JSON.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print only the result as Markdown for GitHub.")]
+FailOn = Annotated[str, typer.Option(help="Lowest severity that fails: info, low, medium, high or critical.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random draws.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")]
 Split = Annotated[str | None, typer.Option(help="Split to read.")]
@@ -102,6 +104,12 @@ def explained_errors(kept: str, *also: type[Exception]) -> Iterator[None]:
             said = f"{error.filename} cannot be used ({error.strerror}). {todo}."
         typer.echo(f"Error: {plain(said, limit=2000)}", err=True)
         raise typer.Exit(2) from error
+
+
+def one_form(caller: str, as_json: bool, as_markdown: bool) -> None:
+    """Raise if a result shall be printed both as JSON and as Markdown."""
+    if as_json and as_markdown:
+        raise ValueError(f"{caller}: --json and --markdown are two forms of one result. Choose one.")
 
 
 def as_typed(report: Report) -> Report:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from rewardsmith.auditing.finding import Finding, Severity
 from rewardsmith.auditing.render import wording
 from rewardsmith.auditing.render.visible import visible
-from rewardsmith.auditing.report import Report
+
+if TYPE_CHECKING:
+    from rewardsmith.auditing.comparison import Comparison
+    from rewardsmith.auditing.report import Report
 
 COLORS = {
     "critical": "bold red",
@@ -67,6 +73,35 @@ def render_text(report: Report, console: Console, *, floor: Severity = "medium")
     for note, probes in reasons.items():
         line = Text("not run: ", "dim").append_text(safe_text(", ".join(probes)))
         console.print(line.append(": ").append_text(safe_text(note, limit=200)) if note else line)
+
+
+def text_of(report: Report, *, floor: Severity = "medium") -> str:
+    """Return what `render_text` prints, without colors."""
+    console = Console(file=StringIO(), width=96, color_system=None)
+    render_text(report, console, floor=floor)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def render_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the counts with both verdicts, the changes, and the questions asked in one report only."""
+    style = COLORS["high"] if comparison.worse else COLORS["clean"]
+    console.print(Text(wording.difference(comparison), style))
+    for name, report in (("before", comparison.before), ("after", comparison.after)):
+        facts = f"{report.target}, {report.n_rows:,} rows, seed {report.seed}"
+        left = wording.open_question(report, floor=comparison.floor)
+        console.print(Text(f"{name}: ", "dim").append_text(safe_text(f"{facts}; {left}" if left else facts, limit=600)))
+    for change in comparison.changes:
+        severities, figures = wording.before_and_after(change)
+        line = Text(f"{change.what}: ", "bold").append(severities, COLORS[change.finding.severity])
+        line.append(" ").append_text(safe_text(change.finding.probe, limit=60))
+        console.print(line.append(f" {figures}" if figures else "", "dim"))
+        also = ", ".join(symptom.probe for symptom in change.finding.symptoms)
+        message = safe_text(change.finding.message).append_text(safe_text(f" It explains {also}." if also else ""))
+        console.print(Padding(message, (0, 0, 0, 4), expand=False))
+    for name, checks in (("before", comparison.asked_before), ("after", comparison.asked_after)):
+        for check in checks:
+            line = Text(f"asked only {name}: ", "dim").append_text(safe_text(check.probe, limit=80))
+            console.print(line.append(": ").append_text(safe_text(check.note, limit=200)) if check.note else line)
 
 
 def render_league(reports: Sequence[Report], console: Console, *, floor: Severity = "medium") -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, worst
+from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity, worst
 
 if TYPE_CHECKING:
+    from rewardsmith.auditing.comparison import Change, Comparison
     from rewardsmith.auditing.report import Curve, Report
 
 
@@ -82,6 +84,12 @@ def measured(finding: Finding) -> tuple[str, str]:
     return value, interval
 
 
+def scored(example: Example) -> str:
+    """Write the reward of a row behind a finding, and what that is compared with."""
+    over = "" if example.compared_with is None else f", compared with {number(example.compared_with)}"
+    return f"scored {number(example.reward)}{over}"
+
+
 def percent(share: float) -> str:
     """Write a share in whole percents, but never 0% or 100% unless exact.
 
@@ -152,3 +160,19 @@ def open_question(report: Report, *, floor: Severity = "medium") -> str:
 def short_verdict(report: Report, *, floor: Severity = "medium") -> str:
     """Return one word for a table: the worst severity at or above `floor`, "clean" or "not judged"."""
     return worst(report.at_least(floor)) or report.verdict(floor)
+
+
+def difference(comparison: Comparison) -> str:
+    """Count the changes in one line, with the verdicts: "1 new, 2 fixed: Clean on 27 questions → 1 finding, high"."""
+    counts = Counter(change.what for change in comparison.changes)
+    parts = [f"{n} {what}" for what, n in counts.items()]
+    before, after = (headline(side, floor=comparison.floor) for side in (comparison.before, comparison.after))
+    return f"{', '.join(parts) or 'Nothing new'}: {before} → {after}"
+
+
+def before_and_after(change: Change) -> tuple[str, str]:
+    """Write the severities and the figures of a change, "low → high" if they differ."""
+    known = [finding for finding in (change.before, change.after) if finding is not None]
+    severities = dict.fromkeys(finding.severity for finding in known)
+    figures = dict.fromkeys(" ".join(measured(finding)).strip() for finding in known)
+    return " → ".join(severities), " → ".join(filter(None, figures))

@@ -49,8 +49,8 @@ def write_report(
     html = render_html(several, title=title, sections=sections, floor=floor)
     folder.mkdir(parents=True, exist_ok=True)
     paths = ReportPaths(json=folder / "report.json", html=folder / "report.html")
-    _replace(paths.json, strict_json(record) + "\n")
-    _replace(paths.html, html)
+    replace_file(paths.json, strict_json(record) + "\n")
+    replace_file(paths.html, html)
     return paths
 
 
@@ -80,6 +80,7 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a text under another name and then rename it; half an emoji, which is not UTF-8, is spelled out."""
     with replacing(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))  # half an emoji is not UTF-8
+        file.write(text.encode("utf-8", "backslashreplace"))
