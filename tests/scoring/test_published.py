@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import pytest
 
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
-from rewardsmith.scoring import load_target, score
+from rewardsmith.scoring import contract_of, load_target, score
 from rewardsmith.scoring.arguments import Parser, pseudo_ids
 from rewardsmith.scoring.contracts import TABLE
 
@@ -135,8 +136,9 @@ CASES = [
     Case("verifiers.py:correct_of_messages", "verifiers", plain("4", "4", "5"), [1.0, 0.0]),
     Case("verifiers.py:correct_of_text", "verifiers", plain("4", " 4", "5"), [1.0, 0.0]),
     Case("verifiers.py:correct_of_text", "verifiers", turns("4", " 4", "5"), [1.0, 0.0]),
-    Case("verifiers.py:hidden_tests", "verifiers", turns("4", "a b a", "b", info={"needle": "a"}), [2.0, 0.0]),
-    Case("verifiers.py:by_task", "verifiers", plain("4", "4", "5", task="exact"), [1.0, 0.0]),
+    Case("verifiers.py:hidden_tests", "plain", turns("4", "a b a", "b", info={"needle": "a"}), [2.0, 0.0]),
+    Case("verifiers.py:by_task", "plain", plain("4", "4", "5", task="exact"), [1.0, 0.0]),
+    Case("verifiers.py:by_task", "plain", turns("4", "4", "5"), [0.5, 0.0]),
     Case("verifiers.py:messages_without_marks", "plain", turns("4", "4", "5"), [1.0, 0.0]),
     Case("verifiers.py:messages_without_marks", "plain", plain("4", "4", "5"), [1.0, 0.0]),
     Case("verifiers.py:assistant_turns", "verifiers", turns("4", "x"), [0.5]),
@@ -336,6 +338,8 @@ def test_a_batch_contract_is_called_once_per_batch_and_a_row_contract_once_per_r
 def test_a_bound_option_keeps_its_value_and_reaches_a_worker() -> None:
     target = load_target(f"{PLACE / 'verl.py'}:default_compute_score(data_source='openai/gsm8k')")
     assert [result.reward for result in score(target, verl("4", "#### 4"), workers=1)] == [1.0]
+    batch = partial(lambda solution_strs, ground_truths, scale: [scale] * len(solution_strs), scale=0.5)
+    assert [result.reward for result in score(batch, verl("4", "a", "b"), workers=1)] == [0.5, 0.5]
 
 
 def test_a_name_with_options_is_a_factory_where_its_call_gives_a_reward(tmp_path: Path) -> None:
@@ -358,7 +362,7 @@ def test_a_name_with_options_is_a_factory_where_its_call_gives_a_reward(tmp_path
             lambda scores, ground_truth, extra_info: 0.0,
             r"nearest is verl f\(data.*, which does not pass `scores`\. Ren",
         ),
-        (lambda prompt, answer: 0.0, r"nearest is verifiers f\(.*, which passes a completion, but no parameter takes"),
+        (lambda prompt, answer: 0.0, r"nearest is \w+ f\(.*, which passes a completion, but no parameter takes"),
         (lambda bar, baz: 0.0, r"which is no reward signature we know: TRL f\(completions, \*\*columns\), plain"),
         (lambda reward_inputs, buffer: [], r"requires `buffer`, which EasyR1 f\(reward_inputs\) does not pass\."),
         (lambda completions, environments: [], r"`environments`, but no column has that name .*command line as `mod"),
@@ -381,6 +385,22 @@ def test_a_reward_that_only_mentions_messages_gets_text() -> None:
         assert [result.reward for result in score(judge, rows, workers=0)] == [1.0, 0.0]
     found = score(of_json, plain("4", '"a"', '{"x": 2}', '"b"'), workers=0)
     assert [result.reward for result in found] == [None, 2.0, None]
+
+
+@pytest.mark.parametrize(
+    ("function", "contract"),
+    [
+        (lambda solution_str, answer: float(solution_str == answer), "plain"),  # verl passes no `answer`
+        (lambda prediction, label, question: float(prediction == label) * len(question) / 4, "plain"),
+        (lambda response, messages: float(response in messages), "plain"),  # `messages` is a column
+        (lambda response, state: float(response in state), "plain"),
+        (lambda completions, states: [float(c in s) for c, s in zip(completions, states, strict=True)], "trl"),
+        (lambda completions, messages, **columns: [float(c in m) for c, m in zip(completions, messages)], "trl"),  # noqa: B905
+    ],
+)
+def test_a_contract_that_cannot_fill_the_parameters_leaves_them_to_one_that_can(function: Any, contract: str) -> None:
+    [found] = score(function, plain("4", "4", label="4", messages="4", state="4", states="4"), workers=0)
+    assert (contract_of(function), found.reward) == (contract, 1.0)
 
 
 def test_a_ground_truth_reaches_plain_names_as_the_rows_have_it_without_an_answer_column() -> None:

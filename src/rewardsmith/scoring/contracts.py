@@ -1,7 +1,7 @@
 """Call contracts: which parameters an engine passes to a reward, how a row fills them, how its result is read.
 
-`CONTRACTS` is the table. A function's contract is the first whose marks are among its parameters. `scoring.called`
-calls it, so that the rest of the library sees TRL's contract, `f(prompts, completions, **columns)`.
+`CONTRACTS` is the table. A function's contract is the first whose marks are among its parameters and which can fill
+them. `scoring.called` calls it, so that the rest of the library sees TRL's `f(prompts, completions, **columns)`.
 
 A batch contract is called once per batch. The others are called once per row, so their rows fail one at a time. All but
 reasoning-gym may be async. A process reward has the parameters of a TRL reward; it differs in returning step scores
@@ -27,7 +27,7 @@ PROMPT_NAMES = ("prompt", "question", "query", "instruction", "problem", "prompt
 COMPLETION_NAMES = (
     *("completion", "response", "output", "generation", "text", "model_output", "model_response", "predict_str"),
     *("predict", "prediction", "pred", "generated_text", "llm_solution", "llm_output", "response_str", "output_text"),
-    *("solution_text", "candidate", "reply", "result"),
+    *("solution_text", "candidate", "reply", "result", "solution_str"),
 )
 ANSWER_PARAMETERS = frozenset(
     (
@@ -198,15 +198,15 @@ CONTRACTS = (
     Contract("ragen", "RAGEN f(action, ground_truth) or f(prediction, label)",
              ({"action", "ground_truth"}, {"prediction", "label"}), scores=(*SCORES, "is_correct"),
              gives={"action": TEXT, "prediction": TEXT, "ground_truth": Call.truth, "label": Call.label}),
-    Contract("verifiers-group", "verifiers f(prompts, completions, answers, states)", ({"states"}, {"infos"}),
-             batch=True, forms=EITHER, shared={"parser": Parser},
+    Contract("verifiers-group", "verifiers f(prompts, completions, answers, states)",
+             ({"answers", "states"}, {"answers", "infos"}), batch=True, forms=EITHER, shared={"parser": Parser},
              gives={f"{name}s": fill for name, fill in VERIFIERS.items()}),
     Contract("verifiers", "verifiers f(prompt, completion, answer, state, parser, info, task)",
-             ({"parser"}, {"state"}, {"completion", "info"}, {"completion", "task"}),
-             unless=("completions", "target", "action", "obs"), columns=True, forms=EITHER, shared={"parser": Parser},
-             gives=VERIFIERS),
+             ({"parser"}, {"state"}),
+             unless={"completions", "target", "action", "obs", *COMPLETION_NAMES[1:]},
+             columns=True, forms=EITHER, shared={"parser": Parser}, gives=VERIFIERS),
     Contract("eval-protocol", "eval-protocol f(messages, ground_truth, **columns)", ({"messages"},),
-             unless=("completions",), columns=True,
+             unless={"completions", *COMPLETION_NAMES}, columns=True,
              gives={"messages": Call.messages, "ground_truth": Call.truth,
                     "original_messages": lambda row: row.messages()[:-1]}),
     Contract("trl", "TRL f(completions, **columns)",
@@ -214,7 +214,8 @@ CONTRACTS = (
              shared=dict.fromkeys(("trainer_state", "log_extra", "log_metric"), Options),  # calling.Caller's are used
              gives={"prompts": PROMPT, "completions": COMPLETION, "completion_ids": Call.completion_ids}),
     Contract("plain", "plain f(prompt, completion, answer)", tuple({name} for name in COMPLETION_NAMES), columns=True,
-             usual=("prompt", "completion"), forms=("text", "messages"), lacking=EXTRA,
+             usual=("prompt", "completion"), forms=("text", "messages"),
+             lacking={**EXTRA, "info": VERIFIERS["info"], "task": VERIFIERS["task"]},
              gives={**{name: methodcaller("prompt_or", name) for name in PROMPT_NAMES},
                     **dict.fromkeys(COMPLETION_NAMES, COMPLETION)}),
     Contract("reasoning-gym", "reasoning-gym score_answer(answer, entry)", (), columns=True, gives={"answer": TEXT}),
@@ -226,7 +227,7 @@ ANSWERED = frozenset(TABLE) - {"areal", "eval-protocol", "plain", "trl", "verifi
 
 
 def contract_of(function: Callable[..., Any]) -> str:
-    """Return the name of a function's contract, by the names of its parameters.
+    """Return the name of a function's contract: the first of its marks that can fill its parameters.
 
     >>> contract_of(lambda data_source, solution_str, ground_truth, extra_info=None: 1.0)
     'verl'
@@ -238,9 +239,10 @@ def contract_of(function: Callable[..., Any]) -> str:
     names = {*signature.positional, *signature.keywords}
     if "completions" in names and inspect.signature(function).parameters["completions"].annotation in (str, "str"):
         return "areal"  # its completions are those of one row
-    for contract in CONTRACTS:
-        if any(mark <= names for mark in contract.marks) and names.isdisjoint(contract.unless):
-            return contract.name
+    marked = [c for c in CONTRACTS if any(mark <= names for mark in c.marks) and names.isdisjoint(c.unless)]
+    if marked:
+        filled = (contract.name for contract in marked if contract.columns or not contract.missing(signature))
+        return next(filled, marked[0].name)
     if names & {"prompts", "steps"} or (signature.takes_any and not signature.required):
         return "trl"
     nearest = max(
