@@ -411,6 +411,15 @@ def test_a_ground_truth_reaches_plain_names_as_the_rows_have_it_without_an_answe
     assert [result.reward for result in score(graded, rows, workers=0)] == [1.0]
     with_answer = [Row("2+2?", "4", {**rows[0].columns, "answer": "5"})]
     assert [result.reward for result in score(graded, with_answer, workers=0)] == [1.0]
+    key_only = [Row("2+2?", "4", {"reward_model": {"ground_truth": "4"}})]
+    for reward in (
+        lambda args, sample: float(sample.response == sample.label),
+        lambda parser, completion, answer: float(completion == answer),
+        lambda completion, state: float(completion == state["answer"]),
+        lambda prediction, label: {"is_correct": prediction == label},
+        lambda queries, prompts, labels: [float(queries == [prompts[0] + labels[0]])],
+    ):
+        assert [result.reward for result in score(reward, key_only, workers=0)] == [1.0]
 
 
 def test_several_numbers_or_a_dict_without_a_score_are_no_reward() -> None:

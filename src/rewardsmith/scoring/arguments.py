@@ -60,9 +60,10 @@ class Call:
             found = nested.get("ground_truth")
         return self.columns.get("answer") if found is None else found
 
-    def label(self) -> Any:
-        """Return the answer of the row, else its label."""
-        return self.column("answer", self.columns.get("label"))
+    def key(self, default: Any = None) -> Any:
+        """Return the answer of the row, else its label, else its ground truth."""
+        names = [self.columns.get("answer"), self.columns.get("label"), self.truth(), default]
+        return next((found for found in names if found is not None), None)
 
     def column(self, name: str, default: Any) -> Any:
         """Return a column, or the default where it is missing or None."""
@@ -94,17 +95,10 @@ class Call:
 
     def state(self) -> dict[str, Any]:
         """Return the state at the end of a rollout of one turn, as verifiers keeps it."""
-        fields = {
-            "answer": "",
-            "info": {},
-            "task": "default",
-            "turn": 1,
-            "responses": [],
-            "trajectory": [],
-            "timing": {},
-        }
+        fields = {"info": {}, "task": "default", "turn": 1, "responses": [], "trajectory": [], "timing": {}}
         known = {name: self.column(name, default) for name, default in fields.items()}
-        return {**self.columns, **known, "prompt": self.prompt, "completion": self.completion}
+        turns = {"prompt": self.prompt, "completion": self.completion}
+        return {**self.columns, **known, **turns, "answer": self.key("")}
 
     def sample(self) -> Any:
         """Return slime's or miles' `Sample`: their own class where the reward has imported it, else one like it."""
@@ -115,7 +109,7 @@ class Call:
             "tokens": [*self.prompt_ids(), *self.completion_ids()],
             "response": self.text,
             "response_length": len(self.completion_ids()),
-            "label": self.label(),
+            "label": self.key(),
             "metadata": dict(self.column("metadata", self.columns)),
         }
         for engine in ("slime", "miles"):

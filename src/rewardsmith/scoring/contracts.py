@@ -168,7 +168,7 @@ ASKED, TEXT, PROMPT, COMPLETION = map(attrgetter, ("asked", "text", "prompt", "c
 EXTRA: Fillers = {"data_source": lambda row: row.columns.get("data_source") or "",
                   "extra_info": lambda row: row.column("extra_info", {})}
 VERL: Fillers = {"solution_str": Call.sequence, "ground_truth": Call.truth, **EXTRA}
-VERIFIERS: Fillers = {"prompt": PROMPT, "completion": COMPLETION, "answer": methodcaller("column", "answer", ""),
+VERIFIERS: Fillers = {"prompt": PROMPT, "completion": COMPLETION, "answer": methodcaller("key", ""),
                       "state": Call.state, "info": lambda row: row.column("info", {}),
                       "task": methodcaller("column", "task", "default")}
 EITHER = ("given", "messages", "text")
@@ -188,7 +188,7 @@ CONTRACTS = (
     Contract("openrlhf", "OpenRLHF f(queries, prompts, labels)", ({"queries"},),  # it passes lists of one row
              positional=("queries", "prompts", "labels"), scores=("rewards", *SCORES),
              gives={"queries": lambda row: [row.asked + row.text], "prompts": lambda row: [row.asked],
-                    "labels": lambda row: [row.label()]}),
+                    "labels": lambda row: [row.key()]}),
     Contract("slime-batch", "slime and miles f(args, samples)", ({"args", "samples"},), batch=True,
              positional=("args", "samples"), shared={"args": Options}, gives={"samples": Call.sample}),
     Contract("slime", "slime and miles f(args, sample)", ({"args", "sample"},),
@@ -197,7 +197,7 @@ CONTRACTS = (
              gives={"task_info": Call.task_info, "action": TEXT}),
     Contract("ragen", "RAGEN f(action, ground_truth) or f(prediction, label)",
              ({"action", "ground_truth"}, {"prediction", "label"}), scores=(*SCORES, "is_correct"),
-             gives={"action": TEXT, "prediction": TEXT, "ground_truth": Call.truth, "label": Call.label}),
+             gives={"action": TEXT, "prediction": TEXT, "ground_truth": Call.truth, "label": Call.key}),
     Contract("verifiers-group", "verifiers f(prompts, completions, answers, states)",
              ({"answers", "states"}, {"answers", "infos"}), batch=True, forms=EITHER, shared={"parser": Parser},
              gives={f"{name}s": fill for name, fill in VERIFIERS.items()}),
