@@ -120,10 +120,11 @@ def test_verl_and_openrlhf_get_their_own_signature(module):
     assert run(pasted)["reward_func"](["Number?The answer is 4."], ["Number?"], ["4"])["rewards"].tolist() == [1.0]
 
 
-def test_a_nested_key_is_read_where_verl_keeps_it(module):
-    rows = read_rows([{"prompt": "2+2?", "reward_model": {"ground_truth": "4"}}])
+@pytest.mark.parametrize("truth", ["4", {"target": 4, "style": "rule"}, {"target": ["4", "four"]}])
+def test_a_nested_key_is_read_where_verl_keeps_it(module, truth):
+    rows = read_rows([{"prompt": "2+2?", "reward_model": {"ground_truth": truth}}])
     (pasted,) = of(load_reward(OURS), rows)("`rewardsmith.rewards.exact_number`")
-    assert run(pasted)["reward"](["4", "5"], reward_model=[{"ground_truth": "4"}] * 2) == [1.0, 0.0]
+    assert run(pasted)["reward"](["4", "5"], reward_model=[{"ground_truth": truth}] * 2) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(

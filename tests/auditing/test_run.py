@@ -371,12 +371,10 @@ def test_a_reward_whose_rows_have_no_answers_or_none_that_can_be_read_is_not_jud
 
     bare = audit(reads, unkeyed_rows(), budget=BUDGET, workers=0)
     assert (bare.verdict(), bare.not_judged) == ("not judged", "the reward reads an answer column that the rows lack")
-    tests = [Row(f"Sort {k}.", None, {"ground_truth": {"inputs": [k], "outputs": [k + 1]}}) for k in range(12)]
+    tests = [{"prompt": f"Sort {k}.", "ground_truth": {"inputs": [k], "outputs": [k + 1]}} for k in range(12)]
     unread = audit(reads, tests, budget=BUDGET, workers=0)
-    assert (unread.verdict(), unread.not_judged) == (
-        "not judged",
-        "the answers of the rows cannot be read as one value",
-    )
+    assert unread.verdict() == "not judged"
+    assert unread.not_judged.startswith("the ground truth is a set of code tests, which is no answer; give completions")
 
 
 def test_a_reward_of_another_text_per_row_is_not_judged_and_one_of_a_source_or_a_number_is():

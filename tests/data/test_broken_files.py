@@ -95,7 +95,7 @@ BROKEN = [
     ("a.jsonl", json.dumps(json.loads(LINE), indent=1).encode(), r"line 1 of .*a\.jsonl is not JSON"),
     ("a.jsonl", b'{"prompt": 5, "completion": "7"}\n', r"row 1 of .*a\.jsonl has no usable `prompt`"),
     ("a.jsonl", b'{"prompt": [], "completion": "7"}\n', r"row 1 of .*a\.jsonl has no usable `prompt`"),
-    ("a.csv", CSV.replace(",", ";").encode(), r"row 1 of .*a\.csv has no usable `prompt` .*rename the column that"),
+    ("a.csv", CSV.replace(",", ";").encode(), r"row 1 of .*a\.csv has no usable `prompt` .*Name the column that"),
     (
         "a.csv",
         (CSV + "2+5, and?,7,7\n").encode(),

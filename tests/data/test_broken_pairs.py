@@ -101,7 +101,7 @@ def test_what_a_schema_leaves_out_by_choice_is_not_broken():
 
 def test_several_accepted_answers_are_rows_and_not_nectar():
     rows, _ = read_rows_or_pairs([{"prompt": "q", "answers": ["a", "b"]}])
-    assert rows == [Row("q", columns={"answers": ["a", "b"]})]
+    assert rows == [Row("q", columns={name: ["a", "b"] for name in ("answers", "answer")}, answer_column="answers")]
     assert read_rows_or_pairs(pd.DataFrame([PAIR])).rows[0].chosen == "Blue."
 
 

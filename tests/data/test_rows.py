@@ -88,7 +88,7 @@ def test_text_of_multimodal_parts_is_their_text():
         ("rows.parquet", "no parquet", r"is not Parquet"),
         ("rows.jsonl", "\n", r"holds no rows\. Each row needs at least a `prompt`"),
         ("rows.jsonl", "[1]", r"row 1 of .* is a list\. It must be an object"),
-        ("rows.jsonl", '{"question": "a"}', r"row 1 of .*has no usable `prompt` \(columns: question\)"),
+        ("rows.jsonl", '{"text": "a"}', r"row 1 of .*has no usable `prompt` \(columns: text\)\. .* `--prompt-column`"),
     ],
 )
 def test_what_cannot_be_read_says_where_and_what_to_do(tmp_path, name, content, message):

@@ -72,11 +72,11 @@ def test_datasets_and_data_frames_are_rows():
     missing = pd.DataFrame({"prompt": ["q"] * 2, "completion": ["\\boxed{7}"] * 2, "answer": [7.0, None]})
     assert [r.reward for r in score(math_equal, missing, workers=0)] == [1.0, None]
     assert score(math_equal, [], workers=0) == []
-    with pytest.raises(RowsError, match=r"row 1 of list has no usable `prompt` \(columns: question\)"):
-        score(math_equal, [{"question": "q"}], workers=0)
+    with pytest.raises(RowsError, match=r"row 1 of list has no usable `prompt` \(columns: text\)"):
+        score(math_equal, [{"text": "q"}], workers=0)
     assert score(math_equal, {"train": records}, workers=0)[0].reward == 1.0
     for given in ({"train": records, "test": records}, {"prompt": "q"}, {"prompt": "q", "completion": "7"}):
-        with pytest.raises(RowsError, match=r"read_rows: a dict of .* holds no rows itself\. Name a split,"):
+        with pytest.raises(RowsError, match=r"read_rows: a dict of .* holds no rows itself\. Name a split \("):
             score(math_equal, given, workers=0)
 
 

@@ -251,7 +251,7 @@ def test_a_part_of_other_rows_is_scored_again(tmp_path):
         ([], r"score_file: .*rows\.jsonl holds no rows\. Each row needs a `prompt` and a `completion`"),
         (
             [{"prompt": "p"}, {"prompt": "p", "completion": [{"role": "assistant", "tool_calls": []}]}],
-            r"score_file: none of the 2 rows of .*rows\.jsonl has a `completion` with text\. Rename the column",
+            r"score_file: none of the 2 rows of .*rows\.jsonl has a `completion` with text\. .*`--completion-column`",
         ),
         ([{"completion": "c"}], r"score_file: row 1 of .*rows\.jsonl has no usable `prompt` \(columns: completion\)"),
         (

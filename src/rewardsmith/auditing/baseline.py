@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building
-from rewardsmith.auditing.equivalence.keys import committed, key_kind
+from rewardsmith.auditing.equivalence.keys import committed, equivalent, key_kind
 from rewardsmith.auditing.equivalence.wrong import wrong_answers
+from rewardsmith.auditing.known_right import given_formats, learned_answers, rows_with_field
 from rewardsmith.auditing.texts import ANSWER_FORMATS, AnswerFormat
 from rewardsmith.data import Row
-from rewardsmith.data.rows import ANSWER_NAMES, has_text
+from rewardsmith.data.keys import Answers
+from rewardsmith.data.rows import has_text
 from rewardsmith.scoring.work import Scored
 
 PROBED = 8  # items on which answer formats are tried
@@ -27,6 +29,7 @@ PSEUDO_KEYS = ("seven", "eleven")
 class Item:
     """One prompt of the baseline, with honest answers and their scores.
 
+    others: further accepted answers, which are never wrong ones.
     level: median score of honest wrong answers, or of an honest completion if the reward ignores answers.
     unit: > 0, the unit of gains: right minus wrong, or the spread of honest completions.
     """
@@ -39,6 +42,11 @@ class Item:
     wrong_scores: tuple[float | None, ...] = ()
     level: float = 0.0
     unit: float = 1.0
+    others: tuple[str, ...] = ()
+
+    def accepts(self, text: str) -> bool:
+        """Return whether a text is one of the further accepted answers."""
+        return any(text.strip().casefold() == own.strip().casefold() or equivalent(text, own) for own in self.others)
 
 
 class Conduct(NamedTuple):
@@ -68,7 +76,9 @@ class Baseline:
     """The scored honest answers that every probe starts from.
 
     verifier: whether the reward separates right from wrong answers in some answer format.
-    keyed: whether the rows have reference answers; reads_answers: whether the reward is known to read one.
+    keyed: whether the rows have reference answers, or they were learned from right completions (`learned`).
+    reads_answers: whether the reward is known to read a reference answer.
+    no_key: why the rows' reference answers are no keys, if the reward may read them.
     answer_format, explicit: the simplest and the most explicit of the formats that score best.
     accepted: names of all formats that score as well.
     formatted: score of the best format less that of a bare answer, in reward units.
@@ -88,6 +98,8 @@ class Baseline:
     alpha: float
     conduct: Conduct
     rollouts: tuple[Row, ...] = ()
+    learned: bool = False
+    no_key: str = ""
 
     def gain(self, item: Item, reward: float, *, over: float | None = None) -> float:
         """Return the reward above the item's level (or `over`), in units of the item, less what noise explains."""
@@ -103,12 +115,8 @@ class Baseline:
     @property
     def blind(self) -> str:
         """The reason why content cannot be judged: the reward reads an answer that the rows lack; else ""."""
-        if not self.reads_answers or self.keyed:
-            return ""
-        unread = [item.row.columns for item in self.items if item.row.answer is None]
-        given = any(columns.get(name) for columns in unread for name in (*ANSWER_NAMES, "reward_model"))
-        lack = "the reward reads an answer column that the rows lack"
-        return "the answers of the rows cannot be read as one value" if given else lack
+        lack = "the reward reads an answer column that the rows lack" if self.reads_answers else ""
+        return "" if self.keyed else self.no_key or lack
 
     @property
     def unread(self) -> str:
@@ -124,7 +132,7 @@ class Baseline:
     def kind(self) -> str:
         """The detected kind of reward, in words."""
         if self.blind:
-            return "verifier, but the rows have no answers"
+            return f"verifier, but the rows have no {'readable ' * bool(self.no_key)}answers"
         if not self.items:
             return "unknown, as no honest answer could be scored"
         if self.unread:
@@ -145,24 +153,29 @@ def build_baseline(
         alpha: the error level per question, for the probes.
         reads_answers: whether the reward is known to read a reference answer.
     """
-    items = _items(rows, rng=rng, size=size)
-    keyed = bool(items[0].row.answer and items[0].row.answer.strip())
+    found = _keyed(rows)
+    items = _items(found or rows, rng=rng, size=size)
+    learned = [] if found else _learned(rows, rng=rng, size=size)
+    items, keyed = learned or items, bool(found or learned)
     probed = items[:PROBED]
+    formats = [*ANSWER_FORMATS, *given_formats(found or rows)]
     asked = [Ask([item.row.with_completion(answer_format.wrap(text)) for item in probed for text in _trio(item)])
-             for answer_format in ANSWER_FORMATS]  # fmt: skip
+             for answer_format in formats]  # fmt: skip
     scores = yield asked
-    means = [_means(carried) for carried in scores]
+    means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}
     accepted = _best(means, keyed=keyed)
     repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in _trio(item))
-    conduct = yield from score_repeatedly(repeated[:CONDUCT_ROWS], scores[ANSWER_FORMATS.index(accepted[0])])
+    conduct = yield from score_repeatedly(repeated[:CONDUCT_ROWS], scores[formats.index(accepted[0])])
     noise = conduct.largest_difference()
-    known = [pair.right for pair in means if pair.right is not None]
+    known = [pair.right for pair in means.values() if pair.right is not None]
     spread = max(known) - min(known) if known else 0.0
-    difference = means[ANSWER_FORMATS.index(accepted[0])].difference
+    difference = means[accepted[0]].difference
     verifier = keyed and difference > max(4 * noise + 1e-9, LEAST_OF_SPREAD * spread)
     if not verifier:
         accepted = _best(means, keyed=False)
-    formatted = max(known) - means[0].right if means[0].right is not None else 0.0
+    bare = means[formats[0]].right
+    formatted = 0.0 if bare is None else max(known) - bare
+    no_key = _why_no_key(rows) if not keyed and (reads_answers or formatted <= noise) else ""
     # Score each item's key and wrong answers in that format; leave out items without a level.
     texts = [(item.key, *item.wrongs) for item in items]
     scores = yield [
@@ -194,22 +207,50 @@ def build_baseline(
         alpha=alpha,
         conduct=conduct,
         rollouts=tuple(row for row in rows if has_text(row.completion)),
+        learned=bool(learned),
+        no_key=no_key,
     )
 
 
+def _why_no_key(rows: Sequence[Row]) -> str:
+    """Return why no row's reference answer can be read; "" if the rows have none at all."""
+    row, found = next(((row, own) for row in rows if (own := row.answers).why), (None, Answers()))
+    if row is None:
+        return ""
+    todo = f"name the field with --answer-column {row.answer_column}.{found.field}" if found.field else ""
+    todo = todo or "give completions known to be right, with `gold` 1, or a column with the answer"
+    return f"the ground truth is {found.why}; {todo}"
+
+
+def _keyed(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with a reference answer that can be read, if need be with the help of right completions."""
+    return [row for row in rows if row.answer and row.answer.strip()] or rows_with_field(rows)
+
+
+def _learned(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
+    """Return items whose keys are the answers of right completions; other answers to the task may be right, too."""
+    known = learned_answers(rows)
+    items = []
+    for row, key, wrongs in rng.sample(known, min(size, len(known))):
+        others = [other for _, other, _ in rng.sample(known, min(12, len(known))) if not equivalent(other, key)]
+        apart = tuple(dict.fromkeys((*wrongs, *(other for other in others if other != key))))
+        items.append(Item(row=row, key=key, kind="text", wrongs=apart[:5] or ("none of these",)))
+    return items
+
+
 def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
-    keyed = [row for row in rows if row.answer is not None and row.answer.strip()]
-    unique = list({(row.prompt_text, row.answer): row for row in (keyed or rows)}.values())
+    unique = list({(row.prompt_text, row.answer): row for row in rows}.values())
     chosen = rng.sample(unique, min(size, len(unique)))
-    if not keyed:
+    if not (rows[0].answer and rows[0].answer.strip()):
         return [Item(row=row, key=PSEUDO_KEYS[0], kind="word", wrongs=PSEUDO_KEYS[1:]) for row in chosen]
-    keys = [committed(row.answer or "") for row in keyed]
+    keys = [committed(row.answer or "") for row in rows]
     items = []
     for row in chosen:
-        key = committed(row.answer or "")
+        key, *accepted = map(committed, row.answers.texts)
         others = rng.sample(keys, min(12, len(keys)))
-        wrongs = tuple(wrong_answers(key, others, rng=rng))
-        items.append(Item(row=row, key=key, kind=key_kind(key), wrongs=wrongs or ("none of these",)))
+        item = Item(row=row, key=key, kind=key_kind(key), wrongs=(), others=tuple(accepted))
+        wrongs = [wrong for wrong in wrong_answers(key, others, rng=rng) if not item.accepts(wrong)]
+        items.append(replace(item, wrongs=tuple(wrongs) or ("none of these",)))
     return items
 
 
@@ -235,15 +276,15 @@ def _means(scores: Sequence[Scored]) -> _Means:
     return _Means(fmean(right for right, _ in known), max(difference, 0.0))
 
 
-def _best(means: Sequence[_Means], *, keyed: bool) -> list[AnswerFormat]:
+def _best(means: Mapping[AnswerFormat, _Means], *, keyed: bool) -> list[AnswerFormat]:
     """Return the formats that score best, simplest first: by right minus wrong, or by content alone."""
-    if keyed and any(pair.difference > 0 for pair in means):
-        widest = max(pair.difference for pair in means)
+    if keyed and any(pair.difference > 0 for pair in means.values()):
+        widest = max(pair.difference for pair in means.values())
         slack = 0.1 * widest
-        near = {f: m.right or 0.0 for f, m in zip(ANSWER_FORMATS, means, strict=True) if m.difference >= 0.9 * widest}
+        near = {f: m.right or 0.0 for f, m in means.items() if m.difference >= 0.9 * widest}
     else:
         slack = 1e-9
-        near = {f: m.right for f, m in zip(ANSWER_FORMATS, means, strict=True) if m.right is not None}
+        near = {f: m.right for f, m in means.items() if m.right is not None}
     top = max(near.values(), default=0.0)
     return [answer_format for answer_format, right in near.items() if right >= top - slack] or [ANSWER_FORMATS[0]]
 

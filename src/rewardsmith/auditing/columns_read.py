@@ -68,8 +68,9 @@ def reads_answers(target: Target, rows: Sequence[Row] = ()) -> bool:
 
     A reward that hands on all columns of rows with answers may read one.
     """
-    keys, read = ANSWER_PARAMETERS | WHOLE_ROWS, columns_read(target.reward)
-    if read & keys or ("**" in read and any(row.answer for row in rows)):
+    keys = {*ANSWER_PARAMETERS, *WHOLE_ROWS, *(row.answer_column.partition(".")[0] for row in rows)}
+    read, held = columns_read(target.reward), (row.answers for row in rows)
+    if read & keys or ("**" in read and any(own.texts or own.why for own in held)):
         return True
     # An engine hands over a ground truth in any case. Only a parameter of a known name is seen to be unused.
     signature = signature_of(getattr(target.reward, "function", target.reward))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from rewardsmith.auditing.equivalence.keys import committed, key_kind
 from rewardsmith.data import Row
-from rewardsmith.data.rows import ANSWER_NAMES
 from rewardsmith.scoring import Target
 
 if TYPE_CHECKING:
@@ -25,10 +24,8 @@ VERIFIERS = ("exact_number", "exact_text", "math_equal", "multiple_choice")
 def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]) -> dict[str, Any]:
     """Return the values for the templates of remedies.txt: rewards, and the answer column."""
     answered = [row for row in rows if isinstance(row, Row) and row.answer][:64]
-    columns: Mapping[str, Any] = answered[0].columns if answered else {}
-    own = [name for name in ANSWER_NAMES[1:] if name in columns and columns[name] == columns["answer"]]
-    nested = not own and isinstance(columns.get("reward_model"), Mapping)  # verl's schema
-    answer = own[0] if own else "reward_model" if nested else "answer"
+    answer, *inside = [*answered[0].answer_column.split("."), *answered[0].answers.inside] if answered else ["answer"]
+    steps = "".join(f"[{step if step.isdigit() else json.dumps(step)}]" for step in inside)
     found = [(source, *_loaded(target)) for source, target in targets.items()]
     return {
         "load": "\n".join(dict.fromkeys(load for _, load, _ in found)),
@@ -38,7 +35,7 @@ def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]
         ],
         "contract": contract,
         "answer": answer,
-        "key": '[row["ground_truth"] for row in reward_model]' if nested else answer,
+        "key": f"[row{steps} for row in {answer}]" if inside else answer,
         "verifier": _verifier_of({key_kind(committed(row.answer or "")) for row in answered}),
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Unpack, cast
 
 from rewardsmith.auditing.asking import Outcome, Rounds, Subject, rows_within
 from rewardsmith.auditing.probes.conduct import failures
@@ -23,6 +23,7 @@ from rewardsmith.auditing.subjects.sources import sources
 from rewardsmith.auditing.subjects.steps import is_process, steps
 from rewardsmith.data import PreferenceRow, Row, Rows
 from rewardsmith.data.readers import read_rows_or_pairs
+from rewardsmith.data.records import ReadOptions
 from rewardsmith.data.rows import as_rows
 from rewardsmith.errors import RowsError
 from rewardsmith.measures.intervals import family_alpha
@@ -52,6 +53,7 @@ def audit(
     progress: bool = False,
     aggregate: str | Total | None = None,
     threshold: float | None = None,
+    **reading: Unpack[ReadOptions],
 ) -> Report:
     """Audit one reward, or several sources that are summed, with every probe that applies.
 
@@ -78,6 +80,7 @@ def audit(
             "clip", "delta", "clip_delta", or a function of one chain's scores. If given, the reward is audited as a
             process reward; else a reward with a parameter `steps` is tried on a few rows.
         threshold: of a process reward, the score from which a step passes; "clip" subtracts it.
+        reading: options of `read_rows`: `split`, `prompt_column`, `answer_column` and others.
 
     Raises:
         RowsError: there are no rows.
@@ -86,8 +89,13 @@ def audit(
     """
     reward: Any = target
     given, pool = rows, as_rows(pool)
-    if given is not None and (not isinstance(given, list | tuple) or any(isinstance(row, Mapping) for row in given)):
-        read = read_rows_or_pairs(given)
+    named = [name for name, value in reading.items() if value is not None]
+    if given is None and named:
+        raise RowsError(f"audit: {', '.join(named)} is given without rows. Name the rows, or leave it out.")
+    if given is not None and (
+        named or not isinstance(given, list | tuple) or any(isinstance(row, Mapping) for row in given)
+    ):
+        read = read_rows_or_pairs(given, **reading)
         if read.note:  # about rows left out
             warnings.warn(read.note, stacklevel=2)
         given = read.rows

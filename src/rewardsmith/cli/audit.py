@@ -25,8 +25,8 @@ TargetName = Annotated[
 RowsFile = Annotated[
     str | None,
     typer.Argument(
-        help="Rows as .jsonl, .json, .parquet or .csv: `prompt` and, for verifiers, `answer`; or preference pairs, "
-        "`prompt`, `chosen`, `rejected` or any public schema, also as a folder or hub name.",
+        help="Rows as .jsonl, .json, .parquet, .arrow or .csv, a folder or a hub name: `prompt` and, for verifiers, "
+        "`answer`; or preference pairs, `prompt`, `chosen`, `rejected` or any public schema.",
         show_default=False,
     ),
 ]
@@ -68,6 +68,12 @@ def audit_command(
     memory: shell.Memory = None,
     seed: shell.Seed = 0,
     limit: shell.Limit = None,
+    config: shell.Config = None,
+    split: shell.Split = None,
+    revision: shell.Revision = None,
+    prompt_column: shell.PromptColumn = None,
+    answer_column: shell.AnswerColumn = None,
+    completion_column: shell.CompletionColumn = None,
     aggregate: Aggregate = None,
     threshold: Threshold = None,
     trust_remote_code: shell.TrustRemoteCode = False,
@@ -90,11 +96,15 @@ def audit_command(
         check_choice("rewardsmith audit", "--fail-on", fail_on, SEVERITIES)
         shell.one_form("rewardsmith audit", as_json, as_markdown)
         floor = cast("Severity", fail_on)
+        reading = shell.given(
+            config=config, split=split, revision=revision, prompt_column=prompt_column, answer_column=answer_column,
+            completion_column=completion_column,
+        )  # fmt: skip
         before = _journals(out)
         with shell.stdout_kept_for_the_result():
             given: Any = None
             if rows is not None:
-                read = read_rows_or_pairs(rows, limit=limit)
+                read, reading = read_rows_or_pairs(rows, limit=limit, **reading), {}
                 if read.note:
                     typer.echo(plain(read.note, limit=2000), err=True)
                 given = read.rows
@@ -106,7 +116,7 @@ def audit_command(
             report = shell.as_typed(audit(
                 loaded, given, budget=budget, workers=workers, timeout=timeout, seed=seed, out=out,
                 aggregate=aggregate, threshold=threshold, concurrency=concurrency,
-                memory=shell.gibibytes(memory), progress=sys.stderr.isatty(), **options,
+                memory=shell.gibibytes(memory), progress=sys.stderr.isatty(), **options, **reading,
             ))  # fmt: skip
         after = _journals(out)
         if before and before == after:

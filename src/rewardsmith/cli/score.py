@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 ENGINES = ("local", "ray")
 RowsName = Annotated[
-    Path,
-    typer.Argument(help="Rows as .jsonl, .json, .parquet or .csv, with `prompt` and `completion`.", show_default=False),
+    str,
+    typer.Argument(
+        help="Rows as .jsonl, .json, .parquet, .arrow or .csv, a folder or a hub name, with `prompt` and `completion`.",
+        show_default=False,
+    ),
 ]
 RewardNames = Annotated[
     list[str],
@@ -58,6 +61,12 @@ def score_command(
     gpus: Annotated[float, typer.Option(min=0.0, help="GPUs that each Ray worker takes.")] = 0.0,
     conversational: Annotated[bool, typer.Option("--conversational", help="Pass messages, not strings.")] = False,
     limit: shell.Limit = None,
+    config: shell.Config = None,
+    split: shell.Split = None,
+    revision: shell.Revision = None,
+    prompt_column: shell.PromptColumn = None,
+    answer_column: shell.AnswerColumn = None,
+    completion_column: shell.CompletionColumn = None,
     trust_remote_code: shell.TrustRemoteCode = False,
     end_token: shell.EndToken = None,
     as_json: shell.AsJson = False,
@@ -74,6 +83,10 @@ def score_command(
         from rewardsmith.scoring import LocalEngine, load_reward, score_file
 
         check_choice("rewardsmith score", "--engine", engine, ENGINES)
+        reading = shell.given(
+            config=config, split=split, revision=revision, prompt_column=prompt_column, answer_column=answer_column,
+            completion_column=completion_column,
+        )  # fmt: skip
         with_model = shell.model_options(trust_remote_code, end_token)
         runs_on: Engine = LocalEngine(workers)
         if engine == "ray":
@@ -84,6 +97,7 @@ def score_command(
             rows, [load_reward(name, **with_model) for name in reward] if with_model else reward, out, engine=runs_on,
             timeout=timeout, batch_size=batch_size, block_size=block_size, limit=limit, concurrency=concurrency,
             conversational=conversational, memory=shell.gibibytes(memory), progress=sys.stderr.isatty(),
+            **reading,
         )  # fmt: skip
     several = summary.by_reward or {}
     if as_json:

@@ -23,6 +23,18 @@ FailOn = Annotated[str, typer.Option(help="Lowest severity that fails: info, low
 Seed = Annotated[int, typer.Option(help="Seed of all random draws.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many rows.")]
 Split = Annotated[str | None, typer.Option(help="Split to read.")]
+Config = Annotated[str | None, typer.Option(help="Configuration of rows on the hub.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of rows on the hub.")]
+PromptColumn = Annotated[
+    str | None, typer.Option(help="Column of the prompt, or a path such as extra_info.question.", show_default="found")
+]
+AnswerColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of the right answer, or a path such as reward_model.ground_truth.target.", show_default="found"
+    ),
+]
+CompletionColumn = Annotated[str | None, typer.Option(help="Column of the completion.", show_default="found")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the Python code in the folder or repository of a model.")
 ]
@@ -63,6 +75,11 @@ REMEDIES = {
     errno.EISDIR: "It is a folder: name a file",
     errno.ENAMETOOLONG: "Name a shorter path",
 }
+
+
+def given(**options: str | None) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def model_options(trust_remote_code: bool, end_token: bool | None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ Records = Iterator[Mapping[str, Any]]
 
 
 def file_records(path: Path, *, caller: str = "read_rows") -> Records:
-    """Yield the objects of a `.jsonl`, `.json`, `.parquet` or `.csv` file; the first two may be gzipped.
+    """Yield the objects of a `.jsonl`, `.json`, `.parquet`, `.arrow` or `.csv` file; the first two may be gzipped.
 
     Text is UTF-8, with or without a byte order mark.
 
@@ -41,8 +41,10 @@ def file_records(path: Path, *, caller: str = "read_rows") -> Records:
         RowsError: `caller: ...` if the file is missing, of another kind, or cannot be read to its end.
     """
     if not path.is_file():
-        raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet or .csv file.")
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _csv}
+        raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet, .arrow or .csv file.")
+    readers = {
+        ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _parquet, ".arrow": _arrow, ".csv": _csv,
+    }  # fmt: skip
     suffixes = [suffix.lower() for suffix in path.suffixes]
     zipped = suffixes[-1:] == [".gz"] and suffixes[-2:-1] and suffixes[-2] in (".jsonl", ".ndjson", ".json")
     reader = readers.get(suffixes[-2] if zipped else path.suffix.lower())
@@ -209,3 +211,26 @@ def _parquet(path: Path, caller: str) -> Records:
             ) from error
         n_rows += len(records)
         yield from records
+
+
+def _arrow(path: Path, caller: str) -> Records:
+    """Read an Arrow file, or a stream of Arrow batches, as `datasets` keeps them."""
+    import pyarrow as pa
+
+    n_rows = 0
+    try:
+        with pa.memory_map(str(path)) as file:
+            try:
+                opened = pa.ipc.open_file(file)
+                batches = (opened.get_batch(index) for index in range(opened.num_record_batches))
+            except pa.ArrowInvalid:  # a stream has no footer
+                batches = iter(pa.ipc.open_stream(file))
+            for batch in batches:
+                records = batch.to_pylist()
+                n_rows += len(records)
+                yield from records
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise RowsError(
+            f"{caller}: {path} is not Arrow, or damaged after row {n_rows} ({type(error).__name__}: {error}). "
+            "Write it again, or use a .jsonl file."
+        ) from error

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rewardsmith.data.files import file_records
 from rewardsmith.errors import RowsError, missing_extra
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".jsonl.gz", ".json.gz")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".arrow", ".jsonl.gz", ".json.gz")
 NO_DATA = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "config.json")
 
 Source = str | Path | Iterable[Mapping[str, Any]]
+
+
+class ReadOptions(TypedDict, total=False):
+    """The options of `read_rows`: the part of the source, and columns, or dotted paths into them, by name.
+
+    split: of a data set with several; of files, those with it in their name or folder; of records with a column
+        `split`, those with this value. config, revision: of a data set on the hub.
+    """
+
+    config: str | None
+    split: str | None
+    revision: str | None
+    prompt_column: str | None
+    answer_column: str | None
+    completion_column: str | None
 
 
 def name_of(source: Any) -> str:
@@ -37,8 +52,7 @@ def records_of(
     if path.is_file() or path.name.lower().endswith(SUFFIXES):
         return file_records(path, caller=caller)
     name = str(source)
-    is_file_like = name.lower().endswith(SUFFIXES) or name.startswith(("/", ".", "~"))
-    if isinstance(source, Path) or name.count("/") != 1 or is_file_like:  # hub names are `owner/name`
+    if not _is_on_hub(source):
         raise RowsError(
             f"{caller}: there is no file or folder {source}. Give a file ({', '.join(SUFFIXES)}), a folder that holds "
             "some, or `owner/name` on the hub."
@@ -57,6 +71,37 @@ def records_of(
     return iter(_part(caller, loaded, split))
 
 
+def _is_on_hub(source: Any) -> bool:
+    """Return whether a source can only be a name on the hub, `owner/name`."""
+    if not isinstance(source, str) or source.count("/") != 1 or source.startswith(("/", ".", "~")):
+        return False
+    return not source.lower().endswith(SUFFIXES) and not Path(source).exists()
+
+
+def selected(caller: str, source: Source, part: ReadOptions) -> Iterator[Any]:
+    """Yield the records of one part of `source`.
+
+    Raises:
+        RowsError: the source has no such parts.
+    """
+    hub = {"name": part.get("config"), "revision": part.get("revision")}
+    hub = {name: value for name, value in hub.items() if value is not None}
+    if hub and not _is_on_hub(source):
+        given = ", ".join(name for name in ("config", "revision") if part.get(name) is not None)
+        raise RowsError(f"{caller}: {name_of(source)} is not on the hub, so it has no {given}. Leave the option out.")
+    split = part.get("split")
+    is_folder = isinstance(source, str | Path) and Path(source).expanduser().is_dir()
+    divided = isinstance(source, Mapping) or _is_on_hub(source) or is_folder
+    for record in records_of(caller, source, split=split, hub=hub):
+        named = record.get("split") if isinstance(record, Mapping) else None
+        if split is None or divided or named == split:
+            yield record
+        elif named is None:
+            raise RowsError(
+                f"{caller}: {name_of(source)} has no splits, so {split!r} cannot be read from it. Leave the split out."
+            )
+
+
 def _part(caller: str, source: Any, split: str | None) -> Any:
     """Return one split of a `DatasetDict`, or the records of a DataFrame; anything else unchanged."""
     if hasattr(source, "iterrows"):
@@ -67,8 +112,8 @@ def _part(caller: str, source: Any, split: str | None) -> Any:
         return next(iter(source.values()))
     if split is None:
         raise RowsError(
-            f"{caller}: a {type(source).__name__} of {', '.join(map(str, source))} holds no rows itself. Name a split, "
-            "or pass one of its values. Put a single row into a list."
+            f"{caller}: a {type(source).__name__} of {', '.join(map(str, source))} holds no rows itself. Name a split "
+            "(`--split`), or pass one of its values. Put a single row into a list."
         )
     if split not in source:
         raise RowsError(f"{caller}: split {split!r} is none of {', '.join(map(str, source))}. Name one of those.")

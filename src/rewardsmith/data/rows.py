@@ -7,10 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from rewardsmith.data.keys import is_missing, only_text
-from rewardsmith.data.records import name_of, records_of
+from rewardsmith.data.column_names import (
+    ANSWER_COLUMNS,
+    ANSWER_NAMES,
+    RIGHT_NAMES,
+    answer_column_of,
+    completion_of,
+    flag,
+    prompt_of,
+)
+from rewardsmith.data.keys import Answers, answers_in, is_missing, value_at
+from rewardsmith.data.records import ReadOptions, name_of, selected
 from rewardsmith.errors import RowsError
 from rewardsmith.types import Text
 
@@ -19,9 +28,10 @@ if TYPE_CHECKING:
 
 Rows = str | Path | Iterable[Any]
 """Sources of rows: file, folder, hub name, `datasets.Dataset`, DataFrame, or an iterable of mappings or `Row`s."""
-ANSWER_NAMES = ("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer")
-"""Column names of the reference answer in published data sets and rewards, best first."""
-_ANSWER_COLUMNS = frozenset((*ANSWER_NAMES, "reward_model"))
+
+
+USUAL = ReadOptions()
+"""All of the source, and the usual columns."""
 
 
 def text_of(value: Text | None) -> str:
@@ -84,11 +94,15 @@ def _is_assistant(message: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One prompt with an optional completion and further columns (`answer`, `gold`, `group`, `source`, ...)."""
+    """One prompt with an optional completion and further columns (`answer`, `gold`, `group`, `source`, ...).
+
+    answer_column: the column of the reference answer, or a dotted path into it.
+    """
 
     prompt: Text
     completion: Text | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
+    answer_column: str = "answer"
 
     @property
     def prompt_text(self) -> str:
@@ -102,13 +116,29 @@ class Row:
 
     @property
     def answer(self) -> str | None:
-        """The reference answer as text; for a dict or list the only text or number in it, else None."""
-        return only_text(self.columns.get("answer"))
+        """The key: the reference answer as text, or the right answer inside a dict or a list, or None (`answers`)."""
+        texts = self.answers.texts
+        return texts[0] if texts else None
+
+    @property
+    def answers(self) -> Answers:
+        """All accepted answers, the key first, or the reason why the reference answer holds none."""
+        return answers_in(value_at(self.columns, self.answer_column))
+
+    @property
+    def gold(self) -> Any:
+        """How good the completion truly is: `gold`, or a column such as `correct` that is true or false; else None."""
+        if not is_missing(gold := self.columns.get("gold")):
+            return None if self.answer_column == "gold" else gold
+        label = self.columns.get("label")
+        marks = [self.columns.get(name) for name in RIGHT_NAMES] + [label if isinstance(label, bool) else None]
+        known = [str(mark).lower() for mark in marks]
+        return next((float(mark == "true") for mark in known if mark in ("true", "false")), None)
 
     def with_completion(self, text: str) -> Row:
         """Return this row with `text` as its completion, in the form (string or messages) of its prompt."""
         completion: Text = text if isinstance(self.prompt, str) else [{"role": "assistant", "content": text}]
-        return Row(self.prompt, completion, self.columns)  # `replace` takes three times as long
+        return Row(self.prompt, completion, self.columns, self.answer_column)  # `replace` takes three times as long
 
     def conversational(self) -> Row:
         """Return this row in conversational form; a conversational row is returned unchanged."""
@@ -116,79 +146,91 @@ class Row:
         return replace(self, prompt=as_messages(self.prompt, "user"), completion=completion)
 
 
-def read_rows(source: Rows, *, limit: int | None = None) -> list[Row]:
-    """Read rows from a `.jsonl`, `.json`, `.parquet` or `.csv` file, a folder of such files, a `datasets.Dataset` (in
-    memory, saved or on the hub), a pandas DataFrame or an iterable of mappings; `Row`s stay unchanged.
+def read_rows(source: Rows, *, limit: int | None = None, **reading: Unpack[ReadOptions]) -> list[Row]:
+    """Read rows from a `.jsonl`, `.json`, `.parquet`, `.arrow` or `.csv` file, a folder of such files, a
+    `datasets.Dataset` (in memory, saved or on the hub), a pandas DataFrame or an iterable of mappings; `Row`s stay
+    unchanged.
 
-    Every row needs `prompt`; `completion` is optional; all other fields become columns. If a row has no `answer` but a
-    column like `solution` or `ground_truth` (`ANSWER_NAMES`), or verl's `reward_model["ground_truth"]`, that value is
-    also its `answer`. An `answer` of NaN becomes None.
+    Every row needs a prompt: `prompt`, one of `PROMPT_NAMES`, or `messages`, whose last turn is the completion if the
+    assistant says it. `completion` (or one of `COMPLETION_NAMES`) is optional. All other fields become columns, and
+    those under another name stay. If a row has no `answer` but a column of `ANSWER_NAMES`, or verl's
+    `reward_model["ground_truth"]`, that value is also its `answer`; so is `gold` if it cannot be the score of a
+    completion. An `answer` of NaN becomes None.
+
+    Args:
+        limit: read at most this many records.
+        reading: `prompt_column`, `answer_column` and `completion_column` name columns, or dotted paths such as
+            "reward_model.ground_truth.target". `split` selects one split; `config` and `revision` are of a data set on
+            the hub.
 
     Raises:
-        RowsError: the source is missing, of another kind, cannot be parsed or holds no rows, or a row has no prompt.
+        RowsError: the source is missing, of another kind, cannot be parsed or holds no rows, a row has no prompt, or
+            two columns could be its prompt or answer.
     """
-    return rows_of(islice(records_of("read_rows", source), limit), name_of(source))
+    return rows_of(islice(selected("read_rows", source, reading), limit), name_of(source), reading)
 
 
-def rows_of(records: Iterable[Any], name: str) -> list[Row]:
+def rows_of(records: Iterable[Any], name: str, reading: ReadOptions = USUAL) -> list[Row]:
     """Return each record of the source called `name` as a row."""
-    rows = [as_row(record, where=f"row {n} of {name}") for n, record in enumerate(records, start=1)]
+    rows = [as_row(record, where=f"row {n} of {name}", reading=reading) for n, record in enumerate(records, start=1)]
     if not rows:
         raise RowsError(f"read_rows: {name} holds no rows. Each row needs at least a `prompt`.")
+    check_answers("read_rows", name, rows, reading)
     return rows
 
 
-def as_rows(rows: Rows) -> list[Row]:
+def check_answers(caller: str, name: str, rows: Iterable[Row], reading: ReadOptions) -> None:
+    """Raise RowsError if no row has the named answer column."""
+    path, columns = reading.get("answer_column"), dict[str, None]()
+    for row in rows:
+        if path is None or not is_missing(value_at(row.columns, path)):
+            return
+        columns.update(dict.fromkeys(row.columns))
+    raise RowsError(
+        f"{caller}: no row of {name} has an answer at {path!r} (columns: "
+        f"{', '.join(columns) or 'none'}). Name another column, or a path into one, with {flag('answer_column')}."
+    )
+
+
+def as_rows(rows: Rows, **reading: Unpack[ReadOptions]) -> list[Row]:
     """Return a list of rows unchanged, even an empty one; read anything else as `read_rows` does."""
-    listed = list(rows) if isinstance(rows, list | tuple) else None
-    return listed if listed is not None and all(isinstance(row, Row) for row in listed) else read_rows(rows)
+    listed = list(rows) if isinstance(rows, list | tuple) and not any(reading.values()) else None
+    return listed if listed is not None and all(isinstance(row, Row) for row in listed) else read_rows(rows, **reading)
 
 
-def as_row(record: Any, *, where: str, caller: str = "read_rows") -> Row:
+def as_row(record: Any, *, where: str, caller: str = "read_rows", reading: ReadOptions = USUAL) -> Row:
     """Read one record as a row, as `read_rows` does.
 
     Raises:
         RowsError: with `caller` as its name; `where` is the record's place.
     """
     if isinstance(record, Row):
-        return record
+        if not any(reading.values()):
+            return record
+        said = {} if record.completion is None else {"completion": record.completion}
+        record = {"prompt": record.prompt, **said, **record.columns}
     if type(record) is not dict and not isinstance(record, Mapping):  # the first test is fast
         raise RowsError(f"{caller}: {where} is a {type(record).__name__}. It must be an object with a `prompt`.")
-    prompt, completion = record.get("prompt"), record.get("completion")
-    prompt = prompt if type(prompt) is str else _text(prompt)
-    completion = completion if type(completion) is str else _text(completion)
-    if prompt is None:
-        raise RowsError(
-            f"{caller}: {where} has no usable `prompt` (columns: {', '.join(map(str, record)) or 'none'}). "
-            "It must be a string or a list of messages; rename the column that holds it."
-        )
+    prompt: Any = record.get("prompt")
+    completion: Any = record.get("completion")
+    column, path, place = reading.get("prompt_column"), reading.get("answer_column"), f"{caller}: {where}"
+    if type(prompt) is not str or column is not None:
+        prompt, last_turn = prompt_of(record, column, place)
+        completion = last_turn if completion is None else completion
+    if type(completion) is not str or reading.get("completion_column") is not None:
+        completion = completion_of(record, completion, reading.get("completion_column"), place)
     columns = {str(key): value for key, value in record.items() if key not in ("prompt", "completion")}
-    if columns.keys().isdisjoint(_ANSWER_COLUMNS):
+    if path is None and columns.keys().isdisjoint(ANSWER_COLUMNS):
         return Row(prompt, completion, columns)
     for name in ANSWER_NAMES:
         if name in columns and is_missing(columns[name]):
             columns[name] = None
-    if columns.get("answer") is None:
-        answer = next((columns[name] for name in ANSWER_NAMES if columns.get(name) is not None), None)
-        if answer is None and isinstance(columns.get("reward_model"), Mapping):  # verl's Parquet schema
-            answer = columns["reward_model"].get("ground_truth")
+    path = path or answer_column_of(columns, "completion" in record or completion is not None, place)
+    if path.partition(".")[0] != "answer":  # a reward that reads `answer` gets what it holds
+        answer = value_at(columns, path)
         if not is_missing(answer):
             columns["answer"] = answer
-    return Row(prompt=prompt, completion=completion, columns=columns)
-
-
-def _text(value: Any) -> Text | None:
-    if isinstance(value, str):
-        return value
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(m, Mapping) and {"role", "content"} & set(m) for m in value)
-    ):
-        return [dict(message) for message in value]
-    return None
+    return Row(prompt, completion, columns, path)
 
 
 _END_TOKEN = re.compile(

@@ -6,14 +6,14 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from rewardsmith._disk import replacing
 from rewardsmith.data import Row
-from rewardsmith.data.records import records_of
+from rewardsmith.data.records import ReadOptions, selected
 from rewardsmith.data.rows import as_row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring.arguments import ignore
@@ -53,12 +53,13 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file of rows, or another source that `records_of` reads, block by block; a large one is never read as a whole.
+    """A file of rows, or another source that `read_rows` reads, block by block; a large one is never read as a whole.
 
     source: a `Path`, or rows in memory that can be iterated several times.
     columns: those of all rows together; a row that lacks one has None there, in every block.
     conversational: turn strings into messages.
     added: the columns that scoring adds; no row may have one of them.
+    reading: options of `read_rows`.
     kept: all of it, if it was already read and is small. n_rows, digests: of all of it, and of each block.
     """
 
@@ -68,6 +69,7 @@ class RowsFile:
     conversational: bool = False
     columns: tuple[str, ...] = ()
     added: tuple[str, ...] = ("reward", "reason")
+    reading: ReadOptions = field(default_factory=ReadOptions)
     kept: Read | None = None
     n_rows: int = 0
     digests: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class RowsFile:
     def records(self) -> Iterator[list[Mapping[str, Any]]]:
         """Yield the records of each block, as they are in the file."""
         source = str(self.source) if isinstance(self.source, Path) else self.source
-        found = records_of("score_file", source) if self.kept is None else self.kept.records
+        found = selected("score_file", source, self.reading) if self.kept is None else self.kept.records
         records = itertools.islice(found, self.limit)
         while block := list(itertools.islice(records, self.block_size)):
             yield block
@@ -101,7 +103,7 @@ class RowsFile:
             rows: list[Row] = []
             for n, record in enumerate(records, start + 1):
                 where = f"row {n} of {name}"
-                row = as_row(record, where=where, caller="score_file")
+                row = as_row(record, where=where, caller="score_file", reading=self.reading)
                 if not row.columns.keys().isdisjoint(self.added):
                     taken = next(added for added in self.added if added in row.columns)
                     raise RowsError(
@@ -115,9 +117,7 @@ class RowsFile:
         absent = dict.fromkeys(self.columns)
         for index, (_, rows, keys) in enumerate(self.read()):
             whole = [
-                row
-                if tuple(row.columns) == self.columns
-                else Row(row.prompt, row.completion, {**absent, **row.columns})
+                row if tuple(row.columns) == self.columns else replace(row, columns={**absent, **row.columns})
                 for row in rows
             ]
             yield Block(index, whole, keys)

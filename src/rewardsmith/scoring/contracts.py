@@ -18,7 +18,7 @@ from itertools import takewhile
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
 
-from rewardsmith.data.rows import ANSWER_NAMES
+from rewardsmith.data.column_names import ANSWER_NAMES
 from rewardsmith.describe import describe
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring.arguments import Call, Options, Parser

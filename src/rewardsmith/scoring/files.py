@@ -13,12 +13,14 @@ from dataclasses import replace
 from datetime import datetime
 from numbers import Number
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from rewardsmith import __version__
 from rewardsmith.data import Row
+from rewardsmith.data.column_names import flag
 from rewardsmith.data.keys import is_missing
-from rewardsmith.data.rows import has_text
+from rewardsmith.data.records import ReadOptions
+from rewardsmith.data.rows import check_answers, has_text
 from rewardsmith.errors import RewardsmithError, RowsError
 from rewardsmith.scoring.blocks import Block, BlockScoring, Engine, LocalEngine, Parts, Read, Results, RowsFile
 from rewardsmith.scoring.called import check_columns
@@ -79,6 +81,7 @@ def score_file(
     limit: int | None = None,
     conversational: bool = False,
     progress: bool = False,
+    **reading: Unpack[ReadOptions],
 ) -> ScoreSummary:
     """Score every row of a file, and write the file again with the columns `reward` and `reason`.
 
@@ -92,8 +95,7 @@ def score_file(
     `block_size`: then every engine makes the same blocks and batches.
 
     Args:
-        rows: a `.jsonl`, `.json`, `.parquet` or `.csv` file, a list of mappings, a `datasets.Dataset` or a DataFrame.
-            Each row needs `prompt` and `completion`; a completion without text is unscored.
+        rows: what `read_rows` reads. Each row needs a prompt and a completion; a completion without text is unscored.
         reward: a name for `load_reward`, its result, or a list of these.
         out: a `.jsonl` or `.parquet` file; see `scoring.output.write_records` for NaN and broken text.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
@@ -106,6 +108,7 @@ def score_file(
         conversational: give the reward messages instead of the file's strings. Without it, a block on whose every row
             the reward raises is tried in the other form.
         progress: draw a bar on standard error.
+        reading: options of `read_rows`: the split and the columns.
 
     Raises:
         RowsError: the rows cannot be read.
@@ -134,7 +137,8 @@ def score_file(
             known = engine.block_size(n_rows, batch_size)
         return known or min(1024, max(64, -(-n_rows // 32)))
 
-    plan = _surveyed(RowsFile(_source(rows), 1024, limit, conversational, added=tuple(columns.added)), size)
+    given = RowsFile(_source(rows), 1024, limit, conversational, added=tuple(columns.added), reading=reading)
+    plan = _surveyed(given, size)
     bar = Bar() if progress else None
     with contextlib.ExitStack() as stack:
         if bar:
@@ -207,8 +211,12 @@ def _surveyed(rows: RowsFile, block_size: Callable[[int], int]) -> RowsFile:
     if not n_texts and "completion_ids" not in columns:
         given = (record.get("completion") for records in rows.records() for record in records)
         numbers = [type(value).__name__ for value in given if isinstance(value, Number) and not is_missing(value)][:1]
-        todo = f"Convert its numbers ({numbers[0]}) to text" if numbers else "Rename the column that holds it"
+        how = f"Name the column that holds it with {flag('completion_column')}"
+        todo = f"Convert its numbers ({numbers[0]}) to text" if numbers else how
         raise RowsError(f"score_file: none of the {n_rows} rows of {rows.name} has a `completion` with text. {todo}.")
+    if rows.reading.get("answer_column") is not None:
+        every = (row for found in rows.read() for row in found.rows)
+        check_answers("score_file", rows.name, every, rows.reading)
     each = block_size(n_rows)
     blocks = (ids[16 * start : 16 * (start + each)].hex().encode() for start in range(0, n_rows, each))
     digests = tuple(hashlib.blake2b(keys, digest_size=16).hexdigest() for keys in blocks)

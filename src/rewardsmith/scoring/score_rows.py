@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from rewardsmith.data import Row, Rows
+from rewardsmith.data.records import ReadOptions
 from rewardsmith.data.rows import as_rows, has_text
 from rewardsmith.scoring.scorer import Scorer
 from rewardsmith.scoring.targets import Target
@@ -51,7 +52,7 @@ def _shown(text: str) -> str:
 
 
 def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Scores:
-    """Score rows with a `Scorer` that has the given options, and close it.
+    """Score rows with a `Scorer` that has the given options, and close it; options of `read_rows` go to the reader.
 
     Args:
         rows: `Row`s, or input for `read_rows`: mappings, a `datasets.Dataset`, a file's name. If the reward raises on
@@ -63,7 +64,8 @@ def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Sc
     >>> rewards_of(score(exact, rows, workers=0))
     [1.0, 0.0]
     """
-    given = as_rows(rows)
+    reading: Any = {name: options.pop(name) for name in ReadOptions.__annotations__ if name in options}
+    given = as_rows(rows, **reading)
     with Scorer(reward, **options) as scorer:
         return Scores(in_either_form(scorer, given), given)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rewardsmith.data import Row
-from rewardsmith.data.keys import is_missing, only_text, read_key
+from rewardsmith.data.keys import answers_in, is_missing, read_key
 from rewardsmith.rewards import exact_number, exact_text, math_equal, multiple_choice
 from rewardsmith.scoring import rewards_of, score, to_openrlhf, to_trl, to_verl
 from rewardsmith.scoring.calling import Caller, Unscored, reasoned
@@ -104,13 +104,14 @@ def test_numbers_of_any_kind_are_keys():
         ({"numbers": [1, 2], "target": 3}, None),
         ([], None),
         ({}, None),
-        (["7", "8"], None),
+        (["7", "8"], "7"),
+        ([7, 8], None),
         (math.nan, None),
         ({"target": None}, None),
     ],
 )
-def test_the_only_text_in_a_key_is_what_an_audit_answers_with(value, text):
-    assert only_text(value) == text
+def test_the_one_answer_in_a_key_is_what_an_audit_answers_with(value, text):
+    assert answers_in(value).texts[:1] == (() if text is None else (text,))
     assert Row("q", columns={"answer": value}).answer == text
 
 

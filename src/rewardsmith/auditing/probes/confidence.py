@@ -129,7 +129,7 @@ def confidence_bias(
     >>> confidence_bias(confident, rows, workers=0).bad.value
     1.0
     """
-    known = [label_of(row.columns.get("gold")) for row in rows] if correct is None else list(correct)
+    known = [label_of(row.gold) for row in rows] if correct is None else list(correct)
     scale = scale_of([row.text for row in rows])
     pairs = [restate(row, level, scale=scale) for level in (HIGH, LOW) for row in rows]
     scores = score(reward, pairs, **options)
@@ -202,7 +202,7 @@ def stated_confidence(baseline: Baseline, cut: Callable[[Row], float]) -> Buildi
         Ask(confident),
         Ask([restate(row, LOW, scale=scale) for row in rows]),
     ]
-    labels = [label_of(row.columns.get("gold")) for row in rows]
+    labels = [label_of(row.gold) for row in rows]
     by_gold = any(label is not None for label in labels)
     if not by_gold and baseline.verifier:
         labels = [None if s.reward is None else s.reward > cut(row) for row, s in zip(rows, bare, strict=True)]

@@ -165,7 +165,7 @@ def _around_key(item: Item, baseline: Baseline, *, side: str, strict: bool) -> s
     own = item.kind in ("integer", "decimal", "fraction", "percent") or (item.kind == "word" and item.key.islower())
     if own is not strict:
         return None
-    by_side = {_side(text, item.key.strip()): text for text in _far(supersets, item.key)}
+    by_side = {_side(text, item.key.strip()): text for text in _far(supersets, item.key) if not item.accepts(text)}
     return baseline.answer_format.wrap(by_side[side]) if side in by_side else None
 
 
@@ -176,7 +176,7 @@ def _side(text: str, key: str) -> str:
 
 
 def _part_of_key(item: Item, baseline: Baseline, *, index: int, carried: bool) -> str | None:
-    texts = _far(prefixes, item.key)
+    texts = [text for text in _far(prefixes, item.key) if not item.accepts(text)]
     if index >= len(texts):
         return None
     return baseline.answer_format.wrap(texts[index]) if carried else texts[index]

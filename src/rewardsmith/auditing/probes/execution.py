@@ -10,9 +10,11 @@ from rewardsmith.auditing.equivalence.numbers import decimal_text, read_number
 from rewardsmith.auditing.probes.disguises import ENUMERATION
 from rewardsmith.auditing.probes.writers import alone
 from rewardsmith.auditing.trials import Variant, Way, Write, variant
-from rewardsmith.data.rows import ANSWER_NAMES
 
-NAMES = (*ANSWER_NAMES, "key", "expected", "reference", "gold", "truth", "gt", "correct_answer")
+NAMES = (
+    *("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer"),
+    *("key", "expected", "gold", "truth", "gt", "correct_answer"),
+)
 EQUAL_ANYWAY = "Low at most, as an expression of the same value may count as right."
 
 

@@ -47,7 +47,7 @@ def first_error(baseline: StepBaseline) -> Answer:
 def undetected_flaws(baseline: StepBaseline) -> Answer:
     """Count right answers with a wrong step and no step below the threshold."""
     true = _labeled(baseline)
-    correct = [label_of(chain.row.columns.get("gold")) for chain in baseline.chains]
+    correct = [label_of(chain.row.gold) for chain in baseline.chains]
     share = flawed_positive_rate(correct, [None if t is None else t >= 0 for t in true], alpha=baseline.alpha)
     cut = _threshold(baseline)
     judged = [

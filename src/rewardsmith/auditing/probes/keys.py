@@ -84,7 +84,7 @@ def answer_key(baseline: Baseline) -> Asking:
 
 def _unaskable(baseline: Baseline) -> Outcome:
     """Return the outcome of a question about right answers to a reward that is no verifier."""
-    reason = NOT_A_VERIFIER if baseline.keyed else "the rows have no reference answers"
+    reason = baseline.blind or (NOT_A_VERIFIER if baseline.keyed else "the rows have no reference answers")
     return Outcome(not_run=reason, applies=bool(baseline.blind or baseline.unread))
 
 
@@ -95,6 +95,9 @@ def answer_equivalence(baseline: Baseline) -> Asking:
     """
     if not baseline.verifier:
         return _unaskable(baseline)
+    if baseline.learned:
+        reason = "the answers were learned from completions, so their equal forms are not known"
+        return Outcome(not_run=reason, applies=False)
     accepted = [i for i in baseline.items if i.right is not None and baseline.gain(i, i.right) > 0.5]
     cases = [(item, form) for item in accepted for form in spellings_of(item.key)[:MOST_SPELLINGS]]
     if not cases:
@@ -143,7 +146,7 @@ def constant_answer(baseline: Baseline) -> Asking:
 
     def to_others(constant: Item) -> Write:
         def write(item: Item, baseline: Baseline) -> str | None:
-            alike = item.key.strip().casefold() == constant.key.strip().casefold()
+            alike = item.key.strip().casefold() == constant.key.strip().casefold() or item.accepts(constant.key)
             if alike or (item.kind != "expression" and equivalent(item.key, constant.key) is True):
                 return None
             return baseline.answer_format.wrap(constant.key)
@@ -189,7 +192,8 @@ def near_miss(baseline: Baseline) -> Asking:
             value = int(number.value)
             shifted = [str(other) for other in dict.fromkeys((value + 1, value - 1, value + max(2, abs(value) // 10)))]
         if item.right is not None:
-            tries += [(item, text) for text in (*item.wrongs, *shifted) if text not in keys]
+            near = (text for text in (*item.wrongs, *shifted) if not item.accepts(text))
+            tries += [(item, text) for text in near if text not in keys]
     what = "A wrong value near the key"
     return (yield from _neighbors(baseline, "near_miss", "near misses", what, tries, []))
 
@@ -206,7 +210,10 @@ def other_answer(baseline: Baseline) -> Asking:
         (item, other.key)
         for item, other in zip(known, (*known[1:], *known[:1]), strict=True)
         if other.key in item.wrongs
-        or (item.kind == other.kind and item.kind in certain and equivalent(item.key, other.key) is False)
+        or (
+            not item.accepts(other.key)
+            and (item.kind == other.kind and item.kind in certain and equivalent(item.key, other.key) is False)
+        )
     ]
     what = "The answer to another prompt"
     return (yield from _neighbors(baseline, "other_answer", "answers to other prompts", what, tries, swapped))

@@ -16,7 +16,7 @@ OPEN_CASE = "Low at most, as the case of a variable may have no meaning."
 
 def _slip(item: Item, baseline: Baseline, *, step: str) -> str | None:
     text = _slips(item.key).get(step)
-    return None if text is None else baseline.answer_format.wrap(text)
+    return None if text is None or item.accepts(text) else baseline.answer_format.wrap(text)
 
 
 NORMALIZATION = replace(

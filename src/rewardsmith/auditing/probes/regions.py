@@ -25,7 +25,7 @@ def reward_regions(groups: Sequence[Sequence[tuple[Row, float]]]) -> list[Findin
 
     Only groups of the most common size count, with a numeric `gold` on every completion.
     """
-    labeled = [[(reward, number_of(row.columns.get("gold"))) for row, reward in group] for group in groups]
+    labeled = [[(reward, number_of(row.gold)) for row, reward in group] for group in groups]
     whole = [group for group in labeled if all(math.isfinite(gold) for _, gold in group)]
     sizes = Counter(len(group) for group in whole)
     size = max(sizes, key=lambda s: (sizes[s], s), default=0)

@@ -127,7 +127,7 @@ def data_source_scale(known: Known) -> Finding | None:
 
 def gold_rates(known: Known, cuts: Callable[[Row], float], baseline: Baseline) -> list[Finding]:
     """Count errors against gold labels, over all completions and by response format."""
-    entries = [(row, reward, gold) for row, reward in known if (gold := label_of(row.columns.get("gold"))) is not None]
+    entries = [(row, reward, gold) for row, reward in known if (gold := label_of(row.gold)) is not None]
     by_format: dict[str, list[tuple[Row, float, bool]]] = defaultdict(list)
     for row, reward, gold in entries:
         by_format[format_of(row.text)].append((row, reward, gold))

@@ -96,7 +96,7 @@ def pairs(
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         form = Form(scorers[""], asked)
-        true: Sequence[float] = [number_of(row.columns.get("gold")) for row in pool]
+        true: Sequence[float] = [number_of(row.gold) for row in pool]
         if references:
             (scores,) = yield [Ask(resolve_form(scorers["gold"], pool).rows, source="gold")]
             true = numbers_of(scores).tolist()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, Unpack
 
 from rewardsmith.data.card import DataCard, data_card
+from rewardsmith.data.keys import value_at
 from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow
 from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
 from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS
@@ -16,7 +17,7 @@ from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS
 from rewardsmith.data.readers.ratings import RATING_SCHEMAS
 from rewardsmith.data.readers.schema import TRIED, Broken, Reading, Schema, choose, listed
 from rewardsmith.data.readers.step_labels import STEP_SCHEMAS
-from rewardsmith.data.records import Source, name_of, records_of
+from rewardsmith.data.records import ReadOptions, Source, name_of, records_of, selected
 from rewardsmith.data.rows import Row, Rows, rows_of
 from rewardsmith.errors import RowsError
 
@@ -154,32 +155,37 @@ class Given(NamedTuple):
 PAIR_COLUMNS = ("chosen", "rejected")
 
 
-def read_rows_or_pairs(source: Rows, *, limit: int | None = None) -> Given:
+def read_rows_or_pairs(source: Rows, *, limit: int | None = None, **reading: Unpack[ReadOptions]) -> Given:
     """Read preference pairs if the columns are those of pairs, else rows, as an audit needs them.
 
     Pairs are read as by `read_preferences`, from a file, a folder, a hub name or an iterable of mappings. Records with
-    a column `chosen` or `rejected` are always read as pairs.
+    a column `chosen` or `rejected` are always read as pairs, unless an answer's or completion's column is named.
 
     Args:
         limit: read at most this many records.
+        reading: as in `read_rows`; of pairs, `prompt_column` names the prompt's column too.
 
     Raises:
         RowsError: as `read_preferences` or `read_rows`, or one source has records of both kinds.
     """
-    name, records = name_of(source), records_of("read_rows", source)
+    name, records = name_of(source), selected("read_rows", source, reading)
     tried = list(islice(records, TRIED if limit is None else min(limit, TRIED)))
-    everything = islice(chain(tried, records), limit)
+    everything: Iterator[Any] = islice(chain(tried, records), limit)
     objects = [record for record in tried if isinstance(record, Mapping)]
-    if any(column in record for record in objects for column in PAIR_COLUMNS) or any(
-        schema.fits(record) for record in objects[:1] for schema in PREFERENCE_SCHEMAS
+    are_rows = reading.get("answer_column") is not None or reading.get("completion_column") is not None
+    has_pairs = any(column in record for record in objects for column in PAIR_COLUMNS)
+    if not are_rows and (
+        has_pairs or any(schema.fits(record) for record in objects[:1] for schema in PREFERENCE_SCHEMAS)
     ):
+        if (column := reading.get("prompt_column")) is not None:
+            everything = ({**record, "prompt": value_at(record, column)} for record in everything)
         read = _read("read_preferences", everything, PREFERENCE_SCHEMAS, pairs.check, name=name, duplicates=False)
         lost = listed(Counter(read.card.dropped), read.card.first_dropped)
         note = f"{sum(read.card.dropped.values())} of {read.card.n_records} records of {name} are left out: {lost}."
         return Given(read.rows, note if lost else "")
-    rows = rows_of(everything, name)
+    rows = rows_of(everything, name, reading)
     mixed = next((n for n, row in enumerate(rows, start=1) if set(PAIR_COLUMNS) & set(row.columns)), None)
-    if mixed is not None:
+    if mixed is not None and not are_rows:
         raise RowsError(
             f"read_rows: row {mixed} of {name} has a column `chosen` or `rejected`, but row 1 has not. "
             "Put pairs and other rows into separate files."
