@@ -176,7 +176,7 @@ def test_eight_rows_in_a_row_without_an_answer_end_the_job_and_it_resumes(tmp_pa
     assert len(reward.asked) == 28
     with Scorer(Asking({}), **options) as scorer:
         assert rewards_of(scorer.score(numbered(60))) == [1.0] * 60
-        assert scorer._caller.reward.asked == [str(i) for i in range(20, 60)]
+        assert scorer.caller.reward.asked == [str(i) for i in range(20, 60)]
 
 
 def test_a_row_without_an_answer_is_asked_again_by_the_next_call_and_by_a_resumed_job(tmp_path):

@@ -105,10 +105,10 @@ print(score(lambda completions: [0.5], [Row("p", "a")], workers=0)[0].reward)
 def test_a_worker_that_had_nothing_to_do_yet_is_kept():
     with Scorer(lambda prompt, completion: float(__import__("os").getpid()), workers=2) as scorer:
         scorer.score([Row("p", str(i)) for i in range(64)])
-        before = {worker.process.pid for worker in scorer._engine._workers}
+        before = {worker.process.pid for worker in scorer.engine._workers}
         for _ in range(3):
             scorer.score([Row("p", "a")], nonce=str(time.monotonic()))
-        assert {worker.process.pid for worker in scorer._engine._workers} == before
+        assert {worker.process.pid for worker in scorer.engine._workers} == before
 
 
 def test_a_parent_with_a_thousand_open_files_has_workers_too():

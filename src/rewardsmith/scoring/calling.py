@@ -18,8 +18,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from rewardsmith.scoring.arguments import ignore, pseudo_ids, trainer_state
-from rewardsmith.scoring.called import PerRow
+from rewardsmith.scoring.called import PerBatch, PerRow
 from rewardsmith.scoring.contracts import is_async, signature_of
+from rewardsmith.scoring.waiting import awaited, in_thread, within
 from rewardsmith.scoring.work import Reply, RowParts, Scored
 
 logger = logging.getLogger(__name__)
@@ -178,6 +179,29 @@ def row_limit(reward: Any, timeout: float | None) -> float | None:
     return None if math.isinf(timeout) else timeout
 
 
+def check_options(workers: int, batch_size: int, concurrency: int, timeout: float | None, memory: int | None) -> None:
+    """Check the options of a `Scorer`.
+
+    Raises:
+        ValueError: one of them is impossible.
+    """
+    for name, value, fits in (
+        ("workers", workers, workers >= 0),
+        ("batch_size", batch_size, batch_size >= 1),
+        ("concurrency", concurrency, concurrency >= 1),
+        ("timeout", timeout, timeout is None or timeout > 0),
+    ):
+        if not fits:
+            raise ValueError(
+                f"Scorer: {name} is {value}. "
+                "Pass workers ≥ 0, batch_size ≥ 1, concurrency ≥ 1, and a timeout above 0 or None."
+            )
+    if memory is not None and workers == 0:
+        raise ValueError(
+            "Scorer: memory limits worker processes, and workers is 0. Pass workers ≥ 1, or leave memory out."
+        )
+
+
 def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
     """Return a reward's `reasoned`, which gives `Unscored(why)` in place of None, or else the reward itself.
 
@@ -202,14 +226,20 @@ def _reads_extras(function: Any) -> bool:
 
 
 class Caller:
-    """A reward prepared for calls: its signature is read once, and `reasoned` is preferred."""
+    """A reward prepared for calls: its signature is read once, and `reasoned` is preferred.
 
-    def __init__(self, reward: Callable[..., Any]) -> None:
+    threads: a sync reward is called as if it were async, each call in a thread of its own.
+    in_batches: an async call has several rows.
+    """
+
+    def __init__(self, reward: Callable[..., Any], *, threads: bool = False) -> None:
         self.reward = reward
         self.call = reasoned(reward)
         self.row = reward if isinstance(reward, PerRow) else None
         self.signature = signature_of(reward)
-        self.is_async = is_async(reward)
+        self.threads = threads and not is_async(reward)
+        self.is_async = is_async(reward) or self.threads
+        self.in_batches = self.row is None and (self.threads or isinstance(reward, PerBatch))
         named = {*self.signature.keywords, *self.signature.positional}
         self._wants_ids = "completion_ids" in named or (self.signature.takes_any and _reads_extras(self.call))
 
@@ -259,7 +289,8 @@ class Caller:
         positional, keywords = self.signature.bind(arguments)
         start = time.perf_counter()
         try:
-            result = await within(timeout, self.call(*positional, **keywords))
+            call = partial(self.call, *positional, **keywords)
+            result = await within(timeout, in_thread(call) if self.threads else call())
         except BaseException as error:
             return Reply(None, *failure(error, start, timeout), time.perf_counter() - start)
         return self._marked(judge(result, len(rows), time.perf_counter() - start), arguments, untouched)
@@ -299,7 +330,8 @@ class Caller:
         untouched = copy_of(row) if check_mutation else None
         start = time.perf_counter()
         try:
-            value = self.row.value(await within(timeout, self.row.call(*row)))
+            call = partial(self.row.call, *row)
+            value = self.row.value(await within(timeout, in_thread(call) if self.threads else call()))
         except BaseException as error:
             return Scored(None, *failure(error, start, timeout), round(time.perf_counter() - start, 7))
         mutated = untouched is not None and not same(row, untouched)
@@ -321,26 +353,6 @@ def failure(error: BaseException, start: float, timeout: float | None) -> tuple[
     if isinstance(error, TimeoutError) and timeout is not None and time.perf_counter() - start >= timeout:
         return "timeout", f"no result within {timeout:g} s"
     return "exception", describe(error)
-
-
-async def awaited(result: Awaitable[Any]) -> Any:
-    """Await any awaitable in a coroutine, because `asyncio.run` takes only coroutines."""
-    return await result
-
-
-async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
-    """Return the result of `call`, or raise TimeoutError; an exit that it raises is raised here, not in its task."""
-
-    async def caught() -> tuple[Any, BaseException | None]:
-        try:
-            return await call, None
-        except (SystemExit, KeyboardInterrupt) as error:  # inside a task these would end the event loop
-            return None, error
-
-    result, error = await asyncio.wait_for(caught(), timeout)
-    if error is not None:
-        raise error
-    return result
 
 
 def copy_of(value: Any) -> Any:

@@ -33,18 +33,20 @@ class Broken(NamedTuple):
 
 
 class RowDone(NamedTuple):
-    """One row of a call is done."""
+    """One row of a call is done; `busy` is the processor time of its call in seconds, where it was measured."""
 
     number: int
     position: int
     result: Scored
+    busy: float = 0.0
 
 
 class CallDone(NamedTuple):
-    """A whole call is done."""
+    """A whole call is done; `busy` as in `RowDone`."""
 
     number: int
     reply: Reply
+    busy: float = 0.0
 
 
 Message = Ready | Broken | RowDone | CallDone
@@ -101,12 +103,13 @@ def decode(body: bytes) -> Message:
         if kind == "Broken":
             return Broken(_text(*fields))
         if kind == "RowDone":
-            number, position, result = fields
-            return RowDone(_count(number), _count(position), _result(*result))
+            number, position, result, busy = fields
+            return RowDone(_count(number), _count(position), _result(*result), _seconds(busy))
         if kind == "CallDone":
-            number, (*results, reason, detail, seconds) = fields
+            number, (*results, reason, detail, seconds), busy = fields
             read = None if results == [None] else _results(*results)
-            return CallDone(_count(number), Reply(read, _text(reason), _text(detail), _seconds(seconds)))
+            reply = Reply(read, _text(reason), _text(detail), _seconds(seconds))
+            return CallDone(_count(number), reply, _seconds(busy))
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"decode: {type(error).__name__} in a worker's message. It is damaged.") from error
     raise ValueError("decode: a worker's message has an unknown kind. It is damaged.")

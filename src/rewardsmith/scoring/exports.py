@@ -17,9 +17,10 @@ from typing import Any, ClassVar, Self
 
 from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.scoring.arguments import ignore
-from rewardsmith.scoring.calling import awaited, reasoned, verdict
+from rewardsmith.scoring.calling import reasoned, verdict
 from rewardsmith.scoring.contracts import is_async, name_of, signature_of
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.scoring.waiting import awaited
 
 
 @dataclass(frozen=True)

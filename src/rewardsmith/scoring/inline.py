@@ -12,17 +12,25 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 
 from rewardsmith.scoring.calling import Caller, copy_of
+from rewardsmith.scoring.waiting import processor_seconds
 from rewardsmith.scoring.work import Reply, Unit
+
+MOST_MEASURED = 100
+"""Calls whose processor time is kept."""
 
 
 class Inline:
     """Run units one after another, or async ones `concurrency` at a time on an event loop of their own.
 
     The reward gets copies of the rows, as in a worker process. Its printed output goes to standard error.
+
+    busy: processor seconds of each sync call but the first, which may load something.
     """
 
-    def __init__(self, caller: Caller, *, concurrency: int) -> None:
-        self._caller, self._concurrency = caller, concurrency
+    def __init__(self, caller: Caller, *, concurrency: int, allow: Callable[[int], bool]) -> None:
+        """Prepare a runner; `allow` gets the number of rows of a call and returns whether to make it."""
+        self._caller, self._concurrency, self._allow = caller, concurrency, allow
+        self.busy, self._cold = list[float](), True
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
@@ -46,12 +54,16 @@ class Inline:
                 tasks = deque([unit.task()])
                 while tasks:
                     task = tasks.popleft()
-                    rows = copy_of(task.rows)
+                    if not self._allow(len(task.indices)):
+                        return
+                    rows, before = copy_of(task.rows), processor_seconds()
                     if self._caller.row is None:
                         reply = self._caller.batch(rows, check_mutation=unit.check_mutation)
                     else:
                         results = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
                         reply = Reply(results, "", "", sum(result.seconds for result in results))
+                    self.busy += [] if self._cold or len(self.busy) >= MOST_MEASURED else [processor_seconds() - before]
+                    self._cold = False
                     tasks.extendleft(reversed(task.apply(reply)))
             yield unit
 
@@ -75,6 +87,9 @@ class Inline:
                     unit, future = done.get()
                 running.discard(future)
                 future.result()
+                if not unit.done:  # no further call is allowed
+                    waiting.clear()
+                    continue
                 yield unit
         finally:
             for future in running:
@@ -84,12 +99,15 @@ class Inline:
         caller, check, tasks = self._caller, unit.check_mutation, deque([unit.task()])
         while tasks:
             task = tasks.popleft()
+            if not self._allow(len(task.indices)):
+                return
             rows = copy_of(task.rows)
             if caller.row is None:
                 reply = await caller.batch_async(rows, timeout=unit.limit, check_mutation=check)
             else:
-                calls = (caller.one_async(row, timeout=unit.limit, check_mutation=check) for row in rows)
-                results = list(await asyncio.gather(*calls))
+                calls = [caller.one_async(row, timeout=unit.limit, check_mutation=check) for row in rows]
+                # Several rows in threads are a call whose order counts.
+                results = [await call for call in calls] if caller.threads else list(await asyncio.gather(*calls))
                 reply = Reply(results, "", "", sum(result.seconds for result in results))
             tasks.extendleft(reversed(task.apply(reply)))
 

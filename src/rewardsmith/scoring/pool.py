@@ -6,10 +6,13 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring.calling import Caller
 from rewardsmith.scoring.channel import Broken, CallDone, Message, Ready, RowDone, with_tail
+from rewardsmith.scoring.inline import MOST_MEASURED
+from rewardsmith.scoring.targets import Target
 from rewardsmith.scoring.work import Scored, Task, Unit
 from rewardsmith.scoring.worker_process import WorkerProcess
 
@@ -17,9 +20,27 @@ START_LIMIT = 600.0
 """Seconds that a worker may take to load the reward: models load slowly, but a hung import must end."""
 ASYNC_GRACE = 1.0
 """Extra seconds for an event loop to time out its own calls."""
-FIRST_CALL, FIRST_CALLS = 5, 3
-"""Factor on the time limit of a worker's first call while the reward's speed is unknown, and how many calls get it:
-some rewards load data in their first call, and some hang from the start."""
+FIRST_CALL, MOST_EXTRA, FIRST_CALLS = 5, 30.0, 3
+"""Extra time of a worker's first call while the reward's speed is unknown, in time limits and at most in seconds, and
+how many calls get it: some rewards load data in their first call, and some hang from the start."""
+
+
+def payload_of(target: Target) -> bytes:
+    """Return a target without its rows as bytes for `Pool`.
+
+    Raises:
+        TargetError: it cannot be pickled.
+    """
+    import cloudpickle
+
+    try:
+        pickled: bytes = cloudpickle.dumps(replace(target, rows=None))
+    except Exception as error:
+        raise TargetError(
+            f"Scorer: {target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
+            "Name it as `module:name` with load_target, or score with workers=0."
+        ) from error
+    return pickled
 
 
 class Pool:
@@ -27,13 +48,31 @@ class Pool:
 
     A sync worker has one call running and the next one waiting in its socket, or more if calls are short. Async workers
     run `concurrency` calls in total.
+
+    busy: processor seconds of each sync call but the first of each worker, which may load something.
     """
 
     def __init__(
-        self, payload: bytes, caller: Caller, *, name: str, workers: int, concurrency: int, memory: int | None
+        self,
+        payload: bytes,
+        caller: Caller,
+        *,
+        name: str,
+        workers: int,
+        concurrency: int,
+        memory: int | None,
+        spare: int,
+        allow: Callable[[int], bool],
     ) -> None:
+        """Prepare a pool without workers.
+
+        Args:
+            spare: workers more that start when a call overruns the time limit, so that calls hang at the same time.
+            allow: gets the number of rows of a call and returns whether to send it.
+        """
         self._payload, self._name, self._size = payload, name, workers
-        self._per_row, self._is_async = caller.row is not None, caller.is_async
+        self._spare, self._allow, self.busy = spare, allow, list[float]()
+        self._per_row, self._is_async, self._threads = caller.row is not None, caller.is_async, caller.threads
         self._concurrency, self._memory = concurrency, memory
         self._workers: list[WorkerProcess] = []
         self._number = 0
@@ -84,7 +123,7 @@ class Pool:
 
     def _feed(self, queue: deque[Task], write: Callable[[int], None]) -> None:
         while len(self._workers) < min(self._size, len(queue) + sum(bool(w.tasks) for w in self._workers)):
-            self._workers.append(WorkerProcess(self._payload, self._memory))
+            self._workers.append(WorkerProcess(self._payload, self._memory, threads=self._threads))
         n_rows = 0
         while queue:
             freest = min(self._workers, key=lambda worker: len(worker.tasks))
@@ -94,6 +133,9 @@ class Pool:
                     break
             elif freest.tasks and (not freest.has_room(queue[0]) or len(queue) < len(self._workers)):
                 break  # a call waits behind another only if there are enough for all workers
+            if not self._allow(len(queue[0].indices)):
+                queue.clear()
+                break
             self._number += 1
             task = queue.popleft()
             n_rows += 0 if task.unit.begun else len(task.unit.rows)
@@ -103,7 +145,7 @@ class Pool:
                 if self._longest_first is not None:
                     allowed += 2 * self._longest_first
                 elif self._first_calls > 0:
-                    allowed *= FIRST_CALL
+                    allowed += min(FIRST_CALL * allowed, MOST_EXTRA)
             freest.send(self._number, task, allowed, limits_itself=self._is_async)
         write(n_rows)
         for worker in self._workers:
@@ -130,7 +172,17 @@ class Pool:
         if closed:
             yield from self._lost(worker, queue, "crash")
         elif deadline is not None and time.monotonic() >= deadline and not messages:
+            self._grow()
             yield from self._lost(worker, queue, "timeout")
+        elif self._spare and worker.ready and worker.cold and worker.tasks:
+            number, task = next(iter(worker.tasks.items()))
+            if task.unit.limit is not None and time.monotonic() >= worker.started[number] + task.unit.limit:
+                self._grow()  # it loads something, or it hangs: others can tell
+
+    def _grow(self) -> None:
+        """Add the spare workers, if there are any and calls are not concurrent already."""
+        if not self._is_async:
+            self._size, self._spare = self._size + self._spare, 0
 
     def _handle(self, worker: WorkerProcess, message: Message, queue: deque[Task]) -> Unit | None:
         """Handle a message, and return the unit that it completes, if any."""
@@ -146,6 +198,7 @@ class Pool:
                 "Give it as `module:name` or `file.py:name`, or score with workers=0."
             )
         task = worker.tasks[message.number]
+        self.busy += [] if worker.cold or len(self.busy) >= MOST_MEASURED else [message.busy]
         if isinstance(message, RowDone):
             self._warmed(worker, message.number, message.result)
             index = task.indices[message.position]
@@ -188,6 +241,9 @@ class Pool:
         took = time.monotonic() - worker.started[number]
         self._longest_first = max(took, self._longest_first or 0.0)
         worker.cold = False
+        for other in self._workers if not self._is_async else ():  # now the time is known that a first call needs
+            if other.cold:
+                other.allow_at_most(2 * self._longest_first)
         worker.restart_clocks()
         if not self._is_async:  # an async call keeps its original limit
             worker.allowed = {number: task.unit.limit for number, task in worker.tasks.items()}

@@ -8,7 +8,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -17,21 +16,23 @@ from typing import Any
 from rewardsmith import __version__
 from rewardsmith.data import Row
 from rewardsmith.data.rows import has_text
-from rewardsmith.errors import EndpointError, TargetError
-from rewardsmith.scoring.called import PerBatch, check_columns
-from rewardsmith.scoring.calling import CONCURRENCY, Caller, own_concurrency, row_limit
+from rewardsmith.errors import EndpointError
+from rewardsmith.scoring.called import check_columns
+from rewardsmith.scoring.calling import CONCURRENCY, Caller, check_options, own_concurrency, row_limit
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.inline import Inline
 from rewardsmith.scoring.journal import CODE, Journal, Recorded, record_of, recorded, under_way
 from rewardsmith.scoring.keys import keys_of
-from rewardsmith.scoring.pool import Pool
+from rewardsmith.scoring.pool import Pool, payload_of
 from rewardsmith.scoring.progress import Bar
 from rewardsmith.scoring.targets import Target, as_target
-from rewardsmith.scoring.work import NO_TEXT, UNASKED, RowParts, Scored, Unit
+from rewardsmith.scoring.work import NO_TEXT, SPENT, UNASKED, RowParts, Scored, Unit
 
 logger = logging.getLogger(__name__)
 MOST_SILENT = 8
 """The job ends after this many rows without a usable answer from the reward's endpoint, with no scored row between."""
+MOST_SPARE = 4
+"""Workers at most that start in addition when calls overrun the time limit and `most_timeouts` is set."""
 
 
 class Scorer:
@@ -43,6 +44,8 @@ class Scorer:
 
     calls: rows sent to the reward, with journaled ones of this job, so that a resumed job reports the same number. A
         row that is sent again because its batch failed counts once.
+    caller, engine: how the reward is called, and what runs the calls.
+    notes: what `note` has added, here or before the job was resumed.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Scorer:
         journal: Path | None = None,
         journal_header: Mapping[str, Any] | None = None,
         most_timeouts: int | None = None,
+        most_calls: int | None = None,
         memory: int | None = None,
         progress: bool | Bar = False,
     ) -> None:
@@ -75,26 +79,14 @@ class Scorer:
             journal: the file to continue from and to write to; `journal_header` identifies the job further, as by a
                 seed.
             most_timeouts: after this many timeouts no further row is sent. The rest are unscored with the reason
-                "unasked", and are neither counted nor journaled. None never stops.
+                "unasked", and are neither counted nor journaled. None never stops. After the first one, up to 4 workers
+                more start, so that rows hang at the same time.
+            most_calls: rows sent at most, also of batches that failed and are split; the rest are "unasked".
             memory: bytes of address space per worker, with the reward's modules. A row that needs more is unscored with
                 that reason. None sets no limit. It needs a worker.
             progress: True draws a bar on standard error; a `Bar` is updated.
         """
-        for name, value, fits in (
-            ("workers", workers, workers >= 0),
-            ("batch_size", batch_size, batch_size >= 1),
-            ("concurrency", concurrency, concurrency >= 1),
-            ("timeout", timeout, timeout is None or timeout > 0),
-        ):
-            if not fits:
-                raise ValueError(
-                    f"Scorer: {name} is {value}. "
-                    "Pass workers ≥ 0, batch_size ≥ 1, concurrency ≥ 1, and a timeout above 0 or None."
-                )
-        if memory is not None and workers == 0:
-            raise ValueError(
-                "Scorer: memory limits worker processes, and workers is 0. Pass workers ≥ 1, or leave memory out."
-            )
+        check_options(workers, batch_size, concurrency, timeout, memory)
         self.target = as_target(target)
         self.calls = 0
         self._microseconds = 0
@@ -103,25 +95,13 @@ class Scorer:
         self._memory = memory
         self._any_scored, self._last_silence = False, ""
         self._timeout, self._batch_size = row_limit(self.target.reward, timeout), batch_size
-        concurrency = own_concurrency(self.target.reward) or concurrency
+        self.concurrency = own_concurrency(self.target.reward) or concurrency
         self._most_timeouts = math.inf if most_timeouts is None else most_timeouts
-        self._caller = Caller(self.target.reward)
-        self._engine: Inline | Pool
-        if workers:
-            import cloudpickle
-
-            try:
-                payload = cloudpickle.dumps(replace(self.target, rows=None))
-            except Exception as error:
-                raise TargetError(
-                    f"Scorer: {self.target.name} cannot be sent to a worker process ({type(error).__name__}: {error}). "
-                    "Name it as `module:name` with load_target, or score with workers=0."
-                ) from error
-            workers = min(workers, concurrency) if self._caller.is_async else workers
-            options: dict[str, Any] = {"workers": workers, "concurrency": concurrency, "memory": memory}
-            self._engine = Pool(payload, self._caller, name=self.target.name, **options)
-        else:
-            self._engine = Inline(self._caller, concurrency=concurrency)
+        self._most_calls = math.inf if most_calls is None else most_calls
+        self._sent, self._workers = 0, workers
+        self.caller = Caller(self.target.reward)
+        self._payload = payload_of(self.target) if workers else b""
+        self.engine = self._new_engine()
         self._bar = (Bar() if progress else None) if isinstance(progress, bool) else progress
         self._seen: dict[str, Scored] = {}
         self._wholes: dict[str, list[Scored]] = {}
@@ -129,12 +109,44 @@ class Scorer:
         self._journal: Journal | None = None
         self._on_disk: dict[str, Recorded] = {}
         self._first, self._lines = True, list[dict[str, Any]]()
+        self.notes = dict[str, Any]()
         if journal is not None:
             self.journal_to(journal, journal_header or {})
 
+    def _new_engine(self) -> Inline | Pool:
+        if not self._workers:
+            return Inline(self.caller, concurrency=self.concurrency, allow=self._allow)
+        return Pool(
+            self._payload,
+            self.caller,
+            name=self.target.name,
+            workers=min(self._workers, self.concurrency) if self.caller.is_async else self._workers,
+            concurrency=self.concurrency,
+            memory=self._memory,
+            spare=0 if math.isinf(self._most_timeouts) else min(MOST_SPARE, int(self._most_timeouts) - 1),
+            allow=self._allow,
+        )
+
+    def _allow(self, n_rows: int) -> bool:
+        """Count rows that are about to be sent; False if they are too many."""
+        allowed = self._sent + n_rows <= self._most_calls
+        self._sent += n_rows if allowed else 0
+        return allowed
+
+    @property
+    def at_once(self) -> int:
+        """How many calls run at once."""
+        return self.concurrency if self.caller.is_async else max(self._workers, 1)
+
+    def in_threads(self, on: bool) -> None:
+        """Call a sync reward in `concurrency` threads at once from now on, or one call at a time again."""
+        self.engine.close()
+        self.caller = Caller(self.target.reward, threads=on)
+        self.engine = self._new_engine()
+
     @cached_property
     def _source(self) -> str | None:
-        return source_digest(self.target, here=isinstance(self._engine, Inline))
+        return source_digest(self.target, here=isinstance(self.engine, Inline))
 
     def journal_to(self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
         """Continue with another journal as a new scorer would, with the same workers and reward.
@@ -160,6 +172,7 @@ class Scorer:
         self._first, self._lines = True, []
         for record in self._journal.records:
             self._on_disk.update(recorded(record))
+            self.notes.update(record.get("notes", {}))
         if n_rows := under_way(self._journal.records):
             logger.warning(
                 "Journal: %s continues. %d rows that the last run sent have no result on disk. They are scored again.",
@@ -174,6 +187,12 @@ class Scorer:
         if self._lines and self._journal is not None:
             lines, self._lines = self._lines, []
             self._journal.append(*lines)
+
+    def note(self, **facts: Any) -> None:
+        """Add JSON values to `notes`, which a resumed job has too."""
+        self.notes |= facts
+        self._lines.append({"sent": 0, "first": False, "notes": facts})
+        self._write()
 
     @property
     def seconds(self) -> float:
@@ -198,7 +217,7 @@ class Scorer:
 
     def close(self) -> None:
         """End the workers and release the journal."""
-        self._engine.close()
+        self.engine.close()
         if self._journal is not None:
             self._journal.close()
         if self._bar is not None:
@@ -261,12 +280,12 @@ class Scorer:
                 self._unscored["none"] += 1
         names, parts = list(fresh), [(row.prompt, row.completion, row.columns) for row in fresh.values()]
         # Batches are cut before the journal is read, so that a resumed job makes the same batches as the first.
-        size = 1 if self._caller.is_async and not isinstance(self.target.reward, PerBatch) else size
+        size = 1 if self.caller.is_async and not self.caller.in_batches else size
         cuts: Sequence[Sequence[int]] = [range(i, min(i + size, len(parts))) for i in range(0, len(parts), size)]
-        plan = None if self._caller.is_async else getattr(self.target.reward, "plan", None)
+        plan = None if self.caller.is_async else getattr(self.target.reward, "plan", None)
         if plan is not None and batch_size is None and parts:  # the reward's own batches, such as rows of equal length
             with contextlib.suppress(Exception):  # an error here recurs in the row's own call, which records it
-                cuts = plan(**self._caller.arguments(parts))
+                cuts = plan(**self.caller.arguments(parts))
         batches = [([names[i] for i in cut], [parts[i] for i in cut]) for cut in cuts]
         self._settle(batches, limit=self._timeout, whole=False, check_mutation=check_mutation)
         self._step(len(rows) - len(fresh))
@@ -293,6 +312,7 @@ class Scorer:
             missing = [key not in self._on_disk for key in keys]
             for key, found in ((key, self._on_disk[key]) for key in keys if key in self._on_disk):
                 self._note(found.results)
+                self._sent += len(found.results)
                 self._remember([key], found.results, found.microseconds, whole=whole)
             if any(missing):
                 left = rows if whole else list(compress(rows, missing))
@@ -301,7 +321,7 @@ class Scorer:
         open_units = set(range(len(units)))
         try:
             stop = lambda: self._late >= self._most_timeouts or self._silent >= MOST_SILENT  # noqa: E731
-            for unit in self._engine.run(units, stop, self._write):
+            for unit in self.engine.run(units, stop, self._write):
                 self._record(unit, names[unit.index])
                 open_units.remove(unit.index)
             for index in sorted(open_units):  # units that were not finished
@@ -315,12 +335,13 @@ class Scorer:
                 f"Scorer: {self.target.name} got no usable answer from its endpoint for {self._silent} rows in a row. "
                 f"{self._last_silence.rstrip('.')}.{kept}"
             )
+        unasked = UNASKED if self._late >= self._most_timeouts else SPENT
         for index in sorted(open_units):
             keys, results = names[index], units[index].results
             if whole:
-                self._wholes[keys[0]] = [result or UNASKED for result in results]
+                self._wholes[keys[0]] = [result or unasked for result in results]
             else:
-                self._seen.update((key, UNASKED) for key, result in zip(keys, results, strict=True) if result is None)
+                self._seen.update((key, unasked) for key, result in zip(keys, results, strict=True) if result is None)
             self._step(sum(whole or result is None for result in results))
 
     def _note(self, results: Sequence[Scored]) -> None:

@@ -18,7 +18,7 @@ class Scored(NamedTuple):
     reward: finite, or None where the row is unscored.
     reason: None where scored; else "none" (the reward returned None), "nan", "inf", "type", "length", "exception",
         "timeout", "crash" (its process died), "endpoint" (the server that the reward asks gave no usable answer), or
-        "unasked" (the job stopped after too many timeouts).
+        "unasked" (the job stopped after too many timeouts, or at its largest number of calls).
     detail: one line, such as the exception or the value of a wrong type.
     seconds: time inside the reward; a batch call's time is shared evenly by its rows.
     mutated: the reward changed its inputs (only where `check_mutation` asked).
@@ -44,6 +44,7 @@ class Reply(NamedTuple):
 
 NO_TEXT = Scored(None, "none", "the completion holds no text")
 UNASKED = Scored(None, "unasked", "not sent: the job stopped after too many timeouts")
+SPENT = Scored(None, "unasked", "not sent: the largest number of calls is reached")
 
 
 @dataclass(slots=True)

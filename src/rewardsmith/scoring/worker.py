@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from rewardsmith.scoring.calling import Caller, describe
 from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, encode, unframe, with_tail
 from rewardsmith.scoring.guardian import Tail, guard
+from rewardsmith.scoring.waiting import processor_seconds
 from rewardsmith.scoring.work import Reply, RowParts, Scored
 
 Explained = TypeVar("Explained", Scored, Reply)
@@ -55,8 +56,8 @@ def _work(descriptor: int, tail: Tail) -> None:
     channel.set_inheritable(False)
     with channel:
         with channel.makefile("rb", buffering=0) as first:  # unbuffered, so that it does not read the orders
-            # sys.path, the pickled target, and the memory limit in bytes.
-            path, payload, memory = pickle.loads(_read(first))
+            # sys.path, the pickled target, the memory limit in bytes, and whether calls run in threads.
+            path, payload, memory, threads = pickle.loads(_read(first))
         sys.path[:] = path
         try:
             if memory is not None:
@@ -65,7 +66,7 @@ def _work(descriptor: int, tail: Tail) -> None:
                 _, most = resource.getrlimit(resource.RLIMIT_AS)
                 allowed = memory if most == resource.RLIM_INFINITY else min(memory, most)
                 resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-            caller = Caller(pickle.loads(payload).reward)
+            caller = Caller(pickle.loads(payload).reward, threads=threads)
         except BaseException as error:
             channel.sendall(encode(Broken(describe(error))))
             return
@@ -86,13 +87,17 @@ def _work(descriptor: int, tail: Tail) -> None:
                     channel.sendall(encode(CallDone(order.number, rows)))
                 elif caller.row is None:
                     tail.mark()
+                    before = processor_seconds()
                     reply = caller.batch(rows, check_mutation=order.check_mutation)
-                    channel.sendall(encode(CallDone(order.number, _explained(reply, tail))))
+                    busy = processor_seconds() - before
+                    channel.sendall(encode(CallDone(order.number, _explained(reply, tail), busy)))
                 else:
                     for position, row in enumerate(rows):
                         tail.mark()
+                        before = processor_seconds()
                         result = caller.one(row, check_mutation=order.check_mutation)
-                        channel.sendall(encode(RowDone(order.number, position, _explained(result, tail))))
+                        busy = processor_seconds() - before
+                        channel.sendall(encode(RowDone(order.number, position, _explained(result, tail), busy)))
 
 
 def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
@@ -146,6 +151,9 @@ async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
         elif caller.row is None:
             reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
             send(CallDone(order.number, _explained(reply, tail)))
+        elif caller.threads:  # several rows are a call whose order counts
+            for position, row in enumerate(rows):
+                await one(order, position, row)
         else:
             await asyncio.gather(*(one(order, position, row) for position, row in enumerate(rows)))
 

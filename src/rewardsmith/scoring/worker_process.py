@@ -30,7 +30,7 @@ class WorkerProcess:
     garbled: it has sent an invalid message. slowest: seconds per row of the slowest of its last calls.
     """
 
-    def __init__(self, payload: bytes, memory: int | None) -> None:
+    def __init__(self, payload: bytes, memory: int | None, *, threads: bool) -> None:
         # By default one thread per worker, and the same set order in all of them.
         defaults = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"}
         path = os.pathsep.join(filter(None, sys.path))
@@ -48,7 +48,7 @@ class WorkerProcess:
                 env={**defaults, **os.environ, "PYTHONPATH": path},
             )
         self.channel.setblocking(False)
-        setup = pickle.dumps((sys.path, payload, memory), pickle.HIGHEST_PROTOCOL)
+        setup = pickle.dumps((sys.path, payload, memory, threads), pickle.HIGHEST_PROTOCOL)
         self.outbox, self._inbox = bytearray(frame(setup)), bytearray()
         self.tasks: dict[int, Task] = {}
         self.allowed: dict[int, float | None] = {}
@@ -75,6 +75,12 @@ class WorkerProcess:
     def forget(self, number: int) -> None:
         """Remove a finished call."""
         del self.tasks[number], self.allowed[number], self.started[number]
+
+    def allow_at_most(self, extra: float) -> None:
+        """Lower the limits of its calls to their own and so many seconds more."""
+        for number, task in self.tasks.items():
+            if (allowed := self.allowed[number]) is not None and (limit := task.unit.limit) is not None:
+                self.allowed[number] = min(allowed, limit + extra)
 
     def restart_clocks(self) -> None:
         """Set the start of all its calls to now."""

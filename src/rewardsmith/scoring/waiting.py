@@ -1,0 +1,69 @@
+"""Wait for a reward's call: under a time limit, or in a thread; and measure whether a call computes or waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+
+async def awaited(result: Awaitable[Any]) -> Any:
+    """Await any awaitable in a coroutine, because `asyncio.run` takes only coroutines."""
+    return await result
+
+
+async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
+    """Return the result of `call`, or raise TimeoutError; an exit that it raises is raised here, not in its task."""
+
+    async def caught() -> tuple[Any, BaseException | None]:
+        try:
+            return await call, None
+        except (SystemExit, KeyboardInterrupt) as error:  # inside a task these would end the event loop
+            return None, error
+
+    result, error = await asyncio.wait_for(caught(), timeout)
+    if error is not None:
+        raise error
+    return result
+
+
+def _settle(future: asyncio.Future[Any], found: Any) -> None:
+    if not future.done():  # its limit has passed
+        future.set_result(found)
+
+
+async def in_thread(call: Callable[[], Any]) -> Any:
+    """Return the result of a sync call that runs in a thread of its own, awaited if it is awaitable.
+
+    Nothing ends the thread of a call that takes too long; it ends with the process.
+    """
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = call()
+            found: tuple[Any, BaseException | None] = (
+                asyncio.run(awaited(result)) if isinstance(result, Awaitable) else result,
+                None,
+            )
+        except BaseException as error:
+            found = None, error
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(_settle, done, found)
+
+    threading.Thread(target=run, daemon=True).start()
+    result, error = await done
+    if error is not None:
+        raise error
+    return result
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of its ended children."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system  # `times` itself counts in 1/100 s
