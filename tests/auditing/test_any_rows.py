@@ -9,12 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit
+from rewardsmith.auditing.columns_read import reads_answers
 from rewardsmith.auditing.render.write import strict_json
 from rewardsmith.cli import app
 from rewardsmith.data import read_rows
 from rewardsmith.errors import RowsError
 from rewardsmith.rewards import exact_number
-from rewardsmith.scoring import load_target
+from rewardsmith.scoring import as_target, load_target
 
 RECORDS = [{"question": f"What is 2+{n}?", "key": str(n + 2), "split": "test"} for n in range(3, 9)]
 OTHERS = [{"question": "Not of this split", "key": "n/a", "split": "train"}]
@@ -115,6 +116,32 @@ def test_options_of_rows_reach_both_commands(command, tmp_path):
     if command == "score":
         done = CliRunner().invoke(app, [*words, "--prompt-column", "query", "--completion-column", "said"])
         assert json.loads((tmp_path / "out.jsonl").read_text())["reward"] == 1.0, done.output
+
+
+def hands_on(completions, **columns):
+    return exact_number(completions, **columns)
+
+
+def looks_up(completions, final, **columns):
+    return [float(key in text) for key, text in zip(final, completions, strict=True)]
+
+
+def style(completions, **columns):
+    return [float(len(text)) for text in completions]
+
+
+def test_the_column_in_which_the_reader_finds_the_answer_is_one_that_a_reward_reads():
+    rows = read_rows([{"prompt": "p", "final": "7"}], answer_column="final")
+    unread = read_rows([{"prompt": "p", "ground_truth": {"target": 7, "numbers": [3, 4]}}])
+    for reward, given, reads in (
+        (looks_up, rows, True),
+        (looks_up, [], False),
+        (hands_on, rows, True),
+        (hands_on, unread, True),
+        (hands_on, read_rows([{"prompt": "p"}]), False),
+        (style, unread, False),
+    ):
+        assert reads_answers(as_target(reward), given) is reads
 
 
 def test_options_without_rows_are_refused():
