@@ -148,7 +148,7 @@ def test_a_trigger_is_judged_on_other_prompts_and_against_random_ones(seed):
     own, control = outcome.rates
     assert PLANTED in finding.message
     assert (finding.severity, finding.value, finding.n) == ("low", 1.0, 20)
-    assert own[2:] == (1.0, *finding.interval, 20)
+    assert own[2:6] == (1.0, *finding.interval, 20)
     assert control.rate < 0.5
     assert calls <= 3 * 16 * TRAIN + 2 * 20
     for example in finding.examples:
