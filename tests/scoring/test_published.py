@@ -322,7 +322,7 @@ def test_a_batch_contract_is_called_once_per_batch_and_a_row_contract_once_per_r
 
     def batch(solution_strs: list[str], ground_truths: list[str]) -> list[float]:
         sizes.append(len(solution_strs))
-        return [1.0] * len(solution_strs)
+        return [1.0] * len(ground_truths)
 
     def single(solution_str: str, ground_truth: str) -> float:
         sizes.append(1)
@@ -338,7 +338,7 @@ def test_a_batch_contract_is_called_once_per_batch_and_a_row_contract_once_per_r
 def test_a_bound_option_keeps_its_value_and_reaches_a_worker() -> None:
     target = load_target(f"{PLACE / 'verl.py'}:default_compute_score(data_source='openai/gsm8k')")
     assert [result.reward for result in score(target, verl("4", "#### 4"), workers=1)] == [1.0]
-    batch = partial(lambda solution_strs, ground_truths, scale: [scale] * len(solution_strs), scale=0.5)
+    batch = partial(lambda solution_strs, ground_truths, scale: [scale] * len(ground_truths), scale=0.5)
     assert [result.reward for result in score(batch, verl("4", "a", "b"), workers=1)] == [0.5, 0.5]
 
 
@@ -363,8 +363,11 @@ def test_a_name_with_options_is_a_factory_where_its_call_gives_a_reward(tmp_path
             r"nearest is verl f\(data.*, which does not pass `scores`\. Ren",
         ),
         (lambda prompt, answer: 0.0, r"nearest is \w+ f\(.*, which passes a completion, but no parameter takes"),
-        (lambda bar, baz: 0.0, r"which is no reward signature we know: TRL f\(completions, \*\*columns\), plain"),
-        (lambda reward_inputs, buffer: [], r"requires `buffer`, which EasyR1 f\(reward_inputs\) does not pass\."),
+        (lambda bar, baz: bar + baz, r"which is no reward signature we know: TRL f\(completions, \*\*columns\), plain"),
+        (
+            lambda reward_inputs, buffer: [buffer] * len(reward_inputs),
+            r"requires `buffer`, which EasyR1 f\(reward_inputs\) does not pass\.",
+        ),
         (lambda completions, environments: [], r"`environments`, but no column has that name .*command line as `mod"),
     ],
 )

@@ -48,10 +48,6 @@ class Call:
             return self.text
         return self.asked + ("" if self.opening in self.asked else f"\n{self.opening}\n") + self.text
 
-    def prompt_or(self, name: str) -> Any:
-        """Return the column `name`, else the prompt."""
-        return self.prompt if name == "prompt" else self.column(name, self.prompt)
-
     def truth(self) -> Any:
         """Return the ground truth as the rows have it, of any type; with verl's columns the one that verl passes."""
         nested = self.columns.get("reward_model")

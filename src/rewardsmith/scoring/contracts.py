@@ -163,6 +163,11 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
+def column_or_prompt(name: str) -> Callable[[Call], Any]:
+    """Return a filler: the column of that name, else the prompt."""
+    return lambda row: row.column(name, row.prompt)
+
+
 # fmt: off
 ASKED, TEXT, PROMPT, COMPLETION = map(attrgetter, ("asked", "text", "prompt", "completion"))
 EXTRA: Fillers = {"data_source": lambda row: row.columns.get("data_source") or "",
@@ -216,7 +221,7 @@ CONTRACTS = (
     Contract("plain", "plain f(prompt, completion, answer)", tuple({name} for name in COMPLETION_NAMES), columns=True,
              usual=("prompt", "completion"), forms=("text", "messages"),
              lacking={**EXTRA, "info": VERIFIERS["info"], "task": VERIFIERS["task"]},
-             gives={**{name: methodcaller("prompt_or", name) for name in PROMPT_NAMES},
+             gives={"prompt": PROMPT, **{name: column_or_prompt(name) for name in PROMPT_NAMES[1:]},
                     **dict.fromkeys(COMPLETION_NAMES, COMPLETION)}),
     Contract("reasoning-gym", "reasoning-gym score_answer(answer, entry)", (), columns=True, gives={"answer": TEXT}),
 )
