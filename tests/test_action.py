@@ -92,6 +92,7 @@ def audit(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_inputs_reach_the_command_as_they_are_and_run_nothing(audit, text):
     given = {"reward": text, "rows": text, "baseline": text, "fail_on": text, "options": f"{text}\n\n{text}\n"}
@@ -101,6 +102,7 @@ def test_inputs_reach_the_command_as_they_are_and_run_nothing(audit, text):
     assert second[:-1] == ["diff", "--markdown", f"--fail-on={text}", "--", text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("audited", "compared", "baseline", "code", "summary"),
     [
@@ -122,6 +124,7 @@ def test_the_job_ends_as_the_audit_or_with_a_baseline_as_the_comparison(
     assert calls[0][4:] == ["--fail-on=medium", "--", "m:f"]
 
 
+@pytest.mark.slow
 def test_the_extras_reach_pip_as_one_word(tmp_path):
     (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "python").chmod(0o755)

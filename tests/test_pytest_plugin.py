@@ -24,7 +24,7 @@ def contains(completions, answer, **columns):
 
 
 def test_exact(reward_audit):
-    reward_audit("rewardsmith.rewards:exact_number", ROWS, budget=6000).assert_clean()
+    reward_audit("rewardsmith.rewards:exact_number", ROWS, budget=2400, workers=0).assert_clean()
 
 
 def test_contains(reward_audit):
@@ -34,7 +34,8 @@ def test_contains(reward_audit):
 
 
 def test_without_answers(reward_audit):
-    reward_audit(contains, [{"prompt": row["prompt"], "answer": None} for row in ROWS], budget=600).assert_clean()
+    rows = [{"prompt": row["prompt"], "answer": None} for row in ROWS]
+    reward_audit(contains, rows, budget=600, workers=0).assert_clean()
 
 
 def test_unused():
@@ -47,6 +48,7 @@ def in_process(code):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_unused_it_loads_no_room_and_nothing_that_pytest_does_not():
     """Beside pytest only two files are run, so that it costs a millisecond or two at the start."""
     code = f"import json, sys, pytest; before = set(sys.modules); import {PLUGIN}; "
