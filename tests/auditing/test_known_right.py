@@ -102,6 +102,13 @@ def test_a_target_beside_numbers_is_no_answer_and_the_reason_names_the_option():
         assert outcome_of(probe, countdown, read_rows(COUNTDOWN)).not_run == baseline.blind
 
 
+def test_a_field_that_is_not_the_answer_accuses_nobody():
+    rows = read_rows(COUNTDOWN, answer_column="reward_model.ground_truth.target")
+    baseline = baseline_of(countdown, rows)
+    assert baseline.unread.startswith("the reward reads an answer, but scores right and wrong ones equally")
+    assert [outcome_of(probe, countdown, rows).not_run for probe in ("format_shell", "empty")] == [baseline.unread] * 2
+
+
 def test_answers_are_learned_from_completions_that_are_known_to_be_right():
     baseline = baseline_of(countdown, read_rows(TRIED))
     assert (baseline.verifier, baseline.learned, baseline.blind) == (True, True, "")

@@ -138,7 +138,9 @@ SHELL_OF_FORMAT = replace(
     advice=CONTENT + ".",
     least_gain=0.9,
     floor=-math.inf,
-    applies=lambda baseline: "" if baseline.formatted > baseline.noise else "the reward scores all formats equally",
+    applies=lambda baseline: (
+        baseline.unread or ("" if baseline.formatted > baseline.noise else "the reward scores all formats equally")
+    ),
 )
 
 
