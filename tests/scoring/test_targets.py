@@ -77,6 +77,29 @@ def test_a_module_in_the_current_folder_is_found(file, monkeypatch):
     assert load_target("my_rewards.py:exact").contract == "trl"
 
 
+def test_a_file_that_imports_its_neighbors_relatively_loads_as_a_module_of_its_package(tmp_path):
+    inner = tmp_path / "graders_of_mine" / "rewards"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        (folder / "__init__.py").touch()
+    (inner.parent / "extract.py").write_text("def last(text):\n    return text.split()[-1]\n")
+    (inner / "exact.py").write_text(
+        "from ..extract import last\ndef compute_score(solution_str, ground_truth):\n"
+        "    return float(last(solution_str) == ground_truth)\n"
+    )
+    target = load_target(f"{inner / 'exact.py'}:compute_score")
+    rows = [Row("p", text, {"answer": "4"}) for text in ("so 4", "so 5")]
+    assert rewards_of(score(target, rows, workers=1)) == [1.0, 0.0]
+    other = tmp_path / "elsewhere" / "graders_of_mine"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    (other / "exact.py").write_text("from . import nothing\n")
+    with pytest.raises(
+        TargetError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'graders_of_mine.e"
+    ):
+        load_target(f"{other / 'exact.py'}:compute_score")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "message"),

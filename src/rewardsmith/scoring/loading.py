@@ -193,9 +193,24 @@ def _file_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         module_spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, ImportError) and "relative import" in str(error):
+            return _module_of_package(path)
         raise
+    return module
+
+
+def _module_of_package(path: Path) -> ModuleType:
+    """Import a file that imports its neighbors relatively, as a module of its package."""
+    parts, folder = [path.stem], path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    _search(folder)
+    module = importlib.import_module(".".join(parts))
+    if Path(module.__file__ or "").resolve() != path:
+        raise ImportError(f"{'.'.join(parts)} is {module.__file__}, which comes first on the path")
     return module
 
 
