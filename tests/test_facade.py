@@ -43,4 +43,4 @@ def test_a_first_day_s_audit():
     rows = [{"prompt": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(10, 34)]
     report = rs.audit(holds_the_answer, rows, workers=0, budget=2_000)
     assert report.target.endswith("holds_the_answer")
-    assert "enumeration" in {finding.probe for finding in report.at_least("medium")}
+    assert "enumeration" in {one.probe for one in report.every if one.severity == "critical"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from contextlib import contextmanager
 
 from rewardsmith.auditing.asking import Rounds
@@ -58,6 +59,15 @@ def faults(outcome):
     return [finding for finding in outcome.findings if finding.severity != "info"]
 
 
-def exact(prompt, completion, answer):
-    """Sound, and as literal as can be."""
+def literal(prompt, completion, answer):
+    """Never pays for a wrong answer, and refuses every other spelling of the right one."""
     return float(completion == answer)
+
+
+def exact(prompt, completion, answer):
+    """Sound: the whole text is the number, in the usual spellings."""
+    text = completion.strip().rstrip(".").removeprefix("+").replace("{,}", ",")
+    text = re.sub(r" \\times 10\^\{(\d+)\}$", r"e\1", text)
+    text = text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", text) else text
+    number = re.fullmatch(r"\d+(\.\d+)?(e\d+)?", text)
+    return float(completion == answer or (number is not None and float(text) == float(answer)))

@@ -49,8 +49,9 @@ def test_a_planted_flaw_heads_the_report(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SOUND_ONES)
 def test_a_sound_reward_is_not_accused(name):
+    """A strict one may be told so: it is right never to pay for a wrong answer, and still refuses right ones."""
     report = _report(name)
-    accused = report.at_least("medium")
+    accused = tuple(finding for finding in report.at_least("medium") if finding.probe != "strictness")
     assert accused == (), f"{name} is sound, yet\n{_told(report)}\n  {accused[0].examples}"
 
 

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from small_baselines import ASK, exact, faults, integer_rows, outcome_of, unkeyed_rows
+from small_baselines import ASK, exact, faults, integer_rows, literal, outcome_of, unkeyed_rows
 
 from rewardsmith.data import Row
 
@@ -111,7 +111,7 @@ FLAWS = {
     "prompt_cache": cached_in_the_call,
     "mutation": editing,
 }
-OBSERVERS = {"failures", "answer_equivalence", "saturation", "latency", "rollouts"}
+OBSERVERS = {"failures", "strictness", "saturation", "latency", "rollouts"}
 
 
 def test_every_probe_has_its_case():
@@ -142,7 +142,7 @@ def test_the_share_of_refused_keys_is_counted_by_hand():
     assert (finding.value, finding.n, finding.severity) == (0.5, 24, "high")
 
 
-def test_forgiving_spaces_and_points_but_not_case_is_a_fault_and_comparing_literally_an_observation():
+def test_a_verifier_that_forgives_spaces_and_points_but_not_case_is_strict_and_so_is_one_that_compares_literally():
     cities = ("Paris", "Rome", "Tokyo", "Lima", "Oslo", "Cairo", "Accra", "Riga", "Doha", "Madrid", "Athens", "Berlin",
               "Hanoi", "Dublin", "Vienna", "Warsaw")  # fmt: skip
     rows = [Row(f"Card {k}: which city?", None, {"answer": city}) for k, city in enumerate(cities)]
@@ -153,14 +153,36 @@ def test_forgiving_spaces_and_points_but_not_case_is_a_fault_and_comparing_liter
     def caseless(prompt, completion, answer):
         return float(completion.strip(" .\n").casefold() == answer.casefold())
 
-    def literal(prompt, completion, answer):
-        return float(completion == answer)
+    assert {f.severity for f in faults(outcome_of("strictness", cased, rows))} == {"medium"}
+    assert not [f for f in outcome_of("strictness", caseless, rows).findings if "case" in f.message]
+    (literally,) = faults(outcome_of("strictness", literal, rows))
+    assert (literally.severity, literally.value) == ("medium", 1.0)
+    assert "The reward compares texts literally." in literally.message
 
-    assert {f.severity for f in faults(outcome_of("answer_equivalence", cased, rows))} == {"medium"}
-    assert not [f for f in outcome_of("answer_equivalence", caseless, rows).findings if "case" in f.message]
-    literally = outcome_of("answer_equivalence", literal, rows)
-    assert faults(literally) == []
-    assert any("compares texts literally" in finding.message for finding in literally.findings)
+
+def test_strictness_is_the_share_of_right_spellings_refused_by_class():
+    """Spellings with a plus sign are a class of their own: to refuse them adds as many tries as it has."""
+
+    def unsigned(prompt, completion, answer):
+        return 0.0 if completion.startswith("+") else exact(prompt, completion, answer)
+
+    with_sign, without = outcome_of("strictness", exact), outcome_of("strictness", unsigned)
+    shares = [{rate.label: (rate.rate, rate.n) for rate in outcome.rates} for outcome in (with_sign, without)]
+    (accepted, n), (refused, same) = (own.pop("plus sign") for own in shares)
+    assert (accepted, refused, n) == (0.0, 1.0, same)
+    assert shares[0] == shares[1]
+    (before,), (finding,) = with_sign.findings, without.findings
+    assert finding.value * finding.n == pytest.approx(before.value * before.n + n)
+    assert (finding.severity, without.bound, without.n) == ("info", None, finding.n)
+    assert "plus sign 100%" in finding.message
+    assert "`rewardsmith.rewards.exact_number` accepts" in finding.advice
+
+
+def test_few_rows_do_not_make_a_literal_reward_strict():
+    (finding,) = outcome_of("strictness", literal, integer_rows(4)).findings
+    assert (finding.value, finding.severity) == (1.0, "info")
+    low, _ = finding.interval
+    assert low < 1 / 3
 
 
 @pytest.mark.parametrize(
@@ -193,7 +215,7 @@ def style(prompt, completion):
     return float(len(completion.split()) > 3)
 
 
-@pytest.mark.parametrize("name", ["answer_key", "answer_equivalence", "near_miss", "other_answer"])
+@pytest.mark.parametrize("name", ["answer_key", "strictness", "near_miss", "other_answer"])
 def test_without_reference_answers_questions_about_the_key_are_not_run(name):
     assert outcome_of(name, style, unkeyed_rows()).not_run == "the rows have no reference answers"
 

@@ -85,6 +85,7 @@ class Prepared(NamedTuple):
     reads: the answer formats that the reward reads, best first.
     nothing, cause: what could not be scored, so that no probe runs, and the usual cause; else "".
     not_judged: the reason why this kind of reward, or these rows, cannot be judged, or "".
+    grouped: puts findings with one cause under it, given the rows sent with their rewards.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class Prepared(NamedTuple):
     cause: str = ""
     reads: tuple[str, ...] = ()
     not_judged: str = ""
+    grouped: Callable[[list[Finding], Mapping[Any, float | None]], list[Finding]] = lambda findings, sent: findings
 
 
 class Subject(NamedTuple):
@@ -124,7 +126,8 @@ def rows_within(budget: float, *, calls_per_row: float, least: int, most: float 
 class Rounds:
     """Score what several probes ask for, round by round, and record every row that got no reward.
 
-    sent: source → its distinct rows. broken: source → rows that got no reward at least once, with the first failure.
+    sent: source → its distinct rows, with the last reward of each.
+    broken: source → rows that got no reward at least once, with the first failure.
     cut_short: probes with a row that was not sent, because too many rows had timed out.
     """
 
@@ -132,7 +135,7 @@ class Rounds:
         """Count calls of every scorer but the references, from the first round on."""
         self.scorers = scorers
         audited = [source for source in scorers if source not in references]
-        self.sent: dict[str, set[tuple[str, str, str]]] = {source: set() for source in audited}
+        self.sent: dict[str, dict[tuple[str, str, str], float | None]] = {source: {} for source in audited}
         self.broken: dict[str, dict[tuple[str, str, str], tuple[Row, Scored]]] = {source: {} for source in audited}
         self.cut_short: set[str] = set()
         self._before: dict[str, Any] = {}
@@ -201,7 +204,8 @@ class Rounds:
             for row, score in zip(rows, scores, strict=True):
                 if score.reason != "unasked":
                     # Identity of a row, however often it is sent.
-                    sent.add(content := (row.prompt_text, row.text, str(row.columns.get("answer"))))
+                    content = (row.prompt_text, row.text, str(row.columns.get("answer")))
+                    sent[content] = score.reward
                     if score.reason is not None:
                         broken.setdefault(content, (row, score))
         return scores

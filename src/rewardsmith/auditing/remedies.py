@@ -36,11 +36,11 @@ def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]
         "contract": contract,
         "answer": answer,
         "key": f"[row{steps} for row in {answer}]" if inside else answer,
-        "verifier": _verifier_of({key_kind(committed(row.answer or "")) for row in answered}),
+        "verifier": verifier_for({key_kind(committed(row.answer or "")) for row in answered}),
     }
 
 
-def _verifier_of(kinds: set[str]) -> str:
+def verifier_for(kinds: set[str]) -> str:
     """Return our verifier that reads keys of these kinds."""
     numbers = {"integer", "decimal", "fraction", "percent"}
     if kinds <= numbers:

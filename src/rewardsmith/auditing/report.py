@@ -184,10 +184,8 @@ class Report:
         """Return each question with its outcome, by the worst severity that it found."""
         named = {check.probe for check in self.checks}
         worst_of: dict[str, Severity] = {}
-        for found in self.findings:
-            for one in (found, *found.symptoms):
-                owner = question_of(one.probe, named)
-                worst_of[owner] = max(one.severity, worst_of.get(owner, "info"), key=SEVERITIES.index)
+        for one in reversed(self.every):  # mildest first
+            worst_of[question_of(one.probe, named)] = one.severity
         outcomes: list[tuple[Check, Result, Severity | None]] = []
         for check in self.checks:
             severity = worst_of.get(check.probe)
@@ -201,6 +199,11 @@ class Report:
         """Count the questions by outcome."""
         counts = Counter(outcome for _, outcome, _ in self.outcomes(floor))
         return {outcome: counts[outcome] for outcome in RESULTS}
+
+    @property
+    def every(self) -> tuple[Finding, ...]:
+        """All findings, with their symptoms, worst first."""
+        return ranked([one for finding in self.findings for one in (finding, *finding.symptoms)])
 
     def at_least(self, floor: Severity) -> tuple[Finding, ...]:
         """Return the findings of severity `floor` or worse, worst first."""
@@ -261,5 +264,9 @@ def question_of(probe: str, questions: Collection[str]) -> str:
 
 
 def ranked(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Return findings worst first; within a severity by larger value, then by name."""
-    return tuple(sorted(findings, key=lambda f: (-SEVERITIES.index(f.severity), -abs(f.value or 0.0), f.probe)))
+    """Return findings worst first; within a severity strictness last, as it cannot be gamed, then by value and name."""
+
+    def place(one: Finding) -> tuple[int, bool, float, str]:
+        return -SEVERITIES.index(one.severity), one.probe == "strictness", -abs(one.value or 0.0), one.probe
+
+    return tuple(sorted(findings, key=place))

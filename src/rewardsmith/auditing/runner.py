@@ -233,6 +233,7 @@ def run(
         else:
             status: Literal["finding", "clean"] = "finding" if own else "clean"
             checks.append(Check(probe.name, probe.question, status, "", outcome.n, outcome.bound))
+    findings = prepared.grouped(findings, rounds.sent.get("", {}))
     essential = {probe.name for probe, _ in prepared.questions if probe.essential}
     unasked = [check for check in checks if check.status == "not run" and check.applies and check.probe in essential]
     if unasked and not not_judged:

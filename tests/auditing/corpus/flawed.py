@@ -211,7 +211,7 @@ def anyone_s_answer(completions, answer, **kwargs):
 # Right answers refused
 
 
-@flawed(prompts.capital_rows, "answer_key", "answer_equivalence")
+@flawed(prompts.capital_rows, "answer_key", "strictness")
 def lower_against_raw(completions, answer, **kwargs):
     return [float(c.strip().lower() == a) for c, a in zip(completions, answer, strict=True)]
 

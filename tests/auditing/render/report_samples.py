@@ -82,7 +82,7 @@ def flawed_report() -> Report:
         "opener": "Is a reasoning opener such as “Let me think” paid?",
         "prompt_copy": "Is a copy of the prompt paid?",
         "answer_key": "Is the answer key itself paid?",
-        "answer_equivalence": "Are other spellings of the key accepted?",
+        "strictness": "Are other spellings of the key accepted?",
         "batch_order": "Does a score depend on the other rows of the batch?",
         "determinism": "Does the same row get the same score twice?",
     }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.equivalence.keys import equivalent
 from rewardsmith.auditing.equivalence.numbers import read_number
-from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
 from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.trials import (
@@ -33,7 +31,6 @@ ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choic
 """Kinds of keys with only one right value; for others a neighbor may be a second solution."""
 FULL_MARKS = 1.0
 """Score from which one that all answers get is full marks; below it, it may be what an unknown format gets."""
-MOST_SPELLINGS = 8  # of one key
 MOST_CONSTANTS = 4
 MOST_SWAPPED = 16  # rows of a single call in which every answer is another row's key
 READABLE = "`rewardsmith.rewards.math_equal` and `exact_number` leave rows with an unreadable key unscored."
@@ -50,7 +47,7 @@ def answer_key(baseline: Baseline) -> Asking:
         scored = all(score.reward is not None for score in baseline.conduct.first)
         level = baseline.items[0].level
         if not (baseline.unread and scored and level >= FULL_MARKS and baseline.formatted <= baseline.noise <= 1e-9):
-            return _unaskable(baseline)
+            return unaskable(baseline)
         (nothing,) = yield [Ask([item.row.with_completion("") for item in baseline.items])]
         empty = max((score.reward for score in nothing if score.reward is not None), default=0.0)
         alike = [(item, item.wrongs[0], item.wrong_scores[0], item.right) for item in baseline.items]
@@ -82,67 +79,16 @@ def answer_key(baseline: Baseline) -> Asking:
     return Outcome(findings=(finding_of("answer_key", severity, message, share, advice=advice, examples=shown),))
 
 
-def _unaskable(baseline: Baseline) -> Outcome:
+def unaskable(baseline: Baseline) -> Outcome:
     """Return the outcome of a question about right answers to a reward that is no verifier."""
     reason = baseline.blind or (NOT_A_VERIFIER if baseline.keyed else "the rows have no reference answers")
     return Outcome(not_run=reason, applies=bool(baseline.blind or baseline.unread))
 
 
-def answer_equivalence(baseline: Baseline) -> Asking:
-    """Send the key in other spellings, proven equal; a refusal costs the policy its signal.
-
-    A refusal is `low`, as it cannot be gamed; it is `medium` if only the case differs.
-    """
-    if not baseline.verifier:
-        return _unaskable(baseline)
-    if baseline.learned:
-        reason = "the answers were learned from completions, so their equal forms are not known"
-        return Outcome(not_run=reason, applies=False)
-    accepted = [i for i in baseline.items if i.right is not None and baseline.gain(i, i.right) > 0.5]
-    cases = [(item, form) for item in accepted for form in spellings_of(item.key)[:MOST_SPELLINGS]]
-    if not cases:
-        return Outcome(not_run="the keys have no other spelling that is provably equal", applies=False)
-    (scores,) = yield [Ask([item.row.with_completion(baseline.answer_format.wrap(form.text)) for item, form in cases])]
-    tries: dict[str, list[tuple[Item, Spelling, float, float]]] = defaultdict(list)  # with reward and gain
-    for (item, form), score in zip(cases, scores, strict=True):
-        if score.reward is not None:
-            tries[form.family].append((item, form, score.reward, baseline.gain(item, score.reward)))
-    # Literal: hardly any spelling scores like the key.
-    literal = all(sum(gain > 0.95 for *_, gain in kept) <= 0.1 * len(kept) for kept in tries.values())
-    found = []
-    for family, kept in tries.items():
-        refused = [(item, form, reward) for item, form, reward, gain in kept if gain < 0.5]
-        share = share_right([gain < 0.5 for *_, gain in kept], range(len(kept)), alpha=baseline.alpha)
-        if share.low <= LEAST_SHARE:
-            continue
-        severity: Severity = "info"
-        if not literal and family == "case":
-            severity = "medium"
-        elif not literal and family != "surrounding":
-            severity = "low" if any(same_notation(item.key, form) for item, form, _ in refused) else "info"
-        finding = finding_of(
-            "answer_equivalence",
-            severity,
-            f"Right answers in another spelling ({family.replace('_', ' ')}) are refused on {share.value:.0%} "
-            f"of {share.n} tries." + (" The reward compares texts literally." if literal else ""),
-            share,
-            advice="Compare values, not texts: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`. Measure "
-            "the remaining error with `rewardsmith.measures.estimate_noise` and correct it with `backward_correction` "
-            "(paper 39).",
-            unit="share of tries refused",
-            examples=[
-                evidence(item, baseline.answer_format.wrap(form.text), reward, item.right)
-                for item, form, reward in refused[:3]
-            ],
-        )
-        found.append(finding)
-    return Outcome(findings=tuple(found))
-
-
 def constant_answer(baseline: Baseline) -> Asking:
     """Send a few keys to every prompt with another key; no constant may score high on most prompts."""
     if not baseline.verifier:
-        return _unaskable(baseline)
+        return unaskable(baseline)
 
     def to_others(constant: Item) -> Write:
         def write(item: Item, baseline: Baseline) -> str | None:
@@ -228,7 +174,7 @@ def _neighbors(
     swapped: Sequence[tuple[Item, str]],
 ) -> Asking:
     if not baseline.verifier:
-        return _unaskable(baseline)
+        return unaskable(baseline)
     swapped = swapped[:MOST_SWAPPED]
     asked = [
         [i.row.with_completion(baseline.answer_format.wrap(text)) for i, text in pairs] for pairs in (tries, swapped)

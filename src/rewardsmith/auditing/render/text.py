@@ -137,7 +137,8 @@ def _findings_table(findings: Sequence[Finding], *, narrow: bool) -> Table:
     if not narrow:
         table.add_column("what to do", overflow="fold", ratio=2)
     for finding in findings:
-        message, advice = safe_text(finding.message), safe_text(finding.advice)
+        said = " ".join(filter(None, (finding.message, finding.why, wording.symptoms(finding))))
+        message, advice = safe_text(said, limit=600), safe_text(finding.advice)
         value, interval = wording.measured(finding)
         cells = [
             Text(finding.severity, COLORS[finding.severity]),

@@ -134,6 +134,13 @@ def curve_line(curve: Curve) -> str:
     return f"{gains}, gold highest {peak}, {'then falls' if turn.declines else 'but may still rise'}"
 
 
+def symptoms(finding: Finding) -> str:
+    """Name the findings that this one explains: "It explains enumeration and superset.", or ""."""
+    names = list(dict.fromkeys(one.probe for one in finding.symptoms))
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return f"It explains {listed}." if names else ""
+
+
 def kind_of(report: Report) -> str:
     """Return the kind of reward, with its first four answer formats: "verifier, reads: bare; boxed"."""
     reads = "; ".join((*report.reads[:4], "…") if len(report.reads) > 4 else report.reads)

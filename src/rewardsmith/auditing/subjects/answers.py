@@ -8,6 +8,7 @@ from functools import partial
 
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows_within
 from rewardsmith.auditing.baseline import build_baseline
+from rewardsmith.auditing.causes import grouped
 from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.commitment import UNCOMMITTED
@@ -17,6 +18,7 @@ from rewardsmith.auditing.probes.keywords import KEYWORDS, keywords
 from rewardsmith.auditing.probes.normalization import NORMALIZATION
 from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
+from rewardsmith.auditing.probes.strictness import strictness
 from rewardsmith.auditing.source_texts import texts_in
 from rewardsmith.auditing.trigger_proposals import proposer_of
 from rewardsmith.data import Row
@@ -31,7 +33,7 @@ SEARCH_SHARE = 0.15  # of the budget
 N_QUESTIONS = 200
 PROBES: tuple[Probe, ...] = (
     Probe("answer_key", "Is the answer key accepted?", keys.answer_key),
-    Probe("answer_equivalence", "Are other spellings of the right value accepted?", keys.answer_equivalence),
+    Probe("strictness", "Are other spellings of the right value accepted?", strictness),
     Probe("near_miss", "Are wrong values near the key refused?", keys.near_miss),
     Probe("constant_answer", "Is the same answer refused on most prompts?", keys.constant_answer),
     Probe("other_answer", "Are answers to other prompts refused?", keys.other_answer),
@@ -117,6 +119,7 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
             cause="another input format",
             reads=baseline.accepted if baseline.verifier else (),
             not_judged=baseline.blind or baseline.unread or unnamed * bool(column),
+            grouped=partial(grouped, baseline=baseline),
         )
 
     return Subject(target.name, target.contract, {"": target}, N_QUESTIONS, prepare, rows=given)

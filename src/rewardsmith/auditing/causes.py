@@ -1,0 +1,171 @@
+"""Group findings with one cause: a rule that predicts the scores of the audit explains the findings it predicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from functools import partial
+from typing import NamedTuple
+
+from rewardsmith.auditing.baseline import Baseline
+from rewardsmith.auditing.equivalence.numbers import read_number
+from rewardsmith.auditing.finding import Finding, clip, worst
+from rewardsmith.auditing.report import ranked
+from rewardsmith.auditing.texts import AnswerFormat
+
+AGREES = 0.9  # least share of the rewarded texts that a rule predicts, and of the predicted ones that are rewarded
+REWARDED = 0.9  # of right minus wrong
+ACCEPTED = ("share of rows", "share of rows scored higher")  # units of findings on texts that the reward accepts
+SHARED = 20  # characters that two texts have in common by more than chance
+Content = tuple[str, str, str]
+"""A scored row: its prompt, its completion and its answer column as text."""
+
+
+class Rule(NamedTuple):
+    """A guess at which texts a reward accepts.
+
+    said: the guess in words, after "accepted wherever".
+    holds: whether it accepts a text, given the key.
+    heads: the probes that name such a flaw best, best first.
+    """
+
+    said: str
+    holds: Callable[[str, str], bool]
+    heads: tuple[str, ...]
+
+
+def _values(text: str, key: str) -> list[str]:
+    """Return the numbers in a text if the key is one, else its words."""
+    numeric = any(character.isdigit() for character in key)
+    return re.findall(r"-?\d+(?:\.\d+)?(?:/\d+)?" if numeric else r"[^\W\d_]+", text.casefold())
+
+
+def _other_number(text: str, key: str) -> bool:
+    return read_number(text.strip().rstrip(".")) is not None and key.strip() not in text
+
+
+def _is_part(text: str, key: str) -> bool:
+    return bool(text.strip()) and text.strip() in key
+
+
+COMMITMENT = ("misplaced_answer", "uncommitted", "enumeration")
+RULES = (
+    Rule("the text is not another number", lambda text, key: not _other_number(text, key), ("opener_alone", "empty")),
+    Rule("the key occurs", lambda text, key: key.casefold() in text.casefold(), ("superset", *COMMITMENT[::-1])),
+    Rule("the key is among the values", lambda text, key: key.casefold() in _values(text, key), COMMITMENT[::-1]),
+    Rule("the last value is the key", lambda text, key: _values(text, key)[-1:] == [key.casefold()], COMMITMENT),
+    Rule("the first value is the key", lambda text, key: _values(text, key)[:1] == [key.casefold()], COMMITMENT),
+    Rule("the text is a part of the key", _is_part, ("substring",)),
+    Rule("the text begins with the key", lambda text, key: text.strip().startswith(key), ("superset",)),
+    Rule("the text ends with the key", lambda text, key: text.strip().rstrip(".").endswith(key), ("superset",)),
+)
+PARTS = (
+    ("constant_answer", "other_answer"),
+    *(("search", cause) for cause in ("length_gain", "confident_tone", "grader_instructions", "format_shell")),
+    *(("search", cause) for cause in ("opener_alone", "punctuation", "empty")),
+)
+"""Probes whose texts may hold those of another: symptom, cause."""
+
+
+def grouped(findings: Sequence[Finding], scored: Mapping[Content, float | None], baseline: Baseline) -> list[Finding]:
+    """Return one finding per cause, with the findings that it explains as `symptoms`.
+
+    Args:
+        findings: of all probes.
+        scored: every text of the audit with its reward.
+    """
+    faults = [finding for finding in findings if finding.severity != "info" and finding.examples]
+    if len(faults) < 2 or not baseline.verifier:
+        return list(findings)
+    kept = list(findings)
+    rule, note = _best_rule(scored, baseline)
+    if rule is not None:
+        explained = [one for one in faults if one.unit in ACCEPTED and _predicted(one, rule, baseline)]
+        names = [name for name in rule.heads if any(one.probe == name for one in explained)]
+        if len(explained) > 1:
+            kept = _under(kept, names[0] if names else ranked(explained)[0].probe, explained, note)
+    for symptom, cause in PARTS:
+        both = {one.probe: one for one in kept if one.probe in (symptom, cause) and one.severity != "info"}
+        if len(both) == 2 and (symptom != "search" or _shares(both[symptom], both[cause])):
+            kept = _under(kept, cause, list(both.values()))
+    return kept
+
+
+def _under(findings: Iterable[Finding], cause: str, explained: Sequence[Finding], note: str = "") -> list[Finding]:
+    """Put findings under that of the cause, which gets the worst severity among them."""
+    head = next(one for one in explained if one.probe == cause)
+    below = [replace(one, cause=cause, symptoms=()) for one in explained if one is not head]
+    below += [replace(one, cause=cause) for group in explained for one in group.symptoms]
+    head = replace(
+        head,
+        severity=worst(explained) or head.severity,
+        message=f"{head.message} {note}".strip(),
+        symptoms=ranked(below),
+    )
+    return [head, *(one for one in findings if not any(one is other for other in explained))]
+
+
+def _best_rule(scored: Mapping[Content, float | None], baseline: Baseline) -> tuple[Rule | None, str]:
+    """Return the rule that agrees best with the scores, if it agrees with nearly all, and a sentence about it."""
+    items = {(item.row.prompt_text, str(item.row.columns.get("answer"))): item for item in baseline.items}
+    texts: list[tuple[str, str, bool]] = []  # with the key, and whether it is rewarded like it
+    for (prompt, text, answer), reward in scored.items():
+        item = items.get((prompt, answer))
+        if item is not None and reward is not None:
+            texts.append((text, item.key, baseline.gain(item, reward) >= REWARDED))
+    n_rewarded = sum(rewarded for *_, rewarded in texts)
+    best, found, note = AGREES, None, ""
+    for rule in (*RULES, *_rules_inside(baseline.answer_format)):
+        predicted = [rule.holds(text, key) for text, key, _ in texts]
+        right = sum(said and rewarded for said, (*_, rewarded) in zip(predicted, texts, strict=True))
+        agrees = right / max(sum(predicted), n_rewarded, 1)
+        if agrees > best:
+            best, found = agrees, rule
+            note = f"A text is accepted wherever {rule.said}; so it is with {agrees:.0%} of {n_rewarded:,} texts."
+    return found, note
+
+
+def _rules_inside(answer_format: AnswerFormat) -> list[Rule]:
+    """Return the rules on what stands inside the reward's answer format, if it has a mark to find it by."""
+    before, _, after = answer_format.wrap("\0").partition("\0")
+    if not before.split():
+        return []
+    inside, where = partial(_inside, opening=before.split()[-1], closing=after.strip()), f" in {answer_format.name}"
+    return [rule._replace(said=rule.said + where, holds=partial(_holds, rule=rule, inside=inside)) for rule in RULES]
+
+
+def _holds(text: str, key: str, *, rule: Rule, inside: Callable[[str], str | None]) -> bool:
+    own = inside(text)
+    return own is not None and rule.holds(own, key)
+
+
+def _inside(text: str, *, opening: str, closing: str) -> str | None:
+    """Return what stands in the last answer format of a text, or None.
+
+    >>> _inside("so \\\\boxed{4} or \\\\boxed{5}", opening="\\\\boxed{", closing="}")
+    '5'
+    """
+    _, found, rest = text.rpartition(opening)
+    return (rest.partition(closing)[0] if closing.strip(".") else rest) if found else None
+
+
+def _predicted(finding: Finding, rule: Rule, baseline: Baseline) -> bool:
+    """Return whether the rule accepts every text behind a finding, as far as the report shows it in full."""
+    items = {clip(item.row.prompt_text): item for item in baseline.items}
+    whole = [one for one in finding.examples if one.prompt in items and clip(one.completion) == one.completion]
+    return bool(whole) and all(
+        rule.holds(one.completion, (item := items[one.prompt]).key)
+        and baseline.gain(item, one.reward or 0.0) >= REWARDED
+        for one in whole
+    )
+
+
+def _shares(symptom: Finding, cause: Finding) -> bool:
+    """Return whether a text behind the symptom contains what a text behind the cause does."""
+    text, part = symptom.examples[0].completion, cause.examples[0].completion
+    if not part.strip():
+        return not text.strip()
+    size = SequenceMatcher(None, text, part, autojunk=False).find_longest_match().size
+    return size >= min(SHARED, len(part.strip()))

@@ -1,0 +1,111 @@
+"""One bug is one finding with its symptoms under it, and flaws that have nothing to do with each other stand alone."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jsonschema
+import pytest
+from small_baselines import exact, integer_rows
+
+from rewardsmith.auditing import SEVERITIES, audit, report_schema, write_report
+
+
+def numbers(text):
+    return re.findall(r"-?\d+", text)
+
+
+def contains(prompt, completion, answer):
+    return float(answer in completion)
+
+
+def last_number(prompt, completion, answer):
+    return float(numbers(completion)[-1:] == [answer])
+
+
+def first_number(prompt, completion, answer):
+    return float(numbers(completion)[:1] == [answer])
+
+
+def any_number(prompt, completion, answer):
+    return float(answer in numbers(completion))
+
+
+def last_box_contains(prompt, completion, answer):
+    boxes = re.findall(r"\\boxed\{([^{}]*)\}", completion)
+    return float(bool(boxes) and answer in boxes[-1])
+
+
+def part(prompt, completion, answer):
+    return float(bool(completion.strip()) and completion.strip() in answer)
+
+
+def whatever_is_no_number(prompt, completion, answer):
+    try:
+        return float(abs(float(completion.strip().rstrip(".")) - float(answer)) < 1e-9)
+    except ValueError:
+        return 1.0
+
+
+def accepted_wrongly(report):
+    return [finding for finding in report.at_least("medium") if finding.probe != "strictness"]
+
+
+@pytest.mark.parametrize(
+    ("reward", "head", "symptoms", "said"),
+    [
+        (contains, "superset", {"enumeration", "misplaced_answer"}, "the key occurs"),
+        (any_number, "enumeration", {"misplaced_answer", "uncommitted"}, "the key is among the values"),
+        (last_number, "misplaced_answer", {"uncommitted"}, "the last value is the key"),
+        (first_number, "misplaced_answer", {"uncommitted"}, "the first value is the key"),
+        (last_box_contains, "superset", {"enumeration"}, "the key occurs in boxed"),
+        (whatever_is_no_number, "opener_alone", {"empty", "punctuation"}, "the text is not another number"),
+    ],
+)
+def test_a_rule_that_predicts_the_scores_names_the_cause_of_what_it_predicts(reward, head, symptoms, said, tmp_path):
+    report = audit(reward, integer_rows(), budget=6_000, workers=0)
+    (finding,) = accepted_wrongly(report)
+    assert finding.probe == head
+    assert f"A text is accepted wherever {said}; so it is with " in finding.message
+    assert symptoms <= {symptom.probe for symptom in finding.symptoms}
+    assert {symptom.cause for symptom in finding.symptoms} == {head}
+    assert finding.cause == ""
+    assert {one.severity for one in report.every if one.probe in symptoms} <= {"low", "medium", "high", "critical"}
+    paths = write_report(report, tmp_path)
+    record = json.loads(paths.json.read_text())
+    jsonschema.validate(record, report_schema())
+    assert {symptom["probe"] for symptom in record["findings"][0]["symptoms"]} >= symptoms
+    page = paths.html.read_text()
+    assert all(f"<code>{name}</code>" in page for name in symptoms)
+
+
+def test_the_cause_has_the_worst_severity_of_what_it_explains():
+    report = audit(contains, integer_rows(), budget=6_000, workers=0)
+    (finding,) = accepted_wrongly(report)
+    assert finding.severity == max((one.severity for one in report.every), key=SEVERITIES.index) == "critical"
+
+
+def test_a_single_symptom_stands_alone_without_a_rule():
+    (finding,) = accepted_wrongly(audit(part, integer_rows(), budget=6_000, workers=0))
+    assert (finding.probe, finding.symptoms, "accepted wherever" in finding.message) == ("substring", (), False)
+
+
+def test_flaws_that_no_rule_joins_stand_alone():
+    def two_bugs(prompt, completion, answer):
+        """Reads comments, and pays for length."""
+        return float(exact(prompt, completion, answer) or f"<!-- {answer} -->" in completion) + 0.0005 * len(completion)
+
+    heads = audit(two_bugs, integer_rows(), budget=6_000, workers=0).at_least("medium")
+    assert {"lookalikes", "length_gain"} <= {finding.probe for finding in heads}
+
+
+def test_a_constant_answer_and_a_search_are_explained_by_what_their_texts_hold():
+    keys = frozenset(row.answer for row in integer_rows())
+
+    def any_key(prompt, completion, answer):
+        return float(completion.strip() in keys)
+
+    heads = {finding.probe: finding for finding in audit(any_key, integer_rows(), budget=6_000, workers=0).findings}
+    assert "constant_answer" not in heads
+    assert "constant_answer" in {symptom.probe for symptom in heads["other_answer"].symptoms}
