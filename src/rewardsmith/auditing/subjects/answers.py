@@ -105,7 +105,8 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
         baseline = yield from build_baseline(formed, rng=rng, size=size, alpha=alpha, reads_answers=known)
         right = [item.right for item in baseline.items if item.right is not None]
         column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
-        unnamed = f"the reward reads the column `{column}`, which may hold the answer, and the rows name no other"
+        unnamed = f"the reward reads the column `{column}`, which may hold the answer; if it does, name it with "
+        unnamed += f"--answer-column {column}"
         wrongs = [score for item in baseline.items for score in item.wrong_scores if score is not None]
         return Prepared(
             kind=baseline.kind,
