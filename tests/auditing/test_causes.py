@@ -67,7 +67,7 @@ def test_a_rule_that_predicts_the_scores_names_the_cause_of_what_it_predicts(rew
     report = audit(reward, integer_rows(), budget=6_000, workers=0)
     (finding,) = accepted_wrongly(report)
     assert finding.probe == head
-    assert f"A text is accepted wherever {said}; so it is with " in finding.message
+    assert re.search(rf"A text is accepted wherever {said} \(\d+% of [\d,]+ accepted texts agree\)\.", finding.message)
     assert symptoms <= {symptom.probe for symptom in finding.symptoms}
     assert {symptom.cause for symptom in finding.symptoms} == {head}
     assert finding.cause == ""

@@ -123,7 +123,7 @@ def _best_rule(scored: Mapping[Content, float | None], baseline: Baseline) -> tu
         agrees = right / max(sum(predicted), n_rewarded, 1)
         if agrees > best:
             best, found = agrees, rule
-            note = f"A text is accepted wherever {rule.said}; so it is with {agrees:.0%} of {n_rewarded:,} texts."
+            note = f"A text is accepted wherever {rule.said} ({agrees:.0%} of {n_rewarded:,} accepted texts agree)."
     return found, note
 
 
