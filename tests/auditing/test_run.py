@@ -328,7 +328,7 @@ def test_a_reward_that_hangs_is_not_also_accused_of_state():
 
     rows = [Row(f"{a}+{b}=", columns={"answer": str(a + b)}) for a in range(10, 20) for b in (3, 8)]
     report = audit(sleeps_on_long_texts, rows, timeout=0.02, workers=0, budget=1200)
-    assert {finding.probe for finding in report.at_least("medium")} == {"failures"}
+    assert {finding.probe for finding in report.at_least("medium")} == {"failures", "strictness"}  # it compares texts
     assert {check.status for check in report.checks if check.probe == "mutation"} == {"not run"}
 
 
@@ -424,18 +424,18 @@ def test_a_question_with_a_meaning_that_could_not_be_asked_leaves_a_reward_not_j
     report = audit(needs_a_digit, integer_rows(), budget=BUDGET, workers=0)
     unasked = {check.probe for check in report.checks if check.status == "not run" and check.applies}
     assert {"empty", "punctuation"} <= unasked
-    assert report.verdict() == "not judged"
+    assert report.verdict("high") == "not judged"  # it compares texts, which is a milder finding
     assert "could not be asked (no row fits, or none could be scored)" in report.not_judged
 
 
 def test_the_bound_of_a_question_counts_rows_that_a_variant_does_not_fit_as_not_hit():
-    """Wilson of 0 among all 24 rows at the level of the audit, by scipy, also where a variant fits a few of them."""
+    """The exact one-sided end for 0 among all 24 rows, by scipy, also where a variant fits a few of them."""
     rows = integer_rows(20) + [
         Row(f"Card {k}?", None, {"answer": city}) for k, city in enumerate(["Rome", "Oslo", "Lima", "Riga"])
     ]
     report = audit(exact, rows, budget=10_000, workers=0)
     bounds = {check.probe: check.bound for check in report.checks}
-    oracle = binomtest(0, 24).proportion_ci(confidence_level=1 - ALPHA, method="wilson").high
+    oracle = binomtest(0, 24, alternative="less").proportion_ci(confidence_level=0.95, method="exact").high
     assert bounds["empty"] == bounds["lookalikes"] == bounds["enumeration"] == pytest.approx(oracle)
     assert report.escapable == max(bound for bound in bounds.values() if bound is not None)
     assert bounds["latency"] is None

@@ -9,7 +9,8 @@ from small_baselines import ALPHA, integer_rows
 from rewardsmith.auditing.baseline import Baseline, Conduct, Item
 from rewardsmith.auditing.finding import clip
 from rewardsmith.auditing.texts import ANSWER_FORMATS
-from rewardsmith.auditing.trials import VariantProbe, conclude, says_the_key, severity_of, variant
+from rewardsmith.auditing.trials import conclude, says_the_key, severity_of, variant
+from rewardsmith.auditing.variant_probe import VariantProbe
 from rewardsmith.scoring.work import Scored
 
 N = 10

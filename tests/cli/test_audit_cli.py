@@ -85,12 +85,16 @@ def test_options_and_rows_reach_the_audit(invoke, rows_file, tmp_path):
     [(target, rows, options)] = invoke.calls
     assert target.name == "m:f"
     assert [row.prompt for row in rows] == ["0+1", "1+1"]
+    assert callable(options.pop("announce"))  # it prints the estimate
     given = {"budget": 7, "workers": 3, "timeout": 1.5, "seed": 5, "out": out, "progress": False}
+    given |= {"max_calls": None, "price": None}
     assert options == {**given, "aggregate": None, "threshold": None, "concurrency": 16, "memory": None}
     invoke("m:f", rows_file, "--aggregate", "clip", "--threshold", 0.25)
     assert (invoke.calls[1][2]["aggregate"], invoke.calls[1][2]["threshold"]) == ("clip", 0.25)
     invoke("m:f", rows_file, "--memory", 1.5, "--concurrency", 3)
     assert (invoke.calls[2][2]["memory"], invoke.calls[2][2]["concurrency"]) == (3 * 2**29, 3)
+    invoke("m:f", rows_file, "--max-calls", 400, "--price", 0.01)
+    assert (invoke.calls[3][2]["max_calls"], invoke.calls[3][2]["price"]) == (400, 0.01)
 
 
 def test_without_rows_the_target_brings_them(invoke):
@@ -102,7 +106,18 @@ def test_without_rows_the_target_brings_them(invoke):
 
 def test_the_defaults_are_those_of_the_library():
     ours, theirs = signature(audit_command).parameters, signature(rewardsmith.auditing.audit).parameters
-    for name in ("budget", "workers", "timeout", "concurrency", "memory", "seed", "aggregate", "threshold"):
+    for name in (
+        "budget",
+        "max_calls",
+        "price",
+        "workers",
+        "timeout",
+        "concurrency",
+        "memory",
+        "seed",
+        "aggregate",
+        "threshold",
+    ):
         assert ours[name].default == theirs[name].default, name
 
 

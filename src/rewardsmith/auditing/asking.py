@@ -105,6 +105,8 @@ class Subject(NamedTuple):
 
     targets: source → reward; a single one is named "". references: likewise, rewards used for comparison only.
     rows: the given rows, or the target's own.
+    begin: maps scorers to the rows that are sent first, one by one, to measure the reward's speed.
+    expect: maps scorers and the error level to the number of calls that a sound reward would take.
     n_questions: about how many variants all probes try; the error level is divided by it.
     prepare: maps scorers by source and the error level per question to the generator that builds the baseline.
     """
@@ -116,6 +118,8 @@ class Subject(NamedTuple):
     prepare: Callable[[Mapping[str, Scorer], float], Building[Prepared]]
     references: Mapping[str, Target] = MappingProxyType({})
     rows: Sequence[Row | PreferenceRow] = ()
+    begin: Callable[[Mapping[str, Scorer]], Sequence[Row]] | None = None
+    expect: Callable[[Mapping[str, Scorer], float], int] | None = None
 
 
 def rows_within(budget: float, *, calls_per_row: float, least: int, most: float = math.inf) -> int:
@@ -128,7 +132,7 @@ class Rounds:
 
     sent: source → its distinct rows, with the last reward of each.
     broken: source → rows that got no reward at least once, with the first failure.
-    cut_short: probes with a row that was not sent, because too many rows had timed out.
+    cut_short: probes with a row that was not sent, and why.
     """
 
     def __init__(self, scorers: Mapping[str, Scorer], *, references: Collection[str] = ()) -> None:
@@ -137,12 +141,16 @@ class Rounds:
         audited = [source for source in scorers if source not in references]
         self.sent: dict[str, dict[tuple[str, str, str], float | None]] = {source: {} for source in audited}
         self.broken: dict[str, dict[tuple[str, str, str], tuple[Row, Scored]]] = {source: {} for source in audited}
-        self.cut_short: set[str] = set()
+        self.cut_short: dict[str, str] = {}
         self._before: dict[str, Any] = {}
 
     def _since(self, name: str) -> Any:
         first, *rest = (getattr(self.scorers[source], name) for source in self.sent)
         return sum(rest, first) - self._before.get(name, first - first)
+
+    def begin(self) -> None:
+        """Count from now on, unless the count has begun."""
+        self._before = self._before or {name: self._since(name) for name in ("calls", "seconds", "unscored")}
 
     @property
     def calls(self) -> int:
@@ -178,7 +186,7 @@ class Rounds:
                     asked[name] = running[name].send(reply)
                 except StopIteration as stop:
                     results[name] = stop.value
-            self._before = self._before or {name: self._since(name) for name in ("calls", "seconds", "unscored")}
+            self.begin()
             together = {}
             for source in self.scorers:
                 asks = [ask for own in asked.values() for ask in own if ask.source == source and not ask.nonce]
@@ -193,8 +201,8 @@ class Rounds:
                     else [next(together[ask.source]) for _ in ask.rows]
                     for ask in own
                 ]
-                if any(score.reason == "unasked" for reply in replies[name] for score in reply):
-                    self.cut_short.add(name)
+                for score in (score for reply in replies[name] for score in reply if score.reason == "unasked"):
+                    self.cut_short[name] = score.detail
         return {name: Outcome((own,)) if isinstance(own, Finding) else own for name, own in results.items()}
 
     def _score(self, source: str, rows: Sequence[Row], **how: Any) -> list[Scored]:

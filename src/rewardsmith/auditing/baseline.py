@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.equivalence.keys import committed, equivalent, key_kind
@@ -18,6 +18,7 @@ from rewardsmith.data.keys import Answers
 from rewardsmith.data.rows import has_text
 from rewardsmith.scoring.work import Scored
 
+T = TypeVar("T")
 PROBED = 8  # items on which answer formats are tried
 CONDUCT_ROWS = 16  # rows scored repeatedly
 LEAST_OF_SPREAD = 0.05  # of the spread over formats, which right minus wrong must exceed in a verifier
@@ -47,6 +48,52 @@ class Item:
     def accepts(self, text: str) -> bool:
         """Return whether a text is one of the further accepted answers."""
         return any(text.strip().casefold() == own.strip().casefold() or equivalent(text, own) for own in self.others)
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The wrong answers nearest to the key and farthest from it."""
+        return tuple(dict.fromkeys((self.wrongs[0], self.wrongs[-1])))
+
+
+class Sizes(NamedTuple):
+    """How many calls the parts of an audit may take.
+
+    items: prompts. tried: of them, those on which each variant of a question is tried at first; None is all.
+    others: calls at first of a question about keys. probed: items on which answer formats are tried.
+    conduct: rows scored repeatedly.
+    """
+
+    items: int
+    tried: int | None = None
+    others: int | None = None
+    probed: int = PROBED
+    conduct: int = CONDUCT_ROWS
+
+
+ALL = Sizes(0)
+MOST_ITEMS, MOST_IN_FULL, TRIED, OTHERS = 256, 64, 32, 512
+USUAL_BUDGET = 15_000
+SEARCH_SHARE, CLOSER_SHARE = 0.1, 0.2
+"""Shares of a large budget for the search and for closer looks; a budget of 400 calls has none for them."""
+CALLS_IN_FULL, CALLS_IN_TURN = 240, 25
+"""Calls per prompt that gets every variant, or one of each question."""
+
+
+def sizes_of(budget: int, n_rows: float) -> Sizes:
+    """Return the sizes of an audit with a budget of calls and so many rows.
+
+    Each variant is tried on every prompt, if the budget allows that for all of at most 64 prompts. Else there are as
+    many prompts, up to 256, as get one variant of every question in turn.
+    """
+    if n_rows <= MOST_IN_FULL and n_rows * CALLS_IN_FULL <= budget * (1 - SEARCH_SHARE):
+        return Sizes(int(n_rows))
+    probed = min(max(budget // 400, 1), PROBED)
+    kept = (SEARCH_SHARE + CLOSER_SHARE) * min(max((budget - 400) / 2600, 0.0), 1.0)
+    left = budget * (1 - kept) - 50 - 65 * (probed - 1)  # formats, conduct and odd input
+    items = max(1, int(min(n_rows, MOST_ITEMS, left / CALLS_IN_TURN)))
+    part = min(1.0, budget / USUAL_BUDGET)
+    others = items if budget < 5000 else int(OTHERS * part)
+    return Sizes(items, int(TRIED * part), others, probed, min(CONDUCT_ROWS, 3 * probed))
 
 
 class Conduct(NamedTuple):
@@ -84,6 +131,7 @@ class Baseline:
     formatted: score of the best format less that of a bare answer, in reward units.
     noise: largest difference between two scores of one row, in reward units.
     alpha: the error level per question.
+    sizes: of the audit.
     """
 
     items: tuple[Item, ...]
@@ -100,6 +148,7 @@ class Baseline:
     rollouts: tuple[Row, ...] = ()
     learned: bool = False
     no_key: str = ""
+    sizes: Sizes = ALL
 
     def gain(self, item: Item, reward: float, *, over: float | None = None) -> float:
         """Return the reward above the item's level (or `over`), in units of the item, less what noise explains."""
@@ -143,21 +192,21 @@ class Baseline:
 
 
 def build_baseline(
-    rows: Sequence[Row], *, rng: random.Random, size: int, alpha: float, reads_answers: bool
+    rows: Sequence[Row], *, rng: random.Random, size: int | Sizes, alpha: float, reads_answers: bool
 ) -> Building[Baseline]:
     """Find the answer format that the reward reads, then score honest right and wrong answers in it.
 
     Args:
         rows: at least one; if any have an `answer`, only these are used.
-        size: how many rows become items.
+        size: how many rows become items, or the sizes of all parts.
         alpha: the error level per question, for the probes.
         reads_answers: whether the reward is known to read a reference answer.
     """
-    found = _keyed(rows)
-    items = _items(found or rows, rng=rng, size=size)
-    learned = [] if found else _learned(rows, rng=rng, size=size)
-    items, keyed = learned or items, bool(found or learned)
-    probed = items[:PROBED]
+    sizes = Sizes(size) if isinstance(size, int) else size
+    found = keyed_rows(rows)
+    items, learned = items_of(rows, found, rng=rng, size=sizes.items)
+    keyed = bool(found or learned)
+    probed = items[: sizes.probed]
     formats = [*ANSWER_FORMATS, *given_formats(found or rows)]
     asked = [Ask([item.row.with_completion(answer_format.wrap(text)) for item in probed for text in _trio(item)])
              for answer_format in formats]  # fmt: skip
@@ -165,7 +214,7 @@ def build_baseline(
     means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}
     accepted = _best(means, keyed=keyed)
     repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in _trio(item))
-    conduct = yield from score_repeatedly(repeated[:CONDUCT_ROWS], scores[formats.index(accepted[0])])
+    conduct = yield from score_repeatedly(repeated[: sizes.conduct], scores[formats.index(accepted[0])])
     noise = conduct.largest_difference()
     known = [pair.right for pair in means.values() if pair.right is not None]
     spread = max(known) - min(known) if known else 0.0
@@ -177,7 +226,7 @@ def build_baseline(
     formatted = 0.0 if bare is None else max(known) - bare
     no_key = _why_no_key(rows) if not keyed and (reads_answers or formatted <= noise) else ""
     # Score each item's key and wrong answers in that format; leave out items without a level.
-    texts = [(item.key, *item.wrongs) for item in items]
+    texts = [(item.key, *(item.wrongs if sizes.tried is None else item.ends)) for item in items]
     scores = yield [
         Ask([item.row.with_completion(accepted[0].wrap(text)) for text in own])
         for item, own in zip(items, texts, strict=True)
@@ -209,6 +258,7 @@ def build_baseline(
         rollouts=tuple(row for row in rows if has_text(row.completion)),
         learned=bool(learned),
         no_key=no_key,
+        sizes=sizes,
     )
 
 
@@ -222,7 +272,20 @@ def _why_no_key(rows: Sequence[Row]) -> str:
     return f"the ground truth is {found.why}; {todo}"
 
 
-def _keyed(rows: Sequence[Row]) -> list[Row]:
+def items_of(
+    rows: Sequence[Row], found: Sequence[Row], *, rng: random.Random, size: int
+) -> tuple[list[Item], list[Item]]:
+    """Return the items of an audit, and those among them whose keys were learned: all or none.
+
+    Args:
+        found: the rows with a reference answer.
+    """
+    items = _items(found or rows, rng=rng, size=size)
+    learned = [] if found else _learned(rows, rng=rng, size=size)
+    return learned or items, learned
+
+
+def keyed_rows(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with a reference answer that can be read, if need be with the help of right completions."""
     return [row for row in rows if row.answer and row.answer.strip()] or rows_with_field(rows)
 
@@ -257,6 +320,18 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
 def _trio(item: Item) -> tuple[str, str, str]:
     """Return the key, a wrong answer near it and one far from it; a faulty reward may accept either."""
     return item.key, item.wrongs[0], item.wrongs[-1]
+
+
+def in_turn(rows: Sequence[Sequence[T]], most: int | None) -> list[T]:
+    """Return all entries of all rows in order, or the first `most` if each row gives one in turn.
+
+    >>> in_turn(["ab", "cd"], None), in_turn(["ab", "cd"], 3)
+    (['a', 'b', 'c', 'd'], ['a', 'd', 'b'])
+    """
+    if most is None:
+        return [entry for own in rows for entry in own]
+    rounds = range(max(map(len, rows), default=0))
+    return [own[(place + k) % len(own)] for k in rounds for place, own in enumerate(rows) if k < len(own)][:most]
 
 
 class _Means(NamedTuple):

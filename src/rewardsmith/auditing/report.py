@@ -50,6 +50,14 @@ class Rate(NamedTuple):
     bound: float | None = None
 
 
+class Estimate(NamedTuple):
+    """What an audit was expected to take before it began; money is None without a price of a call."""
+
+    calls: int
+    seconds: float
+    money: float | None = None
+
+
 class Bin(NamedTuple):
     """Pairs of similar stated probability: the mean of it, and the share of them that is right.
 
@@ -148,6 +156,7 @@ class Report:
     reliability: share right by stated probability, upward, if the reward states probabilities.
     unscored: reason → count, over all rows sent.
     calls, seconds: rows scored, and time inside the reward.
+    estimate: the calls and seconds expected at the start, if it was asked for; it does not count for equality.
     provenance: the origin of the report, None if unknown; it does not count for equality.
     """
 
@@ -168,6 +177,7 @@ class Report:
     reads: tuple[str, ...] = ()
     provenance: Provenance | None = field(default=None, compare=False)
     not_judged: str = ""
+    estimate: Estimate | None = field(default=None, compare=False)
 
     @property
     def escapable(self) -> float | None:
@@ -241,6 +251,7 @@ class Report:
             "levels": {name: list(values) for name, values in self.levels.items()},
             **({"curves": [curve.as_json() for curve in self.curves]} if self.curves else {}),
             **({"reliability": [b._asdict() for b in self.reliability]} if self.reliability else {}),
+            **({"estimate": self.estimate._asdict()} if self.estimate else {}),
             **({"provenance": self.provenance._asdict()} if self.provenance else {}),
         }
 

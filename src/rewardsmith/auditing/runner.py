@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from rewardsmith.auditing.asking import Outcome, Rounds, Subject, rows_within
 from rewardsmith.auditing.probes.conduct import failures
 from rewardsmith.auditing.provenance import provenance_of, recorded
 from rewardsmith.auditing.remedies import remedies_in, setting_of
-from rewardsmith.auditing.report import Check, Report, ranked
+from rewardsmith.auditing.report import Check, Estimate, Report, ranked
 from rewardsmith.auditing.source_baseline import grouped
 from rewardsmith.auditing.step_baseline import Total
 from rewardsmith.auditing.subjects.answers import answers
@@ -24,13 +25,15 @@ from rewardsmith.auditing.subjects.steps import is_process, steps
 from rewardsmith.data import PreferenceRow, Row, Rows
 from rewardsmith.data.readers import read_rows_or_pairs
 from rewardsmith.data.records import ReadOptions
-from rewardsmith.data.rows import as_rows
+from rewardsmith.data.rows import as_rows, has_text
 from rewardsmith.errors import RowsError
 from rewardsmith.measures.intervals import family_alpha
 from rewardsmith.scoring import Scorer, SourceSet, Target, as_sources, as_target
 from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.progress import Bar
+from rewardsmith.scoring.speed import measure
+from rewardsmith.scoring.work import SPENT
 
 MOST_TIMEOUTS = 5
 """After this many timeouts no further row is sent, and the timeouts are reported as a finding."""
@@ -53,6 +56,9 @@ def audit(
     progress: bool = False,
     aggregate: str | Total | None = None,
     threshold: float | None = None,
+    max_calls: int | None = None,
+    price: float | None = None,
+    announce: Callable[[Estimate], None] | None = None,
     **reading: Unpack[ReadOptions],
 ) -> Report:
     """Audit one reward, or several sources that are summed, with every probe that applies.
@@ -66,12 +72,16 @@ def audit(
         rows: prompts, with `answer` for verifiers, or preference pairs, or what `read_rows_or_pairs` reads: mappings, a
             `datasets.Dataset`, a file's name. None if the target has its own.
         pool, gold: with pairs, completions for best-of-n, and the reward that gives their true quality.
-        budget: about how many completions to score; it sets the number of prompts (4 to 64) or pairs. Given completions
-            are scored on top of it.
+        budget: about how many completions to score; it sets the number of prompts (up to 256) or pairs. Given
+            completions are scored on top of it.
+        max_calls: completions sent at most, also given ones. The questions are asked on fewer rows if need be.
+        price: money per call, for the estimate.
+        announce: is called with the estimate of calls and seconds before the first full round. The report has it too.
         workers: processes that score; 0 scores in this process, without a hard time limit. None is 1, but 0 for a
             reward model, which every worker would have to load again.
         timeout: seconds per row; None is 30, and no limit for a reward model or a judge.
-        concurrency: rows that an async reward works on at once, unless the reward sets it.
+        concurrency: rows that an async reward works on at once, unless the reward sets it; on prompts also the threads
+            of a sync reward that waits for a server.
         memory: bytes of address space per worker process; None sets no limit.
         seed: of the choice of rows and wrong answers; the same seed asks the same questions.
         out: a folder for the journal; a killed audit resumes from it and repeats at most the rows in flight.
@@ -102,7 +112,10 @@ def audit(
     if workers is None:
         workers = 0 if is_model(reward) else 1
     options: dict[str, Any] = {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
-    job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, **options}
+    job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, "max_calls": max_calls, **options}
+    budget = budget if max_calls is None else min(budget, max_calls)
+    if max_calls is None and given is not None:  # questions about a given completion send it a few times
+        job["max_calls"] = budget + 8 * sum(isinstance(row, Row) and has_text(row.completion) for row in given)
     if preferences := [row for row in given or () if isinstance(row, PreferenceRow)]:
         if len(preferences) < len(given or ()):
             raise RowsError(
@@ -130,7 +143,7 @@ def audit(
             subject = steps(whole, rows or (), budget=budget, seed=seed, **use)
         else:
             subject = answers(whole, rows, budget=budget, seed=seed)
-    return run(subject, header=header, **job)
+    return run(subject, header=header, price=price, announce=announce, **job)
 
 
 @recorded
@@ -148,6 +161,7 @@ def audit_pairs(
     seed: int = 0,
     out: Path | None = None,
     progress: bool = False,
+    max_calls: int | None = None,
 ) -> Report:
     """Audit a reward on preference pairs: a reward model, an ensemble, or any reward.
 
@@ -159,8 +173,8 @@ def audit_pairs(
         gold: a reward that gives the true quality of the pool's completions; their column `gold` if None.
         most_pairs: pairs drawn by `seed`, equally from every `source`, with prompts kept whole. Probes without edits,
             such as that of wrong labels, use up to 10 times as many.
-        workers, concurrency, memory, seed, out, progress: as in `audit`; 0 workers score in this process, so that a
-            model loads once.
+        workers, concurrency, memory, seed, out, progress, max_calls: as in `audit`; 0 workers score in this process, so
+            that a model loads once.
         timeout: seconds per batch, as in `Scorer`; with 0 workers it limits async rewards only.
 
     Raises:
@@ -168,29 +182,62 @@ def audit_pairs(
         TargetError: the target is not a single reward, or needs a column that the rows lack.
     """
     subject = pairs(target, rows, pool=pool, gold=gold, most_pairs=most_pairs, seed=seed)
-    job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress}
+    job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, "max_calls": max_calls}
     job |= {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
     return run(subject, header={"most_pairs": most_pairs}, **job)
 
 
+def _begun(
+    subject: Subject,
+    rounds: Rounds,
+    alpha: float,
+    max_calls: int | None,
+    price: float | None,
+    announce: Callable[[Estimate], None] | None,
+) -> Estimate | None:
+    """Measure the reward's speed, and return and announce what the audit will take, if anybody asks."""
+    if subject.begin is None:
+        return None
+    first = subject.begin(rounds.scorers)
+    rounds.begin()
+    speed = measure(rounds.scorers[""], first)
+    if subject.expect is None or (price is None and announce is None):
+        return None
+    calls = int(min(subject.expect(rounds.scorers, alpha), math.inf if max_calls is None else max_calls))
+    estimate = Estimate(calls, calls * speed.seconds / speed.at_once, None if price is None else calls * price)
+    if announce is not None:
+        announce(estimate)
+    return estimate
+
+
 def run(
-    subject: Subject, *, seed: int, header: Mapping[str, Any], out: Path | None, progress: bool, **options: Any
+    subject: Subject,
+    *,
+    seed: int,
+    header: Mapping[str, Any],
+    out: Path | None,
+    progress: bool,
+    max_calls: int | None = None,
+    price: float | None = None,
+    announce: Callable[[Estimate], None] | None = None,
+    **options: Any,
 ) -> Report:
     """Score the subject's baseline, run its probes together, and return the report.
 
     Args:
         header: identifies the job's journals, with the seed.
+        max_calls, price, announce: as in `audit`. Several sources share the calls equally.
         options: for `Scorer`.
     """
     digests = {source: source_digest(target) for source, target in subject.targets.items()}
     alpha = family_alpha(subject.n_questions)
-    several = len(subject.targets) > 1
     files = {
-        source: f"-{place}-{re.sub(r'[^A-Za-z0-9_-]+', '_', source)[:40]}" if source or several else ""
+        source: f"-{place}-{re.sub(r'[^A-Za-z0-9_-]+', '_', source)[:40]}" if source or len(subject.targets) > 1 else ""
         for place, source in enumerate(subject.targets)
     } | {source: f"-{source}" for source in subject.references}
     options |= {"journal_header": {"seed": seed, **header}, "most_timeouts": MOST_TIMEOUTS}
     options["progress"] = Bar() if progress else False
+    options["most_calls"] = None if max_calls is None else max_calls // len({**subject.targets, **subject.references})
     with ExitStack() as opened:
         scorers = {
             source: opened.enter_context(
@@ -199,6 +246,7 @@ def run(
             for source, target in {**subject.targets, **subject.references}.items()
         }
         rounds = Rounds(scorers, references=subject.references)
+        estimate = _begun(subject, rounds, alpha, max_calls, price, announce)
         prepared = rounds.run(subject.prepare(scorers, alpha))
         questions = [] if prepared.nothing else prepared.questions
         outcomes = rounds.run_all({probe.name: probe.ask(baseline) for probe, baseline in questions})
@@ -227,7 +275,9 @@ def run(
         own = [finding for finding in faults if finding.probe in names]
         note = outcome.not_run
         if not outcome.findings and probe.name in rounds.cut_short:
-            note = note or "the audit stopped after too many timeouts"
+            spent = rounds.cut_short[probe.name] == SPENT.detail
+            if not (spent and outcome.n):  # a question that was asked on fewer rows has a weaker bound
+                note = note or ("the calls were spent" if spent else "the audit stopped after too many timeouts")
         if note and probe.name not in {finding.probe for finding in own}:
             checks.append(Check(probe.name, probe.question, "not run", note, applies=outcome.applies))
         else:
@@ -257,4 +307,5 @@ def run(
         seconds=rounds.seconds,
         provenance=provenance_of(subject.targets, subject.rows, digests),
         not_judged=not_judged,
+        estimate=estimate,
     )

@@ -13,6 +13,7 @@ from rewardsmith.cli import shell
 
 if TYPE_CHECKING:
     from rewardsmith.auditing.finding import Severity
+    from rewardsmith.auditing.report import Estimate
 
 TargetName = Annotated[
     str,
@@ -38,6 +39,13 @@ Gold = Annotated[str | None, typer.Option(help="With --pool: the reward that giv
 Out = Annotated[Path | None, typer.Option(help="Folder for report.json and report.html; also lets a run resume.")]
 Junit = Annotated[Path | None, typer.Option(help="File for the result as JUnit XML, one test case per question.")]
 Budget = Annotated[int, typer.Option(min=1, help="Approximate number of completions to score.")]
+MaxCalls = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Largest number of completions to score; 400 find flaws on 20 % of rows.", show_default=""
+    ),
+]
+Price = Annotated[float | None, typer.Option(min=0.0, help="Money per call, for the estimate.", show_default="")]
 Aggregate = Annotated[
     str | None,
     typer.Option(
@@ -60,6 +68,8 @@ def audit_command(
     junit: Junit = None,
     fail_on: shell.FailOn = "medium",
     budget: Budget = 15_000,
+    max_calls: MaxCalls = None,
+    price: Price = None,
     pool: Pool = None,
     gold: Gold = None,
     workers: shell.Workers = None,
@@ -114,7 +124,8 @@ def audit_command(
             options: dict[str, Any] = {} if pool is None else {"pool": read_rows(pool)}
             options |= {} if gold is None else {"gold": load_target(gold)}
             report = shell.as_typed(audit(
-                loaded, given, budget=budget, workers=workers, timeout=timeout, seed=seed, out=out,
+                loaded, given, budget=budget, max_calls=max_calls, price=price, announce=_announce,
+                workers=workers, timeout=timeout, seed=seed, out=out,
                 aggregate=aggregate, threshold=threshold, concurrency=concurrency,
                 memory=shell.gibibytes(memory), progress=sys.stderr.isatty(), **options, **reading,
             ))  # fmt: skip
@@ -136,6 +147,13 @@ def audit_command(
             saved = f"Report: {paths.html} and {paths.json}" if paths else "Add --out DIR for the report with its rows."
             typer.echo(saved)
     raise typer.Exit({"clean": 0, "findings": 1, "not judged": 3}[report.verdict(floor)])
+
+
+def _announce(estimate: Estimate) -> None:
+    from rewardsmith.auditing.render.wording import duration
+
+    money = "" if estimate.money is None else f", {estimate.money:.4g} of money"
+    typer.echo(f"Estimate: {estimate.calls:,} calls, {duration(estimate.seconds)}{money}.", err=True)
 
 
 def _journals(out: Path | None) -> dict[Path, float]:

@@ -104,6 +104,25 @@ def wilson_interval(successes: float, n: float, *, alpha: float = 0.05) -> tuple
     return low, high
 
 
+def most_share(hits: float, n: float, *, alpha: float = 0.05) -> float:
+    """Return the upper end of the one-sided exact interval of a share; without hits it is 1 − α^(1/n).
+
+        the p at which P(X ≤ hits) = α,   X binomial with n and p
+
+    Clopper and Pearson 1934. It answers which share could have escaped. n = 0 gives 1.
+
+    >>> round(most_share(0, 14), 3), most_share(3, 3)
+    (0.193, 1.0)
+    """
+    if hits >= n:
+        return 1.0
+    if hits == 0:
+        return float(1 - alpha ** (1 / n))
+    from scipy.special import betaincinv
+
+    return float(betaincinv(hits + 1, n - hits, 1 - alpha))
+
+
 def share_right(
     right: Sequence[float | None], clusters: Sequence[Hashable] | None = None, *, alpha: float = 0.05
 ) -> Share:

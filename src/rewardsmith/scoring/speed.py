@@ -13,6 +13,7 @@ from rewardsmith.scoring.work import Scored
 
 TRIED = 10
 """Rows on which a reward's speed is measured."""
+MOST_TRIED = 4 * TRIED
 SLOW, MOST_BUSY = 0.02, 0.25
 """A call waits if it takes this many seconds, of which the processor works at most this share."""
 
@@ -35,7 +36,7 @@ def measure(scorer: Scorer, rows: Sequence[Row]) -> Speed:
     many, the reward is random and threads are not the reason, else it keeps one call at a time. A resumed job decides
     as before.
     """
-    rows, rest = rows[:TRIED], rows[TRIED : 4 * TRIED]
+    rows, rest = rows[:TRIED], rows[TRIED:MOST_TRIED]
     reward = scorer.target.reward
     # Rows of one batch may influence each other, so those of a batched reward are sent again with their batch.
     nonce, size = ("" if scorer.caller.row is not None else "speed"), (None if is_model(reward) else 1)

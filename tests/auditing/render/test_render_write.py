@@ -11,7 +11,7 @@ from report_samples import EMPTY, clean_report, curved_report, flawed_report
 
 from rewardsmith.auditing.finding import Example
 from rewardsmith.auditing.render.write import report_schema, strict_json, write_report
-from rewardsmith.auditing.report import SCHEMA
+from rewardsmith.auditing.report import SCHEMA, Estimate
 
 
 def refuse_constant(name: str) -> None:
@@ -28,9 +28,9 @@ def test_a_report_fits_the_published_schema(report, floor):
 
 def test_the_schema_names_every_field_and_the_version():
     fields = report_schema()["$defs"]["report"]
-    whole = replace(curved_report(), provenance=flawed_report().provenance)
+    whole = replace(curved_report(), provenance=flawed_report().provenance, estimate=Estimate(392, 9.8, 0.784))
     assert set(fields["required"]) == set(clean_report().as_json())
-    optional = {"curves", "reliability", "provenance"}
+    optional = {"curves", "reliability", "provenance", "estimate"}
     assert set(fields["properties"]) == {*fields["required"], *optional} == set(whole.as_json())
     finding = report_schema()["$defs"]["finding"]
     assert set(finding["properties"]) == set(finding["required"]) == set(EMPTY.as_json())

@@ -59,7 +59,9 @@ Changed = list[tuple[Row, float | None, float | None]]
 
 def odd_completions(baseline: Baseline) -> Asking:
     """Send odd completions; `failures` reports those that break the reward."""
-    yield [Ask([item.row.with_completion(text) for text in ODD_COMPLETIONS for item in baseline.items[:ODD]])]
+    items = baseline.items[: min(ODD, baseline.sizes.probed)]
+    texts = ODD_COMPLETIONS if baseline.sizes.probed > 1 else ODD_COMPLETIONS[::2]
+    yield [Ask([item.row.with_completion(text) for text in texts for item in items])]
     return Outcome()
 
 
@@ -145,7 +147,7 @@ def _honest(baseline: Baseline) -> list[tuple[Row, float | None]]:
     wrap = baseline.answer_format.wrap
     return [
         (item.row.with_completion(wrap(text)), score)
-        for item in baseline.items
+        for item in baseline.items[: None if baseline.sizes.others is None else baseline.sizes.others // 8 or 1]
         for text, score in ((item.key, item.right), *zip(item.wrongs[:1], item.wrong_scores[:1], strict=False))
     ]
 
@@ -194,15 +196,15 @@ def prompt_cache(baseline: Baseline) -> Building[Answer]:
         return Outcome()
     if not baseline.keyed:
         return Outcome(not_run="the rows have no reference answers", applies=bool(baseline.blind))
-    pairs = []
+    pairs, n_items = [], min(CACHED, baseline.sizes.probed, len(baseline.items))
     for number, answer_format in enumerate(ANSWER_FORMATS):
-        for item in baseline.items[:CACHED]:
+        for item in baseline.items[:n_items]:
             texts = [answer_format.wrap(text) for text in (item.key, item.wrongs[0])]
             for turn, own in enumerate((texts, texts[::-1])):
                 row = _asked_anew(item.row, 2 * number + turn + 1)
                 pairs.append([row.with_completion(text) for text in own])
     scores = yield [Ask(rows, nonce="cache", whole=True) for rows in pairs]
-    per_format = 2 * CACHED if len(baseline.items) >= CACHED else 2 * len(baseline.items)
+    per_format = 2 * n_items
     for start in range(0, len(scores), per_format):
         calls = [[score.reward for score in call] for call in scores[start : start + per_format]]
         kept = all(call[0] is not None and call[0] == call[1] for call in calls)
@@ -263,7 +265,8 @@ def _inconstant(
 def mutation(baseline: Baseline) -> Building[Answer]:
     """Compare inputs before and after the call; a change corrupts what the trainer sees next."""
     texts = ("  The Answer IS:\n\n<answer> \\boxed{{{key}}}. </answer>  \n", "\t{key},000.50 %  ", "**{key}**\r\n\r\n")
-    tidy = [item.row.with_completion(text.format(key=item.key)) for item in baseline.items[:2] for text in texts]
+    items = baseline.items[: min(2, baseline.sizes.probed)]
+    tidy = [item.row.with_completion(text.format(key=item.key)) for item in items for text in texts]
     rows = [*baseline.conduct.rows[:4], *tidy]
     (scores,) = yield [Ask(rows, nonce="mutation", whole=True, check_mutation=True)]
     mutated = [row for row, score in zip(rows, scores, strict=True) if score.mutated]

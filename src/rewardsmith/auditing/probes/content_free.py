@@ -20,7 +20,6 @@ from rewardsmith.auditing.texts import SHELLS
 from rewardsmith.auditing.trials import (
     Judged,
     Variant,
-    VariantProbe,
     capitalized,
     conclude,
     milder,
@@ -28,6 +27,7 @@ from rewardsmith.auditing.trials import (
     share_of,
     variant,
 )
+from rewardsmith.auditing.variant_probe import VariantProbe
 from rewardsmith.data import MASTER_KEYS
 
 GATE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.baseline import Baseline, Item
+from rewardsmith.auditing.baseline import Baseline, Item, in_turn
 from rewardsmith.auditing.equivalence.keys import equivalent
 from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.finding import Severity, finding_of
@@ -25,7 +25,7 @@ from rewardsmith.auditing.trials import (
     variant,
     why_mild,
 )
-from rewardsmith.measures.intervals import share_right
+from rewardsmith.measures.intervals import most_share, share_right
 
 ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})
 """Kinds of keys with only one right value; for others a neighbor may be a second solution."""
@@ -67,7 +67,7 @@ def answer_key(baseline: Baseline) -> Asking:
 
         share = share_right([refused(item) for item in known], range(len(known)), alpha=baseline.alpha)
         if share.low <= LEAST_SHARE:
-            return Outcome(n=share.n, bound=share.high)
+            return Outcome(n=share.n, bound=most_share(share.value * share.n, share.n))
         severity = milder("high", severity_of(share.low, 1.0))
         message = (
             f"The answer key is refused on {share.value:.0%} of {share.n} rows, in the format in which the others are "
@@ -99,8 +99,10 @@ def constant_answer(baseline: Baseline) -> Asking:
 
         return write
 
-    known = [item for item in baseline.items if item.right is not None]
-    constants = list({item.key: item for item in known}.values())[:MOST_CONSTANTS]
+    most = baseline.sizes.others
+    known = [item for item in baseline.items if item.right is not None][:most]
+    n_constants = MOST_CONSTANTS if most is None else max(1, min(MOST_CONSTANTS, most // max(len(known), 1)))
+    constants = list({item.key: item for item in known}.values())[:n_constants]
     variants = [variant(f"the constant “{constant.key[:40]}”", to_others(constant)) for constant in constants]
     tried = yield from send(variants, cases_of(baseline, known), fewest=0)
     in_full, judged = _in_full(baseline), list[Judged]()
@@ -131,17 +133,20 @@ def near_miss(baseline: Baseline) -> Asking:
 
     These are the baseline's wrong answers, and an integer key plus 1, minus 1 and plus a tenth.
     """
-    keys, tries = {item.key for item in baseline.items}, []
+    keys, tries = {item.key for item in baseline.items}, list[list[tuple[Item, str]]]()
+    most = baseline.sizes.others
     for item in baseline.items:
         number, shifted = read_number(item.key), []
         if number is not None and number.value.denominator == 1 and item.key.lstrip("-").isdigit():
             value = int(number.value)
             shifted = [str(other) for other in dict.fromkeys((value + 1, value - 1, value + max(2, abs(value) // 10)))]
         if item.right is not None:
-            near = (text for text in (*item.wrongs, *shifted) if not item.accepts(text))
-            tries += [(item, text) for text in near if text not in keys]
-    what = "A wrong value near the key"
-    return (yield from _neighbors(baseline, "near_miss", "near misses", what, tries, []))
+            # On a small budget only those that the baseline has scored.
+            few = most is not None and most <= len(baseline.items)
+            near = (text for text in (item.ends if few else (*item.wrongs, *shifted)) if not item.accepts(text))
+            tries.append([(item, text) for text in near if text not in keys])
+    what, laid = "A wrong value near the key", in_turn(tries, most)
+    return (yield from _neighbors(baseline, "near_miss", "near misses", what, laid, []))
 
 
 def other_answer(baseline: Baseline) -> Asking:
@@ -150,7 +155,7 @@ def other_answer(baseline: Baseline) -> Asking:
     One further call gives each item its neighbor's key, so that every answer is right for another row.
     """
     known, keys = [item for item in baseline.items if item.right is not None], {item.key for item in baseline.items}
-    tries = [(item, text) for item in known for text in item.wrongs if text in keys]
+    tries = in_turn([[(i, text) for text in i.wrongs if text in keys] for i in known], baseline.sizes.others)
     certain = ONE_RIGHT_VALUE - {"word"}
     swapped = [
         (item, other.key)
@@ -175,7 +180,7 @@ def _neighbors(
 ) -> Asking:
     if not baseline.verifier:
         return unaskable(baseline)
-    swapped = swapped[:MOST_SWAPPED]
+    swapped = swapped[: min(MOST_SWAPPED, baseline.sizes.conduct)]
     asked = [
         [i.row.with_completion(baseline.answer_format.wrap(text)) for i, text in pairs] for pairs in (tries, swapped)
     ]

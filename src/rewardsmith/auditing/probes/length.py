@@ -10,7 +10,8 @@ from rewardsmith.auditing.edits import counterfactual, edit, only, suits
 from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
 from rewardsmith.auditing.probes.writers import after, appended, before, echo_after, honest
-from rewardsmith.auditing.trials import Variant, VariantProbe, Way, variant
+from rewardsmith.auditing.trials import Variant, Way, variant
+from rewardsmith.auditing.variant_probe import VariantProbe
 from rewardsmith.data import split_sentences
 
 FILLER = "Let me restate the problem and think about it once more from the beginning. "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.baseline import Baseline, Item
+from rewardsmith.auditing.baseline import Baseline, Item, in_turn
 from rewardsmith.auditing.equivalence.keys import key_kind
 from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
 from rewardsmith.auditing.finding import Severity, finding_of
@@ -37,7 +37,9 @@ def strictness(baseline: Baseline) -> Asking:
         reason = "the answers were learned from completions, so their equal forms are not known"
         return Outcome(not_run=reason, applies=False)
     accepted = [i for i in baseline.items if i.right is not None and baseline.gain(i, i.right) > 0.5]
-    cases = [(item, form) for item in accepted for form in spellings_of(item.key)[:MOST_SPELLINGS]]
+    forms = [[(item, form) for form in spellings_of(item.key)[:MOST_SPELLINGS]] for item in accepted]
+    most = baseline.sizes.others
+    cases = in_turn(forms, most if most is None or most > len(baseline.items) else most // 2)
     if not cases:
         return Outcome(not_run="the keys have no other spelling that is provably equal", applies=False)
     (scores,) = yield [Ask([item.row.with_completion(baseline.answer_format.wrap(form.text)) for item, form in cases])]

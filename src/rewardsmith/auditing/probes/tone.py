@@ -10,7 +10,8 @@ from rewardsmith.auditing.edits import as_given, counterfactual, edit
 from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.probes.confidence import HIGH, LOW, restate, scale_of
 from rewardsmith.auditing.probes.writers import alone, appended, honest, neutral, phrased
-from rewardsmith.auditing.trials import Variant, VariantProbe, Way, variant
+from rewardsmith.auditing.trials import Variant, Way, variant
+from rewardsmith.auditing.variant_probe import VariantProbe
 from rewardsmith.data import Row, parse_confidence, strip_confidence
 from rewardsmith.data.confidence import CONFIDENCE_TEMPLATES
 

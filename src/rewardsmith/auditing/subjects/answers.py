@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows_within
-from rewardsmith.auditing.baseline import build_baseline
+from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject
+from rewardsmith.auditing.baseline import MOST_ITEMS, SEARCH_SHARE, build_baseline, sizes_of
 from rewardsmith.auditing.causes import grouped
 from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
+from rewardsmith.auditing.forecast import calls_of, first_rows
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.commitment import UNCOMMITTED
 from rewardsmith.auditing.probes.escape import escape
@@ -20,16 +21,13 @@ from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.probes.search import search
 from rewardsmith.auditing.probes.strictness import strictness
 from rewardsmith.auditing.source_texts import texts_in
-from rewardsmith.auditing.trigger_proposals import proposer_of
+from rewardsmith.auditing.trigger_proposals import TriggerProposer, proposer_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target
 from rewardsmith.scoring.loading import target_rows
 from rewardsmith.scoring.score_rows import resolve_form
 
-CALLS_PER_ITEM = 200
-"""About how many completions a full audit sends per prompt, without the search."""
-SEARCH_SHARE = 0.15  # of the budget
 N_QUESTIONS = 200
 PROBES: tuple[Probe, ...] = (
     Probe("answer_key", "Is the answer key accepted?", keys.answer_key),
@@ -85,24 +83,34 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     Raises:
         RowsError: there are no rows.
     """
-    size = rows_within(budget * (1 - SEARCH_SHARE), calls_per_row=CALLS_PER_ITEM, least=4, most=64)
-    given = rows if rows is not None else target_rows(target, size, seed)
+    given = rows if rows is not None else target_rows(target, sizes_of(budget, MOST_ITEMS).items, seed)
     if not given:
         raise RowsError(f"audit: {target.name} was given no rows. Give at least one, with a `prompt`.")
-    rng = random.Random(seed)
+    rng, sizes = random.Random(seed), sizes_of(budget, len({(row.prompt_text, row.answer) for row in given}))
     texts = texts_in(getattr(target.reward, "function", target.reward))
-    ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), proposer=proposer_of(target), texts=texts)
     question = "Does a search over edits find a wrong completion that is rewarded?"
-    probes = (
-        *PROBES,
-        Probe("keywords", KEYWORDS.question, partial(keywords, texts=texts), essential=False),
-        Probe("search", question, ask, essential=False),
-    )
+
+    def probes_with(rng: random.Random, proposer: TriggerProposer | None) -> tuple[Probe, ...]:
+        ask = partial(search, rng=rng, budget=int(budget * SEARCH_SHARE), proposer=proposer, texts=texts)
+        return (
+            *PROBES,
+            Probe("keywords", KEYWORDS.question, partial(keywords, texts=texts), essential=False),
+            Probe("search", question, ask, essential=False),
+        )
+
+    def begin(scorers: Mapping[str, Scorer]) -> list[Row]:
+        return first_rows(resolve_form(scorers[""], given).rows, rng=random.Random(seed), sizes=sizes)
+
+    def expect(scorers: Mapping[str, Scorer], alpha: float) -> int:
+        formed, rng = resolve_form(scorers[""], given).rows, random.Random(seed)
+        known = reads_answers(target, formed)
+        building = build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
+        return calls_of(building, probes_with(rng, None))
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = resolve_form(scorers[""], given).rows
         known = reads_answers(target, formed)
-        baseline = yield from build_baseline(formed, rng=rng, size=size, alpha=alpha, reads_answers=known)
+        baseline = yield from build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
         right = [item.right for item in baseline.items if item.right is not None]
         column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
         unnamed = f"the reward reads the column `{column}`, which may hold the answer; if it does, name it with "
@@ -112,7 +120,7 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
             kind=baseline.kind,
             n_rows=len(formed),
             honest=baseline.conduct.rows,
-            questions=[(probe, baseline) for probe in probes],
+            questions=[(probe, baseline) for probe in probes_with(rng, proposer_of(target))],
             levels={"right answers": right, "wrong answers": wrongs}
             if baseline.verifier
             else {"honest completions": right},
@@ -123,4 +131,6 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
             grouped=partial(grouped, baseline=baseline),
         )
 
-    return Subject(target.name, target.contract, {"": target}, N_QUESTIONS, prepare, rows=given)
+    return Subject(
+        target.name, target.contract, {"": target}, N_QUESTIONS, prepare, rows=given, begin=begin, expect=expect
+    )
