@@ -92,8 +92,8 @@ def sizes_of(budget: int, n_rows: float) -> Sizes:
     left = budget * (1 - kept) - 50 - 65 * (probed - 1)  # formats, conduct and odd input
     items = max(1, int(min(n_rows, MOST_ITEMS, left / CALLS_IN_TURN)))
     part = min(1.0, budget / USUAL_BUDGET)
-    others = items if budget < 5000 else int(OTHERS * part)
-    return Sizes(items, int(TRIED * part), others, probed, min(CONDUCT_ROWS, 3 * probed))
+    tried, others = (int(TRIED * part), int(OTHERS * part)) if budget >= 5000 else (0, items)
+    return Sizes(items, tried, others, probed, min(CONDUCT_ROWS, 3 * probed))
 
 
 class Conduct(NamedTuple):
