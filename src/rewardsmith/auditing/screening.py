@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -83,8 +84,13 @@ def in_turn(
         asked.update(place.number for place in taken)
     firsts = yield [Ask([place.row(0)]) for place in places]
     known = [(place, reply[0].reward) for place, reply in zip(places, firsts, strict=True)]
+    # A control may score below the level: then the lowest score known bounds it, or nothing.
+    levels = [case.on.level for case in cases]
+    lowest = min([*levels, *(r for _, r in known if r is not None)]) if baseline.verifier else -math.inf
     open_ = [(place, reward) for place, reward in known if reward is not None
-             and probe.gain(baseline, place.case.on, [reward], place.case.on.level) > probe.least_gain]  # fmt: skip
+             and reward > (lowest if place.way.controls else place.case.on.level)
+             and (place.way.controls or
+                  probe.gain(baseline, place.case.on, [reward], place.case.on.level) > probe.least_gain)]  # fmt: skip
     rests = yield [Ask([place.row(k) for k in range(1, place.n)]) for place, _ in open_]
     higher, best = Counter[int](), list[tuple[Variant, Trial]]()
     for (place, reward), reply in zip(open_, rests, strict=True):
