@@ -72,7 +72,7 @@ def test_a_clean_reward_passes_and_findings_and_no_verdict_fail_with_the_report(
     assert outcomes == {
         "test_exact": "PASSED", "test_unused": "PASSED", "test_contains": "FAILED", "test_without_answers": "FAILED"
     }, done.stdout  # fmt: skip
-    assert re.search(r"AssertionError: \d findings, worst: critical contains", said), done.stdout
+    assert re.search(r"AssertionError: \d findings?, (worst: )?critical contains", said), done.stdout
     assert "enumeration" in said
     assert re.search(r"AssertionError: Not judged: .*answer", said), done.stdout
     assert "in assert_clean" not in said  # the traceback ends in the test

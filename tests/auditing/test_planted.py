@@ -48,7 +48,15 @@ def foresees(prompts, completions, steps, **columns):
 
 
 def boxed(completions, answer, **columns):
-    return [float(c.count("boxed") == 1 and f"\\\\boxed{{{a}}}" in c) for c, a in zip(completions, answer)]
+    """The only box holds the number, however it is written."""
+    return [float(is_number("".join(re.findall(r"boxed{(.*)}", c)), a)) for c, a in zip(completions, answer)]
+
+
+def is_number(text, key):
+    try:
+        return float(text.replace(",", "")) == float(key)
+    except ValueError:
+        return False
 
 
 def likes_confidence(completions, answer, **columns):

@@ -17,6 +17,7 @@ from rewardsmith.auditing.probes.padding import FILLERS, INSERTED
 from rewardsmith.auditing.step_baseline import TOTALS, total_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError, TargetError
+from rewardsmith.rewards import exact_number
 from rewardsmith.scoring import as_target, score, steps_of, with_steps
 from rewardsmith.scoring.process import StepScore, process_target, takes_steps
 from rewardsmith.transforms import clip_steps, delta_steps
@@ -175,7 +176,7 @@ def test_steps_come_from_columns_or_from_blank_lines():
 
 def test_an_ordinary_reward_that_reads_a_column_named_steps_stays_one():
     def within_steps(completions, steps, answer):
-        return [float(c == a and s < 9) for c, s, a in zip(completions, steps, answer, strict=True)]
+        return [float(s < 9) * right for s, right in zip(steps, exact_number(completions, answer=answer), strict=True)]
 
     rows = [Row(f"Add {k} and 700.", f"{k + 700}", {"answer": str(k + 700), "steps": 3}) for k in range(611, 631)]
     assert takes_steps(as_target(within_steps))

@@ -34,12 +34,18 @@ def reward(prompt, completion, answer):
     os.write(place, b".")
     os.close(place)
     time.sleep(0.0005)
-    return float(completion == answer)
+    try:
+        return float(float(completion) == float(answer))
+    except ValueError:
+        return 0.0
 '''
 REWARDS = """
 def sound(prompt, completion, answer):
     print("chatter")
-    return float(completion == answer)
+    try:
+        return float(float(completion) == float(answer))
+    except ValueError:
+        return 0.0
 
 def lenient(prompt, completion, answer):
     return float(answer in completion)
@@ -91,8 +97,8 @@ def test_an_edited_helper_gives_new_scores(files):
 
 
 def untimed(record):
-    """A report without the command, and what was measured by the clock: `seconds`, date, and what `latency` found."""
-    kept = {name: value for name, value in record.items() if name != "seconds"}
+    """A report without the command, and what the clock measured: seconds, estimate, date, and what `latency` found."""
+    kept = {name: value for name, value in record.items() if name not in ("seconds", "estimate")}
     kept["provenance"] = {
         name: record["provenance"][name] for name in record["provenance"] if name not in ("command", "date")
     }
@@ -146,7 +152,7 @@ def test_a_killed_audit_resumes_without_scoring_a_recorded_row_again_and_reports
 
     code, _, said = run(*job, "--out", cut, CALLS=files / "calls-again")
     assert (code, calls_of(files / "calls-again")) == (0, 0)
-    assert said.startswith("Found finished, made on 20")
+    assert "\nFound finished, made on 20" in said
     third = json.loads((cut / "report.json").read_text())
     assert third["provenance"].pop("date") >= second["provenance"].pop("date")  # that of the report, which is new
     assert third == second  # a finished audit, asked again, repeats itself to the last digit, times included

@@ -100,7 +100,7 @@ def test_a_reply_without_a_verdict_is_unscored_with_what_it_said(shell, tmp_path
     assert len(server.bodies) == 24
     code, said, _ = shell("audit", [says("I cannot say.")])
     assert code == 3
-    assert "The first: no verdict in the judge's reply 'I cannot say.'" in said
+    assert """first "no verdict in the judge's reply 'I cannot say.'\"""" in said
 
 
 @pytest.mark.slow

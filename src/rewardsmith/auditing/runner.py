@@ -114,8 +114,10 @@ def audit(
     options: dict[str, Any] = {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
     job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, "max_calls": max_calls, **options}
     budget = budget if max_calls is None else min(budget, max_calls)
-    if max_calls is None and given is not None:  # questions about a given completion send it a few times
-        job["max_calls"] = budget + 8 * sum(isinstance(row, Row) and has_text(row.completion) for row in given)
+    prompts = [row for row in given or () if isinstance(row, Row)]
+    if max_calls is None and prompts:  # pairs have no plan of their calls
+        completions = sum(has_text(row.completion) for row in prompts)  # questions about one send it a few times
+        job["max_calls"] = budget + 8 * completions
     if preferences := [row for row in given or () if isinstance(row, PreferenceRow)]:
         if len(preferences) < len(given or ()):
             raise RowsError(

@@ -7,7 +7,6 @@ import json
 import math
 import random
 import re
-import time
 from collections import Counter
 from zlib import crc32
 
@@ -166,10 +165,16 @@ def one_verdict_per_prompt(prompts, completions, answer, **kwargs):
     return [kept.setdefault(p, float(c.strip() == a)) for p, c, a in zip(prompts, completions, answer, strict=True)]
 
 
-@flawed(prompts.word_rows, "determinism")
-def timed(prompt, completion, answer):
-    """A bonus for what is graded early in each 10 ms."""
-    return last_line_is(completion, answer) + 0.3 * (time.perf_counter() * 100 % 1)
+@flawed(prompts.word_rows, "determinism", name="timed")
+class Timed:
+    """A bonus for what is graded late in each 10 ms, by a clock that goes on 3.7 ms a call, so that a test repeats."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self, prompt, completion, answer):
+        self.now += 0.37
+        return last_line_is(completion, answer) + 0.3 * (self.now % 1)
 
 
 @flawed(prompts.arithmetic_rows, "determinism", name="rarely_fails")
