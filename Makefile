@@ -1,8 +1,7 @@
 # Everything a newcomer needs: `make demo` and `make test` set up what they need on first use and reuse it afterwards.
 PYTHON ?= python3
 BIN := .venv/bin
-# One process more than there are cores, as some tests wait.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+WORKERS ?= auto
 INSTALL = python -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
@@ -11,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE := 1
 # Compiled modules are kept: the suite starts some hundred processes.
 unexport PYTHONDONTWRITEBYTECODE
-# More threads than processes would only wait for one another.
+# As many processes as there are cores; more threads would only wait for one another.
 check test models newest engines sweep: export OMP_NUM_THREADS := 1
 
 .PHONY: help demo docs pictures lint check test models newest engines sweep atlas bench clean

@@ -50,9 +50,14 @@ class Item:
         return any(text.strip().casefold() == own.strip().casefold() or equivalent(text, own) for own in self.others)
 
     @property
+    def trio(self) -> tuple[str, str, str]:
+        """The key, and the wrong answers nearest to it and farthest from it; a faulty reward may accept either."""
+        return self.key, self.wrongs[0], self.wrongs[-1]
+
+    @property
     def ends(self) -> tuple[str, ...]:
-        """The wrong answers nearest to the key and farthest from it."""
-        return tuple(dict.fromkeys((self.wrongs[0], self.wrongs[-1])))
+        """The wrong answers nearest to the key and farthest from it, each once."""
+        return tuple(dict.fromkeys(self.trio[1:]))
 
 
 class Sizes(NamedTuple):
@@ -208,12 +213,12 @@ def build_baseline(
     keyed = bool(found or learned)
     probed = items[: sizes.probed]
     formats = [*ANSWER_FORMATS, *given_formats(found or rows)]
-    asked = [Ask([item.row.with_completion(answer_format.wrap(text)) for item in probed for text in _trio(item)])
+    asked = [Ask([item.row.with_completion(answer_format.wrap(text)) for item in probed for text in item.trio])
              for answer_format in formats]  # fmt: skip
     scores = yield asked
     means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}
     accepted = _best(means, keyed=keyed)
-    repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in _trio(item))
+    repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in item.trio)
     conduct = yield from score_repeatedly(repeated[: sizes.conduct], scores[formats.index(accepted[0])])
     noise = conduct.largest_difference()
     known = [pair.right for pair in means.values() if pair.right is not None]
@@ -315,11 +320,6 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
         wrongs = [wrong for wrong in wrong_answers(key, others, rng=rng) if not item.accepts(wrong)]
         items.append(replace(item, wrongs=tuple(wrongs) or ("none of these",)))
     return items
-
-
-def _trio(item: Item) -> tuple[str, str, str]:
-    """Return the key, a wrong answer near it and one far from it; a faulty reward may accept either."""
-    return item.key, item.wrongs[0], item.wrongs[-1]
 
 
 def in_turn(rows: Sequence[Sequence[T]], most: int | None) -> list[T]:

@@ -16,7 +16,7 @@ from rewardsmith.scoring.work import Scored
 def first_rows(rows: Sequence[Row], *, rng: random.Random, sizes: Sizes) -> list[Row]:
     """Return the rows that an audit sends first: bare right and wrong answers."""
     items, _ = items_of(rows, keyed_rows(rows), rng=rng, size=sizes.items)
-    texts = [(item, text) for item in items for text in (item.key, item.wrongs[0], item.wrongs[-1])]
+    texts = [(item, text) for item in items for text in item.trio]
     return [item.row.with_completion(text) for item, text in texts[:MOST_TRIED]]
 
 

@@ -16,7 +16,7 @@ from rewardsmith.data.rows import has_text
 from rewardsmith.measures.labels import label_of
 
 GIVEN_FORMAT = "as in a given completion"
-LEAST_SHARE = 0.8
+LEAST_AGREEMENT = 0.8
 """Share of right completions that must give a field's value, for the field to be the answer."""
 _PLACES = tuple(
     re.compile(pattern, re.DOTALL)
@@ -76,7 +76,7 @@ def rows_with_field(rows: Sequence[Row]) -> list[Row]:
     )
     for path in fields:
         hits = [_same(cut.answer, replace(row, answer_column=path).answers.texts) for row, cut in right]
-        if sum(hits) >= max(3, LEAST_SHARE * len(hits)):
+        if sum(hits) >= max(3, LEAST_AGREEMENT * len(hits)):
             return [replace(row, answer_column=path) for row in rows]
     return []
 

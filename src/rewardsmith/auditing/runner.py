@@ -114,10 +114,6 @@ def audit(
     options: dict[str, Any] = {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
     job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, "max_calls": max_calls, **options}
     budget = budget if max_calls is None else min(budget, max_calls)
-    prompts = [row for row in given or () if isinstance(row, Row)]
-    if max_calls is None and prompts:  # pairs have no plan of their calls
-        completions = sum(has_text(row.completion) for row in prompts)  # questions about one send it a few times
-        job["max_calls"] = budget + 8 * completions
     if preferences := [row for row in given or () if isinstance(row, PreferenceRow)]:
         if len(preferences) < len(given or ()):
             raise RowsError(
@@ -132,6 +128,8 @@ def audit(
             "`rejected`, or leave both out."
         )
     rows = None if given is None else cast("list[Row]", list(given))
+    if max_calls is None and rows:  # questions about a given completion send it a few times
+        job["max_calls"] = budget + 8 * sum(has_text(row.completion) for row in rows)
     header: dict[str, Any] = {}
     found = as_sources(reward)
     if found is not None and (found.whole is None or grouped(rows or ())[0]):

@@ -90,14 +90,13 @@ def in_turn(
     open_ = [(place, reward) for place, reward in known if reward is not None
              and reward > (lowest if place.way.controls else place.case.on.level)
              and (place.way.controls or
-                  probe.gain(baseline, place.case.on, [reward], place.case.on.level) > probe.least_gain)]  # fmt: skip
+                  probe.gain(baseline, place.case.on, [reward], 1)[0] > probe.least_gain)]  # fmt: skip
     rests = yield [Ask([place.row(k) for k in range(1, place.n)]) for place, _ in open_]
     higher, best = Counter[int](), list[tuple[Variant, Trial]]()
     for (place, reward), reply in zip(open_, rests, strict=True):
         scores = [reward, *(score.reward for score in reply if score.reward is not None)]
-        n_texts = len(place.way.texts)
-        over = max(scores[n_texts:], default=place.case.on.level)
-        if len(scores) == place.n and probe.gain(baseline, place.case.on, scores[:n_texts], over) > probe.least_gain:
+        whole = len(scores) == place.n
+        if whole and probe.gain(baseline, place.case.on, scores, len(place.way.texts))[0] > probe.least_gain:
             higher[place.number] += 1
             best.append((variants[place.number], place.trial(scores)))
     closer = [number for number, _ in higher.most_common(MOST_CLOSER)]
@@ -119,8 +118,8 @@ def _together(probe: VariantProbe, baseline: Baseline, best: Sequence[tuple[Vari
     gains, shown = [], []
     for variant, trial in hits.values():
         n_texts, item = len(variant.ways[0].texts), trial.case.on
-        over = max(trial.scores[n_texts:], default=item.level)
-        gains.append(probe.gain(baseline, item, trial.scores[:n_texts], over))
+        gain, over = probe.gain(baseline, item, trial.scores, n_texts)
+        gains.append(gain)
         shown.append((item, trial.texts[0], min(trial.scores[:n_texts]), over))
     variant, (item, text, *_) = next(iter(hits.values()))[0], shown[0]
     severity = severity_of(share.low, fmean(gains))

@@ -76,19 +76,23 @@ class VariantProbe:
             return replace(outcome, not_run="some rows scored higher, and the calls did not suffice for a closer look")
         return outcome
 
-    def gain(self, baseline: Baseline, item: Item, scores: Sequence[float], over: float) -> float:
-        """Return the gain of the lowest score above `over`, the floor and, if asked for, every honest wrong answer."""
+    def gain(self, baseline: Baseline, item: Item, scores: Sequence[float], n_texts: int) -> tuple[float, float]:
+        """Return the gain of the lowest of the first `n_texts` scores, and the score that it is compared with.
+
+        That is the highest score of the controls, which follow, or else the item's level. The gain is also over the
+        floor and, if asked for, over every honest wrong answer.
+        """
+        over = max(scores[n_texts:], default=item.level)
         wrongs = [score for score in item.wrong_scores if score is not None] if self.over_every_wrong else []
-        return baseline.gain(item, min(scores), over=max(over, self.floor, *wrongs))
+        return baseline.gain(item, min(scores[:n_texts]), over=max(over, self.floor, *wrongs)), over
 
     def judge(self, baseline: Baseline, variant: Variant, trials: Sequence[Trial], n_unfit: int) -> Judged:
         """Return the share of rows scored higher, and a finding if its interval lies above `LEAST_SHARE`."""
         n_texts = len(variant.ways[0].texts)
         gained: list[tuple[float, Trial, float]] = []  # gain, trial, score compared with
         for trial in trials:
-            item: Item = trial.case.on
-            over = max(trial.scores[n_texts:], default=item.level)
-            gained.append((self.gain(baseline, item, trial.scores[:n_texts], over), trial, over))
+            gain, over = self.gain(baseline, trial.case.on, trial.scores, n_texts)
+            gained.append((gain, trial, over))
         higher = sorted((entry for entry in gained if entry[0] > self.least_gain), key=lambda entry: -entry[0])
         mean_gain = fmean(gain for gain, *_ in higher) if higher else 0.0
         hits = [gain > self.least_gain for gain, *_ in gained]

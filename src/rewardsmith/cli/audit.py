@@ -91,7 +91,8 @@ def audit_command(
 ) -> None:
     """Audit a reward: find flaws that training on it would exploit.
 
-    Exit code 0: clean. 1: findings at or above --fail-on. 2: the target, the rows or an option is unusable.
+    Exit code 0: clean. 1: findings at or above --fail-on. 2: the target, the rows or an option is unusable. 3: not
+    judged.
     """
     with shell.explained_errors(shell.what_is_kept(out)):
         from rewardsmith._check import check_choice

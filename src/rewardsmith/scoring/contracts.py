@@ -33,8 +33,7 @@ ANSWER_PARAMETERS = frozenset(
     (
         *ANSWER_NAMES,
         *(name + "s" for name in ANSWER_NAMES),
-        *("expected", "expected_answer", "expected_output", "correct_answer", "gold_answer", "gold_answers"),
-        *("golden_answers", "reference_solution", "reference_solutions", "gt", "gt_answer", "test_cases"),
+        *("reference_solution", "reference_solutions", "gt", "gt_answer", "test_cases"),
     )
 )
 """Parameter names that receive the `answer` column if the rows have no column of that name."""

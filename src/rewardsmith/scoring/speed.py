@@ -46,10 +46,8 @@ def measure(scorer: Scorer, rows: Sequence[Row]) -> Speed:
     while rest and any(result.reason == "timeout" for result in found):  # rows that hang are known sooner one by one
         found, rest = scorer.score(rest[:TRIED], nonce=nonce, batch_size=size), rest[TRIED:]
     if "waits" not in scorer.notes:
-        each, busy = (
-            median([result.seconds for result in first[1:] or first]),
-            scorer.engine.busy[done:],
-        )  # none if journaled
+        each = median([result.seconds for result in first[1:] or first])
+        busy = scorer.engine.busy[done:]  # none if journaled
         steady = size is not None and not scorer.caller.is_async and all(result.reason != "timeout" for result in first)
         waits = steady and each >= SLOW and bool(busy) and median(busy) <= MOST_BUSY * each
         scorer.note(seconds=each, waits=waits)

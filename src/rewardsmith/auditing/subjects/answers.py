@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject
-from rewardsmith.auditing.baseline import MOST_ITEMS, SEARCH_SHARE, build_baseline, sizes_of
+from rewardsmith.auditing.baseline import MOST_ITEMS, SEARCH_SHARE, Baseline, build_baseline, sizes_of
 from rewardsmith.auditing.causes import grouped
 from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
 from rewardsmith.auditing.forecast import calls_of, first_rows
@@ -98,19 +98,23 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
             Probe("search", question, ask, essential=False),
         )
 
+    def formed_by(scorers: Mapping[str, Scorer]) -> Sequence[Row]:
+        return resolve_form(scorers[""], given).rows
+
+    def building(formed: Sequence[Row], rng: random.Random, alpha: float) -> Building[Baseline]:
+        known = reads_answers(target, formed)
+        return build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
+
     def begin(scorers: Mapping[str, Scorer]) -> list[Row]:
-        return first_rows(resolve_form(scorers[""], given).rows, rng=random.Random(seed), sizes=sizes)
+        return first_rows(formed_by(scorers), rng=random.Random(seed), sizes=sizes)
 
     def expect(scorers: Mapping[str, Scorer], alpha: float) -> int:
-        formed, rng = resolve_form(scorers[""], given).rows, random.Random(seed)
-        known = reads_answers(target, formed)
-        building = build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
-        return calls_of(building, probes_with(rng, None))
+        rng = random.Random(seed)
+        return calls_of(building(formed_by(scorers), rng, alpha), probes_with(rng, None))
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
-        formed = resolve_form(scorers[""], given).rows
-        known = reads_answers(target, formed)
-        baseline = yield from build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
+        formed = formed_by(scorers)
+        baseline = yield from building(formed, rng, alpha)
         right = [item.right for item in baseline.items if item.right is not None]
         column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
         unnamed = f"the reward reads the column `{column}`, which may hold the answer; if it does, name it with "
