@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ["RAY_TQDM_PATCH_PRINT"] = "0"  # Ray would replace `print` for every test that follows in the process
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

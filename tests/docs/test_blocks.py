@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 import re
 import shlex
 import shutil
@@ -85,7 +86,8 @@ def run_command(line: str, code: int) -> None:
         done = CliRunner().invoke(app, words[1:])
         assert done.exit_code == code, f"{line}\n{done.output}\n{done.exception!r}"
     elif not line.startswith(NOT_HERE):
-        shell = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        installed = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        shell = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=installed)
         assert shell.returncode == code, f"{line}\n{shell.stdout}\n{shell.stderr}"
 
 
