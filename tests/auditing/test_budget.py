@@ -109,12 +109,12 @@ def test_the_command_says_what_it_will_take_on_standard_error(tmp_path):
     result = CliRunner().invoke(app, [*arguments, "--price", "0.5", "--workers", "0"])
     assert result.stderr.startswith("Estimate: ")
     assert "calls" in result.stderr
-    assert "of money." in result.stderr
+    assert "at a cost of" in result.stderr
 
 
 def test_the_same_report_with_any_number_of_workers_and_after_a_kill(tmp_path):
     rows, options = integer_rows(100), {"budget": 700, "seed": 3}
-    first = audit(contains, rows, workers=0, out=tmp_path, **options)
+    first = audit(contains, rows, workers=0, out=str(tmp_path), **options)
     journal = tmp_path / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[: len(lines) // 2]))

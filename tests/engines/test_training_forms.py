@@ -68,7 +68,7 @@ def folder(tmp_path, kind, *, eos):
 def test_an_encoder_trains_and_its_record_says_the_form_in_which_it_is_to_be_scored(tmp_path, kind, eos, form):
     start = folder(tmp_path / "start", kind, eos=eos)
     rows = [PreferenceRow("is it right", " yes it is", " no"), *PAIRS]
-    out = fit_reward_model(rows, start, tmp_path / "out", FAST)
+    out = fit_reward_model(rows, start, str(tmp_path / "out"), FAST)
     settings = json.loads((out / RECORD).read_text())["settings"]
     assert settings["end_token"] is eos
     loaded = AutoModelForSequenceClassification.from_pretrained(out).eval()

@@ -52,7 +52,7 @@ def audit(
     concurrency: int = 16,
     memory: int | None = None,
     seed: int = 0,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: bool = False,
     aggregate: str | Total | None = None,
     threshold: float | None = None,
@@ -159,7 +159,7 @@ def audit_pairs(
     concurrency: int = 16,
     memory: int | None = None,
     seed: int = 0,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: bool = False,
     max_calls: int | None = None,
 ) -> Report:
@@ -215,7 +215,7 @@ def run(
     *,
     seed: int,
     header: Mapping[str, Any],
-    out: Path | None,
+    out: str | Path | None,
     progress: bool,
     max_calls: int | None = None,
     price: float | None = None,
@@ -241,7 +241,7 @@ def run(
     with ExitStack() as opened:
         scorers = {
             source: opened.enter_context(
-                Scorer(target, journal=None if out is None else out / f"journal{files[source]}.jsonl", **options)
+                Scorer(target, journal=None if out is None else Path(out) / f"journal{files[source]}.jsonl", **options)
             )
             for source, target in {**subject.targets, **subject.references}.items()
         }

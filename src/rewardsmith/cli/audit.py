@@ -153,7 +153,7 @@ def audit_command(
 def _announce(estimate: Estimate) -> None:
     from rewardsmith.auditing.render.wording import duration
 
-    money = "" if estimate.money is None else f", {estimate.money:.4g} of money"
+    money = "" if estimate.money is None else f", at a cost of {estimate.money:.4g}"
     typer.echo(f"Estimate: {estimate.calls:,} calls, {duration(estimate.seconds)}{money}.", err=True)
 
 

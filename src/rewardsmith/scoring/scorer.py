@@ -56,7 +56,7 @@ class Scorer:
         timeout: float | None = None,
         batch_size: int = 16,
         concurrency: int = CONCURRENCY,
-        journal: Path | None = None,
+        journal: str | Path | None = None,
         journal_header: Mapping[str, Any] | None = None,
         most_timeouts: int | None = None,
         most_calls: int | None = None,
@@ -148,7 +148,7 @@ class Scorer:
     def _source(self) -> str | None:
         return source_digest(self.target, here=isinstance(self.engine, Inline))
 
-    def journal_to(self, path: Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
+    def journal_to(self, path: str | Path, header: Mapping[str, Any], *, patience: float = 0.0) -> None:
         """Continue with another journal as a new scorer would, with the same workers and reward.
 
         Args:
@@ -168,7 +168,7 @@ class Scorer:
             "batch_size": self._batch_size,
             "memory": self._memory,
         }
-        self._journal = Journal(path, {**own, **header}, patience=patience, anew=CODE)
+        self._journal = Journal(Path(path), {**own, **header}, patience=patience, anew=CODE)
         self._first, self._lines = True, []
         for record in self._journal.records:
             self._on_disk.update(recorded(record))

@@ -54,7 +54,7 @@ def test_the_schema_refuses_what_is_no_report(broken):
 
 
 def test_one_report_gives_its_own_record_and_a_page(tmp_path):
-    paths = write_report(flawed_report(), tmp_path / "deep" / "er", "high")
+    paths = write_report(flawed_report(), str(tmp_path / "deep" / "er"), "high")
     record = json.loads(paths.json.read_text())
     jsonschema.validate(record, report_schema())
     assert (record["verdict"], len(record["findings"]), record["fail_on"]) == ("findings", 2, "high")

@@ -27,7 +27,7 @@ class ReportPaths(NamedTuple):
 
 def write_report(
     reports: Report | Sequence[Report],
-    folder: Path,
+    folder: str | Path,
     floor: Severity = "medium",
     *,
     title: str = "",
@@ -47,6 +47,7 @@ def write_report(
         else {"schema": COLLECTION_SCHEMA, "reports": [report.as_json(floor) for report in several]}
     )
     html = render_html(several, title=title, sections=sections, floor=floor)
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = ReportPaths(json=folder / "report.json", html=folder / "report.html")
     replace_file(paths.json, strict_json(record) + "\n")

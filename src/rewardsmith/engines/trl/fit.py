@@ -96,7 +96,7 @@ class RewardFit:
             check_adapters("RewardFit")
 
 
-def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | None = None) -> Path:
+def fit_reward_model(rows: Rows, model: str | Path, out: str | Path, fit: RewardFit | None = None) -> Path:
     """Train a reward model on rows and save it, with its tokenizer, to `out`.
 
     Pairs train one head by `RewardTrainer`, rated answers one head per attribute by `RatingTrainer`, solutions in steps
@@ -114,7 +114,7 @@ def fit_reward_model(rows: Rows, model: str | Path, out: Path, fit: RewardFit | 
         ValueError: no rows, `out` holds a model of other rows, settings or start, or the head of the start has another
             size.
     """
-    fit = fit or RewardFit()
+    fit, out = fit or RewardFit(), Path(out)
     if not rows:
         raise ValueError("fit_reward_model: there are no rows to train on. Read some, or hold out fewer.")
     record = record_of(rows, model, fit)

@@ -30,7 +30,7 @@ class Member(NamedTuple):
 
     rows: fitting.Rows
     model: str | Path
-    out: Path
+    out: str | Path
     fit: fitting.RewardFit
 
 
@@ -62,7 +62,7 @@ def fit_members(
     if side_by_side == "stacked":
         _check(members)
         records = [fitting.record_of(m.rows, m.model, m.fit, stacked=len(members)) for m in members]
-        outs = [member.out for member in members]
+        outs = [Path(member.out) for member in members]
         fitting.fill(outs, records, lambda work: _trainer(members, work), lambda stack, k: stack.member(k))
         return outs
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

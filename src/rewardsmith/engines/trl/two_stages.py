@@ -18,7 +18,7 @@ def fit_two_stages(
     ratings: Sequence[RatedRow],
     pairs: Sequence[PreferenceRow],
     model: str | Path,
-    out: Path,
+    out: str | Path,
     *,
     weights: Mapping[str, float] | None = None,
     first: RewardFit | None = None,
@@ -39,7 +39,7 @@ def fit_two_stages(
         ValueError: no row has a rating of these attributes, or a folder holds another model.
     """
     weights = {"helpfulness": 1.0} if weights is None else weights
-    first = first or RewardFit()
+    first, out = first or RewardFit(), Path(out)
     second = second or replace(first, strength="weight", learning_rate=first.learning_rate / 2)
     rated = [replace(row, ratings={a: r for a, r in row.ratings.items() if a in weights}) for row in ratings]
     rated = [row for row in rated if row.ratings]
