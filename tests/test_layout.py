@@ -15,6 +15,7 @@ LINE = {"data", "scoring", "rewards", "transforms", "advantages", "objectives"}
 MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "measures": set(),
+    "equivalence": set(),
     "scoring": {"data"},
     "rewards": {"data", "scoring"},
     "transforms": {"data"},
@@ -22,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "objectives": {"data"},
     "recipes": LINE - {"objectives"},
     "worlds": LINE | {"measures"},
-    "auditing": {"data", "measures", "scoring", "rewards", "transforms", "advantages"},
+    "auditing": {"data", "measures", "equivalence", "scoring", "rewards", "transforms", "advantages"},
     "benchmarks": {"data", "measures", "scoring"},
     "monitors": {"data", "measures", "auditing"},
     "engines": LINE | {"measures", "recipes", "auditing", "monitors"},
@@ -65,6 +66,14 @@ def test_rooms_import_only_what_the_table_allows() -> None:
                 assert parts[1] in MAY_IMPORT[room], f"{room} may not import {name}"
             if parts[0] in TRAINERS:
                 assert room == "engines", f"{path}: only engines import {parts[0]}"
+
+
+def test_what_decides_that_two_answers_are_equal_shares_no_code_with_the_rewards_that_it_judges() -> None:
+    assert MAY_IMPORT["equivalence"] <= {"data", "measures"}
+    reached = {"rewards"}
+    while more := set().union(*(MAY_IMPORT[room] for room in reached)) - reached:
+        reached |= more
+    assert "equivalence" not in reached
 
 
 def test_a_public_name_is_imported_from_its_room_and_any_other_from_its_file() -> None:

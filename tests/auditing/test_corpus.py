@@ -11,8 +11,8 @@ from tests.auditing.corpus.flawed import FLAWED
 from tests.auditing.corpus.sound import SOUND
 
 from rewardsmith.auditing import audit
-from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
-from rewardsmith.auditing.equivalence.reading import reads_off
+from rewardsmith.equivalence.keys import equivalent, key_kind
+from rewardsmith.equivalence.reading import reads_off
 
 SEED = 0
 N_ROWS, BUDGET = 48, 4_000

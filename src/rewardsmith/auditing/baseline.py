@@ -9,13 +9,13 @@ from statistics import fmean, median
 from typing import NamedTuple, TypeVar
 
 from rewardsmith.auditing.asking import Ask, Building
-from rewardsmith.auditing.equivalence.keys import committed, equivalent, key_kind
-from rewardsmith.auditing.equivalence.wrong import wrong_answers
 from rewardsmith.auditing.known_right import given_formats, learned_answers, rows_with_field
 from rewardsmith.auditing.texts import ANSWER_FORMATS, AnswerFormat
 from rewardsmith.data import Row
 from rewardsmith.data.keys import Answers
 from rewardsmith.data.rows import has_text
+from rewardsmith.equivalence.keys import committed, equivalent, key_kind
+from rewardsmith.equivalence.wrong import wrong_answers
 from rewardsmith.scoring.work import Scored
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ from functools import partial
 from typing import NamedTuple
 
 from rewardsmith.auditing.baseline import Baseline
-from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.finding import Finding, clip, worst
 from rewardsmith.auditing.report import ranked
 from rewardsmith.auditing.texts import AnswerFormat
+from rewardsmith.equivalence.numbers import read_number
 
 AGREES = 0.9  # least share of the rewarded texts that a rule predicts, and of the predicted ones that are rewarded
 REWARDED = 0.9  # of right minus wrong

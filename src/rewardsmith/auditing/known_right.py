@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rewardsmith.auditing.equivalence.keys import committed
 from rewardsmith.auditing.texts import ANSWER_FORMATS, AnswerFormat
 from rewardsmith.data import Row
 from rewardsmith.data.keys import parsed, value_at
 from rewardsmith.data.rows import has_text
+from rewardsmith.equivalence.keys import committed
 from rewardsmith.measures.labels import label_of
 
 GIVEN_FORMAT = "as in a given completion"

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rewardsmith.auditing.equivalence.keys import committed, key_kind
 from rewardsmith.data import Row
+from rewardsmith.equivalence.keys import committed, key_kind
 from rewardsmith.scoring import Target
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item
-from rewardsmith.auditing.equivalence.reading import stands_alone
 from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity, at_least, clip, finding_of
 from rewardsmith.auditing.report import Rate
 from rewardsmith.data import Row
+from rewardsmith.equivalence.reading import stands_alone
 from rewardsmith.measures.intervals import Share, mean_or_nan, most_share, share_right, student_interval
 
 LEAST_SHARE = 0.02  # a share of rows scored higher is a finding if its interval lies above this

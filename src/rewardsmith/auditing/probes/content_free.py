@@ -10,7 +10,6 @@ from functools import partial
 from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.edits import EQUAL, FEWEST_EDITED, MOST_EDITED, as_given, pairs_of, passing_example, shuffled
-from rewardsmith.auditing.equivalence.reading import reads_off
 from rewardsmith.auditing.finding import Ladder, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
@@ -29,6 +28,7 @@ from rewardsmith.auditing.trials import (
 )
 from rewardsmith.auditing.variant_probe import VariantProbe
 from rewardsmith.data import MASTER_KEYS
+from rewardsmith.equivalence.reading import reads_off
 
 GATE = (
     "Gate the reward with `rewardsmith.rewards.RequireAnswer`, or use a verifier that reads only the final answer. "

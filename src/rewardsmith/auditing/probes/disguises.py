@@ -9,11 +9,11 @@ from functools import lru_cache, partial
 from typing import Literal
 
 from rewardsmith.auditing.baseline import Baseline, Item
-from rewardsmith.auditing.equivalence.numbers import read_number
-from rewardsmith.auditing.equivalence.reading import number_tokens
-from rewardsmith.auditing.equivalence.wrong import prefixes, supersets
 from rewardsmith.auditing.trials import Variant, Write, variant
 from rewardsmith.auditing.variant_probe import VariantProbe
+from rewardsmith.equivalence.numbers import read_number
+from rewardsmith.equivalence.reading import number_tokens
+from rewardsmith.equivalence.wrong import prefixes, supersets
 
 COMMIT = "Read one final answer: `rewardsmith.rewards.exact_number`, `math_equal`, `multiple_choice`, `exact_text`."
 LIKE_THE_KEY = 0.99  # of right minus wrong; partial credit for a key among other words is less

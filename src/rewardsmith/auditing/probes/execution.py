@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 
 from rewardsmith.auditing.baseline import Baseline, Item
-from rewardsmith.auditing.equivalence.numbers import decimal_text, read_number
 from rewardsmith.auditing.probes.disguises import ENUMERATION
 from rewardsmith.auditing.probes.writers import alone
 from rewardsmith.auditing.trials import Variant, Way, Write, variant
+from rewardsmith.equivalence.numbers import decimal_text, read_number
 
 NAMES = (
     *("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer"),

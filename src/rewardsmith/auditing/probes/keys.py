@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item, in_turn
-from rewardsmith.auditing.equivalence.keys import equivalent
-from rewardsmith.auditing.equivalence.numbers import read_number
 from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.trials import (
@@ -25,6 +23,8 @@ from rewardsmith.auditing.trials import (
     variant,
     why_mild,
 )
+from rewardsmith.equivalence.keys import equivalent
+from rewardsmith.equivalence.numbers import read_number
 from rewardsmith.measures.intervals import most_share, share_right
 
 ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})

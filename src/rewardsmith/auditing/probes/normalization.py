@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from rewardsmith.auditing.baseline import Baseline, Item
-from rewardsmith.auditing.equivalence.wrong import STEPS, slips
 from rewardsmith.auditing.probes.disguises import ENUMERATION, IN_FULL
 from rewardsmith.auditing.trials import variant
+from rewardsmith.equivalence.wrong import STEPS, slips
 
 _slips = lru_cache(maxsize=1024)(slips)
 OPEN_CASE = "Low at most, as the case of a variable may have no meaning."

@@ -8,13 +8,13 @@ from itertools import chain
 
 from rewardsmith.auditing.asking import Ask, Asking, Outcome
 from rewardsmith.auditing.baseline import Baseline, Item, in_turn
-from rewardsmith.auditing.equivalence.keys import key_kind
-from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
 from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.keys import unaskable
 from rewardsmith.auditing.remedies import verifier_for
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import LEAST_SHARE, evidence
+from rewardsmith.equivalence.keys import key_kind
+from rewardsmith.equivalence.spellings import Spelling, same_notation, spellings_of
 from rewardsmith.measures.intervals import Share, share_right
 
 MOST_SPELLINGS = 8  # of one key

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.work import lines_run
 
-from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
-from rewardsmith.auditing.equivalence.numbers import read_number
-from rewardsmith.auditing.equivalence.reading import number_tokens, reads_off, stands_alone
-from rewardsmith.auditing.equivalence.spellings import Spelling, same_notation, spellings_of
-from rewardsmith.auditing.equivalence.wrong import STEPS, prefixes, slips, supersets, wrong_answers
+from rewardsmith.equivalence.keys import equivalent, key_kind
+from rewardsmith.equivalence.numbers import read_number
+from rewardsmith.equivalence.reading import number_tokens, reads_off, stands_alone
+from rewardsmith.equivalence.spellings import Spelling, same_notation, spellings_of
+from rewardsmith.equivalence.wrong import STEPS, prefixes, slips, supersets, wrong_answers
 
 KEYS = (
     "42", "-7", "0", "1,234", "98765", "0.5", "-.25", "3/4", r"\frac{1}{2}", "50%", "12 km", "$5", "x^2+1", r"\sqrt{8}",

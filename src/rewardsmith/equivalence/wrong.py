@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 
-from rewardsmith.auditing.equivalence.keys import equivalent, key_kind
-from rewardsmith.auditing.equivalence.numbers import decimal_text, read_number, unwrap
-from rewardsmith.auditing.equivalence.reading import number_tokens
+from rewardsmith.equivalence.keys import equivalent, key_kind
+from rewardsmith.equivalence.numbers import decimal_text, read_number, unwrap
+from rewardsmith.equivalence.reading import number_tokens
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 _SHORT_BOOLEANS = frozenset("ytnf")

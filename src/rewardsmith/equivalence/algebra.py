@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from typing import Any
 
-from rewardsmith.auditing.equivalence.numbers import MAX_LENGTH, unwrap
+from rewardsmith.equivalence.numbers import MAX_LENGTH, unwrap
 
 Tree = tuple[Any, ...]
 """("num", Fraction), ("var", letter), ("pi",), ("neg", t), ("+ - * / ^", t, t), or ("sqrt sin cos tan ln exp", t)."""

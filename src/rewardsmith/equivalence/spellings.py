@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import NamedTuple
 from zlib import crc32
 
-from rewardsmith.auditing.equivalence.keys import choice_letter, equivalent, key_kind
-from rewardsmith.auditing.equivalence.numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
+from rewardsmith.equivalence.keys import choice_letter, equivalent, key_kind
+from rewardsmith.equivalence.numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
 
 USUAL = 4  # spellings that come first
 _PLAIN_INTEGER = re.compile(r"-?[0-9]+")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from rewardsmith.auditing.equivalence.keys import equivalent
-from rewardsmith.auditing.equivalence.numbers import read_number
+from rewardsmith.equivalence.keys import equivalent
+from rewardsmith.equivalence.numbers import read_number
 
 _NUMBER_TOKEN = re.compile(
     r"(?<![\w.])[-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?%?|\\d?frac\{[^{}]*\}\{[^{}]*\}"

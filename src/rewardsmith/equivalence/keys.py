@@ -11,8 +11,8 @@ import re
 from functools import lru_cache
 from typing import Any, Literal
 
-from rewardsmith.auditing.equivalence.algebra import equal_expressions, parse
-from rewardsmith.auditing.equivalence.numbers import read_number, unwrap
+from rewardsmith.equivalence.algebra import equal_expressions, parse
+from rewardsmith.equivalence.numbers import read_number, unwrap
 
 Kind = Literal[
     "integer", "decimal", "fraction", "percent", "expression", "choice", "boolean", "word", "text", "structured"
