@@ -92,9 +92,12 @@ def selected(caller: str, source: Source, part: ReadOptions) -> Iterator[Any]:
     split = part.get("split")
     is_folder = isinstance(source, str | Path) and Path(source).expanduser().is_dir()
     divided = isinstance(source, Mapping) or _is_on_hub(source) or is_folder
-    for record in records_of(caller, source, split=split, hub=hub):
+    records = records_of(caller, source, split=split, hub=hub)
+    if split is None or divided:
+        yield from records
+    for record in records:
         named = record.get("split") if isinstance(record, Mapping) else None
-        if split is None or divided or named == split:
+        if named == split:
             yield record
         elif named is None:
             raise RowsError(

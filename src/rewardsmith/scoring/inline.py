@@ -8,15 +8,13 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from rewardsmith.scoring.calling import Caller, copy_of
-from rewardsmith.scoring.waiting import processor_seconds
-from rewardsmith.scoring.work import Reply, Unit
-
-MOST_MEASURED = 100
-"""Calls whose processor time is kept."""
+from rewardsmith.scoring.waiting import MOST_MEASURED, Meter
+from rewardsmith.scoring.work import Reply, RowParts, Unit
 
 
 class Inline:
@@ -30,7 +28,7 @@ class Inline:
     def __init__(self, caller: Caller, *, concurrency: int, allow: Callable[[int], bool]) -> None:
         """Prepare a runner; `allow` gets the number of rows of a call and returns whether to make it."""
         self._caller, self._concurrency, self._allow = caller, concurrency, allow
-        self.busy, self._cold = list[float](), True
+        self.busy, self._cold, self._meter = list[float](), True, Meter()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
@@ -56,16 +54,17 @@ class Inline:
                     task = tasks.popleft()
                     if not self._allow(len(task.indices)):
                         return
-                    rows, before = copy_of(task.rows), processor_seconds()
-                    if self._caller.row is None:
-                        reply = self._caller.batch(rows, check_mutation=unit.check_mutation)
-                    else:
-                        results = [self._caller.one(row, check_mutation=unit.check_mutation) for row in rows]
-                        reply = Reply(results, "", "", sum(result.seconds for result in results))
-                    self.busy += [] if self._cold or len(self.busy) >= MOST_MEASURED else [processor_seconds() - before]
+                    reply, busy = self._meter.of(partial(self._reply, copy_of(task.rows), unit.check_mutation))
+                    self.busy += [] if self._cold or len(self.busy) >= MOST_MEASURED else [busy]
                     self._cold = False
                     tasks.extendleft(reversed(task.apply(reply)))
             yield unit
+
+    def _reply(self, rows: Sequence[RowParts], check_mutation: bool) -> Reply:
+        if self._caller.row is None:
+            return self._caller.batch(rows, check_mutation=check_mutation)
+        results = [self._caller.one(row, check_mutation=check_mutation) for row in rows]
+        return Reply(results, "", "", sum(result.seconds for result in results))
 
     def _run_async(
         self, waiting: deque[Unit], stop: Callable[[], bool], write: Callable[[int], None]

@@ -11,8 +11,8 @@ from dataclasses import replace
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring.calling import Caller
 from rewardsmith.scoring.channel import Broken, CallDone, Message, Ready, RowDone, with_tail
-from rewardsmith.scoring.inline import MOST_MEASURED
 from rewardsmith.scoring.targets import Target
+from rewardsmith.scoring.waiting import MOST_MEASURED
 from rewardsmith.scoring.work import Scored, Task, Unit
 from rewardsmith.scoring.worker_process import WorkerProcess
 

@@ -12,12 +12,13 @@ import os
 import pickle
 import socket
 import sys
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from rewardsmith.scoring.calling import Caller, describe
 from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, encode, unframe, with_tail
 from rewardsmith.scoring.guardian import Tail, guard
-from rewardsmith.scoring.waiting import processor_seconds
+from rewardsmith.scoring.waiting import Meter
 from rewardsmith.scoring.work import Reply, RowParts, Scored
 
 Explained = TypeVar("Explained", Scored, Reply)
@@ -79,6 +80,7 @@ def _work(descriptor: int, tail: Tail) -> None:
                 with contextlib.suppress(SystemExit, KeyboardInterrupt):
                     loop.run_until_complete(listening)
             return
+        meter = Meter()
         with channel.makefile("rb") as stream:
             while body := _read(stream):
                 order = Order(*pickle.loads(body))
@@ -87,16 +89,12 @@ def _work(descriptor: int, tail: Tail) -> None:
                     channel.sendall(encode(CallDone(order.number, rows)))
                 elif caller.row is None:
                     tail.mark()
-                    before = processor_seconds()
-                    reply = caller.batch(rows, check_mutation=order.check_mutation)
-                    busy = processor_seconds() - before
+                    reply, busy = meter.of(partial(caller.batch, rows, check_mutation=order.check_mutation))
                     channel.sendall(encode(CallDone(order.number, _explained(reply, tail), busy)))
                 else:
                     for position, row in enumerate(rows):
                         tail.mark()
-                        before = processor_seconds()
-                        result = caller.one(row, check_mutation=order.check_mutation)
-                        busy = processor_seconds() - before
+                        result, busy = meter.of(partial(caller.one, row, check_mutation=order.check_mutation))
                         channel.sendall(encode(RowDone(order.number, position, _explained(result, tail), busy)))
 
 
