@@ -10,7 +10,7 @@ from tests.work import lines_run
 from rewardsmith.equivalence.keys import equivalent, key_kind
 from rewardsmith.equivalence.numbers import read_number
 from rewardsmith.equivalence.reading import number_tokens, reads_off, stands_alone
-from rewardsmith.equivalence.spellings import Spelling, same_notation, spellings_of
+from rewardsmith.equivalence.spellings import Spelling, restated, same_notation, spellings_of
 from rewardsmith.equivalence.wrong import STEPS, prefixes, slips, supersets, wrong_answers
 
 KEYS = (
@@ -63,7 +63,8 @@ def test_provably_different_values_are_told_apart(a, b):
 
 
 OPEN = [("50%", "50"), ("12 km", "12"), ("007", "7"), ("Paris", "Lyon"), ("yes", "true"), ("1, 2", "2, 1"),
-        ("NASA", "nasa"), ("e^2", "7.38"), ("f(x+1)", "fx+f"), ("1/2x", "x/2"), ("x = 5", "5")]  # fmt: skip
+        ("NASA", "nasa"), ("e^2", "7.38"), ("f(x+1)", "fx+f"), ("1/2x", "x/2"), ("x = 5", "5"), ("B", "b"),
+        ("a", "A")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("a", "b"), OPEN)
@@ -160,6 +161,7 @@ def texts(key):
     [
         ("1234", {"1,234", "1{,}234", "1234.0", "+1234", "$1234$", "1.234e3", "1234.", " 1234 ", "1234\n"}),
         ("42", {"42.0", "+42", "$42$", "42."}),
+        ("1/3", {r"0.\overline{3}", r"\frac{1}{3}", "2/6"}),
         ("0.5", {"0.50", ".5", "1/2", r"\frac{1}{2}", r"\dfrac{1}{2}"}),
         ("1/2", {"0.5", r"\frac{1}{2}"}),
         ("50%", {"0.5", r"50\%", "50 %"}),
@@ -187,6 +189,45 @@ def test_every_form_is_another_text_of_the_same_value(key):
     assert forms
     assert len({form.text for form in forms}) == len(forms)
     assert all(form.text != key and equivalent(key, form.text) for form in forms)
+
+
+def test_restated_keys_are_right_only_as_answers_to_their_question():
+    """A number in another layout is a code, "few" is not "a few", and 0.3333 is not 1/3."""
+    made = {key: {form.family: form.text for form in restated(key)} for key in (*KEYS, "a few", "the mean", "1/3")}
+    assert made["42"] == {"zero_padding": "042", "equation": "x = 42", "sentence": "So it is 42."}
+    assert made["-7"]["zero_padding"] == "-07"
+    assert made["3/4"] == {"equation": "x = 3/4", "sentence": "So it is 3/4."}
+    assert (made["B"]["choice_case"], made["(C)"]["choice_case"]) == ("b", "c")
+    assert made["the mean"]["article"] == "mean"
+    assert not any("0.3" in text for text in (*made["1/3"].values(), *(form.text for form in spellings_of("1/3"))))
+    for key in ("007", "12:30", "12 km", "$5", "x = 5", "a few", "Paris", "50%", "3rd", "NASA"):
+        assert made[key].keys() == {"sentence"}
+    assert made["ab\ncd"] == {}
+    assert all(equivalent(key, text) is not False for key, forms in made.items() for text in forms.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r"0.\overline{3}", "1/3"),
+        (r"0.1\overline{6}", "1/6"),
+        (r"-3.\overline{142857}", "-22/7"),
+        (r"0.\overline{9}", "1"),
+    ],
+)
+def test_a_repeating_decimal_is_the_limit_of_its_series_and_no_truncation_is(text, value):
+    assert equivalent(text, value) is True
+    assert equivalent(text.replace("\\overline{", "").replace("}", ""), value) is False
+
+
+@given(st.fractions(max_denominator=1000))
+def test_a_repeating_spelling_is_its_fraction(value):
+    for form in spellings_of(str(value)):
+        if form.family == "repeating":
+            whole, _, rest = form.text.rstrip("}").partition(".")
+            before, after = rest.split("\\overline{")
+            many = Fraction(f"{whole}.{before}{after * 40}")
+            assert abs(many - value) < Fraction(1, 10 ** (len(before) + 40 * len(after) - 1))
 
 
 def test_notation_tells_own_spellings_from_crossings():
@@ -298,9 +339,9 @@ def test_a_step_of_normalization_gives_another_value(key, step, text):
     assert slips(key)[step] == text
 
 
-@pytest.mark.parametrize("key", ["0", "11", "1/1", "3.01", "Paris", "yes", "B", "1, 2", ""])
+@pytest.mark.parametrize("key", ["0", "11", "1/1", "3.01", "Paris", "yes", "B", "b", "1, 2", ""])
 def test_a_step_that_leaves_the_value_is_not_taken(key):
-    """0 has no other sign, 11 no other order, 1/1 no other way up, and 3.01 is nearly 3."""
+    """0 has no other sign, 11 no other order, 1/1 no other way up, 3.01 is nearly 3, and b may be the option B."""
     made = slips(key)
     assert set(made) <= set(STEPS)
     assert all(equivalent(key, text) is not True for text in made.values())

@@ -77,6 +77,8 @@ def _equal_written(left: str, right: str) -> bool | None:
     choices = choice_letter(left), choice_letter(right)
     if choices[0] and choices[1]:
         return choices[0] == choices[1]
+    if any(choices) and choice_letter(left.upper()) == choice_letter(right.upper()):
+        return None  # "b" may be the option B, or another variable
     first, second = _bare(unwrap(left)).lower(), _bare(unwrap(right)).lower()
     if first in _BOOLEANS and second in _BOOLEANS:  # "yes" and "true" mean the same but are no spellings of each other
         return True if first == second else None if _BOOLEANS[first] == _BOOLEANS[second] else False

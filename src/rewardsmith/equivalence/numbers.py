@@ -43,6 +43,7 @@ _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
 _PLAIN = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
 _TENS = re.compile(r"\s*(?:[eE](?P<e>[+-]?[0-9]+)|[×·*]\s*10\s*\^\s*(?:\{(?P<b>[+-]?[0-9]+)\}|(?P<c>[+-]?[0-9]+)))")
 _NUMBER = re.compile(_PLAIN)
+_REPEATED = re.compile(r"\\overline\s*\{([0-9]{1,12})\}")
 _FRAC = re.compile(rf"\\frac\s*(?:\{{\s*(-?(?:{_PLAIN}))\s*\}}|([0-9]))\s*(?:\{{\s*({_PLAIN})\s*\}}|([0-9]))")
 _SLASH = re.compile(rf"({_PLAIN})\s*/\s*({_PLAIN})")
 _WHOLE = re.compile(r"([0-9]+)(?:\s+(?=[0-9])|\s*(?=\\frac))")
@@ -164,6 +165,10 @@ def _decimal(body: str) -> tuple[Fraction, Notation, str] | None:
     value = _plain(match[0]) if match else None
     if match is None or value is None:
         return None
+    if "." in match[0] and (repeated := _REPEATED.match(body, match.end())):  # 0.1\overline{6} is 1/10 + 6/(9·10)
+        places = len(match[0].partition(".")[2])
+        value += Fraction(int(repeated[1]), (10 ** len(repeated[1]) - 1) * 10**places)
+        return value, "decimal", body[repeated.end() :]
     tens = _TENS.match(body, match.end())
     if tens is None:
         return value, "decimal" if "." in match[0] else "integer", body[match.end() :]

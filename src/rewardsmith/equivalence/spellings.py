@@ -12,6 +12,7 @@ from rewardsmith.equivalence.keys import choice_letter, equivalent, key_kind
 from rewardsmith.equivalence.numbers import MAX_LENGTH, Number, decimal_text, read_number, unwrap
 
 USUAL = 4  # spellings that come first
+SENTENCE = "sentence"
 _PLAIN_INTEGER = re.compile(r"-?[0-9]+")
 _OWN_NOTATION = frozenset(("thousands", "leading_zero", "units", "case", "surrounding", "choice"))
 
@@ -43,6 +44,29 @@ def spellings_of(key: str) -> list[Spelling]:
     usual, others = forms[:USUAL], forms[USUAL:]
     start = crc32(key.encode(errors="replace")) % max(len(others), 1)
     return [*usual, *others[start:], *others[:start]]
+
+
+def restated(key: str) -> list[Spelling]:
+    """Return right answers that mean `key` only as answers to its question: by itself, "042" may be a code.
+
+    No truncated decimal is among them, as 0.3333 differs from 1/3, and no article but "the": "few" is not "a few".
+
+    >>> [form.text for key in ("42", "A", "the derivative") for form in restated(key)]
+    ['042', 'x = 42', 'So it is 42.', 'a', 'So it is A.', 'derivative', 'So it is the derivative.']
+    """
+    body = key.strip()
+    if not body or "\n" in body or body.endswith((".", "!", "?")):
+        return []
+    forms = []
+    if key_kind(body) == "integer" and _PLAIN_INTEGER.fullmatch(body):
+        forms.append(Spelling(re.sub(r"(?=[0-9])", "0", body, count=1), "zero_padding"))
+    if read_number(body) is not None and re.fullmatch(r"-?[0-9.,/]*[0-9]", body):
+        forms.append(Spelling(f"x = {body}", "equation"))
+    if letter := choice_letter(body):
+        forms.append(Spelling(letter.lower(), "choice_case"))
+    if body.islower() and body.startswith("the "):
+        forms.append(Spelling(body.removeprefix("the "), "article"))
+    return [*forms, Spelling(f"So it is {body}.", SENTENCE)]
 
 
 def same_notation(key: str, form: Spelling) -> bool:
@@ -129,6 +153,7 @@ def _number_spellings(key: str, number: Number) -> Iterator[Spelling]:
             yield Spelling(f"{sign}\\frac{{{top}}}{{{bottom}}}", "latex")
             yield Spelling(f"{sign}\\dfrac{{{top}}}{{{bottom}}}", "latex")
             yield Spelling(f"{sign}{2 * top}/{2 * bottom}", "unreduced")
+            yield from _repeating(sign, top, bottom)
             if top > bottom:
                 yield Spelling(f"{sign}{top // bottom} {top % bottom}/{bottom}", "mixed")
         if value and notation in ("integer", "decimal") and (abs(value) >= 1000 or abs(value) < Fraction(1, 100)):
@@ -146,6 +171,19 @@ def _signed(plain: str, value: Fraction) -> Iterator[Spelling]:
         yield from (Spelling(f"{minus}{plain[1:]}", "minus_sign") for minus in ("−", "− ", "- "))
     if not value:
         yield Spelling(f"-{plain}", "minus_sign")
+
+
+def _repeating(sign: str, top: int, bottom: int) -> Iterator[Spelling]:
+    """Spell a fraction with at most 6 decimals before and in the repeated group, by long division."""
+    whole, rest = divmod(top, bottom)
+    digits, seen = "", dict[int, int]()
+    while rest and rest not in seen and len(digits) <= 6:
+        seen[rest] = len(digits)
+        digit, rest = divmod(10 * rest, bottom)
+        digits += str(digit)
+    if rest in seen:
+        start = seen[rest]
+        yield Spelling(f"{sign}{whole}.{digits[:start]}\\overline{{{digits[start:]}}}", "repeating")
 
 
 def _scientific(value: Fraction) -> Iterator[Spelling]:

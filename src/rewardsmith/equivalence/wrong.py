@@ -222,7 +222,7 @@ def slips(key: str) -> dict[str, str]:
                 found["in a unit of another kind"] = body.replace(number.unit, kind)
     elif key_kind(body) == "structured" and "\n" not in body and '"' not in body:
         found = _list_slips(body)
-    elif key_kind(body) == "expression" and (letter := _VARIABLE.search(body)):
+    elif key_kind(body) == "expression" and len(body) > 1 and (letter := _VARIABLE.search(body)):
         swapped = body[: letter.start()] + letter[0].swapcase() + body[letter.end() :]
         found["with a variable in the other case"] = swapped
     return found

@@ -14,7 +14,7 @@ from rewardsmith.auditing.remedies import verifier_for
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import LEAST_SHARE, evidence
 from rewardsmith.equivalence.keys import key_kind
-from rewardsmith.equivalence.spellings import Spelling, same_notation, spellings_of
+from rewardsmith.equivalence.spellings import SENTENCE, Spelling, restated, same_notation, spellings_of
 from rewardsmith.measures.intervals import Share, share_right
 
 MOST_SPELLINGS = 8  # of one key
@@ -37,12 +37,12 @@ def strictness(baseline: Baseline) -> Asking:
         reason = "the answers were learned from completions, so their equal forms are not known"
         return Outcome(not_run=reason, applies=False)
     accepted = [i for i in baseline.items if i.right is not None and baseline.gain(i, i.right) > 0.5]
-    forms = [[(item, form) for form in spellings_of(item.key)[:MOST_SPELLINGS]] for item in accepted]
+    forms = [[(item, form) for form in _forms(item.key, baseline)] for item in accepted]
     most = baseline.sizes.others
     cases = in_turn(forms, most if most is None or most > len(baseline.items) else most // 2)
     if not cases:
         return Outcome(not_run="the keys have no other spelling that is provably equal", applies=False)
-    (scores,) = yield [Ask([item.row.with_completion(baseline.answer_format.wrap(form.text)) for item, form in cases])]
+    (scores,) = yield [Ask([item.row.with_completion(_text(form, baseline)) for item, form in cases])]
     classes: dict[str, list[Try]] = defaultdict(list)
     for (item, form), score in zip(cases, scores, strict=True):
         if score.reward is not None:
@@ -71,12 +71,19 @@ def strictness(baseline: Baseline) -> Asking:
         advice=f"Compare values, not texts: {_accepting(refused)}. Measure the remaining error with "
         "`rewardsmith.measures.estimate_noise` and correct it with `backward_correction` (paper 39).",
         unit="share of right spellings refused",
-        examples=[
-            evidence(item, baseline.answer_format.wrap(form.text), reward, item.right)
-            for item, form, reward, _ in refused[:3]
-        ],
+        examples=[evidence(item, _text(form, baseline), reward, item.right) for item, form, reward, _ in refused[:3]],
     )
     return Outcome(findings=(finding,), rates=rates, n=share.n)
+
+
+def _forms(key: str, baseline: Baseline) -> list[Spelling]:
+    """Return other right forms of a key; as a sentence only where the reward reads "The answer is ..."."""
+    others = [form for form in restated(key) if form.family != SENTENCE or "sentence" in baseline.accepted]
+    return [*spellings_of(key)[:MOST_SPELLINGS], *others]
+
+
+def _text(form: Spelling, baseline: Baseline) -> str:
+    return form.text if form.family == SENTENCE else baseline.answer_format.wrap(form.text)
 
 
 def _refused(tries: Sequence[Try], baseline: Baseline) -> Share:
