@@ -60,6 +60,38 @@ def test_no_attack_on_the_key_b_is_paid():
     assert [a for a in attacks if multiple_choice([a], ["B"]) != [0.0]] == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\boxed{(B) 12}",
+        r"\boxed{B: it grows with age}",
+        "The answer is B. Note that A is a common trap.",
+        "The best answer is B.",
+        "The answer is (B) 12. C and D are wrong.",
+        "Answer: B) the trap. A fails at x = 0.",
+        "The right answer is option B. This is a known result.",
+    ],
+)
+def test_the_text_of_an_option_and_a_remark_that_rules_others_out_name_one_option(text):
+    assert multiple_choice([text] * 4, ["B", "A", "C", "D"]) == [1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is B. Or A.",
+        "The answer is B. No, A.",
+        "The answer is B. Wait, A is not wrong.",
+        "The answer is B. A is right too.",
+        "The answer is B. B is wrong.",
+        "The answer is (B) (C).",
+        "The answer is B. A is not wrong, or C.",
+    ],
+)
+def test_a_remark_that_names_another_option_or_takes_the_letter_back_leaves_no_answer(text):
+    assert multiple_choice([text] * 3, ["B", "A", "C"]) == [0.0, 0.0, 0.0]
+
+
 def test_a_dotless_i_is_not_the_letter_i():
     assert "ı".upper() == "I"  # the trap
     assert multiple_choice(["ı", "i"], ["I", "I"]) == [0.0, 1.0]
@@ -88,7 +120,7 @@ def test_unicode_is_compared_composed_but_never_by_looks():
 
 
 def test_case_counts_when_asked_and_keys_of_several_lines_are_compared_whole():
-    strict = partial(exact_text, normalize=partial(plain_text, fold_case=False))
+    strict = partial(exact_text, fold_case=False)
     assert strict(["paris", "Paris"], ["Paris", "Paris"]) == [0.0, 1.0]
     assert exact_text(["1 2\n3 4", "1 2\n3 5", "x\n1 2\n3 4"], ["1 2\n3 4"] * 3) == [1.0, 0.0, 0.0]
     assert exact_text(["x"] * 3, ["", None, " . "]) == [None, None, None]
@@ -116,6 +148,78 @@ def test_think_format_wants_one_thought_and_an_answer_in_that_order():
     assert think_format(right) == [1.0] * 3
     assert think_format(wrong) == [0.0] * len(wrong)
     assert think_format(["2+2</think>4", "<think>2+2</think>4"], prefilled=True) == [1.0, 0.0]
+
+
+def channels(*messages):
+    """gpt-oss's syntax, as the guide of its format gives it, with the special tokens kept."""
+    return "<|start|>assistant".join(f"<|channel|>{name}<|message|>{text}<|end|>" for name, text in messages)
+
+
+def test_think_format_reads_channels_and_fields_of_servers():
+    right = [
+        channels(("analysis", "2+2"), ("final", "4")),
+        channels(("analysis", "2+2"), ("analysis", "is 4"), ("final", "4")).removesuffix("<|end|>") + "<|return|>",
+        "<|start|>assistant" + channels(("analysis", "2+2"), ("final", "4")).removesuffix("<|end|>"),
+    ]
+    wrong = [
+        channels(("final", "4")),
+        channels(("analysis", "2+2")),
+        channels(("final", "4"), ("analysis", "2+2")),
+        channels(("analysis", " "), ("final", "4")),
+        channels(("analysis", "2+2"), ("final", r"\boxed{}")),
+        channels(("analysis", "2+2"), ("final", "4"), ("final", "5")),
+        channels(("analysis", "2+2"), ("final", "4")) + " or 5",
+        channels(("analysis", "2+2"), ("secret", "x"), ("final", "4")),
+        "analysis2+2assistantfinal4",  # without the special tokens, nothing tells the parts apart
+    ]
+    assert think_format(right) == [1.0] * len(right)
+    assert [text for text in wrong if think_format([text]) != [0.0]] == []
+    for field in ("reasoning_content", "reasoning", "thinking"):
+        answers = ("4", "", "<think>x</think>4</think>")
+        said = [[{"role": "assistant", "content": answer, field: "2+2"}] for answer in answers]
+        assert think_format(said) == [1.0, 0.0, 0.0]
+    assert think_format([[{"role": "assistant", "content": "4", "reasoning_content": " "}]]) == [0.0]
+
+
+def test_only_the_final_channel_is_the_answer_of_a_verifier():
+    texts = [
+        channels(("analysis", "Paris?"), ("final", "Rome")),
+        channels(("analysis", "Rome")),
+        channels(("final", "Rome"), ("final", "Paris")),
+        channels(("commentary", "Rome"), ("final", "Paris")),
+    ]
+    assert exact_text(texts, ["Rome"] * 4) == [1.0, 0.0, 0.0, 0.0]
+    boxed = channels(("analysis", "B"), ("final", r"The answer is \boxed{A}."))
+    assert multiple_choice([boxed] * 2, ["A", "B"]) == [1.0, 0.0]
+
+
+def test_a_tool_call_is_one_document_in_its_mark_and_nothing_else():
+    call = '{"name": "search", "n": 2}'
+    strict = partial(json_schema, schema=SCHEMA, tool_call=True)
+    right = [
+        f"<tool_call>\n{call}\n</tool_call>",
+        f"<think>Look it up.</think>\n<tool_call>{call}</tool_call><|im_end|>",
+        f"<|python_tag|>{call}<|eom_id|>",
+        f"[TOOL_CALLS] [{call}]",
+    ]
+    wrong = [
+        call,
+        f"```json\n{call}\n```",
+        f"Sure. <tool_call>{call}</tool_call>",
+        f"<tool_call>{call}</tool_call><tool_call>{call}</tool_call>",
+        f"<tool_call>{call}",
+        "<tool_call></tool_call>",
+        '<tool_call>{"n": 2}</tool_call>',
+        '<tool_call>{"name": ""}</tool_call>',
+        '<tool_call>{"name": "a", "name": "b"}</tool_call>',
+        f"[TOOL_CALLS] [{call}, {call}]",
+        "[TOOL_CALLS] []",
+        f"<|python_tag|>{call} {call}",
+        f"<think><tool_call>{call}</tool_call></think>",
+    ]
+    assert strict(right) == [1.0] * len(right)
+    assert [text for text in wrong if strict([text]) != [0.0]] == []
+    assert json_schema([right[0], call + "<|im_end|>"], schema=SCHEMA) == [0.0, 1.0]
 
 
 def test_one_strict_document_is_accepted_bare_fenced_or_after_thinking():

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from rewardsmith.rewards.judges.wire import JudgeError, excerpt
+from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Message
 
 T = TypeVar("T")
 
-_THINK_END = "</think>"
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _STATED = re.compile(r"(?:(?:(?:my|the|final)\s+)*verdict\s*(?::|is)\s*)?(yes|no)\s*[.!]?", re.IGNORECASE)
 
@@ -96,14 +96,3 @@ def yes_or_no(text: str) -> bool | None:
     found = [_STATED.fullmatch(line) for line in plain]
     stated = {match[1].upper() for match in found if match is not None}
     return stated == {"YES"} if found[-1] is not None and len(stated) == 1 else None
-
-
-def after_thinking(text: str) -> str | None:
-    """Return the text after a judge's thinking, or None where the thinking never ends.
-
-    >>> after_thinking("<think>NO, wait</think>YES"), after_thinking("<think>YES")
-    ('YES', None)
-    """
-    if "<think>" in text and _THINK_END not in text.rpartition("<think>")[2]:
-        return None
-    return text.rpartition(_THINK_END)[2]

@@ -13,7 +13,8 @@ from typing import Any
 
 from rewardsmith.data import completion_text, split_steps, text_of
 from rewardsmith.rewards.guards import check_length
-from rewardsmith.rewards.judges.asking import Backend, Judge, after_thinking, ask, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, ask, data_tag
+from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 

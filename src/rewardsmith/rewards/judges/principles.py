@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import text_of
-from rewardsmith.rewards.judges.asking import Backend, Judge, after_thinking, ask, data_tag
+from rewardsmith.rewards.judges.asking import Backend, Judge, ask, data_tag
 from rewardsmith.rewards.strict_json import read_json
+from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Message, Text
 

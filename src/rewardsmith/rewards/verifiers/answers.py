@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from rewardsmith.rewards.verifiers.final_answer import final_answer, section, unwrap
@@ -17,8 +18,15 @@ from rewardsmith.types import Completion
 
 _OPTION = re.compile(
     r"(?:(?:option|choice) )?(?:(?P<alone>[A-Za-z])|\((?P<paren>[A-Za-z])\)|\[(?P<square>[A-Za-z])\])"
-    r"(?:[.):](?:\s+(?P<text>[^\n]{1,300}))?)?",
+    r"(?:(?:[.):]|(?<=[)\]]))(?:\s+(?P<text>[^\n]{1,300}))?)?",
     re.IGNORECASE | re.ASCII,
+)
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+")
+_RULED_OUT = re.compile(
+    r"\b(?:trap|distractor|wrong|incorrect|false|misleading|tempting|fails?|ruled out|eliminated|not)\b", re.IGNORECASE
+)
+_TAKEN_BACK = re.compile(
+    r"\b(?:or|wait|actually|maybe|perhaps|also|instead|rather|alternatively|no,)(?!\w)", re.IGNORECASE
 )
 
 
@@ -28,8 +36,8 @@ def multiple_choice(
 ) -> list[float | Unscored]:
     """1.0 where the completion commits to exactly the option letter in `answer`, else 0.0.
 
-    `B`, `(b)`, `B.`, `option B` and `B) Paris` name option B. If the option's text holds another option letter on its
-    own, the answer names several options and counts as none.
+    `B`, `(b)`, `B.`, `option B`, `B) Paris` and `(B) Paris` name option B. If what follows names another option by its
+    letter, the answer counts as none, unless that sentence rules the other out ("Note that A is a common trap.").
 
     Args:
         answer: the keys, each one letter in any of these spellings.
@@ -54,9 +62,13 @@ def multiple_choice(
         if match is None:
             return None
         found = (match["alone"] or match["paren"] or match["square"]).upper()
-        others = re.findall(r"(?<![^\W_])[A-Za-z](?![^\W_])", match["text"] or "")
-        named = {other.upper() for other in others if other.isupper() or other.lower() != "a"}
-        return found if found in options and not named & (set(options) - {found}) else None
+        for sentence in _SENTENCE.split(match["text"] or ""):
+            letters_of = re.findall(r"(?<![^\W_])[A-Za-z](?![^\W_])", sentence)
+            named = {other.upper() for other in letters_of if other.isupper() or other != "a"} & set(options)
+            ruled_out = bool(_RULED_OUT.search(sentence)) and not _TAKEN_BACK.search(sentence)
+            if (named - {found} and not ruled_out) or (found in named and ruled_out):
+                return None
+        return found if found in options else None
 
     def score(text: str, answer: str) -> float | Unscored:
         key = letter(answer)
@@ -119,7 +131,12 @@ def plain_text(text: str, *, fold_case: bool = True) -> str:
 
 @with_reasons
 def exact_text(
-    completions: list[Completion], answer: list[Any], *, normalize: Callable[[str], str] = plain_text, **columns: Any
+    completions: list[Completion],
+    answer: list[Any],
+    *,
+    fold_case: bool = True,
+    normalize: Callable[[str], str] | None = None,
+    **columns: Any,
 ) -> list[float | Unscored]:
     """1.0 where the completion commits to the text in `answer`, equal after `normalize`, else 0.0.
 
@@ -127,7 +144,8 @@ def exact_text(
 
     Args:
         answer: the keys.
-        normalize: removes differences that do not count; `partial(plain_text, fold_case=False)` keeps case.
+        fold_case: upper and lower case are the same.
+        normalize: removes differences that do not count; `plain_text` with `fold_case` if None.
 
     Returns:
         One value per row; None where `answer` is empty.
@@ -135,13 +153,14 @@ def exact_text(
     >>> exact_text(["Answer: Paris.", "Paris or Rome", "paris"], ["Paris", "Paris", ""])
     [1.0, 0.0, None]
     """
+    plain = normalize or partial(plain_text, fold_case=fold_case)
 
     def score(text: str, answer: str) -> float | Unscored:
         raw = answer.strip()
-        key = normalize(unwrap(raw))
+        key = plain(unwrap(raw))
         if not key.strip():
             return Unscored("the key is empty")
         given = section(text) if "\n" in raw else final_answer(text)
-        return float(given is not None and normalize(unwrap(given)) == key)
+        return float(given is not None and plain(unwrap(given)) == key)
 
     return by_key(completions, answer, score)

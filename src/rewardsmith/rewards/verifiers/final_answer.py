@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from rewardsmith.data.rows import without_end_tokens
+from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity
 
 HIDDEN = "\ufffc"
@@ -28,7 +29,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t]{0,3}####(?!#)[ \t]*([^\n]*)$", re.MULTILINE)
 _WORDS = (
-    r"(?:(?:so|thus|therefore|hence)[, ] ?)?(?:(?:the|my|our) )?(?:(?:final|correct) )?"
+    r"(?:(?:so|thus|therefore|hence)[, ] ?)?(?:(?:the|my|our) )?(?:(?:final|correct|best|right) )?"
     r"answer ?(?:\*\*|__)?(?: is\b ?:?|[:=])(?:(?:\*\*|__)(?=[ \t\n]|$))?[ \t]{0,4}"
 )
 _PHRASE = re.compile(rf"(?:^[ \t*_#>-]{{0,8}}|(?<=[.!?] )(?:\*\*)?){_WORDS}", re.IGNORECASE | re.MULTILINE)
@@ -41,10 +42,11 @@ _BEFORE_BOX = re.compile(r"[$*\s]*(?:[A-Za-z]\w{0,3} ?= ?)?[$*\s]*(?:\\\(|\\\[)?
 def final_answer(text: str) -> str | None:
     """Return the one answer that `text` commits to, unwrapped, or None where it commits to none.
 
-    Only the text after the last `</think>` counts, without what a reader cannot see (comments, struck or white text)
-    and without tokens that end the turn, such as `<|im_end|>`. A commitment is the content of `\\boxed{…}`, of
-    `<answer>…</answer>`, of a line `#### …`, or the rest of the last line after "the (final) answer is" or "answer:".
-    Without any of these, a completion of one line is itself the answer. Other values in the text do not count.
+    Only the text after the thinking counts (`thinking.after_thinking`), without what a reader cannot see (comments,
+    struck or white text) and without tokens that end the turn, such as `<|im_end|>`. A commitment is the content of
+    `\\boxed{…}`, of `<answer>…</answer>`, of a line `#### …`, or the rest of the last line after "the (final) answer
+    is" or "answer:". Without any of these, a completion of one line is itself the answer. Other values in the text do
+    not count.
 
     Two different commitments are no answer, whichever comes last: a reader could not know which is meant, and a policy
     would learn to list its guesses. The same answer twice is fine. The content is not interpreted here: "12 or 13" is
@@ -81,13 +83,12 @@ def final_answer(text: str) -> str | None:
 
 
 def section(text: str) -> str | None:
-    """Return the text that a reader sees after the last `</think>` and before the tokens that end the turn.
+    """Return the text that a reader sees after the thinking and before the tokens that end the turn.
 
     None where the thinking never ends or white text is used.
     """
-    text = without_end_tokens(text)
-    shown = text[text.rfind("</think>") + 8 :] if "</think>" in text else text
-    if "<think>" in shown:
+    shown = after_thinking(without_end_tokens(text))
+    if shown is None:
         return None
     shown = _HIDDEN.sub(HIDDEN, shown)
     parts, position = [], 0

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from rewardsmith.data import completion_text
+from rewardsmith.data.rows import without_end_tokens
+from rewardsmith.rewards.thinking import CLOSE, OPEN, after_thinking, parts_of
 from rewardsmith.types import Completion
 
 _FILLERS = dict.fromkeys(map(ord, "\u115f\u1160\u3164\uffa0"))  # letters by category, blank on the screen
@@ -58,7 +60,11 @@ def matches_format(
 
 
 def think_format(completions: list[Completion], *, prefilled: bool = False, **columns: Any) -> list[float | None]:
-    """1.0 where the completion is one `<think>…</think>` with content and then an answer with content, else 0.0.
+    """1.0 where the completion is thinking with content and then an answer with content, else 0.0.
+
+    The form is `<think>…</think>` of DeepSeek and Qwen, or the channels of gpt-oss, whose special tokens the decoder
+    has to keep: `thinking.parts_of`. In a conversation the thinking may stand in a field of its own, where servers put
+    it: `reasoning_content`, `reasoning` or `thinking`.
 
     Args:
         prefilled: the prompt ends in `<think>`, as in some chat templates, so completions do not begin with it.
@@ -68,12 +74,22 @@ def think_format(completions: list[Completion], *, prefilled: bool = False, **co
     """
     scores: list[float | None] = []
     for completion in completions:
-        text = (("<think>" if prefilled else "") + completion_text(completion)).strip()
-        thought, _, answer = text.removeprefix("<think>").partition("</think>")
-        framed = text.startswith("<think>") and text.count("<think>") == text.count("</think>") == 1
-        shells = re.search(r"<answer>\s*</answer>|\\boxed\s*\{\s*\}", answer)
-        scores.append(float(framed and has_content(thought) and has_content(answer) and shells is None))
+        text = without_end_tokens((OPEN if prefilled else "") + completion_text(completion))
+        thought, answer = parts_of(text)
+        if thought is None and not prefilled and OPEN not in text and CLOSE not in text:
+            thought, answer = _field_of_thought(completion), after_thinking(text)
+        shells = re.search(r"<answer>\s*</answer>|\\boxed\s*\{\s*\}", answer or "")
+        scores.append(float(has_content(thought or "") and has_content(answer or "") and shells is None))
     return scores
+
+
+def _field_of_thought(completion: Completion) -> str | None:
+    """Return the thinking that a server has put into a field of the last message."""
+    last = completion[-1] if isinstance(completion, list) and completion else None
+    if not isinstance(last, dict):
+        return None
+    fields = (last.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+    return next((field for field in fields if isinstance(field, str)), None)
 
 
 @lru_cache(maxsize=32)

@@ -10,24 +10,31 @@ from functools import lru_cache
 from typing import Any
 
 from rewardsmith.data import completion_text
+from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.rewards.strict_json import read_json
+from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.types import Completion
 
 MAX_CHARS = 200_000
-_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(?P<body>.*?)\n?```", re.DOTALL)
+_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)\n?```", re.DOTALL)
+_TOOL_CALL = re.compile(r"<tool_call>(.*?)</tool_call>|<\|python_tag\|>(.*)|\[TOOL_CALLS\]\s*\[(.*)\]", re.DOTALL)
 _DECIDES_ON_EMPTY = ("minLength", "enum", "const", "pattern", "format")
 
 
-def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **columns: Any) -> list[float | None]:
+def json_schema(
+    completions: list[Completion], *, schema: Mapping[str, Any], tool_call: bool = False, **columns: Any
+) -> list[float | None]:
     """1.0 where the completion after its thinking is one strict JSON document that `schema` accepts, else 0.0.
 
     The document may be in one fenced block. Other text, a duplicate key, NaN, Infinity and a number that overflows are
     refused. A blank string is refused if the schema asks for a string and sets no condition on it (`minLength`, `enum`,
     `const`, `pattern`, `format`): otherwise an empty form would score like a filled one. Write `"minLength": 0` to
-    allow it. A special token at the end, such as `<|im_end|>`, counts as other text.
+    allow it. Special tokens that end the turn, such as `<|im_end|>`, do not count.
 
     Args:
         schema: a JSON Schema (2020-12 unless `$schema` names another draft), with local references only.
+        tool_call: the document has to stand alone in the mark of a tool call: `<tool_call>…</tool_call>` (Hermes,
+            Qwen), `<|python_tag|>…` (Llama), or `[TOOL_CALLS] […]` with one call (Mistral).
 
     >>> json_schema(['{"x": 1}', '{"x": 1, "x": 2}', "x"], schema={"type": "object", "required": ["x"]})
     [1.0, 0.0, 0.0]
@@ -38,9 +45,10 @@ def json_schema(completions: list[Completion], *, schema: Mapping[str, Any], **c
         raise ValueError(f"json_schema: schema is not JSON ({error}). Pass a JSON Schema as a dict.") from error
     scores: list[float | None] = []
     for completion in completions:
-        text = completion_text(completion).rpartition("</think>")[2].strip()
-        fenced = _FENCE.fullmatch(text)
-        text, valid = fenced["body"] if fenced else text, False
+        text = (after_thinking(without_end_tokens(completion_text(completion))) or "").strip()
+        framed, valid = (_TOOL_CALL if tool_call else _FENCE).fullmatch(text), False
+        if framed or tool_call:
+            text = next(filter(None, framed.groups()), "") if framed else ""
         # Not JSON, a number beyond floats, or nesting beyond the stack limit.
         with contextlib.suppress(ValueError, ArithmeticError, RecursionError):
             valid = len(text) <= MAX_CHARS and validator.is_valid(read_json(text))
