@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from trl import RewardConfig  # type: ignore[attr-defined]
+from trl import RewardConfig
 
 from rewardsmith._check import check_choice, check_range
 from rewardsmith.data import PreferenceRow, RatedRow, StepRow, to_dataset

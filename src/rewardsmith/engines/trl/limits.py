@@ -144,7 +144,7 @@ def _holds_model(reward: Any) -> bool:
     """Return whether pickling the reward would copy a module; an error of pickling does not count."""
     import cloudpickle
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    class Pickler(cloudpickle.Pickler):
         found = False
 
         def reducer_override(self, obj: Any) -> Any:

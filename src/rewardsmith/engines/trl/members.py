@@ -101,8 +101,8 @@ def quiet() -> None:
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     datasets.disable_progress_bars()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def _trainer(members: Sequence[Member], work: Path) -> MembersTrainer:

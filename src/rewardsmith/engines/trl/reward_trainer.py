@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import RewardTrainer as TRLRewardTrainer  # type: ignore[attr-defined]
+from trl import RewardTrainer as TRLRewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from rewardsmith._check import check_choice
@@ -73,6 +73,7 @@ class RewardTrainer(TRLRewardTrainer):
         self.tie_kind = tie_kind
         self.args: Any
         self.model: Any
+        self.data_collator: Any
         super().__init__(*args, **keywords)
         if type(self.data_collator) is DataCollatorForPreference:
             own = self.data_collator
@@ -100,7 +101,7 @@ class RewardTrainer(TRLRewardTrainer):
         return super()._prepare_dataset(dataset, processing_class, *args)
 
     def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]
+        super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
         columns += [name for name in self.columns if name not in columns]
 
@@ -117,7 +118,7 @@ class RewardTrainer(TRLRewardTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _plain_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        return super().compute_loss(model, inputs, return_outputs)  # type: ignore[no-untyped-call]
+        return super().compute_loss(model, inputs, return_outputs)
 
     def _losses(self, logits: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
         """Return the (B,) loss per pair, and note the metrics of strict and of tied pairs."""

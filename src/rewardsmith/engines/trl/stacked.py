@@ -146,7 +146,7 @@ class MembersTrainer(RewardTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, *args: Any, **keywords: Any) -> Any:
-        loss: Any = super().training_step(*args, **keywords)  # type: ignore[no-untyped-call]
+        loss: Any = super().training_step(*args, **keywords)
         return loss / self.accelerator.unwrap_model(self.model).n_members  # what is logged
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 
 from accelerate.utils import gather
 from torch import Tensor
-from trl import GRPOConfig as GRPOConfig  # type: ignore[attr-defined]  # noqa: PLC0414 - for the demo
-from trl import GRPOTrainer as TRLGRPOTrainer  # type: ignore[attr-defined]
-from trl import RLOOTrainer as TRLRLOOTrainer  # type: ignore[attr-defined]
+from trl import GRPOConfig as GRPOConfig  # noqa: PLC0414 - for the demo
+from trl import GRPOTrainer as TRLGRPOTrainer
+from trl import RLOOTrainer as TRLRLOOTrainer
 
 from rewardsmith.advantages import batch_scaled, group_centered, group_zscore, leave_one_out
 from rewardsmith.engines.trl.stage import RewardStage
