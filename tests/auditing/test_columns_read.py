@@ -6,9 +6,10 @@ from functools import partial, wraps
 
 import pytest
 
-from rewardsmith.auditing.columns_read import columns_read, reads_answers, unnamed_answer
+from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
 from rewardsmith.data import Row
 from rewardsmith.scoring import as_target
+from rewardsmith.scoring.code import columns_read
 
 
 def unused(completions, answer, **columns):

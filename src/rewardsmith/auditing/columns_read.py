@@ -1,16 +1,12 @@
-"""Find the columns that a reward's code reads, to tell verifiers from rewards of format or style."""
+"""Tell whether a reward reads a reference answer, as verifiers do and rewards of format or style do not."""
 
 from __future__ import annotations
 
-import dis
-import inspect
-from collections.abc import Iterator, Sequence
-from types import CodeType
-from typing import Any
+from collections.abc import Sequence
 
 from rewardsmith.data import Row
-from rewardsmith.describe import function_of, keywords_of
 from rewardsmith.scoring import Target
+from rewardsmith.scoring.code import columns_read
 from rewardsmith.scoring.contracts import ANSWER_PARAMETERS, ANSWERED, COMPLETION_NAMES, PROMPT_NAMES, signature_of
 
 WHOLE_ROWS = frozenset(
@@ -22,45 +18,6 @@ WHOLE_ROWS = frozenset(
 """Parameters that hold a whole row, or a part of it in which an answer may stand."""
 _TEXTS = (*PROMPT_NAMES, *COMPLETION_NAMES)
 NOT_ANSWERS = frozenset({*_TEXTS, *(name + "s" for name in _TEXTS), "queries", "messages", "source", "data_source"})
-
-
-def columns_read(reward: Any) -> frozenset[str]:
-    """Return the parameters that a reward uses, and the keys that it takes out of its keywords; "**" is all of them.
-
-    Without Python code, these are all its parameters.
-
-    >>> def style(completions, answer, **columns):
-    ...     return [len(text) / columns["most"] for text in completions]
-    >>> sorted(columns_read(style))
-    ['completions', 'most']
-    """
-    function = getattr(reward, "function", reward)
-    bound, plain = keywords_of(function), inspect.unwrap(function_of(function))
-    names = inspect.signature(plain).parameters
-    code = getattr(plain if inspect.isroutine(plain) else type(plain).__call__, "__code__", None)
-    if not isinstance(code, CodeType):
-        return frozenset(names) - bound.keys()
-    keywords = next((name for name, given in names.items() if given.kind is given.VAR_KEYWORD), "")
-    read: set[str] = set()
-    for steps in _instructions(code):
-        for place, step in enumerate(steps):
-            loaded = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-            if "LOAD" not in step.opname or step.opname == "LOAD_CONST":
-                continue
-            read.update(name for name in loaded if name in names and name != keywords)
-            if keywords and keywords in loaded and step.opname != "LOAD_CLOSURE":
-                following = [one for one in steps[place + 1 : place + 4] if one.opname not in ("CACHE", "PRECALL")]
-                keys = [one.argval for one in following[:2] if isinstance(one.argval, str) and "CONST" in one.opname]
-                read.add(keys[0] if keys else "**")
-    return frozenset(read) - bound.keys()
-
-
-def _instructions(code: CodeType) -> Iterator[list[dis.Instruction]]:
-    """Return the instructions of a function, and of those inside it."""
-    yield list(dis.get_instructions(code))
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _instructions(constant)
 
 
 def reads_answers(target: Target, rows: Sequence[Row] = ()) -> bool:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from functools import partial
-from itertools import islice
-from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
-MOST_PARTS = 200  # objects inside a reward that are looked at
+from rewardsmith.scoring.code import strings_in
+
 MOST_TEXTS = 24
 MOST_ALTERNATIVES = 8  # of one pattern
 LONGEST = 80  # characters
@@ -21,8 +18,7 @@ _SPECIAL = re.compile(r"[\\|\[\](){}*+?^$]")
 def texts_in(reward: Any) -> list[str]:
     """Return up to `MOST_TEXTS` texts that a reward's code names; of a pattern, short texts that it matches.
 
-    These are constants of its functions, of functions and globals of the same module that they use, and what its
-    object holds. Docstrings do not count. A reward model has none.
+    A reward model has none.
 
     >>> def polite(completions):
     ...     return [float(bool(re.search("please|thank(s| you)", c))) for c in completions]
@@ -32,64 +28,11 @@ def texts_in(reward: Any) -> list[str]:
     if hasattr(reward, "content_digest"):
         return []
     found: dict[str, None] = {}
-    for text in _strings(reward):
+    for text in strings_in(reward):
         for word in matches_of(text) if _SPECIAL.search(text) else [text]:
             if 2 <= len(word.strip()) <= LONGEST and re.search(r"\w", word):
                 found[word.strip()] = None
     return list(found)[:MOST_TEXTS]
-
-
-def _strings(reward: Any) -> Iterator[str]:
-    waiting, seen = [reward], set[int]()
-    while waiting and len(seen) < MOST_PARTS:
-        part = waiting.pop(0)
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, re.Pattern):
-            yield part.pattern if isinstance(part.pattern, str) else ""
-        elif id(part) not in seen:
-            seen.add(id(part))
-            waiting += _inside(part)
-
-
-def _inside(part: Any) -> list[Any]:
-    found: list[Any] = []
-    if isinstance(part, partial):
-        found = [part.func, *part.args, *part.keywords.values()]
-    elif isinstance(part, MethodType):
-        found = [part.__func__, part.__self__]
-    elif isinstance(part, Mapping):
-        found = [*islice(part.keys(), MOST_TEXTS), *islice(part.values(), MOST_TEXTS)]
-    elif isinstance(part, list | tuple | set | frozenset):
-        found = list(islice(part, MOST_TEXTS))
-    elif isinstance(part, FunctionType):
-        found = _inside_function(part)
-    elif callable(part) and not isinstance(part, type):  # an object, such as an instance of a reward class
-        own = [one for one in vars(type(part)).values() if isinstance(one, FunctionType | str | tuple | list)]
-        found = [*getattr(part, "__dict__", {}).values(), *own]
-    return found
-
-
-def _inside_function(function: FunctionType) -> list[Any]:
-    """Return the constants of a function, and what it uses of its own module and of the functions around it."""
-    names, constants = _read(function.__code__)
-    texts = [text for text in constants if text != function.__doc__]
-    used = [function.__globals__[name] for name in names if name in function.__globals__]
-    near = [one for one in used if not callable(one) or getattr(one, "__module__", "") == function.__module__]
-    held = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
-    return [*texts, *near, *held, *(function.__defaults__ or ())]
-
-
-def _read(code: CodeType) -> tuple[list[str], list[Any]]:
-    """Return the names and the constants of a code object and of all code inside it."""
-    names, constants = list(code.co_names), list[Any]()
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            inner_names, inner = _read(constant)
-            names, constants = names + inner_names, constants + inner
-        elif isinstance(constant, str | tuple | frozenset):
-            constants.append(constant)
-    return names, constants
 
 
 def matches_of(pattern: str) -> list[str]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.data.rows import as_messages
-from rewardsmith.describe import function_of
+from rewardsmith.scoring.code import strings_in
 from rewardsmith.types import Completion, Text
-
-MOST_PARTS = 200
-"""The most functions in which to search for the opening of a turn."""
 
 
 @dataclass
@@ -154,21 +150,9 @@ def opening_of(function: Callable[..., Any]) -> str:
 
     Early releases of verl pass prompt and completion as one text, and their rewards cut at this opening.
     """
-    start = inspect.unwrap(function_of(function))
-    waiting: list[Any] = [getattr(start, "__func__", start)]
-    for part in waiting:  # the function and those of its module that it calls
-        code = part if isinstance(part, CodeType) else getattr(part, "__code__", None)
-        if code is None or len(waiting) > MOST_PARTS:
-            continue
-        texts = [c.replace("\\", "").strip() for c in code.co_consts if isinstance(c, str)]
-        for opening in _OPENINGS:
-            if opening in texts or (opening.startswith("<") and any(opening in text for text in texts)):
-                return opening
-        waiting += [c for c in code.co_consts if isinstance(c, CodeType)]
-        named = [getattr(part, "__globals__", {}).get(name) for name in code.co_names]
-        own = [f for f in named if isinstance(f, FunctionType) and f.__module__ == part.__module__]
-        waiting += [f for f in own if f not in waiting]
-    return ""
+    texts = [text.replace("\\", "").strip() for text in strings_in(function)]
+    inside = " ".join(texts)
+    return next((o for o in _OPENINGS if o in texts or (o.startswith("<") and o in inside)), "")
 
 
 def trainer_state(*, real: bool = True) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -26,17 +25,7 @@ FORMS: dict[str, Callable[[Text, Completion], tuple[Text, Completion]]] = {
 _FORM_ERROR = re.compile(
     r"string ind(?:ices must be|ex out of range)|'(?:str|list)' object has no attribute|(?:got|not) '?list|list indices"
 )
-
-
-@contextmanager
-def _form_errors(found: list[Exception]) -> Iterator[None]:
-    """Collect an error that says that text was read as messages, or messages as text; raise any other."""
-    try:
-        yield
-    except (TypeError, AttributeError, IndexError) as error:
-        if not _FORM_ERROR.search(str(error)):
-            raise
-        found.append(error)
+"""The message of an error where text was read as messages, or messages as text."""
 
 
 @cache
@@ -77,27 +66,21 @@ class Called(SyncOrAsync):
     def __name__(self) -> str:  # TRL names its metrics after it
         return name_of(self.function)
 
-    def ask(self, rows: Sequence[RowParts]) -> Any:
+    @sync_or_async
+    def ask(self, rows: Sequence[RowParts]) -> Calls:
         """Return the function's own result for one row, or for a batch's rows, or its coroutine."""
-        return self._ask_async(rows) if type(self) is self.awaiting else self._ask(rows)
-
-    def _ask(self, rows: Sequence[RowParts]) -> Any:
         errors: list[Exception] = []
         for form in self.forms:
-            with _form_errors(errors):
-                return self._settle(form, self._call(rows, form))
+            try:
+                [result] = yield [partial(self._call, rows, form)]
+            except (TypeError, AttributeError, IndexError) as error:
+                if not _FORM_ERROR.search(str(error)):
+                    raise
+                errors.append(error)
+            else:
+                object.__setattr__(self, "forms", (form,))
+                return result
         raise errors[0]
-
-    async def _ask_async(self, rows: Sequence[RowParts]) -> Any:
-        errors: list[Exception] = []
-        for form in self.forms:
-            with _form_errors(errors):
-                return self._settle(form, await self._call(rows, form))
-        raise errors[0]
-
-    def _settle(self, form: str, result: Any) -> Any:
-        object.__setattr__(self, "forms", (form,))
-        return result
 
     def _call(self, rows: Sequence[RowParts], form: str) -> Any:
         contract, signature = TABLE[self.contract], self.signature

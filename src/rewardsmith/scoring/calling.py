@@ -6,19 +6,18 @@ No processes or limits here; the worker and the in-process path both call reward
 from __future__ import annotations
 
 import asyncio
-import dis
-import inspect
 import logging
 import math
 import pickle
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
 from rewardsmith.scoring.arguments import ignore, pseudo_ids, trainer_state
 from rewardsmith.scoring.called import PerBatch, PerRow
+from rewardsmith.scoring.code import columns_read
 from rewardsmith.scoring.contracts import is_async, signature_of
 from rewardsmith.scoring.waiting import awaited, in_thread, within
 from rewardsmith.scoring.work import Reply, RowParts, Scored
@@ -214,21 +213,11 @@ def reasoned(reward: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
-def _reads_extras(function: Any) -> bool:
-    """Return whether a function may read its `**columns`: most accept them only to ignore them."""
-    code = getattr(function, "__code__", None)
-    if code is None or not code.co_flags & inspect.CO_VARKEYWORDS or not _FRAME_READERS.isdisjoint(code.co_names):
-        return True
-    n_before = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
-    name = code.co_varnames[n_before]
-    used = (i.argval if isinstance(i.argval, tuple) else (i.argval,) for i in dis.get_instructions(code))
-    return any(name in names for names in used)
-
-
 class Caller:
     """A reward prepared for calls: its signature is read once, and `reasoned` is preferred.
 
     threads: a sync reward is called as if it were async, each call in a thread of its own.
+    mixes_rows: the rows of a call run concurrently; in threads their order counts.
     in_batches: an async call has several rows.
     """
 
@@ -239,9 +228,14 @@ class Caller:
         self.signature = signature_of(reward)
         self.threads = threads and not is_async(reward)
         self.is_async = is_async(reward) or self.threads
+        self.mixes_rows = self.is_async and not self.threads
         self.in_batches = self.row is None and (self.threads or isinstance(reward, PerBatch))
         named = {*self.signature.keywords, *self.signature.positional}
-        self._wants_ids = "completion_ids" in named or (self.signature.takes_any and _reads_extras(self.call))
+        self._wants_ids = "completion_ids" in named
+        if self.signature.takes_any:  # most accept `**columns` only to ignore them
+            code = getattr(self.call, "__code__", None)
+            unknown = code is None or hasattr(self.call, "__wrapped__") or not _FRAME_READERS.isdisjoint(code.co_names)
+            self._wants_ids |= unknown or not {"**", "completion_ids"}.isdisjoint(columns_read(self.call))
 
     @cached_property
     def _trainer_state(self) -> Any:
@@ -264,35 +258,24 @@ class Caller:
             "log_metric": ignore,
         }
 
-    def batch(self, rows: Sequence[RowParts], *, check_mutation: bool = False) -> Reply:
-        """Call the reward once for all rows."""
-        untouched = copy_of(rows) if check_mutation else None
-        arguments = self.arguments(rows)
-        positional, keywords = self.signature.bind(arguments)
-        start = time.perf_counter()
-        try:
-            result = self.call(*positional, **keywords)
-            if isinstance(result, Awaitable):  # a plain function that returns a coroutine
-                result = asyncio.run(awaited(result))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            return Reply(None, "exception", describe(error), time.perf_counter() - start)
-        return self._marked(judge(result, len(rows), time.perf_counter() - start), arguments, untouched)
+    async def _result(self, call: Callable[[], Any], timeout: float | None) -> Any:
+        """Return the result of a call; of a sync reward it comes without waiting (`waiting.at_once`)."""
+        if self.is_async:
+            return await within(timeout, in_thread(call) if self.threads else call())
+        return awaited(call())  # a plain function may return a coroutine
 
-    async def batch_async(
-        self, rows: Sequence[RowParts], *, timeout: float | None, check_mutation: bool = False
+    async def batch(
+        self, rows: Sequence[RowParts], *, timeout: float | None = None, check_mutation: bool = False
     ) -> Reply:
-        """Call the reward once for all rows, and await it."""
+        """Call the reward once for all rows; the timeout is for async ones."""
         untouched = copy_of(rows) if check_mutation else None
         arguments = self.arguments(rows)
         positional, keywords = self.signature.bind(arguments)
         start = time.perf_counter()
         try:
-            call = partial(self.call, *positional, **keywords)
-            result = await within(timeout, in_thread(call) if self.threads else call())
+            result = await self._result(partial(self.call, *positional, **keywords), timeout)
         except BaseException as error:
-            return Reply(None, *failure(error, start, timeout), time.perf_counter() - start)
+            return Reply(None, *self._failure(error, start, timeout), time.perf_counter() - start)
         return self._marked(judge(result, len(rows), time.perf_counter() - start), arguments, untouched)
 
     def _marked(self, reply: Reply, arguments: Mapping[str, Any], untouched: Sequence[RowParts] | None) -> Reply:
@@ -307,52 +290,35 @@ class Caller:
         ]
         return reply._replace(results=marked)
 
-    def one(self, row: RowParts, *, check_mutation: bool = False) -> Scored:
-        """Call a per-row reward for one row."""
+    async def one(self, row: RowParts, *, timeout: float | None = None, check_mutation: bool = False) -> Scored:
+        """Call a per-row reward for one row; the timeout is for async ones."""
         assert self.row is not None
         untouched = copy_of(row) if check_mutation else None
         start = time.perf_counter()
         try:
-            result = self.row.call(*row)
-            if isinstance(result, Awaitable):
-                result = asyncio.run(awaited(result))
-            value = self.row.value(result)
-        except KeyboardInterrupt:
-            raise
+            value = self.row.value(await self._result(partial(self.row.call, *row), timeout))
         except BaseException as error:
-            return Scored(None, "exception", describe(error), round(time.perf_counter() - start, 7))
+            return Scored(None, *self._failure(error, start, timeout), round(time.perf_counter() - start, 7))
         mutated = untouched is not None and not same(row, untouched)
         return verdict(value, round(time.perf_counter() - start, 7))._replace(mutated=mutated)
 
-    async def one_async(self, row: RowParts, *, timeout: float | None, check_mutation: bool = False) -> Scored:
-        """Call a per-row reward for one row, and await it."""
-        assert self.row is not None
-        untouched = copy_of(row) if check_mutation else None
-        start = time.perf_counter()
-        try:
-            call = partial(self.row.call, *row)
-            value = self.row.value(await within(timeout, in_thread(call) if self.threads else call()))
-        except BaseException as error:
-            return Scored(None, *failure(error, start, timeout), round(time.perf_counter() - start, 7))
-        mutated = untouched is not None and not same(row, untouched)
-        return verdict(value, round(time.perf_counter() - start, 7))._replace(mutated=mutated)
+    def _failure(self, error: BaseException, start: float, timeout: float | None) -> tuple[str, str]:
+        """Return reason and detail; a TimeoutError counts as ours if the limit has passed, else as the reward's.
 
-
-def failure(error: BaseException, start: float, timeout: float | None) -> tuple[str, str]:
-    """Return reason and detail; a TimeoutError counts as ours if the limit has passed, else as the reward's.
-
-    Raises:
-        CancelledError: the job cancelled this call; one that the reward raises itself is an ordinary failure.
-        GeneratorExit: the call ends together with its event loop.
-    """
-    if isinstance(error, GeneratorExit):
-        raise error
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        raise error
-    if isinstance(error, TimeoutError) and timeout is not None and time.perf_counter() - start >= timeout:
-        return "timeout", f"no result within {timeout:g} s"
-    return "exception", describe(error)
+        Raises:
+            KeyboardInterrupt: a sync call was interrupted.
+            CancelledError: the job cancelled this call; one that the reward raises itself is an ordinary failure.
+            GeneratorExit: the call ends together with its event loop.
+        """
+        if isinstance(error, GeneratorExit if self.is_async else KeyboardInterrupt):
+            raise error
+        task = asyncio.current_task() if self.is_async else None
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise error
+        late = task is not None and timeout is not None and time.perf_counter() - start >= timeout
+        if isinstance(error, TimeoutError) and late:
+            return "timeout", f"no result within {timeout:g} s"
+        return "exception", describe(error)
 
 
 def copy_of(value: Any) -> Any:

@@ -23,12 +23,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import rewardsmith
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.scoring.called import Called
+from rewardsmith.scoring.code import held_by
 from rewardsmith.scoring.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def _made_of(reward: Any) -> tuple[set[Path], list[CodeType]]:
             if own and not found:
                 codes.append(part.__code__)
             head = False
-        for inside in _inside(part):
+        for inside in [part.function] if isinstance(part, Called) else reversed(list(held_by(part))):
             if id(inside) not in seen and (callable(inside) or isinstance(inside, Mapping | list | tuple)):
                 seen.add(id(inside))
                 waiting.append(inside)
@@ -121,28 +122,6 @@ def _homes_of(kind: type) -> list[Path]:
     first, *bases = kind.__mro__
     own = [path] if (path := _file_of(first.__module__)) is not None else []
     return own + [p for base in bases if (p := _file_of(base.__module__)) is not None and not _is_installed(p)]
-
-
-def _inside(part: Any) -> Iterator[Any]:
-    if isinstance(part, partial):
-        yield from (*part.args, *part.keywords.values(), part.func)
-    elif isinstance(part, MethodType):
-        yield from (part.__func__, part.__self__)
-    elif isinstance(part, Called):
-        yield part.function
-    elif isinstance(part, Mapping):
-        yield from part.values()
-    elif isinstance(part, list | tuple):
-        yield from part
-    elif not isinstance(part, ModuleType | type):
-        yield from getattr(part, "__dict__", {}).values()
-        for name in (name for kind in type(part).__mro__ for name in getattr(kind, "__slots__", ())):
-            yield getattr(part, name, None)
-        for cell in getattr(part, "__closure__", None) or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # a cell without a value yet
-                continue
 
 
 def _bytes_of(code: CodeType) -> bytes:

@@ -7,8 +7,6 @@ because either trainer would average it into its whole batch.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -96,10 +94,7 @@ class _Exported:
         available |= dict.fromkeys(signature.aliases(available), columns["answer"])
         available |= {"trainer_state": None, "log_extra": ignore, "log_metric": ignore}
         positional, keywords = signature.bind(available)
-        result = reasoned(self.reward)(*positional, **keywords)
-        if inspect.isawaitable(result):
-            result = asyncio.run(awaited(result))
-        verdicts = [verdict(value) for value in result]
+        verdicts = [verdict(value) for value in awaited(reasoned(self.reward)(*positional, **keywords))]
         for completion, given in zip(completions, verdicts, strict=True):
             if given.reward is None and self.unscored is None:
                 raise ValueError(

@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
-from functools import partial
+from typing import Any
 
 from rewardsmith.scoring.calling import Caller, copy_of
-from rewardsmith.scoring.waiting import MOST_MEASURED, Meter
+from rewardsmith.scoring.waiting import MOST_MEASURED, Meter, at_once
 from rewardsmith.scoring.work import Reply, RowParts, Unit
 
 
@@ -28,7 +28,7 @@ class Inline:
     def __init__(self, caller: Caller, *, concurrency: int, allow: Callable[[int], bool]) -> None:
         """Prepare a runner; `allow` gets the number of rows of a call and returns whether to make it."""
         self._caller, self._concurrency, self._allow = caller, concurrency, allow
-        self.busy, self._cold, self._meter = list[float](), True, Meter()
+        self.busy, self._cold, self._meter = list[float](), True, Meter(on=not caller.is_async)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
@@ -49,22 +49,10 @@ class Inline:
                 return
             write(len(unit.rows))
             with contextlib.redirect_stdout(sys.stderr):
-                tasks = deque([unit.task()])
-                while tasks:
-                    task = tasks.popleft()
-                    if not self._allow(len(task.indices)):
-                        return
-                    reply, busy = self._meter.of(partial(self._reply, copy_of(task.rows), unit.check_mutation))
-                    self.busy += [] if self._cold or len(self.busy) >= MOST_MEASURED else [busy]
-                    self._cold = False
-                    tasks.extendleft(reversed(task.apply(reply)))
+                at_once(self._finish(unit))
+            if not unit.done:  # no further call is allowed
+                return
             yield unit
-
-    def _reply(self, rows: Sequence[RowParts], check_mutation: bool) -> Reply:
-        if self._caller.row is None:
-            return self._caller.batch(rows, check_mutation=check_mutation)
-        results = [self._caller.one(row, check_mutation=check_mutation) for row in rows]
-        return Reply(results, "", "", sum(result.seconds for result in results))
 
     def _run_async(
         self, waiting: deque[Unit], stop: Callable[[], bool], write: Callable[[int], None]
@@ -79,7 +67,7 @@ class Inline:
                 begun = [waiting.popleft() for _ in range(min(len(waiting), self._concurrency - len(running)))]
                 write(sum(len(unit.rows) for unit in begun))
                 for unit in begun:
-                    future = asyncio.run_coroutine_threadsafe(self._finish_async(unit), loop)
+                    future = asyncio.run_coroutine_threadsafe(self._finish(unit), loop)
                     running.add(future)
                     future.add_done_callback(lambda future, unit=unit: done.put((unit, future)))  # type: ignore[misc]
                 with contextlib.redirect_stdout(sys.stderr):
@@ -94,21 +82,25 @@ class Inline:
             for future in running:
                 future.cancel()
 
-    async def _finish_async(self, unit: Unit) -> None:
-        caller, check, tasks = self._caller, unit.check_mutation, deque([unit.task()])
+    async def _finish(self, unit: Unit) -> None:
+        tasks = deque([unit.task()])
         while tasks:
             task = tasks.popleft()
             if not self._allow(len(task.indices)):
                 return
-            rows = copy_of(task.rows)
-            if caller.row is None:
-                reply = await caller.batch_async(rows, timeout=unit.limit, check_mutation=check)
-            else:
-                calls = [caller.one_async(row, timeout=unit.limit, check_mutation=check) for row in rows]
-                # Several rows in threads are a call whose order counts.
-                results = [await call for call in calls] if caller.threads else list(await asyncio.gather(*calls))
-                reply = Reply(results, "", "", sum(result.seconds for result in results))
+            reply, busy = await self._meter.of(self._reply(copy_of(task.rows), unit))
+            self.busy += [] if self._cold or len(self.busy) >= MOST_MEASURED else [busy]
+            self._cold = False
             tasks.extendleft(reversed(task.apply(reply)))
+
+    async def _reply(self, rows: Sequence[RowParts], unit: Unit) -> Reply:
+        caller = self._caller
+        options: Any = {"timeout": unit.limit, "check_mutation": unit.check_mutation}
+        if caller.row is None:
+            return await caller.batch(rows, **options)
+        calls = [caller.one(row, **options) for row in rows]
+        results = list(await asyncio.gather(*calls)) if caller.mixes_rows else [await call for call in calls]
+        return Reply(results, "", "", sum(result.seconds for result in results))
 
 
 async def _stop() -> None:

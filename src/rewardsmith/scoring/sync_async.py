@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from types import new_class
 from typing import Any, ClassVar
 
@@ -16,29 +16,41 @@ Calls = Generator[Sequence[Callable[[], Any]], list[Any], Any]
 def sync_or_async(method: Callable[..., Calls]) -> Callable[..., Any]:
     """Turn a generator method of a `SyncOrAsync` class into one that makes the yielded calls and returns the result.
 
-    On an async instance it is a coroutine function, and the calls of one `yield` run concurrently.
+    On an async instance it is a coroutine function, and the calls of one `yield` run concurrently. An exception of a
+    call is raised at its `yield`.
     """
 
     @wraps(method)
     def direct(*args: Any, **options: Any) -> Any:
-        calls, results = method(*args, **options), None
+        calls = method(*args, **options)
+        proceed: Callable[[], Any] = partial(next, calls)
         while True:
             try:
-                wanted = calls.send(results)  # type: ignore[arg-type]
+                wanted = proceed()
             except StopIteration as end:
                 return end.value
-            results = [call() for call in wanted]
+            try:
+                proceed = partial(calls.send, [call() for call in wanted])
+            except StopIteration:  # no generator can raise it
+                raise
+            except Exception as error:
+                proceed = partial(calls.throw, error)
 
     @wraps(method)
     async def awaiting(*args: Any, **options: Any) -> Any:
-        calls, results = method(*args, **options), None
+        calls = method(*args, **options)
+        proceed: Callable[[], Any] = partial(next, calls)
         while True:
             try:
-                wanted = calls.send(results)  # type: ignore[arg-type]
+                wanted = proceed()
             except StopIteration as end:
                 return end.value
             alone = len(wanted) == 1  # no task is needed, and an exit raised inside a task would end the loop
-            results = [await _result(wanted[0])] if alone else await asyncio.gather(*map(_result, wanted))
+            try:
+                results = [await _result(wanted[0])] if alone else await asyncio.gather(*map(_result, wanted))
+                proceed = partial(calls.send, results)
+            except Exception as error:
+                proceed = partial(calls.throw, error)
 
     direct.awaiting = awaiting  # type: ignore[attr-defined]
     return direct
@@ -56,7 +68,8 @@ class SyncOrAsync:
     def __init_subclass__(cls, of: type | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
         if of is None:
-            methods = {name: found.awaiting for name, found in vars(cls).items() if hasattr(found, "awaiting")}
+            named = inspect.getmembers(cls, inspect.isfunction)
+            methods = {name: found.awaiting for name, found in named if hasattr(found, "awaiting")}
             place = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.awaiting"}  # for pickle
             cls.direct = cls
             cls.awaiting = new_class(cls.__name__, (cls,), {"of": cls}, lambda body: body.update(methods | place))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,23 @@ MOST_MEASURED = 100
 """Calls whose processor time is kept."""
 
 
-async def awaited(result: Awaitable[Any]) -> Any:
-    """Await any awaitable in a coroutine, because `asyncio.run` takes only coroutines."""
-    return await result
+def awaited(result: Any) -> Any:
+    """Return a result, awaited in an event loop of its own if it is awaitable."""
+
+    async def whole() -> Any:  # `asyncio.run` takes only coroutines
+        return await result
+
+    return asyncio.run(whole()) if isinstance(result, Awaitable) else result
+
+
+def at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that waits for nothing, without an event loop, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise AssertionError("the coroutine waits")
 
 
 async def within(timeout: float | None, call: Awaitable[Any]) -> Any:
@@ -52,11 +66,7 @@ async def in_thread(call: Callable[[], Any]) -> Any:
 
     def run() -> None:
         try:
-            result = call()
-            found: tuple[Any, BaseException | None] = (
-                asyncio.run(awaited(result)) if isinstance(result, Awaitable) else result,
-                None,
-            )
+            found: tuple[Any, BaseException | None] = awaited(call()), None
         except BaseException as error:
             found = None, error
         with suppress(RuntimeError):  # the loop has ended
@@ -70,21 +80,21 @@ async def in_thread(call: Callable[[], Any]) -> Any:
 
 
 class Meter:
-    """Measure the processor seconds of the first 101 calls of a process; later ones give 0.
+    """Measure the processor seconds of the first 101 calls of a process; later ones give 0, and all if it is not `on`.
 
     To read the times of all threads takes as long as to score a few short rows.
     """
 
-    def __init__(self) -> None:
-        self._left = MOST_MEASURED + 1  # the first call may load something, and does not count
+    def __init__(self, *, on: bool) -> None:
+        self._left = MOST_MEASURED + 1 if on else 0  # the first call may load something, and does not count
 
-    def of(self, call: Callable[[], Result]) -> tuple[Result, float]:
-        """Make a call, and return its result and its processor seconds."""
+    async def of(self, call: Awaitable[Result]) -> tuple[Result, float]:
+        """Return the result of a call and its processor seconds."""
         if not self._left:
-            return call(), 0.0
+            return await call, 0.0
         self._left -= 1
         before = _processor_seconds()
-        return call(), _processor_seconds() - before
+        return await call, _processor_seconds() - before
 
 
 def _processor_seconds() -> float:

@@ -12,13 +12,13 @@ import os
 import pickle
 import socket
 import sys
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from rewardsmith.scoring.calling import Caller, describe
 from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, encode, unframe, with_tail
 from rewardsmith.scoring.guardian import Tail, guard
-from rewardsmith.scoring.waiting import Meter
+from rewardsmith.scoring.waiting import Meter, at_once
 from rewardsmith.scoring.work import Reply, RowParts, Scored
 
 Explained = TypeVar("Explained", Scored, Reply)
@@ -80,22 +80,10 @@ def _work(descriptor: int, tail: Tail) -> None:
                 with contextlib.suppress(SystemExit, KeyboardInterrupt):
                     loop.run_until_complete(listening)
             return
-        meter = Meter()
+        meter, send = Meter(on=True), lambda done: channel.sendall(encode(done))
         with channel.makefile("rb") as stream:
             while body := _read(stream):
-                order = Order(*pickle.loads(body))
-                rows = _rows(order)
-                if isinstance(rows, Reply):
-                    channel.sendall(encode(CallDone(order.number, rows)))
-                elif caller.row is None:
-                    tail.mark()
-                    reply, busy = meter.of(partial(caller.batch, rows, check_mutation=order.check_mutation))
-                    channel.sendall(encode(CallDone(order.number, _explained(reply, tail), busy)))
-                else:
-                    for position, row in enumerate(rows):
-                        tail.mark()
-                        result, busy = meter.of(partial(caller.one, row, check_mutation=order.check_mutation))
-                        channel.sendall(encode(RowDone(order.number, position, _explained(result, tail), busy)))
+                at_once(_answer(caller, Order(*pickle.loads(body)), send, tail, meter))
 
 
 def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
@@ -114,17 +102,33 @@ def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
     return bytes(parts)
 
 
-def _explained(found: Explained, tail: Tail) -> Explained:
-    """Return a failed call with its standard error."""
-    return found._replace(detail=with_tail(found.detail, tail.recent())) if found.reason == "exception" else found
+async def _answer(caller: Caller, order: Order, send: Callable[[Message], None], tail: Tail, meter: Meter) -> None:
+    """Make one call and send its results, of a per-row reward each row's; a sync call waits for nothing."""
 
+    async def explained(call: Awaitable[Explained]) -> tuple[Explained, float]:
+        """Return a result, a failed one with its standard error, and the processor seconds of a sync call."""
+        if not caller.is_async:
+            tail.mark()
+        found, busy = await meter.of(call)
+        failed = found.reason == "exception"
+        return found._replace(detail=with_tail(found.detail, tail.recent())) if failed else found, busy
 
-def _rows(order: Order) -> list[RowParts] | Reply:
+    async def one(position: int, row: RowParts) -> None:
+        send(RowDone(order.number, position, *await explained(caller.one(row, **options))))
+
+    options: Any = {"timeout": order.limit, "check_mutation": order.check_mutation}
     try:
         rows: list[RowParts] = pickle.loads(order.rows)
     except Exception as error:  # a column of a class that cannot be loaded here
-        return Reply(None, "exception", describe(error), 0.0)
-    return rows
+        send(CallDone(order.number, Reply(None, "exception", describe(error), 0.0)))
+        return
+    if caller.row is None:
+        send(CallDone(order.number, *await explained(caller.batch(rows, **options))))
+    elif caller.mixes_rows:
+        await asyncio.gather(*(one(position, row) for position, row in enumerate(rows)))
+    else:
+        for position, row in enumerate(rows):
+            await one(position, row)
 
 
 async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
@@ -138,23 +142,7 @@ async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
         finally:
             channel.setblocking(False)
 
-    async def one(order: Order, position: int, row: RowParts) -> None:
-        result = await caller.one_async(row, timeout=order.limit, check_mutation=order.check_mutation)
-        send(RowDone(order.number, position, _explained(result, tail)))
-
-    async def answer(order: Order) -> None:
-        rows = _rows(order)
-        if isinstance(rows, Reply):
-            send(CallDone(order.number, rows))
-        elif caller.row is None:
-            reply = await caller.batch_async(rows, timeout=order.limit, check_mutation=order.check_mutation)
-            send(CallDone(order.number, _explained(reply, tail)))
-        elif caller.threads:  # several rows are a call whose order counts
-            for position, row in enumerate(rows):
-                await one(order, position, row)
-        else:
-            await asyncio.gather(*(one(order, position, row) for position, row in enumerate(rows)))
-
+    meter = Meter(on=False)
     loop, running, buffer = asyncio.get_running_loop(), set[asyncio.Task[None]](), bytearray()
     channel.setblocking(False)
     while received := await loop.sock_recv(channel, 1 << 20):
@@ -162,7 +150,7 @@ async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
         for body in unframe(buffer):
             if not running:
                 tail.mark()
-            task = loop.create_task(answer(Order(*pickle.loads(body))))
+            task = loop.create_task(_answer(caller, Order(*pickle.loads(body)), send, tail, meter))
             running.add(task)
             task.add_done_callback(running.discard)
     os._exit(0)  # calls that still run have no one waiting for them
