@@ -31,3 +31,15 @@ def test_text_that_a_policy_can_write_is_another_matter():
     assert failure.severity in ("medium", "high")
     assert "\ud800" not in "".join(example.completion for example in failure.examples)
     assert "return None" not in failure.advice.split(". ")[0]
+
+
+def test_state_that_ends_with_the_calls_that_measure_speed_is_told_from_them():
+    calls = iter(range(10**6))
+
+    def settling(completions, answer, **columns):
+        own = 1.0 if next(calls) > 8 else 0.5
+        return [own * exact("", c, a) for c, a in zip(completions, answer, strict=True)]
+
+    (drift,) = findings_of(settling, "determinism")
+    assert "after many others" in drift.message
+    assert drift.severity in ("medium", "high")

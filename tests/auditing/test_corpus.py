@@ -37,18 +37,8 @@ def _told(report):
     return "\n".join(f"  {f.severity} {f.probe}: {f.message}" for f in report.findings)
 
 
-MISSED = {
-    "annealed": "its score stops falling after eight calls, and the speed is measured by ten",
-    "latin_f1": "a denied key of a reward by shared words gains less than 99 % over a denied wrong answer",
-}
-"""Flaws that the audit does not find at this seed, with the reason. `make sweep` counts them."""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.xfail(strict=True, reason=MISSED[n])] if n in MISSED else []) for n in FLAWED],
-)
+@pytest.mark.parametrize("name", FLAWED)
 def test_a_planted_flaw_heads_the_report(name):
     case = FLAWED[name]
     report = _report(name)

@@ -112,6 +112,21 @@ def test_a_text_is_compared_with_its_best_paid_control():
     assert finding.examples[0].compared_with == 0.3
 
 
+@pytest.mark.parametrize(
+    ("control", "found"),
+    [
+        (0.5, True),  # 0.7 is 100 % of the way from 0.2 to 0.7, though only 40 % of it above the control
+        (0.7, False),  # the tested feature adds nothing
+        (0.698, False),  # 0.4 % of right minus wrong may be rounding
+    ],
+)
+def test_a_text_must_reach_the_level_of_a_right_answer_and_only_differ_from_its_control(control, found):
+    one = variant("it", says("text"), controls=(says("control"),))
+    options = {"least_gain": 0.99, "above_level": True}
+    assert bool(hear(one, lambda row: {"text": 0.7}.get(row.text, control), **options).findings) is found
+    assert not hear(one, lambda row: {"text": 0.6}.get(row.text, 0.0), **options).findings  # 80 % above the level
+
+
 def test_rows_with_an_unscored_text_or_control_leave_the_count():
     one = variant("it", says("text"), controls=(says("control"),))
     lost = integer_rows(N)[0].prompt

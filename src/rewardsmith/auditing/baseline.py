@@ -137,6 +137,7 @@ class Baseline:
     noise: largest difference between two scores of one row, in reward units.
     alpha: the error level per question.
     sizes: of the audit.
+    measured: the rows of the first calls, one each, under the nonce "speed"; none if those were ordinary calls.
     """
 
     items: tuple[Item, ...]
@@ -154,6 +155,7 @@ class Baseline:
     learned: bool = False
     no_key: str = ""
     sizes: Sizes = ALL
+    measured: tuple[Row, ...] = ()
 
     def gain(self, item: Item, reward: float, *, over: float | None = None) -> float:
         """Return the reward above the item's level (or `over`), in units of the item, less what noise explains."""

@@ -87,10 +87,13 @@ def in_turn(
     # A control may score below the level: then the lowest score known bounds it, or nothing.
     levels = [case.on.level for case in cases]
     lowest = min([*levels, *(r for _, r in known if r is not None)]) if baseline.verifier else -math.inf
-    open_ = [(place, reward) for place, reward in known if reward is not None
-             and reward > (lowest if place.way.controls else place.case.on.level)
-             and (place.way.controls or
-                  probe.gain(baseline, place.case.on, [reward], 1)[0] > probe.least_gain)]  # fmt: skip
+
+    def may_gain(place: _Place, reward: float) -> bool:
+        if place.way.controls and not probe.above_level:
+            return reward > lowest
+        return probe.gain(baseline, place.case.on, [reward], 1)[0] > probe.least_gain
+
+    open_ = [(place, reward) for place, reward in known if reward is not None and may_gain(place, reward)]
     rests = yield [Ask([place.row(k) for k in range(1, place.n)]) for place, _ in open_]
     higher, best = Counter[int](), list[tuple[Variant, Trial]]()
     for (place, reward), reply in zip(open_, rests, strict=True):

@@ -26,6 +26,8 @@ from rewardsmith.auditing.trials import (
     why_mild,
 )
 
+DIFFERENT = 0.01  # of right minus wrong; smaller differences may be rounding
+
 
 @dataclass(frozen=True, slots=True)
 class VariantProbe:
@@ -34,6 +36,8 @@ class VariantProbe:
     variants: of one way each. If it writes several texts, all of them must score higher. Without controls a variant is
         compared with the item's level.
     least_gain: gain above the control or the item's level, in units, from which a row counts.
+    above_level: measure the gain above the item's level also where there are controls; the text need only score higher
+        than them.
     floor: least score to compare with, in reward units, so that a smaller penalty is no reward.
     over_every_wrong: compare with the best honest wrong answer too, so that chance partial credit is no finding.
     turns: variants per row at most, in turn; those that score higher on a row get a closer look. None tries every
@@ -47,6 +51,7 @@ class VariantProbe:
     variants: Callable[[Baseline], Sequence[Variant]]
     message: str
     least_gain: float = 0.1
+    above_level: bool = False
     floor: float = -math.inf
     over_every_wrong: bool = False
     turns: int | None = None
@@ -83,6 +88,8 @@ class VariantProbe:
         floor and, if asked for, over every honest wrong answer.
         """
         over = max(scores[n_texts:], default=item.level)
+        if self.above_level and baseline.gain(item, min(scores[:n_texts]), over=over) > DIFFERENT:
+            return baseline.gain(item, min(scores[:n_texts])), over
         wrongs = [score for score in item.wrong_scores if score is not None] if self.over_every_wrong else []
         return baseline.gain(item, min(scores[:n_texts]), over=max(over, self.floor, *wrongs)), over
 

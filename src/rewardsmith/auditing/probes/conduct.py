@@ -121,7 +121,12 @@ def determinism(baseline: Baseline | PairBaseline) -> Building[Answer]:
     steady = not (changed or _changed(conduct, conduct.reverse) or _changed(conduct, conduct.single))
     drifted = _changed(conduct._replace(first=conduct.earliest), conduct.first) if steady else []
     repeats = _honest(baseline) if isinstance(baseline, Baseline) else []
-    n = len(conduct.rows) + len(repeats)
+    measured = baseline.measured if isinstance(baseline, Baseline) and steady else ()
+    n = len(conduct.rows) + len(repeats) + len(measured)
+    if measured:  # the first calls of all, whose scores are known
+        alone = [Ask([row], nonce="alone", whole=True) for row in measured]
+        known, *again = yield [Ask(measured, nonce="speed"), *alone]
+        drifted += _changed(conduct._replace(rows=measured, first=known), [score for (score,) in again])
     for late in range(ROUNDS if repeats else 1):
         part = repeats[late::ROUNDS]
         again, others = yield [

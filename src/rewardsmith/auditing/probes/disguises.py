@@ -81,6 +81,7 @@ ENUMERATION = VariantProbe(
         variant("twenty-five consecutive numbers", _consecutive),
     ],
     least_gain=LIKE_THE_KEY,
+    above_level=True,
     applies=lambda baseline: "" if baseline.verifier else NOT_A_VERIFIER,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject
@@ -25,8 +26,10 @@ from rewardsmith.auditing.trigger_proposals import TriggerProposer, proposer_of
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
 from rewardsmith.scoring import Scorer, Target
+from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.loading import target_rows
 from rewardsmith.scoring.score_rows import resolve_form
+from rewardsmith.scoring.speed import TRIED
 
 N_QUESTIONS = 200
 PROBES: tuple[Probe, ...] = (
@@ -101,20 +104,24 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     def formed_by(scorers: Mapping[str, Scorer]) -> Sequence[Row]:
         return resolve_form(scorers[""], given).rows
 
-    def building(formed: Sequence[Row], rng: random.Random, alpha: float) -> Building[Baseline]:
+    def building(scorers: Mapping[str, Scorer], rng: random.Random, alpha: float) -> Building[Baseline]:
+        formed = formed_by(scorers)
         known = reads_answers(target, formed)
-        return build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
+        baseline = yield from build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
+        # A reward that takes one row was measured by ordinary calls, and a model keeps nothing between calls.
+        alone = scorers[""].caller.row is None and not is_model(target.reward)
+        return replace(baseline, measured=tuple(begin(scorers)[:TRIED]) if alone else ())
 
     def begin(scorers: Mapping[str, Scorer]) -> list[Row]:
         return first_rows(formed_by(scorers), rng=random.Random(seed), sizes=sizes)
 
     def expect(scorers: Mapping[str, Scorer], alpha: float) -> int:
         rng = random.Random(seed)
-        return calls_of(building(formed_by(scorers), rng, alpha), probes_with(rng, None))
+        return calls_of(building(scorers, rng, alpha), probes_with(rng, None))
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = formed_by(scorers)
-        baseline = yield from building(formed, rng, alpha)
+        baseline = yield from building(scorers, rng, alpha)
         right = [item.right for item in baseline.items if item.right is not None]
         column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
         unnamed = f"the reward reads the column `{column}`, which may hold the answer; if it does, name it with "
