@@ -43,3 +43,52 @@ def test_state_that_ends_with_the_calls_that_measure_speed_is_told_from_them():
     (drift,) = findings_of(settling, "determinism")
     assert "after many others" in drift.message
     assert drift.severity in ("medium", "high")
+
+
+def test_a_reward_that_compares_lengths_within_its_batch_does_not_pay_for_length():
+    """Shorter is better within a call, so that padding raises a score only where the call holds longer texts still."""
+
+    def relative(completions, answer, **columns):
+        lengths = [len(c) for c in completions]
+        width = max(lengths) - min(lengths) or 1
+        pairs = zip(completions, answer, lengths, strict=True)
+        return [float(a in c) + 0.5 - (n - min(lengths)) / width for c, a, n in pairs]
+
+    assert not [one for one in findings_of(relative, "length_gain") if one.severity != "info"]
+    assert findings_of(relative, "batch_dependence")
+
+
+def test_what_is_found_holds_among_the_rows_of_one_call():
+    def longer_is_better(completions, answer, **columns):
+        most = max(map(len, completions)) or 1
+        scores = zip(completions, answer, strict=True)
+        return [float(c == a) + 0.5 * min(len(c), 300) / 300 + 0.02 * len(c) / most for c, a in scores]
+
+    (gain,) = findings_of(longer_is_better, "length_gain")
+    assert gain.severity in ("medium", "high")
+
+
+def test_flakiness_is_not_taken_for_an_effect_of_order():
+    """A call with the numbers of an earlier one in reverse fails, but only the first time."""
+    seen = set()
+
+    def flaky(completions, answer, **columns):
+        rows = tuple(filter(str.isdigit, completions))
+        broken = rows[::-1] in seen and rows not in seen
+        seen.add(rows)
+        return [0.0 if broken else float(c == a) for c, a in zip(completions, answer, strict=True)]
+
+    assert findings_of(flaky, "batch_dependence") == []
+    seen.clear()
+    assert findings_of(flaky, "determinism")
+
+
+def test_a_repeat_late_in_the_audit_shows_what_the_first_calls_hide():
+    calls = iter(range(10**6))
+
+    def tired(prompt, completion, answer):
+        return exact(prompt, completion, answer) * (1.0 if next(calls) < 900 else 0.7)
+
+    (drift,) = findings_of(tired, "determinism")
+    assert "after many others" in drift.message
+    assert drift.n > 16

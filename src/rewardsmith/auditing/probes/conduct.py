@@ -125,8 +125,8 @@ def determinism(baseline: Baseline | PairBaseline) -> Building[Answer]:
     n = len(conduct.rows) + len(repeats) + len(measured)
     if measured:  # the first calls of all, whose scores are known
         alone = [Ask([row], nonce="alone", whole=True) for row in measured]
-        known, *again = yield [Ask(measured, nonce="speed"), *alone]
-        drifted += _changed(conduct._replace(rows=measured, first=known), [score for (score,) in again])
+        known, *now = yield [Ask(measured, nonce="speed"), *alone]
+        drifted += _changed(conduct._replace(rows=measured, first=known), [score for (score,) in now])
     for late in range(ROUNDS if repeats else 1):
         part = repeats[late::ROUNDS]
         again, others = yield [
@@ -165,22 +165,23 @@ def _noise(conduct: Conduct) -> Building[Changed]:
     places = [k for k, row in enumerate(conduct.rows) if any(row is entry[0] for entry in singly)]
     forward, reverse, *single = yield [
         Ask(conduct.rows, nonce="order 1", whole=True),
-        Ask(conduct.rows[::-1], nonce="order 2", whole=True),
+        Ask(conduct.rows[::-1] + conduct.beside, nonce="order 2", whole=True),
         *(Ask([conduct.rows[k]], nonce="order 3", whole=True) for k in places),
     ]
     again = [score for scores in single for score in scores]
     alone = conduct._replace(rows=tuple(conduct.rows[k] for k in places), first=[conduct.single[k] for k in places])
-    backward = conduct._replace(first=conduct.reverse)
-    return [*_changed(conduct, forward), *_changed(backward, reverse[::-1]), *_changed(alone, again)]
+    backward, reverse = conduct._replace(first=conduct.reverse), reverse[: len(conduct.rows)][::-1]
+    return [*_changed(conduct, forward), *_changed(backward, reverse), *_changed(alone, again)]
 
 
 def batch_dependence(baseline: Baseline | PairBaseline) -> Building[Answer]:
-    """Compare the same rows in reverse order and one by one; a reward should depend only on its row."""
+    """Compare the same rows in reverse order, beside others, and one by one; a score should depend only on its row."""
     conduct = baseline.conduct
     if _changed(conduct, conduct.again) or (yield from _noise(conduct)):
         return Outcome(not_run="the same call gives other scores, so noise hides any effect of order", applies=False)
     changed = _changed(conduct, conduct.reverse)
-    what = "The same rows in another order" if changed else "The same rows one by one"
+    what = "The same rows in another order" + ", beside a long and a short text," * bool(conduct.beside)
+    what = what if changed else "The same rows one by one"
     advice = (
         "Score row by row. Compare rows after the gather, with the group- and batch-level transforms of "
         "`rewardsmith.engines.trl`."
