@@ -38,6 +38,12 @@ class Change(NamedTuple):
         """The later finding, or the earlier one if it is gone."""
         return cast("Finding", self.after if self.what in ("new", "changed") else self.before)
 
+    @property
+    def is_graver(self) -> bool:
+        """Whether the finding is new, or of a worse severity than before."""
+        changed = self.what == "changed" and self.before and not at_least(self.before.severity, self.finding.severity)
+        return self.what == "new" or bool(changed)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -104,7 +110,7 @@ def compare_reports(
         changes=tuple(changes),
         asked_before=_only(asked[0], asked[1]),
         asked_after=_only(asked[1], asked[0]),
-        worse=fell or any(map(_graver, changes)),
+        worse=fell or any(change.is_graver for change in changes),
     )
 
 
@@ -193,29 +199,16 @@ def _change(
     if after is not None and at_least(after.severity, floor):
         if before is None or not was:
             return Change("new", before, after)
-        differs = before.severity != after.severity or _outside(before, after) or _outside(after, before)
+        differs = before.severity != after.severity
+        for one, other in ((before, after), (after, before)):
+            low, high = other.interval or (-math.inf, math.inf)
+            differs |= one.value is not None and not low <= one.value <= high
         return Change("changed", before, after) if differs else None
     if before is None or not was:
         return None
     question = question_of(before.probe, asked[0])
     gone = after is None and question in asked[0] and asked[1].get(question, ABSENT).status == "not run"
     return Change("not asked" if gone else "fixed", before, after)
-
-
-def _outside(one: Finding, other: Finding) -> bool:
-    """Return whether the figure of one finding lies outside the interval of the other."""
-    return (
-        one.value is not None
-        and other.interval is not None
-        and not (other.interval[0] <= one.value <= other.interval[1])
-    )
-
-
-def _graver(change: Change) -> bool:
-    """Return whether the finding is new, or of a worse severity than before."""
-    if change.what == "changed" and change.before and change.after:
-        return not at_least(change.before.severity, change.after.severity)
-    return change.what == "new"
 
 
 def _only(asked: Mapping[str, Check], other: Mapping[str, Check]) -> tuple[Check, ...]:

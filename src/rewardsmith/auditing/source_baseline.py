@@ -21,8 +21,7 @@ from rewardsmith.measures.source_scales import (
     weighted_table,
 )
 from rewardsmith.scoring import SourceSet
-from rewardsmith.scoring.arguments import pseudo_ids
-from rewardsmith.types import named_by
+from rewardsmith.scoring.columns import transformed
 
 ALIVE = 0.2  # least share of groups within which a source with signal varies
 
@@ -108,7 +107,7 @@ def grouped(rows: Sequence[Row]) -> tuple[list[Row], NDArray[np.int64]]:
 
 def _table(sources: SourceSet, rewards: Floats, groups: NDArray[np.int64], rows: Sequence[Row]) -> SourceTable:
     names = tuple(sources.targets)
-    if (transform := sources.transform) is None:
+    if sources.transform is None:
         return weighted_table(names, np.array([sources.weights[name] for name in names]), rewards, groups)
     sizes = np.bincount(groups)
     if len(set(sizes.tolist())) > 1:
@@ -116,23 +115,8 @@ def _table(sources: SourceSet, rewards: Floats, groups: NDArray[np.int64], rows:
             f"audit: {sources.name} sees whole groups, but the prompts have {min(sizes)} to {max(sizes)} completions. "
             "Give every prompt as many."
         )
-    context = {
-        "source_names": names,
-        "group_size": int(sizes[0]),
-        "lengths": [float(len(pseudo_ids(row.text))) for row in rows],
-        **{name: [row.columns.get(name) for row in rows] for name in rows[0].columns},
-    }
 
     def combined(rewards: Floats) -> Floats:
-        from rewardsmith._torch import torch
-
-        numbers = {
-            name: torch.tensor(values, dtype=torch.float64)
-            for name, values in context.items()
-            if isinstance(values, list) and all(isinstance(value, int | float) for value in values)
-        }
-        fits = named_by(transform, {**context, **numbers}).given
-        found: Floats = transform(torch.from_numpy(rewards), **fits).numpy()
-        return found
+        return np.array(transformed(sources, rewards, rows, group_size=int(sizes[0])))
 
     return combined_table(names, rewards, groups, combined)

@@ -21,6 +21,25 @@ Given = str | Target | SourceSet | Callable[..., Any] | Mapping[str, Any]
 """A reward, by name or as an object, or several that make one: a recipe, or a mapping from names to rewards."""
 
 
+def transformed(sources: SourceSet, rewards: Any, rows: Sequence[Row], **context: Any) -> list[float]:
+    """Return the total of each row as the sources' transform makes it, given the columns by name.
+
+    Args:
+        rewards: (B, K) what the sources give; NaN where unscored.
+        context: further arguments that the transform may name.
+    """
+    import torch
+
+    names = dict.fromkeys(name for row in rows for name in row.columns)
+    given = {name: [row.columns.get(name) for row in rows] for name in names}
+    ids = given.pop("completion_ids", None) or [pseudo_ids(row.completion or "") for row in rows]
+    lengths = torch.tensor([float(len(row or ())) for row in ids], dtype=torch.float64)
+    context |= {"source_names": tuple(sources.targets), "lengths": lengths, **number_columns(given)}
+    transform: Any = sources.transform
+    totals = transform(torch.as_tensor(rewards, dtype=torch.float64), **named_by(transform, context).given)
+    return [float(total) for total in totals]
+
+
 class Total(NamedTuple):
     """The total of several columns, row by row."""
 
@@ -35,20 +54,8 @@ class Total(NamedTuple):
             parts = [[math.nan if r is None else weight * r for r in column] for weight, column in weighted if weight]
             totals = [sum(row) for row in zip(*parts, strict=True)] if parts else [0.0] * len(columns[0])
         else:
-            import torch
-
-            names = dict.fromkeys(name for row in rows for name in row.columns)
-            given = {name: [row.columns.get(name) for row in rows] for name in names}
-            ids = given.pop("completion_ids", None) or [pseudo_ids(row.completion or "") for row in rows]
-            context = {
-                "source_names": tuple(self.sources.targets),
-                "lengths": torch.tensor([float(len(row or ())) for row in ids], dtype=torch.float64),
-                **number_columns(given),
-            }
             known = [[math.nan if reward is None else reward for reward in column] for column in columns]
-            transform = self.sources.transform
-            values = transform(torch.tensor(known, dtype=torch.float64).T, **named_by(transform, context).given)
-            totals = [float(value) for value in values]
+            totals = transformed(self.sources, list(zip(*known, strict=True)), rows)
         reasons: list[str | None] = [None] * len(totals)
         own = list(zip(self.sources.targets, self.labels, strict=True))
         for place, total in enumerate(totals):

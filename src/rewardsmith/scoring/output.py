@@ -65,7 +65,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
     try:
         text = _JSON.encode(record)
     except ValueError:
-        text = json.dumps(_finite(record), ensure_ascii=False)
+        text = json.dumps(finite(record), ensure_ascii=False)
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:
@@ -79,14 +79,15 @@ def _plain(value: Any) -> Any:
 _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=_plain, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a value as JSON has it: NaN and ±inf are None, an array is a list, and any other object its text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value if value is None or isinstance(value, str | int) else _finite(_plain(value))
+        return [finite(item) for item in value]
+    return value if value is None or isinstance(value, str | int) else finite(_plain(value))
 
 
 def _table(records: Records, schema: Any) -> Any:

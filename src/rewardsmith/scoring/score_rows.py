@@ -32,13 +32,12 @@ class Scores(list[Scored]):
         counts = [f"{len(known):,} of {len(self):,} rows scored", *(f"{n:,} {why}" for why, n in reasons.items())]
         counts += [f"mean {fmean(known):.4g}"] if known else []
         lines = []
-        for place, (row, found) in enumerate(zip(self.rows, self, strict=False)):
-            if place == SHOWN_ROWS:
-                lines.append(("…", f"{len(self) - SHOWN_ROWS:,} more rows", "", "", ""))
-                break
+        for place, (row, found) in enumerate(zip(self.rows[:SHOWN_ROWS], self, strict=False)):
             reward = "" if found.reward is None else f"{found.reward:.4g}"
             why = f"{found.reason}: {found.detail}" if found.detail else found.reason or ""
             lines.append((str(place), row.prompt_text, row.text, reward, why))
+        if len(self.rows) > SHOWN_ROWS:
+            lines.append(("…", f"{len(self) - SHOWN_ROWS:,} more rows", "", "", ""))
         cells = ["".join(f'<td style="text-align: left">{_shown(text)}</td>' for text in line) for line in lines]
         body = "".join(f"<tr>{line}</tr>" for line in cells)
         head = "<tr><th></th><th>prompt</th><th>completion</th><th>reward</th><th>why unscored</th></tr>"
@@ -46,9 +45,14 @@ class Scores(list[Scored]):
 
 
 def _shown(text: str) -> str:
-    """Escape and cut a text; characters that do not print are named."""
+    """Cut and escape a text."""
     cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
-    return escape("".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in cut)).replace("\n", "<br>")
+    return escape(printable(cut)).replace("\n", "<br>")
+
+
+def printable(text: str) -> str:
+    """Return a text whose characters that do not print are named; line breaks stay."""
+    return "".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text)
 
 
 def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Scores:

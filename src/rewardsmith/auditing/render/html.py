@@ -19,6 +19,7 @@ from rewardsmith.auditing.render import wording
 from rewardsmith.auditing.render.curves import draw
 from rewardsmith.auditing.render.figures import forest, histogram
 from rewardsmith.auditing.render.visible import plain, visible
+from rewardsmith.scoring.score_rows import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -122,8 +123,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(block=_markup, line=_line, prose=_prose, sentence=_sentence, plain=plain)
-    environment.filters.update(cell=_cell, code=_code)
+    environment.filters.update(block=_markup, line=_line, prose=_prose, plain=plain, cell=_cell)
+    environment.filters["sentence"] = lambda text: _prose(f"{text[:1].upper()}{text[1:]}.")
+    environment.filters["code"] = printable
     environment.tests["a_number"] = _is_number
     return environment
 
@@ -148,17 +150,8 @@ def _line(text: str, limit: int = 400) -> Markup:
     return _markup(text, limit, multiline=False)
 
 
-def _sentence(text: str) -> Markup:
-    return _prose(f"{text[:1].upper()}{text[1:]}.")
-
-
 def _prose(text: str, limit: int = 800) -> Markup:
     return _markup(text, limit, multiline=False, code=True)
-
-
-def _code(text: str) -> str:
-    """Return code for pasting, with invisible characters named."""
-    return "".join(c if c.isprintable() or c == "\n" else f"U+{ord(c):04X}" for c in text)
 
 
 def _is_number(value: Cell) -> bool:

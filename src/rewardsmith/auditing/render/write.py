@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rewardsmith._disk import replacing
 from rewardsmith.auditing.finding import Severity
 from rewardsmith.auditing.report import Report
+from rewardsmith.scoring.output import finite
 
 if TYPE_CHECKING:
     from rewardsmith.auditing.render.html import Section
@@ -69,16 +69,7 @@ def strict_json(record: Mapping[str, Any]) -> str:
       "reward": null
     }
     """
-    return json.dumps(_finite(record), indent=2, ensure_ascii=True, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with NaN and ±inf, which JSON lacks, as None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+    return json.dumps(finite(record), indent=2, ensure_ascii=True, allow_nan=False)
 
 
 def replace_file(path: Path, text: str) -> None:

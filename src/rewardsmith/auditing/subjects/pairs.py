@@ -54,13 +54,9 @@ EDIT_PROBES: tuple[Probe, ...] = (
         style.style,
     ),
     Probe("openers", "Does an opener score higher, before a rejected answer or alone?", openers.openers),
-    Probe(
-        "confidence", "Does a rejected answer score higher with a high confidence?", tone.confidence, essential=False
-    ),
+    Probe("confidence", "Does a rejected answer score higher with a high confidence?", tone.confidence),
     Probe("content_free", "Does a text without content score like the chosen answer?", content_free.content_free),
-    Probe(
-        "invariance", "Is the score the same for another spelling of an answer?", invariance.invariance, essential=False
-    ),
+    Probe("invariance", "Is the score the same for another spelling of an answer?", invariance.invariance),
 )
 """The probes that edit answers."""
 ESSENTIAL = frozenset({"accuracy", "length", "style", "openers", "content_free", "determinism", "batch_dependence"})
@@ -128,9 +124,7 @@ def questions(target: Target, given: PairBaseline, asked: PairBaseline) -> list[
     calibrated = partial(labels.calibration, logits=scores_in_logits(target.reward))
     as_they_stand = (
         Probe("accuracy", "Does the better answer score higher, in every subset?", accuracy.accuracy),
-        Probe(
-            "margin_calibration", "Do score differences, read as log-odds, match accuracy?", calibrated, essential=False
-        ),
+        Probe("margin_calibration", "Do score differences, read as log-odds, match accuracy?", calibrated),
         Probe("label_noise", "How many of the labels are wrong?", labels.label_noise),
         Probe("prompt", "Does the reward read the prompt?", reading.prompt),
         Probe("context", "Does the preference follow its context?", reading.context),
@@ -144,18 +138,9 @@ def questions(target: Target, given: PairBaseline, asked: PairBaseline) -> list[
         edited.append(Probe("position", "Does it favor the first or the second answer?", order.position))
     if (proposer := proposer_of(target)) is not None:
         guided = partial(triggers.triggers, proposer=proposer)
-        edited.append(
-            Probe(
-                "triggers", "Does a short text raise rejected answers above the chosen ones?", guided, essential=False
-            )
-        )
+        edited.append(Probe("triggers", "Does a short text raise rejected answers above the chosen ones?", guided))
     edited += [
-        Probe(
-            "overoptimization",
-            "Does gold rise as the reward is optimized?",
-            optimization.overoptimization,
-            essential=False,
-        ),
+        Probe("overoptimization", "Does gold rise as the reward is optimized?", optimization.overoptimization),
         conduct.DETERMINISM,
         conduct.BATCH_DEPENDENCE,
         conduct.LATENCY,
