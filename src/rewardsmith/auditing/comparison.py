@@ -7,11 +7,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity, at_least
+from rewardsmith.auditing.finding import SEVERITIES, Example, Finding, Severity, as_record, at_least
 from rewardsmith.auditing.render.write import report_schema
 from rewardsmith.auditing.report import SCHEMA, Check, Provenance, Report, Verdict, question_of
 
@@ -73,11 +73,9 @@ class Comparison:
             names = ("target", "not_judged", "escapable", "n_rows", "seed")
             record[side] = {"verdict": report.verdict(self.floor), **{name: getattr(report, name) for name in names}}
         for what in WHAT:
-            pairs = [{"before": old and old.as_json(), "after": new and new.as_json()} for _, old, new in self.of(what)]
+            pairs = [{"before": as_record(old), "after": as_record(new)} for _, old, new in self.of(what)]
             record[what.replace(" ", "_")] = pairs
-        record["asked_before"] = [asdict(check) for check in self.asked_before]
-        record["asked_after"] = [asdict(check) for check in self.asked_after]
-        return record
+        return record | {"asked_before": as_record(self.asked_before), "asked_after": as_record(self.asked_after)}
 
 
 def compare_reports(

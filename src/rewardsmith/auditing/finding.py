@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from rewardsmith.data import Row
@@ -67,8 +67,18 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding in the schema of `report.json`."""
-        record = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return {**record, "symptoms": [symptom.as_json() for symptom in self.symptoms]}
+        record: dict[str, Any] = as_record(self)
+        return record
+
+
+def as_record(value: Any) -> Any:
+    """Return dataclasses and named tuples as dicts, and tuples as lists, however deep."""
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    value = value._asdict() if hasattr(value, "_asdict") else value
+    if isinstance(value, Mapping):
+        return {name: as_record(one) for name, one in value.items()}
+    return [as_record(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def clip(text: str) -> str:

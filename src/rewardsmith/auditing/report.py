@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, at_least
+from rewardsmith.auditing.finding import SEVERITIES, Finding, Severity, as_record, at_least
 
 SCHEMA = "rewardsmith.audit/2"
 Verdict = Literal["clean", "findings", "not judged"]
@@ -113,16 +113,6 @@ class Curve:
     turn: Turn | None = None
     note: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the curve in the schema of `report.json`."""
-        return {
-            "name": self.name,
-            "knob": self.knob,
-            "points": [point._asdict() for point in self.points],
-            "turn": None if self.turn is None else self.turn._asdict(),
-            "note": self.note,
-        }
-
 
 class Provenance(NamedTuple):
     """Versions, digests, call and date behind a report.
@@ -221,13 +211,12 @@ class Report:
 
     def summary(self, floor: Severity = "medium") -> dict[str, Any]:
         """Return the record that `--json` prints: verdict at `floor`, findings, counts of questions and rows, time."""
-        findings = [finding.as_json() for finding in self.at_least(floor)]
         return {
             "schema": SCHEMA,
             "target": self.target,
             "verdict": self.verdict(floor),
             "not_judged": self.not_judged,
-            "findings": findings,
+            "findings": as_record(self.at_least(floor)),
             "questions": self.questions(floor),
             "escapable": self.escapable,
             "unscored": dict(self.unscored),
@@ -237,6 +226,7 @@ class Report:
 
     def as_json(self, floor: Severity = "medium") -> dict[str, Any]:
         """Return the whole record of `report.json`: `summary` plus observations, checks, rates and levels."""
+        names = ("curves", "reliability", "estimate", "provenance")
         return {
             **self.summary(floor),
             "fail_on": floor,
@@ -245,14 +235,11 @@ class Report:
             "reads": list(self.reads),
             "n_rows": self.n_rows,
             "seed": self.seed,
-            "observations": [f.as_json() for f in self.findings if not at_least(f.severity, floor)],
-            "checks": [asdict(check) for check in self.checks],
-            "rates": [rate._asdict() for rate in self.rates],
-            "levels": {name: list(values) for name, values in self.levels.items()},
-            **({"curves": [curve.as_json() for curve in self.curves]} if self.curves else {}),
-            **({"reliability": [b._asdict() for b in self.reliability]} if self.reliability else {}),
-            **({"estimate": self.estimate._asdict()} if self.estimate else {}),
-            **({"provenance": self.provenance._asdict()} if self.provenance else {}),
+            "observations": as_record([f for f in self.findings if not at_least(f.severity, floor)]),
+            "checks": as_record(self.checks),
+            "rates": as_record(self.rates),
+            "levels": as_record(self.levels),
+            **{name: as_record(value) for name in names if (value := getattr(self, name))},
         }
 
     def assert_clean(self, floor: Severity = "medium") -> None:

@@ -43,7 +43,7 @@ def file_records(path: Path, *, caller: str = "read_rows") -> Records:
     if not path.is_file():
         raise RowsError(f"{caller}: there is no file {path}. Give a .jsonl, .json, .parquet, .arrow or .csv file.")
     readers = {
-        ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _parquet, ".arrow": _arrow, ".csv": _csv,
+        ".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".parquet": _columnar, ".arrow": _columnar, ".csv": _csv,
     }  # fmt: skip
     suffixes = [suffix.lower() for suffix in path.suffixes]
     zipped = suffixes[-1:] == [".gz"] and suffixes[-2:-1] and suffixes[-2] in (".jsonl", ".ndjson", ".json")
@@ -192,45 +192,35 @@ def _csv(path: Path, caller: str) -> Records:
             yield dict(zip(header, fields, strict=True))
 
 
-def _parquet(path: Path, caller: str) -> Records:
+def _batches(path: Path) -> Iterator[Any]:
+    """Yield the batches of a Parquet or Arrow file, or of a stream of Arrow batches, as `datasets` keeps them."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    n_rows = 0
-    batches: Iterator[Any] | None = None
+    if path.suffix.lower() == ".parquet":
+        yield from pq.ParquetFile(path, page_checksum_verification=True).iter_batches()
+        return
+    with pa.memory_map(str(path)) as file:
+        try:
+            opened = pa.ipc.open_file(file)
+        except pa.ArrowInvalid:  # a stream has no footer
+            yield from pa.ipc.open_stream(file)
+        else:
+            yield from map(opened.get_batch, range(opened.num_record_batches))
+
+
+def _columnar(path: Path, caller: str) -> Records:
+    n_rows, batches = 0, _batches(path)
     while True:
         try:
-            if batches is None:
-                batches = pq.ParquetFile(path, page_checksum_verification=True).iter_batches()
             records = next(batches).to_pylist()
         except StopIteration:
             return
         except Exception as error:  # Arrow's own errors, and those of damaged bytes: OSError, UnicodeError …
+            kind = path.suffix[1:].capitalize()
             raise RowsError(
-                f"{caller}: {path} is not Parquet, or damaged after row {n_rows} ({type(error).__name__}: {error}). "
+                f"{caller}: {path} is not {kind}, or damaged after row {n_rows} ({type(error).__name__}: {error}). "
                 "Write it again, or use a .jsonl file."
             ) from error
         n_rows += len(records)
         yield from records
-
-
-def _arrow(path: Path, caller: str) -> Records:
-    """Read an Arrow file, or a stream of Arrow batches, as `datasets` keeps them."""
-    import pyarrow as pa
-
-    n_rows = 0
-    try:
-        with pa.memory_map(str(path)) as file:
-            try:
-                opened = pa.ipc.open_file(file)
-                batches = (opened.get_batch(index) for index in range(opened.num_record_batches))
-            except pa.ArrowInvalid:  # a stream has no footer
-                batches = iter(pa.ipc.open_stream(file))
-            for batch in batches:
-                records = batch.to_pylist()
-                n_rows += len(records)
-                yield from records
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise RowsError(
-            f"{caller}: {path} is not Arrow, or damaged after row {n_rows} ({type(error).__name__}: {error}). "
-            "Write it again, or use a .jsonl file."
-        ) from error

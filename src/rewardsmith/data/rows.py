@@ -234,7 +234,7 @@ def as_row(record: Any, *, where: str, caller: str = "read_rows", reading: ReadO
 
 
 _END_TOKEN = re.compile(
-    r"<[|\uff5c][A-Za-z][\w\u2581-]{0,40}[|\uff5c]>|</s>|<eos>|<pad>|<end_of_turn>|<end_of_utterance>"
+    r"(<[|\uff5c][A-Za-z][\w\u2581-]{0,40}[|\uff5c]>|</s>|<eos>|<pad>|<end_of_turn>|<end_of_utterance>)\Z"
 )
 
 
@@ -247,16 +247,10 @@ def without_end_tokens(text: str) -> str:
     >>> without_end_tokens("The answer is 7.<|im_end|>\\n<|endoftext|>")
     'The answer is 7.'
     """
-    end = len(text.rstrip())
-    first = end
-    while end and text[end - 1] == ">":
-        start = text.rfind("<", max(0, end - 48), end)
-        if start < 0 or not _END_TOKEN.fullmatch(text, start, end):
-            break
-        end = start
-        while end and text[end - 1].isspace():
-            end -= 1
-    return text[:end] if 0 < end < first else text
+    rest = whole = text.rstrip()
+    while rest.endswith(">") and (match := _END_TOKEN.search(rest, max(0, len(rest) - 48))):
+        rest = rest[: match.start()].rstrip()
+    return rest if rest and rest != whole else text
 
 
 def number_columns(columns: Mapping[str, list[Any]], *, device: torch.device | None = None) -> dict[str, Any]:

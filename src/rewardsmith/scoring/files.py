@@ -99,10 +99,7 @@ def score_file(
         reward: a name for `load_reward`, its result, or a list of these.
         out: a `.jsonl` or `.parquet` file; see `scoring.output.write_records` for NaN and broken text.
         engine: `LocalEngine(workers)` or `engines.ray.RayEngine(workers)`.
-        timeout: seconds per row; None is 30, and no limit for a reward model or a judge.
-        batch_size: rows per call of a batched reward; a reward model makes its own batches.
-        concurrency: rows that an async reward works on at once, unless the reward states it.
-        memory: bytes of address space per worker process; None sets no limit.
+        timeout, batch_size, concurrency, memory: as in `Scorer`.
         block_size: rows per block. None takes that of the job on disk; for a new job a 32nd of the rows, at least 64
             and at most 1024, or on Ray a quarter of a worker's share, in whole batches.
         conversational: give the reward messages instead of the file's strings. Without it, a block on whose every row

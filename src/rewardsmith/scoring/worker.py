@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import pickle
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from rewardsmith.scoring.calling import Caller, describe
-from rewardsmith.scoring.channel import LENGTH, Broken, CallDone, Message, Ready, RowDone, encode, unframe, with_tail
+from rewardsmith.scoring.channel import Broken, CallDone, Message, Ready, RowDone, encode, unframe, with_tail
 from rewardsmith.scoring.guardian import Tail, guard
 from rewardsmith.scoring.waiting import Meter, at_once
 from rewardsmith.scoring.work import Reply, RowParts, Scored
@@ -56,9 +55,10 @@ def _work(descriptor: int, tail: Tail) -> None:
     channel = _Channel(descriptor)
     channel.set_inheritable(False)
     with channel:
-        with channel.makefile("rb", buffering=0) as first:  # unbuffered, so that it does not read the orders
-            # sys.path, the pickled target, the memory limit in bytes, and whether calls run in threads.
-            path, payload, memory, threads = pickle.loads(_read(first))
+        buffer = bytearray()
+        bodies = _bodies(channel, buffer)
+        # sys.path, the pickled target, the memory limit in bytes, and whether calls run in threads.
+        path, payload, memory, threads = pickle.loads(next(bodies))
         sys.path[:] = path
         try:
             if memory is not None:
@@ -75,31 +75,21 @@ def _work(descriptor: int, tail: Tail) -> None:
         if caller.is_async:
             loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)
-            listening = loop.create_task(_listen(caller, channel, tail))
+            listening = loop.create_task(_listen(caller, channel, buffer, tail))
             while not listening.done():  # one SystemExit from a task of the reward must not stop the other tasks
                 with contextlib.suppress(SystemExit, KeyboardInterrupt):
                     loop.run_until_complete(listening)
             return
         meter, send = Meter(on=True), lambda done: channel.sendall(encode(done))
-        with channel.makefile("rb") as stream:
-            while body := _read(stream):
-                at_once(_answer(caller, Order(*pickle.loads(body)), send, tail, meter))
+        for body in bodies:
+            at_once(_answer(caller, Order(*pickle.loads(body)), send, tail, meter))
 
 
-def _read(stream: BinaryIO | io.RawIOBase) -> bytes:
-    head = _exactly(stream, LENGTH.size)
-    return _exactly(stream, LENGTH.unpack(head)[0]) if head else b""
-
-
-def _exactly(stream: BinaryIO | io.RawIOBase, n: int) -> bytes:
-    """Return the next `n` bytes, or b"" if the stream ends earlier."""
-    parts = bytearray()
-    while len(parts) < n:
-        part = stream.read(n - len(parts))
-        if not part:
-            return b""
-        parts += part
-    return bytes(parts)
+def _bodies(channel: socket.socket, buffer: bytearray) -> Iterator[bytes]:
+    """Yield the parent's messages until it closes the socket; `buffer` holds what was received beyond the last one."""
+    while received := channel.recv(1 << 20):
+        buffer += received
+        yield from unframe(buffer)
 
 
 async def _answer(caller: Caller, order: Order, send: Callable[[Message], None], tail: Tail, meter: Meter) -> None:
@@ -131,7 +121,7 @@ async def _answer(caller: Caller, order: Order, send: Callable[[Message], None],
             await one(position, row)
 
 
-async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
+async def _listen(caller: Caller, channel: socket.socket, buffer: bytearray, tail: Tail) -> None:
     """Serve an async reward until the parent closes the socket; every order is a task of one event loop."""
 
     def send(message: Message) -> None:
@@ -143,14 +133,16 @@ async def _listen(caller: Caller, channel: socket.socket, tail: Tail) -> None:
             channel.setblocking(False)
 
     meter = Meter(on=False)
-    loop, running, buffer = asyncio.get_running_loop(), set[asyncio.Task[None]](), bytearray()
+    loop, running = asyncio.get_running_loop(), set[asyncio.Task[None]]()
     channel.setblocking(False)
-    while received := await loop.sock_recv(channel, 1 << 20):
-        buffer += received
+    while True:
         for body in unframe(buffer):
             if not running:
                 tail.mark()
             task = loop.create_task(_answer(caller, Order(*pickle.loads(body)), send, tail, meter))
             running.add(task)
             task.add_done_callback(running.discard)
-    os._exit(0)  # calls that still run have no one waiting for them
+        received = await loop.sock_recv(channel, 1 << 20)
+        if not received:
+            os._exit(0)  # calls that still run have no one waiting for them
+        buffer += received
