@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
+SPREAD = -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 INSTALL = python -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 OPENRLHF_IMPORTS := aiohttp pylatexenc transformers
@@ -11,9 +12,9 @@ export HF_HUB_OFFLINE := 1
 # Compiled modules are kept: the suite starts some hundred processes.
 unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores; more threads would only wait for one another.
-check test models newest engines sweep: export OMP_NUM_THREADS := 1
+check fast test models newest engines sweep: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo docs pictures lint check test models newest engines sweep atlas bench clean
+.PHONY: help demo docs pictures lint check fast test models newest engines sweep atlas bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -67,12 +68,15 @@ lint: .venv/.installed
 	$(BIN)/mypy
 	$(BIN)/vulture
 
-check: lint
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --doctest-modules src tests
+check: .venv/.installed
+	$(MAKE) --jobs=2 --output-sync lint fast
+
+fast: .venv/.installed
+	$(BIN)/pytest $(SPREAD) -m "not slow" --doctest-modules src tests
 
 test: .venv/.installed .venv-newest/.installed
 	$(MAKE) --jobs=2 --output-sync lint models
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --doctest-modules src tests
+	$(BIN)/pytest $(SPREAD) --doctest-modules src tests
 
 # The model-equality tests on the packages of constraints-newest.txt.
 models: .venv-newest/.installed

@@ -72,8 +72,11 @@ def source_digest(target: Target, *, here: bool = False) -> str | None:
     if not starts and not texts:
         return None
     files = {path: hashlib.blake2b(path.read_bytes()).hexdigest() for path in _files(starts)}
+    names = {path.name for path in files}
     for module in list(sys.modules.values()) if here else ():
-        path, spec = Path(getattr(module, "__file__", None) or "."), getattr(module, "__spec__", None)
+        if os.path.basename(getattr(module, "__file__", None) or "") not in names:  # thousands are from elsewhere
+            continue
+        path, spec = Path(module.__file__ or ""), getattr(module, "__spec__", None)
         if path in files and spec is not None:
             loaded, content = _LOADED.setdefault(path, (spec, files[path]))
             if content != files[path] and loaded is spec:  # a reloaded module has another spec

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -105,8 +104,9 @@ def _processor_seconds() -> float:
     """
     times = os.times()
     queued = 0
-    for thread in Path("/proc/self/task").glob("*/schedstat"):
-        with suppress(OSError):  # the thread has ended
-            queued += int(thread.read_text().split()[1])
+    threads = "/proc/self/task"
+    for thread in os.listdir(threads) if os.path.isdir(threads) else ():
+        with suppress(OSError), open(f"{threads}/{thread}/schedstat", "rb") as file:  # the thread may have ended
+            queued += int(file.read().split()[1])
     # `times` itself counts in 1/100 s.
     return time.process_time() + times.children_user + times.children_system + queued / 1e9
