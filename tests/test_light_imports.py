@@ -71,6 +71,7 @@ def light():
     return loaded_by(LIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_it_loads_no_heavy_library(light, name):
     assert light[name][0] & LIGHT[name][1] == set()

@@ -63,6 +63,7 @@ def binary_and_graded():
     return [binary, graded, 10 * graded]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewards", binary_and_graded(), ids=["binary", "graded", "large"])
 def test_advantages_equal_those_of_trl(rewards):
     nanstd = part_of("trl", "trl.trainer.utils").nanstd

@@ -71,6 +71,7 @@ def test_rows_of_every_kind_are_read_as_the_same_rows(kind, tmp_path, hub):
     assert read_rows(source, answer_column="key", **part) == read_rows(RECORDS, answer_column="key")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_every_kind_give_the_same_report_at_the_shell_and_in_python(kind, tmp_path, hub):
     code = "def f(completions, answer, **columns):\n    return [float(a in c) for c, a in zip(completions, answer)]\n"

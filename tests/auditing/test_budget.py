@@ -112,6 +112,7 @@ def test_the_command_says_what_it_will_take_on_standard_error(tmp_path):
     assert "at a cost of" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_same_report_with_any_number_of_workers_and_after_a_kill(tmp_path):
     rows, options = integer_rows(100), {"budget": 700, "seed": 3}
     first = audit(contains, rows, workers=0, out=str(tmp_path), **options)
@@ -189,6 +190,7 @@ def above(hits: int, n: int, alpha: float) -> bool:
     return wilson_interval(hits, n, alpha=alpha)[0] > LEAST_SHARE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [LEAST_SHARE, 0.1])
 def test_how_often_a_variant_is_found_is_the_sum_over_all_outcomes(share):
     """60 rows and 3 variants: one hit or more on the 20 rows of its turn, and an interval of all 60 above the least."""
@@ -206,6 +208,7 @@ def test_how_often_a_variant_is_found_is_the_sum_over_all_outcomes(share):
         assert expected <= sum(binom.pmf(k, n, share) for k in range(n + 1) if above(k, n, ALPHA)) <= ALPHA
 
 
+@pytest.mark.slow
 def test_two_looks_err_no_more_often_than_both_intervals_together():
     """100 rows: 80 at first, and all if these leave it open, each at half the level."""
     n, share = 100, LEAST_SHARE

@@ -52,6 +52,7 @@ def accepted_wrongly(report):
     return [finding for finding in report.at_least("medium") if finding.probe != "strictness"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "head", "symptoms", "said"),
     [
@@ -80,6 +81,7 @@ def test_a_rule_that_predicts_the_scores_names_the_cause_of_what_it_predicts(rew
     assert all(f"<code>{name}</code>" in page for name in symptoms)
 
 
+@pytest.mark.slow
 def test_the_cause_has_the_worst_severity_of_what_it_explains():
     report = audit(contains, integer_rows(), budget=6_000, workers=0)
     (finding,) = accepted_wrongly(report)

@@ -68,6 +68,7 @@ def test_digests_tell_rows_and_rewards_apart_and_nothing_else():
     assert digests[0] == digests[2] != digests[1]
 
 
+@pytest.mark.slow
 def test_pairs_have_a_digest_too():
     pairs = [PreferenceRow(f"q{n}", "a good answer", "a bad one") for n in range(6)]
     found = audit(length, pairs, budget=500).provenance

@@ -206,6 +206,7 @@ def told(**options):
     return untimed(audit(exact, integer_rows(), budget=BUDGET, workers=0, **options).as_json())
 
 
+@pytest.mark.slow
 def test_the_same_seed_asks_the_same_and_another_seed_asks_of_other_rows():
     asked: dict[int, list[set[tuple[str, str]]]] = {0: [], 1: []}
     for seed in (0, 0, 1):

@@ -31,6 +31,7 @@ def diff(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "options", "code"),
     [

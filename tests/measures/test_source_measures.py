@@ -212,6 +212,7 @@ def shouted_rows(completions, **columns):
     return [float(text.isupper()) for text in completions]
 
 
+@pytest.mark.slow
 def test_sources_may_have_any_name_and_none_becomes_a_path(tmp_path):
     names = ["../../x", "a/b", "n" * 300, "\x1b[31m", ""]
     report = audit(dict.fromkeys(names, words), chatter(), out=tmp_path / "out", workers=0)

@@ -237,6 +237,7 @@ def test_a_result_that_raises_when_it_is_read_is_unscored_with_its_error(workers
     assert score(by_row, rows_of("repr"), workers=workers)[0].reason == "type"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 def test_an_async_row_that_exits_leaves_its_neighbors_alone(workers, error):

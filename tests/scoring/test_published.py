@@ -335,6 +335,7 @@ def test_a_batch_contract_is_called_once_per_batch_and_a_row_contract_once_per_r
     assert sizes == [3, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_bound_option_keeps_its_value_and_reaches_a_worker() -> None:
     target = load_target(f"{PLACE / 'verl.py'}:default_compute_score(data_source='openai/gsm8k')")
     assert [result.reward for result in score(target, verl("4", "#### 4"), workers=1)] == [1.0]

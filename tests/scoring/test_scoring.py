@@ -208,6 +208,7 @@ def test_a_row_that_ends_the_process_is_a_crash_of_that_row_alone(how, detail):
     assert re.fullmatch(detail, scored[1].detail)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [SystemExit(2), MemoryError("too much"), RecursionError("too deep")])
 def test_exits_and_exhaustion_that_python_can_catch_are_exceptions(error):
     def exiting(completions):
@@ -254,6 +255,7 @@ def test_prints_do_not_reach_the_channel_or_standard_output(capfd):
     assert (captured.out, captured.err) == ("", "hello\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_async_row_over_the_limit_times_out_alone(workers):
     async def judged(completions):

@@ -26,6 +26,7 @@ def computes(prompt, completion):
     return float(completion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("reward", [waits, waits_in_batches])
 def test_a_reward_that_waits_works_on_several_rows_at_once(reward, workers):
@@ -46,6 +47,7 @@ def test_a_reward_that_computes_keeps_one_call_at_a_time(workers):
         assert scorer.calls == 10
 
 
+@pytest.mark.slow
 def test_a_first_import_is_not_part_of_the_speed():
     loaded = []
 
@@ -74,6 +76,7 @@ def random(prompt, completion):
     return __import__("random").random()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(("reward", "at_once"), [(unsafe, 1), (random, 8)])
 def test_threads_that_change_results_are_given_up_unless_the_reward_is_random(reward, at_once, workers):
@@ -84,6 +87,7 @@ def test_threads_that_change_results_are_given_up_unless_the_reward_is_random(re
             assert rewards_of(scorer.score(ROWS)) == [float(k) for k in range(40)]
 
 
+@pytest.mark.slow
 def test_a_resumed_job_decides_as_before_and_counts_the_same(tmp_path):
     calls = []
     for _ in range(2):
@@ -110,6 +114,7 @@ def test_a_call_in_threads_keeps_order_within_a_whole_call_and_its_time_limit():
     assert (late.reason, fine.reason) == ("timeout", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("threads", [False, True])
 def test_no_more_rows_are_sent_than_allowed_and_the_same_with_any_number_of_workers(workers, threads, tmp_path):

@@ -53,6 +53,7 @@ def file(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "contract", "rewards"),
     [

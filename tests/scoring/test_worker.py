@@ -102,6 +102,7 @@ print(score(lambda completions: [0.5], [Row("p", "a")], workers=0)[0].reward)
     assert done.stdout == "0.5\n"
 
 
+@pytest.mark.slow
 def test_a_worker_that_had_nothing_to_do_yet_is_kept():
     with Scorer(lambda prompt, completion: float(__import__("os").getpid()), workers=2) as scorer:
         scorer.score([Row("p", str(i)) for i in range(64)])

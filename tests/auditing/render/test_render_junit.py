@@ -91,6 +91,7 @@ def test_hostile_texts_are_valid_xml(text):
     assert suite_of(replace(hostile, findings=())).errors == 1
 
 
+@pytest.mark.slow
 @given(st.text(max_size=50))
 def test_any_text_is_read_back(text):
     finding = replace(flawed_report().findings[0], message=text)
