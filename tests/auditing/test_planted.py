@@ -1,6 +1,7 @@
-"""`rewardsmith audit` at the shell on process rewards, sets of sources and confidence-stating rollouts.
+"""`rewardsmith audit` on process rewards, sets of sources and confidence-stating rollouts.
 
-Each planted fault is found (exit 1) and its sound twin is clean (exit 0); `make sweep` asks it of fresh data.
+Each planted fault is found (exit 1) and its sound twin is clean (exit 0), one of either at the shell and the others in
+this process; `make sweep` asks it of fresh data at the shell.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 from tests.auditing.corpus.prompts import running_sum
+from typer.testing import CliRunner
 
 from rewardsmith.auditing import report_schema
+from rewardsmith.cli import app
 
 pytestmark = pytest.mark.slow
 
 COMMAND = Path(sys.executable).with_name("rewardsmith")
+AT_THE_SHELL = {"padding pays", "sources of one scale"}
 REWARDS = '''
 import re
 from functools import partial
@@ -150,19 +154,26 @@ def folder(tmp_path_factory):
     return written(tmp_path_factory.mktemp("planted"), 0)
 
 
-def run(folder, reward, rows, *options):
-    command = [COMMAND, "audit", f"{folder / 'rewards.py'}:{reward}", folder / f"{rows}.jsonl", "--budget", "1200"]
-    done = subprocess.run([*map(str, command), *options], check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode in (0, 1), done.stderr
-    return done
+def run(folder, reward, rows, *options, shell=False):
+    """The exit code and what is printed."""
+    arguments = ["audit", f"{folder / 'rewards.py'}:{reward}", str(folder / f"{rows}.jsonl"), "--budget", "1200"]
+    arguments += options
+    if shell:
+        done = subprocess.run([COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=120)
+        code, output = done.returncode, done.stdout
+    else:
+        done = CliRunner().invoke(app, arguments)
+        code, output = done.exit_code, done.stdout
+    assert code in (0, 1), done.stderr
+    return code, output
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_named_and_ends_with_1(folder, name, tmp_path):
     reward, rows, options, expected = PLANTED[name]
-    done = run(folder, reward, rows, "--json", "--out", str(tmp_path), *options)
-    named = {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
-    assert done.returncode == 1
+    code, output = run(folder, reward, rows, "--json", "--out", str(tmp_path), *options, shell=name in AT_THE_SHELL)
+    named = {finding["probe"] for finding in json.loads(output)["findings"]}
+    assert code == 1
     assert expected <= named, named
     jsonschema.validate(json.loads((tmp_path / "report.json").read_text()), report_schema())
     assert "<html" in (tmp_path / "report.html").read_text()
@@ -171,19 +182,19 @@ def test_a_planted_fault_is_named_and_ends_with_1(folder, name, tmp_path):
 @pytest.mark.parametrize("name", SOUND)
 def test_its_sound_twin_is_clean_and_ends_with_0(folder, name):
     reward, rows, options = SOUND[name]
-    done = run(folder, reward, rows, "--json", *options)
-    summary = json.loads(done.stdout)
-    assert (done.returncode, summary["findings"]) == (0, []), summary["findings"]
+    code, output = run(folder, reward, rows, "--json", *options, shell=name in AT_THE_SHELL)
+    summary = json.loads(output)
+    assert (code, summary["findings"]) == (0, []), summary["findings"]
 
 
 def test_one_source_of_a_set_is_audited_by_its_name(folder):
-    done = run(folder, "EVEN[right]", "groups")
-    assert done.returncode == 0, done.stdout
-    assert "verifier, reads:" in done.stdout
+    code, output = run(folder, "EVEN[right]", "groups")
+    assert code == 0, output
+    assert "verifier, reads:" in output
 
 
 def test_a_finished_audit_of_sources_or_steps_resumes_without_a_call(folder, tmp_path):
     for reward, rows in (("UNEVEN", "groups"), ("prm", "chains")):
         out = tmp_path / reward
-        first, second = (run(folder, reward, rows, "--json", "--out", str(out)).stdout for _ in range(2))
+        first, second = (run(folder, reward, rows, "--json", "--out", str(out))[1] for _ in range(2))
         assert json.loads(first) == json.loads(second)  # times included: they come from the journal

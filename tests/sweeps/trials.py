@@ -53,8 +53,8 @@ def _command_found(name: str, seed: int, folder: Path) -> str:
     from tests.auditing import test_planted
 
     reward, rows, options, expected = test_planted.PLANTED[name]
-    done = test_planted.run(test_planted.written(folder, seed), reward, rows, "--json", *options)
-    named = {finding["probe"] for finding in json.loads(done.stdout)["findings"]}
+    _, output = test_planted.run(test_planted.written(folder, seed), reward, rows, "--json", *options, shell=True)
+    named = {finding["probe"] for finding in json.loads(output)["findings"]}
     return "" if expected <= named else f"named {sorted(named)}"
 
 
@@ -62,8 +62,8 @@ def _command_clean(name: str, seed: int, folder: Path) -> str:
     from tests.auditing import test_planted
 
     reward, rows, options = test_planted.SOUND[name]
-    done = test_planted.run(test_planted.written(folder, seed), reward, rows, "--json", *options)
-    return "; ".join(f"{finding['probe']}: {finding['message']}" for finding in json.loads(done.stdout)["findings"])
+    _, output = test_planted.run(test_planted.written(folder, seed), reward, rows, "--json", *options, shell=True)
+    return "; ".join(f"{finding['probe']}: {finding['message']}" for finding in json.loads(output)["findings"])
 
 
 def _model(name: str, seed: int, folder: Path) -> str:
