@@ -12,6 +12,7 @@ from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.keys import unaskable
 from rewardsmith.auditing.remedies import verifier_for
 from rewardsmith.auditing.report import Rate
+from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.auditing.trials import LEAST_SHARE, evidence
 from rewardsmith.equivalence.keys import key_kind
 from rewardsmith.equivalence.spellings import SENTENCE, Spelling, restated, same_notation, spellings_of
@@ -66,7 +67,8 @@ def strictness(baseline: Baseline) -> Asking:
         "strictness",
         severity,
         f"Right answers in another spelling are refused on {share.value:.0%} of {share.n} tries ({named})."
-        + (" The reward compares texts literally." if literal else ""),
+        + (" The reward compares texts literally." if literal else "")
+        + (" It reads no answer beside other words." if baseline.accepted == (ANSWER_FORMATS[0].name,) else ""),
         share,
         advice=f"Compare values, not texts: {_accepting(refused)}. Measure the remaining error with "
         "`rewardsmith.measures.estimate_noise` and correct it with `backward_correction` (paper 39).",
