@@ -173,3 +173,17 @@ def test_an_answer_found_inside_is_doubted_before_the_reward_is():
 )
 def test_a_completion_is_cut_at_its_answer(text, cut):
     assert cut_at_answer(text) == cut
+
+
+def test_a_reward_that_wants_the_answer_twice_is_read():
+    """Search-R1's first release: the text holds the prompt, whose example is the first answer."""
+
+    def second(solution_str, ground_truth):
+        several = solution_str.count("<answer>") > 1
+        return float(several and tagged(solution_str).casefold() == ground_truth["target"][0].casefold())
+
+    rows = read_rows([verl_row(f"Which city is on card {k}?", {"target": [c]}) for k, c in enumerate(CITIES)])
+    baseline = baseline_of(second, rows)
+    assert baseline.verifier
+    assert baseline.accepted == ("answer tag, twice", "think, then answer tag, twice")
+    assert [item.right for item in baseline.items] == [1.0] * 12

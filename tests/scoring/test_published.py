@@ -94,6 +94,8 @@ CASES = [
     Case("verl.py:relative_batch", "verl-batch", verl("4", "ab", "abcdef"), [2.0, -2.0]),  # the mean is 4
     Case("verl.py:search_r1_em", "verl",
          verl({"target": ["Paris", "paris, France"]}, "<answer> PARIS </answer>", "Paris"), [1.0, 0.0]),
+    Case("verl.py:search_r1_em_after_prompt", "verl",
+         verl({"target": "Rome"}, "<answer>x</answer> <answer>rome</answer>", "<answer>Rome</answer>"), [1.0, 0.0]),
     Case("verl.py:countdown", "verl",
          verl({"target": 6, "numbers": [1, 2, 3]}, "<answer>1+2+3</answer>", "<answer>1+2+2</answer>", "6"),
          [1.0, 0.1, 0.0]),
@@ -127,6 +129,9 @@ CASES = [
     Case("engines.py:miles_rm", "slime", plain("4", "so 4", "so 5", key="label", metadata={"bonus": 0.5}), [1.5, 0.5]),
     Case("engines.py:rllm_math", "rllm", verl(["4", "four"], "\\boxed{four}", "4"), [1.0, 0.0]),
     Case("engines.py:RllmSearch", "rllm", verl("Paris", "paris", "Rome", source="nq"), [1.0, 0.5]),
+    Case("engines.py:RllmMathEvaluator", "rllm-episode", verl("4", "\\boxed{4}", "4"), [1.0, 0.0]),
+    Case("engines.py:rllm_choice", "rllm-episode", verl("B", "It is B.", "C"), [1.0, 0.0]),
+    Case("engines.py:rllm_steps", "rllm-episode", verl("4", "4", "5"), [1.0, 0.0]),
     Case("engines.py:rllm_positional", "plain", verl("4", "so 4", "so 5"), [1.0, 0.0]),
     Case("engines.py:eval_accuracy", "eval-protocol", turns("4", "4", "5"), [1.0, 0.0]),
     Case("engines.py:eval_turns", "eval-protocol", turns("4", "x"), [1.0]),
@@ -229,6 +234,7 @@ ENGINES: dict[str, Callable[[Callable[..., Any], Rows], Any]] = {
         f({**row, "question": text_of(row["prompt"]), "ground_truth": truth_of(row)}, text_of(row["completion"]))
         for row in rows
     ],
+    "rllm-episode": lambda f, rows: [getattr(f, "evaluate", f)(*rllm_episode(row)) for row in rows],
     "eval-protocol": lambda f, rows: [
         named(f, {"messages": [*map(Turn, row["prompt"] + row["completion"])], "original_messages": row["prompt"],
                   "ground_truth": truth_of(row)})
@@ -257,6 +263,21 @@ def easyr1_inputs(rows: Rows) -> Rows:
         }
         for row in rows
     ]
+
+
+class Task(dict[str, Any]):
+    """A task of either release of rLLM."""
+
+    metadata = property(dict)
+    instruction = property(lambda self: self["question"])
+
+
+def rllm_episode(row: dict[str, Any]) -> tuple[Task, SimpleNamespace]:
+    text = text_of(row["completion"])
+    step = SimpleNamespace(output=text, model_response=text, chat_completions=row["prompt"] + row["completion"])
+    run = SimpleNamespace(steps=[step], output=text)
+    task = Task(row, question=text_of(row["prompt"]), ground_truth=truth_of(row))
+    return task, SimpleNamespace(artifacts={"answer": text}, trajectories=[run])
 
 
 def slime_sample(row: dict[str, Any]) -> SimpleNamespace:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.known_right import given_formats, learned_answers, rows_with_field
-from rewardsmith.auditing.texts import ANSWER_FORMATS, AnswerFormat
+from rewardsmith.auditing.texts import ANSWER_FORMATS, REPEATED_FORMATS, AnswerFormat
 from rewardsmith.data import Row
 from rewardsmith.data.keys import Answers
 from rewardsmith.data.rows import has_text
@@ -220,9 +220,10 @@ def build_baseline(
     keyed = bool(found or learned)
     probed = items[: sizes.probed]
     formats = [*ANSWER_FORMATS, *given_formats(found or rows)]
-    asked = [Ask([item.row.with_completion(answer_format.wrap(text)) for item in probed for text in item.trio])
-             for answer_format in formats]  # fmt: skip
-    scores = yield asked
+    scores = yield from _tried_in(formats, probed)
+    if reads_answers and keyed and not any(_means(carried).difference for carried in scores):
+        formats += REPEATED_FORMATS
+        scores += yield from _tried_in(REPEATED_FORMATS, probed)
     means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}
     accepted = _best(means, keyed=keyed)
     repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in item.trio)
@@ -271,6 +272,15 @@ def build_baseline(
         learned=bool(learned),
         no_key=no_key,
         sizes=sizes,
+    )
+
+
+def _tried_in(formats: Sequence[AnswerFormat], items: Sequence[Item]) -> Building[list[list[Scored]]]:
+    """Score a right and two wrong answers to each item in each format."""
+    return (
+        yield [
+            Ask([item.row.with_completion(form.wrap(text)) for item in items for text in item.trio]) for form in formats
+        ]
     )
 
 

@@ -51,6 +51,12 @@ ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     AnswerFormat("JSON value", _json_value),
 )
 """Simplest first; the audit uses the first of those that score equally well."""
+REPEATED_FORMATS = tuple(
+    AnswerFormat(f"{name}, twice", lambda answer, wrap=wrap: f"{wrap(answer)}\n{wrap(answer)}")  # type: ignore[misc]
+    for name, wrap in ANSWER_FORMATS
+    if name in ("boxed", "answer tag", "think, then answer tag")
+)
+"""Tried where none of the others is read: Search-R1 takes a prompt with an example and its completion as one text."""
 
 SHELLS: tuple[tuple[str, str], ...] = (
     ("empty \\boxed{}", "\\boxed{}"),

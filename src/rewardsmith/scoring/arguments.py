@@ -85,6 +85,18 @@ class Call:
         """Return rLLM's dict of a task: the columns with the question and the ground truth."""
         return {"problem": self.asked, "question": self.asked, **self.columns, "ground_truth": self.truth()}
 
+    def task(self) -> Message:
+        """Return rLLM's task of an episode: the dict of older releases, with the attributes of `Task`."""
+        info = self.task_info()
+        return Message({**info, "id": "0", "instruction": self.asked, "metadata": info, "data": info})
+
+    def episode(self) -> Options:
+        """Return rLLM's `Episode` of one step, whose answer is the whole completion."""
+        said = {"output": self.text, "action": self.text, "model_response": self.text}
+        step = Options(input=self.asked, chat_completions=self.messages(), done=True, reward=0.0, **said)
+        run = Options(name="agent", task=self.task(), steps=[step], output=self.text, result=self.text, signals={})
+        return Options(id="0:0", task=run.task, trajectories=[run], artifacts={"answer": self.text}, is_correct=False)
+
     def state(self) -> dict[str, Any]:
         """Return the state at the end of a rollout of one turn, as verifiers keeps it."""
         fields = {"info": {}, "task": "default", "turn": 1, "responses": [], "trajectory": [], "timing": {}}

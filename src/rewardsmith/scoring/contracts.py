@@ -199,6 +199,8 @@ CONTRACTS = (
              positional=("args", "sample"), shared={"args": Options}, gives={"sample": Call.sample}),
     Contract("rllm", "rLLM f(task_info, action)", ({"task_info"},),
              gives={"task_info": Call.task_info, "action": TEXT}),
+    Contract("rllm-episode", "rLLM f(task, episode)", ({"task", "episode"},),
+             gives={"task": Call.task, "episode": Call.episode}),
     Contract("ragen", "RAGEN f(action, ground_truth) or f(prediction, label)",
              ({"action", "ground_truth"}, {"prediction", "label"}), scores=(*SCORES, "is_correct"),
              gives={"action": TEXT, "prediction": TEXT, "ground_truth": Call.truth, "label": Call.key}),

@@ -65,6 +65,8 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
     """
     if isinstance(reward, Target):
         return reward
+    if not callable(reward) and callable(getattr(reward, "evaluate", None)):  # an evaluator of rLLM
+        return as_target(reward.evaluate, name=name)
     if not callable(reward) or isinstance(reward, type):
         raise TargetError(
             f"as_target: {reward!r} is a {type(reward).__name__}, not a reward. "

@@ -143,6 +143,44 @@ class RllmSearch:
         return RewardOutput(reward=0.5 * (task_info["ground_truth"].lower() in action.lower()) + 0.5 * asked)
 
 
+@dataclass
+class EvalOutput:
+    reward: float
+    is_correct: bool
+    signals: list[Any] = field(default_factory=list)
+
+
+def _answer_of(episode: Any) -> str:
+    """rLLM's order: the artifact, the run's output, the last step's output."""
+    if "answer" in episode.artifacts:
+        return str(episode.artifacts["answer"])
+    run = episode.trajectories[-1] if episode.trajectories else None
+    return str(run.output or run.steps[-1].output) if run else ""
+
+
+class RllmMathEvaluator:
+    """An evaluator of earlier releases, whose task is a dict."""
+
+    def evaluate(self, task: dict, episode: Any) -> EvalOutput:
+        right = f"\\boxed{{{task.get('ground_truth')}}}" in _answer_of(episode)
+        return EvalOutput(reward=float(right), is_correct=right)
+
+
+def rllm_choice(task: Any, episode: Any) -> EvalOutput:
+    """A reward function of later releases, whose task is an object with the row as its metadata."""
+    assert task.instruction == task.metadata["question"]
+    found = re.search(r"\b([A-D])\b", _answer_of(episode))
+    right = found is not None and found[1] == task.metadata.get("ground_truth")
+    return EvalOutput(reward=float(right), is_correct=right)
+
+
+def rllm_steps(task: Any, episode: Any) -> EvalOutput:
+    """One that walks the steps, and reads the conversation."""
+    last = episode.trajectories[-1].steps[-1]
+    right = last.model_response == last.chat_completions[-1]["content"] == task["ground_truth"]
+    return EvalOutput(reward=float(right) / len(episode.trajectories), is_correct=right)
+
+
 def rllm_positional(data_source: str, llm_solution: str, ground_truth: str | list[str], extra_info=None, **kwargs):
     return RewardOutput(reward=float(ground_truth in llm_solution), is_correct=ground_truth in llm_solution)
 

@@ -89,6 +89,16 @@ def search_r1_em(solution_str, ground_truth, method="strict", format_score=0.0, 
     return score if found[-1].strip().lower() in [target.lower() for target in accepted] else format_score
 
 
+def search_r1_em_after_prompt(solution_str, ground_truth, method="strict", format_score=0.0, score=1.0):
+    """Search-R1 as first released: the text holds the prompt with an example, so the answer is the second or later."""
+    found = re.findall(r"<answer>(.*?)</answer>", solution_str, re.DOTALL)
+    if len(found) <= 1:
+        return 0
+    targets = ground_truth["target"]
+    accepted = [targets] if isinstance(targets, str) else targets
+    return score if found[-1].strip().lower() in [target.lower() for target in accepted] else format_score
+
+
 def _after_assistant(text):
     if "Assistant:" in text:
         text = text.split("Assistant:", 1)[1]
