@@ -72,7 +72,6 @@ TOGETHER = (
     ("small", "boxed"),
 )
 """Kinds of keys in one data set. Each has enough plain numbers for the rewards that read nothing else."""
-BUDGET = (20_000, 4_000)
 WHOLE = "It reads no answer beside other words"
 # Case of the other auditor, the rewards on which it fails, the kind of its key, and our question and class.
 FOUND = [
@@ -156,7 +155,7 @@ NEVER = ("eq.int.plain", "eq.int.whitespace", "ne.empty_vs_zero", "x.empty.blank
 FAILS = [
     pytest.param(name, mark, kind, question, id=f"{mark}-{name}", marks=[pytest.mark.slow] * (mark == "v"))
     for name, marks, kind, question in FOUND
-    for mark in marks.replace("w", "").replace("v", "")
+    for mark in marks.replace("w", "")
     if name not in NO_FAULT
 ]
 
@@ -166,7 +165,7 @@ def report_of(mark, kinds):
     keys = [key for kind in kinds for key in KEYS[kind]]
     rows = [Row(f"What is asked on card {k}?", None, {"answer": key}) for k, key in enumerate(keys)]
     # Without a limit of its own math-verify does not return from some towers of powers.
-    return audit(REWARDS[mark], rows, workers=int(mark == "v"), timeout=2.0, budget=BUDGET[mark == "v"])
+    return audit(REWARDS[mark], rows, workers=int(mark == "v"), timeout=1.0, budget=20_000)
 
 
 def test_the_list_is_whole():
@@ -190,9 +189,10 @@ def test_no_case_that_another_auditor_finds_is_missed(name, mark, kind, question
     if question == "whole":
         assert WHOLE in named["strictness"].message
         return
-    if question == "boxed" and "bare" not in report.reads:  # no answer without a box is read, as the report says
-        return
-    if question == "boxed" or (asked == "strictness" and all(REWARDS[mark](key, key) == 0.0 for key in KEYS[kind])):
+    refused = asked == "strictness" and all(REWARDS[mark](key, key) == 0.0 for key in KEYS[kind])
+    if (question == "boxed" or refused) and "bare" not in report.reads:
+        return  # the report says that the whole completion is not the answer, but what stands in a box
+    if question == "boxed" or refused:
         asked, label = "answer_key", ""
     assert asked in named, sorted(named)
     rates = [rate for rate in report.rates if rate.probe == asked and rate.rate > 0]
