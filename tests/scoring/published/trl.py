@@ -20,6 +20,8 @@ def len_reward(completions: list[dict[str, str]], solution: list[str], **kwargs)
     """Kimi's length reward: relative to the shortest and longest of the batch."""
     sizes = [len(_content(c)) for c in completions]
     low, high = min(sizes), max(sizes)
+    if low == high:
+        return [0.0] * len(sizes)
     return [0.5 - (size - low) / (high - low) for size in sizes]
 
 
