@@ -94,7 +94,19 @@ def compare_reports(
             question.
     """
     old, new = (report if isinstance(report, Report) else _read(Path(report)) for report in (before, after))
-    _check_comparable(old, new)
+    rows = [report.provenance and report.provenance.rows_digest for report in (old, new)]
+    if None not in rows and rows[0] != rows[1]:
+        raise ValueError(
+            f"compare_reports: the reports are of different rows (digests {rows[0]} and {rows[1]}). "
+            "Audit both on the same file."
+        )
+    # The question "failures" is asked of every reward.
+    first, second = ({check.probe for check in report.checks} - {"failures"} for report in (old, new))
+    if first and second and not first & second:
+        raise ValueError(
+            f"compare_reports: the reports share no question. The first is of a {old.kind!r}, the second of a "
+            f"{new.kind!r}. Compare rewards of one kind."
+        )
     asked = [{check.probe: check for check in report.checks} for report in (old, new)]
     changes = [change for pair in _paired(old, new) if (change := _change(*pair, asked=asked, floor=floor))]
     named = {(change.what, change.finding.probe) for change in changes}  # a symptom goes with its cause
@@ -141,23 +153,6 @@ def _read(path: Path) -> Report:
         checks=tuple(Check(**check) for check in record["checks"]),
         provenance=Provenance(**record["provenance"]) if "provenance" in record else None,
     )
-
-
-def _check_comparable(before: Report, after: Report) -> None:
-    """Raise if the reports are of different rows, or of rewards that share no question."""
-    rows = [report.provenance and report.provenance.rows_digest for report in (before, after)]
-    if None not in rows and rows[0] != rows[1]:
-        raise ValueError(
-            f"compare_reports: the reports are of different rows (digests {rows[0]} and {rows[1]}). "
-            "Audit both on the same file."
-        )
-    # The question "failures" is asked of every reward.
-    old, new = ({check.probe for check in report.checks} - {"failures"} for report in (before, after))
-    if old and new and not old & new:
-        raise ValueError(
-            f"compare_reports: the reports share no question. The first is of a {before.kind!r}, the second of a "
-            f"{after.kind!r}. Compare rewards of one kind."
-        )
 
 
 def _finding(record: Mapping[str, Any]) -> Finding:

@@ -206,12 +206,8 @@ def with_conduct(baseline: PairBaseline) -> Building[PairBaseline]:
 def takes_context(target: Target) -> bool:
     """Return whether the reward reads a column `context`, as a parameter or as a `ContextualReward`."""
     reward: Any = target.reward
-    members = getattr(reward, "members", None) or ()
-    if getattr(reward, "column", None) == "context" or any(
-        getattr(member, "column", None) == "context" for member in members
-    ):
-        return True
-    return "context" in inspect.signature(getattr(reward, "function", reward)).parameters
+    columns = [getattr(part, "column", None) for part in (reward, *(getattr(reward, "members", None) or ()))]
+    return "context" in columns or "context" in inspect.signature(getattr(reward, "function", reward)).parameters
 
 
 def tokenizer_of(reward: Any) -> Any:

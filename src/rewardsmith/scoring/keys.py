@@ -39,9 +39,7 @@ def keys_of(rows: Sequence[Row], nonce: str = "", check_mutation: bool = False) 
                         f"Scorer: `{name}` of row {number} holds a {type(value).__name__}, which cannot be sent to a "
                         f"reward ({why}). Make it a plain value, such as a list, or leave the column out."
                     ) from error
-            raise RowsError(
-                f"Scorer: row {number} cannot be sent to a reward. Make its values plain ones, such as lists."
-            ) from error
+            raise
         keys.append(digest.hexdigest())
     return keys
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from rewardsmith.auditing import Report, audit
 from rewardsmith.data import Row
@@ -64,14 +64,9 @@ def run_league(specs: Sequence[str], *, seed: int, console: Console) -> list[Ent
                 a, b = rng.randint(2, 9), rng.randint(10, 19)
                 asked, key = f"Solve x + y = {a + b} and y - x = {b - a} for (x, y).", f"({a}, {b})"
         rows.append(Row(asked, columns={"answer": key}))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        task = progress.add_task("auditing published rewards", total=len(specs))
-        entries = []
-        for entry in pool.map(lambda spec: _enter(spec, rows, seed), specs):
-            progress.advance(task)
-            entries.append(entry)
-    return entries
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        entries = pool.map(lambda spec: _enter(spec, rows, seed), specs)
+        return list(track(entries, "auditing published rewards", len(specs), console=console, transient=True))
 
 
 def _enter(spec: str, rows: list[Row], seed: int) -> Entry:
