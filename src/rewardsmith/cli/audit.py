@@ -119,7 +119,7 @@ def audit_command(
                 if read.note:
                     typer.echo(plain(read.note, limit=2000), err=True)
                 given = read.rows
-            loaded = load_reward(target, **shell.model_options(trust_remote_code, end_token))
+            loaded = load_reward(target, **shell.given(trust_remote_code=trust_remote_code or None, eos=end_token))
             if given is None and limit is not None and isinstance(loaded, Target):
                 given = target_rows(loaded, limit, seed)
             options: dict[str, Any] = {} if pool is None else {"pool": read_rows(pool)}

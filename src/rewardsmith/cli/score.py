@@ -87,7 +87,7 @@ def score_command(
             config=config, split=split, revision=revision, prompt_column=prompt_column, answer_column=answer_column,
             completion_column=completion_column,
         )  # fmt: skip
-        with_model = shell.model_options(trust_remote_code, end_token)
+        with_model = shell.given(trust_remote_code=trust_remote_code or None, eos=end_token)
         runs_on: Engine = LocalEngine(workers)
         if engine == "ray":
             from rewardsmith.engines.ray import RayEngine

@@ -77,15 +77,9 @@ REMEDIES = {
 }
 
 
-def given(**options: str | None) -> dict[str, Any]:
+def given(**options: str | bool | None) -> dict[str, Any]:
     """Return the options that were given."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def model_options(trust_remote_code: bool, end_token: bool | None) -> dict[str, Any]:
-    """Return the options of `load_reward` for a reward model, only those that were given."""
-    given: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
-    return given if end_token is None else {**given, "eos": end_token}
 
 
 class VisibleFormatter(logging.Formatter):

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,12 +197,9 @@ class LocalEngine:
     ) -> Iterator[tuple[int, list[Scored]]]:
         workers = job.processes if self.workers is None else self.workers
         bar = SimpleNamespace(advance=advance, expect=ignore, close=ignore)  # the job knows the number of rows
-        scorer = BlockScorer(job, workers=workers, progress=bar)
-        try:
+        with closing(BlockScorer(job, workers=workers, progress=bar)) as scorer:
             for block in blocks:
                 yield block.index, scorer(block)
-        finally:
-            scorer.close()
 
 
 class Results(NamedTuple):

@@ -77,8 +77,6 @@ def score(reward: Target | Callable[..., Any], rows: Rows, **options: Any) -> Sc
 def in_either_form(scorer: Scorer, rows: Sequence[Row], keys: Sequence[str] | None = None) -> list[Scored]:
     """Score rows as they are, or in the other form if the reward raises on every row in the first form only."""
     found = scorer.score(rows, keys=keys)
-    if any(result.reward is not None for result in found):
-        return found
     if {result.reason for result in found if result != NO_TEXT} != {"exception"}:
         return found
     formed = resolve_form(scorer, rows)
