@@ -78,9 +78,9 @@ test: .venv/.installed .venv-newest/.installed
 	$(MAKE) --jobs=2 --output-sync lint models
 	$(BIN)/pytest $(SPREAD) --doctest-modules src tests
 
-# The model-equality tests on the packages of constraints-newest.txt.
+# The model-equality tests on the packages of constraints-newest.txt; in one process, which is done when `lint` is.
 models: .venv-newest/.installed
-	.venv-newest/bin/pytest -q -n $(WORKERS) -m models tests/rewards/models
+	.venv-newest/bin/pytest -q -m models tests/rewards/models
 
 # The one target that depends on what was released today. The file changes only where its tests pass.
 newest:

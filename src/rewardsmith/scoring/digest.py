@@ -20,7 +20,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
@@ -211,27 +211,37 @@ def _imports(path: Path, added: set[Path]) -> Iterator[Path]:
         added: folders that the files so far put on `sys.path`; this file's are added to it.
     """
     try:
-        tree = ast.parse(path.read_bytes())
+        folders, modules, names = _written(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
         return
-    modules: list[str] = []
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        called = getattr(call.func, "attr", getattr(call.func, "id", None))
-        if called in ("insert", "append") and call.args and ast.unparse(call.func) == f"sys.path.{called}":
-            added.update(Path(folder).resolve() for folder in _strings(call.args[-1:]))
-        elif called in ("import_module", "__import__"):
-            named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
-            modules += _strings([*call.args[:1], *named][:1])
+    added.update(Path(folder).resolve() for folder in folders)
     for name in modules:
         yield from _named_in(path, len(name) - len(name.lstrip(".")), name.lstrip(".").split("."), added)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _named_in(path, 0, alias.name.split("."), added)
+    for level, parts in names:
+        yield from _named_in(path, level, parts, added)
+
+
+@lru_cache(maxsize=MOST_FILES)
+def _written(code: bytes) -> tuple[list[str], list[str], list[tuple[int, list[str]]]]:
+    """Return what a file puts on `sys.path`, what it imports by a call, and by a statement: a level and a dotted name.
+
+    To parse the reward's files again would take a tenth of each further audit.
+    """
+    folders, modules, names = list[str](), list[str](), list[tuple[int, list[str]]]()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            if called in ("insert", "append") and node.args and ast.unparse(node.func) == f"sys.path.{called}":
+                folders += _strings(node.args[-1:])
+            elif called in ("import_module", "__import__"):
+                named = [keyword.value for keyword in node.keywords if keyword.arg == "name"]
+                modules += _strings([*node.args[:1], *named][:1])
+        elif isinstance(node, ast.Import):
+            names += [(0, alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parts = node.module.split(".") if node.module else []
-            for alias in node.names:
-                yield from _named_in(path, node.level, [*parts, alias.name], added)
+            names += [(node.level, [*parts, alias.name]) for alias in node.names]
+    return folders, modules, names
 
 
 def _strings(nodes: Sequence[ast.expr]) -> list[str]:
