@@ -7,14 +7,14 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from rewardsmith.describe import function_of, keywords_of
 
-MOST_PARTS, MOST_HELD = 200, 48
-"""The most objects inside a reward in which to look for texts, and of what one of them holds."""
+MOST_PARTS, MOST_HELD = 200, 24
+"""The most objects inside a reward in which to look for texts, and of what a container holds."""
 
 
 def held_by(part: Any) -> Iterator[Any]:
@@ -24,7 +24,7 @@ def held_by(part: Any) -> Iterator[Any]:
     elif isinstance(part, MethodType):
         yield from (part.__func__, part.__self__)
     elif isinstance(part, Mapping):
-        yield from chain(part, part.values())
+        yield from part.values()
     elif isinstance(part, list | tuple | set | frozenset):
         yield from part
     elif not isinstance(part, ModuleType | type):
@@ -74,9 +74,13 @@ def strings_in(reward: Any) -> Iterator[str]:
                 used = [part.__globals__[name] for name in names if name in part.__globals__]
                 waiting += [u for u in used if not callable(u) or getattr(u, "__module__", "") == part.__module__]
                 waiting += [*held_by(part), *(part.__defaults__ or ())]
-            elif callable(part) or isinstance(part, Mapping | list | tuple | set | frozenset):
-                waiting += islice(held_by(part), MOST_HELD)
-                if callable(part) and not isinstance(part, partial | MethodType | type):
+            elif isinstance(part, Mapping):
+                waiting += [*islice(part, MOST_HELD), *islice(part.values(), MOST_HELD)]
+            elif isinstance(part, list | tuple | set | frozenset):
+                waiting += islice(part, MOST_HELD)
+            elif callable(part):
+                waiting += held_by(part)
+                if not isinstance(part, partial | MethodType | type):
                     own = vars(type(part)).values()
                     waiting += [one for one in own if isinstance(one, FunctionType | str | tuple | list)]
 
