@@ -182,3 +182,28 @@ def test_the_remedy_of_a_finding_passes_the_question_that_its_reward_failed(modu
 def test_names_in_an_advice_are_found_with_what_they_bind():
     advice = "Use `rewardsmith.transforms.rescale(scale=2)`, `transforms.mean_minus_std` or `math_equal`; see `--gold`."
     assert NAMED.findall(advice) == [("rescale", "scale=2"), ("mean_minus_std", "")]
+
+
+@pytest.mark.parametrize(
+    ("contract", "call"),
+    [
+        ("trl", lambda names, text: names["reward"]([text], answer=["BK412"])[0]),
+        ("verl", lambda names, text: names["compute_score"]("codes", text, "BK412")["score"]),
+        ("openrlhf", lambda names, text: names["reward_func"]([f"p{text}"], ["p"], ["BK412"])["rewards"][0]),
+    ],
+)
+def test_where_the_case_of_keys_counts_the_code_keeps_it(contract, call):
+    target = as_target(lambda completions, answer: [0.0])
+    (pasted,) = of(target, rows_of(["BK412", "Ld107"], "answer"), contract)("`rewardsmith.rewards.exact_text`")
+    names = run(pasted)
+    assert [float(call(names, text)) for text in ("BK412", "bk412")] == [1.0, 0.0]
+    (folded,) = of(target, rows_of(["Paris", "oslo"], "answer"), contract)("`rewardsmith.rewards.exact_text`")
+    assert "fold_case" not in folded
+
+
+@pytest.mark.parametrize(("keys", "answer"), [(["4", "17"], "so 4"), (["Paris"], "Answer: Paris"), ([], "Answer: yes")])
+def test_the_gate_of_a_judge_admits_an_answer_and_no_opener(module, keys, answer):
+    (pasted,) = of(load_reward(OURS), rows_of(keys or [None]))("`rewardsmith.rewards.RequireAnswer`")
+    guarded = run(pasted)["guarded"]
+    assert guarded.admits(answer)
+    assert not any(guarded.admits(text) for text in ("", ":", "解", "Let's solve this step by step."))

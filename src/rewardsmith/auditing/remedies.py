@@ -26,6 +26,7 @@ def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]
     answered = [row for row in rows if isinstance(row, Row) and row.answer][:64]
     answer, *inside = [*answered[0].answer_column.split("."), *answered[0].answers.inside] if answered else ["answer"]
     steps = "".join(f"[{step if step.isdigit() else json.dumps(step)}]" for step in inside)
+    keys = [committed(row.answer or "") for row in answered]
     found = [(source, *_loaded(target)) for source, target in targets.items()]
     return {
         "load": "\n".join(dict.fromkeys(load for _, load, _ in found)),
@@ -36,7 +37,10 @@ def setting_of(targets: Mapping[str, Target], contract: str, rows: Sequence[Any]
         "contract": contract,
         "answer": answer,
         "key": f"[row{steps} for row in {answer}]" if inside else answer,
-        "verifier": verifier_for({key_kind(committed(row.answer or "")) for row in answered}),
+        "verifier": verifier_for(set(map(key_kind, keys))),
+        # Codes such as BK412; names are written in lower case or as titles.
+        "cased": any(key.isalnum() and not (key.islower() or key.istitle() or key.isdigit()) for key in keys),
+        "gate": r'pattern=r"\d"' if keys and all(map(re.compile(r"\d").search, keys)) else r'pattern=r"Answer:\s*\S"',
     }
 
 

@@ -31,8 +31,9 @@ from rewardsmith.data import MASTER_KEYS
 from rewardsmith.equivalence.reading import reads_off
 
 GATE = (
-    "Gate the reward with `rewardsmith.rewards.RequireAnswer`, or use a verifier that reads only the final answer. "
-    "Train a judge with `rewardsmith.data.add_truncated_negatives` (paper 38)."
+    "With reference answers, use a verifier that reads only the final answer: `rewardsmith.rewards.exact_number`, "
+    "`math_equal`, `exact_text`. A judge needs `rewardsmith.rewards.RequireAnswer` with a pattern that every answer "
+    "matches, and training with `rewardsmith.data.add_truncated_negatives` (paper 38)."
 )
 CONTENT = "Require content inside the format: `rewardsmith.rewards.think_format`, `matches_format` or `json_schema`"
 REFUSAL = "I am sorry, but I cannot answer that."
@@ -97,7 +98,8 @@ PROMPT_COPY = replace(
     question="Does a copy of the prompt score above an honest wrong answer?",
     message="{what} scores above an honest wrong answer on {share} of {n} rows whose prompt does not end on the "
     "answer ({gain}).",
-    advice="Read only the final answer: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
+    advice="With reference answers, read only the final answer: `rewardsmith.rewards.exact_number`, `math_equal`, "
+    "`exact_text`. A judge needs prompt and answer apart, and training with copies of prompts as rejected answers.",
     variants=lambda baseline: [
         variant("the prompt, copied", _prompt),
         variant("the prompt, copied twice", partial(_prompt, times=2)),

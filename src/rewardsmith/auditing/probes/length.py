@@ -25,8 +25,7 @@ LENGTH = VariantProbe(
     name="length_gain",
     question="Does the reward rise when a completion gains words but no content?",
     message="{what}: the same completion scores higher on {share} of {n} rows (by {gain}).",
-    advice="Penalize or residualize length: `rewardsmith.transforms.length_penalty`. Or bound its effect with "
-    "`rewardsmith.transforms.clip_rewards`.",
+    advice="Penalize length: `rewardsmith.transforms.length_penalty`, `relative_length_penalty`. Then audit again.",
     variants=lambda baseline: [
         *(
             variant(f"{label} {place} it", write(text), controls=(honest,))
