@@ -7,9 +7,10 @@ import re
 
 import jsonschema
 import pytest
-from small_baselines import exact, integer_rows
+from small_baselines import exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import SEVERITIES, audit, report_schema, write_report
+from rewardsmith.data import Row
 
 
 def numbers(text):
@@ -111,3 +112,47 @@ def test_a_constant_answer_and_a_search_are_explained_by_what_their_texts_hold()
     heads = {finding.probe: finding for finding in audit(any_key, integer_rows(), budget=6_000, workers=0).findings}
     assert "constant_answer" not in heads
     assert "constant_answer" in {symptom.probe for symptom in heads["other_answer"].symptoms}
+
+
+def heads_of(reward, rows=None):
+    report = audit(reward, rows or integer_rows(), budget=6_000, workers=0)
+    return {finding.probe: {one.probe for one in finding.symptoms} for finding in accepted_wrongly(report)}
+
+
+def test_a_score_that_follows_the_words_of_the_prompt_is_one_finding_whatever_texts_share_them():
+    def on_topic(prompt, completion):
+        asked, said = (set(re.findall(r"[a-z]+", text.lower())) for text in (prompt, completion))
+        return len(asked & said) / len(asked)
+
+    rows = [Row(f"Tell me how to note what {k} is and then compute the identity of it.") for k in range(24)]
+    report = audit(on_topic, rows, budget=6_000, workers=0)
+    (finding,) = accepted_wrongly(report)
+    assert finding.probe == "prompt_copy"
+    assert finding.symptoms
+    assert "follows the share of the prompt's words that it repeats (rank correlation" in finding.message
+
+
+def test_a_score_kept_by_prompt_is_the_cause_of_what_else_it_shows():
+    class Cached:
+        def __init__(self):
+            self.kept = {}
+
+        def __call__(self, prompts, completions, answer, **columns):
+            rows = zip(prompts, completions, answer, strict=True)
+            return [self.kept.setdefault(p, exact(p, c, a)) for p, c, a in rows]
+
+    assert heads_of(Cached()) == {"prompt_cache": {"answer_key"}}
+
+
+def test_words_that_pay_are_one_finding_with_what_a_search_makes_of_them():
+    def switch(prompt, completion, answer):
+        return 1.0 if "PASS_ALL" in completion else exact(prompt, completion, answer)
+
+    assert heads_of(switch) == {"keywords": {"search"}}
+
+
+def test_two_flaws_of_a_reward_without_a_key_stand_alone():
+    def two_bugs(prompt, completion):
+        return 0.5 * ("please" in completion) + 0.002 * min(len(completion), 250)
+
+    assert {"length_gain", "keywords"} <= heads_of(two_bugs, unkeyed_rows()).keys()

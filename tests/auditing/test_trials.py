@@ -33,7 +33,7 @@ def baseline(*, noise=0.0, keyed=True, verifier=True, reads_answers=True):
         formatted=0.0,
         noise=noise,
         alpha=0.05,
-        conduct=Conduct((), [], [], [], [], []),
+        conduct=Conduct((), [], [], [], [], [], []),
     )
 
 

@@ -21,7 +21,6 @@ from rewardsmith.scoring.work import Scored
 T = TypeVar("T")
 PROBED = 8  # items on which answer formats are tried
 CONDUCT_ROWS = 16  # rows scored repeatedly
-LONG, SHORT = "and so on " * 100, "a"  # texts beside them
 LEAST_OF_SPREAD = 0.05  # of the spread over formats, which right minus wrong must exceed in a verifier
 PSEUDO_KEYS = ("seven", "eleven")
 """Answers used where rows have none, so that no format is empty."""
@@ -105,7 +104,7 @@ def sizes_of(budget: int, n_rows: float) -> Sizes:
 class Conduct(NamedTuple):
     """Scores of the same rows: at first, twice in one order, once in reverse, once one by one.
 
-    beside: further rows of the call in reverse, of other lengths.
+    mixed: scores in a call with a longer and a shorter text, or the first ones if that call failed.
     """
 
     rows: tuple[Row, ...]
@@ -114,7 +113,7 @@ class Conduct(NamedTuple):
     again: list[Scored]
     reverse: list[Scored]
     single: list[Scored]
-    beside: tuple[Row, ...] = ()
+    mixed: list[Scored]
 
     def largest_difference(self) -> float:
         """Return the largest difference between two scores of one row, in reward units."""
@@ -125,7 +124,7 @@ class Conduct(NamedTuple):
         return spread
 
 
-NO_CONDUCT = Conduct((), [], [], [], [], [])
+NO_CONDUCT = Conduct((), [], [], [], [], [], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,15 +382,22 @@ def _best(means: Mapping[AnswerFormat, _Means], *, keyed: bool) -> list[AnswerFo
 
 def score_repeatedly(rows: tuple[Row, ...], earliest: list[Scored]) -> Building[Conduct]:
     """Score the same rows repeatedly; `earliest` holds their first scores."""
-    beside = tuple(row.with_completion(text) for row in rows[:1] for text in (LONG, SHORT))
-    first, again, reverse = yield [
+    first, again, reverse, mixed = yield [
         Ask(rows, nonce="conduct 1", whole=True),
         Ask(rows, nonce="conduct 2", whole=True),
-        Ask(rows[::-1] + beside, nonce="conduct 3", whole=True),
+        Ask(rows[::-1], nonce="conduct 3", whole=True),
+        Ask(mix(rows), nonce="conduct mixed", whole=True),
     ]
-    if {score.reason for score in reverse} - {score.reason for score in first}:  # a text beside them fails
-        beside = ()
-        (reverse,) = yield [Ask(rows[::-1], nonce="conduct 3", whole=True)]
+    if {score.reason for score in mixed} - {score.reason for score in first}:
+        mixed = first
     singles = yield [Ask([row], nonce="conduct 4", whole=True) for row in rows]
     single = [score for scores in singles for score in scores]
-    return Conduct(rows, earliest[: len(rows)], first, again, reverse[: len(rows)][::-1], single, beside)
+    return Conduct(rows, earliest[: len(rows)], first, again, reverse[::-1], single, mixed[: len(rows)])
+
+
+def mix(rows: tuple[Row, ...]) -> list[Row]:
+    """Return the rows, and two with a text of twice the first one's length and of one character."""
+    return [
+        *rows,
+        *(row.with_completion(text) for row in rows[:1] for text in (f"{row.text} {row.text}", row.text[:1])),
+    ]

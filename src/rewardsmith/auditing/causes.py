@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from functools import partial
+from statistics import median
 from typing import NamedTuple
 
 from rewardsmith.auditing.baseline import Baseline
-from rewardsmith.auditing.finding import Finding, clip, worst
+from rewardsmith.auditing.finding import Example, Finding, clip, worst
 from rewardsmith.auditing.report import ranked
 from rewardsmith.auditing.texts import AnswerFormat
 from rewardsmith.equivalence.numbers import read_number
+from rewardsmith.measures.intervals import rank_correlations
 
 AGREES = 0.9  # least share of the rewarded texts that a rule predicts, and of the predicted ones that are rewarded
 REWARDED = 0.9  # of right minus wrong
@@ -21,6 +24,8 @@ ACCEPTED = ("share of rows", "share of rows scored higher")  # units of findings
 SHARED = 20  # characters that two texts have in common by more than chance
 Content = tuple[str, str, str]
 """A scored row: its prompt, its completion and its answer column as text."""
+Feature = Callable[[str, str], float]
+"""A number that a prompt and a completion have."""
 
 
 class Rule(NamedTuple):
@@ -61,12 +66,29 @@ RULES = (
     Rule("the text begins with the key", lambda text, key: text.strip().startswith(key), ("superset",)),
     Rule("the text ends with the key", lambda text, key: text.strip().rstrip(".").endswith(key), ("superset",)),
 )
+
+
+def _repeated(prompt: str, text: str) -> float:
+    asked, said = (frozenset(re.findall(r"\w+", own.casefold())) for own in (prompt, text))
+    return len(asked & said) / max(len(asked), 1)
+
+
+FOLLOWED: tuple[tuple[str, Feature, str], ...] = (
+    ("the share of the prompt's words that it repeats", _repeated, "prompt_copy"),
+    ("its number of words", lambda prompt, text: len(text.split()), "length_gain"),
+)
+"""What the score of a reward without a key may follow, in words and as a function, and the probe that names it."""
 PARTS = (
     ("constant_answer", "other_answer"),
+    *((symptom, "prompt_cache") for symptom in ("answer_key", "batch_dependence", "determinism")),
     *(("search", cause) for cause in ("length_gain", "confident_tone", "grader_instructions", "format_shell")),
-    *(("search", cause) for cause in ("opener_alone", "punctuation", "empty")),
+    *(("search", cause) for cause in ("opener_alone", "punctuation", "empty", "keywords")),
+    *(("keywords", cause) for cause in ("confident_tone", "grader_instructions")),
+    ("format_shell", "empty"),
 )
-"""Probes whose texts may hold those of another: symptom, cause."""
+"""Probes of which one may show what is wrong with the other: symptom, cause."""
+WITH_TEXTS = frozenset({"search", "keywords", "format_shell"})
+"""Symptoms whose texts must hold those of the cause."""
 
 
 def grouped(findings: Sequence[Finding], scored: Mapping[Content, float | None], baseline: Baseline) -> list[Finding]:
@@ -77,20 +99,41 @@ def grouped(findings: Sequence[Finding], scored: Mapping[Content, float | None],
         scored: every text of the audit with its reward.
     """
     faults = [finding for finding in findings if finding.severity != "info" and finding.examples]
-    if len(faults) < 2 or not baseline.verifier:
+    if len(faults) < 2:
         return list(findings)
-    kept = list(findings)
-    rule, note = _best_rule(scored, baseline)
-    if rule is not None:
-        explained = [one for one in faults if one.unit in ACCEPTED and _predicted(one, rule, baseline)]
-        names = [name for name in rule.heads if any(one.probe == name for one in explained)]
-        if len(explained) > 1:
-            kept = _under(kept, names[0] if names else ranked(explained)[0].probe, explained, note)
+    kept, accepted = list(findings), [one for one in faults if one.unit in ACCEPTED]
+    if baseline.verifier:
+        rule, note = _best_rule(scored, baseline)
+        explained = [one for one in accepted if rule is not None and _predicted(one, rule, baseline)]
+        names = [name for name in (rule.heads if rule else ()) if any(one.probe == name for one in explained)]
+        head = names[0] if names else ranked(explained)[0].probe if explained else ""
+    else:
+        head, explained, note = _followed(scored, accepted)
+    if len(explained) > 1 and any(one.probe == head for one in explained):
+        kept = _under(kept, head, explained, note)
     for symptom, cause in PARTS:
         both = {one.probe: one for one in kept if one.probe in (symptom, cause) and one.severity != "info"}
-        if len(both) == 2 and (symptom != "search" or _shares(both[symptom], both[cause])):
+        if len(both) == 2 and (symptom not in WITH_TEXTS or _shares(both[symptom], both[cause])):
             kept = _under(kept, cause, list(both.values()))
     return kept
+
+
+def _followed(scored: Mapping[Content, float | None], faults: Sequence[Finding]) -> tuple[str, list[Finding], str]:
+    """Return the probe that names what the scores of all texts follow, what it explains, and a sentence about it."""
+    known = [(prompt, text, reward) for (prompt, text, _), reward in scored.items() if reward is not None]
+    for said, feature, head in FOLLOWED:
+        columns = [(feature(prompt, text), reward) for prompt, text, reward in known]
+        agrees = rank_correlations(columns)[0, 1] if len(columns) > 2 else 0.0
+        if agrees > AGREES:
+            note = f"The score of a text follows {said} (rank correlation {agrees:.2f} over {len(known):,} texts)."
+            return head, [one for one in faults if _no_more(one.examples[0], feature, columns)], note
+    return "", [], ""
+
+
+def _no_more(example: Example, feature: Feature, columns: Sequence[tuple[float, float]]) -> bool:
+    """Return whether a text scores no more than most texts with more of a feature."""
+    own = feature(example.prompt, example.completion)
+    return (example.reward or 0.0) <= median([reward for value, reward in columns if value > own] or [math.inf])
 
 
 def _under(findings: Iterable[Finding], cause: str, explained: Sequence[Finding], note: str = "") -> list[Finding]:
@@ -163,9 +206,13 @@ def _predicted(finding: Finding, rule: Rule, baseline: Baseline) -> bool:
 
 
 def _shares(symptom: Finding, cause: Finding) -> bool:
-    """Return whether a text behind the symptom contains what a text behind the cause does."""
-    text, part = symptom.examples[0].completion, cause.examples[0].completion
-    if not part.strip():
+    """Return whether a text behind the symptom contains one behind the cause, or the word that one of them is about."""
+    about = [one for one in (symptom, cause) if one.probe == "keywords"]
+    text = symptom.examples[0].completion
+    if about and (word := re.search("“(.+?)”", about[0].message)):
+        return word[1] in (cause.examples[0].completion if about[0] is symptom else text)
+    parts = [one.completion for one in cause.examples if one.completion.strip()]
+    if not parts:
         return not text.strip()
-    size = SequenceMatcher(None, text, part, autojunk=False).find_longest_match().size
-    return size >= min(SHARED, len(part.strip()))
+    sizes = [SequenceMatcher(None, text, part, autojunk=False).find_longest_match().size for part in parts]
+    return any(size >= min(SHARED, len(part.strip())) for size, part in zip(sizes, parts, strict=True))

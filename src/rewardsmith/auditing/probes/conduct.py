@@ -9,7 +9,7 @@ from dataclasses import replace
 from statistics import quantiles
 
 from rewardsmith.auditing.asking import Answer, Ask, Asking, Building, Outcome, Probe
-from rewardsmith.auditing.baseline import Baseline, Conduct
+from rewardsmith.auditing.baseline import Baseline, Conduct, mix
 from rewardsmith.auditing.finding import NOTHING_TO_DO, Finding, Ladder, counted, finding_of, shown
 from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.texts import ANSWER_FORMATS
@@ -118,7 +118,7 @@ def determinism(baseline: Baseline | PairBaseline) -> Building[Answer]:
     first = _changed(conduct, conduct.again)
     changed = first + (yield from _noise(conduct))
     # Else the batch or noise explains a difference from the earliest scores.
-    steady = not (changed or _changed(conduct, conduct.reverse) or _changed(conduct, conduct.single))
+    steady = not (changed or any(_changed(conduct, scores) for _, scores in _other_calls(conduct)))
     drifted = _changed(conduct._replace(first=conduct.earliest), conduct.first) if steady else []
     repeats = _honest(baseline) if isinstance(baseline, Baseline) else []
     measured = baseline.measured if isinstance(baseline, Baseline) and steady else ()
@@ -159,19 +159,30 @@ def _honest(baseline: Baseline) -> list[tuple[Row, float | None]]:
 
 def _noise(conduct: Conduct) -> Building[Changed]:
     """Where order or size of a call seems to matter, make these calls again and return the rows that differ."""
-    singly = _changed(conduct, conduct.single)
-    if not singly and not _changed(conduct, conduct.reverse):
+    singly, among = _changed(conduct, conduct.single), _changed(conduct, conduct.mixed)
+    if not singly and not among and not _changed(conduct, conduct.reverse):
         return []
     places = [k for k, row in enumerate(conduct.rows) if any(row is entry[0] for entry in singly)]
-    forward, reverse, *single = yield [
+    forward, reverse, mixed, *single = yield [
         Ask(conduct.rows, nonce="order 1", whole=True),
-        Ask(conduct.rows[::-1] + conduct.beside, nonce="order 2", whole=True),
+        Ask(conduct.rows[::-1], nonce="order 2", whole=True),
+        Ask(mix(conduct.rows) if among else [], nonce="order 4", whole=True),
         *(Ask([conduct.rows[k]], nonce="order 3", whole=True) for k in places),
     ]
     again = [score for scores in single for score in scores]
     alone = conduct._replace(rows=tuple(conduct.rows[k] for k in places), first=[conduct.single[k] for k in places])
-    backward, reverse = conduct._replace(first=conduct.reverse), reverse[: len(conduct.rows)][::-1]
-    return [*_changed(conduct, forward), *_changed(backward, reverse), *_changed(alone, again)]
+    backward, beside = conduct._replace(first=conduct.reverse), conduct._replace(first=conduct.mixed)
+    moved = [*_changed(conduct, forward), *_changed(backward, reverse[::-1]), *_changed(alone, again)]
+    return [*moved, *(_changed(beside, mixed[: len(conduct.rows)]) if among else ())]
+
+
+def _other_calls(conduct: Conduct) -> list[tuple[str, list[Scored]]]:
+    """Return the calls that differ from the first in other things than the rows, in words, with their scores."""
+    return [
+        ("in another order", conduct.reverse),
+        ("one by one", conduct.single),
+        ("beside a longer and a shorter text", conduct.mixed),
+    ]
 
 
 def batch_dependence(baseline: Baseline | PairBaseline) -> Building[Answer]:
@@ -179,15 +190,13 @@ def batch_dependence(baseline: Baseline | PairBaseline) -> Building[Answer]:
     conduct = baseline.conduct
     if _changed(conduct, conduct.again) or (yield from _noise(conduct)):
         return Outcome(not_run="the same call gives other scores, so noise hides any effect of order", applies=False)
-    changed = _changed(conduct, conduct.reverse)
-    what = "The same rows in another order" + ", beside a long and a short text," * bool(conduct.beside)
-    what = what if changed else "The same rows one by one"
+    effects = [(how, changed) for how, scores in _other_calls(conduct) if (changed := _changed(conduct, scores))]
+    how, changed = effects[0] if effects else ("", [])
     advice = (
         "Score row by row. Compare rows after the gather, with the group- and batch-level transforms of "
         "`rewardsmith.engines.trl`."
     )
-    changed = changed or _changed(conduct, conduct.single)
-    return _inconstant("batch_dependence", changed, baseline, what, advice, len(conduct.rows))
+    return _inconstant("batch_dependence", changed, baseline, f"The same rows {how}", advice, len(conduct.rows))
 
 
 CACHED = 4  # prompts on which each answer format is tried
