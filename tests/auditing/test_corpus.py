@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 from tests.auditing.corpus import prompts
+from tests.auditing.corpus.cores import last_line_is
 from tests.auditing.corpus.flawed import FLAWED
 from tests.auditing.corpus.sound import SOUND
 
@@ -26,6 +27,25 @@ def report_of(name, seed):
     rows = case.rows(N_ROWS, rng)
     timeout = 0.5 if case.workers else 10.0
     return audit(case.make(), rows, budget=BUDGET, workers=case.workers, timeout=timeout, seed=rng.randrange(2**31))
+
+
+RARE = (
+    *("answer_is_something", "quoted_value", "opener_judge", "close_enough", "rounds_to_tens", "prefix_match"),
+    *("evaluates", "own_grade", "strikeout_reader", "compatibility_digits", "thorough_steps", "relevance_bonus"),
+)
+"""Flawed rewards of (prompt, completion, answer) that score the right answer like `last_line_is`."""
+
+
+def rare_report_of(name, seed):
+    """The audit, at its default budget, of a reward whose flaw shows on a tenth of 260 rows."""
+    case, rng = FLAWED[name], random.Random(f"{seed} {name} rare")
+    reward, rows = case.make(), case.rows(260, rng)
+    shown = {row.prompt for row in rng.sample(rows, 26)}
+
+    def rare(prompt, completion, answer):
+        return reward(prompt, completion, answer) if prompt in shown else last_line_is(completion, answer)
+
+    return audit(rare, rows, workers=0, seed=rng.randrange(2**31))
 
 
 @cache

@@ -42,6 +42,14 @@ def _found(name: str, seed: int, folder: Path) -> str:
     return "" if set(named[:1]) & FLAWED[name].expected else f"named {named}"
 
 
+def _rare_found(name: str, seed: int, folder: Path) -> str:
+    from tests.auditing.test_corpus import FLAWED, rare_report_of
+
+    report = rare_report_of(name, seed)
+    named = [finding.probe for finding in report.every if finding.severity != "info"]
+    return "" if set(named) & FLAWED[name].expected else f"named {named} in {report.calls} calls"
+
+
 def _unaccused(name: str, seed: int, folder: Path) -> str:
     from tests.auditing.test_corpus import report_of
 
@@ -124,6 +132,12 @@ def _sound_rewards() -> list[str]:
     return list(SOUND)
 
 
+def _rare() -> list[str]:
+    from tests.auditing.test_corpus import RARE
+
+    return list(RARE)
+
+
 def _flawed_commands() -> list[str]:
     from tests.auditing.test_planted import PLANTED
 
@@ -166,7 +180,8 @@ KINDS = {
     "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 4),
     "jobs killed three times": Kind(_jobs, _killed, 1.0, 7),
     "flawed rewards are found": Kind(_flawed_rewards, _found, 0.98, 20),
-    "sound rewards are clean": Kind(_sound_rewards, _unaccused, 0.98, 20),
+    "flaws on a tenth of the rows are found": Kind(_rare, _rare_found, 0.9, 20),
+    "sound rewards are clean": Kind(_sound_rewards, _unaccused, 0.99, 20),
     "faults are found at the shell": Kind(_flawed_commands, _command_found, 0.98, 6),
     "sound twins are clean at the shell": Kind(_sound_commands, _command_clean, 0.98, 6),
     "calibrated confidences raise no alarm": Kind(_calibrated, _unalarmed, 0.995, 400),
