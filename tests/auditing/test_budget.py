@@ -12,8 +12,9 @@ from small_baselines import integer_rows
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit
-from rewardsmith.auditing.baseline import NO_CONDUCT, Baseline, Item, Sizes, sizes_of
+from rewardsmith.auditing.baseline import Baseline, Item, Sizes, sizes_of
 from rewardsmith.auditing.render.wording import open_question
+from rewardsmith.auditing.repeats import NO_CONDUCT
 from rewardsmith.auditing.screening import LOOK, in_turn
 from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.auditing.trials import LEAST_SHARE, cases_of, variant

@@ -6,8 +6,9 @@ import pytest
 from scipy.stats import binomtest
 from small_baselines import ALPHA, integer_rows
 
-from rewardsmith.auditing.baseline import Baseline, Conduct, Item
+from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.finding import clip
+from rewardsmith.auditing.repeats import Conduct
 from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.auditing.trials import conclude, says_the_key, severity_of, variant
 from rewardsmith.auditing.variant_probe import VariantProbe

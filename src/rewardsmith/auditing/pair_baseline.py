@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardsmith.auditing.asking import Ask, Building
-from rewardsmith.auditing.baseline import CONDUCT_ROWS, NO_CONDUCT, Conduct, score_repeatedly
+from rewardsmith.auditing.baseline import CONDUCT_ROWS
+from rewardsmith.auditing.repeats import NO_CONDUCT, Conduct, score_repeatedly
 from rewardsmith.data import PreferenceRow, Row, in_context, text_of
 from rewardsmith.scoring import Scorer, Target, rewards_of
 from rewardsmith.scoring.score_rows import resolve_form

@@ -9,9 +9,10 @@ from dataclasses import replace
 from statistics import quantiles
 
 from rewardsmith.auditing.asking import Answer, Ask, Asking, Building, Outcome, Probe
-from rewardsmith.auditing.baseline import Baseline, Conduct, mix
+from rewardsmith.auditing.baseline import Baseline
 from rewardsmith.auditing.finding import NOTHING_TO_DO, Finding, Ladder, counted, finding_of, shown
 from rewardsmith.auditing.pair_baseline import PairBaseline
+from rewardsmith.auditing.repeats import Conduct, mix
 from rewardsmith.auditing.texts import ANSWER_FORMATS
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
