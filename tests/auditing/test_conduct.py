@@ -92,3 +92,13 @@ def test_a_repeat_late_in_the_audit_shows_what_the_first_calls_hide():
     (drift,) = findings_of(tired, "determinism")
     assert "after many others" in drift.message
     assert drift.n > 16
+
+
+def test_a_reward_that_compares_lengths_of_answer_and_prompt_keeps_no_score():
+    """Right and wrong numbers of as many digits score alike, and a longer prompt scores less."""
+
+    def relative(prompt, completion, answer):
+        return len(completion) / len(prompt)
+
+    assert findings_of(relative, "length_gain")
+    assert not findings_of(relative, "prompt_cache")

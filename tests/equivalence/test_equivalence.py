@@ -311,6 +311,13 @@ def test_the_key_less_a_bracket_is_right(key):
     assert key[1:] not in prefixes(key)
 
 
+@pytest.mark.parametrize("key", ["67 apples", "12 km", "$5", "4.5 hours"])
+def test_the_key_less_a_part_of_its_unit_may_be_right(key):
+    whole = number_tokens(key)
+    assert all(number_tokens(part) != whole for part in prefixes(key))
+    assert "7 apples" in prefixes("67 apples")
+
+
 def test_the_key_less_an_article_is_right():
     assert "derivative" not in prefixes("the derivative")
     assert "harbor" in prefixes("old harbor")

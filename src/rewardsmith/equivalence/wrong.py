@@ -173,11 +173,12 @@ def _is_other(part: str, key: str) -> bool:
     if "=" in key and part == key.rpartition("=")[2].strip():  # "5" answers "x = 5"
         return False
     bare, whole = (_ARTICLE.sub("", text.strip(_DRESSING), count=1) for text in (part, key))
-    if bare == whole:  # the key less a dollar sign, a bracket or an article
+    written = read_number(key)
+    unit_cut = written is not None and bool(written.unit) and number_tokens(part) == number_tokens(key)
+    if bare == whole or unit_cut:  # the key less a dollar sign, a bracket, an article or a part of its unit
         return False
     verdict = equivalent(part, key)
-    number = read_number(key)
-    if number is not None and read_number(part) is not None:
+    if written is not None and read_number(part) is not None:
         return verdict is False
     return verdict is not True
 

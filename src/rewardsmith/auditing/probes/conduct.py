@@ -206,7 +206,8 @@ CACHED = 4  # prompts on which each answer format is tried
 def prompt_cache(baseline: Baseline) -> Building[Answer]:
     """Send a right and a wrong answer to one new prompt, in both orders; each answer must get its own score.
 
-    A reward that keeps a score per prompt scores all answers of the audit equally. A prompt is new by a space more.
+    A reward that keeps a score per prompt scores all answers of the audit equally. A prompt is new by the white
+    space after it, which is as long in both orders.
     """
     if baseline.verifier:
         return Outcome()
@@ -217,7 +218,8 @@ def prompt_cache(baseline: Baseline) -> Building[Answer]:
         for item in baseline.items[:n_items]:
             texts = [answer_format.wrap(text) for text in (item.key, item.wrongs[0])]
             for turn, own in enumerate((texts, texts[::-1])):
-                row = _asked_anew(item.row, 2 * number + turn + 1)
+                space = " " * (number + 1)
+                row = _asked_anew(item.row, f"\n{space}" if turn else f"{space}\n")
                 pairs.append([row.with_completion(text) for text in own])
     scores = yield [Ask(rows, nonce="cache", whole=True) for rows in pairs]
     per_format = 2 * n_items
@@ -240,12 +242,12 @@ def prompt_cache(baseline: Baseline) -> Building[Answer]:
     return Outcome()
 
 
-def _asked_anew(row: Row, spaces: int) -> Row:
-    """Return the row with spaces after its prompt."""
+def _asked_anew(row: Row, space: str) -> Row:
+    """Return the row with white space after its prompt."""
     if isinstance(row.prompt, str):
-        return replace(row, prompt=row.prompt + " " * spaces)
+        return replace(row, prompt=row.prompt + space)
     *earlier, last = row.prompt
-    return replace(row, prompt=[*earlier, {**last, "content": f"{last.get('content') or ''}{' ' * spaces}"}])
+    return replace(row, prompt=[*earlier, {**last, "content": f"{last.get('content') or ''}{space}"}])
 
 
 def _changed(conduct: Conduct, second: Sequence[Scored]) -> Changed:
