@@ -158,16 +158,27 @@ def _best_rule(scored: Mapping[Content, float | None], baseline: Baseline) -> tu
         item = items.get((prompt, answer))
         if item is not None and reward is not None:
             texts.append((text, item.key, baseline.gain(item, reward) >= REWARDED))
+    texts.sort(key=lambda text: not text[2])
     n_rewarded = sum(rewarded for *_, rewarded in texts)
     best, found, note = AGREES, None, ""
     for rule in (*RULES, *_rules_inside(baseline.answer_format)):
-        predicted = [rule.holds(text, key) for text, key, _ in texts]
-        right = sum(said and rewarded for said, (*_, rewarded) in zip(predicted, texts, strict=True))
-        agrees = right / max(sum(predicted), n_rewarded, 1)
+        agrees = _agreement(rule, texts, n_rewarded, best)
         if agrees > best:
             best, found = agrees, rule
             note = f"A text is accepted wherever {rule.said} ({agrees:.0%} of {n_rewarded:,} accepted texts agree)."
     return found, note
+
+
+def _agreement(rule: Rule, texts: Sequence[tuple[str, str, bool]], n_rewarded: int, least: float) -> float:
+    """Return |predicted ∩ rewarded| / max(|predicted|, |rewarded|), or 0 once it cannot exceed `least`."""
+    right, extra = n_rewarded, 0
+    for text, key, rewarded in texts:
+        said = rule.holds(text, key)
+        if said != rewarded:
+            right, extra = right - rewarded, extra + said
+            if right <= least * max(right + extra, n_rewarded):
+                return 0.0
+    return right / max(right + extra, n_rewarded, 1)
 
 
 def _rules_inside(answer_format: AnswerFormat) -> list[Rule]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,6 +60,14 @@ class _Place(NamedTuple):
         return Trial(self.case, 0, tuple(map(self.text, range(self.n))), tuple(scores))
 
 
+def _fitting(variants: Sequence[Variant], case: Case, asked: Counter[int]) -> Iterator[_Place]:
+    """Yield a way of each variant that fits a case, those tried least first."""
+    for number in sorted(range(len(variants)), key=asked.__getitem__):
+        way = variants[number].ways[(asked[number] + number) % len(variants[number].ways)]
+        if all(write(*case.given) is not None for write in (*way.texts, *way.controls)):
+            yield _Place(number, case, way)
+
+
 def in_turn(
     probe: VariantProbe, baseline: Baseline, variants: Sequence[Variant], cases: Sequence[Case], turns: int
 ) -> Building[list[Judged]]:
@@ -74,13 +83,9 @@ def in_turn(
     """
     asked, places, idle = Counter[int](), list[_Place](), 0
     for case in cases:
-        fitting = []
-        for number, variant in enumerate(variants):
-            way = variant.ways[(asked[number] + number) % len(variant.ways)]
-            if all(write(*case.given) is not None for write in (*way.texts, *way.controls)):
-                fitting.append(_Place(number, case, way))
-        taken = sorted(fitting, key=lambda place: asked[place.number])[:turns]
-        places, idle = [*places, *taken], idle + (not taken)
+        taken = list(islice(_fitting(variants, case, asked), turns))
+        places += taken
+        idle += not taken
         asked.update(place.number for place in taken)
     firsts = yield [Ask([place.row(0)]) for place in places]
     known = [(place, reply[0].reward) for place, reply in zip(places, firsts, strict=True)]
