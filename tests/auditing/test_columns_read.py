@@ -44,6 +44,14 @@ def of_verl_with_extra(data_source, solution_str, ground_truth, extra_info=None)
     return float(solution_str == (extra_info or {}).get("answer"))
 
 
+def of_verl_with_length(data_source, solution_str, ground_truth, extra_info=None):
+    return float(len(solution_str) < (extra_info or {}).get("longest", 100))
+
+
+def of_verl_handing_on(data_source, solution_str, ground_truth, extra_info=None):
+    return float(len(solution_str) < len(str(extra_info)))
+
+
 async def asynchronous(prompts, completions, answer, **columns):
     return [float(text == key) for text, key in zip(completions, answer, strict=True)]
 
@@ -74,6 +82,8 @@ def wrapped(*given, **columns):
         (nested, True),
         (of_verl, False),
         (of_verl_with_extra, True),
+        (of_verl_with_length, False),
+        (of_verl_handing_on, True),
         (asynchronous, True),
         (Called(), True),
         (Styled(), False),

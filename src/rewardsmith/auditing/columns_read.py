@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewardsmith.data import Row
+from rewardsmith.data.column_names import ANSWER_NAMES
 from rewardsmith.scoring import Target
-from rewardsmith.scoring.code import columns_read
+from rewardsmith.scoring.code import columns_read, strings_in
 from rewardsmith.scoring.contracts import ANSWER_PARAMETERS, ANSWERED, COMPLETION_NAMES, PROMPT_NAMES, signature_of
 
 WHOLE_ROWS = frozenset(
@@ -27,10 +28,14 @@ def reads_answers(target: Target, rows: Sequence[Row] = ()) -> bool:
     """
     keys = {*ANSWER_PARAMETERS, *WHOLE_ROWS, *(row.answer_column.partition(".")[0] for row in rows)}
     read, held = columns_read(target.reward), (row.answers for row in rows)
-    if read & keys or ("**" in read and any(own.texts or own.why for own in held)):
+    function = getattr(target.reward, "function", target.reward)
+    if read & (keys - WHOLE_ROWS) or ("**" in read and any(own.texts or own.why for own in held)):
         return True
+    if read & WHOLE_ROWS:  # which part of it, if the code says so
+        parts = set(strings_in(function))
+        return not parts or bool(parts & {*keys, *ANSWER_NAMES})
     # An engine hands over a ground truth in any case. Only a parameter of a known name is seen to be unused.
-    signature = signature_of(getattr(target.reward, "function", target.reward))
+    signature = signature_of(function)
     return target.contract in ANSWERED and not keys & {*signature.positional, *signature.keywords}
 
 
