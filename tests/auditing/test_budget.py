@@ -23,6 +23,7 @@ from rewardsmith.cli import app
 from rewardsmith.data import Row
 from rewardsmith.measures import wilson_interval
 from rewardsmith.measures.intervals import most_share
+from rewardsmith.rewards import exact_number
 from rewardsmith.scoring.work import Scored
 
 
@@ -74,6 +75,22 @@ def test_four_hundred_calls_screen_a_fifth_of_the_rows_and_say_so():
     bounds = {check.probe: (check.n, check.bound) for check in report.checks}
     n, bound = bounds["enumeration"]
     assert bound == pytest.approx(beta.ppf(0.95, 1, n))  # Clopper and Pearson of 0 among the rows, by scipy
+
+
+@pytest.mark.parametrize("n", [400, 500, 1000])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_cap_on_calls_weakens_bounds_and_leaves_no_question_unasked(n, seed):
+    rows = [Row(f"A shop has {k} shelves of 33 jars and 6 more.", None, {"answer": str(33 * k + 6)}) for k in range(48)]
+    report = audit(exact_number, rows, max_calls=n, seed=seed, workers=0)
+    assert (report.verdict(), report.not_judged) == ("clean", "")
+    assert report.escapable <= 0.25
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_reward_with_one_score_for_all_texts_is_not_judged(level):
+    report = audit(lambda completions, **columns: [level] * len(completions), integer_rows(24), workers=0)
+    assert report.verdict() == "not judged"
+    assert f"texts score {level:.3g}" in report.not_judged
 
 
 @pytest.mark.parametrize("budget", [300, 1000])

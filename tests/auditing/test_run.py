@@ -336,7 +336,7 @@ def test_a_reward_that_hangs_is_not_also_accused_of_state():
     rows = [Row(f"{a}+{b}=", columns={"answer": str(a + b)}) for a in range(10, 20) for b in (3, 8)]
     report = audit(sleeps_on_long_texts, rows, timeout=0.02, workers=0, budget=1200)
     assert {finding.probe for finding in report.at_least("medium")} == {"failures", "strictness"}  # it compares texts
-    assert {check.status for check in report.checks if check.probe == "mutation"} == {"not run"}
+    assert {check.status for check in report.checks if check.probe == "determinism"} == {"not run"}
 
 
 def test_a_reward_equal_to_gold_has_no_error_rate_above_zero():

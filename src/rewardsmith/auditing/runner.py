@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +210,20 @@ def _begun(
     return estimate
 
 
+def _nothing_seen(rounds: Rounds) -> str:
+    """Return that all texts of the audit have one score, or ""."""
+    scores = [reward for sent in rounds.sent.values() for reward in sent.values() if reward is not None]
+    same = len(set(scores)) == 1
+    return f"all {len(scores):,} texts score {scores[0]:.3g}, so no question can show anything" if same else ""
+
+
+def _not_asked(checks: Sequence[Check], essential: Collection[str]) -> str:
+    """Return which essential question could not be asked and why, or ""."""
+    unasked = [check for check in checks if check.status == "not run" and check.applies and check.probe in essential]
+    more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
+    return f"{unasked[0].probe}{more} could not be asked ({unasked[0].note})" if unasked else ""
+
+
 def run(
     subject: Subject,
     *,
@@ -285,10 +299,7 @@ def run(
             checks.append(Check(probe.name, probe.question, status, "", outcome.n, outcome.bound))
     findings = prepared.grouped(findings, rounds.sent.get("", {}))
     essential = {probe.name for probe, _ in prepared.questions if probe.essential}
-    unasked = [check for check in checks if check.status == "not run" and check.applies and check.probe in essential]
-    if unasked and not not_judged:
-        more = f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
-        not_judged = f"{unasked[0].probe}{more} could not be asked ({unasked[0].note})"
+    not_judged = not_judged or _nothing_seen(rounds) or _not_asked(checks, essential)
     return Report(
         target=subject.name,
         contract=subject.contract,

@@ -266,8 +266,8 @@ def _differ(a: float | None, b: float | None) -> bool:
 def _inconstant(
     probe: str, changed: Changed, baseline: Baseline | PairBaseline, what: str, advice: str, n: int
 ) -> Answer:
-    if not changed:
-        return Outcome()
+    if not changed:  # a question whose later rounds were not sent counts as asked of rows that were sent twice
+        return Outcome(n=sum(score.reason != "unasked" for score in baseline.conduct.again))
     largest = max((abs(a - b) for _, a, b in changed if a is not None and b is not None), default=0.0)
     return finding_of(
         probe,
