@@ -1,74 +1,74 @@
-"""A batch of programs, each in a sandbox of its own. PLAIN FIRST VERSION: NOTHING IS ISOLATED YET."""
+"""A batch of programs, each in a fresh sandbox of its own, which was started ahead of time."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
+import os
+import queue
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Literal
 
-from rewardsmith.sandbox.programs import Answered, Limits, Program, Ran
-
-Relay = Callable[[str, list[Any], dict[str, Any]], Answered]
-
-_SERVE = """
-import builtins, json, os, sys
-_in, _out = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
-os.dup2(os.open("/dev/null", os.O_RDONLY), 0); os.dup2(2, 1)
-class _Unscored(BaseException): pass
-def _send(message):
-    print(json.dumps(message), file=_out, flush=True)
-def relay(name, *args, **kwargs):
-    _send({"ask": [name, args, kwargs]})
-    told = json.loads(_in.readline())
-    if told["unscored"]: raise _Unscored(told["unscored"])
-    if told["raised"]:
-        kind, _, text = told["raised"].partition(": ")
-        kind = getattr(builtins, kind, None)
-        raise (kind if isinstance(kind, type) and issubclass(kind, Exception) else RuntimeError)(text)
-    return told["value"]
-_space = {"__name__": "__main__"}
-first = json.loads(_in.readline())
-if first["relay"]: _space["relay"] = relay
-try:
-    exec(first["source"], _space)
-    _failed = ""
-except BaseException as error:
-    _failed = f"{type(error).__name__}: {error}"
-for line in _in:
-    request = json.loads(line)
-    try:
-        if _failed: answer = {"raised": _failed}
-        else: answer = {"value": _space[request["name"]](*request["args"], **request["kwargs"])}
-    except _Unscored as error: answer = {"unscored": str(error)}
-    except Exception as error: answer = {"raised": f"{type(error).__name__}: {error}"}
-    try: _send(answer)
-    except (TypeError, ValueError) as error: _send({"unscored": str(error)})
-"""
+from rewardsmith.sandbox.cell import Cell, Child, Relay
+from rewardsmith.sandbox.layers import Mode, layers_of
+from rewardsmith.sandbox.programs import Limits, Program, Ran, SandboxUnavailable
 
 
 class Sandbox:
     """Run programs and functions that nobody has read, each in a fresh sandbox; a context manager.
 
+    A program gets the interpreter with its packages, the folders of the system's programs and libraries, an empty
+    working folder in memory, and nothing else: no file of yours, no environment variable, no network, no other
+    process. It runs as user nobody, without capabilities. bubblewrap or namespaces of our own, Landlock and seccomp
+    each hold on their own, and a layer that this machine lacks raises `SandboxUnavailable`.
+
+    Mode "landlock" is for containers that forbid namespaces. It keeps Landlock, seccomp and the limits, and leaves this
+    open: the program is one process of the same user; it can start threads but no process; it learns names, sizes and
+    dates of files anywhere, though not their content; files that it deletes while they are open do not count for
+    `disk_mib`, which holds for each file; its working folder lies on the disk and is flat, so it makes no folders, and
+    changes no modes, owners and times of files.
+
     Args:
         limits: what each program may use.
-        mode: "namespaces" takes bubblewrap, or else namespaces of our own, and raises `SandboxUnavailable` where
-            neither works. "landlock" makes do without namespaces.
+        mode: "namespaces" takes bubblewrap where it is installed, else namespaces of our own; as root our own first,
+            because there bubblewrap's user is root outside. "bubblewrap" and "unshare" take that one or raise.
         workers: programs at the same time; None is one for each core.
+
+    >>> with Sandbox() as sandbox:  # doctest: +SKIP
+    ...     sandbox.run([Program("print(int(input()) + 1)", stdin="41")])
+    [Ran(stdout='42\\n', stderr='', exit_code=0, ended='')]
     """
 
     def __init__(
         self,
         limits: Limits = Limits(),  # noqa: B008
         *,
-        mode: Literal["namespaces", "bubblewrap", "unshare", "landlock"] = "namespaces",
+        mode: Mode = "namespaces",
         workers: int | None = None,
     ) -> None:
-        self.limits, self.mode, self.workers = limits, mode, workers or 2
+        self.limits = limits
+        self._ready: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+        self._children: list[Child] = []
+        failures = []
+        for self.layer in layers_of(mode):
+            try:
+                first = Cell(self.layer, limits)
+            except SandboxUnavailable as error:
+                failures.append(str(error))
+                continue
+            self._ready.put(first)
+            try:
+                first.wait_until_ready()
+                break
+            except SandboxUnavailable as error:
+                failures.append(f"{self.layer}: {error}")
+                self.close()
+        else:
+            raise SandboxUnavailable(
+                f"Sandbox: this machine gives no isolation in mode {mode!r} ({'; '.join(failures)}). Install "
+                'bubblewrap (apt-get install bubblewrap), allow user namespaces, or accept less with mode="landlock".'
+            )
+        self.workers = workers or len(os.sched_getaffinity(0))
+        for _ in range(self.workers - 1):
+            self._ready.put(Cell(self.layer, limits))
 
     def __enter__(self) -> Sandbox:
         return self
@@ -77,34 +77,19 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End all children."""
+        """End all children, and the sandboxes that wait for a program."""
+        for child in self._children:
+            child.close()
+        while not self._ready.empty():
+            self._ready.get().close()
 
     def run(self, programs: Sequence[Program]) -> list[Ran]:
         """Run each program in a fresh sandbox, several at the same time, and return how they went, in order."""
         with ThreadPoolExecutor(self.workers) as pool:
             return list(pool.map(self._run, programs))
 
-    def _run(self, program: Program) -> Ran:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, text in {"main.py": program.source, **program.files}.items():
-                Path(folder, name).write_text(text, encoding="utf-8")
-            command = program.command or (sys.executable, "main.py")
-            try:
-                done = subprocess.run(
-                    command,
-                    input=program.stdin,
-                    capture_output=True,
-                    encoding="utf-8",
-                    timeout=self.limits.wall_s,
-                    cwd=folder,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                return Ran("", "", None, "time")
-        return Ran(done.stdout, done.stderr, done.returncode, "")
-
     def start(self, source: str, *, relay: Relay | None = None) -> Child:
-        """Return a child that has executed `source` as a module and then answers calls to its functions.
+        """Return a child that executes `source` as a module and then answers calls to its functions.
 
         Args:
             source: Python code. Where it raises or ends, each call answers with that.
@@ -112,41 +97,23 @@ class Sandbox:
                 process answers by calling this argument, and the child gets the value, or the exception: that of the
                 builtin of the name in `raised`, else a RuntimeError. Where it answers unscored, so does the call.
         """
-        return Child(source, relay)
+        child = Child(self._take(), source, relay)
+        self._children.append(child)
+        return child
 
+    def _take(self) -> Cell:
+        """Return a sandbox that waits for a program, and start the next one."""
+        try:
+            return self._ready.get_nowait()
+        except queue.Empty:
+            return Cell(self.layer, self.limits)
 
-class Child:
-    """A sandboxed process that answers calls; made by `Sandbox.start`."""
-
-    def __init__(self, source: str, relay: Relay | None) -> None:
-        self.relay = relay
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        self._send({"source": source, "relay": relay is not None})
-
-    def _send(self, message: object) -> None:
-        assert self.process.stdin is not None
-        print(json.dumps(message), file=self.process.stdin, flush=True)
-
-    def call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Answered:
-        """Call a function of the child with plain data, and return its answer; see `Answered`."""
-        assert self.process.stdout is not None
-        self._send({"name": name, "args": args, "kwargs": kwargs})
-        while line := self.process.stdout.readline():
-            answer = json.loads(line)
-            if "ask" not in answer or self.relay is None:
-                return Answered(**answer)
-            told = self.relay(*answer["ask"])
-            self._send({"value": told.value, "raised": told.raised, "unscored": told.unscored})
-        return Answered(raised="SandboxEnded: exit code 0")
-
-    def close(self) -> Ran:
-        """End the child, and return what it wrote."""
-        self.process.kill()
-        stdout, stderr = self.process.communicate()
-        return Ran(stdout, stderr, None, "")
+    def _run(self, program: Program) -> Ran:
+        cell = self._take()
+        try:
+            cell.give(program)
+        except BaseException:
+            cell.close()
+            raise
+        self._ready.put(Cell(self.layer, self.limits))  # starts while this program runs
+        return cell.finish()
