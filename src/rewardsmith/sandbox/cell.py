@@ -51,7 +51,7 @@ class Cell:
                 cwd="/",
                 start_new_session=True,  # no terminal, and a process group of its own
             )
-        sources = {"stdout": self.process.stdout, "stderr": self.process.stderr}
+        sources: dict[str, Any] = {"stdout": self.process.stdout, "stderr": self.process.stderr}
         sources |= {"control": self.control, "calls": self.calls}
         self.arrived = {name: bytearray() for name in sources}
         self.selector = selectors.DefaultSelector()
