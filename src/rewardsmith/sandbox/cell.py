@@ -24,6 +24,7 @@ START_S, END_S = 60.0, 20.0  # for the interpreter to start, and for the kernel 
 STANDS = b"ready\n"  # a sandbox says so once, and then reports once how its program ended
 FAILURES = {  # last words of a Python program that failed at a limit
     b"MemoryError": "memory",
+    b"OSError: [Errno 12]": "memory",
     b"OSError: [Errno 28]": "disk",
     b"OSError: [Errno 27]": "disk",
     b"BlockingIOError: [Errno 11]": "processes",

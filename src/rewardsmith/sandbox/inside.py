@@ -31,7 +31,9 @@ def main(text: str) -> None:
     limits, work = settings["limits"], settings["work"]
     if settings["enter"]:
         namespaces.enter(**settings["enter"], work=work, disk=limits["disk_mib"] << 20)
-    confine.prctl(confine.PR_SET_DUMPABLE, 0)  # the program cannot look into this process, which has the same user
+    confine.call(
+        "prctl", confine.DUMPABLE, 0, 0, 0, 0
+    )  # the program cannot look into this process, which has the same user
     confine.drop_privileges()
     control = socket.socket(fileno=settings["control"])
     control.sendall(b"ready\n")
@@ -114,9 +116,9 @@ def over(program: int, settings: dict[str, Any]) -> str:
         found = [os.path.join(folder, name) for folder, _, names in os.walk(work) for name in names]
         used, files = sum(os.lstat(path).st_blocks * 512 for path in found if os.path.lexists(path)), len(found)
     over_limit = {
+        "processes": tasks > limits["processes"],
         "cpu": spent > limits["cpu_s"],
         "memory": memory > limits["memory_mib"] << 20,
-        "processes": tasks > limits["processes"],
         "disk": used >= disk or files >= disk // 1024,
     }
     return next((name for name, exceeded in over_limit.items() if exceeded), "")
@@ -130,7 +132,7 @@ def confine_program(settings: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ |= {"PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin", "HOME": work, "TMPDIR": work}
     os.environ |= {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
+    confine.call("prctl", confine.PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     confine.limit_resources(
         cpu_s=limits["cpu_s"],
         memory=limits["memory_mib"] << 20,
