@@ -162,19 +162,22 @@ class Child:
             return Answered(unscored=f"an argument cannot travel: {error}")
         while (answer := self._exchange(message, deadline)) is not None:
             try:
-                if "ask" in answer and self._relay is not None:
-                    told = self._relay(*unpack(answer["ask"]))
-                    kind = "unscored" if told.unscored else "raised" if told.raised else "value"
-                    message = dumps([kind, pack(told.value) if kind == "value" else getattr(told, kind)])
-                elif answer["id"] != nonce:
-                    break
-                elif "value" in answer:
-                    return Answered(unpack(answer["value"]))
-                else:
-                    kind = "unscored" if "unscored" in answer else "raised"
-                    return Answered(**{kind: plain_text(answer[kind]) or "Exception"})
+                asked = unpack(answer["ask"]) if "ask" in answer and self._relay else None
+                value = unpack(answer.get("value"))
+                name, args, kwargs = asked or ("", [], {})
             except (TypeError, ValueError, KeyError, RecursionError):
+                break  # not what `pack` returns
+            if asked and self._relay:
+                told = self._relay(name, args, kwargs)
+                kind = "unscored" if told.unscored else "raised" if told.raised else "value"
+                message = dumps([kind, pack(told.value) if kind == "value" else getattr(told, kind)])
+                continue
+            if answer.get("id") != nonce:
                 break
+            failed = {
+                kind: plain_text(answer[kind]) or "Exception" for kind in ("raised", "unscored") if kind in answer
+            }
+            return Answered(**failed) if failed else Answered(value)
         ran = self.close()
         return Answered(raised=f"SandboxEnded: {ran.ended or f'exit code {ran.exit_code}'}")
 

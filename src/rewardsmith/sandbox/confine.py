@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import re
 import resource
 import struct
@@ -66,7 +65,7 @@ TREE = FLAT | REMOVE_DIR | MAKE_DIR | MAKE_FIFO | MAKE_SYM | REFER
 
 def landlock_version() -> int:
     """Return the version of the kernel's Landlock, 0 where it has none."""
-    return max(0, int(LIBC.syscall(444, None, 0, 1)))
+    return max(0, int(LIBC.syscall(ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1))))
 
 
 def landlock(allowed: dict[str, int]) -> None:
@@ -124,7 +123,7 @@ Step = tuple[int, int, int, int]  # instruction, steps to skip if true, if false
 
 def filter_calls(*, namespaces: bool) -> None:
     """Refuse system calls that a program does not need, for this process and all that it starts, for good."""
-    column, architecture = MACHINES[platform.machine()]
+    column, architecture = MACHINES[os.uname().machine]
     refuse, allow, missing = ((RETURN, 0, 0, what) for what in (ERROR | errno.EPERM, ALLOW, ERROR | errno.ENOSYS))
 
     def rule(numbers: tuple[int, int], *steps: Step) -> list[Step]:

@@ -12,7 +12,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 import time
 from types import ModuleType, TracebackType
@@ -28,35 +27,30 @@ TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 def main(text: str) -> None:
     """Isolate this process, wait for a program, start it, watch it, report how it ended; return in the program."""
     settings = json.loads(text)
-    limits, work = settings["limits"], settings["work"]
+    work, control = settings["work"], settings["control"]
     if settings["enter"]:
-        namespaces.enter(**settings["enter"], work=work, disk=limits["disk_mib"] << 20)
-    confine.call(
-        "prctl", confine.DUMPABLE, 0, 0, 0, 0
-    )  # the program cannot look into this process, which has the same user
+        namespaces.enter(**settings["enter"], work=work, disk=settings["limits"]["disk_mib"] << 20)
+    confine.call("prctl", confine.DUMPABLE, 0, 0, 0, 0)  # or the program, of the same user, could look in here
     confine.drop_privileges()
-    control = socket.socket(fileno=settings["control"])
-    control.sendall(b"ready\n")
-    line = control.makefile("rb").readline()
+    os.write(control, b"ready\n")
+    line = open(control, "rb", closefd=False).readline()  # noqa: SIM115
     if not line:
-        sys.exit()  # the parent closed this sandbox unused
+        os._exit(0)  # the parent closed this sandbox unused
     job = json.loads(line)
     for name, content in {"main.py": job["source"], **job["files"]}.items():
         path = os.path.join(work, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
-            file.write(content)
+        write(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), content)
     stdin = os.memfd_create("stdin")
-    with open(stdin, "wb", closefd=False) as filled:
-        filled.write(job["stdin"].encode("utf-8", "surrogatepass"))
+    write(os.dup(stdin), job["stdin"])
     os.lseek(stdin, 0, os.SEEK_SET)
     waits, confined = os.pipe()
     program = os.fork()
     if program:
         os.close(confined)
-        report = watch(program, settings, control) if os.read(waits, 1) else {"failed": True}
+        report = watch(program, settings) if os.read(waits, 1) else {"failed": True}
         with contextlib.suppress(OSError):  # the parent has ended
-            control.sendall(dumps(report))
+            os.write(control, dumps(report))
         os._exit(0)  # as process 1, which takes all others with it
     os.dup2(stdin, 0)
     calls = settings["calls"] if job["serve"] else -1
@@ -66,32 +60,39 @@ def main(text: str) -> None:
     confine_program(settings)
     os.write(confined, b"x")
     os.close(confined)
-    run(job, work, calls, limits["output_bytes"])
+    run(job, work, calls, settings["limits"]["output_bytes"])
 
 
-def watch(program: int, settings: dict[str, Any], control: socket.socket) -> dict[str, Any]:
-    """Return how the program ended; end it at a limit, or when the parent closes its end of `control`."""
-    ends = os.pidfd_open(program)
+def write(number: int, text: str) -> None:
+    """Write a text and close the file; a lone surrogate, which JSON can hold, stays one."""
+    with open(number, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        file.write(text)
+
+
+def watch(program: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return how the program ended; end it at a limit, or when the parent closes its end of the control channel."""
+    ends, control = os.pidfd_open(program), settings["control"]
     events = select.poll()
     events.register(ends, select.POLLIN)
     events.register(control, select.POLLIN)
-    ended, status, look = "", None, time.monotonic() + EVERY_S
-    while not ended and status is None:
+    ended, look, ready = "", time.monotonic() + EVERY_S, set[int]()
+    while not ended and ends not in ready:
         ready = {number for number, _ in events.poll(EVERY_S * 1000)}
-        if control.fileno() in ready:
+        if control in ready:
             ended = "closed"
-        elif ends in ready:
-            status = os.waitpid(program, 0)[1]
         elif time.monotonic() >= look:
             ended, look = over(program, settings), time.monotonic() + EVERY_S
-            while settings["namespaces"] and (orphan := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
-                if orphan.si_pid == program:
-                    break  # seen by `ends` next
-                os.waitpid(orphan.si_pid, 0)
-    if status is None:
-        os.kill(program, signal.SIGKILL)
-        status = os.waitpid(program, 0)[1]
+            while settings["namespaces"] and reap_another_than(program):
+                pass
+    os.kill(program, signal.SIGKILL)  # no harm where it has ended
+    status = os.waitpid(program, 0)[1]
     return {"code": os.waitstatus_to_exitcode(status), "ended": ended or over(program, settings)}
+
+
+def reap_another_than(program: int) -> bool:
+    """Take note of the end of a process that lost its parent, and so became a child of process 1; False if none."""
+    found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return found is not None and found.si_pid != program and os.waitpid(found.si_pid, 0)[0] > 0
 
 
 def over(program: int, settings: dict[str, Any]) -> str:
@@ -150,19 +151,23 @@ def run(job: dict[str, Any], work: str, calls: int, longest: int) -> None:
     """Be the program: the command, or `source` as the main module of this interpreter, which then ends as ever."""
     if job["command"]:
         become(job["command"])
-    space = ModuleType("__main__")
-    path = os.path.join(work, "main.py")
+    space, path = ModuleType("__main__"), os.path.join(work, "main.py")
     space.__dict__.update(__file__=path, __builtins__=builtins)
-    for name in [name for name in sys.modules if name.split(".")[0] == "rewardsmith"]:
+    for name in [name for name in sys.modules if name.startswith("rewardsmith")]:
         del sys.modules[name]
     sys.modules["__main__"], sys.argv, sys.path[:0] = space, ["main.py"], [work]
     sys.excepthook = without_our_frames
     if job["serve"]:
-        return serve(space, path, job["relay"], calls, longest)
+        serve(space, path, job["relay"], calls, longest)
+    else:
+        execute(space, path)
+
+
+def execute(space: ModuleType, path: str) -> None:
+    """Execute a file as the module `space`."""
     with open(path, "rb") as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
     exec(code, space.__dict__)
-    return None
 
 
 def become(command: list[str]) -> NoReturn:
@@ -213,8 +218,7 @@ def serve(space: ModuleType, path: str, relays: bool, calls: int, longest: int) 
         space.__dict__["relay"] = relay
     failed: BaseException | None = None
     try:
-        with open(path, "rb") as file:
-            exec(compile(file.read(), path, "exec", dont_inherit=True), space.__dict__)
+        execute(space, path)
     except BaseException as error:
         failed = error
     for line in reads:

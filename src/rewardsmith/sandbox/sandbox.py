@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 from collections.abc import Sequence
@@ -102,11 +103,14 @@ class Sandbox:
         return child
 
     def _take(self) -> Cell:
-        """Return a sandbox that waits for a program, and start the next one."""
-        try:
-            return self._ready.get_nowait()
-        except queue.Empty:
-            return Cell(self.layer, self.limits)
+        """Return a sandbox that waits for a program."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                cell = self._ready.get_nowait()
+                if cell.process.poll() is None:
+                    return cell
+                cell.close()  # it was ended from outside, as for want of memory
+        return Cell(self.layer, self.limits)
 
     def _run(self, program: Program) -> Ran:
         cell = self._take()
