@@ -12,9 +12,9 @@ export HF_HUB_OFFLINE := 1
 # Compiled modules are kept: the suite starts some hundred processes.
 unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores; more threads would only wait for one another.
-check fast test models newest engines sweep: export OMP_NUM_THREADS := 1
+check fast test models newest engines sandbox sweep: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo docs pictures lint check fast test models newest engines sweep atlas bench clean
+.PHONY: help demo docs pictures lint check fast test models newest engines sandbox sweep atlas bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make check    the same without the slow tests and without the newest packages"
 	@echo "make newest   test today's newest packages, and pin them in constraints-newest.txt"
 	@echo "make engines  test against verl and OpenRLHF themselves, each in an environment of its own"
+	@echo "make sandbox  try all attacks on each kind of sandbox, and as an ordinary user too where root starts it"
 	@echo "make sweep    the tests that draw, on fresh seeds and many of each, and jobs killed at random; within an hour"
 	@echo "make atlas    run the atlas pages that changed, keep the results in docs/atlas/results, write site/atlas"
 	@echo "make bench    the figures of benchmarks/README.md"
@@ -94,6 +95,12 @@ newest:
 engines: .venv-verl/.installed .venv-openrlhf/.installed
 	.venv-verl/bin/pytest -q tests/engines/test_verl.py
 	.venv-openrlhf/bin/pytest -q tests/engines/test_openrlhf.py
+
+# `make test` tries one mode as one user.
+sandbox: export SANDBOX_MODES := unshare,bubblewrap,landlock
+sandbox: .venv/.installed
+	$(BIN)/pytest -q tests/sandbox
+	[ "$$(id -u)" != 0 ] || $(BIN)/python -m tests.sandbox.as_nobody $(BIN)/python -m pytest -q -p no:cacheprovider tests/sandbox
 
 sweep: .venv/.installed
 	$(BIN)/python -m tests.sweeps.sweep $(if $(SEED),--seed $(SEED))

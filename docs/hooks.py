@@ -33,7 +33,7 @@ ELSEWHERE = {
     "benchmarks/README.md": "speed.md",
 }
 ROOMS = (  # in the order in which a value flows
-    "data", "scoring", "rewards", "transforms", "advantages", "objectives", "recipes", "measures", "auditing",
+    "data", "sandbox", "scoring", "rewards", "transforms", "advantages", "objectives", "recipes", "measures", "auditing",
     "benchmarks", "monitors", "engines.trl", "engines.verl", "engines.ray", "worlds", "atlas", "cli", "types", "errors",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(python|pycon)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
