@@ -1,8 +1,9 @@
 """Rewards that survive optimization: audit, build, transform, optimize and watch them.
 
 `import rewardsmith as rs` offers the names of a first day. Each loads its room on first use, so the import alone loads
-neither torch nor numpy. All other names are in the rooms: `rewardsmith.data`, `measures`, `sandbox`, `scoring`, `rewards`,
-`transforms`, `advantages`, `objectives`, `recipes`, `auditing`, `benchmarks`, `monitors`, `engines`, `atlas`.
+neither torch nor numpy. All other names are in the rooms: `rewardsmith.data`, `measures`, `sandbox`, `scoring`,
+`rewards`, `transforms`, `advantages`, `objectives`, `recipes`, `auditing`, `benchmarks`, `monitors`, `engines`,
+`atlas`.
 """
 
 from importlib import import_module
