@@ -103,6 +103,13 @@ class Cell:
 
     def close(self) -> Ran:
         """End all processes of the sandbox, and return how the program went."""
+        self.end()
+        return self._ran()
+
+    def end(self) -> None:
+        """End all processes of the sandbox, which takes a second call."""
+        if self.control.fileno() < 0:
+            return
         if self.open("control"):
             self.control.shutdown(socket.SHUT_WR)  # the report still arrives
         try:
@@ -117,7 +124,6 @@ class Cell:
             channel.close()
         if self.folder:
             self.folder.cleanup()
-        return self._ran()
 
     def _ran(self) -> Ran:
         report = json.loads(self.arrived["control"].removeprefix(STANDS) or b"{}")

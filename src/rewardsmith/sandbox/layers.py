@@ -64,22 +64,21 @@ def bubblewrap() -> str:
 
 def readable() -> tuple[list[str], dict[str, str]]:
     """Return what a program may read: the interpreter, its packages, and the system's programs; and symbolic links."""
-    prefixes = [
-        "/",
-        "/usr",
-        sys.prefix,
-        sys.base_prefix,
-        os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))),
-    ]
+    real = os.path.realpath(sys.executable)
+    prefixes = ["/", "/usr", "/usr/local", sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(real))]
     names = ["bin", "lib", "lib32", "lib64", "include", "libexec", "pyvenv.cfg"]
     wanted = [os.path.join(prefix, name) for prefix in prefixes for name in names]
-    wanted += ["/etc/ld.so.cache", "/etc/alternatives", "/usr/local/bin", "/usr/local/lib", "/usr/share/zoneinfo"]
+    wanted += ["/etc/ld.so.cache", "/etc/alternatives", "/usr/share/zoneinfo"]
     links = {path: os.readlink(path) for path in wanted if os.path.islink(path)}
     kept: list[str] = []
+
+    def shown(path: str) -> bool:
+        return any(path.startswith(folder + "/") for folder in kept)
+
     for path in sorted({os.path.realpath(path) if path in links else path for path in wanted}):
-        if os.path.exists(path) and not any(path.startswith(folder + "/") for folder in kept):
+        if os.path.exists(path) and not shown(path):
             kept.append(path)
-    return kept, links
+    return kept, {path: target for path, target in links.items() if not shown(path)}
 
 
 def command(layer: str, limits: Limits, work: str, control: int, calls: int) -> list[str]:
@@ -92,22 +91,11 @@ def command(layer: str, limits: Limits, work: str, control: int, calls: int) -> 
     python = [sys.executable, "-I", "-X", "utf8", "-c", START, ROOM, json.dumps(settings)]
     if layer != "bubblewrap":
         return python
-    start = [bubblewrap(), "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
-    start += ["--unshare-cgroup", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv"]
-    start += ["--cap-drop", "ALL", "--as-pid-1", "--proc", "/proc"]
+    flags = "--unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup --uid 65534"
+    flags += " --gid 65534 --hostname sandbox --clearenv --cap-drop ALL --as-pid-1 --proc /proc"
+    start = [bubblewrap(), *flags.split()]
     start += [part for path in [*kept, ROOM] for part in ("--ro-bind", path, path)]
     start += [part for path in DEVICES for part in ("--dev-bind", path, path)]
     start += [part for path, target in (links | LINKS).items() for part in ("--symlink", target, path)]
-    start += [
-        "--perms",
-        "0700",
-        "--size",
-        str(limits.disk_mib << 20),
-        "--tmpfs",
-        work,
-        "--remount-ro",
-        "/",
-        "--chdir",
-        "/",
-    ]
+    start += f"--perms 0700 --size {limits.disk_mib << 20} --tmpfs {work} --remount-ro / --chdir /".split()
     return [*start, "--", *python]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 from collections.abc import Sequence
@@ -82,7 +81,7 @@ class Sandbox:
         for child in self._children:
             child.close()
         while not self._ready.empty():
-            self._ready.get().close()
+            self._ready.get().end()
 
     def run(self, programs: Sequence[Program]) -> list[Ran]:
         """Run each program in a fresh sandbox, several at the same time, and return how they went, in order."""
@@ -103,21 +102,17 @@ class Sandbox:
         return child
 
     def _take(self) -> Cell:
-        """Return a sandbox that waits for a program."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                cell = self._ready.get_nowait()
-                if cell.process.poll() is None:
-                    return cell
-                cell.close()  # it was ended from outside, as for want of memory
-        return Cell(self.layer, self.limits)
+        """Return a sandbox that waits for a program; its successor starts meanwhile."""
+        self._ready.put(Cell(self.layer, self.limits))
+        while (cell := self._ready.get()).process.poll() is not None:
+            cell.end()  # it was ended from outside, as for want of memory
+            self._ready.put(Cell(self.layer, self.limits))
+        return cell
 
     def _run(self, program: Program) -> Ran:
         cell = self._take()
         try:
             cell.give(program)
-        except BaseException:
-            cell.close()
-            raise
-        self._ready.put(Cell(self.layer, self.limits))  # starts while this program runs
-        return cell.finish()
+            return cell.finish()
+        finally:
+            cell.end()
