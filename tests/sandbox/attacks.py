@@ -281,14 +281,14 @@ attack("memory-of-many-processes", """
     x = bytearray(b'x') * (100 << 20)
     time.sleep(60)
 """, ends="memory")  # fmt: skip
-attack("processor-time", "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass", ends="cpu")
+attack("processor-time", "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass", ends="cpu time")
 attack("sleep", "time.sleep(1000)", ends="time")
 attack("stop", "os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(1000)", ends="time")
 attack("disk", "with open('f', 'wb') as f:\n  while True: f.write(bytes(1 << 20))", ends="disk")
 attack(
     "disk-in-many-files", "for i in range(10**6):\n  with open(str(i), 'wb') as f: f.write(bytes(1 << 16))", ends="disk"
 )
-attack("empty-files", "for i in range(10**7): open(str(i), 'w').close()", ends="disk cpu")
+attack("empty-files", "for i in range(10**7): open(str(i), 'w').close()", ends="disk cpu time")
 attack("deep-folders", """
     for i in range(3000):
         try: os.mkdir('d'); os.chdir('d')
@@ -356,7 +356,7 @@ attack("patch-everything", """
             try: setattr(module, name, lambda *a, **k: True)
             except BaseException: pass
 """)  # fmt: skip
-attack("deep-recursion", "def f(): f()\nsys.setrecursionlimit(10**9)\nf()", ends="killed memory cpu")
+attack("deep-recursion", "def f(): f()\nsys.setrecursionlimit(10**9)\nf()", ends="killed memory cpu time")
 
 
 def call(name: str, source: str) -> None:

@@ -25,7 +25,7 @@ from rewardsmith.sandbox import Limits, Program, Sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sandbox")]  # one group: the sandboxes are started once
 MODES = os.environ.get("SANDBOX_MODES", "namespaces").split(",")
-LIMITS = Limits(wall_s=4.0, cpu_s=1.0, memory_mib=256, processes=12, output_bytes=32768, disk_mib=4)
+LIMITS = Limits(wall_s=6.0, cpu_s=1.0, memory_mib=256, processes=12, output_bytes=32768, disk_mib=4)
 SECRET = "the-secret-of-the-file"
 EXPECTED = "THE-ANSWER-IS-7919"
 NEIGHBOR = Program("print(int(input()) * 2)", stdin="21")

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewardsmith.sandbox import Answered, Program, Sandbox, SandboxUnavailable, confine, layers
+from rewardsmith.sandbox import Answered, Limits, Program, Sandbox, SandboxUnavailable, confine, layers
 from rewardsmith.sandbox.plain import dumps, pack, unpack
 
 MODES = os.environ.get("SANDBOX_MODES", "namespaces").split(",")
@@ -24,7 +24,7 @@ slow = pytest.mark.slow
 
 @pytest.fixture(scope="module", params=MODES)
 def sandbox(request):
-    with Sandbox(mode=request.param, workers=2) as it:
+    with Sandbox(Limits(wall_s=120.0, cpu_s=2.0), mode=request.param, workers=2) as it:
         yield it
 
 
@@ -187,6 +187,7 @@ PLAIN = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(PLAIN)
 def test_plain_data_comes_back_as_it_was(value):
     import json
