@@ -1,4 +1,4 @@
-"""One sandbox, from the side of the parent: started ahead of time, given one program, heard to its end."""
+"""One sandbox, from the side of the parent: started ahead of time, given one program, watched to its end."""
 
 from __future__ import annotations
 
