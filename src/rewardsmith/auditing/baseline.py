@@ -178,7 +178,13 @@ class Baseline:
 
 
 def build_baseline(
-    rows: Sequence[Row], *, rng: random.Random, size: int | Sizes, alpha: float, reads_answers: bool
+    rows: Sequence[Row],
+    *,
+    rng: random.Random,
+    size: int | Sizes,
+    alpha: float,
+    reads_answers: bool,
+    given: tuple[list[Item], Sequence[AnswerFormat]] | None = None,
 ) -> Building[Baseline]:
     """Find the answer format that the reward reads, then score honest right and wrong answers in it.
 
@@ -187,15 +193,16 @@ def build_baseline(
         size: how many rows become items, or the sizes of all parts.
         alpha: the error level per question, for the probes.
         reads_answers: whether the reward is known to read a reference answer.
+        given: items, and the formats to try, in place of those that the rows give.
     """
     sizes = Sizes(size) if isinstance(size, int) else size
     found = keyed_rows(rows)
-    items, learned = items_of(rows, found, rng=rng, size=sizes.items)
+    items, learned = items_of(rows, found, rng=rng, size=sizes.items) if given is None else (given[0], given[0])
     keyed = bool(found or learned)
     probed = items[: sizes.probed]
-    formats = [*ANSWER_FORMATS, *given_formats(found or rows)]
+    formats = [*ANSWER_FORMATS, *given_formats(found or rows)] if given is None else list(given[1])
     scores = yield from _tried_in(formats, probed)
-    if reads_answers and keyed and not any(_means(carried).difference for carried in scores):
+    if given is None and reads_answers and keyed and not any(_means(carried).difference for carried in scores):
         formats += REPEATED_FORMATS
         scores += yield from _tried_in(REPEATED_FORMATS, probed)
     means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}

@@ -19,6 +19,7 @@ from rewardsmith.auditing.report import Check, Estimate, Report, ranked
 from rewardsmith.auditing.source_baseline import grouped
 from rewardsmith.auditing.step_baseline import Total
 from rewardsmith.auditing.subjects.answers import answers
+from rewardsmith.auditing.subjects.code import code, programs_of
 from rewardsmith.auditing.subjects.pairs import CALLS_PER_PAIR, pairs
 from rewardsmith.auditing.subjects.sources import sources
 from rewardsmith.auditing.subjects.steps import is_process, steps
@@ -141,6 +142,8 @@ def audit(
         if aggregate is not None or is_process(whole, rows or (), workers=workers, timeout=timeout, memory=memory):
             use: dict[str, Any] = {"aggregate": aggregate or "sum", "threshold": threshold}
             subject = steps(whole, rows or (), budget=budget, seed=seed, **use)
+        elif known := programs_of(rows or ()):
+            subject = code(whole, rows or (), known, budget=budget, seed=seed)
         else:
             subject = answers(whole, rows, budget=budget, seed=seed)
     return run(subject, header=header, price=price, announce=announce, **job)

@@ -57,6 +57,12 @@ REPEATED_FORMATS = tuple(
     if name in ("boxed", "answer tag", "think, then answer tag")
 )
 """Tried where none of the others is read: Search-R1 takes a prompt with an example and its completion as one text."""
+CODE_FORMATS: tuple[AnswerFormat, ...] = (
+    AnswerFormat("code block", _around("```python\n", "\n```")),
+    AnswerFormat("bare", _around("")),
+    AnswerFormat("think, then code block", _around(_THINK + "```python\n", "\n```")),
+)
+"""Formats of programs."""
 
 SHELLS: tuple[tuple[str, str], ...] = (
     ("empty \\boxed{}", "\\boxed{}"),

@@ -5,6 +5,8 @@ Importing this package loads neither torch nor a verifier's libraries, because e
 
 from typing import TYPE_CHECKING, Any
 
+from rewardsmith.rewards.code.fusion import SandboxFusion
+from rewardsmith.rewards.code.reward import code_reward
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import RequireAnswer
 from rewardsmith.rewards.judges.chat import ChatBackend
@@ -54,10 +56,12 @@ __all__ = [
     "RewardEnsemble",
     "RewardFusion",
     "RoutedReward",
+    "SandboxFusion",
     "SequenceReward",
     "StepReward",
     "WithoutConfidence",
     "average",
+    "code_reward",
     "exact_number",
     "exact_text",
     "extrapolate",

@@ -9,7 +9,7 @@ import re
 import time
 import unicodedata
 
-from . import flawed_conduct, flawed_values, prompts  # noqa: F401 - they enter their own
+from . import flawed_conduct, flawed_values, programs, prompts  # noqa: F401 - they enter their own
 from .case import FLAWED, flawed
 from .cores import NUMBER, last_line_is
 

@@ -1,0 +1,198 @@
+"""Read tests as data sets have them; the shape of the value decides, never the name of a data set."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from rewardsmith.data.keys import is_missing, parsed
+from rewardsmith.rewards.code.asserts import Call, equal, read_asserts
+from rewardsmith.scoring.calling import Unscored
+
+
+class Stdin(NamedTuple):
+    """A program's input and the output that is expected of it."""
+
+    stdin: str
+    expected: str
+
+
+class Script(NamedTuple):
+    """Test code that runs in a process of its own. candidate: the function that its `check` is given."""
+
+    source: str
+    candidate: str = ""
+
+
+class Command(NamedTuple):
+    """A command that ends with exit code 0 where the completion, the file `solution`, is right."""
+
+    command: tuple[str, ...]
+    files: Mapping[str, str]
+    solution: str
+
+
+Case = Call | Stdin | Script | Command
+Block = Literal["last", "first", "only", "all", "whole"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests of one row.
+
+    n_public: how many of the cases, at the front, are public.
+    preamble: code that the program needs before it, such as imports and HumanEval's prompt.
+    entry: the function that the prompt has begun, "" if none.
+    """
+
+    cases: tuple[Case, ...]
+    n_public: int = 0
+    preamble: str = ""
+    entry: str = ""
+
+    @property
+    def name(self) -> str:
+        """The function that the tests call, "" for a program that reads its input."""
+        return next((case.name for case in self.cases if isinstance(case, Call)), self.entry)
+
+
+PUBLIC = ("public_tests", "public_test_cases")
+HIDDEN = (
+    *("tests", "hidden_tests", "private_tests", "private_test_cases", "input_output", "test_list", "test"),
+    *("test_cases", "unit_tests", "ground_truth", "answer"),
+)
+"""Columns of tests, best first; the first that is there counts."""
+NAMES = ("fn_name", "entry_point", "func_name", "function_name")
+
+
+def read_tests(columns: Mapping[str, Any], prompt: str = "") -> Suite | Unscored:
+    """Return the tests of a row's columns, or why there are none that can be run.
+
+    >>> read_tests({"test_list": ["assert add(1, 2) == 3"]}).name
+    'add'
+    >>> read_tests({"tests": "three cases"}).why
+    "the column `tests` holds no tests: 'three cases'"
+    """
+    given = {name: value for name, value in columns.items() if not is_missing(value) and value not in ("", [], {})}
+    metadata = parsed(given.get("metadata"))
+    named = {**(metadata if isinstance(metadata, Mapping) else {}), **given}
+    name = next((str(named[key]) for key in NAMES if not is_missing(named.get(key))), "")
+    setup = "\n".join(_lines(given.get("test_imports")) + _lines(given.get("test_setup_code")))
+    public, hidden = (next((column for column in group if column in given), "") for group in (PUBLIC, HIDDEN))
+    cases: dict[str, list[Case]] = {"": []}
+    for column in (public, hidden):
+        try:
+            cases[column] = list(_cases(parsed(given[column]), name, setup)) if column else []
+        except (SyntaxError, ValueError, TypeError, KeyError, RecursionError) as error:
+            return Unscored(f"the column `{column}` holds no tests that can be read: {error}")
+        if column and not cases[column]:
+            return Unscored(f"the column `{column}` holds no tests: {str(given[column])[:80]!r}")
+    if not (public or hidden):
+        return Unscored(f"the row has no tests (columns of tests are {', '.join((*PUBLIC, *HIDDEN))})")
+    found = tuple(cases[public] + cases[hidden])
+    if all(isinstance(case, Stdin) and not case.expected.strip() for case in found):
+        return Unscored("no test expects any output, so an empty program would pass")
+    imports = "\n".join(_imports(setup))
+    suite = Suite(found, len(cases[public]), imports + "\n" * bool(imports))
+    begun = _begun(prompt, name)
+    return suite if begun is None else replace(suite, preamble=suite.preamble + begun, entry=name)
+
+
+def _cases(value: Any, name: str, setup: str) -> Iterator[Case]:
+    """Yield the tests of a dict, a list or a text."""
+    if isinstance(value, Mapping):
+        yield from _cases_in_dict(value, name, setup)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _cases(parsed(item), name, setup)
+    elif isinstance(value, str) and re.search(r"^\s*assert\b|^def (check|test)|unittest|^\s*raise ", value, re.M):
+        ast.parse(value)
+        candidate = name if re.search(r"^def check\(", value, re.M) else ""
+        calls = None if re.search(r"^(async )?def test|^class ", value, re.M) else read_asserts(value, candidate=candidate)
+        yield from calls if calls is not None else [Script(f"{setup}\n{value}", candidate)]
+
+
+def _cases_in_dict(value: Mapping[str, Any], name: str, setup: str) -> Iterator[Case]:
+    name = next((str(value[key]) for key in NAMES if value.get(key)), name)
+    if "command" in value:
+        command = value["command"]
+        listed = tuple(command.split() if isinstance(command, str) else map(str, command))
+        yield Command(listed, dict(value.get("files") or {}), str(value.get("solution", "solution.py")))
+        return
+    for asserted in ("assert_case", "functional"):
+        if value.get(asserted):
+            yield from _cases(parsed(value[asserted]), name, f"{setup}\n{value.get('import_prefix') or ''}")
+            return
+    inputs, outputs = (value.get(f"{key}s", value.get(key)) for key in ("input", "output"))
+    if inputs is None or outputs is None:
+        return
+    if "input" in value and not isinstance(inputs, list):
+        inputs, outputs = [inputs], [outputs]
+    if value.get("testtype") == "stdin":
+        name = ""
+    for given, expected in zip(inputs, outputs, strict=True):
+        if not name:
+            yield Stdin(*("\n".join(map(str, text)) if isinstance(text, list) else str(text) for text in (given, expected)))
+        else:
+            args = [json.loads(line) for line in given.splitlines()] if isinstance(given, str) else list(given)
+            wanted = json.loads(expected) if isinstance(given, str) and isinstance(expected, str) else expected
+            boxed = isinstance(wanted, list) and len(wanted) == 1 and not isinstance(given, str)
+            yield Call(name, tuple(args), {}, partial(_equal_or_boxed if boxed else equal_json, expected=wanted), wanted)
+
+
+equal_json = partial(equal, loose=True)
+
+
+def _equal_or_boxed(value: Any, tolerance: float, *, expected: list[Any]) -> bool:
+    """Hold where the value is the expected one, which APPS puts into a list of its own."""
+    return equal_json(value, tolerance, expected=expected) or equal_json(value, tolerance, expected=expected[0])
+
+
+def _lines(value: Any) -> list[str]:
+    value = parsed(value)
+    return [] if is_missing(value) else [value] if isinstance(value, str) else list(map(str, value))
+
+
+def _imports(code: str) -> list[str]:
+    try:
+        body = ast.parse(code).body
+    except SyntaxError:
+        return []
+    return [ast.unparse(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _begun(prompt: str, name: str) -> str | None:
+    """Return what stands before the function that a prompt has begun, as HumanEval's do; None for another prompt."""
+    place = re.search(rf"^(async )?def {re.escape(name)}\(", prompt, re.M) if name else None
+    try:
+        return None if place is None else ast.unparse(ast.parse(prompt[: place.start()])) + "\n"
+    except (SyntaxError, ValueError):
+        return None
+
+
+def program_of(text: str, suite: Suite, prompt: str, block: Block) -> str | None:
+    """Return the program of a completion, or None if it has no code block.
+
+    It gets the tests' preamble. Where the prompt has begun a function that the completion does not define, the
+    completion continues the prompt.
+
+    Args:
+        block: "last", "first" or "only" fenced block for Python (of any language if none is for Python), "all" of them
+            joined, or "whole" for a completion that is code itself.
+    """
+    if block == "whole":
+        code: str | None = text
+    else:
+        fenced = re.findall(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```[ \t]*$", text, re.M | re.S)
+        ours = [body for tag, body in fenced if tag.lower() in ("python", "py", "python3")]
+        bodies = ours or [body for tag, body in fenced if not tag]
+        picked = {"last": bodies[-1:], "first": bodies[:1], "only": bodies * (len(bodies) == 1), "all": bodies}[block]
+        code = "\n".join(picked) if picked else None
+    if code is None or not suite.entry or re.search(rf"^(async )?def {re.escape(suite.entry)}\(", code, re.M):
+        return None if code is None else suite.preamble + code
+    return f"{prompt.rstrip()}\n{code}" if block != "whole" else prompt + code
