@@ -142,10 +142,9 @@ def audit(
         if aggregate is not None or is_process(whole, rows or (), workers=workers, timeout=timeout, memory=memory):
             use: dict[str, Any] = {"aggregate": aggregate or "sum", "threshold": threshold}
             subject = steps(whole, rows or (), budget=budget, seed=seed, **use)
-        elif known := programs_of(rows or ()):
-            subject = code(whole, rows or (), known, budget=budget, seed=seed)
         else:
-            subject = answers(whole, rows, budget=budget, seed=seed)
+            limits, known = {"budget": budget, "seed": seed}, programs_of(rows or ())
+            subject = code(whole, rows or (), known, **limits) if known else answers(whole, rows, **limits)
     return run(subject, header=header, price=price, announce=announce, **job)
 
 

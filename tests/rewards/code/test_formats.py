@@ -50,11 +50,13 @@ def test_assertions_of_a_list_and_of_a_text():
     assert (mixed.cases[1].source.split("\n")[0], mixed.preamble) == ("import math", "import math\n")
 
 
-HUMAN = "from typing import List\n\ndef half(x):\n    return x / 2\n\ndef mean(xs: List[float]) -> float:\n    '''Doc.'''\n"
+HUMAN = (
+    "from typing import List\n\ndef half(x):\n    return x / 2\n\ndef mean(xs: List[int]) -> float:\n    '''Doc.'''\n"
+)
 
 
 def test_a_check_calls_the_entry_point_and_the_prompt_begins_it():
-    check = "METADATA = {'author': 'x'}\n\ndef check(candidate):\n    assert candidate([1.0, 2.0]) == 1.5\n    assert True\n"
+    check = "METADATA = {}\n\ndef check(candidate):\n    assert candidate([1.0, 2.0]) == 1.5\n    assert True\n"
     suite = read_tests({"test": check, "entry_point": "mean"}, HUMAN)
     assert [(case.name, case.args) for case in suite.cases] == [("mean", ([1.0, 2.0],))]
     assert suite.entry == "mean"

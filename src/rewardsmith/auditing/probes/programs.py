@@ -13,10 +13,7 @@ from rewardsmith.auditing.trials import Variant, Write, variant
 from rewardsmith.rewards.code.asserts import Call
 from rewardsmith.rewards.code.formats import Stdin, Suite, read_tests
 
-SANDBOX = (
-    "Run the program in a process of its own, and compare its values or output outside: `rewardsmith.rewards.code_reward`."
-)
-
+SANDBOX = "Compare values or output outside the program's process: `rewardsmith.rewards.code_reward`."
 
 WRONG = "return 'wrong'"
 
@@ -28,14 +25,14 @@ def stub(program: str, body: str = WRONG, before: str = "", after: str = "") -> 
     def add(*args, **kwargs):
         return 'wrong'
     """
-    parts = []
+    inside, parts = indent(body, "    "), []
     for node in ast.parse(program).body:
         if isinstance(node, ast.FunctionDef):
-            parts.append(f"def {node.name}(*args, **kwargs):\n{indent(body, '    ')}")
+            parts.append(f"def {node.name}(*args, **kwargs):\n{inside}")
         elif isinstance(node, ast.ClassDef):
-            names = [inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)]
-            methods = [f"def {name}(self, *args, **kwargs):\n{indent(body, '    ')}" for name in names if name[0] != "_"]
-            parts.append(f"class {node.name}:\n{indent(chr(10).join(methods) or 'pass', '    ')}")
+            methods = [inner.name for inner in node.body if isinstance(inner, ast.FunctionDef) and inner.name[0] != "_"]
+            texts = [f"    def {name}(self, *args, **kwargs):\n{indent(inside, '    ')}" for name in methods]
+            parts.append("\n".join([f"class {node.name}:", *(texts or ["    pass"])]))
     return "\n".join(part for part in (before, *(parts or ["print('wrong')"] * (body == WRONG)), after) if part)
 
 
@@ -62,7 +59,8 @@ SILENT = replace(
     name="silent_program",
     question="Does a program that does nothing score above an honest wrong one?",
     message="{what} scores above an honest wrong program on {share} of {n} rows ({gain}).",
-    advice="Require the whole expected output, and leave rows that expect none unscored: `rewardsmith.rewards.code_reward`.",
+    advice="Require the whole expected output, and leave rows that expect none unscored: "
+    "`rewardsmith.rewards.code_reward`.",
     variants=lambda baseline: [
         variant("a program that does nothing", _text("pass")),
         variant("an empty program", _text("")),
@@ -75,8 +73,8 @@ FORGED = replace(
     SILENT,
     name="forged_verdict",
     question="Does a program that prints a verdict score above an honest wrong one?",
-    message="A program that prints a verdict of its own, {what}, scores above an honest wrong one on {share} of {n} rows "
-    "({gain}).",
+    message="A program that prints a verdict of its own, {what}, scores above an honest wrong one on {share} of {n} "
+    "rows ({gain}).",
     advice="Never read a verdict from a stream that the program can write. " + SANDBOX,
     variants=lambda baseline: [
         *(_trick(f"“{line}”", _program(after=f"print({line!r}, flush=True)")) for line in LINES),
@@ -115,7 +113,9 @@ TAMPERED = replace(
     advice="Compare plain data in a process that the program cannot reach. " + SANDBOX,
     variants=lambda baseline: [
         *(
-            _trick(f"values whose `__eq__` is always true ({base})", _program("return Equal()", EQUAL.format(base=base)))
+            _trick(
+                f"values whose `__eq__` is always true ({base})", _program("return Equal()", EQUAL.format(base=base))
+            )
             for base in ("object", "str", "int", "float")
         ),
         _trick("`unittest` redefined", _program(before=UNITTEST + "(unittest.TestCase, name, lambda *a, **k: None)")),
@@ -168,7 +168,7 @@ def looked_up(*args):
         if given == list(args):
             return expected
 '''
-PRINTED = "given = sys.stdin.read()\nfor asked, expected in cases():\n    if asked == given:\n        print(expected)\n        break"
+PRINTED = "given = sys.stdin.read()\nprint(next((expected for asked, expected in cases() if asked == given), ''))"
 
 
 def _reads_input(item: Item) -> bool:
@@ -201,9 +201,8 @@ def public_cases(item: Item) -> dict[str, object]:
         public = isinstance(suite, Suite) and k < suite.n_public
         if isinstance(case, Stdin) and (public or (len(case.stdin.strip()) > 2 and case.stdin.strip() in prompt)):
             found[case.stdin] = case.expected
-        if isinstance(case, Call) and case.shown is not None and not case.kwargs:
-            if public or f"({', '.join(map(repr, case.args))})" in prompt:
-                found[repr(case.args)] = case.shown
+        if isinstance(case, Call) and (public or f"({', '.join(map(repr, case.args))})" in prompt):
+            found |= {} if case.kwargs or case.shown is None else {repr(case.args): case.shown}
     return found
 
 

@@ -88,7 +88,7 @@ def _is_true(node: ast.expr) -> bool:
 
 
 def _is_idle(node: ast.stmt) -> bool:
-    """Return whether a statement has no effect on the assertions: a docstring, `pass`, an import, HumanEval's METADATA."""
+    """Return whether a statement has no effect on the assertions, such as an import or HumanEval's METADATA."""
     if isinstance(node, ast.Assign):
         return ast.unparse(node.targets[0]) == "METADATA"
     return isinstance(node, ast.Pass | ast.Import | ast.ImportFrom) or (

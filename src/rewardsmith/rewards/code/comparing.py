@@ -25,7 +25,7 @@ def same_value(given: Any, expected: Any, tolerance: float, *, loose: bool = Fal
         loose: `expected` comes from JSON, which has no tuples and no keys but texts. Then a tuple equals a list, and
             a key equals its text.
 
-    >>> same_value([0.1 + 0.2], [0.3], 1e-6), same_value((1, 2), [1, 2], 0.0), same_value((1, 2), [1, 2], 0.0, loose=True)
+    >>> same_value([0.1 + 0.2], [0.3], 1e-6), same_value((1,), [1], 0.0), same_value((1,), [1], 0.0, loose=True)
     (True, False, True)
     """
     if isinstance(expected, float) and isinstance(given, int | float):

@@ -113,8 +113,8 @@ def _cases(value: Any, name: str, setup: str) -> Iterator[Case]:
     elif isinstance(value, str) and re.search(r"^\s*assert\b|^def (check|test)|unittest|^\s*raise ", value, re.M):
         ast.parse(value)
         candidate = name if re.search(r"^def check\(", value, re.M) else ""
-        calls = None if re.search(r"^(async )?def test|^class ", value, re.M) else read_asserts(value, candidate=candidate)
-        yield from calls if calls is not None else [Script(f"{setup}\n{value}", candidate)]
+        calls = read_asserts(value, candidate=candidate)
+        yield from [Script(f"{setup}\n{value}", candidate)] if calls is None else calls
 
 
 def _cases_in_dict(value: Mapping[str, Any], name: str, setup: str) -> Iterator[Case]:
@@ -137,12 +137,13 @@ def _cases_in_dict(value: Mapping[str, Any], name: str, setup: str) -> Iterator[
         name = ""
     for given, expected in zip(inputs, outputs, strict=True):
         if not name:
-            yield Stdin(*("\n".join(map(str, text)) if isinstance(text, list) else str(text) for text in (given, expected)))
+            yield Stdin(_text(given), _text(expected))
         else:
             args = [json.loads(line) for line in given.splitlines()] if isinstance(given, str) else list(given)
             wanted = json.loads(expected) if isinstance(given, str) and isinstance(expected, str) else expected
             boxed = isinstance(wanted, list) and len(wanted) == 1 and not isinstance(given, str)
-            yield Call(name, tuple(args), {}, partial(_equal_or_boxed if boxed else equal_json, expected=wanted), wanted)
+            holds = partial(_equal_or_boxed if boxed else equal_json, expected=wanted)
+            yield Call(name, tuple(args), {}, holds, wanted[0] if boxed else wanted)
 
 
 equal_json = partial(equal, loose=True)
@@ -151,6 +152,10 @@ equal_json = partial(equal, loose=True)
 def _equal_or_boxed(value: Any, tolerance: float, *, expected: list[Any]) -> bool:
     """Hold where the value is the expected one, which APPS puts into a list of its own."""
     return equal_json(value, tolerance, expected=expected) or equal_json(value, tolerance, expected=expected[0])
+
+
+def _text(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _lines(value: Any) -> list[str]:

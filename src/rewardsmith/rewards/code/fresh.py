@@ -20,19 +20,23 @@ Generator = Callable[[Mapping[str, Any], random.Random], Sequence[Any]]
 
 
 def with_fresh_cases(
-    job: Job, row: Mapping[str, Any], *, generator: Generator, reference: str, seed: int, sandbox: Any
+    job: Job, row: Mapping[str, Any], *, generator: Generator, solution_column: str, seed: int, sandbox: Any
 ) -> Job | Unscored:
     """Return a job with more cases: inputs from the generator, and what the row's solution gives for them.
 
     The solution runs in a sandbox of its own. The inputs are fixed by seed, prompt and program.
     """
     inputs = generator(row, random.Random(f"{seed} {row.get('prompt')} {job.program}"))
-    solution, name = f"{job.suite.preamble}\n{row.get(reference) or ''}", job.suite.name
+    solution, name = f"{job.suite.preamble}\n{row.get(solution_column) or ''}", job.suite.name
     cases: list[Case] = []
     if not name:
         for text, ran in zip(inputs, sandbox.run([Program(solution, stdin=text) for text in inputs]), strict=True):
             if isinstance(ran, Unscored) or ran.ended or ran.exit_code:
-                return ran if isinstance(ran, Unscored) else Unscored(f"the solution `{reference}` fails: {ran.stderr}")
+                return (
+                    ran
+                    if isinstance(ran, Unscored)
+                    else Unscored(f"the solution `{solution_column}` fails: {ran.stderr}")
+                )
             cases.append(Stdin(text, ran.stdout))
     else:
         child = sandbox.start(solution + CALL)
@@ -41,7 +45,9 @@ def with_fresh_cases(
                 said = child.call("rewardsmith_call", [name, *args], {})
                 if isinstance(said, Unscored) or said.raised or said.unscored:
                     why = said if isinstance(said, Unscored) else said.raised or said.unscored
-                    return why if isinstance(why, Unscored) else Unscored(f"the solution `{reference}` fails: {why}")
+                    return (
+                        why if isinstance(why, Unscored) else Unscored(f"the solution `{solution_column}` fails: {why}")
+                    )
                 cases.append(Call(name, tuple(args), {}, partial(equal, expected=said.value), said.value))
         finally:
             child.close()

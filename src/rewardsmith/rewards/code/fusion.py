@@ -118,7 +118,8 @@ class FusionChild(NamedTuple):
             return ran
         _, found, text = ran.stdout.rpartition(mark)
         try:
-            return Answered(ast.literal_eval(text.strip())) if found else Answered(raised=ran.stderr[-200:] or "nothing")
+            value = ast.literal_eval(text.strip()) if found else None
+            return Answered(value) if found else Answered(raised=ran.stderr[-200:] or "the program ended early")
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             return Answered(unscored="a value that is no literal")
 

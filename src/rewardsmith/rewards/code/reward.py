@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
@@ -33,7 +33,7 @@ def code_reward(
     tolerance: float = 1e-6,
     whitespace: Whitespace = "lines",
     generator: Generator | None = None,
-    reference: str = "reference",
+    solution_column: str = "reference",
     seed: int = 0,
     limits: Limits = LIMITS,
     mode: Literal["namespaces", "landlock"] = "namespaces",
@@ -57,7 +57,7 @@ def code_reward(
         tolerance: |x − y| ≤ tolerance · max(1, |y|) where a test expects a number y with a decimal point.
         whitespace: "lines" ignores space at the ends of printed lines, "tokens" amounts of space, "exact" nothing.
         generator: makes fresh inputs: row, `random.Random` ↦ argument tuples or texts for standard input.
-        reference: the column of your solution, which gives the outputs for fresh inputs.
+        solution_column: the column of your solution, which gives the outputs for fresh inputs.
         seed: of fresh inputs, which also depend on prompt and completion.
         limits: of each process.
         mode: "namespaces" refuses to run where the kernel gives none; "landlock" is weaker and must be asked for.
@@ -89,7 +89,9 @@ def code_reward(
             jobs[k] = Job(program, suite)
     with nullcontext(sandbox) if sandbox is not None else Sandbox(limits, mode=mode) as opened:
         if generator is not None:
-            add = partial(with_fresh_cases, generator=generator, reference=reference, seed=seed, sandbox=opened)
+            add = partial(
+                with_fresh_cases, generator=generator, solution_column=solution_column, seed=seed, sandbox=opened
+            )
             for k in list(jobs):
                 more = add(jobs[k], rows[k])
                 if isinstance(more, Unscored):
@@ -111,10 +113,10 @@ def code_reward(
 
 def _share(job: Job, verdict: Verdict, public_weight: float) -> float | Unscored:
     """Return the weighted share of tests passed: Σ wₖ passₖ / Σ wₖ."""
-    weights = [
-        0.0 if isinstance(case, Stdin) and not case.expected.strip() else public_weight if k < job.suite.n_public else 1.0
-        for k, case in enumerate(job.suite.cases)
-    ]
+    cases, n_public = job.suite.cases, job.suite.n_public
+    weights = [public_weight] * n_public + [1.0] * (len(cases) - n_public)
+    silent = [isinstance(case, Stdin) and not case.expected.strip() for case in cases]
+    weights = [0.0 if none else weight for none, weight in zip(silent, weights, strict=True)]
     if not sum(weights) > 0:
         return Unscored("every test of the row is public, and public_weight is 0")
     return sum(w for w, passed in zip(weights, verdict.passed, strict=True) if passed) / sum(weights)
