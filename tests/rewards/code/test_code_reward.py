@@ -100,18 +100,21 @@ def test_no_trick_is_rewarded_or_excused(code):
 
 def test_expected_values_are_not_in_any_process_of_the_program():
     """A program that sends back all it can find, which is compared with the values that it should not find."""
-    search = (
-        "import gc, os, sys\n"
-        "def add(a, b):\n"
-        "    found = [open(f'/proc/self/{name}', errors='replace').read() for name in ('cmdline', 'environ')]\n"
-        "    found += [open(name).read() for name in os.listdir('.') if os.path.isfile(name)]\n"
-        "    found += [sys.argv, [o for o in gc.get_objects() if isinstance(o, (str, list, tuple, dict))]]\n"
-        "    frame = sys._getframe()\n"
-        "    while frame:\n"
-        "        found.append(list(frame.f_locals.values()))\n"
-        "        frame = frame.f_back\n"
-        "    return str('735' + '26189' in str(found))\n"
-    )
+    search = """
+import gc, os, sys
+def add(a, b):
+    found, frame = [sys.argv, dict(os.environ)], sys._getframe()
+    found += [o for o in gc.get_objects() if isinstance(o, (str, list, tuple, dict))]
+    for name in (*os.listdir('.'), '/proc/self/cmdline', '/proc/self/environ', '/proc/1/cmdline'):
+        try:
+            found.append(open(name, errors='replace').read())
+        except OSError:
+            pass
+    while frame:
+        found.append(list(frame.f_locals.values()))
+        frame = frame.f_back
+    return str('735' + '26189' in str(found))
+"""
     tests = ["assert add(1, 2) == 73526189", "assert add(1, 2) == 'False'"]
     assert reward([fenced(search)], [tests], partial_credit=True) == [0.5]
     found = fenced(search.replace("'735' + '26189'", "'find_this'") + "marker = 'find_this'\n")
@@ -139,7 +142,7 @@ def test_the_reason_of_each_failure_is_logged_without_the_expected_value():
     ("tests", "why"),
     [
         ("no tests", "holds no tests"),
-        ("def test_add():\n    assert add(1, lambda: 1) == 3", "lambda"),
+        ("def test_add():\n    assert add(1, lambda: 1) == 3", "an argument in the tests is no plain data"),
         ("import no_such_module_\ndef test_add():\n    assert add(1, 2) == 3", "the tests need no_such_module_"),
         ("def test_nothing():\n    pass", "the tests call nothing"),
     ],
@@ -201,7 +204,7 @@ def test_a_solution_that_fails_leaves_the_row_unscored():
     fresh = partial(code_reward.reasoned, generator=two_numbers, solution_column="solution")
     for solution in ("def add(a, b):\n    raise ValueError('no')", None):
         (found,) = fresh([fenced(ADD)], [ASSERTS], solution=[solution], n_fresh=[1])
-        assert "the solution `solution` fails" in found.why
+        assert "the solution in `solution` fails" in found.why
 
 
 def test_verdicts_name_each_case():

@@ -50,9 +50,7 @@ def test_assertions_of_a_list_and_of_a_text():
     assert (mixed.cases[1].source.split("\n")[0], mixed.preamble) == ("import math", "import math\n")
 
 
-HUMAN = (
-    "from typing import List\n\ndef half(x):\n    return x / 2\n\ndef mean(xs: List[int]) -> float:\n    '''Doc.'''\n"
-)
+HUMAN = "from typing import List\n\ndef half(x):\n    return x / 2\n\ndef mean(xs: List) -> float:\n    '''Doc.'''\n"
 
 
 def test_a_check_calls_the_entry_point_and_the_prompt_begins_it():

@@ -31,24 +31,21 @@ def with_fresh_cases(
     cases: list[Case] = []
     if not name:
         for text, ran in zip(inputs, sandbox.run([Program(solution, stdin=text) for text in inputs]), strict=True):
-            if isinstance(ran, Unscored) or ran.ended or ran.exit_code:
-                return (
-                    ran
-                    if isinstance(ran, Unscored)
-                    else Unscored(f"the solution `{solution_column}` fails: {ran.stderr}")
-                )
+            if isinstance(ran, Unscored):
+                return ran
+            if ran.ended or ran.exit_code != 0:
+                return Unscored(f"the solution in `{solution_column}` fails: {ran.ended or ran.stderr[-200:]}")
             cases.append(Stdin(text, ran.stdout))
-    else:
-        child = sandbox.start(solution + CALL)
-        try:
-            for args in inputs:
-                said = child.call("rewardsmith_call", [name, *args], {})
-                if isinstance(said, Unscored) or said.raised or said.unscored:
-                    why = said if isinstance(said, Unscored) else said.raised or said.unscored
-                    return (
-                        why if isinstance(why, Unscored) else Unscored(f"the solution `{solution_column}` fails: {why}")
-                    )
-                cases.append(Call(name, tuple(args), {}, partial(equal, expected=said.value), said.value))
-        finally:
-            child.close()
+        return job._replace(suite=replace(job.suite, cases=(*job.suite.cases, *cases)))
+    child = sandbox.start(solution + CALL)
+    try:
+        for args in inputs:
+            said = child.call("rewardsmith_call", [name, *args], {})
+            if isinstance(said, Unscored):
+                return said
+            if said.raised or said.unscored:
+                return Unscored(f"the solution in `{solution_column}` fails: {said.raised or said.unscored}")
+            cases.append(Call(name, tuple(args), {}, partial(equal, expected=said.value), said.value))
+    finally:
+        child.close()
     return job._replace(suite=replace(job.suite, cases=(*job.suite.cases, *cases)))

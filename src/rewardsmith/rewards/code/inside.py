@@ -4,10 +4,9 @@ CALL = """
 
 def rewardsmith_call(name, *args, **kwargs):
     found = globals().get(name) or getattr(globals()["Solution"](), name.removeprefix("Solution()."))
-    value = found(*args, **kwargs)
-    return value.tolist() if hasattr(value, "tolist") else value
+    return found(*args, **kwargs)
 """
-"""Calls a function of the program, or a method of its class Solution; numpy's numbers and arrays become Python's."""
+"""Calls a function of the program, or a method of its class Solution."""
 
 TESTS = '''
 import ast, builtins, functools, sys, types, unittest
@@ -30,14 +29,15 @@ class Remote:
 
 
 def run(code, candidate):
-    """Run the tests; return why they failed, or "", and why they say nothing, or ""."""
+    """Run the tests; return why they failed, or "", why they say nothing, or "", and the number of calls."""
+    failed, stuck = "", ""
     try:
-        failed, stuck = _run(code, candidate), ""
+        failed = _run(code, candidate)
     except ModuleNotFoundError as error:
-        failed, stuck = "", f"the tests need {error.name}, which the sandbox lacks"
+        stuck = f"the tests need {error.name}, which the sandbox lacks"
     except Exception as error:
-        failed, stuck = f"{type(error).__name__}: {error}"[:300], ""
-    return failed, stuck or "the tests call nothing of the program" * (not calls)
+        failed = f"{type(error).__name__}: {error}"[:300]
+    return failed, stuck, len(calls)
 
 
 def _run(code, candidate):

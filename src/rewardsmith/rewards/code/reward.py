@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, Literal
 
 from rewardsmith.data import completion_text, text_of
@@ -89,11 +88,9 @@ def code_reward(
             jobs[k] = Job(program, suite)
     with nullcontext(sandbox) if sandbox is not None else Sandbox(limits, mode=mode) as opened:
         if generator is not None:
-            add = partial(
-                with_fresh_cases, generator=generator, solution_column=solution_column, seed=seed, sandbox=opened
-            )
+            made = {"generator": generator, "solution_column": solution_column, "seed": seed, "sandbox": opened}
             for k in list(jobs):
-                more = add(jobs[k], rows[k])
+                more = with_fresh_cases(jobs[k], rows[k], **made)
                 if isinstance(more, Unscored):
                     scores[k] = more
                     del jobs[k]

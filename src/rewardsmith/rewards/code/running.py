@@ -108,9 +108,10 @@ def _why(case: Call, answer: Answered, rules: Rules) -> str | Unscored:
 
 def _relayed(program: str, script: Script, sandbox: Any) -> str | Unscored:
     """Run a test's own code in one process and the program in another; only plain data pass between them."""
-    solution = sandbox.start(program + CALL)
+    solution, arrived = sandbox.start(program + CALL), []
 
     def relay(name: str, args: list[Any], kwargs: dict[str, Any]) -> Answered:
+        arrived.append(name)
         answered: Answered = solution.call("rewardsmith_call", [name, *args], kwargs)
         return answered
 
@@ -124,7 +125,9 @@ def _relayed(program: str, script: Script, sandbox: Any) -> str | Unscored:
         return f"the tests ended early: {said.raised}"
     if said.unscored or said.raised:
         return Unscored(f"the tests give no verdict: {said.unscored or said.raised}")
-    failed, stuck = said.value
+    failed, stuck, n_calls = said.value
+    if not stuck and len(arrived) < max(n_calls, 1):
+        stuck = "an argument in the tests is no plain data" if n_calls else "the tests call nothing of the program"
     return Unscored(stuck) if stuck else str(failed)
 
 
