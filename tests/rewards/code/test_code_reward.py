@@ -13,6 +13,7 @@ from rewardsmith.rewards.code.running import Job, Rules, Verdict, verdicts
 from rewardsmith.sandbox import Limits, Sandbox
 from rewardsmith.scoring.calling import Unscored
 
+pytestmark = pytest.mark.slow  # starts processes
 QUICK = Limits(wall_s=10.0, cpu_s=1.0)
 reward = partial(code_reward, limits=QUICK)
 
@@ -90,12 +91,12 @@ FOOLING = {
 }
 
 
-@pytest.mark.parametrize("code", FOOLING.values(), ids=FOOLING)
-def test_no_trick_is_rewarded_or_excused(code):
-    tests = [ASSERTS, LINES, LOOP, UNIT]
-    assert reward([fenced(code)] * 2, tests[:2]) == [0.0] * 2
-    assert reward([fenced(code)] * 2, tests[:2], partial_credit=True) == [0.0] * 2
-    assert set(reward([fenced(code)] * 2, tests[2:])) <= {0.0, None}  # None where the value is an object
+def test_no_trick_is_rewarded_or_excused():
+    programs = [fenced(code) for code in FOOLING.values() for _ in range(2)]
+    tests = [ASSERTS, LINES] * len(FOOLING)
+    assert reward(programs, tests) == [0.0] * len(programs)
+    assert reward(programs, tests, partial_credit=True) == [0.0] * len(programs)
+    assert set(reward(programs, [LOOP, UNIT] * len(FOOLING))) <= {0.0, None}  # None where the value is an object
 
 
 def test_expected_values_are_not_in_any_process_of_the_program():
@@ -113,11 +114,11 @@ def add(a, b):
     while frame:
         found.append(list(frame.f_locals.values()))
         frame = frame.f_back
-    return str('735' + '26189' in str(found))
+    return str(''.join(['735', '26189']) in str(found))
 """
     tests = ["assert add(1, 2) == 73526189", "assert add(1, 2) == 'False'"]
     assert reward([fenced(search)], [tests], partial_credit=True) == [0.5]
-    found = fenced(search.replace("'735' + '26189'", "'find_this'") + "marker = 'find_this'\n")
+    found = fenced(search.replace("''.join(['735', '26189'])", "'find_this'") + "marker = 'find_this'\n")
     assert reward([found], [tests], partial_credit=True) == [0.0]  # it finds what is there
 
 
@@ -138,22 +139,21 @@ def test_the_reason_of_each_failure_is_logged_without_the_expected_value():
     assert told == {"tests": ["test 1 of 2: add gives another value", "no code block", ""]}
 
 
-@pytest.mark.parametrize(
-    ("tests", "why"),
-    [
-        ("no tests", "holds no tests"),
-        ("def test_add():\n    assert add(1, lambda: 1) == 3", "an argument in the tests is no plain data"),
-        ("import no_such_module_\ndef test_add():\n    assert add(1, 2) == 3", "the tests need no_such_module_"),
-        ("def test_nothing():\n    pass", "the tests call nothing"),
-    ],
-)
-def test_tests_that_cannot_be_run_leave_the_row_unscored_with_the_reason(tests, why):
-    completions, columns = [fenced(ADD)] * 2, [tests, ASSERTS]
-    unscored, right = code_reward.reasoned(completions, columns, limits=QUICK)
-    assert isinstance(unscored, Unscored)
-    assert why in unscored.why
+CANNOT_RUN = {
+    "no tests": "holds no tests",
+    "def test_add():\n    assert add(1, lambda: 1) == 3": "an argument in the tests is no plain data",
+    "import no_such_module_\ndef test_add():\n    assert add(1, 2) == 3": "the tests need no_such_module_",
+    "def test_nothing():\n    pass": "the tests call nothing",
+}
+
+
+def test_tests_that_cannot_be_run_leave_the_row_unscored_with_the_reason():
+    completions, columns = [fenced(ADD)] * 5, [*CANNOT_RUN, ASSERTS]
+    *unscored, right = code_reward.reasoned(completions, columns, limits=QUICK)
+    assert all(isinstance(one, Unscored) for one in unscored)
+    assert [why in one.why for one, why in zip(unscored, CANNOT_RUN.values(), strict=True)] == [True] * 4
     assert right == 1.0
-    assert reward(completions, columns) == [None, 1.0]
+    assert reward(completions, columns) == [None] * 4 + [1.0]
 
 
 def test_partial_credit_by_public_and_hidden_tests():

@@ -65,6 +65,7 @@ def test_programs_run_on_the_server_and_the_expected_output_stays_here(serve):
     }
 
 
+@pytest.mark.slow
 def test_calls_are_compared_here():
     runs = Runs()
     sandbox = SandboxFusion(runs.server.url.removesuffix("/v1"))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.code.comparing import Whitespace
-from rewardsmith.rewards.code.formats import Block, Stdin, program_of, read_tests
+from rewardsmith.rewards.code.formats import Block, Stdin, Suite, program_of, read_tests
 from rewardsmith.rewards.code.fresh import Generator, with_fresh_cases
 from rewardsmith.rewards.code.running import Job, Rules, Verdict, verdicts
 from rewardsmith.rewards.verifiers.reasons import with_reasons
@@ -69,51 +69,51 @@ def code_reward(
     Raises:
         SandboxUnavailable: the sandbox has no namespaces here.
     """
-    n = len(completions)
     named = {**columns, "tests": tests, "prompt": None if prompts is None else list(map(text_of, prompts))}
-    rows = [{name: values[k] for name, values in named.items() if isinstance(values, list) and len(values) == n}
-            for k in range(n)]  # fmt: skip
-    scores: list[float | Unscored] = [0.0] * n
-    why, jobs = [""] * n, dict[int, Job]()
-    for k, (row, completion) in enumerate(zip(rows, completions, strict=True)):
-        prompt = row.get("prompt") or ""
-        suite = read_tests(row, prompt)
-        if isinstance(suite, Unscored):
-            scores[k] = suite
-            continue
-        program = program_of(completion_text(completion), suite, prompt, block)
-        if program is None or not program.strip():
-            why[k] = "no code block"
-        else:
-            jobs[k] = Job(program, suite)
-    with nullcontext(sandbox) if sandbox is not None else Sandbox(limits, mode=mode) as opened:
+    named = {name: values for name, values in named.items() if name != "completion_ids" and isinstance(values, list)}
+    suites: dict[str, Suite | Unscored] = {}
+    jobs: dict[tuple[str, str], Job] = {}  # the rows of a group are the same, and often their programs
+    rows, keys = [], []
+    for k, completion in enumerate(completions):
+        rows.append({name: values[k] for name, values in named.items()})
+        content, prompt = repr(rows[k]), rows[k].get("prompt") or ""
+        suite = suites[content] = suites.get(content) or read_tests(rows[k], prompt)
+        keys.append((content, ""))
+        if isinstance(suite, Suite) and (program := program_of(completion_text(completion), suite, prompt, block)):
+            keys[k] = (content, program)
+            jobs[keys[k]] = Job(program, suite)
+    found: dict[tuple[str, str], tuple[float | Unscored, str]] = {}
+    with nullcontext(sandbox) if sandbox is not None or not jobs else Sandbox(limits, mode=mode) as opened:
         if generator is not None:
             made = {"generator": generator, "solution_column": solution_column, "seed": seed, "sandbox": opened}
-            for k in list(jobs):
-                more = with_fresh_cases(jobs[k], rows[k], **made)
+            for key, job in jobs.items():
+                more = with_fresh_cases(job, rows[keys.index(key)], **made)
                 if isinstance(more, Unscored):
-                    scores[k] = more
-                    del jobs[k]
+                    found[key] = more, more.why
                 else:
-                    jobs[k] = more
-        ran = verdicts(list(jobs.values()), opened, Rules(partial_credit, tolerance, whitespace))
-    for (k, job), verdict in zip(jobs.items(), ran, strict=True):
-        if isinstance(verdict, Unscored):
-            scores[k] = verdict
-            continue
-        why[k] = verdict.why
-        scores[k] = _share(job, verdict, public_weight) if partial_credit else float(all(verdict.passed))
+                    jobs[key] = more
+        due = {key: job for key, job in jobs.items() if key not in found}
+        ran = verdicts(list(due.values()), opened, Rules(partial_credit, tolerance, whitespace))
+        found |= {key: _score(due[key], one, partial_credit, public_weight) for key, one in zip(due, ran, strict=True)}
+    unread = {content: one if isinstance(one, Unscored) else 0.0 for content, one in suites.items()}
+    scored = [found.get(key, (unread[key[0]], "no code block")) for key in keys]
     if log_extra is not None:
-        log_extra("tests", why)
-    return scores
+        log_extra("tests", [why for _, why in scored])
+    return [score for score, _ in scored]
 
 
-def _share(job: Job, verdict: Verdict, public_weight: float) -> float | Unscored:
-    """Return the weighted share of tests passed: Σ wₖ passₖ / Σ wₖ."""
+def _score(
+    job: Job, verdict: Verdict | Unscored, partial_credit: bool, public_weight: float
+) -> tuple[float | Unscored, str]:
+    """Return 1.0 or 0.0, or the weighted share of tests passed, Σ wₖ passₖ / Σ wₖ; and why a test failed."""
+    if isinstance(verdict, Unscored):
+        return verdict, verdict.why
+    if not partial_credit:
+        return float(all(verdict.passed)), verdict.why
     cases, n_public = job.suite.cases, job.suite.n_public
     weights = [public_weight] * n_public + [1.0] * (len(cases) - n_public)
     silent = [isinstance(case, Stdin) and not case.expected.strip() for case in cases]
     weights = [0.0 if none else weight for none, weight in zip(silent, weights, strict=True)]
     if not sum(weights) > 0:
-        return Unscored("every test of the row is public, and public_weight is 0")
-    return sum(w for w, passed in zip(weights, verdict.passed, strict=True) if passed) / sum(weights)
+        return Unscored("every test of the row is public, and public_weight is 0"), ""
+    return sum(w for w, passed in zip(weights, verdict.passed, strict=True) if passed) / sum(weights), verdict.why
