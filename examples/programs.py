@@ -77,7 +77,7 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 50, seed: int = 0) -> Panels:
+def run(*, steps: int = 40, seed: int = 0) -> Panels:
     """Train both arms and bring back their curves."""
     world = build(Functions(), seed=seed, steps=200)
     shown = partial(code_reward, block="whole")

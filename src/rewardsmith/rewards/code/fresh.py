@@ -20,32 +20,37 @@ Generator = Callable[[Mapping[str, Any], random.Random], Sequence[Any]]
 
 
 def with_fresh_cases(
-    job: Job, row: Mapping[str, Any], *, generator: Generator, solution_column: str, seed: int, sandbox: Any
-) -> Job | Unscored:
-    """Return a job with more cases: inputs from the generator, and what the row's solution gives for them.
+    jobs: Sequence[Job], row: Mapping[str, Any], *, generator: Generator, solution_column: str, seed: int, sandbox: Any
+) -> list[Job | Unscored]:
+    """Return the jobs of one row with more cases each: inputs from the generator, and what the row's solution gives.
 
     The solution runs in a sandbox of its own. The inputs are fixed by seed, prompt and program.
     """
-    inputs = generator(row, random.Random(f"{seed} {row.get('prompt')} {job.program}"))
-    solution, name = f"{job.suite.preamble}\n{row.get(solution_column) or ''}", job.suite.name
-    cases: list[Case] = []
-    if not name:
-        for text, ran in zip(inputs, sandbox.run([Program(solution, stdin=text) for text in inputs]), strict=True):
-            if isinstance(ran, Unscored):
-                return ran
-            if ran.ended or ran.exit_code != 0:
-                return Unscored(f"the solution in `{solution_column}` fails: {ran.ended or ran.stderr[-200:]}")
-            cases.append(Stdin(text, ran.stdout))
-        return job._replace(suite=replace(job.suite, cases=(*job.suite.cases, *cases)))
-    child = sandbox.start(solution + CALL)
-    try:
-        for args in inputs:
-            said = child.call("rewardsmith_call", [name, *args], {})
-            if isinstance(said, Unscored):
-                return said
-            if said.raised or said.unscored:
-                return Unscored(f"the solution in `{solution_column}` fails: {said.raised or said.unscored}")
-            cases.append(Call(name, tuple(args), {}, partial(equal, expected=said.value), said.value))
-    finally:
+    suite = jobs[0].suite
+    solution = f"{suite.preamble}\n{row.get(solution_column) or ''}"
+    child = sandbox.start(solution + CALL) if suite.name else None
+
+    def expected(given: Any) -> Case | Unscored:
+        if child is None:
+            (ran,) = sandbox.run([Program(solution, stdin=given)])
+            failed = "" if isinstance(ran, Unscored) else ran.ended or ran.stderr[-200:] * (ran.exit_code != 0)
+            case: Any = ran if isinstance(ran, Unscored) else Stdin(given, ran.stdout)
+        else:
+            ran = child.call("rewardsmith_call", [suite.name, *given], {})
+            failed = "" if isinstance(ran, Unscored) else ran.raised or ran.unscored
+            case = ran if isinstance(ran, Unscored) else _call(suite.name, given, ran.value)
+        return Unscored(f"the solution in `{solution_column}` fails: {failed}") if failed else case
+
+    found: list[Job | Unscored] = []
+    for job in jobs:
+        rng = random.Random(f"{seed} {row.get('prompt')} {job.program}")
+        cases = [expected(given) for given in generator(row, rng)]
+        unknown = [case for case in cases if isinstance(case, Unscored)]
+        found.append(unknown[0] if unknown else job._replace(suite=replace(suite, cases=(*suite.cases, *cases))))
+    if child is not None:
         child.close()
-    return job._replace(suite=replace(job.suite, cases=(*job.suite.cases, *cases)))
+    return found
+
+
+def _call(name: str, args: Sequence[Any], value: Any) -> Call:
+    return Call(name, tuple(args), {}, partial(equal, expected=value), value)

@@ -86,12 +86,12 @@ def code_reward(
     with nullcontext(sandbox) if sandbox is not None or not jobs else Sandbox(limits, mode=mode) as opened:
         if generator is not None:
             made = {"generator": generator, "solution_column": solution_column, "seed": seed, "sandbox": opened}
-            for key, job in jobs.items():
-                more = with_fresh_cases(job, rows[keys.index(key)], **made)
-                if isinstance(more, Unscored):
-                    found[key] = more, more.why
-                else:
-                    jobs[key] = more
+            for content in suites:
+                own = [key for key in jobs if key[0] == content]
+                row = next(row for row, key in zip(rows, keys, strict=True) if key[0] == content)
+                more = with_fresh_cases([jobs[key] for key in own], row, **made) if own else []
+                jobs |= {key: job for key, job in zip(own, more, strict=True) if isinstance(job, Job)}
+                found |= {key: (why, why.why) for key, why in zip(own, more, strict=True) if isinstance(why, Unscored)}
         due = {key: job for key, job in jobs.items() if key not in found}
         ran = verdicts(list(due.values()), opened, Rules(partial_credit, tolerance, whitespace))
         found |= {key: _score(due[key], one, partial_credit, public_weight) for key, one in zip(due, ran, strict=True)}
