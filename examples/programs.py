@@ -59,7 +59,8 @@ class Functions:
     def _asked(self, a: int, b: int, which: str) -> tuple[str, int, str]:
         """Return prompt, value and solution."""
         value = {"add": a + b, "twice": a + a, "times": a * b, "square": a * a, "last": b}[which]
-        return f"{BEGIN}{which}{SHOWN}{a}, {b}) == {value}{BODY}", value, f"def f(a, b):\n    return {OPERATIONS[which][0]}"
+        solution = f"def f(a, b):\n    return {OPERATIONS[which][0]}"
+        return f"{BEGIN}{which}{SHOWN}{a}, {b}) == {value}{BODY}", value, solution
 
 
 def fresh_inputs(row: Mapping[str, Any], rng: random.Random) -> list[tuple[int, int]]:

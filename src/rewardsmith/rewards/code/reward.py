@@ -95,8 +95,8 @@ def code_reward(
         due = {key: job for key, job in jobs.items() if key not in found}
         ran = verdicts(list(due.values()), opened, Rules(partial_credit, tolerance, whitespace))
         found |= {key: _score(due[key], one, partial_credit, public_weight) for key, one in zip(due, ran, strict=True)}
-    unread = {content: one if isinstance(one, Unscored) else 0.0 for content, one in suites.items()}
-    scored = [found.get(key, (unread[key[0]], "no code block")) for key in keys]
+    lacking = {c: (one, one.why) if isinstance(one, Unscored) else (0.0, "no code block") for c, one in suites.items()}
+    scored = [found.get(key) or lacking[key[0]] for key in keys]
     if log_extra is not None:
         log_extra("tests", [why for _, why in scored])
     return [score for score, _ in scored]
