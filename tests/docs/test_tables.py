@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from rewardsmith.auditing.finding import SEVERITIES
-from rewardsmith.auditing.subjects import answers, pairs, sources, steps
+from rewardsmith.auditing.subjects import answers, code, pairs, sources, steps
 from rewardsmith.auditing.trials import LEAST_SHARE, severity_of
 from rewardsmith.cli import app
 from rewardsmith.measures import wilson_interval
@@ -39,6 +39,7 @@ def test_a_guide_names_every_option_of_its_command(command, page):
     ("probes", "page"),
     [
         (answers.PROBES, "audit.md"),
+        (code.PROBES, "code.md"),
         (steps.PROBES, "audit.md"),
         (sources.PROBES, "audit.md"),
         (pairs.EDIT_PROBES, "reward_models.md"),

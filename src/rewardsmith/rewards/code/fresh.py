@@ -46,7 +46,8 @@ def with_fresh_cases(
         rng = random.Random(f"{seed} {row.get('prompt')} {job.program}")
         cases = [expected(given) for given in generator(row, rng)]
         unknown = [case for case in cases if isinstance(case, Unscored)]
-        found.append(unknown[0] if unknown else job._replace(suite=replace(suite, cases=(*suite.cases, *cases))))
+        known = [case for case in cases if not isinstance(case, Unscored)]
+        found.append(unknown[0] if unknown else job._replace(suite=replace(suite, cases=(*suite.cases, *known))))
     if child is not None:
         child.close()
     return found

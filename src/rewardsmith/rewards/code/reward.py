@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 from rewardsmith.data import completion_text, text_of
@@ -85,11 +86,11 @@ def code_reward(
     found: dict[tuple[str, str], tuple[float | Unscored, str]] = {}
     with nullcontext(sandbox) if sandbox is not None or not jobs else Sandbox(limits, mode=mode) as opened:
         if generator is not None:
-            made = {"generator": generator, "solution_column": solution_column, "seed": seed, "sandbox": opened}
+            added = partial(with_fresh_cases, generator=generator, solution_column=solution_column, seed=seed)
             for content in suites:
                 own = [key for key in jobs if key[0] == content]
                 row = next(row for row, key in zip(rows, keys, strict=True) if key[0] == content)
-                more = with_fresh_cases([jobs[key] for key in own], row, **made) if own else []
+                more = added([jobs[key] for key in own], row, sandbox=opened) if own else []
                 jobs |= {key: job for key, job in zip(own, more, strict=True) if isinstance(job, Job)}
                 found |= {key: (why, why.why) for key, why in zip(own, more, strict=True) if isinstance(why, Unscored)}
         due = {key: job for key, job in jobs.items() if key not in found}

@@ -88,9 +88,9 @@ def _called(job: Job, known: _Failed, sandbox: Any, rules: Rules) -> _Failed:
                     break
         finally:
             child.close()
-    for k, case in enumerate(job.suite.cases):
-        if isinstance(case, Script) and (rules.every or not any(known.values())):
-            known[k] = _relayed(job.program, case, sandbox)
+    for k, script in enumerate(job.suite.cases):
+        if isinstance(script, Script) and (rules.every or not any(known.values())):
+            known[k] = _relayed(job.program, script, sandbox)
     return known
 
 
