@@ -128,6 +128,18 @@ def rows_within(budget: float, *, calls_per_row: float, least: int, most: float 
     return max(least, int(min(most, budget / calls_per_row)))
 
 
+def in_turn(rows: Sequence[Sequence[T]], most: int | None) -> list[T]:
+    """Return all entries of all rows in order, or the first `most` if each row gives one in turn.
+
+    >>> in_turn(["ab", "cd"], None), in_turn(["ab", "cd"], 3)
+    (['a', 'b', 'c', 'd'], ['a', 'd', 'b'])
+    """
+    if most is None:
+        return [entry for own in rows for entry in own]
+    rounds = range(max(map(len, rows), default=0))
+    return [own[(place + k) % len(own)] for k in rounds for place, own in enumerate(rows) if k < len(own)][:most]
+
+
 class Rounds:
     """Score what several probes ask for, round by round, and record every row that got no reward.
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from rewardsmith.auditing.asking import Ask, Building
 from rewardsmith.auditing.known_right import given_formats, learned_answers, rows_with_field
@@ -19,7 +19,6 @@ from rewardsmith.equivalence.keys import committed, equivalent, key_kind
 from rewardsmith.equivalence.wrong import wrong_answers
 from rewardsmith.scoring.work import Scored
 
-T = TypeVar("T")
 PROBED = 8  # items on which answer formats are tried
 CONDUCT_ROWS = 16  # rows scored repeatedly
 LEAST_OF_SPREAD = 0.05  # of the spread over formats, which right minus wrong must exceed in a verifier
@@ -318,18 +317,6 @@ def _items(rows: Sequence[Row], *, rng: random.Random, size: int) -> list[Item]:
         wrongs = [wrong for wrong in wrong_answers(key, others, rng=rng) if not item.accepts(wrong)]
         items.append(replace(item, wrongs=tuple(wrongs) or ("none of these",)))
     return items
-
-
-def in_turn(rows: Sequence[Sequence[T]], most: int | None) -> list[T]:
-    """Return all entries of all rows in order, or the first `most` if each row gives one in turn.
-
-    >>> in_turn(["ab", "cd"], None), in_turn(["ab", "cd"], 3)
-    (['a', 'b', 'c', 'd'], ['a', 'd', 'b'])
-    """
-    if most is None:
-        return [entry for own in rows for entry in own]
-    rounds = range(max(map(len, rows), default=0))
-    return [own[(place + k) % len(own)] for k in rounds for place, own in enumerate(rows) if k < len(own)][:most]
 
 
 class _Means(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.baseline import Baseline, Item, in_turn
+from rewardsmith.auditing.asking import Ask, Asking, Outcome, in_turn
+from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.trials import (

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
-from rewardsmith.auditing.baseline import Baseline, Item, in_turn
+from rewardsmith.auditing.asking import Ask, Asking, Outcome, in_turn
+from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.finding import Severity, finding_of
 from rewardsmith.auditing.probes.keys import unaskable
 from rewardsmith.auditing.remedies import verifier_for
