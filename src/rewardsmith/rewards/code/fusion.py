@@ -20,6 +20,9 @@ from rewardsmith.scoring.calling import Unscored
 if TYPE_CHECKING:
     import httpx
 
+SPARE = 30.0
+"""Seconds that the server has beyond a program's own limit."""
+
 
 @dataclass(frozen=True)
 class SandboxFusion:
@@ -66,7 +69,7 @@ class SandboxFusion:
         import httpx
 
         slots = asyncio.Semaphore(self.concurrency)
-        async with httpx.AsyncClient(timeout=self.run_timeout + 30) as client:
+        async with httpx.AsyncClient(timeout=self.run_timeout + SPARE) as client:
             return await asyncio.gather(*(self._one(client, slots, program) for program in programs))
 
     async def _one(self, client: httpx.AsyncClient, slots: asyncio.Semaphore, program: Program) -> Ran | Unscored:
@@ -85,14 +88,15 @@ class SandboxFusion:
         async with slots:
             for attempt in range(self.attempts):
                 try:
-                    answer = await post(client, f"{self.url.rstrip('/')}/run_code", body, "")
+                    async with asyncio.timeout(self.run_timeout + SPARE):
+                        answer = await post(client, f"{self.url.rstrip('/')}/run_code", body, "")
                     if answer.status == 200:
                         return _ran(answer.text)
                     failed: Exception = JudgeError(f"answered with status {answer.status}: {excerpt(answer.text)}")
                     if answer.status < 500 and answer.status != 429:
                         break
-                except PassingError as error:
-                    failed = error
+                except (PassingError, TimeoutError) as error:
+                    failed = error if str(error) else JudgeError("did not answer in time.")
                 except JudgeError as error:
                     failed = error
                     break
