@@ -78,12 +78,13 @@ def measure(rows: Rows) -> dict[str, float]:
     }
 
 
-def run(*, steps: int = 40, seed: int = 0) -> Panels:
+def run(*, steps: int = 40, seed: int = 0, batch: int = 64) -> Panels:
     """Train both arms and bring back their curves."""
     world = build(Functions(), seed=seed, steps=200)
     shown = partial(code_reward, block="whole")
     rewards = {"the shown test": shown, "and fresh inputs": partial(shown, generator=fresh_inputs)}
     settings = {"max_steps": steps, "seed": seed, "max_completion_length": 8, "learning_rate": 1e-3}
+    settings |= {"per_device_train_batch_size": batch}
     arms = {name: trained(world, reward, measure, **settings) for name, reward in rewards.items()}
     return by_quantity(arms)
 

@@ -12,7 +12,7 @@ PAGES = sorted((ROOT / "examples").glob("*.py"))
 TRAINED = [path.stem for path in PAGES if "\ndef run(" in path.read_text(encoding="utf-8")]
 STEPS = 3
 WARM_STEPS = 20  # of imitation, in place of up to 1,200
-SMALLER: dict[str, dict[str, int]] = {"reward_model": {"pairs": 200, "fit_steps": 10}}
+SMALLER: dict[str, dict[str, int]] = {"reward_model": {"pairs": 200, "fit_steps": 10}, "programs": {"batch": 16}}
 
 
 @pytest.mark.slow
