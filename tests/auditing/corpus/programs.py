@@ -15,7 +15,7 @@ from rewardsmith.rewards import code_reward
 
 from .case import SOUND, Case, flawed, sound
 
-_ROWS = 4  # of which each takes some 60 programs
+_ROWS = 3  # of which each takes some 60 programs
 _FORKS = """
 import io, json, os, sys, tempfile, types
 for line in sys.stdin:
