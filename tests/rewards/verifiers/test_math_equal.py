@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tests.installed import part_of
 
 from rewardsmith.rewards import math_equal
-from rewardsmith.rewards.verifiers import mathematics
 
 math_verify = part_of("math-verify", "math_verify")
 
@@ -178,15 +177,13 @@ def test_a_key_that_cannot_be_read_leaves_the_row_unscored(key):
     assert math_equal(["12"], [key]) == [None]
 
 
-def test_without_math_verify_the_error_says_what_to_install(monkeypatch):
+def test_math_equal_needs_no_other_package(monkeypatch):
     real = builtins.__import__
 
     def blocked(name, *args, **kwargs):
-        if name.startswith(("math_verify", "latex2sympy2_extended")):
+        if name.startswith(("math_verify", "latex2sympy2_extended", "sympy")):
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
-    mathematics._engine.cache_clear()
     monkeypatch.setattr(builtins, "__import__", blocked)
-    with pytest.raises(ImportError, match=r'pip install "\.\[math\]"'):
-        math_equal(["1"], ["1"])
+    assert math_equal([r"\sin^2 7+\cos^2 7", "2"], [r"\frac{2\pi}{2\pi}", r"\sqrt{5}"]) == [1.0, 0.0]

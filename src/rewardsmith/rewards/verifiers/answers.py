@@ -102,7 +102,7 @@ def exact_number(
         raise ValueError(f"exact_number: tolerance is {tolerance}. Pass a finite number ≥ 0.")
 
     def quantity(text: str) -> Quantity | None:
-        committed = final_answer(text)
+        committed = final_answer(text, sentences=True)
         return None if committed is None else read_quantity(committed)
 
     def score(text: str, answer: str) -> float | Unscored:

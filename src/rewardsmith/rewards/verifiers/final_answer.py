@@ -7,11 +7,14 @@ import re
 from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.rewards.verifiers.numerals import read_quantity, same_quantity
+from rewardsmith.rewards.verifiers.spelling import closing
 
 HIDDEN = "\ufffc"
 """Replaces hidden text, so that the text before and after it stays separate."""
 MAX_WHOLE = 500
 """A longer completion is not "only the answer"."""
+MAX_SHOWN = 200_000
+"""A longer text after the thinking holds no answer."""
 
 _HIDDEN = re.compile(
     r"<!--.*?(?:-->|\Z)|~~.*?(?:~~|\Z)|\\iffalse.*?(?:\\fi(?![a-z])|\Z)|\\begin\{comment\}.*?(?:\\end\{comment\}|\Z)"
@@ -25,28 +28,60 @@ _INVISIBLE_INK = re.compile(
     r"\\(?:text|page)?color\s*(?:\[[^\]]{0,20}\])?\s*\{?\s*(?:white|transparent|#?f{3,6})\b", re.I
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])[ \t]{0,4}")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t]{0,3}####(?!#)[ \t]*([^\n]*)$", re.MULTILINE)
-_WORDS = (
-    r"(?:(?:so|thus|therefore|hence)[, ] ?)?(?:(?:the|my|our) )?(?:(?:final|correct|best|right) )?"
-    r"answer ?(?:\*\*|__)?(?: is\b ?:?|[:=])(?:(?:\*\*|__)(?=[ \t\n]|$))?[ \t]{0,4}"
+_BARE_BOX = re.compile(r"[ \t]{0,4}(-?\$?[0-9](?:[0-9.,/]{0,40}[0-9])?|[A-Za-z](?![A-Za-z]))")
+_IN_LATIN = (
+    r"(?:(?:so|thus|therefore|hence|por lo tanto|entonces|así que|donc|ainsi|also|somit|daher|portanto|logo|assim"
+    r"|итак|таким образом)[, ] ?)?"
+    r"(?:(?:(?:the|my|our) )?(?:(?:final|correct|best|right) )?answer ?(?:\*\*|__)?(?: is\b ?:?|[:=])"
+    r"|(?:la )?respuesta(?: final| correcta)?(?:\*\*)?(?: es\b ?:?| ?[:=])"
+    r"|(?:la )?réponse(?: finale| correcte)?(?:\*\*)?(?: est\b ?:?|[ \u00a0]?[:=])"
+    r"|(?:die )?(?:endgültige |richtige )?antwort(?:\*\*)?(?: (?:ist|lautet)\b ?:?| ?[:=])"
+    r"|(?:a )?resposta(?: final| correta)?(?:\*\*)?(?: é\b ?:?| ?[:=])"
+    r"|(?:правильный |окончательный )?ответ(?:\*\*)?(?: ?[:=—–]))"
 )
-_PHRASE = re.compile(rf"(?:^[ \t*_#>-]{{0,8}}|(?<=[.!?] )(?:\*\*)?){_WORDS}", re.IGNORECASE | re.MULTILINE)
+_IN_CHINESE = (
+    r"(?:所以|因此|故|于是|综上所述|综上)?[，, ]?(?:最终|最后|正确)?的?答案\*{0,2}"
+    r"(?:(?:是|为|為|就是)\*{0,2}[ ：:]?|[ ]?[：:])"
+    r"|(?:したがって|よって|ゆえに)?[、，, ]?(?:最終的な|最終|正しい)?の?(?:答え|解答|答)(?:は、?|[ ]?[：:])"
+)
+_WORDS = rf"(?:{_IN_LATIN}|{_IN_CHINESE})(?:(?:\*\*|__)(?=[ \t\n]|$))?[ \t]{{0,4}}"
+_PHRASE = re.compile(
+    rf"(?:^[ \t*_#>-]{{0,8}}|(?<=[.!?] )(?:\*\*)?){_WORDS}|(?<=[。！？；，])(?:{_IN_CHINESE})[ \t]{{0,4}}",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LEADING_PHRASE = re.compile(rf"[*_ ]{{0,4}}{_WORDS}", re.IGNORECASE)
+_VERB = r"(?:is|are|equals|gives|yields|gets?|has|have|obtain|find|makes?|costs?|leaves|becomes|totals|=)"
+_SENTENCE = re.compile(
+    rf"[*_>\s-]{{0,8}}(?P<subject>[A-Za-z][^\n]{{0,240}}?[\s,)$])??(?P<verb>{_VERB})\s{{1,4}}"
+    r"(?:exactly |equal to |a total of )?(?P<value>\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,80}\$|\\\([^\n]{1,80}\\\)"
+    r"|[-+−$€£]{0,2}[0-9.\\][^\n*]{0,60}?)[.!]?\**[.!]?\s*",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"\b(?:not|never|no|if|unless|or|either|neither|maybe|perhaps|possibly|probably|might|may|could|would|should|cannot"
+    r"|doubt|guess|think|believe|assume|suppose|suspect|approximately|about|around|roughly|nearly|almost|between|instead"
+    r"|(?:at|more|less|greater|fewer|other|rather) (?:least|most|than)|wrong|incorrect|mistake|actually|wait|but"
+    r"|however|likely|unsure|false|say|says|said|claims?|let|try|check|step|first|next|second|remains)\b|n't|[?]",
+    re.IGNORECASE,
+)
+_STATED = re.compile(rf"(?<![A-Za-z]){_VERB}\s{{1,4}}[*$\\(]{{0,3}}[-−]?[0-9]", re.IGNORECASE)
 _FONT = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|mathrm|mathbf|mbox|displaystyle)[ \t]{0,4}(?=\{)")
 _FENCES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"))
 _BEFORE_BOX = re.compile(r"[$*\s]*(?:[A-Za-z]\w{0,3} ?= ?)?[$*\s]*(?:\\\(|\\\[)?\s*\\(?:boxed|fbox)(?![a-zA-Z])")
 
 
-def final_answer(text: str) -> str | None:
+def final_answer(text: str, *, sentences: bool = False) -> str | None:  # noqa: PLR0911
     """Return the one answer that `text` commits to, unwrapped, or None where it commits to none.
 
     Only the text after the thinking counts (`thinking.after_thinking`), without what a reader cannot see (comments,
     struck or white text) and without tokens that end the turn, such as `<|im_end|>`. A commitment is the content of
     `\\boxed{…}`, of `<answer>…</answer>`, of a line `#### …`, or the rest of the last line after "the (final) answer
-    is" or "answer:". Without any of these, a completion of one line is itself the answer. Other values in the text do
-    not count.
+    is" or "answer:". Cues in Chinese, Japanese, Spanish, French, German, Portuguese and Russian count like the English
+    ones. Without any of these, and if `sentences`, the number or formula at the end of a plain last sentence such as
+    "So we get 42." counts; a sentence that doubts, denies or states another number is none. Last, a completion of one
+    line is itself the answer. Other values in the text do not count.
 
     Two different commitments are no answer, whichever comes last: a reader could not know which is meant, and a policy
     would learn to list its guesses. The same answer twice is fine. The content is not interpreted here: "12 or 13" is
@@ -60,9 +95,14 @@ def final_answer(text: str) -> str | None:
         return None
     slots, position = [], 0
     while match := _BOX.search(shown, position):
-        end = _closing(shown, match.end())
-        if end is None:  # it is malformed, as a tag may be
-            return None
+        end = closing(shown, match.end())
+        if end is None:
+            bare = _BARE_BOX.match(shown, match.end())
+            if bare is None:  # it is malformed, as a tag may be
+                return None
+            slots.append(bare[1])
+            position = bare.end()
+            continue
         slots.append(shown[match.end() + 1 : end])
         position = end
     opened = None
@@ -77,6 +117,9 @@ def final_answer(text: str) -> str | None:
     slots += _lines(shown)
     if not slots:
         whole = shown.strip()
+        stated = _stated(whole) if sentences else None
+        if stated is not None:
+            return stated
         return unwrap(whole) or None if len(whole) <= MAX_WHOLE and "\n" not in whole else None
     answers = [unwrap(slot) for slot in slots]
     return answers[-1] if all(_same(answers[0], other) for other in answers) and answers[-1] else None
@@ -88,12 +131,12 @@ def section(text: str) -> str | None:
     None where the thinking never ends or white text is used.
     """
     shown = after_thinking(without_end_tokens(text))
-    if shown is None:
+    if shown is None or len(shown) > MAX_SHOWN:
         return None
     shown = _HIDDEN.sub(HIDDEN, shown)
     parts, position = [], 0
     while match := _STRUCK.search(shown, position):
-        end = _closing(shown, match.end() - 1)
+        end = closing(shown, match.end() - 1)
         parts += [shown[position : match.start()], HIDDEN]
         position = len(shown) if end is None else end + 1
     shown = "".join([*parts, shown[position:]])
@@ -118,14 +161,32 @@ def _unwrap_once(slot: str) -> str:
         if slot.startswith(left) and slot.endswith(right) and inner and left not in inner and right not in inner:
             return inner
     font = _FONT.match(slot)
-    if font and _closing(slot, font.end()) == len(slot) - 1:
+    if font and closing(slot, font.end()) == len(slot) - 1:
         return slot[font.end() + 1 : -1]
     tags = list(_TAG.finditer(slot))
     if len(tags) == 2 and tags[0].start() == 0 and tags[1].end() == len(slot):
         return slot[tags[0].end() : tags[1].start()]
     if slot.endswith("**") and slot.count("**") == 1:  # the end of a bold line, without its phrase
         return slot[:-2]
-    return slot[:-1] if slot.endswith(".") and not slot.endswith("..") else slot
+    slot = slot.removesuffix("。").removesuffix("です").removesuffix("，")
+    return slot[:-1] if slot.endswith((".", ",")) and not slot.endswith("..") else slot
+
+
+def _stated(shown: str) -> str | None:
+    """Return the value that the last sentence states as the result, or None."""
+    line = shown.rpartition("\n")[2].strip()
+    if len(line) > MAX_WHOLE:
+        return None
+    sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z*$\\])", line)[-1]
+    match = _SENTENCE.fullmatch(sentence)
+    if match is None or _HEDGE.search(sentence) or len(_STATED.findall(sentence)) > 1:
+        return None
+    value = unwrap(match["value"])
+    plain = match["value"][0] not in "*$\\" or match["value"].startswith("**")
+    if not value or (plain and read_quantity(value) is None):
+        return None
+    variable = re.search(r"(?:^|[\s$])([A-Za-z])\s?$", match["subject"] or "")
+    return f"{variable[1]} = {value}" if match["verb"] == "=" and variable else value
 
 
 def _same(one: str, other: str) -> bool:
@@ -162,15 +223,3 @@ def _looks_like_a_value(clause: str, *, words: bool) -> bool:
     if not tokens or len(tokens) > 3:
         return False
     return tokens[0][0] in "0123456789+-−.$\\(" or (len(tokens) == 1 and (words or len(tokens[0]) == 1))
-
-
-def _closing(text: str, start: int) -> int | None:
-    """Return the index of the brace that closes the one at `start`; None if there is none or it stays open."""
-    if start >= len(text) or text[start] != "{":
-        return None
-    depth = 0
-    for token in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(token[0], 0)
-        if depth == 0:
-            return token.start()
-    return None

@@ -1,118 +1,158 @@
-"""The outer structure of a formula: relations, lists, sets, tuples, intervals and unions of plain values."""
+"""Parse an answer: a value, relations, lists, sets, tuples, intervals, matrices or words."""
 
 from __future__ import annotations
 
-import re
-from typing import Literal, NamedTuple
+from functools import lru_cache
 
-from rewardsmith.rewards.verifiers.numerals import read_quantity, simplified
+from rewardsmith.rewards.verifiers.expressions import CLOSERS, RELATIONS, SEPARATORS, Expressions, is_word
+from rewardsmith.rewards.verifiers.nodes import Node, number
+from rewardsmith.rewards.verifiers.spelling import Token, UnreadableError, tokens
 
-MAX_PARTS = 30
-Kind = Literal["chain", "union", "list", "set", "bracket"]
-
-
-class Value(NamedTuple):
-    """One value, still as text."""
-
-    text: str
+MAX_TOKENS = 600
+MAX_PARTS = 40
 
 
-class Compound(NamedTuple):
-    """Several parts. marks: the relations of a chain, or the two brackets; otherwise empty."""
+@lru_cache(maxsize=4096)
+def read_formula(text: str, *, attached: bool = False) -> Node:
+    """Parse `text`; raise `UnreadableError` where it is no formula and no words.
 
-    kind: Kind
-    parts: tuple[Value | Compound, ...]
-    marks: tuple[str, ...] = ()
+    attached: also read one letter right after a numeral as a unit: `3m` is then 3 meters, not 3·m.
 
-
-Formula = Value | Compound
-
-_SPELLINGS = {
-    r"\leqslant": "≤", r"\geqslant": "≥", r"\leq": "≤", r"\geq": "≥", r"\le": "≤", r"\ge": "≥", "<=": "≤", ">=": "≥",
-    r"\neq": "≠", r"\ne": "≠", "!=": "≠", r"\lt": "<", r"\gt": ">", r"\in": "∈", r"\cup": "∪", "±": r"\pm",
-    r"\lbrace": r"\{", r"\rbrace": r"\}",
-}  # fmt: skip
-_SPELLING = re.compile("|".join(re.escape(s) + ("(?![a-zA-Z])" if s[-1].isalpha() else "") for s in _SPELLINGS))
-_TOKEN = re.compile(r"\\[{}]|\\[a-zA-Z]+|\\.|(?<=[ }\])0-9])and(?=[ \\\[({0-9])|.", re.DOTALL)
-_MIRROR = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
-
-
-def read_formula(text: str) -> Formula | None:
-    """Parse the structure of `text`; None where a part is empty or brackets do not close.
-
-    A chain is turned to rise: `2 > x` is `x < 2`. `a \\pm b` lists both values; `[1, 2)` keeps its brackets; `(a)` is
-    a.
-
-    >>> read_formula(r"\\{1, 2\\}")
-    Compound(kind='set', parts=(Value(text='1'), Value(text='2')), marks=())
+    >>> read_formula("x < 2").op, read_formula(r"\\{1, 2\\}").op, read_formula("(1, 2]").marks
+    ('chain', 'set', ('(', ']'))
     """
-    text = _SPELLING.sub(lambda match: _SPELLINGS[match[0]], simplified(text))
-    return _read(text.replace(r"\{ ", r"\{"), depth=0)
+    read = tokens(text)
+    if not 2 < len(read) <= MAX_TOKENS:
+        raise UnreadableError("the text is empty or too long")
+    parser = _Formulas(read, attached)
+    if parser.words.count("/") > MAX_PARTS:
+        raise UnreadableError("too many quotients")
+    node = parser.answer()
+    if parser.word:
+        raise UnreadableError(f"{parser.word!r} is left over")
+    return node
 
 
-def _read(text: str, depth: int) -> Formula | None:
-    text = text.strip()
-    if not text or depth > 4:
-        return None
-    if read_quantity(text) is not None and "=" not in text:
-        return Value(text)
-    for seps, kind in (((",", ";", "and"), "list"), (("=", "<", ">", "≤", "≥", "≠", "∈"), "chain"), (("∪",), "union")):
-        split = _split(text, seps)
-        if split is None or len(split[0]) > MAX_PARTS:
-            return None
-        if len(split[0]) > 1:
-            return _compound(kind, split[0], split[1] if kind == "chain" else [], depth)  # type: ignore[arg-type]
-    return _bracketed(text, depth) or _both_signs(text, depth)
+class _Formulas(Expressions):
+    def answer(self) -> Node:
+        """Read one value, or a list of values in any order."""
+        parts, joined = [self.item()], []
+        while self.word in SEPARATORS:
+            while self.take(*SEPARATORS):
+                joined.append(self.words[self.at - 1])
+            if self.word in CLOSERS:  # a comma at the end
+                break
+            parts.append(self.item())
+            if len(parts) > MAX_PARTS:
+                raise UnreadableError("too many parts")
+        return Node("list", tuple(parts), tuple(joined)) if len(parts) > 1 else parts[0]
+
+    def item(self) -> Node:
+        end = self.at
+        while self.tokens[end].kind in ("letters", "text") and self.words[end] not in SEPARATORS:
+            end += 1
+        between = self.tokens[self.at : end]
+        if self.words[end] in SEPARATORS | CLOSERS and any(is_word(token) for token in between):
+            self.at = end
+            return Node("text", (), (" ".join(token.text for token in between).lower(),))
+        start = self.at
+        node = self.chain()
+        signs = [word for word in self.words[start : self.at] if word in ("±", "∓")]
+        if signs.count("±") > 1:
+            raise UnreadableError("several ± are ambiguous")
+        return Node("list", (_signed(node, 1), _signed(node, -1))) if signs else node
+
+    def chain(self) -> Node:
+        """Read values with relations between them; rising, so that 2 > x is x < 2."""
+        parts, marks = [self.union()], []
+        while self.word in RELATIONS:
+            marks.append(self.word)
+            self.at += 1
+            parts.append(self.union())
+        if not marks:
+            return parts[0]
+        if self.take("mod"):
+            return Node("congruence", (*parts, self.power()), tuple(marks))
+        if self.word == "(" and self.words[self.at + 1] == "mod":
+            self.at += 2
+            return Node("congruence", (*parts, self.inside(self.sum, ")")), tuple(marks))
+        return _chain(parts, marks)
+
+    def union(self) -> Node:
+        parts, marks = [self.sum()], []
+        while self.word in ("∪", "∖"):
+            marks.append(self.word)
+            self.at += 1
+            parts.append(self.sum())
+        return Node("union", tuple(parts), tuple(marks)) if marks else parts[0]
+
+    def bracket(self, opener: str) -> Node:
+        """Read a group, a tuple or an interval."""
+        bars, self.bars = self.bars, 0
+        inner = self.answer()
+        self.bars = bars
+        closer = self.word
+        self.at += 1
+        if closer not in (")", "]", "⟩") or (opener == "⟨") != (closer == "⟩"):
+            raise UnreadableError(f"{opener!r} is not closed")
+        if inner.op == "list" and set(inner.marks) <= {",", ";"} and inner.marks:
+            round_ = opener == "⟨"
+            return Node("bracket", inner.args, ("(", ")") if round_ else (opener, closer))
+        if inner.op == "matrix" or (opener, closer) == ("(", ")"):
+            return inner
+        return self.fail(opener)
+
+    def set(self, word: str) -> Node:
+        """Read the elements of a set, or the condition on its elements as a relation."""
+        if self.take(r"\}"):
+            return Node("const", (), ("∅",))
+        for after in range(self.at, len(self.words) - 1):
+            if self.words[after] == "|" and self.words[after + 1 :].count("|") % 2 == 0 and r"\}" in self.words[after:]:
+                self.words[after] = ":"
+                self.tokens[after] = Token("sign", ":")
+                break
+        inner = self.inside(self.answer, r"\}")
+        parts = inner.args if inner.op == "list" and inner.marks else (inner,)
+        if inner.op == "chain" and ":" in inner.marks:
+            at = inner.marks.index(":") + 1
+            return _chain(list(inner.args[at:]), list(inner.marks[at:])) if len(inner.marks) > at else self.fail(word)
+        return Node("set", parts)
+
+    def environment(self, word: str) -> Node:
+        """Read a matrix, a determinant, or the lines of a system."""
+        lines: list[tuple[Node, ...]] = []
+        cells: list[Node] = []
+        name = word.partition(":")[2]
+        system = name in ("cases", "gathered")
+        while True:
+            cells.append(self.item() if system else self.sum())
+            if self.take("&"):
+                if system:
+                    raise UnreadableError("a value by cases")
+                continue
+            self.take(",") if system else None
+            lines.append(tuple(cells))
+            cells = []
+            if not self.take(r"\\") or self.word.startswith("end:"):
+                break
+        self.expect(f"end:{name}")
+        if system:
+            return Node("list", sum(lines, ()), (",",))
+        if len({len(line) for line in lines}) != 1:
+            raise UnreadableError("rows of different lengths")
+        matrix = Node("matrix", sum(lines, ()), (len(lines[0]),))
+        return Node("call", (matrix,), ("det",)) if name == "vmatrix" else matrix
 
 
-def _compound(kind: Kind, texts: list[str], marks: list[str], depth: int) -> Formula | None:
-    parts = [_read(part, depth + 1) for part in texts]
-    if any(part is None for part in parts):
-        return None
-    known = [part for part in parts if part is not None]
-    if marks and all(mark in _MIRROR for mark in marks) and marks[0] in (">", "≥"):
-        known, marks = known[::-1], [_MIRROR[mark] for mark in marks[::-1]]
-    return Compound(kind, tuple(known), tuple(marks))
+def _chain(parts: list[Node], marks: list[str]) -> Node:
+    """Return a chain of relations, turned to rise if all of them fall."""
+    if marks[0] in (">", "≥") and not set(marks) - {">", "≥"}:
+        parts, marks = parts[::-1], [{">": "<", "≥": "≤"}[mark] for mark in marks[::-1]]
+    return Node("chain", tuple(parts), tuple(marks))
 
 
-def _bracketed(text: str, depth: int) -> Formula | None:
-    """Parse a set, tuple or interval: one pair of brackets around `text`, with more than one grouped value."""
-    braces = text.startswith(r"\{") and text.endswith(r"\}")
-    if not braces and not (text[0] in "([" and text[-1] in ")]" and len(text) > 2):
-        return None
-    inner = text[2:-2] if braces else text[1:-1]
-    split = _split(inner, (",", ";"))
-    if split is None:
-        return None
-    if braces:
-        return _compound("set", split[0], [], depth)
-    if len(split[0]) == 1:
-        return _read(inner, depth + 1) if (text[0], text[-1]) == ("(", ")") else None
-    return _compound("bracket", split[0], [text[0], text[-1]], depth)
-
-
-def _both_signs(text: str, depth: int) -> Formula | None:
-    signs = len(re.findall(r"\\pm(?![a-zA-Z])", text))
-    if signs == 0:
-        return Value(text) if _split(text, ()) is not None else None
-    if signs > 1:
-        return None
-    spelled = [re.sub(r"\\pm(?![a-zA-Z])", f" {sign} ", text) for sign in "+-"]
-    return _compound("list", spelled, [], depth)
-
-
-def _split(text: str, separators: tuple[str, ...]) -> tuple[list[str], list[str]] | None:
-    """Split `text` at each separator outside all brackets; None where brackets do not close."""
-    parts, marks, start, depth = [], [], 0, 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in ("(", "[", "{", r"\{"):
-            depth += 1
-        elif token[0] in (")", "]", "}", r"\}"):
-            depth -= 1
-            if depth < 0:
-                return None
-        elif depth == 0 and token[0] in separators:
-            parts.append(text[start : token.start()])
-            marks.append(token[0])
-            start = token.end()
-    return ([*parts, text[start:]], marks) if depth == 0 else None
+def _signed(node: Node, sign: int) -> Node:
+    """Return the node with + or - for each ±, and the other for each ∓."""
+    if node.op == "sign":
+        return number(sign if node.marks == ("±",) else -sign)
+    return Node(node.op, tuple(_signed(part, sign) for part in node.args), node.marks)
