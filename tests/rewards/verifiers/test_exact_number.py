@@ -82,7 +82,7 @@ def test_a_fraction_is_read_as_the_fraction_it_is(value):
         ("12", "1200\\%|12^\\circ|12 cm^2|12 cm²|12\\,\\text{m}|12 km/h|12 square meters|$12.00|1.2 × 10^{1}"),
         (
             "12",
-            "１２|١٢|𝟏𝟐|12,|12。|\\boxed 12|$\\boxed12$|5+7=12|x=5+7=12|12th|12\\text{ inches}^2|12^{\\text{th}}|12 USD",
+            "１２|١٢|𝟏𝟐|12,|12。|\\boxed 12|$\\boxed12$|5+7=12|12th|12\\text{ inches}^2|12^{\\text{th}}|12 USD",
         ),
         (
             "1234567",

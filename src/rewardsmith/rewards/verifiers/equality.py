@@ -53,9 +53,11 @@ def _same_text(key: Node, given: Node, rules: Rules) -> bool:
 
 
 def _same_choice(key: Node, given: Node, rules: Rules) -> bool:
-    """Compare option letters; a text after the letter must be a value, and the same where both have one."""
-    if given.op != "choice" or key.marks != given.marks or any(part.op in ("text", "choice") for part in given.args):
+    """Compare option letters; a value may follow, without another capital and equal to the key's if there is one."""
+    if given.op != "choice" or key.marks != given.marks:
         return False
+    if any(part.op in ("text", "choice", "list") or any(map(str.isupper, symbols(part))) for part in given.args):
+        return bool(key.args) and key == given
     return not (key.args and given.args) or equal(key.args[0], given.args[0], rules)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -17,7 +16,7 @@ from rewardsmith.rewards.verifiers.nodes import (
     symbols,
     times,
 )
-from rewardsmith.rewards.verifiers.spelling import Token, UnreadableError
+from rewardsmith.rewards.verifiers.spelling import FUNCTIONS, NAMES, Token, UnreadableError, is_word
 from rewardsmith.rewards.verifiers.units import unit_at, unit_named
 
 MAX_DEPTH = 30
@@ -25,25 +24,10 @@ MAX_DEPTH = 30
 RELATIONS = frozenset("=<>≤≥≠∈≡:")
 SEPARATORS = frozenset((",", ";", "or", "and"))
 CLOSERS = frozenset((")", "]", "}", r"\}", "⟩", "|", "⌋", "⌉", "&", r"\\", "mod", "∪", "∖", ""))
-_FUNCTIONS = re.findall(  # the longer of two names that begin alike is first
-    r"\w+",
-    "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc exp log ln lg gcd lcm min "
-    "max sqrt cbrt abs floor ceil sgn det",
-)
 _CONSTANTS = {"pi": "π", "infinity": "∞", "infty": "∞", "e": "e", "i": "i", r"\pi": "π"}
-_NAMES = re.compile("|".join([*_FUNCTIONS, "pi(?![a-z]{2})", "infinity", "infty"]))
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc"}
 _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _CURRENCY = frozenset("$€£¥₹₽")
-
-
-def is_word(token: Token) -> bool:
-    """Return whether the letters are a word, and no variables, constant or function."""
-    text = token.text
-    if token.kind not in ("letters", "text") or text.startswith("\\") or len(text) < 2 or text in ("or", "and"):
-        return False
-    name = _NAMES.match(text)
-    return not (name and len(text) - name.end() < 2) and not (len(text) < 4 and set(text) <= set("abcxyz"))
 
 
 class Expressions:
@@ -127,7 +111,7 @@ class Expressions:
             or token.text in opens
             or token.text.startswith("begin:")
             or (token.text == "|" and not self.bars)
-            or (token.kind == "sign" and token.text[1:] in _FUNCTIONS)
+            or (token.kind == "sign" and token.text[1:] in FUNCTIONS)
         ) and not (token.text == "(" and self.words[self.at + 1] == "mod")
 
     def mixed(self, node: Node) -> Node:
@@ -256,7 +240,7 @@ class Expressions:
         if word in _CURRENCY:
             amount = self.negated()
             return Node("unit", (amount,), (unit_named(word),)) if amount.op == "num" else self.fail(word)
-        if word[1:] in _FUNCTIONS and word != r"\sqrt":
+        if word[1:] in FUNCTIONS and word != r"\sqrt":
             return self.call(word[1:])
         read: Callable[[str], Node] = getattr(self, _ATOMS.get(word.partition(":")[0], "fail"))
         return read(word)
@@ -305,8 +289,8 @@ class Expressions:
 
     def letters(self, token: Token) -> Node:
         """Read a function with its argument, a constant, or one variable of a run of letters."""
-        name = _NAMES.match(token.text)
-        if name and name[0] in _FUNCTIONS:
+        name = NAMES.match(token.text)
+        if name and name[0] in FUNCTIONS:
             self.rest(token, name[0])
             return self.call(name[0])
         word = name[0] if name else token.text if token.text.startswith("\\") else token.text[0]
@@ -377,8 +361,8 @@ class Expressions:
         return node if exponent is None else Node("^", (node, exponent))
 
     def starts_function(self) -> bool:
-        name = _NAMES.match(self.word.lstrip("\\"))
-        return name is not None and name[0] in _FUNCTIONS
+        name = NAMES.match(self.word.lstrip("\\"))
+        return name is not None and name[0] in FUNCTIONS
 
     def series(self, op: str) -> Node:
         """Read a sum or product over an index, which may be called i."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from rewardsmith.rewards.verifiers.expressions import CLOSERS, RELATIONS, SEPARATORS, Expressions, is_word
+from rewardsmith.rewards.verifiers.expressions import CLOSERS, RELATIONS, SEPARATORS, Expressions
 from rewardsmith.rewards.verifiers.nodes import Node, number
-from rewardsmith.rewards.verifiers.spelling import Token, UnreadableError, tokens
+from rewardsmith.rewards.verifiers.spelling import Token, UnreadableError, is_word, tokens
 
 MAX_TOKENS = 600
 MAX_PARTS = 40

@@ -10,13 +10,12 @@ from typing import Any, Literal, get_args
 
 from rewardsmith.rewards.verifiers.equality import Rules, cells_of, equal
 from rewardsmith.rewards.verifiers.evaluation import TooLargeError, UndefinedError, infinite, values
-from rewardsmith.rewards.verifiers.expressions import is_word
 from rewardsmith.rewards.verifiers.final_answer import final_answer
 from rewardsmith.rewards.verifiers.formulas import read_formula
 from rewardsmith.rewards.verifiers.nodes import Node
 from rewardsmith.rewards.verifiers.numerals import named, numeral
 from rewardsmith.rewards.verifiers.reasons import by_key, no_key, with_reasons
-from rewardsmith.rewards.verifiers.spelling import UnreadableError, tokens
+from rewardsmith.rewards.verifiers.spelling import UnreadableError, is_word, tokens
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion
 
@@ -92,6 +91,8 @@ def _kind(node: Node) -> Kind:
         "list": "list", "set": "set", "matrix": "matrix", "congruence": "congruence", "base": "base", "time": "time",
         "choice": "choice", "text": "text", "union": "interval",
     }  # fmt: skip
+    if node.op == "list" and all(part.op == "chain" and set(part.marks) != {"="} for part in node.args):
+        return "inequality"
     if node.op in plain:
         return plain[node.op]
     if node.op == "bracket":
@@ -114,7 +115,9 @@ def _read(text: str) -> Node:
         return Node("time", (), (Fraction(seconds), half))
     choice = _CHOICE.fullmatch(flat)
     if choice:
-        rest = choice["rest"] or choice["remark"]
+        rest = choice["rest"] or choice["remark"] or ""
+        if rest.startswith(("and ", "or ", ", ", "; ", "/ ")):
+            raise UnreadableError("several options")
         return Node("choice", (_read(rest),) if rest else (), (choice["round"] or choice["bare"],))
     base = _BASE.fullmatch(flat.replace(" ", ""))
     if base and not base[1].isdigit() and 2 <= int(base[2]) <= 36:

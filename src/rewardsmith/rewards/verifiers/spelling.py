@@ -115,6 +115,23 @@ _SPACES = dict.fromkeys(map(ord, "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u20
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"), "-")
 
 
+FUNCTIONS = re.findall(  # the longer of two names that begin alike is first
+    r"\w+",
+    "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc exp log ln lg gcd lcm min "
+    "max sqrt cbrt abs floor ceil sgn det",
+)
+NAMES = re.compile("|".join([*FUNCTIONS, "pi(?![a-z]{2})", "infinity", "infty"]))
+
+
+def is_word(token: Token) -> bool:
+    """Return whether the letters are a word, and no variables, constant or function."""
+    text = token.text
+    if token.kind not in ("letters", "text") or text.startswith("\\") or len(text) < 2 or text in ("or", "and"):
+        return False
+    name = NAMES.match(text)
+    return not (name and len(text) - name.end() < 2) and not (len(text) < 4 and set(text) <= set("abcxyz"))
+
+
 def in_ascii(text: str) -> str:
     """Return `text` with ASCII digits, dashes, spaces and full-width forms; fractions and raised signs as LaTeX.
 
