@@ -142,6 +142,7 @@ WRONG = [
     *["So we get 13.", "So we get 12 or 13.", "We do not get 12.", "So it is about 12.", "If so, we get 12.", "5+7=13"],
     *["The product is **13**.", "So we get 12.\nSo we get 13.", "So we get 13. The sum is 12 or more.", "答案不是12"],
     *["La respuesta no es 12.", "12_8", "12_{13}", "3:12", "12 dozen eggs", r"12\text{th of } 24", "12 km 5 m"],
+    *["x + y = 12", "So x + y = 12.", "f(x) = 12x", "2x = 12", "Thus 5+8 = 12.", "x - 1 = $12$"],
 ]
 
 

@@ -86,6 +86,9 @@ expression: x^2-1
 expression: \frac{a}{b}+\frac{c}{d}
   = \frac{ad+bc}{bd}
   ≠ \frac{a+c}{b+d}
+expression: 2\frac{\sqrt{3}}{5}x
+  = \frac{2\sqrt3 x}{5} ; 0.4\sqrt{3}x
+  ≠ \frac{\sqrt3 x}{5} ; 2\frac35 x
 expression: |x|
   = \sqrt{x^2}
   ≠ x ; -x ; x^2

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from rewardsmith.rewards.verifiers.nodes import (
-    DEGREE,
-    MINUS,
-    Node,
-    is_differential,
-    is_plain,
-    number,
-    radians,
-    symbols,
-    times,
-)
+from rewardsmith.rewards.verifiers.nodes import DEGREE, MINUS, Node, is_d, is_plain, number, radians, symbols, times
 from rewardsmith.rewards.verifiers.spelling import FUNCTIONS, NAMES, Token, UnreadableError, is_word
-from rewardsmith.rewards.verifiers.units import unit_at, unit_named
+from rewardsmith.rewards.verifiers.units import Unit, unit_at, unit_named
 
 MAX_DEPTH = 30
 
@@ -86,9 +76,8 @@ class Expressions:
             elif self.word == "/":
                 self.at += 1
                 below = self.negated()
-                while self.implicit() and not (
-                    is_plain(node) and is_plain(below)
-                ):  # 1/2x is (1/2)x, and a/bc is a/(bc)
+                coefficient = is_plain(node) and is_plain(below)  # 1/2x is (1/2)x, and a/bc is a/(bc)
+                while not coefficient and self.implicit():
                     below = times(below, self.power())
                 node = Node("/", (node, below))
             elif self.tokens[self.at].kind == "number" or (self.word == r"\frac" and is_plain(node)):
@@ -115,14 +104,16 @@ class Expressions:
         ) and not (token.text == "(" and self.words[self.at + 1] == "mod")
 
     def mixed(self, node: Node) -> Node:
-        """Read the fraction of a mixed number, such as the 3/4 of `1 3/4` and `1\\frac{3}{4}`."""
+        """Read the fraction of a mixed number, such as the 3/4 of `1 3/4` and `1\\frac{3}{4}`, or a factor."""
         whole = node.marks[0] if node.op == "num" and self.tokens[self.at - 1].kind == "number" else None
         part = self.power()
         if part.op == "num" and self.word == "/":
             self.at += 1
             part = Node("/", (part, self.power()))
         values = [argument.marks[0] for argument in part.args if argument.op == "num"]
-        if whole is None or part.op != "/" or len(values) < 2 or not values[1] or not 0 <= values[0] / values[1] < 1:
+        if part.op == "/" and len(values) < 2:
+            return times(node, part)
+        if whole is None or part.op != "/" or not values[1] or not 0 <= values[0] / values[1] < 1:
             raise UnreadableError("two numbers side by side")
         if {whole.denominator, values[0].denominator, values[1].denominator} != {1}:
             raise UnreadableError("a mixed number of decimals")
@@ -146,11 +137,8 @@ class Expressions:
         if not (follows in SEPARATORS | CLOSERS | RELATIONS or self.tokens[end].kind == "number"):
             return None
         self.at = end
-        node = (
-            Node("unit", node.args, (node.marks[0].times(unit),))
-            if node.op == "unit"
-            else Node("unit", (node,), (unit,))
-        )
+        inner = node if node.op == "unit" else Node("unit", (node,), (Unit(),))
+        node = Node("unit", inner.args, (inner.marks[0].times(unit),))
         skipped = self.at + (self.word == "and")
         if self.tokens[skipped].kind == "number":  # 5 feet 6 inches, 2 hours and 30 minutes
             self.at = skipped
@@ -205,7 +193,7 @@ class Expressions:
 
     def group(self) -> Node:
         self.expect("{")
-        return self.inside(self.chosen if r"\choose" in self.words else self.sum, "}")
+        return self.inside(self.chosen, "}")
 
     def chosen(self) -> Node:
         node = self.sum()
@@ -262,7 +250,7 @@ class Expressions:
 
     def fraction(self, word: str) -> Node:
         above, below = self.argument(), self.argument()
-        if is_differential(above) and is_differential(below):
+        if is_d(above) and is_d(below):
             raise UnreadableError("a derivative")
         return Node("/", (above, below)) if word == r"\frac" else Node("call", (above, below), ("binom",))
 
@@ -353,11 +341,9 @@ class Expressions:
         arguments = tuple(radians(argument) for argument in arguments)
         if any(argument.op in ("list", "text", "chain", "unit") for argument in arguments):
             raise UnreadableError(f"{name} of something else than a number")
-        node = (
-            Node("root", (*arguments, number(2 if name == "sqrt" else 3)))
-            if name in ("sqrt", "cbrt")
-            else Node("call", (*arguments, *base), (name,))
-        )
+        node = Node("call", (*arguments, *base), (name,))
+        if name in ("sqrt", "cbrt"):
+            node = Node("root", (*arguments, number(2 if name == "sqrt" else 3)))
         return node if exponent is None else Node("^", (node, exponent))
 
     def starts_function(self) -> bool:

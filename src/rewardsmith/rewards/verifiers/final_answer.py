@@ -66,6 +66,7 @@ _HEDGE = re.compile(
     r"|however|likely|unsure|false|say|says|said|claims?|let|try|check|step|first|next|second|remains)\b|n't|[?]",
     re.IGNORECASE,
 )
+_LEFT = re.compile(r"(?:^|(?:so|[a-z]{3,})[,:]?\s)\s*\$?([a-z]|[0-9 +\-−–×*·/().^]*[0-9)])\s*$", re.IGNORECASE)
 _STATED = re.compile(rf"(?<![A-Za-z]){_VERB}\s{{1,4}}[*$\\(]{{0,3}}[-−]?[0-9]", re.IGNORECASE)
 _FONT = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|mathrm|mathbf|mbox|displaystyle)[ \t]{0,4}(?=\{)")
 _FENCES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ("*", "*"))
@@ -185,8 +186,10 @@ def _stated(shown: str) -> str | None:
     plain = match["value"][0] not in "*$\\" or match["value"].startswith("**")
     if not value or (plain and read_quantity(value) is None):
         return None
-    variable = re.search(r"(?:^|[\s$])([A-Za-z])\s?$", match["subject"] or "")
-    return f"{variable[1]} = {value}" if match["verb"] == "=" and variable else value
+    if match["verb"] != "=":
+        return value
+    left = _LEFT.search(match["subject"] or "")  # a variable, or numbers; x + y = 12 sets none
+    return f"{left[1]} = {value}" if left else None
 
 
 def _same(one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ MAX_TOKENS = 600
 MAX_PARTS = 40
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def read_formula(text: str, *, attached: bool = False) -> Node:
     """Parse `text`; raise `UnreadableError` where it is no formula and no words.
 

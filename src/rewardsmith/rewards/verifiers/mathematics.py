@@ -102,7 +102,7 @@ def _kind(node: Node) -> Kind:
     return "expression" if numeral(node.args[0] if node.op == "unit" else node) is None else "number"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _read(text: str) -> Node:
     """Return the answer as a tree; raise `UnreadableError` where it is neither mathematics nor words."""
     flat = _canonical(text)
@@ -179,7 +179,7 @@ def _alike(key: str, given: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _checked(key: str) -> Node:
     """Return the key as a tree; raise where one of its values cannot be evaluated."""
     node = _read(key)

@@ -44,9 +44,9 @@ def radians(node: Node) -> Node:
     return times(node.args[0], DEGREE) if degrees else node
 
 
-def is_differential(node: Node) -> bool:
+def is_d(node: Node) -> bool:
     """Return whether the node is d or begins with it, as in `dy`."""
-    return node.marks == ("d",) or (node.op == "*" and is_differential(node.args[0]))
+    return node.marks == ("d",) or (node.op == "*" and is_d(node.args[0]))
 
 
 def is_plain(node: Node) -> bool:

@@ -72,49 +72,15 @@ _SIGNS = {
     "∕": "/", "⩽": "≤", "⩾": "≥", "∣": ":", "′": "'", "’": "'", "″": "''", "º": "°", "、": ",", "√": r"\√",
     "∑": r"\sum", "∏": r"\prod", "∛": r"\∛", "；": ";", "∨": "or", "∧": "and", "⋯": "…", "`": "'",
 }  # fmt: skip
-_GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-    "Gamma",
-    "Delta",
-    "Theta",
-    "Lambda",
-    "Xi",
-    "Pi",
-    "Sigma",
-    "Upsilon",
-    "Phi",
-    "Psi",
-    "Omega",
-]
+_GREEK = re.findall(
+    r"\w+",
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi "
+    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega",
+)
 _LETTERS = dict(zip("αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", ["\\" + name for name in _GREEK], strict=True))
 _LETTERS |= {"ϕ": r"\phi", "µ": "μ"}
 _SPACES = dict.fromkeys(map(ord, "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u3000"), " ")
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"), "-")
-
-
 FUNCTIONS = re.findall(  # the longer of two names that begin alike is first
     r"\w+",
     "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc exp log ln lg gcd lcm min "
@@ -157,7 +123,7 @@ def _ascii(match: re.Match[str]) -> str:
     return chr(ord(character) - 0xFEE0) if "！" <= character <= "～" else character
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def tokens(text: str) -> tuple[Token, ...]:
     """Return the tokens of `text` and two ends; raise `UnreadableError` where it is too long or nested too deep.
 
