@@ -1,0 +1,227 @@
+"""Graders of mathematical answers side by side: `python -m benchmarks.graders [--python PATH ...]`.
+
+Every grader gets every case of `data/grader_cases.jsonl`, in turns, in a process of its own (`grader_child.py`). It runs under
+the first interpreter that has it: this one, then those of `--python`. An answer that takes longer than the limit is a hang.
+A wrong answer with verdict 1 is a false positive. A right one with any other verdict is a false negative.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.grader_child import GRADERS
+
+HERE = Path(__file__).parent
+OURS, PEER = "rewardsmith math_equal", "math-verify, key in $…$"
+START_LIMIT = 180.0  # seconds; imports
+
+
+class Case(NamedTuple):
+    """One answer. policy: reasonable graders may differ, so that it is graded and not counted."""
+
+    kind: str
+    gold: str
+    completion: str
+    right: bool
+    why: str
+    policy: bool
+
+
+def load(path: Path) -> list[Case]:
+    """Read cases; `pad` of a row is a text and how often it stands for ⟨pad⟩ in the completion."""
+    cases = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        text, times = row.get("pad", ("", 0))
+        completion = row["completion"].replace("⟨pad⟩", text * times)
+        cases.append(Case(row["kind"], row["gold"], completion, row["right"], row["why"], row.get("policy", False)))
+    return cases
+
+
+class Child:
+    """One grader's process, started anew after a hang or a crash."""
+
+    def __init__(self, name: str, pythons: Sequence[str]) -> None:
+        self.name, self.version = name, ""
+        for python in pythons:
+            self.python = python
+            if self._start():
+                return
+
+    def _start(self) -> bool:
+        command = [self.python, str(HERE / "grader_child.py"), self.name]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
+        )
+        self.version = (self._reply(START_LIMIT) or {}).get("version", "")
+        if not self.version:
+            self.close()
+        return bool(self.version)
+
+    def _reply(self, limit: float) -> dict[str, Any] | None:
+        assert self.process.stdout is not None
+        ready = select.select([self.process.stdout], [], [], limit)[0]
+        if not ready:
+            return None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {}
+
+    def ask(self, case: Case, limit: float) -> tuple[str, float]:
+        """Return verdict (1, 0, - for unscored, h for a hang, c for a crash) and seconds."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"gold": case.gold, "completion": case.completion}) + "\n")
+            self.process.stdin.flush()
+            reply = self._reply(limit)
+        except BrokenPipeError:
+            reply = {}
+        if not reply:
+            self.close()
+            self._start()
+            return ("h", limit) if reply is None else ("c", float("nan"))
+        return ("-" if reply["verdict"] is None else str(reply["verdict"])), reply["seconds"]
+
+    def close(self) -> None:
+        """Kill the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+class Result(NamedTuple):
+    """One grader's verdicts, a letter a case, and its seconds."""
+
+    name: str
+    version: str
+    verdicts: str
+    seconds: list[float]
+
+
+def grade(cases: Sequence[Case], names: Iterable[str], pythons: Sequence[str], limit: float) -> list[Result]:
+    """Ask every grader about every case, graders taking turns, so that they meet the same load."""
+    children = [child for name in names if (child := Child(name, pythons)).version]
+    answers: dict[str, list[tuple[str, float]]] = {child.name: [] for child in children}
+    for number, case in enumerate(cases):
+        shift = number % len(children)
+        for child in children[shift:] + children[:shift]:
+            answers[child.name].append(child.ask(case, limit))
+        if number % 200 == 0:
+            print(f"{number} of {len(cases)}", file=sys.stderr, flush=True)
+    for child in children:
+        child.close()
+    return [
+        Result(c.name, c.version, "".join(v for v, _ in answers[c.name]), [s for _, s in answers[c.name]])
+        for c in children
+    ]
+
+
+def counts(cases: Sequence[Case], verdicts: str) -> dict[str, int]:
+    """Count the errors on what is no policy case."""
+    pairs = [(case, verdict) for case, verdict in zip(cases, verdicts, strict=True) if not case.policy]
+    right = [verdict for case, verdict in pairs if case.right]
+    return {
+        "false positives": sum(verdict == "1" for case, verdict in pairs if not case.right),
+        "false negatives": sum(verdict != "1" for verdict in right),
+        "of these unscored": right.count("-"),
+        "hangs": verdicts.count("h"),
+        "crashes": verdicts.count("c"),
+    }
+
+
+def row(cases: Sequence[Case], result: Result) -> dict[str, Any]:
+    """Return one line of the table: errors, and milliseconds at the median and at the 99th percentile."""
+    known = sorted(s for s in result.seconds if s == s)
+    times = {"median ms": statistics.median(known), "p99 ms": known[int(0.99 * (len(known) - 1))]}
+    found = counts(cases, result.verdicts)
+    return {"grader": result.name, "version": result.version, **found, **{k: 1e3 * v for k, v in times.items()}}
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of one shape as a Markdown table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line.values()] for line in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def by_kind(cases: Sequence[Case], results: dict[str, Result]) -> list[dict[str, Any]]:
+    """Return the errors of us and of math-verify for each kind."""
+    table = []
+    for kind in dict.fromkeys(case.kind for case in cases):
+        chosen = [i for i, case in enumerate(cases) if case.kind == kind]
+        line: dict[str, Any] = {"kind": kind, "cases": sum(not cases[i].policy for i in chosen)}
+        for label, name in (("ours", OURS), ("math-verify", PEER)):
+            found = counts([cases[i] for i in chosen], "".join(results[name].verdicts[i] for i in chosen))
+            line |= {f"FP {label}": found["false positives"], f"FN {label}": found["false negatives"]}
+        table.append(line)
+    return table
+
+
+def disagreements(cases: Sequence[Case], ours: str, theirs: str) -> str:
+    """List each case on which we and math-verify differ, by who is right."""
+    sections: dict[str, list[str]] = {"rewardsmith is right": [], "math-verify is right": []}
+    for case, mine, its in zip(cases, ours, theirs, strict=True):
+        if (mine == "1") == (its == "1") or case.policy:
+            continue
+        who = "rewardsmith" if (mine == "1") == case.right else "math-verify"
+        verdict = "right" if case.right else "wrong"
+        answer = short(case.completion)
+        sections[f"{who} is right"].append(f"| {case.kind} | {code(case.gold)} | {code(answer)} | {verdict} | {case.why} |")
+    head = "| kind | key | answer | the answer is | why |\n| --- | --- | --- | --- | --- |\n"
+    return "\n\n".join(f"## {title}: {len(lines)}\n\n{head}" + "\n".join(lines) for title, lines in sections.items())
+
+
+def short(completion: str) -> str:
+    """Return the box of a completion, else the whole, cut at 160 characters."""
+    start, end = completion.find("\\boxed{"), completion.rfind("}")
+    text = completion[start + 7 : end] if completion.count("\\boxed{") == 1 and end > start else completion
+    return text if len(text) <= 160 else f"{text[:120]}… ({len(text)} characters)"
+
+
+def code(text: str) -> str:
+    """Return text as code inside a Markdown table."""
+    return "`` " + text.replace("\n", "⏎").replace("|", "\\|") + " ``"
+
+
+def main() -> None:
+    """Run, print the tables, and write the results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.graders", description="Graders side by side.")
+    parser.add_argument("--python", action="append", default=[], metavar="PATH", help="an interpreter with more graders")
+    parser.add_argument("--cases", type=Path, default=HERE / "data" / "grader_cases.jsonl")
+    parser.add_argument("--grader", action="append", metavar="NAME", help=f"of {', '.join(GRADERS)}; default: all")
+    parser.add_argument("--limit", type=float, default=8.0, help="seconds for one answer")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    options = parser.parse_args()
+    if unknown := set(options.grader or ()) - GRADERS.keys():
+        parser.error(f"no grader is called {sorted(unknown)[0]!r}; choose from {', '.join(GRADERS)}")
+    cases = load(options.cases)
+    results = grade(cases, options.grader or GRADERS, [sys.executable, *options.python], options.limit)
+    rows = [row(cases, result) for result in results]
+    n_right = sum(case.right for case in cases if not case.policy)
+    n_wrong = sum(not case.right for case in cases if not case.policy)
+    print(f"{n_right} right and {n_wrong} wrong answers, {os.cpu_count()} processors\n\n{markdown(rows)}")
+    for name in GRADERS.keys() - {result.name for result in results}:
+        print(f"not installed or not asked: {name}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    verdicts = {result.name: result.verdicts for result in results}
+    (options.out / "graders.json").write_text(
+        json.dumps({"right": n_right, "wrong": n_wrong, "rows": rows, "verdicts": verdicts}, indent=1, ensure_ascii=False)
+    )
+    if {OURS, PEER} <= verdicts.keys():
+        print("\n" + markdown(by_kind(cases, {result.name: result for result in results})))
+        differ = disagreements(cases, verdicts[OURS], verdicts[PEER])
+        (options.out / "disagreements.md").write_text(f"# rewardsmith and math-verify\n\n{differ}\n", encoding="utf-8")
+        asked = Counter(verdicts[OURS])
+        print(f"\nrewardsmith's verdicts: {dict(asked)}")
+
+
+if __name__ == "__main__":
+    main()
