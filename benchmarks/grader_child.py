@@ -181,7 +181,7 @@ def cpu_seconds() -> float:
 
 
 def main() -> None:
-    """Serve one grader until the input ends."""
+    """Load one grader and serve it by a copy of this process, a new one after each that is killed."""
     distribution, load = GRADERS[sys.argv[1]]
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a grader prints is no reply
@@ -201,9 +201,14 @@ def main() -> None:
     for gold, completion in WARM:
         with suppress(Exception):
             grade(gold, completion)
-    reply(version=version(distribution))
-    for line in sys.stdin:
-        reply(**verdict(grade, **json.loads(line)))
+    while True:
+        if not (pid := os.fork()):
+            reply(version=version(distribution), pid=os.getpid())
+            for line in sys.stdin:
+                reply(**verdict(grade, **json.loads(line)))
+            os._exit(0)
+        if os.waitpid(pid, 0)[1] == 0:  # the input ended
+            return
 
 
 if __name__ == "__main__":

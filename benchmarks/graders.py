@@ -13,6 +13,7 @@ import json
 import math
 import os
 import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -52,31 +53,33 @@ def load(path: Path) -> list[Case]:
 
 
 class Child:
-    """One grader's process, started anew after a hang or a crash."""
+    """One grader: a process that has loaded it, and a copy of that process that answers, a new one after a hang."""
 
     def __init__(self, name: str, pythons: Sequence[str]) -> None:
-        self.name, self.version = name, ""
+        self.name, self.version, self.answering = name, "", 0
         for python in pythons:
-            self.python = python
-            if self._start():
+            self.process = subprocess.Popen(
+                [python, str(HERE / "grader_child.py"), name],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
+            )  # fmt: skip
+            if self._ready():
                 return
+            self.process.kill()
+            self.process.communicate()
 
-    def _start(self) -> bool:
-        command = [self.python, str(HERE / "grader_child.py"), self.name]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
-        )
-        self.version = (self._reply(START_LIMIT) or {}).get("version", "")
-        if not self.version:
-            self.close()
+    def _ready(self) -> bool:
+        """Wait for a process that answers; none comes where the grader is not installed."""
+        self.answering = self.process.pid
+        first = self._reply(START_LIMIT) or {}
+        self.version, self.answering = first.get("version", ""), first.get("pid", 0)
         return bool(self.version)
 
     def _reply(self, limit: float) -> dict[str, Any] | None:
-        """Return the reply: empty where the process ended, None where it took longer than the limit."""
+        """Return the next line: empty where the output ended, None where it took longer than the limit."""
         assert self.process.stdout is not None
-        last, begun = time.monotonic() + PATIENCE * limit, cpu_seconds(self.process.pid)
+        last, begun = time.monotonic() + PATIENCE * limit, cpu_seconds(self.answering)
         while not select.select([self.process.stdout], [], [], 0.25)[0]:
-            if cpu_seconds(self.process.pid) - begun > limit or time.monotonic() > last:
+            if cpu_seconds(self.answering) - begun > limit or time.monotonic() > last:
                 return None
         line = self.process.stdout.readline()
         return json.loads(line) if line else {}
@@ -84,21 +87,20 @@ class Child:
     def ask(self, case: Case, limit: float) -> tuple[str, float]:
         """Return verdict (1, 0, - for unscored, h for a hang, c for a crash) and seconds."""
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps({"gold": case.gold, "completion": case.completion}) + "\n")
-            self.process.stdin.flush()
-            reply = self._reply(limit)
-        except BrokenPipeError:
-            reply = {}
-        if not reply:
-            self.close()
-            self._start()
-            return ("h", limit) if reply is None else ("c", float("nan"))
+        self.process.stdin.write(json.dumps({"gold": case.gold, "completion": case.completion}) + "\n")
+        self.process.stdin.flush()
+        reply = self._reply(limit)
+        if reply is None:
+            os.kill(self.answering, signal.SIGKILL)
+            self._ready()
+            return "h", limit
+        if "verdict" not in reply:  # the next process says that it is ready
+            self.answering = reply["pid"]
+            return "c", math.nan
         return ("-" if reply["verdict"] is None else str(reply["verdict"])), reply["seconds"]
 
     def close(self) -> None:
-        """Kill the process."""
-        self.process.kill()
+        """End both processes."""
         self.process.communicate()
 
 
