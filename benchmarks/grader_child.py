@@ -63,8 +63,8 @@ def verl(module: str) -> Any:
         package = types.ModuleType(name)
         package.__path__ = [os.path.join(folder, *name.split(".")[1:])]
         sys.modules[name] = package
-    timers: Any = types.ModuleType("verl.utils.py_functional")
-    timers.timeout_limit = lambda *_, **__: lambda function: function
+    timers = types.ModuleType("verl.utils.py_functional")
+    vars(timers)["timeout_limit"] = lambda *_, **__: lambda function: function
     sys.modules[timers.__name__] = timers
     return importlib.import_module(f"verl.utils.reward_score.{module}")
 
@@ -186,8 +186,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a grader prints is no reply
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.alarm = lambda *_: 0
-    signal.setitimer = lambda *_: (0.0, 0.0)
+    for timer in ("alarm", "setitimer"):
+        setattr(signal, timer, lambda *_: 0)
 
     def reply(**fields: Any) -> None:
         replies.write(json.dumps(fields) + "\n")

@@ -130,7 +130,7 @@ def grade(cases: Sequence[Case], names: Iterable[str], pythons: Sequence[str], l
         shift = number % len(children)
         for child in children[shift:] + children[:shift]:
             answers[child.name].append(child.ask(case, limit))
-        if number % 200 == 0:
+        if number % 100 == 0:
             print(f"{number} of {len(cases)}", file=sys.stderr, flush=True)
     for child in children:
         child.close()

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "speed.md",
+    "benchmarks/results/disagreements.md": "disagreements.md",
 }
 ROOMS = (  # in the order in which a value flows
     "data", "sandbox", "scoring", "rewards", "transforms", "advantages", "objectives", "recipes", "measures",
