@@ -166,7 +166,8 @@ def _read(text: str, found: list[Token], *, upright: bool, depth: int) -> None:
                 at = match.end()
             found.append(_number(match, spaced))
         elif match["letters"] is not None:
-            word = _LETTERS.get(match["letters"], match["letters"])
+            letters: str = match["letters"]
+            word = _LETTERS.get(letters, letters)
             found.append(Token("text" if upright else "letters", word, spaced))
         else:
             word = _sign(match)
