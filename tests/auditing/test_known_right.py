@@ -94,8 +94,8 @@ def test_several_accepted_answers_are_equal_and_none_of_them_is_a_wrong_one():
 def test_a_target_beside_numbers_is_no_answer_and_the_reason_names_the_option():
     baseline = baseline_of(countdown, read_rows(COUNTDOWN))
     assert baseline.blind == (
-        "the ground truth is a dict with target, numbers and no single answer; name the field with "
-        "--answer-column reward_model.ground_truth.target"
+        "the ground truth is a dict with target, numbers and no single answer; give completions known to be right, "
+        "with `gold` 1, or if a field is the answer, name it with --answer-column reward_model.ground_truth.target"
     )
     assert not baseline.verifier
     for probe in ("answer_key", "near_miss", "superset", "empty"):
@@ -107,6 +107,12 @@ def test_a_field_that_is_not_the_answer_accuses_nobody():
     baseline = baseline_of(countdown, rows)
     assert baseline.unread.startswith("the reward reads an answer, but scores right and wrong ones equally")
     assert [outcome_of(probe, countdown, rows).not_run for probe in ("format_shell", "empty")] == [baseline.unread] * 2
+
+
+def test_right_completions_overrule_a_named_field_that_is_not_the_answer():
+    baseline = baseline_of(countdown, read_rows(TRIED, answer_column="reward_model.ground_truth.target"))
+    assert (baseline.verifier, baseline.learned, baseline.unread) == (True, True, "")
+    assert {item.key for item in baseline.items} == {f"({a} + {b}) * {c}" for a, b, c in SUMS}
 
 
 def test_answers_are_learned_from_completions_that_are_known_to_be_right():

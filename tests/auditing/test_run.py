@@ -22,6 +22,7 @@ from small_baselines import ALPHA, exact, integer_rows, unkeyed_rows
 from rewardsmith.auditing import audit, report_schema
 from rewardsmith.data import Row
 from rewardsmith.errors import RowsError
+from rewardsmith.scoring import load_reward
 
 COMMAND = Path(sys.executable).with_name("rewardsmith")
 BUDGET = 1_200  # four to five prompts
@@ -420,6 +421,55 @@ def test_a_reward_that_pays_full_marks_for_anything_is_a_finding_and_one_that_pa
         "answer_key"
     }
     assert audit(pays(0.1), integer_rows(), budget=BUDGET, workers=0).verdict() == "not judged"
+
+
+@pytest.mark.parametrize("result", ["0.0", {"accuracy": 1.0, "format": 0.0}])
+def test_a_result_without_a_number_is_the_reason_and_not_another_format(result):
+    report = audit(lambda prompt, completion, answer: result, integer_rows(), budget=BUDGET, workers=0)
+    said = f"first {f'{type(result).__name__}: {result!r}'!r}. Return a list with one number per row"
+    assert said in report.not_judged
+    assert "`score`" in report.not_judged
+    assert "input format" not in report.not_judged
+
+
+def test_one_score_for_a_batch_is_the_reason():
+    def reward(prompts, completions, answer, **columns):
+        return [1.0]
+
+    report = audit(reward, integer_rows(), budget=BUDGET, workers=0)
+    assert "1 rewards for 16 rows'. Return a list with one number per row" in report.not_judged
+
+
+def test_questions_beyond_the_largest_number_of_calls_say_so():
+    report = audit(exact, integer_rows(), max_calls=30, workers=0)
+    assert "could not be asked (the calls were spent)" in report.not_judged
+    assert {check.note for check in report.checks if check.status == "not run" and check.applies} <= {
+        "the calls were spent", "the budget or the rows are too few"
+    }  # fmt: skip
+
+
+def test_calls_that_hang_are_the_reason_for_all_that_was_not_asked(tmp_path):
+    (tmp_path / "hangs.py").write_text(
+        "import time\ndef reward(prompt, completion, answer):\n    time.sleep(60)\n    return float(completion == answer)"
+    )
+    report = audit(load_reward(f"{tmp_path / 'hangs.py'}:reward"), integer_rows(), timeout=0.2, budget=BUDGET)
+    (finding,) = report.at_least("medium")
+    assert finding.advice.startswith("Limit the time")
+    reason = f"5 of {report.calls} calls gave no result within 0.2 s, and the audit stopped there"
+    assert {check.note for check in report.checks if check.status == "not run"} == {reason}
+
+
+def test_a_crash_is_told_from_text_that_cannot_be_read(tmp_path):
+    (tmp_path / "dies.py").write_text(
+        "import os\ndef reward(prompt, completion, answer):\n"
+        "    return float(completion == answer) if completion.isdigit() else os._exit(3)"
+    )
+    report = audit(load_reward(f"{tmp_path / 'dies.py'}:reward"), integer_rows(4), budget=150)
+    (finding,) = (one for one in report.findings if one.probe == "failures")
+    assert finding.advice.startswith("Find what ends the process")
+    spent = [check.note for check in report.checks if check.note.startswith("the calls were spent")]
+    assert spent
+    assert all("rows of a call that crashes are sent again" in note for note in spent)
 
 
 def test_a_question_with_a_meaning_that_could_not_be_asked_leaves_a_reward_not_judged():

@@ -115,6 +115,7 @@ class Baseline:
     noise: largest difference between two scores of one row, in reward units.
     alpha: the error level per question.
     sizes: of the audit.
+    unscored: whether most of the answers tried in all formats have no score.
     measured: the rows of the first calls, one each, under the nonce "speed"; none if those were ordinary calls.
     """
 
@@ -134,6 +135,7 @@ class Baseline:
     no_key: str = ""
     sizes: Sizes = ALL
     measured: tuple[Row, ...] = ()
+    unscored: bool = False
 
     def gain(self, item: Item, reward: float, *, over: float | None = None) -> float:
         """Return the reward above the item's level (or `over`), in units of the item, less what noise explains."""
@@ -157,6 +159,8 @@ class Baseline:
         """The reason why right answers cannot be judged: the reward reads one, but accepts none of ours; else ""."""
         if self.verifier or not (self.reads_answers and self.keyed and self.items):
             return ""
+        if self.unscored:
+            return "most honest answers got no score, so the format that the reward reads is unknown"
         return (
             f"the reward reads an answer, but scores right and wrong ones equally in all {len(ANSWER_FORMATS)} formats "
             "(another format, another key, or a bug)"
@@ -170,7 +174,7 @@ class Baseline:
         if not self.items:
             return "unknown, as no honest answer could be scored"
         if self.unread:
-            return "reads answers, but accepts none of ours"
+            return f"reads answers, but {'most of ours got no score' if self.unscored else 'accepts none of ours'}"
         if not self.verifier:
             return "format or style reward" if self.formatted > self.noise else "reward that ignores answers"
         return "verifier"
@@ -201,9 +205,15 @@ def build_baseline(
     probed = items[: sizes.probed]
     formats = [*ANSWER_FORMATS, *given_formats(found or rows)] if given is None else list(given[1])
     scores = yield from _tried_in(formats, probed)
+    silent = not any(_means(carried).difference for carried in scores)
+    if given is None and reads_answers and found and silent and (learned := _learned(rows, rng=rng, size=sizes.items)):
+        # The named column is not what the reward accepts. Completions known to be right say what it accepts.
+        items, probed = learned, learned[: sizes.probed]
+        scores = yield from _tried_in(formats, probed)
     if given is None and reads_answers and keyed and not any(_means(carried).difference for carried in scores):
         formats += REPEATED_FORMATS
         scores += yield from _tried_in(REPEATED_FORMATS, probed)
+    unscored = fmean(score.reward is None for carried in scores for score in carried) > 0.5
     means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}
     accepted = _best(means, keyed=keyed)
     repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in item.trio)
@@ -252,6 +262,7 @@ def build_baseline(
         learned=bool(learned),
         no_key=no_key,
         sizes=sizes,
+        unscored=unscored,
     )
 
 
@@ -269,9 +280,9 @@ def _why_no_key(rows: Sequence[Row]) -> str:
     row, found = next(((row, own) for row in rows if (own := row.answers).why), (None, Answers()))
     if row is None:
         return ""
-    todo = f"name the field with --answer-column {row.answer_column}.{found.field}" if found.field else ""
-    todo = todo or "give completions known to be right, with `gold` 1, or a column with the answer"
-    return f"the ground truth is {found.why}; {todo}"
+    field = f"{row.answer_column}.{found.field}" if found.field else ""
+    other = f"if a field is the answer, name it with --answer-column {field}" if field else "a column with the answer"
+    return f"the ground truth is {found.why}; give completions known to be right, with `gold` 1, or {other}"
 
 
 def items_of(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack, cast
 
 from rewardsmith.auditing.asking import Outcome, Rounds, Subject, rows_within
-from rewardsmith.auditing.probes.conduct import failures
+from rewardsmith.auditing.probes.conduct import MENDS, failures
 from rewardsmith.auditing.provenance import provenance_of, recorded
 from rewardsmith.auditing.remedies import remedies_in, setting_of
 from rewardsmith.auditing.report import Check, Estimate, Report, ranked
@@ -219,6 +219,32 @@ def _nothing_seen(rounds: Rounds) -> str:
     return f"all {len(scores):,} texts score {scores[0]:.3g}, so no question can show anything" if same else ""
 
 
+def _stopped(rounds: Rounds, probe: str) -> str:
+    """Return why rows of a question, or of the baseline before it, were not sent, or ""."""
+    detail = rounds.cut_short.get("", rounds.cut_short.get(probe))
+    if detail is None:
+        return ""
+    if detail != SPENT.detail:
+        late = (
+            score.detail for own in rounds.broken.values() for _, score in own.values() if score.reason == "timeout"
+        )
+        n = f"{rounds.unscored['timeout']} of {rounds.calls:,} calls"
+        return f"{n} gave {next(late, 'no result in time')}, and the audit stopped there"
+    crashed = rounds.unscored["crash"]
+    again = f", as rows of a call that crashes are sent again ({crashed:,} of {rounds.calls:,} rows crashed)"
+    return f"the calls were spent{again if crashed else ''}"
+
+
+def _nothing_scored(rounds: Rounds, cause: str) -> str:
+    """Return why no honest completion has a score: the reasons, the first failure, and what to do."""
+    listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common()) or "no number given"
+    details = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
+    first = f", first {details[0]!r}" if details else ""
+    usual = f"The usual causes are a missing column and {cause}"
+    (reason, _), *_ = rounds.unscored.most_common(1) or [("", 0)]
+    return f"({listed}){first}. {MENDS.get(reason, usual)}"
+
+
 def _not_asked(checks: Sequence[Check], essential: Collection[str]) -> str:
     """Return which essential question could not be asked and why, or ""."""
     unasked = [check for check in checks if check.status == "not run" and check.applies and check.probe in essential]
@@ -273,11 +299,7 @@ def run(
             findings.append(replace(found, message=named))
     not_judged = prepared.not_judged
     if prepared.nothing:
-        listed = ", ".join(f"{count} × {reason}" for reason, count in rounds.unscored.most_common())
-        details = [score.detail for own in rounds.broken.values() for _, score in own.values() if score.detail]
-        not_judged = f"no {prepared.nothing} ({listed or 'no number given'})"
-        not_judged += f", first {details[0]!r}" if details else ""
-        not_judged += f". The usual causes are a missing column and {prepared.cause}"
+        not_judged = f"no {prepared.nothing} {_nothing_scored(rounds, prepared.cause)}"
         # What fails on everything may be called wrongly. Only a reward that hangs or dies is at fault for sure.
         sure = rounds.unscored.keys() & {"timeout", "crash"}
         findings = [finding if sure else replace(finding, severity="info") for finding in findings]
@@ -289,11 +311,10 @@ def run(
         outcome = outcomes.get(probe.name, Outcome(not_run=f"no {prepared.nothing}"))
         names = {finding.probe for finding in outcome.findings} | {probe.name}
         own = [finding for finding in faults if finding.probe in names]
-        note = outcome.not_run
-        if not outcome.findings and probe.name in rounds.cut_short:
-            spent = rounds.cut_short[probe.name] == SPENT.detail
-            if not (spent and outcome.n):  # a question that was asked on fewer rows has a weaker bound
-                note = note or ("the calls were spent" if spent else "the audit stopped after too many timeouts")
+        note, spent = outcome.not_run, rounds.cut_short.get(probe.name) == SPENT.detail
+        # A question that was asked on fewer rows has a weaker bound.
+        if not outcome.findings and outcome.applies and not (spent and outcome.n):
+            note = _stopped(rounds, probe.name) or note
         if note and probe.name not in {finding.probe for finding in own}:
             checks.append(Check(probe.name, probe.question, "not run", note, applies=outcome.applies))
         else:

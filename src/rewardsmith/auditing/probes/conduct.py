@@ -48,6 +48,21 @@ ODD_COMPLETIONS: tuple[str, ...] = (
 NOT_ANSWERED = frozenset({"unasked", "endpoint"})
 """Reasons that are no evidence against the reward: the row was not sent, or its server did not answer."""
 BREAKS_TRAINING = frozenset({"exception", "timeout", "crash", "length", "type"})
+_LIKE_A_WRONG_ANSWER = (
+    "Score a completion that cannot be read like a wrong answer, so that nothing is gained by it. Return None only for "
+    "a row whose key cannot be read."
+)
+_ONE_EACH = (
+    "Return a list with one number per row, or from a reward of one row a number, or a dict that holds it as `score`, "
+    "`reward`, `overall` or `value`."
+)
+MENDS = {
+    "timeout": "Limit the time of each step of the reward, such as a pattern or `sympify`, or raise `--timeout`.",
+    "crash": "Find what ends the process: `os._exit`, too deep a recursion, too little memory, or an error in C code.",
+    "type": _ONE_EACH,
+    "length": _ONE_EACH,
+}
+"""What to do about the most common reason for no reward, where reading the completion is not the problem."""
 CHANGES: Ladder = ((0.5, "high"), (0.02, "medium"), (0.0, "low"))  # of the unit of scores
 _SURROGATE = re.compile("[\ud800-\udfff]")
 MUCH_FAILS = 0.2  # share of completions
@@ -103,9 +118,9 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
                 f"{len(entries)} of {n} different completions get {what} ({listed}), {whose}."
                 + ("" if possible else " Each holds half a character, which no tokenizer writes."),
                 counted(len(entries), n, alpha=alpha),
-                advice="Score a completion that cannot be read like a wrong answer, so that nothing is gained by it. "
-                "Return None only for a row whose key cannot be read. Until then `rewardsmith.scoring.score` and "
-                "`rewardsmith.engines.trl` turn failures and non-finite values into unscored rows.",
+                advice=f"{MENDS.get(kinds.most_common(1)[0][0], _LIKE_A_WRONG_ANSWER)} Until then "
+                "`rewardsmith.scoring.score` and `rewardsmith.engines.trl` turn failures and non-finite values into "
+                "unscored rows.",
                 unit="share of different completions sent",
                 examples=[shown(row, note=f"{score.reason}: {score.detail}") for row, score in shortest.values()],
             )
