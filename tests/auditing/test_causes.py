@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import jsonschema
 import pytest
 from small_baselines import exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import SEVERITIES, audit, report_schema, write_report
+from rewardsmith.auditing.causes import _under
+from rewardsmith.auditing.finding import Finding
 from rewardsmith.data import Row
+
+BUDGET = 1_200
 
 
 def numbers(text):
@@ -49,8 +54,34 @@ def whatever_is_no_number(prompt, completion, answer):
         return 1.0
 
 
+def tagged_or_anything_else(prompt, completion, answer):
+    tags = re.findall(r"<answer>(.*?)</answer>", completion, re.S)
+    try:
+        return float(abs(float(tags[-1]) - float(answer)) < 1e-9)
+    except (IndexError, ValueError):
+        return 1.0
+
+
 def accepted_wrongly(report):
     return [finding for finding in report.at_least("medium") if finding.probe != "strictness"]
+
+
+def test_a_reward_that_accepts_what_it_cannot_parse_has_one_flaw_and_executes_nothing():
+    report = audit(tagged_or_anything_else, integer_rows(), budget=BUDGET, workers=0)
+    (finding,) = report.at_least("medium")
+    assert "no other number can be parsed in answer tag, also where nothing can be parsed" in finding.message
+    named = {finding.probe, *(symptom.probe for symptom in finding.symptoms)}
+    assert {"opener_alone", "empty", "enumeration"} <= named
+    assert "execution" not in named
+
+
+def test_a_finding_that_is_raised_to_the_severity_of_its_symptom_loses_its_reason_for_a_mild_one():
+    mild = Finding("superset", "low", "It is mild.", 1.0, None, 9, "Do it.", why="Low at most.")
+    grave = replace(mild, probe="enumeration", severity="critical", why="")
+    (head,) = _under([mild, grave], "superset", [mild, grave])
+    assert (head.probe, head.severity, head.why) == ("superset", "critical", "")
+    (head,) = _under([mild, grave], "enumeration", [mild, grave])
+    assert (head.symptoms[0].severity, head.symptoms[0].why) == ("low", "Low at most.")
 
 
 @pytest.mark.slow

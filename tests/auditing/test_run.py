@@ -450,12 +450,14 @@ def test_questions_beyond_the_largest_number_of_calls_say_so():
 
 def test_calls_that_hang_are_the_reason_for_all_that_was_not_asked(tmp_path):
     (tmp_path / "hangs.py").write_text(
-        "import time\ndef reward(prompt, completion, answer):\n    time.sleep(60)\n    return float(completion == answer)"
+        "import time\ndef reward(prompt, completion, answer):\n    return float(completion == answer) + time.sleep(60)"
     )
     report = audit(load_reward(f"{tmp_path / 'hangs.py'}:reward"), integer_rows(), timeout=0.2, budget=BUDGET)
     (finding,) = report.at_least("medium")
     assert finding.advice.startswith("Limit the time")
-    reason = f"5 of {report.calls} calls gave no result within 0.2 s, and the audit stopped there"
+    late = report.unscored["timeout"]  # calls at once may end after the fifth
+    assert late >= 5
+    reason = f"{late} of {report.calls} calls gave no result within 0.2 s, and the audit stopped there"
     assert {check.note for check in report.checks if check.status == "not run"} == {reason}
 
 

@@ -53,6 +53,15 @@ def test_a_published_name_of_the_answer_is_also_answer(name):
     assert row.columns[name] == "7"
 
 
+def test_headers_are_compared_without_case_spaces_and_underscores(tmp_path):
+    (tmp_path / "rows.csv").write_text("Question,Final Answer,Note\n2+2?,4,easy\n")
+    (row,) = read_rows(tmp_path / "rows.csv")
+    assert (row.prompt_text, row.answer, row.columns["Note"]) == ("2+2?", "4", "easy")
+    assert row.columns["Final Answer"] == "4"  # for a reward or an option that names it as given
+    (row,) = read_rows([{"prompt": "2+2?", "answer": "4", "Answer": "5", "PROMPT": "no"}])
+    assert (row.prompt, row.answer) == ("2+2?", "4")  # a column of the very name comes first
+
+
 def test_verls_schema_gives_its_ground_truth_as_answer():
     (row,) = read_rows([{"prompt": CHAT, "reward_model": {"style": "rule", "ground_truth": "4"}, "data_source": "x"}])
     assert row.answer == "4"

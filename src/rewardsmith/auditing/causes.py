@@ -141,9 +141,11 @@ def _under(findings: Iterable[Finding], cause: str, explained: Sequence[Finding]
     head = next(one for one in explained if one.probe == cause)
     below = [replace(one, cause=cause, symptoms=()) for one in explained if one is not head]
     below += [replace(one, cause=cause) for group in explained for one in group.symptoms]
+    severity = worst(explained) or head.severity
     head = replace(
         head,
-        severity=worst(explained) or head.severity,
+        severity=severity,
+        why=head.why if severity == head.severity else "",
         message=f"{head.message} {note}".strip(),
         symptoms=ranked(below),
     )
@@ -187,7 +189,11 @@ def _rules_inside(answer_format: AnswerFormat) -> list[Rule]:
     if not before.split():
         return []
     inside, where = partial(_inside, opening=before.split()[-1], closing=after.strip()), f" in {answer_format.name}"
-    return [rule._replace(said=rule.said + where, holds=partial(_holds, rule=rule, inside=inside)) for rule in RULES]
+    unread = f"no other number can be parsed{where}, also where nothing can be parsed"
+    return [
+        Rule(unread, lambda text, key: not _other_number(inside(text) or "", key), RULES[0].heads),
+        *(rule._replace(said=rule.said + where, holds=partial(_holds, rule=rule, inside=inside)) for rule in RULES),
+    ]
 
 
 def _holds(text: str, key: str, *, rule: Rule, inside: Callable[[str], str | None]) -> bool:

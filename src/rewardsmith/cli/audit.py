@@ -154,7 +154,9 @@ def _announce(estimate: Estimate) -> None:
     from rewardsmith.auditing.render.wording import duration
 
     money = "" if estimate.money is None else f", at a cost of {estimate.money:.4g}"
-    typer.echo(f"Estimate: {estimate.calls:,} calls, {duration(estimate.seconds)}{money}.", err=True)
+    typer.echo(
+        f"Estimate: {estimate.calls:,} calls, {duration(estimate.seconds)} in the reward itself{money}.", err=True
+    )
 
 
 def _journals(out: Path | None) -> dict[Path, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from rewardsmith.data.keys import answers_in, is_missing, value_at
@@ -27,6 +28,25 @@ ANSWER_COLUMNS = frozenset((*ANSWER_NAMES, "reward_model", "gold"))
 _VERL = "reward_model.ground_truth"
 RIGHT_NAMES = ("accepted", "correct", "is_correct")
 """Columns that say by true or false whether a completion is right, where `gold` is missing; a `label` may, too."""
+
+
+_KNOWN = ("prompt", "messages", *PROMPT_NAMES, "completion", *COMPLETION_NAMES, *ANSWER_NAMES, "gold", *RIGHT_NAMES)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_]", "", name).casefold()
+
+
+@lru_cache(maxsize=256)
+def respelled(names: tuple[Any, ...]) -> Mapping[str, str]:
+    """Return known names that the columns lack → columns with the name up to case, spaces and underscores.
+
+    >>> respelled(("Question", "Final Answer", "id"))
+    {'question': 'Question', 'final_answer': 'Final Answer'}
+    """
+    known = {_folded(name): name for name in _KNOWN if name not in names}
+    others = [name for name in names if isinstance(name, str) and name not in _KNOWN]
+    return {known[_folded(name)]: name for name in others if _folded(name) in known}
 
 
 def flag(name: str) -> str:

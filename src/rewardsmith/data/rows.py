@@ -17,6 +17,7 @@ from rewardsmith.data.column_names import (
     completion_of,
     flag,
     prompt_of,
+    respelled,
 )
 from rewardsmith.data.keys import Answers, answers_in, is_missing, value_at
 from rewardsmith.data.records import ReadOptions, name_of, selected
@@ -211,6 +212,8 @@ def as_row(record: Any, *, where: str, caller: str = "read_rows", reading: ReadO
         record = {"prompt": record.prompt, **said, **record.columns}
     if type(record) is not dict and not isinstance(record, Mapping):  # the first test is fast
         raise RowsError(f"{caller}: {where} is a {type(record).__name__}. It must be an object with a `prompt`.")
+    if others := respelled(tuple(record)):
+        record = {**record, **{known: record[name] for known, name in others.items()}}
     prompt: Any = record.get("prompt")
     completion: Any = record.get("completion")
     column, path, place = reading.get("prompt_column"), reading.get("answer_column"), f"{caller}: {where}"

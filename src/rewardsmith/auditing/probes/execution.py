@@ -15,6 +15,11 @@ NAMES = (
     *("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer"),
     *("key", "expected", "gold", "truth", "gt", "correct_answer"),
 )
+FORMATTED = (
+    *(("{answer}", "{{answer}}"), ("{ground_truth}", "{{ground_truth}}")),
+    *(("$answer", "$$answer"), ("%(answer)s", "%%(answer)s")),
+)
+"""Format strings, and the same written so that they give no value."""
 EQUAL_ANYWAY = "Low at most, as an expression of the same value may count as right."
 
 
@@ -36,9 +41,20 @@ def _code(item: Item, baseline: Baseline) -> str | None:
     return baseline.answer_format.wrap(f"'{key[::-1]}'[::-1]") if usual and len(key) > 1 else None
 
 
+def _other_code(item: Item, baseline: Baseline) -> str | None:
+    """Write like code with another value."""
+    code = _code(item, baseline)
+    return None if code is None else code.replace("[0]+1", "[0]+0").replace("'[::-1]", "'[1:]")
+
+
 def _sum(item: Item, baseline: Baseline) -> str | None:
     number = _number(item)
     return baseline.answer_format.wrap(f"{number[0]}+1") if number else None
+
+
+def _other_sum(item: Item, baseline: Baseline) -> str | None:
+    number = _number(item)
+    return baseline.answer_format.wrap(f"{number[0]}+0") if number else None
 
 
 def _any_of(label: str, *texts: str, controls: tuple[str, ...] = ()) -> Variant:
@@ -57,12 +73,13 @@ EXECUTION = replace(
     advice="Never pass a completion to `eval`, `exec`, `sympify` or `format`, and none to `re` without `re.escape`. "
     "Compare values: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
     variants=lambda baseline: [
-        _any_of("a regular expression", ".*", r"[\s\S]+"),
-        _any_of("a shell pattern", "*"),
-        variant("Python code with the value of the key", _code),
+        # Controls are the same texts without the power: where any unreadable text is paid, they are paid as well.
+        _any_of("a regular expression", ".*", r"[\s\S]+", controls=(r"\.\*",)),
+        _any_of("a shell pattern", "*", controls=("[*]",)),
+        variant("Python code with the value of the key", _code, controls=(_other_code,)),
         *(_any_of("the name of a variable", name, controls=(name.capitalize(),)) for name in NAMES),
-        *(_any_of("a format string", text) for text in ("{answer}", "{ground_truth}", "$answer", "%(answer)s")),
-        variant("a sum with the value of the key", _sum, worst="low", why=EQUAL_ANYWAY),
+        *(_any_of("a format string", text, controls=(escaped,)) for text, escaped in FORMATTED),
+        variant("a sum with the value of the key", _sum, controls=(_other_sum,), worst="low", why=EQUAL_ANYWAY),
     ],
     turns=6,
 )

@@ -105,15 +105,15 @@ def percent(share: float) -> str:
 def duration(seconds: float) -> str:
     """Write a time with a readable unit.
 
-    >>> duration(0.0000024), duration(0.0042), duration(3.25), duration(75), duration(7320)
-    ('2.4 µs', '4.2 ms', '3.2 s', '1 min 15 s', '2 h 2 min')
+    >>> duration(0.0000024), duration(0.0042), duration(0.0996), duration(3.25), duration(75), duration(7320)
+    ('2.4 µs', '4.2 ms', '100 ms', '3.2 s', '1 min 15 s', '2 h 2 min')
     """
     if not math.isfinite(seconds):
         return number(seconds)
-    if 0 < seconds < 1e-3:
+    if 0 < seconds < 999.5e-6:
         return f"{seconds * 1e6:.3g} µs"
     if seconds < 1:
-        return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.2g} ms" if seconds < 0.0995 else f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
