@@ -213,7 +213,7 @@ def build_baseline(
     if given is None and reads_answers and keyed and not any(_means(carried).difference for carried in scores):
         formats += REPEATED_FORMATS
         scores += yield from _tried_in(REPEATED_FORMATS, probed)
-    unscored = fmean(score.reward is None for carried in scores for score in carried) > 0.5
+    without = [score.reward is None for carried in scores for score in carried]
     means = {answer_format: _means(carried) for answer_format, carried in zip(formats, scores, strict=True)}
     accepted = _best(means, keyed=keyed)
     repeated = tuple(item.row.with_completion(accepted[0].wrap(text)) for item in probed for text in item.trio)
@@ -262,7 +262,7 @@ def build_baseline(
         learned=bool(learned),
         no_key=no_key,
         sizes=sizes,
-        unscored=unscored,
+        unscored=2 * sum(without) > len(without),
     )
 
 
