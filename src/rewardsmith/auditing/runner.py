@@ -219,9 +219,9 @@ def _nothing_seen(rounds: Rounds) -> str:
     return f"all {len(scores):,} texts score {scores[0]:.3g}, so no question can show anything" if same else ""
 
 
-def _stopped(rounds: Rounds, probe: str) -> str:
-    """Return why rows of a question, or of the baseline before it, were not sent, or ""."""
-    detail = rounds.cut_short.get("", rounds.cut_short.get(probe))
+def _stopped(rounds: Rounds, probe: str, note: str) -> str:
+    """Return why rows of a question were not sent, or, if a note says that it was not asked, of the baseline; or ""."""
+    detail = rounds.cut_short.get(probe, rounds.cut_short.get("") if note else None)
     if detail is None:
         return ""
     if detail != SPENT.detail:
@@ -314,7 +314,7 @@ def run(
         note, spent = outcome.not_run, rounds.cut_short.get(probe.name) == SPENT.detail
         # A question that was asked on fewer rows has a weaker bound.
         if not outcome.findings and outcome.applies and not (spent and outcome.n):
-            note = _stopped(rounds, probe.name) or note
+            note = _stopped(rounds, probe.name, note) or note
         if note and probe.name not in {finding.probe for finding in own}:
             checks.append(Check(probe.name, probe.question, "not run", note, applies=outcome.applies))
         else:
