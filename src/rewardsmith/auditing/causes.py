@@ -141,11 +141,10 @@ def _under(findings: Iterable[Finding], cause: str, explained: Sequence[Finding]
     head = next(one for one in explained if one.probe == cause)
     below = [replace(one, cause=cause, symptoms=()) for one in explained if one is not head]
     below += [replace(one, cause=cause) for group in explained for one in group.symptoms]
-    severity = worst(explained) or head.severity
     head = replace(
         head,
-        severity=severity,
-        why=head.why if severity == head.severity else "",
+        severity=worst(explained) or head.severity,
+        why=head.why if worst(explained) == head.severity else "",
         message=f"{head.message} {note}".strip(),
         symptoms=ranked(below),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from rewardsmith.data.keys import answers_in, is_missing, value_at
@@ -31,10 +31,7 @@ RIGHT_NAMES = ("accepted", "correct", "is_correct")
 
 
 _KNOWN = ("prompt", "messages", *PROMPT_NAMES, "completion", *COMPLETION_NAMES, *ANSWER_NAMES, "gold", *RIGHT_NAMES)
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[\s_]", "", name).casefold()
+_joined = partial(re.sub, r"[\s_]", "")
 
 
 @lru_cache(maxsize=256)
@@ -44,9 +41,9 @@ def respelled(names: tuple[Any, ...]) -> Mapping[str, str]:
     >>> respelled(("Question", "Final Answer", "id"))
     {'question': 'Question', 'final_answer': 'Final Answer'}
     """
-    known = {_folded(name): name for name in _KNOWN if name not in names}
-    others = [name for name in names if isinstance(name, str) and name not in _KNOWN]
-    return {known[_folded(name)]: name for name in others if _folded(name) in known}
+    known = {_joined(name): name for name in _KNOWN if name not in names}
+    others = {name: _joined(name).casefold() for name in names if isinstance(name, str) and name not in _KNOWN}
+    return {known[folded]: name for name, folded in others.items() if folded in known}
 
 
 def flag(name: str) -> str:

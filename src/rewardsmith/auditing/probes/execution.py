@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.probes.disguises import ENUMERATION
@@ -15,11 +16,6 @@ NAMES = (
     *("answer", "solution", "ground_truth", "label", "target", "reference", "reference_answer"),
     *("key", "expected", "gold", "truth", "gt", "correct_answer"),
 )
-FORMATTED = (
-    *(("{answer}", "{{answer}}"), ("{ground_truth}", "{{ground_truth}}")),
-    *(("$answer", "$$answer"), ("%(answer)s", "%%(answer)s")),
-)
-"""Format strings, and the same written so that they give no value."""
 EQUAL_ANYWAY = "Low at most, as an expression of the same value may count as right."
 
 
@@ -32,29 +28,18 @@ def _number(item: Item) -> tuple[str, str] | None:
     return None if less is None else (less, item.key.strip())
 
 
-def _code(item: Item, baseline: Baseline) -> str | None:
-    """Write Python whose value is the key, and in which no reader finds it."""
+def _code(item: Item, baseline: Baseline, *, plus: int = 1, part: str = "::-1") -> str | None:
+    """Write Python whose value is the key, or another one by `plus` and `part`; no reader finds the key in it."""
     if number := _number(item):
-        return baseline.answer_format.wrap(f"[{number[0]}][0]+1")
+        return baseline.answer_format.wrap(f"[{number[0]}][0]+{plus}")
     key = item.key.strip()
     usual = item.kind in ("word", "text", "boolean", "choice") and key.isascii() and not set("'\\\n") & set(key)
-    return baseline.answer_format.wrap(f"'{key[::-1]}'[::-1]") if usual and len(key) > 1 else None
+    return baseline.answer_format.wrap(f"'{key[::-1]}'[{part}]") if usual and len(key) > 1 else None
 
 
-def _other_code(item: Item, baseline: Baseline) -> str | None:
-    """Write like code with another value."""
-    code = _code(item, baseline)
-    return None if code is None else code.replace("[0]+1", "[0]+0").replace("'[::-1]", "'[1:]")
-
-
-def _sum(item: Item, baseline: Baseline) -> str | None:
+def _sum(item: Item, baseline: Baseline, *, plus: int = 1) -> str | None:
     number = _number(item)
-    return baseline.answer_format.wrap(f"{number[0]}+1") if number else None
-
-
-def _other_sum(item: Item, baseline: Baseline) -> str | None:
-    number = _number(item)
-    return baseline.answer_format.wrap(f"{number[0]}+0") if number else None
+    return baseline.answer_format.wrap(f"{number[0]}+{plus}") if number else None
 
 
 def _any_of(label: str, *texts: str, controls: tuple[str, ...] = ()) -> Variant:
@@ -73,13 +58,18 @@ EXECUTION = replace(
     advice="Never pass a completion to `eval`, `exec`, `sympify` or `format`, and none to `re` without `re.escape`. "
     "Compare values: `rewardsmith.rewards.exact_number`, `math_equal`, `exact_text`.",
     variants=lambda baseline: [
-        # Controls are the same texts without the power: where any unreadable text is paid, they are paid as well.
+        # Controls are the same texts without the power: where any unreadable text is accepted, so are they.
         _any_of("a regular expression", ".*", r"[\s\S]+", controls=(r"\.\*",)),
         _any_of("a shell pattern", "*", controls=("[*]",)),
-        variant("Python code with the value of the key", _code, controls=(_other_code,)),
+        variant("Python code with the value of the key", _code, controls=(partial(_code, plus=0, part="1:"),)),
         *(_any_of("the name of a variable", name, controls=(name.capitalize(),)) for name in NAMES),
-        *(_any_of("a format string", text, controls=(escaped,)) for text, escaped in FORMATTED),
-        variant("a sum with the value of the key", _sum, controls=(_other_sum,), worst="low", why=EQUAL_ANYWAY),
+        *(
+            _any_of("a format string", text, controls=(re.sub(r"([{}$%])", r"\1\1", text),))
+            for text in ("{answer}", "{ground_truth}", "$answer", "%(answer)s")
+        ),
+        variant(
+            "a sum with the value of the key", _sum, controls=(partial(_sum, plus=0),), worst="low", why=EQUAL_ANYWAY
+        ),
     ],
     turns=6,
 )
