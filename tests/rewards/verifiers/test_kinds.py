@@ -176,6 +176,24 @@ list: -2, 1
 tuple: (2,4)
   = x=2, y=4 ; (x,y)=(2,4) ; \left( 2 , 4 \right)
   ≠ y=2, x=4 ; (4,2) ; [2,4] ; 2,4 ; (2,4,0)
+expression: \frac{20!}{10!\,10!}
+  = 184756 ; \binom{20}{10} ; \frac{20!}{(10!)^2}
+  ≠ 184757 ; \frac{20!}{10!}
+number: 62.5\%
+  = 62\frac{1}{2}\% ; 0.625 ; \frac58
+  ≠ 62\frac12 ; 62.5
+number: \$4.75
+  = \$4\frac{3}{4} ; \$4.75\text{ USD} ; 475 cents
+  ≠ \$4\frac14 ; \$4.75\text{ million} ; €4.75
+number: 7
+  = \,7\, ; \color{red}{7} ; \large 7 ; ((7)) ; {{7}}
+  ≠ ((8)) ; (7 ; \{7\}
+set: \{0,1,-1\}
+  = \{0,\pm1\} ; 0, \pm 1 ; \{-1,0,0,1\}
+  ≠ \{\pm1\} ; 0, 1 ; \pm 0, 1
+interval: (0, 1]
+  = ]0,1] ; 0<x\le 1
+  ≠ ]0,1[ ; [0,1]
 matrix: \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}
   = \begin{bmatrix}1&2\\3&4\end{bmatrix} ; [[1,2],[3,4]]
   ≠ \begin{pmatrix}1&3\\2&4\end{pmatrix} ; \begin{vmatrix}1&2\\3&4\end{vmatrix} ; (1,2,3,4)

@@ -15,7 +15,7 @@ from typing import Any
 from rewardsmith.rewards.verifiers.nodes import Node, symbols
 
 POINTS = 6
-MAX_BITS = 20_000
+MAX_BITS = 200_000
 MAX_DIGITS = 1000
 MAX_SIZE = 100_000
 _local = threading.local()
@@ -120,7 +120,8 @@ def _raised(here: Evaluation, base: Any, power: Any) -> Any:
             raise UndefinedError("zero to a power that is not positive")
         return Fraction(0)
     if isinstance(base, Fraction) and rational and power.denominator == 1:
-        if abs(power) * _bits(base) > MAX_BITS and abs(base) != 1:
+        bits = max(abs(base.numerator), base.denominator).bit_length()
+        if abs(power) * bits > MAX_BITS and abs(base) != 1:
             raise TooLargeError("too large a power")
         return base ** int(power)
     floats = here.floats

@@ -18,6 +18,7 @@ _CONSTANTS = {"pi": "π", "infinity": "∞", "infty": "∞", "e": "e", "i": "i",
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc"}
 _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _CURRENCY = frozenset("$€£¥₹₽")
+_CODES = frozenset(("USD", "EUR", "GBP"))
 
 
 class Expressions:
@@ -94,7 +95,7 @@ class Expressions:
     def implicit(self) -> bool:
         """Return whether a factor follows without a sign."""
         token = self.tokens[self.at]
-        opens = ("(", "[", r"\frac", r"\sqrt", r"\√", r"\∛", r"\binom", "⌊", "⌈", "∞", r"\sum", r"\prod")
+        opens = ("(", r"\frac", r"\sqrt", r"\√", r"\∛", r"\binom", "⌊", "⌈", "∞", r"\sum", r"\prod")
         return (
             (token.kind in ("letters", "text") and token.text not in SEPARATORS)
             or token.text in opens
@@ -105,14 +106,16 @@ class Expressions:
 
     def mixed(self, node: Node) -> Node:
         """Read the fraction of a mixed number, such as the 3/4 of `1 3/4` and `1\\frac{3}{4}`, or a factor."""
+        if self.words[self.at - 1] in ("!", "i"):
+            return times(node, self.power())
         whole = node.marks[0] if node.op == "num" and self.tokens[self.at - 1].kind == "number" else None
-        part = self.power()
+        part = self.atom()
         if part.op == "num" and self.word == "/":
             self.at += 1
             part = Node("/", (part, self.power()))
         values = [argument.marks[0] for argument in part.args if argument.op == "num"]
         if part.op == "/" and len(values) < 2:
-            return times(node, part)
+            return times(node, part if self.word != "^" else self.fail("^"))
         if whole is None or part.op != "/" or not values[1] or not 0 <= values[0] / values[1] < 1:
             raise UnreadableError("two numbers side by side")
         if {whole.denominator, values[0].denominator, values[1].denominator} != {1}:
@@ -137,6 +140,8 @@ class Expressions:
         if not (follows in SEPARATORS | CLOSERS | RELATIONS or self.tokens[end].kind == "number"):
             return None
         self.at = end
+        if node.op == "unit" and node.marks[0].powers == unit.powers:  # $5 USD
+            return node
         inner = node if node.op == "unit" else Node("unit", (node,), (Unit(),))
         node = Node("unit", inner.args, (inner.marks[0].times(unit),))
         skipped = self.at + (self.word == "and")
@@ -223,10 +228,12 @@ class Expressions:
         self.at += 1
         if token.kind == "number":
             return number(token.number)
-        if token.kind in ("letters", "text"):
+        if token.kind in ("letters", "text") and word not in _CODES:
             return self.letters(token)
-        if word in _CURRENCY:
+        if word in _CURRENCY or word in _CODES:
             amount = self.negated()
+            if amount.op == "num" and self.word == r"\frac":
+                amount = self.mixed(amount)
             return Node("unit", (amount,), (unit_named(word),)) if amount.op == "num" else self.fail(word)
         if word[1:] in FUNCTIONS and word != r"\sqrt":
             return self.call(word[1:])
@@ -298,7 +305,7 @@ class Expressions:
         while self.take("'"):
             word += "'"
         inverse = self.words[self.at : self.at + 5] == ["^", "{", "-", "1", "}"]
-        if word[0] in "fghFG" and (self.words[self.at + 5 * inverse] == "("):
+        if word[0] in "fghFGPQ" and (self.words[self.at + 5 * inverse] == "("):
             self.at += 5 * inverse + 1
             inner = self.inside(self.answer, ")")
             return Node("call", inner.args if inner.op == "list" else (inner,), (f"{word}{'⁻¹' * inverse}()",))
@@ -370,8 +377,9 @@ class Expressions:
 
 
 _ATOMS = {
-    "{": "braced", "(": "bracket", "[": "bracket", "⟨": "bracket", r"\{": "set", "begin": "environment", "|": "bar",
-    "⌊": "rounded", "⌈": "rounded", r"\frac": "fraction", r"\binom": "fraction", r"\sum": "series", r"\prod": "series",
-    **dict.fromkeys((r"\sqrt", r"\√", r"\∛"), "root"), **dict.fromkeys("∞∅ℝℤℚℕℂ", "constant"),
+    "{": "braced", "(": "bracket", "[": "bracket", "]": "bracket", "⟨": "bracket", r"\{": "set", "|": "bar",
+    "begin": "environment", "⌊": "rounded", "⌈": "rounded", r"\frac": "fraction", r"\binom": "fraction",
+    r"\sum": "series", r"\prod": "series", **dict.fromkeys((r"\sqrt", r"\√", r"\∛"), "root"),
+    **dict.fromkeys("∞∅ℝℤℚℕℂ", "constant"),
     **dict.fromkeys((r"\bar", r"\overline", r"\hat", r"\tilde", r"\dot"), "decorated"),
 }  # fmt: skip

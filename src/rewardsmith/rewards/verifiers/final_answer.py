@@ -37,18 +37,22 @@ _IN_LATIN = (
     r"(?:(?:(?:the|my|our) )?(?:(?:final|correct|best|right) )?answer ?(?:\*\*|__)?(?: is\b ?:?|[:=])"
     r"|(?:la )?respuesta(?: final| correcta)?(?:\*\*)?(?: es\b ?:?| ?[:=])"
     r"|(?:la )?réponse(?: finale| correcte)?(?:\*\*)?(?: est\b ?:?|[ \u00a0]?[:=])"
-    r"|(?:die )?(?:endgültige |richtige )?antwort(?:\*\*)?(?: (?:ist|lautet)\b ?:?| ?[:=])"
+    r"|(?:die )?(?:endgültige |richtige )?(?:antwort|lösung)(?:\*\*)?(?: (?:ist|lautet)\b ?:?| ?[:=])"
     r"|(?:a )?resposta(?: final| correta)?(?:\*\*)?(?: é\b ?:?| ?[:=])"
+    r"|(?:la )?risposta(?: finale| corretta)?(?:\*\*)?(?: è\b ?:?| ?[:=])"
+    r"|(?:đáp án|câu trả lời)(?: đúng)?(?:\*\*)?(?: là\b ?:?| ?[:=])"
     r"|(?:правильный |окончательный )?ответ(?:\*\*)?(?: ?[:=—–]))"
 )
 _IN_CHINESE = (
     r"(?:所以|因此|故|于是|综上所述|综上)?[，, ]?(?:最终|最后|正确)?的?答案\*{0,2}"
     r"(?:(?:是|为|為|就是)\*{0,2}[ ：:]?|[ ]?[：:])"
     r"|(?:したがって|よって|ゆえに)?[、，, ]?(?:最終的な|最終|正しい)?の?(?:答え|解答|答)(?:は、?|[ ]?[：:])"
+    r"|(?:따라서|그러므로)?[, ]?(?:정답|답)(?:은|[ ]?[：:])"
 )
 _WORDS = rf"(?:{_IN_LATIN}|{_IN_CHINESE})(?:(?:\*\*|__)(?=[ \t\n]|$))?[ \t]{{0,4}}"
 _PHRASE = re.compile(
-    rf"(?:^[ \t*_#>-]{{0,8}}|(?<=[.!?] )(?:\*\*)?){_WORDS}|(?<=[。！？；，])(?:{_IN_CHINESE})[ \t]{{0,4}}",
+    rf"(?:^[ \t*_#>-]{{0,8}}|(?<=[.!?] )(?:\*\*)?){_WORDS}"
+    rf"|^[ \t]{{0,3}}#{{1,4}} (?:final )?answer[ \t]*$|(?<=[。！？；，])(?:{_IN_CHINESE})[ \t]{{0,4}}",
     re.IGNORECASE | re.MULTILINE,
 )
 _LEADING_PHRASE = re.compile(rf"[*_ ]{{0,4}}{_WORDS}", re.IGNORECASE)
@@ -169,8 +173,9 @@ def _unwrap_once(slot: str) -> str:
         return slot[tags[0].end() : tags[1].start()]
     if slot.endswith("**") and slot.count("**") == 1:  # the end of a bold line, without its phrase
         return slot[:-2]
-    slot = slot.removesuffix("。").removesuffix("です").removesuffix("，")
-    return slot[:-1] if slot.endswith((".", ",")) and not slot.endswith("..") else slot
+    slot = re.sub(r"\s*I hope it is correct\.?$", "", slot)
+    slot = slot.removesuffix("。").removesuffix("です").removesuffix("입니다").removesuffix("，")
+    return slot[:-1] if slot.endswith((".", ",")) and not slot.endswith(("..", "\\,")) else slot
 
 
 def _stated(shown: str) -> str | None:

@@ -24,13 +24,26 @@ def read_formula(text: str, *, attached: bool = False) -> Node:
     read = tokens(text)
     if not 2 < len(read) <= MAX_TOKENS:
         raise UnreadableError("the text is empty or too long")
-    parser = _Formulas(read, attached)
+    parser = _Formulas(_without_double(read), attached)
     if parser.words.count("/") > MAX_PARTS:
         raise UnreadableError("too many quotients")
     node = parser.answer()
     if parser.word:
         raise UnreadableError(f"{parser.word!r} is left over")
     return node
+
+
+def _without_double(read: tuple[Token, ...]) -> tuple[Token, ...]:
+    """Return the tokens without the brackets that directly surround another pair: ((x)) is (x)."""
+    stack: list[int] = []
+    closes: dict[int, int] = {}
+    for at, token in enumerate(read):
+        if token.text in ("(", "{"):
+            stack.append(at)
+        elif token.text in (")", "}") and stack:
+            closes[stack.pop()] = at
+    double = {at for at in closes if read[at] == read[at + 1] and closes.get(at + 1) == closes[at] - 1}
+    return tuple(token for at, token in enumerate(read) if at not in double | {closes[n] for n in double})
 
 
 class _Formulas(Expressions):
@@ -45,6 +58,8 @@ class _Formulas(Expressions):
             parts.append(self.item())
             if len(parts) > MAX_PARTS:
                 raise UnreadableError("too many parts")
+        if len(parts) > 1:  # 0, ±1 are three values
+            parts = [one for part in parts for one in (part.args if _is_both(part) else (part,))]
         return Node("list", tuple(parts), tuple(joined)) if len(parts) > 1 else parts[0]
 
     def item(self) -> Node:
@@ -55,9 +70,8 @@ class _Formulas(Expressions):
         if self.words[end] in SEPARATORS | CLOSERS and any(is_word(token) for token in between):
             self.at = end
             return Node("text", (), (" ".join(token.text for token in between).lower(),))
-        start = self.at
         node = self.chain()
-        signs = [word for word in self.words[start : self.at] if word in ("±", "∓")]
+        signs = _signs(node)
         if signs.count("±") > 1:
             raise UnreadableError("several ± are ambiguous")
         return Node("list", (_signed(node, 1), _signed(node, -1))) if signs else node
@@ -93,11 +107,12 @@ class _Formulas(Expressions):
         self.bars = bars
         closer = self.word
         self.at += 1
-        if closer not in (")", "]", "⟩") or (opener == "⟨") != (closer == "⟩"):
+        if closer not in (")", "]", "[", "⟩") or (opener == "⟨") != (closer == "⟩"):
             raise UnreadableError(f"{opener!r} is not closed")
         if inner.op == "list" and set(inner.marks) <= {",", ";"} and inner.marks:
-            round_ = opener == "⟨"
-            return Node("bracket", inner.args, ("(", ")") if round_ else (opener, closer))
+            round_ = {"⟨": "(", "]": "(", "⟩": ")", "[": ")"}  # ]0, 1[ is (0, 1)
+            opens = opener if opener == "[" else round_.get(opener, opener)
+            return Node("bracket", inner.args, (opens, closer if closer == "]" else round_.get(closer, closer)))
         if inner.op == "matrix" or (opener, closer) == ("(", ")"):
             return inner
         return self.fail(opener)
@@ -112,11 +127,11 @@ class _Formulas(Expressions):
                 self.tokens[after] = Token("sign", ":")
                 break
         inner = self.inside(self.answer, r"\}")
-        parts = inner.args if inner.op == "list" and inner.marks else (inner,)
+        parts = inner.args if inner.op == "list" else (inner,)
         if inner.op == "chain" and ":" in inner.marks:
             at = inner.marks.index(":") + 1
             return _chain(list(inner.args[at:]), list(inner.marks[at:])) if len(inner.marks) > at else self.fail(word)
-        return Node("set", parts)
+        return Node("set", tuple(dict.fromkeys(parts)))
 
     def environment(self, word: str) -> Node:
         """Read a matrix, a determinant, or the lines of a system."""
@@ -151,8 +166,18 @@ def _chain(parts: list[Node], marks: list[str]) -> Node:
     return Node("chain", tuple(parts), tuple(marks))
 
 
+def _signs(node: Node) -> list[str]:
+    return [*node.marks] if node.op == "sign" else [sign for part in node.args for sign in _signs(part)]
+
+
+def _is_both(node: Node) -> bool:
+    return node.op == "list" and not node.marks
+
+
 def _signed(node: Node, sign: int) -> Node:
     """Return the node with + or - for each ±, and the other for each ∓."""
     if node.op == "sign":
         return number(sign if node.marks == ("±",) else -sign)
+    if node.op == "*" and node.args[0].op == "sign" and _signed(node.args[0], sign) == number(1):
+        return Node("*", node.args[1:]) if len(node.args) > 2 else node.args[1]
     return Node(node.op, tuple(_signed(part, sign) for part in node.args), node.marks)

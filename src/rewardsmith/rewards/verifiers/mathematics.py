@@ -29,7 +29,7 @@ STEPS = 30_000
 """Steps of evaluation that a row may take: about half a second."""
 _CHOICE = re.compile(r"\( (?P<round>[A-Z]) \)(?: (?P<rest>.+))?|(?P<bare>[A-Z])(?: [.):](?: (?P<remark>.+))?)?")
 _TIME = re.compile(r"([0-9]{1,2})(?: ?: ?([0-9]{2}))?(?: ?: ?([0-9]{2}))? ?(?:([ap]) ?\.? ?m ?\.?)?", re.I)
-_BASE = re.compile(r"\(?((?=[A-F]*[0-9])[0-9A-F]+)\)?_\{?([0-9]{1,2})\}?", re.IGNORECASE)
+_BASE = re.compile(r"\(?((?=[A-F]*[0-9]|[A-F]{2,}\)?_\{?\(?16)[0-9A-F]+)\)?_\{?\(?([0-9]{1,2})\)?\}?", re.IGNORECASE)
 _WORDS = {"empty set": "∅", "the empty set": "∅", "all real numbers": "ℝ", "all reals": "ℝ", "real numbers": "ℝ"}
 
 
@@ -120,9 +120,10 @@ def _read(text: str) -> Node:
             raise UnreadableError("several options")
         return Node("choice", (_read(rest),) if rest else (), (choice["round"] or choice["bare"],))
     base = _BASE.fullmatch(flat.replace(" ", ""))
-    if base and not base[1].isdigit() and 2 <= int(base[2]) <= 36:
+    if base and 2 <= int(base[2]) <= 36:
         try:
-            return Node("base", (), (Fraction(int(base[1], int(base[2]))), int(base[2])))
+            value = Fraction(int(base[1], int(base[2])))
+            return Node("base", (), (value, int(base[2]))) if base[2] != "10" else Node("num", (), (value,))
         except ValueError:
             pass
     if flat.lower() in _WORDS:
@@ -144,6 +145,8 @@ def _canonical(text: str) -> str:
 
 def _with_names(node: Node) -> Node:
     """Return a list that sets several variables as a system, whose marks are the variables."""
+    if node.op == "chain" and node.marks == ("∈",) and node.args[1].op == "set":  # x ∈ {1, 2} is x = 1 or x = 2
+        return Node("list", tuple(Node("chain", (node.args[0], one), ("=",)) for one in node.args[1].args), ("or",))
     if node.op != "list" or not node.marks or "or" in node.marks:
         return node
     parts = [named(part, [STEPS]) for part in node.args]
@@ -155,6 +158,8 @@ def _with_names(node: Node) -> Node:
 
 def _score(text: str, answer: str, require_unit: bool, refuse: frozenset[str]) -> float | Unscored:
     key, committed = final_answer(answer, sentences=True), final_answer(text, sentences=True)
+    if key is None and not re.search(r"\s", answer.strip()):
+        key = answer.strip()  # a numeral of many digits
     if key is None:
         return no_key(answer, "cannot be read as mathematics")
     if committed is not None and _alike(key, committed):
@@ -163,11 +168,18 @@ def _score(text: str, answer: str, require_unit: bool, refuse: frozenset[str]) -
     try:
         wanted = _checked(key)
     except (UnreadableError, TooLargeError, UndefinedError):
-        return no_key(answer, "cannot be read as mathematics")
+        return 1.0 if committed and _same_tree(key, committed) else no_key(answer, "cannot be read as mathematics")
     try:
         return float(committed is not None and _accepts(wanted, _read(committed), key, committed, rules))
     except (UnreadableError, TooLargeError, UndefinedError):
         return 0.0
+
+
+def _same_tree(key: str, given: str) -> bool:
+    try:
+        return _read(key) == _read(given)
+    except UnreadableError:
+        return False
 
 
 def _alike(key: str, given: str) -> bool:

@@ -37,15 +37,17 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _DIGITS = re.compile(r"(?P<number>[0-9]+)")
 _DOLLARS = re.compile(r"(?<!\\)\$(?=\S)([^$]*)(?<=\S)(?<!\\)\$(?![0-9])")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
+_LOOK = re.compile(r"\{([:=<>+-])\}|\\(?:text)?color\s*\{[a-z]+\}|\\mathbf\s*\{R\}(?=\s*$)|\\mathbb\s+R(?![a-zA-Z])")
 _RAISED = re.compile(r"\^\s*\{?\s*\\?(?:(?:text|mathrm|textrm)\s*\{)?\s*(st|nd|rd|th)\s*\}{1,2}")
 _BOARD = {"R": "ℝ", "Z": "ℤ", "Q": "ℚ", "N": "ℕ", "C": "ℂ"}
 _MARK = r"(?P<mark>,|\{,\}|\{\\,\}|\\,|,\s*\\!\s*|\\!,?|\\ |\ )"
 _TOKEN = re.compile(
-    r"(?P<space>(?:[\s~]|\\[,;:! \n]|\\(?:quad|qquad|left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|thinspace)"
+    r"(?P<space>(?:[\s~]|\\[,;:! \n]|\\(?:quad|qquad|left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|thinspace"
+    r"|large|Large|small|normalsize)"
     r"(?![a-zA-Z]))+)"
     rf"|(?P<number>[1-9][0-9]{{0,2}}{_MARK}[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?!(?P=mark)?[0-9])(?:\.[0-9]+)?"
     r"|[1-9][0-9]?(?P<indian>,)(?:[0-9]{2},)+[0-9]{3}(?![0-9])(?:\.[0-9]+)?"
-    r"|(?:[0-9]*\.[0-9]*(?:\\overline\ ?\{(?P<over>[0-9]+)\}|\\dot\{?(?P<dot>[0-9])\}?"
+    r"|(?:[0-9]*\.[0-9]*(?:\\(?:overline|bar)\ ?\{(?P<over>[0-9]+)\}|\\dot\{?(?P<dot>[0-9])\}?"
     r"|(?<=[.0-9])\((?P<round>[0-9]+)\)))"
     r"|(?:[0-9]+(?:\.(?!\.)[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9}(?![0-9a-zA-Z]))?)"
     r"|(?P<row>\\\\(?:\[[^\]]{0,12}\])?|\\cr(?![a-zA-Z]))"
@@ -133,7 +135,10 @@ def tokens(text: str) -> tuple[Token, ...]:
     if len(text) > MAX_CHARS:
         raise UnreadableError("the text is too long")
     found: list[Token] = []
-    text = _DEGREES.sub("°", _DOLLARS.sub(r" \1 ", in_ascii(text)))
+    text = _LOOK.sub(
+        lambda look: "ℝ" if "math" in look[0] else look[1] or " ",
+        _DEGREES.sub("°", _DOLLARS.sub(r" \1 ", in_ascii(text))),
+    )
     _read(_RAISED.sub(r"\\text{\1}", text), found, upright=False, depth=0)
     return (*found, END, END)
 
