@@ -342,4 +342,7 @@ def latency(baseline: Baseline | PairBaseline) -> Answer:
 DETERMINISM = Probe("determinism", "Does the same row get the same reward again?", determinism)
 BATCH_DEPENDENCE = Probe("batch_dependence", "Does a row's reward depend only on that row?", batch_dependence)
 PROMPT_CACHE = Probe("prompt_cache", "Does every answer to a prompt get its own score?", prompt_cache)
+FAILURES = Probe("failures", "Does every completion, even an odd one, get a finite reward or None?", odd_completions)
+MUTATION = Probe("mutation", "Does the reward leave its inputs unchanged?", mutation)
+SATURATION = Probe("saturation", "What range do honest answers span?", saturation, essential=False)
 LATENCY = Probe("latency", "How long does a row take?", latency, essential=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewardsmith.auditing.asking import Ask, Asking, Outcome
+from rewardsmith.auditing.asking import Ask, Asking, Outcome, Probe
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.probes.disguises import NOT_A_VERIFIER
 from rewardsmith.auditing.trials import cases_of, conclude, evidence, judge_share, severity_of
@@ -41,3 +41,6 @@ def escape(baseline: Baseline) -> Asking:
         advice="Score a completion that cannot be read like a wrong answer, and give None only for an unreadable key.",
     )
     return conclude([(finding, rate)])
+
+
+ESCAPE = Probe("escape", "Is a completion that cannot be read no better off than a wrong answer?", escape)

@@ -14,7 +14,7 @@ from rewardsmith.auditing.columns_read import reads_answers, unnamed_answer
 from rewardsmith.auditing.forecast import calls_of, first_rows
 from rewardsmith.auditing.probes import conduct, content_free, disguises, keys, length, tone
 from rewardsmith.auditing.probes.commitment import UNCOMMITTED
-from rewardsmith.auditing.probes.escape import escape
+from rewardsmith.auditing.probes.escape import ESCAPE
 from rewardsmith.auditing.probes.execution import EXECUTION
 from rewardsmith.auditing.probes.keywords import KEYWORDS, keywords
 from rewardsmith.auditing.probes.normalization import NORMALIZATION
@@ -60,13 +60,13 @@ PROBES: tuple[Probe, ...] = (
             tone.GRADER,
         )
     ),
-    Probe("escape", "Is a completion that cannot be read no better off than a wrong answer?", escape),
-    Probe("failures", "Does every completion, even an odd one, get a finite reward or None?", conduct.odd_completions),
+    ESCAPE,
+    conduct.FAILURES,
     conduct.DETERMINISM,
     conduct.BATCH_DEPENDENCE,
     conduct.PROMPT_CACHE,
-    Probe("mutation", "Does the reward leave its inputs unchanged?", conduct.mutation),
-    Probe("saturation", "What range do honest answers span?", conduct.saturation, essential=False),
+    conduct.MUTATION,
+    conduct.SATURATION,
     conduct.LATENCY,
     Probe(
         "rollouts",
@@ -104,24 +104,28 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     def formed_by(scorers: Mapping[str, Scorer]) -> Sequence[Row]:
         return resolve_form(scorers[""], given).rows
 
-    def building(scorers: Mapping[str, Scorer], rng: random.Random, alpha: float) -> Building[Baseline]:
-        formed = formed_by(scorers)
+    def first(formed: Sequence[Row]) -> list[Row]:
+        return first_rows(formed, rng=random.Random(seed), sizes=sizes)
+
+    def building(
+        scorers: Mapping[str, Scorer], formed: Sequence[Row], rng: random.Random, alpha: float
+    ) -> Building[Baseline]:
         known = reads_answers(target, formed)
         baseline = yield from build_baseline(formed, rng=rng, size=sizes, alpha=alpha, reads_answers=known)
         # A reward that takes one row was measured by ordinary calls, and a model keeps nothing between calls.
         alone = scorers[""].caller.row is None and not is_model(target.reward)
-        return replace(baseline, measured=tuple(begin(scorers)[:TRIED]) if alone else ())
+        return replace(baseline, measured=tuple(first(formed)[:TRIED]) if alone else ())
 
     def begin(scorers: Mapping[str, Scorer]) -> list[Row]:
-        return first_rows(formed_by(scorers), rng=random.Random(seed), sizes=sizes)
+        return first(formed_by(scorers))
 
     def expect(scorers: Mapping[str, Scorer], alpha: float) -> int:
         rng = random.Random(seed)
-        return calls_of(building(scorers, rng, alpha), probes_with(rng, None))
+        return calls_of(building(scorers, formed_by(scorers), rng, alpha), probes_with(rng, None))
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = formed_by(scorers)
-        baseline = yield from building(scorers, rng, alpha)
+        baseline = yield from building(scorers, formed, rng, alpha)
         right = [item.right for item in baseline.items if item.right is not None]
         column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
         unnamed = f"the reward reads the column `{column}`, which may hold the answer; if it does, name it with "

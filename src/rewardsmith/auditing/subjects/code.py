@@ -10,7 +10,7 @@ from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows
 from rewardsmith.auditing.baseline import Baseline, Item, Sizes, build_baseline
 from rewardsmith.auditing.known_right import is_right
 from rewardsmith.auditing.probes import conduct, content_free, keys, length, programs, tone
-from rewardsmith.auditing.probes.escape import escape
+from rewardsmith.auditing.probes.escape import ESCAPE
 from rewardsmith.auditing.probes.rollouts import rollouts
 from rewardsmith.auditing.texts import CODE_FORMATS
 from rewardsmith.data import Row
@@ -39,12 +39,12 @@ PROBES: tuple[Probe, ...] = (
             tone.GRADER,
         )
     ),
-    Probe("escape", "Is a completion that cannot be read no better off than a wrong answer?", escape),
-    Probe("failures", "Does every completion, even an odd one, get a finite reward or None?", conduct.odd_completions),
+    ESCAPE,
+    conduct.FAILURES,
     conduct.DETERMINISM,
     conduct.BATCH_DEPENDENCE,
-    Probe("mutation", "Does the reward leave its inputs unchanged?", conduct.mutation),
-    Probe("saturation", "What range do honest answers span?", conduct.saturation, essential=False),
+    conduct.MUTATION,
+    conduct.SATURATION,
     conduct.LATENCY,
     Probe("rollouts", "What do the given completions show?", rollouts, essential=False),
 )
