@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardsmith.errors import missing_extra
-from rewardsmith.rewards.judges.wire import JudgeError, PassingError, excerpt, post
+from rewardsmith.rewards.judges.wire import JudgeError, PassingError, excerpt, post, retried
 from rewardsmith.sandbox import Answered, Program, Ran
 from rewardsmith.scoring.calling import Unscored
 
@@ -35,7 +35,7 @@ class SandboxFusion:
     Args:
         url: of the server, such as "http://localhost:8080".
         concurrency: the largest number of requests at once.
-        attempts: tries per program; the pauses between them double from `backoff` seconds.
+        attempts: tries per program, with pauses as `wire.retried` makes them.
         run_timeout, memory_mib: limits that the server is asked to set.
 
     Raises:
@@ -85,24 +85,24 @@ class SandboxFusion:
             "files": {name: b64encode(text.encode()).decode() for name, text in program.files.items()},
             "fetch_files": [],
         }
+
+        async def once() -> Ran | Unscored:
+            try:
+                async with asyncio.timeout(self.run_timeout + SPARE):
+                    answer = await post(client, f"{self.url.rstrip('/')}/run_code", body, "")
+            except TimeoutError:
+                raise PassingError("did not answer in time.") from None
+            if answer.status == 200:
+                return _ran(answer.text)
+            failed = f"answered with status {answer.status}: {excerpt(answer.text)}"
+            passes = answer.status >= 500 or answer.status == 429
+            raise PassingError(failed, answer.retry_after) if passes else JudgeError(failed)
+
         async with slots:
-            for attempt in range(self.attempts):
-                try:
-                    async with asyncio.timeout(self.run_timeout + SPARE):
-                        answer = await post(client, f"{self.url.rstrip('/')}/run_code", body, "")
-                    if answer.status == 200:
-                        return _ran(answer.text)
-                    failed: Exception = JudgeError(f"answered with status {answer.status}: {excerpt(answer.text)}")
-                    if answer.status < 500 and answer.status != 429:
-                        break
-                except (PassingError, TimeoutError) as error:
-                    failed = error if str(error) else JudgeError("did not answer in time.")
-                except JudgeError as error:
-                    failed = error
-                    break
-                if attempt + 1 < self.attempts:
-                    await asyncio.sleep(self.backoff * 2**attempt)
-        return Unscored(f"the sandbox server {failed}", "endpoint")
+            try:
+                return await retried(once, attempts=self.attempts, backoff=self.backoff)
+            except JudgeError as error:
+                return Unscored(f"the sandbox server {error}", "endpoint")
 
 
 class FusionChild(NamedTuple):

@@ -6,20 +6,20 @@ import asyncio
 import hashlib
 import json
 import os
-import random
 import re
 import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rewardsmith.errors import missing_extra
 from rewardsmith.rewards.judges.line import Line
-from rewardsmith.rewards.judges.wire import Answer, JudgeError, PassingError, excerpt, post, reply_of
+from rewardsmith.rewards.judges.wire import Answer, JudgeError, PassingError, excerpt, post, reply_of, retried
 from rewardsmith.types import Message
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _OF_THE_REQUEST = frozenset({400, 413, 422})
-_LONGEST_WAIT = 30.0
 _OPENING = threading.Lock()
 
 
@@ -153,25 +152,23 @@ class ChatBackend:
             return reply
 
     async def _tried(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
-        for attempt in range(self.attempts):
-            try:
-                answer = await self._sent(client, body)
-                if answer.status != 200:
-                    raise await self._refusal(client, answer)
-                self._has_answered = True
-                reply = reply_of(answer.text)
-                self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-                return reply.checked_text()
-            except PassingError as error:
-                failure = error
-            except JudgeError as error:
-                raise JudgeError(f"ChatBackend: {self._place} {error}", error.reason) from None
-            if attempt + 1 < self.attempts:
-                pause = random.uniform(0.0, min(self.backoff * 2**attempt, _LONGEST_WAIT))
-                await asyncio.sleep(max(pause, min(failure.retry_after, _LONGEST_WAIT)))
-                self._count(retries=1)
-        tried = f", tried {self.attempts} times," if self.attempts > 1 else ""
-        raise JudgeError(f"ChatBackend: {self._place}{tried} {failure}") from None
+        async def once() -> str:
+            answer = await self._sent(client, body)
+            if answer.status != 200:
+                raise await self._refusal(client, answer)
+            self._has_answered = True
+            reply = reply_of(answer.text)
+            self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+            return reply.checked_text()
+
+        again = partial(self._count, retries=1)
+        try:
+            return await retried(once, attempts=self.attempts, backoff=self.backoff, again=again)
+        except PassingError as error:
+            tried = f", tried {self.attempts} times," if self.attempts > 1 else ""
+            raise JudgeError(f"ChatBackend: {self._place}{tried} {error}") from None
+        except JudgeError as error:
+            raise JudgeError(f"ChatBackend: {self._place} {error}", error.reason) from None
 
     async def _sent(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
         key = os.environ.get(self.api_key_env, "").strip()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import socket
 import ssl
 import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rewardsmith.errors import RewardsmithError
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 MOST_BYTES = 10_000_000
 """Bytes of the longest answer that is read, after decompression."""
 _SHOWN = 200
+_LONGEST_WAIT = 30.0
+
+T = TypeVar("T")
 
 
 class JudgeError(RewardsmithError):
@@ -70,6 +75,28 @@ class ChatReply(NamedTuple):
             why = excerpt(f"finish_reason {self.finish_reason}, refusal {self.refusal}")
             raise JudgeError(f"answered without a text: {why}", "none")
         return self.text
+
+
+async def retried(
+    once: Callable[[], Awaitable[T]], *, attempts: int, backoff: float, again: Callable[[], None] = lambda: None
+) -> T:
+    """Return what `once` gives; after a `PassingError` try again, `attempts` times in all.
+
+    Before each further try wait a random part of `backoff` · 2ᵏ seconds, but as long as the server asks for, and 30
+    seconds at most; then call `again`.
+
+    Raises:
+        PassingError: the last one.
+    """
+    for attempt in range(attempts - 1):
+        try:
+            return await once()
+        except PassingError as error:
+            asked = error.retry_after
+        pause = random.uniform(0.0, min(backoff * 2**attempt, _LONGEST_WAIT))
+        await asyncio.sleep(max(pause, min(asked, _LONGEST_WAIT)))
+        again()
+    return await once()
 
 
 async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key: str) -> Answer:
