@@ -65,7 +65,9 @@ def test_chosen_responses_have_the_entries_of_all(streams):
     index = streams.randint(27, 1, 2, 5)
     everything = TREE.logps(table)
     assert_close(TREE.logps(table, index), of(everything, index))
-    assert TREE.token_logps(table, index).shape == (2, 2, 2, 5, 3)
+    assert_close(TREE.reader(index)(policy), TREE.token_logps(table, index))
+    own = streams.randint(27, 2, 2, 4)
+    assert_close(TREE.reader(own, 0)(policy), TREE.token_logps(TREE.next_token(policy, 0), own))
 
 
 def test_gold_adds_up_over_tokens_and_has_its_spread(streams):
@@ -86,7 +88,7 @@ def test_gold_that_all_prompts_share_is_the_same_for_all(streams):
 
 def test_expectation_and_kl_are_sums_over_all_responses(streams):
     policy, other = TREE.policy(streams, width=8), TREE.policy(streams, width=8)
-    p, q = (TREE.logps(TREE.next_token(one)) for one in (policy, other))
+    p, q = (TREE.logps(TREE.next_token(one)).detach() for one in (policy, other))
     gold = additive_gold(TREE, streams).sum(-1)
     by_hand = [
         sum(math.exp(p[0, 0, x, y]) * float(gold[0, 0, x, y]) for x in range(2) for y in range(27)) / 2,

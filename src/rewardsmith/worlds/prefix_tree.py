@@ -1,6 +1,6 @@
 """A language model whose responses can all be listed, so that gold, KL and win rates are exact.
 
-Responses have T tokens of V, without an end token, so X prompts have X · V^T of them. A policy is a perceptron that reads
+Responses have T tokens of V and no end token, so X prompts have X · V^T of them. A policy is a perceptron that reads
 the prompt and the prefix. Seeds S and arms M are its leading dimensions; values per response are (S, M or 1, X, N).
 """
 
@@ -84,8 +84,33 @@ class PrefixTree:
 
     def next_token(self, policy: BatchedMLP, flag: int | None = None) -> Tensor:
         """Return (S, M, X, K, V) log-probabilities of the next token at every prefix."""
-        x = self.inputs(flag, policy.weights[0].dtype)[None, None].expand(policy.lead[0], 1, -1, -1)
-        return policy(x).log_softmax(dim=-1).view(*policy.lead, self.n_prompts, self.n_prefixes, self.n_tokens)
+        x = self.inputs(flag, policy.biases[0].dtype)[None, None].expand(policy.lead[0], 1, -1, -1)
+        logits: Tensor = policy(x)
+        return logits.log_softmax(dim=-1).view(*policy.lead, self.n_prompts, self.n_prefixes, self.n_tokens)
+
+    def reader(self, index: Tensor, flag: int | None = None) -> Callable[[BatchedMLP], Tensor]:
+        """Return a function of policies that gives (S, M, X, n, T) token log-probabilities of some responses.
+
+        It runs the policy on the prefixes of these responses alone, each once: for training on a small set.
+
+        Args:
+            index: (S, M or 1, X, n) int64 responses.
+        """
+        prompts = torch.arange(self.n_prompts)[:, None, None] * self.n_prefixes
+        places = (prompts + self.prefixes[index]).flatten(2)  # (S, M or 1, X · n · T) among all X · K
+        used = torch.zeros(*places.shape[:2], self.n_prompts * self.n_prefixes, dtype=torch.bool)
+        used.scatter_(2, places, True)
+        rows = used.long().argsort(dim=2, descending=True, stable=True)[..., : int(used.sum(dim=2).max())]
+        cells = (used.cumsum(dim=2) - 1).gather(2, places) * self.n_tokens + self.responses[index].flatten(2)
+        inputs = self.inputs(flag)[rows]  # (S, M or 1, R, d)
+
+        def read(policy: BatchedMLP) -> Tensor:
+            logits: Tensor = policy(inputs.to(policy.biases[0].dtype))
+            flat = logits.log_softmax(dim=-1).flatten(2)
+            found = flat.gather(2, cells.expand(*flat.shape[:2], -1))
+            return found.view(*flat.shape[:2], *index.shape[2:], self.length)
+
+        return read
 
     def token_logps(self, next_token: Tensor, index: Tensor | None = None) -> Tensor:
         """Return log π(y_t | x, y_<t) of responses' tokens.
@@ -108,7 +133,7 @@ class PrefixTree:
         """Return log π(y|x), (S, M, X, n), as `token_logps` summed over tokens."""
         if index is not None:
             return self.token_logps(next_token, index).sum(dim=-1)
-        total = next_token[..., :1, :]  # (..., 1, V), then (..., V^t, V) for the prefixes of t tokens
+        total: Tensor = next_token[..., :1, :]  # (..., 1, V), then (..., V^t, V) for the prefixes of t tokens
         first = 1
         for t in range(1, self.length):
             here = next_token[..., first : first + self.n_tokens**t, :]
@@ -140,7 +165,8 @@ def additive_gold(tree: PrefixTree, streams: Streams, *, sd: float = 1.5, shared
     before = F.pad(tree.responses[:, :-1], (1, 0), value=tree.n_tokens)
     gold = weights[:, :, torch.arange(tree.length), before, tree.responses]  # (S, X, N, T)
     gold = gold - gold.mean(dim=2, keepdim=True)
-    return (sd * gold / gold.sum(dim=-1).std(dim=-1, correction=0)[..., None, None])[:, None]
+    scaled: Tensor = sd * gold / gold.sum(dim=-1).std(dim=-1, correction=0)[..., None, None]
+    return scaled[:, None]
 
 
 def mean_gold(logps: Tensor, gold: Tensor) -> Tensor:
@@ -209,9 +235,7 @@ def supervised(
     learning_rate: float = 1e-3,
 ) -> BatchedMLP:
     """Train a copy of the policies on the likelihood of responses (S, M or 1, X, n)."""
+    read = tree.reader(index, flag)
     return trained(
-        policy,
-        lambda learner: -tree.logps(tree.next_token(learner, flag), index).mean(dim=(-2, -1)),
-        steps=steps,
-        learning_rate=learning_rate,
+        policy, lambda learner: -read(learner).sum(-1).mean(dim=(-2, -1)), steps=steps, learning_rate=learning_rate
     )
