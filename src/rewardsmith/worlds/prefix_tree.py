@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith.worlds.batched_mlp import BatchedMLP
-from rewardsmith.worlds.streams import Streams, sample_index
+from rewardsmith.worlds.streams import Streams
 from rewardsmith.worlds.training import adam_steps
 
 
@@ -88,13 +88,16 @@ class PrefixTree:
         logits: Tensor = policy(x)
         return logits.log_softmax(dim=-1).view(*policy.lead, self.n_prompts, self.n_prefixes, self.n_tokens)
 
-    def reader(self, index: Tensor, flag: int | None = None) -> Callable[[BatchedMLP], Tensor]:
+    def reader(
+        self, index: Tensor, flag: int | None = None, *, normalized: bool = True
+    ) -> Callable[[BatchedMLP], Tensor]:
         """Return a function of policies that gives (S, M, X, n, T) token log-probabilities of some responses.
 
         It runs the policy on the prefixes of these responses alone, each once: for training on a small set.
 
         Args:
             index: (S, M or 1, X, n) int64 responses.
+            normalized: whether to subtract the log-sum-exp over tokens; without it a network gives values, not a policy.
         """
         prompts = torch.arange(self.n_prompts)[:, None, None] * self.n_prefixes
         places = (prompts + self.prefixes[index]).flatten(2)  # (S, M or 1, X · n · T) among all X · K
@@ -106,7 +109,7 @@ class PrefixTree:
 
         def read(policy: BatchedMLP) -> Tensor:
             logits: Tensor = policy(inputs.to(policy.biases[0].dtype))
-            flat = logits.log_softmax(dim=-1).flatten(2)
+            flat = (logits.log_softmax(dim=-1) if normalized else logits).flatten(2)
             found = flat.gather(2, cells.expand(*flat.shape[:2], -1))
             return found.view(*flat.shape[:2], *index.shape[2:], self.length)
 
@@ -182,7 +185,8 @@ def mean_kl(logps: Tensor, ref_logps: Tensor) -> Tensor:
 def drawn(logps: Tensor, n: int, streams: Streams) -> Tensor:
     """Draw n responses per prompt, (S, M, X, n) int64; all arms M share their random numbers."""
     uniform = streams.rand(1, logps.shape[2], n).expand(-1, logps.shape[1], -1, -1)
-    return sample_index(logps.exp()[..., None, :].expand(*uniform.shape, -1), uniform)
+    found = torch.searchsorted(logps.exp().cumsum(dim=-1), uniform.contiguous(), right=True)
+    return found.clamp(max=logps.shape[-1] - 1)  # a sum that rounds to below 1
 
 
 def of(values: Tensor, index: Tensor) -> Tensor:
