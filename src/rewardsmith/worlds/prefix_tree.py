@@ -97,7 +97,7 @@ class PrefixTree:
 
         Args:
             index: (S, M or 1, X, n) int64 responses.
-            normalized: whether to subtract the log-sum-exp over tokens; without it a network gives values, not a policy.
+            normalized: whether to subtract the log-sum-exp over tokens; without it networks give values.
         """
         prompts = torch.arange(self.n_prompts)[:, None, None] * self.n_prefixes
         places = (prompts + self.prefixes[index]).flatten(2)  # (S, M or 1, X · n · T) among all X · K
