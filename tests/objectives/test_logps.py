@@ -1,4 +1,4 @@
-"""Sequence log-probabilities against a loop over tokens and TRL's own; the implicit reward by its definition."""
+"""Log-probabilities of tokens and sequences against a loop and TRL's own; the implicit reward by its definition."""
 
 import math
 
@@ -6,8 +6,10 @@ import pytest
 import torch
 from tests.installed import part_of
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from rewardsmith.objectives import implicit_reward, sequence_logps
+from rewardsmith.objectives import chunked_token_logps, implicit_reward, per_token_logps, sequence_logps
 
 
 def slow(logits, ids, mask):
@@ -98,6 +100,102 @@ def test_sequence_logps_refuses_what_it_cannot_read(batch):
         sequence_logps(logits, ids, mask[:, :6])
     with pytest.raises(ValueError, match=r"counts a first token, which no logits predict. Put the prompt"):
         sequence_logps(logits, ids, torch.ones_like(mask))
+
+
+def test_each_token_s_term_stands_at_the_token_s_place(batch):
+    logits, ids, mask = batch
+    terms = per_token_logps(logits, ids, mask)
+    for t in range(1, 7):
+        alone = torch.zeros_like(mask)
+        alone[:, t] = mask[:, t]
+        assert_close(terms[:, t], slow(logits, ids, alone))
+    assert (terms[~mask] == 0).all()
+    with pytest.raises(ValueError, match="per_token_logps: the mask counts a first token"):
+        per_token_logps(logits, ids, torch.ones_like(mask))
+
+
+@pytest.fixture
+def head():
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(5, 7, 4, generator=generator, dtype=torch.float64)
+    return hidden, torch.randn(11, 4, generator=generator, dtype=torch.float64), torch.randn(11, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 1000])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_in_chunks_it_has_the_values_and_gradients_of_the_plain_formula(batch, head, chunk, with_bias):
+    _, ids, mask = batch
+    ours, plain = ([tensor.clone().requires_grad_() for tensor in head] for _ in range(2))
+    bias = ours[2] if with_bias else None
+    found = chunked_token_logps(*ours[:2], ids.masked_fill(~mask, -100), mask, chunk=chunk, bias=bias)
+    expected = torch.zeros_like(found)
+    table = (plain[0] @ plain[1].T + (plain[2] if with_bias else 0)).log_softmax(-1)
+    for b, t in mask.nonzero().tolist():
+        expected[b, t] = table[b, t - 1, ids[b, t]]
+    assert_close(found, expected)
+    weights = torch.linspace(-1, 2, found.numel(), dtype=torch.float64).view_as(found)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for ours_one, plain_one in zip(ours[: 2 + with_bias], plain, strict=False):
+        assert_close(ours_one.grad, plain_one.grad)
+
+
+def test_in_chunks_gradients_are_numerical_ones_and_nothing_counted_is_zero(batch, head):
+    _, ids, mask = batch
+    rows = [tensor.clone().requires_grad_() for tensor in head]
+    assert torch.autograd.gradcheck(
+        lambda h, w, b: chunked_token_logps(h[:2], w, ids[:2], mask[:2], chunk=3, bias=b), rows
+    )
+    nothing = chunked_token_logps(rows[0], rows[1], ids, torch.zeros_like(mask))
+    assert nothing.shape == mask.shape
+    assert (nothing == 0).all()
+    nothing.sum().backward()
+    assert (rows[1].grad == 0).all()
+
+
+class Largest(TorchDispatchMode):
+    """Records the number of elements of the largest tensor that any operation makes."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.size = max([self.size, *sizes])
+        return result
+
+
+def test_the_logits_of_no_more_than_a_chunk_exist_forward_or_backward():
+    hidden, weight = torch.randn(4, 33, 8), torch.randn(1000, 8)
+    ids, mask = torch.randint(1000, (4, 33)), torch.arange(33).expand(4, 33) > 0
+    rows = [hidden.requires_grad_(), weight.requires_grad_()]
+    with Largest() as ours:
+        chunked_token_logps(*rows, ids, mask, chunk=16).sum().backward()
+    assert ours.size == 16 * 1000
+    with Largest() as plain:
+        per_token_logps(rows[0] @ rows[1].T, ids, mask).sum().backward()
+    assert plain.size == 4 * 33 * 1000
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_chunks_half_precision_is_normalized_in_single(batch, head, dtype):
+    _, ids, mask = batch
+    hidden, weight, _ = (tensor.to(dtype) for tensor in head)
+    found = chunked_token_logps(hidden, weight, ids, mask)
+    assert found.dtype == torch.float32
+    assert_close(found, per_token_logps(hidden @ weight.T, ids, mask), atol=1e-5, rtol=0)
+
+
+def test_in_chunks_what_is_masked_is_not_read_and_shapes_are_checked(batch, head):
+    _, ids, mask = batch
+    hidden, weight, _ = head
+    unread = ~torch.cat([mask[:, 1:], torch.zeros(5, 1, dtype=torch.bool)], dim=1)
+    clean = chunked_token_logps(hidden, weight, ids, mask)
+    assert_close(chunked_token_logps(hidden.masked_fill(unread[..., None], math.nan), weight, ids, mask), clean)
+    with pytest.raises(ValueError, match=r"chunked_token_logps: weight must have shape \(any, 4\), got \(11, 3\)"):
+        chunked_token_logps(hidden, weight[:, :3], ids, mask)
+    with pytest.raises(ValueError, match="chunked_token_logps: chunk is 0, outside"):
+        chunked_token_logps(hidden, weight, ids, mask, chunk=0)
 
 
 def test_the_implicit_reward_is_the_scaled_log_ratio():

@@ -1,7 +1,7 @@
 """Losses, unreduced, from scores or log-probabilities. It has those that TRL lacks."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
-from rewardsmith.objectives.logps import implicit_reward, sequence_logps
+from rewardsmith.objectives.logps import chunked_token_logps, implicit_reward, per_token_logps, sequence_logps
 from rewardsmith.objectives.meta import meta_rm_step
 from rewardsmith.objectives.pairwise import (
     binned_rating_loss,
@@ -17,7 +17,17 @@ from rewardsmith.objectives.pairwise import (
     weighted_loss,
 )
 from rewardsmith.objectives.peer_review import keep_schedule, peer_review_masks
-from rewardsmith.objectives.preference import dpo_loss, dynamic_beta, margin_weight
+from rewardsmith.objectives.preference import (
+    anchor_nll,
+    dpo_loss,
+    dynamic_beta,
+    ipo_loss,
+    length_regularized_margin,
+    margin_weight,
+    preference_margin,
+    slic_loss,
+    soft_label_dpo_loss,
+)
 from rewardsmith.objectives.reward_model import (
     combined_confidence_loss,
     confidence_calibration_loss,
@@ -26,24 +36,32 @@ from rewardsmith.objectives.reward_model import (
 )
 
 __all__ = [
+    "anchor_nll",
     "binned_rating_loss",
     "bt_loss",
     "centering_loss",
+    "chunked_token_logps",
     "combined_confidence_loss",
     "confidence_calibration_loss",
     "crossed_confidence_loss",
     "dpo_loss",
     "dynamic_beta",
     "implicit_reward",
+    "ipo_loss",
     "keep_schedule",
+    "length_regularized_margin",
     "margin_weight",
     "meta_rm_step",
     "normalized_weights",
     "peer_review_masks",
+    "per_token_logps",
+    "preference_margin",
     "ranked_confidence_loss",
     "rating_loss",
     "sequence_logps",
     "simcse_loss",
+    "slic_loss",
+    "soft_label_dpo_loss",
     "spread_regularizer",
     "squared_tie_loss",
     "thurstone_loss",

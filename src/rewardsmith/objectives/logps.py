@@ -6,8 +6,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from rewardsmith._check import check_same_shape, check_shape
+from rewardsmith._check import check_range, check_same_shape, check_shape
 
 
 def sequence_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
@@ -32,20 +34,59 @@ def sequence_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     >>> sequence_logps(logits, torch.tensor([[0, 1]]), torch.tensor([[False, True]])).exp()
     tensor([0.7500])
     """
-    check_shape("sequence_logps", "logits", logits, *ids.shape, None)
-    check_same_shape("sequence_logps", ids, mask)
-    counted = mask[..., 1:].bool()
-    if bool((mask[..., :1] != 0).any()):
-        raise ValueError(
-            "sequence_logps: the mask counts a first token, which no logits predict. Put the prompt, or a "
-            "beginning-of-sequence token, before the completion."
-        )
-    wide = logits[..., :-1, :]
-    wide = wide.float() if wide.dtype in (torch.float16, torch.bfloat16) else wide
-    wide = wide.masked_fill(~counted[..., None], 0.0)
-    targets = ids[..., 1:].masked_fill(~counted, 0)
-    per_token = wide.gather(-1, targets[..., None]).squeeze(-1) - wide.logsumexp(dim=-1)
-    return per_token.masked_fill(~counted, 0.0).sum(dim=-1)
+    return _per_token("sequence_logps", logits, ids, mask).sum(dim=-1)
+
+
+def per_token_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return the log-probability of each completion token, the terms of `sequence_logps`.
+
+        log π(y_t | x, y_<t) = log softmax(logits_{t−1})[ids_t]
+
+    Arguments as in `sequence_logps`. For a large vocabulary `chunked_token_logps` needs less memory.
+
+    Returns:
+        (B, T) in nats, at the token's own position; 0 where masked.
+
+    >>> logits = torch.log(torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]))
+    >>> per_token_logps(logits, torch.tensor([[0, 1]]), torch.tensor([[False, True]])).exp()
+    tensor([[1.0000, 0.7500]])
+    """
+    return _per_token("per_token_logps", logits, ids, mask)
+
+
+def chunked_token_logps(
+    hidden: Tensor, weight: Tensor, ids: Tensor, mask: Tensor, *, chunk: int = 256, bias: Tensor | None = None
+) -> Tensor:
+    """Return `per_token_logps` of the logits `hidden @ weight.T + bias` without holding those of all tokens.
+
+    The logits of `chunk` tokens exist at a time, in the forward pass and again in the backward pass, and none of masked
+    tokens. Its result and gradients are those of the plain formula up to rounding.
+
+    Args:
+        hidden: (B, T, d) last hidden states. weight: (V, d) of the output layer. bias: (V,) or None.
+        ids, mask: (B, T) as in `sequence_logps`.
+        chunk: tokens at a time; V · chunk numbers are held a few times.
+
+    Returns:
+        (B, T) in nats, at the token's own position; 0 where masked. Half precision is normalized in float32.
+
+    >>> hidden, weight = torch.zeros(1, 2, 3), torch.zeros(4, 3)
+    >>> chunked_token_logps(hidden, weight, torch.tensor([[0, 1]]), torch.tensor([[False, True]])).exp()
+    tensor([[1.0000, 0.2500]])
+    """
+    check_shape("chunked_token_logps", "hidden", hidden, *ids.shape, None)
+    check_shape("chunked_token_logps", "weight", weight, None, hidden.shape[-1])
+    check_range("chunked_token_logps", "chunk", chunk, 1, math.inf)
+    counted = _counted("chunked_token_logps", ids, mask)
+    states, targets = hidden[..., :-1, :][counted], ids[..., 1:][counted]  # (n, d), (n,)
+    parts = [
+        checkpoint(_chosen_logps, h, weight, bias, target, use_reentrant=False, preserve_rng_state=False)
+        for h, target in zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
+    ]
+    logps = torch.zeros(counted.shape, dtype=parts[0].dtype, device=hidden.device).masked_scatter(
+        counted, torch.cat(parts)
+    )
+    return F.pad(logps, (1, 0))
 
 
 def implicit_reward(logps: Tensor, ref_logps: Tensor, *, beta: float = 0.1, lengths: Tensor | None = None) -> Tensor:
@@ -77,3 +118,35 @@ def implicit_reward(logps: Tensor, ref_logps: Tensor, *, beta: float = 0.1, leng
         return rewards
     check_same_shape("implicit_reward", logps, lengths)
     return rewards / lengths.to(rewards.dtype).masked_fill(lengths <= 0, math.nan)
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return half precision as float32 and anything else as it is."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _counted(caller: str, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return (B, T − 1) True where the next token counts."""
+    check_same_shape(caller, ids, mask)
+    if bool((mask[..., :1] != 0).any()):
+        raise ValueError(
+            f"{caller}: the mask counts a first token, which no logits predict. Put the prompt, or a "
+            "beginning-of-sequence token, before the completion."
+        )
+    return mask[..., 1:].bool()
+
+
+def _per_token(caller: str, logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    check_shape(caller, "logits", logits, *ids.shape, None)
+    counted = _counted(caller, ids, mask)
+    held = wide(logits[..., :-1, :]).masked_fill(~counted[..., None], 0.0)
+    per_token = _chosen(held, ids[..., 1:].masked_fill(~counted, 0)).masked_fill(~counted, 0.0)
+    return F.pad(per_token, (1, 0))
+
+
+def _chosen(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.gather(-1, targets[..., None]).squeeze(-1) - logits.logsumexp(dim=-1)
+
+
+def _chosen_logps(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    return _chosen(wide(F.linear(hidden, weight, bias)), targets)

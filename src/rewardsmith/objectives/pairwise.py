@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rewardsmith._check import check_range, check_same_shape, check_shape
+from rewardsmith.objectives.logps import wide
 
 Numbers = Tensor | float
 
@@ -83,7 +84,13 @@ def step_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     tensor([1., 1.])
     """
     check_same_shape("step_label_loss", logits, labels)
-    right = _column("step_label_loss", "labels", labels, logits, 0.0, 1.0)
+    return labeled_loss("step_label_loss", "labels", logits, labels)
+
+
+def labeled_loss(caller: str, name: str, logits: Tensor, labels: Numbers) -> Tensor:
+    """Return −y log σ(z) − (1 − y) log σ(−z), NaN without a gradient where z or y is NaN."""
+    logits = wide(logits)
+    right = _column(caller, name, labels, logits, 0.0, 1.0)
     return bt_loss(logits, torch.zeros_like(logits), soft_label=1 - right)
 
 
