@@ -52,6 +52,12 @@ class PrefixTree:
             place.append(place[-1] * self.n_tokens + self.responses[:, t - 1])
         return torch.stack(place, dim=1) + first
 
+    @cached_property
+    def bigrams(self) -> Tensor:
+        """(N, T) int64 index of position, token before (V for none) and token, in a table of T · (V + 1) · V."""
+        before = F.pad(self.responses[:, :-1], (1, 0), value=self.n_tokens)
+        return (torch.arange(self.length) * (self.n_tokens + 1) + before) * self.n_tokens + self.responses
+
     @property
     def n_prefixes(self) -> int:
         """K, the prefixes of a prompt."""
@@ -165,8 +171,7 @@ def additive_gold(tree: PrefixTree, streams: Streams, *, sd: float = 1.5, shared
     shape = tree.length, tree.n_tokens + 1, tree.n_tokens  # position, token before (the last is none), token
     private, common = streams.randn(tree.n_prompts, *shape), streams.randn(1, *shape)
     weights = (1 - shared) ** 0.5 * private + shared**0.5 * common  # (S, X, T, V + 1, V)
-    before = F.pad(tree.responses[:, :-1], (1, 0), value=tree.n_tokens)
-    gold = weights[:, :, torch.arange(tree.length), before, tree.responses]  # (S, X, N, T)
+    gold = weights.flatten(2)[..., tree.bigrams]  # (S, X, N, T)
     gold = gold - gold.mean(dim=2, keepdim=True)
     scaled: Tensor = sd * gold / gold.sum(dim=-1).std(dim=-1, correction=0)[..., None, None]
     return scaled[:, None]
