@@ -1,8 +1,11 @@
 """Losses, unreduced, from scores or log-probabilities. It has those that TRL lacks."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
+from rewardsmith.objectives.agreement import multi_view_consistency_loss, pairwise_verdict_loss
+from rewardsmith.objectives.distillation import extrapolated_logits, token_kl, tv_strength
 from rewardsmith.objectives.logps import chunked_token_logps, implicit_reward, per_token_logps, sequence_logps
 from rewardsmith.objectives.meta import meta_rm_step
+from rewardsmith.objectives.outcomes import implicit_ce_loss, implicit_kto_loss, implicit_nca_loss
 from rewardsmith.objectives.pairwise import (
     binned_rating_loss,
     bt_loss,
@@ -34,6 +37,7 @@ from rewardsmith.objectives.reward_model import (
     crossed_confidence_loss,
     ranked_confidence_loss,
 )
+from rewardsmith.objectives.token_rewards import token_log_ratio, token_reward_regularizer
 
 __all__ = [
     "anchor_nll",
@@ -46,13 +50,19 @@ __all__ = [
     "crossed_confidence_loss",
     "dpo_loss",
     "dynamic_beta",
+    "extrapolated_logits",
+    "implicit_ce_loss",
+    "implicit_kto_loss",
+    "implicit_nca_loss",
     "implicit_reward",
     "ipo_loss",
     "keep_schedule",
     "length_regularized_margin",
     "margin_weight",
     "meta_rm_step",
+    "multi_view_consistency_loss",
     "normalized_weights",
+    "pairwise_verdict_loss",
     "peer_review_masks",
     "per_token_logps",
     "preference_margin",
@@ -66,5 +76,9 @@ __all__ = [
     "squared_tie_loss",
     "thurstone_loss",
     "tie_loss",
+    "token_kl",
+    "token_log_ratio",
+    "token_reward_regularizer",
+    "tv_strength",
     "weighted_loss",
 ]
