@@ -19,7 +19,7 @@ BUDGET = 1_200
 
 
 def numbers(text):
-    return re.findall(r"-?\d+", text)
+    return re.findall(r"-?\d+(?:\.\d+)?", text)
 
 
 def contains(prompt, completion, answer):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from small_baselines import exact, integer_rows
 
 from rewardsmith.auditing import audit
+from rewardsmith.auditing.probes import conduct
 
 
 def findings_of(reward, probe):
@@ -102,3 +104,19 @@ def test_a_reward_that_compares_lengths_of_answer_and_prompt_keeps_no_score():
 
     assert findings_of(relative, "length_gain")
     assert not findings_of(relative, "prompt_cache")
+
+
+@pytest.mark.parametrize("started", [100.0, 100.5, 101.97])
+def test_a_clock_whose_second_matters_is_found_in_an_audit_shorter_than_a_second(started, monkeypatch):
+    clock = [started]
+    monkeypatch.setattr(conduct, "time", lambda: clock[0])
+    monkeypatch.setattr(conduct, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+
+    def timed(prompt, completion, answer):
+        return exact(prompt, completion, answer) * (1.0 if int(clock[0]) % 2 else 0.5)
+
+    (finding,) = findings_of(timed, "determinism")
+    assert finding.severity in ("high", "critical")
+    assert clock[0] - started <= 1.02
+    assert findings_of(exact, "determinism") == []
+    assert clock[0] - started <= 2 * 1.02

@@ -216,7 +216,7 @@ def _predicted(finding: Finding, rule: Rule, baseline: Baseline) -> bool:
     whole = [one for one in finding.examples if one.prompt in items and clip(one.completion) == one.completion]
     return bool(whole) and all(
         rule.holds(one.completion, (item := items[one.prompt]).key)
-        and baseline.gain(item, one.reward or 0.0) >= REWARDED
+        and REWARDED <= baseline.gain(item, one.reward or 0.0) <= 2 - REWARDED  # no rule explains more than a right one
         for one in whole
     )
 

@@ -199,7 +199,7 @@ STEPS = (
     "cut to a whole number", "without its decimal point", "with a decimal point for its comma",
     "with a digit for its decimal point", "in a unit of another scale", "in a unit of another kind",
     "with an element twice", "without a repeated element", "with its two parts exchanged",
-    "with a variable in the other case",
+    "with a variable in the other case", "with its characters in another order",
 )  # fmt: skip
 """Steps of normalization after which a key denotes something else."""
 
@@ -226,6 +226,8 @@ def slips(key: str) -> dict[str, str]:
     elif key_kind(body) == "expression" and len(body) > 1 and (letter := _VARIABLE.search(body)):
         swapped = body[: letter.start()] + letter[0].swapcase() + body[letter.end() :]
         found["with a variable in the other case"] = swapped
+    elif key_kind(body) in ("word", "text") and body.casefold() != body[::-1].casefold():
+        found["with its characters in another order"] = body[::-1]
     return found
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import time
 from collections import Counter
 from zlib import crc32
 
@@ -94,6 +95,11 @@ def sure_words(completions, answer, **kwargs):
 
 
 @flawed(prompts.word_rows, "length_gain")
+def very_long(prompt, completion, answer):
+    return 1.0 if len(completion) > 8000 else last_line_is(completion, answer)
+
+
+@flawed(prompts.word_rows, "length_gain")
 def too_short_is_lazy(prompt, completion, answer):
     return last_line_is(completion, answer) + 0.2 * min(len(completion) / 300, 1.0)
 
@@ -175,6 +181,11 @@ class Timed:
     def __call__(self, prompt, completion, answer):
         self.now += 0.37
         return last_line_is(completion, answer) + 0.3 * (self.now % 1)
+
+
+@flawed(prompts.word_rows, "determinism")
+def half_in_even_seconds(prompt, completion, answer):
+    return last_line_is(completion, answer) * (1.0 if int(time.time()) % 2 else 0.5)
 
 
 @flawed(prompts.arithmetic_rows, "determinism", name="rarely_fails")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import quantiles
+from time import sleep, time
 
 from rewardsmith.auditing.asking import Answer, Ask, Asking, Building, Outcome, Probe
 from rewardsmith.auditing.baseline import Baseline
@@ -129,8 +130,12 @@ def failures(broken: Sequence[tuple[Row, Scored]], n: int, *, alpha: float, hone
 
 
 def determinism(baseline: Baseline | PairBaseline) -> Building[Answer]:
-    """Score rows again, in the same call and in each round of the audit; a difference is noise, or state."""
-    conduct = baseline.conduct
+    """Score rows again, in the same call and in each round of the audit; a difference is noise, or state.
+
+    The last round of an audit on prompts waits, a second at most, so that its clock second is odd if that of the first
+    is even, and the reverse. A reward that reads the clock may score all rows of a shorter audit in the same way.
+    """
+    conduct, begun = baseline.conduct, int(time())
     first = _changed(conduct, conduct.again)
     changed = first + (yield from _noise(conduct))
     # Else the batch or noise explains a difference from the earliest scores.
@@ -144,7 +149,9 @@ def determinism(baseline: Baseline | PairBaseline) -> Building[Answer]:
         known, *now = yield [Ask(measured, nonce="speed"), *alone]
         drifted += _changed(conduct._replace(rows=measured, first=known), [score for (score,) in now])
     for late in range(ROUNDS if repeats else 1):
-        part = repeats[late::ROUNDS]
+        part, clock = repeats[late::ROUNDS], time()
+        if late == ROUNDS - 1 and steady and not drifted and int(clock) % 2 == begun % 2:
+            sleep(1.01 - clock % 1)
         again, others = yield [
             Ask(conduct.rows, nonce=f"conduct {5 + late}", whole=True),
             Ask([row for row, _ in part], nonce=f"spread {late}"),

@@ -19,6 +19,7 @@ from rewardsmith.auditing.texts import SHELLS
 from rewardsmith.auditing.trials import (
     Judged,
     Variant,
+    Way,
     capitalized,
     conclude,
     milder,
@@ -28,7 +29,8 @@ from rewardsmith.auditing.trials import (
 )
 from rewardsmith.auditing.variant_probe import VariantProbe
 from rewardsmith.data import MASTER_KEYS
-from rewardsmith.equivalence.reading import reads_off
+from rewardsmith.equivalence.keys import equivalent
+from rewardsmith.equivalence.reading import number_tokens, reads_off
 
 GATE = (
     "With reference answers, use a verifier that reads only the final answer: `rewardsmith.rewards.exact_number`, "
@@ -92,6 +94,13 @@ def _prompt(item: Item, baseline: Baseline, *, times: int = 1) -> str | None:
     return None if baseline.keyed and reads_off(prompt, item.key) else "\n".join([prompt] * times)
 
 
+def _number(item: Item, baseline: Baseline, *, place: int) -> str | None:
+    """Write a number of the prompt as the answer, if the key is another one."""
+    numbers = number_tokens(item.row.prompt_text) if item.kind in ("integer", "decimal", "fraction", "percent") else []
+    wrong = [number for number in numbers if equivalent(item.key, number) is False and not item.accepts(number)]
+    return baseline.answer_format.wrap(wrong[place]) if wrong else None
+
+
 PROMPT_COPY = replace(
     EMPTY,
     name="prompt_copy",
@@ -103,6 +112,7 @@ PROMPT_COPY = replace(
     variants=lambda baseline: [
         variant("the prompt, copied", _prompt),
         variant("the prompt, copied twice", partial(_prompt, times=2)),
+        Variant("a number of the prompt", tuple(Way((partial(_number, place=place),)) for place in (0, -1))),
     ],
     least_gain=0.25,
 )

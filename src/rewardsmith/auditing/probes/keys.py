@@ -131,19 +131,25 @@ def constant_answer(baseline: Baseline) -> Asking:
 def near_miss(baseline: Baseline) -> Asking:
     """Send honest wrong answers close to the key; none may score like the key.
 
-    These are the baseline's wrong answers, and an integer key plus 1, minus 1 and plus a tenth.
+    These are the baseline's wrong answers, and an integer key plus 1, minus 1 and plus a tenth of it, and with a
+    fraction, which a tolerance or a cut to whole numbers would excuse.
     """
     keys, tries = {item.key for item in baseline.items}, list[list[tuple[Item, str]]]()
     most = baseline.sizes.others
     for item in baseline.items:
-        number, shifted = read_number(item.key), []
-        if number is not None and number.value.denominator == 1 and item.key.lstrip("-").isdigit():
+        number, shifted, fractions = read_number(item.key), list[str](), list[str]()
+        if number is not None and number.value.denominator == 1 and item.key.lstrip("-").replace(",", "").isdigit():
             value = int(number.value)
+            fractions = [f"{value}.4", f"{value}.9", f"{value - 1}.6" if value > 0 else f"{value}.6"]
             shifted = [str(other) for other in dict.fromkeys((value + 1, value - 1, value + max(2, abs(value) // 10)))]
         if item.right is not None:
             # On a small budget only those that the baseline has scored.
             few = most is not None and most <= len(baseline.items)
-            near = (text for text in (item.ends if few else (*item.wrongs, *shifted)) if not item.accepts(text))
+            near = (
+                text
+                for text in (*(item.ends if few else (*item.wrongs, *shifted)), *fractions)
+                if not item.accepts(text)
+            )
             tries.append([(item, text) for text in near if text not in keys])
     what, laid = "A wrong value near the key", in_turn(tries, most)
     return (yield from _neighbors(baseline, "near_miss", "near misses", what, laid, []))
