@@ -145,12 +145,9 @@ def near_miss(baseline: Baseline) -> Asking:
         if item.right is not None:
             # On a small budget only those that the baseline has scored.
             few = most is not None and most <= len(baseline.items)
-            near = (
-                text
-                for text in (*(item.ends if few else (*item.wrongs, *shifted)), *fractions)
-                if not item.accepts(text)
-            )
-            tries.append([(item, text) for text in near if text not in keys])
+            # Then each row has one of the fractions in turn.
+            tried = (*item.ends, *fractions[len(tries) % 3 :][:1]) if few else (*item.wrongs, *shifted, *fractions)
+            tries.append([(item, text) for text in tried if text not in keys and not item.accepts(text)])
     what, laid = "A wrong value near the key", in_turn(tries, most)
     return (yield from _neighbors(baseline, "near_miss", "near misses", what, laid, []))
 
