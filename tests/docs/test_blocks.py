@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.installed import part_of
 from tests.small_models import llama_policy, saved
 from typer.testing import CliRunner
 
+from rewardsmith.auditing.subjects import answers
 from rewardsmith.cli import app
 from rewardsmith.worlds import ArithmeticLM
 
@@ -33,6 +35,23 @@ NOT_HERE = ("pip install ", "make ", "git ")  # installs, or is a target with a 
 SMALL = ("Qwen/Qwen3-0.6B",)  # a folder of this name with a tiny model stands for the one on the hub
 
 pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def library_kept():
+    """Undo at the end what a block has assigned in our modules, as a guide does that adds a probe to the audit."""
+    held = {name: dict(vars(module)) for name, module in sys.modules.items() if name.startswith("rewardsmith.")}
+    yield
+    for name, names in held.items():
+        vars(sys.modules[name]).update(names)
+
+
+def test_what_a_block_assigns_in_the_library_is_undone():
+    before = answers.PROBES
+    with library_kept():
+        exec("from rewardsmith.auditing.subjects import answers; answers.PROBES = ()", {})
+        assert answers.PROBES == ()
+    assert answers.PROBES is before
 
 
 @pytest.fixture
@@ -61,7 +80,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
-    yield tmp_path
+    with library_kept():
+        yield tmp_path
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
