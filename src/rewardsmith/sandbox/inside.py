@@ -133,6 +133,7 @@ def confine_program(settings: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ |= {"PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin", "HOME": work, "TMPDIR": work}
     os.environ |= {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a plugin may be installed where nothing can be read
     confine.call("prctl", confine.PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     confine.limit_resources(
         cpu_s=limits["cpu_s"],
@@ -151,11 +152,13 @@ def run(job: dict[str, Any], work: str, calls: int, longest: int) -> None:
     """Be the program: the command, or `source` as the main module of this interpreter, which then ends as ever."""
     if job["command"]:
         become(job["command"])
-    space, path = ModuleType("__main__"), os.path.join(work, "main.py")
+    space = ModuleType("program" if job["serve"] else "__main__")  # a module's `if __name__ == "__main__"` is not run
+    path = os.path.join(work, "main.py")
     space.__dict__.update(__file__=path, __builtins__=builtins)
     for name in [name for name in sys.modules if name.startswith("rewardsmith")]:
         del sys.modules[name]
-    sys.modules["__main__"], sys.argv, sys.path[:0] = space, ["main.py"], [work]
+    sys.modules["__main__"] = sys.modules[space.__name__] = space
+    sys.argv, sys.path[:0] = ["main.py"], [work]
     sys.excepthook = without_our_frames
     if job["serve"]:
         serve(space, path, job["relay"], calls, longest)

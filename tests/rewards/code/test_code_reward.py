@@ -75,6 +75,52 @@ def test_a_method_of_a_class_solution_is_found_by_its_name():
     assert reward([method] * 2, [PAIRS, ["assert Solution().add(1, 2) == 3"]]) == [1.0, 1.0]
 
 
+NAMED = {"inputs": [[[4, 6]]], "outputs": [[6, 4, 1]], "fn_name": "gcd"}
+HUMAN = 'from typing import List\n\ndef one() -> int:\n    return 1\n\ndef gcd(xs: List[int]) -> int:\n    """Gcd."""\n'
+
+
+def test_a_named_function_has_the_imports_of_its_task_and_no_solution_in_them():
+    body = "(self, xs: List[int]) -> Optional[List[int]]:\n        return [*Counter(xs)][::-1] + [pow(2, 2, 3)]"
+    right = fenced(f"class Solution:\n    def gcd{body}")  # as LeetCode's editor gives it, without an import
+    assert reward([right, fenced("pass")], [NAMED] * 2) == [1.0, 0.0]  # math.gcd is no solution
+    asked = [[{"role": "user", "content": f"Complete it.\n```python\n{HUMAN}```"}]]
+    check = ["def check(candidate):\n    assert candidate([2, 4]) == 3"]
+    chat = partial(reward, prompts=asked, test=check, entry_point=["gcd"])
+    assert chat([fenced("def gcd(xs: List[int]) -> int:\n    return min(xs) + one()")]) == [1.0]
+    assert chat([fenced("def gcd(xs):\n    return min(xs)")]) == [0.0]
+
+
+IN_PLACE = "def test_order():\n    given = [3, 1, 2]\n    order(given)\n    assert given == [1, 2, 3]"
+ROTATED = (
+    "def test_order():\n    given = [[1, 2], [3, 4]]\n    assert order(given) is None\n    assert given[0] == [3, 1]"
+)
+
+
+def test_what_a_function_changes_in_place_is_seen_by_the_tests():
+    turn = "def order(m):\n    m[:] = [list(row) for row in zip(*m[::-1])]"
+    programs = ["def order(x):\n    x.sort()", turn, "def order(x):\n    x.reverse()", "def order(x):\n    return x"]
+    assert reward(list(map(fenced, programs)), [IN_PLACE, ROTATED, IN_PLACE, ROTATED]) == [1.0, 1.0, 0.0, 0.0]
+    empty = "def order(x):\n    x.clear()\n    return []"  # a value that it returns is compared with what was given
+    compared = "def test_order():\n    given = [3, 1]\n    assert order(given) == sorted(given)"
+    assert reward([fenced(empty)], [compared]) == [0.0]
+
+
+def test_tests_as_pytest_runs_them():
+    rest = (
+        "\n    def setup_method(self):\n        self.x = 1\n    def test_add(self):\n        assert add(self.x, 2) == 3"
+    )
+    star = "from solution import *\nimport solution\ndef test_add():\n    assert add(1, 2) == solution.add(2, 1) == 3"
+    for tests in (f"class TestAdd:{rest}", star):
+        assert reward([fenced(ADD), fenced(ADD.replace("+", "-"))], [tests] * 2) == [1.0, 0.0]
+
+
+def test_a_main_block_and_an_import_from_the_future_do_not_count():
+    start, end = "from __future__ import annotations\n", "\nif __name__ == '__main__':\n    print(add(int(input()), 1))"
+    dated = "import dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int\n"
+    programs = [fenced(start + ADD), fenced(ADD + end), fenced(start + dated + ADD + end)]
+    assert reward(programs, [ASSERTS] * 3, test_setup_code=["import math"] * 3) == [1.0] * 3
+
+
 FOOLING = {
     "prints a verdict": "print('PASS', 'OK', '[True, True]', '1.0', sep='\\n')",
     "exits with 0": "import os\nos._exit(0)",
@@ -143,16 +189,22 @@ CANNOT_RUN = {
     "def test_add():\n    assert add(1, lambda: 1) == 3": "an argument in the tests is no plain data",
     "import no_such_module_\ndef test_add():\n    assert add(1, 2) == 3": "the tests need no_such_module_",
     "def test_nothing():\n    pass": "the tests call nothing",
+    "def test_add(n):\n    assert add(n, 2) == 3": "parameters",
+    "async def test_add():\n    assert add(1, 2) == 3": "async",
+    "def test_add():\n    assert add(1, 2) == THREE": "the tests use THREE of the program",
+    "def test_add():\n    assert add(1, 2) == 3\n    assert Sum.of(1, 2) == 3": "the tests use Sum of the program",
+    "def test_add():\n    try:\n        add(1, 2)\n    except NoSum:\n        pass": "the tests catch NoSum",
+    UNIT.replace("TypeError", "NoSum"): "the tests catch NoSum",
 }
 
 
 def test_tests_that_cannot_be_run_leave_the_row_unscored_with_the_reason():
-    completions, columns = [fenced(ADD)] * 5, [*CANNOT_RUN, ASSERTS]
+    completions, columns = [fenced(ADD)] * (len(CANNOT_RUN) + 1), [*CANNOT_RUN, ASSERTS]
     *unscored, right = code_reward.reasoned(completions, columns, limits=QUICK)
     assert all(isinstance(one, Unscored) for one in unscored)
-    assert [why in one.why for one, why in zip(unscored, CANNOT_RUN.values(), strict=True)] == [True] * 4
+    assert [why in one.why for one, why in zip(unscored, CANNOT_RUN.values(), strict=True)] == [True] * len(CANNOT_RUN)
     assert right == 1.0
-    assert reward(completions, columns) == [None] * 4 + [1.0]
+    assert reward(completions, columns) == [None] * len(CANNOT_RUN) + [1.0]
 
 
 def test_partial_credit_by_public_and_hidden_tests():

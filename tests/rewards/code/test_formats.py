@@ -1,6 +1,10 @@
 """Tests of programs are read in each form that data sets have, and assertions are split from what they expect."""
 
 import json
+import os
+import pickle
+import zlib
+from base64 import b64encode
 
 import pytest
 
@@ -39,6 +43,32 @@ def test_public_and_hidden_tests_of_a_contest():
     assert suite.cases[0].args == ([1, 2], 3)
     assert suite.cases[0].holds((3, 2), 0.0)  # JSON has no tuples
     assert kinds({"tests": {"input": ["1", "2"], "output": ["1", "4"]}}) == [Stdin, Stdin]
+
+
+def packed(value):
+    """As LiveCodeBench packs its private tests."""
+    return b64encode(zlib.compress(pickle.dumps(value))).decode()
+
+
+class Runs:
+    def __reduce__(self):
+        return os.putenv, ("UNPICKLED", "1")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_compressed_private_tests_are_read_and_never_unpickled(protocol):
+    hidden = json.dumps([{"input": "1\n", "output": "2 é\u2028", "testtype": "stdin"}] * 2, ensure_ascii=False)
+    text = b64encode(zlib.compress(pickle.dumps(hidden, protocol))).decode()
+    assert read_tests({"private_test_cases": text}).cases == (Stdin("1\n", "2 é\u2028"),) * 2
+    for other in (Runs(), [hidden], hidden.encode(), 7, [Runs(), hidden]):
+        assert "holds no tests" in read_tests({"private_test_cases": packed(other)}).why
+    assert os.popen("echo $UNPICKLED").read() == "\n"
+
+
+def test_arguments_are_one_a_line_whatever_else_ends_a_line_in_unicode():
+    hidden = [{"input": '"a\u2028b"\n\n2\n', "output": "3", "testtype": "functional"}]
+    suite = read_tests({"private_test_cases": hidden, "metadata": '{"func_name": "f"}'})
+    assert suite.cases[0].args == ("a\u2028b", 2)
 
 
 def test_assertions_of_a_list_and_of_a_text():
@@ -147,6 +177,39 @@ def test_an_assertion_holds_as_python_says(code, holds, fails):
 )
 def test_other_code_is_not_split(code):
     assert read_asserts(code) is None
+
+
+CODE = "n = int(input())\nprint(n)\n"
+FENCED = f"So:\n```python\n{CODE}```"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FENCED + "<|im_end|>",
+        FENCED + "<|eot_id|>\n",
+        "<think>\n```python\nprint(0)\n```\n</think>\n" + FENCED,
+        "<think>No code.</think>" + FENCED + "</s>",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>" + FENCED + "<|return|>",
+        FENCED.replace("python", "py3"),
+        "1. So:\n   ```python\n   n = int(input())\n   print(n)\n   ```",  # as Markdown reads a block in a list
+    ],
+)
+def test_the_program_is_what_a_reader_sees_after_the_thinking(text):
+    assert program_of(text, Suite((Stdin("", "x"),)), "", "last") == CODE
+
+
+@pytest.mark.parametrize("block", ["last", "first", "only", "all", "whole"])
+@pytest.mark.parametrize("text", ["<think>\n" + FENCED, "<think>\n" + FENCED + "\n</think>\nAs above."])
+def test_a_program_in_the_thinking_is_none(text, block):
+    found = program_of(text, Suite((Stdin("", "x"),)), "", block)
+    assert found == ("\nAs above." if block == "whole" and "</think>" in text else None)
+
+
+def test_imports_from_the_future_stay_first():
+    suite = Suite((Stdin("", "x"),), preamble="import math\n")
+    program = program_of("from __future__ import annotations\nx: Y = math.pi", suite, "", "whole")
+    assert program == "from __future__ import annotations\nimport math\nx: Y = math.pi"
 
 
 def test_which_block_counts():

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import pickletools
 import re
+import zlib
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from rewardsmith.data.keys import is_missing, parsed
+from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.rewards.code.asserts import Call, equal, read_asserts
+from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.scoring.calling import Unscored
 
 
@@ -68,6 +73,14 @@ HIDDEN = (
 )
 """Columns of tests, best first; the first that is there counts."""
 NAMES = ("fn_name", "entry_point", "func_name", "function_name")
+PRELUDE = """
+from typing import *; from collections import *; from heapq import *; from bisect import *; from itertools import *
+from functools import *; from math import *; from builtins import *
+import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys
+"""
+"""What LeetCode, and the harnesses of APPS and LiveCodeBench, import before a function that a task has named."""
+MAX_TESTS = 2**28
+"""Characters of compressed tests, unpacked."""
 
 
 def read_tests(columns: Mapping[str, Any], prompt: str = "") -> Suite | Unscored:
@@ -80,10 +93,10 @@ def read_tests(columns: Mapping[str, Any], prompt: str = "") -> Suite | Unscored
     """
     given = {name: value for name, value in columns.items() if not is_missing(value) and value not in ("", [], {})}
     metadata = parsed(given.get("metadata"))
-    named = {**(metadata if isinstance(metadata, Mapping) else {}), **given}
-    name = next((str(named[key]) for key in NAMES if not is_missing(named.get(key))), "")
     setup = "\n".join(_lines(given.get("test_imports")) + _lines(given.get("test_setup_code")))
     public, hidden = (next((column for column in group if column in given), "") for group in (PUBLIC, HIDDEN))
+    held = [one for one in (metadata, parsed(given.get(hidden)), parsed(given.get(public))) if isinstance(one, Mapping)]
+    name = next((str(one[key]) for one in (given, *held) for key in NAMES if not is_missing(one.get(key))), "")
     cases: dict[str, list[Case]] = {"": []}
     for column in (public, hidden):
         try:
@@ -97,8 +110,9 @@ def read_tests(columns: Mapping[str, Any], prompt: str = "") -> Suite | Unscored
     found = tuple(cases[public] + cases[hidden])
     if all(isinstance(case, Stdin) and not case.expected.strip() for case in found):
         return Unscored("no test expects any output, so an empty program would pass")
-    imports = "\n".join(_imports(setup))
-    suite = Suite(found, len(cases[public]), imports + "\n" * bool(imports))
+    imports = "".join(f"{line}\n" for line in _imports(setup))
+    prelude = f"{PRELUDE}globals().pop({name!r}, None)\n" if name else ""  # or the task `gcd` needs no program
+    suite = Suite(found, len(cases[public]), prelude + imports)
     begun = _begun(prompt, name)
     return suite if begun is None else replace(suite, preamble=suite.preamble + begun, entry=name)
 
@@ -115,6 +129,20 @@ def _cases(value: Any, name: str, setup: str) -> Iterator[Case]:
         candidate = name if re.search(r"^def check\(", value, re.M) else ""
         calls = read_asserts(value, candidate=candidate)
         yield from [Script(f"{setup}\n{value}", candidate)] if calls is None else calls
+    elif isinstance(value, str) and (text := _unpacked(value)):
+        yield from _cases(parsed(text), name, setup)
+
+
+def _unpacked(packed: str) -> str:
+    """Return LiveCodeBench's private tests, a compressed pickle of one text, without unpickling; "" for others."""
+    try:
+        pickled = zlib.decompressobj().decompress(b64decode(packed, validate=True), MAX_TESTS)
+        steps = [(step.name, value) for step, value, _ in pickletools.genops(pickled)]
+    except (ValueError, zlib.error):
+        return ""
+    texts = [value for name, value in steps if name.endswith("UNICODE")]
+    rest = {name for name, _ in steps if not name.endswith("UNICODE")}
+    return str(texts[0]) if len(texts) == 1 and rest <= {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "STOP"} else ""
 
 
 def _cases_in_dict(value: Mapping[str, Any], name: str, setup: str) -> Iterator[Case]:
@@ -139,7 +167,8 @@ def _cases_in_dict(value: Mapping[str, Any], name: str, setup: str) -> Iterator[
         if not name:
             yield Stdin(_text(given), _text(expected))
         else:
-            args = [json.loads(line) for line in given.splitlines()] if isinstance(given, str) else list(given)
+            lines = [line for line in given.split("\n") if line.strip()] if isinstance(given, str) else []
+            args = list(map(json.loads, lines)) if isinstance(given, str) else list(given)
             wanted = json.loads(expected) if isinstance(given, str) and isinstance(expected, str) else expected
             boxed = isinstance(wanted, list) and len(wanted) == 1 and not isinstance(given, str)
             holds = partial(_equal_or_boxed if boxed else equal_json, expected=wanted)
@@ -172,12 +201,19 @@ def _imports(code: str) -> list[str]:
 
 
 def _begun(prompt: str, name: str) -> str | None:
-    """Return what stands before the function that a prompt has begun, as HumanEval's do; None for another prompt."""
+    """Return what a prompt defines before the function that it has begun, as HumanEval's do; None for another one."""
     place = re.search(rf"^(async )?def {re.escape(name)}\(", prompt, re.M) if name else None
-    try:
-        return None if place is None else ast.unparse(ast.parse(prompt[: place.start()])) + "\n"
-    except (SyntaxError, ValueError):
+    if place is None:
         return None
+    lines = prompt[: place.start()].splitlines()[-200:]
+    for start in range(len(lines) + 1):  # a question may stand before the code
+        try:
+            body = ast.parse("\n".join(lines[start:])).body
+        except (SyntaxError, ValueError):
+            continue
+        defining = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign
+        return "".join(f"{ast.unparse(node)}\n" for node in body if isinstance(node, defining))
+    return None
 
 
 def program_of(text: str, suite: Suite, prompt: str, block: Block) -> str | None:
@@ -190,14 +226,24 @@ def program_of(text: str, suite: Suite, prompt: str, block: Block) -> str | None
         block: "last", "first" or "only" fenced block for Python (of any language if none is for Python), "all" of them
             joined, or "whole" for a completion that is code itself.
     """
+    shown = after_thinking(without_end_tokens(text))
+    if shown is None:
+        return None
     if block == "whole":
-        code: str | None = text
+        code: str | None = shown
     else:
-        fenced = re.findall(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```[ \t]*$", text, re.M | re.S)
-        ours = [body for tag, body in fenced if tag.lower() in ("python", "py", "python3")]
-        bodies = ours or [body for tag, body in fenced if not tag]
-        picked = {"last": bodies[-1:], "first": bodies[:1], "only": bodies * (len(bodies) == 1), "all": bodies}[block]
+        fenced = re.findall(r"^([ \t]*)```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```[ \t]*\r?$", shown, re.M | re.S)
+        bodies = [(tag.lower(), re.sub(rf"^[ \t]{{0,{len(by)}}}", "", body, flags=re.M)) for by, tag, body in fenced]
+        ours = [body for tag, body in bodies if tag in ("python", "py", "python3", "py3")]
+        ours = ours or [body for tag, body in bodies if not tag]
+        picked = {"last": ours[-1:], "first": ours[:1], "only": ours * (len(ours) == 1), "all": ours}[block]
         code = "\n".join(picked) if picked else None
     if code is None or not suite.entry or re.search(rf"^(async )?def {re.escape(suite.entry)}\(", code, re.M):
-        return None if code is None else suite.preamble + code
+        return None if code is None else _after(suite.preamble, code)
     return f"{prompt.rstrip()}\n{code}" if block != "whole" else prompt + code
+
+
+def _after(preamble: str, code: str) -> str:
+    """Put the preamble before the code, but its imports from the future, which must be first, before both."""
+    future = re.compile(r"^from __future__ import .*\n?", re.M)
+    return "".join(future.findall(code)) + preamble + future.sub("", code) if preamble else code

@@ -117,7 +117,8 @@ class FusionChild(NamedTuple):
         if self.relays:
             return Answered(unscored="test code other than `assert f(x) == literal` needs the local sandbox")
         mark = secrets.token_hex(16)
-        (ran,) = self.sandbox.run([Program(f"{self.source}\nprint({mark!r} + repr({name}(*{args!r}, **{kwargs!r})))")])
+        call = f"import program\nprint({mark!r} + repr(program.{name}(*{args!r}, **{kwargs!r})))"
+        (ran,) = self.sandbox.run([Program(call, files={"program.py": self.source})])
         if isinstance(ran, Unscored):
             return ran
         _, found, text = ran.stdout.rpartition(mark)

@@ -112,7 +112,7 @@ def _relayed(program: str, script: Script, sandbox: Any) -> str | Unscored:
 
     def relay(name: str, args: list[Any], kwargs: dict[str, Any]) -> Answered:
         arrived.append(name)
-        answered: Answered = solution.call("rewardsmith_call", [name, *args], kwargs)
+        answered: Answered = solution.call("rewardsmith_relayed", [name, *args], kwargs)
         return answered
 
     tests = sandbox.start(TESTS, relay=relay)
