@@ -106,7 +106,7 @@ CASES = {
         )
     ],
 }
-OTHERS = {"easiest_prompts", "gated_step_sum", "priority_gates"}
+OTHERS = {"cross_view_rewards", "easiest_prompts", "gated_step_sum", "priority_gates"}
 """They declare traits, for recipes, but do not map rewards alone to rewards alone; they have tests of their own."""
 STEPS = {"add_outcome", "clip_steps", "delta_steps", "gate_by_outcome", "renorm"}
 SOURCES = STEPS | {

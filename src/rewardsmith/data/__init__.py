@@ -12,6 +12,7 @@ from rewardsmith.data.confidence import ConfidenceAugment, parse_confidence, str
 from rewardsmith.data.contexts import in_context
 from rewardsmith.data.contrast import convex_augment, cross_prompt_negatives, mine_contrast_pairs
 from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
+from rewardsmith.data.pairing import GoalTemplate, best_worst_pairs, reward_augmented, with_goal
 from rewardsmith.data.preference_trees import grow_tree, sample_tree_pairs
 from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow, held_out, to_dataset
 from rewardsmith.data.rows import Row, Rows, completion_text, read_rows, text_of
@@ -29,12 +30,14 @@ __all__ = [
     "MASTER_KEYS",
     "BenchmarkRow",
     "ConfidenceAugment",
+    "GoalTemplate",
     "PreferenceRow",
     "RatedRow",
     "Row",
     "Rows",
     "StepRow",
     "add_truncated_negatives",
+    "best_worst_pairs",
     "causal_augment",
     "completion_text",
     "convex_augment",
@@ -58,6 +61,7 @@ __all__ = [
     "read_steps",
     "relabel",
     "relabel_rows",
+    "reward_augmented",
     "sample_tree_pairs",
     "segment_steps",
     "split_clauses",
@@ -68,6 +72,7 @@ __all__ = [
     "text_of",
     "ties_as_pairs",
     "to_dataset",
+    "with_goal",
 ]
 _LATER = {
     "card": ("data_card",),

@@ -27,6 +27,7 @@ from rewardsmith.transforms.scoring_rules import brier_reward
 from rewardsmith.transforms.shape import ceiling, clip_rewards, gate, length_penalty, rescale
 from rewardsmith.transforms.sources import normalize_sources, scale_sources, weighted_sum
 from rewardsmith.transforms.steps import add_outcome, clip_steps, delta_steps, renorm
+from rewardsmith.transforms.votes import cross_view_rewards, majority_vote, self_play_winrate
 
 __all__ = [
     "AppealsEstimator",
@@ -42,6 +43,7 @@ __all__ = [
     "clip_rewards",
     "clip_steps",
     "correction_is_noop",
+    "cross_view_rewards",
     "delta_steps",
     "flawed_positive_penalty",
     "forward_weights",
@@ -53,6 +55,7 @@ __all__ = [
     "log_sigmoid_shaping",
     "logical_and",
     "logical_or",
+    "majority_vote",
     "mean_minus_std",
     "mean_minus_variance",
     "member_mean",
@@ -68,6 +71,7 @@ __all__ = [
     "rescale",
     "robust_mix",
     "scale_sources",
+    "self_play_winrate",
     "weighted_sum",
     "zscore_members",
 ]

@@ -1,0 +1,338 @@
+"""Self-training in rounds: sample, annotate, pair, train; a killed run continues, and a collapse ends it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from rewardsmith.data import PreferenceRow, Row, text_of
+from rewardsmith.errors import RewardsmithError
+from rewardsmith.scoring.journal import Journal
+from rewardsmith.scoring.keys import keys_of
+
+logger = logging.getLogger(__name__)
+JOURNAL = "rounds.jsonl"
+CONFIDENT = 1.645
+"""Standard errors below zero from which a fall is no accident: 5 %, one-sided."""
+
+
+class Round(NamedTuple):
+    """What every stage of a round is given.
+
+    number: from 0. policy: the folder of the policy at this moment. previous: that of the round before, which in round
+    0 is `base`. base: the model before all training, the reference of implicit rewards.
+    """
+
+    number: int
+    policy: Path
+    previous: Path
+    base: Path
+
+
+class Annotation(NamedTuple):
+    """The labels of one prompt's completions.
+
+    scores: one per completion, None where unscored; all None leaves the prompt out.
+    agreement: how far several opinions agree, in [0, 1]; None with one opinion.
+    columns: of the prompt's pair, such as {"target": 0.8}.
+    preferences: K lists of K probabilities that y_i beats y_j, None where not compared; for the audit of the run.
+    """
+
+    scores: list[float | None]
+    agreement: float | None = None
+    columns: Mapping[str, float] = {}
+    preferences: list[list[float | None]] | None = None
+
+
+Sample = Callable[[Round, Sequence[Row], int], Sequence[Sequence[str]]]
+"""Draw completions of each row from `round.policy`; the integer seeds every random draw."""
+Annotate = Callable[[Round, Sequence[Row], Sequence[Sequence[str]]], Sequence[Annotation]]
+Pair = Callable[[list[dict[str, Any]]], list[PreferenceRow]]
+Train = Callable[[Round, list[PreferenceRow], Path, int], Mapping[str, Any] | None]
+"""Train `round.policy` on pairs, with `round.policy` as reference, and save the next policy to the folder.
+
+It may return figures for the audit: `kl` in nats from the base, and `chosen_change`, `rejected_change`, lists of
+log π_new(y|x) − log π_old(y|x) per pair.
+"""
+
+
+class RoundLog(NamedTuple):
+    """Figures of a policy before it is trained further, from its own samples.
+
+    canary, proxy: per canary prompt, the mean gold and the mean label score of its completions; None where unknown.
+    label_accuracy: share of pairs of one canary prompt with different gold that the scores rank likewise.
+    agreement: the mean over prompts.
+    label_length_correlation: share of pairs whose chosen text is longer, minus those whose rejected text is.
+    answer_entropy: of the most frequent answers to different questions, in nats.
+    """
+
+    round: int
+    n_pairs: int
+    canary: list[float | None]
+    proxy: list[float | None]
+    label_accuracy: float | None
+    agreement: float | None
+    label_length_correlation: float | None
+    answer_entropy: float | None
+
+
+class RunResult(NamedTuple):
+    """The last policy that passed its check, one log per policy, and why the run ended early, or ""."""
+
+    policy: Path
+    logs: list[RoundLog]
+    stopped: str
+
+
+class _Drawn(NamedTuple):
+    """Prompts, the completions of each, and their labels."""
+
+    rows: list[Row]
+    texts: list[list[str]]
+    labels: list[Annotation]
+
+
+@dataclass(frozen=True)
+class IterativePreferenceRun:
+    """Rounds of self-training on preferences that the policy itself labels.
+
+    Each round draws completions, annotates them, pairs them and trains. Before the training, and once more after the
+    last, the policy's own samples are checked; a collapse ends the run (`collapse`), and the policy before it is
+    returned. The folder's journal holds every result of every stage, by chunks of prompts. After a kill, the same call
+    repeats at most one chunk, or the training of one round. The stages must depend on their arguments alone.
+
+    Wang et al. 2024, arXiv:2410.12735; Zhou et al. 2025, arXiv:2502.08922; Rosset et al. 2024, arXiv:2404.03715.
+    Rewards refer to `round.base` and training to `round.policy`: mixing them changes the ranking.
+
+    Args:
+        sample, annotate, pair, train: the stages; `engines.annotators` has annotators, `data.best_worst_pairs` pairs.
+        grade: the gold of canary completions, in the contract of a reward; nothing trains on it.
+        extract: finds the answer in a text, for the entropy of answers.
+        labelings: times per round that the samples are annotated and trained on. More than 1 lets the labels follow
+            the policy within a round, which was measured to be worse than no filter (a self-fulfilling mask).
+        chunk: prompts per call of `sample` and `annotate`.
+        most_fall: share of the best canary accuracy that may be lost.
+        least_entropy: share of the first answer entropy that must remain.
+    """
+
+    sample: Sample
+    annotate: Annotate
+    pair: Pair
+    train: Train
+    _: KW_ONLY
+    grade: Callable[..., Sequence[float | None]] | None = None
+    extract: Callable[[str], str | None] = str.strip
+    labelings: int = 1
+    chunk: int = 32
+    most_fall: float = 0.05
+    least_entropy: float = 0.5
+
+    def run(
+        self,
+        folder: str | Path,
+        rows: Sequence[Row] | Callable[[int], Sequence[Row]],
+        *,
+        policy: str | Path,
+        base: str | Path | None = None,
+        canary: Sequence[Row] = (),
+        rounds: int = 3,
+        seed: int = 0,
+    ) -> RunResult:
+        """Run the rounds in `folder`, or continue them there.
+
+        Args:
+            rows: prompts, the same in every round or those of a round by number.
+            policy: folder of the first policy. base: of the model before it; `policy` itself if None.
+            canary: prompts that `grade` can grade, apart from `rows`; their answers are never trained on.
+
+        Raises:
+            RewardsmithError: the folder holds the run of other rows, settings or policies, or a run that is going on.
+        """
+        if bool(canary) != (self.grade is not None):
+            raise ValueError("IterativePreferenceRun: canary and grade need each other. Give both, or neither.")
+        folder, policy = Path(folder), Path(policy)
+        base = policy if base is None else Path(base)
+        asked = [list(rows(n) if callable(rows) else rows) for n in range(rounds + 1)]
+        keys = "".join(key for own in [*asked[:rounds], canary] for key in keys_of(own))
+        header = {
+            "job": "self-training",
+            "rows": hashlib.blake2b(keys.encode(), digest_size=16).hexdigest(),
+            "policy": str(policy.resolve()), "base": str(base.resolve()),
+            "rounds": rounds, "seed": seed, "chunk": self.chunk, "labelings": self.labelings,
+        }  # fmt: skip
+        remedy = "Choose another folder for another run."
+        steps = _Steps(Journal(folder / JOURNAL, header, remedy=remedy), seed)
+        try:
+            return self._rounds(steps, folder, asked, list(canary), Round(0, policy, base, base))
+        finally:
+            steps.journal.close()
+
+    def _rounds(self, steps: _Steps, folder: Path, asked: list[list[Row]], canary: list[Row], at: Round) -> RunResult:
+        logs: list[RoundLog] = []
+        for number, rows in enumerate(asked):
+            start = at = at._replace(number=number)
+            own, held = self._drawn(steps, at, rows, ""), self._drawn(steps, at, canary, "canary-")
+            pairs = self._paired(own)
+            check = partial(self._checked, number, own, held, pairs)
+            logs.append(RoundLog(**steps.once(f"{number}/check", check)))
+            logger.info("self-training: %s", logs[-1])
+            stopped = collapse(logs, most_fall=self.most_fall, least_entropy=self.least_entropy)
+            if stopped or number == len(asked) - 1:
+                return self._ended(at.previous if stopped else at.policy, logs, stopped)
+            if not pairs:
+                return self._ended(at.policy, logs, "no prompt gave a pair")
+            for labeling in range(self.labelings):
+                if labeling:
+                    pairs = self._paired(self._labeled(steps, at, rows, own.texts, f"labels-{labeling}"))
+                if pairs:
+                    out = folder / "policies" / f"{number:03d}-{labeling}"
+                    steps.once(f"{number}/train-{labeling}", partial(self._trained, steps, at, pairs, out))
+                    at = at._replace(policy=out)
+            at = at._replace(previous=start.policy)
+        raise AssertionError("the last round returns")
+
+    def _ended(self, policy: Path, logs: list[RoundLog], stopped: str) -> RunResult:
+        if stopped:
+            logger.warning("IterativePreferenceRun: stopped before round %d: %s.", logs[-1].round, stopped)
+        return RunResult(policy, logs, stopped)
+
+    def _drawn(self, steps: _Steps, at: Round, rows: list[Row], whose: str) -> _Drawn:
+        texts: list[list[str]] = []
+        for start in range(0, len(rows), self.chunk):
+            key, part = f"{at.number}/{whose}texts/{start}", rows[start : start + self.chunk]
+            texts += _whole("sample", steps.once(key, partial(self.sample, at, part, steps.seed_of(key))), part)
+        return self._labeled(steps, at, rows, texts, f"{whose}labels")
+
+    def _labeled(self, steps: _Steps, at: Round, rows: list[Row], texts: list[list[str]], name: str) -> _Drawn:
+        labels: list[Annotation] = []
+        for start in range(0, len(rows), self.chunk):
+            part, said = rows[start : start + self.chunk], texts[start : start + self.chunk]
+            given = steps.once(f"{at.number}/{name}/{start}", partial(self.annotate, at, part, said))
+            labels += [Annotation(**label) for label in _whole("annotate", given, part)]
+        return _Drawn(rows, texts, labels)
+
+    def _paired(self, drawn: _Drawn) -> list[PreferenceRow]:
+        return self.pair([
+            {**row.columns, **label.columns, "prompt_id": str(place), "prompt": row.prompt, "completion": text,
+             "score": score}
+            for place, (row, texts, label) in enumerate(zip(*drawn, strict=True))
+            for text, score in zip(texts, label.scores, strict=True)
+        ])  # fmt: skip
+
+    def _trained(self, steps: _Steps, at: Round, pairs: list[PreferenceRow], out: Path) -> Mapping[str, Any]:
+        """Train into a folder that gets its name when it is whole."""
+        part = out.with_name(f"{out.name}.part")
+        for left in (out, part):  # of a killed process
+            shutil.rmtree(left, ignore_errors=True)
+        part.mkdir(parents=True)
+        figures = self.train(at, pairs, part, steps.seed_of(out.name))
+        os.replace(part, out)
+        return figures or {}
+
+    def _checked(self, number: int, own: _Drawn, held: _Drawn, pairs: list[PreferenceRow]) -> RoundLog:
+        gold = [_called(self.grade, row, texts) for row, texts in zip(held.rows, held.texts, strict=True)]
+        right = [
+            0.5 if a == b else float((a > b) == (gold_a > gold_b))
+            for golds, label in zip(gold, held.labels, strict=True)
+            for (a, gold_a), (b, gold_b) in combinations(zip(label.scores, golds, strict=True), 2)
+            if a is not None and b is not None and gold_a is not None and gold_b is not None and gold_a != gold_b
+        ]
+        apart = [len(text_of(pair.chosen)) - len(text_of(pair.rejected)) for pair in pairs]
+        answers = [
+            Counter(answer for text in texts if (answer := self.extract(text))).most_common(1) for texts in own.texts
+        ]
+        shares = [count / len(answers) for count in Counter(top for tops in answers for top, _ in tops).values()]
+        return RoundLog(
+            round=number,
+            n_pairs=len(pairs),
+            canary=[_mean(golds) for golds in gold],
+            proxy=[_mean(label.scores) for label in held.labels],
+            label_accuracy=_mean(right),
+            agreement=_mean([label.agreement for label in own.labels]),
+            label_length_correlation=_mean([(length > 0) - (length < 0) for length in apart]),
+            answer_entropy=-sum(share * math.log(share) for share in shares),
+        )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Results in the journal by name."""
+
+    journal: Journal
+    seed: int
+    done: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.done.update((record["step"], record["result"]) for record in self.journal.records)
+
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return the recorded result of a step, or compute and record it."""
+        if name not in self.done:
+            result = _plain(compute())
+            self.journal.append({"step": name, "result": result})
+            self.done[name] = result
+        return self.done[name]
+
+    def seed_of(self, name: str) -> int:
+        """Return a seed of the run and the step."""
+        return int.from_bytes(hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=6).digest())
+
+
+def collapse(logs: Sequence[RoundLog], *, most_fall: float = 0.05, least_entropy: float = 0.5) -> str:
+    """Return why the last policy has collapsed, or "".
+
+    The canary's accuracy is more than `most_fall` of the best one below it, by more than chance over the prompts
+    (paired, one-sided, 5 %); or the entropy of answers to different questions is below `least_entropy` of the first.
+    """
+    last = logs[-1]
+    known = [(log, mean) for log in logs if (mean := _mean(log.canary)) is not None]
+    best, accuracy = max(known, key=lambda pair: pair[1], default=(last, 0.0))
+    falls = [a - b for a, b in zip(best.canary, last.canary, strict=True) if a is not None and b is not None]
+    if len(falls) > 1 and fmean(falls) > max(most_fall * accuracy, CONFIDENT * stdev(falls) / len(falls) ** 0.5):
+        return f"canary accuracy fell from {accuracy:.3f} in round {best.round} by {fmean(falls):.3f}"
+    first, now = logs[0].answer_entropy, last.answer_entropy
+    if first is not None and now is not None and now < least_entropy * first:
+        return f"the entropy of answers to different questions fell from {first:.2f} to {now:.2f} nats"
+    return ""
+
+
+def _called(grade: Any, row: Row, texts: Sequence[str]) -> list[float | None]:
+    columns = {name: [value] * len(texts) for name, value in row.columns.items()}
+    return list(grade(prompts=[row.prompt] * len(texts), completions=list(texts), **columns))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _whole(stage: str, results: list[Any], rows: Sequence[Row]) -> list[Any]:
+    if len(results) != len(rows):
+        raise RewardsmithError(
+            f"IterativePreferenceRun: {stage} returned {len(results)} results for {len(rows)} prompts. "
+            "Return one per prompt, in order."
+        )
+    return results
+
+
+def _plain(value: Any) -> Any:
+    """Write a result as JSON has it: named tuples as mappings, arrays as lists, numbers that are not finite as None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping) or hasattr(value, "_asdict"):
+        items = value._asdict() if hasattr(value, "_asdict") else value
+        return {str(name): _plain(one) for name, one in items.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
