@@ -83,6 +83,9 @@ class GoalTemplate:
     text: holds {goal} once.
     place: "system" writes a system message; "prefix", and every prompt that is a string, begins the prompt with it.
     lowest, highest: ends of the scale.
+
+    >>> with_goal("Why?", 7, template=GoalTemplate("[{goal}/10] "))
+    '[7/10] Why?'
     """
 
     text: str = "Write a response whose overall quality is {goal} on a scale from 1 to 10."
@@ -106,8 +109,8 @@ def with_goal(prompt: Text, goal: float | None = None, *, template: GoalTemplate
     Args:
         goal: on the template's scale; None is the highest.
 
-    >>> with_goal("Why?", 7, template=GoalTemplate("[{goal}/10] "))
-    '[7/10] Why?'
+    >>> [turn["content"] for turn in with_goal([{"role": "user", "content": "Why?"}])]
+    ['Write a response whose overall quality is 10 on a scale from 1 to 10.', 'Why?']
     """
     goal = template.highest if goal is None else goal
     check_range("with_goal", "goal", goal, template.lowest, template.highest)
@@ -150,6 +153,10 @@ def reward_augmented(
 
     Raises:
         RowsError: a row has no such rating.
+
+    >>> pair = PreferenceRow("Why?", "Because …", "No.", ratings={"score": (8.0, 2.0)})
+    >>> [(row.prompt, row.chosen) for row in reward_augmented([pair], template=GoalTemplate("[{goal}] "))]
+    [('[8] Why?', 'Because …'), ('[2] Why?', 'No.')]
     """
     check_choice("reward_augmented", "ties", ties, ("drop", "soft"))
     augmented = []

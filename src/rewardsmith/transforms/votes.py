@@ -127,6 +127,10 @@ def cross_view_rewards(
 
     Returns:
         (B,); NaN where the question's voters give no label, so that these rows train nothing.
+
+    >>> columns = {"completion": ["4", "5", "4", "4"], "pair_id": [7, 7, 7, 7], "view": ["a", "a", "b", "b"]}
+    >>> cross_view_rewards(torch.zeros(4), **columns)
+    tensor([1., 0., nan, nan])
     """
     check_choice("cross_view_rewards", "voters", voters, ("other", "own", "both"))
     check_range("cross_view_rewards", "least_share", least_share, 0.0, 1.0)
