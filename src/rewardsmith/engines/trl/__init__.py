@@ -1,4 +1,4 @@
-"""TRL's GRPO and RLOO trainers with a reward stage, trainers of reward models, and a monitor of reward hacking."""
+"""TRL's GRPO, RLOO and DPO trainers with what they lack, trainers of reward models, a monitor of reward hacking."""
 
 from rewardsmith.errors import missing_extra
 
@@ -11,6 +11,7 @@ from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.gaussian_heads import HeadsFit, fit_gaussian_heads
 from rewardsmith.engines.trl.members import Member, fit_members
 from rewardsmith.engines.trl.monitor import HackingMonitor
+from rewardsmith.engines.trl.preference_trainer import Anchor, PreferenceTrainer, TokenRegularizer
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
@@ -19,15 +20,18 @@ from rewardsmith.engines.trl.two_stages import fit_two_stages
 from rewardsmith.engines.trl.watching import watch
 
 __all__ = [
+    "Anchor",
     "GRPOTrainer",
     "HackingMonitor",
     "HeadsFit",
     "Member",
+    "PreferenceTrainer",
     "RLOOTrainer",
     "RatingTrainer",
     "RewardFit",
     "RewardTrainer",
     "StepRewardTrainer",
+    "TokenRegularizer",
     "fit_gaussian_heads",
     "fit_members",
     "fit_reward_model",

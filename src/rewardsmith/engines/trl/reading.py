@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,15 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     scale: Any = 2 * rank if alpha is None else alpha  # peft declares whole numbers, and takes any
     config = LoraConfig(r=rank, lora_alpha=scale, target_modules=layers, modules_to_save=head)
     return get_peft_model(model, config)
+
+
+def weight_scale(dataset: Any) -> float:
+    """Return 1 over the mean of a data set's `weight`; 1 where it has none, or all are 0, or it is streamed."""
+    if "weight" not in (getattr(dataset, "column_names", None) or ()) or not hasattr(dataset, "__len__"):
+        return 1.0
+    weights = [1.0 if weight is None else float(weight) for weight in dataset["weight"]]
+    known = [weight for weight in weights if not math.isnan(weight)]
+    return 1 / ((math.fsum(known) / len(known) if known else 1.0) or 1.0)
 
 
 def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:

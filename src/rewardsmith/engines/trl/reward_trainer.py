@@ -14,7 +14,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from rewardsmith._check import check_choice
 from rewardsmith.data.preferences import TRAINING_COLUMNS
-from rewardsmith.engines.trl.reading import row_ids
+from rewardsmith.engines.trl.reading import row_ids, weight_scale
 from rewardsmith.objectives import bt_loss, centering_loss, squared_tie_loss, tie_loss, weighted_loss
 
 NEUTRAL = {"margin": 0.0, "weight": 1.0, "soft_label": 0.0, "is_tie": 0.0}
@@ -80,14 +80,7 @@ class RewardTrainer(TRLRewardTrainer):
             self.data_collator = PairCollator(
                 own.pad_token_id, own.pad_to_multiple_of, own.return_tensors, self.columns
             )
-        self.weight_scale: float | Tensor = 1.0  # also where the data set is streamed, or all weights are 0
-        dataset: Any = self.train_dataset
-        weighted = "weight" in (getattr(dataset, "column_names", None) or ()) and hasattr(dataset, "__len__")
-        if normalize_weights and weighted:
-            weights = [NEUTRAL["weight"] if weight is None else float(weight) for weight in dataset["weight"]]
-            known = [weight for weight in weights if not math.isnan(weight)]
-            mean = math.fsum(known) / len(known) if known else 1.0
-            self.weight_scale = 1 / (mean or 1.0)
+        self.weight_scale: float | Tensor = weight_scale(self.train_dataset) if normalize_weights else 1.0
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any) -> Any:
         """Prepare the data set as TRL does, but end no string where the tokenizer has no end token."""
