@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
-def check_same_shape(caller: str, *tensors: Tensor) -> None:
-    """Raise ValueError unless all tensors have one shape."""
+def check_same_shape(caller: str, *tensors: Tensor | NDArray[Any]) -> None:
+    """Raise ValueError unless all tensors or arrays have one shape."""
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if len(set(shapes)) > 1:
         raise ValueError(f"{caller}: arguments must share one shape, got {shapes}. Align them before the call.")
 
 
-def check_shape(caller: str, name: str, tensor: Tensor, *sizes: int | None) -> None:
+def check_shape(caller: str, name: str, tensor: Tensor | NDArray[Any], *sizes: int | None) -> None:
     """Raise ValueError unless `tensor` has the given sizes; None accepts any."""
     shape = tuple(tensor.shape)
     fits = len(shape) == len(sizes) and all(want is None or want == got for want, got in zip(sizes, shape, strict=True))

@@ -2,13 +2,31 @@
 
 from rewardsmith.measures.best_of_n import best_of_n_curve
 from rewardsmith.measures.calibration import auroc, brier_score, expected_calibration_error, reliability_curve
+from rewardsmith.measures.consistency import (
+    agreement,
+    answer_entropy,
+    consistency_to_strength,
+    label_length_correlation,
+    rank_consistency,
+)
+from rewardsmith.measures.displacement import (
+    chosen_displacement,
+    goal_controllability,
+    high_quality_unlearning,
+    off_support_mass,
+)
+from rewardsmith.measures.games import exploitability, intransitivity, transitive_fit_error
 from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_positive_rate
 from rewardsmith.measures.margin_curve import fit_label_noise
 from rewardsmith.measures.members import shared_hack_drift, underspecification
+from rewardsmith.measures.monotonicity import proxy_gold_monotonicity
+from rewardsmith.measures.offsets import prompt_offset_sensitivity
+from rewardsmith.measures.overoptimization import early_peak, overoptimization_law
 from rewardsmith.measures.preference_graph import structural_function
 from rewardsmith.measures.rankings import acc_and_acc_plus, accuracy_gap
 from rewardsmith.measures.reliability import choose_filter, reward_reliability
+from rewardsmith.measures.soft_values import per_state_equivalence_gap, reward_cap, soft_value_identity_error
 from rewardsmith.measures.step_scores import solution_score, step_metrics
 from rewardsmith.measures.tradeoffs import aspect_tradeoff
 from rewardsmith.measures.turning_points import advice, onset
@@ -18,24 +36,43 @@ __all__ = [
     "acc_and_acc_plus",
     "accuracy_gap",
     "advice",
+    "agreement",
+    "answer_entropy",
     "aspect_tradeoff",
     "auroc",
     "best_of_n_curve",
     "brier_score",
     "choose_filter",
+    "chosen_displacement",
+    "consistency_to_strength",
+    "early_peak",
     "estimate_noise",
     "expected_calibration_error",
+    "exploitability",
     "first_error_f1",
     "fit_label_noise",
     "flawed_positive_rate",
+    "goal_controllability",
+    "high_quality_unlearning",
+    "intransitivity",
+    "label_length_correlation",
     "label_quality",
+    "off_support_mass",
     "onset",
+    "overoptimization_law",
+    "per_state_equivalence_gap",
+    "prompt_offset_sensitivity",
+    "proxy_gold_monotonicity",
+    "rank_consistency",
     "reliability_curve",
+    "reward_cap",
     "reward_reliability",
     "shared_hack_drift",
+    "soft_value_identity_error",
     "solution_score",
     "step_metrics",
     "structural_function",
+    "transitive_fit_error",
     "underspecification",
     "wilson_interval",
 ]

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist, fmean, stdev, variance
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rewardsmith._check import check_same_shape
+
 
 class Share(NamedTuple):
     """A share, its Wilson interval, and the number of rows."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class Estimate(NamedTuple):
+    """A statistic, the ends of its interval, and the number of independent units, such as prompts or seeds."""
 
     value: float
     low: float
@@ -40,6 +51,13 @@ def read_column(caller: str, name: str, values: Any, *, high: float | None = Non
                 "Rescale it, and write NaN where nothing is known."
             )
     return column
+
+
+def read_columns(caller: str, name: str, *columns: Any) -> NDArray[np.float64]:
+    """Return (len(columns), n) float64 columns of one length, NaN where unknown."""
+    found = [read_column(caller, name, column) for column in columns]
+    check_same_shape(caller, *found)
+    return np.stack(found)
 
 
 def mean_or_nan(values: Sequence[float] | NDArray[Any]) -> float:
@@ -187,6 +205,55 @@ def student_half(squared_error: float, freedom: float, *, alpha: float) -> float
     from scipy.special import stdtrit
 
     return -float(stdtrit(freedom, alpha / 2)) * math.sqrt(squared_error)
+
+
+def mean_estimate(values: ArrayLike, *, alpha: float = 0.05) -> Estimate:
+    """Return the mean of the finite values with Student's interval.
+
+    >>> mean_estimate([1.0, 1.0, None])
+    Estimate(value=1.0, low=1.0, high=1.0, n=2)
+    """
+    column = np.array(values, dtype=np.float64).ravel()
+    known = column[np.isfinite(column)].tolist()
+    return Estimate(mean_or_nan(known), *student_interval(known, alpha=alpha), len(known))
+
+
+def jackknife(
+    statistic: Callable[[NDArray[np.bool_]], ArrayLike], n: int, *, most: int = 50
+) -> tuple[NDArray[np.float64], int]:
+    """Return the covariance of a statistic by leaving out blocks of its units, and its degrees of freedom.
+
+        (g − 1)/g Σ_k (θ₋ₖ − θ̄)(θ₋ₖ − θ̄)ᵀ        θ₋ₖ the statistic without block k of g
+
+    Quenouille 1956, Tukey 1958. It takes n ≥ 2 independent units and draws no random numbers.
+
+    Args:
+        statistic: of the units where its (n,) argument is True; one number or (p,).
+        most: blocks at most; with fewer units each is a block.
+
+    Returns:
+        (p, p), and g − 1.
+
+    >>> values = np.array([1.0, 2.0, 6.0])
+    >>> covariance, freedom = jackknife(lambda kept: values[kept].mean(), 3)  # of a mean it is s²/n, here 7/3
+    >>> round(float(covariance[0, 0]), 6), freedom
+    (2.333333, 2)
+    """
+    n_blocks = min(n, most)
+    block = np.arange(n) * n_blocks // n
+    left = np.array([np.atleast_1d(statistic(block != k)) for k in range(n_blocks)], dtype=np.float64)  # (g, p)
+    apart = left - left.mean(axis=0)
+    return (n_blocks - 1) / n_blocks * apart.T @ apart, n_blocks - 1
+
+
+def jackknife_estimate(statistic: Callable[[NDArray[np.bool_]], float], n: int, *, alpha: float = 0.05) -> Estimate:
+    """Return a statistic of n units with Student's interval from `jackknife`; unbounded with fewer than 3 units."""
+    value = float(statistic(np.ones(n, dtype=np.bool_))) if n else math.nan
+    if n < 3 or math.isnan(value):
+        return Estimate(value, -math.inf, math.inf, n)
+    covariance, freedom = jackknife(statistic, n)
+    half = student_half(float(covariance[0, 0]), freedom, alpha=alpha)
+    return Estimate(value, value - half, value + half, n)
 
 
 def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> float:
