@@ -149,17 +149,18 @@ class Child:
     def __init__(self, cell: Cell, source: str, relay: Relay | None) -> None:
         self._cell, self._relay = cell, relay
         self._ran: Ran | None = None
+        self._left_s = cell.limits.wall_s
         cell.give(Program(source), serve=True, relay=relay is not None)
         cell.calls.settimeout(cell.limits.wall_s)
 
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Answered:
         """Call a function of the child with plain data, and return its answer; see `Answered`."""
-        nonce, deadline = secrets.token_hex(8), time.monotonic() + self._cell.limits.wall_s
+        nonce = secrets.token_hex(8)
         try:
             message = dumps({"id": nonce, "call": pack([name, args, kwargs])})
         except (TypeError, ValueError, RecursionError) as error:
             return Answered(unscored=f"an argument cannot travel: {error}")
-        while (answer := self._exchange(message, deadline)) is not None:
+        while (answer := self._exchange(message)) is not None:
             try:
                 asked = unpack(answer["ask"]) if "ask" in answer and self._relay else None
                 value = unpack(answer.get("value"))
@@ -180,15 +181,15 @@ class Child:
         ran = self.close()
         return Answered(raised=f"SandboxEnded: {ran.ended or f'exit code {ran.exit_code}'}")
 
-    def _exchange(self, message: bytes, deadline: float) -> dict[str, Any] | None:
+    def _exchange(self, message: bytes) -> dict[str, Any] | None:
         """Send a message and return the next one of the child; None where it has ended, or sends what it must not."""
-        cell = self._cell
+        cell, began = self._cell, time.monotonic()
         arrived = cell.arrived["calls"]
         if self._ran is not None or arrived:  # a message that nobody asked for
             return None
         try:
             cell.calls.sendall(message)
-            cell.wait(lambda: b"\n" in arrived or not cell.open("calls"), deadline - time.monotonic())
+            cell.wait(lambda: b"\n" in arrived or not cell.open("calls"), self._left_s)
             line, _, rest = arrived.partition(b"\n")
             arrived[:] = rest
             answer = json.loads(line)
@@ -197,6 +198,8 @@ class Child:
             return None
         except (OSError, ValueError, RecursionError):
             return None
+        finally:
+            self._left_s -= time.monotonic() - began
         return answer if isinstance(answer, dict) else None
 
     def close(self) -> Ran:

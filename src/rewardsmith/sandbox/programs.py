@@ -19,7 +19,7 @@ class Limits:
     """What one program may use.
 
     Args:
-        wall_s: seconds from its start to its end; of a `Child`, of its start and of each call.
+        wall_s: seconds from its start to its end; of a `Child`, of all calls together.
         cpu_s: seconds of processor time of the program with all its processes; of a `Child`, of all calls together.
         memory_mib: memory of one process, and of all together.
         processes: processes and threads at the same time; in mode "landlock" threads of the one process.

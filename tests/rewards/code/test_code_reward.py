@@ -18,6 +18,9 @@ QUICK = Limits(wall_s=10.0, cpu_s=1.0)
 reward = partial(code_reward, limits=QUICK)
 
 
+NAN = float("nan")
+
+
 def fenced(code):
     return f"I add them.\n```python\n{code}\n```"
 
@@ -178,6 +181,12 @@ def test_a_limit_that_was_hit_fails_the_test_and_is_named(code, limit):
     assert told == [("tests", [f"test 1 of 2: the limit of {limit} was hit"])]
 
 
+def test_calls_that_wait_end_at_a_limit_of_all_together():
+    slow = fenced("import time\ndef add(a, b):\n    time.sleep(0.4)\n    return a + b")
+    tests = ["assert add(1, 2) == 3"] * 30  # 12 s, above the limit of 5 s
+    assert code_reward([slow], [tests], limits=Limits(wall_s=5.0)) == [0.0]
+
+
 def test_the_reason_of_each_failure_is_logged_without_the_expected_value():
     told = {}
     reward([fenced(ADD.replace("+", "-")), "no code", fenced(ADD)], [ASSERTS] * 3, log_extra=told.__setitem__)
@@ -253,9 +262,11 @@ def test_fresh_inputs_are_the_same_for_the_same_program_and_other_for_another():
 
 def test_a_solution_that_fails_leaves_the_row_unscored():
     fresh = partial(code_reward.reasoned, generator=two_numbers, solution_column="solution")
-    for solution in ("def add(a, b):\n    raise ValueError('no')", None):
-        (found,) = fresh([fenced(ADD)], [ASSERTS], solution=[solution], n_fresh=[1])
-        assert "the solution in `solution` fails" in found.why
+    (found,) = fresh([fenced(ADD)], [ASSERTS], solution=["def add(a, b):\n    raise ValueError('no')"], n_fresh=[1])
+    assert "the solution in `solution` fails" in found.why
+    for tests, missing in ((ASSERTS, None), (LINES, ""), (LINES, NAN)):  # no program prints nothing on fresh inputs
+        (found,) = fresh([fenced(ADD)], [tests], solution=[missing], n_fresh=[1])
+        assert "the row has no solution in the column `solution`" in found.why
 
 
 def test_verdicts_name_each_case():
@@ -263,6 +274,21 @@ def test_verdicts_name_each_case():
     with Sandbox(QUICK) as sandbox:
         found = verdicts([Job("def add(a, b):\n    return 3", suite)], sandbox, Rules(True, 0.0, "lines"))
     assert found == [Verdict((True, False), "test 2 of 2: add gives another value")]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"block": "frist"}, "block is 'frist'. Pass one of last, first"),
+        ({"whitespace": None}, "whitespace is None. Pass one of lines, exact"),
+        ({"tolerance": -1}, "tolerance is -1. Pass a finite number"),
+        ({"tolerance": NAN}, "tolerance is nan"),
+        ({"public_weight": "2"}, "public_weight is '2'"),
+    ],
+)
+def test_an_option_of_another_value_is_refused(option, message):
+    with pytest.raises(ValueError, match=message):
+        code_reward([], [], **option)
 
 
 def test_rows_without_tests_do_not_stop_the_others_and_an_empty_batch_is_empty():

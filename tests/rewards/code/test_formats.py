@@ -118,6 +118,9 @@ def test_test_functions_and_a_command():
         ({"private_test_cases": "eJxrYJmqzQABPS"}, "`private_test_cases` holds no tests"),  # compressed pickle
         ({"public_tests": ["assert f(1) == 1"], "tests": "?"}, "`tests` holds no tests"),
         ({"input_output": {"inputs": ["1"], "outputs": [" \n"]}}, "no test expects any output"),
+        ({"tests": {"command": "true", "files": {"../x": ""}}}, "leads out of the working folder"),
+        ({"tests": {"command": "true", "solution": "/x"}}, "leads out of the working folder"),
+        ({"tests": {"command": "true", "files": {"x": b""}}}, "a file is no text"),
     ],
 )
 def test_tests_that_cannot_be_read_say_why(columns, why):

@@ -65,6 +65,12 @@ def test_programs_run_on_the_server_and_the_expected_output_stays_here(serve):
     }
 
 
+@pytest.mark.parametrize("url", ["localhost:8080", "", "ftp://localhost"])
+def test_an_address_without_http_is_refused(url):
+    with pytest.raises(ValueError, match="Begin it with http"):
+        SandboxFusion(url)
+
+
 @pytest.mark.slow
 def test_calls_are_compared_here():
     runs = Runs()

@@ -17,6 +17,7 @@ from rewardsmith.data.keys import is_missing, parsed
 from rewardsmith.data.rows import without_end_tokens
 from rewardsmith.rewards.code.asserts import Call, equal, read_asserts
 from rewardsmith.rewards.thinking import after_thinking
+from rewardsmith.sandbox import Program
 from rewardsmith.scoring.calling import Unscored
 
 
@@ -150,7 +151,11 @@ def _cases_in_dict(value: Mapping[str, Any], name: str, setup: str) -> Iterator[
     if "command" in value:
         command = value["command"]
         listed = tuple(command.split() if isinstance(command, str) else map(str, command))
-        yield Command(listed, dict(value.get("files") or {}), str(value.get("solution", "solution.py")))
+        solution, files = str(value.get("solution", "solution.py")), dict(value.get("files") or {})
+        if not all(isinstance(text, str) for text in files.values()):
+            raise TypeError("a file is no text")
+        Program("", files={solution: "", **files})  # it checks the paths
+        yield Command(listed, files, solution)
         return
     for asserted in ("assert_case", "functional"):
         if value.get(asserted):

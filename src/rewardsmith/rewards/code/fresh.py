@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from rewardsmith.data.keys import is_missing
 from rewardsmith.rewards.code.asserts import Call, equal
 from rewardsmith.rewards.code.formats import Case, Stdin
 from rewardsmith.rewards.code.inside import CALL
@@ -27,7 +28,9 @@ def with_fresh_cases(
     The solution runs in a sandbox of its own. The inputs are fixed by seed, prompt and program.
     """
     suite = jobs[0].suite
-    solution = f"{suite.preamble}\n{row.get(solution_column) or ''}"
+    if is_missing(row.get(solution_column)) or not str(row[solution_column]).strip():
+        return [Unscored(f"the row has no solution in the column `{solution_column}`")] * len(jobs)
+    solution = f"{suite.preamble}\n{row[solution_column]}"
     child = sandbox.start(solution + CALL) if suite.name else None
 
     def expected(given: Any) -> Case | Unscored:

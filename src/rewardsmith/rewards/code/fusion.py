@@ -40,6 +40,7 @@ class SandboxFusion:
 
     Raises:
         ImportError: the `judge` extra is not installed.
+        ValueError: `url` is no address of a server.
     """
 
     url: str
@@ -55,6 +56,8 @@ class SandboxFusion:
             import httpx  # noqa: F401
         except ImportError as error:
             raise missing_extra("SandboxFusion", "judge", error) from error
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"SandboxFusion: url is {self.url!r}. Begin it with http:// or https://.")
 
     def run(self, programs: Sequence[Program]) -> list[Ran | Unscored]:
         """Return what each program did, in order."""

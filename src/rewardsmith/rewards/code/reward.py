@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rewardsmith.data import completion_text, text_of
 from rewardsmith.rewards.code.comparing import Whitespace
@@ -69,7 +70,14 @@ def code_reward(
 
     Raises:
         SandboxUnavailable: the sandbox has no namespaces here.
+        ValueError: an option has a value that it does not take.
     """
+    for option, given, known in (("block", block, get_args(Block)), ("whitespace", whitespace, get_args(Whitespace))):
+        if given not in known:
+            raise ValueError(f"code_reward: {option} is {given!r}. Pass one of {', '.join(known)}.")
+    for option, number in (("tolerance", tolerance), ("public_weight", public_weight)):
+        if not (isinstance(number, int | float) and 0 <= number < math.inf):
+            raise ValueError(f"code_reward: {option} is {number!r}. Pass a finite number ≥ 0.")
     named = {**columns, "tests": tests, "prompt": None if prompts is None else list(map(text_of, prompts))}
     named = {name: values for name, values in named.items() if name != "completion_ids" and isinstance(values, list)}
     suites: dict[str, Suite | Unscored] = {}
