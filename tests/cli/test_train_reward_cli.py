@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -209,21 +207,6 @@ def test_code_that_a_model_brings_runs_only_where_the_command_says_so(command, s
     assert "own brings code of its own, which would run with your rights. Where you trust it, pass" in refused.stderr
     read_json(command(*arguments, "--trust-remote-code", "--json"))
     assert (tmp_path / "rm" / "modeling_own.py").is_file()
-
-
-TWO = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m", "torch.distributed.run",
-       "--standalone", "--nproc_per_node", "2", "-m", "rewardsmith"]  # fmt: skip
-
-
-def test_of_two_processes_one_speaks(start, pairs_file, tmp_path):
-    arguments = ["train-reward", pairs_file, "--model", start, "--out", tmp_path / "rm", "--json", *FAST]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [sys.executable, *TWO, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["figures"]["accuracy"]["value"] == 1.0  # one JSON and nothing else
-    assert done.stderr.count("Training ") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`accelerate launch` on two CPU processes gives what one process gives."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,14 +22,29 @@ LAUNCH = [*ACCELERATE, "-m", "torch.distributed.run", "--standalone", "--nproc_p
 
 
 @pytest.fixture(scope="module")
-def results(world, tmp_path_factory):
-    """By setting, what one process came to and what each of two did."""
-    out = tmp_path_factory.mktemp("two-processes") / "two"
+def launched(world, tmp_path_factory):
+    """What the files of one launch begin with: it runs `rewardsmith train-reward`, then trains in all settings."""
+    folder = tmp_path_factory.mktemp("two-processes")
+    out, pairs = folder / "two", folder / "pairs.jsonl"
+    sums = [(a, b) for a in range(7) for b in range(7)]
+    records = [{"prompt": f"{a}+{b}=", "chosen": str(a + b), "rejected": f"maybe {a} or {b}"} for a, b in sums]
+    pairs.write_text("".join(json.dumps(record) + "\n" for record in records))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, *LAUNCH, str(SCRIPT), str(world.folder), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    two = [torch.load(f"{out}.{rank}", weights_only=False) for rank in (0, 1)]
+    train_reward = ["train-reward", pairs, "--model", world.folder, "--out", folder / "rm", "--json",
+                    "--max-steps", "12", "--learning-rate", "3e-3", "--batch-size", "8"]  # fmt: skip
+    command = [sys.executable, *LAUNCH, SCRIPT, world.folder, out, *train_reward]
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    said = "".join(file.read_text() for file in folder.glob("*.stderr"))
+    assert done.returncode == 0, f"{said[-3000:]}\n{done.stderr[-4000:]}"
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(world, launched):
+    """By setting, what one process came to and what each of two did."""
+    two = [torch.load(f"{launched}.{rank}", weights_only=False) for rank in (0, 1)]
     return {name: (trained(world.folder, name, processes=1), *(each[name] for each in two)) for name in SETTINGS}
 
 
@@ -55,6 +71,14 @@ def test_two_processes_give_the_rewards_advantages_and_parameters_of_one(algorit
     else:
         assert any(source.isnan().any() for source, *_ in one["seen"])  # the run did meet unscored rows
         assert min(one["kept_rate"]) < 1 <= max(one["kept_rate"])  # and dead groups, beside live ones
+
+
+def test_of_two_processes_that_train_a_reward_model_one_speaks(launched):
+    stdout, stderr = (
+        "".join(Path(f"{launched}.{rank}.{name}").read_text() for rank in (0, 1)) for name in ("stdout", "stderr")
+    )
+    assert json.loads(stdout)["figures"]["accuracy"]["value"] == 1.0  # one JSON and nothing else
+    assert stderr.count("Training ") == 1
 
 
 def check_that_steps_differed(seen):

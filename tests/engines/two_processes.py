@@ -2,13 +2,18 @@
 
 Completions come from a formula over the row's place in the gathered batch, so that both runs see the same data; groups
 of 8 straddle the processes (4 rows each). The model is in float64: rows are summed in another order, nothing else
-differs, so the results agree to rounding. usage: two_processes.py WORLD OUT
+differs, so the results agree to rounding. usage: two_processes.py WORLD OUT COMMAND
+
+COMMAND, arguments of `rewardsmith`, is run first, as `python -m rewardsmith` is in fresh processes; what it prints goes
+to OUT.RANK.stdout and OUT.RANK.stderr.
 
 Of the settings "steps" is GRPO with a process reward and the library's own transform, credit and filter of groups and
 batches.
 """
 
+import contextlib
 import os
+import runpy
 import sys
 import tempfile
 from functools import partial
@@ -132,6 +137,25 @@ def flat(trainer):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+@contextlib.contextmanager
+def command_output(out):
+    """Send both streams of the process to files, and take the exit code 0 for the end of the command."""
+    before = [os.dup(number) for number in (1, 2)]
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        with open(f"{out}.{name}", "wb") as file:
+            os.dup2(file.fileno(), number)
+    try:
+        yield
+    except SystemExit as end:
+        if end.code:
+            raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, kept in zip((1, 2), before, strict=True):
+            os.dup2(kept, number)
+
+
 def trained(world, algorithm, *, processes):
     """What a run in one setting saw and came to."""
     ours, config = (RLOOTrainer, trl.RLOOConfig) if algorithm == "rloo" else (GRPOTrainer, trl.GRPOConfig)
@@ -178,7 +202,9 @@ def trained(world, algorithm, *, processes):
 
 
 if __name__ == "__main__":
+    world, out, *sys.argv[1:] = sys.argv[1:]
+    with command_output(f"{out}.{os.environ['RANK']}"):
+        runpy.run_module("rewardsmith", run_name="__main__", alter_sys=True)
     torch.set_num_threads(1)
-    world, out = sys.argv[1:]
     results = {name: trained(world, name, processes=int(os.environ["WORLD_SIZE"])) for name in SETTINGS}
     torch.save(results, f"{out}.{os.environ['RANK']}")

@@ -359,8 +359,8 @@ attack("patch-everything", """
 attack("deep-recursion", "def f(): f()\nsys.setrecursionlimit(10**9)\nf()", ends="killed memory cpu time")
 
 
-def call(name: str, source: str) -> None:
-    attack(name, source, table=CALLS)
+def call(name: str, source: str, *, ends: str | None = None) -> None:
+    attack(name, source, ends=ends, table=CALLS)
 
 
 call("equal-to-all", """
@@ -434,8 +434,8 @@ call("exit-in-the-call", "def answer(): sys.exit(0)")
 call("exit-in-the-source", "sys.exit(0)")
 call("no-function", "pass")
 call("interrupt", "def answer(): raise KeyboardInterrupt")
-call("no-answer", "def answer(): time.sleep(1000)")
-call("close-the-channel", "def answer(): os.closerange(3, 300); time.sleep(1000)")
+call("no-answer", "def answer(): time.sleep(1000)", ends="time")
+call("close-the-channel", "def answer(): os.closerange(3, 300); time.sleep(1000)", ends="time")
 call("error-that-steers-the-terminal", "def answer(): raise ValueError('\\x1b[2J\\x1b]0;PASS\\x07')")
 call("error-without-a-text", """
     class Bad(Exception):

@@ -15,13 +15,15 @@ import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.sandbox.attacks import ATTACKS, CALLS, ENDS, HELPERS
 
 import rewardsmith.sandbox
-from rewardsmith.sandbox import Limits, Program, Sandbox
+from rewardsmith.sandbox import Answered, Limits, Program, Ran, Sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sandbox")]  # one group: the sandboxes are started once
 MODES = os.environ.get("SANDBOX_MODES", "namespaces").split(",")
@@ -146,9 +148,39 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         yield it
 
 
+def ran(name: str, sandbox: Sandbox, outside: Outside) -> list[Ran]:
+    """How a program went, and its neighbor."""
+    return sandbox.run([outside.program(ATTACKS[name]), NEIGHBOR])
+
+
+def asked(name: str, sandbox: Sandbox, outside: Outside) -> tuple[list[tuple[Answered, Answered]], str]:
+    """Two answers of a function, each with one of its neighbor, and what its program wrote."""
+    child = sandbox.start(outside.program(CALLS[name]).source)
+    neighbor = sandbox.start("def double(x): return 2 * x")
+    answers = [(child.call("answer", [], {}), neighbor.call("double", [21], {})) for _ in range(2)]
+    neighbor.close()
+    return answers, child.close().stdout
+
+
+@pytest.fixture(scope="module")
+def timed(sandbox: Sandbox, outside: Outside) -> dict[str, Any]:
+    """What came of the attacks that only the clock ends, which wait for it together."""
+    names = [name for name, ends in ENDS.items() if ends == "time"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        running = {name: pool.submit(ran if name in ATTACKS else asked, name, sandbox, outside) for name in names}
+        return {name: done.result() for name, done in running.items()}
+
+
+@pytest.fixture
+def came_of(request: pytest.FixtureRequest, name: str, sandbox: Sandbox, outside: Outside) -> Any:
+    if ENDS.get(name) == "time":
+        return request.getfixturevalue("timed")[name]
+    return (ran if name in ATTACKS else asked)(name, sandbox, outside)
+
+
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_program_gets_nothing_changes_nothing_and_does_not_pass(name, sandbox, outside):
-    attack, neighbor = sandbox.run([outside.program(ATTACKS[name]), NEIGHBOR])
+def test_a_program_gets_nothing_changes_nothing_and_does_not_pass(name, came_of, outside):
+    attack, neighbor = came_of
     assert outside.state() == outside.before
     assert SECRET not in attack.stdout + attack.stderr
     assert "ESCAPED" not in attack.stdout, attack.stdout
@@ -160,19 +192,18 @@ def test_a_program_gets_nothing_changes_nothing_and_does_not_pass(name, sandbox,
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_function_gets_nothing_and_does_not_pass(name, sandbox, outside):
-    child = sandbox.start(outside.program(CALLS[name]).source)
-    neighbor = sandbox.start("def double(x): return 2 * x")
-    for _ in range(2):
-        answered = child.call("answer", [], {})
+def test_a_function_gets_nothing_and_does_not_pass(name, came_of, outside):
+    answers, written = came_of
+    for answered, neighbor in answers:
         assert type(answered.value) in (bool, int, str, float, list, type(None))
         assert answered.value != EXPECTED
         assert answered.raised.isprintable()
         assert answered.unscored.isprintable()
-        assert neighbor.call("double", [21], {}).value == 42
-    assert "ESCAPED" not in child.close().stdout
-    neighbor.close()
+        assert neighbor.value == 42
+    assert "ESCAPED" not in written
     assert outside.state() == outside.before
+    if name in ENDS:
+        assert answers[0][0].raised == f"SandboxEnded: {ENDS[name]}"
 
 
 def test_there_are_at_least_sixty_attacks():
