@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -186,18 +185,31 @@ class OwnForSequenceClassification(BertForSequenceClassification):
 """
 
 
+BOTH = """
+import sys
+from pathlib import Path
+from rewardsmith.errors import TargetError
+from rewardsmith.scoring import load_target
+folder, mark = sys.argv[1:]
+try:
+    load_target(folder)
+except TargetError as error:
+    print(error)
+assert not Path(mark).exists()
+load_target(folder, trust_remote_code=True)
+"""
+
+
 def test_code_of_a_folder_runs_where_it_is_asked_for_and_nobody_is_asked(tmp_path):
     folder, mark = saved(bert(), tmp_path / "rm"), tmp_path / "ran"
     (folder / "own.py").write_text(CODE.format(mark=str(mark)))
     own = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnForSequenceClassification"}
     changed(folder, auto_map=own, model_type="own", architectures=["OwnForSequenceClassification"])
-    code = f"from rewardsmith.scoring import load_target; load_target({str(folder)!r})"
     environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
-    run = partial(subprocess.run, input="y\n" * 9, capture_output=True, text=True, env=environment, check=False)
-    assert "comes with its own Python code, which is not run by default" in run([sys.executable, "-c", code]).stderr
-    assert not mark.exists()
-    done = run([sys.executable, "-c", code.replace("')", "', trust_remote_code=True)")])
+    command = [sys.executable, "-c", BOTH, str(folder), str(mark)]
+    done = subprocess.run(command, input="y\n" * 9, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "comes with its own Python code, which is not run by default" in done.stdout
     assert mark.exists()
 
 

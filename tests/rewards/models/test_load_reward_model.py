@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import socket
 
+import huggingface_hub
 import pytest
 import torch
 from tests.small_models import llama_classifier, llama_policy, saved, step_classifier, tokenizer
@@ -33,13 +32,12 @@ def test_the_config_chooses_the_class_and_the_scores_are_those_of_the_saved_mode
     assert implicit.score(["1+1="], ["2"]) == pytest.approx(want, abs=1e-6)
 
 
-def test_it_names_a_reward_for_commands_and_worker_processes(tmp_path):
+def test_a_call_of_it_names_a_reward_for_commands(tmp_path):
     folder = saved(llama_classifier().float(), tmp_path / "rm")
     target = load_target(f'rewardsmith.rewards:load_reward_model("{folder}", device="cpu")')
-    rows = [Row("1+1=", "2"), Row("1+1=", "so 3")]
-    here, there = (score(target, rows, workers=workers, timeout=120) for workers in (0, 1))
-    assert [r.reward for r in here] == pytest.approx([r.reward for r in there])
-    assert all(r.reason is None for r in there)
+    found = score(target, [Row("1+1=", "2"), Row("1+1=", "so 3")], workers=0)
+    want = load_reward_model(folder, device="cpu").score(["1+1=", "1+1="], ["2", "so 3"])
+    assert [r.reward for r in found] == pytest.approx(want)
 
 
 def test_pickled_weights_are_refused_with_the_way_out(tmp_path):
@@ -71,11 +69,14 @@ def test_what_has_no_head_or_does_not_exist_is_refused(tmp_path):
         load_reward_model(tmp_path / "nothing")
 
 
-def test_offline_is_enough(tmp_path):
+def test_offline_is_enough(tmp_path, monkeypatch):
     folder = saved(llama_classifier().float(), tmp_path / "rm")
-    code = (
-        f"from rewardsmith.rewards import load_reward_model as load; print(load({str(folder)!r})(['1+1='], ['2'])[0])"
-    )
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=offline)
-    assert float(done.stdout) == pytest.approx(load_reward_model(folder).score(["1+1="], ["2"])[0], abs=1e-5)
+
+    def refused(*_):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    rewards = load_reward_model(folder)(["1+1="], ["2"])
+    assert rewards == pytest.approx(SequenceReward(llama_classifier().float(), tokenizer()).score(["1+1="], ["2"]))

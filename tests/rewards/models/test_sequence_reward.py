@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import pickle
 import signal
 import subprocess
@@ -261,10 +262,11 @@ def test_one_bad_row_does_not_unscore_its_batch():
     assert [result.reason for result in found] == [None, "exception"]
 
 
-JOB = """
-    import sys, os
+JOBS = """
+    import os, sys, time
     from pathlib import Path
-    sys.path.insert(0, {root!r})
+    root, log, journal = sys.argv[1:]
+    sys.path.insert(0, root)
     from tests.small_models import llama_classifier, tokenizer
     from rewardsmith.data import Row
     from rewardsmith.rewards import Batching, SequenceReward
@@ -272,47 +274,56 @@ JOB = """
 
     class Slow(SequenceReward):
         def reasoned(self, prompts, completions, **columns):
-            if {delay}:
-                import time
-                time.sleep({delay})
-            with open({log!r}, "a") as stream:
+            time.sleep(delay)
+            with open(log, "a") as stream:
                 stream.writelines(prompt + chr(10) for prompt in prompts)
             return super().reasoned(prompts, completions, **columns)
 
-    rows = [Row(f"{{k}}+1=", "so " * (k * 7 % 19)) for k in range(60)]
-    rm = Slow(llama_classifier(), tokenizer(), batching=Batching(token_budget=100))
-    with Scorer(rm, workers=0, timeout=None, journal=Path({journal!r})) as scorer:
-        print(rewards_of(scorer.score(rows)), scorer.calls)
+    def job():
+        rows = [Row(f"{k}+1=", "so " * (k * 7 % 19)) for k in range(60)]
+        rm = Slow(llama_classifier(), tokenizer(), batching=Batching(token_budget=100))
+        with Scorer(rm, workers=0, timeout=None, journal=Path(journal)) as scorer:
+            print(rewards_of(scorer.score(rows)), scorer.calls, flush=True)
+
+    for delay in (0.3, 0):  # each job in a process of its own, which finds the libraries imported
+        input()
+        process = os.fork()
+        if not process:
+            print(os.getpid(), flush=True)
+            job()
+            os._exit(0)
+        os.waitpid(process, 0)
+        print("ended", flush=True)
 """
 
 
 def test_a_killed_job_repeats_nothing_that_is_on_disk(tmp_path):
     log, journal = tmp_path / "log", tmp_path / "journal.jsonl"
-    names = {"root": str(Path(__file__).parents[3]), "log": str(log), "journal": str(journal)}
-    slow = textwrap.dedent(JOB.format(delay=0.3, **names))
-    with subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE) as first:
+    command = [sys.executable, "-c", textwrap.dedent(JOBS), str(Path(__file__).parents[3]), str(log), str(journal)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as jobs:
+        jobs.stdin.write("first\n")
+        jobs.stdin.flush()
+        first = int(jobs.stdout.readline())
         deadline = time.monotonic() + 600
         while (not journal.exists() or journal.read_bytes().count(b"keys") < 4) and time.monotonic() < deadline:
             time.sleep(0.02)
-        first.send_signal(signal.SIGKILL)
-    recorded = [json.loads(line) for line in journal.read_bytes().splitlines(keepends=True)[1:] if line.endswith(b"\n")]
+        os.kill(first, signal.SIGKILL)
+        assert jobs.stdout.readline() == "ended\n"
+        before = log.read_text().splitlines()
+        lines = journal.read_bytes().splitlines(keepends=True)
+        again, _ = jobs.communicate("again\n")
+    recorded = [json.loads(line) for line in lines[1:] if line.endswith(b"\n")]
     done = sum(len(record.get("keys", ())) for record in recorded)
     assert 0 < done < 60
-    before = log.read_text().splitlines()
-    again = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(JOB.format(delay=0, **names))],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     asked = log.read_text().splitlines()[len(before) :]
     assert len(asked) == 60 - done
     assert not set(asked) & set(before[:done])
     rows = [(f"{k}+1=", "so " * (k * 7 % 19)) for k in range(60)]
     want = SequenceReward(llama_classifier(), tokenizer()).score(*map(list, zip(*rows, strict=True)))
-    found, calls = again.stdout.rsplit("] ", 1)
+    _, printed, ended = again.splitlines()
+    found, calls = printed.rsplit("] ", 1)
     assert json.loads(found + "]") == pytest.approx(want, abs=1e-9)
-    assert int(calls) == 60
+    assert (int(calls), ended) == (60, "ended")
 
 
 def test_a_journal_knows_a_model_that_was_trained_on():
