@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog, minimize
+from scipy.optimize import linprog
 from scipy.stats import entropy, kendalltau, spearmanr
 
 from rewardsmith.measures import (
@@ -65,20 +65,19 @@ def test_the_cyclic_share_is_what_no_scores_fit_by_least_squares():
         intransitivity(np.ones((2, 2)))
 
 
-def test_the_transitive_error_is_that_of_the_likeliest_scores():
-    table = 1 / (1 + np.exp(-drawn(2, cycle=2.0)))
-    for wins, found in zip(table, transitive_fit_error(table), strict=True):
-
-        def loss(s, wins=wins):
-            return -(wins * -np.logaddexp(0, s[None, :] - s[:, None])).sum()
-
-        s = minimize(loss, np.zeros(5), tol=1e-14).x
-        error = wins - 1 / (1 + np.exp(s[None, :] - s[:, None]))
-        assert found == pytest.approx(np.sqrt((error**2).sum() / 20), rel=1e-5)
+def test_the_transitive_error_is_that_of_scores_fitted_to_the_log_odds_by_least_squares():
+    log_odds = drawn(2, cycle=2.0)
+    first, second = np.triu_indices(5, 1)
+    incidence = np.eye(5)[first] - np.eye(5)[second]
+    found = transitive_fit_error(1 / (1 + np.exp(-log_odds)))
+    for table, value in zip(log_odds, found, strict=True):
+        fitted = incidence @ np.linalg.lstsq(incidence, table[first, second], rcond=None)[0]
+        error = 1 / (1 + np.exp(-table[first, second])) - 1 / (1 + np.exp(-fitted))
+        assert value == pytest.approx(np.sqrt((error**2).mean()))
     scores = 1 / (1 + np.exp(-drawn(4, cycle=0.0)))
-    assert transitive_fit_error(scores) == pytest.approx(np.zeros(4), abs=1e-9)
-    certain = np.array([[0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5]])
-    assert transitive_fit_error(certain).item() < 0.01  # of the bounds that keep scores finite
+    assert transitive_fit_error(scores) == pytest.approx(np.zeros(4), abs=1e-12)
+    certain = transitive_fit_error([[0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5]]).item()
+    assert 0 < certain < 0.02  # three clear wins are no sum of scores; they count as log-odds of 6.9
 
 
 def scores_with_ties(seed=0):

@@ -1,4 +1,7 @@
-"""Losses of judges: one that compares two answers in both orders, and several views that should agree."""
+"""Losses of judges: one that compares two answers in both orders, and several views that should agree.
+
+A loss is (B,), and NaN, without a gradient, where an argument is NaN. Half precision is read in float32.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,9 @@ def pairwise_verdict_loss(logit_12: Tensor, logit_21: Tensor, label: Tensor, *, 
     After Xu et al. 2025, arXiv:2504.04950, whose exact term for position bias is not public.
 
     Args:
-        logit_12: (B,) log-odds of the verdict "the first is better" with answer 1 first.
-        logit_21: (B,) likewise with answer 2 first.
+        logit_12, logit_21: (B,) log-odds of the verdict "the first is better", with answer 1 and with answer 2 first.
         label: (B,) y ∈ [0, 1], 1 if answer 1 is better.
         consistency: λ ≥ 0.
-
-    Returns:
-        (B,) loss; NaN, without a gradient, where an argument is NaN.
 
     >>> pairwise_verdict_loss(torch.zeros(1), torch.zeros(1), torch.ones(1)) / math.log(2)
     tensor([1.])
@@ -53,11 +52,8 @@ def multi_view_consistency_loss(probabilities: Tensor, *, kind: Kind = "js", ent
     in both orders as two views: alone, λ > 0 drives one order to one verdict for all pairs.
 
     Args:
-        probabilities: (K, B) of K ≥ 2 views that answer 1 is better.
+        probabilities: (K, B) of K ≥ 2 views that answer 1 is better, kept off 0 and 1 by rounding.
         entropy_weight: λ ≥ 0.
-
-    Returns:
-        (B,) loss; NaN, without a gradient, where a view is NaN. Probabilities are kept off 0 and 1 by rounding.
 
     >>> multi_view_consistency_loss(torch.tensor([[0.3, 1.0], [0.3, 0.0]])) / math.log(2)
     tensor([0.0000, 1.0000])

@@ -1,4 +1,4 @@
-"""Distill, token by token, from a teacher that goes beyond a trained model."""
+"""Distill, token by token, from a teacher that goes beyond a trained model. Half precision is read in float32."""
 
 from __future__ import annotations
 
@@ -21,11 +21,8 @@ def extrapolated_logits(positive: Tensor, negative: Tensor, alpha: float | Tenso
     responses it is not, except for α = 0 (`measures.per_state_equivalence_gap`).
 
     Args:
-        positive, negative: (B, T, V) logits over one vocabulary; half precision is read in float32.
+        positive, negative: (B, T, V) logits over one vocabulary; a token that both rule out (−∞) stays ruled out.
         alpha: α, a number or (B, T), as from `tv_strength`; 0 is the positive model.
-
-    Returns:
-        (B, T, V); a token that both rule out (−∞) stays ruled out.
 
     >>> extrapolated_logits(torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]]), 0.5)
     tensor([[[2.5000, 0.0000]]])
@@ -46,13 +43,8 @@ def tv_strength(positive: Tensor, negative: Tensor, *, k: float = 15.0, least: f
         α_t = k Σ_v |p₊(v) − p₋(v)| + α_least        from α_least to 2k + α_least
 
     Zhang et al. 2025, arXiv:2503.02832; the sum is not halved in the official code, nor here. Where both models are
-    trained well, k = 15 makes the teacher put all mass on one token: look at the values of α.
-
-    Args:
-        positive, negative: (B, T, V) logits; the softmax is in float32 at least.
-
-    Returns:
-        (B, T) α without a gradient. β₁/α is the weight of the paper's loss in `token_kl`.
+    trained well, k = 15 makes the teacher put all mass on one token: look at the values of α. Logits are (B, T, V), and
+    α is (B, T) without a gradient; β₁/α is the weight of the paper's loss in `token_kl`.
 
     >>> tv_strength(torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[0.0, 0.0]]]))
     tensor([[0.0010]])
@@ -75,7 +67,7 @@ def token_kl(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor, *, we
     token.
 
     Args:
-        student_logits, teacher_logits: (B, T, V); the teacher gets no gradient, half precision is read in float32.
+        student_logits, teacher_logits: (B, T, V); the teacher gets no gradient.
         mask: (B, T) True where a distribution counts.
         weight: (B, T) w without a gradient; 1 if None.
 

@@ -42,10 +42,8 @@ def per_token_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 
         log π(y_t | x, y_<t) = log softmax(logits_{t−1})[ids_t]
 
-    Arguments as in `sequence_logps`. For a large vocabulary `chunked_token_logps` needs less memory.
-
-    Returns:
-        (B, T) in nats, at the token's own position; 0 where masked.
+    Arguments as in `sequence_logps`; (B, T) in nats, at the token's own position, 0 where masked. For a large
+    vocabulary `chunked_token_logps` needs less memory.
 
     >>> logits = torch.log(torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]))
     >>> per_token_logps(logits, torch.tensor([[0, 1]]), torch.tensor([[False, True]])).exp()
@@ -60,15 +58,12 @@ def chunked_token_logps(
     """Return `per_token_logps` of the logits `hidden @ weight.T + bias` without holding those of all tokens.
 
     The logits of `chunk` tokens exist at a time, in the forward pass and again in the backward pass, and none of masked
-    tokens. Its result and gradients are those of the plain formula up to rounding.
+    tokens. Values and gradients are those of the plain formula up to rounding; half precision is normalized in float32.
 
     Args:
         hidden: (B, T, d) last hidden states. weight: (V, d) of the output layer. bias: (V,) or None.
         ids, mask: (B, T) as in `sequence_logps`.
         chunk: tokens at a time; V · chunk numbers are held a few times.
-
-    Returns:
-        (B, T) in nats, at the token's own position; 0 where masked. Half precision is normalized in float32.
 
     >>> hidden, weight = torch.zeros(1, 2, 3), torch.zeros(4, 3)
     >>> chunked_token_logps(hidden, weight, torch.tensor([[0, 1]]), torch.tensor([[False, True]])).exp()
@@ -83,10 +78,8 @@ def chunked_token_logps(
         checkpoint(_chosen_logps, h, weight, bias, target, use_reentrant=False, preserve_rng_state=False)
         for h, target in zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
     ]
-    logps = torch.zeros(counted.shape, dtype=parts[0].dtype, device=hidden.device).masked_scatter(
-        counted, torch.cat(parts)
-    )
-    return F.pad(logps, (1, 0))
+    found = torch.cat(parts)
+    return F.pad(found.new_zeros(counted.shape).masked_scatter(counted, found), (1, 0))
 
 
 def implicit_reward(logps: Tensor, ref_logps: Tensor, *, beta: float = 0.1, lengths: Tensor | None = None) -> Tensor:

@@ -3,6 +3,8 @@
 `implicit_reward` gives r. Identically E_{y~π_ref}[exp(r/β)] = 1, so r cannot exceed β log 1/p on average over responses
 that the reference gives with probability p: σ(r) is no probability of being right. Rank responses of one prompt by r.
 `soft_label_dpo_loss` is the loss on pairs. Yuan et al. 2024, arXiv:2412.01981.
+
+A loss is (B,), and NaN, without a gradient, where an argument is NaN. Half precision is read in float32.
 """
 
 from __future__ import annotations
@@ -23,9 +25,6 @@ def implicit_ce_loss(rewards: Tensor, labels: Tensor) -> Tensor:
     Args:
         rewards: (B,) r. labels: (B,) y ∈ [0, 1], 1 for a right response.
 
-    Returns:
-        (B,) loss; NaN, without a gradient, where r or y is NaN.
-
     >>> implicit_ce_loss(torch.zeros(2), torch.tensor([1.0, 0.0])) / math.log(2)
     tensor([1., 1.])
     """
@@ -38,7 +37,7 @@ def implicit_nca_loss(chosen_rewards: Tensor, rejected_rewards: Tensor) -> Tenso
 
         ℓ = −log σ(r⁺) − ½ log σ(−r⁺) − ½ log σ(−r⁻)
 
-    Chen et al. 2024, arXiv:2402.05369, for two responses, as TRL's `nca_pair`; shapes and NaN as in `implicit_ce_loss`.
+    Chen et al. 2024, arXiv:2402.05369, for two responses, as TRL's `nca_pair`. Rewards are (B,).
 
     >>> implicit_nca_loss(torch.zeros(1), torch.zeros(1)) / math.log(2)
     tensor([2.])
@@ -59,9 +58,6 @@ def implicit_kto_loss(rewards: Tensor, labels: Tensor, *, kl: float | Tensor) ->
     Args:
         rewards, labels: as in `implicit_ce_loss`.
         kl: z, without a gradient, in the unit of the rewards: β times nats, a number or (B,).
-
-    Returns:
-        (B,) loss in [0, 1]; NaN, without a gradient, where an argument is.
 
     >>> implicit_kto_loss(torch.zeros(2), torch.tensor([1.0, 0.0]), kl=0.0)
     tensor([0.5000, 0.5000])

@@ -1,5 +1,7 @@
 """Preference objectives on a pair's log-ratio margin, and a β or a weight per pair.
 
+A loss is (B,), and NaN, without a gradient, where a value that it reads is NaN. Half precision is read in float32.
+
 The margin of `dynamic_beta` and `margin_weight` is another: it comes from one reward model or several, an annotator's
 stated strength or gold, and no gradient flows into it.
 """
@@ -68,10 +70,7 @@ def preference_margin(
         h = β [ log π(y⁺|x)/π_ref(y⁺|x) − log π(y⁻|x)/π_ref(y⁻|x) ]
 
     Rafailov et al. 2023, arXiv:2305.18290, Eq. 7. `soft_label_dpo_loss` and `slic_loss` take it. With β = 1 it is the
-    log-ratio difference Δ of `ipo_loss`. Arguments as in `dpo_loss`; half precision is read in float32.
-
-    Returns:
-        (B,) margins, NaN where a log-probability or β is NaN.
+    log-ratio difference Δ of `ipo_loss`. Arguments as in `dpo_loss`.
 
     >>> chosen, rejected, reference = torch.tensor([-1.0]), torch.tensor([-5.0]), torch.tensor([-3.0])
     >>> preference_margin(chosen, rejected, reference, reference, beta=0.5)
@@ -94,9 +93,6 @@ def soft_label_dpo_loss(margin: Tensor, target: float | Tensor) -> Tensor:
         margin: (B,) h of `preference_margin`.
         target: t ∈ [0, 1], one number or (B,); NaN leaves the pair out.
 
-    Returns:
-        (B,) loss per pair; NaN, without a gradient, where h or t is NaN.
-
     >>> soft_label_dpo_loss(torch.zeros(2), torch.tensor([0.3, 1.0])) / math.log(2)
     tensor([1., 1.])
     """
@@ -115,9 +111,6 @@ def ipo_loss(log_ratio_difference: Tensor, *, beta: float | Tensor) -> Tensor:
         log_ratio_difference: (B,) Δ, as `preference_margin` gives it for β = 1.
         beta: β > 0, one number or (B,).
 
-    Returns:
-        (B,) loss per pair; NaN, without a gradient, where Δ or β is NaN.
-
     >>> ipo_loss(torch.tensor([0.0, 5.0]), beta=0.1)
     tensor([25.,  0.])
     """
@@ -130,8 +123,7 @@ def ipo_loss(log_ratio_difference: Tensor, *, beta: float | Tensor) -> Tensor:
 def slic_loss(margin: Tensor) -> Tensor:
     """Ask for a margin of 1 and nothing beyond: ℓ = max(0, 1 − h).
 
-    Zhao et al. 2023, arXiv:2305.10425, on the margin h of `preference_margin`, (B,), as in Rafailov et al. 2024,
-    arXiv:2406.02900. NaN, without a gradient, where h is.
+    Zhao et al. 2023, arXiv:2305.10425, on h of `preference_margin`, (B,), as in Rafailov et al. 2024, arXiv:2406.02900.
 
     >>> slic_loss(torch.tensor([0.0, 2.0]))
     tensor([1., 0.])
@@ -155,9 +147,6 @@ def length_regularized_margin(
         margin: (B,) h of `preference_margin`. chosen_lengths, rejected_lengths: (B,) completion tokens.
         alpha: α ≥ 0 in nats per token.
 
-    Returns:
-        (B,) margins for `soft_label_dpo_loss` or `slic_loss`.
-
     >>> length_regularized_margin(torch.tensor([1.0]), torch.tensor([30]), torch.tensor([10]), alpha=0.05)
     tensor([2.])
     """
@@ -178,11 +167,8 @@ def anchor_nll(logps: Tensor, lengths: Tensor, *, coef: float, reduction: Reduct
 
     Args:
         logps: (B,) log π(y|x) of the anchors, summed over tokens.
-        lengths: (B,) their tokens.
+        lengths: (B,) their tokens; a mean over none is NaN.
         coef: c ≥ 0.
-
-    Returns:
-        (B,) terms; NaN, without a gradient, where the log-probability is NaN and, for "mean", where the length is 0.
 
     >>> anchor_nll(torch.tensor([-6.0]), torch.tensor([3]), coef=0.5, reduction="mean")
     tensor([1.])

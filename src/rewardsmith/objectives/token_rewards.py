@@ -1,4 +1,7 @@
-"""Rewards of tokens from two models or two prompts, and a term that trains a policy toward them."""
+"""Rewards of tokens from two models or two prompts, and a term that trains a policy toward them.
+
+Half precision is read in float32.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,7 @@ def token_log_ratio(logps_a: Tensor, logps_b: Tensor, *, beta: float = 1.0, squa
 
     Args:
         logps_a, logps_b: (B, T) of the same tokens, as `per_token_logps` or `chunked_token_logps` give them. After two
-            prompts of different lengths, align them by the place in the completion.
-
-    Returns:
-        (B, T); 0 where both are 0, as at masked tokens.
+            prompts of different lengths, align them by the place in the completion. Masked tokens stay 0.
 
     >>> token_log_ratio(torch.tensor([[-1.0, 0.0]]), torch.tensor([[-3.0, 0.0]]), beta=0.5)
     tensor([[1., 0.]])
