@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rewardsmith.engines.rounds import JOURNAL, RoundLog, collapse
+from rewardsmith.engines.rounds import RoundLog, collapse
 from rewardsmith.errors import RewardsmithError
+from rewardsmith.scoring.journal import ROUNDS
 from tests.engines import self_training as world
 
 SCRIPT = Path(world.__file__)
@@ -23,7 +24,7 @@ def run_script(folder, stage, number):
 
 
 def records(folder):
-    lines = [json.loads(line) for line in (folder / "run" / JOURNAL).read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "run" / ROUNDS).read_text().splitlines()]
     return [(line["step"], line["result"]) for line in lines[1:]]
 
 
@@ -102,10 +103,10 @@ def test_the_log_holds_what_a_slow_loop_counts(tmp_path):
     ]
     assert log.canary == [0.5, 0.0]  # two of four answers to 7 are right, none to 8
     assert log.proxy == [0.5, 0.0]
-    assert log.label_accuracy == 1.0  # the four pairs of a right and a wrong answer to 7
-    assert log.agreement == 2 / world.K
+    assert log.label_accuracy == [1.0, None]  # the four pairs of a right and a wrong answer to 7
+    assert log.agreement == [2 / world.K] * 2
     assert log.n_pairs == 1
-    assert log.label_length_correlation == -1.0  # "7" against "77", the first of two equal worst
+    assert log.label_length_correlation["value"] == -1.0  # "7" against "77", the first of two equal worst
     assert log.answer_entropy == 0.0  # both questions are mostly answered by 7
 
 
@@ -163,7 +164,7 @@ def test_a_round_without_pairs_ends_the_run(tmp_path):
 
 
 def log_of(number, canary, entropy=2.0):
-    return RoundLog(number, 1, canary, [], None, None, None, entropy)
+    return RoundLog(number, 1, canary, [], [], [], {}, entropy)
 
 
 def test_collapse_is_a_fall_of_the_same_prompts_beyond_chance():

@@ -19,7 +19,7 @@ TargetName = Annotated[
     str,
     typer.Argument(
         help="The reward: pkg.mod:name, file.py:name, reasoning-gym:NAME (with its own rows), or the folder or hub "
-        "name of a reward model.",
+        "name of a reward model; or the folder of a self-training run.",
         show_default=False,
     ),
 ]
@@ -99,6 +99,7 @@ def audit_command(
         from rewardsmith.auditing import SEVERITIES, audit, render_junit, render_markdown, render_text, write_report
         from rewardsmith.auditing.render.visible import plain
         from rewardsmith.auditing.render.write import replace_file, strict_json
+        from rewardsmith.auditing.subjects.self_training import audit_run, is_run
         from rewardsmith.data import read_rows
         from rewardsmith.data.readers import read_rows_or_pairs
         from rewardsmith.scoring import Target, load_reward, load_target
@@ -114,17 +115,20 @@ def audit_command(
         before = _journals(out)
         with shell.stdout_kept_for_the_result():
             given: Any = None
+            if rows is not None and is_run(target):
+                raise ValueError("rewardsmith audit: a self-training run has rows of its own. Leave the rows out.")
             if rows is not None:
                 read, reading = read_rows_or_pairs(rows, limit=limit, **reading), {}
                 if read.note:
                     typer.echo(plain(read.note, limit=2000), err=True)
                 given = read.rows
-            loaded = load_reward(target, **shell.given(trust_remote_code=trust_remote_code or None, eos=end_token))
+            of_model = shell.given(trust_remote_code=trust_remote_code or None, eos=end_token)
+            loaded = None if is_run(target) else load_reward(target, **of_model)
             if given is None and limit is not None and isinstance(loaded, Target):
                 given = target_rows(loaded, limit, seed)
             options: dict[str, Any] = {} if pool is None else {"pool": read_rows(pool)}
             options |= {} if gold is None else {"gold": load_target(gold)}
-            report = shell.as_typed(audit(
+            report = shell.as_typed(audit_run(target) if loaded is None else audit(
                 loaded, given, budget=budget, max_calls=max_calls, price=price, announce=_announce,
                 workers=workers, timeout=timeout, seed=seed, out=out,
                 aggregate=aggregate, threshold=threshold, concurrency=concurrency,

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from rewardsmith.data import PreferenceRow, Row, text_of
 from rewardsmith.errors import RewardsmithError
-from rewardsmith.scoring.journal import Journal
+from rewardsmith.measures import answer_entropy, label_length_correlation
+from rewardsmith.scoring.journal import ROUNDS, Journal
 from rewardsmith.scoring.keys import keys_of
 
 logger = logging.getLogger(__name__)
-JOURNAL = "rounds.jsonl"
 CONFIDENT = 1.645
 """Standard errors below zero from which a fall is no accident: 5 %, one-sided."""
 
@@ -71,9 +71,9 @@ class RoundLog(NamedTuple):
     """Figures of a policy before it is trained further, from its own samples.
 
     canary, proxy: per canary prompt, the mean gold and the mean label score of its completions; None where unknown.
-    label_accuracy: share of pairs of one canary prompt with different gold that the scores rank likewise.
-    agreement: the mean over prompts.
-    label_length_correlation: share of pairs whose chosen text is longer, minus those whose rejected text is.
+    label_accuracy: per canary prompt, the share of its completions' pairs of different gold that scores rank likewise.
+    agreement: per prompt.
+    label_length_correlation: `value`, `low`, `high` and `n` of `measures.label_length_correlation`, in characters.
     answer_entropy: of the most frequent answers to different questions, in nats.
     """
 
@@ -81,9 +81,9 @@ class RoundLog(NamedTuple):
     n_pairs: int
     canary: list[float | None]
     proxy: list[float | None]
-    label_accuracy: float | None
-    agreement: float | None
-    label_length_correlation: float | None
+    label_accuracy: list[float | None]
+    agreement: list[float | None]
+    label_length_correlation: Mapping[str, float | None]
     answer_entropy: float | None
 
 
@@ -172,7 +172,7 @@ class IterativePreferenceRun:
             "rounds": rounds, "seed": seed, "chunk": self.chunk, "labelings": self.labelings,
         }  # fmt: skip
         remedy = "Choose another folder for another run."
-        steps = _Steps(Journal(folder / JOURNAL, header, remedy=remedy), seed)
+        steps = _Steps(Journal(folder / ROUNDS, header, remedy=remedy), seed)
         try:
             return self._rounds(steps, folder, asked, list(canary), Round(0, policy, base, base))
         finally:
@@ -242,26 +242,19 @@ class IterativePreferenceRun:
 
     def _checked(self, number: int, own: _Drawn, held: _Drawn, pairs: list[PreferenceRow]) -> RoundLog:
         gold = [_called(self.grade, row, texts) for row, texts in zip(held.rows, held.texts, strict=True)]
-        right = [
-            0.5 if a == b else float((a > b) == (gold_a > gold_b))
-            for golds, label in zip(gold, held.labels, strict=True)
-            for (a, gold_a), (b, gold_b) in combinations(zip(label.scores, golds, strict=True), 2)
-            if a is not None and b is not None and gold_a is not None and gold_b is not None and gold_a != gold_b
-        ]
-        apart = [len(text_of(pair.chosen)) - len(text_of(pair.rejected)) for pair in pairs]
-        answers = [
-            Counter(answer for text in texts if (answer := self.extract(text))).most_common(1) for texts in own.texts
-        ]
-        shares = [count / len(answers) for count in Counter(top for tops in answers for top, _ in tops).values()]
+        lengths = [[len(text_of(text)) for text in (pair.chosen, pair.rejected)] for pair in pairs]
+        answers = [Counter(answer for text in texts if (answer := self.extract(text))) for texts in own.texts]
         return RoundLog(
             round=number,
             n_pairs=len(pairs),
             canary=[_mean(golds) for golds in gold],
             proxy=[_mean(label.scores) for label in held.labels],
-            label_accuracy=_mean(right),
-            agreement=_mean([label.agreement for label in own.labels]),
-            label_length_correlation=_mean([(length > 0) - (length < 0) for length in apart]),
-            answer_entropy=-sum(share * math.log(share) for share in shares),
+            label_accuracy=[_ranked(label.scores, golds) for label, golds in zip(held.labels, gold, strict=True)],
+            agreement=[label.agreement for label in own.labels],
+            label_length_correlation=label_length_correlation(
+                *(zip(*lengths, strict=True) if pairs else ([], []))
+            )._asdict(),
+            answer_entropy=answer_entropy([max(found, key=found.__getitem__, default=None) for found in answers]),
         )
 
 
@@ -310,6 +303,14 @@ def collapse(logs: Sequence[RoundLog], *, most_fall: float = 0.05, least_entropy
 def _called(grade: Any, row: Row, texts: Sequence[str]) -> list[float | None]:
     columns = {name: [value] * len(texts) for name, value in row.columns.items()}
     return list(grade(prompts=[row.prompt] * len(texts), completions=list(texts), **columns))
+
+
+def _ranked(scores: Sequence[float | None], golds: Sequence[float | None]) -> float | None:
+    """Return the share of pairs of different gold that scores rank likewise; equal scores count half."""
+    known = [(a, g) for a, g in zip(scores, golds, strict=True) if a is not None and g is not None]
+    return _mean([
+        0.5 if a == b else float((a > b) == (g > h)) for (a, g), (b, h) in combinations(known, 2) if g != h
+    ])  # fmt: skip
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

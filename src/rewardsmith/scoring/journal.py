@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = "rewardsmith.journal/4"
 CODE = ("source", "version")
 """Header fields of a scoring job that change with code: if only they differ, the job starts again."""
+ROUNDS = "rounds.jsonl"
+"""The journal of a self-training run, in its folder."""
 _JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
 _HEAD = b'{"schema":"rewardsmith.journal/'
 _MARK = b',"seal":"'
@@ -179,6 +181,13 @@ def header_of(path: Path) -> dict[str, Any]:
             return unsealed(file.readline()) or {}
     except OSError:
         return {}
+
+
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """Return the whole records of a journal, also of one in use."""
+    key = hashlib.blake2b(sealed(header_of(path))).digest()
+    found = (unsealed(line, key) for line in path.read_bytes().splitlines(keepends=True))
+    return [record for record in found if record is not None]
 
 
 def sealed(record: Mapping[str, Any], key: bytes = b"") -> bytes:

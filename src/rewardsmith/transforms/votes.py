@@ -110,7 +110,7 @@ def cross_view_rewards(
     which fills the columns. All completions of both views must be in one batch, so put the views of a question next to
     each other and set `shuffle_dataset=False`. The soft share did better than the vote in our measurements. Where both
     views tend to wrong answers and the truth is rare, agreement drives collapse: watch the answers of different
-    questions (`measures.consistency.answer_entropy`), as one constant satisfies agreement too.
+    questions (`measures.answer_entropy`), as one constant satisfies agreement too.
 
     Differs: the paper compares strings and breaks ties by order.
 

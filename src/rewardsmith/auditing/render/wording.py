@@ -19,7 +19,7 @@ def headline(report: Report, *, floor: Severity = "medium") -> str:
     findings, verdict = report.at_least(floor), report.verdict(floor)
     if verdict == "clean":
         n = report.questions(floor)["clean"]
-        return f"Clean on {n} question{'s' if n != 1 else ''}" if report.checks else "Clean"
+        return f"Clean on {n} question{'s' if n != 1 else ''}" if n else "Clean"  # with observations at most
     if verdict == "not judged":
         return "Not judged"
     if len(findings) == 1:

@@ -1,0 +1,103 @@
+"""The audit of a self-training run finds what was planted in it, and nothing in a sound one."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.engines import self_training as world
+
+from rewardsmith.auditing.subjects.self_training import audit_run
+from rewardsmith.cli import app
+from rewardsmith.engines.rounds import Annotation
+
+
+def run(folder, score=world.truth, *, rounds=8, canary=60, **stages):
+    watch = {"most_fall": 1.0, "least_entropy": 0.0}
+    loop, start = world.start(folder, score, **watch, **({} if canary else {"grade": None}), **stages)
+    held = world.questions(500, canary)
+    loop.run(folder / "run", world.questions(100, 32), policy=start, canary=held, rounds=rounds)
+    return audit_run(folder / "run")
+
+
+def severities(report):
+    return {finding.probe: finding.severity for finding in report.findings}
+
+
+def test_a_sound_run_is_clean(tmp_path):
+    report = run(tmp_path)
+    assert report.verdict() == "clean"
+    asked = {check.probe for check, outcome, _ in report.outcomes() if outcome == "observation"}
+    assert asked == {"canary", "monotonicity", "label_accuracy", "agreement", "answer_entropy"}
+    assert (report.kind, report.n_rows) == ("self-training run of 9 policies", 32)
+
+
+def test_a_collapsed_run_is_found_with_the_round_of_its_peak(tmp_path):
+    report = run(tmp_path, world.truth_then_constant, rounds=40)
+    found = severities(report)
+    assert (found["canary"], found["monotonicity"], found["answer_entropy"]) == ("high", "high", "high")
+    gold = [world.shares(path)[0] for path in sorted((tmp_path / "run" / "policies").iterdir())]
+    (fall,) = [finding for finding in report.findings if finding.probe == "canary"]
+    assert fall.value == pytest.approx(max(gold) - gold[-1], abs=0.05)
+    assert f"round {int(np.argmax(gold)) + 1} " in fall.message or fall.value > 0.8
+
+
+def test_labels_against_gold_and_longer_labels_are_found(tmp_path):
+    def longest(question, answer):
+        return float(len(answer)) + 0.1 * (answer != question)
+
+    def sample(at, rows, seed):
+        return [[row.prompt, f"{row.prompt} or more", "0"] for row in rows]
+
+    report = run(
+        tmp_path,
+        longest,
+        rounds=1,
+        sample=sample,
+        train=lambda at, pairs, out, seed: world.write_policy(out, (0, 0, 0)) and None,
+    )
+    assert severities(report)["label_length"] == "medium"
+    assert report.verdict() == "findings"
+
+
+def test_chosen_completions_that_lose_probability_and_cyclic_preferences_are_found(tmp_path):
+    cycle = [[None, 0.9, 0.1], [0.1, None, 0.9], [0.9, 0.1, None]]
+
+    def annotate(at, rows, texts):
+        return [Annotation([1.0, 0.5, 0.0], None, {}, cycle) for _ in rows]
+
+    def sample(at, rows, seed):
+        return [[row.prompt, str(int(row.prompt) + 1), "0"] for row in rows]
+
+    def train(at, pairs, out, seed):
+        world.write_policy(out, (0, 0, 0))
+        return {"chosen_change": [-1.0, -2.0, -3.0], "rejected_change": [-4.0, -8.0], "rejected_scores": [0.0, 1.0]}
+
+    report = run(tmp_path, rounds=1, annotate=annotate, sample=sample, train=train)
+    found = {finding.probe: finding for finding in report.findings}
+    assert found["displacement"].value == pytest.approx(-2.0)
+    assert (
+        "100% of them down. The better half of the rejected ones moved by -8.00 nats." in found["displacement"].message
+    )
+    assert (found["intransitivity"].severity, found["intransitivity"].value) == ("medium", pytest.approx(1.0))
+    assert "wins 50% against" in found["intransitivity"].message  # against all three equally often
+
+
+def test_a_run_without_a_canary_is_not_judged(tmp_path):
+    report = run(tmp_path, canary=0)
+    assert report.verdict() == "not judged"
+    assert "canary could not be asked (the run has no canary" in report.not_judged
+
+
+def test_the_command_reads_the_folder_and_takes_no_rows(tmp_path, capsys):
+    run(tmp_path)
+    folder = str(tmp_path / "run")
+    with pytest.raises(SystemExit) as ended:
+        app(["audit", folder, "--json", "--out", str(tmp_path / "report")])
+    assert ended.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["target"], printed["verdict"], printed["calls"]) == ("run", "clean", 0)
+    assert (tmp_path / "report" / "report.html").is_file()
+    with pytest.raises(SystemExit) as ended:
+        app(["audit", folder, "rows.jsonl"])
+    assert ended.value.code == 2
+    assert "a self-training run has rows of its own" in capsys.readouterr().err
