@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from functools import partial
@@ -23,11 +24,12 @@ from transformers import (
     BertForSequenceClassification,
 )
 
+from rewardsmith.cli import app
 from rewardsmith.cli.train_reward import train_reward_command
 from rewardsmith.data import PreferenceRow, read_preferences
 from rewardsmith.engines.trl import RewardFit, RewardTrainer, fit_reward_model
 from rewardsmith.engines.trl.fit import RECORD
-from rewardsmith.rewards import load_reward_model
+from rewardsmith.rewards import ImplicitReward, load_reward_model
 from rewardsmith.worlds import ArithmeticLM
 
 pytestmark = pytest.mark.slow
@@ -281,3 +283,63 @@ def test_strength_becomes_a_weight_or_a_margin_where_the_row_has_none(start):
 def test_no_rows_are_refused(start, tmp_path):
     with pytest.raises(ValueError, match=r"fit_reward_model: there are no rows to train on. Read some"):
         fit_reward_model([], start, tmp_path)
+
+
+OUTCOMES = [
+    {"prompt": f"{a}+{b}=", "completion": text, "label": not k}
+    for a in range(6) for b in range(5) for k, text in enumerate([f"so {a + b}", f"maybe {a} or {b}"])
+]  # fmt: skip
+
+
+def test_outcomes_train_a_language_model_that_is_scored_and_audited_by_command(command, start, tmp_path, monkeypatch):
+    data, out = jsonl(tmp_path / "outcomes.jsonl", OUTCOMES), tmp_path / "rm"
+    asked = ["--kind", "implicit", "--outcomes", data, "--model", start, "--held-out", "0.2", "--beta", 0.5, *FAST]
+    found = read_json(command(*asked, "--out", out, "--json"))
+    assert found["card"]["labels"] == {"0": 30, "1": 30}
+    figures = {name: figure["value"] for name, figure in found["figures"].items()}
+    assert figures["accuracy within prompts"] > 0.9  # a form, which carries over to other prompts
+    assert figures["mean reward of right completions"] > figures["mean reward of wrong completions"]
+    assert figures["cap of the reward of right completions"] == pytest.approx(0.5 * math.log(2))  # half are right
+    assert found["figures"]["accuracy within prompts"]["n"] == 6  # 6 of 30 prompts
+
+    reward = load_reward_model(out)
+    assert (type(reward), reward.beta) == (ImplicitReward, 0.5)
+    monkeypatch.chdir(tmp_path.parent)  # the reference is found from elsewhere
+    scored = tmp_path / "scored.jsonl"
+    run = partial(CliRunner().invoke, app)
+    done = run(["score", str(data), "--reward", str(out), "--out", str(scored), "--workers", "0"])
+    assert done.exit_code == 0, done.output
+    given = [json.loads(line)["reward"] for line in scored.read_text().splitlines()]
+    rows = [[row[name] for row in OUTCOMES] for name in ("prompt", "completion")]
+    assert given == pytest.approx(reward.score(*rows), abs=1e-5)
+    pairs = [
+        {"prompt": right["prompt"], "chosen": right["completion"], "rejected": wrong["completion"]}
+        for right, wrong in zip(OUTCOMES[::2], OUTCOMES[1::2], strict=True)
+    ]
+    report = tmp_path / "report"
+    done = run(["audit", str(out), str(jsonl(tmp_path / "p.jsonl", pairs)), "--out", str(report), "--workers", "0"])
+    assert done.exit_code in (0, 1), done.output
+    assert json.loads((report / "report.json").read_text())["findings"]
+
+
+def test_two_processes_learn_from_outcomes_what_one_learns(command, start, tmp_path):
+    data = jsonl(tmp_path / "outcomes.jsonl", OUTCOMES[:48])
+    asked = ["--kind", "implicit", "--outcomes", data, "--model", start, "--held-out", "0", "--beta", 0.5, *FAST]
+    asked[asked.index("12")] = "3"
+    read_json(command(*asked, "--out", tmp_path / "one", "--json"))
+    two = [sys.executable, *TWO, "train-reward", *map(str, asked), "--batch-size", "4", "--out", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(two, capture_output=True, text=True, env=environment, check=False)  # 2 · 4 rows per update
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, other = (load_file(folder / "model.safetensors") for folder in (tmp_path / "one", tmp_path / "two"))
+    before = load_file(start / "model.safetensors")
+    moved = max(float((one[name] - before[name]).abs().max()) for name in one)
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-2 * moved  # float32 through Adam
+
+
+def test_outcomes_and_preference_data_are_not_mixed(command, pairs_file, tmp_path):
+    given = ["--model", "m", "--out", tmp_path / "o"]
+    for arguments in ([pairs_file, "--outcomes", pairs_file], ["--kind", "implicit", pairs_file], []):
+        result = command(*arguments, *given)
+        assert result.exit_code == 2
+        assert "give one source of rows: preference data, or, with --kind implicit," in result.stderr

@@ -14,10 +14,19 @@ from rewardsmith.cli import shell
 if TYPE_CHECKING:
     from rewardsmith.data.readers import ReadData
 
-KINDS = ("pairwise", "rating", "steps")
+KINDS = ("pairwise", "rating", "steps", "implicit")
 DataName = Annotated[
-    str, typer.Argument(help="Preference data: a file, a folder, or a name on the hub.", show_default=False)
+    str | None, typer.Argument(help="Preference data: a file, a folder, or a name on the hub.", show_default=False)
 ]
+Outcomes = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of preference data, for --kind implicit: completions with a label, true or false.",
+        show_default=False,
+    ),
+]
+OutcomeLoss = Annotated[str, typer.Option("--loss", help="Loss of outcomes: ce, or dpo, nca or kto.")]
+Beta = Annotated[float, typer.Option(help="β of --kind implicit; rewards are β times a log-ratio.")]
 Models = Annotated[
     list[str],
     typer.Option(
@@ -26,7 +35,7 @@ Models = Annotated[
     ),
 ]  # fmt: skip
 Out = Annotated[Path, typer.Option(help="Folder for the reward model; also lets a run resume.", show_default=False)]
-Kind = Annotated[str, typer.Option(help="pairwise (pairs), rating (rated answers) or steps (labeled steps).")]
+Kind = Annotated[str, typer.Option(help="pairwise (pairs), rating (rated answers), steps (labeled steps) or implicit.")]
 SideBySide = Annotated[
     str, typer.Option(help="How members train: no (in turn), processes (one each, on the cores) or stacked (one run).")
 ]
@@ -40,11 +49,14 @@ LoraAlpha = Annotated[float | None, typer.Option(min=0.0, help="Scale of the ada
 
 
 def train_reward_command(
-    data: DataName,
+    data: DataName = None,
     *,
     model: Models,
     out: Out,
     kind: Kind = "pairwise",
+    outcomes: Outcomes = None,
+    loss: OutcomeLoss = "ce",
+    beta: Beta = 0.05,
     members: Annotated[int, typer.Option(min=1, help="Train an ensemble of this many.")] = 1,
     subset: Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of the prompts that each member sees.")] = 1.0,
     side_by_side: SideBySide = "no",
@@ -77,9 +89,14 @@ def train_reward_command(
     with shell.explained_errors("resume with the same command", ImportError):
         from rewardsmith._check import check_choice
         from rewardsmith.data import held_out as data_held_out
-        from rewardsmith.data import read_preferences, read_ratings, read_steps
+        from rewardsmith.data import read_outcomes, read_preferences, read_ratings, read_steps
 
         check_choice("rewardsmith train-reward", "--kind", kind, KINDS)
+        if (source := outcomes if kind == "implicit" else data) is None or None not in (outcomes, data):
+            raise ValueError(
+                "rewardsmith train-reward: give one source of rows: preference data, or, with --kind implicit, "
+                "--outcomes FILE."
+            )
         for name in model:  # before any data is read or the hub is contacted
             local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
             if local and not Path(name).is_dir():
@@ -95,8 +112,9 @@ def train_reward_command(
                 options[name] = json.loads(text)
             except json.JSONDecodeError:
                 options[name] = text
-        reader: Any = {"pairwise": read_preferences, "rating": read_ratings, "steps": read_steps}[kind]
-        read: ReadData[Any] = reader(data, schema=schema, split=split, limit=limit, **options)
+        readers = (read_preferences, read_ratings, read_steps, read_outcomes)
+        reader: Any = dict(zip(KINDS, readers, strict=True))[kind]
+        read: ReadData[Any] = reader(source, schema=schema, split=split, limit=limit, **options)
         if not as_json and _main_process():
             typer.echo(read.card.as_text())
         # These load for seconds, so after all checks without them.
@@ -108,7 +126,8 @@ def train_reward_command(
             strength=cast("Any", strength), epochs=epochs, max_steps=max_steps, batch_size=batch_size,
             max_length=max_length, learning_rate=learning_rate, center=center, head_only=head_only, seed=seed,
             lora_rank=lora_rank, lora_alpha=lora_alpha, step_end=step_end.replace(r"\n", "\n"),
-            checkpoint_steps=checkpoint_steps, trust_remote_code=trust_remote_code,
+            outcome_loss=cast("Any", loss), beta=beta, checkpoint_steps=checkpoint_steps,
+            trust_remote_code=trust_remote_code,
         )  # fmt: skip
         quiet()
         train, test = data_held_out(read.rows, share=held_out, seed=seed)

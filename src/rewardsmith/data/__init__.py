@@ -14,14 +14,22 @@ from rewardsmith.data.contrast import convex_augment, cross_prompt_negatives, mi
 from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
 from rewardsmith.data.pairing import GoalTemplate, best_worst_pairs, reward_augmented, with_goal
 from rewardsmith.data.preference_trees import grow_tree, sample_tree_pairs
-from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow, held_out, to_dataset
+from rewardsmith.data.preferences import (
+    BenchmarkRow,
+    OutcomeRow,
+    PreferenceRow,
+    RatedRow,
+    StepRow,
+    held_out,
+    to_dataset,
+)
 from rewardsmith.data.rows import Row, Rows, completion_text, read_rows, text_of
 from rewardsmith.data.steps import encode_steps, segment_steps, split_clauses, split_sentences, split_steps
 
 if TYPE_CHECKING:
     from rewardsmith.data.card import data_card
     from rewardsmith.data.duplicates import near_duplicates
-    from rewardsmith.data.readers import read_benchmark, read_preferences, read_ratings, read_steps
+    from rewardsmith.data.readers import read_benchmark, read_outcomes, read_preferences, read_ratings, read_steps
     from rewardsmith.data.relabeling import relabel, relabel_rows
     from rewardsmith.data.strength import cross_fit_masks, preference_strength, strength_of_votes
 
@@ -31,6 +39,7 @@ __all__ = [
     "BenchmarkRow",
     "ConfidenceAugment",
     "GoalTemplate",
+    "OutcomeRow",
     "PreferenceRow",
     "RatedRow",
     "Row",
@@ -55,6 +64,7 @@ __all__ = [
     "parse_confidence",
     "preference_strength",
     "read_benchmark",
+    "read_outcomes",
     "read_preferences",
     "read_ratings",
     "read_rows",
@@ -77,7 +87,7 @@ __all__ = [
 _LATER = {
     "card": ("data_card",),
     "duplicates": ("near_duplicates",),
-    "readers": ("read_benchmark", "read_preferences", "read_ratings", "read_steps"),
+    "readers": ("read_benchmark", "read_outcomes", "read_preferences", "read_ratings", "read_steps"),
     "relabeling": ("relabel", "relabel_rows"),
     "strength": ("cross_fit_masks", "preference_strength", "strength_of_votes"),
 }

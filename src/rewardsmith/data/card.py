@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from rewardsmith.data.duplicates import near_duplicates
-from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow
+from rewardsmith.data.preferences import BenchmarkRow, OutcomeRow, PreferenceRow, RatedRow, StepRow
 from rewardsmith.data.rows import text_of
 
-AnyRow = PreferenceRow | RatedRow | StepRow | BenchmarkRow
+AnyRow = PreferenceRow | RatedRow | OutcomeRow | StepRow | BenchmarkRow
 SUSPICIOUS_LENGTH = 0.6  # the accuracy of choosing by length from which a card warns
 MOST_SHOWN = 8
 
@@ -93,7 +93,7 @@ class DataCard:
         lines += [f"  {name}: {share:.1%}" for name, share in shares.items() if share is not None]
         counts = {"pairs labeled both ways": self.contradicted, "near-duplicate prompts": self.near_duplicates}
         lines += [f"  {name}: {n}" for name, n in counts.items() if n is not None]
-        tables = {"sources": self.sources, "strengths": self.strengths, "step labels": self.labels}
+        tables = {"sources": self.sources, "strengths": self.strengths, "labels": self.labels}
         for name, table in tables.items():
             shown = [f"{value} {n}" for value, n in list(table.items())[:MOST_SHOWN]]
             shown += [f"and {len(table) - MOST_SHOWN} more"] if len(table) > MOST_SHOWN else []
@@ -129,12 +129,12 @@ def data_card(
         parts = [row.prompt, *(text for values in texts.values() for text in values)]
         parts.append(getattr(row, "context", None) or getattr(row, "item_id", None) or "")
         identities.append(tuple(map(text_of, parts)))
-    labels = Counter(
-        "none" if label is None else f"{float(label):g}" for r in rows if isinstance(r, StepRow) for label in r.labels
-    )
+    given = [r.labels if isinstance(r, StepRow) else [r.label] for r in rows if isinstance(r, StepRow | OutcomeRow)]
+    labels = Counter("none" if label is None else f"{float(label):g}" for own in given for label in own)
     sources = Counter(s for row in rows if (s := row.subset if isinstance(row, BenchmarkRow) else row.source))
     prompts = list({text_of(row.prompt) for row in rows})
-    kinds = {PreferenceRow: "pairs", RatedRow: "rated answers", StepRow: "solutions in steps", BenchmarkRow: "items"}
+    kinds = {PreferenceRow: "pairs", RatedRow: "rated answers", OutcomeRow: "outcomes", StepRow: "solutions in steps",
+             BenchmarkRow: "items"}  # fmt: skip
     card = DataCard(
         name=name,
         kind=kinds[type(rows[0])] if rows else "rows",
@@ -184,7 +184,7 @@ def data_card(
 def _texts(row: AnyRow) -> dict[str, Sequence[Any]]:
     """Return the texts of a row except its prompt, by name."""
     match row:
-        case RatedRow():
+        case RatedRow() | OutcomeRow():
             return {"completion": [row.completion]}
         case StepRow():
             return {"step": row.completions}

@@ -1,4 +1,4 @@
-"""Training and test rows of reward models: preference pairs, rated answers, labeled steps, benchmark items."""
+"""Training and test rows of reward models: preference pairs, rated or right answers, labeled steps, benchmark items."""
 
 from __future__ import annotations
 
@@ -110,6 +110,34 @@ class RatedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """One completion and whether it is right."""
+
+    prompt: Text
+    completion: Text
+    label: bool
+    source: str | None = None
+    split: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The id that rows of one prompt share."""
+        return text_of(self.prompt)
+
+    def conversational(self) -> OutcomeRow:
+        """Convert prompt and completion to lists of messages."""
+        return replace(self, prompt=as_messages(self.prompt, "user"), completion=as_messages(self.completion))
+
+    def standard(self) -> OutcomeRow:
+        """Convert the row to strings, as `PreferenceRow.standard` does."""
+        return replace(self, prompt=_plain(self.prompt), completion=text_of(self.completion))
+
+    def record(self) -> dict[str, Any]:
+        """Return the row as `engines.trl.OutcomeTrainer` and TRL's KTOTrainer read it."""
+        return {"prompt": self.prompt, "completion": self.completion, "label": self.label}
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
     """A solution in labeled steps, in TRL's stepwise schema.
 
@@ -153,7 +181,7 @@ class BenchmarkRow:
         return text_of(self.prompt)
 
 
-AnyKeyed = TypeVar("AnyKeyed", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
+AnyKeyed = TypeVar("AnyKeyed", PreferenceRow, RatedRow, OutcomeRow, StepRow, BenchmarkRow)
 
 
 def held_out(rows: Sequence[AnyKeyed], *, share: float = 0.1, seed: int = 0) -> tuple[list[AnyKeyed], list[AnyKeyed]]:
@@ -188,7 +216,7 @@ def _plain(prompt: Text) -> str:
     return "".join(turns) + "\n\nAssistant: "
 
 
-def to_dataset(rows: Sequence[PreferenceRow | RatedRow | StepRow]) -> Dataset:
+def to_dataset(rows: Sequence[PreferenceRow | RatedRow | OutcomeRow | StepRow]) -> Dataset:
     """Return a `datasets.Dataset` of the rows' records; a column that a row lacks holds None there."""
     from datasets import Dataset
 

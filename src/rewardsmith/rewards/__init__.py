@@ -18,7 +18,7 @@ from rewardsmith.rewards.models.contextual import ContextualReward
 from rewardsmith.rewards.models.critique import AskedCritiques, CritiqueReward, GeneratedCritiques
 from rewardsmith.rewards.models.ensemble import RewardEnsemble
 from rewardsmith.rewards.models.gaussian import GaussianReward
-from rewardsmith.rewards.models.implicit import ImplicitReward
+from rewardsmith.rewards.models.implicit import ImplicitPRM, ImplicitReward
 from rewardsmith.rewards.models.loading import load_reward_model
 from rewardsmith.rewards.models.pairwise import PairwiseReward
 from rewardsmith.rewards.models.sequence import SequenceReward
@@ -48,6 +48,7 @@ __all__ = [
     "GaussianHeads",
     "GaussianReward",
     "GeneratedCritiques",
+    "ImplicitPRM",
     "ImplicitReward",
     "PairwiseReward",
     "PrincipleJudge",

@@ -9,19 +9,19 @@ from typing import Any, Generic, NamedTuple, TypeVar, Unpack
 
 from rewardsmith.data.card import DataCard, data_card
 from rewardsmith.data.keys import value_at
-from rewardsmith.data.preferences import BenchmarkRow, PreferenceRow, RatedRow, StepRow
+from rewardsmith.data.preferences import BenchmarkRow, OutcomeRow, PreferenceRow, RatedRow, StepRow
 from rewardsmith.data.readers import benchmarks, pairs, ratings, step_labels
 from rewardsmith.data.readers.benchmarks import BENCHMARK_SCHEMAS
 from rewardsmith.data.readers.conversations import is_filled
 from rewardsmith.data.readers.pairs import PREFERENCE_SCHEMAS
-from rewardsmith.data.readers.ratings import RATING_SCHEMAS
+from rewardsmith.data.readers.ratings import OUTCOME_SCHEMAS, RATING_SCHEMAS
 from rewardsmith.data.readers.schema import TRIED, Broken, Reading, Schema, choose, listed
 from rewardsmith.data.readers.step_labels import STEP_SCHEMAS
 from rewardsmith.data.records import ReadOptions, Source, name_of, records_of, selected
 from rewardsmith.data.rows import Row, Rows, rows_of
 from rewardsmith.errors import RowsError
 
-R = TypeVar("R", PreferenceRow, RatedRow, StepRow, BenchmarkRow)
+R = TypeVar("R", PreferenceRow, RatedRow, OutcomeRow, StepRow, BenchmarkRow)
 
 
 class ReadData(NamedTuple, Generic[R]):
@@ -74,6 +74,11 @@ def read_preferences(
 def read_ratings(source: Source, **how: Any) -> ReadData[RatedRow]:
     """Read rated answers: HelpSteer2 (0 to 4), UltraFeedback (1 to 5), rows with `ratings`; as `read_preferences`."""
     return _read("read_ratings", source, RATING_SCHEMAS, ratings.check, **how)
+
+
+def read_outcomes(source: Source, **how: Any) -> ReadData[OutcomeRow]:
+    """Read answers that are right or wrong: `prompt`, `completion`, `label` (true or false); as `read_preferences`."""
+    return _read("read_outcomes", source, OUTCOME_SCHEMAS, ratings.check_outcome, **how)
 
 
 def read_steps(source: Source, **how: Any) -> ReadData[StepRow]:

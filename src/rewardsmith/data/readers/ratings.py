@@ -1,11 +1,11 @@
-"""Read rated answers from the public data sets."""
+"""Read rated answers, from the public data sets, and answers that are right or wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from rewardsmith.data.preferences import RatedRow
+from rewardsmith.data.preferences import OutcomeRow, RatedRow
 from rewardsmith.data.readers.conversations import aspects, is_filled, marked, messages, numbers, source_of
 from rewardsmith.data.readers.pairs import HELPSTEER
 from rewardsmith.data.readers.schema import Broken, Drop, Schema
@@ -44,3 +44,20 @@ RATING_SCHEMAS: tuple[Schema[RatedRow], ...] = (
     Schema("helpsteer2", frozenset({"prompt", "response", "helpfulness"}), helpsteer2_ratings),
     Schema("ultrafeedback", frozenset({"instruction", "completions"}), ultrafeedback_ratings),
 )
+
+
+def outcomes(record: Mapping[str, Any]) -> list[OutcomeRow]:
+    """Read TRL's unpaired format: `prompt` and `completion`, both strings or both messages, and a `label`."""
+    prompt, completion = (v if isinstance(v, str) else messages(v) for v in (record["prompt"], record["completion"]))
+    if (label := record["label"]) not in (0, 1):
+        raise Drop("no label") if label is None else Broken(f"label {label!r} is not true, false, 0 or 1"[:120])
+    return [OutcomeRow(prompt, completion, bool(label), source=source_of(record), split=record.get("split"))]
+
+
+def check_outcome(row: OutcomeRow) -> None:
+    """Drop a row with an empty answer."""
+    if not is_filled(row.completion):
+        raise Broken("an empty answer")
+
+
+OUTCOME_SCHEMAS = (Schema("outcomes", frozenset({"prompt", "completion", "label"}), outcomes),)

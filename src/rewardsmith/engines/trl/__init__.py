@@ -11,6 +11,7 @@ from rewardsmith.engines.trl.fit import RewardFit, fit_reward_model
 from rewardsmith.engines.trl.gaussian_heads import HeadsFit, fit_gaussian_heads
 from rewardsmith.engines.trl.members import Member, fit_members
 from rewardsmith.engines.trl.monitor import HackingMonitor
+from rewardsmith.engines.trl.outcome_trainer import OutcomeTrainer
 from rewardsmith.engines.trl.preference_trainer import Anchor, PreferenceTrainer, TokenRegularizer
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
@@ -25,6 +26,7 @@ __all__ = [
     "HackingMonitor",
     "HeadsFit",
     "Member",
+    "OutcomeTrainer",
     "PreferenceTrainer",
     "RLOOTrainer",
     "RatingTrainer",

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -25,16 +26,17 @@ from transformers import (
 from trl import RewardConfig
 
 from rewardsmith._check import check_choice, check_range
-from rewardsmith.data import PreferenceRow, RatedRow, StepRow, to_dataset
+from rewardsmith.data import OutcomeRow, PreferenceRow, RatedRow, StepRow, to_dataset
 from rewardsmith.data.steps import STEP_END
+from rewardsmith.engines.trl.outcome_trainer import OutcomeLoss, OutcomeTrainer
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer, rated_attributes
 from rewardsmith.engines.trl.reading import check_adapters, loaded, ready, with_adapters
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 
 Strength = Literal["ignore", "weight", "margin"]
-AnyRow = PreferenceRow | RatedRow | StepRow
-Rows = Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow]
+AnyRow = PreferenceRow | RatedRow | OutcomeRow | StepRow
+Rows = Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[OutcomeRow] | Sequence[StepRow]
 RECORD = "training.json"
 
 
@@ -52,6 +54,8 @@ class RewardFit:
         all weights; α is 2 · rank if None. The adapters are merged after training. Learning rates are about ten
         times larger. Needs peft.
     step_end: text that ends a step of a solution in steps.
+    outcome_loss, beta: the loss and the β of outcomes, as in `OutcomeTrainer`; the settings above about heads and
+        strengths do not apply to them.
     trust_remote_code: run the code in the folder or repository of the starting model.
     checkpoint_steps: updates between the checkpoints from which an interrupted training resumes.
     """
@@ -67,6 +71,8 @@ class RewardFit:
     lora_rank: int = 0
     lora_alpha: float | None = None
     step_end: str = STEP_END
+    outcome_loss: OutcomeLoss = "ce"
+    beta: float = 0.05
     trust_remote_code: bool = False
     gradient_checkpointing: bool = False
     checkpoint_steps: int = 500
@@ -74,6 +80,7 @@ class RewardFit:
 
     def __post_init__(self) -> None:
         check_choice("RewardFit", "strength", self.strength, get_args(Strength))
+        check_choice("RewardFit", "outcome_loss", self.outcome_loss, get_args(OutcomeLoss))
         check_range("RewardFit", "lora_rank", self.lora_rank, 0, math.inf)
         for name in ("epochs", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
@@ -100,8 +107,8 @@ def fit_reward_model(rows: Rows, model: str | Path, out: str | Path, fit: Reward
     """Train a reward model on rows and save it, with its tokenizer, to `out`.
 
     Pairs train one head by `RewardTrainer`, rated answers one head per attribute by `RatingTrainer`, solutions in steps
-    a token classifier by `StepRewardTrainer`. Pairs are written as conversations where the tokenizer has a chat
-    template, else as strings; a pair's context goes into its prompt.
+    a token classifier by `StepRewardTrainer`, outcomes a language model by `OutcomeTrainer`. Pairs are written as
+    conversations where the tokenizer has a chat template, else as strings; a pair's context goes into its prompt.
 
     The same call resumes an interrupted training from the last checkpoint. Where `out` is finished, it returns at once.
 
@@ -173,7 +180,7 @@ def fill(
 def record_of(rows: Rows, model: str | Path, fit: RewardFit, **more: Any) -> dict[str, Any]:
     """Return the record of how a model is made, for `training.json`."""
     return {
-        "start": str(model),
+        "start": str(Path(model).resolve() if Path(model).is_dir() else model),
         "rows": digest(rows),
         "n_rows": len(rows),
         "kind": type(rows[0]).__name__,
@@ -203,16 +210,21 @@ def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
     tokenizer = loaded(AutoTokenizer, model, fit.trust_remote_code)
     dataset = to_dataset([written(row, fit, chat=bool(tokenizer.chat_template)) for row in rows])
     names = dict(enumerate(rated_attributes(dataset))) if isinstance(first, RatedRow) else {}
-    auto = AutoModelForTokenClassification if isinstance(first, StepRow) else AutoModelForSequenceClassification
+    autos = {StepRow: AutoModelForTokenClassification, OutcomeRow: AutoModelForCausalLM}
+    auto, headed = autos.get(type(first), AutoModelForSequenceClassification), not isinstance(first, OutcomeRow)
     n_labels = 2 if isinstance(first, StepRow) else len(names) or 1
     called = {"id2label": names, "label2id": {name: place for place, name in names.items()}} if names else {}
-    learner, tokenizer = ready(
-        model, tokenizer, auto, num_labels=n_labels, trust_remote_code=fit.trust_remote_code, **called
-    )
+    called |= {"num_labels": n_labels} if headed else {}
+    learner, tokenizer = ready(model, tokenizer, auto, trust_remote_code=fit.trust_remote_code, **called)
+    if fit.head_only and not headed:
+        raise ValueError(
+            "fit_reward_model: head_only trains a head, and a reward from outcomes has none: it is the ratio of two "
+            "language models. Leave head_only out, or train adapters with lora_rank."
+        )
     if fit.head_only:
         learner.base_model.requires_grad_(False)
     if fit.lora_rank:
-        learner = with_adapters(learner, rank=fit.lora_rank, alpha=fit.lora_alpha)
+        learner = with_adapters(learner, rank=fit.lora_rank, alpha=fit.lora_alpha, head=headed)
         if fit.gradient_checkpointing:
             learner.enable_input_require_grads()  # the frozen embeddings would cut the graph
     given = {"model": learner, "train_dataset": dataset, "processing_class": tokenizer}
@@ -221,7 +233,10 @@ def _trainer(rows: Rows, model: str, work: Path, fit: RewardFit) -> Any:
         trainer = RewardTrainer(args=pair_arguments(work, fit), **given)
     else:
         given |= {"args": TrainingArguments(**arguments(work, fit)), "max_length": fit.max_length}
-        trainer = RatingTrainer(**given) if names else StepRewardTrainer(**given, step_end=fit.step_end)
+        if not headed:
+            trainer = OutcomeTrainer(**given, loss=fit.outcome_loss, beta=fit.beta)
+        else:
+            trainer = RatingTrainer(**given) if names else StepRewardTrainer(**given, step_end=fit.step_end)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -233,7 +248,7 @@ def written(row: AnyRow, fit: RewardFit, *, chat: bool) -> AnyRow:
     if isinstance(row, PreferenceRow) and row.context is not None:
         row = row.contextual()
     row = row.conversational() if chat else row.standard()
-    if isinstance(row, RatedRow) or fit.strength == "ignore" or row.strength is None:
+    if isinstance(row, RatedRow | OutcomeRow) or fit.strength == "ignore" or row.strength is None:
         return row
     if getattr(row, fit.strength) is not None:
         return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardsmith.data import PreferenceRow, RatedRow, StepRow, held_out
+from rewardsmith.data import OutcomeRow, PreferenceRow, RatedRow, StepRow, held_out
 from rewardsmith.engines.trl.fit import RewardFit, written
 from rewardsmith.engines.trl.members import Member
 from rewardsmith.measures import acc_and_acc_plus, first_error_f1, wilson_interval
@@ -40,13 +41,15 @@ def plan_members(
 
 
 def held_out_figures(
-    rows: Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[StepRow], folders: Sequence[Path], **loading: Any
+    rows: Sequence[PreferenceRow] | Sequence[RatedRow] | Sequence[OutcomeRow] | Sequence[StepRow],
+    folders: Sequence[Path],
+    **loading: Any,
 ) -> Figures:
     """Return the figures of each model in its folder and, of several on pairs, of their mean, by name.
 
     Args:
-        rows: pairs (accuracy), ratings (correlation of each attribute) or labeled steps (accuracy, F1 of the first
-            error).
+        rows: pairs (accuracy), ratings (correlation of each attribute), outcomes (accuracy within prompts, and the cap
+            of an implicit reward) or labeled steps (accuracy, F1 of the first error).
         loading: options of `load_reward_model`.
 
     Returns:
@@ -78,7 +81,8 @@ def held_out_figures(
     figures: Figures = {}
     for folder in folders:
         prefix = "" if len(folders) == 1 else f"{folder.name} "
-        own = (_of_steps if isinstance(rows[0], StepRow) else _of_ratings)(rows, load_reward_model(folder, **loading))
+        by_kind = {StepRow: _of_steps, OutcomeRow: _of_outcomes, RatedRow: _of_ratings}
+        own = by_kind[type(rows[0])](rows, load_reward_model(folder, **loading))
         figures |= {prefix + name: figure for name, figure in own.items()}
     return figures
 
@@ -114,3 +118,30 @@ def _of_steps(rows: Sequence[Any], reward: Any) -> Figures:
     right = {"value": sum(hits) / max(len(hits), 1), "low": low, "high": high, "n": len(hits)}
     first = {"value": f1.f1, "low": f1.low, "high": f1.high, "n": f1.n_erroneous + f1.n_correct}
     return {"step accuracy": right, "F1 of the first error": first}
+
+
+def _of_outcomes(rows: Sequence[Any], reward: Any) -> Figures:
+    """Return how an implicit reward ranks right over wrong completions of a prompt, and their mean rewards.
+
+    With p, the share of right completions of a prompt, their reward is at most β log 1/p if they were sampled from the
+    reference; its mean over prompts is the cap.
+    """
+    given = _written(rows, reward)
+    scores = reward.score([row.prompt for row in given], [row.completion for row in given])
+    groups: dict[str, tuple[list[float], list[float]]] = {}
+    for row, score in zip(given, scores, strict=True):
+        if score is not None:
+            groups.setdefault(row.key, ([], []))[row.label].append(score)
+    pairs = [(key, b, a) for key, (wrong, right) in groups.items() for a in wrong for b in right]
+    figures: Figures = {}
+    if pairs:
+        acc = acc_and_acc_plus(np.array([pair[1:] for pair in pairs]), [key for key, *_ in pairs]).acc
+        figures["accuracy within prompts"] = {"value": acc.value, "low": acc.low, "high": acc.high, "n": acc.n}
+    shares = [len(right) / (len(wrong) + len(right)) for wrong, right in groups.values() if right]
+    means = {
+        "mean reward of right completions": [score for _, right in groups.values() for score in right],
+        "mean reward of wrong completions": [score for wrong, _ in groups.values() for score in wrong],
+        "cap of the reward of right completions": [reward.beta * math.log(1 / p) for p in shares],
+    }
+    plain = {name: (float(np.mean(values)), len(values)) for name, values in means.items() if values}
+    return figures | {name: {"value": v, "low": None, "high": None, "n": n} for name, (v, n) in plain.items()}

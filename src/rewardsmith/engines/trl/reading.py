@@ -78,7 +78,7 @@ def check_adapters(caller: str) -> None:
         raise missing_extra(f"{caller} with lora_rank", "lora", error) from error
 
 
-def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
+def with_adapters(model: Any, *, rank: int, alpha: float | None, head: bool = True) -> Any:
     """Return the model with an adapter on every linear layer of its trunk, and a fully trained head.
 
         W x + (α/r) B A x        A (r, in) drawn at random, B (out, r) from 0
@@ -89,6 +89,7 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
     Args:
         rank: r ≥ 1.
         alpha: α; 2r if None.
+        head: train the head; False leaves that of a language model, which may share the embedding, as it is.
 
     Raises:
         ValueError: the model's class does not name its trunk, so the head cannot be found.
@@ -103,11 +104,11 @@ def with_adapters(model: Any, *, rank: int, alpha: float | None) -> Any:
         )
     prefix = next(name for name, part in model.named_modules() if part is trunk)
     layers = [f"{prefix}.{name}" for name, part in trunk.named_modules() if isinstance(part, nn.Linear | Conv1D)]
-    head = [
+    heads = [
         name for name, part in model.named_children() if part is not trunk and next(part.parameters(), None) is not None
     ]
     scale: Any = 2 * rank if alpha is None else alpha  # peft declares whole numbers, and takes any
-    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=layers, modules_to_save=head)
+    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=layers, modules_to_save=heads if head else None)
     return get_peft_model(model, config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -87,6 +88,28 @@ class ModelReward:
     def __getstate__(self) -> dict[str, Any]:
         members = {name: found for kind in type(self).__mro__ for name, found in vars(kind).items()}
         return {k: v for k, v in self.__dict__.items() if not isinstance(members.get(k), cached_property)}
+
+
+@dataclass(kw_only=True)
+class ProcessModelReward(ModelReward):
+    """Base of the models that score steps, in the contract of `types.ProcessReward`; a subclass provides `reasoned`."""
+
+    def __call__(  # type: ignore[override]
+        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
+    ) -> list[list[float | None] | None]:
+        """Return one number per step of each row, None where it is not finite; None for a row without scores."""
+        return self.score(prompts, completions, steps=steps)
+
+    def score(  # type: ignore[override]
+        self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
+    ) -> list[list[float | None] | None]:
+        """Return the values of a call."""
+        found = self.reasoned(prompts, completions, steps=steps)
+        scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # warns of unscored rows
+        return [
+            None if isinstance(row, Unscored) else [value if math.isfinite(value) else None for value in row]
+            for row in found
+        ]
 
 
 @dataclass(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,6 +105,32 @@ class RowEncoder:
             else Unscored("no token stands before the completion, so its first one has no probability")
             for key, ids in found
         ]
+
+    def spans(self, prompt: Text, completion: Completion, ids: Ids, parts: Sequence[str]) -> list[range] | None:
+        """Return the tokens that hold each part of the completion, without the white space around it.
+
+        None if the parts are not in the completion in this order. A token of two parts belongs to both.
+
+        Raises:
+            NotImplementedError: the tokenizer gives no offsets, as those written in Python.
+        """
+        text, templated = self._text(prompt, completion)
+        asked, found = self._text(prompt, None)[0], list[tuple[int, int]]()
+        place = next((k for k, pair in enumerate(zip(asked, text, strict=False)) if pair[0] != pair[1]), len(asked))
+        for part in (_sound(part).strip() for part in parts):
+            if (begin := text.find(part, place)) < 0:
+                return None
+            place = begin + len(part)
+            found.append((begin, place))
+        for special in dict.fromkeys((not templated, False)):
+            read = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+            if read["input_ids"][: len(ids)] == ids.tolist():
+                break
+        starts, ends = [0], [0]
+        for first, last in read["offset_mapping"][: len(ids)]:
+            starts.append(first if last > first else ends[-1])  # a token without characters stands behind the last one
+            ends.append(max(ends[-1], last))
+        return [range(bisect_right(ends[1:], begin), bisect_left(starts[1:], stop)) for begin, stop in found]
 
     def prompt_ids(self, prompt: Text) -> list[int]:
         """Return the token ids of the prompt alone, ready to be continued."""

@@ -48,14 +48,15 @@ def load_reward_model(
     model whose file lacks its head, because a fresh head scores at random. A model is tried on a few rows: a batch must
     give the scores of its own forward on each row.
 
-    The folder's record of its training format is used: the text that ends a step, and whether strings end with the
-    tokenizer's end token. Without a record they do, as in TRL's RewardTrainer, and one log line says so.
+    The folder's record of its training format is used: the text that ends a step, β and reference of a model trained on
+    outcomes, and whether strings end with the tokenizer's end token. Without a record they do, as in TRL's
+    RewardTrainer, and one log line says so.
 
     In a command, the folder or `owner/name` names the reward. With options, write
     `rewardsmith.rewards:load_reward_model("FOLDER", max_length=512)`.
 
     Args:
-        reference: folder or name of the model that an implicit reward is measured against.
+        reference: folder or name of the model that an implicit reward is measured against; None takes the recorded one.
         dtype: of the weights; "auto" keeps the stored one.
         device: where to put it; by default the first accelerator, if there is one.
         trust_remote_code: run Python code that comes with the model; otherwise such a model is refused.
@@ -91,8 +92,7 @@ def load_reward_model(
     reward: Any
     if Path(where, OPTIONS_FILE).is_file():
         heads = [name for name in ("SequenceClassification", "TokenClassification", "CausalLM") if kind.endswith(name)]
-        auto = getattr(hub, f"AutoModelFor{heads[0]}") if heads else hub.AutoModel
-        trunk = load(where, auto, headless=True)
+        trunk = load(where, getattr(hub, f"AutoModelFor{heads[0]}") if heads else hub.AutoModel, headless=True)
         ended = {"eos": _ends(where, tokenizer, eos, record, options)}
         reward = _gaussian(where, trunk, tokenizer, gaussian, {**ended, **options})
     elif kind.endswith("ForSequenceClassification"):
@@ -109,9 +109,10 @@ def load_reward_model(
     elif kind.endswith("ForTokenClassification"):
         ends = {name: record[name] for name in ("step_end",) if name in record}
         reward = StepReward(load(where, hub.AutoModelForTokenClassification), tokenizer, **{**ends, **options})
-    elif reference is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
-        models = [load(str(place), hub.AutoModelForCausalLM) for place in (where, reference)]
-        reward = ImplicitReward(models[0], models[1], tokenizer, **options)
+    elif (start := _reference(reference, own)) is not None and kind.endswith(("ForCausalLM", "LMHeadModel")):
+        policy, base = (load(str(place), hub.AutoModelForCausalLM) for place in (where, start))
+        known = {name: record[name] for name in ("beta",) if name in record} | options
+        reward = ImplicitReward(policy, base, tokenizer, **known)
     else:
         raise TargetError(
             f"load_reward_model: {where} is a {kind}, which has no head that scores. Pass a …ForSequenceClassification "
@@ -148,6 +149,11 @@ def _ensemble(where: str, folders: list[Path], options: dict[str, Any], **loadin
             f"Load one of them, such as {folders[0]}, or combine them as sources of a run."
         )
     return RewardEnsemble(members, **own)
+
+
+def _reference(given: str | Path | None, record: dict[str, Any]) -> str | Path | None:
+    """Return the reference of an implicit reward: the caller's, else the start of a model trained on outcomes."""
+    return given or (record["start"] if record.get("kind") == "OutcomeRow" else None)
 
 
 def _stored(where: str, name: str) -> dict[str, Any]:

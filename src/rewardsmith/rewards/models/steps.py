@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from rewardsmith._check import check_choice
 from rewardsmith.data import encode_steps
 from rewardsmith.data.steps import STEP_END
-from rewardsmith.rewards.models.base import Batching, ModelReward, scanner_of
+from rewardsmith.rewards.models.base import Batching, ProcessModelReward, scanner_of
 from rewardsmith.rewards.models.encoding import Encoded, RowEncoder, embedded, key_of, longest, unreadable
 from rewardsmith.rewards.models.scanning import Output, Scanner
-from rewardsmith.scoring.calling import Unscored, scored
+from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ Scale = Literal["probability", "log_odds"]
 
 
 @dataclass
-class StepReward(ModelReward):
+class StepReward(ProcessModelReward):
     """A process reward model: the probability that each step is right, given the prompt and earlier steps.
 
         r_j = σ(f_1 − f_0) or σ(f) at the last token of `step_end` after step j
@@ -59,23 +58,6 @@ class StepReward(ModelReward):
             )
         if self.max_length is None:
             self.max_length = longest(self.tokenizer, self.model)
-
-    def __call__(  # type: ignore[override]
-        self, *, prompts: list[Text], completions: list[Completion], steps: list[list[str]], **columns: Any
-    ) -> list[list[float | None] | None]:
-        """Return one number per step of each row, None where it is not finite; None for a row that is too long."""
-        return self.score(prompts, completions, steps=steps)
-
-    def score(  # type: ignore[override]
-        self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
-    ) -> list[list[float | None] | None]:
-        """Return the values of a call."""
-        found = self.reasoned(prompts, completions, steps=steps)
-        scored(self.name, [row if isinstance(row, Unscored) else 0.0 for row in found])  # warns of unscored rows
-        return [
-            None if isinstance(row, Unscored) else [value if math.isfinite(value) else None for value in row]
-            for row in found
-        ]
 
     def reasoned(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, steps: list[list[str]], **columns: Any
