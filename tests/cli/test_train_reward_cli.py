@@ -322,21 +322,6 @@ def test_outcomes_train_a_language_model_that_is_scored_and_audited_by_command(c
     assert json.loads((report / "report.json").read_text())["findings"]
 
 
-def test_two_processes_learn_from_outcomes_what_one_learns(command, start, tmp_path):
-    data = jsonl(tmp_path / "outcomes.jsonl", OUTCOMES[:48])
-    asked = ["--kind", "implicit", "--outcomes", data, "--model", start, "--held-out", "0", "--beta", 0.5, *FAST]
-    asked[asked.index("12")] = "3"
-    read_json(command(*asked, "--out", tmp_path / "one", "--json"))
-    two = [sys.executable, *TWO, "train-reward", *map(str, asked), "--batch-size", "4", "--out", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(two, capture_output=True, text=True, env=environment, check=False)  # 2 · 4 rows per update
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, other = (load_file(folder / "model.safetensors") for folder in (tmp_path / "one", tmp_path / "two"))
-    before = load_file(start / "model.safetensors")
-    moved = max(float((one[name] - before[name]).abs().max()) for name in one)
-    assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-2 * moved  # float32 through Adam
-
-
 def test_outcomes_and_preference_data_are_not_mixed(command, pairs_file, tmp_path):
     given = ["--model", "m", "--out", tmp_path / "o"]
     for arguments in ([pairs_file, "--outcomes", pairs_file], ["--kind", "implicit", pairs_file], []):

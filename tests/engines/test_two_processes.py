@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.testing import assert_close
+from typer.testing import CliRunner
 
-from tests.engines.two_processes import SETTINGS, trained
+from rewardsmith.cli import app
+from tests.engines.two_processes import SETTINGS, THEN, trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two processes")]  # one process has the runs
 
@@ -23,16 +26,20 @@ LAUNCH = [*ACCELERATE, "-m", "torch.distributed.run", "--standalone", "--nproc_p
 
 @pytest.fixture(scope="module")
 def launched(world, tmp_path_factory):
-    """What the files of one launch begin with: it runs `rewardsmith train-reward`, then trains in all settings."""
+    """What the files of one launch begin with: `rewardsmith train-reward` twice, then training in all settings."""
     folder = tmp_path_factory.mktemp("two-processes")
-    out, pairs = folder / "two", folder / "pairs.jsonl"
+    out, pairs, outcomes = folder / "two", folder / "pairs.jsonl", folder / "outcomes.jsonl"
     sums = [(a, b) for a in range(7) for b in range(7)]
     records = [{"prompt": f"{a}+{b}=", "chosen": str(a + b), "rejected": f"maybe {a} or {b}"} for a, b in sums]
     pairs.write_text("".join(json.dumps(record) + "\n" for record in records))
+    texts = [(f"{a}+{b}=", text, k == 0) for a, b in sums[:24] for k, text in enumerate([f"so {a + b}", "maybe"])]
+    labeled = [dict(zip(("prompt", "completion", "label"), row, strict=True)) for row in texts]
+    outcomes.write_text("".join(json.dumps(record) + "\n" for record in labeled))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     train_reward = ["train-reward", pairs, "--model", world.folder, "--out", folder / "rm", "--json",
                     "--max-steps", "12", "--learning-rate", "3e-3", "--batch-size", "8"]  # fmt: skip
-    command = [sys.executable, *LAUNCH, SCRIPT, world.folder, out, *train_reward]
+    from_outcomes = [*of_outcomes(world, outcomes), "--out", folder / "two-implicit", "--batch-size", "4"]
+    command = [sys.executable, *LAUNCH, SCRIPT, world.folder, out, *train_reward, THEN, *from_outcomes]
     done = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, env=environment, timeout=300, check=False
     )
@@ -79,6 +86,24 @@ def test_of_two_processes_that_train_a_reward_model_one_speaks(launched):
     )
     assert json.loads(stdout)["figures"]["accuracy"]["value"] == 1.0  # one JSON and nothing else
     assert stderr.count("Training ") == 1
+
+
+def of_outcomes(world, outcomes):
+    return ["train-reward", "--kind", "implicit", "--outcomes", outcomes, "--model", world.folder, "--held-out", "0",
+            "--max-steps", "3", "--learning-rate", "3e-3", "--beta", "0.5", "--loss", "kto"]  # fmt: skip
+
+
+def test_two_processes_learn_from_outcomes_what_one_learns(world, launched):
+    folder = launched.parent
+    one = folder / "implicit"
+    command = [*of_outcomes(world, folder / "outcomes.jsonl"), "--out", one, "--batch-size", "8"]
+    assert CliRunner().invoke(app, [*map(str, command)]).exit_code == 0
+    single, double, start = (
+        load_file(place / "model.safetensors") for place in (one, folder / "two-implicit", world.folder)
+    )
+    moved = max(float((single[name] - start[name]).abs().max()) for name in single)
+    apart = max(float((single[name] - double[name]).abs().max()) for name in single)
+    assert apart < 1e-2 * moved  # float32 rounding, through Adam
 
 
 def check_that_steps_differed(seen):

@@ -32,6 +32,7 @@ from rewardsmith.transforms import GRPOLambda
 from rewardsmith.worlds import arithmetic_gold
 
 GROUP, ROWS, STEPS = 8, 16, 4
+THEN = "and-then"  # between two commands
 SETTINGS = ("grpo", "rloo", "steps")
 
 
@@ -202,9 +203,12 @@ def trained(world, algorithm, *, processes):
 
 
 if __name__ == "__main__":
-    world, out, *sys.argv[1:] = sys.argv[1:]
-    with command_output(f"{out}.{os.environ['RANK']}"):
-        runpy.run_module("rewardsmith", run_name="__main__", alter_sys=True)
+    world, out, *commands = sys.argv[1:]
+    place = commands.index(THEN)
+    for name, command in (("", commands[:place]), (".outcomes", commands[place + 1 :])):
+        sys.argv[1:] = command
+        with command_output(f"{out}{name}.{os.environ['RANK']}"):
+            runpy.run_module("rewardsmith", run_name="__main__", alter_sys=True)
     torch.set_num_threads(1)
     results = {name: trained(world, name, processes=int(os.environ["WORLD_SIZE"])) for name in SETTINGS}
     torch.save(results, f"{out}.{os.environ['RANK']}")
