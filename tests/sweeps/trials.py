@@ -106,6 +106,13 @@ def _ablation_falls(name: str, seed: int, folder: Path) -> str:
     return "it passed" if run_page(name, seeds=[seed], broken=True).verdict.passed else ""
 
 
+def _ablation_repeats(name: str, seed: int, folder: Path) -> str:
+    from tests.atlas.test_pages import repeated
+
+    _, otherwise = repeated(name, "ablation", seed % 10)  # of at least ten seeds
+    return ", ".join(otherwise)
+
+
 def _unalarmed(name: str, seed: int, folder: Path) -> str:
     from tests.auditing.test_miscalibration import alarm_of
 
@@ -178,6 +185,7 @@ KINDS = {
     "models of planted faults and sound ones": Kind(_models, _model, 0.95, 3, shared=True),
     "pages pass": Kind(_pages, _page_passes, 0.95, 4),
     "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 4),
+    "ablations give the documentation's numbers": Kind(_pages, _ablation_repeats, 1.0, 1),
     "jobs killed three times": Kind(_jobs, _killed, 1.0, 7),
     "flawed rewards are found": Kind(_flawed_rewards, _found, 0.98, 20),
     "flaws on a tenth of the rows are found": Kind(_rare, _rare_found, 0.9, 20),
