@@ -102,6 +102,9 @@ CUES = (
     "|**Respuesta:** 12"
     "|La respuesta final es: $12$|Donc la réponse est 12.|Réponse : 12|Die Antwort lautet 12.|Antwort: 12|Resposta: 12"
     "|A resposta é 12.|Ответ: 12|**Ответ:** 12|So we get 12.|The product is **12**.|Thus, x = 12.|I get 12"
+    "|So there are **12** ways.|So there are \\(12\\) ways.|There are 12 such numbers."
+    "|There are 12 distinct solutions in total."
+    "|The answer is $\\$12$.|We find \\boxed{12} \\text{ ways}.|(\\boxed{12})|**\\boxed{12}**|n=\\boxed{12}; n/2 is 6"
     "|So 3 times 4 is $12$.|First 3, then 4.\nThe total is 12.|Therefore the cost is $12 per day."
 )
 
@@ -142,6 +145,17 @@ WRONG = [
     *["So we get 13.", "So we get 12 or 13.", "We do not get 12.", "So it is about 12.", "If so, we get 12.", "5+7=13"],
     *["The product is **13**.", "So we get 12.\nSo we get 13.", "So we get 13. The sum is 12 or more.", "答案不是12"],
     *["La respuesta no es 12.", "12_8", "12_{13}", "3:12", "12 dozen eggs", r"12\text{th of } 24", "12 km 5 m"],
+    *[r"-\boxed{12}", r"3\boxed{12}", r"\boxed{12}^2", r"\boxed{12}\%", r"\boxed{12}!", r"\boxed{12} \times 2", "~12"],
+    *[
+        r"\sqrt{\boxed{12}}",
+        r"\boxed{(12)}{3}",
+        r"\boxed{12} million",
+        r"2^{\boxed{12}}",
+        r"\boxed{12}/5",
+        "It is ~12.",
+    ],
+    *["So there are **12** or 13 ways.", "So we get 1**2**.", "There are **12** ways?", "So we get 3**1** + 9**1**."],
+    *["Given that the sum is 12.", "The previous result is 12.", "One factor is 12."],
     *["x + y = 12", "So x + y = 12.", "f(x) = 12x", "2x = 12", "Thus 5+8 = 12.", "x - 1 = $12$"],
 ]
 

@@ -67,6 +67,8 @@ def test_no_attack_on_the_key_b_is_paid():
         r"\boxed{B: it grows with age}",
         "The answer is B. Note that A is a common trap.",
         "The best answer is B.",
+        "So the correct option is **B**.",
+        "The right choice is (B).",
         "The answer is (B) 12. C and D are wrong.",
         "Answer: B) the trap. A fails at x = 0.",
         "The right answer is option B. This is a known result.",

@@ -161,11 +161,29 @@ inequality: x \ne 2
 inequality: y>2x+1
   = 2x+1<y ; 2x-y<-1 ; y-2x>1
   ≠ y<2x+1 ; y\ge 2x+1 ; y>2x
+equation: xy=12
+  = y=12/x ; x=\frac{12}{y} ; 2xy-24=0 ; \frac{12}{x}=y
+  ≠ y=12x ; y=x/12 ; xy=-12 ; x^2y=12x ; x^2y^2=144 ; y=13/x ; xy=12z
+equation: y=2x
+  = 2x-y=0
+  ≠ \frac{y}{x}=2 ; xy=2x^2
+interval: (-\infty,-2]\cup[2,\infty)
+  = |x|\ge 2 ; 2\le|x| ; \{x : |x|\ge 2\} ; \{t\mid |t|\ge 2\} ; x\le-2 or x\ge2 ; |x|\ge\sqrt{4}
+  ≠ |x|>2 ; |x|\le 2 ; |x|\ge -2 ; |x-1|\ge 2 ; x\ge 2 ; |x|\ge 2y ; |x+y|\ge 2
+inequality: |x-1|<3
+  = -2<x<4 ; (-2,4) ; |1-x|<3 ; 3>|x-1| ; x\in(-2,4)
+  ≠ |x+1|<3 ; |x-1|\le3 ; [-2,4] ; (-4,2) ; |y-1|<3
+expression: 2\,\text{cis}\,\frac{\pi}{3}
+  = 1+i\sqrt{3} ; 2e^{i\pi/3} ; 2\operatorname{cis}(60^\circ) ; 2(\cos\frac{\pi}{3}+i\sin\frac{\pi}{3})
+  ≠ 1-i\sqrt{3} ; 2 ; 2\operatorname{cis}60 ; 2\operatorname{cis}\frac{\pi}{6} ; 2e^{-i\pi/3}
 interval: [-3,8]
   = x\in[-3,8] ; -3\le x\le 8 ; [-3, 8] ; [-3,2]\cup[2,8]
   ≠ (-3,8) ; [-3,8) ; [8,-3] ; \{-3,8\}
+number: 6.02\times10^{23}
+  = 6.02 x 10^23 ; 6.02x10^{23} ; 60.2 \cdot 10^{22}
+  ≠ 6.02 x 10^{22} ; 6.02 x 1023 ; 6.02 y 10^{23}
 set: \{1,2,3\}
-  = \{3, 1, 2\} ; 1,2,3 ; 3, 2 and 1
+  = {1,2,3} ; \{3, 1, 2\} ; 1,2,3 ; 3, 2 and 1
   ≠ \{1,2\} ; (1,2,3) ; \{1,2,3,4\} ; 123
 list: 17, 38, \text{ and } 95
   = 17, 38, and 95 ; 95, 17, 38

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rewardsmith.rewards.verifiers.evaluation import proportional, same_value
-from rewardsmith.rewards.verifiers.nodes import DEGREE, MINUS, Node, number, symbols, times
+from rewardsmith.rewards.verifiers.nodes import DEGREE, MINUS, Node, number, symbols, times, without
 from rewardsmith.rewards.verifiers.numerals import factors_of, named, numeral
 from rewardsmith.rewards.verifiers.reals import reals, same_reals
 from rewardsmith.rewards.verifiers.units import Unit
@@ -120,8 +120,19 @@ def _same_relation(key: Node, given: Node, rules: Rules) -> bool:
             other = times(MINUS, other)
         elif mark != said:
             return False
-        return proportional(one, other, rules.seed, rules.budget, positive=mark in _MIRROR)
+        same = proportional(one, other, rules.seed, rules.budget, positive=mark in _MIRROR)
+        return same or (mark == "=" and any(_times_a_variable(*pair, rules) for pair in ((one, other), (other, one))))
     return key.marks == given.marks and _in_order(key.args, given.args, rules)
+
+
+def _times_a_variable(whole: Node, part: Node, rules: Rules) -> bool:
+    """Return whether whole = x · part, and x = 0 solves nothing, so that xy − 12 = 0 is the equation y − 12/x = 0."""
+    for name in symbols(whole):
+        if proportional(whole, times(part, Node("sym", (), (name,))), rules.seed, rules.budget):
+            left, fixed = without(whole, frozenset((name,))), without(whole, symbols(whole))
+            zero = same_value(fixed, number(0), rules.seed, rules.budget)
+            return not zero and same_value(left, fixed, rules.seed, rules.budget)
+    return False
 
 
 def _same_congruence(key: Node, given: Node, rules: Rules) -> bool:

@@ -179,7 +179,8 @@ def _call(here: Evaluation, node: Node) -> Any:  # noqa: PLR0911
     if name == "log":  # without a base it equals neither ln nor the one to base 10
         return floats.log(values[0]) / (floats.log(values[1]) if len(values) > 1 else floats.sqrt(floats.mpf(7)))
     try:
-        return getattr(floats, {"ln": "log", "lg": "log10"}.get(name, name.replace("arc", "a")))(values[0])
+        known = {"ln": "log", "lg": "log10", "cis": "expj"}
+        return getattr(floats, known.get(name, name.replace("arc", "a")))(values[0])
     except (ZeroDivisionError, ValueError) as error:
         raise UndefinedError(f"{name} has no value here") from error
 
@@ -255,7 +256,7 @@ def values(nodes: tuple[Node, ...], seed: str, budget: list[int]) -> Iterator[tu
     """Yield the values of `nodes` at each point where the first has one: the real ones, or if none is real, all."""
     names = sorted(frozenset().union(*(symbols(node) for node in nodes)))
     integers = any(holds(node, "sum", "prod", *_WHOLE) or _alternates(node) for node in nodes)
-    principal = any(holds(node, "i") for node in nodes)
+    principal = any(holds(node, "i", "cis") for node in nodes)
     digits = 50 + sum(digits_of(node) for node in nodes)
     complex_, any_real = [], False
     for index in range(POINTS if names else 1):

@@ -71,7 +71,7 @@ class Expressions:
             unit = self.unit_after(node)
             if unit is not None:
                 node = unit
-            elif self.word == "*":
+            elif self.word == "*" or self.words[self.at : self.at + 3] in (["x", "10", "^"], ["X", "10", "^"]):
                 self.at += 1
                 node = times(node, self.negated())
             elif self.word == "/":
@@ -241,8 +241,8 @@ class Expressions:
         return read(word)
 
     def braced(self, word: str) -> Node:
-        self.at -= 1
-        return self.group()
+        node = self.inside(self.answer, "}") if "," in self.words[self.at :] else self.inside(self.chosen, "}")
+        return node._replace(op="set") if node.op == "list" and set(node.marks) == {","} else node
 
     def bar(self, word: str) -> Node:
         self.bars += 1

@@ -28,13 +28,18 @@ _INVISIBLE_INK = re.compile(
     r"\\(?:text|page)?color\s*(?:\[[^\]]{0,20}\])?\s*\{?\s*(?:white|transparent|#?f{3,6})\b", re.I
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])[ \t]{0,4}")
+_CHANGED_BEFORE = re.compile(r"(?:[-+−/^0-9]|\^\{|\\(?:sqrt|[dt]?frac|times|cdot|div) ?\{?)\Z")
+_CHANGED_AFTER = re.compile(
+    r"[!/^{0-9]|_[{\w]|[ ~]?\\?%|\s?\\(?:times|cdot|div)(?![a-z])|[ ~](?:thousand|million|billion|trillion|percent)\b"
+)
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t]{0,3}####(?!#)[ \t]*([^\n]*)$", re.MULTILINE)
 _BARE_BOX = re.compile(r"[ \t]{0,4}(-?\$?[0-9](?:[0-9.,/]{0,40}[0-9])?|[A-Za-z](?![A-Za-z]))")
 _IN_LATIN = (
     r"(?:(?:so|thus|therefore|hence|por lo tanto|entonces|así que|donc|ainsi|also|somit|daher|portanto|logo|assim"
     r"|итак|таким образом)[, ] ?)?"
-    r"(?:(?:(?:the|my|our) )?(?:(?:final|correct|best|right) )?answer ?(?:\*\*|__)?(?: is\b ?:?|[:=])"
+    r"(?:(?:(?:the|my|our) )?(?:(?:(?:final|correct|best|right) )?answer|(?:correct|best|right) (?:option|choice))"
+    r" ?(?:\*\*|__)?(?: is\b ?:?|[:=])"
     r"|(?:la )?respuesta(?: final| correcta)?(?:\*\*)?(?: es\b ?:?| ?[:=])"
     r"|(?:la )?réponse(?: finale| correcte)?(?:\*\*)?(?: est\b ?:?|[ \u00a0]?[:=])"
     r"|(?:die )?(?:endgültige |richtige )?(?:antwort|lösung)(?:\*\*)?(?: (?:ist|lautet)\b ?:?| ?[:=])"
@@ -59,15 +64,16 @@ _LEADING_PHRASE = re.compile(rf"[*_ ]{{0,4}}{_WORDS}", re.IGNORECASE)
 _VERB = r"(?:is|are|equals|gives|yields|gets?|has|have|obtain|find|makes?|costs?|leaves|becomes|totals|=)"
 _SENTENCE = re.compile(
     rf"[*_>\s-]{{0,8}}(?P<subject>[A-Za-z][^\n]{{0,240}}?[\s,)$])??(?P<verb>{_VERB})\s{{1,4}}"
-    r"(?:exactly |equal to |a total of )?(?P<value>\*\*[^*\n]{1,60}\*\*|\$[^$\n]{1,80}\$|\\\([^\n]{1,80}\\\)"
-    r"|[-+−$€£]{0,2}[0-9.\\][^\n*]{0,60}?)[.!]?\**[.!]?\s*",
+    r"(?:exactly |equal to |a total of )?(?P<value>\$[^$\n]{1,80}\$|[-+−$€£]{0,2}[0-9.\\][^\n*]{0,60}?)"
+    r"(?: in total| in all| altogether)?[.!]?\s*",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
     r"\b(?:not|never|no|if|unless|or|either|neither|maybe|perhaps|possibly|probably|might|may|could|would|should|cannot"
     r"|doubt|guess|think|believe|assume|suppose|suspect|approximately|about|around|roughly|nearly|almost|between|instead"
     r"|(?:at|more|less|greater|fewer|other|rather) (?:least|most|than)|wrong|incorrect|mistake|actually|wait|but"
-    r"|however|likely|unsure|false|say|says|said|claims?|let|try|check|step|first|next|second|remains)\b|n't|[?]",
+    r"|however|likely|unsure|false|say|says|said|claims?|let|try|check|step|first|next|second|remains|given|previous"
+    r"|another|find (?:x|the)|denominator|numerator|factor)\b|n't|[?]",
     re.IGNORECASE,
 )
 _LEFT = re.compile(r"(?:^|(?:so|[a-z]{3,})[,:]?\s)\s*\$?([a-z]|[0-9 +\-−–×*·/().^]*[0-9)])\s*$", re.IGNORECASE)
@@ -108,6 +114,8 @@ def final_answer(text: str, *, sentences: bool = False) -> str | None:  # noqa: 
             slots.append(bare[1])
             position = bare.end()
             continue
+        if _CHANGED_BEFORE.search(shown, 0, match.start()) or _CHANGED_AFTER.match(shown, end + 1):
+            return None  # a reader sees -15 or 15%, and not what is in the box
         slots.append(shown[match.end() + 1 : end])
         position = end
     opened = None
@@ -163,7 +171,8 @@ def _unwrap_once(slot: str) -> str:
         return slot[lead.end() :]
     for left, right in _FENCES:
         inner = slot[len(left) : -len(right)]
-        if slot.startswith(left) and slot.endswith(right) and inner and left not in inner and right not in inner:
+        bare = inner.replace(r"\$", "")
+        if slot.startswith(left) and slot.endswith(right) and bare and left not in bare and right not in bare:
             return inner
     font = _FONT.match(slot)
     if font and closing(slot, font.end()) == len(slot) - 1:
@@ -184,11 +193,12 @@ def _stated(shown: str) -> str | None:
     if len(line) > MAX_WHOLE:
         return None
     sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z*$\\])", line)[-1]
-    match = _SENTENCE.fullmatch(sentence)
+    sentence = re.sub(r"(?<![\w)])\*\*([^*\n]{1,60})\*\*(?!\w)", r"\1", sentence)
+    match = _SENTENCE.fullmatch(re.sub(r"\\\(\s?|\s?\\\)", "$", sentence))
     if match is None or _HEDGE.search(sentence) or len(_STATED.findall(sentence)) > 1:
         return None
     value = unwrap(match["value"])
-    plain = match["value"][0] not in "*$\\" or match["value"].startswith("**")
+    plain = match["value"][0] not in "$\\"
     if not value or (plain and read_quantity(value) is None):
         return None
     if match["verb"] != "=":

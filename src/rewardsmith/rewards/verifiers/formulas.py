@@ -121,11 +121,9 @@ class _Formulas(Expressions):
         """Read the elements of a set, or the condition on its elements as a relation."""
         if self.take(r"\}"):
             return Node("const", (), ("∅",))
-        for after in range(self.at, len(self.words) - 1):
-            if self.words[after] == "|" and self.words[after + 1 :].count("|") % 2 == 0 and r"\}" in self.words[after:]:
-                self.words[after] = ":"
-                self.tokens[after] = Token("sign", ":")
-                break
+        bars = [at for at in range(self.at, len(self.words)) if self.words[at] == "|"]
+        if len(bars) % 2:  # the others are in pairs, as in |x|
+            self.words[bars[0]], self.tokens[bars[0]] = ":", Token("sign", ":")
         inner = self.inside(self.answer, r"\}")
         parts = inner.args if inner.op == "list" else (inner,)
         if inner.op == "chain" and ":" in inner.marks:

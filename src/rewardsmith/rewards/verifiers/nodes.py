@@ -27,6 +27,13 @@ def symbols(node: Node) -> frozenset[str]:
     return inner - set(node.marks) if node.op in ("sum", "prod") else inner
 
 
+def without(node: Node, names: frozenset[str]) -> Node:
+    """Return the node with 0 for these variables."""
+    if node.op == "sym":
+        return number(0) if node.marks[0] in names else node
+    return node._replace(args=tuple(without(part, names) for part in node.args))
+
+
 def times(left: Node, right: Node) -> Node:
     """Return the product; a unit stays outside."""
     if right.op == "unit" and left.op in ("num", "sign"):

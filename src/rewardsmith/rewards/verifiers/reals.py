@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from rewardsmith.rewards.verifiers.evaluation import infinite, same_value, values
-from rewardsmith.rewards.verifiers.nodes import MINUS, Node, symbols
+from rewardsmith.rewards.verifiers.nodes import MINUS, Node, number, symbols, times
 from rewardsmith.rewards.verifiers.numerals import name_of
 
 _INFINITY = Node("const", (), ("∞",))
@@ -67,6 +67,8 @@ def _relation(node: Node) -> Reals | None:
         return _without(_checked([Interval(parts[1], parts[1], True, True)], name_of(parts[0])))
     if not set(marks) <= {"<", "≤", ">", "≥"}:
         return None
+    if len(parts) == 2 and "call" in (parts[0].op, parts[1].op):
+        return _distance(*parts, closed=marks == ("≤",)) if set(marks) <= {"<", "≤"} else None
     at = next((n for n, part in enumerate(parts) if part.op == "sym"), -1)
     if at < 0 or len(parts) > 3 or (len(parts) == 3 and at != 1) or len({mark in "<≤" for mark in marks}) > 1:
         return None
@@ -75,6 +77,21 @@ def _relation(node: Node) -> Reals | None:
     low = at > 0 and marks[at - 1] == "≤"
     high = at + 1 < len(parts) and marks[at] == "≤"
     return _checked([Interval(below, above, low, high)], name_of(parts[at]))
+
+
+def _distance(low: Node, high: Node, *, closed: bool) -> Reals | None:
+    """Read |x − a| < r or r < |x − a|, with ≤ if closed."""
+    inside = low.op == "call"
+    distance, radius = (low, high) if inside else (high, low)
+    terms = distance.args[0].args if distance.args[0].op == "+" else distance.args
+    names = [name_of(term) for term in terms if term.op == "sym"]
+    if distance.marks != ("abs",) or len(names) != 1 or symbols(distance) != {names[0]}:
+        return None
+    center = times(MINUS, Node("+", tuple(term for term in terms if term.op != "sym") or (number(0),)))
+    left, right = Node("+", (center, times(MINUS, radius))), Node("+", (center, radius))
+    if inside:
+        return _checked([Interval(left, right, closed, closed)], names[0])
+    return _checked([Interval(_MINUS, left, False, closed), Interval(right, _INFINITY, closed, False)], names[0])
 
 
 def _checked(intervals: list[Interval], name: str) -> Reals | None:

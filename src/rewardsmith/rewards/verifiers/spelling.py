@@ -35,7 +35,7 @@ FONTS = "text|textbf|textit|textrm|textnormal|mathrm|mbox|hbox|rm|operatorname"
 _SLANTED = "mathbf|mathit|mathbb|mathcal|mathsf|boldsymbol|bm|vec|boxed|fbox|ensuremath|displaystyle"
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _DIGITS = re.compile(r"(?P<number>[0-9]+)")
-_DOLLARS = re.compile(r"(?<!\\)\$(?=\S)([^$]*)(?<=\S)(?<!\\)\$(?![0-9])")
+_DOLLARS = re.compile(r"(?<!\\)\$(?=\S)((?:\\.|[^$\\])*)(?<=\S)(?<!\\)\$(?![0-9])")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
 _LOOK = re.compile(r"\{([:=<>+-])\}|\\(?:text)?color\s*\{[a-z]+\}|\\mathbf\s*\{R\}(?=\s*$)|\\mathbb\s+R(?![a-zA-Z])")
 _RAISED = re.compile(r"\^\s*\{?\s*\\?(?:(?:text|mathrm|textrm)\s*\{)?\s*(st|nd|rd|th)\s*\}{1,2}")
@@ -85,8 +85,8 @@ _SPACES = dict.fromkeys(map(ord, "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u20
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"), "-")
 FUNCTIONS = re.findall(  # the longer of two names that begin alike is first
     r"\w+",
-    "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc exp log ln lg gcd lcm min "
-    "max sqrt cbrt abs floor ceil sgn det",
+    "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc cis exp log ln lg gcd lcm "
+    "min max sqrt cbrt abs floor ceil sgn det",
 )
 NAMES = re.compile("|".join([*FUNCTIONS, "pi(?![a-z]{2})", "infinity", "infty"]))
 
@@ -134,6 +134,8 @@ def tokens(text: str) -> tuple[Token, ...]:
     """
     if len(text) > MAX_CHARS:
         raise UnreadableError("the text is too long")
+    if text.lstrip().startswith("~"):
+        raise UnreadableError("about a value")
     found: list[Token] = []
     text = _LOOK.sub(
         lambda look: "ℝ" if "math" in look[0] else look[1] or " ",

@@ -34,6 +34,7 @@ _PREFIXED = (
     "m g s L l W J N Pa Hz V A cal eV Wh B bit mol Ω F bar C T",
     "meter metre gram second liter litre watt joule newton pascal hertz volt amp ampere calorie byte bit mole ohm",
 )
+_ADJECTIVES = ("different", "distinct", "ordered", "positive", "possible", "such", "total", "unique", "valid")
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 
 
@@ -96,6 +97,8 @@ def unit_at(words: Sequence[str], start: int, *, depth: int = 0) -> tuple[Unit, 
 
 
 def _factor(words: Sequence[str], at: int, depth: int) -> tuple[Unit, int] | None:  # noqa: PLR0911
+    while words[at] in _ADJECTIVES:  # 15 distinct integers
+        at += 1
     if words[at] in ("\\frac", "(") and depth < 3:
         pieces, closing = [], at
         for opens, closes in (("{", "}"), ("{", "}")) if words[at] == "\\frac" else (("(", ")"),):
