@@ -59,6 +59,14 @@ def _reward_training() -> list[Ratio]:
     return measure()
 
 
+def _preference_training() -> list[Ratio]:
+    from benchmarks.preference_training import measure
+
+    logging.disable(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):  # TRL prints its logs
+        return measure()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "audit_overhead": _audit_overhead,
     "worker_scaling": _worker_scaling,
@@ -66,6 +74,7 @@ BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "trl_overhead": _trl_overhead,
     "reward_scoring": _reward_scoring,
     "reward_training": _reward_training,
+    "preference_training": _preference_training,
 }
 
 

@@ -96,24 +96,41 @@ def trained(
     return watch.curves
 
 
-def present(name: str, run: Callable[..., Panels], *, title: str, bounded: Sequence[str] = ()) -> None:
-    """Run an example with the command line's seed, draw and print what it brings back."""
+def sampled(world: ArithmeticLM, model: Any, prompts: Sequence[str], *, seed: int, max_tokens: int = 16) -> list[str]:
+    """Draw one completion per prompt from a model of the world's tokenizer."""
+    batch = world.tokenizer(list(prompts), padding=True, return_tensors="pt").to(model.device)
+    training = model.training
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        ids = model.train(mode=False).generate(**batch, max_new_tokens=max_tokens, do_sample=True, top_k=0)
+    model.train(mode=training)
+    return list(world.tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+def present(
+    name: str, run: Callable[..., Panels], *, title: str, bounded: Sequence[str] = (), seeds: Sequence[int] = (0,)
+) -> None:
+    """Run an example with the command line's seed, or with all `seeds`; draw and print what it brings back."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
-    panels = run(seed=parser.parse_args().seed)
-    draw(name, panels, title=title, bounded=bounded)
-    print(table(panels))
+    parser.add_argument("--seed", type=int)
+    given = parser.parse_args().seed
+    runs = [run(seed=seed) for seed in (seeds if given is None else [given])]
+    draw(name, *runs, title=title, bounded=bounded)
+    for panels in runs:
+        print(table(panels))
 
 
 def draw(
-    name: str, panels: Mapping[str, Mapping[str, Sequence[float]]], *, title: str, bounded: Sequence[str] = ()
+    name: str, *runs: Mapping[str, Mapping[str, Sequence[float]]], title: str, bounded: Sequence[str] = ()
 ) -> Path:
     """Draw one panel per quantity with one smoothed curve per arm, and save it among the pictures of the docs.
 
     Args:
-        panels: quantity → arm → a value per training step.
+        runs: quantity → arm → a value per training step, of each seed. With several seeds a curve is their mean, in a
+            band from the least to the greatest.
         bounded: quantities whose axis runs from 0 to 1.
     """
+    panels = runs[0]
     rows = 1 if len(panels) < 3 else 2
     columns = math.ceil(len(panels) / rows)
     with rc_context({"font.size": 9, "axes.titlesize": 10}, fname=HOUSE_STYLE):
@@ -121,8 +138,8 @@ def draw(
         figure.suptitle(title)
         cells = list(figure.subplots(rows, columns, squeeze=False).flat)
         for axes, (quantity, arms) in zip(cells, panels.items(), strict=False):
-            for place, (arm, curve) in enumerate(arms.items()):
-                draw_curve(axes, curve, color=f"C{place}", label=arm)
+            for place, arm in enumerate(arms):
+                draw_curve(axes, *(run[quantity][arm] for run in runs), color=f"C{place}", label=arm)
             axes.set(title=quantity, xlabel="training step")
             if quantity in bounded:
                 axes.set_ylim(-0.03, 1.03)

@@ -225,13 +225,11 @@ def test_token_rewards_are_cut_with_their_tokens(world, policy, mode):
 
 
 def test_a_pair_with_nan_does_not_count_and_all_nan_is_no_step(world, policy):
-    option = {"token_regularizer": TokenRegularizer(0.1)}
+    option = {"token_regularizer": TokenRegularizer(0.1, on_errors=True)}
     kept = with_token_rewards(world, rows(3, target=[0.9], beta=[0.2], weight=[1.0]))
     expected, _ = first_loss(world, policy, Dataset.from_list([kept[0], kept[1]]), **option)
-    unknown = dict.fromkeys(("target", "beta", "weight"), NAN)
-    unknown["chosen_token_rewards"] = [None, *kept[2]["chosen_token_rewards"][1:]]
-    for name, value in unknown.items():
-        dataset = Dataset.from_list([kept[0], kept[1], kept[2] | {name: value}])
+    for name in ("target", "beta", "weight"):
+        dataset = Dataset.from_list([kept[0], kept[1], kept[2] | {name: NAN}])
         got, trainer = first_loss(world, policy, dataset, **option)
         assert float(got) == pytest.approx(float(expected), rel=1e-6)
         got.backward()
@@ -239,6 +237,26 @@ def test_a_pair_with_nan_does_not_count_and_all_nan_is_no_step(world, policy):
     trainer = make(PreferenceTrainer, world, rows(target=[NAN]))
     trainer.train()
     assert torch.equal(parameters(trainer), torch.cat([p.flatten() for p in world.reload().model.parameters()]))
+
+
+def test_an_unknown_token_reward_leaves_out_the_term_of_its_pair(world, policy):
+    kept = with_token_rewards(world, rows(3))
+    nothing = {
+        f"{side}_token_rewards": [0.0] * len(kept[2][f"{side}_token_rewards"]) for side in ("chosen", "rejected")
+    }
+    unknown = {"chosen_token_rewards": [None, *kept[2]["chosen_token_rewards"][1:]]}
+    losses = [
+        first_loss(
+            world,
+            policy,
+            Dataset.from_list([kept[0], kept[1], kept[2] | third]),
+            token_regularizer=TokenRegularizer(0.1),
+        )
+        for third in (unknown, nothing)
+    ]
+    assert float(losses[0][0]) == pytest.approx(float(losses[1][0]), rel=1e-6)
+    losses[0][0].backward()
+    assert all(p.grad.isfinite().all() for p in losses[0][1].model.parameters())
 
 
 def test_an_evaluation_and_a_stream_read_the_columns_too(world, policy):

@@ -105,9 +105,16 @@ def draw(arms: Sequence[Arm]) -> list[Figure]:
     return figures
 
 
-def draw_curve(axes: Axes, curve: Sequence[float], *, color: str, label: str) -> None:
-    """Draw a value per training step as a faint line, and its means over eight steps as a thick one."""
-    starts = range(0, len(curve) - SMOOTH + 1, SMOOTH)
-    means = [sum(curve[i : i + SMOOTH]) / SMOOTH for i in starts]
-    axes.plot(range(len(curve)), curve, color=color, alpha=0.2, linewidth=0.8)
-    axes.plot([i + SMOOTH / 2 for i in starts], means, color=color, linewidth=2, label=label)
+def draw_curve(axes: Axes, *curves: Sequence[float], color: str, label: str) -> None:
+    """Draw a value per training step as a faint line, and its means over eight steps as a thick one.
+
+    Of several curves, one per seed, the thick line is the mean, in a band from the least to the greatest.
+    """
+    starts = range(0, len(curves[0]) - SMOOTH + 1, SMOOTH)
+    steps = [i + SMOOTH / 2 for i in starts]
+    seeds = list(zip(*([sum(curve[i : i + SMOOTH]) / SMOOTH for i in starts] for curve in curves), strict=True))
+    if len(curves) == 1:
+        axes.plot(range(len(curves[0])), curves[0], color=color, alpha=0.2, linewidth=0.8)
+    else:
+        axes.fill_between(steps, [*map(min, seeds)], [*map(max, seeds)], color=color, alpha=0.15, linewidth=0)
+    axes.plot(steps, [sum(means) / len(means) for means in seeds], color=color, linewidth=2, label=label)

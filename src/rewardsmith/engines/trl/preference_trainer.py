@@ -14,6 +14,7 @@ from trl import DPOTrainer
 from trl.data_utils import common_prefix_length
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from rewardsmith.data.rows import as_messages
 from rewardsmith.engines.trl.reading import row_ids, weight_scale
 from rewardsmith.objectives import (
     anchor_nll,
@@ -114,10 +115,11 @@ class PreferenceTrainer(DPOTrainer):
     - `chosen_token_rewards`, `rejected_token_rewards`: a number per token of the completion, the end token included,
       for `token_regularizer`.
 
-    None stands for 1, `args.beta` and 1. A pair with NaN in a column does not count. With none of the columns and no
-    option every number is TRL's. The first three need TRL's sigmoid loss; the terms go with any `args.loss_type`, and
-    their means over the batch are logged as `anchor_nll` and `token_regularizer`. TRL's rewards and margins are logged
-    in the β of each pair. Log-probabilities come from TRL's fused head: no (B, T, V) is made.
+    In the first three None stands for 1, `args.beta` and 1, and a pair with NaN does not count; None or NaN among its
+    token rewards leaves out that term. With none of the columns and no option every number is TRL's. The first three
+    need TRL's sigmoid loss; the terms go with any `args.loss_type`, and their means over the batch are logged as
+    `anchor_nll` and `token_regularizer`. TRL's rewards and margins are logged in the β of each pair. Log-probabilities
+    come from TRL's fused head: no (B, T, V) is made.
 
     With `args.precompute_ref_log_probs`, data sets get a column `ref_digest` of each row's tokens and the reference. A
     data set that has `ref_chosen_logps`, `ref_rejected_logps` and `ref_digest`, such as a saved
@@ -226,11 +228,9 @@ class PreferenceTrainer(DPOTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         rest = _without(inputs, OWN_TENSORS)
         missing = torch.zeros(len(rest["input_ids"]) // 2, dtype=torch.bool, device=rest["input_ids"].device)
-        for name in own.keys() & set(
-            PAIR_COLUMNS
-        ):  # a NaN that is masked after the loss would still be in the gradient
+        for name in own.keys() & set(PAIR_COLUMNS):
             missing = missing | own[name].isnan()
-            own[name] = own[name].nan_to_num()
+            own[name] = own[name].nan_to_num()  # masked only after the loss, a NaN would stay in the gradient
         passes: list[Any] = []  # of the policy
         ref_passes: list[Any] = []  # with an adapter, of the policy before it
 
@@ -269,7 +269,7 @@ class PreferenceTrainer(DPOTrainer):
         per_token: Tensor,
         ref_per_token: Tensor | None,
     ) -> Tensor:
-        """Return the (B,) loss of each pair by its columns, if any, plus our terms; NaN where a token reward is.
+        """Return the (B,) loss of each pair by its columns, if any, plus our terms.
 
         Args:
             per_token: (2B, T) log-probabilities of the policy, chosen first; 0 outside the completions.
@@ -297,9 +297,8 @@ class PreferenceTrainer(DPOTrainer):
                 beta=self.beta,
                 weight=wrong,
             )
-            losses = losses + self._noted(
-                "token_regularizer", self.token_regularizer.coef * both.view(2, -1).sum(dim=0)
-            )
+            term = self.token_regularizer.coef * both.view(2, -1).sum(dim=0)
+            losses = losses + self._noted("token_regularizer", term)
         if self.anchor is not None:
             logps, lengths = self._anchored(model, own, per_token, mask)
             term = anchor_nll(logps, lengths, coef=self.anchor.coef, reduction=self.anchor.reduction)
@@ -326,10 +325,10 @@ class PreferenceTrainer(DPOTrainer):
         return found.log_probs.sum(dim=1), counted[:, 1:].sum(dim=1)
 
     def _noted(self, name: str, term: Tensor) -> Tensor:
-        """Return a term of the loss, whose mean over all processes is logged."""
+        """Return a term of the loss, 0 where it has no value; its mean over all processes is logged."""
         mean = self.accelerator.gather_for_metrics(term.detach()).nanmean()
         self._metrics["train" if self.model.training else "eval"][name].append(mean.item())
-        return term
+        return term.nan_to_num()
 
 
 def _numbers(values: Any) -> list[float]:
@@ -356,7 +355,8 @@ def _prepared(row: Mapping[str, Any], *, tokenizer: Any, source: str | None, tok
             )
     if source is None:
         return {}
-    ids = row_ids(tokenizer, row["prompt"], row[source])
+    completion = row[source] if isinstance(row["prompt"], str) else as_messages(row[source])
+    ids = row_ids(tokenizer, row["prompt"], completion)
     return {"anchor_ids": ids, "anchor_start": common_prefix_length(row["prompt_ids"], ids)}
 
 
