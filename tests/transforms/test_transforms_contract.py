@@ -73,6 +73,7 @@ CASES = {
         for which in ("correct", "all", "incorrect")
     ],
     "par": [(room.par, ("ref_rewards",))],
+    "product": [(partial(room.product, least=least), ()) for least in (-math.inf, 0.0)],
     "pure_link": [(partial(links.pure_link, link=link), ()) for link in ("sigmoid", "tanh", "poly", "logsigmoid")],
     "reads": [(room.reads(room.length_penalty, lengths="condition"), ("condition",))],
     "reference_link": [
@@ -106,7 +107,7 @@ CASES = {
         )
     ],
 }
-OTHERS = {"cross_view_rewards", "easiest_prompts", "gated_step_sum", "priority_gates"}
+OTHERS = {"branched", "cross_view_rewards", "easiest_prompts", "gated_step_sum", "priority_gates"}
 """They declare traits, for recipes, but do not map rewards alone to rewards alone; they have tests of their own."""
 STEPS = {"add_outcome", "clip_steps", "delta_steps", "gate_by_outcome", "renorm"}
 SOURCES = STEPS | {
@@ -119,6 +120,7 @@ SOURCES = STEPS | {
     "member_quantile",
     "mixture_score",
     "normalize_sources",
+    "product",
     "robust_mix",
     "scale_sources",
     "weighted_sum",

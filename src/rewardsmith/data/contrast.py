@@ -35,7 +35,7 @@ class ContrastPair(NamedTuple):
     similarity: float
 
 
-def _embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
+def embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.float64]:
     import numpy as np
 
     found = np.asarray(embed(texts), dtype=np.float64) if texts else np.zeros((0, 1))
@@ -51,7 +51,7 @@ def unit_embeddings(caller: str, embed: Embed, texts: list[str]) -> NDArray[np.f
     """Return (n, d) embeddings of length 1; a zero or infinite one becomes NaN, which is similar to none."""
     import numpy as np
 
-    found = _embeddings(caller, embed, texts)
+    found = embeddings(caller, embed, texts)
     largest = np.abs(found).max(axis=1, initial=0.0)
     scaled = found / np.where(np.isfinite(largest) & (largest > 0), largest, np.nan)[:, None]  # squares could overflow
     units: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -164,7 +164,7 @@ def convex_augment(
         drawn = [[list(dict.fromkeys(variants)) for variants in of_sides] for of_sides in drawn]
         if pick == "hull":
             texts = list(dict.fromkeys(text for of_sides in drawn for variants in of_sides for text in variants))
-            points = _embeddings("convex_augment", embed, texts)
+            points = embeddings("convex_augment", embed, texts)
             place = {text: index for index, text in enumerate(texts)}
             for of_sides in drawn:
                 for variants in of_sides:

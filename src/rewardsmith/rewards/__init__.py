@@ -5,8 +5,10 @@ Importing this package loads neither torch nor a verifier's libraries, because e
 
 from typing import TYPE_CHECKING, Any
 
+from rewardsmith.rewards.anchored import AnchorStore, anchored_reward
 from rewardsmith.rewards.code.fusion import SandboxFusion
 from rewardsmith.rewards.code.reward import code_reward
+from rewardsmith.rewards.followup import FollowUpLikelihood
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import RequireAnswer
 from rewardsmith.rewards.judges.chat import ChatBackend
@@ -23,6 +25,7 @@ from rewardsmith.rewards.models.loading import load_reward_model
 from rewardsmith.rewards.models.pairwise import PairwiseReward
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
+from rewardsmith.rewards.relevance import EmbeddingRelevance, hashed_words, length_incentive, ngram_uniqueness
 from rewardsmith.rewards.routing import RoutedReward
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
@@ -37,14 +40,17 @@ if TYPE_CHECKING:
     from rewardsmith.rewards.models.heads import GaussianHeads
 
 __all__ = [
+    "AnchorStore",
     "AskedCritiques",
     "AspectReward",
     "Batching",
     "ChatBackend",
     "ContextualReward",
     "CritiqueReward",
+    "EmbeddingRelevance",
     "EmbeddingSimilarity",
     "FirstErrorJudge",
+    "FollowUpLikelihood",
     "GaussianHeads",
     "GaussianReward",
     "GeneratedCritiques",
@@ -61,17 +67,21 @@ __all__ = [
     "SequenceReward",
     "StepReward",
     "WithoutConfidence",
+    "anchored_reward",
     "average",
     "code_reward",
     "exact_number",
     "exact_text",
     "extrapolate",
+    "hashed_words",
     "json_schema",
+    "length_incentive",
     "load_reward_model",
     "localization_reward",
     "matches_format",
     "math_equal",
     "multiple_choice",
+    "ngram_uniqueness",
     "stated_confidence",
     "think_format",
     "weighted_vote",

@@ -2,6 +2,7 @@
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
 from rewardsmith.transforms.appeals import AppealsEstimator
+from rewardsmith.transforms.branches import branched, product
 from rewardsmith.transforms.combine import logical_and, logical_or
 from rewardsmith.transforms.compose import chain, reads
 from rewardsmith.transforms.confidence import ConfidenceAdjusted
@@ -36,6 +37,7 @@ __all__ = [
     "RunningNorm",
     "add_outcome",
     "backward_correction",
+    "branched",
     "brier_reward",
     "cancels",
     "ceiling",
@@ -64,6 +66,7 @@ __all__ = [
     "normalize_sources",
     "overlong_penalty",
     "par",
+    "product",
     "reads",
     "reference_statistics",
     "relative_length_penalty",
