@@ -77,6 +77,7 @@ def test_it_loads_no_heavy_library(light, name):
     assert light[name][0] & LIGHT[name][1] == set()
 
 
+@pytest.mark.slow
 def test_help_tells_the_options(light):
     assert "--fail-on" in light["audit --help"][2]
     assert "--subset" in light["train-reward --help"][2]
