@@ -40,16 +40,16 @@ class Expressions:
             return True
         return False
 
-    def expect(self, word: str) -> None:
-        if not self.take(word):
-            raise UnreadableError(f"{self.word!r} instead of {word!r}")
+    def expect(self, *words: str) -> None:
+        if not self.take(*words):
+            raise UnreadableError(f"{self.word!r} instead of {words[0]!r}")
 
-    def inside(self, parse: Callable[[], Node], closer: str) -> Node:
-        """Return what `parse` reads up to `closer`."""
+    def inside(self, parse: Callable[[], Node], *closers: str) -> Node:
+        """Return what `parse` reads up to one of the closers."""
         bars, self.bars = self.bars, 0
         node = parse()
         self.bars = bars
-        self.expect(closer)
+        self.expect(*closers)
         return node
 
     def sum(self) -> Node:
@@ -241,8 +241,12 @@ class Expressions:
         return read(word)
 
     def braced(self, word: str) -> Node:
-        node = self.inside(self.answer, "}") if "," in self.words[self.at :] else self.inside(self.chosen, "}")
-        return node._replace(op="set") if node.op == "list" and set(node.marks) == {","} else node
+        """Read a group, or a set whose braces lack their backslashes."""
+        node = self.inside(self.chosen, "}", ",")
+        if self.words[self.at - 1] == "}":
+            return node
+        rest = self.inside(self.answer, "}")
+        return Node("set", (node, *(rest.args if rest.op == "list" else (rest,))))
 
     def bar(self, word: str) -> Node:
         self.bars += 1
