@@ -1,4 +1,3 @@
-import functools
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -7,16 +6,6 @@ import pytest
 import torch
 
 from rewardsmith.worlds import ArithmeticLM
-
-
-@pytest.fixture(scope="session", autouse=True)
-def packages_known():
-    """Accelerate asks the files of installed packages for peft several times a batch, a tenth of a short training."""
-    from accelerate.utils import modeling
-
-    asked, modeling.is_peft_available = modeling.is_peft_available, functools.cache(modeling.is_peft_available)
-    yield
-    modeling.is_peft_available = asked
 
 
 @pytest.fixture(scope="session")

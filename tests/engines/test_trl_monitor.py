@@ -121,7 +121,7 @@ def test_an_unknown_reaction_is_refused():
         HackingMonitor(on_alarm="panic")
 
 
-def arm(world, reward, steps=80):
+def arm(world, reward, steps=50):
     watch = HackingMonitor(gold=arithmetic_gold, reward=reward, on_alarm="log")
     config = {
         "per_device_train_batch_size": 64, "num_generations": 8, "max_completion_length": 16, "learning_rate": 3e-4,
