@@ -10,7 +10,7 @@ from datasets import Dataset
 from torch.nn import functional as F
 from trl import DPOConfig
 
-from rewardsmith.engines.trl import Anchor, PreferenceTrainer, TokenRegularizer
+from rewardsmith.engines.trl import Anchor, PreferenceTrainer, TokenRegularizer, with_contrast_rewards
 from rewardsmith.objectives import dynamic_beta
 
 from .helpers import logged, on_cpu, parameters
@@ -205,6 +205,41 @@ def test_token_rewards_give_the_term_of_a_slow_loop(world, policy, form, on_erro
 
     got, _ = first_loss(world, policy, dataset, token_regularizer=TokenRegularizer(0.1, form, on_errors))
     assert float(got) == pytest.approx(slow_loss(world, policy, dataset, terms=term), rel=1e-5)
+
+
+def test_contrast_rewards_are_the_squashed_log_ratio_of_two_instructions_at_every_token(world, policy):
+    dataset = with_contrast_rewards(
+        rows(5), policy, world.tokenizer, better="so ".__add__, worse="maybe or ".__add__, batch_size=2
+    )
+    for row in dataset:
+        for side in ("chosen", "rejected"):
+            up, down = (token_logps(world, policy, said + row["prompt"], row[side]) for said in ("so ", "maybe or "))
+            expected = [1 / (1 + math.exp(b - a)) - 0.5 for a, b in zip(up.tolist(), down.tolist(), strict=True)]
+            assert row[f"{side}_token_rewards"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_conversations_are_read_as_the_texts_that_their_template_makes_of_them(world, policy):
+    texts = rows(4, reference=["so 4"])
+    chats = texts.map(
+        lambda row: {
+            "prompt": [{"role": "user", "content": row["prompt"]}],
+            **{side: [{"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")},
+        }
+    )
+    chatty = copy.deepcopy(world)
+    chatty.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}<eos>{% endif %}{% endfor %}"
+    )
+    options = {"anchor": Anchor(0.1, "sum", "reference"), "token_regularizer": TokenRegularizer(0.1)}
+    plain = with_contrast_rewards(texts, policy, world.tokenizer, better="so ".__add__, worse="or ".__add__)
+
+    def asked(word):
+        return lambda prompt: [{"role": "user", "content": word + prompt[0]["content"]}]
+
+    chat = with_contrast_rewards(chats, policy, chatty.tokenizer, better=asked("so "), worse=asked("or "))
+    assert chat["chosen_token_rewards"] == plain["chosen_token_rewards"]
+    losses = [first_loss(w, policy, dataset, **options)[0] for w, dataset in ((world, plain), (chatty, chat))]
+    assert float(losses[0]) == float(losses[1])
 
 
 @pytest.mark.parametrize("mode", ["keep_start", "keep_end"])

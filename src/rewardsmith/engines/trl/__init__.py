@@ -16,6 +16,7 @@ from rewardsmith.engines.trl.preference_trainer import Anchor, PreferenceTrainer
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
+from rewardsmith.engines.trl.token_contrast import with_contrast_rewards
 from rewardsmith.engines.trl.trainers import GRPOTrainer, RLOOTrainer
 from rewardsmith.engines.trl.two_stages import fit_two_stages
 from rewardsmith.engines.trl.watching import watch
@@ -39,4 +40,5 @@ __all__ = [
     "fit_reward_model",
     "fit_two_stages",
     "watch",
+    "with_contrast_rewards",
 ]
