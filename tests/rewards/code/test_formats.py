@@ -195,6 +195,9 @@ FENCED = f"So:\n```python\n{CODE}```"
         "<think>No code.</think>" + FENCED + "</s>",
         "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>" + FENCED + "<|return|>",
         FENCED.replace("python", "py3"),
+        FENCED.replace("```", "~~~"),
+        FENCED.replace("```", "````"),
+        "```python c```\n" + FENCED,
         "1. So:\n   ```python\n   n = int(input())\n   print(n)\n   ```",  # as Markdown reads a block in a list
     ],
 )
@@ -207,6 +210,14 @@ def test_the_program_is_what_a_reader_sees_after_the_thinking(text):
 def test_a_program_in_the_thinking_is_none(text, block):
     found = program_of(text, Suite((Stdin("", "x"),)), "", block)
     assert found == ("\nAs above." if block == "whole" and "</think>" in text else None)
+
+
+@pytest.mark.parametrize(
+    "text", ["```python\n" * 50_000, "~" * 300_000, "``` " + " " * 300_000, " \n" * 100_000, FENCED + "\n```" * 50_000]
+)
+def test_many_fences_are_read_in_one_pass(text):  # a search from each of them would not end
+    assert program_of(text, Suite((Stdin("", "x"),)), "", "first") == (CODE if FENCED in text else None)
+    assert isinstance(read_tests({"tests": text}), Unscored)
 
 
 def test_imports_from_the_future_stay_first():

@@ -80,6 +80,7 @@ from functools import *; from math import *; from builtins import *
 import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys
 """
 """What LeetCode, and the harnesses of APPS and LiveCodeBench, import before a function that a task has named."""
+_FENCE = re.compile(r"([ \t]*)(`{3,}(?=[^`]*\Z)|~{3,})[ \t]*([\w+-]*)")
 MAX_TESTS = 2**28
 """Characters of compressed tests, unpacked."""
 
@@ -125,7 +126,7 @@ def _cases(value: Any, name: str, setup: str) -> Iterator[Case]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
             yield from _cases(parsed(item), name, setup)
-    elif isinstance(value, str) and re.search(r"^\s*assert\b|^def (check|test)|unittest|^\s*raise ", value, re.M):
+    elif isinstance(value, str) and re.search(r"^[ \t]*(?:assert\b|raise )|^def (?:check|test)|unittest", value, re.M):
         ast.parse(value)
         candidate = name if re.search(r"^def check\(", value, re.M) else ""
         calls = read_asserts(value, candidate=candidate)
@@ -237,8 +238,7 @@ def program_of(text: str, suite: Suite, prompt: str, block: Block) -> str | None
     if block == "whole":
         code: str | None = shown
     else:
-        fenced = re.findall(r"^([ \t]*)```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```[ \t]*\r?$", shown, re.M | re.S)
-        bodies = [(tag.lower(), re.sub(rf"^[ \t]{{0,{len(by)}}}", "", body, flags=re.M)) for by, tag, body in fenced]
+        bodies = _fenced(shown)
         ours = [body for tag, body in bodies if tag in ("python", "py", "python3", "py3")]
         ours = ours or [body for tag, body in bodies if not tag]
         picked = {"last": ours[-1:], "first": ours[:1], "only": ours * (len(ours) == 1), "all": ours}[block]
@@ -246,6 +246,21 @@ def program_of(text: str, suite: Suite, prompt: str, block: Block) -> str | None
     if code is None or not suite.entry or re.search(rf"^(async )?def {re.escape(suite.entry)}\(", code, re.M):
         return None if code is None else _after(suite.preamble, code)
     return f"{prompt.rstrip()}\n{code}" if block != "whole" else prompt + code
+
+
+def _fenced(text: str) -> list[tuple[str, str]]:
+    """Return language and content of each fenced block that is closed, as CommonMark reads them; line by line."""
+    found, fence, lines = list[tuple[str, str]](), None, list[str]()
+    for line in text.split("\n"):
+        if fence is None:
+            fence, lines = _FENCE.match(line), []
+        elif (end := line.strip()).startswith(fence[2]) and not end.strip(fence[2][0]):
+            found.append((fence[3].lower(), "".join(lines)))
+            fence = None
+        else:
+            by = len(fence[1])  # the content loses the indentation of its fence
+            lines.append(line[:by].lstrip(" \t") + line[by:] + "\n")
+    return found
 
 
 def _after(preamble: str, code: str) -> str:

@@ -114,7 +114,9 @@ def final_answer(text: str, *, sentences: bool = False) -> str | None:  # noqa: 
             slots.append(bare[1])
             position = bare.end()
             continue
-        if _CHANGED_BEFORE.search(shown, 0, match.start()) or _CHANGED_AFTER.match(shown, end + 1):
+        if _CHANGED_BEFORE.search(shown, max(0, match.start() - 12), match.start()) or _CHANGED_AFTER.match(
+            shown, end + 1
+        ):
             return None  # a reader sees -15 or 15%, and not what is in the box
         slots.append(shown[match.end() + 1 : end])
         position = end
