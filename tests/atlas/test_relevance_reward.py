@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith.atlas.pages.relevance_reward import ARMS, Prompts, World, uniqueness
+from rewardsmith.rewards import ngram_uniqueness
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 
@@ -39,6 +40,7 @@ def test_gold_counts_suitable_words_on_open_prompts_and_those_of_the_reference_o
 ])  # fmt: skip
 def test_uniqueness_is_the_share_of_distinct_trigrams(said, expected):
     assert_close(uniqueness(torch.tensor([[[said]]]), END), torch.tensor([[[expected]]]))
+    assert ngram_uniqueness([" ".join(f"w{word}" for word in said if word != END)]) == pytest.approx([expected])
 
 
 def test_r3_multiplies_its_features_on_open_prompts_and_reads_the_reference_on_closed_ones(own):

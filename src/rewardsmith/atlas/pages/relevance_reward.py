@@ -15,6 +15,7 @@ from rewardsmith.atlas.criteria import All, AtLeast, AtMost, PairedGain
 from rewardsmith.atlas.figures import dots
 from rewardsmith.atlas.page import rows
 from rewardsmith.measures import proxy_gold_monotonicity
+from rewardsmith.transforms import product
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.batched_mlp import BatchedMLP
 from rewardsmith.worlds.streams import sample_index
@@ -27,7 +28,6 @@ CRITERION = All(
     AtMost("monotone/length", -0.4),
     PairedGain("gold/r3", over="gold/relevance", at_least=0.2, p_value=0.01),
     PairedGain("gold/r3", over="gold/relevance_length", at_least=0.2, p_value=0.01),
-    # Simple controls do nearly as well.
     PairedGain("gold/r3", over="gold/sum", at_most=0.12),
     PairedGain("gold/saturated", over="gold/r3", at_least=-0.05),
     PairedGain("gold/r3", over="gold/confused", at_least=0.3, p_value=0.01),
@@ -121,10 +121,9 @@ class World:
         found = []
         for arm, names in enumerate(ARMS.values()):
             used = torch.stack([parts[name][:, arm] for name in names if name in parts])
-            for_open = used.mean(0) if "sum" in names else used.prod(0)
-            for_closed = near[1][:, arm] / self.near
-            if "uniqueness" in names:
-                for_closed = for_closed * parts["uniqueness"][:, arm]
+            for_open = used.mean(0) if "sum" in names else product(used.flatten(1).T).view_as(used[0])
+            unique = parts["uniqueness"][:, arm] if "uniqueness" in names else 1.0
+            for_closed = near[1][:, arm] / self.near * unique
             branch = "branch" in names and not (broken and arm == 0)
             asked = own.closed if branch else ~own.closed if "confused" in names else torch.zeros_like(own.closed)
             found.append(torch.where(asked, for_closed, for_open))
