@@ -169,7 +169,20 @@ def bradley_terry(preferences: Tensor, policy: Tensor) -> Tensor:
 figure = partial(
     dots,
     series={"exploitability": "exploitability/{}"},
-    rows=("reference", "uniform", "bt_best", "bt_best_uniform", "dno", "dno_last", "dno_uniform_start",
-          "fixed_opponent", "hard", "hard_small_steps", "solved", "solved_uniform", "flipped"),
+    rows={
+        "reference": "reference",
+        "uniform": "uniform policy",
+        "bt_best": "best score per response",
+        "bt_best_uniform": "the same, uniform pairs",
+        "dno": "DNO, average",
+        "dno_last": "DNO, last round",
+        "dno_uniform_start": "DNO, uniform start",
+        "fixed_opponent": "fixed opponent",
+        "hard": "hard labels",
+        "hard_small_steps": "hard labels, small steps",
+        "solved": "game solved",
+        "solved_uniform": "game solved, 528 comparisons",
+        "flipped": "targets turned around",
+    },
     label="win rate of the best response − ½",
-)  # fmt: skip
+)
