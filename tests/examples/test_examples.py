@@ -12,7 +12,11 @@ PAGES = sorted((ROOT / "examples").glob("*.py"))
 TRAINED = [path.stem for path in PAGES if "\ndef run(" in path.read_text(encoding="utf-8")]
 STEPS = 2
 WARM_STEPS = 20  # of imitation, in place of up to 1,200
-SMALLER: dict[str, dict[str, int]] = {"reward_model": {"pairs": 200, "fit_steps": 10}, "programs": {"batch": 16}}
+SMALLER: dict[str, dict[str, int]] = {
+    "reward_model": {"pairs": 200, "fit_steps": 10},
+    "programs": {"batch": 16},
+    "implicit_prm": {"prompts": 8, "fit_steps": 2},
+}
 
 
 @pytest.mark.slow
