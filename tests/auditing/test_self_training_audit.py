@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.engines import self_training as world
 
-from rewardsmith.auditing.subjects.self_training import audit_run
+from rewardsmith.auditing import audit_run
 from rewardsmith.cli import app
 from rewardsmith.engines.rounds import Annotation
 

@@ -100,6 +100,12 @@ def test_answers_are_extracted_and_compared_by_value():
     assert cross_view_rewards(rewards, **columns, **options)[:2].isnan().all()  # as texts all three tie
 
 
+def test_columns_of_numbers_arrive_as_tensors_from_a_trainer():
+    rewards, columns = batch(["4", "4", "5"], ["5", "5", "4"])
+    numbers = {"pair_id": torch.tensor([7.0] * 6), "view": torch.tensor([0, 0, 0, 1, 1, 1])}
+    assert cross_view_rewards(rewards, completion=columns["completion"], **numbers).tolist() == [0, 0, 1, 0, 0, 1]
+
+
 def test_permuting_the_batch_permutes_the_rewards_and_a_partial_pickles():
     rewards, columns = batch(
         ["4", "4", "5"], ["5", "5", "4"], extra=[("r", s, a) for s, a in zip("aab", "112", strict=True)]

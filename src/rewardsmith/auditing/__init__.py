@@ -21,6 +21,7 @@ from rewardsmith.auditing.render.text import render_text
 from rewardsmith.auditing.render.write import report_schema, write_report
 from rewardsmith.auditing.report import Report
 from rewardsmith.auditing.runner import audit, audit_pairs
+from rewardsmith.auditing.subjects.self_training import audit_run
 
 __all__ = [
     "SEVERITIES",
@@ -29,6 +30,7 @@ __all__ = [
     "Section",
     "audit",
     "audit_pairs",
+    "audit_run",
     "compare_reports",
     "confidence_bias",
     "context_sensitivity",

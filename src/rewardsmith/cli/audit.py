@@ -96,10 +96,18 @@ def audit_command(
     """
     with shell.explained_errors(shell.what_is_kept(out)):
         from rewardsmith._check import check_choice
-        from rewardsmith.auditing import SEVERITIES, audit, render_junit, render_markdown, render_text, write_report
+        from rewardsmith.auditing import (
+            SEVERITIES,
+            audit,
+            audit_run,
+            render_junit,
+            render_markdown,
+            render_text,
+            write_report,
+        )
         from rewardsmith.auditing.render.visible import plain
         from rewardsmith.auditing.render.write import replace_file, strict_json
-        from rewardsmith.auditing.subjects.self_training import audit_run, is_run
+        from rewardsmith.auditing.subjects.self_training import is_run
         from rewardsmith.data import read_rows
         from rewardsmith.data.readers import read_rows_or_pairs
         from rewardsmith.scoring import Target, load_reward, load_target

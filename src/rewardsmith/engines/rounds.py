@@ -88,7 +88,7 @@ class RoundLog(NamedTuple):
 
 
 class RunResult(NamedTuple):
-    """The last policy that passed its check, one log per policy, and why the run ended early, or ""."""
+    """The last policy, or after a collapse the best one; a log per policy; why the run ended early, or ""."""
 
     policy: Path
     logs: list[RoundLog]
@@ -108,7 +108,7 @@ class IterativePreferenceRun:
     """Rounds of self-training on preferences that the policy itself labels.
 
     Each round draws completions, annotates them, pairs them and trains. Before the training, and once more after the
-    last, the policy's own samples are checked; a collapse ends the run (`collapse`), and the policy before it is
+    last, the policy's own samples are checked; a collapse ends the run (`collapse`), and the best policy before it is
     returned. The folder's journal holds every result of every stage, by chunks of prompts. After a kill, the same call
     repeats at most one chunk, or the training of one round. The stages must depend on their arguments alone.
 
@@ -180,16 +180,21 @@ class IterativePreferenceRun:
 
     def _rounds(self, steps: _Steps, folder: Path, asked: list[list[Row]], canary: list[Row], at: Round) -> RunResult:
         logs: list[RoundLog] = []
+        policies: list[Path] = []
         for number, rows in enumerate(asked):
-            start = at = at._replace(number=number)
+            at = at._replace(number=number)
+            policies.append(at.policy)
             own, held = self._drawn(steps, at, rows, ""), self._drawn(steps, at, canary, "canary-")
             pairs = self._paired(own)
             check = partial(self._checked, number, own, held, pairs)
             logs.append(RoundLog(**steps.once(f"{number}/check", check)))
             logger.info("self-training: %s", logs[-1])
             stopped = collapse(logs, most_fall=self.most_fall, least_entropy=self.least_entropy)
-            if stopped or number == len(asked) - 1:
-                return self._ended(at.previous if stopped else at.policy, logs, stopped)
+            if stopped:  # the best by the canary; without one, the last before
+                best = max(range(number), key=lambda k: (_mean(logs[k].canary) or 0.0, k))
+                return self._ended(policies[best], logs, stopped)
+            if number == len(asked) - 1:
+                return self._ended(at.policy, logs, "")
             if not pairs:
                 return self._ended(at.policy, logs, "no prompt gave a pair")
             for labeling in range(self.labelings):
@@ -199,7 +204,7 @@ class IterativePreferenceRun:
                     out = folder / "policies" / f"{number:03d}-{labeling}"
                     steps.once(f"{number}/train-{labeling}", partial(self._trained, steps, at, pairs, out))
                     at = at._replace(policy=out)
-            at = at._replace(previous=start.policy)
+            at = at._replace(previous=policies[-1])
         raise AssertionError("the last round returns")
 
     def _ended(self, policy: Path, logs: list[RoundLog], stopped: str) -> RunResult:
@@ -278,8 +283,8 @@ class _Steps:
         return self.done[name]
 
     def seed_of(self, name: str) -> int:
-        """Return a seed of the run and the step."""
-        return int.from_bytes(hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=6).digest())
+        """Return a seed of the run and the step, in the 31 bits that every library takes."""
+        return int.from_bytes(hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=4).digest()) >> 1
 
 
 def collapse(logs: Sequence[RoundLog], *, most_fall: float = 0.05, least_entropy: float = 0.5) -> str:

@@ -93,8 +93,8 @@ def cross_view_rewards(
     rewards: torch.Tensor,
     *,
     completion: Sequence[Completion],
-    pair_id: Sequence[Hashable],
-    view: Sequence[Hashable],
+    pair_id: Sequence[Hashable] | torch.Tensor,
+    view: Sequence[Hashable] | torch.Tensor,
     extract: Callable[[str], str | None] = str.strip,
     verifier: Verifier | None = None,
     voters: Literal["other", "own", "both"] = "other",
@@ -118,8 +118,8 @@ def cross_view_rewards(
         rewards: (B,) NaN where a completion is unscored: it does not vote and stays NaN. The values are not read.
         completion: B completions.
         pair_id, view: B each: the question, and the view of it.
-        extract: finds the answer in a completion's text, None or "" for none, such as `rewards.final_answer`. A
-            completion without an answer gets 0 and casts no vote.
+        extract: finds the answer in a completion's text, None or "" for none, such as
+            `rewards.verifiers.final_answer.final_answer`. A completion without an answer gets 0 and casts no vote.
         verifier: decides which answers are equal, such as `rewards.math_equal`; None compares texts.
         voters: the label's source: the other views, the completion's own one (TTRL), or both.
         least_share: a vote of a smaller share has no label.
@@ -137,6 +137,7 @@ def cross_view_rewards(
     check_shape("cross_view_rewards", "rewards", rewards, len(completion))
     scored = (~rewards.isnan()).tolist()
     answers = [extract(text_of(text)) for text in completion]
+    pair_id, view = (names.tolist() if isinstance(names, torch.Tensor) else names for names in (pair_id, view))
     questions: dict[Hashable, list[int]] = defaultdict(list)
     for row, question in enumerate(pair_id):
         if scored[row]:
