@@ -6,10 +6,13 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import torch
 
 from examples.support import seeded
+from rewardsmith.rewards.models.pairwise import sigmoid
 from rewardsmith.worlds import ArithmeticLM, arithmetic_gold
 
 LONGER = 0.05  # what every token is worth to the annotator, a right answer being worth 2
@@ -43,3 +46,16 @@ def liked(world: ArithmeticLM, prompt: str, answer: str) -> float:
     """What an answer is worth to the annotator: to be right, and every token a little."""
     [right] = arithmetic_gold([prompt], [answer])
     return 2.0 * (right or 0.0) + LONGER * len(world.tokenizer.tokenize(answer))
+
+
+def right_answers(prompts: Any, answers: Any) -> list[float]:
+    """1.0 for a right answer, else 0.0."""
+    return [gold or 0.0 for gold in arithmetic_gold([*prompts], [*answers])]
+
+
+def biased_judge(prompts: Any, firsts: Any, seconds: Any) -> list[float]:
+    """P(the first is better): with an error of its own on every answer, and a liking for the first place."""
+    texts = [[p + a for p, a in zip(prompts, own, strict=True)] for own in (firsts, seconds)]
+    worth = [[Random(text).gauss(0, 0.8) for text in own] for own in texts]
+    golds = zip(right_answers(prompts, firsts), right_answers(prompts, seconds), *worth, strict=True)
+    return [sigmoid(4 * (gold + error - other - its) + 0.8) for gold, other, error, its in golds]
