@@ -148,7 +148,9 @@ def draw(
             cells[-1].set_axis_off()
             cells[-1].legend(lines, arms_drawn, loc="center")
         else:
-            figure.legend(lines, arms_drawn, loc="outside lower center", ncols=len(lines) if len(lines) < 4 else columns)
+            figure.legend(
+                lines, arms_drawn, loc="outside lower center", ncols=len(lines) if len(lines) < 4 else columns
+            )
         path = IMAGES / f"{name}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(picture_svg(figure), encoding="utf-8")
