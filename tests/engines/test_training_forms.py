@@ -210,5 +210,11 @@ def test_an_interrupted_training_of_adapters_goes_on_to_the_same_model(tmp_path,
         fit_reward_model(PAIRS, world.folder, tmp_path / "halves", RewardFit(max_steps=3))
     halves = again()
     assert seen == [0, 1, 2, 3, 4, 4, 5]
+    record = halves / "training.json"  # of a version that had no setting `beta`
+    written = json.loads(record.read_text())
+    del written["settings"]["beta"]
+    record.write_text(json.dumps(written))
+    assert again() == halves
+    assert len(seen) == 7
     first, second = (load_file(each / "model.safetensors") for each in (whole, halves))
     assert all(torch.equal(first[name], second[name]) for name in first)

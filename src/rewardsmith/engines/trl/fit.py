@@ -150,7 +150,8 @@ def fill(
         for place in (out, *([out / "checkpoints"] if _last_checkpoint(out / "checkpoints") else [])):
             if (place / RECORD).is_file():
                 found = json.loads((place / RECORD).read_text(encoding="utf-8"))
-                found.get("settings", {}).pop("end_token", None)
+                found["settings"] = asdict(RewardFit()) | found.get("settings", {})  # of settings that came later
+                found["settings"].pop("end_token", None)
                 differing = [name for name in record if found.get(name) != record[name]]
                 if differing:
                     raise ValueError(
