@@ -153,6 +153,22 @@ def test_of_many_comparisons_the_surest_agreed_one_is_kept():
     assert found.agreement == 1.0
 
 
+@pytest.mark.parametrize("extra", [-1, 1])
+def test_a_reward_or_a_comparer_of_another_length_is_refused(extra):
+    def numbers(prompts, *answers, completions=()):
+        return [0.5] * (len(prompts) + extra)
+
+    with pytest.raises(RewardsmithError, match=rf"the reward returned {7 + extra} numbers for 7 completions"):
+        by_reward(AT, ROWS, TEXTS, reward=constant(numbers))
+    with pytest.raises(RewardsmithError, match=rf"the comparer returned {18 + extra} numbers for 18 comparisons"):
+        by_win_rate(AT, ROWS, TEXTS, compare=constant(numbers))
+
+
+def test_a_comparer_that_gives_differences_of_scores_is_refused():
+    with pytest.raises(RewardsmithError, match=r"the comparer returned -2.5 .* outside \[0, 1\]"):
+        by_win_rate(AT, ROWS, TEXTS, compare=constant(lambda prompts, firsts, seconds: [-2.5] * len(prompts)))
+
+
 def test_votes_of_the_other_view_score_completions():
     rows = [Row("2+3=", columns={"pair_id": 1, "view": "a"}), Row("3 plus 2", columns={"pair_id": 1, "view": "b"})]
     found = by_vote(AT, rows, [["5", "5.0", "6"], ["6", "5", "5"]], verifier=math_equal)

@@ -279,7 +279,7 @@ def test_an_unknown_token_reward_leaves_out_the_term_of_its_pair(world, policy):
     nothing = {
         f"{side}_token_rewards": [0.0] * len(kept[2][f"{side}_token_rewards"]) for side in ("chosen", "rejected")
     }
-    unknown = {"chosen_token_rewards": [None, *kept[2]["chosen_token_rewards"][1:]]}
+    some, whole = [None, *kept[2]["chosen_token_rewards"][1:]], None
     losses = [
         first_loss(
             world,
@@ -287,11 +287,12 @@ def test_an_unknown_token_reward_leaves_out_the_term_of_its_pair(world, policy):
             Dataset.from_list([kept[0], kept[1], kept[2] | third]),
             token_regularizer=TokenRegularizer(0.1),
         )
-        for third in (unknown, nothing)
+        for third in ({"chosen_token_rewards": some}, {"chosen_token_rewards": whole}, nothing)
     ]
-    assert float(losses[0][0]) == pytest.approx(float(losses[1][0]), rel=1e-6)
-    losses[0][0].backward()
-    assert all(p.grad.isfinite().all() for p in losses[0][1].model.parameters())
+    for loss, trainer in losses[:2]:
+        assert float(loss) == pytest.approx(float(losses[2][0]), rel=1e-6)
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in trainer.model.parameters())
 
 
 def test_an_evaluation_and_a_stream_read_the_columns_too(world, policy):
@@ -404,7 +405,13 @@ def test_a_large_vocabulary_gives_the_loss_and_the_gradient_of_full_logits():
     [
         ({"beta": [0.1]}, {"loss_type": ["ipo"]}, {}, "the column beta changes the sigmoid loss, and"),
         ({"target": [1.5]}, {}, {}, r"target is 1.5, and a probability lies in \[0, 1\]. Clamp it"),
+        ({"target": ["0.9"]}, {}, {}, "target is '0.9'. Pass a finite number; NaN for"),
+        ({"beta": [math.inf]}, {}, {}, "beta is inf. Pass a finite number; NaN for"),
+        ({"weight": [-1.0]}, {}, {}, "weight is -1.0. Pass a finite number, at least 0; NaN for"),
+        ({"weight": [math.inf]}, {}, {}, "weight is inf. Pass a finite number, at least 0; NaN for"),
+        ({}, {"max_length": 2}, {}, "no pair of the train set is left, .* longer than max_length .2."),
         ({}, {}, {"anchor": Anchor(1.0, "sum", "teacher")}, "the data set has no column teacher, which an"),
+        ({"teacher": [None]}, {}, {"anchor": Anchor(1.0, "sum", "teacher")}, "teacher, .* is None in a row. Give each"),
         ({}, {}, {"token_regularizer": TokenRegularizer(0.1)}, "the data set has no column chosen_token_rewards"),
         (
             {"chosen_token_rewards": [[0.1]], "rejected_token_rewards": [[0.1]]},

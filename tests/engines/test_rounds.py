@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rewardsmith.engines.rounds import RoundLog, collapse
+from rewardsmith.engines.rounds import Annotation, RoundLog, collapse
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.scoring.journal import ROUNDS
 from tests.engines import self_training as world
@@ -145,10 +145,72 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
         loop.run(tmp_path / "run", world.questions(100, 8), **given, seed=1)
 
 
-def test_a_stage_that_loses_a_prompt_is_refused(tmp_path):
-    loop, start = world.start(tmp_path, annotate=lambda at, rows, texts: [], grade=None)
-    with pytest.raises(RewardsmithError, match="annotate returned 0 results for 8 prompts"):
-        loop.run(tmp_path / "run", world.questions(100, 8), policy=start)
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"annotate": lambda at, rows, texts: []}, "annotate returned 0 results for 8 prompts"),
+        ({"annotate": lambda at, rows, texts: None}, "annotate returned None for 8 prompts"),
+        (
+            {"annotate": lambda at, rows, texts: [[1.0] * world.K] * 8},
+            r"annotate returned \[1.0.* Return an Annotation",
+        ),
+        (
+            {"annotate": lambda at, rows, texts: [Annotation([1.0])] * 8},
+            f"annotate returned 1 results for {world.K} completions",
+        ),
+        ({"sample": lambda at, rows, seed: [["1"]]}, "sample returned 1 results for 8 prompts"),
+        ({"sample": lambda at, rows, seed: ["12345678"] * 8}, "sample returned '12345678' for a prompt"),
+        ({"sample": lambda at, rows, seed: [[1] * 8] * 8}, r"sample returned \[1, .* Return a list of texts"),
+    ],
+)
+def test_what_a_stage_may_not_return_is_refused_and_not_kept(tmp_path, stage, message):
+    loop, start = world.start(tmp_path, **stage, grade=None)
+    with pytest.raises(RewardsmithError, match=message):
+        loop.run(tmp_path / "run", world.questions(100, 8), policy=start, rounds=1)
+    mended, _ = world.start(tmp_path, grade=None)  # in the same folder, as if nothing had been wrong
+    mended.run(tmp_path / "run", world.questions(100, 8), policy=start, rounds=1)
+    mended.run(tmp_path / "other", world.questions(100, 8), policy=start, rounds=1)
+    journals = [(tmp_path / name / ROUNDS).read_text().splitlines() for name in ("run", "other")]
+    assert journals[0] == journals[1]
+
+
+def test_a_grade_of_another_length_is_refused_and_a_nan_counts_as_unknown(tmp_path):
+    given = {"rows": world.questions(100, 8), "canary": world.questions(500, 2), "rounds": 0}
+    loop, start = world.start(tmp_path, grade=lambda prompts, completions: [1.0])
+    with pytest.raises(RewardsmithError, match=f"grade returned 1 results for {world.K} completions"):
+        loop.run(tmp_path / "run", policy=start, **given)
+    loop, start = world.start(tmp_path, grade=lambda prompts, completions: [math.nan, *[1.0] * (world.K - 1)])
+    assert loop.run(tmp_path / "run", policy=start, **given).logs[0].canary == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_column_without_a_value_leaves_its_prompt_out(tmp_path, value):
+    seen = []
+
+    def annotate(at, rows, texts):
+        return [
+            Annotation([float(k) for k in range(world.K)], None, {"target": value if row.prompt == "100" else 0.8})
+            for row in rows
+        ]
+
+    def train(at, pairs, out, seed):
+        seen.extend((pair.prompt, pair.columns) for pair in pairs)
+
+    def sample(at, rows, seed):
+        return [list("abcdefgh") for _ in rows]
+
+    loop, start = world.start(tmp_path, sample=sample, annotate=annotate, train=train, grade=None, least_entropy=0.0)
+    loop.run(tmp_path / "run", world.questions(100, 3), policy=start, rounds=1)
+    assert seen == [("101", {"target": 0.8}), ("102", {"target": 0.8})]
+
+
+@pytest.mark.parametrize("name", ["chunk", "labelings"])
+def test_no_chunk_and_no_labeling_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"IterativePreferenceRun: {name} is 0"):
+        world.start(tmp_path, **{name: 0})
+    loop, start = world.start(tmp_path, grade=None)
+    with pytest.raises(ValueError, match="IterativePreferenceRun: rounds is -1"):
+        loop.run(tmp_path / "run", world.questions(100, 8), policy=start, rounds=-1)
 
 
 def test_a_canary_needs_its_grade(tmp_path):

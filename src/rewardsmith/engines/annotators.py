@@ -246,7 +246,8 @@ def _scored(reward: Reward, rows: Sequence[Row], texts: Texts) -> list[list[floa
     flat = [row for row, own in zip(rows, texts, strict=True) for _ in own]
     columns = {name: [row.columns.get(name) for row in flat] for name in (rows[0].columns if rows else ())}
     completions = [text for own in texts for text in own]
-    scores = iter(reward(prompts=[row.prompt for row in flat], completions=completions, **columns))
+    found = reward(prompts=[row.prompt for row in flat], completions=completions, **columns)
+    scores = iter(_whole("the reward", found, len(flat), "completion"))
     return [[_known(next(scores)) for _ in own] for own in texts]
 
 
@@ -258,7 +259,23 @@ def _compared(
         (row.prompt, own[i], own[j]) for row, own, pairs in zip(rows, texts, places, strict=True) for i, j in pairs
     ]
     prompts, firsts, seconds = (list(column) for column in zip(*asked, strict=True)) if asked else ([], [], [])
-    return [math.nan if p is None else float(p) for p in compare(prompts, firsts, seconds)]
+    found = _whole("the comparer", compare(prompts, firsts, seconds), len(asked), "comparison")
+    known = [math.nan if p is None else float(p) for p in found]
+    for p in known:
+        if p < 0 or p > 1:
+            raise RewardsmithError(
+                f"Annotator: the comparer returned {p} as P(the first is better), outside [0, 1]. Return a "
+                "probability; the sigmoid makes one of a difference of scores."
+            )
+    return known
+
+
+def _whole(who: str, found: Sequence[float | None], n: int, what: str) -> Sequence[float | None]:
+    if len(found) != n:
+        raise RewardsmithError(
+            f"Annotator: {who} returned {len(found)} numbers for {n} {what}s. Return one per {what}, in order."
+        )
+    return found
 
 
 def _known(value: float | None) -> float | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from rewardsmith._check import check_range
 from rewardsmith.data import PreferenceRow, Row, text_of
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.measures import answer_entropy, label_length_correlation
@@ -45,7 +46,7 @@ class Annotation(NamedTuple):
 
     scores: one per completion, None where unscored; all None leaves the prompt out.
     agreement: how far several opinions agree, in [0, 1]; None with one opinion.
-    columns: of the prompt's pair, such as {"target": 0.8}.
+    columns: of the prompt's pair, such as {"target": 0.8}; one that is NaN or infinite leaves the prompt out.
     preferences: K lists of K probabilities that y_i beats y_j, None where not compared; for the audit of the run.
     """
 
@@ -138,6 +139,10 @@ class IterativePreferenceRun:
     most_fall: float = 0.05
     least_entropy: float = 0.5
 
+    def __post_init__(self) -> None:
+        check_range("IterativePreferenceRun", "labelings", self.labelings, 1, math.inf)
+        check_range("IterativePreferenceRun", "chunk", self.chunk, 1, math.inf)
+
     def run(
         self,
         folder: str | Path,
@@ -161,6 +166,7 @@ class IterativePreferenceRun:
         """
         if bool(canary) != (self.grade is not None):
             raise ValueError("IterativePreferenceRun: canary and grade need each other. Give both, or neither.")
+        check_range("IterativePreferenceRun", "rounds", rounds, 0, math.inf)
         folder, policy = Path(folder), Path(policy)
         base = policy if base is None else Path(base)
         asked = [list(rows(n) if callable(rows) else rows) for n in range(rounds + 1)]
@@ -216,15 +222,15 @@ class IterativePreferenceRun:
         texts: list[list[str]] = []
         for start in range(0, len(rows), self.chunk):
             key, part = f"{at.number}/{whose}texts/{start}", rows[start : start + self.chunk]
-            texts += _whole("sample", steps.once(key, partial(self.sample, at, part, steps.seed_of(key))), part)
+            texts += steps.once(key, partial(_texts, self.sample, at, part, steps.seed_of(key)))
         return self._labeled(steps, at, rows, texts, f"{whose}labels")
 
     def _labeled(self, steps: _Steps, at: Round, rows: list[Row], texts: list[list[str]], name: str) -> _Drawn:
         labels: list[Annotation] = []
         for start in range(0, len(rows), self.chunk):
             part, said = rows[start : start + self.chunk], texts[start : start + self.chunk]
-            given = steps.once(f"{at.number}/{name}/{start}", partial(self.annotate, at, part, said))
-            labels += [Annotation(**label) for label in _whole("annotate", given, part)]
+            given = steps.once(f"{at.number}/{name}/{start}", partial(_labels, self.annotate, at, part, said))
+            labels += [Annotation(**label) for label in given]
         return _Drawn(rows, texts, labels)
 
     def _paired(self, drawn: _Drawn) -> list[PreferenceRow]:
@@ -307,7 +313,9 @@ def collapse(logs: Sequence[RoundLog], *, most_fall: float = 0.05, least_entropy
 
 def _called(grade: Any, row: Row, texts: Sequence[str]) -> list[float | None]:
     columns = {name: [value] * len(texts) for name, value in row.columns.items()}
-    return list(grade(prompts=[row.prompt] * len(texts), completions=list(texts), **columns))
+    golds = grade(prompts=[row.prompt] * len(texts), completions=list(texts), **columns)
+    found: list[float | None] = _plain(list(_whole("grade", golds, len(texts), "completion")))
+    return found
 
 
 def _ranked(scores: Sequence[float | None], golds: Sequence[float | None]) -> float | None:
@@ -323,11 +331,36 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _whole(stage: str, results: list[Any], rows: Sequence[Row]) -> list[Any]:
-    if len(results) != len(rows):
+def _texts(sample: Sample, at: Round, rows: Sequence[Row], seed: int) -> Sequence[Sequence[str]]:
+    """Return what `sample` draws, checked before the journal keeps it."""
+    texts: Sequence[Sequence[str]] = _whole("sample", sample(at, rows, seed), len(rows), "prompt")
+    for own in texts:
+        if isinstance(own, str) or not all(isinstance(text, str) for text in own):
+            raise RewardsmithError(
+                f"IterativePreferenceRun: sample returned {own!r:.80} for a prompt. Return a list of texts for each."
+            )
+    return texts
+
+
+def _labels(annotate: Annotate, at: Round, rows: Sequence[Row], texts: Sequence[Sequence[str]]) -> list[Annotation]:
+    """Return the labels of `annotate`, checked before the journal keeps them."""
+    labels = []
+    for label, own in zip(_whole("annotate", annotate(at, rows, texts), len(rows), "prompt"), texts, strict=True):
+        if not isinstance(label, Annotation):
+            raise RewardsmithError(
+                f"IterativePreferenceRun: annotate returned {label!r:.80} for a prompt. Return an Annotation for each."
+            )
+        _whole("annotate", label.scores, len(own), "completion")
+        unknown = any(value is not None and _plain(value) is None for value in label.columns.values())
+        labels.append(label._replace(scores=[None] * len(own), columns={}) if unknown else label)
+    return labels
+
+
+def _whole(stage: str, results: Any, n: int, what: str) -> Any:
+    if not hasattr(results, "__len__") or len(results) != n:
+        found = f"{len(results)} results" if hasattr(results, "__len__") else repr(results)
         raise RewardsmithError(
-            f"IterativePreferenceRun: {stage} returned {len(results)} results for {len(rows)} prompts. "
-            "Return one per prompt, in order."
+            f"IterativePreferenceRun: {stage} returned {found} for {n} {what}s. Return one per {what}, in order."
         )
     return results
 

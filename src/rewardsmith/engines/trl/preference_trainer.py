@@ -87,7 +87,7 @@ class PreferenceCollator:
         if self.token_rewards:  # truncated and padded as the tokens are
             rows = [
                 {"prompt_ids": [0.0] * len(row["prompt_ids"])}
-                | {f"{side}_ids": _numbers(row[f"{side}_token_rewards"]) for side in SIDES}
+                | {f"{side}_ids": _numbers(row[f"{side}_token_rewards"], len(row[f"{side}_ids"])) for side in SIDES}
                 for row in examples
             ]
             batch["token_rewards"] = self.inner(rows)["input_ids"].masked_fill(batch["completion_mask"] == 0, 0.0)
@@ -190,7 +190,13 @@ class PreferenceTrainer(DPOTrainer):
         dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         source = self.anchor.source if self.anchor is not None and self._other_anchor else None
         keywords = {"tokenizer": processing_class, "source": source, "tokens": self.token_regularizer is not None}
-        if source or self.token_regularizer is not None or "target" in next(iter(dataset)):
+        first = next(iter(dataset), None)
+        if first is None:
+            raise ValueError(
+                f"PreferenceTrainer: no pair of the {dataset_name} set is left, since every prompt alone is longer "
+                f"than max_length ({args.max_length}). Raise it, or shorten the prompts."
+            )
+        if source or self.token_regularizer is not None or any(name in first for name in PAIR_COLUMNS):
             dataset = dataset.map(_prepared, fn_kwargs=keywords)
         return dataset
 
@@ -331,8 +337,8 @@ class PreferenceTrainer(DPOTrainer):
         return term.nan_to_num()
 
 
-def _numbers(values: Any) -> list[float]:
-    return [math.nan if value is None else float(value) for value in values]
+def _numbers(values: Any, n: int) -> list[float]:
+    return [math.nan if value is None else float(value) for value in ([None] * n if values is None else values)]
 
 
 def _without(batch: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -340,13 +346,25 @@ def _without(batch: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 
 
 def _prepared(row: Mapping[str, Any], *, tokenizer: Any, source: str | None, tokens: bool) -> dict[str, Any]:
-    """Check a row's target and the lengths of its token rewards; return token ids of its anchor."""
+    """Check a row's numbers and the lengths of its token rewards; return token ids of its anchor."""
+    for name in PAIR_COLUMNS:
+        value = row.get(name)
+        wrong = isinstance(value, str) or (
+            value is not None and (math.isinf(value) or (name == "weight" and value < 0))
+        )
+        if wrong:
+            raise ValueError(
+                f"PreferenceTrainer: {name} is {value!r}. Pass a finite number{', at least 0' * (name == 'weight')}; "
+                "NaN for a pair that does not count."
+            )
     if (target := row.get("target")) is not None and (target < 0 or target > 1):
         raise ValueError(
             f"PreferenceTrainer: target is {target}, and a probability lies in [0, 1]. Clamp it, to [½, 1] where the "
             "order of the pair should never turn."
         )
     for side in SIDES if tokens else ():
+        if row[f"{side}_token_rewards"] is None:
+            continue
         have, want = len(row[f"{side}_token_rewards"]), len(row[f"{side}_ids"])
         if have != want:
             raise ValueError(
@@ -355,6 +373,11 @@ def _prepared(row: Mapping[str, Any], *, tokenizer: Any, source: str | None, tok
             )
     if source is None:
         return {}
+    if not isinstance(row[source], str | list):
+        raise ValueError(
+            f"PreferenceTrainer: {source}, which the anchor reads, is {row[source]!r} in a row. Give each pair a "
+            "completion there, or leave the pair out."
+        )
     completion = row[source] if isinstance(row["prompt"], str) else as_messages(row[source])
     ids = row_ids(tokenizer, row["prompt"], completion)
     return {"anchor_ids": ids, "anchor_start": common_prefix_length(row["prompt_ids"], ids)}
