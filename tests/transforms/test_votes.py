@@ -152,3 +152,17 @@ def test_a_masked_completion_is_no_opponent_and_has_no_rate():
 def test_win_rates_sum_to_half_of_the_group():
     preferences = torch.rand(5, 6, 6, generator=torch.Generator().manual_seed(1))
     assert_close(self_play_winrate(preferences).sum(dim=1), torch.full((5,), 3.0))  # p + pᵀ = 1
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, math.nan], [1.0, -1.0]])
+def test_weights_that_are_no_weights_of_these_answers_are_refused(weights):
+    with pytest.raises(ValueError, match=r"majority_vote: (1 weights for 2 answers|a weight is (nan|-1.0), outside)"):
+        majority_vote(["4", "5"], weights=weights)
+
+
+@pytest.mark.parametrize("name", ["pair_id", "view"])
+@pytest.mark.parametrize("n", [3, 5])
+def test_a_question_or_view_that_is_not_one_per_completion_is_refused(name, n):
+    columns = {"completion": ["4"] * 4, "pair_id": [7] * 4, "view": ["a", "a", "b", "b"]} | {name: [7] * n}
+    with pytest.raises(ValueError, match=f"cross_view_rewards: {name} has {n} values for 4 completions"):
+        cross_view_rewards(torch.zeros(4), **columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -72,6 +73,10 @@ def majority_vote(
     True
     """
     counted = [1.0] * len(answers) if weights is None else [float(weight) for weight in weights]
+    if len(counted) != len(answers):
+        raise ValueError(f"majority_vote: {len(counted)} weights for {len(answers)} answers. Pass one per answer.")
+    for weight in counted:
+        check_range("majority_vote", "a weight", weight, 0.0, math.inf)
     votes: dict[str, float] = defaultdict(float)
     for answer, weight in zip(canonical_answers(answers, verifier=verifier), counted, strict=True):
         if answer is not None:
@@ -138,6 +143,12 @@ def cross_view_rewards(
     scored = (~rewards.isnan()).tolist()
     answers = [extract(text_of(text)) for text in completion]
     pair_id, view = (names.tolist() if isinstance(names, torch.Tensor) else names for names in (pair_id, view))
+    for column, values in (("pair_id", pair_id), ("view", view)):
+        if len(values) != len(completion):
+            raise ValueError(
+                f"cross_view_rewards: {column} has {len(values)} values for {len(completion)} completions. Pass one "
+                "per completion."
+            )
     questions: dict[Hashable, list[int]] = defaultdict(list)
     for row, question in enumerate(pair_id):
         if scored[row]:
