@@ -60,7 +60,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     """Train DPO models on pairs as labeled and swapped, then students of teachers that extrapolate from them."""
     tree, streams = PrefixTree(world.n_prompts, 4, world.length), Streams(seeds)
     gold = additive_gold(tree, streams, sd=world.gold_sd).sum(dim=-1)
-    start, fast = tree.policy(streams, width=world.width).float(), 3 * world.learning_rate
+    start, fast = tree.policy(streams, width=world.width), 3 * world.learning_rate
     texts = drawn((world.tilt * gold).log_softmax(dim=-1), world.n_texts, streams)
     reference = supervised(tree, start, texts, steps=120, learning_rate=fast)
     plain = table_of(tree, reference)
@@ -82,7 +82,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     distill = partial(distillation, tree, streams, world.n_drawn)
     students = trained(
         reference.take([0] * len(settings)),
-        partial(distill, torch.cat(list(teachers.values()), dim=1).float(), weights.float()),
+        partial(distill, torch.cat(list(teachers.values()), dim=1), weights),
         steps=world.steps,
         learning_rate=fast,
     )
@@ -98,7 +98,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
 
     positive, ratio = tree.logps(z), world.alpha * (tree.logps(z) - tree.logps(negative))
     quick: dict[str, Callable[[BatchedMLP], Tensor]] = {
-        "distillation": partial(distill, teachers["student"].float(), torch.ones_like(even).float()),
+        "distillation": partial(distill, teachers["student"], torch.ones_like(even)),
         "reinforce": partial(reinforce, tree, streams, world.n_drawn, ratio + positive),
     }
     for arm, loss in quick.items():

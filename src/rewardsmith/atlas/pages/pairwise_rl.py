@@ -92,7 +92,7 @@ def compared(tree: PrefixTree, streams: Streams, world: World, broken: bool) -> 
 def optimized(tree: PrefixTree, streams: Streams, world: World, broken: bool) -> dict[str, dict[str, Tensor]]:
     """Return gold and KL of policies that are trained on each reward, and how much of it the prompt explains."""
     gold = additive_gold(tree, streams, sd=world.rl_gold_sd).sum(dim=-1)
-    start = tree.policy(streams, width=world.width).float()
+    start = tree.policy(streams, width=world.width)
     texts = drawn((0.5 * gold).log_softmax(dim=-1), 120, streams)
     reference = supervised(tree, start, texts, steps=120, learning_rate=3e-3)
     with torch.no_grad():
@@ -148,7 +148,7 @@ def optimized(tree: PrefixTree, streams: Streams, world: World, broken: bool) ->
 def shown(tree: PrefixTree, *answers: Tensor) -> Tensor:
     """Return (S, 1, X · n, d) inputs: the prompt and the tokens of one or two answers, (S, 1, X, n) each."""
     tokens = F.one_hot(tree.responses, tree.n_tokens).flatten(1)
-    prompts = torch.eye(tree.n_prompts)[:, None].expand(*answers[0].shape, -1)
+    prompts = torch.eye(tree.n_prompts, dtype=torch.float64)[:, None].expand(*answers[0].shape, -1)
     return torch.cat([prompts, *(tokens[answer] for answer in answers)], dim=-1).flatten(2, 3)
 
 
@@ -160,11 +160,11 @@ def trained_judges(
     label: (S, 1, X, n), 1 where the answer of `a` is better.
     """
     first, second, one, other = (shown(tree, *of_pair)[:, 0] for of_pair in ((a, b), (b, a), (a,), (b,)))
-    y = label.flatten(1).float()
+    y = label.flatten(1).double()
     as_is = (streams.rand(y.shape[1]) < world.winner_first) == (y > 0.5)  # shows `a` first
     sizes = (world.width, world.width, 1)
-    judges = BatchedMLP((first.shape[-1], *sizes), lead=(len(streams), 1), streams=streams).float().take([0, 0])
-    scalar = BatchedMLP((one.shape[-1], *sizes), lead=(len(streams), 1), streams=streams).float()
+    judges = BatchedMLP((first.shape[-1], *sizes), lead=(len(streams), 1), streams=streams).take([0, 0])
+    scalar = BatchedMLP((one.shape[-1], *sizes), lead=(len(streams), 1), streams=streams)
     seed = torch.arange(len(streams))[:, None]
     for _ in adam_steps([*judges.parameters(), *scalar.parameters()], world.judge_steps, learning_rate=3e-3):
         at = seed, streams.randint(y.shape[1], world.batch)

@@ -137,7 +137,7 @@ class World:
         place = torch.eye(shape[-1], dtype=torch.int64).expand(*shape, -1)
         return torch.cat(
             [prompt, one, one[..., :v].cumsum(-2), F.pad(place, (0, self.longest - shape[-1]))], -1
-        ).float()
+        ).double()
 
     def logps(self, policy: BatchedMLP, words: Tensor) -> Tensor:
         """Return (S, A, B) log-probabilities of responses with their end."""
@@ -159,7 +159,7 @@ class World:
 
     def demonstrations(self, own: Prompts, streams: Streams) -> Tensor:
         """Draw (S, 1, B, L) texts of random length, each word suitable or any with equal chance."""
-        suitable = own.suitable.float()
+        suitable = own.suitable.double()
         p = 0.5 * suitable / self.n_suitable + 0.5 / self.n_words
         words = sample_index(p[:, :, None], streams.rand(len(own.closed), self.longest))
         ends = 1 + streams.randint(self.longest, len(own.closed), 1)
@@ -168,7 +168,7 @@ class World:
 
 def counted(words: Tensor, n_words: int) -> Tensor:
     """Return (S, A, B, V) how often each word is said."""
-    return F.one_hot(words, n_words + 1)[..., :n_words].sum(-2).float()
+    return F.one_hot(words, n_words + 1)[..., :n_words].sum(-2).double()
 
 
 def uniqueness(words: Tensor, end: int) -> Tensor:
@@ -183,7 +183,7 @@ def uniqueness(words: Tensor, end: int) -> Tensor:
 
 def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> list[dict[str, float]]:
     """Measure gold after training on each arm's reward, on both kinds of prompt, and how proxy and gold move."""
-    streams = Streams(seeds, dtype=torch.float32)
+    streams = Streams(seeds)
     prompts = world.prompts(streams)
     own, tests = prompts.repeated(world.batch), prompts.repeated(10 * world.batch)
     width = world.n_prompts + 2 * world.n_words + 1 + world.longest

@@ -55,7 +55,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         n = world.n_texts if flag is None else world.n_texts // 2
         texts.append(tree.reader(drawn((tilt * gold).log_softmax(dim=-1), n, streams), flag))
     reference = trained(
-        tree.policy(streams, width=world.width).float(),
+        tree.policy(streams, width=world.width),
         lambda p: -torch.stack([read(p).sum(dim=-1).mean(dim=(-2, -1)) for read in texts]).sum(dim=0),
         steps=120,
         learning_rate=3 * world.learning_rate,
@@ -67,7 +67,8 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     first, second, good, bad = (drawn(tree.logps(of), n, streams) for of in (plain, plain, better, worse))
     pairs = labeled(gold, first, second, streams)
     index = torch.cat(pairs, dim=-1)
-    known = token_gold * contrast.std() / token_gold.std()  # gold in the unit of the token rewards
+    spread, of_gold = (v.flatten(1).std(dim=1).view(-1, 1, 1, 1, 1) for v in (contrast, token_gold))
+    known = token_gold * spread / of_gold  # gold in the unit of the token rewards
     rewards, known = (v.gather(3, index[..., None].expand(*index.shape, world.length)) for v in (contrast, known))
     shuffled = rewards.gather(-1, streams.rand(*rewards.shape[1:]).argsort(dim=-1))
     rewards = shuffled if broken else rewards
@@ -82,7 +83,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     }
     numbers = torch.tensor([(w, b, first, second) for w, b, _, first, second in settings.values()])[..., None, None]
     preferred, beta, linear, squared = numbers.unbind(dim=1)  # (M, 1, 1)
-    read, of_arm = tree.reader(index), torch.cat([row[2] for row in settings.values()], dim=1).float()
+    read, of_arm = tree.reader(index), torch.cat([row[2] for row in settings.values()], dim=1)
     with torch.no_grad():
         before = read(reference).expand_as(of_arm)
 
