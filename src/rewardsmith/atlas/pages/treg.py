@@ -67,9 +67,8 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
     first, second, good, bad = (drawn(tree.logps(of), n, streams) for of in (plain, plain, better, worse))
     pairs = labeled(gold, first, second, streams)
     index = torch.cat(pairs, dim=-1)
-    spread, of_gold = (v.flatten(1).std(dim=1).view(-1, 1, 1, 1, 1) for v in (contrast, token_gold))
-    known = token_gold * spread / of_gold  # gold in the unit of the token rewards
-    rewards, known = (v.gather(3, index[..., None].expand(*index.shape, world.length)) for v in (contrast, known))
+    unit = contrast.flatten(1).std(dim=1) / token_gold.flatten(1).std(dim=1)  # of the token rewards, for their gold
+    rewards, known = (v.gather(3, index[..., None].expand(*index.shape, world.length)) for v in (contrast, token_gold))
     shuffled = rewards.gather(-1, streams.rand(*rewards.shape[1:]).argsort(dim=-1))
     rewards = shuffled if broken else rewards
     settings = {  # weight of the preference loss, its β, token rewards, and α of the linear and of the squared form
@@ -79,7 +78,7 @@ def experiments(seeds: Sequence[int], world: World, *, broken: bool = False) -> 
         "squared": (1.0, world.beta, rewards, 0.0, world.squared),
         "squared_alone": (0.0, world.beta, rewards, 0.0, world.squared),
         "squared_shuffled": (1.0, world.beta, shuffled, 0.0, world.squared),
-        "squared_gold": (1.0, world.beta, known, 0.0, world.squared),
+        "squared_gold": (1.0, world.beta, known * unit.view(-1, 1, 1, 1, 1), 0.0, world.squared),
     }
     numbers = torch.tensor([(w, b, first, second) for w, b, _, first, second in settings.values()])[..., None, None]
     preferred, beta, linear, squared = numbers.unbind(dim=1)  # (M, 1, 1)
