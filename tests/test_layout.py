@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -150,6 +151,12 @@ def test_a_page_with_its_text_and_the_worlds_that_only_it_uses_stays_short() -> 
         if length > LONGEST_PAGE:
             too_long[page.stem] = length
     assert not too_long
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    """Pytest imports them by their names alone, and collects one of two."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_room_has_a_table_entry() -> None:

@@ -164,7 +164,7 @@ def report_of(mark, kinds):
     keys = [key for kind in kinds for key in KEYS[kind]]
     rows = [Row(f"What is asked on card {k}?", None, {"answer": key}) for k, key in enumerate(keys)]
     # Without a limit of its own math-verify does not return from some towers of powers.
-    return audit(REWARDS[mark], rows, workers=int(mark == "v"), timeout=5.0, budget=20_000)
+    return audit(REWARDS[mark], rows, workers=int(mark == "v"), timeout=2.0, budget=20_000)
 
 
 def test_the_list_is_whole():

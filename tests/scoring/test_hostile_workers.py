@@ -394,7 +394,7 @@ def test_a_worker_that_its_reward_cuts_off_or_stops_costs_that_row_alone():
         import signal
 
         if completion == "closes everything":
-            os.closerange(3, 64)
+            os.closerange(3, 2**16)  # the channel may have a high number
         if completion == "stops":
             os.kill(os.getpid(), signal.SIGSTOP)
         return 1.0
