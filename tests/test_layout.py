@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": LINE | {"measures", "recipes", "worlds", "auditing", "benchmarks", "monitors", "engines", "atlas"},
 }
 OPEN_TO_ALL = {"types", "errors", "describe", "_check", "_disk", "_pictures", "_processes", "_torch"}
-TRAINERS = {"trl", "verl", "accelerate", "stable_baselines3", "diffusers", "ray"}
+TRAINERS = {"trl", "verl", "accelerate", "gymnasium", "stable_baselines3", "diffusers", "ray"}
 LONGEST_FILE, LONGEST_BODY, LONGEST_PAGE = 400, 80, 250
 FILES = sorted(path for path in ROOT.rglob("*.py"))
 

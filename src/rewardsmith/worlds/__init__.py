@@ -17,6 +17,7 @@ from rewardsmith.worlds.stepwise_tasks import (
     line_format_reward,
 )
 from rewardsmith.worlds.streams import Streams
+from rewardsmith.worlds.tampering import TamperTools, TamperWorld, tamper_probe
 
 __all__ = [
     "ArithmeticLM",
@@ -28,6 +29,8 @@ __all__ = [
     "SmudgedSums",
     "Streams",
     "Sums",
+    "TamperTools",
+    "TamperWorld",
     "TonedJudge",
     "VerboseJudge",
     "arithmetic_gold",
@@ -35,4 +38,5 @@ __all__ = [
     "final_answer_reward",
     "line_format_reward",
     "substring_reward",
+    "tamper_probe",
 ]
