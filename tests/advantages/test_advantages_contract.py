@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from rewardsmith import advantages as room
-from rewardsmith.advantages import aspects, filters, group, steps, tokens
+from rewardsmith.advantages import aspects, filters, group, outliers, steps, tokens
 
 NAN = math.nan
 GROUP, PROMPTS = 4, 6
@@ -49,10 +49,13 @@ def combined(step_rewards, step_mask, step_ends):
 
 
 CASES = {
+    "advantage_filter": partial(room.advantage_filter, k=1.0, mode="winsor"),
     "batch_scaled": partial(room.batch_scaled, group_size=GROUP),
     "combine_aspects": combined,
     "drop_dead_groups": partial(room.drop_dead_groups, group_size=GROUP),
     "drop_unscored": room.drop_unscored,
+    "filtered": partial(room.filtered, k=1.0, group_size=GROUP),
+    "gated_format": partial(room.gated_format, malformed=-1.0, group_size=GROUP),
     "group_centered": partial(room.group_centered, group_size=GROUP),
     "group_zscore": partial(room.group_zscore, group_size=GROUP),
     "leave_one_out": partial(room.leave_one_out, group_size=GROUP),
@@ -84,7 +87,7 @@ STEPS = {
     "token_leave_one_out": 4,
 }
 """How many of step rewards, step mask, step ends and completion mask each function of steps takes."""
-FILES = (aspects, filters, group, steps, tokens)
+FILES = (aspects, filters, group, outliers, steps, tokens)
 ESTIMATORS = [name for name in CASES if hasattr(getattr(group, name, None), "__removes__")]
 each_function = pytest.mark.parametrize("name", CASES)
 each_estimator = pytest.mark.parametrize("name", ESTIMATORS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rewardsmith.transforms import gated_step_sum, gated_sum, weighted_sum
+from rewardsmith.transforms import gated_bonus, gated_step_sum, gated_sum, weighted_sum
 from rewardsmith.transforms.gates import priority_gates
 
 NAN, INF = math.nan, math.inf
@@ -214,3 +214,13 @@ MASK = torch.ones(4, 2, dtype=torch.bool)
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(4, 2))
+
+
+def test_a_gated_bonus_pays_no_wrong_answer():
+    """The official table with valid format less its 0.5: (a, b) → 0, 0.5, 1, 1.5."""
+    accuracy = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 0.0, NAN, 1.0])
+    bonus = torch.tensor([1.0, -1.0, -1.0, 0.0, 1.0, NAN, 1.0, NAN])
+    expected = torch.tensor([0.0, 0.0, 0.5, 1.0, 1.5, 0.0, NAN, NAN])
+    assert_close(gated_bonus(accuracy, bonus), expected, equal_nan=True)
+    with pytest.raises(ValueError, match=r"gated_bonus: arguments must share one shape"):
+        gated_bonus(accuracy, bonus[:2])

@@ -38,6 +38,7 @@ CASES = {
     ],
     "forward_weights": [(room.forward_weights, ("false_negative_rate",))],
     "gate": [(room.gate, ("condition",))],
+    "gated_bonus": [(room.reads(room.gated_bonus, bonus="confidence"), ("confidence",))],
     "gate_by_outcome": [(partial(steps.gate_by_outcome, weight=0.5), ("rewards", "step_mask"))],
     "gated_sum": [
         (partial(room.gated_sum, thresholds=[0.0, 0.0, -1.0], gate_sign=sign), ()) for sign in ("all", "positive")

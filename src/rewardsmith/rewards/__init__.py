@@ -30,6 +30,13 @@ from rewardsmith.rewards.routing import RoutedReward
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
 from rewardsmith.rewards.stated import WithoutConfidence, stated_confidence, weighted_vote
+from rewardsmith.rewards.trained_judges import (
+    list_format_reward,
+    list_order_reward,
+    staged_verdict_reward,
+    verdict_reward,
+    weighted_pair_order_reward,
+)
 from rewardsmith.rewards.verifiers.answers import exact_number, exact_text, multiple_choice
 from rewardsmith.rewards.verifiers.formats import matches_format, think_format
 from rewardsmith.rewards.verifiers.mathematics import math_equal
@@ -76,14 +83,19 @@ __all__ = [
     "hashed_words",
     "json_schema",
     "length_incentive",
+    "list_format_reward",
+    "list_order_reward",
     "load_reward_model",
     "localization_reward",
     "matches_format",
     "math_equal",
     "multiple_choice",
     "ngram_uniqueness",
+    "staged_verdict_reward",
     "stated_confidence",
     "think_format",
+    "verdict_reward",
+    "weighted_pair_order_reward",
     "weighted_vote",
 ]
 

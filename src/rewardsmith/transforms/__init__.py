@@ -18,7 +18,7 @@ from rewardsmith.transforms.ensemble import (
     zscore_members,
 )
 from rewardsmith.transforms.flaws import flawed_positive_penalty
-from rewardsmith.transforms.gates import gated_step_sum, gated_sum
+from rewardsmith.transforms.gates import gated_bonus, gated_step_sum, gated_sum
 from rewardsmith.transforms.lengths import length_shaped, overlong_penalty, relative_length_penalty
 from rewardsmith.transforms.links import log_sigmoid_shaping, par
 from rewardsmith.transforms.noise import backward_correction, forward_weights
@@ -50,6 +50,7 @@ __all__ = [
     "flawed_positive_penalty",
     "forward_weights",
     "gate",
+    "gated_bonus",
     "gated_step_sum",
     "gated_sum",
     "length_penalty",
