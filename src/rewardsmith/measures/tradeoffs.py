@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardsmith._check import check_groups
+from rewardsmith.measures.frontier import pareto_front
 from rewardsmith.measures.intervals import mean_interval, mean_or_nan
 
 
@@ -94,14 +95,12 @@ def aspect_tradeoff(
         chosen = (filled * best[..., None]).sum(axis=1) / best.sum(axis=1, keepdims=True)
         gains.append(chosen - filled.sum(axis=1) / known.sum(axis=1, keepdims=True))
     means = np.array([[mean_or_nan(column) for column in gain.T[:n_aspects]] for gain in gains])
-    no_worse, better = means[:, None] >= means[None], means[:, None] > means[None]  # (W, W, K) row over column
-    beaten = np.any(np.all(no_worse, axis=-1) & np.any(better, axis=-1), axis=0)
     found = []
-    for row, gain, is_beaten in zip(grid, gains, beaten.tolist(), strict=True):
+    for row, gain, is_best in zip(grid, gains, pareto_front(means).tolist(), strict=True):
         aspects = tuple(
             AspectMean(label, mean_or_nan(column), *mean_interval(column, alpha=alpha))
             for label, column in zip(labels, gain.T.tolist(), strict=True)
         )
         segments = aspects[n_aspects] if n_segments is not None else None
-        found.append(Tradeoff(tuple(row.tolist()), aspects[:n_aspects], segments, not is_beaten, int(kept.sum())))
+        found.append(Tradeoff(tuple(row.tolist()), aspects[:n_aspects], segments, is_best, int(kept.sum())))
     return tuple(found)
