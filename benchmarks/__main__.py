@@ -36,7 +36,12 @@ def _trl_overhead() -> list[Ratio]:
     logging.disable(logging.WARNING)
     with contextlib.redirect_stdout(io.StringIO()):  # TRL prints its logs
         results = measure()
-    named = {"ours": "with no option", "options": "with transform, advantage and filter", "monitored": "and a monitor"}
+    named = {
+        "ours": "with no option",
+        "options": "with transform, advantage and filter",
+        "monitored": "and a monitor",
+        "clamped": "with log-ratio clamp and advantage filter",
+    }
     return [
         ratio(
             f"our {trainer} {named[arm]}", "TRL's own", found["ratios"], note=f"{found['steps_per_second']:.2f} steps/s"

@@ -7,6 +7,7 @@ arm with TRL's own run of the *same* repeat, so that a machine that slows down f
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import tempfile
@@ -16,14 +17,18 @@ from typing import Any
 import torch
 
 REPEATS, STEPS, WARM_UP = 9, 20, 3
-ARMS = ("trl", "ours", "options", "monitored")
+ARMS = {"trl": "trl", "ours": "trl", "options": "trl", "monitored": "trl"}
+"""Arm → the arm of TRL's own class that it is compared with."""
+REUSING = {"reused": "reused", "clamped": "reused"}
+"""The same for arms of GRPO that learn twice from each batch, without which no log-ratio differs from 0."""
 
 
 def measure(*, repeats: int = REPEATS, steps: int = STEPS) -> dict[str, Any]:
     """Steps per second of each arm, and its time as a ratio to TRL's: median, quartiles and every repeat.
 
     Arms: `trl` is TRL's own class, `ours` the same with no option, `options` with transform, advantage and filter,
-    `monitored` with a `HackingMonitor` that scores gold at every step besides.
+    `monitored` with a `HackingMonitor` that scores gold at every step besides. `clamped` has the clamp of log-ratios
+    and the filter of advantages; it and `reused`, which is TRL's own class, learn twice from each batch.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from rewardsmith.worlds import ArithmeticLM
@@ -37,14 +42,16 @@ def measure(*, repeats: int = REPEATS, steps: int = STEPS) -> dict[str, Any]:
 
 
 def _compare(trainer: str, world: Any, folder: str, *, repeats: int, steps: int) -> dict[str, Any]:
-    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    for arm in ARMS:
+    compared = ARMS | (REUSING if trainer == "GRPOTrainer" else {})
+    arms = list(compared)
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+    for arm in arms:
         _seconds(trainer, arm, world, folder, steps=WARM_UP)
     for repeat in range(repeats):
-        shift = repeat % len(ARMS)
-        for arm in (*ARMS[shift:], *ARMS[:shift]):
+        shift = repeat % len(arms)
+        for arm in (*arms[shift:], *arms[:shift]):
             seconds[arm].append(_seconds(trainer, arm, world, folder, steps=steps))
-    return {arm: _summary(seconds[arm], seconds["trl"], steps=steps) for arm in ARMS}
+    return {arm: _summary(seconds[arm], seconds[over], steps=steps) for arm, over in compared.items()}
 
 
 def _summary(seconds: list[float], baseline: list[float], *, steps: int) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def _make(trainer: str, arm: str, world: Any, folder: str, *, steps: int) -> Any
     import trl
     from transformers.utils import logging
 
-    from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out
+    from rewardsmith.advantages import drop_dead_groups, filtered, group_zscore, leave_one_out
     from rewardsmith.engines import trl as ours
     from rewardsmith.transforms import clip_rewards
     from rewardsmith.worlds import arithmetic_gold, substring_reward
@@ -83,6 +90,8 @@ def _make(trainer: str, arm: str, world: Any, folder: str, *, steps: int) -> Any
         options = {"transform": clip_rewards, "advantage": advantage, "sample_filter": drop_dead_groups}
     if arm == "monitored":
         options["callbacks"] = [ours.HackingMonitor(gold=arithmetic_gold, reward=substring_reward, on_alarm="log")]
+    if arm == "clamped":
+        options = {"log_ratio_clamp": math.log(1e3), "advantage": filtered}
     config = getattr(trl, trainer.replace("Trainer", "Config"))(
         output_dir=folder,
         per_device_train_batch_size=64,
@@ -99,8 +108,9 @@ def _make(trainer: str, arm: str, world: Any, folder: str, *, steps: int) -> Any
         logging_steps=1,
         disable_tqdm=True,
         log_level="error",
+        num_iterations=2 if arm in REUSING else 1,
     )
-    return getattr(trl if arm == "trl" else ours, trainer)(
+    return getattr(trl if arm in ("trl", "reused") else ours, trainer)(
         world.reload().model,
         substring_reward,
         args=config,

@@ -55,7 +55,9 @@ def scored_by(trainer_class, world, reward_funcs, **options):
 
 
 @pytest.mark.parametrize(("theirs", "ours"), PAIRS)
-@pytest.mark.parametrize("config", [{"beta": 0.0}, {"beta": 0.1, "reward_weights": [0.3, 1.7]}])
+@pytest.mark.parametrize(
+    "config", [{"beta": 0.0}, {"beta": 0.1, "reward_weights": [0.3, 1.7]}, {"beta": 0.1, "num_iterations": 2}]
+)
 def test_without_options_the_parameters_are_those_of_trl_to_the_bit(theirs, ours, config, world):
     sources = [substring_reward, brevity]
     reference, mine = (trained(which, world, sources, config=config) for which in (theirs, ours))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from trl import GRPOTrainer as TRLGRPOTrainer
 from trl import RLOOTrainer as TRLRLOOTrainer
 
 from rewardsmith.advantages import batch_scaled, group_centered, group_zscore, leave_one_out
+from rewardsmith.engines.trl.gathering import metrics_of
 from rewardsmith.engines.trl.stage import RewardStage
 
 
@@ -45,8 +47,47 @@ class GRPOTrainer(RewardStage, TRLGRPOTrainer):
             `crash` and `exception`). Models, process rewards, and rewards that ask for `trainer_state`, `log_extra`,
             `log_metric` or `environments` run in this process without a limit; the log names them when training begins.
 
+        log_ratio_clamp: c > 0, such as log 1000: log π − log π_old of a token is clamped to [−c, c] *before* the
+            exponential (Pre-CLIP, Zhang et al. 2025, arXiv:2505.02835), so that no ratio overflows. A token beyond it
+            has no gradient but that of its KL term. `rewardsmith/clamped_rate` is their share. The clamp is loose: with
+            a negative advantage one token can still cost 1000, which `GRPOConfig(delta=…)` bounds. For their filter of
+            advantages bind `advantages.filtered` as `advantage`.
+
     Callbacks with a method `on_rewards(args, state, control, *, scored)` get every batch as `ScoredBatch`.
     """
+
+    def __init__(self, *args: Any, log_ratio_clamp: float | None = None, **keywords: Any) -> None:
+        if log_ratio_clamp is not None and not 0 < log_ratio_clamp < math.inf:
+            raise ValueError(
+                f"GRPOTrainer: log_ratio_clamp is {log_ratio_clamp}, and a bound of log-ratios is above 0 and finite. "
+                "Pass math.log(1e3), as in the paper, or None."
+            )
+        self.log_ratio_clamp = log_ratio_clamp
+        self._loss_inputs: dict[str, Any] | None = None  # set while the loss is computed
+        super().__init__(*args, **keywords)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        if self.log_ratio_clamp is None:
+            return super()._compute_loss(model, inputs)
+        self._loss_inputs = dict(inputs)
+        try:
+            return super()._compute_loss(model, self._loss_inputs)
+        finally:
+            self._loss_inputs = None
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **keywords: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **keywords)
+        inputs, bound = self._loss_inputs, self.log_ratio_clamp
+        if bound is None or inputs is None or inputs.get("old_per_token_logps") is None:
+            return result  # without old log-probabilities TRL takes the new ones, and the ratio is 1
+        logps, old = result[0], inputs["old_per_token_logps"]
+        clamped = logps.clamp(old - bound, old + bound)
+        if inputs.get("ref_per_token_logps") is not None:  # π / π_ref stays that of the unclamped token
+            inputs["ref_per_token_logps"] = inputs["ref_per_token_logps"] + (clamped - logps)
+        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        rate = ((clamped != logps) * mask).sum() / mask.sum().clamp(min=1)
+        metrics_of(self)["rewardsmith/clamped_rate"].append(float(gather(rate).mean()))
+        return (clamped, *result[1:])
 
     def _estimator(self) -> Callable[..., Tensor] | None:
         if self.advantage is not None:
