@@ -58,7 +58,7 @@ def reward_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> Benchmar
     >>> round(found.sections["Reasoning"], 4)  # 984 / (984 + 164)
     0.8571
     """
-    _check_answers("reward_bench", rows, 1)
+    check_answers("reward_bench", rows, 1)
     credits = credits_of("reward_bench", rows, scores, lambda chosen, rejected: float(chosen[0] > rejected[0]))
     subsets = by_subset(rows, credits, alpha=alpha)
     values = {name: subset.value for name, subset in subsets.items()}
@@ -99,7 +99,7 @@ def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkSco
     >>> found.parts["math/easy"], found.parts["math/hard"]
     (1.0, 0.0)
     """
-    _check_answers("rm_bench", rows, N_STYLES)
+    check_answers("rm_bench", rows, N_STYLES)
 
     def by_level(chosen: list[float], rejected: list[float]) -> dict[str, float]:
         won: dict[str, list[bool]] = {name: [] for name in LEVELS}
@@ -131,7 +131,8 @@ def rm_bench(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> BenchmarkSco
     )
 
 
-def _check_answers(caller: str, rows: Rows, n: int) -> None:
+def check_answers(caller: str, rows: Rows, n: int) -> None:
+    """Raise ValueError, naming `caller`, unless every item has n chosen and n rejected answers."""
     for place, row in enumerate(rows):
         if len(row.chosen) != n or len(row.rejected) != n:
             raise ValueError(

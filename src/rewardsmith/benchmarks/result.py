@@ -98,9 +98,17 @@ def _percent(share: float) -> str:
 
 
 def credits_of(
-    caller: str, rows: Rows, scores: Scores, credit: Callable[[list[float], list[float]], T]
+    caller: str,
+    rows: Rows,
+    scores: Scores,
+    credit: Callable[[list[float], list[float]], T],
+    *,
+    keep_unscored: bool = False,
 ) -> list[T | None]:
     """Return `credit` of each item's chosen and rejected scores; None if a score is missing.
+
+    Args:
+        keep_unscored: pass a missing score as NaN instead.
 
     Raises:
         ValueError: naming `caller`, if a completion has no entry in `scores`.
@@ -115,7 +123,7 @@ def credits_of(
                 f"{caller}: {name_of(rows, place)} has {n_all} completions and {len(given)} scores. "
                 "Pass one score per completion, the chosen ones first; None where there is none."
             )
-        known = [float(score) for score in given if is_scored(score)]
+        known = [float(score) if is_scored(score) else math.nan for score in given if keep_unscored or is_scored(score)]
         found.append(credit(known[:n_chosen], known[n_chosen:]) if len(known) == n_all else None)
     return found
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 from rewardsmith._check import check_choice
+from rewardsmith.benchmarks import asking
 from rewardsmith.benchmarks.best_of_four import reward_bench_2
+from rewardsmith.benchmarks.best_of_k import ppe_correctness
+from rewardsmith.benchmarks.first_errors import process_bench
+from rewardsmith.benchmarks.judged_pairs import judge_bench, ppe_preference
+from rewardsmith.benchmarks.one_to_many import reward_math
 from rewardsmith.benchmarks.pairwise import reward_bench, rm_bench
 from rewardsmith.benchmarks.result import BenchmarkScore
-from rewardsmith.data import BenchmarkRow, Row
-from rewardsmith.scoring import Scorer, Target, rewards_of
-from rewardsmith.scoring.score_rows import resolve_form
+from rewardsmith.data import BenchmarkRow
+from rewardsmith.measures.step_scores import StepTotal
+from rewardsmith.scoring import Target, as_target
+from rewardsmith.scoring.process import takes_steps
 
 PROTOCOLS: Mapping[str, Callable[..., BenchmarkScore]] = {
     "rewardbench": reward_bench,
     "rewardbench2": reward_bench_2,
     "rm_bench": rm_bench,
+    "reward_math": reward_math,
+    "judge_bench": judge_bench,
+    "ppe_preference": ppe_preference,
+    "ppe_correctness": ppe_correctness,
+    "process_bench": process_bench,
 }
 """Protocol of each benchmark, by its schema name in `data.read_benchmark`."""
+COUNT_FAILED = ("rewardbench2", "reward_math", "judge_bench", "ppe_preference", "process_bench")
 
 
 def run_benchmark(
@@ -31,17 +40,22 @@ def run_benchmark(
     *,
     protocol: str,
     ratings: bool = False,
+    aggregate: StepTotal | None = None,
+    threshold: float = 0.5,
     alpha: float = 0.05,
     **options: Any,
 ) -> BenchmarkScore:
-    """Score every completion of `rows` with `reward`, and apply the benchmark's protocol.
+    """Ask `reward` about every item of `rows`, and apply the benchmark's protocol.
 
-    The reward gets only prompt and completion. As in the authors' code, a model with a chat template gets
-    conversations; any other reward gets the format that it reads (`scoring.score_rows.resolve_form`).
+    The reward gets only prompt and completion. One with a method `compare`, such as a pairwise judge, compares the
+    chosen answer with every rejected one instead, in both orders, or in the published one of RewardMATH's comparisons.
+    `process_bench` takes a process reward, or a judge with `indices`, such as `FirstErrorJudge`.
 
     Args:
-        protocol: "rewardbench", "rewardbench2" or "rm_bench", as in `read_benchmark(...).card.schema`.
-        ratings: of `reward_bench_2`: scores are a judge's ratings, and failed ones count as such.
+        protocol: a key of `PROTOCOLS`, as in `read_benchmark(...).card.schema`.
+        ratings: count answers and verdicts that failed as the authors do, as wrong or lowest; else they are left out.
+        aggregate: score an answer by this total of its step scores; `reward` is a process reward then.
+        threshold: the score below which a step counts as wrong, for `process_bench`.
         options: of `scoring.Scorer`: `workers`, `timeout`, `batch_size`, `journal` to resume from, `progress`.
 
     >>> from rewardsmith.data import BenchmarkRow
@@ -53,24 +67,31 @@ def run_benchmark(
     (1.0, nan)
     """
     check_choice("run_benchmark", "protocol", protocol, tuple(PROTOCOLS))
-    if ratings and protocol != "rewardbench2":
+    if ratings and protocol not in COUNT_FAILED:
         raise ValueError(
             f"run_benchmark: ratings is True, and {protocol} has no rule for failed ratings. Leave it out; unscored "
             "items are left out and named."
         )
-    judge = partial(reward_bench_2, ratings=True) if ratings else PROTOCOLS[protocol]
-    asked = [Row(row.prompt, text) for row in rows for text in (*row.chosen, *row.rejected)]
-    with Scorer(reward, **options) as scorer:
-        spoken = _has_chat_template(scorer.target.reward) or not all(isinstance(row.prompt, str) for row in rows)
-        formed = resolve_form(scorer, [row.conversational() for row in asked] if spoken else asked)
-        results = scorer.score(formed.rows)
-    given = iter(rewards_of(results))
-    scores = [list(islice(given, len(row.chosen) + len(row.rejected))) for row in rows]
-    reasons = Counter(result.reason for result in results if result.reason is not None)
-    return replace(judge(rows, scores, alpha=alpha), reasons=dict(sorted(reasons.items())))
-
-
-def _has_chat_template(reward: Any) -> bool:
-    if getattr(getattr(reward, "tokenizer", None), "chat_template", None):
-        return True
-    return any(map(_has_chat_template, getattr(reward, "members", ())))
+    target, how = as_target(reward), {"ratings": True} if ratings else {}
+    if protocol == "process_bench":
+        predicted, reasons = asking.ask_first_errors(target, rows, threshold, **options)
+        return replace(process_bench(rows, predicted, alpha=alpha, **how), reasons=reasons)
+    if aggregate is not None:
+        check_choice("run_benchmark", "aggregate", aggregate, get_args(StepTotal))
+    if aggregate is not None and not takes_steps(target):
+        raise ValueError(
+            f"run_benchmark: aggregate is {aggregate!r}, and {target.name} has no parameter `steps`. Pass a process "
+            "reward, or leave aggregate out."
+        )
+    if aggregate is not None:
+        answers = asking.ask_steps(target, rows, aggregate, **options)
+    elif hasattr(target.reward, "compare"):
+        if any(len(row.chosen) > 1 for row in rows):
+            raise ValueError(
+                f"run_benchmark: {target.name} compares two answers, and {protocol} has items with several chosen "
+                "ones, which need scores. Pass a reward that scores an answer by itself."
+            )
+        answers = asking.ask_duels(target, rows, signs=protocol == "judge_bench", **options)
+    else:
+        answers = asking.ask_answers(target, rows, **options)
+    return replace(PROTOCOLS[protocol](rows, answers.scores, alpha=alpha, **how), reasons=answers.reasons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -21,16 +21,22 @@ TargetName = Annotated[
 RowsName = Annotated[
     str,
     typer.Argument(
-        help="RewardBench, RewardBench 2 or RM-Bench: a file, a folder or a name on the hub.", show_default=False
+        help="RewardBench, RewardBench 2, RM-Bench, RewardMATH, JudgeBench, PPE or ProcessBench: a file, a folder or "
+        "a name on the hub.",
+        show_default=False,
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for benchmark.json; also lets a run resume.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="rewardbench, rewardbench2 or rm_bench.", show_default="by the columns")
+    str | None, typer.Option(help="The schema's name, as rewardbench2.", show_default="by the columns")
 ]
 Ratings = Annotated[
-    bool, typer.Option("--ratings", help="RewardBench 2: scores are ratings of a judge, and failed ones count.")
+    bool, typer.Option("--ratings", help="Count failed ratings and verdicts of a judge as the authors do.")
 ]
+Aggregate = Annotated[
+    str | None, typer.Option(help="Of a process reward: total of its step scores, such as min or geometric_mean.")
+]
+Threshold = Annotated[float, typer.Option(help="ProcessBench: score below which a step counts as wrong.")]
 
 
 def benchmark_command(
@@ -43,6 +49,8 @@ def benchmark_command(
     split: shell.Split = None,
     limit: shell.Limit = None,
     ratings: Ratings = False,
+    aggregate: Aggregate = None,
+    threshold: Threshold = 0.5,
     workers: shell.Workers = None,
     timeout: shell.Timeout = None,
 ) -> None:
@@ -68,6 +76,8 @@ def benchmark_command(
                 read.rows,
                 protocol=read.card.schema,
                 ratings=ratings,
+                aggregate=cast(Any, aggregate),
+                threshold=threshold,
                 workers=(0 if is_model(reward) else 1) if workers is None else workers,
                 timeout=timeout,
                 journal=None if out is None else out / "journal.jsonl",

@@ -92,7 +92,11 @@ def read_steps(source: Source, **how: Any) -> ReadData[StepRow]:
 
 
 def read_benchmark(source: Source, *, duplicates: bool = False, **how: Any) -> ReadData[BenchmarkRow]:
-    """Read benchmark items: RewardBench, RewardBench 2, RM-Bench; as `read_preferences`."""
+    """Read benchmark items; as `read_preferences`.
+
+    The columns decide the schema: `rewardbench`, `rewardbench2`, `rm_bench`, `reward_math`, `judge_bench`,
+    `ppe_preference`, `ppe_correctness`, `process_bench`.
+    """
     return _read("read_benchmark", source, BENCHMARK_SCHEMAS, benchmarks.check, duplicates=duplicates, **how)
 
 

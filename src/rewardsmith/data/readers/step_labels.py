@@ -91,6 +91,17 @@ def prm800k(
     return rows
 
 
+def process_bench(record: Mapping[str, Any]) -> list[StepRow]:
+    """Read Qwen/ProcessBench: `problem`, `steps`, `label`, the first wrong step from 0, or −1 for none. Steps after it
+    are unlabeled."""
+    steps, first = list(record["steps"]), int(record["label"])
+    if not -1 <= first < len(steps):
+        raise Broken("a label outside the steps")
+    right = len(steps) if first < 0 else first
+    labels = [1.0] * right + [0.0] * (first >= 0) + [None] * (len(steps) - right - 1)
+    return [StepRow(record["problem"], steps, labels, source=source_of(record), split=record.get("split"))]
+
+
 def stepwise(record: Mapping[str, Any]) -> list[StepRow]:
     """Read TRL's stepwise format (trl-lib/prm800k, trl-lib/math_shepherd, HuggingFaceH4/prm800k-trl-dedup): `prompt`,
     `completions`, a list of steps, and `labels`, a list of true and false, of probabilities, or of None."""
@@ -114,5 +125,6 @@ def check(row: StepRow) -> None:
 STEP_SCHEMAS: tuple[Schema[StepRow], ...] = (
     Schema("stepwise", frozenset({"prompt", "completions", "labels"}), stepwise),
     Schema("math_shepherd", frozenset({"input", "label"}), math_shepherd),
+    Schema("process_bench", frozenset({"problem", "steps", "label"}), process_bench),
     Schema("prm800k", frozenset({"question", "label"}), prm800k),
 )
