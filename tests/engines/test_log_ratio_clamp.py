@@ -29,7 +29,8 @@ def loss_of(monkeypatch, trainer, *, beta=0.0, ref=None):
     logps = torch.tensor(RATIOS)[:, None].requires_grad_()
     given = (logps, torch.zeros_like(logps), None)
     monkeypatch.setattr(trl.GRPOTrainer, "_get_per_token_logps_and_entropies", lambda *args, **keywords: given)
-    trainer.current_gradient_accumulation_steps, trainer.beta = 1, beta
+    monkeypatch.setattr(trainer, "current_gradient_accumulation_steps", 1, raising=False)
+    monkeypatch.setattr(trainer, "beta", beta)
     one = torch.ones(3, 1, dtype=torch.long)
     inputs = dict.fromkeys(("prompt_ids", "prompt_mask", "completion_ids", "completion_mask"), one)
     inputs |= {"advantages": torch.tensor(CREDIT), "old_per_token_logps": torch.zeros(3, 1)}

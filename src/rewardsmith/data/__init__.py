@@ -12,6 +12,7 @@ from rewardsmith.data.confidence import ConfidenceAugment, parse_confidence, str
 from rewardsmith.data.contexts import in_context
 from rewardsmith.data.contrast import convex_augment, cross_prompt_negatives, mine_contrast_pairs
 from rewardsmith.data.master_keys import HELD_OUT_KEYS, MASTER_KEYS
+from rewardsmith.data.negatives import Rewriter, agreement_filter, corrupt_number
 from rewardsmith.data.pairing import GoalTemplate, best_worst_pairs, reward_augmented, with_goal
 from rewardsmith.data.preference_trees import grow_tree, sample_tree_pairs
 from rewardsmith.data.preferences import (
@@ -42,14 +43,17 @@ __all__ = [
     "OutcomeRow",
     "PreferenceRow",
     "RatedRow",
+    "Rewriter",
     "Row",
     "Rows",
     "StepRow",
     "add_truncated_negatives",
+    "agreement_filter",
     "best_worst_pairs",
     "causal_augment",
     "completion_text",
     "convex_augment",
+    "corrupt_number",
     "cross_fit_masks",
     "cross_prompt_negatives",
     "data_card",

@@ -12,9 +12,11 @@ from rewardsmith.rewards.followup import FollowUpLikelihood
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import RequireAnswer
 from rewardsmith.rewards.judges.chat import ChatBackend
+from rewardsmith.rewards.judges.consistency import TraceConsistency
 from rewardsmith.rewards.judges.first_error import FirstErrorJudge, localization_reward
 from rewardsmith.rewards.judges.principles import PrincipleJudge
 from rewardsmith.rewards.judges.reference import ReferenceJudge
+from rewardsmith.rewards.judges.traces import distill_traces
 from rewardsmith.rewards.models.base import Batching
 from rewardsmith.rewards.models.contextual import ContextualReward
 from rewardsmith.rewards.models.critique import AskedCritiques, CritiqueReward, GeneratedCritiques
@@ -23,6 +25,7 @@ from rewardsmith.rewards.models.gaussian import GaussianReward
 from rewardsmith.rewards.models.implicit import ImplicitPRM, ImplicitReward
 from rewardsmith.rewards.models.loading import load_reward_model
 from rewardsmith.rewards.models.pairwise import PairwiseReward
+from rewardsmith.rewards.models.reference import ReferenceReward
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
 from rewardsmith.rewards.relevance import EmbeddingRelevance, hashed_words, length_incentive, ngram_uniqueness
@@ -66,6 +69,7 @@ __all__ = [
     "PairwiseReward",
     "PrincipleJudge",
     "ReferenceJudge",
+    "ReferenceReward",
     "RequireAnswer",
     "RewardEnsemble",
     "RewardFusion",
@@ -73,10 +77,12 @@ __all__ = [
     "SandboxFusion",
     "SequenceReward",
     "StepReward",
+    "TraceConsistency",
     "WithoutConfidence",
     "anchored_reward",
     "average",
     "code_reward",
+    "distill_traces",
     "exact_number",
     "exact_text",
     "extrapolate",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import completion_text
+from rewardsmith.rewards.judges.traces import AB_VERDICT
 from rewardsmith.rewards.judges.verdicts import LastVerdict
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.rewards.thinking import after_thinking, parts_of
@@ -17,7 +18,6 @@ from rewardsmith.types import Completion
 
 Metric = Callable[[str, float], None]
 
-AB_VERDICT = LastVerdict({"[[A]]": 0, "[[B]]": 1}, tag="answer")
 BOXED_VERDICT = LastVerdict({r"\boxed{1}": 0, r"\boxed{2}": 1})
 LONG_THOUGHT = 50
 

@@ -14,6 +14,7 @@ from rewardsmith.engines.trl.monitor import HackingMonitor
 from rewardsmith.engines.trl.outcome_trainer import OutcomeTrainer
 from rewardsmith.engines.trl.preference_trainer import Anchor, PreferenceTrainer, TokenRegularizer
 from rewardsmith.engines.trl.rating_trainer import RatingTrainer
+from rewardsmith.engines.trl.reference_trainer import OnlineRewardUpdater, ReferenceTrainer
 from rewardsmith.engines.trl.reward_trainer import RewardTrainer
 from rewardsmith.engines.trl.step_reward_trainer import StepRewardTrainer
 from rewardsmith.engines.trl.token_contrast import with_contrast_rewards
@@ -27,10 +28,12 @@ __all__ = [
     "HackingMonitor",
     "HeadsFit",
     "Member",
+    "OnlineRewardUpdater",
     "OutcomeTrainer",
     "PreferenceTrainer",
     "RLOOTrainer",
     "RatingTrainer",
+    "ReferenceTrainer",
     "RewardFit",
     "RewardTrainer",
     "StepRewardTrainer",

@@ -12,6 +12,7 @@ from rewardsmith.rewards.models.comparing import Spread
 from rewardsmith.rewards.models.encoding import BEYOND, Encoded
 from rewardsmith.rewards.models.implicit import ImplicitReward
 from rewardsmith.rewards.models.pairwise import PairwiseReward
+from rewardsmith.rewards.models.reference import ReferenceReward
 from rewardsmith.rewards.models.scanning import Output, Scanner, read_at
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
@@ -33,7 +34,7 @@ def check_scores(where: str, reward: Any) -> None:
     """
     import torch
 
-    reward = reward.reading if isinstance(reward, PairwiseReward) else reward
+    reward = reward.reading if isinstance(reward, PairwiseReward | ReferenceReward) else reward
     steps = [[text, PROMPTS[0]] for text in COMPLETIONS]
     try:
         encoded = reward.encode(PROMPTS, steps if isinstance(reward, StepReward) else COMPLETIONS)

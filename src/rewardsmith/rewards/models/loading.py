@@ -17,6 +17,7 @@ from rewardsmith.rewards.models.ensemble import MemberScale, RewardEnsemble, mea
 from rewardsmith.rewards.models.gaussian import HEADS_FILE, OPTIONS_FILE, GaussianReward
 from rewardsmith.rewards.models.implicit import ImplicitReward
 from rewardsmith.rewards.models.pairwise import PAIR_FILE, PairwiseReward
+from rewardsmith.rewards.models.reference import REFERENCE_FILE, ReferenceReward
 from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
 
@@ -26,6 +27,8 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 SAFE = "*.safetensors"
 MEMBER = "member-"
 RECORD = "training.json"
+WITH_TEMPLATE: dict[str, Any] = {PAIR_FILE: PairwiseReward, REFERENCE_FILE: ReferenceReward}
+"""Files with the options of a classifier that reads more than prompt and completion → its class."""
 
 
 def load_reward_model(
@@ -40,13 +43,13 @@ def load_reward_model(
 ) -> Any:
     """Load the reward model in a folder or on the hub, ready to score.
 
-    `…ForSequenceClassification` becomes a `SequenceReward`, and `…ForTokenClassification` a `StepReward`. A folder that
-    `GaussianReward.save` or `PairwiseReward.save` wrote becomes one of those, and `…ForCausalLM` with `reference` an
-    `ImplicitReward`. A folder of `member-0`, `member-1`, …, as `rewardsmith train-reward --members` writes, becomes a
-    `RewardEnsemble`: the mean of its unscaled members, unless `aggregate`, `normalize` or `scale` is given. With
-    `HF_HUB_OFFLINE=1` the hub is not asked. Pickled weights are refused, because loading them runs code, and so is a
-    model whose file lacks its head, because a fresh head scores at random. A model is tried on a few rows: a batch must
-    give the scores of its own forward on each row.
+    `…ForSequenceClassification` becomes a `SequenceReward`, and `…ForTokenClassification` a `StepReward`. A folder
+    that `GaussianReward.save`, `PairwiseReward.save` or `ReferenceReward.save` wrote becomes one of those, and
+    `…ForCausalLM` with `reference` an `ImplicitReward`. A folder of `member-0`, `member-1`, …, as `rewardsmith
+    train-reward --members` writes, becomes a `RewardEnsemble`: the mean of its unscaled members, unless
+    `aggregate`, `normalize` or `scale` is given. With `HF_HUB_OFFLINE=1` the hub is not asked. Pickled weights are
+    refused, because loading them runs code, and so is a model whose file lacks its head, because a fresh head
+    scores at random. A model is tried on a few rows: a batch must give the scores of its own forward on each row.
 
     The folder's record of its training format is used: the text that ends a step, β and reference of a model trained on
     outcomes, and whether strings end with the tokenizer's end token. Without a record they do, as in TRL's
@@ -83,8 +86,10 @@ def load_reward_model(
         tokenizer = hub.AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
         _compare_tokens(where, tokenizer)
         kind = str(next(iter(config.architectures or []), type(config).__name__))
-        own, pair, gaussian = (_stored(where, name) for name in (RECORD, PAIR_FILE, OPTIONS_FILE))
-        record = {**own.get("settings", {}), **pair, **gaussian}
+        own, pair, keyed, gaussian = (
+            _stored(where, name) for name in (RECORD, PAIR_FILE, REFERENCE_FILE, OPTIONS_FILE)
+        )
+        record = {**own.get("settings", {}), **pair, **keyed, **gaussian}
     options = {"name": Path(where).name, **options}
     if device is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
@@ -98,9 +103,9 @@ def load_reward_model(
     elif kind.endswith("ForSequenceClassification"):
         model = load(where, hub.AutoModelForSequenceClassification)
         ended = {"eos": _ends(where, tokenizer, eos, record, options)}
-        template = {name: pair[name] for name in ("template",) if name in pair}
-        of_pairs = Path(where, PAIR_FILE).is_file()
-        reward = (PairwiseReward if of_pairs else SequenceReward)(model, tokenizer, **{**template, **ended, **options})
+        template = {} if not {**pair, **keyed} else {"template": record["template"]}
+        made = next((made for file, made in WITH_TEMPLATE.items() if Path(where, file).is_file()), SequenceReward)
+        reward = made(model, tokenizer, **{**template, **ended, **options})
     elif eos is not None:
         raise TargetError(
             f"load_reward_model: {where} is a {kind}, and only a …ForSequenceClassification has a choice of end token. "
