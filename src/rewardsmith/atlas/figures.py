@@ -11,6 +11,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rewardsmith._pictures import HOUSE_STYLE, picture_uri
 from rewardsmith.atlas.criteria import Results, mean_of, values_of
@@ -148,6 +149,42 @@ def curves(
     axes.set_xticks(places, [str(place) for place in (at.values() if isinstance(at, Mapping) else at)])
     axes.set(xlabel=label[0], ylabel=fill(label[1], 32), ylim=_limits(drawn))
     _legend(axes)
+
+
+def heat_map(results: Results, axes: Axes, *, rows: Mapping[str, str], columns: Mapping[str, str], label: str) -> None:
+    """Draw the means over seeds of results "row/column" as a matrix of rates, with their intervals.
+
+    Args:
+        rows, columns: as they stand in names of results → what is shown.
+        label: what the rates are.
+    """
+    spreads = np.array([[spread(results, f"{row}/{column}") for column in columns] for row in rows])  # (K, J, 2)
+    rate, half = spreads[..., 0], np.nan_to_num(spreads[..., 1])
+    draw_matrix(axes, rate, rate - half, rate + half, rows=list(rows.values()), columns=list(columns.values()))
+    axes.set_xlabel(fill(label, 60))
+
+
+def draw_matrix(
+    axes: Axes, rate: ArrayLike, low: ArrayLike, high: ArrayLike, *, rows: Sequence[str], columns: Sequence[str]
+) -> None:
+    """Draw a matrix of rates, colored by their logarithm from .0001 to 1, each with its interval below it.
+
+    Args:
+        rate, low, high: (K, J), such as of `measures.generalization_matrix`.
+        rows, columns: K and J names.
+    """
+    rates, lows, highs = (np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0) for values in (rate, low, high))
+    shade = (np.log10(np.clip(np.nan_to_num(rates), 1e-4, 1.0)) + 4) / 4  # 0 at .0001, 1 at 1
+    axes.imshow(shade, cmap="Blues", vmin=0.0, vmax=1.4, aspect="auto")  # the darkest ink stays readable on it
+    for (k, j), value in np.ndenumerate(rates):
+        axes.text(j, k - 0.12, f"{value:.2%}", ha="center", va="center", color=INK, fontsize=8)
+        axes.text(
+            j, k + 0.22, f"{lows[k, j]:.2%} to {highs[k, j]:.2%}", ha="center", va="center", color=INK, fontsize=5
+        )
+    axes.set_xticks(range(len(columns)), [fill(name, 14) for name in columns])
+    axes.set_yticks(range(len(rows)), [fill(name, 18) for name in rows])
+    axes.grid(visible=False)
+    axes.figure.set_figheight(0.9 + 0.45 * len(rows))  # type: ignore[union-attr]
 
 
 def _limits(spreads: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from rewardsmith.measures.displacement import (
 )
 from rewardsmith.measures.frontier import hypervolume, pareto_front
 from rewardsmith.measures.games import exploitability, intransitivity, transitive_fit_error
+from rewardsmith.measures.generalization import generalization_matrix
 from rewardsmith.measures.intervals import wilson_interval
 from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_positive_rate
 from rewardsmith.measures.margin_curve import fit_label_noise
@@ -61,6 +62,7 @@ __all__ = [
     "first_error_f1",
     "fit_label_noise",
     "flawed_positive_rate",
+    "generalization_matrix",
     "goal_controllability",
     "high_quality_unlearning",
     "hypervolume",
