@@ -1,4 +1,4 @@
-"""The command line: `rewardsmith audit | atlas | benchmark | demo | diff | score | train-reward`.
+"""The command line: `rewardsmith audit | atlas | benchmark | demo | diff | score | study | train-reward`.
 
 It parses; the library works.
 """
@@ -18,6 +18,7 @@ from rewardsmith.cli.demo import demo_command
 from rewardsmith.cli.diff import diff_command
 from rewardsmith.cli.score import score_command
 from rewardsmith.cli.shell import VisibleFormatter
+from rewardsmith.cli.study import study_command
 from rewardsmith.cli.train_reward import train_reward_command
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command("benchmark")(benchmark_command)
 app.command("demo")(demo_command)
 app.command("diff")(diff_command)
 app.command("score")(score_command)
+app.command("study")(study_command)
 app.command("train-reward")(train_reward_command)
 app.add_typer(atlas_app, name="atlas", help="The field's papers, each with a component and a page that reproduces it.")
 

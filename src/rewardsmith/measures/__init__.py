@@ -17,6 +17,7 @@ from rewardsmith.measures.displacement import (
     high_quality_unlearning,
     off_support_mass,
 )
+from rewardsmith.measures.downstream import downstream_study
 from rewardsmith.measures.frontier import hypervolume, pareto_front
 from rewardsmith.measures.games import exploitability, intransitivity, transitive_fit_error
 from rewardsmith.measures.generalization import generalization_matrix
@@ -25,6 +26,7 @@ from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_p
 from rewardsmith.measures.margin_curve import fit_label_noise
 from rewardsmith.measures.members import shared_hack_drift, underspecification
 from rewardsmith.measures.monotonicity import proxy_gold_monotonicity
+from rewardsmith.measures.objective_mismatch import objective_mismatch_report
 from rewardsmith.measures.offsets import prompt_offset_sensitivity
 from rewardsmith.measures.one_to_many import mrr, one_to_many_accuracy, pairwise_duel_rank
 from rewardsmith.measures.overoptimization import early_peak, overoptimization_law
@@ -55,6 +57,7 @@ __all__ = [
     "chosen_displacement",
     "conformal_sets",
     "consistency_to_strength",
+    "downstream_study",
     "early_peak",
     "estimate_noise",
     "expected_calibration_error",
@@ -71,6 +74,7 @@ __all__ = [
     "label_quality",
     "member_uncertainty",
     "mrr",
+    "objective_mismatch_report",
     "off_support_mass",
     "one_to_many_accuracy",
     "onset",
