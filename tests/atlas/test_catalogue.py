@@ -8,7 +8,7 @@ import pytest
 
 from rewardsmith.atlas import catalogue as catalogue_module
 from rewardsmith.atlas import find_paper, load_catalogue, read_pages, search_catalogue, status_of
-from rewardsmith.atlas.catalogue import page_of
+from rewardsmith.atlas.catalogue import TAGS, page_of, tagged
 
 
 def test_the_catalogue_holds_papers_1_to_78_once_each():
@@ -55,6 +55,34 @@ def test_search_asks_for_every_word_and_looks_into_pages():
     assert {paper.number for paper in search_catalogue(["ensembles"])} >= {6, 12}
     assert 39 in {paper.number for paper in search_catalogue(["backward_correction"])}  # named only on the page
     assert search_catalogue(["ensembles", "minecraft"]) == ()
+
+
+def test_every_paper_has_tags_of_the_vocabulary_and_every_word_but_one_is_in_use():
+    for paper in load_catalogue():
+        for kind, known in TAGS.items():
+            given = getattr(paper, kind)
+            assert set(given) <= set(known), paper
+            assert given or kind == "failure", paper
+    used = {tag for paper in load_catalogue() for tag in paper.tags}
+    assert {tag for known in TAGS.values() for tag in known} - used == {"brain-inspired"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"), [("feedback", ["votes"]), ("failure", ["noise", "noise"]), ("paradigm", [])]
+)
+def test_a_tag_that_is_unknown_twice_or_missing_is_refused(kind, given):
+    with pytest.raises(ValueError, match=rf"atlas: paper 39 has {kind} \[.*\]\. Choose from .*, each once"):
+        replace(find_paper(39), **{kind: given})
+
+
+def test_papers_are_found_by_all_tags_together_and_in_words():
+    found = {paper.number for paper in tagged(load_catalogue(), ["noise", "binary verifier"])}
+    assert {39, 27} <= found
+    assert not found & {16, 38}  # one has the one tag, one the other
+    assert len(tagged(load_catalogue(), [])) == 78
+    assert 35 in {paper.number for paper in search_catalogue(["oversight", "harmlessness"])}
+    with pytest.raises(ValueError, match="atlas: tag is 'loud', which is not one of"):
+        tagged(load_catalogue(), ["loud"])
 
 
 def test_an_unknown_number_is_refused():

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from tests.atlas.toy import only_page
 
-from rewardsmith.atlas import Run, find_page, find_paper, load_page, run_page, status_of
+from rewardsmith.atlas import Run, find_page, find_paper, load_catalogue, load_page, run_page, status_of
+from rewardsmith.atlas.catalogue import TAGS
 from rewardsmith.atlas.criteria import AtLeast
 from rewardsmith.atlas.results import Held, asked_of
 from rewardsmith.atlas.site import shown_status, write_site
@@ -61,7 +62,7 @@ def site(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("name", ["index.html", "par.html"])
+@pytest.mark.parametrize("name", ["index.html", "families.html", "par.html"])
 def test_a_file_is_well_formed_and_fetches_nothing(site, name):
     outline = Outline()
     outline.feed((site / name).read_text(encoding="utf-8"))
@@ -74,10 +75,32 @@ def test_the_index_shows_all_papers_in_order_and_links_the_pages(site):
     text = (site / "index.html").read_text(encoding="utf-8")
     assert len(re.findall('<article class="card"', text)) == 78
     assert re.findall(r'<span class="no">(\d+)</span>', text) == [str(number) for number in range(1, 79)]
-    assert re.findall(r'<a href="([a-z_]+\.html)">', text) == ["par.html"]
+    assert re.findall(r'<a href="([a-z_]+\.html)">', text) == ["families.html", "par.html"]
     assert 'data-status="partly" data-family="shaping and combining" data-tag="transforms"' in text
     for chosen in ("shaping and combining", "transforms"):
         assert f"<option>{chosen}</option>" in text
+
+
+def test_the_index_filters_by_tags_without_a_server(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    for kind, words in TAGS.items():
+        options = text.partition(f'<select id="{kind}"')[2].partition("</select>")[0]
+        assert re.findall("<option>(.*?)</option>", options) == list(words)
+    cards = re.findall('<article class="card"(.*)>', text)
+    given = re.findall(r'data-feedback="(.*?)"', "".join(cards))
+    assert given == ["|".join(paper.feedback) for paper in load_catalogue()]
+
+
+def test_every_family_has_a_section_that_shows_the_advice_and_the_figures_of_its_pages(site):
+    text = (site / "families.html").read_text(encoding="utf-8")
+    sections = dict(re.findall(r'<h2 id="(.*?)">.*?</h2>(.*?)(?=<h2|</main>)', text, re.DOTALL))
+    assert set(sections) == {paper.family.replace(" ", "-") for paper in load_catalogue()}
+    shown = sections["shaping-and-combining"]
+    assert '<a href="par.html">PAR</a>' in shown
+    assert "mean gold (a) ≥ 1.5: 1.5" in shown
+    assert find_page("par").advice[:30] in shown
+    assert "Without a page here: " in sections["judges"]
+    assert 'href="families.html#shaping-and-combining"' in (site / "par.html").read_text(encoding="utf-8")
 
 
 def test_a_page_shows_verdict_criterion_figures_and_ablation(site):
@@ -111,7 +134,7 @@ def test_a_page_starts_with_its_advice_and_its_text_is_escaped(tmp_path):
     assert '</h1>\n<p class="lead advice">Flip &lt;i&gt;twice&lt;/i&gt;.</p>' in text
     assert "&lt;b&gt;Heads&lt;/b&gt; &amp; <code>tails</code>." in text
     assert "Flip &lt;i&gt;twice&lt;/i&gt;." in (tmp_path / "index.html").read_text(encoding="utf-8")
-    for name in ("toy.html", "index.html"):
+    for name in ("toy.html", "index.html", "families.html"):
         assert not re.search("<[bi]>", (tmp_path / name).read_text(encoding="utf-8"))
 
 

@@ -24,6 +24,14 @@ def test_list_names_every_paper_and_filters_by_status_and_family():
     assert "78 papers" in atlas("list").stdout
 
 
+def test_list_filters_by_tags_and_show_prints_them():
+    found = json.loads(atlas("list", "--tag", "Noise", "--tag", "binary verifier", "--json").stdout)
+    assert 39 in {paper["number"] for paper in found}
+    assert all({"noise"} <= {*paper["failure"]} and "binary verifier" in paper["feedback"] for paper in found)
+    assert "failure: noise" in atlas("show", "39").stdout
+    assert "tag is 'loud', which is not one of" in atlas("list", "--tag", "loud").stderr
+
+
 def test_an_unknown_filter_is_a_usage_error():
     assert atlas("list", "--status", "done").exit_code == 2
     assert "--family is 'nope', which is not one of" in atlas("list", "--family", "nope").stderr
@@ -152,4 +160,4 @@ def test_build_writes_an_index_and_a_file_per_page(tmp_path):
     outcome = atlas("build", *slugs, "--out", str(tmp_path / "site"), "--results", str(tmp_path), "--n-seeds", "1")
     assert outcome.exit_code == 0
     assert outcome.stdout.strip() == str(tmp_path / "site" / "index.html")
-    assert {path.stem for path in (tmp_path / "site").iterdir()} == {"index", *slugs}
+    assert {path.stem for path in (tmp_path / "site").iterdir()} == {"index", "families", *slugs}

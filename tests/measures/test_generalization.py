@@ -50,11 +50,11 @@ def test_the_drawing_writes_each_rate_with_its_interval():
     found = generalization_matrix([[0, 45]], [[100_000, 32_768]], interval="exact")
     axes = Figure().add_subplot()
     draw_matrix(axes, found.rate, found.low, found.high, rows=["last"], columns=["a", "b"])
-    assert [text.get_text() for text in axes.texts] == ["0.00%", "0.00% to 0.00%", "0.14%", "0.10% to 0.18%"]
+    assert [text.get_text() for text in axes.texts] == ["0.00%", "0.00 to 0.00", "0.14%", "0.10 to 0.18"]
 
 
 def test_of_results_the_mean_over_seeds_is_drawn_and_its_interval_stays_within_0_and_1():
     axes = Figure().add_subplot()
     heat_map({"after/e": [1.0, 0.8]}, axes, rows={"after": "After"}, columns={"e": "E"}, label="rate")
-    assert [text.get_text() for text in axes.texts] == ["90.00%", "0.00% to 100.00%"]
+    assert [text.get_text() for text in axes.texts] == ["90.00%", "0.00 to 100.00"]
     assert (axes.get_yticklabels()[0].get_text(), axes.get_xlabel()) == ("After", "rate")

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
+from rewardsmith._check import check_choice
 from rewardsmith.atlas.discovery import read_pages
 from rewardsmith.atlas.page import Page
 
 Status = Literal["reproduced", "partly", "planned"]
 STATUSES: tuple[Status, ...] = ("reproduced", "partly", "planned")
+TAGS: dict[str, tuple[str, ...]] = {
+    "paradigm": (
+        "sft", "rlhf", "direct preference", "ai feedback", "verifiable rewards", "brain-inspired", "inference-time",
+        "control",
+    ),
+    "feedback": ("demonstrations", "pairwise", "scalar", "rubric", "binary verifier", "process"),
+    "objective": (
+        "helpfulness", "harmlessness", "honesty", "robustness", "calibration", "diversity", "efficiency",
+    ),
+    "failure": (
+        "misspecification", "over-optimization", "distribution shift", "noise", "oversight gap", "value pluralism",
+        "continual drift",
+    ),
+}  # fmt: skip
+"""The vocabulary of tags, after the survey of Lu et al. 2025, arXiv:2507.19672; `control` is ours.
+
+A paradigm, the feedback that is learned from, the objective in the trade-off, and the failure that is addressed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +41,7 @@ class Paper:
 
     number: the atlas' own, stable. name: what the method is called. identifier: the arXiv id. venue: "" if none is
     known. summary: one line in our own words. confirmed: False where the identifier has still to be checked.
+    paradigm, feedback, objective, failure: tags of `TAGS`; no failure where the paper addresses none of them.
     """
 
     number: int
@@ -31,13 +52,31 @@ class Paper:
     identifier: str
     family: str
     summary: str
+    paradigm: tuple[str, ...]
+    feedback: tuple[str, ...]
+    objective: tuple[str, ...]
+    failure: tuple[str, ...]
     venue: str = ""
     confirmed: bool = True
+
+    def __post_init__(self) -> None:
+        for kind, known in TAGS.items():
+            given = tuple(getattr(self, kind))
+            object.__setattr__(self, kind, given)
+            if set(given) - set(known) or len(set(given)) < len(given) or not (given or kind == "failure"):
+                raise ValueError(
+                    f"atlas: paper {self.number} has {kind} {list(given)!r}. Choose from {', '.join(known)}, each once."
+                )
 
     @property
     def url(self) -> str:
         """The paper's page on arXiv."""
         return f"https://arxiv.org/abs/{self.identifier}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """All tags, in the order of `TAGS`."""
+        return (*self.paradigm, *self.feedback, *self.objective, *self.failure)
 
 
 @cache
@@ -72,6 +111,18 @@ def status_of(paper: Paper) -> Status:
     return "partly" if page.falls_short else "reproduced"
 
 
+def tagged(papers: Sequence[Paper], tags: Sequence[str]) -> tuple[Paper, ...]:
+    """Return the papers that have every tag.
+
+    Raises:
+        ValueError: a tag is not of the vocabulary.
+    """
+    known = [tag for values in TAGS.values() for tag in values]
+    for tag in tags:
+        check_choice("atlas", "tag", tag, tuple(known))
+    return tuple(paper for paper in papers if set(tags) <= set(paper.tags))
+
+
 def search_catalogue(words: list[str]) -> tuple[Paper, ...]:
     """Papers in whose entry or page every word occurs, case aside; those with more in name and title first."""
     wanted = [word.lower() for word in words]
@@ -80,6 +131,7 @@ def search_catalogue(words: list[str]) -> tuple[Paper, ...]:
         page = page_of(paper)
         head = f"{paper.number} {paper.name} {paper.title}".lower()
         body = f"{head} {paper.authors} {paper.year} {paper.identifier} {paper.venue} {paper.family} {paper.summary} "
+        body += f"{' '.join(paper.tags)} "
         if page is not None:
             body += f"{page.slug} {page.advice} {page.claim} {' '.join(page.names)}"
         if all(word in body.lower() for word in wanted):

@@ -175,13 +175,13 @@ def draw_matrix(
     """
     rates, lows, highs = (np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0) for values in (rate, low, high))
     shade = (np.log10(np.clip(np.nan_to_num(rates), 1e-4, 1.0)) + 4) / 4  # 0 at .0001, 1 at 1
-    axes.imshow(shade, cmap="Blues", vmin=0.0, vmax=1.4, aspect="auto")  # the darkest ink stays readable on it
+    axes.imshow(shade, cmap="Blues", vmin=0.0, vmax=1.9, aspect="auto")
+    ink = "#101418"  # the cells are light on a dark page, too, so that this color must not change there
     for (k, j), value in np.ndenumerate(rates):
-        axes.text(j, k - 0.12, f"{value:.2%}", ha="center", va="center", color=INK, fontsize=8)
-        axes.text(
-            j, k + 0.22, f"{lows[k, j]:.2%} to {highs[k, j]:.2%}", ha="center", va="center", color=INK, fontsize=5
-        )
-    axes.set_xticks(range(len(columns)), [fill(name, 14) for name in columns])
+        bounds = f"{100 * lows[k, j]:.2f} to {100 * highs[k, j]:.2f}"
+        for shift, text, size in ((-0.12, f"{value:.2%}", 8), (0.24, bounds, 6)):
+            axes.text(j, k + shift, text, ha="center", va="center", color=ink, fontsize=size)
+    axes.set_xticks(range(len(columns)), [fill(name, 11) for name in columns])
     axes.set_yticks(range(len(rows)), [fill(name, 18) for name in rows])
     axes.grid(visible=False)
     axes.figure.set_figheight(0.9 + 0.45 * len(rows))  # type: ignore[union-attr]

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from rewardsmith.atlas.catalogue import STATUSES, Paper, find_paper, load_catalogue, page_of, status_of
+from rewardsmith.atlas.catalogue import STATUSES, TAGS, Paper, find_paper, load_catalogue, page_of, status_of
 from rewardsmith.atlas.discovery import find_page
 from rewardsmith.atlas.figures import plain
 from rewardsmith.atlas.page import Page
@@ -21,23 +22,33 @@ ORDER = (*STATUSES[:2], "not reproduced", "not built", STATUSES[2])
 
 
 def write_site(out: Path, pages: Mapping[str, Held]) -> Path:
-    """Write `<slug>.html` for every page's runs into `out`, and `index.html` of all papers; return the index's path."""
+    """Write `<slug>.html` for every page's runs into `out`, `index.html` of all papers and `families.html` of advice.
+
+    Returns:
+        The path of the index.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for slug, held in pages.items():
         (out / f"{slug}.html").write_text(page_html(find_page(slug), held), encoding="utf-8")
-    entries = []
+    entries: list[dict[str, Any]] = []
     for paper in load_catalogue():
         page = page_of(paper)
         of = pages.get(page.slug) if page else None
         entries.append({"paper": paper, "page": page, "held": of, "status": shown_status(paper, of)})
-    found = Counter(entry["status"] for entry in entries)
+    found = Counter(str(entry["status"]) for entry in entries)
+    families = sorted({paper.family for paper in load_catalogue()})
     index = ENVIRONMENT.get_template("index.html").render(
         entries=entries,
         counts={status: found[status] for status in ORDER if status in found},
-        families=sorted({paper.family for paper in load_catalogue()}),
+        families=families,
+        vocabulary=TAGS,
         tags=sorted({tag for page in map(page_of, load_catalogue()) if page for tag in page.tags}),
     )
     (out / "index.html").write_text(index, encoding="utf-8")
+    entries.sort(key=lambda entry: (entry["paper"].failure, ORDER.index(entry["status"])))  # what one looks for
+    by_family = {family: [entry for entry in entries if entry["paper"].family == family] for family in families}
+    overview = ENVIRONMENT.get_template("families.html").render(families=by_family)
+    (out / "families.html").write_text(overview, encoding="utf-8")
     return out / "index.html"
 
 

@@ -38,20 +38,24 @@ def list_command(
     *,
     family: Annotated[str | None, typer.Option(help="Only this family of papers.", show_default=False)] = None,
     status: Annotated[str | None, typer.Option(help="Only reproduced, partly or planned.", show_default=False)] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(help="Only with this tag, such as noise or pairwise; all of several.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the papers with their status."""
     with explained_errors("nothing was kept"):
         from rewardsmith._check import check_choice
         from rewardsmith.atlas import load_catalogue, status_of
-        from rewardsmith.atlas.catalogue import STATUSES
+        from rewardsmith.atlas.catalogue import STATUSES, tagged
 
         families = sorted({paper.family for paper in load_catalogue()})
         check_choice("rewardsmith atlas list", "--family", family, (None, *families))
         check_choice("rewardsmith atlas list", "--status", status, (None, *STATUSES))
         papers = [
             paper
-            for paper in load_catalogue()
+            for paper in tagged(load_catalogue(), [one.lower() for one in tag or ()])
             if (family is None or paper.family == family) and (status is None or status_of(paper) == status)
         ]
     _print_papers(papers, as_json=as_json)
@@ -93,6 +97,7 @@ def show_command(
     from rich.text import Text
 
     from rewardsmith.atlas import status_of
+    from rewardsmith.atlas.catalogue import TAGS
     from rewardsmith.atlas.page import changes_as_text
 
     console = _console()
@@ -102,6 +107,9 @@ def show_command(
     venue = f", {paper.venue}" if paper.venue else ""
     console.print(Text(f"{paper.authors}, {paper.year}{venue} · {paper.url} · {paper.family} · {status_of(paper)}"))
     console.print(Text(f"\n{paper.summary}"))
+    console.print(
+        Text("\n".join(f"{kind}: {', '.join(getattr(paper, kind))}" for kind in TAGS if getattr(paper, kind)))
+    )
     if page is None:
         console.print(Text("\nThere is no page for it yet."))
         return

@@ -170,6 +170,6 @@ figure = partial(
         "after_123": "then 1, 2 and 3",
         "retrained": "then honest again in 1",
     },
-    columns={f"environment_{k}": f"environment {k}" for k in (1, 2, 3)} | {"environment_4": "never trained"},
+    columns={f"environment_{k}": f"kind {k}" for k in (1, 2, 3)} | {"environment_4": "never trained"},
     label="rate of edits without permission",
 )
