@@ -11,7 +11,10 @@ from rewardsmith.rewards.code.reward import code_reward
 from rewardsmith.rewards.followup import FollowUpLikelihood
 from rewardsmith.rewards.fusion import RewardFusion
 from rewardsmith.rewards.guards import RequireAnswer
-from rewardsmith.rewards.judges.chat import ChatBackend
+from rewardsmith.rewards.judges.asking import Reply
+from rewardsmith.rewards.judges.branching import BranchRethinkJudge
+from rewardsmith.rewards.judges.chat import AnthropicBackend, ChatBackend
+from rewardsmith.rewards.judges.comparing import PairwiseJudge
 from rewardsmith.rewards.judges.consistency import TraceConsistency
 from rewardsmith.rewards.judges.first_error import FirstErrorJudge, localization_reward
 from rewardsmith.rewards.judges.principles import PrincipleJudge
@@ -51,9 +54,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnchorStore",
+    "AnthropicBackend",
     "AskedCritiques",
     "AspectReward",
     "Batching",
+    "BranchRethinkJudge",
     "ChatBackend",
     "ContextualReward",
     "CritiqueReward",
@@ -66,10 +71,12 @@ __all__ = [
     "GeneratedCritiques",
     "ImplicitPRM",
     "ImplicitReward",
+    "PairwiseJudge",
     "PairwiseReward",
     "PrincipleJudge",
     "ReferenceJudge",
     "ReferenceReward",
+    "Reply",
     "RequireAnswer",
     "RewardEnsemble",
     "RewardFusion",

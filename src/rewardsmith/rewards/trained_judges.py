@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import completion_text
-from rewardsmith.rewards.judges.traces import AB_VERDICT
-from rewardsmith.rewards.judges.verdicts import LastVerdict
+from rewardsmith.rewards.judges.verdicts import AB_VERDICT, BOXED_VERDICT
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.rewards.thinking import after_thinking, parts_of
 from rewardsmith.rewards.verifiers.formats import has_content
@@ -18,7 +17,6 @@ from rewardsmith.types import Completion
 
 Metric = Callable[[str, float], None]
 
-BOXED_VERDICT = LastVerdict({r"\boxed{1}": 0, r"\boxed{2}": 1})
 LONG_THOUGHT = 50
 
 

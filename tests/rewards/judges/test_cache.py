@@ -12,9 +12,15 @@ import sys
 
 import pytest
 
+from rewardsmith.rewards.judges.asking import Reply
 from rewardsmith.rewards.judges.cache import ReplyCache, _checksum
 
-PLACES = "import sys; from rewardsmith.rewards.judges.cache import ReplyCache; cache = ReplyCache(sys.argv[1]); "
+PLACES = (
+    "import sys; from rewardsmith.rewards.judges.asking import Reply; "
+    "from rewardsmith.rewards.judges.cache import ReplyCache; cache = ReplyCache(sys.argv[1]); "
+)
+
+LISTS = ["[1, []]", '["YES", {}]', '["YES", [["Yes", 0.0]]]', '["YES", [{"Yes": "a"}]]', '["YES"]']
 
 
 def database(folder):
@@ -23,7 +29,7 @@ def database(folder):
 
 def put(folder, key="k", reply="said"):
     cache = ReplyCache(folder)
-    cache.set(key, reply)
+    cache.set(key, Reply(reply))
     cache.close()
 
 
@@ -32,31 +38,39 @@ def test_what_was_kept_is_found_by_whoever_asks_later(tmp_path):
     cache = ReplyCache(tmp_path / "new" / "folder")
     for key, reply in replies.items():
         assert cache.get(key) is None
-        cache.set(key, reply)
-    cache.set("a", "NO")
+        cache.set(key, Reply(reply))
+    cache.set("a", Reply("NO"))
     for one in (cache, ReplyCache(tmp_path / "new" / "folder")):
-        assert {key: one.get(key) for key in replies} == replies | {"a": "NO"}
+        assert {key: one.get(key).text for key in replies} == replies | {"a": "NO"}
         one.close()
+
+
+def test_log_probabilities_are_kept_with_the_text(tmp_path):
+    reply = Reply("Yes", ({"Yes": -0.1, "No": -2.5}, {}))
+    cache = ReplyCache(tmp_path)
+    cache.set("a", reply)
+    assert cache.get("a") == reply
+    cache.close()
 
 
 def test_without_a_folder_nothing_is_kept():
     cache = ReplyCache(None)
-    cache.set("a", "YES")
+    cache.set("a", Reply("YES"))
     assert cache.get("a") is None
     cache.close()
 
 
 @pytest.mark.slow
 def test_a_reply_survives_the_end_of_its_process(tmp_path):
-    code = PLACES + 'cache.set("k", "kept"); import os; os.kill(os.getpid(), 9)'
+    code = PLACES + 'cache.set("k", Reply("kept")); import os; os.kill(os.getpid(), 9)'
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert ReplyCache(tmp_path).get("k") == "kept"
+    assert ReplyCache(tmp_path).get("k") == Reply("kept")
 
 
 @pytest.mark.slow
 def test_processes_that_open_a_new_cache_at_once_all_keep_their_replies(tmp_path):
-    code = PLACES + 'sys.stdin.read(); [cache.set(f"{sys.argv[2]}-{i}", str(i)) for i in range(50)]'
+    code = PLACES + 'sys.stdin.read(); [cache.set(f"{sys.argv[2]}-{i}", Reply(str(i))) for i in range(50)]'
     code = code.replace("cache = ", "print(flush=True); sys.stdin.readline(); cache = ")
     start = [sys.executable, "-c", code, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -68,7 +82,7 @@ def test_processes_that_open_a_new_cache_at_once_all_keep_their_replies(tmp_path
         process.stdin.flush()
     assert [process.communicate()[1] for process in running] == [""] * 4
     cache = ReplyCache(tmp_path)
-    assert [cache.get(f"{name}-{i}") for name in range(4) for i in range(50)] == [str(i) for i in range(50)] * 4
+    assert [cache.get(f"{name}-{i}").text for name in range(4) for i in range(50)] == [str(i) for i in range(50)] * 4
 
 
 @pytest.mark.parametrize(
@@ -88,11 +102,11 @@ def test_a_damaged_reply_is_named_asked_for_again_and_replaced(tmp_path, column,
     cache = ReplyCache(tmp_path)
     assert cache.get("k") is None
     assert f"{tmp_path / 'replies.sqlite'} holds a damaged reply. It is requested again." in caplog.text
-    cache.set("k", "mended")
-    assert cache.get("k") == "mended"
+    cache.set("k", Reply("mended"))
+    assert cache.get("k") == Reply("mended")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "7", '{"a": 1}', "YES", pickle.dumps("YES", 0).decode()])
+@pytest.mark.parametrize("text", ["[" * 100_000, "7", '{"a": 1}', "YES", pickle.dumps("YES", 0).decode(), *LISTS])
 def test_a_reply_of_another_form_is_damage_even_with_its_checksum(tmp_path, text, caplog):
     put(tmp_path)
     with database(tmp_path) as planted:
@@ -116,7 +130,7 @@ def test_a_flipped_byte_anywhere_never_changes_a_reply(tmp_path, caplog):
         cache = ReplyCache(folder)
         found.add(cache.get("k"))
         cache.close()
-    assert found == {reply, None}
+    assert found == {Reply(reply), None}
 
 
 def test_the_pickles_of_an_earlier_cache_are_not_read(tmp_path, caplog):
@@ -132,8 +146,8 @@ def test_the_pickles_of_an_earlier_cache_are_not_read(tmp_path, caplog):
     cache = ReplyCache(tmp_path)
     assert cache.get("k") is None
     assert caplog.messages == [f"ReplyCache: {tmp_path / 'cache.db'} holds pickles, which are not read. Delete it."]
-    cache.set("k", "YES")
-    assert cache.get("k") == "YES"
+    cache.set("k", Reply("YES"))
+    assert cache.get("k") == Reply("YES")
     assert not (tmp_path / "was-run").exists()
 
 
@@ -185,7 +199,7 @@ def test_whatever_lies_in_its_place_is_named_and_left_alone(tmp_path, plant, cap
     caplog.clear()
     cache = ReplyCache(tmp_path)
     assert cache.get("k") is None
-    cache.set("k", "YES")
+    cache.set("k", Reply("YES"))
     assert cache.get("k") is None
     (said,) = caplog.messages
     assert said.startswith(f"ReplyCache: {tmp_path / 'replies.sqlite'} cannot be used (")
@@ -207,5 +221,5 @@ def test_a_cache_that_fails_later_is_named_once(tmp_path, caplog):
     with database(tmp_path) as other:
         other.execute("DROP TABLE replies")
     caplog.set_level(logging.WARNING)
-    assert [cache.get("k"), cache.set("k", "YES"), cache.get("k")] == [None] * 3
+    assert [cache.get("k"), cache.set("k", Reply("YES")), cache.get("k")] == [None] * 3
     assert len(caplog.messages) == 1

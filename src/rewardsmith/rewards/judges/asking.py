@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from rewardsmith.rewards.judges.wire import JudgeError, excerpt
 from rewardsmith.rewards.thinking import after_thinking
 from rewardsmith.scoring.calling import Unscored
-from rewardsmith.types import Message
+from rewardsmith.types import Message, Text
 
 T = TypeVar("T")
 
@@ -19,6 +19,38 @@ _STATED = re.compile(r"(?:(?:(?:my|the|final)\s+)*verdict\s*(?::|is)\s*)?(yes|no
 
 Backend = Callable[[list[Message]], Awaitable[str]]
 """An async function from messages to the judge's text; raises `JudgeError` if there is none. See `ChatBackend`."""
+
+
+class Reply(NamedTuple):
+    """One answer of a model.
+
+    text: what it says.
+    logprobs: for each generated token {candidate: ln p}, the generated one first; () where the backend gives none.
+
+    >>> Reply("Yes", ({"Yes": -0.1, "No": -2.4},)).logprobs[0]["No"]
+    -2.4
+    """
+
+    text: str
+    logprobs: tuple[Mapping[str, float], ...] = ()
+
+
+async def replied(backend: Backend, messages: list[Message], *, logprobs: int = 0) -> Reply:
+    """Return a backend's reply, by its own `async reply(messages, *, logprobs)` if it has one.
+
+    Any other backend gives no log-probabilities.
+
+    Args:
+        logprobs: candidates per generated token; 0 asks for none.
+
+    Raises:
+        JudgeError: there is no reply.
+    """
+    own = getattr(backend, "reply", None)
+    if own is None:
+        return Reply(await backend(messages))
+    reply: Reply = await own(messages, logprobs=logprobs)
+    return reply
 
 
 def data_tag(kind: str, *parts: str) -> str:
@@ -50,16 +82,43 @@ class Judge:
         return self.backend.concurrency  # type: ignore[attr-defined, no-any-return]
 
 
-async def ask(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
-    """Return the verdict that `read` finds in the backend's reply, or the reason why there is none."""
+async def asked(backend: Backend, messages: list[Message], *, logprobs: int = 0) -> Reply | Unscored:
+    """Return the backend's reply, or the reason why there is none."""
     try:
-        reply = await backend(messages)
+        return await replied(backend, messages, logprobs=logprobs)
     except JudgeError as error:
         return Unscored(str(error), error.reason)
-    found = read(reply)
-    if found is None:
-        return Unscored(f"no verdict in the judge's reply {excerpt(after_thinking(reply) or reply)}")
-    return found
+
+
+async def ask(backend: Backend, messages: list[Message], read: Callable[[str], T | None]) -> T | Unscored:
+    """Return the verdict that `read` finds in the backend's reply, or the reason why there is none."""
+    reply = await asked(backend, messages)
+    if isinstance(reply, Unscored):
+        return reply
+    found = read(reply.text)
+    return unread(reply.text) if found is None else found
+
+
+def unread(text: str, what: str = "no verdict") -> Unscored:
+    """Return the reason of a row whose judge cannot be read."""
+    return Unscored(f"{what} in the judge's reply {excerpt(after_thinking(text) or text)}")
+
+
+def with_images(messages: list[Message], prompt: Text) -> list[Message]:
+    """Return the messages with the prompt's images, if it has any, after the text of the last one.
+
+    >>> image = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
+    >>> prompt = [{"role": "user", "content": [{"type": "text", "text": "A dog?"}, image]}]
+    >>> [part["type"] for part in with_images([{"role": "user", "content": "A dog?"}], prompt)[-1]["content"]]
+    ['text', 'image_url']
+    """
+    contents = [] if isinstance(prompt, str) else [message.get("content") for message in prompt]
+    parts: list[Any] = [part for content in contents if isinstance(content, list) for part in content]
+    images = [part for part in parts if isinstance(part, dict) and part.get("type") == "image_url"]
+    if not images:
+        return messages
+    *before, last = messages
+    return [*before, {**last, "content": [{"type": "text", "text": last["content"]}, *images]}]
 
 
 def yes_or_no(text: str) -> bool | None:

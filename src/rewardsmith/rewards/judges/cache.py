@@ -10,6 +10,9 @@ import sqlite3
 import stat
 import time
 from pathlib import Path
+from typing import Any
+
+from rewardsmith.rewards.judges.asking import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,12 @@ class ReplyCache:
         except (OSError, sqlite3.Error, ValueError) as error:
             self._give_up(error)
 
-    def get(self, key: str) -> str | None:
+    @property
+    def open(self) -> bool:
+        """Whether replies are found and kept."""
+        return self._database is not None
+
+    def get(self, key: str) -> Reply | None:
         """Return the reply stored under `key`, or None."""
         if self._database is None:
             return None
@@ -53,19 +61,17 @@ class ReplyCache:
         if found is None:
             return None
         text, checksum = found
-        reply = None
-        with contextlib.suppress(ValueError, RecursionError):
-            reply = json.loads(text) if isinstance(text, str) and checksum == _checksum(key, text) else None
-        if isinstance(reply, str):
-            return reply
+        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+            if checksum == _checksum(key, text):
+                return _reply_in(json.loads(text))
         logger.warning("ReplyCache: %s holds a damaged reply. It is requested again.", self.path)
         return None
 
-    def set(self, key: str, reply: str) -> None:
-        """Store `reply` under `key`."""
+    def set(self, key: str, reply: Reply) -> None:
+        """Store `reply` under `key`: its text as a JSON string, with log-probabilities as a list of both."""
         if self._database is None:
             return
-        text = json.dumps(reply)  # ASCII, so that a lone surrogate can be stored too
+        text = json.dumps(reply if reply.logprobs else reply.text)  # ASCII, so that a lone surrogate can be stored too
         try:
             self._database.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, text, _checksum(key, text)))
         except sqlite3.Error as error:
@@ -119,3 +125,10 @@ class ReplyCache:
 
 def _checksum(key: str, text: str) -> str:
     return hashlib.blake2b(f"{key} {text}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _reply_in(document: Any) -> Reply:
+    text, tokens = (document, []) if isinstance(document, str) else document
+    if not isinstance(text, str) or not isinstance(tokens, list):
+        raise TypeError("not a reply")
+    return Reply(text, tuple({name: float(value) for name, value in token.items()} for token in tokens))

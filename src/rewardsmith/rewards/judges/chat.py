@@ -1,4 +1,4 @@
-"""ChatBackend: ask an OpenAI-compatible endpoint, with retries, a limit on concurrent requests, and a cache."""
+"""ChatBackend and AnthropicBackend: ask an endpoint, with retries, a limit on concurrent requests, and a cache."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 from rewardsmith.errors import missing_extra
+from rewardsmith.rewards.judges.asking import Reply
+from rewardsmith.rewards.judges.formats import ANTHROPIC, OPENAI, Format
 from rewardsmith.rewards.judges.line import Line
-from rewardsmith.rewards.judges.wire import Answer, JudgeError, PassingError, excerpt, post, reply_of, retried
+from rewardsmith.rewards.judges.wire import Answer, JudgeError, PassingError, excerpt, post, retried
 from rewardsmith.types import Message
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class ChatBackend:
     cache_dir: str | Path | None = None
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
     usage: Usage = field(default_factory=Usage, init=False)
+    _format: ClassVar[Format] = OPENAI
     _line: Line | None = field(default=None, init=False)
     _has_answered: bool = field(default=False, init=False)
 
@@ -89,38 +92,46 @@ class ChatBackend:
         try:
             import httpx  # noqa: F401
         except ImportError as error:
-            raise missing_extra("ChatBackend", "judge", error) from error
+            raise missing_extra(self._name, "judge", error) from error
         if self.concurrency < 1 or self.attempts < 1 or not self.timeout > 0:
             raise ValueError(
-                f"ChatBackend: concurrency={self.concurrency} and attempts={self.attempts} must both be at least 1, "
+                f"{self._name}: concurrency={self.concurrency} and attempts={self.attempts} must both be at least 1, "
                 f"and timeout={self.timeout} above 0. Raise them."
             )
-        self.url = self.base_url.rstrip("/") + "/chat/completions"
+        self.url = self.base_url.rstrip("/") + self._format.path
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise ValueError(
-                f"ChatBackend: base_url={self.base_url!r} is no address. Begin it with http:// or https://."
+                f"{self._name}: base_url={self.base_url!r} is no address. Begin it with http:// or https://."
             )
         self.parameters = dict(self.parameters)
 
     def __repr__(self) -> str:
-        return f"ChatBackend({self.model!r}, url={self._place!r})"
+        return f"{self._name}({self.model!r}, url={self._place!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_line": None, "usage": Usage()}
 
     async def __call__(self, messages: list[Message]) -> str:
-        """Return the reply to `messages`, from the cache if it is there.
+        """Return the text of the reply to `messages`, from the cache if it is there.
 
         Raises:
             JudgeError: there is none.
         """
-        return await asyncio.wrap_future(self._request(messages))
+        return (await self.reply(messages)).text
+
+    async def reply(self, messages: list[Message], *, logprobs: int = 0) -> Reply:
+        """Return the reply with up to `logprobs` candidates per generated token, where the endpoint gives them.
+
+        Raises:
+            JudgeError: there is none.
+        """
+        return await asyncio.wrap_future(self._request(messages, logprobs))
 
     def complete(self, messages: list[Message]) -> str:
-        """Return the reply as calling it does, and block until it is there."""
-        future = self._request(messages)
+        """Return the text of the reply as calling it does, and block until it is there."""
+        future = self._request(messages, 0)
         try:
-            return future.result()
+            return future.result().text
         finally:
             future.cancel()  # no effect on a finished one; after Ctrl-C it ends the request
 
@@ -133,17 +144,20 @@ class ChatBackend:
         if line is not None:
             line.close()
 
-    def _request(self, messages: list[Message]) -> Future[str]:
+    def _request(self, messages: list[Message], logprobs: int) -> Future[Reply]:
         with _OPENING:
             if self._line is None or not self._line.alive:
                 self._line = Line(self.concurrency, self.cache_dir)
                 weakref.finalize(self, self._line.close, wait=False)
-            return self._line.submit(self._answered(messages, self._line))
+            return self._line.submit(self._answered(messages, logprobs, self._line))
 
-    async def _answered(self, messages: list[Message], line: Line) -> str:
-        body = {"model": self.model, "messages": messages, **self.parameters}
+    def _body(self, messages: list[Message], logprobs: int = 0) -> dict[str, Any]:
+        return {"model": self.model, **self._format.body(messages, logprobs), **self.parameters}
+
+    async def _answered(self, messages: list[Message], logprobs: int, line: Line) -> Reply:
+        body = self._body(messages, logprobs)
         key = hashlib.sha256(json.dumps([self.url, body], sort_keys=True).encode()).hexdigest()
-        async with line.slots:
+        async with line.slot(key):
             if (known := line.cache.get(key)) is not None:
                 self._count(cached=1)
                 return known
@@ -151,24 +165,24 @@ class ChatBackend:
             line.cache.set(key, reply)
             return reply
 
-    async def _tried(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> str:
-        async def once() -> str:
+    async def _tried(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Reply:
+        async def once() -> Reply:
             answer = await self._sent(client, body)
             if answer.status != 200:
                 raise await self._refusal(client, answer)
             self._has_answered = True
-            reply = reply_of(answer.text)
+            reply = self._format.read(answer.text)
             self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-            return reply.checked_text()
+            return reply.checked()
 
         again = partial(self._count, retries=1)
         try:
             return await retried(once, attempts=self.attempts, backoff=self.backoff, again=again)
         except PassingError as error:
             tried = f", tried {self.attempts} times," if self.attempts > 1 else ""
-            raise JudgeError(f"ChatBackend: {self._place}{tried} {error}") from None
+            raise JudgeError(f"{self._name}: {self._place}{tried} {error}") from None
         except JudgeError as error:
-            raise JudgeError(f"ChatBackend: {self._place} {error}", error.reason) from None
+            raise JudgeError(f"{self._name}: {self._place} {error}", error.reason) from None
 
     async def _sent(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> Answer:
         key = os.environ.get(self.api_key_env, "").strip()
@@ -177,7 +191,7 @@ class ChatBackend:
         self._count(requests=1)
         try:
             async with asyncio.timeout(self.timeout):
-                return await post(client, self.url, body, key)
+                return await post(client, self.url, body, key, self._format.signed)
         except TimeoutError:
             raise PassingError(
                 f"gave no complete answer within {self.timeout:g} s. Raise `timeout`, or lower `concurrency`."
@@ -194,12 +208,16 @@ class ChatBackend:
             429: "Lower `concurrency`, or check the quota.",
         }.get(status, "Check the server." if status >= 500 else "Check base_url, model, parameters and quota.")
         if status in _OF_THE_REQUEST and not self._has_answered:  # one row, such as one that is too long
-            hello = {"model": self.model, "messages": [{"role": "user", "content": "Hello."}], **self.parameters}
+            hello = self._body([{"role": "user", "content": "Hello."}])
             self._has_answered = (await self._sent(client, hello)).status == 200
         if status in _OF_THE_REQUEST and self._has_answered:
             return JudgeError(f"refused this question alone ({status}). It said {excerpt(answer.text)}", "none")
         failure = f"answered {status}. {advice} It said {excerpt(answer.text)}"
         return PassingError(failure, answer.retry_after) if status in _PASSING else JudgeError(failure)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
     @property
     def _place(self) -> str:
@@ -208,3 +226,21 @@ class ChatBackend:
     def _count(self, **more: int) -> None:
         so_far = self.usage._asdict()
         self.usage = Usage(**{name: n + more.get(name, 0) for name, n in so_far.items()})
+
+
+@dataclass(eq=False, repr=False)
+class AnthropicBackend(ChatBackend):
+    """Send messages to `POST {base_url}/messages` of Anthropic and return the model's text.
+
+    All else is as in `ChatBackend`. System messages become the field `system`, and parts `image_url` become images.
+    There are no log-probabilities. A reply that the model refuses leaves the row unscored. Models that do not accept a
+    temperature need `parameters={"max_tokens": 1024}`.
+
+    >>> AnthropicBackend("a-model", concurrency=16, cache_dir="judge-cache")
+    AnthropicBackend('a-model', url='https://api.anthropic.com/v1/messages')
+    """
+
+    _: KW_ONLY
+    base_url: str = "https://api.anthropic.com/v1"
+    api_key_env: str = "ANTHROPIC_API_KEY"
+    _format: ClassVar[Format] = ANTHROPIC

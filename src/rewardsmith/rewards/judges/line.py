@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from rewardsmith.rewards.judges.cache import ReplyCache
 
@@ -31,8 +32,9 @@ class Line:
 
         # No limits of its own: each try has a deadline, and the slots limit the connections.
         self.client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
-        self.slots = asyncio.Semaphore(slots)
+        self._slots = asyncio.Semaphore(slots)
         self.cache = ReplyCache(cache_dir)
+        self._asked = WeakValueDictionary[str, asyncio.Lock]()
         self._process = os.getpid()
         self._closing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -47,6 +49,16 @@ class Line:
     def submit(self, request: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a request and return its future."""
         return asyncio.run_coroutine_threadsafe(request, self._loop)
+
+    @contextlib.asynccontextmanager
+    async def slot(self, key: str) -> AsyncIterator[None]:
+        """Wait for a slot and, where replies are kept, for the same question asked at the same time.
+
+        The later one finds the reply of the first, so that one request serves both.
+        """
+        same = self._asked.setdefault(key, asyncio.Lock()) if self.cache.open else contextlib.nullcontext()
+        async with same, self._slots:
+            yield
 
     def close(self, *, wait: bool = True) -> None:
         """Cancel running requests, close connections and cache, and end the thread."""

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 from rewardsmith.data import PreferenceRow, completion_text, text_of
 from rewardsmith.rewards.judges.asking import Backend
-from rewardsmith.rewards.judges.verdicts import LastVerdict
+from rewardsmith.rewards.judges.verdicts import AB_VERDICT
 from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.types import Message
 
 PairTemplate = Callable[[str, str, str], list[Message]]
 """(question, first answer, second answer) → messages."""
-AB_VERDICT = LastVerdict({"[[A]]": 0, "[[B]]": 1}, tag="answer")
 _RETRY = (
     "Your verdict is wrong: {better} is the better answer. Judge again from the beginning, as if you had found it "
     "yourself, in the same form. Do not mention this message."

@@ -48,3 +48,9 @@ class LastVerdict:
         spoken = re.findall(rf"(?<!\w){mark}(?!\w)", lines[-1])
         ends = re.search(rf"(?<!\w)({mark})$", lines[-1])
         return self.marks[ends[1]] if ends is not None and len({self.marks[one] for one in spoken}) == 1 else None
+
+
+AB_VERDICT = LastVerdict({"[[A]]": 0, "[[B]]": 1}, tag="answer")
+"""The verdict of Chen et al. 2025, arXiv:2505.02387."""
+BOXED_VERDICT = LastVerdict({r"\boxed{1}": 0, r"\boxed{2}": 1})
+"""The verdict of Jiao et al. 2025, arXiv:2510.23596."""

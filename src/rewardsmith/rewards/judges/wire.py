@@ -52,31 +52,6 @@ class Answer(NamedTuple):
     retry_after: float
 
 
-class ChatReply(NamedTuple):
-    """The model's text, why it stopped or refused, and the token counts of the server, 0 where it gives none."""
-
-    text: str | None
-    finish_reason: Any
-    refusal: Any
-    prompt_tokens: int
-    completion_tokens: int
-
-    def checked_text(self) -> str:
-        """Return the text, if it is complete.
-
-        Raises:
-            JudgeError: it was cut off, or there is no text.
-        """
-        if self.finish_reason == "length":
-            raise JudgeError(
-                f"cut its reply off at max_tokens. Raise it in `parameters`. It said {excerpt(self.text or '')}", "none"
-            )
-        if self.text is None:
-            why = excerpt(f"finish_reason {self.finish_reason}, refusal {self.refusal}")
-            raise JudgeError(f"answered without a text: {why}", "none")
-        return self.text
-
-
 async def retried(
     once: Callable[[], Awaitable[T]], *, attempts: int, backoff: float, again: Callable[[], None] = lambda: None
 ) -> T:
@@ -99,8 +74,19 @@ async def retried(
     return await once()
 
 
-async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key: str) -> Answer:
-    """Send `body` and return the whole answer.
+def bearer(key: str) -> dict[str, str]:
+    """Return the header that most servers read a key from."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def post(
+    client: httpx.AsyncClient,
+    url: str,
+    body: Mapping[str, Any],
+    key: str,
+    signed: Callable[[str], dict[str, str]] = bearer,
+) -> Answer:
+    """Send `body`, with the headers that `signed` makes of a key, and return the whole answer.
 
     Raises:
         PassingError: the server did not answer, or the connection broke.
@@ -109,7 +95,7 @@ async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], key
     import httpx
 
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    headers |= {"Authorization": f"Bearer {key}"} if key else {}
+    headers |= signed(key) if key else {}
     content = json.dumps(body).encode()  # ASCII, so that a lone surrogate in a completion can be sent
     raw = bytearray()
     try:
@@ -154,28 +140,6 @@ def excerpt(text: str) -> str:
     return repr(text.strip()[:_SHOWN])
 
 
-def reply_of(text: str) -> ChatReply:
-    """Return the reply in the body of an answer.
-
-    Raises:
-        JudgeError: the body has another structure.
-    """
-    try:
-        answer = json.loads(text)
-        choice, usage = answer["choices"][0], answer.get("usage")
-        message, stopped = choice["message"], choice.get("finish_reason")
-        content, refusal = message["content"], message.get("refusal")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        content = ()
-    if not isinstance(content, str | None):
-        raise JudgeError(
-            "answered without choices[0].message.content. Check that the endpoint speaks the OpenAI chat format. "
-            f"It said {excerpt(text)}"
-        )
-    counts = (_tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
-    return ChatReply(content, stopped, refusal, *counts)
-
-
 def _cause(error: BaseException) -> str:
     """Return the system's own words, such as "Connection refused", if there are any."""
     found = f"{type(error).__name__}: {error}"
@@ -187,8 +151,3 @@ def _cause(error: BaseException) -> str:
         inner = link.exceptions[0] if isinstance(link, BaseExceptionGroup) else None
         link = inner or link.__cause__ or link.__context__
     return found
-
-
-def _tokens(usage: Any, name: str) -> int:
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
