@@ -14,7 +14,7 @@ class LastVerdict:
     r"""Return what the mark means on which a judge's text ends, or None where it ends on none.
 
     Thinking up to the last `</think>` does not count, and thinking that never ends leaves no verdict. Marks further up
-    do not count either: a judge quotes the answers that it reads. Full stops, bold marks and code fences may follow.
+    do not count either: a judge quotes the answers that it reads. Full stops, bold marks, code fences and dollar signs may follow.
     Without `tag`, two different marks on the last line are no verdict.
 
     Args:
@@ -36,7 +36,7 @@ class LastVerdict:
             raise ValueError(f"LastVerdict: marks is {dict(self.marks)!r}. Name what each verdict looks like.")
 
     def __call__(self, text: str) -> int | None:
-        own = re.sub(r"[\s.*_`~]+$", "", after_thinking(text) or "")
+        own = re.sub(r"[\s.*_`~$]+$", "", after_thinking(text) or "")
         lines = own.splitlines()
         if not lines:
             return None
