@@ -438,6 +438,14 @@ def test_dead_groups_alarm_but_never_stop_a_run():
     assert run(dead_group_rate(), [{"dead_groups": 6, "n_groups": 8}] * 20) is None
 
 
+def test_groups_without_signal_are_no_alarm_where_gold_says_that_they_are_solved():
+    dead = {"dead_groups": 8, "n_groups": 8, "gold_low": 0.0, "gold_high": 1.0}
+    assert run(dead_group_rate(), [{**dead, "gold": 0.98}] * 20) is None
+    assert run(dead_group_rate(), [{**dead, "gold": 1.0, "gold_low": 1.0}] * 20) is None  # from the first step on
+    assert run(dead_group_rate(), [{**dead, "gold": 0.5}] * 20) is not None
+    assert run(dead_group_rate(), [{**dead, "gold": 0.0, "gold_high": 0.0}] * 20) is not None  # too hard for it
+
+
 def test_unscored_rows_alarm_once_they_are_surely_too_many():
     assert run(unscored_rate(), [{"unscored": 10, "n_rows": 64}] * 10).value == pytest.approx(10 / 64)
     assert run(unscored_rate(), [{"unscored": 3, "n_rows": 64}] * 10) is None

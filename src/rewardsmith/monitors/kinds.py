@@ -9,6 +9,7 @@ from rewardsmith.monitors.monitor import Monitor
 from rewardsmith.monitors.readings import (
     Range,
     read_count,
+    read_dead_groups,
     read_divergence,
     read_flat_gold,
     read_length,
@@ -133,10 +134,10 @@ def length_bias(*, window: int = 10, alpha: float = 0.01, at_most: float = 0.5) 
 
 
 def dead_group_rate(*, window: int = 10, alpha: float = 0.01, at_most: float = 0.9) -> Monitor:
-    """Alarm if more groups than `at_most` have no signal."""
+    """Alarm if more groups than `at_most` have no signal, unless gold is measured and at its ceiling."""
     return Monitor(
         name="dead_group_rate",
-        read=partial(read_share, count="dead_groups", of="n_groups", window=window, alpha=alpha),
+        read=partial(read_dead_groups, window=window, alpha=alpha),
         threshold=at_most,
         message="{value:.0%} of groups have no signal, as all their completions score the same.",
         advice="The prompts are solved or too hard. Draw others, or raise num_generations or the temperature.",

@@ -142,6 +142,18 @@ def read_share(history: Sequence[Record], *, count: str, of: str, window: int, a
     return Reading(hits / n, low, high, n)
 
 
+def read_dead_groups(history: Sequence[Record], *, window: int, alpha: float) -> Reading | None:
+    """Read the share of groups without a signal over the newest block; None where gold is within 5 % of its ceiling.
+
+    Groups of solved prompts have no signal either. The ceiling is the upper end of gold's `extent`.
+    """
+    golds = [record["gold"] for record in history[-window:] if record.get("gold") is not None]
+    gold_extent = extent(history, "gold", None)
+    if golds and gold_extent is not None and fmean(golds) >= gold_extent[1] - 0.05 * (gold_extent[1] - gold_extent[0]):
+        return None
+    return read_share(history, count="dead_groups", of="n_groups", window=window, alpha=alpha)
+
+
 def read_level(history: Sequence[Record], *, key: str, window: int, alpha: float) -> Reading | None:
     """Read the mean of `key` over the newest block; `also` holds `gained`, the proxy's rise since the first block."""
     found = blocks(history, (key,), window=window)
