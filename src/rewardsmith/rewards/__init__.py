@@ -15,8 +15,12 @@ from rewardsmith.rewards.judges.asking import Reply
 from rewardsmith.rewards.judges.branching import BranchRethinkJudge
 from rewardsmith.rewards.judges.chat import AnthropicBackend, ChatBackend
 from rewardsmith.rewards.judges.comparing import PairwiseJudge
+from rewardsmith.rewards.judges.conditioned import PrincipleConditioned
 from rewardsmith.rewards.judges.consistency import TraceConsistency
+from rewardsmith.rewards.judges.entailment import EntailmentJudge
 from rewardsmith.rewards.judges.first_error import FirstErrorJudge, localization_reward
+from rewardsmith.rewards.judges.lists import ListJudge
+from rewardsmith.rewards.judges.local import LocalBackend
 from rewardsmith.rewards.judges.principles import PrincipleJudge
 from rewardsmith.rewards.judges.reference import ReferenceJudge
 from rewardsmith.rewards.judges.traces import distill_traces
@@ -64,6 +68,7 @@ __all__ = [
     "CritiqueReward",
     "EmbeddingRelevance",
     "EmbeddingSimilarity",
+    "EntailmentJudge",
     "FirstErrorJudge",
     "FollowUpLikelihood",
     "GaussianHeads",
@@ -71,8 +76,11 @@ __all__ = [
     "GeneratedCritiques",
     "ImplicitPRM",
     "ImplicitReward",
+    "ListJudge",
+    "LocalBackend",
     "PairwiseJudge",
     "PairwiseReward",
+    "PrincipleConditioned",
     "PrincipleJudge",
     "ReferenceJudge",
     "ReferenceReward",

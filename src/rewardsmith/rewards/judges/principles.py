@@ -103,14 +103,7 @@ def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES))
     >>> parse_judgements("It deserves full marks.") is None
     True
     """
-    shown = after_thinking(text)
-    if shown is None:
-        return None
-    fenced = _FENCED.fullmatch(shown)
-    try:
-        entries = read_json(fenced[1] if fenced else shown)
-    except (ValueError, RecursionError):
-        return None
+    entries = read_json_reply(text)
     if isinstance(entries, dict) and set(entries) == {"judgements"}:
         entries = entries["judgements"]
     if not isinstance(entries, list) or not entries:
@@ -129,6 +122,19 @@ def parse_judgements(text: str, principles: Collection[str] = tuple(PRINCIPLES))
         judgements.append(Judgement(entry["principle"], score, most, str(entry.get("rationale", ""))))
     names = {judgement.principle for judgement in judgements}
     return tuple(judgements) if len(names) == len(judgements) and names <= set(principles) else None
+
+
+def read_json_reply(text: str) -> Any:
+    """Return the strict JSON that a reply holds after any thinking, in a code fence or not; None where there is none.
+
+    >>> read_json_reply('<think>Four?</think>{"score": 4}'), read_json_reply("It is {'score': 4}")
+    ({'score': 4}, None)
+    """
+    shown = after_thinking(text)
+    fenced = _FENCED.fullmatch(shown or "")
+    with contextlib.suppress(ValueError, RecursionError):
+        return read_json(fenced[1] if fenced else shown or "")
+    return None
 
 
 def principle_score(judgements: Sequence[Judgement]) -> float:
