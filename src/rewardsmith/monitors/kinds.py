@@ -168,6 +168,19 @@ def infinite_rewards() -> Monitor:
     )
 
 
+def changed_files() -> Monitor:
+    """Alarm at the first file that changed and must not, by the records of a `FileGuard`."""
+    return Monitor(
+        name="changed_files",
+        read=partial(read_count, key="changed_files"),
+        threshold=0.0,
+        message="{value:.0f} files changed that no rollout may change.",
+        advice="Read the record's `changes` and those episodes, leave them out, and keep rewards and tests where the "
+        "policy cannot write.",
+        stops=True,
+    )
+
+
 def kl_budget(*, window: int = 10, alpha: float = 0.01, at_most: float = 0.5) -> Monitor:
     """Alarm if the policy is more than `at_most` nats per token from its reference; shows the reward gained."""
     return Monitor(
@@ -191,6 +204,7 @@ def default_monitors(*, gold_range: Range | None = None, proxy_range: Range | No
         flat_gold(gold_range=gold_range, proxy_range=proxy_range),
         canary_false_positives(),
         infinite_rewards(),
+        changed_files(),
         unscored_rate(),
         length_bias(),
         dead_group_rate(),
