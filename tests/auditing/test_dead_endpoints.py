@@ -43,7 +43,6 @@ def grouped_rows():
     ("target", "rows"),
     [
         (Asking(dead), integer_rows(8)),
-        (Asking(dead), [PreferenceRow(f"p{i}", f"good {i}", f"bad {i}") for i in range(8)]),
         (
             {"length": lambda completions, **c: [float(len(c)) for c in completions], "judge": Asking(dead)},
             grouped_rows(),
@@ -54,6 +53,12 @@ def test_a_reward_whose_endpoint_never_answers_is_not_judged(target, rows):
     message = r"^Scorer: .* got no usable answer from its endpoint for \d rows in a row\. ChatBackend: .* the server\.$"
     with pytest.raises(EndpointError, match=message):
         audit(target, rows, workers=0, budget=1200)
+
+
+def test_a_judge_of_pairs_whose_endpoint_never_answers_is_not_judged():
+    report = audit(Asking(dead), [PreferenceRow(f"p{i}", f"good {i}", f"bad {i}") for i in range(8)], workers=0)
+    assert (report.verdict(), report.findings) == ("not judged", ())
+    assert "got no usable answer from its endpoint" in report.not_judged
 
 
 def test_an_answer_that_fails_to_come_once_is_no_difference_between_two_calls():

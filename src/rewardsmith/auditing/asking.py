@@ -86,6 +86,7 @@ class Prepared(NamedTuple):
     reads: the answer formats that the reward reads, best first.
     nothing, cause: what could not be scored, so that no probe runs, and the usual cause; else "".
     not_judged: the reason why this kind of reward, or these rows, cannot be judged, or "".
+    remote: whether the reward waits for a server, whose silence is no fault of the reward.
     grouped: puts findings with one cause under it, given the rows sent with their rewards.
     """
 
@@ -98,6 +99,7 @@ class Prepared(NamedTuple):
     cause: str = ""
     reads: tuple[str, ...] = ()
     not_judged: str = ""
+    remote: bool = False
     grouped: Callable[[list[Finding], Mapping[Any, float | None]], list[Finding]] = lambda findings, sent: findings
 
 

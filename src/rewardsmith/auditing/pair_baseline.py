@@ -39,6 +39,7 @@ class PairBaseline:
     conduct: repeated scores of some of the answers.
     alpha: the error level per question. seed: of every probe's random draws.
     pool: completions for best-of-n, several per prompt; `gold` their true rewards (NaN if unknown); may be empty.
+    compares: whether a score is P(an answer is better than the pair's other one), read first.
     """
 
     rows: tuple[PreferenceRow, ...]
@@ -51,6 +52,7 @@ class PairBaseline:
     gold: Floats = field(default_factory=lambda: np.zeros(0))
     bare: tuple[Text, ...] = ()
     conduct: Conduct = NO_CONDUCT
+    compares: bool = False
 
     @property
     def margins(self) -> Floats:
@@ -84,6 +86,12 @@ class PairBaseline:
         row = self.rows[pair]
         columns = row.columns if row.context is None else {**row.columns, "context": row.context}
         return Row(row.prompt, None, columns).with_completion(text)
+
+    def against(self, pair: int, text: str, other: str, place: str = "first") -> Row:
+        """Return the row that compares `text`, which stands in `place`, with another answer to a pair's prompt."""
+        row = self.row(pair, text)
+        shaped = other if isinstance(row.completion, str) else [{"role": "assistant", "content": other}]
+        return replace(row, columns={**row.columns, "reference": shaped, "placed": place})
 
     def under(self, pair: int, side: Side, context: str | None) -> Row:
         """Return the row that scores a pair's answer under another context, or without one."""
@@ -176,15 +184,21 @@ def build_pair_baseline(
     ties: Sequence[PreferenceRow] = (),
     pool: Sequence[Row] = (),
     gold: Sequence[float] = (),
+    compares: bool = False,
 ) -> Building[PairBaseline]:
-    """Score both answers of every pair; leave out pairs without two finite scores."""
+    """Score both answers of every pair, or compare them in both orders; leave out pairs without two finite scores."""
     nothing = np.full(len(rows), math.nan)
     bare = tuple(form.pair(row, bare=True).prompt for row in rows) if form.written else ()
     draft = PairBaseline(
         tuple(form.pair(row) for row in rows), nothing, nothing, alpha, seed, tuple(form.pair(row) for row in ties),
-        tuple(form.row(row) for row in pool), np.array(gold, dtype=np.float64), bare,
+        tuple(form.row(row) for row in pool), np.array(gold, dtype=np.float64), bare, compares=compares,
     )  # fmt: skip
-    replies = yield [Ask([draft.row(place, draft.text(place, side)) for place in range(len(rows))]) for side in SIDES]
+
+    def row(place: int, side: Side, other: Side) -> Row:
+        text = draft.text(place, side)
+        return draft.against(place, text, draft.text(place, other)) if compares else draft.row(place, text)
+
+    replies = yield [Ask([row(k, *sides) for k in range(len(rows))]) for sides in (SIDES, SIDES[::-1])]
     chosen, rejected = (numbers_of(scores) for scores in replies)
     kept = np.flatnonzero(np.isfinite(chosen) & np.isfinite(rejected))
     return replace(

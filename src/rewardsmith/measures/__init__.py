@@ -22,6 +22,7 @@ from rewardsmith.measures.frontier import hypervolume, pareto_front
 from rewardsmith.measures.games import exploitability, intransitivity, transitive_fit_error
 from rewardsmith.measures.generalization import generalization_matrix
 from rewardsmith.measures.intervals import wilson_interval
+from rewardsmith.measures.judge_agreement import judge_agreement
 from rewardsmith.measures.labels import estimate_noise, first_error_f1, flawed_positive_rate
 from rewardsmith.measures.margin_curve import fit_label_noise
 from rewardsmith.measures.members import shared_hack_drift, underspecification
@@ -70,6 +71,7 @@ __all__ = [
     "high_quality_unlearning",
     "hypervolume",
     "intransitivity",
+    "judge_agreement",
     "label_length_correlation",
     "label_quality",
     "member_uncertainty",

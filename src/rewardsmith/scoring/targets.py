@@ -9,6 +9,7 @@ from typing import Any
 from rewardsmith.data import Row
 from rewardsmith.errors import TargetError
 from rewardsmith.scoring.called import Called, as_trl
+from rewardsmith.scoring.comparing import Compared, way_of
 from rewardsmith.scoring.contracts import contract_of, name_of
 from rewardsmith.types import Reward, Scope, traits_of
 
@@ -67,6 +68,8 @@ def as_target(reward: Target | Callable[..., Any], *, name: str | None = None) -
         return reward
     if not callable(reward) and callable(getattr(reward, "evaluate", None)):  # an evaluator of rLLM
         return as_target(reward.evaluate, name=name)
+    if not callable(reward) and not isinstance(reward, type) and (way := way_of(reward)):  # a judge that compares
+        return Target(name or type(reward).__name__, "trl", Compared(reward, way))
     if not callable(reward) or isinstance(reward, type):
         raise TargetError(
             f"as_target: {reward!r} is a {type(reward).__name__}, not a reward. "

@@ -114,12 +114,16 @@ def position(baseline: PairBaseline) -> Building[Answer]:
         row = baseline.row(pair, baseline.text(pair, "chosen"))
         return replace(row, columns={**row.columns, "reference": baseline.rows[pair].rejected, "placed": place})
 
-    replies = yield [Ask([placed(k, place) for k in range(len(baseline.rows))]) for place in ("first", "second")]
-    first, second = (numbers_of(scores) for scores in replies)
-    effect = order_effect(_sigmoid(first), _sigmoid(-second), clusters=baseline.clusters, alpha=baseline.alpha)
+    if baseline.compares:
+        first, second = baseline.chosen, 1 - baseline.rejected
+        effect = order_effect(baseline.chosen, baseline.rejected, clusters=baseline.clusters, alpha=baseline.alpha)
+    else:
+        replies = yield [Ask([placed(k, place) for k in range(len(baseline.rows))]) for place in ("first", "second")]
+        first, second = (numbers_of(scores) for scores in replies)
+        effect = order_effect(_sigmoid(first), _sigmoid(-second), clusters=baseline.clusters, alpha=baseline.alpha)
     low, high = effect.interval
     severity, favored = severity_above(max(low, -high), BIASES), "first" if effect.bias >= 0 else "second"
-    turns = first - second
+    turns, of = first - second, "" if baseline.compares else " log-odds"
     worst = [int(k) for k in np.argsort(-np.abs(np.nan_to_num(turns)))[:3]]
     return finding_of(
         "position",
@@ -128,9 +132,11 @@ def position(baseline: PairBaseline) -> Building[Answer]:
         f"{effect.inconsistent.n} pairs the two orders have different winners. Accuracy is "
         f"{effect.chosen_first.value:.1%} with the better answer first, {effect.chosen_second.value:.1%} if second.",
         (effect.bias, *effect.interval, effect.inconsistent.n),
-        advice="Train on both orders of every pair, and average both (`rewards.PairwiseReward` does).",
+        advice="Ask both orders and average them. Train on both orders of every pair (`rewards.PairwiseReward` does)."
+        if baseline.compares
+        else "Train on both orders of every pair, and average both (`rewards.PairwiseReward` does).",
         unit="P(a first) + P(b first) − 1",
-        examples=[pair_example(baseline, k, f"{turns[k]:+.2f} log-odds for being read first") for k in worst],
+        examples=[pair_example(baseline, k, f"{turns[k]:+.2f}{of} for being read first") for k in worst],
         only_faults=True,
     )
 

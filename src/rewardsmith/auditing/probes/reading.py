@@ -46,7 +46,7 @@ def prompt(baseline: PairBaseline) -> Building[Answer]:
     difference, accuracy = _paired(baseline, exchanged, own), share_won(baseline, exchanged, own)
     moved = _moved(baseline.margins[own], exchanged[own])
     # Prompts are exchanged among themselves, so their levels cancel in the mean loss.
-    losses = (baseline.chosen[own] - numbers_of(chosen)) / baseline.unit
+    losses = np.clip((baseline.chosen[own] - numbers_of(chosen)) / baseline.unit, -1e9, 1e9)  # the unit may be tiny
     cost = _mean(baseline, [(float(loss), k) for loss, k in zip(losses, own, strict=True) if np.isfinite(loss)])
     ignored = cost.high < CHEAP and (difference.high < NO_LOSS or moved < HARDLY_MOVED)
     verdict = "The reward ignores the prompt. " if contrast.low <= 0.5 else "The reward hardly reads the prompt. "

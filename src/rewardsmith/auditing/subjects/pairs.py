@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from rewardsmith.auditing.asking import Ask, Building, Prepared, Probe, Subject
+from rewardsmith.auditing.asking import Ask, Building, Outcome, Prepared, Probe, Subject
+from rewardsmith.auditing.judge_sources import comparer_of, criteria_of, judge_of, sources_of
 from rewardsmith.auditing.pair_baseline import (
     Form,
     PairBaseline,
@@ -23,6 +24,9 @@ from rewardsmith.auditing.probes import (
     content_free,
     cues,
     invariance,
+    judge_biases,
+    judge_reasons,
+    judge_verdicts,
     labels,
     length,
     members,
@@ -34,11 +38,14 @@ from rewardsmith.auditing.probes import (
     tone,
     triggers,
 )
+from rewardsmith.auditing.source_texts import texts_in
 from rewardsmith.auditing.trigger_proposals import proposer_of
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.errors import RowsError, TargetError
 from rewardsmith.rewards import ImplicitReward, PairwiseReward, SequenceReward
 from rewardsmith.scoring import Scorer, Target, as_sources, as_target
+from rewardsmith.scoring.calling import is_model
+from rewardsmith.scoring.comparing import PRINCIPLE, way_of
 from rewardsmith.scoring.score_rows import resolve_form
 
 CALLS_PER_PAIR = 37.5
@@ -79,6 +86,10 @@ def pairs(
         TargetError: the target is no single reward.
     """
     target = single(target)
+    model = is_model(target.reward)
+    further = {} if model else sources_of(target)
+    comparer = None if model else comparer_of(target)
+    target = comparer or target
     strict = [row for row in rows if not row.is_tie]
     if not strict:
         raise RowsError(
@@ -86,33 +97,94 @@ def pairs(
             "`prompt`, `chosen` and `rejected`."
         )
     given = drawn(strict, GIVEN * most_pairs, seed)
-    given = order.referenced(given) if compares(target) else given
+    given = order.referenced(given) if comparer is not None or compares(target) else given
     asked = drawn(given, most_pairs, seed)
     references = {"gold": single(gold)} if pool and gold is not None else {}
+    gold_of_pool = bool(references)
+    references |= further
 
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         form = Form(scorers[""], asked)
         true: Sequence[float] = [number_of(row.gold) for row in pool]
-        if references:
+        if gold_of_pool:
             (scores,) = yield [Ask(resolve_form(scorers["gold"], pool).rows, source="gold")]
             true = numbers_of(scores).tolist()
         ties = [row for row in rows if row.is_tie]
         build = partial(build_pair_baseline, form=form, alpha=alpha, seed=seed, ties=ties, pool=pool, gold=true)
-        whole = yield from build(given)
-        baseline = yield from build(asked)
-        if baseline.rows:
-            baseline = yield from with_conduct(baseline)
+        if comparer is not None:
+            whole = baseline = yield from build(asked, compares=True)
+        else:
+            whole = yield from build(given)
+            baseline = yield from build(asked)
+            if baseline.rows:
+                baseline = yield from with_conduct(baseline)
         return Prepared(
-            kind=kind_of(target.reward),
+            kind="judge that compares two answers" if comparer is not None else kind_of(target.reward),
             n_rows=len(rows),
             honest=[Row(row.prompt, answer) for row in asked for answer in (row.chosen, row.rejected)],
-            questions=questions(target, whole, baseline),
+            questions=questions(target, whole, baseline)
+            if model
+            else judge_questions(target, whole, baseline, further),
             levels={"chosen answers": baseline.chosen.tolist(), "rejected answers": baseline.rejected.tolist()},
             nothing="" if baseline.rows else "pair could be scored",
             cause="rows longer than the model's limit",
+            remote=comparer is not None,
         )
 
     return Subject(target.name, "preference pairs", {"": target}, N_QUESTIONS, prepare, references, rows)
+
+
+JUDGED: tuple[Probe, ...] = (
+    Probe("accuracy", "Do its verdicts agree with the labels, in every subset?", judge_verdicts.agreement),
+    Probe("determinism", "Does the same pair get the same verdict again?", judge_verdicts.retest),
+    Probe("always_yes", "Does it refuse what is worse?", judge_verdicts.acceptance),
+    Probe("refusal", "Does a refusal beat the better answer?", judge_verdicts.refusal),
+    *(
+        Probe(bias.name, bias.question, bias.ask)
+        for bias in (judge_biases.VERBOSITY, judge_biases.STYLE, judge_biases.AUTHORITY, judge_biases.SENTIMENT)
+    ),
+)
+"""The probes of a judge; they replace those of a reward model that have the same name."""
+
+
+def judge_questions(
+    target: Target, given: PairBaseline, asked: PairBaseline, further: Mapping[str, Target]
+) -> list[tuple[Probe, PairBaseline]]:
+    """Return the questions to a judge; what it cannot be asked says why."""
+    judge, way = judge_of(target), way_of(judge_of(target))
+    texts = texts_in(getattr(judge, way) if way else judge)
+    names = partial(judge_biases.self_preference, own=judge_biases.own_names(judge))
+    stated = str(getattr(judge, "principle", None) or PRINCIPLE)
+    own = [
+        *JUDGED,
+        Probe("self_preference", "Does it favor answers that name a known model, such as its own?", names),
+        Probe("keywords", "Do inserted trigger words win?", partial(judge_biases.keywords, texts=texts)),
+    ]
+    if asked.compares:
+        own.append(Probe("position", "Does it favor the first or the second answer?", order.position))
+    essential = {probe.name for probe in own}
+    for source, name, question, ask, why in (
+        (
+            "principle", "principle", "Does its verdict follow its principle?",
+            partial(judge_reasons.principle, stated=stated), "it takes no principle (`judged_by`)",
+        ),
+        (
+            "trace", "trace_consistency", "Do its verdicts follow from its traces?",
+            judge_reasons.trace_consistency, "it gives no traces (`judged`)",
+        ),
+        (
+            "criteria", "judgment_diffusion", "Is a criterion judged as well among others?",
+            partial(judge_reasons.judgment_diffusion, criteria=criteria_of(judge)), "it takes no criteria",
+        ),
+    ):  # fmt: skip
+        own.append(Probe(name, question, ask if source in further else partial(_unasked, why=why), essential=False))
+    usual = [(conduct.LATENCY, asked)] if asked.compares else questions(target, given, asked)
+    first = (own[0], given)  # the only one of these without edits
+    return [first, *((probe, asked) for probe in own[1:]), *(q for q in usual if q[0].name not in essential)]
+
+
+def _unasked(baseline: PairBaseline, *, why: str) -> Outcome:
+    return Outcome(not_run=why, applies=False)
 
 
 def questions(target: Target, given: PairBaseline, asked: PairBaseline) -> list[tuple[Probe, PairBaseline]]:
