@@ -36,7 +36,7 @@ ELSEWHERE = {
 ROOMS = (  # in the order in which a value flows
     "data", "sandbox", "scoring", "rewards", "transforms", "advantages", "objectives", "recipes", "measures",
     "auditing", "benchmarks", "monitors", "engines.trl", "engines.verl", "engines.ray", "engines.gymnasium",
-    "worlds", "atlas", "cli", "types", "errors",
+    "engines.expert_iteration", "worlds", "atlas", "cli", "types", "errors",
 )  # fmt: skip
 BLOCK = re.compile(r"^```(python|pycon)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAPERS = re.compile(r"(?<!\[)\b(?:papers?|pages?) \d\d\b(?:, \d\d\b)*(?: and \d\d\b)?", re.IGNORECASE)
