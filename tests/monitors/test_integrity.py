@@ -16,6 +16,7 @@ from rewardsmith.monitors import (
     file_changes,
     file_states,
 )
+from rewardsmith.monitors.integrity import FileState
 
 
 @pytest.fixture
@@ -142,6 +143,12 @@ def test_folders_deeper_than_the_stack_and_a_large_file_are_read(deep):
         file.seek(2**21)
         file.write(b"1")
     assert [str(one) for one in file_changes(before, file_states(deep))] == ["changed 'large'"]
+
+
+def test_equal_files_are_renamed_one_by_one_in_the_order_of_their_names():
+    file = FileState("file", "a", (420, 0, 0), 1)
+    found = file_changes({"a": file, "b": file, "c": file}, {"x": file, "y": file})
+    assert [str(one) for one in found] == ["deleted 'c'", "renamed 'x', was 'a'", "renamed 'y', was 'b'"]
 
 
 def test_what_cannot_be_read_beforehand_is_refused_and_afterwards_is_a_change(sandbox, monkeypatch):

@@ -121,17 +121,16 @@ def file_changes(
     >>> [str(change) for change in file_changes({"tests.py": file}, {"old.py": file})]
     ["renamed 'old.py', was 'tests.py'"]
     """
-    gone = {path: state for path, state in before.items() if path not in after}
-    new = {path: state for path, state in after.items() if path not in before}
+    gone: dict[tuple[Kind, str], list[str]] = {}  # by what they held, as there may be very many of both
+    for path in sorted(before.keys() - after.keys(), reverse=True):
+        gone.setdefault(before[path][:2], []).append(path)
     found = []
-    for path, state in new.items():
-        same = next((old for old, was in gone.items() if was[:2] == state[:2] and state.kind in ("file", "link")), None)
-        if same is None or (state.kind == "file" and not state.size):  # all empty files are equal
-            found.append(FileChange("added", path))
-        else:
-            del gone[same]
-            found.append(FileChange("renamed", path, same))
-    found += [FileChange("deleted", path) for path in gone]
+    for path in sorted(after.keys() - before.keys()):
+        state = after[path]
+        telling = state.kind == "link" or (state.kind == "file" and state.size > 0)  # all empty files are equal
+        same = gone.get(state[:2]) if telling else None
+        found.append(FileChange("renamed", path, same.pop()) if same else FileChange("added", path))
+    found += [FileChange("deleted", path) for paths in gone.values() for path in paths]
     for path in before.keys() & after.keys():
         old, now = before[path], after[path]
         if old.kind != now.kind:
