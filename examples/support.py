@@ -55,6 +55,7 @@ def trained(
     rows: int = 4096,
     window: int = 1,
     segment: Any = segment_steps,
+    after: Callable[[Any], None] | None = None,
     **settings: Any,
 ) -> dict[str, list[float]]:
     """Train the world's policy on a reward or recipe; quantity → a value per training step.
@@ -62,6 +63,7 @@ def trained(
     Args:
         measure, window: as in `Watch`.
         segment: cuts completions into steps, for a recipe that has some.
+        after: called with the trained model.
         settings: fields of TRL's configuration, in place of those that a CPU run of seconds needs.
     """
     usual = {
@@ -93,6 +95,8 @@ def trained(
     )
     trainer.remove_callback(PrinterCallback)  # its summary is a screen long
     trainer.train()
+    if after is not None:
+        after(trainer.model)
     return watch.curves
 
 

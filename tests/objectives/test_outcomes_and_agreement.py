@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from rewardsmith.objectives import (
+    entailment_bce,
     implicit_ce_loss,
     implicit_kto_loss,
     implicit_nca_loss,
@@ -174,3 +175,22 @@ def test_what_is_missing_is_nan_without_a_gradient_and_half_precision_is_read_in
 def test_what_cannot_be_meant_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(2))
+
+
+def test_entailment_is_cross_entropy_of_the_log_odds_in_high_precision():
+    yes, no, weight = column(*REWARDS), column(*REWARDS[::-1]), column(1.0, 2.0, 0.5, 1.0, 1.0, 3.0)
+    labels = column(*LABELS)
+    with mpmath.workdps(800):
+        exact = []
+        for y, n, g, w in zip(yes.tolist(), no.tolist(), LABELS, weight.tolist(), strict=True):
+            p = 1 / (1 + mpmath.exp(-mpmath.mpf(y - n)))
+            exact.append(float(-w * (g * mpmath.log(p) + (1 - g) * mpmath.log(1 - p))))
+    assert_close(entailment_bce(yes, no, labels, weight), column(*exact))
+    assert_close(entailment_bce(yes, 0.0, labels), entailment_bce(yes, torch.zeros_like(yes), labels))
+    assert gradcheck(lambda a, b: entailment_bce(a, b, labels), (yes.div(100).requires_grad_(), no.requires_grad_()))
+    unknown = column(1.0, 2.0).requires_grad_()
+    entailment_bce(unknown, 0.0, column(NAN, 1.0)).nansum().backward()
+    assert unknown.grad[0] == 0
+    assert entailment_bce(unknown, 0.0, column(NAN, 1.0))[0].isnan()
+    with pytest.raises(ValueError, match=r"entailment_bce: arguments must share one shape"):
+        entailment_bce(yes, no, labels[:2])

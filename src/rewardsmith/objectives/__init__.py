@@ -1,7 +1,7 @@
 """Losses, unreduced, from scores or log-probabilities. It has those that TRL lacks."""
 
 from rewardsmith._torch import torch  # noqa: F401 - the rooms that work on tensors say so first
-from rewardsmith.objectives.agreement import multi_view_consistency_loss, pairwise_verdict_loss
+from rewardsmith.objectives.agreement import entailment_bce, multi_view_consistency_loss, pairwise_verdict_loss
 from rewardsmith.objectives.distillation import extrapolated_logits, token_kl, tv_strength
 from rewardsmith.objectives.logps import chunked_token_logps, implicit_reward, per_token_logps, sequence_logps
 from rewardsmith.objectives.meta import meta_rm_step
@@ -50,6 +50,7 @@ __all__ = [
     "crossed_confidence_loss",
     "dpo_loss",
     "dynamic_beta",
+    "entailment_bce",
     "extrapolated_logits",
     "implicit_ce_loss",
     "implicit_kto_loss",

@@ -9,6 +9,7 @@ import math
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rewardsmith._check import check_choice, check_range, check_same_shape, check_shape
@@ -77,3 +78,29 @@ def multi_view_consistency_loss(probabilities: Tensor, *, kind: Kind = "js", ent
 
 def _cross_entropy(target: Tensor, p: Tensor) -> Tensor:
     return -target * p.log() - (1 - target) * torch.log1p(-p)
+
+
+def entailment_bce(logit_yes: Tensor, logit_no: Tensor | float, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Teach a judge to answer Yes or No by the log-odds of its answer.
+
+        ℓ = w [ −g log σ(z) − (1 − g) log σ(−z) ],   z = logit_yes − logit_no
+
+    Wang et al. 2025, arXiv:2509.21319 (RLBFF: does the response satisfy the principle?). With a `logit_no` of 0 it is
+    the loss of a head with one logit, such as that of `rewards.ReferenceReward`.
+
+    Args:
+        logit_yes, logit_no: (...) logits or log-probabilities of the two answers.
+        label: (...) g in [0, 1]; NaN where the row has none.
+        weight: (...) w; 1 if None.
+
+    Returns:
+        (...) loss per row, NaN where the label is.
+
+    >>> import torch
+    >>> entailment_bce(torch.zeros(2), 0.0, torch.tensor([1.0, 0.0])) / torch.tensor(2.0).log()
+    tensor([1., 1.])
+    """
+    check_same_shape("entailment_bce", logit_yes, label, *([] if weight is None else [weight]))
+    z, known = logit_yes - logit_no, ~label.isnan()
+    losses = F.binary_cross_entropy_with_logits(z, label.to(z.dtype).masked_fill(~known, 0.0), weight, reduction="none")
+    return torch.where(known, losses, torch.nan)
