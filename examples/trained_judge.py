@@ -18,7 +18,7 @@ from examples.watch import Rows, by_quantity
 from rewardsmith.auditing import audit_pairs
 from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import verdict_reward
-from rewardsmith.rewards.judges.traces import AB_VERDICT
+from rewardsmith.rewards.judges.verdicts import AB_VERDICT
 from rewardsmith.worlds import ArithmeticLM
 
 A, B = "<answer>[[A]]</answer>", "<answer>[[B]]</answer>"

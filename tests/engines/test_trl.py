@@ -7,9 +7,10 @@ import torch
 import trl
 from torch.testing import assert_close
 
-from rewardsmith.advantages import drop_dead_groups, group_zscore, leave_one_out
+from rewardsmith.advantages import drop_dead_groups, gated_format, group_zscore, leave_one_out
 from rewardsmith.engines.calls import call, check_rows, context_of, filter_weights
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
+from rewardsmith.rewards import verdict_reward
 from rewardsmith.transforms import chain, clip_rewards, normalize_sources, weighted_sum
 from rewardsmith.types import RewardBatch, Traits, declares
 from rewardsmith.worlds import substring_reward
@@ -362,3 +363,17 @@ def test_columns_of_numbers_reach_a_transform_as_tensors():
     assert context["answer"] == ["4", "5"]
     assert context["ragged"] == [[1.0], [1.0, 2.0]]
     assert context["columns"]["n"] == [1, None]
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_a_judges_share_without_a_verdict_reaches_the_log_and_malformed_rows_get_a_fixed_credit(ours, world):
+    """No text of the small world is a verdict; with a gate for the malformed, every row gets their credit."""
+
+    def judged(completions, log_metric, **columns):
+        return verdict_reward(completions, [0] * len(completions), unparsed=-2.0, log_metric=log_metric)
+
+    keep = Keep()
+    gate = partial(gated_format, malformed=-2.0, credit=-0.5)
+    trainer = trained(ours, world, judged, steps=1, advantage=gate, callbacks=[keep])
+    assert logged(trainer, "verdict_reward/unparsed") == [1.0]
+    assert keep.seen[0].advantages.tolist() == [-0.5] * 16

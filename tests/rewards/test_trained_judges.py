@@ -58,18 +58,19 @@ def turns(*texts):
 def test_a_staged_verdict_needs_both_turns():
     seen, log = logger()
     rows = [
-        turns("logic", r"\boxed{1}"),
-        turns("logic", r"\boxed{2}"),
+        turns("<criteria>logic; safety</criteria>", r"\boxed{1}"),
+        turns("<criteria>logic; safety</criteria>", r"\boxed{2}"),
         turns("", r"\boxed{1}"),  # no criteria: the released parser of turn 1 never fails
-        turns("logic", r"\boxed{3}"),  # the released code takes any integer
-        turns(r"logic \boxed{1}"),  # one turn only
+        turns("<criteria>logic; safety</criteria>", r"\boxed{3}"),  # the released code takes any integer
+        turns(r"<criteria>logic</criteria> \boxed{1}"),  # one turn only
         turns(r"\boxed{1}", "no verdict"),
-        r"logic. \boxed{1}",
+        r"<criteria>logic</criteria> \boxed{1}",  # no turns at all
+        turns("<criteria>taste</criteria>", r"\boxed{1}"),
     ]
-    got = staged_verdict_reward(rows, [0] * 7, malformed=-9.0, log_metric=log)
-    assert got == [0.0, -1.0, -9.0, -9.0, -9.0, -9.0, 0.0]
-    assert seen == {"staged_verdict/malformed": pytest.approx(4 / 7)}
-    strict = staged_verdict_reward(rows[:1] * 2, [0, None], branch=lambda text: "safety" in text)
+    got = staged_verdict_reward(rows, [0] * 8, malformed=-9.0, log_metric=log)
+    assert got == [0.0, -1.0, -9.0, -9.0, -9.0, -9.0, -9.0, -9.0]
+    assert seen == {"staged_verdict/malformed": pytest.approx(6 / 8)}
+    strict = staged_verdict_reward(rows[:1] * 2, [0, None], branch=lambda text: "tone" in text)
     assert strict == [-2.0, None]
 
 

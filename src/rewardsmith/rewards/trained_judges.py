@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import completion_text
+from rewardsmith.rewards.judges.branching import CRITERIA, chosen_criteria
 from rewardsmith.rewards.judges.verdicts import AB_VERDICT, BOXED_VERDICT
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.rewards.thinking import after_thinking, parts_of
-from rewardsmith.rewards.verifiers.formats import has_content
 from rewardsmith.types import Completion
 
 Metric = Callable[[str, float], None]
 
+DEFAULT_BRANCH = partial(chosen_criteria, criteria=tuple(CRITERIA), max_branches=3)
 LONG_THOUGHT = 50
 
 
@@ -58,7 +60,7 @@ def staged_verdict_reward(
     completions: list[Completion],
     label: list[int | None],
     *,
-    branch: Callable[[str], object] = has_content,
+    branch: Callable[[str], object] = DEFAULT_BRANCH,
     parser: Callable[[str], int | None] = BOXED_VERDICT,
     right: float = 0.0,
     wrong: float = -1.0,
@@ -76,22 +78,21 @@ def staged_verdict_reward(
 
     Args:
         label: z, the index of the better answer; None leaves the row unscored.
-        branch: the first assistant turn → anything true if it selects criteria. A completion without messages is one
-            text, which both functions read.
+        branch: the first assistant turn → anything true if it selects criteria, by default as `BranchRethinkJudge`
+            asks for them. A completion without two assistant turns is malformed.
         parser: the last assistant turn → ẑ, or None.
         log_metric: given by TRL.
 
-    >>> turns = [{"role": "assistant", "content": "logic"}, {"role": "assistant", "content": r"So \\boxed{2}"}]
+    >>> said = ["<criteria>logic</criteria>", r"So \\boxed{2}"]
+    >>> turns = [{"role": "assistant", "content": text} for text in said]
     >>> staged_verdict_reward([turns, turns[1:], [turns[0], turns[0]]], [1, 0, 1])
     [0.0, -2.0, -2.0]
     """
     values: list[float | None] = []
     for completion, key in zip(completions, label, strict=True):
-        turns = [completion_text(completion)]
-        if not isinstance(completion, str):
-            turns = [completion_text([turn]) for turn in completion if turn.get("role") == "assistant"]
-        whole = isinstance(completion, str) or len(turns) > 1
-        verdict = parser(turns[-1]) if whole and branch(turns[0]) else None
+        messages = [] if isinstance(completion, str) else completion
+        turns = [completion_text([turn]) for turn in messages if turn.get("role") == "assistant"]
+        verdict = parser(turns[-1]) if len(turns) > 1 and branch(turns[0]) else None
         values.append(malformed if verdict is None else right if verdict == key else wrong)
     _log(log_metric, "staged_verdict/malformed", [value == malformed for value in values])
     return [None if key is None else value for key, value in zip(label, values, strict=True)]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from tests.rewards.judges.endpoint import Scripted
+from tests.rewards.judges.endpoint import Scripted, fails, says
 
 from rewardsmith.data import PreferenceRow
 from rewardsmith.rewards import TraceConsistency, distill_traces
@@ -96,3 +96,17 @@ def test_the_order_is_random_by_row_and_the_same_in_every_run():
     nothing = asyncio.run(distill_traces(teaching(set()), teaching(set()), [], template=template))
     assert nothing == ([], 0, 0, {})
     assert nothing.first_pass_accuracy is None
+
+
+def test_a_second_run_goes_on_where_the_first_ended_and_pays_nothing_twice(serve, tmp_path):
+    """The server refuses one of three questions; the second run asks that one alone, and nothing that it has."""
+    rows = [PreferenceRow(name, "good", "bad") for name in ("one", "two", "three")]
+    known = asyncio.run(distill_traces(teaching({"one", "two", "three"}), teaching(set()), rows, template=template))
+    right = [says((A, B)[trace.label]) for trace in known.traces]
+    server, backend = serve(*right[:2], fails(500), right[2], cache_dir=tmp_path, concurrency=1, attempts=1)
+    first = asyncio.run(distill_traces(backend, backend, rows, template=template))
+    assert [trace.row for trace in first.traces] == [0, 1]
+    assert list(first.lost) == [2]
+    second = asyncio.run(distill_traces(backend, backend, rows, template=template))
+    assert second.traces == known.traces
+    assert len(server.bodies) == 4

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rewardsmith.data import PreferenceRow, completion_text, text_of
 from rewardsmith.rewards.judges.asking import Backend
+from rewardsmith.rewards.judges.comparing import chain_of_rubrics
 from rewardsmith.rewards.judges.verdicts import AB_VERDICT
 from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.types import Message
@@ -64,7 +65,7 @@ async def distill_traces(
     retry_teacher: Backend,
     rows: Sequence[PreferenceRow],
     *,
-    template: PairTemplate,
+    template: PairTemplate = chain_of_rubrics,
     parser: Callable[[str], int | None] = AB_VERDICT,
     names: tuple[str, str] = ("the first", "the second"),
     seed: int = 0,
@@ -80,7 +81,7 @@ async def distill_traces(
     Args:
         teacher, retry_teacher: async functions from messages to text.
         rows: pairs; a tie has no label and is lost.
-        template: such as that of the judge to be trained.
+        template: of the judge to be trained.
         parser: the teacher's text → 0 if the first answer is better, 1 if the second, or None.
         names: how the second pass calls the two answers.
         seed: with the place of the row it decides which answer stands first.
