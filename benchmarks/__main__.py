@@ -64,6 +64,12 @@ def _reward_training() -> list[Ratio]:
     return measure()
 
 
+def _judge_throughput() -> list[Ratio]:
+    from benchmarks.judge_throughput import measure
+
+    return measure()
+
+
 def _preference_training() -> list[Ratio]:
     from benchmarks.preference_training import measure
 
@@ -80,6 +86,7 @@ BENCHMARKS: dict[str, Callable[[], list[Ratio]]] = {
     "reward_scoring": _reward_scoring,
     "reward_training": _reward_training,
     "preference_training": _preference_training,
+    "judge_throughput": _judge_throughput,
 }
 
 

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class FakeServer:
     """Answers from a script, the last entry for ever; keeps requests and the peak load.
 
-    An entry is (status, body, headers), or a function of the handler that does as it likes.
+    An entry is (status, body, headers), or a function of the handler that does as it likes; `handler.body` is the
+    request's.
     """
 
     def __init__(self, *script):
@@ -42,9 +43,9 @@ class FakeServer:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def handle(self, request):
-        raw = request.rfile.read(int(request.headers["Content-Length"]))
+        request.body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         with self.changed:
-            self.bodies.append(json.loads(raw))
+            self.bodies.append(request.body)
             self.headers.append(dict(request.headers))
             self.paths.append(request.path)
             entry = self.script[min(len(self.bodies), len(self.script)) - 1]

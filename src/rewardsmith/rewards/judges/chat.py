@@ -157,11 +157,11 @@ class ChatBackend:
     async def _answered(self, messages: list[Message], logprobs: int, line: Line) -> Reply:
         body = self._body(messages, logprobs)
         key = hashlib.sha256(json.dumps([self.url, body], sort_keys=True).encode()).hexdigest()
-        async with line.slot(key):
+        async with line.slot(key) as client:
             if (known := line.cache.get(key)) is not None:
                 self._count(cached=1)
                 return known
-            reply = await self._tried(line.client, body)
+            reply = await self._tried(client, body)
             line.cache.set(key, reply)
             return reply
 

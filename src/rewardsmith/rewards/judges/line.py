@@ -9,10 +9,13 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from rewardsmith.rewards.judges.cache import ReplyCache
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 
@@ -30,8 +33,8 @@ class Line:
     def __init__(self, slots: int, cache_dir: str | Path | None) -> None:
         import httpx
 
-        # No limits of its own: each try has a deadline, and the slots limit the connections.
-        self.client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
+        self._tls = httpx.create_ssl_context()
+        self._clients, self._free = list[httpx.AsyncClient](), list[httpx.AsyncClient]()
         self._slots = asyncio.Semaphore(slots)
         self.cache = ReplyCache(cache_dir)
         self._asked = WeakValueDictionary[str, asyncio.Lock]()
@@ -51,14 +54,26 @@ class Line:
         return asyncio.run_coroutine_threadsafe(request, self._loop)
 
     @contextlib.asynccontextmanager
-    async def slot(self, key: str) -> AsyncIterator[None]:
-        """Wait for a slot and, where replies are kept, for the same question asked at the same time.
+    async def slot(self, key: str) -> AsyncIterator[httpx.AsyncClient]:
+        """Wait for a slot, which has a client of its own, and for the same question where replies are kept.
 
-        The later one finds the reply of the first, so that one request serves both.
+        A question that is asked while the same one is under way finds its reply, so that one request serves both.
         """
         same = self._asked.setdefault(key, asyncio.Lock()) if self.cache.open else contextlib.nullcontext()
         async with same, self._slots:
-            yield
+            client = self._free.pop() if self._free else self._client()
+            try:
+                yield client
+            finally:
+                self._free.append(client)
+
+    def _client(self) -> httpx.AsyncClient:
+        """Return one more client: the pool of a single one takes a time that grows as the square of its connections."""
+        import httpx
+
+        # No limits of its own: each try has a deadline, and each slot uses one connection.
+        self._clients.append(httpx.AsyncClient(verify=self._tls, timeout=None))
+        return self._clients[-1]
 
     def close(self, *, wait: bool = True) -> None:
         """Cancel running requests, close connections and cache, and end the thread."""
@@ -73,10 +88,11 @@ class Line:
             runner.run(self._held_open())
 
     async def _held_open(self) -> None:
-        async with self.client:
-            await self._closing.wait()
-            requests = asyncio.all_tasks() - {asyncio.current_task()}
-            for request in requests:
-                request.cancel()
-            await asyncio.gather(*requests, return_exceptions=True)
+        await self._closing.wait()
+        requests = asyncio.all_tasks() - {asyncio.current_task()}
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+        for client in self._clients:
+            await client.aclose()
         self.cache.close()

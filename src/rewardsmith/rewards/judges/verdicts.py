@@ -14,8 +14,8 @@ class LastVerdict:
     r"""Return what the mark means on which a judge's text ends, or None where it ends on none.
 
     Thinking up to the last `</think>` does not count, and thinking that never ends leaves no verdict. Marks further up
-    do not count either: a judge quotes the answers that it reads. Full stops, bold marks, code fences and dollar signs may follow.
-    Without `tag`, two different marks on the last line are no verdict.
+    do not count either: a judge quotes the answers that it reads. Full stops, bold marks, code fences and dollar signs
+    may follow. Without `tag`, two different marks on the last line are no verdict.
 
     Args:
         marks: what to find → what it means, such as {"[[A]]": 0, "[[B]]": 1}.
