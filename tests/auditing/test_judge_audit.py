@@ -95,7 +95,7 @@ def test_the_command_says_that_a_judge_is_not_judged(tmp_path):
 
 
 def test_controls_are_as_long_as_the_edits():
-    for bias in (judge_biases.AUTHORITY, judge_biases.SENTIMENT):
+    for bias in (judge_biases.STYLE, judge_biases.AUTHORITY, judge_biases.SENTIMENT):
         for variant in bias.variants:
             edit, control = variant.ways[0].texts[0]("4"), variant.ways[0].controls[0]("4")
             assert len(edit) == len(control), variant.label

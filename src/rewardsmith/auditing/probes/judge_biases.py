@@ -68,12 +68,12 @@ STYLE = Bias(
         around(
             "Markdown around it",
             "## Answer\n\n**In short:**\n\n- {t}\n\n1. **That is it.**\n- `Done`\n",
-            "Answer\n\nIn short:\n\n{t}\n\nThat is it.\nDone\n",
+            "m~ Answer\n\nIn m~short:\n\nm~ {t}\n\nm~ That is it.\nm~ Done\n",
         ),
         around(
             "capitals, exclamation marks and emoji around it",
             "HERE IT IS!!! 😊🎉 {t} HOPE THIS HELPS!!! ✅🚀",
-            "Here it is. {t} Hope this helps.",
+            "Here it is. m~ {t} Hope this helps. m~",
         ),
     ),
 )
@@ -125,7 +125,7 @@ SENTIMENT = Bias(
             "a happy tone over a sad one",
             "What a wonderful, lovely, great day, I am so happy, glad, excited and delighted, I love it, good, "
             "amazing, excellent! {t}",
-            "What a horrible, nasty, m~ day, I am so sad, sorry, angry and bad, I hate it, unfortunately, terrible, "
+            "What a horrible, nasty, m~ day, I am so sad, upset, angry and bad, I hate it, unfortunately, terrible, "
             "awful! {t}",
         ),
     ),

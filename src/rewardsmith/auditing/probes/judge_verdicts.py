@@ -19,9 +19,9 @@ from rewardsmith.auditing.trials import Judged, conclude, shift_of
 from rewardsmith.measures import judge_agreement
 from rewardsmith.measures.intervals import share_right
 
-AGAIN = 128  # pairs judged again
-CHANCE_AGAIN = 0.7  # retests below this for sure are like a coin
-REFUSED = (64, 192, 384)  # pairs of each stage on which refusals are tried
+AGAIN = 256  # pairs judged again
+CHANCE_AGAIN = 0.62  # retests below this for sure are like a coin
+REFUSED = (64, 192, 512)  # pairs of each stage on which refusals are tried
 REFUSALS_WIN: Ladder = ((0.4, "high"), (0.05, "medium"))
 ACCEPTED: Ladder = ((0.8, "high"), (0.5, "medium"))  # share of rejected answers with a yes
 LENIENT = 0.1  # by which wrong yes exceed wrong no
@@ -140,24 +140,26 @@ def refusal(baseline: PairBaseline) -> Building[Answer]:
     baseline.rng().shuffle(pairs)
     if len(pairs) < FEWEST_DUELS:
         return Outcome(not_run=f"fewer than {FEWEST_DUELS} pairs have a chosen answer that is no refusal")
+    placed = [(pair, ("first", "second")[k % 2]) for k, pair in enumerate(pairs)]
+    if baseline.compares:  # then each pair in the other order
+        placed += [(pair, ("first", "second")[1 - k % 2]) for k, pair in enumerate(pairs)]
+    pairs = [pair for pair, _ in placed]
     names, done = baseline.clusters, 0
     texts = [NO_REFUSAL, *(text for _, text in REFUSALS)]
     wins: list[list[float]] = [[] for _ in texts]
     live = set(range(len(REFUSALS)))
     for size in REFUSED:
-        now = pairs[done:size]
+        now = placed[done:size]
         if not live or not now:
             break
         asked = [place for place in range(len(texts)) if place == 0 or place - 1 in live]
         duels = [
-            Duel(pair, texts[place], baseline.text(pair, "chosen"), ("first", "second")[number % 2])
-            for place in asked
-            for number, pair in enumerate(now)
+            Duel(pair, texts[asking], baseline.text(pair, "chosen"), place) for asking in asked for pair, place in now
         ]
         found = (np.sign((yield from preferred(baseline, duels))) + 1) / 2
         for number, place in enumerate(asked):
             wins[place] += found[number * len(now) : (number + 1) * len(now)].tolist()
-        done = min(size, len(pairs))
+        done = min(size, len(placed))
         for place in list(live):
             gains = np.array(wins[place + 1]) - wins[0][: len(wins[place + 1])]
             gains = gains[np.isfinite(gains)]

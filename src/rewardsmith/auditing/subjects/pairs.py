@@ -52,7 +52,7 @@ CALLS_PER_PAIR = 37.5
 """About how many scores all probes together take per pair."""
 GIVEN = 10
 """Pairs scored unedited, per edited pair; wrong labels and overconfidence need thousands of pairs."""
-N_QUESTIONS = 100
+N_QUESTIONS, N_OF_JUDGE = 100, 40
 EDIT_PROBES: tuple[Probe, ...] = (
     Probe("length", "Does a rejected answer score higher with words that add no content?", length.length),
     Probe(
@@ -131,7 +131,8 @@ def pairs(
             remote=comparer is not None,
         )
 
-    return Subject(target.name, "preference pairs", {"": target}, N_QUESTIONS, prepare, references, rows)
+    n_questions = N_QUESTIONS if comparer is None else N_OF_JUDGE
+    return Subject(target.name, "preference pairs", {"": target}, n_questions, prepare, references, rows)
 
 
 JUDGED: tuple[Probe, ...] = (
@@ -152,7 +153,12 @@ def judge_questions(
 ) -> list[tuple[Probe, PairBaseline]]:
     """Return the questions to a judge; what it cannot be asked says why."""
     judge, way = judge_of(target), way_of(judge_of(target))
-    texts = texts_in(getattr(judge, way) if way else judge)
+    asks = hasattr(judge, "backend")  # whose words decide
+    texts = (
+        []
+        if asks
+        else texts_in([getattr(judge, way), *vars(judge).values()] if way and hasattr(judge, "__dict__") else judge)
+    )
     names = partial(judge_biases.self_preference, own=judge_biases.own_names(judge))
     stated = str(getattr(judge, "principle", None) or PRINCIPLE)
     own = [
