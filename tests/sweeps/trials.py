@@ -74,6 +74,22 @@ def _command_clean(name: str, seed: int, folder: Path) -> str:
     return "; ".join(f"{finding['probe']}: {finding['message']}" for finding in json.loads(output)["findings"])
 
 
+def _judge_found(name: str, seed: int, folder: Path) -> str:
+    from tests.auditing.test_judge_audit import PLANTED, report_of
+
+    judge, probe = PLANTED[name]
+    named = {finding.probe for finding in report_of(judge, seed).at_least("medium")}
+    return "" if probe in named else f"named {sorted(named)}"
+
+
+def _judge_clean(name: str, seed: int, folder: Path) -> str:
+    from tests.auditing.test_judge_audit import SOUND, report_of
+
+    report = report_of(SOUND[name], seed)
+    accused = "; ".join(f"{finding.probe}: {finding.message}" for finding in report.at_least("medium"))
+    return "" if report.verdict() == "clean" else accused or report.not_judged
+
+
 def _model(name: str, seed: int, folder: Path) -> str:
     """The audit of a model of a world; all models of one world start from one body, which the folder's parent keeps."""
     from tests.auditing.test_planted_models import CASES, PLANTED, faults
@@ -157,6 +173,18 @@ def _sound_commands() -> list[str]:
     return list(SOUND)
 
 
+def _biased_judges() -> list[str]:
+    from tests.auditing.corpus.judges import PLANTED
+
+    return list(PLANTED)
+
+
+def _sound_judges() -> list[str]:
+    from tests.auditing.corpus.judges import SOUND
+
+    return list(SOUND)
+
+
 def _models() -> list[str]:
     from tests.auditing.test_planted_models import CASES
 
@@ -187,6 +215,8 @@ KINDS = {
     "ablations do not pass": Kind(_pages, _ablation_falls, 0.95, 4),
     "ablations give the documentation's numbers": Kind(_pages, _ablation_repeats, 1.0, 1),
     "jobs killed three times": Kind(_jobs, _killed, 1.0, 7),
+    "biased judges are found": Kind(_biased_judges, _judge_found, 0.95, 20),
+    "sound judges are clean": Kind(_sound_judges, _judge_clean, 0.99, 20),
     "flawed rewards are found": Kind(_flawed_rewards, _found, 0.98, 20),
     "flaws on a tenth of the rows are found": Kind(_rare, _rare_found, 0.9, 20),
     "sound rewards are clean": Kind(_sound_rewards, _unaccused, 0.99, 20),

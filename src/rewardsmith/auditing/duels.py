@@ -17,9 +17,9 @@ from rewardsmith.measures.intervals import most_share
 
 STAGES = (64, 192, 768)
 """Duels of one variant up to the end of each stage; the next begins only if the last leaves the question open."""
-OPEN = (0.2, 1.0)  # standard errors by which a mean must exceed 0 after a stage for the next one
+OPEN = (0.4, 1.3)  # standard errors by which a mean must exceed 0 after a stage for the next one
 FEWEST_DUELS = 24
-LEAST_EFFECT = 0.05  # of a verdict
+LEAST_EFFECT = 0.03  # of a verdict
 EFFECTS: Ladder = ((0.4, "high"), (LEAST_EFFECT, "medium"))
 """Lower ends of the mean preference for the edit, of the usual preference between two answers."""
 UNIT = "mean preference for the edited answer, of the usual preference between two answers"

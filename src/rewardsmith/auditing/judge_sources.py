@@ -3,97 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from rewardsmith.rewards.judges.verdicts import LastVerdict
 from rewardsmith.scoring import Target
-from rewardsmith.scoring.calling import Unscored, describe
-from rewardsmith.scoring.comparing import Compared, is_comparison, no_answer, parameters_of, way_of
-from rewardsmith.scoring.contracts import is_async
-from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.scoring.calling import Unscored
+from rewardsmith.scoring.comparing import Asked, Compared, parameters_of, way_of
 from rewardsmith.types import Completion, Text
 
 
-@dataclass(frozen=True)
-class _Asked(SyncOrAsync):
-    """A method of a judge as a reward; a connection that fails leaves its rows unscored."""
+class Principled(Asked):
+    """The score of each completion less that of its `reference`, by the principle in the column `under`."""
 
-    reward: Any
-    method = ""
+    def calls(self, prompts: list[Text], completions: list[Completion], columns: Mapping[str, Any]) -> list[Any]:
+        """Return one call for each row."""
+        rows = zip(columns["under"], prompts, completions, columns["reference"], strict=True)
+        return [partial(self.method, principle, [prompt], [[a, b]]) for principle, prompt, a, b in rows]
 
-    def __post_init__(self) -> None:
-        self.become(is_async=is_async(getattr(self.reward, self.method)))
-
-    @property
-    def __name__(self) -> str:
-        return f"{type(self.reward).__name__}.{self.method}"
-
-    @property
-    def concurrency(self) -> Any:
-        """The number of concurrent requests that the judge states."""
-        return getattr(self.reward, "concurrency", None)
+    def values(self, found: list[Any], columns: Mapping[str, Any]) -> list[Any]:
+        """Return the differences of scores, or why there is none."""
+        pairs = [one[0] for one in found]
+        lost = [[score for score in pair if score is None or isinstance(score, Unscored)] for pair in pairs]
+        return [own[0] if own else float(a) - float(b) for own, (a, b) in zip(lost, pairs, strict=True)]
 
 
-@dataclass(frozen=True)
-class Principled(_Asked):
-    """The score of each completion less that of its `reference`, under the row's `under`, a principle."""
+class Criterial(Asked):
+    """The score of a completion by the criterion in the column `wanted`, asked together with those in `asked`."""
 
-    method = "judged_by"
+    def calls(self, prompts: list[Text], completions: list[Completion], columns: Mapping[str, Any]) -> list[Any]:
+        """Return one call for each row."""
+        rows = zip(prompts, completions, columns["asked"], strict=True)
+        return [partial(self.method, [a], [b], criteria=list(names)) for a, b, names in rows]
 
-    @sync_or_async
-    def __call__(
-        self, prompts: list[Text], completions: list[Completion], *, reference: list[Completion], under: list[str]
-    ) -> Calls:
-        """Return the differences of scores; None where one has none."""
-        lists = [[a, b] for a, b in zip(completions, reference, strict=True)]
-        principles = list(dict.fromkeys(under))
-        places = [[k for k, own in enumerate(under) if own == principle] for principle in principles]
-        method = getattr(self.reward, self.method)
-        try:
-            found = yield [
-                partial(method, principle, [prompts[k] for k in own], [lists[k] for k in own])
-                for principle, own in zip(principles, places, strict=True)
-            ]
-        except Exception as error:
-            if not no_answer(error):
-                raise
-            return [Unscored(describe(error), "endpoint")] * len(prompts)
-        by_row: dict[int, Sequence[Any]] = {}
-        for own, part in zip(places, found, strict=True):
-            by_row |= dict(zip(own, part, strict=True))
-        return [_difference(by_row[k]) for k in range(len(prompts))]
-
-
-def _difference(scores: Sequence[Any]) -> Any:
-    lost = next((score for score in scores if score is None or isinstance(score, Unscored)), 0)
-    return lost if lost != 0 else float(scores[0]) - float(scores[1])
-
-
-@dataclass(frozen=True)
-class Criterial(_Asked):
-    """The score of a completion by the criterion `wanted`, where those of `asked` are asked together."""
-
-    method = "judged"
-
-    @sync_or_async
-    def __call__(
-        self, prompts: list[Text], completions: list[Completion], *, asked: list[list[str]], wanted: list[str]
-    ) -> Calls:
-        """Return one score for each row."""
-        method = getattr(self.reward, self.method)
-        try:
-            found = yield [
-                partial(method, [prompt], [completion], criteria=list(names))
-                for prompt, completion, names in zip(prompts, completions, asked, strict=True)
-            ]
-        except Exception as error:
-            if not no_answer(error):
-                raise
-            return [Unscored(describe(error), "endpoint")] * len(prompts)
-        return [one[0][list(names).index(name)] for one, names, name in zip(found, asked, wanted, strict=True)]
+    def values(self, found: list[Any], columns: Mapping[str, Any]) -> list[Any]:
+        """Return the score by the wanted criterion."""
+        rows = zip(found, columns["asked"], columns["wanted"], strict=True)
+        return [one[0][list(names).index(name)] for one, names, name in rows]
 
 
 def criteria_of(judge: Any) -> list[str]:
@@ -108,48 +56,58 @@ def criteria_of(judge: Any) -> list[str]:
 _NOUN = "(?:response|answer|assistant|option|candidate|completion|output|solution|reply|text|model)"
 _ONE = {"a": 0, "1": 0, "one": 0, "first": 0, "former": 0, "b": 1, "2": 1, "two": 1, "second": 1, "latter": 1}
 _SIDE = (
-    rf"(?:(?:the\s+)?(first|second|former|latter)(?:\s+(?:{_NOUN}|one))?"
-    rf"|(?:{_NOUN}\s*)?[(\[\"'“]?\b([AB12]|one|two)\b[)\]\"'”]?)"
+    rf"(?:(?:the\s+)?(?:first|second|former|latter)(?:\s+(?:{_NOUN}|one))?"
+    rf"|{_NOUN}\s*[(\[\"'“]?(?:[AB12]|one|two)\b[)\]\"'”]?|[(\[\"'“]?(?-i:\b[AB]\b)[)\]\"'”]?)"
 )
-_GOOD = r"better|best|stronger|superior|preferable|preferred|winner|wins|right|correct|more\s\w+|beats|surpasses"
-_BAD = r"worse|worst|weaker|inferior|wrong|incorrect|less\s\w+|loses|false"
+_HOW = r"(?:(?:\w+ly|much|far|a\s+bit|the|a|an|so|still|even|quite|as|also)\s+)*"
 _SAID = re.compile(
-    rf"(?<![\w.]){_SIDE}\s+(?:(?:is|was|seems|looks|remains|comes\s+out|does)\s+)?(not\s+)?"
-    rf"(?:(?:\w+ly|much|far|a\s+bit|the|so|still|even|quite|as)\s+)*(?:({_GOOD})|({_BAD}))\b",
+    rf"(?<![\w.])(?P<side>{_SIDE})\s+(?:(?:is|was|seems|looks|remains|comes\s+out|does|gives|provides|offers|makes|has)\s+"
+    rf"(?P<no>not\s+)?{_HOW}(?:(?P<good>better|best|stronger|superior|preferable|preferred|winner)"
+    r"|(?P<bad>worse|worst|weaker|inferior)|(?P<right>correct|right|accurate)|(?P<wrong>incorrect|wrong|mistaken))\b"
+    r"|(?P<wins>wins|beats|surpasses|outperforms)\b|(?P<loses>loses)\b)",
     re.IGNORECASE,
 )
 _CHOSEN = re.compile(
     rf"\b(?:prefer|choose|pick|favou?r|select|go\s+with|vote\s+for|winner(?:\s+is)?|"
-    rf"(?:better|best|preferred|stronger)(?:\s+(?:{_NOUN}|one))?\s+is|conclu\w+(?:\s+that)?|verdict(?:\s+is)?)\W+"
-    rf"(?:is\s+)?{_SIDE}(?!\s+(?:is|was|seems|looks)\b)",
+    rf"(?:better|best|preferred|stronger)(?:\s+(?:{_NOUN}|one))?\s+is)\W+(?P<side>{_SIDE})",
     re.IGNORECASE,
 )
-_OVER = re.compile(r"(?<!\w)([AB12])\s*(>+|<+|≻)\s*([AB12])(?!\w)")
-MARKS = {
-    mark.format(sign): side
-    for side, signs in enumerate((("A", "1"), ("B", "2")))
-    for sign in signs
-    for mark in ("[[{}]]", r"\boxed{{{}}}", "<answer>{}</answer>", "[{}]")
-}
-_ENDS = LastVerdict(MARKS)
+_OVER = re.compile(r"(?<!\w)(?P<left>[AB])\s*(?P<sign>[><≻≺])+\s*(?:[AB])(?!\w)")
+_ENDS = LastVerdict(
+    {
+        mark.format(sign): side
+        for side, signs in enumerate(("A1", "B2"))
+        for sign in signs
+        for mark in ("[[{}]]", r"\boxed{{{}}}", "<answer>{}</answer>", "<answer>[[{}]]</answer>")
+    }
+)
 
 
 def concluded(text: str) -> int | None:
     """Return which of two answers a trace ends in favor of: 0, 1, or None if it names neither.
 
-    The last sentence counts that calls one answer better or worse. Without one, its final mark does.
+    The last sentence counts that calls one answer better or worse. Without one, an answer counts that alone is called
+    right, or not wrong, and else the final mark.
 
-    >>> concluded("The first is shorter, but Answer B is better. [[A]]"), concluded("[[B]]"), concluded("Hm.")
-    (1, 1, None)
+    >>> concluded("The first is shorter, but Answer B is better. [[A]]"), concluded("B is also right. A is right. Hm.")
+    (1, None)
     """
-    found: list[tuple[int, int]] = []
+
+    def named(match: re.Match[str]) -> int:
+        return next(_ONE[word] for word in re.findall(r"\w+", match["side"].lower()) if word in _ONE)
+
+    found, weak = list[tuple[int, int]](), set[int]()
     for match in _SAID.finditer(text):
-        side = _ONE[(match[1] or match[2]).lower()]
-        found.append((match.end(), side if bool(match[4]) != bool(match[3]) else 1 - side))
-    found += [(match.end(), _ONE[(match[1] or match[2]).lower()]) for match in _CHOSEN.finditer(text)]
+        good = bool(match["good"] or match["right"] or match["wins"]) != bool(match["no"])
+        side = named(match) if good else 1 - named(match)
+        if match["right"] or match["wrong"]:
+            weak.add(side)
+        else:
+            found.append((match.end(), side))
+    found += [(match.end(), named(match)) for match in _CHOSEN.finditer(text)]
     for match in _OVER.finditer(text):
-        found.append((match.end(), _ONE[match[3 if match[2][0] == "<" else 1].lower()]))
-    return max(found)[1] if found else _ENDS(text)
+        found.append((match.end(), "AB".index(match["left"]) ^ (match["sign"] in "<≺")))
+    return max(found)[1] if found else weak.pop() if len(weak) == 1 else _ENDS(text)
 
 
 def trace_agreement(verdict: Any) -> float | Unscored:
@@ -174,32 +132,8 @@ def trace_agreement(verdict: Any) -> float | Unscored:
 
 def comparer_of(target: Target) -> Target | None:
     """Return a judge that compares two answers as a reward of `Compared`; None for any other."""
-    reward: Any = target.reward
-    if isinstance(reward, Compared):
-        return target
-    inner = getattr(reward, "function", reward)
-    if is_comparison(inner):
-        return _made(target, _as_function)
-    return _made(target, _as_comparer) if way_of(inner) else None
-
-
-@dataclass(frozen=True)
-class _Function:
-    """A function of (prompts, firsts, seconds) as a judge."""
-
-    compare: Callable[..., Any]
-
-
-def _as_function(judge: Any) -> Any:
-    return Compared(_Function(judge), "compare")
-
-
-def _as_comparer(judge: Any) -> Any:
-    return Compared(judge, way_of(judge))
-
-
-def _as_traced(judge: Any) -> Any:
-    return Compared(judge, way_of(judge), trace_agreement)
+    way = way_of(judge_of(target))
+    return _made(target, partial(Compared, way=way)) if way else None
 
 
 def judge_of(target: Target) -> Any:
@@ -210,14 +144,13 @@ def judge_of(target: Target) -> Any:
 
 def sources_of(target: Target) -> Mapping[str, Target]:
     """Return the further sources that a judge has: "principle", "trace" and "criteria"."""
-    judge = judge_of(target)
-    found: dict[str, Callable[[Any], Any]] = {}
+    judge, found = judge_of(target), dict[str, Callable[[Any], Any]]()
     if callable(getattr(judge, "judged_by", None)):
-        found["principle"] = Principled
-    if way_of(judge) in ("judged", "ranked"):
-        found["trace"] = _as_traced
+        found["principle"] = partial(Principled, way="judged_by")
+    if (way := way_of(judge)) in ("judged", "ranked"):
+        found["trace"] = partial(Compared, way=way, read=trace_agreement)
     if criteria_of(judge):
-        found["criteria"] = Criterial
+        found["criteria"] = partial(Criterial, way="judged")
     return {name: _made(target, make) for name, make in found.items()}
 
 

@@ -4,145 +4,141 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rewardsmith.scoring.calling import Unscored, describe
-from rewardsmith.scoring.contracts import is_async, signature_of
+from rewardsmith.scoring.contracts import is_async
 from rewardsmith.scoring.sync_async import Calls, SyncOrAsync, sync_or_async
+from rewardsmith.scoring.waiting import awaited
 from rewardsmith.types import Completion, Text
 
-WAYS = ("judged", "compare", "ranked", "judged_by")
-"""Methods by which two answers are compared, best first."""
 PRINCIPLE = "The response is correct, helpful and honest."
 """The principle of a judge that needs one and states none."""
+_SERVERS = {"httpx.HTTPError", "openai.APIError", "anthropic.APIError", "requests.RequestException"}
 
 
 def way_of(judge: Any) -> str:
-    """Return the method by which a judge compares two answers, or "" if it scores each by itself.
+    """Return the method by which a judge compares two answers, best first, or "" if it scores each by itself.
 
-    A `judged` with criteria is a rubric's. A judge that can be called compares by `ranked` but not by `judged_by`.
+    A `judged` with criteria is a rubric's. A judge that can be called compares by `ranked` but not by `judged_by`. A
+    function of (prompts, firsts, seconds) compares by being called.
 
     >>> class Longer:
     ...     def compare(self, prompts, firsts, seconds):
     ...         return [float(len(a) > len(b)) for a, b in zip(firsts, seconds, strict=True)]
-    >>> way_of(Longer()), way_of(len)
-    ('compare', '')
+    >>> way_of(Longer()), way_of(len), way_of(Longer().compare)
+    ('compare', '', '__call__')
     """
-    for name in WAYS:
+    for name in ("judged", "compare", "ranked", "judged_by"):
         method = getattr(judge, name, None)
-        if not callable(method) or (name == "judged_by" and callable(judge)):
-            continue
-        if name != "judged" or len(parameters_of(method, without=("criteria", "completions"))) >= 3:
+        names = parameters_of(method) if callable(method) else []
+        if (
+            names
+            and not (name == "judged" and "completions" in names)
+            and not (name == "judged_by" and callable(judge))
+        ):
             return name
-    return ""
+    return "__call__" if callable(judge) and {"firsts", "seconds"} <= set(parameters_of(judge)) else ""
 
 
-def parameters_of(function: Callable[..., Any], *, without: Sequence[str] = ()) -> list[str]:
-    """Return the names of a function's parameters; none if one of `without` is among them."""
+def parameters_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of a function's parameters; none if it has no signature."""
     try:
-        names = list(inspect.signature(function).parameters)
+        return list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return []
-    return [] if set(names) & set(without) else names
 
 
 @dataclass(frozen=True)
-class Compared(SyncOrAsync):
-    """A judge that compares two answers, as a reward in TRL's contract.
-
-    It gives P(the completion is better than the `reference`), read in one order: the completion stands first, or second
-    where the column `placed` says "second". A list of two scores counts as 1, 0, or ½ for a tie. A verdict outside
-    [0, 1] is unscored. A connection that fails is unscored with the reason "endpoint".
-
-    read: maps a verdict to the value, if that is not the probability.
-    """
+class Asked(SyncOrAsync):
+    """A method of a judge as a reward; a server that gives no usable answer leaves the rows unscored as "endpoint"."""
 
     reward: Any
     way: str
-    read: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
-        self.become(is_async=is_async(getattr(self.reward, self.way)))
+        self.become(is_async=is_async(self.method))
+
+    @property
+    def method(self) -> Callable[..., Any]:
+        """The method of the judge, or the judge itself if it is a function."""
+        found: Callable[..., Any] = self.reward if self.way == "__call__" else getattr(self.reward, self.way)
+        return found
 
     @property
     def __name__(self) -> str:
-        return type(self.reward).__name__
-
-    @property
-    def principle(self) -> str:
-        """The judge's own principle."""
-        return str(getattr(self.reward, "principle", None) or PRINCIPLE)
+        return str(getattr(self.reward, "__name__", type(self.reward).__name__))
 
     @property
     def concurrency(self) -> Any:
         """The number of concurrent requests that the judge states."""
         return getattr(self.reward, "concurrency", None)
 
+    @abstractmethod
+    def calls(self, prompts: list[Text], completions: list[Completion], columns: Mapping[str, Any]) -> list[Any]:
+        """Return the calls to make."""
+
+    @abstractmethod
+    def values(self, found: list[Any], columns: Mapping[str, Any]) -> list[Any]:
+        """Return the value of each row, given the calls' results."""
+
     @sync_or_async
-    def __call__(
-        self,
-        prompts: list[Text],
-        completions: list[Completion],
-        *,
-        reference: list[Completion],
-        placed: list[str | None] | None = None,
-    ) -> Calls:
-        """Return one probability for each row, or why there is none."""
-        second = [place == "second" for place in placed or [None] * len(prompts)]
-        firsts = [b if turned else a for a, b, turned in zip(completions, reference, second, strict=True)]
-        seconds = [a if turned else b for a, b, turned in zip(completions, reference, second, strict=True)]
+    def __call__(self, prompts: list[Text], completions: list[Completion], **columns: Any) -> Calls:
+        """Return one value for each row, or why there is none."""
         try:
-            found = yield list(self._asked(prompts, firsts, seconds))
+            found = yield self.calls(prompts, completions, columns)
         except Exception as error:
-            if not no_answer(error):
+            names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+            if not isinstance(error, ConnectionError | TimeoutError) and names.isdisjoint(_SERVERS):
                 raise
             return [Unscored(describe(error), "endpoint")] * len(prompts)
-        values = (
-            found[0] if len(found) == 1 and self.way in ("judged", "compare") else [v for one in found for v in one]
-        )
-        if len(values) != len(prompts):
-            return values  # the caller names the number of rewards
-        if self.read is not None:
-            return [self.read(value) for value in values]
+        return self.values([awaited(one) for one in found], columns)  # a plain function may return a coroutine
+
+
+@dataclass(frozen=True)
+class Compared(Asked):
+    """A judge that compares two answers, read in one order: the completion first, or second where `placed` says so.
+
+    A list of two scores counts as 1, 0, or ½ for a tie. A verdict outside [0, 1] is unscored.
+
+    Args:
+        read: maps a verdict to the value, if that is not the probability.
+    """
+
+    read: Callable[[Any], Any] | None = None
+
+    def calls(self, prompts: list[Text], completions: list[Completion], columns: Mapping[str, Any]) -> list[Any]:
+        """Return one call for all rows, or one for each list."""
+        pairs = [
+            [b, a] if place == "second" else [a, b]
+            for a, b, place in zip(completions, columns["reference"], self._places(columns), strict=True)
+        ]
+        method = self.method
+        own = str(getattr(self.reward, "principle", None) or PRINCIPLE)
+        principles = [given or own for given in columns.get("principle") or [None] * len(prompts)]
+        if self.way == "ranked":
+            return [partial(method, *row) for row in zip(principles, prompts, pairs, strict=True)]
+        if self.way == "judged_by":
+            return [partial(method, row[0], [row[1]], [row[2]]) for row in zip(principles, prompts, pairs, strict=True)]
+        return [partial(method, list(prompts), *map(list, zip(*pairs, strict=True)))]
+
+    def values(self, found: list[Any], columns: Mapping[str, Any]) -> list[Any]:
+        """Return P(the completion is better) for each row."""
+        verdicts = found if self.way == "ranked" else [verdict for one in found for verdict in one]
+        if self.read is not None or len(verdicts) != len(columns["reference"]):  # the caller names a wrong number
+            return [verdict if self.read is None else self.read(verdict) for verdict in verdicts]
         return [
-            value if isinstance(value, Unscored) else 1 - value if turned else value
-            for value, turned in zip(map(probability, values), second, strict=True)
+            1 - p if place == "second" and not isinstance(p, Unscored) else p
+            for p, place in zip(map(probability, verdicts), self._places(columns), strict=True)
         ]
 
-    def _asked(
-        self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
-    ) -> Iterator[Callable[[], Any]]:
-        method = getattr(self.reward, self.way)
-        lists = [list(pair) for pair in zip(firsts, seconds, strict=True)]
-        if self.way == "ranked":
-            yield from (
-                partial(_one, method, self.principle, prompt, pair) for prompt, pair in zip(prompts, lists, strict=True)
-            )
-        elif self.way == "judged_by":
-            yield partial(method, self.principle, list(prompts), lists)
-        else:
-            yield partial(method, list(prompts), list(firsts), list(seconds))
-
-
-async def _listed(found: Any) -> list[Any]:
-    return [await found]
-
-
-def _one(method: Callable[..., Any], principle: str, prompt: Text, answers: list[Completion]) -> Any:
-    """Rank one list, and return its verdict as a list of one."""
-    found = method(principle, prompt, answers)
-    return _listed(found) if inspect.isawaitable(found) else [found]
-
-
-def no_answer(error: BaseException) -> bool:
-    """Return whether an exception says that a server gave no usable answer."""
-    if isinstance(error, ConnectionError | TimeoutError):
-        return True
-    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
-    return bool(names & {"httpx.HTTPError", "openai.APIError", "anthropic.APIError", "requests.RequestException"})
+    @staticmethod
+    def _places(columns: Mapping[str, Any]) -> Sequence[str | None]:
+        return columns.get("placed") or [None] * len(columns["reference"])
 
 
 def probability(value: Any) -> float | Unscored:
@@ -164,8 +160,3 @@ def probability(value: Any) -> float | Unscored:
     except (TypeError, ValueError):
         number = math.nan
     return number if 0 <= number <= 1 else Unscored(f"{value!r} is not a probability")
-
-
-def is_comparison(function: Any) -> bool:
-    """Return whether a function takes (prompts, firsts, seconds) and so compares."""
-    return callable(function) and {"firsts", "seconds"} <= set(signature_of(function).keywords)

@@ -22,7 +22,7 @@ from rewardsmith.measures.intervals import share_right
 AGAIN = 256  # pairs judged again
 CHANCE_AGAIN = 0.62  # retests below this for sure are like a coin
 REFUSED = (64, 192, 512)  # pairs of each stage on which refusals are tried
-REFUSALS_WIN: Ladder = ((0.4, "high"), (0.05, "medium"))
+REFUSALS_WIN: Ladder = ((0.4, "high"), (0.03, "medium"))
 ACCEPTED: Ladder = ((0.8, "high"), (0.5, "medium"))  # share of rejected answers with a yes
 LENIENT = 0.1  # by which wrong yes exceed wrong no
 REFUSALS = (
@@ -103,7 +103,7 @@ def acceptance(baseline: PairBaseline) -> Answer:
     """Compare wrong yes with wrong no of a judge that gives two scores only."""
     values = np.unique(np.concatenate([baseline.chosen, baseline.rejected]))
     if baseline.compares or len(values) > 2:
-        return Outcome(not_run="the judge gives more than two scores, so no answer is simply accepted", applies=False)
+        return Outcome(not_run="it compares, or scores on a scale, so it says no yes", applies=False)
     if len(baseline.rows) < FEWEST_PAIRS:
         return Outcome(not_run=f"{len(baseline.rows)} pairs, but it takes {FEWEST_PAIRS}")
     names: list[Hashable] = list(baseline.clusters)

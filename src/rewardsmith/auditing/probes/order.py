@@ -132,7 +132,7 @@ def position(baseline: PairBaseline) -> Building[Answer]:
         f"{effect.inconsistent.n} pairs the two orders have different winners. Accuracy is "
         f"{effect.chosen_first.value:.1%} with the better answer first, {effect.chosen_second.value:.1%} if second.",
         (effect.bias, *effect.interval, effect.inconsistent.n),
-        advice="Ask both orders and average them. Train on both orders of every pair (`rewards.PairwiseReward` does)."
+        advice="Ask both orders and average them: `rewardsmith.rewards.PairwiseJudge(swap=True)`."
         if baseline.compares
         else "Train on both orders of every pair, and average both (`rewards.PairwiseReward` does).",
         unit="P(a first) + P(b first) − 1",

@@ -184,7 +184,7 @@ def judge_questions(
         ),
     ):  # fmt: skip
         own.append(Probe(name, question, ask if source in further else partial(_unasked, why=why), essential=False))
-    usual = [(conduct.LATENCY, asked)] if asked.compares else questions(target, given, asked)
+    usual = [] if asked.compares else questions(target, given, asked)
     first = (own[0], given)  # the only one of these without edits
     return [first, *((probe, asked) for probe in own[1:]), *(q for q in usual if q[0].name not in essential)]
 
