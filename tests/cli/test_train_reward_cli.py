@@ -222,6 +222,10 @@ def test_code_that_a_model_brings_runs_only_where_the_command_says_so(command, s
         (["no.jsonl", "--model", "m", "--out", "o", "--kind", "listwise"], "--kind is 'listwise', which is not one of"),
         (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs"], "--option pairs has no value. Write"),
         (["{pairs}", "--model", "m", "--out", "o", "--option", "pairs=all"], "schema explicit has no option pairs"),
+        (
+            ["{pairs}", "--model", "m", "--out", "o", "--loss", "dpo"],
+            "--loss and --beta are of --kind implicit, and this",
+        ),
         (["{pairs}", "--model", "m", "--out", "o", "--strength", "twice"], "strength is 'twice', which is not one"),
         (
             ["{pairs}", "--model", "{nowhere}", "--out", "{out}"],

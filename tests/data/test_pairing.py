@@ -110,3 +110,17 @@ def test_a_goal_outside_the_scale_and_a_template_without_a_place_for_it_are_refu
         with_goal("p", 11)
     with pytest.raises(ValueError, match=r"must hold \{goal\} once"):
         GoalTemplate("Do well.")
+
+
+@pytest.mark.parametrize("name", ["prompt", "completion"])
+def test_a_row_without_its_texts_is_refused(name):
+    row = {"prompt": "?", "completion": "a", "score": 1.0}
+    del row[name]
+    with pytest.raises(RowsError, match=f"best_worst_pairs: a row has no {name} .it has .*score.. Pass one row per"):
+        best_worst_pairs([row])
+
+
+def test_a_message_without_role_or_content_is_refused():
+    for turn in ({"content": "Why?"}, {"role": "user"}):
+        with pytest.raises(ValueError, match=r"with_goal: a message is .*. Give each a role and a content"):
+            with_goal([turn])

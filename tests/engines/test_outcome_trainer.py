@@ -158,3 +158,12 @@ def test_labels_are_true_or_false():
     chat = OutcomeRow("1+1=", "2", True).conversational()
     assert (chat.prompt[0]["role"], chat.completion[0]["role"]) == ("user", "assistant")
     assert chat.standard().completion == "2"
+
+
+@pytest.mark.parametrize("loss", ["ce", "kto"])
+def test_labels_that_are_all_one_are_refused(world, loss):
+    right = [row for row in ROWS if row["label"]]
+    with pytest.raises(
+        ValueError, match=r"OutcomeTrainer: all 6 labels are True, so there is nothing to tell apart. Add"
+    ):
+        trainer_on(world, right, loss=loss)

@@ -436,3 +436,29 @@ def test_a_large_vocabulary_gives_the_loss_and_the_gradient_of_full_logits():
 def test_what_has_no_meaning_is_refused(world, columns, config, options, message):
     with pytest.raises(ValueError, match=f"PreferenceTrainer: {message}"):
         make(PreferenceTrainer, world, rows(**columns), config=config, **options)
+
+
+def test_columns_that_only_the_evaluation_has_are_read(world, policy):
+    own = rows(target=[0.2], weight=[1.0])
+    expected, _ = first_loss(world, policy, own)
+    for held in (own, {"own": own}):
+        trainer = make(PreferenceTrainer, world, rows(), model=copy.deepcopy(policy), eval_dataset=held)
+        found = trainer.evaluate()
+        assert found.get("eval_loss", found.get("eval_own_loss")) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_pair_weighs_the_same_beside_pairs_that_do_not_count(world, policy):
+    """Two batches of three, accumulated: the mean over all five known pairs, wherever the pair of NaN stands."""
+    dataset = rows(6, target=[0.9])
+    kept = [row | ({"target": NAN} if k == 1 else {}) for k, row in enumerate(dataset)]
+    expected, _ = first_loss(world, policy, Dataset.from_list([row for k, row in enumerate(kept) if k != 1]))
+    _, trainer = first_loss(world, policy, Dataset.from_list(kept))
+    batches = [[trainer.train_dataset[i] for i in part] for part in (range(3), range(3, 6))]
+    losses = [float(trainer.compute_loss(trainer.model, trainer.data_collator(batch))) for batch in batches]
+    assert sum(losses) / 2 == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_an_anchor_needs_a_prompt_to_follow(world):
+    bare = rows(teacher=["so 4"]).remove_columns("prompt")
+    with pytest.raises(ValueError, match="an anchor from another column needs a column prompt, and the rows"):
+        make(PreferenceTrainer, world, bare, anchor=Anchor(1.0, "sum", "teacher"))

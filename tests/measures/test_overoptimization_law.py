@@ -169,3 +169,11 @@ def test_monotonicity_of_too_little_is_unknown():
         proxy_gold_monotonicity(np.ones((3, 2)), np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"proxy_gold_monotonicity: proxy must have shape \(any, any\)"):
         proxy_gold_monotonicity(np.ones(3), np.ones(3))
+
+
+def test_the_interval_of_a_correlation_stays_within_its_range():
+    """One prompt of four disagrees: Student's interval with few degrees of freedom is wider than the range."""
+    proxy = [[0.0] * 4, [1.0] * 4, [2.0] * 4]
+    found = proxy_gold_monotonicity(proxy, [[0.0] * 4, [1.0, 1.0, 1.0, -5.0], [2.0, 2.0, 2.0, -9.0]]).rho
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert found.high - found.low > 1

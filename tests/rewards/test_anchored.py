@@ -78,3 +78,14 @@ def test_an_anchor_is_replaced_by_the_median_where_it_loses_too_often(kind):
     assert again[0] == pytest.approx(0.0 if kind == "logodds" else 0.5)
     assert again[1] == first[1]
     assert store().of([[{"role": "user", "content": "x"}]]) == [None]
+
+
+@pytest.mark.parametrize("kind", ["prob", "logodds"])
+def test_a_judge_whose_value_is_no_probability_is_refused(kind):
+    def score(prompts, firsts, seconds):
+        return [1.5] * len(firsts)
+
+    with pytest.raises(
+        ValueError, match=r"the judge gave 1.5 and 1.5, and a probability lies in \[0, 1\]. Pass a judge"
+    ):
+        anchored_reward(["?"], ["a"], judge=score, anchors=AnchorStore(["?"], ["b"]), kind=kind)

@@ -64,3 +64,8 @@ def test_the_encoder_of_last_resort_counts_words_in_any_process():
         EmbeddingRelevance(to="question")
     with pytest.raises(ValueError, match="EmbeddingRelevance: metric is 'l2', which is not one of"):
         EmbeddingRelevance(metric="l2")
+
+
+def test_rows_without_reference_answers_are_refused():
+    with pytest.raises(ValueError, match=r"EmbeddingRelevance: the rows have no column answer. Add the reference"):
+        EmbeddingRelevance(to="answer")(["?"], ["a"])

@@ -166,3 +166,14 @@ def test_a_question_or_view_that_is_not_one_per_completion_is_refused(name, n):
     columns = {"completion": ["4"] * 4, "pair_id": [7] * 4, "view": ["a", "a", "b", "b"]} | {name: [7] * n}
     with pytest.raises(ValueError, match=f"cross_view_rewards: {name} has {n} values for 4 completions"):
         cross_view_rewards(torch.zeros(4), **columns)
+
+
+def test_a_number_is_an_answer_and_zero_too():
+    assert majority_vote([0, 0, 2]) == (0, 2 / 3)
+    assert canonical_answers([0, "", None, 1]) == [0, None, None, 1]
+
+
+def test_preferences_that_are_no_probabilities_are_refused_and_those_not_read_are_not():
+    with pytest.raises(ValueError, match=r"self_play_winrate: 2 preferences lie outside \[0, 1\], such as 1.5. Pass"):
+        self_play_winrate(torch.tensor([[[9.0, 1.5], [-0.5, 9.0]]]))
+    assert_close(self_play_winrate(torch.tensor([[[9.0, 1.0], [0.0, 9.0]]])), torch.tensor([[1.0, 0.0]]))

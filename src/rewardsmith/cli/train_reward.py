@@ -97,6 +97,11 @@ def train_reward_command(
                 "rewardsmith train-reward: give one source of rows: preference data, or, with --kind implicit, "
                 "--outcomes FILE."
             )
+        if kind != "implicit" and (loss, beta) != ("ce", 0.05):
+            raise ValueError(
+                f"rewardsmith train-reward: --loss and --beta are of --kind implicit, and this is {kind}. Leave them "
+                "out, or give --kind implicit with --outcomes."
+            )
         for name in model:  # before any data is read or the hub is contacted
             local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
             if local and not Path(name).is_dir():

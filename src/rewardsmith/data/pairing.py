@@ -55,6 +55,11 @@ def best_worst_pairs(
     check_range("best_worst_pairs", "least_distinct", least_distinct, 2, math.inf)
     by_prompt: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
+        if missing := [name for name in ("prompt", "completion") if name not in row]:
+            raise RowsError(
+                f"best_worst_pairs: a row has no {missing[0]} (it has {', '.join(row) or 'nothing'}). Pass one row per "
+                "completion, with prompt, completion and score."
+            )
         key = row.get("prompt_id")
         same = by_prompt[text_of(row["prompt"]) if key is None else str(key)]
         score = row.get(SCORE)
@@ -118,6 +123,8 @@ def with_goal(prompt: Text, goal: float | None = None, *, template: GoalTemplate
     if isinstance(prompt, str):
         return said + ("" if said[-1:].isspace() else "\n\n") + prompt
     turns = list(prompt)
+    if wrong := [turn for turn in turns if "role" not in turn or "content" not in turn]:
+        raise ValueError(f"with_goal: a message is {wrong[0]!r:.80}. Give each a role and a content.")
     place = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), 0)
     if template.place == "system":
         if turns and turns[0]["role"] == "system":

@@ -141,7 +141,7 @@ def label_length_correlation(
         size = math.sqrt(cross[0, 0] * cross[1, 1])
         return float(cross[0, 1] / size) if size > 0 else math.nan
 
-    return jackknife_estimate(correlation, sides.shape[1], alpha=alpha)
+    return jackknife_estimate(correlation, sides.shape[1], alpha=alpha, least=-1.0)
 
 
 def answer_entropy(answers: Sequence[Hashable | None]) -> float:

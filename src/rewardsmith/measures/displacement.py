@@ -129,4 +129,4 @@ def goal_controllability(requested: ArrayLike, obtained: ArrayLike, *, alpha: fl
     def correlation(kept: NDArray[np.bool_]) -> float:
         return float(rank_correlations(pairs[kept][known[kept]])[0, 1])
 
-    return jackknife_estimate(correlation, len(pairs), alpha=alpha)
+    return jackknife_estimate(correlation, len(pairs), alpha=alpha, least=-1.0)

@@ -246,14 +246,20 @@ def jackknife(
     return (n_blocks - 1) / n_blocks * apart.T @ apart, n_blocks - 1
 
 
-def jackknife_estimate(statistic: Callable[[NDArray[np.bool_]], float], n: int, *, alpha: float = 0.05) -> Estimate:
-    """Return a statistic of n units with Student's interval from `jackknife`; unbounded with fewer than 3 units."""
+def jackknife_estimate(
+    statistic: Callable[[NDArray[np.bool_]], float], n: int, *, alpha: float = 0.05, least: float = -math.inf
+) -> Estimate:
+    """Return a statistic of n units with Student's interval from `jackknife`; unbounded with fewer than 3 units.
+
+    least: the least value that the statistic can have, such as −1 of a correlation; the greatest is then 1.
+    """
     value = float(statistic(np.ones(n, dtype=np.bool_))) if n else math.nan
     if n < 3 or math.isnan(value):
         return Estimate(value, -math.inf, math.inf, n)
     covariance, freedom = jackknife(statistic, n)
     half = student_half(float(covariance[0, 0]), freedom, alpha=alpha)
-    return Estimate(value, value - half, value + half, n)
+    most = math.inf if math.isinf(least) else 1.0
+    return Estimate(value, max(value - half, least), min(value + half, most), n)
 
 
 def design_effect(residuals: Sequence[float], clusters: Sequence[Hashable]) -> float:

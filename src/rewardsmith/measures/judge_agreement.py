@@ -78,7 +78,9 @@ def judge_agreement(
     accuracy = share_right(hits.tolist(), groups, alpha=alpha)
     unit = list(dict.fromkeys(groups))
     place = np.array([unit.index(name) for name in groups] if len(unit) < len(groups) else range(len(groups)), int)
-    kappa = jackknife_estimate(lambda kept: _kappa(a, b, kept[place], symmetric=symmetric), len(unit), alpha=alpha)
+    kappa = jackknife_estimate(
+        lambda kept: _kappa(a, b, kept[place], symmetric=symmetric), len(unit), alpha=alpha, least=-1.0
+    )
     value, low, high = ((share - label_noise) / (1 - 2 * label_noise) for share in accuracy[:3])
     return JudgeAgreement(
         accuracy,

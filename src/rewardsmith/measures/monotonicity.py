@@ -50,7 +50,7 @@ def proxy_gold_monotonicity(proxy: ArrayLike, gold: ArrayLike, *, alpha: float =
     both = both[..., np.isfinite(both).all(axis=(0, 1))]
     n_checkpoints, n = both.shape[1:]
     rho = jackknife_estimate(
-        lambda kept: float(rank_correlations(both[..., kept].mean(axis=2).T)[0, 1]), n, alpha=alpha
+        lambda kept: float(rank_correlations(both[..., kept].mean(axis=2).T)[0, 1]), n, alpha=alpha, least=-1.0
     )
     steps = np.sign(np.diff(both.mean(axis=2), axis=1)).prod(axis=0) if n else np.zeros(0)
     turns = steps[steps != 0]

@@ -103,6 +103,11 @@ def anchored_reward(
     for (k, _), one, other in zip(known, *both, strict=True):
         if one is None or other is None or math.isnan(one) or math.isnan(other):
             continue
+        if kind != "bt_sigmoid" and not (0 <= one <= 1 and 0 <= other <= 1):
+            raise ValueError(
+                f"anchored_reward: the judge gave {one} and {other}, and a probability lies in [0, 1]. Pass a judge of "
+                'pairs, or kind="bt_sigmoid" with a scalar reward.'
+            )
         if kind == "prob":
             found[k] = (one + 1 - other) / 2
         else:

@@ -111,6 +111,10 @@ class EmbeddingRelevance:
         """Return one number per row; None without a reference, or where the embedding of one is zero."""
         import numpy as np
 
+        if self.to == "answer" and "answer" not in columns:
+            raise ValueError(
+                'EmbeddingRelevance: the rows have no column answer. Add the reference answers, or pass to="prompt".'
+            )
         keys = [read_key(key).text for key in columns["answer"]] if self.to == "answer" else map(text_of, prompts)
         sides = [[own_turn(completion) for completion in completions], [key or "" for key in keys]]
         texts = list(dict.fromkeys(text for side in sides for text in side))

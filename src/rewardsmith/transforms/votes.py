@@ -39,7 +39,7 @@ def canonical_answers(answers: Sequence[str | None], *, verifier: Verifier | Non
     known: dict[str, str] = {}
     firsts: list[str] = []
     for answer in answers:
-        if not answer or answer in known:
+        if answer is None or answer == "" or answer in known:
             continue
         same: list[int] = []
         if verifier is not None and firsts:
@@ -49,7 +49,7 @@ def canonical_answers(answers: Sequence[str | None], *, verifier: Verifier | Non
         known[answer] = firsts[min(same)] if same else answer
         if not same:
             firsts.append(answer)
-    return [known[answer] if answer else None for answer in answers]
+    return [None if answer is None or answer == "" else known[answer] for answer in answers]
 
 
 def majority_vote(
@@ -198,6 +198,11 @@ def self_play_winrate(
     both = torch.stack([preferences, 1 - preferences.transpose(1, 2)])
     p = both.nanmean(dim=0)
     counts = ~p.isnan() & present[:, :, None] & present[:, None, :] & ~torch.eye(k, dtype=torch.bool, device=p.device)
+    if outside := [value for value in p[counts].tolist() if not 0 <= value <= 1]:
+        raise ValueError(
+            f"self_play_winrate: {len(outside)} preferences lie outside [0, 1], such as {outside[0]:g}. Pass "
+            "probabilities, such as a sigmoid of scores."
+        )
     n = counts.sum(dim=2)
     won = torch.where(counts, p, 0.0).sum(dim=2) + self_weight / 2
     known = present & (n > 0)

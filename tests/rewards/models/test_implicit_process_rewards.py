@@ -125,3 +125,10 @@ def test_spans_hold_their_parts_where_tokens_cross_their_borders(chat):
         assert part.strip() not in less  # no token too many on either side
     assert spans[0].start >= row.reads[0]
     assert encoder.spans(prompt, completion, row.ids, parts[::-1]) is None
+
+
+def test_a_folder_is_no_outcome_reward():
+    with pytest.raises(
+        TypeError, match=r"ImplicitPRM: outcome is 'folder'. Pass an ImplicitReward; load a folder first"
+    ):
+        ImplicitPRM("folder")

@@ -127,6 +127,11 @@ class OutcomeTrainer(Trainer):
 
         texts = read([row["prompt"] for row in rows], [row["completion"] for row in rows])
         labels = [float(row["label"]) for row in rows]
+        if self.loss in ("ce", "kto") and len(set(labels)) == 1:
+            raise ValueError(
+                f"OutcomeTrainer: all {len(labels)} labels are {bool(labels[0])}, so there is nothing to tell apart. "
+                "Add completions of the other kind."
+            )
         places: dict[str, list[int]] = {}
         for place, row in enumerate(rows):
             places.setdefault(key_of(row["prompt"]), []).append(place)

@@ -143,6 +143,11 @@ class ImplicitPRM(ProcessModelReward):
 
     def __post_init__(self) -> None:
         check_choice("ImplicitPRM", "scale", self.scale, ("increment", "value"))
+        if not isinstance(self.outcome, ImplicitReward):
+            raise TypeError(
+                f"ImplicitPRM: outcome is {self.outcome!r:.80}. Pass an ImplicitReward; load a folder first, by "
+                "rewardsmith.rewards.load_reward_model."
+            )
         if self.outcome.normalize is not None:
             raise ValueError(
                 f"ImplicitPRM: the outcome reward has normalize={self.outcome.normalize!r}, so it is no sum over "
