@@ -15,7 +15,7 @@ from trl.data_utils import common_prefix_length
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from rewardsmith.data.rows import as_messages
-from rewardsmith.engines.trl.reading import row_ids, weight_scale
+from rewardsmith.engines.trl.reading import known_scale, row_ids, weight_scale
 from rewardsmith.objectives import (
     anchor_nll,
     preference_margin,
@@ -153,13 +153,13 @@ class PreferenceTrainer(DPOTrainer):
         self._check_options(sample, self.args)
         held = self.eval_dataset.values() if isinstance(self.eval_dataset, Mapping) else [self.eval_dataset]
         samples = [sample, *(next(iter(one), {}) for one in held if one is not None)]
-        columns = {name for one in samples for name in PAIR_COLUMNS if name in one}
+        columns = any(name in one for one in samples for name in PAIR_COLUMNS)
         if self._other_anchor or token_regularizer is not None or columns:
             self.data_collator = PreferenceCollator(
                 self.data_collator, self.args.beta, token_regularizer is not None, self._other_anchor
             )
         self.weight_scale = weight_scale(self.train_dataset)
-        self.known_scale = _known_scale(self.train_dataset)
+        self.known_scale = known_scale(self.train_dataset, PAIR_COLUMNS)
 
     @property
     def _other_anchor(self) -> bool:
@@ -183,8 +183,7 @@ class PreferenceTrainer(DPOTrainer):
             )
         if self._other_anchor and "prompt" not in sample:  # TRL would cut it from chosen and rejected alone
             raise ValueError(
-                "PreferenceTrainer: an anchor from another column needs a column prompt, and the rows have none. Split "
-                "it from chosen and rejected, as trl.extract_prompt does, and from the anchor."
+                "PreferenceTrainer: an anchor from another column needs a column prompt, and the rows have none. Add it."
             )
         squared = self.token_regularizer is not None and self.token_regularizer.form == "squared"
         if squared and args.precompute_ref_log_probs:
@@ -269,12 +268,9 @@ class PreferenceTrainer(DPOTrainer):
         if not self.precompute_ref_logps:
             ref_per_token = [out for out in ref_passes if "log_probs" in out][-1].log_probs[:, -width:]
         losses = self._losses(model, rest, own, per_token, ref_per_token).masked_fill(missing, math.nan)
-        if not bool((~losses.isnan()).any()):
-            ours = loss * 0.0
-        elif self.model.training:  # a pair counts as much beside pairs that do not count as in any other batch
-            ours = losses.nansum() / len(losses) * self.known_scale
-        else:
-            ours = losses.nanmean()
+        ours = losses.nanmean() if bool((~losses.isnan()).any()) else loss * 0.0
+        if self.model.training:  # a pair counts as much beside pairs that do not count as in any other batch
+            ours = ours * (~losses.isnan()).to(ours).mean() * self.known_scale
         if not any(name in own for name in PAIR_COLUMNS):
             ours = ours + loss
         elif self.aux_loss_enabled:
@@ -349,16 +345,6 @@ class PreferenceTrainer(DPOTrainer):
         mean = self.accelerator.gather_for_metrics(term.detach()).nanmean()
         self._metrics["train" if self.model.training else "eval"][name].append(mean.item())
         return term.nan_to_num()
-
-
-def _known_scale(dataset: Any) -> float:
-    """Return a data set's pairs over those without NaN in a column about their label; 1 where it is streamed."""
-    names = [name for name in PAIR_COLUMNS if name in (getattr(dataset, "column_names", None) or ())]
-    if not names or not hasattr(dataset, "__len__"):
-        return 1.0
-    rows = zip(*(dataset[name] for name in names), strict=True)
-    known = sum(not any(value is not None and math.isnan(value) for value in row) for row in rows)
-    return len(dataset) / (known or len(dataset))
 
 
 def _numbers(values: Any, n: int) -> list[float]:

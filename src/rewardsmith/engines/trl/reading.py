@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,15 @@ def weight_scale(dataset: Any) -> float:
     weights = [1.0 if weight is None else float(weight) for weight in dataset["weight"]]
     known = [weight for weight in weights if not math.isnan(weight)]
     return 1 / ((math.fsum(known) / len(known) if known else 1.0) or 1.0)
+
+
+def known_scale(dataset: Any, names: Sequence[str]) -> float:
+    """Return a data set's rows over those without NaN in the named columns; 1 where it is streamed, or all have one."""
+    held = [dataset[name] for name in names if name in (getattr(dataset, "column_names", None) or ())]
+    if not held or not hasattr(dataset, "__len__"):
+        return 1.0
+    known = sum(not any(value is not None and math.isnan(value) for value in row) for row in zip(*held, strict=True))
+    return len(dataset) / (known or len(dataset))
 
 
 def row_ids(tokenizer: Any, prompt: Any, completion: Any) -> list[int]:
