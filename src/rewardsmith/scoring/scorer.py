@@ -73,7 +73,7 @@ class Scorer:
                 if it alone takes longer. None is 30, and no limit for a reward model or one with an attribute
                 `concurrency`; `math.inf` has no limit.
             batch_size: rows per call of a batched (TRL) reward. A reward with a `plan`, such as a reward model, makes
-                its own batches, and an async one is called row by row.
+                its own batches, and an async one is called row by row, or list by list if it has `lists`.
             concurrency: rows that an async reward works on at once, each with its own time limit from its sending. The
                 reward's attribute `concurrency`, as judges have, takes precedence.
             journal: the file to continue from and to write to; `journal_header` identifies the job further, as by a
@@ -282,7 +282,7 @@ class Scorer:
         # Batches are cut before the journal is read, so that a resumed job makes the same batches as the first.
         size = 1 if self.caller.is_async and not self.caller.in_batches else size
         cuts: Sequence[Sequence[int]] = [range(i, min(i + size, len(parts))) for i in range(0, len(parts), size)]
-        plan = None if self.caller.is_async else getattr(self.target.reward, "plan", None)
+        plan = getattr(self.target.reward, "lists" if self.caller.is_async else "plan", None)
         if plan is not None and batch_size is None and parts:  # the reward's own batches, such as rows of equal length
             with contextlib.suppress(Exception):  # an error here recurs in the row's own call, which records it
                 cuts = plan(**self.caller.arguments(parts))

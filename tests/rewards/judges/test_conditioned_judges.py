@@ -12,6 +12,7 @@ import re
 import pytest
 from tests.rewards.judges.endpoint import Scripted
 
+import rewardsmith as rs
 from rewardsmith.rewards import EntailmentJudge, ListJudge, Reply
 from rewardsmith.rewards.judges.conditioned import tokens_of
 from rewardsmith.rewards.judges.entailment import log_odds
@@ -72,6 +73,14 @@ def test_rows_of_one_prompt_and_principle_are_one_list():
     assert asyncio.run(judge(**columns, principle=[None, "Be odd.", " ", ""])) == [1.0, 3.0, 2.0, 4.0]
     assert sorted(map(len, backend.seen)) == [1, 1, 1, 1]
     assert asyncio.run(judge.judged_by("Be long.", ["p", "q"], [["a", "aa"], ["aaa"]])) == [[1.0, 2.0], [3.0]]
+
+
+def test_a_scorer_sends_each_list_in_one_call():
+    backend = Grader(lambda text, place: len(text))
+    rows = [{"prompt": prompt, "completion": "a" * n} for prompt, n in (("p", 1), ("p", 3), ("q", 2), ("q", 4))]
+    found = rs.score(ListJudge(backend, principle="Be long."), rows, workers=0)
+    assert [one.reward for one in found] == [1.0, 3.0, 2.0, 4.0]
+    assert sorted(sorted(seen) for seen in backend.seen) == [["a", "aaa"], ["aa", "aaaa"]]
 
 
 def test_orders_are_random_per_list_equal_on_every_run_and_leave_the_global_generator_as_it_is():

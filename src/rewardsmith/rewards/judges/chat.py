@@ -156,7 +156,9 @@ class ChatBackend:
 
     async def _answered(self, messages: list[Message], logprobs: int, line: Line) -> Reply:
         body = self._body(messages, logprobs)
-        key = hashlib.sha256(json.dumps([self.url, body], sort_keys=True).encode()).hexdigest()
+        key = ""
+        if line.cache.open:
+            key = hashlib.sha256(json.dumps([self.url, body], sort_keys=True).encode()).hexdigest()
         async with line.slot(key) as client:
             if (known := line.cache.get(key)) is not None:
                 self._count(cached=1)

@@ -166,6 +166,14 @@ class ListJudge(Judge):
         found = await asyncio.gather(*(self._ranked(*own[0][:2], [row[2] for row in own]) for own in lists))
         return [score for verdict in found for score in verdict.scores]
 
+    def lists(
+        self, *, prompts: list[Text], completions: list[Completion], principle: Any = None, **columns: Any
+    ) -> list[list[int]]:
+        """Return the rows of each list; a `Scorer` sends each as one call."""
+        wanted = principles_of(self.name, self.principle, principle, len(prompts))
+        keys = list(zip(wanted, prompts, strict=True))
+        return [list(group) for _, group in groupby(range(len(keys)), key=keys.__getitem__)]
+
     async def judged_by(
         self, principle: str, prompts: Sequence[Text], responses: Sequence[Sequence[Completion]]
     ) -> list[list[float | Unscored]]:
