@@ -156,6 +156,19 @@ def test_a_scorer_accounts_for_the_rows_of_a_comparing_judge(serve):
     assert "answered 404" in found.detail
 
 
+@pytest.mark.parametrize("name", JUDGES)
+def test_an_exception_of_the_judge_is_no_reward(name):
+    """Official code has paths on which an exception scores 1.0."""
+
+    async def backend(messages):
+        raise RuntimeError("out of memory")
+
+    rows = [{"prompt": "q", "completion": text, "reference": "y", "answer": "4"} for text in "ab"]
+    found = rs.score(JUDGES[name](backend), rows, workers=0)
+    assert [(one.reward, one.reason) for one in found] == [(None, "exception")] * 2
+    assert "RuntimeError: out of memory" in found[0].detail
+
+
 def test_the_server_of_another_provider_is_named(endpoint, key):
     server = endpoint(says("<answer>[[A]]</answer>"))
     backend = AnthropicBackend("small", base_url=server.url, api_key_env="TEST_JUDGE_KEY")
