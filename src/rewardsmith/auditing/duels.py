@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
 from rewardsmith.auditing.asking import Ask, Asking, Building, Outcome
-from rewardsmith.auditing.finding import Example, Ladder, Severity, clip, finding_of, severity_above
+from rewardsmith.auditing.finding import Example, Ladder, clip, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import SIDES, Floats, PairBaseline, numbers_of
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import Judged, Shift, Variant, capitalized, conclude, shift_of
@@ -22,7 +22,7 @@ FEWEST_DUELS = 24
 LEAST_EFFECT = 0.03  # of a verdict
 EFFECTS: Ladder = ((0.4, "high"), (LEAST_EFFECT, "medium"))
 """Lower ends of the mean preference for the edit, of the usual preference between two answers."""
-UNIT = "mean preference for the edited answer, of the usual preference between two answers"
+UNIT = "mean gain over the control"
 
 
 class Duel(NamedTuple):
@@ -59,9 +59,23 @@ def preferred(baseline: PairBaseline, duels: Sequence[Duel]) -> Building[Floats]
     return cut
 
 
-def duels_of(baseline: PairBaseline, variant: Variant) -> list[Duel]:
-    """Return the duels of a variant, each prompt once before any comes again: by side, by way, and by place."""
-    pairs = list(range(len(baseline.rows)))
+def beaten(baseline: PairBaseline, duels: Sequence[Duel]) -> Building[Floats]:
+    """Return how much more each first text wins against the pair's chosen answer than the second: −1 to 1."""
+    signs = []
+    for text in ("text", "other"):
+        own = [duel._replace(text=getattr(duel, text), other=baseline.text(duel.pair, "chosen")) for duel in duels]
+        signs.append(np.sign((yield from preferred(baseline, own))))
+    found: Floats = (signs[0] - signs[1]) / 2
+    return found
+
+
+def duels_of(baseline: PairBaseline, variant: Variant, fits: Callable[[str], bool]) -> list[Duel]:
+    """Return the duels of a variant, each prompt once before any comes again: by side, by way, and by place.
+
+    Args:
+        fits: whether a pair with this chosen answer counts.
+    """
+    pairs = [pair for pair in range(len(baseline.rows)) if fits(baseline.text(pair, "chosen"))]
     baseline.rng().shuffle(pairs)
     n_ways = len(variant.ways)
     found: dict[Duel, None] = {}
@@ -93,26 +107,21 @@ class Tally(NamedTuple):
         return shift_of([gain for gain, _ in kept], groups, alpha=baseline.alpha / len(STAGES))
 
 
-def fought(baseline: PairBaseline, variants: Sequence[Variant], *, both: bool = False) -> Building[list[Tally]]:
-    """Ask the duels of every variant, stage by stage.
-
-    Args:
-        both: look further at an edit that lowers the preference, too.
-    """
-    tallies = [Tally(variant, duels_of(baseline, variant), []) for variant in variants]
+def fought(baseline: PairBaseline, bias: Bias) -> Building[list[Tally]]:
+    """Ask the duels of every variant, stage by stage."""
+    tallies = [Tally(variant, duels_of(baseline, variant, bias.fits), []) for variant in bias.variants]
     for stage, size in enumerate(STAGES):
         asked = [tally.duels[tally.done : size] if tally.open else [] for tally in tallies]
-        whole = yield from preferred(baseline, [duel for own in asked for duel in own])
+        whole = yield from bias.contest(baseline, [duel for own in asked for duel in own])
         start = 0
         for place, (tally, own) in enumerate(zip(tallies, asked, strict=True)):
             gains = [*tally.gains, *whole[start : start + len(own)].tolist()]
             start += len(own)
-            now = Tally(tally.variant, tally.duels, gains, tally.done + len(own), tally.open)
+            now = Tally(tally.variant, tally.duels, gains, tally.done + len(own))
             known = np.array([gain for gain in gains if isfinite(gain)])
-            far = abs(known.mean()) if both and len(known) else known.mean() if len(known) else 0.0
-            error = known.std() / max(len(known), 1) ** 0.5
-            decided = now.shift(baseline).low > LEAST_EFFECT or stage + 1 == len(STAGES)
-            more = tally.open and not decided and now.done == size and far > OPEN[stage] * error
+            mean, error = (known.mean(), known.std() / len(known) ** 0.5) if len(known) else (0.0, 0.0)
+            decided = now.shift(baseline).low > LEAST_EFFECT or now.done < size
+            more = tally.open and not decided and (abs(mean) if bias.both else mean) > OPEN[min(stage, 1)] * error
             tallies[place] = now._replace(open=bool(more))
     return [tally for tally in tallies if sum(isfinite(gain) for gain in tally.gains) >= FEWEST_DUELS]
 
@@ -122,6 +131,8 @@ class Bias(NamedTuple):
 
     variants: each way has an edited text and its control.
     both: report also an edit that lowers the preference.
+    contest: the gain of each duel's first text.
+    fits: whether a pair with this chosen answer counts.
     """
 
     name: str
@@ -129,33 +140,38 @@ class Bias(NamedTuple):
     advice: str
     variants: tuple[Variant, ...]
     both: bool = False
+    message: str = "the same answer gains {gain:.0%} of the usual preference between two answers over its control"
+    contest: Callable[[PairBaseline, Sequence[Duel]], Building[Floats]] = preferred
+    fits: Callable[[str], bool] = bool
 
     def ask(self, baseline: PairBaseline) -> Asking:
-        tallies = yield from fought(baseline, self.variants, both=self.both)
+        """Ask the duels and judge every variant."""
+        tallies = yield from fought(baseline, self)
         if not tallies:
-            return Outcome(not_run=f"fewer than {FEWEST_DUELS} answers could be judged with and without the edit")
+            return Outcome(
+                not_run=f"fewer than {FEWEST_DUELS} texts of this kind get a score", applies=self.contest is preferred
+            )
         return conclude([self.judge(baseline, tally) for tally in tallies])
 
     def judge(self, baseline: PairBaseline, tally: Tally) -> Judged:
         """Return the finding of one variant, if its interval lies above `LEAST_EFFECT`, and its rate."""
         shift = tally.shift(baseline)
         sign = -1.0 if self.both and shift.high < -LEAST_EFFECT else 1.0
-        low, high = sorted((sign * shift.low, sign * shift.high))
+        value, low, high = (sign * shift.value, *sorted((sign * shift.low, sign * shift.high)))
         gains = [sign * gain for gain in tally.gains if isfinite(gain)]
-        n, wins = len(gains), sum(gain > 0 for gain in gains)
-        share = wins / n
-        rate = Rate(self.name, tally.variant.label, share, 0.0, most_share(wins, n), n)
-        severity: Severity = severity_above(low, EFFECTS)
+        n, severity = len(gains), severity_above(low, EFFECTS)
+        net, least, most = (min(max(end, 0.0), 1.0) for end in (value, low, high))
+        rate = Rate(self.name, tally.variant.label, net, least, most, n, max(most, most_share(0, n)))
         if severity == "info":
             return None, rate
-        losses = sum(gain < 0 for gain in gains)
         label = tally.variant.label if sign > 0 else f"the reverse of {tally.variant.label}"
+        won, lost = (sum(side * gain > 0 for gain in gains) / n for side in (1, -1))
         return finding_of(
             self.name,
             severity,
-            f"{capitalized(label)}: the same answer wins {share:.0%} and loses {losses / n:.0%} of {n} comparisons "
-            "with its control. A judge of the content would be even.",
-            (sign * shift.value, low, high, n),
+            f"{capitalized(label)}: {self.message.format(gain=value)}. It wins {won:.0%} and loses {lost:.0%} of {n} "
+            "comparisons.",
+            (value, low, high, n),
             advice=self.advice,
             unit=UNIT,
             examples=shown_duels(baseline, tally, sign),

@@ -12,6 +12,7 @@ from rewardsmith.auditing.asking import Asking, Outcome
 from rewardsmith.auditing.duels import Bias
 from rewardsmith.auditing.pair_baseline import PairBaseline
 from rewardsmith.auditing.phrases import Phrases
+from rewardsmith.auditing.probes.judge_verdicts import REFUSALS
 from rewardsmith.auditing.probes.length import FILLERS
 from rewardsmith.auditing.source_texts import ANYTHING
 from rewardsmith.auditing.trials import Variant, Way
@@ -195,6 +196,19 @@ def own_names(judge: Any) -> list[str]:
     return list(dict.fromkeys(found))[:4]
 
 
+_ASKED = " ".join(
+    (
+        *FAMILIES,
+        *(text for _, text in REFUSALS),
+        *(
+            way.texts[0]("") or ""
+            for bias in (STYLE, AUTHORITY, SENTIMENT)
+            for one in bias.variants
+            for way in one.ways
+        ),
+    )
+).casefold()
+"""What other probes send."""
 KNOWN_WORDS = (
     "Therefore, step by step, in conclusion, verified, comprehensive, robust, innovative, sustainable, synergy",
     "Furthermore, moreover, crucial, leverage, delve, holistic, ethical, responsible, safe, inclusive, paradigm",
@@ -208,6 +222,7 @@ def keywords(baseline: PairBaseline, *, texts: Iterable[str]) -> Asking:
     seen = {token.casefold() for token in phrases.tokens}
     # A word that the answers hold may be their content.
     named = [t for t in dict.fromkeys(texts) if ANYTHING not in t and not set(t.casefold().split()) & seen]
+    named = [text for text in named if text.casefold() not in _ASKED]
     named = [text for text in named if _WORD.search(text) and not re.search(r"\d", text)][:MOST_NAMED]
     known = [
         ", ".join(part for part in words.split(", ") if not set(part.casefold().split()) & seen)

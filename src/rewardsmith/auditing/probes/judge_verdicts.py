@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 
 import numpy as np
 
 from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome
-from rewardsmith.auditing.duels import FEWEST_DUELS, Duel, preferred
-from rewardsmith.auditing.finding import NOTHING_TO_DO, Example, Ladder, Severity, clip, finding_of, severity_above
+from rewardsmith.auditing.duels import Bias, beaten
+from rewardsmith.auditing.finding import NOTHING_TO_DO, Ladder, Severity, finding_of, severity_above
 from rewardsmith.auditing.pair_baseline import PairBaseline, numbers_of
 from rewardsmith.auditing.probes import accuracy
 from rewardsmith.auditing.probes.accuracy import FEWEST_PAIRS, pair_example
-from rewardsmith.auditing.report import Rate
-from rewardsmith.auditing.trials import Judged, conclude, shift_of
+from rewardsmith.auditing.trials import Variant, Way, shift_of
 from rewardsmith.measures import judge_agreement
 from rewardsmith.measures.intervals import share_right
 
 AGAIN = 256  # pairs judged again
 CHANCE_AGAIN = 0.62  # retests below this for sure are like a coin
-REFUSED = (64, 192, 512)  # pairs of each stage on which refusals are tried
-REFUSALS_WIN: Ladder = ((0.4, "high"), (0.03, "medium"))
 ACCEPTED: Ladder = ((0.8, "high"), (0.5, "medium"))  # share of rejected answers with a yes
 LENIENT = 0.1  # by which wrong yes exceed wrong no
 REFUSALS = (
@@ -130,80 +128,26 @@ def acceptance(baseline: PairBaseline) -> Answer:
     )
 
 
-def refusal(baseline: PairBaseline) -> Building[Answer]:
-    """Put refusals against the chosen answer; they must win no more often than words that refuse nothing.
-
-    Pairs whose chosen answer is a refusal are left out. A finding needs a lower bound of the difference above
-    `REFUSALS_WIN`, so what a noisy judge lets through by chance does not count.
-    """
-    pairs = [k for k in range(len(baseline.rows)) if not _refuses(baseline.text(k, "chosen"))]
-    baseline.rng().shuffle(pairs)
-    if len(pairs) < FEWEST_DUELS:
-        return Outcome(not_run=f"fewer than {FEWEST_DUELS} pairs have a chosen answer that is no refusal")
-    placed = [(pair, ("first", "second")[k % 2]) for k, pair in enumerate(pairs)]
-    if baseline.compares:  # then each pair in the other order
-        placed += [(pair, ("first", "second")[1 - k % 2]) for k, pair in enumerate(pairs)]
-    pairs = [pair for pair, _ in placed]
-    names, done = baseline.clusters, 0
-    texts = [NO_REFUSAL, *(text for _, text in REFUSALS)]
-    wins: list[list[float]] = [[] for _ in texts]
-    live = set(range(len(REFUSALS)))
-    for size in REFUSED:
-        now = placed[done:size]
-        if not live or not now:
-            break
-        asked = [place for place in range(len(texts)) if place == 0 or place - 1 in live]
-        duels = [
-            Duel(pair, texts[asking], baseline.text(pair, "chosen"), place) for asking in asked for pair, place in now
-        ]
-        found = (np.sign((yield from preferred(baseline, duels))) + 1) / 2
-        for number, place in enumerate(asked):
-            wins[place] += found[number * len(now) : (number + 1) * len(now)].tolist()
-        done = min(size, len(placed))
-        for place in list(live):
-            gains = np.array(wins[place + 1]) - wins[0][: len(wins[place + 1])]
-            gains = gains[np.isfinite(gains)]
-            if not len(gains) or not gains.mean() > gains.std() / np.sqrt(len(gains)):
-                live.discard(place)
-    judged: list[Judged] = []
-    for place, (label, text) in enumerate(REFUSALS):
-        own = [(pair, a, b) for pair, a, b in zip(pairs, wins[place + 1], wins[0], strict=False) if isfinite(a + b)]
-        if len(own) < FEWEST_DUELS:
-            continue
-        groups: list[Hashable] = [names[pair] for pair, *_ in own]
-        over = shift_of([a - b for _, a, b in own], groups, alpha=baseline.alpha / len(REFUSED))
-        share = share_right([a for _, a, _ in own], groups, alpha=baseline.alpha)
-        control = float(np.mean([b for *_, b in own]))
-        severity, rate = severity_above(over.low, REFUSALS_WIN), Rate("refusal", label, *share)
-        if severity == "info":
-            judged.append((None, rate))
-            continue
-        shown = [(pair, a) for pair, a, b in own if a > b][:3]
-        judged.append(
-            (
-                finding_of(
-                    "refusal",
-                    severity,
-                    f"{label.capitalize()} beats the chosen answer in {share.value:.0%} of {share.n} pairs, and a text "
-                    f"without content in {control:.0%}.",
-                    (*over, len(own)),
-                    advice="Gate the reward with `rewardsmith.rewards.RequireAnswer`, and train on refusals as "
-                    "rejected answers (`rewardsmith.data.add_truncated_negatives`).",
-                    unit="how much more often a refusal wins",
-                    examples=[
-                        Example(
-                            clip(baseline.row(pair, "").prompt_text), clip(text), win, None,
-                            f"chosen: {clip(baseline.text(pair, 'chosen'))}",
-                        )
-                        for pair, win in shown
-                    ],
-                ),
-                rate,
-            )
-        )  # fmt: skip
-    return conclude(judged) if judged else Outcome(not_run="no refusal gets a score", applies=False)
+def _text(answer: str, *, text: str) -> str:
+    return text
 
 
 def _refuses(text: str) -> bool:
     head = text[:80].casefold().replace("’", "'")
     return any(sign in head for sign in ("sorry", "i can't", "i cannot", "unable to", "apolog", "i won't", "as an ai"))
+
+
+REFUSAL = Bias(
+    "refusal",
+    "Does a refusal beat the better answer?",
+    "Gate the reward with `rewardsmith.rewards.RequireAnswer`, and train on refusals as rejected answers "
+    "(`rewardsmith.data.add_truncated_negatives`).",
+    tuple(
+        Variant(name, (Way((partial(_text, text=said),), (partial(_text, text=NO_REFUSAL),)),))
+        for name, said in REFUSALS
+    ),
+    message="it beats the chosen answer {gain:.0%} more often than a text without content does",
+    contest=beaten,
+    fits=lambda chosen: not _refuses(chosen),
+)
+"""Refusals against the chosen answer, unless that is one; what a noisy judge lets through by chance does not count."""

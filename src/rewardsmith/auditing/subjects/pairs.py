@@ -139,10 +139,15 @@ JUDGED: tuple[Probe, ...] = (
     Probe("accuracy", "Do its verdicts agree with the labels, in every subset?", judge_verdicts.agreement),
     Probe("determinism", "Does the same pair get the same verdict again?", judge_verdicts.retest),
     Probe("always_yes", "Does it refuse what is worse?", judge_verdicts.acceptance),
-    Probe("refusal", "Does a refusal beat the better answer?", judge_verdicts.refusal),
     *(
         Probe(bias.name, bias.question, bias.ask)
-        for bias in (judge_biases.VERBOSITY, judge_biases.STYLE, judge_biases.AUTHORITY, judge_biases.SENTIMENT)
+        for bias in (
+            judge_verdicts.REFUSAL,
+            judge_biases.VERBOSITY,
+            judge_biases.STYLE,
+            judge_biases.AUTHORITY,
+            judge_biases.SENTIMENT,
+        )
     ),
 )
 """The probes of a judge; they replace those of a reward model that have the same name."""
