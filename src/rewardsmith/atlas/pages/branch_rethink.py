@@ -39,10 +39,7 @@ ARMS: dict[str, tuple[int | None, float, float, bool]] = {  # labels or None for
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Pairs of answers whose levels differ in several criteria, of which few decide for a type of task.
-
-    A judge that reads m criteria at once sees their differences with noise of variance noise² · m^diffusion.
-    """
+    """Pairs of answers whose levels differ in criteria, read m at a time with noise of variance noise² · m^diffusion."""
 
     n_types: int = 10  # types of task
     n_criteria: int = 8  # criteria, with levels 0 to 3
@@ -154,7 +151,9 @@ def regressed(known: Pairs, normal: Tensor, world: World, effort: float = 1.0) -
 def prices(malformed: float) -> Tensor:
     """Return the (2, 3) reward of a trace: by the label, and by the verdict that it ends on, the last being none."""
     ends = (r"\boxed{1}", r"\boxed{2}", "Both are fine.")
-    turns: list[Completion] = [[{"role": "assistant", "content": text} for text in ("logic", end)] for end in ends]
+    turns: list[Completion] = [
+        [{"role": "assistant", "content": text} for text in ("<criteria>logic</criteria>", end)] for end in ends
+    ]
     paid = [staged_verdict_reward(turns, [label] * 3, malformed=-malformed) for label in (0, 1)]
     return torch.tensor(paid, dtype=torch.float64)
 

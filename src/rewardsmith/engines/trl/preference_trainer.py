@@ -183,7 +183,7 @@ class PreferenceTrainer(DPOTrainer):
             )
         if self._other_anchor and "prompt" not in sample:  # TRL would cut it from chosen and rejected alone
             raise ValueError(
-                "PreferenceTrainer: an anchor from another column needs a column prompt, and the rows have none. Add it."
+                "PreferenceTrainer: an anchor from another column needs a column prompt, and the rows lack it. Add it."
             )
         squared = self.token_regularizer is not None and self.token_regularizer.form == "squared"
         if squared and args.precompute_ref_log_probs:
