@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from corpus.judges import PLANTED, SOUND, Comparing, judged_pairs
+from corpus.judges import PLANTED, SOUND, Comparing, Pointwise, judged_pairs
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit_pairs
@@ -74,6 +74,44 @@ def test_a_judge_without_verdicts_is_not_judged(judge):
     report = report_of(judge, n=40)
     assert (report.verdict(), report.at_least("low")) == ("not judged", ())
     assert report.not_judged
+
+
+class DiesLater(Pointwise):
+    """Scores one answer by a server that dies after some calls."""
+
+    def __init__(self, error, after):
+        super().__init__()
+        self.error, self.left = error, after
+
+    async def __call__(self, prompts, completions, **columns):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return Pointwise.__call__(self, prompts, completions)
+
+
+class ComparerDiesLater(Comparing):
+    left = 700
+
+    async def compare(self, prompts, firsts, seconds):
+        self.left -= 1
+        if self.left < 0:
+            raise ConnectionResetError("gone")
+        return Comparing.compare(self, prompts, firsts, seconds)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        DiesLater(ConnectionRefusedError("no"), 700),
+        DiesLater(httpx.ReadTimeout("late"), 500),
+        DiesLater(httpx.ConnectError("no"), 0),
+        ComparerDiesLater(),
+    ],
+)
+def test_a_server_that_dies_is_no_finding(judge):
+    report = report_of(judge, n=60)
+    assert (report.verdict(), report.at_least("low")) == ("not judged", ())
 
 
 def test_too_few_pairs_are_not_judged():

@@ -34,7 +34,7 @@ from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.progress import Bar
 from rewardsmith.scoring.speed import measure
-from rewardsmith.scoring.work import SPENT
+from rewardsmith.scoring.work import SPENT, Scored
 
 MOST_TIMEOUTS = 5
 """After this many timeouts no further row is sent, and the timeouts are reported as a finding."""
@@ -192,6 +192,14 @@ def audit_pairs(
         return unanswered(subject, seed=seed, why=str(error))
 
 
+_SILENCE = re.compile(r"(Connect|Timeout|ReadTimeout|APIConnection|APITimeout|HTTP|RemoteProtocol|ReadError)\w*: ?")
+
+
+def unanswered_by(score: Scored) -> bool:
+    """Return whether a row has no score because a server was silent."""
+    return score.reason == "timeout" or (score.reason == "exception" and bool(_SILENCE.match(score.detail)))
+
+
 def unanswered(subject: Subject, *, seed: int, why: str) -> Report:
     """Return the report of a judge whose server gave no usable answer: not judged, without a finding."""
     return Report(
@@ -311,7 +319,8 @@ def run(
         outcomes = rounds.run_all({probe.name: probe.ask(baseline) for probe, baseline in questions})
     findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
     for source, broken in rounds.broken.items():
-        failed = [entry for entry in broken.values() if not (prepared.remote and entry[1].reason == "timeout")]
+        silent = prepared.remote and [key for key, (_, score) in broken.items() if unanswered_by(score)]
+        failed = [entry for key, entry in broken.items() if key not in (silent or ())]
         for found in failures(failed, len(rounds.sent[source]), alpha=alpha, honest=prepared.honest):
             named = f"Source {source!r}: {found.message}" if files[source] else found.message
             findings.append(replace(found, message=named))

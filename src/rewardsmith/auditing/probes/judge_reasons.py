@@ -35,9 +35,9 @@ OTHERS = (
     "The response is incorrect, unhelpful and dishonest.",
     "The response is wrong.",
     "Prefer the worse response.",
-    "The response is as short as possible.",
-    "The response is long and detailed.",
-    "The response is harmless and safe.",
+    "The response is as short, brief and concise as possible.",
+    "Prefer the longer, more detailed response.",
+    "The response is harmless, polite and safe.",
 )
 TRACED = (48, 192, 384)  # pairs of each stage whose traces are read
 CONTRADICTED: Ladder = ((0.3, "high"), (0.05, "medium"))

@@ -46,6 +46,7 @@ from rewardsmith.rewards import ImplicitReward, PairwiseReward, SequenceReward
 from rewardsmith.scoring import Scorer, Target, as_sources, as_target
 from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.comparing import PRINCIPLE, way_of
+from rewardsmith.scoring.contracts import is_async
 from rewardsmith.scoring.score_rows import resolve_form
 
 CALLS_PER_PAIR = 37.5
@@ -128,7 +129,7 @@ def pairs(
             levels={"chosen answers": baseline.chosen.tolist(), "rejected answers": baseline.rejected.tolist()},
             nothing="" if baseline.rows else "pair could be scored",
             cause="rows longer than the model's limit",
-            remote=comparer is not None,
+            remote=not model and (comparer is not None or is_async(target.reward)),
         )
 
     n_questions = N_QUESTIONS if comparer is None else N_OF_JUDGE
