@@ -19,8 +19,9 @@ STAGES = (64, 192, 768)
 """Duels of one variant up to the end of each stage; the next begins only if the last leaves the question open."""
 OPEN = (0.4, 1.3)  # standard errors by which a mean must exceed 0 after a stage for the next one
 FEWEST_DUELS = 24
-LEAST_EFFECT = 0.03  # of a verdict
-EFFECTS: Ladder = ((0.4, "high"), (LEAST_EFFECT, "medium"))
+SPENT = (1 / 6, 1 / 6, 2 / 3)  # of the error level, by stage
+LEAST_LOW, LEAST_GAIN = 0.01, 0.05  # lower end and value of a fault's mean gain
+EFFECTS: Ladder = ((0.4, "high"), (LEAST_LOW, "medium"))
 """Lower ends of the mean preference for the edit, of the usual preference between two answers."""
 UNIT = "mean gain over the control"
 
@@ -101,10 +102,11 @@ class Tally(NamedTuple):
 
     def shift(self, baseline: PairBaseline) -> Shift:
         """Return the mean preference with its interval over prompts, of one of the stages."""
+        stage = next((k for k, size in enumerate(STAGES) if self.done <= size), len(STAGES) - 1)
         names = baseline.clusters
         kept = [(gain, names[duel.pair]) for gain, duel in zip(self.gains, self.duels, strict=False) if isfinite(gain)]
         groups: list[Hashable] = [name for _, name in kept]
-        return shift_of([gain for gain, _ in kept], groups, alpha=baseline.alpha / len(STAGES))
+        return shift_of([gain for gain, _ in kept], groups, alpha=baseline.alpha * SPENT[stage])
 
 
 def fought(baseline: PairBaseline, bias: Bias) -> Building[list[Tally]]:
@@ -120,7 +122,7 @@ def fought(baseline: PairBaseline, bias: Bias) -> Building[list[Tally]]:
             now = Tally(tally.variant, tally.duels, gains, tally.done + len(own))
             known = np.array([gain for gain in gains if isfinite(gain)])
             mean, error = (known.mean(), known.std() / len(known) ** 0.5) if len(known) else (0.0, 0.0)
-            decided = now.shift(baseline).low > LEAST_EFFECT or now.done < size
+            decided = now.shift(baseline).low > LEAST_LOW or now.done < size
             more = tally.open and not decided and (abs(mean) if bias.both else mean) > OPEN[min(stage, 1)] * error
             tallies[place] = now._replace(open=bool(more))
     return [tally for tally in tallies if sum(isfinite(gain) for gain in tally.gains) >= FEWEST_DUELS]
@@ -154,12 +156,12 @@ class Bias(NamedTuple):
         return conclude([self.judge(baseline, tally) for tally in tallies])
 
     def judge(self, baseline: PairBaseline, tally: Tally) -> Judged:
-        """Return the finding of one variant, if its interval lies above `LEAST_EFFECT`, and its rate."""
+        """Return the finding of one variant, if its interval lies above `LEAST_LOW`, and its rate."""
         shift = tally.shift(baseline)
-        sign = -1.0 if self.both and shift.high < -LEAST_EFFECT else 1.0
+        sign = -1.0 if self.both and shift.high < -LEAST_LOW else 1.0
         value, low, high = (sign * shift.value, *sorted((sign * shift.low, sign * shift.high)))
         gains = [sign * gain for gain in tally.gains if isfinite(gain)]
-        n, severity = len(gains), severity_above(low, EFFECTS)
+        n, severity = len(gains), severity_above(low if value > LEAST_GAIN else 0.0, EFFECTS)
         net, least, most = (min(max(end, 0.0), 1.0) for end in (value, low, high))
         rate = Rate(self.name, tally.variant.label, net, least, most, n, max(most, most_share(0, n)))
         if severity == "info":
