@@ -19,7 +19,7 @@ STAGES = (64, 192, 768)
 """Duels of one variant up to the end of each stage; the next begins only if the last leaves the question open."""
 OPEN = (0.4, 1.3)  # standard errors by which a mean must exceed 0 after a stage for the next one
 FEWEST_DUELS = 24
-SPENT = (1 / 6, 1 / 6, 2 / 3)  # of the error level, by stage
+SPENT = (0.04, 0.26, 0.7)  # of the error level, by stage
 LEAST_LOW, LEAST_GAIN = 0.01, 0.05  # lower end and value of a fault's mean gain
 EFFECTS: Ladder = ((0.4, "high"), (LEAST_LOW, "medium"))
 """Lower ends of the mean preference for the edit, of the usual preference between two answers."""

@@ -234,6 +234,7 @@ SOUND = {
     "noisy, 80 %": Comparing(err=0.2),
     "noisy pointwise, 80 %": Pointwise(err=0.2),
     "pointwise with noise": Pointwise(noise=0.7),
+    "pointwise with noise, 80 %": Pointwise(noise=1.3),
     "coarse rater with ties": Pointwise(noise=0.4, scale=10),
     "swap-averaged": Comparing(place=0.3, swap=True),
     "swap-averaged verdicts with traces": Traced(place=0.3, err=0.1),

@@ -175,6 +175,8 @@ def judge_questions(
     if asked.compares:
         own.append(Probe("position", "Does it favor the first or the second answer?", order.position))
     essential = {probe.name for probe in own}
+    # A noisy judge moves with every spelling; in which direction is what the duels ask.
+    left_out = {*essential, "invariance"}
     for source, name, question, ask, why in (
         (
             "principle", "principle", "Does its verdict follow its principle?",
@@ -192,7 +194,7 @@ def judge_questions(
         own.append(Probe(name, question, ask if source in further else partial(_unasked, why=why), essential=False))
     usual = [] if asked.compares else questions(target, given, asked)
     first = (own[0], given)  # the only one of these without edits
-    return [first, *((probe, asked) for probe in own[1:]), *(q for q in usual if q[0].name not in essential)]
+    return [first, *((probe, asked) for probe in own[1:]), *(q for q in usual if q[0].name not in left_out)]
 
 
 def _unasked(baseline: PairBaseline, *, why: str) -> Outcome:
