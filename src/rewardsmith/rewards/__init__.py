@@ -37,6 +37,14 @@ from rewardsmith.rewards.models.sequence import SequenceReward
 from rewardsmith.rewards.models.steps import StepReward
 from rewardsmith.rewards.relevance import EmbeddingRelevance, hashed_words, length_incentive, ngram_uniqueness
 from rewardsmith.rewards.routing import RoutedReward
+from rewardsmith.rewards.rubrics.feedback import (
+    consensus,
+    drop_partial,
+    extract_principles,
+    quote_supported,
+    rubric_from_feedback,
+)
+from rewardsmith.rewards.rubrics.rubric import Criterion, Rubric
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
 from rewardsmith.rewards.stated import WithoutConfidence, stated_confidence, weighted_vote
@@ -65,6 +73,7 @@ __all__ = [
     "BranchRethinkJudge",
     "ChatBackend",
     "ContextualReward",
+    "Criterion",
     "CritiqueReward",
     "EmbeddingRelevance",
     "EmbeddingSimilarity",
@@ -89,6 +98,7 @@ __all__ = [
     "RewardEnsemble",
     "RewardFusion",
     "RoutedReward",
+    "Rubric",
     "SandboxFusion",
     "SequenceReward",
     "StepReward",
@@ -97,9 +107,12 @@ __all__ = [
     "anchored_reward",
     "average",
     "code_reward",
+    "consensus",
     "distill_traces",
+    "drop_partial",
     "exact_number",
     "exact_text",
+    "extract_principles",
     "extrapolate",
     "hashed_words",
     "json_schema",
@@ -112,6 +125,8 @@ __all__ = [
     "math_equal",
     "multiple_choice",
     "ngram_uniqueness",
+    "quote_supported",
+    "rubric_from_feedback",
     "staged_verdict_reward",
     "stated_confidence",
     "think_format",
