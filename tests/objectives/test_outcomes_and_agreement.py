@@ -194,3 +194,18 @@ def test_entailment_is_cross_entropy_of_the_log_odds_in_high_precision():
     assert entailment_bce(unknown, 0.0, column(NAN, 1.0))[0].isnan()
     with pytest.raises(ValueError, match=r"entailment_bce: arguments must share one shape"):
         entailment_bce(yes, no, labels[:2])
+
+
+def test_entailment_is_torch_s_cross_entropy_and_a_row_without_a_logit_or_weight_sends_no_gradient():
+    yes, no = column(1.0, -2.0, NAN, 0.3).requires_grad_(), column(0.5, 1.0, 0.0, 2.0).requires_grad_()
+    labels, weight = column(1.0, 0.0, 1.0, 0.25), column(2.0, 0.5, 1.0, NAN)
+    theirs = F.binary_cross_entropy_with_logits(yes - no, labels, weight, reduction="none")
+    losses = entailment_bce(yes, no, labels, weight)
+    assert_close(losses, theirs, equal_nan=True)
+    losses.nansum().backward()
+    assert_close(
+        yes.grad, column(2 * (torch.sigmoid(column(0.5)).item() - 1), 0.5 * torch.sigmoid(column(-3.0)).item(), 0, 0)
+    )
+    assert_close(no.grad, -yes.grad)
+    with pytest.raises(ValueError, match=r"entailment_bce: label holds 2\.0, outside"):
+        entailment_bce(yes, no, column(2.0, 0.0, 0.0, 0.0))

@@ -32,6 +32,10 @@ CASES = {
     "chain": [(room.chain(room.par, partial(room.clip_rewards, low=0.1, high=0.9)), ("ref_rewards",))],
     "clip_rewards": [(partial(room.clip_rewards, low=-1.0, high=1.0), ())],
     "clip_steps": [(partial(room.clip_steps, threshold=0.2), ("step_mask",))],
+    "combine_principles": [
+        (partial(room.combine_principles, how=how, weights=[1.0, -2.0, 0.5], reference=torch.ones(2, 3)), ())
+        for how in ("sum_logodds", "mean_prob", "min")
+    ],
     "delta_steps": [(partial(room.delta_steps, terminal=terminal), ("step_mask",)) for terminal in ("keep", "drop")],
     "flawed_positive_penalty": [
         (partial(room.flawed_positive_penalty, lam=lam), ("flawed",)) for lam in (-1.0, 0.0, 1.0)
@@ -112,6 +116,7 @@ OTHERS = {"branched", "cross_view_rewards", "easiest_prompts", "gated_step_sum",
 """They declare traits, for recipes, but do not map rewards alone to rewards alone; they have tests of their own."""
 STEPS = {"add_outcome", "clip_steps", "delta_steps", "gate_by_outcome", "renorm"}
 SOURCES = STEPS | {
+    "combine_principles",
     "gated_sum",
     "logical_and",
     "logical_or",

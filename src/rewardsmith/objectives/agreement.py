@@ -9,12 +9,11 @@ import math
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rewardsmith._check import check_choice, check_range, check_same_shape, check_shape
 from rewardsmith.objectives.logps import wide
-from rewardsmith.objectives.pairwise import labeled_loss
+from rewardsmith.objectives.pairwise import labeled_loss, weighted_loss
 
 Kind = Literal["js", "symmetric_kl"]
 
@@ -89,18 +88,14 @@ def entailment_bce(logit_yes: Tensor, logit_no: Tensor | float, label: Tensor, w
     the loss of a head with one logit, such as that of `rewards.ReferenceReward`.
 
     Args:
-        logit_yes, logit_no: (...) logits or log-probabilities of the two answers.
-        label: (...) g in [0, 1]; NaN where the row has none.
-        weight: (...) w; 1 if None.
+        logit_yes, logit_no: (B,) logits or log-probabilities of the two answers; over several spellings of one, their
+            logsumexp.
+        label: (B,) g in [0, 1]; NaN where the row has none. Drop "partly" rather than take ½ for it.
+        weight: (B,) w ≥ 0; 1 if None.
 
-    Returns:
-        (...) loss per row, NaN where the label is.
-
-    >>> import torch
     >>> entailment_bce(torch.zeros(2), 0.0, torch.tensor([1.0, 0.0])) / torch.tensor(2.0).log()
     tensor([1., 1.])
     """
     check_same_shape("entailment_bce", logit_yes, label, *([] if weight is None else [weight]))
-    z, known = logit_yes - logit_no, ~label.isnan()
-    losses = F.binary_cross_entropy_with_logits(z, label.to(z.dtype).masked_fill(~known, 0.0), weight, reduction="none")
-    return torch.where(known, losses, torch.nan)
+    losses = labeled_loss("entailment_bce", "label", logit_yes - logit_no, label)
+    return losses if weight is None else weighted_loss(losses, weight)

@@ -23,6 +23,7 @@ from rewardsmith.transforms.lengths import length_shaped, overlong_penalty, rela
 from rewardsmith.transforms.links import log_sigmoid_shaping, par
 from rewardsmith.transforms.noise import backward_correction, forward_weights
 from rewardsmith.transforms.noop import cancels, correction_is_noop
+from rewardsmith.transforms.principles import combine_principles
 from rewardsmith.transforms.running import RunningNorm
 from rewardsmith.transforms.scoring_rules import brier_reward
 from rewardsmith.transforms.shape import ceiling, clip_rewards, gate, length_penalty, rescale
@@ -44,6 +45,7 @@ __all__ = [
     "chain",
     "clip_rewards",
     "clip_steps",
+    "combine_principles",
     "correction_is_noop",
     "cross_view_rewards",
     "delta_steps",
