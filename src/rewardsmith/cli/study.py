@@ -106,10 +106,6 @@ def _plain(value: Any) -> Any:
         value = value._asdict()
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
-    return (
-        value.tolist()
-        if hasattr(value, "tolist")
-        else [_plain(one) for one in value]
-        if isinstance(value, list | tuple)
-        else value
-    )
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if hasattr(value, "tolist") else value
