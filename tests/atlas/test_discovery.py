@@ -132,7 +132,7 @@ def test_a_page_is_found_by_number_and_by_name():
     assert {page.slug for page in read_pages()} == {
         module.name for module in pkgutil.iter_modules(pages_folder.__path__)
     }
-    with pytest.raises(ValueError, match=r"atlas: there is no page 'nope'. The implemented ones are 5 \(lsc\), "):
+    with pytest.raises(ValueError, match=r"there is no page 'nope'. The implemented ones are 3 \(alignment_survey\), "):
         find_page("nope")
 
 
