@@ -43,7 +43,11 @@ class FileChange(NamedTuple):
 
 
 class TamperedFilesError(RewardsmithError):
-    """Files changed that no rollout may change."""
+    """Files changed that no rollout may change.
+
+    >>> str(TamperedFilesError("changed 'tests.py'"))
+    "changed 'tests.py'"
+    """
 
 
 def file_states(folder: str | Path) -> dict[str, FileState]:
@@ -53,6 +57,12 @@ def file_states(folder: str | Path) -> dict[str, FileState]:
 
     Raises:
         NotADirectoryError: there is no such folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "tests.py").write_text("assert answer() == 4")
+    ...     list(file_states(folder))
+    ['tests.py']
     """
     root = Path(folder)
     if not root.is_dir():

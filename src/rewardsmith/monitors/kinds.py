@@ -169,7 +169,11 @@ def infinite_rewards() -> Monitor:
 
 
 def changed_files() -> Monitor:
-    """Alarm at the first file that changed and must not, by the records of a `FileGuard`."""
+    """Alarm at the first file that changed and must not, by the records of a `FileGuard`.
+
+    >>> changed_files().read([{"changed_files": 1}]).value
+    1.0
+    """
     return Monitor(
         name="changed_files",
         read=partial(read_count, key="changed_files"),

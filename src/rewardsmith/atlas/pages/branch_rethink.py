@@ -39,7 +39,7 @@ ARMS: dict[str, tuple[int | None, float, float, bool]] = {  # labels or None for
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Pairs of answers whose levels differ in criteria, read m at a time with noise of variance noise² · m^diffusion."""
+    """Pairs of answers with levels per criterion, read m at a time with noise of variance noise² · m^diffusion."""
 
     n_types: int = 10  # types of task
     n_criteria: int = 8  # criteria, with levels 0 to 3

@@ -168,6 +168,12 @@ async def rubric_from_feedback(
 
     Raises:
         ValueError: no principle is named by `least` texts.
+
+    >>> async def backend(messages):
+    ...     return '{"principles": [{"principle": "cites sources", "verdict": "no", "quote": "no source"}]}'
+    >>> rubric = asyncio.run(rubric_from_feedback(["There is no source.", "Nice, but no source!"], backend))
+    >>> [(criterion.name, criterion.weight) for criterion in rubric.criteria]
+    [('cites sources', 2.0)]
     """
     found = await extract_principles(feedback, backend)
     reviews = [
