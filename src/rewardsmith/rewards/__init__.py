@@ -48,6 +48,9 @@ from rewardsmith.rewards.rubrics.rubric import Criterion, Rubric
 from rewardsmith.rewards.segments import AspectReward
 from rewardsmith.rewards.similarity import EmbeddingSimilarity
 from rewardsmith.rewards.stated import WithoutConfidence, stated_confidence, weighted_vote
+from rewardsmith.rewards.tools.calls import ToolCall, read_tool_calls
+from rewardsmith.rewards.tools.comparing import compare_calls
+from rewardsmith.rewards.tools.reward import ToolCallReward, tool_format
 from rewardsmith.rewards.trained_judges import (
     list_format_reward,
     list_order_reward,
@@ -102,11 +105,14 @@ __all__ = [
     "SandboxFusion",
     "SequenceReward",
     "StepReward",
+    "ToolCall",
+    "ToolCallReward",
     "TraceConsistency",
     "WithoutConfidence",
     "anchored_reward",
     "average",
     "code_reward",
+    "compare_calls",
     "consensus",
     "distill_traces",
     "drop_partial",
@@ -126,10 +132,12 @@ __all__ = [
     "multiple_choice",
     "ngram_uniqueness",
     "quote_supported",
+    "read_tool_calls",
     "rubric_from_feedback",
     "staged_verdict_reward",
     "stated_confidence",
     "think_format",
+    "tool_format",
     "verdict_reward",
     "weighted_pair_order_reward",
     "weighted_vote",

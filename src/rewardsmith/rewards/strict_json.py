@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 
@@ -18,6 +19,26 @@ def read_json(text: str) -> Any:
     {'x': [1, 2.5]}
     """
     return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+
+
+def read_json_sequence(text: str) -> list[Any]:
+    """Parse strict JSON documents that stand one after another, split by white space or semicolons.
+
+    Raises:
+        ValueError, RecursionError: as `read_json`.
+
+    >>> read_json_sequence('{"x": 1}; {"x": 2}')
+    [{'x': 1}, {'x': 2}]
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+    documents, position = [], 0
+    while start := _SOMETHING.search(text, position):
+        document, position = decoder.raw_decode(text, start.start())
+        documents.append(document)
+    return documents
+
+
+_SOMETHING = re.compile(r"[^\s;]")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

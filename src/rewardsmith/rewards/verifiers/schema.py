@@ -40,7 +40,7 @@ def json_schema(
     [1.0, 0.0, 0.0]
     """
     try:
-        validator = _validator(json.dumps(schema, sort_keys=True))
+        validator = schema_validator(json.dumps(schema, sort_keys=True))
     except TypeError as error:
         raise ValueError(f"json_schema: schema is not JSON ({error}). Pass a JSON Schema as a dict.") from error
     scores: list[float | None] = []
@@ -56,8 +56,13 @@ def json_schema(
     return scores
 
 
-@lru_cache(maxsize=32)
-def _validator(schema_json: str) -> Any:
+@lru_cache(maxsize=256)
+def schema_validator(schema_json: str, caller: str = "json_schema") -> Any:
+    """Return the strict validator of a JSON Schema; it never uses the network.
+
+    Raises:
+        ValueError: it is no JSON Schema, or refers to another document.
+    """
     from jsonschema import SchemaError
     from jsonschema.validators import Draft202012Validator, extend, validator_for
     from referencing import Registry, Resource
@@ -70,7 +75,7 @@ def _validator(schema_json: str) -> Any:
         draft.check_schema(schema)
     except SchemaError as error:
         raise ValueError(
-            f"json_schema: schema is not a JSON Schema ({error.message} at {error.json_path}). Correct it there."
+            f"{caller}: schema is not a JSON Schema ({error.message} at {error.json_path}). Correct it there."
         ) from error
     registry: Any = Registry()  # empty, so that scoring never uses the network
     resolver = registry.resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
@@ -79,7 +84,7 @@ def _validator(schema_json: str) -> Any:
             resolver.lookup(reference)
         except Unresolvable as error:
             raise ValueError(
-                f"json_schema: schema refers to {reference!r}, which it does not hold. Put it under `$defs`."
+                f"{caller}: schema refers to {reference!r}, which it does not hold. Put it under `$defs`."
             ) from error
     strict: Any = extend(draft, {"type": _type_with_content(draft.VALIDATORS["type"])})  # type: ignore[no-untyped-call]
     return strict(schema, registry=registry)
