@@ -44,8 +44,8 @@ def ppe_correctness(rows: Rows, scores: Scores, *, alpha: float = 0.05) -> Bench
         auc      share of all pairs of a right and a wrong answer of one prompt that are ranked right, ties half
 
     Shares of n are means over all n of the k answers (`measures.best_of_n_curve`), where the paper draws some.
-    Differs: the definitions are read from the paper, not from its code. An item with an unscored answer is left out and
-        named. With a set missing the overall score is NaN.
+    Differs: the definitions follow summaries of the paper, whose code was not at hand. An item with an unscored answer
+        is left out and named. With a set missing the overall score is NaN.
 
     Args:
         rows: as `data.read_benchmark` gives them: right answers as chosen, wrong ones as rejected, sampled `pairs`
