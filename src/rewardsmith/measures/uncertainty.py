@@ -39,7 +39,7 @@ def member_uncertainty(margins: ArrayLike) -> MemberUncertainty:
         margins: (B, K) r(chosen) − r(rejected) by each of K members; a pair that a member cannot score is NaN.
 
     >>> found = member_uncertainty([[0.0, 0.0], [20.0, -20.0]])
-    >>> found.mean.tolist(), found.mutual_information.round(4).tolist()
+    >>> found.mean.round(4).tolist(), found.mutual_information.round(4).tolist()
     ([0.5, 0.5], [0.0, 0.6931])
     """
     from scipy.special import expit

@@ -28,7 +28,7 @@ def around(label: str, edit: str, control: str) -> Variant:
 
     >>> way = around("a name", "By Ann Lee: {t}", "By h~ m~: {t}").ways[0]
     >>> way.texts[0]("4"), way.controls[0]("4")
-    ('By Ann Lee: 4', 'By hm mmm: 4')
+    ('By Ann Lee: 4', 'By hmm mmm: 4')
     """
     gaps, missing = control.count("~"), len(edit) - len(control)
     pieces = control.split("~")
@@ -152,7 +152,7 @@ def invented(name: str) -> str:
     """Return a name of the same shape that no model has.
 
     >>> invented("GPT-4o, ChatGPT by OpenAI")
-    'Vzq-4k, Kbovzqv by Kvuwcm'
+    'Ukz-4z, Zwxvbck by Wcmwjx'
     """
 
     def other(word: re.Match[str]) -> str:
