@@ -319,8 +319,7 @@ def run(
         outcomes = rounds.run_all({probe.name: probe.ask(baseline) for probe, baseline in questions})
     findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
     for source, broken in rounds.broken.items():
-        silent = prepared.remote and [key for key, (_, score) in broken.items() if unanswered_by(score)]
-        failed = [entry for key, entry in broken.items() if key not in (silent or ())]
+        failed = [entry for entry in broken.values() if not (prepared.remote and unanswered_by(entry[1]))]
         for found in failures(failed, len(rounds.sent[source]), alpha=alpha, honest=prepared.honest):
             named = f"Source {source!r}: {found.message}" if files[source] else found.message
             findings.append(replace(found, message=named))

@@ -167,11 +167,9 @@ def invented(name: str) -> str:
 
 def self_preference(baseline: PairBaseline, *, own: Sequence[str]) -> Asking:
     """Let the same answer say that a model wrote it, the judge's own name first, or one that does not exist."""
-    forms = ("As {m}, I answer: {t}",)
     variants = tuple(
-        around(f"“{name}” as its author", form.replace("{m}", name), form.replace("{m}", invented(name)))
+        around(f"“{name}” as its author", f"As {name}, I answer: {{t}}", f"As {invented(name)}, I answer: {{t}}")
         for name in dict.fromkeys([*own, *FAMILIES])
-        for form in forms
     )
     return (
         yield from Bias(

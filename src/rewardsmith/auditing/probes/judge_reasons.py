@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rewardsmith.auditing.asking import Answer, Ask, Building, Outcome
 from rewardsmith.auditing.duels import FEWEST_DUELS
 from rewardsmith.auditing.finding import Ladder, finding_of, severity_above
-from rewardsmith.auditing.pair_baseline import Floats, PairBaseline, numbers_of
+from rewardsmith.auditing.pair_baseline import SIDES, Floats, PairBaseline, Side, numbers_of
 from rewardsmith.auditing.probes.accuracy import pair_example
 from rewardsmith.auditing.report import Rate
 from rewardsmith.auditing.trials import shift_of
@@ -173,17 +173,15 @@ def judgment_diffusion(baseline: PairBaseline, *, criteria: Sequence[str]) -> Bu
         rng.shuffle(asked)
         return asked
 
+    def row(place: int, pair: int, side: Side, asked: list[str]) -> Row:
+        own = baseline.row(pair, baseline.text(pair, side))
+        return replace(own, columns={**own.columns, "asked": asked, "wanted": criteria[place % len(criteria)]})
+
     rows: list[list[Row]] = []
     for m in sizes:
-        for side in ("chosen", "rejected"):
-            rows.append([])
-            state = rng.getstate()
-            for place, pair in enumerate(pairs):
-                row = baseline.row(pair, baseline.text(pair, "chosen" if side == "chosen" else "rejected"))
-                columns = {**row.columns, "asked": together(place, m), "wanted": criteria[place % len(criteria)]}
-                rows[-1].append(replace(row, columns=columns))
-            if side == "chosen":
-                rng.setstate(state)  # the same criteria for both answers
+        asked = [together(place, m) for place in range(len(pairs))]  # the same criteria for both answers
+        for side in SIDES:
+            rows.append([row(place, pair, side, asked[place]) for place, pair in enumerate(pairs)])
     replies = yield [Ask(own, source="criteria") for own in rows]
     values = [numbers_of(scores) for scores in replies]
     hits = np.stack([(np.sign(values[2 * k] - values[2 * k + 1]) + 1) / 2 for k in range(len(sizes))])  # (M, n)

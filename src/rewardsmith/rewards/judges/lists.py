@@ -162,8 +162,8 @@ class ListJudge(Judge):
         """Return the same values, with the reason in place of None."""
         wanted = principles_of(self.name, self.principle, principle, len(prompts))
         rows = list(zip(wanted, prompts, completions, strict=True))
-        lists = [list(group) for _, group in groupby(rows, key=lambda row: row[:2])]
-        found = await asyncio.gather(*(self._ranked(*own[0][:2], [row[2] for row in own]) for own in lists))
+        lists = self.lists(prompts=prompts, completions=completions, principle=principle)
+        found = await asyncio.gather(*(self.ranked(*rows[own[0]][:2], [rows[k][2] for k in own]) for own in lists))
         return [score for verdict in found for score in verdict.scores]
 
     def lists(
@@ -181,11 +181,8 @@ class ListJudge(Judge):
         asks = [self.ranked(principle, prompt, own) for prompt, own in zip(prompts, responses, strict=True)]
         return [list(verdict.scores) for verdict in await asyncio.gather(*asks)]
 
-    async def ranked(self, principle: str, prompt: Text, responses: Sequence[Completion]) -> ListVerdict:
-        """Return scores and order of the answers to one prompt."""
-        return await self._ranked(principle, prompt, responses)
-
-    async def _ranked(self, principle: str | None, prompt: Text, responses: Sequence[Completion]) -> ListVerdict:
+    async def ranked(self, principle: str | None, prompt: Text, responses: Sequence[Completion]) -> ListVerdict:
+        """Return scores and order of the answers to one prompt; without a principle none has a score."""
         if principle is None:
             return ListVerdict((Unscored("the row has no principle"),) * len(responses), (), ())
         question, texts = text_of(prompt), [completion_text(response) for response in responses]

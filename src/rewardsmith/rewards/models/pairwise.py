@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 from rewardsmith.data import text_of
-from rewardsmith.rewards.models.base import Batching, ModelReward
-from rewardsmith.rewards.models.encoding import longest
-from rewardsmith.rewards.models.sequence import SequenceReward
+from rewardsmith.rewards.models.templated import TemplatedReward, filled
 from rewardsmith.scoring.calling import Unscored, scored
 from rewardsmith.types import Completion, Text
 
@@ -23,7 +18,7 @@ PAIR_FILE = "pairwise.json"
 
 
 @dataclass
-class PairwiseReward(ModelReward):
+class PairwiseReward(TemplatedReward):
     """The log-odds that one answer is better than another, from a classifier with one logit that reads both.
 
         r(x, y) = ½ ( f(x, y, y′) − f(x, y′, y) )        f = logit P(the first is better), y′ the row's reference
@@ -40,29 +35,13 @@ class PairwiseReward(ModelReward):
         name: the name in trainers' logs and in reports.
     """
 
-    model: Any
-    tokenizer: Any
     _: KW_ONLY
     template: str = PAIR_TEMPLATE
-    max_length: int | None = None
-    chat: bool | None = None
-    eos: bool = True
-    batching: Batching = field(default_factory=Batching)
     name: str = "pairwise_reward"
+    options_file: ClassVar[str] = PAIR_FILE
 
     def __post_init__(self) -> None:
-        if any(self.template.count(place) != 1 for place in ("{first}", "{second}")):
-            raise ValueError(
-                f"PairwiseReward: template {self.template!r} must hold {{first}} and {{second}} once each. "
-                "Write it as in training."
-            )
-        if self.model.config.num_labels != 1:
-            raise ValueError(
-                f"PairwiseReward: the head of {self.name} gives {self.model.config.num_labels} numbers, but the "
-                "log-odds are one number. Train it with num_labels=1."
-            )
-        if self.max_length is None:
-            self.max_length = longest(self.tokenizer, self.model)
+        self.check(("{first}", "{second}"), "the log-odds are one number")
 
     def compare(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
@@ -103,20 +82,6 @@ class PairwiseReward(ModelReward):
         reference = columns.get("reference") or completions
         return self.reading.plan(prompts, self._written(completions, reference))
 
-    def save(self, folder: str | Path) -> None:
-        """Write model, tokenizer, template and end-token choice for `load_reward_model`."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        options = json.dumps({"template": self.template, "end_token": self.eos}, indent=2)
-        (Path(folder) / PAIR_FILE).write_text(options + "\n", encoding="utf-8")
-
-    @cached_property
-    def reading(self) -> SequenceReward:
-        return SequenceReward(
-            self.model, self.tokenizer, max_length=self.max_length, chat=self.chat, eos=self.eos,
-            batching=self.batching, name=self.name,
-        )  # fmt: skip
-
     def _written(self, firsts: Sequence[Completion], seconds: Sequence[Completion]) -> list[Completion]:
         return [
             in_pair(text_of(first), text_of(second), self.template)
@@ -130,11 +95,7 @@ def in_pair(first: str, second: str, template: str = PAIR_TEMPLATE) -> str:
     >>> in_pair("yes", "no", "A: {first} B: {second}")
     'A: yes B: no'
     """
-    parts = [("{first}", first), ("{second}", second)]
-    parts.sort(key=lambda part: template.index(part[0]))
-    head, _, rest = template.partition(parts[0][0])  # not str.format: answers contain braces
-    middle, _, tail = rest.partition(parts[1][0])
-    return head + parts[0][1] + middle + parts[1][1] + tail
+    return filled(template, {"{first}": first, "{second}": second})
 
 
 def sigmoid(logit: float) -> float:

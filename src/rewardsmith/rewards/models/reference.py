@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 from rewardsmith.data import text_of
 from rewardsmith.data.keys import read_key
-from rewardsmith.rewards.models.base import Batching, ModelReward
-from rewardsmith.rewards.models.encoding import longest
 from rewardsmith.rewards.models.pairwise import sigmoid
-from rewardsmith.rewards.models.sequence import SequenceReward
+from rewardsmith.rewards.models.templated import TemplatedReward, filled
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
 
@@ -25,7 +19,7 @@ REFERENCE_FILE = "reference.json"
 
 
 @dataclass
-class ReferenceReward(ModelReward):
+class ReferenceReward(TemplatedReward):
     """The probability that a completion gives the reference answer, from a classifier with one logit.
 
         r(q, a*, y) = σ( f(q, a*, y) ) ∈ (0, 1)
@@ -41,29 +35,13 @@ class ReferenceReward(ModelReward):
         name: the name in trainers' logs and in reports.
     """
 
-    model: Any
-    tokenizer: Any
     _: KW_ONLY
     template: str = REFERENCE_TEMPLATE
-    max_length: int | None = None
-    chat: bool | None = None
-    eos: bool = True
-    batching: Batching = field(default_factory=Batching)
     name: str = "reference_reward"
+    options_file: ClassVar[str] = REFERENCE_FILE
 
     def __post_init__(self) -> None:
-        if any(self.template.count(place) != 1 for place in ("{reference}", "{response}")):
-            raise ValueError(
-                f"ReferenceReward: template {self.template!r} must hold {{reference}} and {{response}} once each. "
-                "Write it as in training."
-            )
-        if self.model.config.num_labels != 1:
-            raise ValueError(
-                f"ReferenceReward: the head of {self.name} gives {self.model.config.num_labels} numbers, but the "
-                "log-odds of being right are one number. Train it with num_labels=1."
-            )
-        if self.max_length is None:
-            self.max_length = longest(self.tokenizer, self.model)
+        self.check(("{reference}", "{response}"), "the log-odds of being right are one number")
 
     def __call__(  # type: ignore[override]
         self, prompts: list[Text], completions: list[Completion], *, answer: list[Any], **columns: Any
@@ -91,24 +69,10 @@ class ReferenceReward(ModelReward):
         """Return the batches in which a `Scorer` should send these rows."""
         return self.reading.plan(prompts, self.written(completions, columns.get("answer") or [""] * len(prompts)))
 
-    def save(self, folder: str | Path) -> None:
-        """Write model, tokenizer, template and end-token choice for `load_reward_model`."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        options = json.dumps({"template": self.template, "end_token": self.eos}, indent=2)
-        (Path(folder) / REFERENCE_FILE).write_text(options + "\n", encoding="utf-8")
-
     def written(self, completions: Sequence[Completion], answer: Sequence[Any]) -> list[Completion]:
         """Return the texts after the question that the model reads."""
         keys = [read_key(key).text or "" for key in answer]
         return [with_reference(text_of(y), key, self.template) for y, key in zip(completions, keys, strict=True)]
-
-    @cached_property
-    def reading(self) -> SequenceReward:
-        return SequenceReward(
-            self.model, self.tokenizer, max_length=self.max_length, chat=self.chat, eos=self.eos,
-            batching=self.batching, name=self.name,
-        )  # fmt: skip
 
 
 def with_reference(response: str, reference: str, template: str = REFERENCE_TEMPLATE) -> str:
@@ -117,5 +81,4 @@ def with_reference(response: str, reference: str, template: str = REFERENCE_TEMP
     >>> with_reference("{x}", "4", "key {reference}, said {response}")
     'key 4, said {x}'
     """
-    parts = {"{reference}": reference, "{response}": response}  # not str.format: answers contain braces
-    return re.sub(r"\{(?:reference|response)\}", lambda place: parts[place[0]], template)
+    return filled(template, {"{reference}": reference, "{response}": response})
