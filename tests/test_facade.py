@@ -36,6 +36,7 @@ def test_audit_is_the_function_before_and_after_its_room_is_imported():
     loaded_by(f"{code}; assert callable(before); assert rs.audit is rewardsmith.auditing.audit")
 
 
+@pytest.mark.slow
 def test_a_first_day_s_audit():
     def holds_the_answer(completions, answer):
         return [float(key in text) for text, key in zip(completions, answer, strict=True)]

@@ -159,6 +159,13 @@ def test_no_two_files_of_tests_share_a_name() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_tests_import_one_another_by_their_full_names() -> None:
+    """By a shorter name they are found under pytest alone, and not in a sweep."""
+    for path in Path(__file__).parent.glob("*/**/*.py"):
+        beside = {other.stem for other in path.parent.iterdir()}
+        assert [name for name in imports_of(path) if name.partition(".")[0] in beside] == [], path
+
+
 def test_every_room_has_a_table_entry() -> None:
     assert {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()} == set(MAY_IMPORT)
 

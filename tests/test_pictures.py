@@ -28,6 +28,7 @@ def svg_of(uri: str) -> str:
     return base64.b64decode(data).decode()
 
 
+@pytest.mark.slow
 def test_a_figure_becomes_one_self_contained_image_and_the_same_each_time():
     svg = svg_of(picture_uri(drawn()))
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"

@@ -68,6 +68,7 @@ def test_a_regression_finds_the_weights_that_labels_come_from():
         assert_close(own.sum(dim=1), quiet.ridge * weight[:, kind], atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_branching_beats_chance_and_a_flipped_reward_does_not(monkeypatch):
     """Reading two criteria costs the same alone or among eight once diffusion is off: both judges are then level."""
     found = experiments([3], SMALL)[0]

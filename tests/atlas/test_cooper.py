@@ -117,6 +117,7 @@ def test_rewards_of_the_arms_and_a_frozen_model_that_pays_as_the_declared_mixtur
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_rate_of_zero_is_the_frozen_model():
     found = experiments([1], World(steps=10, update_rate=0.0))[0]
     assert found["gold/cooper_bce"] == found["gold/cooper_pairwise"] == found["gold/frozen"]

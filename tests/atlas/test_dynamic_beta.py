@@ -1,5 +1,6 @@
 """Tiny critics: the task by hand, critiques written greedily, and training."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -67,6 +68,7 @@ def test_a_critique_is_written_from_left_to_right_by_the_likelier_verdict():
     assert torch.equal(written, torch.where(logits[..., GOOD] > logits[..., BAD], GOOD, BAD))
 
 
+@pytest.mark.slow
 def test_training_teaches_the_score_to_follow_the_critique_it_is_shown():
     streams = Streams([1], dtype=torch.float32)
     image = streams.randperm(10)[0]

@@ -81,6 +81,7 @@ def test_intervals_of_few_seeds_do_not_squeeze_the_means():
     assert high - low < 1.2  # twice the means' range of 0.5, and a margin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [DOTS, PLANE, CURVES])
 def test_a_picture_has_a_second_value_for_each_of_its_colors_and_is_always_the_same(draw):
     kind, _, data = picture(draw).partition(",")

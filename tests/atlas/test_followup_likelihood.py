@@ -22,6 +22,7 @@ def model(monkeypatch):
     return BatchedGPT(page.END + 1, 9, streams=Streams([3, 4]), width=8)
 
 
+@pytest.mark.slow
 def test_scores_are_mean_log_probabilities_of_words_read_one_by_one(model):
     found = page.followup_scores(model)
     words = ["bye", "done", "failed", "helped", "is", "next", "not", "right", "thanks", "that", "this", "well",

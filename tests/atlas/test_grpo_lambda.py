@@ -70,6 +70,7 @@ def test_a_chance_above_one_is_refused():
         World(cap_hard=1.5)
 
 
+@pytest.mark.slow
 def test_the_tuned_control_is_the_best_penalty_on_all_that_is_no_longer_and_the_worst_is_over_the_grid():
     for row in experiments([0, 1], World(updates=40)):
         grid = {name: [row[f"accuracy/{name}_{alpha}"] for alpha in ALPHAS] for name in ("grpo_lambda", "penalty")}

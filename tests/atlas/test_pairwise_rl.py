@@ -9,6 +9,8 @@ from rewardsmith.rewards import AnchorStore, anchored_reward
 from rewardsmith.worlds import Streams
 from rewardsmith.worlds.prefix_tree import PrefixTree, of
 
+pytestmark = pytest.mark.slow
+
 TREE = PrefixTree(n_prompts=2, n_tokens=3, length=2)
 SMALL = World(n_prompts=2, length=2, n_pairs=30, n_test=20, width=8, judge_steps=5, batch=20, rl_steps=3)
 

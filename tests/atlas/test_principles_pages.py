@@ -1,6 +1,7 @@
 """Entailment by principle and ranking by principle: regressions, verdicts, gold, and what holds by construction."""
 
 import numpy as np
+import pytest
 import torch
 from scipy.optimize import minimize
 from torch.testing import assert_close
@@ -9,6 +10,8 @@ from rewardsmith.atlas.pages import entailment_principles as verdict_page
 from rewardsmith.atlas.pages import principle_ranking as ranking_page
 from rewardsmith.atlas.pages.principle_ranking import ARMS, by_reward, losses, principles
 from rewardsmith.worlds import Streams
+
+pytestmark = pytest.mark.slow
 
 FEW = verdict_page.World(n_pairs=300, steps=250, n_test=300)
 SHORT = ranking_page.World(steps=110, width=24, n_test=200)

@@ -1,5 +1,6 @@
 """Tone models against one model at a time, and the planted liking for a confident tone."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -103,6 +104,7 @@ def test_the_six_texts_are_the_pair_in_its_tones():
         assert set(low.mul(5).round().int().flatten().tolist()) == {-5, -4, -3, -2}
 
 
+@pytest.mark.slow
 def test_training_on_toned_pairs_plants_the_bias_and_on_neutral_ones_plants_none():
     looks, streams = world([0, 1, 2])
     fresh = models_of(streams)

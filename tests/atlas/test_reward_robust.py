@@ -61,6 +61,7 @@ def test_a_head_s_loss_reaches_what_it_shares_and_nothing_else(branch_at, reache
     assert (models.trunk is not None and bool(models.trunk.weights[0].grad[0].any())) is reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["thurstone", "mse_prob"])
 @pytest.mark.parametrize("branch_at", [0, 2])
 def test_fitted_heads_agree_with_the_labels_and_never_claim_to_be_surer_than_the_floor(likelihood, branch_at):

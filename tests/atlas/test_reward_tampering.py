@@ -1,5 +1,6 @@
 """What holds by construction in the world of tampering: rates by enumeration, and no lesson without a difference."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -50,6 +51,7 @@ def test_where_gaming_earns_nothing_it_does_not_rise():
     assert (edit_rates(model)[:, arm, 1] < before[:, arm, 1]).all()
 
 
+@pytest.mark.slow
 def test_imitation_gives_every_capability_and_leaves_edits_to_permission():
     streams = Streams([0])
     model = policy(1, streams)

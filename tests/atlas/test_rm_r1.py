@@ -1,5 +1,6 @@
 """Prompts without an overlap, corrupted traces, what is paid, and training that leaves its start as it was."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -57,6 +58,7 @@ def test_greedy_tokens_are_the_most_likely_ones_and_samples_follow_the_probabili
     assert_close(trace_logps(model, prompt.expand(1, 25, 4), every).sum(dim=-1).exp().sum().item(), 1.0)
 
 
+@pytest.mark.slow
 def test_a_judge_without_a_cold_start_learns_to_give_verdicts_and_stays_at_chance(monkeypatch):
     """With the sign of the reward turned, it avoids the right verdict, so that at most a half are right."""
     streams = Streams([0, 1])

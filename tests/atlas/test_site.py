@@ -62,6 +62,7 @@ def site(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.html", "families.html", "par.html"])
 def test_a_file_is_well_formed_and_fetches_nothing(site, name):
     outline = Outline()
@@ -138,6 +139,7 @@ def test_a_page_starts_with_its_advice_and_its_text_is_escaped(tmp_path):
         assert not re.search("<[bi]>", (tmp_path / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_stale_results_are_called_so(tmp_path):
     for stale in (False, True):
         write_site(tmp_path, {"par": made_up(stale=stale)})

@@ -45,6 +45,7 @@ def test_the_correlation_is_that_of_tokens_of_drawn_responses():
     assert correlation(values, gold, policy).item() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_seed_alone_gives_the_numbers_that_it_gives_beside_another():
     small = World(n_prompts=2, length=3, n_texts=20, n_pairs=4, steps=5, width=8)
     alone, beside = experiments([7], small), experiments([6, 7], small)

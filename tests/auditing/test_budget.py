@@ -78,6 +78,7 @@ def test_four_hundred_calls_screen_a_fifth_of_the_rows_and_say_so():
     assert bound == pytest.approx(beta.ppf(0.95, 1, n))  # Clopper and Pearson of 0 among the rows, by scipy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [400, 500, 1000])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_cap_on_calls_weakens_bounds_and_leaves_no_question_unasked(n, seed):
@@ -105,6 +106,7 @@ def test_a_flaw_on_every_row_is_found_with_four_hundred_calls():
     assert report.verdict() == "findings"
 
 
+@pytest.mark.slow
 def test_the_estimate_is_within_a_fifth_of_what_is_spent():
     heard = []
     for options in ({"max_calls": 400}, {"budget": 3000}):

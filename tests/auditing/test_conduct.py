@@ -106,6 +106,7 @@ def test_a_reward_that_compares_lengths_of_answer_and_prompt_keeps_no_score():
     assert not findings_of(relative, "prompt_cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("started", [100.0, 100.5, 101.97])
 def test_a_clock_whose_second_matters_is_found_in_an_audit_shorter_than_a_second(started, monkeypatch):
     clock = [started]

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from corpus.judges import Comparing, judged_pairs
+from tests.auditing.corpus.judges import Comparing, judged_pairs
 
 from rewardsmith.auditing.asking import Rounds
 from rewardsmith.auditing.duels import STAGES, Duel, beaten, duels_of, fought, preferred

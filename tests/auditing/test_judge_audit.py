@@ -4,13 +4,15 @@ import json
 
 import httpx
 import pytest
-from corpus.judges import PLANTED, SOUND, Comparing, Pointwise, judged_pairs
+from tests.auditing.corpus.judges import PLANTED, SOUND, Comparing, Pointwise, judged_pairs
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit_pairs
 from rewardsmith.auditing.probes import judge_biases
 from rewardsmith.cli import app
 from rewardsmith.scoring.calling import Unscored
+
+pytestmark = pytest.mark.slow
 
 FAST = ("position", "authority", "refusal", "keyword", "principle ignored", "trace contradicting", "always yes")
 SLOW = ("noisy pointwise", "pointwise with noise", "coarse rater", "verdicts with traces", "swap-averaged", "ties")

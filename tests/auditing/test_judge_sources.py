@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import pytest
-from corpus.judges import Verdict, drawn, judged_pairs, merit
+from tests.auditing.corpus.judges import Verdict, drawn, judged_pairs, merit
 
 from rewardsmith.auditing import audit_pairs
 from rewardsmith.auditing.judge_sources import concluded, trace_agreement
@@ -80,6 +80,7 @@ class Rubric:
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "severity"), [(0.06, "medium"), (0.0, "info")])
 def test_accuracy_that_falls_with_criteria_asked_at_once_is_judgment_diffusion(loss, severity):
     report = audit_pairs(Rubric(loss), judged_pairs(160))

@@ -227,6 +227,7 @@ def test_rows_go_to_the_reward_in_the_form_that_it_reads():
         assert Form(scorer, rows).name == "conversational"
 
 
+@pytest.mark.slow
 def test_unscored_pairs_are_left_out_and_reported():
     def picky(prompt, completion):
         if prompt.startswith("7"):

@@ -97,6 +97,7 @@ def faults(probe, reward, rows=ROWS):
     return [f for f in outcome_of(ASK[probe], reward, rows).findings if f.severity != "info"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", ASK)
 def test_a_flawed_reward_is_found_by_its_own_question(probe):
     (finding, *_) = faults(probe, FLAWED[probe])

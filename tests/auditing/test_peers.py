@@ -13,6 +13,8 @@ from rewardsmith.auditing import audit
 from rewardsmith.data import Row
 from rewardsmith.rewards import exact_number, math_equal
 
+pytestmark = pytest.mark.slow
+
 
 def substring(completion, answer):
     return float(answer in completion)

@@ -185,6 +185,7 @@ def test_an_ordinary_reward_that_reads_a_column_named_steps_stays_one():
     assert report.at_least("medium") == ()
 
 
+@pytest.mark.slow
 def test_what_returns_lists_is_a_process_reward_and_so_is_what_is_given_a_total():
     assert audit(prm, chains(), workers=0).contract == "process"
     assert (

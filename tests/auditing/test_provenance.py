@@ -55,6 +55,7 @@ def test_the_library_of_a_reward_and_the_large_ones_that_are_loaded_are_named(mo
     assert "trl" not in versions
 
 
+@pytest.mark.slow
 def test_digests_tell_rows_and_rewards_apart_and_nothing_else():
     first, again = made(seed=1).provenance, made(seed=2).provenance
     assert (first.rows_digest, first.reward_digests) == (again.rows_digest, again.reward_digests)

@@ -39,6 +39,7 @@ def region(rows):
     return found[0] if found else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_reward_that_is_wrong_in_the_middle_is_advised_to_keep_the_ends(seed):
     finding = region(rollouts(misled, seed=seed))
@@ -47,6 +48,7 @@ def test_a_reward_that_is_wrong_in_the_middle_is_advised_to_keep_the_ends(seed):
     assert "those of 'best and worst'" in finding.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_reward_that_is_alike_everywhere_needs_no_filter(seed):
     finding = region(rollouts(honest, seed=seed))

@@ -232,6 +232,7 @@ def test_worker_processes_change_nothing_but_times(files, monkeypatch):
     assert untimed(alone.as_json()) == untimed(helped.as_json())
 
 
+@pytest.mark.slow
 def test_a_sound_reward_is_clean_and_every_question_is_accounted_for():
     report = audit(exact, integer_rows(), budget=6_000, workers=0)
     assert report.at_least("medium") == ()
@@ -448,6 +449,7 @@ def test_questions_beyond_the_largest_number_of_calls_say_so():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_calls_that_hang_are_the_reason_for_all_that_was_not_asked(tmp_path):
     (tmp_path / "hangs.py").write_text(
         "import time\ndef reward(prompt, completion, answer):\n    return float(completion == answer) + time.sleep(60)"
@@ -461,6 +463,7 @@ def test_calls_that_hang_are_the_reason_for_all_that_was_not_asked(tmp_path):
     assert {check.note for check in report.checks if check.status == "not run"} == {reason}
 
 
+@pytest.mark.slow
 def test_a_crash_is_told_from_text_that_cannot_be_read(tmp_path):
     (tmp_path / "dies.py").write_text(
         "import os\ndef reward(prompt, completion, answer):\n"
@@ -487,6 +490,7 @@ def test_a_question_with_a_meaning_that_could_not_be_asked_leaves_a_reward_not_j
     assert "could not be asked (no row fits, or none could be scored)" in report.not_judged
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_question_counts_rows_that_a_variant_does_not_fit_as_not_hit():
     """The exact one-sided end for 0 among all 24 rows, by scipy, also where a variant fits a few of them."""
     rows = integer_rows(20) + [

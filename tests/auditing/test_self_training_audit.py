@@ -31,6 +31,7 @@ def test_a_sound_run_is_clean(tmp_path):
     assert (report.kind, report.n_rows) == ("self-training run of 9 policies", 32)
 
 
+@pytest.mark.slow
 def test_a_collapsed_run_is_found_with_the_round_of_its_peak(tmp_path):
     report = run(tmp_path, world.truth_then_constant, rounds=40)
     found = severities(report)

@@ -234,6 +234,7 @@ def test_the_shell_prints_json_alone(rewards, first):
     assert "the reward prints this" in done.stderr
 
 
+@pytest.mark.slow
 def test_by_default_a_plain_reward_is_scored_in_a_worker(command, rewards, first):
     done = command(f"{rewards}:length", first, "--json")
     assert json.loads(done.stdout)["sections"]["Chat"] == 1.0

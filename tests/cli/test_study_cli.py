@@ -19,6 +19,8 @@ from rewardsmith.measures.best_of_n import tilted_curve
 from rewardsmith.measures.downstream import optimized_gold
 from rewardsmith.worlds import reward_zoo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def command():

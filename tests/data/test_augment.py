@@ -148,6 +148,7 @@ def test_an_opener_that_states_another_value_is_used(opener, answer):
     assert rows[1].text == opener
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opener", ["1," * 20_000, "9" * 40_000, "one " * 20_000, "1/" * 20_000, "\\frac" * 10_000])
 def test_a_hostile_opener_is_read_in_linear_time(opener):
     assert not states(opener, "7/3")

@@ -131,6 +131,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"), BROKEN, ids=[f"{k}-{case[0]}" for k, case in enumerate(BROKEN)]
 )
@@ -157,6 +158,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path, name):
     assert (row.prompt, row.answer) == ("2+5?", "7")
 
 
+@pytest.mark.slow
 def test_a_csv_field_may_be_longer_than_the_csv_module_allows_by_default(tmp_path):
     long = "x, \n" * 50_000
     with (tmp_path / "a.csv").open("w", newline="") as file:
@@ -229,6 +231,7 @@ ODD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_odd_and_can_be_read_is_scored(tmp_path, name):
     (tmp_path / name).write_text(ODD[name], encoding="utf-8", newline="")

@@ -176,6 +176,7 @@ def test_any_text_is_read_without_an_error_and_stripping_twice_is_stripping_once
     assert strip_confidence(rest) == rest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["*" * N, "confidence:" + " " * N, "(" * N, "<confidence>" * (N // 10), " " * N + "confidence: 8"],

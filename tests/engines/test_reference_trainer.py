@@ -14,8 +14,7 @@ from rewardsmith.data import corrupt_number
 from rewardsmith.engines.trl import GRPOTrainer, OnlineRewardUpdater, ReferenceTrainer
 from rewardsmith.engines.trl.reference_trainer import UpdatePair
 from rewardsmith.rewards import ReferenceReward, exact_number
-
-from .helpers import logged, make, on_cpu
+from tests.engines.helpers import logged, make, on_cpu
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,8 @@ from rewardsmith.errors import RewardsmithError
 from rewardsmith.scoring.journal import ROUNDS
 from tests.engines import self_training as world
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(world.__file__)
 ROOT = SCRIPT.parents[2]
 

@@ -104,6 +104,7 @@ def test_two_pressures_are_a_paired_t_test():
     assert found.drop == pytest.approx(np.mean(gold[:, 0] - gold[:, 1]))
 
 
+@pytest.mark.slow
 def test_many_pressures_pay_for_the_search_among_them():
     """Against a last column that never moves, seven independent ones: Šidák's quantile."""
     gold = np.random.default_rng(5).normal(size=(4000, 8))

@@ -76,6 +76,7 @@ def test_weights_neither_overflow_nor_vanish_with_many_completions():
     np.testing.assert_allclose(curve.rewards.mean, [n * (size + 1) / (n + 1) for n in (6300, 12_500)], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_proxy_that_is_gold_gains_what_the_maximum_does():
     _, gold = drawn(2000, 4)
     curve = best_of_n_curve(gold, gold, n=[1, 2, 4])

@@ -151,6 +151,7 @@ def test_monotonicity_is_spearman_s_correlation_of_the_means():
     assert proxy_gold_monotonicity(proxy, -proxy)[1:] == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_divergence_by_chance_is_as_rare_as_alpha():
     rng = np.random.default_rng(2)
     alarms = 0

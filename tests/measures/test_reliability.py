@@ -112,6 +112,7 @@ def test_the_binned_fit_is_scipys_through_the_bin_means() -> None:
     assert got.binned_r2 > got.r2
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_a_slow_bootstrap_over_groups() -> None:
     rewards, gold = rows(60)
     weights = rank_filter(torch.from_numpy(rewards), group_size=5).numpy()

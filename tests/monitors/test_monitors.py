@@ -234,6 +234,7 @@ def test_divergence_finds_a_fall_that_follows_a_rise():
     assert run(proxy_gold_divergence(), noisy(rise + fall, seed=1)).step >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "means",
     [
@@ -309,6 +310,7 @@ def test_a_reward_that_rises_over_flat_gold_alarms_within_100_steps(seed):
     assert "of its range" in alarm.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("means", SOUND.values(), ids=SOUND)
 def test_flat_gold_is_silent_on_a_sound_run(means):
     assert [run(flat_gold(), rows_of(means, seed=seed)) for seed in range(5)] == [None] * 5
@@ -328,6 +330,7 @@ def test_a_gold_that_never_varies_alarms_at_0_and_not_at_1():
     assert run(flat_gold(), rows_of(solved, seed=0)) is None
 
 
+@pytest.mark.slow
 def test_units_do_not_matter():
     """Ten times the reward is ten times its range; a gold of a declared range is judged in it."""
     plain, scaled = (run(flat_gold(), rows_of(HACKED, seed=0, scale=scale)) for scale in (1.0, 10.0))

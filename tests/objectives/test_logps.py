@@ -140,6 +140,7 @@ def test_in_chunks_it_has_the_values_and_gradients_of_the_plain_formula(batch, h
         assert_close(ours_one.grad, plain_one.grad)
 
 
+@pytest.mark.slow
 def test_in_chunks_gradients_are_numerical_ones_and_nothing_counted_is_zero(batch, head):
     _, ids, mask = batch
     rows = [tensor.clone().requires_grad_() for tensor in head]

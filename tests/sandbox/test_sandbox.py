@@ -187,6 +187,7 @@ PLAIN = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(PLAIN)
 def test_plain_data_comes_back_as_it_was(value):

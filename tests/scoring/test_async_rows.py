@@ -43,6 +43,7 @@ def test_no_question_waits_for_a_slot_and_none_is_asked_twice():
     assert (judge.most, judge.waited) == (8, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "most"), [({"workers": 0, "concurrency": 5}, 5), ({"workers": 0}, 16), ({"workers": 1}, 16)]
 )
@@ -98,6 +99,7 @@ def test_a_row_that_timed_out_is_not_asked_again_and_takes_no_neighbor_with_it()
     assert sorted(asked, key=int) == [str(i) for i in range(20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_each_async_row_is_on_disk_by_itself(workers, tmp_path):
     async def judged(completions):

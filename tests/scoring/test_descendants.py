@@ -103,6 +103,7 @@ def test_programs_end_whatever_signal_ends_the_command(tmp_path):
             job.wait(30)
 
 
+@pytest.mark.slow
 def test_closing_a_scorer_ends_a_worker_that_ignores_every_signal_it_can():
     def stubborn(prompt, completion):
         import signal

@@ -156,6 +156,7 @@ def test_the_last_lines_of_standard_error_reach_the_detail_of_a_row_that_fails()
     ]
 
 
+@pytest.mark.slow
 def test_an_async_row_and_a_program_that_it_starts_are_heard_too():
     async def judged(completions):
         import subprocess
@@ -310,6 +311,7 @@ def test_a_reward_that_hangs_on_every_row_is_given_up_row_by_row(tmp_path):
     assert len(note.read_text().split()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_row_that_takes_more_memory_than_it_may_is_unscored_and_says_the_limit(asynchronous):
     def hungry(prompt, completion):
@@ -331,6 +333,7 @@ def test_a_memory_limit_needs_a_worker():
         Scorer(failing, workers=0, memory=1 << 30)
 
 
+@pytest.mark.slow
 def test_a_limit_of_infinity_is_none():
     def slow(prompt, completion):
         time.sleep(0.01)

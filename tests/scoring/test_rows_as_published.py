@@ -45,6 +45,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_is_scored_by_command_and_the_same_records_in_python(tmp_path, name):
     records, right = CASES[name]
@@ -80,6 +81,7 @@ def test_datasets_and_data_frames_are_rows():
             score(math_equal, given, workers=0)
 
 
+@pytest.mark.slow
 def test_a_folder_that_datasets_saved_and_a_folder_of_files_are_scored_like_a_file(tmp_path, monkeypatch):
     records = [{"prompt": "q", "completion": f"\\boxed{{{n}}}", "answer": "7"} for n in (7, 8)]
     Dataset.from_list(records).save_to_disk(tmp_path / "saved")

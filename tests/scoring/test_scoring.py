@@ -78,6 +78,7 @@ def test_what_is_no_finite_number_is_unscored_with_its_reason(returned, reward, 
     assert (scored.reward, scored.reason) == (reward, reason)
 
 
+@pytest.mark.slow
 def test_reasons_come_back_from_a_worker():
     values = [None, float("nan"), float("inf"), "1.0", np.float32(0.5)]
     scored = score(lambda completions: list(values), numbered(5), workers=1)
@@ -101,6 +102,7 @@ def test_a_wrong_type_shows_its_value_on_one_short_line():
     assert scored.detail == "ZeroDivisionError: division by zero"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_one_raising_row_is_isolated_and_the_others_keep_their_rewards(workers):
     def fragile(completions):
@@ -118,6 +120,7 @@ def test_one_raising_row_is_isolated_and_the_others_keep_their_rewards(workers):
     assert scorer.calls == 16  # rows, not attempts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_reward_that_drops_a_row_leaves_its_batch_unscored_and_is_asked_once(workers, tmp_path):
     note = tmp_path / "asked"
@@ -169,6 +172,7 @@ def test_a_catastrophic_regular_expression_holds_the_interpreter_and_still_dies(
     assert not any(result.split for result in scored)  # a row contract reports row by row
 
 
+@pytest.mark.slow
 def test_a_slow_batch_of_quick_rows_is_no_timeout():
     def slow(completions):
         import time
@@ -237,6 +241,7 @@ def test_a_crash_in_a_row_contract_keeps_the_finished_rows(tmp_path):
     assert note.read_text() == "abxc"  # each row asked exactly once
 
 
+@pytest.mark.slow
 def test_prints_do_not_reach_the_channel_or_standard_output(capfd):
     def chatty(completions):
         import os
@@ -320,6 +325,7 @@ def test_an_async_reward_scores_in_process_inside_a_running_loop():
     assert rewards_of(asyncio.run(notebook())) == [1.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     "mutating",
@@ -336,6 +342,7 @@ def test_mutated_inputs_are_seen_and_never_reach_the_caller(workers, mutating):
     assert rows[0].columns["tags"] == ["t"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_reward_that_changes_nothing_is_not_accused(workers):
     rows = [Row("p", "a", {"tags": ["t"], "x": float("nan"), "array": np.zeros(2)})]
@@ -369,6 +376,7 @@ def test_any_difference_in_prompt_form_or_columns_is_another_row():
         assert scorer.calls == len(rows)
 
 
+@pytest.mark.slow
 def test_a_whole_call_is_one_call_in_order_with_its_duplicates(tmp_path):
     calls = tmp_path / "calls"
 
@@ -412,6 +420,7 @@ def test_two_workers_give_what_none_gives():
     assert outcome[0] == outcome[2]
 
 
+@pytest.mark.slow
 def test_the_limit_of_a_whole_call_grows_with_its_batches():
     def slow(completions):
         import time
@@ -625,6 +634,7 @@ def test_a_reward_that_cannot_be_sent_says_how_else():
         Scorer(lambda completions: [lock], workers=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -40,6 +40,7 @@ def test_a_reward_that_waits_works_on_several_rows_at_once(reward, workers):
         assert time.monotonic() - begun < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_reward_that_computes_keeps_one_call_at_a_time(workers):
     with Scorer(computes, workers=workers, concurrency=8) as scorer:

@@ -78,6 +78,7 @@ def test_a_module_in_the_current_folder_is_found(file, monkeypatch):
     assert load_target("my_rewards.py:exact").contract == "trl"
 
 
+@pytest.mark.slow
 def test_a_file_that_imports_its_neighbors_relatively_loads_as_a_module_of_its_package(tmp_path):
     inner = tmp_path / "graders_of_mine" / "rewards"
     inner.mkdir(parents=True)
@@ -201,6 +202,7 @@ def test_a_mapping_is_a_set_of_sources_each_of_which_loads_by_its_own_name(file)
     assert rewards_of(score(one, rows, workers=1)) == [1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_an_object_brings_its_weights_and_the_names_of_its_process_rewards(file):
     assert dict(load_reward(f"{file}:WEIGHTED").weights) == {"exact": 1.0, "capped 2": 0.5}
     graded = process_target(load_target(f"{file}:WEIGHTED[graded]"))

@@ -47,6 +47,7 @@ def test_a_worker_that_dies_between_calls_is_replaced():
     assert second != first
 
 
+@pytest.mark.slow
 def test_closing_ends_the_workers_and_what_they_started():
     def starting(prompt, completion):
         import subprocess
@@ -76,6 +77,7 @@ def test_workers_die_with_a_killed_parent_even_while_they_hold_the_interpreter(t
     assert ended(int(note.read_text()))
 
 
+@pytest.mark.slow
 def test_a_column_that_cannot_be_read_in_the_worker_leaves_its_rows_unscored():
     class Shy:
         def __reduce__(self):
@@ -87,6 +89,7 @@ def test_a_column_that_cannot_be_read_in_the_worker_leaves_its_rows_unscored():
     assert scored[0].detail.startswith("ValueError: invalid literal")
 
 
+@pytest.mark.slow
 def test_the_room_can_be_imported_where_there_are_no_workers():
     code = """
 import signal, sys
@@ -112,6 +115,7 @@ def test_a_worker_that_had_nothing_to_do_yet_is_kept():
         assert {worker.process.pid for worker in scorer.engine._workers} == before
 
 
+@pytest.mark.slow
 def test_a_parent_with_a_thousand_open_files_has_workers_too():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 2048), hard), hard))

@@ -58,6 +58,7 @@ def test_truncated_completions_count_as_wrong():
     assert got.tolist() == [False, False, True, True]
 
 
+@pytest.mark.slow
 def test_ties_are_broken_evenly():
     # 10 prompts always solved, 2 chosen: each with chance 1/5. Over 2000 draws the standard deviation is 0.009.
     source = generator(0)

@@ -76,6 +76,7 @@ def sequences():
         yield from product(*[others] * before, [*others, "honest", "gamed"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", CURRICULUM)
 def test_every_episode_of_at_most_four_actions_is_judged_as_by_the_slow_definition(stage):
     world = TamperWorld(stage, max_steps=4)

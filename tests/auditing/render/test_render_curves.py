@@ -83,6 +83,7 @@ def test_one_sentence_says_the_rest():
     assert curve_line(replace(BEST, turn=Turn(16, 1.84, 0, 3, declines=False))).endswith("but may still rise")
 
 
+@pytest.mark.slow
 def test_the_page_draws_curves_and_escapes_them():
     page = render_html([replace(curved_report(), curves=(replace(BEST, name="<b>x</b>", note="<script>"), TILTED))])
     assert "How far it can be optimized" in page

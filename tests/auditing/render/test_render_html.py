@@ -243,6 +243,7 @@ def test_the_floor_decides_what_is_a_finding():
     assert "Verdict: findings of severity critical or worse" in text
 
 
+@pytest.mark.slow
 def test_a_report_renders_the_same_each_time_and_ten_cost_ten_times_as_much_as_one():
     first = render_html([flawed_report()])
     assert render_html([flawed_report()]) == first

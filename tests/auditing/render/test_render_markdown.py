@@ -69,6 +69,7 @@ def test_hostile_texts_of_a_report_have_no_effect(text):
         assert any(plain(text)[:20].strip() in inside for inside in code)
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=60))
 def test_code_is_what_was_given_made_visible(text):
     """Of CommonMark: one space is taken off both ends if both have one and the code is not blank."""

@@ -100,6 +100,7 @@ def test_what_the_server_says_about_the_program_counts_and_its_own_failures_do_n
     assert len(server.bodies) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_recovers_is_asked_again_and_a_dead_one_leaves_the_row_unscored(serve):
     server, sandbox = serve(fails(503), finished("3"))
     row = {"prompt": "?", "completion": "```python\nprint(3)\n```", "tests": {"inputs": ["1"], "outputs": ["3"]}}

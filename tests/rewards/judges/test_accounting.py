@@ -91,6 +91,7 @@ def asked(judge, ways):
     return dict(zip(ways, found, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JUDGES)
 def test_each_row_has_its_reason_and_a_second_run_asks_only_for_what_is_missing(serve, name, tmp_path):
     troubled = Troubled()

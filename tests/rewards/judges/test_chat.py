@@ -175,6 +175,7 @@ def test_bytes_that_are_no_answer_are_a_failure_without_the_key(serve, key):
     assert len(server.bodies) == 2
 
 
+@pytest.mark.slow
 def test_an_answer_that_drips_ends_at_the_deadline_and_the_rows_behind_it_are_scored(serve):
     def drips_for_the_first(request):
         first = server.bodies[-1]["messages"] == server.bodies[0]["messages"]
@@ -187,6 +188,7 @@ def test_an_answer_that_drips_ends_at_the_deadline_and_the_rows_behind_it_are_sc
     assert "gave no complete answer within 0.5 s. Raise `timeout`, or lower `concurrency`." in first.why
 
 
+@pytest.mark.slow
 def test_the_deadline_of_a_try_begins_when_it_has_a_slot(serve, monkeypatch):
     limits, running, most = [], set(), []
     real = asyncio.timeout
@@ -213,6 +215,7 @@ def test_the_deadline_of_a_try_begins_when_it_has_a_slot(serve, monkeypatch):
     assert len(server.bodies) == 40
 
 
+@pytest.mark.slow
 def test_all_slots_are_used_and_no_more(serve):
     def with_neighbors(request):
         assert server.wait_for(lambda: server.busy == 4 or len(server.bodies) > 20)

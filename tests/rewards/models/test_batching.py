@@ -26,6 +26,7 @@ def ragged(n, seed, groups=0):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("groups", [0, 1, 5])
 @pytest.mark.parametrize("budget", [1, 16, 64, 500, 10_000])

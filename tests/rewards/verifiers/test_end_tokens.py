@@ -35,6 +35,7 @@ def test_what_is_no_end_token_or_not_at_the_end_stays(verifier, text):
     assert verifier([text], ["7"]) == [0.0]
 
 
+@pytest.mark.slow
 def test_a_text_of_nothing_else_stays_as_it_is_and_long_ones_cost_nothing():
     assert exact_text(["</s>", "The end token is </s>"], ["</s>"] * 2) == [1.0, 0.0]
     assert without_end_tokens("") == ""

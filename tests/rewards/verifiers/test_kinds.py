@@ -298,6 +298,7 @@ def test_times_of_day_agree_with_the_calendar(clock):
     assert verdict(spoken, spoken.replace("AM", "xm").replace("PM", "AM").replace("xm", "PM")) == 0.0
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(cells=st.lists(st.integers(-9, 9), min_size=9, max_size=9), place=st.integers(0, 8))
 def test_matrices_and_determinants_agree_with_numpy(cells, place):
@@ -355,6 +356,7 @@ HUGE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_any_input_ends_soon_also_in_a_thread():
     """Each is bounded by its size. Without the bounds, one of them alone would keep this test for hours."""
     seen: list[float | None] = []
@@ -370,6 +372,7 @@ def test_any_input_ends_soon_also_in_a_thread():
     assert 1.0 not in seen
 
 
+@pytest.mark.slow
 def test_the_table_of_units_agrees_with_pint():
     pint = part_of("pint", "pint")
     known = pint.UnitRegistry()
