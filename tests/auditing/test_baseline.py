@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from small_baselines import baseline_in, baseline_of, exact, integer_rows, rounds_of, unkeyed_rows
+from tests.auditing.small_baselines import baseline_in, baseline_of, exact, integer_rows, rounds_of, unkeyed_rows
 
 from rewardsmith.auditing.asking import Ask
 from rewardsmith.auditing.texts import ANSWER_FORMATS

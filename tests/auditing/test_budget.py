@@ -9,7 +9,7 @@ import time
 
 import pytest
 from scipy.stats import beta, binom
-from small_baselines import integer_rows
+from tests.auditing.small_baselines import integer_rows
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit

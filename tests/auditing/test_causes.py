@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from small_baselines import exact, integer_rows, unkeyed_rows
+from tests.auditing.small_baselines import exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import SEVERITIES, audit, report_schema, write_report
 from rewardsmith.auditing.causes import _under

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_baselines import exact, integer_rows
+from tests.auditing.small_baselines import exact, integer_rows
 
 from rewardsmith.auditing import audit
 from rewardsmith.auditing.probes import conduct

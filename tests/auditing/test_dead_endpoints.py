@@ -6,7 +6,7 @@ from collections import Counter
 from zlib import crc32
 
 import pytest
-from small_baselines import integer_rows
+from tests.auditing.small_baselines import integer_rows
 
 from rewardsmith.auditing import audit
 from rewardsmith.data import PreferenceRow, Row

@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 import pytest
-from small_baselines import baseline_in, exact, faults, integer_rows, rounds_of
+from tests.auditing.small_baselines import baseline_in, exact, faults, integer_rows, rounds_of
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from small_baselines import baseline_of, faults, outcome_of
+from tests.auditing.small_baselines import baseline_of, faults, outcome_of
 
 from rewardsmith.auditing.known_right import GIVEN_FORMAT, Given, cut_at_answer, given_formats, rows_with_field
 from rewardsmith.auditing.probes.disguises import SUBSTRING

@@ -10,7 +10,8 @@ from dataclasses import replace
 import jsonschema
 import numpy as np
 import pytest
-from pair_worlds import (
+from rich.console import Console
+from tests.auditing.pair_worlds import (
     baseline_and_rounds,
     blind,
     contextual_pairs,
@@ -22,7 +23,6 @@ from pair_worlds import (
     sound,
     worst_of,
 )
-from rich.console import Console
 from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit, audit_pairs, render_html, render_text, report_schema

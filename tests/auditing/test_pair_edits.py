@@ -8,8 +8,8 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from pair_worlds import baseline_and_rounds, outcome_of
 from scipy import stats
+from tests.auditing.pair_worlds import baseline_and_rounds, outcome_of
 
 from rewardsmith.auditing.edits import FEWEST_EDITED, counterfactual, edit, effects_of
 from rewardsmith.auditing.phrases import Phrases

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from pair_worlds import noise, outcome_of, pairs, quality, sound, worst_of
 from scipy.optimize import brentq, differential_evolution
 from scipy.special import expit
 from scipy.stats import binom
+from tests.auditing.pair_worlds import noise, outcome_of, pairs, quality, sound, worst_of
 
 from rewardsmith.auditing import pair_calibration
 from rewardsmith.auditing.probes.labels import calibration, label_noise

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from small_baselines import ASK, exact, faults, integer_rows, literal, outcome_of, unkeyed_rows
+from tests.auditing.small_baselines import ASK, exact, faults, integer_rows, literal, outcome_of, unkeyed_rows
 
 from rewardsmith.data import Row
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from small_baselines import outcome_of
+from tests.auditing.small_baselines import outcome_of
 
 from rewardsmith.data import Row
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from scipy.stats import binomtest
-from small_baselines import ALPHA, exact, integer_rows, unkeyed_rows
+from tests.auditing.small_baselines import ALPHA, exact, integer_rows, unkeyed_rows
 
 from rewardsmith.auditing import audit, report_schema
 from rewardsmith.data import Row

@@ -6,7 +6,7 @@ import random
 from functools import partial
 
 import pytest
-from small_baselines import ASK, exact, faults, integer_rows, outcome_of
+from tests.auditing.small_baselines import ASK, exact, faults, integer_rows, outcome_of
 
 from rewardsmith.auditing.probes import search as searching
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scipy.stats import binomtest
-from small_baselines import ALPHA, integer_rows
+from tests.auditing.small_baselines import ALPHA, integer_rows
 
 from rewardsmith.auditing.baseline import Baseline, Item
 from rewardsmith.auditing.finding import clip

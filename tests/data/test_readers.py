@@ -4,9 +4,9 @@ import gzip
 import json
 from collections import Counter
 
-import published
 import pytest
 from datasets import Dataset, DatasetDict
+from tests.data import published
 
 from rewardsmith.data import (
     BenchmarkRow,

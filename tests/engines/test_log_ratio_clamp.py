@@ -10,8 +10,7 @@ from torch.testing import assert_close
 
 from rewardsmith.advantages import batch_scaled, filtered
 from rewardsmith.engines.trl import GRPOTrainer
-
-from .helpers import logged, make, parameters
+from tests.engines.helpers import logged, make, parameters
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,8 @@ from rewardsmith.data import PreferenceRow, StepRow
 from rewardsmith.engines.trl import Member, RewardFit, RewardTrainer, fit_members, fit_reward_model
 from rewardsmith.engines.trl.stacked import MembersTrainer, StackedMembers
 from rewardsmith.rewards import load_reward_model
-
-from .helpers import interrupted, logged, on_cpu
-from .test_reward_trainer import rows
+from tests.engines.helpers import interrupted, logged, on_cpu
+from tests.engines.test_reward_trainer import rows
 
 pytestmark = pytest.mark.slow
 

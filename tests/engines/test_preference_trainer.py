@@ -12,8 +12,7 @@ from trl import DPOConfig
 
 from rewardsmith.engines.trl import Anchor, PreferenceTrainer, TokenRegularizer, with_contrast_rewards
 from rewardsmith.objectives import dynamic_beta
-
-from .helpers import logged, on_cpu, parameters
+from tests.engines.helpers import logged, on_cpu, parameters
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,7 @@ from rewardsmith.recipes import Recipe, combine, source, step_source
 from rewardsmith.transforms import clip_steps, delta_steps, gated_step_sum, normalize_sources, weighted_sum
 from rewardsmith.transforms.links import pure_link
 from rewardsmith.worlds import substring_reward
-
-from .helpers import Keep, logged, make, parameters
+from tests.engines.helpers import Keep, logged, make, parameters
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,7 @@ from trl import RewardConfig
 
 from rewardsmith.data import PreferenceRow, to_dataset
 from rewardsmith.engines.trl import RewardTrainer
-
-from .helpers import logged, on_cpu, parameters
+from tests.engines.helpers import logged, on_cpu, parameters
 
 pytestmark = pytest.mark.slow
 

@@ -17,10 +17,9 @@ from rewardsmith.data import RatedRow, StepRow, encode_steps, to_dataset
 from rewardsmith.engines.trl import RatingTrainer, RewardTrainer, StepRewardTrainer
 from rewardsmith.engines.trl.rating_trainer import merge_attributes
 from rewardsmith.objectives.pairwise import step_label_loss
-
-from .helpers import on_cpu, parameters
-from .test_reward_trainer import make as make_pairwise
-from .test_reward_trainer import rows as pair_rows
+from tests.engines.helpers import on_cpu, parameters
+from tests.engines.test_reward_trainer import make as make_pairwise
+from tests.engines.test_reward_trainer import rows as pair_rows
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,7 @@ from rewardsmith.rewards import verdict_reward
 from rewardsmith.transforms import chain, clip_rewards, normalize_sources, weighted_sum
 from rewardsmith.types import RewardBatch, Traits, declares
 from rewardsmith.worlds import substring_reward
-
-from .helpers import Keep, logged, make, parameters
+from tests.engines.helpers import Keep, logged, make, parameters
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,7 @@ from rewardsmith.engines.trl import GRPOTrainer, HackingMonitor, RLOOTrainer
 from rewardsmith.measures.sequential import Reading
 from rewardsmith.monitors import Monitor, canary_false_positives
 from rewardsmith.worlds import ArithmeticLM, arithmetic_gold, committed_number_reward, substring_reward
-
-from .helpers import logged, make
+from tests.engines.helpers import logged, make
 
 pytestmark = pytest.mark.slow
 

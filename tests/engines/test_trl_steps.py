@@ -12,8 +12,7 @@ from rewardsmith.data import segment_steps
 from rewardsmith.data.steps import StepTable
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.transforms import length_penalty
-
-from .helpers import Keep, logged, make
+from tests.engines.helpers import Keep, logged, make
 
 pytestmark = pytest.mark.slow
 

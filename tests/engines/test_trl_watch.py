@@ -15,9 +15,8 @@ from rewardsmith.engines.trl.limits import TimedReward
 from rewardsmith.measures.sequential import Reading
 from rewardsmith.monitors import Monitor
 from rewardsmith.worlds import ArithmeticLM, Sums, arithmetic_gold, substring_reward
-
-from .helpers import Keep, logged, make, parameters
-from .timed_rewards import ends_the_process, hangs, of_the_state, raises, slowly, unscored_there
+from tests.engines.helpers import Keep, logged, make, parameters
+from tests.engines.timed_rewards import ends_the_process, hangs, of_the_state, raises, slowly, unscored_there
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from .prompts import Maker
+from tests.auditing.corpus.prompts import Maker
 
 
 class Case(NamedTuple):

@@ -9,9 +9,9 @@ import re
 import time
 import unicodedata
 
-from . import flawed_conduct, flawed_values, programs, prompts  # noqa: F401 - they enter their own
-from .case import FLAWED, flawed
-from .cores import NUMBER, last_line_is
+from tests.auditing.corpus import flawed_conduct, flawed_values, programs, prompts  # noqa: F401 - they enter their own
+from tests.auditing.corpus.case import FLAWED, flawed
+from tests.auditing.corpus.cores import NUMBER, last_line_is
 
 __all__ = ["FLAWED"]
 # What is added to a right answer

@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from zlib import crc32
 
-from . import prompts
-from .case import flawed
-from .cores import NUMBER, last_line_is
+from tests.auditing.corpus import prompts
+from tests.auditing.corpus.case import flawed
+from tests.auditing.corpus.cores import NUMBER, last_line_is
 
 # Words that pay
 

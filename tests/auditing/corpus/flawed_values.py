@@ -9,9 +9,9 @@ from collections import Counter
 from difflib import SequenceMatcher
 from string import Template
 
-from . import prompts
-from .case import flawed
-from .cores import NUMBER, last_line_is, plain_number
+from tests.auditing.corpus import prompts
+from tests.auditing.corpus.case import flawed
+from tests.auditing.corpus.cores import NUMBER, last_line_is, plain_number
 
 # A right value that is not committed to
 

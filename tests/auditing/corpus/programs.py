@@ -10,10 +10,10 @@ import sys
 from functools import cache
 from typing import NamedTuple
 
+from tests.auditing.corpus.case import SOUND, Case, flawed, sound
+
 from rewardsmith.data import Row
 from rewardsmith.rewards import code_reward
-
-from .case import SOUND, Case, flawed, sound
 
 _ROWS = 3  # of which each takes some 60 programs
 _FORKS = """

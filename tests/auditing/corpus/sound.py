@@ -11,10 +11,10 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from rewardsmith.rewards import RoutedReward, WithoutConfidence, exact_number, exact_text
+from tests.auditing.corpus import prompts, sound_more  # noqa: F401 - it enters its own
+from tests.auditing.corpus.case import SOUND, Case, sound
 
-from . import prompts, sound_more  # noqa: F401 - it enters its own
-from .case import SOUND, Case, sound
+from rewardsmith.rewards import RoutedReward, WithoutConfidence, exact_number, exact_text
 
 SOUND["routed"] = Case(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows)
 SOUND["without_confidence"] = Case(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows)

@@ -9,6 +9,10 @@ from collections import Counter
 from fractions import Fraction
 from functools import partial
 
+from tests.auditing.corpus import prompts
+from tests.auditing.corpus.case import SOUND, Case, sound
+from tests.auditing.corpus.cores import plain_number
+
 from rewardsmith.rewards import (
     exact_number,
     exact_text,
@@ -18,10 +22,6 @@ from rewardsmith.rewards import (
     multiple_choice,
     think_format,
 )
-
-from . import prompts
-from .case import SOUND, Case, sound
-from .cores import plain_number
 
 _TITLED = {"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}
 for _name, _reward, _rows in (

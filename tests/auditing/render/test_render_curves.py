@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from report_samples import clean_report, curved_report, flawed_report
 from rich.console import Console
+from tests.auditing.render.report_samples import clean_report, curved_report, flawed_report
 
 from rewardsmith.auditing.render.curves import LEAST_GAP, draw
 from rewardsmith.auditing.render.html import render_html

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from report_samples import flawed_report
+from tests.auditing.render.report_samples import flawed_report
 
 from rewardsmith.auditing.render.figures import forest, histogram
 from rewardsmith.auditing.report import Rate

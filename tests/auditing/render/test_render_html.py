@@ -9,7 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_samples import EMPTY, ENUMERATION, FORMATS, LENGTH, MADE, clean_report, flawed_report
+from tests.auditing.render.report_samples import EMPTY, ENUMERATION, FORMATS, LENGTH, MADE, clean_report, flawed_report
 from tests.work import lines_run
 
 from rewardsmith.auditing.finding import NOTHING_TO_DO, Example

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import clean_report, flawed_report
+from tests.auditing.render.report_samples import clean_report, flawed_report
 from tests.installed import part_of
 
 from rewardsmith.auditing import render_junit

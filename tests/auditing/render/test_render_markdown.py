@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from report_samples import clean_report, flawed_report
+from tests.auditing.render.report_samples import clean_report, flawed_report
 
 from rewardsmith.auditing import compare_reports, render_markdown
 from rewardsmith.auditing.render.markdown import _code, _prose

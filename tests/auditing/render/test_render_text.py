@@ -6,8 +6,8 @@ import io
 from dataclasses import replace
 
 import pytest
-from report_samples import ENUMERATION, clean_report, flawed_report
 from rich.console import Console
+from tests.auditing.render.report_samples import ENUMERATION, clean_report, flawed_report
 
 from rewardsmith.auditing.render.text import render_league, render_text, safe_text
 from rewardsmith.auditing.report import Check

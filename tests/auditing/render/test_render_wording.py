@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_samples import EMPTY, ENUMERATION, LENGTH, SATURATED, clean_report, flawed_report
+from tests.auditing.render.report_samples import EMPTY, ENUMERATION, LENGTH, SATURATED, clean_report, flawed_report
 
 from rewardsmith.auditing.render import wording
 from rewardsmith.auditing.report import Check

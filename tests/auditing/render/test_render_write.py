@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from report_samples import EMPTY, clean_report, curved_report, flawed_report
+from tests.auditing.render.report_samples import EMPTY, clean_report, curved_report, flawed_report
 
 from rewardsmith.auditing.finding import Example
 from rewardsmith.auditing.render.write import report_schema, strict_json, write_report
