@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from rewardsmith.describe import function_of, keywords_of
+from rewardsmith.describe import function_of, keywords_of, name_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +125,29 @@ def named_by(function: Callable[..., Any], context: Mapping[str, Any]) -> Named:
         given = {p.name: context[p.name] for p in others if p.name in context and p.name not in bound}
     needed = [p.name for p in others if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return Named(first.name, given, [name for name in needed if name not in given and name not in bound])
+
+
+def needed_by(caller: str, function: Callable[..., Any], context: Mapping[str, Any], *, remedy: str = "") -> Named:
+    """Select as `named_by` does, and refuse a function that needs what the context lacks.
+
+    Args:
+        remedy: what to do, where it is not to bind it or to pass it by name.
+
+    Raises:
+        TypeError: with what lacks, and what there is.
+
+    >>> needed_by("chain", lambda rewards, lengths: rewards, {"group_size": 2})
+    Traceback (most recent call last):
+    TypeError: chain: <lambda> needs lengths, and is offered group_size. Bind it with functools.partial, or pass...
+    """
+    asked = named_by(function, context)
+    if asked.lacking:
+        remedy = remedy or "Bind it with functools.partial, or pass it by name, as a trainer passes a dataset's column."
+        raise TypeError(
+            f"{caller}: {name_of(function)} needs {', '.join(asked.lacking)}, and is offered "
+            f"{', '.join(sorted(context)) or 'nothing'}. {remedy}"
+        )
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,5 +119,5 @@ def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match=r"gated_format: credit is 1.*outside"):
         gated_format(torch.ones(2), credit=1.0, group_size=2)
     for function in (filtered, gated_format):
-        with pytest.raises(TypeError, match=r"needs group_size, which the batch does not have. Bind it"):
+        with pytest.raises(TypeError, match=r"group_centered needs group_size, and is offered nothing. Bind it"):
             partial(function, estimator=group_centered)(torch.ones(2))

@@ -327,7 +327,7 @@ def test_calls_fill_parameters_by_name_and_leave_bound_ones_alone():
 
 def test_calls_say_what_is_missing_or_wrong():
     rewards = torch.zeros(2)
-    with pytest.raises(TypeError, match=r"transform: .* needs key, and the batch offers answer\. Name a parameter"):
+    with pytest.raises(TypeError, match=r"transform: .* needs key, and is offered answer\. Bind it"):
         call("transform", lambda r, *, key: r, rewards, {"answer": ["1"]})
     with pytest.raises(TypeError, match=r"advantage: .* returned list\. Return a tensor"):
         call("advantage", lambda r: [0.0], rewards, {})

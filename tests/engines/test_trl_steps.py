@@ -245,9 +245,7 @@ def test_process_rewards_that_nothing_reads_warn(world):
 
 def test_a_function_that_wants_steps_is_told_when_there_are_none(world):
     trainer = make(FixedGRPO, world, outcome, advantage=at_the_ends, steps=1)
-    with pytest.raises(
-        TypeError, match=r"advantage: .* needs step_rewards, step_mask, step_ends, and the batch offers"
-    ):
+    with pytest.raises(TypeError, match=r"advantage: .* needs step_rewards, step_mask, step_ends, and is offered"):
         trainer.train()
 
 

@@ -216,7 +216,7 @@ def needs_more(rewards: torch.Tensor, temperature: float) -> torch.Tensor:
         (
             lambda: choose_filter([1.0], [1.0], {"x": needs_more}, group_size=1),
             TypeError,
-            "filter 'x' needs temperature, and only group_size is offered",
+            "filter 'x': needs_more needs temperature, and is offered group_size",
         ),
         (
             lambda: choose_filter([1.0], [1.0], {"x": lambda rewards: torch.ones(3)}, group_size=1),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rewardsmith._check import check_choice, check_range, check_same_shape
 from rewardsmith.advantages.group import group_zscore
-from rewardsmith.types import named_by
+from rewardsmith.types import needed_by
 
 Outliers = Literal["zero", "drop", "winsor"]
 Spread = Literal["mean_std", "median_mad"]
@@ -93,7 +93,7 @@ def filtered(
     >>> filtered(torch.tensor([0.0, 1.0, 2.0, 3.0]), group_size=2, k=0.5)
     tensor([0., 0., 0., 0.])
     """
-    advantages = _estimated("filtered", estimator, rewards, context)
+    advantages = estimator(rewards, **needed_by("filtered", estimator, context).given)
     mask = rewards.isfinite()
     if advantages.dim() > 1:
         tokens = context.get("completion_mask")
@@ -127,16 +127,5 @@ def gated_format(
     check_range("gated_format", "credit", credit, -math.inf, 0.0)
     broken = rewards.isfinite() & (rewards <= malformed)
     formed = rewards.to(torch.result_type(rewards, 1.0)).masked_fill(broken, math.nan)
-    advantages = _estimated("gated_format", estimator, formed, context)
+    advantages = estimator(formed, **needed_by("gated_format", estimator, context).given)
     return advantages.masked_fill(broken if advantages.dim() == 1 else broken[:, None], credit)
-
-
-def _estimated(caller: str, estimator: Callable[..., Tensor], rewards: Tensor, context: dict[str, Any]) -> Tensor:
-    """Call the estimator with what it names from the batch."""
-    _, given, lacking = named_by(estimator, context)
-    if lacking:
-        raise TypeError(
-            f"{caller}: {estimator!r} needs {', '.join(lacking)}, which the batch does not have. "
-            "Bind it with functools.partial, or add a column to the dataset."
-        )
-    return estimator(rewards, **given)

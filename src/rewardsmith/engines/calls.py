@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rewardsmith.data.rows import number_columns
-from rewardsmith.types import RewardBatch, named_by
+from rewardsmith.types import RewardBatch, needed_by
 
 Stage = Callable[..., Tensor]
 
@@ -51,12 +51,7 @@ def call(role: str, function: Stage, rewards: Tensor, context: Mapping[str, Any]
     Raises:
         TypeError: it needs something that the batch does not have, or does not return a tensor.
     """
-    first, given, lacking = named_by(function, context)
-    if lacking:
-        raise TypeError(
-            f"{role}: {function!r} needs {', '.join(lacking)}, and the batch offers {', '.join(sorted(context))}. "
-            "Name a parameter after one of those, add a column to the dataset, or bind it with functools.partial."
-        )
+    first, given, _ = needed_by(role, function, context)
     result = function(context["source_rewards"] if first == "source_rewards" else rewards, **given)
     if not isinstance(result, Tensor):
         raise TypeError(f"{role}: {function!r} returned {type(result).__name__}. Return a tensor, one entry per row.")

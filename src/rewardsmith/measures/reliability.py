@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewardsmith._check import check_groups, check_range
 from rewardsmith.measures.intervals import read_column
-from rewardsmith.types import named_by
+from rewardsmith.types import needed_by
 
 Array = NDArray[np.float64]
 
@@ -141,14 +141,9 @@ def choose_filter(
     seed = int((np.random.default_rng(0) if generator is None else generator).integers(2**63))
     found: dict[str, tuple[Reliability, Array]] = {}
     for name, function in filters.items():
-        _, given, lacking = named_by(function, {"group_size": group_size})  # called as by a trainer
-        if lacking:
-            raise TypeError(
-                f"choose_filter: filter {name!r} needs {', '.join(lacking)}, and only group_size is offered. "
-                "Bind the rest with functools.partial."
-            )
-        asked = function(torch.from_numpy(column.copy()), **given)
-        weights = read_column("choose_filter", f"filter {name!r}", asked)
+        asked = needed_by(f"choose_filter: filter {name!r}", function, {"group_size": group_size})  # as by a trainer
+        given = function(torch.from_numpy(column.copy()), **asked.given)
+        weights = read_column("choose_filter", f"filter {name!r}", given)
         if len(weights) != len(column):
             raise ValueError(
                 f"choose_filter: filter {name!r} returned {len(weights)} weights for {len(column)} rows. "

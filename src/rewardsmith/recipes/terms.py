@@ -18,7 +18,7 @@ from rewardsmith.describe import keywords_of, name_of
 from rewardsmith.recipes.wording import in_words
 from rewardsmith.transforms import gate, rescale, weighted_sum
 from rewardsmith.transforms.shape import is_above, is_below
-from rewardsmith.types import Scope, named_by, traits_of
+from rewardsmith.types import Scope, named_by, needed_by, traits_of
 
 Kind = Literal["rewards", "steps"]
 
@@ -259,13 +259,8 @@ def evaluate(term: Term, context: Mapping[str, Any], known: dict[int, Tensor] | 
     if isinstance(term, Applied):
         values = [evaluate(part, context, known) for part in term.parts]
         offered = {**context, **{name: evaluate(part, context, known) for name, part in term.given.items()}}
-        lacking = named_by(term.function, offered).lacking
-        if lacking:
-            name = name_of(term.function)
-            raise TypeError(
-                f"recipe: {name} needs {', '.join(lacking)}, which the batch does not have. "
-                f"Pass it: .then({name}, {lacking[0]}=column(...)), or bind a number."
-            )
+        remedy = "Pass it to .then(...) by name, as a column(...), or bind a number."
+        needed_by("recipe", term.function, offered, remedy=remedy)
         value = apply(term.function, values, offered)
     else:
         name = term.name  # type: ignore[attr-defined]

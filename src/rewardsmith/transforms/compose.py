@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rewardsmith.describe import describe, name_of
 from rewardsmith.transforms.noop import cancels
-from rewardsmith.types import Scope, Traits, named_by, traits_of
+from rewardsmith.types import Scope, Traits, needed_by, traits_of
 
 Transform = Callable[..., Tensor]
 
@@ -40,7 +40,7 @@ class Reads:
                 f"{', '.join(context) or 'no context'}. Pass that column as a keyword."
             )
         renamed = {**context, **{keyword: context[column] for keyword, column in self.columns.items()}}
-        return self.transform(rewards, **_named_by(self.transform, renamed))
+        return self.transform(rewards, **needed_by("reads", self.transform, renamed).given)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{keyword}={column!r}" for keyword, column in self.columns.items())
@@ -88,8 +88,8 @@ class Chain(nn.Module):
     def forward(self, rewards: Tensor, /, **context: Any) -> Tensor:
         """Run (B,) or (B, K) rewards through every part, each with the context keywords that it names."""
         for index, part in enumerate(self.parts):
-            place = f" (part {index + 1} of {len(self.parts)})"
-            rewards = part(rewards, **_named_by(part, context, place=place))
+            place = f"chain, part {index + 1} of {len(self.parts)}"
+            rewards = part(rewards, **needed_by(place, part, context).given)
         return rewards
 
     def __repr__(self) -> str:
@@ -98,17 +98,6 @@ class Chain(nn.Module):
 
 def _shown(part: Transform) -> str:
     return repr(part) if isinstance(part, nn.Module | Reads) else describe(part)
-
-
-def _named_by(part: Transform, context: dict[str, Any], *, place: str = "") -> dict[str, Any]:
-    """Return the context keywords that a part asks for."""
-    _, given, lacking = named_by(part, context)
-    if lacking:
-        raise TypeError(
-            f"chain: {name_of(part)}{place} needs {', '.join(lacking)}, and the call passed "
-            f"{', '.join(context) or 'no context'}. Pass it as a keyword, or bind it with functools.partial."
-        )
-    return given
 
 
 def chain(*transforms: Transform, advantage: Callable[..., Tensor] | None = None) -> Chain:
