@@ -11,7 +11,15 @@ from torch.testing import assert_close
 from rewardsmith.advantages import drop_dead_groups, group_centered, group_zscore, rank_filter, step_credit
 from rewardsmith.engines.trl import GRPOTrainer, RLOOTrainer
 from rewardsmith.recipes import Recipe, combine, source, step_source
-from rewardsmith.transforms import clip_steps, delta_steps, gated_step_sum, normalize_sources, weighted_sum
+from rewardsmith.transforms import (
+    clip_steps,
+    delta_steps,
+    gated_step_sum,
+    normalize_sources,
+    reads,
+    scheduled_scale,
+    weighted_sum,
+)
 from rewardsmith.transforms.links import pure_link
 from rewardsmith.worlds import substring_reward
 from tests.engines.helpers import Keep, logged, make, parameters
@@ -117,6 +125,33 @@ def test_a_pointwise_recipe_is_a_reward_for_trls_own_trainer(world):
     reference, mine = trained(trl.GRPOTrainer, world, by_hand), trained(trl.GRPOTrainer, world, recipe)
     assert_close(parameters(mine), parameters(reference), rtol=0, atol=1e-6)
     assert logged(mine, "rewards/both/mean") == pytest.approx(logged(reference, "rewards/by_hand/mean"))
+
+
+@pytest.mark.parametrize(
+    "trainer_class", [pytest.param(GRPOTrainer, id="ours"), pytest.param(trl.GRPOTrainer, id="trl")]
+)
+def test_a_schedule_takes_its_step_from_the_trainer(trainer_class, world):
+    """One part of the reward doubles over the run, the other one falls at its second step, in our trainer or TRL's."""
+    rising = partial(scheduled_scale, start=1.0, end=2.0, until=1.0)
+    falling = SHORT.then(scheduled_scale, start=1.0, end=0.5, until=2, shape="two_stage")
+    recipe = Recipe(source(one, "one").then(reads(rising, global_step="progress")) + falling)
+    mine = trained(trainer_class, world, recipe, steps=4)
+    if trainer_class is GRPOTrainer:
+        short = logged(mine, "rewards/short/mean")
+        wanted = [1 + k / 4 + scale * mean for k, scale, mean in zip(range(4), (1, 1, 0.5, 0.5), short, strict=True)]
+        assert logged(mine, "reward") == pytest.approx(wanted, rel=1e-4)
+    else:
+        plain = trained(trl.GRPOTrainer, world, scheduled_by_hand, steps=4)
+        assert_close(parameters(mine), parameters(plain), rtol=0, atol=1e-6)
+
+
+def one(completions, **columns):
+    return [1.0 for _ in completions]
+
+
+def scheduled_by_hand(completions, trainer_state, **columns):
+    k = trainer_state.global_step
+    return [1 + k / 4 + (1 if k < 2 else 0.5) * score for score in brevity(completions)]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,10 @@ CASES = {
         for options in ({"per_step_mean": True}, {"weight": 0.5}, {"weight": 0.5, "center": (0.0, 0.0)})
     ],
     "scale_sources": [(partial(room.scale_sources, low=[-1.0, -1.0, 0.0], high=[1.0, 2.0, 1.0]), ())],
+    "scheduled_scale": [
+        (partial(room.scheduled_scale, global_step=30, start=2.0, end=-1.0, until=75, shape=shape), ())
+        for shape in ("linear", "two_stage")
+    ],
     "rescale": [(partial(room.rescale, scale=-2.0, shift=0.3), ())],
     "robust_mix": [
         *((partial(room.robust_mix, nominal=nominal), ()) for nominal in ("mean", 1)),

@@ -35,9 +35,22 @@ def signature_for(rewards: Iterable[Any], columns: Iterable[str]) -> inspect.Sig
     return inspect.Signature([*first, *asked.values(), kinds("columns", kinds.VAR_KEYWORD)])
 
 
-def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by name every source's scores, every numeric column, and `lengths` in tokens where the trainer passes ids.
+def progress_of(trainer_state: Any, device: torch.device | None = None) -> dict[str, Tensor]:
+    """Return `global_step` and its share of `max_steps`, `progress`, as scalars; both 0 before training.
 
+    >>> from types import SimpleNamespace
+    >>> progress_of(SimpleNamespace(global_step=5, max_steps=20))
+    {'global_step': tensor(5.), 'progress': tensor(0.2500)}
+    """
+    step = float(trainer_state.global_step)
+    share = step / max(trainer_state.max_steps, 1)
+    return {name: torch.tensor(n, device=device) for name, n in (("global_step", step), ("progress", share))}
+
+
+def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by name every source's scores, every numeric column, and what the trainer knows of the rows and the run.
+
+    `lengths` in tokens come with the trainer's ids, `global_step` and `progress` with its state.
     Scores are (B,) float64, NaN where a source gave None; async sources run at the same time.
     """
     uncallable = [name for name, reward in sources.items() if not callable(reward) or hasattr(reward, "forward")]
@@ -55,6 +68,8 @@ def row_context(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str
     context: dict[str, Tensor] = {}
     if (ids := rows.get("completion_ids")) is not None:
         context["lengths"] = torch.tensor([float(len(row)) for row in ids], dtype=torch.float64)
+    if (state := rows.get("trainer_state")) is not None:
+        context |= progress_of(state)
     context |= number_columns(columns)
     for name, scores in finished({name: reward(**rows) for name, reward in sources.items()}).items():
         if len(scores) != n_rows:

@@ -60,6 +60,8 @@ def _faults(terms: Sequence[Term], kind: Callable[[Tensor], Tensor], group: int,
         "completion_mask": mask,
         "step_mask": mask,
         "step_ends": torch.arange(_N_STEPS).expand(n_rows, _N_STEPS),
+        "global_step": torch.zeros(()),
+        "progress": torch.zeros(()),
     }
     values: dict[int, Tensor] = {}
     faults: dict[int, str] = {}

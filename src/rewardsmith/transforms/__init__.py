@@ -25,6 +25,7 @@ from rewardsmith.transforms.noise import backward_correction, forward_weights
 from rewardsmith.transforms.noop import cancels, correction_is_noop
 from rewardsmith.transforms.principles import combine_principles
 from rewardsmith.transforms.running import RunningNorm
+from rewardsmith.transforms.schedules import scheduled_scale
 from rewardsmith.transforms.scoring_rules import brier_reward
 from rewardsmith.transforms.shape import ceiling, clip_rewards, gate, length_penalty, rescale
 from rewardsmith.transforms.sources import normalize_sources, scale_sources, weighted_sum
@@ -77,6 +78,7 @@ __all__ = [
     "rescale",
     "robust_mix",
     "scale_sources",
+    "scheduled_scale",
     "self_play_winrate",
     "weighted_sum",
     "zscore_members",

@@ -14,6 +14,7 @@ from accelerate.utils import gather, gather_object
 from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback
 
+from rewardsmith.recipes.rows import progress_of
 from rewardsmith.types import RewardBatch
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class ScoredBatch:
 class Gathered(NamedTuple):
     """The batch of all processes.
 
-    measured: counts of the tokens by name: `lengths` and `truncated` (B,).
+    measured: by name, `lengths` and `truncated` (B,), and the trainer's `global_step` and `progress`, scalars.
     infinite, infinite_steps: how many raw scores of rows and of steps were ±inf, which `batch` holds as NaN.
     """
 
@@ -71,7 +72,12 @@ def gathered(
         completion_mask=torch.arange(int(lengths.max()), device=raw.device) < lengths[:, None],
         columns={name: gather_object(values) for name, values in columns.items()},
     )
-    return Gathered(batch, {"lengths": lengths.to(torch.float32), "truncated": truncated.bool()}, int(infinite.sum()))
+    measured = {
+        "lengths": lengths.to(torch.float32),
+        "truncated": truncated.bool(),
+        **progress_of(trainer.state, raw.device),
+    }
+    return Gathered(batch, measured, int(infinite.sum()))
 
 
 def is_truncated(trainer: Any, ids: list[int]) -> bool:
