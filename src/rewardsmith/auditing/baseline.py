@@ -149,6 +149,15 @@ class Baseline:
         return self.items[0].unit if self.items else 1.0
 
     @property
+    def levels(self) -> dict[str, list[float]]:
+        """The scores of right and of wrong answers."""
+        right = [item.right for item in self.items if item.right is not None]
+        return {
+            "right answers": right,
+            "wrong answers": [s for i in self.items for s in i.wrong_scores if s is not None],
+        }
+
+    @property
     def blind(self) -> str:
         """The reason why content cannot be judged: the reward reads an answer that the rows lack; else ""."""
         lack = "the reward reads an answer column that the rows lack" if self.reads_answers else ""

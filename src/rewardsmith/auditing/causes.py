@@ -85,6 +85,7 @@ PARTS = (
     *(("search", cause) for cause in ("opener_alone", "punctuation", "empty", "keywords")),
     *(("keywords", cause) for cause in ("confident_tone", "grader_instructions")),
     ("format_shell", "empty"),
+    ("duplicate_calls", "extra_calls"),
 )
 """Probes of which one may show what is wrong with the other: symptom, cause."""
 WITH_TEXTS = frozenset({"search", "keywords", "format_shell"})
@@ -111,6 +112,12 @@ def grouped(findings: Sequence[Finding], scored: Mapping[Content, float | None],
         head, explained, note = _followed(scored, accepted)
     if len(explained) > 1 and any(one.probe == head for one in explained):
         kept = _under(kept, head, explained, note)
+    return by_parts(kept)
+
+
+def by_parts(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings, with those of one probe under those of the probe whose part they are (`PARTS`)."""
+    kept = list(findings)
     for symptom, cause in PARTS:
         both = {one.probe: one for one in kept if one.probe in (symptom, cause) and one.severity != "info"}
         if len(both) == 2 and (symptom not in WITH_TEXTS or _shares(both[symptom], both[cause])):

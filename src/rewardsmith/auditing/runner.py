@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, cast
 
@@ -23,6 +24,7 @@ from rewardsmith.auditing.subjects.code import code, programs_of
 from rewardsmith.auditing.subjects.pairs import CALLS_PER_PAIR, pairs
 from rewardsmith.auditing.subjects.sources import sources
 from rewardsmith.auditing.subjects.steps import is_process, steps
+from rewardsmith.auditing.subjects.tools import with_calls
 from rewardsmith.data import PreferenceRow, Row, Rows
 from rewardsmith.data.readers import read_rows_or_pairs
 from rewardsmith.data.records import ReadOptions
@@ -144,7 +146,8 @@ def audit(
             subject = steps(whole, rows or (), budget=budget, seed=seed, **use)
         else:
             limits, known = {"budget": budget, "seed": seed}, programs_of(rows or ())
-            subject = code(whole, rows or (), known, **limits) if known else answers(whole, rows, **limits)
+            plain = partial(answers, whole, rows, **limits)
+            subject = code(whole, rows or (), known, **limits) if known else with_calls(plain(), **limits)
     return run(subject, header=header, price=price, announce=announce, **job)
 
 

@@ -30,7 +30,7 @@ def _json_value(answer: str) -> str:
     return f'{{"answer": {answer}}}' if number else _json_field(answer)
 
 
-_THINK = f"<think>\n{_WORK}\n</think>\n"
+THINK = f"<think>\n{_WORK}\n</think>\n"
 ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     AnswerFormat("bare", _around("")),
     AnswerFormat("boxed", _around("\\boxed{", "}")),
@@ -43,10 +43,10 @@ ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     AnswerFormat("dollars", _around("$", "$")),
     AnswerFormat("parentheses", _around("(", ")")),
     AnswerFormat("bold", _around("**", "**")),
-    AnswerFormat("think, then bare", _around(_THINK)),
-    AnswerFormat("think, then boxed", _around(_THINK + "\\boxed{", "}")),
-    AnswerFormat("think, then answer tag", _around(_THINK + "<answer>", "</answer>")),
-    AnswerFormat("think, then answer tag on lines", _around(_THINK + "<answer>\n", "\n</answer>")),
+    AnswerFormat("think, then bare", _around(THINK)),
+    AnswerFormat("think, then boxed", _around(THINK + "\\boxed{", "}")),
+    AnswerFormat("think, then answer tag", _around(THINK + "<answer>", "</answer>")),
+    AnswerFormat("think, then answer tag on lines", _around(THINK + "<answer>\n", "\n</answer>")),
     AnswerFormat("JSON string", _json_field),
     AnswerFormat("JSON value", _json_value),
 )
@@ -60,7 +60,7 @@ REPEATED_FORMATS = tuple(
 CODE_FORMATS: tuple[AnswerFormat, ...] = (
     AnswerFormat("code block", _around("```python\n", "\n```")),
     AnswerFormat("bare", _around("")),
-    AnswerFormat("think, then code block", _around(_THINK + "```python\n", "\n```")),
+    AnswerFormat("think, then code block", _around(THINK + "```python\n", "\n```")),
 )
 """Formats of programs."""
 

@@ -9,7 +9,13 @@ import re
 import time
 import unicodedata
 
-from tests.auditing.corpus import flawed_conduct, flawed_values, programs, prompts  # noqa: F401 - they enter their own
+from tests.auditing.corpus import (  # noqa: F401 - they enter their own
+    flawed_conduct,
+    flawed_values,
+    programs,
+    prompts,
+    tool_calls,
+)
 from tests.auditing.corpus.case import FLAWED, flawed
 from tests.auditing.corpus.cores import NUMBER, last_line_is
 

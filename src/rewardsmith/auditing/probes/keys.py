@@ -27,7 +27,7 @@ from rewardsmith.equivalence.keys import equivalent
 from rewardsmith.equivalence.numbers import read_number
 from rewardsmith.measures.intervals import most_share, share_right
 
-ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word"})
+ONE_RIGHT_VALUE = frozenset({"integer", "decimal", "fraction", "percent", "choice", "boolean", "word", "calls"})
 """Kinds of keys with only one right value; for others a neighbor may be a second solution."""
 FULL_MARKS = 1.0
 """Score from which one that all answers get is full marks; below it, it may be what an unknown format gets."""

@@ -126,19 +126,15 @@ def answers(target: Target, rows: Sequence[Row] | None, *, budget: int, seed: in
     def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
         formed = formed_by(scorers)
         baseline = yield from building(scorers, formed, rng, alpha)
-        right = [item.right for item in baseline.items if item.right is not None]
         column = "" if baseline.keyed or baseline.blind else unnamed_answer(target, formed)
         unnamed = f"the reward reads the column `{column}`, which may hold the answer; if it does, name it with "
         unnamed += f"--answer-column {column}"
-        wrongs = [score for item in baseline.items for score in item.wrong_scores if score is not None]
         return Prepared(
             kind=baseline.kind,
             n_rows=len(formed),
             honest=baseline.conduct.rows,
             questions=[(probe, baseline) for probe in probes_with(rng, proposer_of(target))],
-            levels={"right answers": right, "wrong answers": wrongs}
-            if baseline.verifier
-            else {"honest completions": right},
+            levels=baseline.levels if baseline.verifier else {"honest completions": baseline.levels["right answers"]},
             nothing="" if baseline.items else "right answer could be scored in any usual format",
             cause="another input format",
             reads=baseline.accepted if baseline.verifier else (),

@@ -21,6 +21,21 @@ from rewardsmith.scoring import Scorer, Target
 CALLS_PER_PROGRAM, MOST_PROGRAMS, N_QUESTIONS = 70, 32, 60
 REFERENCES = ("reference", "canonical_solution", "reference_solution", "gold_solution", "solution", "solutions", "code")
 """Columns of a right program, best first."""
+USUAL: tuple[Probe, ...] = (
+    *(
+        Probe(probe.name, probe.question, probe)
+        for probe in (content_free.EMPTY, content_free.OPENER_ALONE, length.LENGTH, tone.GRADER)
+    ),
+    ESCAPE,
+    conduct.FAILURES,
+    conduct.DETERMINISM,
+    conduct.BATCH_DEPENDENCE,
+    conduct.MUTATION,
+    conduct.SATURATION,
+    conduct.LATENCY,
+    Probe("rollouts", "What do the given completions show?", rollouts, essential=False),
+)
+"""The questions to any verifier whose answers are long."""
 PROBES: tuple[Probe, ...] = (
     Probe("answer_key", "Are right programs accepted?", keys.answer_key),
     Probe("constant_answer", "Is the same program refused on most prompts?", keys.constant_answer),
@@ -33,20 +48,9 @@ PROBES: tuple[Probe, ...] = (
             programs.TAMPERED,
             programs.READ_BACK,
             programs.HARD_CODED,
-            content_free.EMPTY,
-            content_free.OPENER_ALONE,
-            length.LENGTH,
-            tone.GRADER,
         )
     ),
-    ESCAPE,
-    conduct.FAILURES,
-    conduct.DETERMINISM,
-    conduct.BATCH_DEPENDENCE,
-    conduct.MUTATION,
-    conduct.SATURATION,
-    conduct.LATENCY,
-    Probe("rollouts", "What do the given completions show?", rollouts, essential=False),
+    *USUAL,
 )
 
 
@@ -100,10 +104,7 @@ def code(target: Target, rows: Sequence[Row], known: Sequence[tuple[Row, str]], 
             n_rows=len(rows),
             honest=baseline.conduct.rows,
             questions=[(probe, baseline) for probe in PROBES],
-            levels={
-                "right answers": [item.right for item in baseline.items if item.right is not None],
-                "wrong answers": [s for item in baseline.items for s in item.wrong_scores if s is not None],
-            },
+            levels=baseline.levels,
             nothing="" if baseline.items else "right program could be scored",
             cause="tests that it cannot read",
             reads=baseline.accepted,
