@@ -18,6 +18,7 @@ from rewardsmith.monitors import (
     kl_budget,
     length_bias,
     measure_batch,
+    proxy_above_gold,
     proxy_gold_divergence,
     proxy_outcome_divergence,
 )
@@ -330,6 +331,24 @@ def test_a_gold_that_never_varies_alarms_at_0_and_not_at_1():
     assert run(flat_gold(), rows_of(solved, seed=0)) is None
 
 
+@pytest.mark.parametrize("proxy", [ramp(0.5, 0.98, 0, 4), ramp(1.0, 1.0, 0, 1)], ids=["at once", "before the run"])
+def test_a_hack_that_no_change_shows_is_a_gap(proxy):
+    records = rows_of(together(proxy, ramp(0.42, 0.0, 0, 4)), seed=0)
+    alarm = run(proxy_above_gold(), records)
+    assert (alarm.step, alarm.stops) == (89, True)  # eight blocks of grace after the first
+    assert "gold at 0% of its own" in alarm.message
+    assert run(flat_gold(), records) is None
+
+
+def test_a_gap_of_less_than_half_or_that_gold_closes_is_none():
+    slow = together(ramp(0.95, 0.95, 0, 1), ramp(0.02, 0.42, 0, 200), steps=200)
+    for means in (*SOUND.values(), slow):
+        assert run(proxy_above_gold(), rows_of(means, seed=0)) is None
+    ranges = {"gold_range": (0.0, 1.0), "proxy_range": (0.0, 1.0)}
+    records = rows_of(together(ramp(0.1, 0.1, 0, 1), ramp(0.0, 0.0, 0, 1)), seed=0)
+    assert run(proxy_above_gold(**ranges), records) is None
+
+
 @pytest.mark.slow
 def test_units_do_not_matter():
     """Ten times the reward is ten times its range; a gold of a declared range is judged in it."""
@@ -487,7 +506,9 @@ def test_every_default_monitor_is_silent_on_a_healthy_run_and_its_words_can_be_f
         watch.observe({"step": step, **healthy})
     assert watch.alarms == []
     for monitor in default_monitors():
-        text = monitor.message.format(value=0.5, low=0.4, high=0.6, n=7, threshold=0.1, gold=0, gold_high=0, gained=0)
+        text = monitor.message.format(
+            value=0.5, low=0.4, high=0.6, n=7, threshold=0.1, gold=0, gold_high=0, gained=0, proxy=0
+        )
         assert "{" not in text
         assert monitor.advice.endswith(".")
     assert len({monitor.name for monitor in default_monitors()}) == len(default_monitors())

@@ -9,6 +9,7 @@ from rewardsmith.monitors.kinds import (
     flat_gold,
     kl_budget,
     length_bias,
+    proxy_above_gold,
     proxy_gold_divergence,
     proxy_outcome_divergence,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "kl_budget",
     "length_bias",
     "measure_batch",
+    "proxy_above_gold",
     "proxy_gold_divergence",
     "proxy_outcome_divergence",
 ]

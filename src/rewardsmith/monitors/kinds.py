@@ -12,6 +12,7 @@ from rewardsmith.monitors.readings import (
     read_dead_groups,
     read_divergence,
     read_flat_gold,
+    read_gap,
     read_length,
     read_level,
     read_share,
@@ -80,6 +81,41 @@ def flat_gold(
         message="The reward rose by {value:.0%} of its range (at least {low:.0%}), gold by {gold:.1%} of its own "
         "(at most {gold_high:.1%}).",
         advice="Gold does not follow the reward. Read the completions with the highest rewards, and audit on them.",
+        stops=True,
+    )
+
+
+def proxy_above_gold(
+    *,
+    gold_range: Range | None = None,
+    proxy_range: Range | None = None,
+    window: int = 10,
+    grace: int = 8,
+    patience: int = 4,
+    alpha: float = 0.01,
+    at_least: float = 0.5,
+) -> Monitor:
+    """Alarm if the proxy stands above gold by more than half of the range, and gold never rose.
+
+    It finds what no change shows: a hack that was learned before the first block ended, or before the run began.
+    Arguments as for `flat_gold`; `at_least` is the lower bound of the gap, and `alpha` the chance of an alarm in a run
+    whose gap is smaller.
+    """
+    return Monitor(
+        name="proxy_above_gold",
+        read=partial(
+            read_gap,
+            window=window,
+            alpha=alpha,
+            grace=grace,
+            patience=patience,
+            gold_range=gold_range,
+            proxy_range=proxy_range,
+        ),
+        threshold=at_least,
+        message="The reward is at {proxy:.0%} of its range and gold at {gold:.0%} of its own, which has not risen.",
+        advice="Rows get the reward without what it stands for. Read the completions with the highest rewards, and "
+        "audit on them.",
         stops=True,
     )
 
@@ -206,6 +242,7 @@ def default_monitors(*, gold_range: Range | None = None, proxy_range: Range | No
     return (
         proxy_gold_divergence(),
         flat_gold(gold_range=gold_range, proxy_range=proxy_range),
+        proxy_above_gold(gold_range=gold_range, proxy_range=proxy_range),
         canary_false_positives(),
         infinite_rewards(),
         changed_files(),

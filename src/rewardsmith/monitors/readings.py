@@ -105,6 +105,42 @@ def read_flat_gold(
     return rises[-1]._replace(also={"gold": gain.value, "gold_high": gain.high})
 
 
+def read_gap(
+    history: Sequence[Record],
+    *,
+    window: int,
+    alpha: float,
+    grace: int,
+    patience: int,
+    gold_range: Range | None,
+    proxy_range: Range | None,
+) -> Reading | None:
+    """Read p − g over the newest block, proxy and gold as shares of their ranges (`extent`).
+
+    None within the first 1 + `grace` blocks, if gold rose by a tenth of its range since the first, or if the gap fell by
+    a twentieth within the newest `patience` blocks.
+
+    Returns:
+        The smallest gap of these blocks with the newest block's bounds; `also` holds `proxy` and `gold`, the newest
+        block's means as shares.
+    """
+    found = blocks(history, ("proxy", "gold"), window=window)
+    extents = extent(history, "proxy", proxy_range), extent(history, "gold", gold_range)
+    if len(found) <= max(grace, patience) or extents[0] is None or extents[1] is None:
+        return None
+    proxy, gold = (
+        [[(value - low) / (high - low) for value in _column(block, key)] for block in found]
+        for key, (low, high) in zip(("proxy", "gold"), extents, strict=True)
+    )
+    gap = [[p - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)]
+    held = gap[-patience:]
+    means = [fmean(block) for block in held]
+    if fmean(gold[-1]) - fmean(gold[0]) > 0.1 or means[0] - means[-1] > 0.05:
+        return None
+    newest = level(gap[-1], alpha=spent(alpha, len(found) - max(grace, patience)), inflation=dependence(held))
+    return newest._replace(value=min(means), also={"proxy": fmean(proxy[-1]), "gold": fmean(gold[-1])})
+
+
 def extent(history: Sequence[Record], key: str, declared: Range | None) -> Range | None:
     """Return the range of a score: as declared, else of the rows so far, or (0, 1) if all have one value in it.
 
