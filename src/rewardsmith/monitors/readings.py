@@ -78,10 +78,7 @@ def read_flat_gold(
     gold_extent = extent(history, "gold", gold_range)
     if len(found) <= max(grace, patience) or proxy_extent is None or gold_extent is None:
         return None
-    proxy, gold = (
-        [[(value - low) / (high - low) for value in _column(block, key)] for block in found]
-        for key, (low, high) in (("proxy", proxy_extent), ("gold", gold_extent))
-    )
+    proxy, gold = _shares(found, "proxy", proxy_extent), _shares(found, "gold", gold_extent)
     lead = [
         [p * keeps_pace - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)
     ]  # it rises if gold does not keep pace
@@ -117,21 +114,19 @@ def read_gap(
 ) -> Reading | None:
     """Read p − g over the newest block, proxy and gold as shares of their ranges (`extent`).
 
-    None within the first 1 + `grace` blocks, if gold rose by a tenth of its range since the first, or if the gap fell by
-    a twentieth within the newest `patience` blocks.
+    None within the first 1 + `grace` blocks, if gold rose by a tenth of its range since the first, or if the gap fell
+    by a twentieth within the newest `patience` blocks.
 
     Returns:
         The smallest gap of these blocks with the newest block's bounds; `also` holds `proxy` and `gold`, the newest
         block's means as shares.
     """
     found = blocks(history, ("proxy", "gold"), window=window)
-    extents = extent(history, "proxy", proxy_range), extent(history, "gold", gold_range)
-    if len(found) <= max(grace, patience) or extents[0] is None or extents[1] is None:
+    proxy_extent = extent(history, "proxy", proxy_range)
+    gold_extent = extent(history, "gold", gold_range)
+    if len(found) <= max(grace, patience) or proxy_extent is None or gold_extent is None:
         return None
-    proxy, gold = (
-        [[(value - low) / (high - low) for value in _column(block, key)] for block in found]
-        for key, (low, high) in zip(("proxy", "gold"), extents, strict=True)
-    )
+    proxy, gold = _shares(found, "proxy", proxy_extent), _shares(found, "gold", gold_extent)
     gap = [[p - g for p, g in zip(*pair, strict=True)] for pair in zip(proxy, gold, strict=True)]
     held = gap[-patience:]
     means = [fmean(block) for block in held]
@@ -209,3 +204,9 @@ def read_count(history: Sequence[Record], *, key: str) -> Reading | None:
 
 def _column(records: Sequence[Record], key: str) -> list[float]:
     return [float(record[key]) for record in records]
+
+
+def _shares(found: Sequence[Sequence[Record]], key: str, extent: Range) -> list[list[float]]:
+    """Return each block's values as shares of their range."""
+    low, high = extent
+    return [[(value - low) / (high - low) for value in _column(block, key)] for block in found]
