@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from zlib import crc32
 
+import httpx
 import pytest
 from tests.auditing.small_baselines import integer_rows
+from tests.rewards.judges.endpoint import FakeServer, drips, fails, garbage
+from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit
+from rewardsmith.cli import app
 from rewardsmith.data import PreferenceRow, Row
 from rewardsmith.errors import EndpointError
+from rewardsmith.rewards import ChatBackend, Criterion, PairwiseJudge, Rubric
 from rewardsmith.scoring.calling import Unscored
 
 DOWN = Unscored("ChatBackend: http://localhost:9/v1 refused the connection. Check base_url and the server.", "endpoint")
@@ -55,10 +61,108 @@ def test_a_reward_whose_endpoint_never_answers_is_not_judged(target, rows):
         audit(target, rows, workers=0, budget=1200)
 
 
+def preferences(n=8):
+    return [PreferenceRow(f"p{i}", f"good {i}", f"bad {i}") for i in range(n)]
+
+
 def test_a_judge_of_pairs_whose_endpoint_never_answers_is_not_judged():
-    report = audit(Asking(dead), [PreferenceRow(f"p{i}", f"good {i}", f"bad {i}") for i in range(8)], workers=0)
-    assert (report.verdict(), report.findings) == ("not judged", ())
-    assert "got no usable answer from its endpoint" in report.not_judged
+    with pytest.raises(EndpointError, match=r"^Scorer: .* for \d rows in a row\. ChatBackend: .* the server\.$"):
+        audit(Asking(dead), preferences(), workers=0)
+
+
+def pairwise(backend):
+    return PairwiseJudge(backend)
+
+
+def pointwise(backend):
+    return Rubric([Criterion("good", "Is it good?")], backend)
+
+
+FAILURES = {
+    "refused": (None, "could not be reached .Connection refused"),
+    "401": (fails(401), "answered 401"),
+    "garbage": (garbage, "could not be reached"),
+    "dripping": (drips, "gave no complete answer within 0.05 s"),
+}
+
+
+@pytest.fixture
+def url(monkeypatch):
+    """A function that starts a server that answers so, or none, and returns its address."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    servers = []
+
+    def start(entry):
+        servers.append(FakeServer(entry))
+        if entry is None:
+            servers.pop().close()
+            return "http://127.0.0.1:9/v1"
+        return servers[-1].url
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("judge", [pairwise, pointwise])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_our_judge_on_pairs_ends_with_the_error_of_its_server(judge, failure, url):
+    entry, said = FAILURES[failure]
+    backend = ChatBackend("tiny", base_url=url(entry), attempts=1, timeout=0.05 if failure == "dripping" else 10)
+    try:
+        with pytest.raises(
+            EndpointError, match=rf"no usable answer from its endpoint for \d+ rows in a row\. .*{said}"
+        ):
+            audit(judge(backend), preferences(), workers=0)
+    finally:
+        backend.close()
+
+
+class Client:
+    """A judge of somebody else, on a client of its own."""
+
+    def __init__(self, url):
+        self.url, self.client = url, httpx.Client(timeout=0.05, verify=False, trust_env=False)
+
+    def ask(self):
+        return float(self.client.post(self.url, json={}).raise_for_status().text)
+
+
+class ComparesByClient(Client):
+    def compare(self, prompts, firsts, seconds):
+        return [self.ask() for _ in prompts]
+
+
+class ScoresByClient(Client):
+    async def __call__(self, prompts, completions, **columns):
+        return [self.ask() for _ in completions]
+
+
+@pytest.mark.parametrize("judge", [ComparesByClient, ScoresByClient])
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [(None, "ConnectError"), (fails(401), "HTTPStatusError: .*401"), (garbage, "RemoteProtocolError")],
+)
+def test_the_judge_of_somebody_else_ends_with_the_exception_of_its_client(judge, entry, said, url):
+    with pytest.raises(EndpointError, match=rf"no usable answer from its endpoint for \d+ rows in a row\. {said}"):
+        audit(judge(url(entry)), preferences(), workers=0)
+
+
+def test_a_reward_on_answers_ends_in_the_same_way():
+    def asks(completions, answer):
+        raise ConnectionRefusedError("no route")
+
+    with pytest.raises(EndpointError, match=r"rows in a row\. ConnectionRefusedError: no route\.$"):
+        audit(asks, integer_rows(8), workers=0, budget=400)
+
+
+def test_the_command_ends_with_2_where_the_server_of_a_judge_is_dead(tmp_path):
+    source = "class Judge:\n    def compare(self, prompts, firsts, seconds):\n        raise ConnectionError('down')\n"
+    (tmp_path / "dead.py").write_text(source)
+    (tmp_path / "pairs.jsonl").write_text("\n".join(json.dumps(row.record()) for row in preferences()))
+    arguments = ["audit", f"{tmp_path / 'dead.py'}:Judge", str(tmp_path / "pairs.jsonl"), "--workers", "0"]
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, "ConnectionError: down" in result.output) == (2, True)
 
 
 def test_an_answer_that_fails_to_come_once_is_no_difference_between_two_calls():

@@ -1,15 +1,12 @@
 """The audit of judges: each planted bias is found by its own question, and sound judges are clean."""
 
-import json
-
 import httpx
 import pytest
 from tests.auditing.corpus.judges import PLANTED, SOUND, Comparing, Pointwise, judged_pairs
-from typer.testing import CliRunner
 
 from rewardsmith.auditing import audit_pairs
 from rewardsmith.auditing.probes import judge_biases
-from rewardsmith.cli import app
+from rewardsmith.errors import EndpointError
 from rewardsmith.scoring.calling import Unscored
 
 pytestmark = pytest.mark.slow
@@ -61,6 +58,10 @@ class DeadClient(Dead):
     error = httpx.ConnectTimeout("timed out")
 
 
+class Late(Dead):
+    error = TimeoutError()
+
+
 class Mute(Comparing):
     def compare(self, prompts, firsts, seconds):
         return [Unscored("no answer", "endpoint")] * len(prompts)
@@ -71,9 +72,14 @@ class Silent(Comparing):
         return [None] * len(prompts)
 
 
-@pytest.mark.parametrize("judge", [Dead(), DeadClient(), Mute(), Silent()])
-def test_a_judge_without_verdicts_is_not_judged(judge):
-    report = report_of(judge, n=40)
+@pytest.mark.parametrize("judge", [Dead(), DeadClient(), Late(), Mute()])
+def test_a_judge_whose_server_is_dead_ends_the_audit(judge):
+    with pytest.raises(EndpointError, match="no usable answer from its endpoint"):
+        report_of(judge, n=40)
+
+
+def test_a_judge_without_verdicts_is_not_judged():
+    report = report_of(Silent(), n=40)
     assert (report.verdict(), report.at_least("low")) == ("not judged", ())
     assert report.not_judged
 
@@ -112,26 +118,14 @@ class ComparerDiesLater(Comparing):
     ],
 )
 def test_a_server_that_dies_is_no_finding(judge):
-    report = report_of(judge, n=60)
-    assert (report.verdict(), report.at_least("low")) == ("not judged", ())
+    with pytest.raises(EndpointError, match=r"for \d+ rows in a row"):
+        report_of(judge, n=60)
 
 
 def test_too_few_pairs_are_not_judged():
     report = report_of(Comparing(), n=12)
     assert report.verdict() == "not judged"
     assert "could not be asked" in report.not_judged
-
-
-def test_the_command_says_that_a_judge_is_not_judged(tmp_path):
-
-    (tmp_path / "dead.py").write_text(
-        "class Judge:\n    def compare(self, prompts, firsts, seconds):\n        raise ConnectionError('down')\n"
-    )
-    rows = [json.dumps(row.record()) for row in judged_pairs(40)]
-    (tmp_path / "pairs.jsonl").write_text("\n".join(rows))
-    arguments = ["audit", f"{tmp_path / 'dead.py'}:Judge", str(tmp_path / "pairs.jsonl"), "--workers", "0"]
-    result = CliRunner().invoke(app, arguments)
-    assert (result.exit_code, "Not judged" in result.output) == (3, True)
 
 
 def test_controls_are_as_long_as_the_edits():

@@ -1,10 +1,13 @@
 """Judges that compare, called as rewards: orders, lists, principles, wrong numbers of verdicts, silent servers."""
 
+import urllib.error
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 from rewardsmith.data import Row
+from rewardsmith.rewards.judges.wire import JudgeError
 from rewardsmith.scoring import Scorer, as_target
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.scoring.comparing import Compared, probability, way_of
@@ -105,3 +108,42 @@ def test_what_compares_is_told_from_what_scores():
         "",
         "",
     ]
+
+
+class ClientError(Exception):
+    """Stands in for the base of openai's errors."""
+
+    def __init__(self, status_code=None):
+        self.status_code = status_code
+
+
+ClientError.__module__, ClientError.__name__ = "openai._exceptions", "APIError"
+NO_ROUTE = httpx.Request("POST", "http://localhost")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError(), "endpoint"),
+        (BrokenPipeError(), "exception"),  # a program's
+        (TimeoutError(), "exception"),  # such as a program that took too long
+        (ValueError("the server said no"), "exception"),
+        (httpx.ReadTimeout("late"), "endpoint"),
+        (urllib.error.URLError("no route"), "endpoint"),
+        (ClientError(), "endpoint"),
+        (ClientError(401), "endpoint"),
+        (ClientError(422), "exception"),
+        (httpx.HTTPStatusError("", request=NO_ROUTE, response=httpx.Response(503)), "endpoint"),
+        (httpx.HTTPStatusError("", request=NO_ROUTE, response=httpx.Response(400)), "exception"),
+        (JudgeError("it answered 401"), "endpoint"),
+        (JudgeError("it refused this question alone", "none"), "exception"),
+    ],
+)
+def test_the_type_of_an_exception_says_whether_a_server_failed(error, reason):
+    def asks(completions):
+        if completions == ["x"]:
+            raise error
+        return [1.0]
+
+    with Scorer(asks, workers=0, batch_size=1) as scorer:
+        assert [score.reason for score in scorer.score([Row("p", "a"), Row("p", "x")])] == [None, reason]

@@ -29,14 +29,14 @@ from rewardsmith.data import PreferenceRow, Row, Rows
 from rewardsmith.data.readers import read_rows_or_pairs
 from rewardsmith.data.records import ReadOptions
 from rewardsmith.data.rows import as_rows, has_text
-from rewardsmith.errors import EndpointError, RowsError
+from rewardsmith.errors import RowsError
 from rewardsmith.measures.intervals import family_alpha
 from rewardsmith.scoring import Scorer, SourceSet, Target, as_sources, as_target
 from rewardsmith.scoring.calling import is_model
 from rewardsmith.scoring.digest import source_digest
 from rewardsmith.scoring.progress import Bar
 from rewardsmith.scoring.speed import measure
-from rewardsmith.scoring.work import SPENT, Scored
+from rewardsmith.scoring.work import SPENT
 
 MOST_TIMEOUTS = 5
 """After this many timeouts no further row is sent, and the timeouts are reported as a finding."""
@@ -98,7 +98,7 @@ def audit(
     Raises:
         RowsError: there are no rows.
         TargetError: the reward needs a column that the rows lack, or it cannot be sent to a worker.
-        EndpointError: the server of a reward on prompts gives no usable answer; a judge of pairs is then not judged.
+        EndpointError: the server of a reward or a judge gives no usable answer.
     """
     reward: Any = target
     given, pool = rows, as_rows(pool)
@@ -185,36 +185,12 @@ def audit_pairs(
     Raises:
         RowsError: there is no pair with a better answer.
         TargetError: the target is not a single reward, or needs a column that the rows lack.
+        EndpointError: the judge's server gives no usable answer.
     """
     subject = pairs(target, rows, pool=pool, gold=gold, most_pairs=most_pairs, seed=seed)
     job: dict[str, Any] = {"seed": seed, "out": out, "progress": progress, "max_calls": max_calls}
     job |= {"workers": workers, "timeout": timeout, "concurrency": concurrency, "memory": memory}
-    try:
-        return run(subject, header={"most_pairs": most_pairs}, **job)
-    except EndpointError as error:  # a dead server is no finding, and no clean judge
-        return unanswered(subject, seed=seed, why=str(error))
-
-
-_SILENCE = re.compile(r"(Connect|Timeout|ReadTimeout|APIConnection|APITimeout|HTTP|RemoteProtocol|ReadError)\w*: ?")
-
-
-def unanswered_by(score: Scored) -> bool:
-    """Return whether a row has no score because a server was silent."""
-    return score.reason == "timeout" or (score.reason == "exception" and bool(_SILENCE.match(score.detail)))
-
-
-def unanswered(subject: Subject, *, seed: int, why: str) -> Report:
-    """Return the report of a judge whose server gave no usable answer: not judged, without a finding."""
-    return Report(
-        target=subject.name,
-        contract=subject.contract,
-        kind="judge without an answer",
-        n_rows=len(subject.rows),
-        seed=seed,
-        findings=(),
-        provenance=provenance_of(subject.targets, subject.rows, {}),
-        not_judged=why.rstrip("."),
-    )
+    return run(subject, header={"most_pairs": most_pairs}, **job)
 
 
 def _begun(
@@ -322,7 +298,7 @@ def run(
         outcomes = rounds.run_all({probe.name: probe.ask(baseline) for probe, baseline in questions})
     findings = [finding for outcome in outcomes.values() for finding in outcome.findings]
     for source, broken in rounds.broken.items():
-        failed = [entry for entry in broken.values() if not (prepared.remote and unanswered_by(entry[1]))]
+        failed = [entry for entry in broken.values() if not (prepared.remote and entry[1].reason == "timeout")]
         for found in failures(failed, len(rounds.sent[source]), alpha=alpha, honest=prepared.honest):
             named = f"Source {source!r}: {found.message}" if files[source] else found.message
             findings.append(replace(found, message=named))

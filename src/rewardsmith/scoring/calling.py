@@ -48,6 +48,30 @@ def describe(error: BaseException) -> str:
     return shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
+_SERVERS = frozenset(
+    ("builtins.ConnectionError", "httpx.HTTPError", "requests.RequestException", "aiohttp.ClientError",
+     "urllib.URLError", "openai.APIError", "anthropic.APIError", "rewardsmith.JudgeError")
+)  # fmt: skip
+_OF_THE_ROW = (400, 413, 422, "none")
+
+
+def failure_of(error: BaseException) -> str:
+    """Return "endpoint" if an exception's type says that a server gave no usable answer, else "exception".
+
+    A request that the server refuses for what it holds (400, 413, 422) is an exception of its row. So is a broken pipe,
+    which is a program's.
+
+    >>> failure_of(ConnectionRefusedError()), failure_of(ValueError("no number"))
+    ('endpoint', 'exception')
+    """
+    kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    if kinds.isdisjoint(_SERVERS) or isinstance(error, BrokenPipeError):
+        return "exception"
+    said = (error, getattr(error, "response", None))
+    known = [getattr(one, name, None) for one in said for name in ("status_code", "status", "code", "reason")]
+    return "exception" if any(own in _OF_THE_ROW for own in known) else "endpoint"
+
+
 def shorten(text: str) -> str:
     """Return `text` as one line of at most 300 characters."""
     line = " ".join(text[:2000].split())
@@ -318,7 +342,7 @@ class Caller:
         late = task is not None and timeout is not None and time.perf_counter() - start >= timeout
         if isinstance(error, TimeoutError) and late:
             return "timeout", f"no result within {timeout:g} s"
-        return "exception", describe(error)
+        return failure_of(error), describe(error)
 
 
 def copy_of(value: Any) -> Any:

@@ -18,7 +18,6 @@ from rewardsmith.types import Completion, Text
 
 PRINCIPLE = "The response is correct, helpful and honest."
 """The principle of a judge that needs one and states none."""
-_SERVERS = {"httpx.HTTPError", "openai.APIError", "anthropic.APIError", "requests.RequestException"}
 
 
 def way_of(judge: Any) -> str:
@@ -55,7 +54,7 @@ def parameters_of(function: Callable[..., Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Asked(SyncOrAsync):
-    """A method of a judge as a reward; a server that gives no usable answer leaves the rows unscored as "endpoint"."""
+    """A method of a judge as a reward; a judge that times out has a server that gives no usable answer."""
 
     reward: Any
     way: str
@@ -91,12 +90,9 @@ class Asked(SyncOrAsync):
         """Return one value for each row, or why there is none."""
         try:
             found = yield self.calls(prompts, completions, columns)
-        except Exception as error:
-            names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
-            if not isinstance(error, ConnectionError | TimeoutError) and names.isdisjoint(_SERVERS):
-                raise
-            return [Unscored(describe(error), "endpoint")] * len(prompts)
-        return self.values([awaited(one) for one in found], columns)  # a plain function may return a coroutine
+            return self.values([awaited(one) for one in found], columns)  # a plain function may return a coroutine
+        except TimeoutError as error:  # a judge waits for its server
+            raise ConnectionError(f"the judge gave no verdict in time ({describe(error)})") from error
 
 
 @dataclass(frozen=True)
