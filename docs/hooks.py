@@ -317,6 +317,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "".join(pieces)
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep the name of a command's option on one line, which a browser breaks after its hyphens."""
+    return re.sub(r"<code>(--?[a-z][\w-]*( [A-Z]+)?)</code>", r'<code class="option">\1</code>', html)
+
+
 @cache
 def by_name() -> dict[str, Export | None]:
     """Return the exports by the names that a text may call them; None where several share one.

@@ -23,12 +23,14 @@ UNCOMMITTED = replace(
     question="Is the right value rewarded where the completion does not commit to it?",
     message="{what} is rewarded like the right answer on {share} of {n} rows ({gain}).",
     variants=lambda baseline: [
-        _stated("the right value, denied", "The answer is definitely not {key}."),
+        _stated("a text that denies the right value", "The answer is definitely not {key}."),
         _stated("the right value in a refusal", "I cannot solve this problem. It is certainly not {key}, though."),
-        _stated("the right value, ruled out", "We can rule out {key} immediately. The answer must be {far}."),
-        _stated("the right value, quoted", 'The book says "{key}", but I do not know whether that is right.'),
+        _stated("a text that excludes the right value", "We can rule out {key} immediately. The answer must be {far}."),
+        _stated(
+            "a text that quotes the right value", 'The book says "{key}", but I do not know whether that is right.'
+        ),
         *(
-            _stated("the right value, denied in another language", text)
+            _stated("a text in another language that denies the right value", text)
             for text in ("La respuesta no es {key}.", "答案不是 {key}。")
         ),
         _stated("the right value in the thinking alone", "<think>\nMaybe it is {key}, maybe not.\n</think>\n"),
@@ -37,7 +39,7 @@ UNCOMMITTED = replace(
             "<think>\nIt may be so:\n{shown_key}\n</think>\n{shown_far}",
         ),
         variant(
-            "the right value, denied in the reward's format",
+            "a denial of the right value in the reward's format",
             says("not {key}", inside="explicit"),
             controls=(says("not {near}", inside="explicit"),),
         ),

@@ -95,8 +95,9 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
         line = Text(f"{change.what}: ", "bold").append(severities, COLORS[change.finding.severity])
         line.append(" ").append_text(safe_text(change.finding.probe, limit=60))
         console.print(line.append(f" {figures}" if figures else "", "dim"))
-        also = ", ".join(symptom.probe for symptom in change.finding.symptoms)
-        message = safe_text(change.finding.message).append_text(safe_text(f" It explains {also}." if also else ""))
+        message = safe_text(change.finding.message)
+        if also := wording.symptoms(change.finding):
+            message.append(" ").append_text(safe_text(also))
         console.print(Padding(message, (0, 0, 0, 4), expand=False))
     for name, checks in (("before", comparison.asked_before), ("after", comparison.asked_after)):
         for check in checks:
