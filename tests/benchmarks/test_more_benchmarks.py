@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from statistics import fmean
 
 import pytest
@@ -19,8 +20,8 @@ from rewardsmith.benchmarks import (
 )
 from rewardsmith.cli.benchmark import benchmark_command
 from rewardsmith.data import BenchmarkRow, read_benchmark, read_steps
-from rewardsmith.errors import RowsError
-from rewardsmith.rewards import FirstErrorJudge
+from rewardsmith.errors import EndpointError, RowsError
+from rewardsmith.rewards import ChatBackend, Criterion, FirstErrorJudge, PairwiseJudge, Rubric
 
 
 def solved(problem_id, steps, kind="rejected", subject="Algebra"):
@@ -339,3 +340,62 @@ def test_the_command_takes_the_new_benchmarks(tmp_path):
     command = [f"{tmp_path / 'flat_rewards.py'}:length", str(tmp_path / "pairs.jsonl"), "--json", "--workers", "0"]
     found = json.loads(CliRunner().invoke(app, command).stdout)
     assert (found["protocol"], found["sections"]["math"]) == ("judge_bench", 1.0)
+
+
+# Judges and rubrics
+
+
+class Reader:
+    """A language model that reads the numbers of a response or of two answers, and prefers the larger one."""
+
+    def __init__(self, first_wins=False):
+        self.first_wins, self.asked = first_wins, 0
+
+    async def __call__(self, messages):
+        self.asked += 1
+        content = messages[1]["content"]
+        if "<response" in content:
+            [number] = re.findall(r"<response\S*>\n.*?(\d+)\n</", content)
+            said = "yes" if int(number) > 4 else "no"
+            return json.dumps({"answers": [{"criterion": "right", "reason": "Read.", "answer": said}]})
+        first, second = re.findall(r"<answer-[ab]\S*>\n.*?(\d+|none)\n</", content)
+        if "none" in (first, second):
+            return "I cannot decide."
+        return f"<answer>[[{'A' if self.first_wins or int(first) > int(second) else 'B'}]]</answer>"
+
+
+def judge_bench_rows(*pairs):
+    return read_benchmark([judged(k, f"a {a}", f"b {b}", "A>B") for k, (a, b) in enumerate(pairs)]).rows
+
+
+def test_a_rubric_scores_answers_of_a_benchmark_by_themselves():
+    rubric = Rubric([Criterion("right", "Is it right?")], Reader())
+    found = run_benchmark(rubric, judge_bench_rows((5, 2), (2, 6), (7, 8)), protocol="judge_bench", workers=0)
+    assert found.sections["math"] == pytest.approx(1 / 3)  # right, wrong, and both yes: a tie counts as wrong
+    [row] = read_benchmark(direct(0, ["It is 5"], [[f"It is {k % 5}"] for k in range(9)])).rows
+    assert run_benchmark(rubric, [row], protocol="reward_math", workers=0).overall == 1.0
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_a_pairwise_judge_is_asked_once_in_each_order(swap):
+    reader = Reader()
+    judge = PairwiseJudge(reader, swap=swap)
+    rows = judge_bench_rows((5, 2), (2, 6), (3, "none"))
+    found = run_benchmark(judge, rows, protocol="judge_bench", workers=0)
+    assert (found.sections["math"], found.n, found.reasons) == (0.5, 2, {"none": 2})
+    assert reader.asked == 6 + 4  # four rows are tried first for the form that the judge reads
+
+
+def test_a_pairwise_judge_that_follows_the_position_wins_nothing():
+    rows = judge_bench_rows((5, 2), (2, 6))
+    judge = PairwiseJudge(Reader(first_wins=True))
+    assert run_benchmark(judge, rows, protocol="judge_bench", workers=0).sections["math"] == 0.0
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("make", [PairwiseJudge, lambda backend: Rubric([Criterion("right", "Is it right?")], backend)])
+def test_a_benchmark_of_a_judge_whose_server_is_dead_ends_with_its_error(make, workers):
+    backend = ChatBackend("tiny", base_url="http://127.0.0.1:9/v1", attempts=1)
+    with pytest.raises(EndpointError, match=r"no usable answer from its endpoint .* could not be reached"):
+        run_benchmark(make(backend), judge_bench_rows((5, 2)), protocol="judge_bench", workers=workers)
+    backend.close()

@@ -100,11 +100,18 @@ def test_what_compares_is_told_from_what_scores():
 
         __call__ = staticmethod(scores)
 
-    assert [way_of(one) for one in (FirstBias(), Ranker(), Principled(), compare_them, scores, Rubric())] == [
+    class OfCalls:
+        def compare(self, given, wanted): ...
+
+        __call__ = staticmethod(scores)
+
+    judges = (FirstBias(), Ranker(), Principled(), compare_them, scores, Rubric(), OfCalls())
+    assert [way_of(one) for one in judges] == [
         "compare",
         "ranked",
         "judged_by",
         "__call__",
+        "",
         "",
         "",
     ]

@@ -147,6 +147,9 @@ class _Compared:
         return name_of(self.judge)
 
     def __call__(self, prompts: Any, completions: Any, *, reference: Any, **columns: Any) -> Any:
+        if hasattr(self.judge, "judged") and hasattr(self.judge, "reasoned"):  # which says why there is no verdict
+            placed = ["first"] * len(prompts)
+            return self.judge.reasoned(prompts=prompts, completions=completions, reference=reference, placed=placed)
         return self.judge.compare(prompts, completions, reference)
 
 

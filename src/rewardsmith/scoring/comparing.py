@@ -23,8 +23,8 @@ PRINCIPLE = "The response is correct, helpful and honest."
 def way_of(judge: Any) -> str:
     """Return the method by which a judge compares two answers, best first, or "" if it scores each by itself.
 
-    A `judged` with criteria is a rubric's. A judge that can be called compares by `ranked` but not by `judged_by`. A
-    function of (prompts, firsts, seconds) compares by being called.
+    Each takes three arguments or more. A `judged` with criteria is a rubric's. A judge that can be called compares by
+    `ranked` but not by `judged_by`. A function of (prompts, firsts, seconds) compares by being called.
 
     >>> class Longer:
     ...     def compare(self, prompts, firsts, seconds):
@@ -36,7 +36,7 @@ def way_of(judge: Any) -> str:
         method = getattr(judge, name, None)
         names = parameters_of(method) if callable(method) else []
         if (
-            names
+            len(names) > 2
             and not (name == "judged" and "completions" in names)
             and not (name == "judged_by" and callable(judge))
         ):

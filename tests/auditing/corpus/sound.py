@@ -14,7 +14,16 @@ from typing import Any
 from tests.auditing.corpus import prompts, sound_more  # noqa: F401 - it enters its own
 from tests.auditing.corpus.case import SOUND, Case, sound
 
-from rewardsmith.rewards import RoutedReward, WithoutConfidence, exact_number, exact_text
+from rewardsmith.rewards import (
+    Criterion,
+    EntailmentJudge,
+    Reply,
+    RoutedReward,
+    Rubric,
+    WithoutConfidence,
+    exact_number,
+    exact_text,
+)
 
 SOUND["routed"] = Case(partial(RoutedReward, {"math": exact_number, "names": exact_text}), prompts.mixed_rows)
 SOUND["without_confidence"] = Case(partial(WithoutConfidence, exact_number), prompts.arithmetic_rows)
@@ -32,6 +41,33 @@ def _value(text: str) -> Fraction | None:
 def _same(text: str, key: str) -> float:
     value = _value(text)
     return float(value is not None and value == _value(key))
+
+
+class _Exact:
+    """A language model that solves the request itself and holds the response, which is data, against the solution."""
+
+    def right(self, messages) -> bool:
+        content = messages[-1]["content"]
+        a, sign, b = re.search(r"Compute (-?\d+) ([-+*]) (\d+) and", content).groups()
+        solution = {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign]
+        tag = re.findall(r"<(response\S*)>\n", content)[0]
+        return bool(_same(content.partition(f"<{tag}>\n")[2].rpartition(f"\n</{tag}>")[0], str(solution)))
+
+    async def __call__(self, messages) -> str:
+        answer = {"criterion": "right", "reason": "Solved.", "answer": "yes" if self.right(messages) else "no"}
+        return json.dumps({"answers": [answer]})
+
+    async def reply(self, messages, *, logprobs: int = 0) -> Reply:
+        if not logprobs:
+            return Reply(await self(messages))
+        said, other = ("Yes", "No") if self.right(messages) else ("No", "Yes")
+        return Reply(said, ({said: -0.01, other: -5.0},))
+
+
+SOUND["rubric"] = Case(partial(Rubric, [Criterion("right", "Is it right?")], _Exact()), prompts.arithmetic_rows)
+SOUND["entailment_judge"] = Case(
+    partial(EntailmentJudge, _Exact(), principle="The response is right."), prompts.arithmetic_rows
+)
 
 
 def _only(pattern: str, text: str) -> str:
