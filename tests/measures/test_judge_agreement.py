@@ -48,6 +48,15 @@ def test_wrong_labels_are_undone_in_expectation():
     assert found.true_accuracy.low == pytest.approx((found.accuracy.low - 0.2) / 0.6)
 
 
+def test_labels_that_are_ties_are_not_taken_for_wrong():
+    # 100 rows: 40 labels are ties, of which the judge ties 30 and decides 10: 30 + 10/2 = 35 of them are right.
+    # Of 60 with a winner it agrees with 42, .7 of them, which is (.7 − .2) / .6 = 5/6 of the truth: 50 of 60.
+    verdicts = [0.5] * 30 + [1] * 10 + [1] * 42 + [0] * 18
+    labels = [0.5] * 40 + [1] * 60
+    assert judge_agreement(verdicts, labels, label_noise=0.2).true_accuracy.value == pytest.approx(0.85)
+    assert judge_agreement([0.5] * 5, [0.5] * 5, label_noise=0.2).true_accuracy.value == pytest.approx(1.0)
+
+
 def test_copies_of_a_prompt_do_not_narrow_the_interval():
     verdicts, labels = [1, 1, 1, 0, 1, 0, 1, 1] * 4, [1, 0, 1, 0, 1, 1, 1, 0] * 4
     alone = judge_agreement(verdicts, labels).kappa

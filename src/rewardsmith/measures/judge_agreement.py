@@ -44,7 +44,8 @@ def judge_agreement(
     """Measure the agreement of a judge with human labels.
 
         κ = (p_o − p_e) / (1 − p_e),    p_e = Σ_c P(verdict = c) P(label = c)        Cohen 1960
-        a = (â − η) / (1 − 2η)          η = `label_noise`, â the accuracy
+        a = t a_t + (1 − t) (a_w − η) / (1 − 2η)      η = `label_noise`, t the share of labels that are ties, whose
+                                                      accuracy is a_t; a_w is that of the labels with a winner
 
     κ has a jackknife interval over clusters, the shares Wilson's.
 
@@ -81,7 +82,10 @@ def judge_agreement(
     kappa = jackknife_estimate(
         lambda kept: _kappa(a, b, kept[place], symmetric=symmetric), len(unit), alpha=alpha, least=-1.0
     )
-    value, low, high = ((share - label_noise) / (1 - 2 * label_noise) for share in accuracy[:3])
+    # Labels that are ties are not wrong, so their rows keep their part. It is linear in the accuracy, given them.
+    tied = float((b == 0).mean()) if len(b) else 0.0
+    kept_part = label_noise * (1 - tied) + 2 * label_noise * float(hits[b == 0].sum()) / max(len(b), 1)
+    value, low, high = ((share - kept_part) / (1 - 2 * label_noise) for share in accuracy[:3])
     return JudgeAgreement(
         accuracy,
         kappa,
