@@ -163,15 +163,40 @@ def test_the_command_reads_systems(command, tmp_path):
     assert "no two linked quantities" in command(jsonl(tmp_path / "lone.jsonl", lone), code=2).stderr
 
 
+def scored(name, **gold):
+    return [{"reward": name, "prompt": "p", "completion": c, "score": g, "gold": g} for c, g in gold.items()]
+
+
+def test_gold_that_is_known_for_other_completions_in_each_record_is_joined():
+    parts = [
+        {"reward": name, "scores": [[1.0, 2.0]], "gold": [gold]} for name, gold in (("a", [0, None]), ("b", [0, 1]))
+    ]
+    assert zoo_from(parts).gold.tolist() == [[0.0, 1.0]]
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
         ([{"reward": "a", "scores": [[1.0]]}], "no record has `gold`"),
         (
             [{"reward": "a", "scores": [[1.0]], "gold": [[1.0, 0.0]]}],
-            "a scored 1 completions of 1 prompts, but",
+            "a has 1 completions of 1 prompts, but the first gold has 2 of 1",
         ),
         ([{"reward": "a", "score": 1.0}], "the first record lacks prompt"),
+        ([], "there are no records"),
+        ([{"reward": "a", "scores": [1.0], "gold": [1.0]}], "scores or gold of a are no list with a list per prompt"),
+        ([{"reward": "a", "scores": [["high"]], "gold": [[1.0]]}], "'high' is no number"),
+        (
+            [
+                {"reward": name, "scores": [[1.0, 2.0]], "gold": gold}
+                for name, gold in (("a", [[0, 1]]), ("b", [[1, 0]]))
+            ],
+            "the gold of b is not that of the others",
+        ),
+        # Sorted by their texts, the completions of b would be taken for those of a.
+        (scored("a", x=0, y=1) + scored("b", z=0, w=1), "b scored other completions than a"),
+        ([*scored("a", x=0), *scored("b", x=0), {**scored("b", x=0)[0], "prompt": "q"}], "or other prompts"),
+        ([{**row, "benchmark": k} for k, row in enumerate(scored("a", x=0, y=1))], "a has two values of `benchmark`"),
     ],
 )
 def test_a_zoo_that_does_not_fit_together_is_refused(records, message):

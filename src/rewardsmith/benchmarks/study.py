@@ -42,29 +42,39 @@ def zoo_from(records: Sequence[Mapping[str, Any]]) -> Zoo:
     `benchmark` is a number, or a mapping from benchmarks to numbers.
 
     Raises:
-        RowsError: no gold, or rewards that did not score the same completions.
+        RowsError: no gold or two of them, two values of a benchmark for a reward, or rewards that did not score the
+            same completions.
 
     >>> scores = {"reward": "a", "benchmark": 0.7, "scores": [[0.1, 0.9]], "gold": [[0, 1]]}
     >>> zoo_from([scores, {"reward": "b", "benchmark": 0.6, "scores": [[0.2, 0.1]]}]).rewards.tolist()
     [[[0.1, 0.9]], [[0.2, 0.1]]]
     """
+    if not records:
+        raise RowsError("zoo_from: there are no records. Give one per reward, or one per completion.")
     whole = list(records) if "scores" in records[0] else _joined(records)
-    gold = next((record["gold"] for record in whole if record.get("gold") is not None), None)
-    if gold is None:
-        raise RowsError("zoo_from: no record has `gold`, the true reward of each completion. Add it to one record.")
     names = [str(record.get("reward")) for record in whole]
+    given = [(name, record.get("scores")) for name, record in zip(names, whole, strict=True)]
+    true = [(name, own) for name, record in zip(names, whole, strict=True) if (own := record.get("gold")) is not None]
+    if not true:
+        raise RowsError("zoo_from: no record has `gold`, the true reward of each completion. Add it to one record.")
+    tables, golds = ([_table(*one) for one in own] for own in (given, true))
+    wanted = list(map(len, true[0][1]))
+    for name, rows in (*given, *true):
+        if list(map(len, rows)) != wanted:
+            raise RowsError(
+                f"zoo_from: {name} has {sum(map(len, rows))} completions of {len(rows)} prompts, but the first gold "
+                f"has {sum(wanted)} of {len(wanted)}. Give all rewards the same completions, in lists of the same "
+                "lengths; null where one has no score."
+            )
+    gold = golds[0]
+    for (name, _), own in zip(true, golds, strict=True):
+        gold = np.where(np.isnan(gold), own, gold)
+        if not np.array_equal(np.where(np.isnan(own), gold, own), gold, equal_nan=True):
+            raise RowsError(f"zoo_from: the gold of {name} is not that of the others. Give each completion one gold.")
     listed = [_listed(record.get("benchmark")) for record in whole]
     found = dict.fromkeys(name for own in listed for name in own)
     benchmarks = {name: np.array([own.get(name, math.nan) for own in listed]) for name in found}
-    sizes = {name: [len(row) for row in record["scores"]] for name, record in zip(names, whole, strict=True)}
-    wanted = [len(row) for row in gold]
-    for name, own in sizes.items():
-        if own != wanted:
-            raise RowsError(
-                f"zoo_from: {name} scored {sum(own)} completions of {len(own)} prompts, but gold has {sum(wanted)} of "
-                f"{len(wanted)}. Give all rewards the same completions; null where one has no score."
-            )
-    return Zoo(names, benchmarks, np.stack([_table(record["scores"]) for record in whole]), _table(gold))
+    return Zoo(names, benchmarks, np.stack(tables), gold)
 
 
 def run_zoo(
@@ -116,18 +126,26 @@ def _joined(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             f"zoo_from: the first record lacks {', '.join(lacking)}. Give reward, benchmark, prompt, score and gold "
             "per completion, or reward, benchmark, scores and gold per reward."
         )
-    tables: dict[str, dict[str, list[tuple[Any, Any, Any]]]] = defaultdict(lambda: defaultdict(list))
+    tables: dict[str, dict[str, list[tuple[str, Any, Any]]]] = defaultdict(lambda: defaultdict(list))
     benchmarks: dict[str, Any] = {}
     for record in records:
-        name = str(record["reward"])
-        own = tables[name][str(record["prompt"])]
-        own.append((record.get("completion", len(own)), record["score"], record.get("gold")))
-        benchmarks.setdefault(name, record.get("benchmark"))
-    prompts = list(next(iter(tables.values())))
+        name = str(record.get("reward"))
+        own = tables[name][str(record.get("prompt"))]
+        own.append((str(record.get("completion", len(own))).zfill(9), record.get("score"), record.get("gold")))
+        if benchmarks.setdefault(name, record.get("benchmark")) != record.get("benchmark"):
+            raise RowsError(f"zoo_from: {name} has two values of `benchmark`. Give every record of a reward the same.")
+    first, wanted = next(iter(tables)), dict[str, list[str]]()
     whole = []
     for name, table in tables.items():
-        rows = [sorted(table.get(prompt, []), key=lambda one: str(one[0]).zfill(9)) for prompt in prompts]
-        scores, gold = ([[one[k] for one in row] for row in rows] for k in (1, 2))
+        ordered = {prompt: sorted(rows, key=lambda one: one[0]) for prompt, rows in table.items()}
+        held = {prompt: [row[0] for row in rows] for prompt, rows in ordered.items()}
+        wanted = wanted or held
+        if held != wanted:
+            raise RowsError(
+                f"zoo_from: {name} scored other completions than {first}, or other prompts. Give all rewards the same "
+                "completions; null where one has no score."
+            )
+        scores, gold = ([[row[k] for row in ordered[prompt]] for prompt in wanted] for k in (1, 2))
         known = any(value is not None for row in gold for value in row)
         record = {"reward": name, "benchmark": benchmarks[name], "scores": scores}
         whole.append(record | ({"gold": gold} if known else {}))
@@ -141,11 +159,16 @@ def _listed(benchmark: Any) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    return math.nan if value is None or value == "" else float(value)
+    try:
+        return math.nan if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        raise RowsError(f"zoo_from: {value!r} is no number. Give numbers; null where one is not known.") from None
 
 
-def _table(rows: Sequence[Sequence[Any]]) -> Array:
+def _table(name: str, rows: Any) -> Array:
     """Return (P, M) numbers, filled with NaN."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise RowsError(f"zoo_from: scores or gold of {name} are no list with a list per prompt. Give [[…], […]].")
     table = np.full((len(rows), max(map(len, rows), default=0)), math.nan)
     for place, row in enumerate(rows):
         table[place, : len(row)] = [_number(value) for value in row]
