@@ -143,3 +143,10 @@ def test_rows_without_calls_are_left_out_where_most_have_some():
     report = audit(tool_calls.same_calls, rows, budget=500, workers=0)
     assert report.kind == "reward of tool calls"
     assert report.n_rows == 7
+
+
+def test_the_estimate_is_close_to_what_is_spent():
+    rows, announced = tool_calls.tagged_rows(20, random.Random(0)), []
+    report = audit(ToolCallReward(), rows, budget=500, workers=0, announce=announced.append)
+    assert announced[0].calls == pytest.approx(report.calls, rel=0.1)
+    assert report.calls <= 500

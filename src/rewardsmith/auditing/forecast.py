@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from rewardsmith.auditing.asking import Building, Probe
@@ -20,8 +20,13 @@ def first_rows(rows: Sequence[Row], *, rng: random.Random, sizes: Sizes) -> list
     return [item.row.with_completion(text) for item, text in texts[:MOST_TRIED]]
 
 
-def calls_of(building: Building[Baseline], probes: Sequence[Probe]) -> int:
-    """Return how many calls the baseline and all probes make of a reward that accepts the key alone."""
+def is_key(row: Row) -> bool:
+    """Return whether the completion is the key."""
+    return row.answer is not None and row.text.strip() == row.answer.strip()
+
+
+def calls_of(building: Building[Baseline], probes: Sequence[Probe], accepts: Callable[[Row], bool] = is_key) -> int:
+    """Return how many calls the baseline and all probes make of a reward that accepts nothing else."""
     known, calls = set[tuple[str, str]](), 0
 
     def drive(running: Building[Any]) -> Any:
@@ -36,7 +41,7 @@ def calls_of(building: Building[Baseline], probes: Sequence[Probe]) -> int:
                 rows = {(row.prompt_text, row.text) for row in ask.rows}
                 calls += len(ask.rows) if ask.nonce else len(rows - known)
                 known.update(() if ask.nonce else rows)
-            reply = [[_literal(row) for row in ask.rows] for ask in asks]
+            reply = [[Scored(float(accepts(row)), None) for row in ask.rows] for ask in asks]
 
     baseline = drive(building)
     for probe in probes:
@@ -44,8 +49,3 @@ def calls_of(building: Building[Baseline], probes: Sequence[Probe]) -> int:
         if isinstance(asking, Generator):
             drive(asking)
     return calls
-
-
-def _literal(row: Row) -> Scored:
-    answer = row.answer
-    return Scored(float(answer is not None and row.text.strip() == answer.strip()), None)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rewardsmith.auditing.asking import Asking
 from rewardsmith.auditing.baseline import Baseline, Item
+from rewardsmith.auditing.finding import Severity
 from rewardsmith.auditing.probes.disguises import ENUMERATION
 from rewardsmith.auditing.trials import Write, variant
 from rewardsmith.auditing.variant_probe import VariantProbe
@@ -80,6 +81,7 @@ class Hedge(VariantProbe):
         return (baseline.gain(item, scores[0], over=over) / full if full > 0.1 else 0.0), over
 
 
+_ALONE = "The right calls alone earn more."
 HEDGE = Hedge(
     name=EXTRA.name,
     question=EXTRA.question,
@@ -87,11 +89,8 @@ HEDGE = Hedge(
     "unsure gains by making all of them.",
     advice=EXTRA.advice,
     variants=lambda baseline: [
-        variant(f"{label},", text, controls=(_SWAPPED,), worst=worst, why="The right calls alone earn more.")
-        for label, text, worst in (
-            ("five guesses at a call, one of them right", _FIVE, "medium"),
-            ("a right call and one of another tool", _BOTH, "low"),
-        )
+        variant("five guesses at a call, one of them right,", _FIVE, controls=(_SWAPPED,), worst="medium", why=_ALONE),
+        variant("a right call and one of another tool", _BOTH, controls=(_SWAPPED,), worst="low", why=_ALONE),
     ],
     least_gain=0.55,  # half would do for a policy that is sure of neither
     applies=ENUMERATION.applies,
@@ -114,27 +113,28 @@ DUPLICATE = replace(
         variant("the right calls and the first one again", _writes(lambda own, far: [*own, own[0]])),
     ],
 )
-_LAX = "a boolean as a number"
 _VALUE = re.compile(r"true|false|-?(0|[1-9]\d{0,14})(\.\d{0,9}[1-9])?")
+_RETYPED: tuple[tuple[str, Severity, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+    ("a number as its text", "medium", lambda value: type(value) in (int, float), json.dumps),
+    (
+        "a text as the value that it spells",
+        "medium",
+        lambda value: type(value) is str and _VALUE.fullmatch(value),
+        json.loads,
+    ),
+    ("a boolean as its text", "medium", lambda value: type(value) is bool, json.dumps),
+    ("an object or a list as JSON text", "medium", lambda value: isinstance(value, list | dict), json.dumps),
+    ("a boolean as a number", "low", lambda value: type(value) is bool, int),
+)
+"""What is done to a value, the worst severity, whether it fits, and how it is done."""
 
 
-def _retyped(value: Any) -> dict[str, Any]:
-    """Return a value in other types, in which it reads the same, by what was done."""
-    if isinstance(value, str):
-        return {"a text as the value that it spells": json.loads(value)} if _VALUE.fullmatch(value) else {}
-    if isinstance(value, list | dict):
-        return {"an object or a list as JSON text": json.dumps(value)}
-    if isinstance(value, bool):
-        return {"a boolean as its text": json.dumps(value), _LAX: int(value)}
-    return {"a number as its text": json.dumps(value)} if value is not None else {}
-
-
-def _confused(own: Calls, far: Calls, *, kind: str) -> Calls:
-    """Return the calls with the first value that allows it in another type."""
+def _confused(own: Calls, far: Calls, *, fits: Callable[[Any], Any], turn: Callable[[Any], Any]) -> Calls:
+    """Return the calls with the first value that fits in another type."""
     for k, call in enumerate(own):
         for key, value in call.arguments.items():
-            if kind in (made := _retyped(value)):
-                return [*own[:k], call._replace(arguments={**call.arguments, key: made[kind]}), *own[k + 1 :]]
+            if fits(value):
+                return [*own[:k], call._replace(arguments={**call.arguments, key: turn(value)}), *own[k + 1 :]]
     return []
 
 
@@ -145,28 +145,25 @@ TYPES = replace(
     message="{what} is accepted on {share} of {n} rows. A tool that checks its arguments refuses it.",
     advice="Compare values with their types: `rewardsmith.rewards.ToolCallReward(numeric_text=False)`.",
     variants=lambda baseline: [
-        variant(kind, _writes(partial(_confused, kind=kind)), worst=worst, why="The value is right but for its type.")
-        for kind, worst in (
-            ("a number as its text", "medium"),
-            ("a text as the value that it spells", "medium"),
-            ("a boolean as its text", "medium"),
-            ("an object or a list as JSON text", "medium"),
-            (_LAX, "low"),
-        )
+        variant(label, _writes(partial(_confused, fits=fits, turn=turn)), worst=worst, why="Only its type is wrong.")
+        for label, worst, fits, turn in _RETYPED
     ],
 )
 
 
-def _in_order(item: Item, baseline: Baseline, *, dependent: bool, turned: bool) -> str | None:
-    """Write the right calls, perhaps in reverse order, if the key says, or does not say, that some need others."""
-    own = calls_in(item.key)
-    steps = {call.step for call in key_calls(item.row)}
-    if (len(steps) > 1) is not dependent or written(own[::-1]) == item.key:
-        return None
-    return baseline.answer_format.wrap(written(own[::-1] if turned else own))
+def _ordered(dependent: bool, *, turned: bool) -> Write:
+    """Write the right calls, perhaps in reverse order, where the key says (or does not say) that some need others."""
+
+    def write(item: Item, baseline: Baseline) -> str | None:
+        own, steps = calls_in(item.key), {call.step for call in key_calls(item.row)}
+        if (len(steps) > 1) is not dependent or written(own[::-1]) == item.key:
+            return None
+        return baseline.answer_format.wrap(written(own[::-1] if turned else own))
+
+    return write
 
 
-_FREE = partial(_in_order, dependent=False)
+_STRAIGHT, _TURNED = _ordered(False, turned=False), _ordered(False, turned=True)
 ORDER = replace(
     EXTRA,
     name="call_order",
@@ -174,16 +171,7 @@ ORDER = replace(
     message="{what} on {share} of {n} rows.",
     advice=f"Compare calls that need one another's results step by step. {OURS} takes any order.",
     variants=lambda baseline: [
-        variant(
-            "in reverse order, calls that need one another's results are accepted",
-            partial(_in_order, dependent=True, turned=True),
-            worst="high",
-        ),
-        variant(
-            "in reverse order, independent calls score less",
-            partial(_FREE, turned=False),
-            controls=(partial(_FREE, turned=True),),
-            worst="info",
-        ),
+        variant("in reverse order, dependent calls are accepted", _ordered(True, turned=True), worst="high"),
+        variant("in reverse order, independent calls score less", _STRAIGHT, controls=(_TURNED,), worst="info"),
     ],
 )

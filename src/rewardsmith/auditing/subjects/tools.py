@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from rewardsmith.auditing.asking import Building, Prepared, Probe, Subject, rows_within
-from rewardsmith.auditing.baseline import CONDUCT_ROWS, MOST_ITEMS, PROBED, Item, Sizes, build_baseline
+from rewardsmith.auditing.baseline import CONDUCT_ROWS, MOST_ITEMS, PROBED, Baseline, Item, Sizes, build_baseline
 from rewardsmith.auditing.causes import by_parts
 from rewardsmith.auditing.columns_read import reads_answers
+from rewardsmith.auditing.forecast import calls_of
 from rewardsmith.auditing.probes import keys, tool_calls
 from rewardsmith.auditing.subjects.code import USUAL
 from rewardsmith.auditing.texts import THINK, AnswerFormat
@@ -65,6 +66,10 @@ CALL_FORMATS = (
 )
 
 
+def _in_tags(row: Row) -> bool:
+    return row.text == CALL_FORMATS[0].wrap(written(tool_calls.key_calls(row)))
+
+
 class CallRow(Row):
     """A row whose completion is a message with `tool_calls` where its text spells one and its prompt is messages."""
 
@@ -98,7 +103,7 @@ def with_calls(plain: Subject, *, budget: int, seed: int) -> Subject:
     if 2 * len(known) <= len(by_prompt) or not reads_answers(plain.targets[""], [row for row, _ in known]):
         return plain
 
-    def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
+    def building(scorers: Mapping[str, Scorer], alpha: float) -> Building[Baseline]:
         rng, probed = random.Random(seed), min(max(budget // 400, 1), PROBED)
         left = budget - CALLS_PER_PROBED * (probed + 1)  # formats, conduct and odd input
         size = rows_within(left, calls_per_row=CALLS_PER_ROW, least=1, most=min(MOST_ITEMS, len(known)))
@@ -110,7 +115,13 @@ def with_calls(plain: Subject, *, budget: int, seed: int) -> Subject:
             items.append(Item(asked, written(calls), "calls", tuple(map(written, wrong_calls(calls, other)))))
         sizes = Sizes(size, probed=probed, conduct=min(CONDUCT_ROWS, 3 * probed))
         how: dict[str, Any] = {"rng": rng, "size": sizes, "alpha": alpha, "given": (items, CALL_FORMATS)}
-        baseline = yield from build_baseline([item.row for item in items], reads_answers=True, **how)
+        return (yield from build_baseline([item.row for item in items], reads_answers=True, **how))
+
+    def expect(scorers: Mapping[str, Scorer], alpha: float) -> int:
+        return calls_of(building(scorers, alpha), PROBES, _in_tags)
+
+    def prepare(scorers: Mapping[str, Scorer], alpha: float) -> Building[Prepared]:
+        baseline = yield from building(scorers, alpha)
         if not baseline.verifier:
             return (yield from plain.prepare(scorers, alpha))
         return Prepared(
@@ -123,4 +134,4 @@ def with_calls(plain: Subject, *, budget: int, seed: int) -> Subject:
             grouped=lambda findings, sent: by_parts(findings),
         )
 
-    return plain._replace(prepare=prepare)
+    return plain._replace(prepare=prepare, expect=expect)
