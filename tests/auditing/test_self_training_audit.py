@@ -7,6 +7,7 @@ import pytest
 from tests.engines import self_training as world
 
 from rewardsmith.auditing import audit_run
+from rewardsmith.auditing.subjects.self_training import Run, overoptimization
 from rewardsmith.cli import app
 from rewardsmith.engines.rounds import Annotation
 
@@ -27,7 +28,7 @@ def test_a_sound_run_is_clean(tmp_path):
     report = run(tmp_path)
     assert report.verdict() == "clean"
     asked = {check.probe for check, outcome, _ in report.outcomes() if outcome == "observation"}
-    assert asked == {"canary", "monotonicity", "label_accuracy", "agreement", "answer_entropy"}
+    assert asked == {"canary", "monotonicity", "label_accuracy", "agreement", "answer_entropy", "prompt_offset"}
     assert (report.kind, report.n_rows) == ("self-training run of 9 policies", 32)
 
 
@@ -81,6 +82,61 @@ def test_chosen_completions_that_lose_probability_and_cyclic_preferences_are_fou
     )
     assert (found["intransitivity"].severity, found["intransitivity"].value) == ("medium", pytest.approx(1.0))
     assert "wins 50% against" in found["intransitivity"].message  # against all three equally often
+
+
+def planted(gain, *, n_prompts=40):
+    """A run whose gold follows gain(d) at d = √KL, with noise of its own per prompt."""
+    noise = np.random.default_rng(0)
+    logs = [
+        {"canary": list(0.5 + gain(d) + noise.normal(0, 0.02, n_prompts)), "log_ratios": [[d * d, None]] * n_prompts}
+        for d in np.linspace(0, 2, 9)
+    ]
+    return Run("run", [{"step": f"{k}/check", "result": log} for k, log in enumerate(logs)])
+
+
+def test_the_law_of_gold_against_divergence_is_fitted_and_a_policy_beyond_its_peak_is_found():
+    found = overoptimization(planted(lambda d: d * (0.4 - 0.25 * d)))  # highest at 0.4 / (2 · 0.25)
+    assert (found.severity, found.n, found.unit) == ("medium", 40, "coefficient of d d")
+    assert found.value == pytest.approx(0.25, abs=0.01)
+    assert found.interval[0] < 0.25 < found.interval[1]
+    assert "highest at d = 0.80" in found.message
+    assert "The last policy is at d = 2.00" in found.message
+    gao = overoptimization(planted(lambda d: d * (0.3 - 0.3 * np.log(max(d, 1e-9)))))  # highest at e⁰
+    assert (gao.severity, gao.unit) == ("medium", "coefficient of d log d")
+    assert "highest at d = 1.00" in gao.message or "highest at d = 0.99" in gao.message
+
+
+@pytest.mark.parametrize("gain", [lambda d: 0.2 * d, lambda d: 0.3 * (1 - np.exp(-3 * d))])
+def test_gold_that_rises_or_levels_off_is_not_overoptimized(gain):
+    assert overoptimization(planted(gain)).severity == "info"
+
+
+def test_a_law_needs_log_ratios_of_three_policies(tmp_path):
+    report = run(tmp_path, rounds=2, log_ratio=world.log_ratio)
+    (check,) = [one for one in report.checks if one.probe == "overoptimization"]
+    assert (check.applies, check.note) == (
+        False, "it takes `log_ratio`, three trained policies and three canary prompts",
+    )  # fmt: skip
+    assert report.verdict() == "clean"
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [
+        ([[0.0, 1.0], [5.0, 6.0], [9.0, 10.0]], 0.9839572192513369),  # (40.6667 − 0.5) / (40.6667 + 0.5), by hand
+        ([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0, None]], 0.0),
+    ],
+)
+def test_a_level_of_the_prompt_in_the_labels_is_measured(tmp_path, scores, share):
+    def sample(at, rows, seed):
+        return [[f"{row.prompt} {k}" for k in range(len(own))] for row, own in zip(rows, scores * 11, strict=False)]
+
+    def annotate(at, rows, texts):
+        return [Annotation(own) for own, _ in zip(scores * 11, rows, strict=False)]
+
+    report = run(tmp_path, rounds=0, canary=0, sample=sample, annotate=annotate)
+    (found,) = [finding for finding in report.findings if finding.probe == "prompt_offset"]
+    assert (found.severity, found.value) == ("info", pytest.approx(share, abs=0.02))
 
 
 def test_a_run_without_a_canary_is_not_judged(tmp_path):

@@ -71,11 +71,21 @@ def train(at, pairs, out, seed, *, rate=0.25):
             kind = next(k for k, name in enumerate(KINDS) if answer_of(one.prompt, name) == text)
             logits[kind] += sign * rate / len(pairs)
     write_policy(out, logits)
-    return {"kl": 0.0}
 
 
 def grade(prompts, completions, **columns):
     return [float(prompt == text) for prompt, text in zip(prompts, completions, strict=True)]
+
+
+def log_ratio(at):
+    """log π/π_base of an answer, from the shares that the policies have by definition."""
+    ratios = [math.log(now / then) for now, then in zip(shares(at.policy), shares(at.base), strict=True)]
+
+    def score(prompts, completions):
+        texts = [[answer_of(prompt, kind) for kind in KINDS] for prompt in prompts]
+        return [ratios[own.index(text)] for own, text in zip(texts, completions, strict=True)]
+
+    return score
 
 
 def questions(first: int, n: int) -> list[Row]:

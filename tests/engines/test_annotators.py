@@ -158,9 +158,9 @@ def test_a_reward_or_a_comparer_of_another_length_is_refused(extra):
     def numbers(prompts, *answers, completions=()):
         return [0.5] * (len(prompts) + extra)
 
-    with pytest.raises(RewardsmithError, match=rf"the reward returned {7 + extra} numbers for 7 completions"):
+    with pytest.raises(RewardsmithError, match=rf"the reward returned {7 + extra} results for 7 completions"):
         by_reward(AT, ROWS, TEXTS, reward=constant(numbers))
-    with pytest.raises(RewardsmithError, match=rf"the comparer returned {18 + extra} numbers for 18 comparisons"):
+    with pytest.raises(RewardsmithError, match=rf"the comparer returned {18 + extra} results for 18 comparisons"):
         by_win_rate(AT, ROWS, TEXTS, compare=constant(numbers))
 
 

@@ -112,6 +112,21 @@ def test_the_log_holds_what_a_slow_loop_counts(tmp_path):
     assert log.answer_entropy == 0.0  # both questions are mostly answered by 7
 
 
+def test_log_ratios_to_the_first_policy_average_to_the_divergence_from_it(tmp_path):
+    loop, start = world.start(tmp_path, log_ratio=world.log_ratio)
+    base = world.write_policy(tmp_path / "base", (0, 0, 0))  # of the labels, and not of the law
+    given = {"policy": start, "base": base, "canary": world.questions(500, 500), "rounds": 3}
+    logs = loop.run(tmp_path / "run", world.questions(100, 32), **given).logs
+    assert logs[0].log_ratios == []  # of the first policy itself
+    now, first = (world.shares(folder) for folder in (tmp_path / "run" / "policies" / "002-0", start))
+    ratios = [math.log(p / q) for p, q in zip(now, first, strict=True)]
+    kl = sum(p * ratio for p, ratio in zip(now, ratios, strict=True))
+    spread = math.sqrt(sum(p * (ratio - kl) ** 2 for p, ratio in zip(now, ratios, strict=True)))
+    drawn = [ratio for own in logs[3].log_ratios for ratio in own]
+    assert len(drawn) == 500 * world.K
+    assert sum(drawn) / len(drawn) == pytest.approx(kl, abs=4 * spread / math.sqrt(len(drawn)))
+
+
 def test_labels_follow_the_policy_within_a_round_only_if_asked(tmp_path):
     seen = []
 
@@ -179,9 +194,9 @@ def test_what_a_stage_may_not_return_is_refused_and_not_kept(tmp_path, stage, me
 def test_a_grade_of_another_length_is_refused_and_a_nan_counts_as_unknown(tmp_path):
     given = {"rows": world.questions(100, 8), "canary": world.questions(500, 2), "rounds": 0}
     loop, start = world.start(tmp_path, grade=lambda prompts, completions: [1.0])
-    with pytest.raises(RewardsmithError, match=f"grade returned 1 results for {world.K} completions"):
+    with pytest.raises(RewardsmithError, match=f"grade returned 1 results for {2 * world.K} completions"):
         loop.run(tmp_path / "run", policy=start, **given)
-    loop, start = world.start(tmp_path, grade=lambda prompts, completions: [math.nan, *[1.0] * (world.K - 1)])
+    loop, start = world.start(tmp_path, grade=lambda prompts, completions: [math.nan, *[1.0] * (2 * world.K - 1)])
     assert loop.run(tmp_path / "run", policy=start, **given).logs[0].canary == [1.0, 1.0]
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 
 from rewardsmith.data import Row
-from rewardsmith.engines.rounds import Annotation, Round
+from rewardsmith.engines.rounds import Annotation, Round, Score, finite, scored, whole
 from rewardsmith.errors import RewardsmithError
 from rewardsmith.measures import agreement, rank_consistency
 from rewardsmith.rewards import ImplicitReward
@@ -26,18 +26,17 @@ from rewardsmith.scoring.calling import Unscored
 from rewardsmith.transforms import cross_view_rewards, self_play_winrate
 from rewardsmith.types import Completion, Text
 
-Reward = Callable[..., Sequence[float | None]]
 Compare = Callable[[Sequence[Text], Sequence[Completion], Sequence[Completion]], Sequence[float | None]]
 """P(the first answer is better) in this order, such as `PairwiseReward.compare`."""
 Texts = Sequence[Sequence[str]]
 
 
-def by_reward(at: Round, rows: Sequence[Row], texts: Texts, *, reward: Callable[[Round], Reward]) -> list[Annotation]:
+def by_reward(at: Round, rows: Sequence[Row], texts: Texts, *, reward: Callable[[Round], Score]) -> list[Annotation]:
     """Score completions by a reward, such as `ImplicitScores` or a likelihood of follow-ups.
 
     Zhang et al. 2024, arXiv:2409.13948: mine pairs from scores with a gap.
     """
-    return [Annotation(scores) for scores in _scored(reward(at), rows, texts)]
+    return [Annotation(scores) for scores in scored("the reward", reward(at), rows, texts)]
 
 
 def by_rank_consistency(
@@ -45,8 +44,8 @@ def by_rank_consistency(
     rows: Sequence[Row],
     texts: Texts,
     *,
-    reward: Callable[[Round], Reward],
-    before: Callable[[Round], Reward],
+    reward: Callable[[Round], Score],
+    before: Callable[[Round], Score],
     method: Literal["kendall", "spearman", "top"] = "kendall",
 ) -> list[Annotation]:
     """Score completions, with a soft label as strong as the ranking agrees with that of another scorer.
@@ -57,7 +56,7 @@ def by_rank_consistency(
     code trains the pair the other way around; a missing C leaves the prompt out, not at the mean. A constant label
     smoothing, or fewer steps on hard labels, gained as much in our measurements: run them beside it.
     """
-    now, then = (_scored(of(at), rows, texts) for of in (reward, before))
+    now, then = (scored("the reward", of(at), rows, texts) for of in (reward, before))
     width = max(map(len, now), default=0)
     tables = [[[math.nan if s is None else s for s in own] + [math.nan] * (width - len(own)) for own in table]
               for table in (now, then)]  # fmt: skip
@@ -88,11 +87,11 @@ def by_win_rate(
         table = torch.full((len(own), len(own)), torch.nan, dtype=torch.float64)
         for i, j in orders:
             table[i, j] = next(found)
-        scores = [_known(rate) for rate in self_play_winrate(table[None])[0].tolist()]
+        scores = [finite(rate) for rate in self_play_winrate(table[None])[0].tolist()]
         rates = [rate for rate in scores if rate is not None]
         columns = {"target": sigmoid(max(rates) - min(rates))} if soft and rates else {}
         mean = torch.stack([table, 1 - table.T]).nanmean(dim=0)
-        labels.append(Annotation(scores, None, columns, [[_known(p) for p in line] for line in mean.tolist()]))
+        labels.append(Annotation(scores, None, columns, [[finite(p) for p in line] for line in mean.tolist()]))
     return labels
 
 
@@ -156,7 +155,7 @@ def by_vote(at: Round, rows: Sequence[Row], texts: Texts, **options: Any) -> lis
         **options,
     ).tolist()
     rest = iter(rewards)
-    scores = [[_known(next(rest)) for _ in own] for own in texts]
+    scores = [[finite(next(rest)) for _ in own] for own in texts]
     shares = [[score for score in own if score is not None] for own in scores]
     return [Annotation(own, fmean(known) if known else None) for own, known in zip(scores, shares, strict=True)]
 
@@ -172,7 +171,7 @@ def swapped(compare: Compare) -> Compare:
     return view
 
 
-def differences(reward: Reward) -> Compare:
+def differences(reward: Score) -> Compare:
     """Return the view of a reward whose differences are log-odds: σ(r₁ − r₂)."""
 
     def view(
@@ -206,7 +205,7 @@ class ImplicitScores:
     beta: float = 1.0
     _built: dict[tuple[Path, Path], ImplicitReward] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(self, at: Round) -> Reward:
+    def __call__(self, at: Round) -> Score:
         """Return the reward; the models of one round stay loaded."""
         folder = getattr(at, self.of)
         if folder == at.base and self.of == "policy":
@@ -223,7 +222,7 @@ class ImplicitScores:
         return _mean_likelihood(reward) if folder == at.base else reward
 
 
-def _mean_likelihood(reward: ImplicitReward) -> Reward:
+def _mean_likelihood(reward: ImplicitReward) -> Score:
     """Return the mean log-probability of a token under the reference."""
 
     def scores(prompts: list[Text], completions: list[Completion], **columns: Any) -> list[float | None]:
@@ -242,15 +241,6 @@ def _mean_likelihood(reward: ImplicitReward) -> Reward:
     return scores
 
 
-def _scored(reward: Reward, rows: Sequence[Row], texts: Texts) -> list[list[float | None]]:
-    flat = [row for row, own in zip(rows, texts, strict=True) for _ in own]
-    columns = {name: [row.columns.get(name) for row in flat] for name in (rows[0].columns if rows else ())}
-    completions = [text for own in texts for text in own]
-    found = reward(prompts=[row.prompt for row in flat], completions=completions, **columns)
-    scores = iter(_whole("the reward", found, len(flat), "completion"))
-    return [[_known(next(scores)) for _ in own] for own in texts]
-
-
 def _compared(
     compare: Compare, rows: Sequence[Row], texts: Texts, places: Sequence[Sequence[tuple[int, int]]]
 ) -> list[float]:
@@ -259,24 +249,12 @@ def _compared(
         (row.prompt, own[i], own[j]) for row, own, pairs in zip(rows, texts, places, strict=True) for i, j in pairs
     ]
     prompts, firsts, seconds = (list(column) for column in zip(*asked, strict=True)) if asked else ([], [], [])
-    found = _whole("the comparer", compare(prompts, firsts, seconds), len(asked), "comparison")
-    known = [math.nan if p is None else float(p) for p in found]
-    for p in known:
+    found = whole("the comparer", compare(prompts, firsts, seconds), len(asked), "comparison")
+    chances = [math.nan if p is None else float(p) for p in found]
+    for p in chances:
         if p < 0 or p > 1:
             raise RewardsmithError(
                 f"Annotator: the comparer returned {p} as P(the first is better), outside [0, 1]. Return a "
                 "probability; the sigmoid makes one of a difference of scores."
             )
-    return known
-
-
-def _whole(who: str, found: Sequence[float | None], n: int, what: str) -> Sequence[float | None]:
-    if len(found) != n:
-        raise RewardsmithError(
-            f"Annotator: {who} returned {len(found)} numbers for {n} {what}s. Return one per {what}, in order."
-        )
-    return found
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
+    return chances

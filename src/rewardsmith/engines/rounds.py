@@ -63,9 +63,11 @@ Pair = Callable[[list[dict[str, Any]]], list[PreferenceRow]]
 Train = Callable[[Round, list[PreferenceRow], Path, int], Mapping[str, Any] | None]
 """Train `round.policy` on pairs, with `round.policy` as reference, and save the next policy to the folder.
 
-It may return figures for the audit: `kl` in nats from the base, and `chosen_change`, `rejected_change`, lists of
-log π_new(y|x) − log π_old(y|x) per pair.
+It may return figures per pair for the audit: `chosen_change` and `rejected_change`, log π_new(y|x) − log π_old(y|x),
+and `rejected_scores`.
 """
+Score = Callable[..., Sequence[float | None]]
+"""A reward of completions: keyword lists in, one number or None per completion out."""
 
 
 class RoundLog(NamedTuple):
@@ -76,6 +78,7 @@ class RoundLog(NamedTuple):
     agreement: per prompt.
     label_length_correlation: `value`, `low`, `high` and `n` of `measures.label_length_correlation`, in characters.
     answer_entropy: of the most frequent answers to different questions, in nats.
+    log_ratios: per canary prompt and completion, log π(y|x) − log π_first(y|x); none without `log_ratio`.
     """
 
     round: int
@@ -86,6 +89,7 @@ class RoundLog(NamedTuple):
     agreement: list[float | None]
     label_length_correlation: Mapping[str, float | None]
     answer_entropy: float | None
+    log_ratios: Sequence[Sequence[float | None]] = ()
 
 
 class RunResult(NamedTuple):
@@ -119,6 +123,8 @@ class IterativePreferenceRun:
     Args:
         sample, annotate, pair, train: the stages; `engines.annotators` has annotators, `data.best_worst_pairs` pairs.
         grade: the gold of canary completions, in the contract of a reward; nothing trains on it.
+        log_ratio: maps a round whose `base` is the first policy to log π/π_base of completions, summed over tokens,
+            such as `annotators.ImplicitScores`; asked about the canary's, whose mean is the KL, for the audit's law.
         extract: finds the answer in a text, for the entropy of answers.
         labelings: times per round that the samples are annotated and trained on. More than 1 lets the labels follow
             the policy within a round, which was measured to be worse than no filter (a self-fulfilling mask).
@@ -132,7 +138,8 @@ class IterativePreferenceRun:
     pair: Pair
     train: Train
     _: KW_ONLY
-    grade: Callable[..., Sequence[float | None]] | None = None
+    grade: Score | None = None
+    log_ratio: Callable[[Round], Score] | None = None
     extract: Callable[[str], str | None] = str.strip
     labelings: int = 1
     chunk: int = 32
@@ -192,7 +199,7 @@ class IterativePreferenceRun:
             policies.append(at.policy)
             own, held = self._drawn(steps, at, rows, ""), self._drawn(steps, at, canary, "canary-")
             pairs = self._paired(own)
-            check = partial(self._checked, number, own, held, pairs)
+            check = partial(self._checked, at._replace(base=policies[0]), own, held, pairs)
             logs.append(RoundLog(**steps.once(f"{number}/check", check)))
             logger.info("self-training: %s", logs[-1])
             stopped = collapse(logs, most_fall=self.most_fall, least_entropy=self.least_entropy)
@@ -251,12 +258,13 @@ class IterativePreferenceRun:
         os.replace(part, out)
         return figures or {}
 
-    def _checked(self, number: int, own: _Drawn, held: _Drawn, pairs: list[PreferenceRow]) -> RoundLog:
-        gold = [_called(self.grade, row, texts) for row, texts in zip(held.rows, held.texts, strict=True)]
+    def _checked(self, at: Round, own: _Drawn, held: _Drawn, pairs: list[PreferenceRow]) -> RoundLog:
+        gold = [] if self.grade is None else scored("grade", self.grade, held.rows, held.texts)
+        ratio = None if self.log_ratio is None or at.policy == at.base else self.log_ratio(at)
         lengths = [[len(text_of(text)) for text in (pair.chosen, pair.rejected)] for pair in pairs]
         answers = [Counter(answer for text in texts if (answer := self.extract(text))) for texts in own.texts]
         return RoundLog(
-            round=number,
+            round=at.number,
             n_pairs=len(pairs),
             canary=[_mean(golds) for golds in gold],
             proxy=[_mean(label.scores) for label in held.labels],
@@ -266,6 +274,7 @@ class IterativePreferenceRun:
                 *(zip(*lengths, strict=True) if pairs else ([], []))
             )._asdict(),
             answer_entropy=answer_entropy([max(found, key=found.__getitem__, default=None) for found in answers]),
+            log_ratios=[] if ratio is None else scored("log_ratio", ratio, held.rows, held.texts),
         )
 
 
@@ -311,11 +320,19 @@ def collapse(logs: Sequence[RoundLog], *, most_fall: float = 0.05, least_entropy
     return ""
 
 
-def _called(grade: Any, row: Row, texts: Sequence[str]) -> list[float | None]:
-    columns = {name: [value] * len(texts) for name, value in row.columns.items()}
-    golds = grade(prompts=[row.prompt] * len(texts), completions=list(texts), **columns)
-    found: list[float | None] = _plain(list(_whole("grade", golds, len(texts), "completion")))
-    return found
+def scored(stage: str, reward: Score, rows: Sequence[Row], texts: Sequence[Sequence[str]]) -> list[list[float | None]]:
+    """Return a reward's number per row and completion, None where unscored or not finite; one call for all."""
+    flat = [row for row, own in zip(rows, texts, strict=True) for _ in own]
+    columns = {name: [row.columns.get(name) for row in flat] for row in rows for name in row.columns}
+    completions = [text for own in texts for text in own]
+    found = reward(prompts=[row.prompt for row in flat], completions=completions, **columns)
+    scores = iter(whole(stage, found, len(flat), "completion"))
+    return [[finite(next(scores)) for _ in own] for own in texts]
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number that is finite, else None."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _ranked(scores: Sequence[float | None], golds: Sequence[float | None]) -> float | None:
@@ -333,7 +350,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _texts(sample: Sample, at: Round, rows: Sequence[Row], seed: int) -> Sequence[Sequence[str]]:
     """Return what `sample` draws, checked before the journal keeps it."""
-    texts: Sequence[Sequence[str]] = _whole("sample", sample(at, rows, seed), len(rows), "prompt")
+    texts: Sequence[Sequence[str]] = whole("sample", sample(at, rows, seed), len(rows), "prompt")
     for own in texts:
         if isinstance(own, str) or not all(isinstance(text, str) for text in own):
             raise RewardsmithError(
@@ -345,18 +362,19 @@ def _texts(sample: Sample, at: Round, rows: Sequence[Row], seed: int) -> Sequenc
 def _labels(annotate: Annotate, at: Round, rows: Sequence[Row], texts: Sequence[Sequence[str]]) -> list[Annotation]:
     """Return the labels of `annotate`, checked before the journal keeps them."""
     labels = []
-    for label, own in zip(_whole("annotate", annotate(at, rows, texts), len(rows), "prompt"), texts, strict=True):
+    for label, own in zip(whole("annotate", annotate(at, rows, texts), len(rows), "prompt"), texts, strict=True):
         if not isinstance(label, Annotation):
             raise RewardsmithError(
                 f"IterativePreferenceRun: annotate returned {label!r:.80} for a prompt. Return an Annotation for each."
             )
-        _whole("annotate", label.scores, len(own), "completion")
+        whole("annotate", label.scores, len(own), "completion")
         unknown = any(value is not None and _plain(value) is None for value in label.columns.values())
         labels.append(label._replace(scores=[None] * len(own), columns={}) if unknown else label)
     return labels
 
 
-def _whole(stage: str, results: Any, n: int, what: str) -> Any:
+def whole(stage: str, results: Any, n: int, what: str) -> Any:
+    """Return the results of a stage; raise unless there are n."""
     if not hasattr(results, "__len__") or len(results) != n:
         found = f"{len(results)} results" if hasattr(results, "__len__") else repr(results)
         raise RewardsmithError(

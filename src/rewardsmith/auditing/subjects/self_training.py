@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,16 +18,20 @@ from rewardsmith.auditing.provenance import provenance_of
 from rewardsmith.auditing.report import Check, Report, ranked
 from rewardsmith.measures import (
     chosen_displacement,
+    early_peak,
     exploitability,
     high_quality_unlearning,
     intransitivity,
+    overoptimization_law,
+    prompt_offset_sensitivity,
     proxy_gold_monotonicity,
 )
-from rewardsmith.measures.intervals import mean_estimate
+from rewardsmith.measures.intervals import mean_estimate, mean_or_nan
 from rewardsmith.scoring.journal import ROUNDS, header_of, records_of
 
 LENGTH_LADDER: tuple[tuple[float, Severity], ...] = ((0.5, "medium"), (0.3, "low"))
 CYCLIC_LADDER: tuple[tuple[float, Severity], ...] = ((0.5, "medium"), (0.25, "low"))
+LEAST_DISTANCE = 1e-3  # as in the law
 NO_CANARY = "the run has no canary: give `canary` prompts and their `grade`"
 
 
@@ -46,10 +51,14 @@ class Run:
         found = [r["result"][name] for r in self.records if "/train" in r["step"] and r["result"].get(name)]
         return found[-1] if found else []
 
+    def labels(self, name: str) -> list[Any]:
+        """Return a field of each label of the last policy's completions, prompt by prompt."""
+        last = f"{self.logs[-1]['round']}/labels/"
+        return [label[name] for r in self.records if r["step"].startswith(last) for label in r["result"]]
+
     def preferences(self) -> np.ndarray[Any, Any] | None:
         """Return (P, K, K) win probabilities of the last policy's completions, if all were compared."""
-        last = f"{self.logs[-1]['round']}/labels/"
-        tables = [label["preferences"] for r in self.records if r["step"].startswith(last) for label in r["result"]]
+        tables = self.labels("preferences")
         if not tables or None in tables or len({len(table) for table in tables}) > 1:
             return None
         whole = np.array(tables, dtype=np.float64)
@@ -72,7 +81,8 @@ def audit_run(folder: str | Path) -> Report:
     """Audit a self-training run by its folder: whether gold fell, labels drifted, or answers collapsed.
 
     The run is that of `engines.rounds.IterativePreferenceRun`, finished or not; nothing is scored anew. Without a
-    canary it is not judged. A law of gold against KL takes several runs: see `measures.overoptimization`.
+    canary it is not judged. Intervals are over the prompts of this run: `measures.overoptimization_law` takes its law
+    over runs of several seeds.
     """
     path = Path(folder) / ROUNDS
     run = Run(Path(folder), records_of(path))
@@ -103,13 +113,16 @@ def audit_run(folder: str | Path) -> Report:
 
 
 def canary(run: Run) -> Finding | Outcome:
-    """Compare the last policy's gold on the canary with that of the best policy, prompt by prompt."""
+    """Compare the last policy's gold on the canary with that of the best, which other prompts choose."""
     table = _table(run, "canary")
     if not table.size:
         return Outcome(not_run=NO_CANARY)
-    means = np.nanmean(table, axis=1)
-    best = int(means.argmax())
-    fall = mean_estimate(table[best] - table[-1])
+    table = table[:, np.isfinite(table).all(axis=0)]
+    if table.shape[1] < 2:
+        return Outcome(not_run="fewer than two canary prompts were graded under every policy")
+    means = table.mean(axis=1)
+    peak = early_peak(table.T, range(1, len(table) + 1))
+    best, fall = int(peak.step) - 1, peak.fall
     severity: Severity = "info"
     if fall.low > 0:
         severity = "high" if fall.value > 0.1 * means[best] else "medium"
@@ -138,6 +151,31 @@ def monotonicity(run: Run) -> Finding | Outcome:
         f"their relation turns {found.sign_changes} times.{where}",
         found.rho, advice="Stop before they part, or label with a judge that is not trained along.",
         unit="rank correlation over policies",
+    )  # fmt: skip
+
+
+def overoptimization(run: Run) -> Finding | Outcome:
+    """Fit gold against the distance from the first policy, and ask whether the last one is beyond the law's peak."""
+    gold = _table(run, "canary")
+    if not gold.size:
+        return Outcome(not_run=NO_CANARY)
+    kl = [_mean([_mean(own) for own in log.get("log_ratios", ())]) for log in run.logs]
+    distance = np.sqrt(np.maximum(kl, 0.0))
+    gain = (gold - gold[0]).T[np.isfinite(gold).all(axis=0)]
+    if len(set(distance[distance >= LEAST_DISTANCE])) < 3 or len(gain) < 3:
+        return Outcome(not_run="it takes `log_ratio`, three trained policies and three canary prompts", applies=False)
+    laws = {"d": overoptimization_law(distance, gain, "quadratic"), "log d": overoptimization_law(distance, gain)}
+    bend, law = min(laws.items(), key=lambda pair: pair[1].rmse)
+    (a, b), (low, high) = law.coefficients, law.peak_interval
+    beyond = law.overoptimizes and distance[-1] > high and early_peak(gain, range(1, len(gold) + 1)).fall.low > 0
+    peak = f"highest at d = {law.peak:.2f} ({low:.2f} to {high:.2f})" if law.overoptimizes else "with no peak"
+    return finding_of(
+        "overoptimization", "medium" if beyond else "info",
+        f"With d = √KL from the first policy, gold has gained d ({a:.3f} − {b:.3f} {bend}), {peak}; the root mean "
+        f"square error is {law.rmse:.2f}. The last policy is at d = {distance[-1]:.2f}.",
+        (b, *law.intervals[1], len(gain)), unit=f"coefficient of d {bend}",
+        advice="Use the policy at the canary's peak. Where the law's error is small, end the next run at its peak, or "
+        "take a larger β. Gold falls under random labels, too: compare.",
     )  # fmt: skip
 
 
@@ -216,6 +254,20 @@ def displacement(run: Run) -> Finding | Outcome:
     )  # fmt: skip
 
 
+def prompt_offset(run: Run) -> Finding | Outcome:
+    """Ask how much of the labels' variance is a level of the prompt, which preferences do not fix."""
+    scores = list(zip_longest(*run.labels("scores")))  # None beyond a prompt's last
+    found = prompt_offset_sensitivity(np.array(scores, dtype=np.float64).reshape(len(scores), -1).T)
+    if math.isnan(found.value):
+        return Outcome(not_run="scores of labels do not vary, or there is one prompt", applies=False)
+    return finding_of(
+        "prompt_offset", "info",
+        f"Of the variance of the last round's label scores {found.value:.0%} lies between prompts.",
+        found, advice="Pairs of one prompt are free of it. Compare no scores of different prompts, as a threshold or a "
+        "baseline of the batch does; subtract the group's mean.", unit="share of variance",
+    )  # fmt: skip
+
+
 def cycles(run: Run) -> Finding | Outcome:
     """Ask how much of the labels' preferences no score of single completions explains."""
     table = run.preferences()
@@ -236,11 +288,13 @@ def cycles(run: Run) -> Finding | Outcome:
 QUESTIONS = (
     Question("canary", "Is gold on the canary as high as at its best?", canary),
     Question("monotonicity", "Does gold follow the scores of the labels?", monotonicity),
+    Question("overoptimization", "Is the policy within the reach of its labels?", overoptimization),
     Question("label_accuracy", "Do the labels rank as gold does?", label_accuracy),
     Question("agreement", "Do opinions agree as much as at the start?", agreement),
     Question("label_length", "Are labels independent of length?", label_length),
     Question("answer_entropy", "Do different questions get different answers?", answers),
     Question("displacement", "Do chosen completions become more likely?", displacement),
+    Question("prompt_offset", "Do prompts have a level of their own in the labels?", prompt_offset),
     Question("intransitivity", "Can single scores explain the preferences?", cycles),
 )
 
@@ -248,3 +302,7 @@ QUESTIONS = (
 def _table(run: Run, name: str) -> np.ndarray[Any, Any]:
     """Return (C, P) figures of C policies on the canary, NaN where unknown."""
     return np.array([log[name] for log in run.logs], dtype=np.float64)
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    return mean_or_nan([value for value in values if value is not None and not math.isnan(value)])
