@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,12 +18,22 @@ MOST_MEASURED = 100
 
 
 def awaited(result: Any) -> Any:
-    """Return a result, awaited in an event loop of its own if it is awaitable."""
+    """Return a result, awaited in an event loop of its own if it is awaitable.
+
+    Where a loop runs already, as in a notebook, that one stands in a thread, and the caller's waits for it.
+    """
 
     async def whole() -> Any:  # `asyncio.run` takes only coroutines
         return await result
 
-    return asyncio.run(whole()) if isinstance(result, Awaitable) else result
+    if not isinstance(result, Awaitable):
+        return result
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(whole())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, whole()).result()
 
 
 def at_once(coroutine: Coroutine[Any, Any, Result]) -> Result:

@@ -101,12 +101,20 @@ def test_the_server_s_failure_goes_before_an_unreadable_reply_so_that_the_row_is
     assert (other.p, other.backward, other.why) == (None, 0.0, ("down", "endpoint"))
 
 
-def test_a_row_without_a_reference_is_not_asked():
+@pytest.mark.parametrize("reference", [None, float("nan"), 4])
+def test_a_row_without_a_reference_is_not_asked(reference):
     backend = Scripted()
-    [found] = rewards(PairwiseJudge(backend), ["x"], [None])
-    assert found == ("the row lacks one of the two answers", "none")
+    [found] = rewards(PairwiseJudge(backend), ["x"], [reference])
+    assert found == ("the row lacks one of the two answers as a text", "none")
     assert backend.asked == []
     assert asyncio.run(PairwiseJudge(backend)(prompts=["q"], completions=["x"], reference=[None])) == [None]
+
+
+def test_a_pair_is_compared_inside_a_running_event_loop_as_in_a_notebook():
+    async def cell():
+        return PairwiseJudge(Longer()).compare(["q"], ["a longer one"], ["y"])
+
+    assert asyncio.run(cell()) == [1.0]
 
 
 def test_images_of_the_prompt_reach_the_judge():

@@ -9,6 +9,7 @@ import pickle
 import random
 import re
 
+import numpy as np
 import pytest
 from tests.rewards.judges.endpoint import Scripted
 
@@ -262,10 +263,27 @@ def test_the_column_of_a_row_overrides_the_principle():
 def test_a_row_without_a_principle_is_unscored_and_a_call_without_any_is_refused(kind):
     judge = kind(Scripted())
     found = asyncio.run(judge.reasoned(prompts=["q"], completions=["c"], principle=[None]))
-    assert found == [("the row has no principle", "none")]
+    assert found == [("the row has no principle in words", "none")]
     with pytest.raises(ValueError, match=r"there is neither a principle nor a column `principle`\. Pass one of them"):
         asyncio.run(judge(prompts=["q"], completions=["c"]))
     assert pickle.loads(pickle.dumps(judge)).name == judge.name
+
+
+@pytest.mark.parametrize("kind", [ListJudge, EntailmentJudge])
+def test_a_principle_is_a_text_of_each_row(kind):
+    backend = Scripted("?", "?")
+    judge = kind(backend, principle="Be brief.")
+    rows = {"prompts": ["q"] * 3, "completions": ["c"] * 3}
+    found = asyncio.run(judge.reasoned(**rows, principle=np.array(["Be kind.", math.nan, 5], dtype=object)))
+    assert ["Be kind." in str(backend.asked[0]), "Be brief." in str(backend.asked[1]), len(backend.asked)] == [
+        True,
+        True,
+        2,
+    ]
+    assert found[2] == ("the row has no principle in words", "none")
+    for column in ("Be kind.", ["Be kind."]):
+        with pytest.raises(ValueError, match=r"the column `principle` is .*Be kind.* for 3 rows. Give one text"):
+            asyncio.run(judge.reasoned(**rows, principle=column))
 
 
 def test_options_out_of_range_are_refused():

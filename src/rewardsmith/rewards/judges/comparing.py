@@ -106,7 +106,7 @@ class ComparingJudge(Judge):
     def compare(
         self, prompts: Sequence[Text], firsts: Sequence[Completion], seconds: Sequence[Completion]
     ) -> list[float | None]:
-        """Return P(first is better) in this one order; None without a verdict. Blocks, so not for an event loop."""
+        """Return P(first is better) in this one order; None without a verdict. Blocks until it is there."""
         found = awaited(self._verdicts(prompts, firsts, seconds, ["first"] * len(prompts)))
         return scored(self.name, [verdict.why if verdict.p is None else verdict.p for verdict in found])
 
@@ -133,8 +133,10 @@ class ComparingJudge(Judge):
         places: Sequence[str | None],
     ) -> list[Verdict]:  # fmt: skip
         async def one(prompt: Text, first: Completion | None, second: Completion | None, place: str | None) -> Verdict:
-            if first is None or second is None:
-                return Verdict(None, None, None, (), Unscored("the row lacks one of the two answers"))
+            if not (
+                isinstance(first, str | list | tuple) and isinstance(second, str | list | tuple)
+            ):  # None, NaN, a number
+                return Verdict(None, None, None, (), Unscored("the row lacks one of the two answers as a text"))
             texts = [completion_text(first), completion_text(second)]
             there = [self.opinion(prompt, *texts)] if place != "second" else []
             back = [self.opinion(prompt, *reversed(texts))] if place != "first" else []

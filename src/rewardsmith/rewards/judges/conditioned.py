@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from rewardsmith.data.keys import is_missing
 from rewardsmith.rewards.judges.asking import Reply
 from rewardsmith.scoring.calling import Unscored
 from rewardsmith.types import Completion, Text
@@ -79,11 +80,19 @@ def spellings(candidates: Mapping[str, float], marks: Sequence[str]) -> dict[str
 
 
 def principles_of(caller: str, default: str | None, given: Any, n: int) -> list[str | None]:
-    """Return the principle of each row: its column's, or the judge's own where the row has none.
+    """Return the principle of each row: its column's, the judge's own where that is empty, None where it is no text.
 
     Raises:
-        ValueError: neither is given.
+        ValueError: neither is given, or the column is one text or has another length.
     """
     if default is None and given is None:
         raise ValueError(f"{caller}: there is neither a principle nor a column `principle`. Pass one of them.")
-    return [default if own is None or not str(own).strip() else str(own) for own in given or [None] * n]
+    if isinstance(given, str) or (given is not None and len(given) != n):
+        raise ValueError(
+            f"{caller}: the column `principle` is {str(given)[:80]!r} for {n} rows. Give one text per row; a principle "
+            "of all rows belongs to the judge."
+        )
+    column = [None] * n if given is None else list(given)
+    empty = [is_missing(own) or (isinstance(own, str) and not own.strip()) for own in column]
+    texts = [own if isinstance(own, str) else None for own in column]
+    return [default if none else text for none, text in zip(empty, texts, strict=True)]

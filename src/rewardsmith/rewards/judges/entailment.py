@@ -124,7 +124,7 @@ class EntailmentJudge(Judge):
 
     async def _entailed(self, principle: str | None, prompt: Text, response: Completion) -> float | Unscored:
         if principle is None:
-            return Unscored("the row has no principle")
+            return Unscored("the row has no principle in words")
         messages = self.template(text_of(prompt), completion_text(response), principle)
         reply = await asked(self.backend, with_images(messages, prompt), logprobs=self.logprobs)
         if isinstance(reply, Unscored):

@@ -184,7 +184,7 @@ class ListJudge(Judge):
     async def ranked(self, principle: str | None, prompt: Text, responses: Sequence[Completion]) -> ListVerdict:
         """Return scores and order of the answers to one prompt; without a principle none has a score."""
         if principle is None:
-            return ListVerdict((Unscored("the row has no principle"),) * len(responses), (), ())
+            return ListVerdict((Unscored("the row has no principle in words"),) * len(responses), (), ())
         question, texts = text_of(prompt), [completion_text(response) for response in responses]
         generator = random.Random(f"{self.seed} {data_tag('list', principle, question, *texts)}")
         orders = list[list[int]]()
