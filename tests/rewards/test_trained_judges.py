@@ -49,6 +49,30 @@ def test_the_share_without_a_verdict_is_logged_apart_from_the_wrong_ones():
     assert verdict_reward([], [], log_metric=log) == []
 
 
+@pytest.mark.parametrize("reward", [verdict_reward, staged_verdict_reward])
+def test_a_label_that_no_verdict_can_meet_is_refused_and_an_empty_one_is_unscored(reward):
+    assert reward([A] * 2, [NAN, None]) == [None, None]
+    assert verdict_reward([A, B], [0.0, 1.0]) == [1.0, 1.0]  # a column with an empty cell holds floats
+    for label in ("A", "0", 2, 0.5, True):
+        with pytest.raises(
+            ValueError, match=r"label .* can never be right, because a verdict is one of \[0, 1\]\. Give"
+        ):
+            reward([A], [label])
+    with pytest.raises(ValueError, match="because a verdict is a whole number"):
+        reward([A], ["A"], parser=lambda text: 0)
+
+
+@pytest.mark.parametrize("reward", [list_order_reward, list_format_reward])
+def test_a_row_without_a_consensus_is_unscored(reward):
+    said = '{"scores": {"a": 4, "b": 2}, "best-to-worst": ["a", "b"]}'
+    rows = [None, {"a": None}, {"a": 5, "b": 1, "c": NAN}, {"a": 5, "b": 1}]
+    empty, lone, filled, plain = reward([said] * 4, rows)
+    assert (empty, lone) == (None, None)
+    assert filled == plain
+    with pytest.raises(ValueError, match=r"the consensus .* is no mapping"):
+        reward([said], ['{"a": 5}'])
+
+
 def turns(*texts):
     between = {"role": "user", "content": r"Now judge. \boxed{1}"}
     said = [{"role": "assistant", "content": text} for text in texts]

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from rewardsmith._check import check_range
 from rewardsmith.data import completion_text
+from rewardsmith.data.keys import is_missing
 from rewardsmith.rewards.judges.branching import CRITERIA, chosen_criteria
-from rewardsmith.rewards.judges.verdicts import AB_VERDICT, BOXED_VERDICT
+from rewardsmith.rewards.judges.verdicts import AB_VERDICT, BOXED_VERDICT, LastVerdict
 from rewardsmith.rewards.strict_json import read_json
 from rewardsmith.rewards.thinking import after_thinking, parts_of
 from rewardsmith.types import Completion
@@ -42,7 +43,8 @@ def verdict_reward(
     Differs: the official code searches the last 80 characters; here the text must end on the verdict.
 
     Args:
-        label: l, the index of the better answer; None leaves the row unscored.
+        label: l, the index of the better answer; None or NaN leaves the row unscored, and what is no verdict of the
+            parser, such as "A" or an index from 1, is refused.
         parser: the judge's text → l̂, or None.
         unparsed: for a text that ends on no verdict; it must not be unscored, or the judge could choose to be.
         log_metric: given by TRL.
@@ -50,10 +52,11 @@ def verdict_reward(
     >>> verdict_reward(["Both are fine. <answer>[[A]]</answer>", "<answer>[[A]]</answer>", "A"], [0, 1, 0])
     [1.0, -1.0, -1.0]
     """
+    wanted = _labels("verdict_reward", label, parser)
     verdicts = [parser(completion_text(completion)) for completion in completions]
     _log(log_metric, "verdict_reward/unparsed", [verdict is None for verdict in verdicts])
-    values = [unparsed if v is None else right if v == k else wrong for v, k in zip(verdicts, label, strict=True)]
-    return [None if k is None else value for k, value in zip(label, values, strict=True)]
+    values = [unparsed if v is None else right if v == k else wrong for v, k in zip(verdicts, wanted, strict=True)]
+    return [None if k is None else value for k, value in zip(wanted, values, strict=True)]
 
 
 def staged_verdict_reward(
@@ -77,7 +80,7 @@ def staged_verdict_reward(
     verdict positive. Give `advantages.gated_format` the same `malformed`, and its size no longer matters.
 
     Args:
-        label: z, the index of the better answer; None leaves the row unscored.
+        label: z, the index of the better answer, as in `verdict_reward`.
         branch: the first assistant turn → anything true if it selects criteria, by default as `BranchRethinkJudge`
             asks for them. A completion without two assistant turns is malformed.
         parser: the last assistant turn → ẑ, or None.
@@ -88,14 +91,15 @@ def staged_verdict_reward(
     >>> staged_verdict_reward([turns, turns[1:], [turns[0], turns[0]]], [1, 0, 1])
     [0.0, -2.0, -2.0]
     """
-    values: list[float | None] = []
-    for completion, key in zip(completions, label, strict=True):
+    wanted = _labels("staged_verdict_reward", label, parser)
+    verdicts: list[int | None] = []
+    for completion in completions:
         messages = [] if isinstance(completion, str) else completion
         turns = [completion_text([turn]) for turn in messages if turn.get("role") == "assistant"]
-        verdict = parser(turns[-1]) if len(turns) > 1 and branch(turns[0]) else None
-        values.append(malformed if verdict is None else right if verdict == key else wrong)
-    _log(log_metric, "staged_verdict/malformed", [value == malformed for value in values])
-    return [None if key is None else value for key, value in zip(label, values, strict=True)]
+        verdicts.append(parser(turns[-1]) if len(turns) > 1 and branch(turns[0]) else None)
+    _log(log_metric, "staged_verdict/malformed", [verdict is None for verdict in verdicts])
+    values = [malformed if v is None else right if v == k else wrong for v, k in zip(verdicts, wanted, strict=True)]
+    return [None if key is None else value for key, value in zip(wanted, values, strict=True)]
 
 
 def weighted_pair_order_reward(
@@ -159,7 +163,8 @@ def list_order_reward(
     (`list_order/lenient`), and of lists whose scores are all equal (`list_order/tied`).
 
     Args:
-        consensus: name of an answer → s*; a name with None is no part of the row, as data sets fill their columns.
+        consensus: name of an answer → s*; a name with None or NaN is no part of the row, as data sets fill their
+            columns. None in place of the mapping leaves the row unscored.
         log_metric: given by TRL.
 
     >>> list_order_reward(['{"scores": {"a": 4, "b": 2}, "best-to-worst": ["a", "b"]}', "{}"], [{"a": 5, "b": 1}] * 2)
@@ -170,7 +175,7 @@ def list_order_reward(
     _log(log_metric, "list_order/unparsed", [not one.strict for one in read])
     _log(log_metric, "list_order/lenient", [one.document is not None and not one.strict for one in read])
     _log(log_metric, "list_order/tied", [len(found) > 1 and len(set(found.values())) == 1 for found in strict])
-    named = [{name: value for name, value in row.items() if value is not None} for row in consensus]
+    named = [_consensus("list_order_reward", row) for row in consensus]
     return weighted_pair_order_reward(
         [[found.get(name) for name in row] for found, row in zip(strict, named, strict=True)],
         [list(row.values()) for row in named],
@@ -190,7 +195,7 @@ def list_format_reward(
     Differs: an invented name lowers the share of answers, and an order of other names than the scored ones earns 0.
 
     Args:
-        consensus: as in `list_order_reward`; only the names are used.
+        consensus: as in `list_order_reward`; only the names are used. A row without any is unscored.
 
     >>> reply = '<think>b rambles</think>{"scores": {"a": 4, "b": 2}, "best-to-worst": ["a", "b"]}'
     >>> list_format_reward([reply, "{}"], [{"a": 5, "b": 1}] * 2)
@@ -200,7 +205,10 @@ def list_format_reward(
     for completion, row in zip(completions, consensus, strict=True):
         text = completion_text(completion)
         thought, (document, strict) = (parts_of(text).thought or "").strip(), _list_of(text)
-        names = {name for name, value in row.items() if value is not None}
+        names = set(_consensus("list_format_reward", row))
+        if not names:
+            rewards.append(None)
+            continue
         found, order = _scores(document), (document or {}).get("best-to-worst")
         parts = [0.0 if not thought else 0.20 if len(thought) > LONG_THOUGHT else 0.15]
         parts.append(0.0 if document is None else 0.20 if strict else 0.15)
@@ -212,6 +220,31 @@ def list_format_reward(
             parts.append(0.2 * sum(kept) / len(kept))
         rewards.append(round(math.fsum(parts), 12))
     return rewards
+
+
+def _labels(caller: str, label: Sequence[Any], parser: Callable[[str], int | None]) -> list[int | None]:
+    """Return each row's index, None where it is missing; raise ValueError where the parser can never give it."""
+    verdicts = set(parser.marks.values()) if isinstance(parser, LastVerdict) else None
+    found: list[int | None] = []
+    for value in label:
+        number = None if is_missing(value) else _number(value)
+        if not is_missing(value) and (number is None or int(number) != number or (verdicts and number not in verdicts)):
+            known = f"is one of {sorted(verdicts)}" if verdicts else "is a whole number"
+            raise ValueError(
+                f"{caller}: the label {value!r} can never be right, because a verdict {known}. Give the index of the "
+                "better answer, 0 for the first."
+            )
+        found.append(None if number is None else int(number))
+    return found
+
+
+def _consensus(caller: str, row: Any) -> dict[str, float]:
+    """Return the scores of a row's consensus that are numbers, by name; {} where it has none."""
+    if is_missing(row):
+        return {}
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{caller}: the consensus {str(row)[:80]!r} is no mapping. Give each row {{name: score}}.")
+    return {name: number for name, value in row.items() if (number := _number(value)) is not None}
 
 
 class _List(NamedTuple):
